@@ -12,16 +12,16 @@ from torch import Tensor, nn
 from benchmarks.names import read_names
 from benchmarks.plain import Learner, PlainCLIP
 from modprompt.clip.cast import cast_products
-from modprompt.clip.design import QUICK_GELU
+from modprompt.clip.known import QUICK_GELU
 from modprompt.clip.package import import_clip
-from modprompt.clip.structure import CLIP, VisionTransformer
+from modprompt.clip.towers import CLIP, VisionTransformer
 from modprompt.engine.context import from_words, placeholders
 from modprompt.engine.memory import keep_freed_memory
 from modprompt.engine.model import PromptedCLIP
 from modprompt.engine.prompts import PromptText
 from modprompt.engine.schedule import Schedules, modular, no_prompts, replacement, shallow
 from modprompt.methods.cocoop import ConditionalPromptLearner
-from modprompt.methods.parts.coupled import CoupledPromptLearner
+from modprompt.methods.parts.learners import CoupledPromptLearner
 
 NOUNS = (
     "crop land forest river highway pasture lake retriever tree frog panda organ bus engine tower pepper hammer violin"

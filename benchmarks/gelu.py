@@ -22,8 +22,8 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.cases import Case, stepper, vit_b16
-from modprompt.clip.design import GELU, QUICK_GELU
-from modprompt.clip.structure import VisionTransformer
+from modprompt.clip.known import GELU, QUICK_GELU
+from modprompt.clip.towers import VisionTransformer
 from modprompt.engine.blocks import feed_forward
 
 MOST = 1.03  # the largest ratio of a training step

@@ -27,8 +27,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modprompt.clip import open_clips
-from modprompt.clip.design import ACTIVATIONS, GELU, OPENAI_MEAN, OPENAI_STD, QUICK_GELU
+from modprompt.clip import package
+from modprompt.clip.known import ACTIVATIONS, GELU, OPENAI_MEAN, OPENAI_STD, QUICK_GELU
 from modprompt.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -82,7 +82,7 @@ _INNER = {
 def empty_state(model: Mapping[str, Any]) -> dict[str, Tensor]:
     """A CLIP's tensors without memory, under OpenAI's names."""
     with torch.device("meta"):
-        state: dict[str, Tensor] = open_clips.package().CLIP(**model).state_dict()
+        state: dict[str, Tensor] = package.open_clip().CLIP(**model).state_dict()
         return state
 
 
@@ -201,7 +201,7 @@ def measure(folder: str) -> dict[str, float]:
 
     import_clip()
     with contextlib.suppress(UserError):  # CLIPs with towers need its modules
-        open_clips.package()
+        package.open_clip()
     before, start = held("VmRSS"), time.perf_counter()
     clip_model, _ = load_clip(folder, "cpu")
     seconds = time.perf_counter() - start

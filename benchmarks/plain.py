@@ -13,11 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modprompt.clip.structure import CLIP, VisionTransformer
+from modprompt.clip.towers import CLIP, VisionTransformer
 from modprompt.engine.prompts import class_texts, embed_ids, tokenize
 from modprompt.methods.cocoop import ConditionalPromptLearner
-from modprompt.methods.parts.coupled import CoupledPromptLearner
-from modprompt.methods.parts.independent import IndependentPromptLearner
+from modprompt.methods.parts.learners import CoupledPromptLearner, IndependentPromptLearner
 
 Learner = CoupledPromptLearner | IndependentPromptLearner
 

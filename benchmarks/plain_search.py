@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modprompt.clip.structure import CLIP, Block, VisionTransformer
+from modprompt.clip.towers import CLIP, Block, VisionTransformer
 from modprompt.engine.prompts import class_texts, embed_ids, tokenize
 from modprompt.methods.search.learners import OptionsPromptLearner
 

@@ -31,7 +31,7 @@ from benchmarks import marker
 from benchmarks.cases import class_names, vit_b16
 from benchmarks.gelu import CLOCKS, in_turn
 from benchmarks.plain_search import PlainSearch
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.engine.memory import keep_freed_memory
 from modprompt.methods.search.learners import OptionsPromptLearner
 

@@ -31,7 +31,7 @@ from benchmarks.cases import class_names, vit_b16
 from benchmarks.pairs import MOST, compared, flags, limit, our_step, row, seconds_of, stepping, told
 from benchmarks.reference import import_from
 from modprompt.clip.package import import_clip
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.compat import find as compat
 from modprompt.programs import report
 
@@ -65,7 +65,7 @@ def batch_of(count: int, classes: int) -> tuple[Tensor, Tensor]:
 
 
 def _taught(kind: Any, teacher: CLIP, method: Any, **settings: Any) -> Any:
-    from modprompt.methods.teachers.teacher import Teacher
+    from modprompt.methods.parts.teachers import Teacher
 
     made = Teacher(teacher, method, None, "", "random", "")
     return kind(teacher_ckpt="none", **settings).replace_private(teacher=made)
@@ -73,7 +73,7 @@ def _taught(kind: Any, teacher: CLIP, method: Any, **settings: Any) -> Any:
 
 def _method(method: str) -> Any:
     import modprompt
-    from modprompt.methods.teachers.teacher import PUBLISHED
+    from modprompt.methods.parts.teachers import PUBLISHED
 
     if method == "DePT":
         return modprompt.DePT().over(modprompt.CoOp(n_ctx=16, ctx_init=""))

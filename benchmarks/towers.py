@@ -52,10 +52,10 @@ def write(folder: Path, name: str) -> None:
     """Write a model's random weights with their config."""
     from safetensors.torch import save_file
 
-    from modprompt.clip import open_clips
+    from modprompt.clip import package
     from tests import small_tokenizers
 
-    open_clip = open_clips.package()
+    open_clip = package.open_clip()
     config = open_clip.get_model_config(name)
     torch.manual_seed(0)
     model = open_clip.create_model(name, load_weights=False)

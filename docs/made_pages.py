@@ -1,7 +1,7 @@
 """For the site: what its pages show of the program is made from the program when the site is built (a hook of mkdocs).
 
 A line `<!-- made: NAME -->` of a page is replaced by what the function NAME gives.
-first_settings.md is also read without a site, and holds its table: `python docs/made_pages.py` prints it.
+The pages of methods stand in the navigation by their headings.
 """
 
 import inspect
@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+OF_METHODS = ROOT / "docs" / "methods"
 sys.path.insert(0, str(ROOT))
 
 import modprompt  # noqa: E402
 from modprompt.cli import first_settings  # noqa: E402
 from modprompt.cli.defaults import configs_by_clip  # noqa: E402
 from modprompt.cli.main import COMMANDS  # noqa: E402
-from modprompt.methods.table import METHODS, PLUG_INS  # noqa: E402
+from modprompt.methods.table import BY_NAME, METHODS, PLUG_INS  # noqa: E402
 
 _LINE = re.compile(r"^<!-- made: (\w+) -->$", re.MULTILINE)
 _WIDE = 80  # characters of a line of code that a page shows without scrolling
@@ -28,6 +29,26 @@ _WIDE = 80  # characters of a line of code that a page shows without scrolling
 def on_page_markdown(markdown: str, **kwargs: Any) -> str:
     """A page with what is made in it."""
     return _LINE.sub(lambda found: MADE[found[1]](), markdown)
+
+
+def on_config(config: Any, **kwargs: Any) -> Any:
+    """The navigation with a page for each method."""
+    pages = {path.read_text().splitlines()[0].lstrip("# "): path.name for path in OF_METHODS.glob("*.md")}
+    entries = [{title: f"methods/{name}"} for title, name in sorted(pages.items(), key=lambda one: one[0].lower())]
+    next(part for part in config["nav"] if "Methods" in part)["Methods"] += entries
+    return config
+
+
+def methods() -> str:
+    """A row for each trainer: its settings, what it says of itself, and its page."""
+    lines = ["| trainer | its settings | what it does | page |", "| --- | --- | --- | --- |"]
+    for row in (*METHODS, *PLUG_INS):
+        names = (row.front, BY_NAME[row.of].front if row.of else "", row.module.rpartition(".")[2])
+        page = next((f"[page](methods/{name}.md)" for name in names if (OF_METHODS / f"{name}.md").is_file()), "")
+        node = f"`{row.node}`" if row.method.node_name() else ""
+        does = str(inspect.getdoc(row.method)).partition("\n\n")[0].replace("\n", " ").replace("|", "\\|")
+        lines.append(f"| `{row.name}` | {node} | {does} | {page} |")
+    return "\n".join(lines)
 
 
 def help_of(name: str) -> str:
@@ -114,14 +135,4 @@ def interface() -> str:
     return "\n\n".join(parts)
 
 
-MADE = {"commands": commands, "interface": interface}
-
-
-def main() -> int:
-    """Print what first_settings.md holds."""
-    print(settings())
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+MADE = {"commands": commands, "interface": interface, "methods": methods, "settings": settings}

@@ -33,7 +33,7 @@ from dassl.engine import build_trainer  # noqa: E402
 from dassl.utils import set_random_seed  # noqa: E402
 
 from modprompt.trainers import backbone, kept_features, run_config  # noqa: E402
-from modprompt.trainers.image_features import encode  # noqa: E402
+from modprompt.trainers.evaluation import encode  # noqa: E402
 from modprompt.trainers.skip_finished import split_hash  # noqa: E402
 
 if TYPE_CHECKING:

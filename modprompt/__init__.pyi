@@ -1,4 +1,4 @@
-"""What `modprompt` gives, for type checkers and editors; __init__.py imports it when it is asked for."""
+"""What `modprompt` gives, for type checkers and editors: python -m tools.stub"""
 
 from modprompt.active.alvlm import ALVLM as ALVLM
 from modprompt.clip.load import load_clip as load_clip
@@ -17,6 +17,7 @@ from modprompt.methods.dept import ExtrasLinearProbeCoOp as ExtrasLinearProbeCoO
 from modprompt.methods.dept import ExtrasLinearProbeKgCoOp as ExtrasLinearProbeKgCoOp
 from modprompt.methods.dept import ExtrasLinearProbeMaPLe as ExtrasLinearProbeMaPLe
 from modprompt.methods.dpl import DPL as DPL
+from modprompt.methods.dpl import TrainerSubnet as TrainerSubnet
 from modprompt.methods.heads.adapter import ADAPTER as ADAPTER
 from modprompt.methods.heads.clip_adapter import CLIP_Adapter as CLIP_Adapter
 from modprompt.methods.heads.lpplusplus import LPPlusPlus as LPPlusPlus
@@ -38,12 +39,13 @@ from modprompt.methods.own import register_own as register_own
 from modprompt.methods.parts.groups import LearnedText as LearnedText
 from modprompt.methods.parts.groups import PromptsVision as PromptsVision
 from modprompt.methods.parts.groups import Regularised as Regularised
-from modprompt.methods.parts.learner import Learner as Learner
-from modprompt.methods.parts.objective import Term as Term
+from modprompt.methods.parts.learners import Learner as Learner
+from modprompt.methods.parts.losses import Term as Term
 from modprompt.methods.prograd import ProGrad as ProGrad
 from modprompt.methods.promptkd import PromptKD as PromptKD
 from modprompt.methods.promptsrc import PromptSRC as PromptSRC
 from modprompt.methods.search.dpl_search import DPLSearch as DPLSearch
+from modprompt.methods.search.dpl_search import TrainerSupernet as TrainerSupernet
 from modprompt.methods.search.over import Search as Search
 from modprompt.methods.tcp import TCP as TCP
 from modprompt.methods.vpt import VPT as VPT

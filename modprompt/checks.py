@@ -44,6 +44,11 @@ def known_names(name: str, known: Sequence[str]) -> str:
     return f"{nearest(name, known)} (known: {', '.join(shown)}{more})"
 
 
+def some(texts: Sequence[str], most: int = 5) -> str:
+    """The first of several texts, and how many more there are."""
+    return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
+
+
 def check_name(name: str, known: Sequence[str], setting: str) -> None:
     """Raise SettingError unless `name` is known; the nearest one is proposed."""
     if name in known:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import functools
 import os
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -367,3 +368,25 @@ def run_program(*arguments, folder=None, **environment):
 def half_weights():
     """Cast a stock model's weights to half, as `clip.build_model` does."""
     return convert_weights
+
+
+@pytest.fixture
+def typed(tmp_path):
+    """Runs a script with an interpreter that only prints what it is called with."""
+    fake = tmp_path / "fake"
+    fake.write_text('#!/bin/sh\nshift\necho "$@"\n')
+    fake.chmod(0o755)
+
+    def run(script, *arguments, **env):
+        clean = {key: value for key, value in os.environ.items() if key not in ("CFG", "TRAINER", "SHOTS")}
+        done = subprocess.run(
+            ["bash", str(ROOT / "scripts" / script), *map(str, arguments)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**clean, "PYTHON": str(fake), "OUT": "results", **env},
+        )
+        return done.stdout.splitlines()
+
+    return run

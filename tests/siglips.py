@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from modprompt.clip.towers import ImageTower, TextTower, TowerCLIP
+from modprompt.clip.towers import Tower, TowerCLIP
 from tests.other_clips import other_package, randomise
 from tests.tower_clips import Words
 
@@ -149,8 +149,8 @@ def _parts_of_open_clip(model: Any) -> SigLIP:
 
 def clip_of(found: SigLIP) -> TowerCLIP:
     """The CLIP of both sides."""
-    image = ImageTower(found.image_module, lambda _, images: found.encode_image(images), PIXELS)
-    text = TextTower(found.text_module, lambda _, ids: found.encode_text(ids))
+    image = Tower(found.image_module, PIXELS)
+    text = Tower(found.text_module)
     return TowerCLIP(image, text, found.tokenizer, JOINT, 2.5)
 
 

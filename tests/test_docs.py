@@ -15,7 +15,7 @@ import yaml
 import modprompt
 from docs import made_pages
 from modprompt.cli import train
-from modprompt.methods.table import METHODS
+from modprompt.methods.table import METHODS, PLUG_INS
 from tests.conftest import ROOT
 from tests.modprompt.test_boundaries import FLOORS
 from tests.registered import forget
@@ -150,7 +150,7 @@ def nav(entries):
 
 
 def test_every_page_is_in_the_navigation():
-    entries = list(nav(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]))
+    entries = list(nav(made_pages.on_config(yaml.safe_load((ROOT / "mkdocs.yml").read_text()))["nav"]))
     assert sorted(entries) == sorted(page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md"))
 
 
@@ -160,8 +160,10 @@ def test_what_a_page_has_made_is_known_and_is_made():
     interface = made_pages.interface()
     assert all(f"\nmodprompt.{name}(" in interface for name in modprompt.__all__ if name != "__version__")
     assert "    n_add_op: int = 2,\n" in interface
-    written = (DOCS / "first_settings.md").read_text().split("<!-- made by docs/made_pages.py: settings() -->\n\n")[1]
-    assert written.split("\n\n<!-- the end of what is made -->")[0] == made_pages.settings()
+    assert "| `MPL` | 0.0035 | 5 | 4 | 1 | 1e-5 | `vit_b4_c1_add2_rm1` |" in made_pages.settings()
+    methods = made_pages.methods()
+    assert all(f"\n| `{row.name}` | " in methods for row in METHODS)
+    assert all(f"(methods/{page.name})" in methods for page in (DOCS / "methods").glob("*.md") if page.stem != "behind")
     assert "--root DATA" in made_pages.help_of("doctor")
 
 
@@ -232,7 +234,7 @@ def test_python_of_a_page_runs(page, tmp_path, monkeypatch):
 def test_names_of_the_package_are_those_of_the_reference():
     rows = re.findall(r"^\| (`.+?) \|", (DOCS / "api" / "index.md").read_text(), flags=re.MULTILINE)
     shown = {name for row in rows for name in re.findall(r"`(?:modprompt\.)?(\w+)", row)}
-    assert shown == set(modprompt.__all__) | {"__version__"}
+    assert shown | {row.name for row in (*METHODS, *PLUG_INS)} == set(modprompt.__all__) | {"__version__"}
 
 
 def test_settings_are_read_with_default_and_meaning(tmp_path):

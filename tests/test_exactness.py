@@ -15,9 +15,8 @@ from modprompt.engine.token_updates import OfClasses
 from modprompt.io.descriptions import Descriptions
 from modprompt.methods.cocoop import ConditionalPromptLearner
 from modprompt.methods.dpl import LengthsPromptLearner
-from modprompt.methods.parts.coupled import CoupledPromptLearner
-from modprompt.methods.parts.independent import IndependentPromptLearner
-from modprompt.methods.parts.phrases import Described
+from modprompt.methods.parts.learners import CoupledPromptLearner, IndependentPromptLearner
+from modprompt.methods.parts.text import Described
 from tests.conftest import LAYOUTS, lay_out_for, random_clip
 
 WORDS = ["cat", "annual", "crop", "photorealistic", "x", "golden", "retriever", "sea", "lake"]

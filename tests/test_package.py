@@ -13,6 +13,7 @@ import pytest
 
 from modprompt import __version__
 from tests.conftest import ROOT
+from tools import stub
 
 pytestmark = pytest.mark.slow
 
@@ -54,6 +55,10 @@ def interpreter(folder, *, with_pip):
     """A new environment in a folder; its Python."""
     venv.create(folder, with_pip=with_pip)
     return folder / "bin" / "python"
+
+
+def test_the_stub_is_what_the_package_gives():
+    assert stub.PATH.read_text() == stub.text()
 
 
 @pytest.fixture(scope="module")

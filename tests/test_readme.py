@@ -18,7 +18,6 @@ import yaml
 from modprompt.cli import flags
 from modprompt.cli.flags import parse_args, settings_of
 from modprompt.cli.main import main, parse
-from modprompt.methods.table import METHODS, row_of
 from modprompt.trainers import run  # noqa: F401 - registers all
 from modprompt.trainers.run_config import merged
 from tests.conftest import ROOT
@@ -305,16 +304,6 @@ def test_pages_run_from_their_first_command_to_their_last(pages, tmp_path):
     assert len(ran) == sum(way_of(command) == "run" for command in COMMANDS if command.page in pages)
     if pages[0] in YAML:
         assert list((tmp_path / "output").rglob("reports/*/index.html"))
-
-
-def test_rows_of_trainers_name_their_nodes():
-    text = (ROOT / "docs" / "methods.md").read_text()
-    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| ((?:`TRAINER\.\w+`(?:, )?)+) \|", text, flags=re.MULTILINE)
-    shown = {
-        name: set(re.findall(r"TRAINER\.\w+", nodes)) for names, nodes in rows for name in re.findall(r"\w+", names)
-    }
-    assert {row.name for row in METHODS if not row.name.startswith(("Zeroshot", "Extras", "Trainer"))} == set(shown)
-    assert all((row_of(name).node if name != "ALVLM" else "TRAINER.COOP") in nodes for name, nodes in shown.items())
 
 
 def test_readme_is_short_and_has_every_method():

@@ -212,16 +212,16 @@ def test_missing_image_is_named(mpl_flags, mpl_options, eurosat_root, capsys):
 
 
 def test_loss_that_is_not_finite_names_the_step_and_keeps_the_last_state(mpl_flags, mpl_options, tmp_path, capsys):
-    from modprompt.trainers.loop import Loop
+    from modprompt.trainers.prompt_trainer import PromptTrainer
 
-    plain = Loop.output
+    plain = PromptTrainer.output
 
     def poisoned(self, image):
         found = plain(self, image)
-        return found._replace(logits=found.logits * (float("nan") if self.place() == (1, 2) else 1))
+        return found._replace(logits=found.logits * (float("nan") if self.place == (1, 2) else 1))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Loop, "output", poisoned)
+        patch.setattr(PromptTrainer, "output", poisoned)
         line = refusal(capsys, *mpl_flags, *mpl_options)
     assert "the loss is nan at epoch 2, step 3" in line
     assert line in (tmp_path / "out" / "log.txt").read_text()

@@ -13,8 +13,8 @@ from torch import nn
 
 from modprompt.clip import open_clips
 from modprompt.clip.facts import facts_of
-from modprompt.clip.tokenizers import ClipTokenizer, TokenizerFacts, TooLong
-from modprompt.clip.towers import ImageTower, TextTower, TowerCLIP
+from modprompt.clip.tokenizers import ClipTokenizer, Tokenizer, TokenizerFacts, TooLong
+from modprompt.clip.towers import Tower, TowerCLIP
 from tests import golden_towers
 from tests.conftest import random_clip
 from tests.other_clips import other_package
@@ -23,7 +23,7 @@ WIDTH = 32  # E, as of random_clip
 PIXELS = 32
 
 
-class Words:
+class Words(Tokenizer):
     """A tokenizer whose words are those between spaces, each an id by its hash; end is 1, padding 0."""
 
     def __init__(self, sha256: str):
@@ -70,10 +70,6 @@ class MeanOfWords(nn.Module):
         return self.head(self.drop((self.table(ids) * there).sum(1) / there.sum(1)))
 
 
-def _call(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
-    return module(inputs)
-
-
 def tower_clip(
     text: str = "tower", image: str = "tower", *, bias: float | None = None, layers: int = 3, sha256: str = "5" * 64
 ) -> TowerCLIP:
@@ -86,8 +82,8 @@ def tower_clip(
             if one.is_floating_point():
                 nn.init.uniform_(one, 0.5, 1.5)
     return TowerCLIP(
-        ImageTower(pooled, _call, PIXELS) if image == "tower" else stock.visual,
-        TextTower(mean, _call) if text == "tower" else _text_of_open_clip(stock, layers),
+        Tower(pooled, PIXELS) if image == "tower" else stock.visual,
+        Tower(mean) if text == "tower" else _text_of_open_clip(stock, layers),
         Words(sha256=sha256) if text == "tower" else ClipTokenizer(),
         WIDTH,
         2.5,
@@ -114,7 +110,7 @@ def _identity(clip_model: Any) -> tuple[str, Any]:
 def give(monkeypatch: pytest.MonkeyPatch, make: Callable[[], TowerCLIP]) -> list[str]:
     """Have trainers load these CLIPs, whatever is asked for; the options of a run that asks for the embedded one."""
     monkeypatch.setattr("modprompt.trainers.backbone.load_clip", lambda config: make())
-    monkeypatch.setattr("modprompt.clip.present.identity", lambda clip: _identity(make()))
+    monkeypatch.setattr("modprompt.clip.known.identity", lambda clip: _identity(make()))
     bare = {"NAME": "glyph-clip", "PATH": "", "ACTIVATION": "", "HEADS": "()"}
     return [word for key, value in bare.items() for word in (f"MODEL.BACKBONE.{key}", value)]
 

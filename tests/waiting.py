@@ -2,8 +2,7 @@
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from modprompt.methods.parts import deferred_metrics
-from modprompt.trainers import evaluation, loop
+from modprompt.trainers import evaluation, prompt_trainer, unread
 
 
 class Reads(TorchDispatchMode):
@@ -21,5 +20,5 @@ class Reads(TorchDispatchMode):
 
 def as_on_a_card(monkeypatch):
     """Every tensor is handled as one of a card is."""
-    for module in (deferred_metrics, loop, evaluation):
+    for module in (unread, prompt_trainer, evaluation):
         monkeypatch.setattr(module, "waits", lambda device: True)

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from modprompt.clip.package import import_clip
-from modprompt.clip.structure import CLIP, VisionTransformer
+from modprompt.clip.towers import CLIP, VisionTransformer
 from modprompt.engine.blocks import causal_after, run_block
 from modprompt.programs import report
 from tools.glyphs import CHARACTERS, NUMERALS, Glyphs, colour, distort, families, render_families

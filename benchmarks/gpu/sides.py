@@ -19,9 +19,8 @@ from benchmarks.gpu.task import Place, Task
 from benchmarks.plain import PlainCLIP
 from benchmarks.reference import PUBLISHED, WithLoss, reference_model
 from modprompt.clip.cast import cast_products
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.engine import precision
-from modprompt.engine.model import Output
 from modprompt.errors import UserError
 from modprompt.methods.base import Method
 from modprompt.methods.cocoop import CoCoOp
@@ -31,7 +30,6 @@ from modprompt.methods.heads.tip_adapter import TipAdapterF
 from modprompt.methods.maple import MaPLe
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.mpl import MPL
-from modprompt.methods.parts.step import Step, fused
 from modprompt.methods.promptsrc import PromptSRC
 from modprompt.methods.records import view_of
 
@@ -91,14 +89,14 @@ def ours(task: Task, place: Place, how: str = "", scaler: Any = None) -> Side:
     model.compile_encoders(place.choose(how, ""))  # a CPU may have no compiler
     optimiser = _of_head(model, place) if isinstance(model, HeadedModel) else _sgd(model.prompt_learner)
     if scaler is not None:
-        optimiser = fused(optimiser)  # as in the trainer
+        optimiser = precision.fused(optimiser)  # as in the trainer
 
-    def loss_of(images: Tensor, labels: Tensor) -> tuple[Output, Tensor]:
-        output = model.output(images)
-        return output, model.objective.loss(output, images, labels)
+    def step(images: Tensor, labels: Tensor) -> Tensor:
+        loss = model.loss(images, labels)
+        precision.step(loss, optimiser, scaler)
+        return loss.detach()
 
-    step, test = Step(loss_of, optimiser, scaler), _tested(model.set_mode, model)
-    return Side(model.loss, lambda images, labels: step(images, labels).loss, optimiser, test)
+    return Side(model.loss, step, optimiser, _tested(model.set_mode, model))
 
 
 def _of_head(model: HeadedModel, place: Place) -> torch.optim.Optimizer:
@@ -111,7 +109,7 @@ def _of_head(model: HeadedModel, place: Place) -> torch.optim.Optimizer:
     model.head.build(model.bank([view], labels), model.scale())
     rates = model.head.rates(1)
     assert rates is not None  # the measured heads have it
-    return rates.optimiser
+    return rates[0]
 
 
 def _tested(set_mode: Callable[[bool], object], logits: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

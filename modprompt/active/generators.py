@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from modprompt.trainers import training_state
-from modprompt.trainers.image_features import take_number
+from modprompt.trainers.evaluation import take_number
 
 _TENSOR = "tensor"  # the key of one: [type, base64]
 

@@ -11,7 +11,7 @@ from typing import Any
 from dassl.data.datasets import DATASET_REGISTRY, Datum
 
 from modprompt.data.images import UNKNOWN
-from modprompt.io.images import below, images_hash, list_hash
+from modprompt.io.images import below, images_hash, list_hash, reader_facts
 
 
 class Pool:
@@ -37,7 +37,7 @@ class Pool:
         self.labels: dict[int, int] = {place: image.label for place, image in enumerate(labelled)}
         self.known_at_start = len(labelled)
         self.free: set[int] = set()
-        self._root = str(getattr(dataset, "image_root", ""))
+        self._root = reader_facts(dataset).image_root
         self._places = {self.file(place): place for place in range(len(self.images))}
 
     def file(self, place: int) -> str:

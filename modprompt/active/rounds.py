@@ -24,7 +24,7 @@ from modprompt.active.trainings import Trainings
 from modprompt.data.rounds import Active, known
 from modprompt.errors import SettingError, UserError
 from modprompt.io.files import remove_parts
-from modprompt.io.images import IMAGE_FILES, image_files, labels_of_choice, lists_of
+from modprompt.io.images import IMAGE_FILES, image_files, labels_of_choice, lists_of, reader_facts
 from modprompt.io.result import NO_IMAGES, NO_TEST
 from modprompt.io.settings import Settings
 from modprompt.methods.table import ZERO_SHOT, kind_of
@@ -95,7 +95,7 @@ class Rounds:
         with generators.kept():  # making a split draws numbers; finding one does not
             dataset = build_dataset(cfg)
         self.pool = Pool(dataset)
-        self.has_test = bool(getattr(dataset, "has_test", True)) and not cfg.TEST.NO_TEST
+        self.has_test = reader_facts(dataset).has_test and not cfg.TEST.NO_TEST
         self.budget = active.budget or len(self.pool.names)
         self.of_choice = labels_of_choice(dataset, cfg)
         self.chooser = Chooser(cfg, active, self.pool, self.budget)
@@ -332,7 +332,7 @@ class NewClasses:
             return None
         with generators.kept():
             model = trainer.model.with_classes(
-                self.names, self.dataset_name, listed=True, which=getattr(self.dataset, "which", ())
+                self.names, self.dataset_name, listed=True, which=reader_facts(self.dataset).which
             )
             self.class_bound = bool(getattr(model, "class_bound", False))
             accuracy = self._scorer.accuracy_pct(trainer, model)

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from modprompt.active import generators
 from modprompt.engine.model import Output
 from modprompt.engine.precision import require_finite
-from modprompt.trainers.image_features import FeatureBatches, encode
+from modprompt.trainers.evaluation import FeatureBatches, encode
 
 T = TypeVar("T")
 _SUMS = 256  # how many batches' class features that depend on the image are kept before they are added up

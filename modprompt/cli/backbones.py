@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from modprompt.checks import nearest
-from modprompt.clip import known, open_clips
+from modprompt.clip import known, open_clips, package
 from modprompt.errors import UserError
 
 _HEAD = ("name", "from", "activation", "pixels", "runs")
@@ -33,8 +33,8 @@ def rows() -> Iterator[Row]:
         if tag == "openai":
             continue
         found = open_clips.tag(f"{model}/{tag}")
-        stock = open_clips.is_stock_text(found.model) or open_clips.is_stock_image(found.model)
-        activation = open_clips.activation_of(found.model) if stock else "-"
+        stock = any(open_clips.is_stock_side(found.model, key) for key in ("text_cfg", "vision_cfg"))
+        activation = ("quick_gelu" if found.model["quick_gelu"] else "gelu") if stock else "-"
         yield found.name, found.repo, activation, str(found.images.size), open_clips.kinds_of(found.model).runs
 
 
@@ -55,7 +55,7 @@ def lines(word: str = "") -> list[str]:
     table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in (_HEAD, *found)]
     runs = ", ".join(f"{what} on {count}" for what, count in Counter(row[-1] for row in every).items())
     try:
-        source = f"open_clip {open_clips.package().__version__}'s pretrained tags are among them."
+        source = f"open_clip {package.open_clip().__version__}'s pretrained tags are among them."
     except UserError as error:
         source = f"open_clip's pretrained tags are not among them: {error}"
     more = "This project's tests run glyph-clip, but no real weights of the others: they have no network."

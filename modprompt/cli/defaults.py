@@ -1,7 +1,8 @@
 """Defaults for what a command does not name: its data, the method's config, the CLIP. All are decided here.
 
 Nothing named: the embedded model on the digits. Only a root: its content decides (modprompt/data/own_images.py). No
-config of the method: that of default_configs.yaml for the CLIP. No CLIP: the embedded one, if it knows all class names.
+config of the method: that of configs/trainers/defaults.yaml for the CLIP. No CLIP: the embedded one, if it knows all
+class names.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from modprompt import places
+from modprompt.checks import some
 from modprompt.cli import config_files
 from modprompt.clip.known import EMBEDDED, plain
 from modprompt.data.names import config_file
@@ -20,16 +22,16 @@ from modprompt.io.records import read_yaml
 from modprompt.io.settings import Settings
 from modprompt.methods.table import BY_NAME, config_of
 
-_TABLE = Path(__file__).with_name("default_configs.yaml")
+_OF_SCRIPTS = ("scripts", "few_shot", "cross")  # what scripts/methods.sh reads
 _LARGE = "ViT-B/16"
 _GIVE = f"--backbone {_LARGE} (OpenAI's weights: 350 MB, downloaded at first use)"
 _BACKBONE = "MODEL.BACKBONE."
-_MOST_NAMED = 5
 
 
 def configs_by_clip(trainer: str) -> dict[str, str]:
     """A trainer's default configs, {name of a CLIP: name of the config}; empty for one that is not ours."""
-    return dict(read_yaml(_TABLE).get(trainer, {}))
+    row = read_yaml(places.configs() / "trainers" / "defaults.yaml").get(trainer, {})
+    return {clip: config for clip, config in row.items() if clip not in _OF_SCRIPTS}
 
 
 class Command:
@@ -171,10 +173,9 @@ def _embedded(command: Command) -> str:
         raise UserError(f"no CLIP is named for {dataset}: give {_GIVE}, or {EMBEDDED}, which only knows numerals")
     unknown = unknown_words(names or ())
     if unknown:
-        more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""
         raise UserError(
             f"{EMBEDDED}, which is used if no CLIP is named, has never seen the words "
-            f"{', '.join(map(repr, unknown[:_MOST_NAMED]))}{more}: give {_GIVE}"
+            f"{some(list(map(repr, unknown)))}: give {_GIVE}"
         )
     if EMBEDDED not in command.configs:
         raise UserError(f"{command.trainer} has no config for {EMBEDDED}, and no other CLIP is named: give {_GIVE}")

@@ -13,7 +13,7 @@ from modprompt.cli.defaults import Command, completed
 from modprompt.data.rounds import Active
 from modprompt.errors import UserError
 from modprompt.io.settings import FLAGS, Settings
-from modprompt.methods.search.schedule_files import expanded
+from modprompt.methods.search.file import expanded
 from modprompt.methods.table import BY_NAME
 from modprompt.programs import import_modules, take_imports
 
@@ -126,7 +126,7 @@ def _settings_help(argv: list[str] | None) -> str:
     second = "" if method.repository.second_node is None else f"\n{method.repository.second_node.help_text()}"
     first = first_settings.help_text(named, method.node)
     found = f"{first}\nsettings of {named}, as KEY VALUE, with their defaults:\n{text}{second}\n{prec}"
-    from modprompt.methods.search import runs as search  # late: it imports PyTorch
+    from modprompt.methods.search import over as search  # late: it imports PyTorch
 
     rounds = f"rounds that choose which images are labelled (docs/active.md):\n{Active.help_text()}"
     return "\n".join(filter(None, [found, search.help_text(method), rounds]))

@@ -15,16 +15,15 @@ from torch import Tensor
 
 from modprompt.checks import at_least
 from modprompt.clip import known
-from modprompt.clip.load import load, path_of
-from modprompt.clip.present import Asked
-from modprompt.clip.sides import token_table, tokenizer_of
-from modprompt.clip.structure import CLIP
+from modprompt.clip.known import Asked
+from modprompt.clip.load import load
+from modprompt.clip.towers import CLIP, token_table, tokenizer_of
 from modprompt.errors import UserError
 from modprompt.io import descriptions
 from modprompt.io.checkpoint import Checkpoint, checkpoint_at, read
 from modprompt.io.tables import Cell, write_table
 from modprompt.io.text import writable
-from modprompt.methods.parts.checkpoint_view import learner_part
+from modprompt.methods.records import learner_part
 from modprompt.programs import report
 from modprompt.use.nearest_words import (
     Word,
@@ -65,7 +64,7 @@ def _stated_name(content: Checkpoint, path: str) -> str:
         UserError: if it names a file.
     """
     name, file, commit = (str(content.clip.get(key) or "") for key in ("name", "file", "commit"))
-    if file or path_of(name):
+    if file or known.named(name).path:
         raise UserError(f"{path} was made with a CLIP from a file ({file or name}): give it with --backbone-path")
     return known.pinned(name, commit) or "ViT-B/16"
 

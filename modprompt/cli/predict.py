@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from modprompt.checks import at_least
+from modprompt.checks import at_least, some
 from modprompt.data.class_names import distinct
 from modprompt.errors import UserError
 from modprompt.io.files import of_user, read_text
@@ -31,7 +31,6 @@ if TYPE_CHECKING:  # --help does not import PyTorch
     from modprompt.use.trained import Trained
 
 COLUMNS = ("image", "rank", "class", "probability")  # of the CSV; for another rule than softmax also its name
-_MOST_NAMED = 5
 
 
 def class_names(words: Sequence[str]) -> list[str]:
@@ -78,9 +77,7 @@ def _open(args: argparse.Namespace) -> Trained:
     known = set(trained.model.classes.names)
     new = [one_line(name) for name in asked if name not in known]
     if new:
-        more = f" and {len(new) - _MOST_NAMED} more" if len(new) > _MOST_NAMED else ""
-        named = ", ".join(new[:_MOST_NAMED])
-        _say(f"{len(new)} of {len(asked)} classes are not those that {trained.path} was trained on: {named}{more}")
+        _say(f"{len(new)} of {len(asked)} classes are not those that {trained.path} was trained on: {some(new)}")
     said = trained.model.said_of(asked)
     if said:
         _say(said)

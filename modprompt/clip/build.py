@@ -2,56 +2,77 @@
 
 import inspect
 import io
-import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from modprompt.clip.cast import cast_products
+from modprompt.clip.known import GELU
 from modprompt.clip.package import import_clip
-from modprompt.clip.sides import prompted_image, prompted_text
-from modprompt.clip.structure import CLIP
-from modprompt.clip.towers import TowerCLIP
+from modprompt.clip.towers import CLIP, TowerCLIP, prompted_image, prompted_text
 from modprompt.errors import UserError
 from modprompt.programs import one_line
 
 BOOKKEEPING = ("input_resolution", "context_length", "vocab_size")  # numbers that OpenAI's files have besides weights
 _MATRIX = re.compile(r"(conv1\.weight|in_proj_\w+|out_proj\.\w+|c_fc\.\w+|c_proj\.\w+|text_projection|visual\.proj)$")
+_DRAWN = "modprompt_drawn"  # a CLIP's attribute: the generator's states before and after its constructor; or None
 
 
-def build_clip(state_dict: dict[str, Tensor]) -> CLIP:
+def build_clip(state_dict: dict[str, Tensor], activation: str = "", heads: Sequence[int] = ()) -> CLIP:
     """The model of a state dict with OpenAI's names, in eval mode; its matrices are half if all were stored as half.
 
     The `clip` package's constructor draws from torch's generator before the weights are loaded, which is part of the
-    seed's stream. Raises UserError if the tensors do not make up a CLIP; what is wrong is named.
+    seed's stream. With another activation or other heads (text side, image side) than the package's nothing is drawn.
+    Raises UserError if the tensors do not make up a CLIP; what is wrong is named.
     """
     state = {key: value for key, value in state_dict.items() if key not in BOOKKEEPING}
-    half = all(tensor.dtype == torch.float16 for name, tensor in state.items() if _MATRIX.search(name))
     before = torch.get_rng_state()
     model = _built(state)
     model.__dict__[_DRAWN] = before, torch.get_rng_state()
-    _require_weights(model, state)
-    if half:
+    if heads and _run_as(model, activation, heads):
+        model.__dict__[_DRAWN] = None
+        torch.set_rng_state(before)
+    if all(tensor.dtype == torch.float16 for name, tensor in state.items() if _MATRIX.search(name)):
         cast_products(model, torch.float16)  # some builds leave a part in float32
     else:
-        model.float().load_state_dict(state)  # the package's own loading rounds them to half
+        model.float()
+    model.load_state_dict(state)  # the package's own loading rounds to half; some codebases' load only what fits
     return model
 
 
-_DRAWN = "modprompt_drawn"  # a CLIP's attribute: the generator's states before and after its constructor
+def _run_as(model: CLIP, activation: str, heads: Sequence[int]) -> bool:
+    """Set the activation and the heads of a CLIP; whether they were others."""
+    changed = False
+    for side, count in zip((model.transformer, model.visual), heads):
+        part: Any
+        for part in side.modules():
+            if isinstance(part, nn.Sequential) and hasattr(part, "gelu") and activation == GELU:
+                part.gelu, changed = nn.GELU(), True
+            if hasattr(part, "num_heads"):
+                width = (part.out_proj if hasattr(part, "out_proj") else part.k_proj).in_features  # a ResNet's pool
+                if width % count:
+                    raise UserError(f"MODEL.BACKBONE.HEADS {tuple(heads)}: {count} does not divide the width {width}")
+                changed = changed or part.num_heads != count
+                part.num_heads, part.head_dim = count, width // count
+    return changed
+
+
+def _draws(clip_model: CLIP) -> bool:
+    return not isinstance(clip_model, TowerCLIP) and clip_model.__dict__.get(_DRAWN, ()) is not None
 
 
 def draw_inside(clip_model: CLIP, draw: Callable[[], Tensor]) -> Tensor:
     """What `draw` gives where the reference calls it: inside the constructor of a CLIP, after its image side's.
 
     If nothing was drawn since this CLIP was built, its constructor's draws are repeated from where they began; else
-    they are drawn anew. A CLIP of ours draws nothing itself.
+    they are drawn anew. A CLIP that drew nothing still does not.
     """
-    if isinstance(clip_model, TowerCLIP):
+    if not _draws(clip_model):
         return draw()
     (found,) = [draw() for place in _constructing(clip_model) if place == _IMAGE_SIDE]
     return found
@@ -63,17 +84,17 @@ def draw_prompts_inside(
     """Deep prompts of both sides, by layer, drawn where IVLP's reference does: inside the constructor of a CLIP.
 
     Those of the vision side's layer 0 are drawn after the patch embedding's weight, those of a deeper layer after the
-    layer's other parts; the text side has none at layer 0. Normal, std 0.02. For a CLIP of ours as draw_inside, one
-    side after the other. `vision` and `text`: (tokens, layers) of that side; a ResNet has none.
+    layer's other parts; the text side has none at layer 0. Normal, std 0.02. For a CLIP that drew nothing as
+    draw_inside, one side after the other. `vision` and `text`: (tokens, layers) of that side; a ResNet has none.
     """
-    sides = prompted_image(clip_model), prompted_text(clip_model)
+    sides = prompted_image(clip_model.visual), prompted_text(clip_model)
     found: tuple[dict[int, Tensor], dict[int, Tensor]] = {}, {}
-    if sides[0] is None and not isinstance(clip_model, TowerCLIP):  # a ResNet
+    if sides[0] is None and _draws(clip_model):  # a ResNet
         draw_constructor(clip_model)
         return found
     counts = [len(one.transformer.resblocks) if one else 0 for one in sides]
     every = [(side, layer) for side, count in enumerate(counts) for layer in range(count)]
-    for side, layer in every if isinstance(clip_model, TowerCLIP) else _constructing(clip_model):
+    for side, layer in _constructing(clip_model) if _draws(clip_model) else every:
         tokens, depth = (vision, text)[side]
         if layer < depth and (side, layer) not in ((1, 0), _IMAGE_SIDE):
             width = int((sides[0].conv1.weight if side == 0 else sides[1].ln_final.weight).shape[0])
@@ -126,7 +147,7 @@ def _draw_block(width: int) -> None:
 
 def draw_constructor(clip_model: CLIP) -> None:
     """Draw from torch's generator what building this CLIP drew; for methods whose reference builds a second one."""
-    if not isinstance(clip_model, TowerCLIP):
+    if _draws(clip_model):
         _built({name: value.cpu() for name, value in clip_model.state_dict().items()})
 
 
@@ -141,57 +162,36 @@ def _built(state: dict[str, Tensor]) -> CLIP:
     The first of the design words whose model has the names of the state dict counts; the others draw nothing. Raises
     UserError if there is no such model; the message says what was tried.
     """
-    build_model = import_clip().build_model
-    named = inspect.signature(build_model).parameters.values()
+    clip = import_clip()
+    named = inspect.signature(clip.build_model).parameters.values()
     places = [one for one in named if one.kind is one.POSITIONAL_OR_KEYWORD]
     asks = sum(one.default is one.empty for one in places) > 1
-    may = any("design" in one.name for one in places[1:2])
-    designs: list[str | None] = [*([] if asks else [None]), *(_PLAIN_WORDS if asks or may else ())]
-    tried = []
-    for word in designs:
-        generator = torch.get_rng_state()
-        design = () if word is None else ({"trainer": word, **_NO_PROMPTS},)
+    may = asks or any("design" in one.name for one in places[1:2])
+    generator, tried = torch.get_rng_state(), []
+    for word in (*([] if asks else [""]), *(_PLAIN_WORDS if may else ())):
+        torch.set_rng_state(generator)
+        design = [{"trainer": word, **_NO_PROMPTS}] if word else []
         try:
             with redirect_stdout(io.StringIO()):
-                model: CLIP = build_model(dict(state), *design)
+                model: CLIP = clip.build_model(dict(state), *design)
             built = model.state_dict()
             odd = sorted(set(built) ^ set(state))
             if not odd:
                 return model
             fault = f"{odd[0]} is {'added' if odd[0] in built else 'missing'}"
         except Exception as error:  # whatever a codebase's own code raises
-            odd, fault = [], one_line(error)[:160]
-        torch.set_rng_state(generator)
-        tried.append(f"{word or 'none'} ({fault})")
-    if len(tried) > 1:
-        words = "; ".join(tried)
-        raise UserError(
-            f"{_where()} does not build a plain CLIP of these weights; tried its design_details with trainer {words}"
-        )
-    if odd:
-        raise UserError(f"{_where()} does not build a plain CLIP: {fault}")
-    raise UserError(f"these weights do not make up a CLIP ({fault}): check MODEL.BACKBONE")
-
-
-def _where() -> str:
-    return f"the `clip` package at {os.path.dirname(str(import_clip().__file__))}"
-
-
-def _require_weights(model: CLIP, state_dict: dict[str, Tensor]) -> None:
-    """Raise UserError unless a model with the names of a state dict has its values.
-
-    The family's build_model falls back to loading only what fits, without a message.
-    """
-    built = model.state_dict()
-    last = next(name for name in reversed(list(built)) if name.endswith("mlp.c_proj.weight"))
-    for name in ("positional_embedding", "visual.conv1.weight", "text_projection", last):
-        if not torch.equal(built[name].half(), state_dict[name].to(built[name].device).half()):
-            raise UserError(f"{_where()} did not load the weights: {name} differs")
+            fault = f"{error} is missing" if isinstance(error, KeyError) else one_line(error)[:200]
+        tried.append(f"with design_details of trainer {word}: {fault}" if word else fault)
+    torch.set_rng_state(generator)
+    raise UserError(
+        f"these weights do not make up a CLIP that the `clip` package at {Path(str(clip.__file__)).parent} builds "
+        f"({'; '.join(tried)}): check MODEL.BACKBONE; other shapes than OpenAI's need MODEL.BACKBONE.MODEL"
+    )
 
 
 def layers_of(clip_model: CLIP) -> tuple[int, int]:
     """Number of layers for prompts of the text and of the vision side; 0 for a ResNet or a side without prompts."""
-    sides = prompted_text(clip_model), prompted_image(clip_model)
+    sides = prompted_text(clip_model), prompted_image(clip_model.visual)
     text, vision = (0 if side is None else len(side.transformer.resblocks) for side in sides)
     return text, vision
 

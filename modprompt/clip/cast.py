@@ -9,25 +9,19 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from modprompt.clip.structure import CLIP
-from modprompt.clip.towers import Tower
+from modprompt.clip.towers import CLIP, Tower
 
 _ROUNDED = "modprompt_rounded"  # a CLIP's attribute: the type to which its matrices were rounded
 _COPIES: MutableMapping[nn.Module, Any] = weakref.WeakKeyDictionary()  # weak references to exact copies, by CLIP
 
 
 def _matrices(clip_model: nn.Module) -> Iterator[Tensor]:
-    names = ("in_proj_weight", "in_proj_bias", "q_proj_weight", "k_proj_weight", "v_proj_weight", "bias_k", "bias_v")
     in_towers = {part for tower in _towers(clip_model) for part in tower.modules()}
     for module in clip_model.modules():
-        if module in in_towers:
-            continue
-        if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)):
-            yield from module.parameters(recurse=False)
-        for name in names if hasattr(module, "in_proj_weight") else ("text_projection", "proj"):
-            tensor = getattr(module, name, None)
-            if isinstance(tensor, Tensor):
-                yield tensor
+        if module not in in_towers:
+            whole = isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)) or hasattr(module, "in_proj_weight")
+            own = module.named_parameters(recurse=False)
+            yield from (one for name, one in own if whole or name in ("text_projection", "proj"))
 
 
 def _towers(clip_model: nn.Module) -> list[Tower]:

@@ -13,12 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.clip.cast import rounded_to
-from modprompt.clip.design import GELU, QUICK_GELU
-from modprompt.clip.sides import has_stock_text, has_tower, tokenizer_of
-from modprompt.clip.source import Source
-from modprompt.clip.structure import CLIP
+from modprompt.clip.known import GELU, QUICK_GELU, Images
 from modprompt.clip.tokenizers import ClipTokenizer
-from modprompt.clip.towers import Tower, TowerCLIP
+from modprompt.clip.towers import CLIP, Tower, TowerCLIP, has_stock_text, has_tower, tokenizer_of
 from modprompt.errors import UserError
 
 _PLACE = "modprompt_facts"  # a CLIP's attribute with its facts
@@ -56,12 +53,6 @@ def _sides(clip_model: CLIP) -> tuple[nn.Module, nn.Module]:
     return clip_model.get_submodule(text), clip_model.visual
 
 
-def shape_of(clip_model: CLIP) -> tuple[str, tuple[int, ...]]:
-    """The activation (design.py), and the number of heads of the text side and of the image side; 0 for none."""
-    sides = [shape_of_side(side) for side in _sides(clip_model)]
-    return " ".join(sorted(sides[0][0] | sides[1][0])), tuple(heads for _, heads in sides)
-
-
 def shape_of_side(side: nn.Module) -> tuple[set[str], int]:
     """What a side's tensors do not show: its activations, and its number of heads (0 for none, and for a tower)."""
     found = [] if isinstance(side, Tower) else list(_unshown(side))
@@ -79,7 +70,7 @@ def hashing(state_dict: Mapping[str, Tensor]) -> Iterator[Callable[[CLIP], str]]
         digests = pool.map(lambda pair: _digest(*pair), named)
 
         def finish(clip_model: CLIP) -> str:
-            if has_tower(clip_model) and isinstance(clip_model, TowerCLIP):
+            if isinstance(clip_model, TowerCLIP) and has_tower(clip_model):
                 version, shape = TOWER_VERSION, clip_model.unshown
             else:
                 unshown = [one for side in _sides(clip_model) for one in _unshown(side)]
@@ -108,11 +99,11 @@ class ClipFacts(NamedTuple):
     size: int  # side of its images in pixels
     mean: tuple[float, ...]  # of its images' channels; empty for a module from elsewhere, whose images are not known
     std: tuple[float, ...]
-    interpolation: str  # how images are scaled (design.py), as `resize`
+    interpolation: str  # how images are scaled (known.py), as `resize`
     activation: str  # what its tensors do not show, as `heads`: (text side, image side)
     heads: tuple[int, ...]
     fingerprint: str  # of all its weights, as `fingerprint` gives it
-    dialect: str = ""  # who says how it is run (source.py)
+    dialect: str = ""  # who says how it is run (load.py)
     commit: str = ""  # of the hub's repository that it came from
     sha256: str = ""  # of OpenAI's file
     resize: str = ""
@@ -138,14 +129,10 @@ class ClipFacts(NamedTuple):
         return cls(**found)
 
 
-def note(clip_model: CLIP, found: Source) -> None:
+def note(clip_model: CLIP, images: Images, **said: Any) -> None:
     """Keep what is known of a CLIP, whose `fingerprint` is set, on the module."""
-    images = found.images
-    clip_model.__dict__[_PLACE] = _of_module(clip_model)._replace(
-        name=found.name, file=found.file, mean=images.mean, std=images.std, interpolation=images.interpolation,
-        resize=images.resize, fingerprint=clip_model.fingerprint, dialect=found.dialect, commit=found.commit,
-        sha256=found.sha256, model=found.asked.model,
-    )  # fmt: skip
+    said.update({key: value for key, value in images._asdict().items() if key not in ("size", "stated")})
+    clip_model.__dict__[_PLACE] = _of_module(clip_model)._replace(fingerprint=clip_model.fingerprint, **said)
 
 
 def facts_of(clip_model: CLIP, anew: bool = False) -> ClipFacts:
@@ -170,8 +157,8 @@ def called(clip_model: nn.Module) -> str:
 
 
 def _of_module(clip_model: CLIP) -> ClipFacts:
-    activation, heads = shape_of(clip_model)
+    text, image = map(shape_of_side, _sides(clip_model))
+    activation, heads = " ".join(sorted(text[0] | image[0])), (text[1], image[1])
     tokenizer = tokenizer_of(clip_model).facts
-    said = {} if tokenizer == ClipTokenizer().facts else tokenizer.as_record()
-    size = clip_model.visual.input_resolution
-    return ClipFacts("", "", size, (), (), "", activation, heads, "", tokenizer=said)
+    said = {} if tokenizer == ClipTokenizer().facts else tokenizer._asdict()
+    return ClipFacts("", "", clip_model.visual.input_resolution, (), (), "", activation, heads, "", tokenizer=said)

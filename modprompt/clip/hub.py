@@ -26,7 +26,6 @@ class Snapshot(NamedTuple):
 
     folder: Path  # snapshots/<commit> in the cache
     commit: str  # 40 hex digits
-    repo: str  # "owner/name"
 
     def files(self) -> list[str]:
         """Names of its files, "/" between their parts."""
@@ -49,8 +48,8 @@ def of_user(name: str) -> tuple[str, str]:
 def parse(name: str) -> tuple[str, str]:
     """("owner/name", revision or "") of "hf-hub:owner/name@revision"; UserError if a name is not of that form."""
     repo, mark, revision = name.removeprefix(PREFIX).partition("@")
-    parts = repo.split("/")
-    if not name.startswith(PREFIX) or len(parts) != 2 or not all(parts) or (mark and not revision) or ".." in name:
+    whole = re.fullmatch("[^/]+/[^/]+", repo) and bool(mark) == bool(revision) and ".." not in name
+    if not (name.startswith(PREFIX) and whole):
         form = f"{PREFIX}owner/name, or {PREFIX}owner/name@revision"
         raise UserError(f"{name!r} does not name a repository of a hub: write {form}")
     return repo, revision
@@ -75,7 +74,7 @@ def cached(repo: str, revision: str = "") -> Snapshot | None:
         folder = Path(package().snapshot_download(repo, **told))  # no pattern: any of its files may lack
     except Exception:  # of its own, of the system
         return None
-    return Snapshot(folder, folder.name, repo)
+    return Snapshot(folder, folder.name)
 
 
 def snapshot(repo: str, revision: str, choose: Choose, by_hand: str = _BY_HAND) -> Snapshot:
@@ -108,4 +107,4 @@ def snapshot(repo: str, revision: str, choose: Choose, by_hand: str = _BY_HAND) 
         raise UserError(f"{name}: {error}") from None
     told = {"revision": revision or None, "allow_patterns": wanted}
     folder = Path(ask(name, lambda client: client.snapshot_download(repo, **told)))
-    return Snapshot(folder, folder.name, repo)
+    return Snapshot(folder, folder.name)

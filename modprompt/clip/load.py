@@ -1,27 +1,245 @@
-"""A CLIP with its image transform, the pair that clip.load gives: from a name, a file or a folder."""
+"""A CLIP from a name, a file or a folder: where its weights are, what says how they are run, and the model.
 
+Nothing is guessed: weights are refused if nothing says how they are run, or two things contradict each other.
+"""
+
+import logging
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
-from modprompt.clip import build, hub, known, open_clips, present, source, transformers_names
-from modprompt.clip.design import SQUASH, Images
+from modprompt.clip import build, hub, known, open_clips, package, tokenizers, transformers_names
 from modprompt.clip.facts import facts_of, fingerprint, hashing, note
-from modprompt.clip.open_clips import POSITIONS, VOCABULARY
-from modprompt.clip.present import Asked
-from modprompt.clip.source import BARE, OPENAI, SUFFIXES, TRANSFORMERS, Source
-from modprompt.clip.structure import CLIP
+from modprompt.clip.known import ACTIVATIONS, SQUASH, SUFFIXES, Asked, Images
+from modprompt.clip.open_clips import CONFIG_FILE, TRANSFORMERS_FILE
+from modprompt.clip.tokenizers import POSITIONS, VOCABULARY, ClipTokenizer, FileTokenizer, Tokenizer
+from modprompt.clip.towers import CLIP, image_width, joint_width, text_width
 from modprompt.errors import UserError
 from modprompt.io.arrays import read_arrays
 from modprompt.io.files import of_user
+from modprompt.io.records import file_hash
 from modprompt.io.tensors import read_safetensors, read_shards, read_tensors
 
-_FILE = Path(__file__).parent / "models" / "glyph_clip.npz"
+LOG = logging.getLogger("modprompt")
+OPENAI, OPEN_CLIP, TRANSFORMERS, BARE = "openai", "open_clip", "transformers", "bare"
+_INDEX = ".index.json"  # behind the name of a file of weights that is in several
+_OPEN_CLIP = ("open_clip_model.safetensors", *(f"open_clip_pytorch_model{one}" for one in SUFFIXES[:3]))
+_TRANSFORMERS = ("model.safetensors", "pytorch_model.bin")
+_TEXT_FOLDER = "text_config"
+_UNUSED = {"roberta": 2, "xlm-roberta": 2}  # positions: theirs begin after the padding id
 _DERIVED = (".attn_mask", "attn_mask", ".position_ids")  # each model computes its own
 _TYPES = (torch.float32, torch.float16, torch.bfloat16)
+_RUN_EMBEDDED = f"`modprompt train --trainer MPL` alone, or MODEL.BACKBONE.NAME {known.EMBEDDED}, runs the embedded one"
+_NOT_ASKED = (
+    "MODEL.BACKBONE.ACTIVATION, HEADS and MODEL are for weights from MODEL.BACKBONE.PATH that nothing else describes: "
+    "{} already says it"
+)
+
+
+class Source(NamedTuple):
+    """Where weights are, and how they are run."""
+
+    asked: Asked
+    name: str  # as it was asked for, a hub's with the commit that was used; empty for a file
+    weights: Path  # the file, or an index of several
+    dialect: str  # who says how they are run: openai (also the embedded model), open_clip, transformers; bare: the user
+    model: dict[str, Any]  # open_clip's model_cfg; empty for openai and bare
+    images: Images  # how its images are made; their size is 0 if only the tensors say it
+    sha256: str = ""  # of OpenAI's file
+    commit: str = ""  # of a hub's repository
+
+    @property
+    def called(self) -> str:
+        """The name of the weights in messages."""
+        return self.name or str(self.weights)
+
+
+def find(asked: Asked) -> Source:
+    """The source of a CLIP, downloaded if need be; UserError if there is none, or nothing says how it is run."""
+    if asked.activation not in ("", *ACTIVATIONS):
+        raise UserError(f"MODEL.BACKBONE.ACTIVATION must be {' or '.join(ACTIVATIONS)}, got {asked.activation!r}")
+    if len(asked.heads) not in (0, 2) or not all(type(one) is int and one > 0 for one in asked.heads):
+        raise UserError(f"MODEL.BACKBONE.HEADS must be two whole numbers, (text side, image side), got {asked.heads!r}")
+    if asked.path:
+        return _of_path(asked)
+    if asked.activation or asked.heads or asked.model:
+        raise UserError(_NOT_ASKED.format(asked.name))
+    name = known.plain(asked.name)
+    if known.is_tag(name) or name.startswith(hub.PREFIX):
+        return _of_hub(asked)
+    known.require(name)
+    if name == known.EMBEDDED:
+        return Source(asked, name, known.EMBEDDED_FILE, OPENAI, {}, Images(32))
+    row = known.OPENAI[name]
+    return Source(asked, name, _openai_file(name), OPENAI, {}, Images(row.pixels), row.sha256)
+
+
+def describes_itself(path: str) -> bool:
+    """Whether something other than the user's options says how a file or folder of weights is run."""
+    try:
+        return find(Asked(path=path)).dialect != BARE
+    except UserError:
+        return False
+
+
+def _openai_file(name: str) -> Path:
+    path: Path = of_user("~/.cache/clip") / f"{name.replace('/', '-').replace('@', '-')}.pt"
+    if path.is_file():
+        return path  # its SHA-256 is compared when it is read
+    clip = package.import_clip()
+    try:
+        return Path(clip._download(clip._MODELS[name], str(path.parent)))
+    except (OSError, RuntimeError, KeyError) as error:  # an old package does not know all names
+        raise UserError(
+            f"no weights for {name}: {path} is not there and the download failed ({error}); put the file there or give "
+            f"MODEL.BACKBONE.PATH; {_RUN_EMBEDDED}"
+        ) from None
+
+
+def _of_hub(asked: Asked) -> Source:
+    """Of open_clip's pretrained tag, or a repository that says itself how its weights are run."""
+    tag = known.require(asked.name)
+    names: Sequence[str] = ()
+    if tag is not None:
+        names = (tag.file,) if tag.file else _OPEN_CLIP
+        if tag.model["text_cfg"].get("hf_tokenizer_name"):
+            package.transformers()  # before the download
+        if tag.differ:
+            said = "disagree on the activation: it is run with quick_gelu, as one of them says"
+            warnings.warn(f"{tag.name}: open_clip's tag and config {said}", stacklevel=2)
+    repo, revision = cast(tuple[str, str], known.repository(asked.name))
+    weights, commit = _fetched(asked.name, repo, revision, lambda there: _wanted(there, names))
+    if tag is not None:
+        return Source(asked, tag.name, weights, OPEN_CLIP, tag.model, tag.images, commit=commit)
+    return _of_weights(asked, weights)._replace(name=f"{hub.PREFIX}{repo}@{commit}", commit=commit)
+
+
+def _fetched(name: str, repo: str, revision: str, choose: hub.Choose) -> tuple[Path, str]:
+    """The first of the chosen files of a repository, all of which are then in the cache, and the commit; it is said."""
+    there = hub.snapshot(repo, revision, choose)
+    first = choose(there.files())[0]
+    LOG.warning("%s: %s of %s at commit %s", name, first, repo, there.commit)  # shown without a logging setup
+    return there.folder / first, there.commit
+
+
+def _of_path(asked: Asked) -> Source:
+    path = of_user(asked.path)
+    try:
+        if not path.exists():
+            at = f"no file or folder at {path}; a name is given with --backbone (MODEL.BACKBONE.NAME)"
+            raise UserError(f"MODEL.BACKBONE.PATH: {at}; {_RUN_EMBEDDED}")
+        if path.is_dir():
+            path = path / _pick([one.name for one in path.iterdir() if one.is_file()], asked.path)
+        return _of_weights(asked, path)
+    except OSError as error:
+        raise UserError(f"MODEL.BACKBONE.PATH: cannot read {path} ({error.strerror})") from None
+
+
+def _of_weights(asked: Asked, weights: Path) -> Source:
+    """A file of weights by what stands beside it, its hash, or the options."""
+    own, others = weights.parent / CONFIG_FILE, weights.parent / TRANSFORMERS_FILE
+    is_others = others.is_file() and (weights.name.removesuffix(_INDEX) in _TRANSFORMERS or not own.is_file())
+    found: Callable[..., Source] = partial(Source, asked, "", weights)
+    if is_others or own.is_file():
+        if asked.activation or asked.heads or asked.model:
+            raise UserError(_NOT_ASKED.format(others if is_others else own))
+        if is_others:
+            return found(TRANSFORMERS, *transformers_names.read(weights.parent))
+        return found(OPEN_CLIP, *open_clips.of_file(own))
+    if bool(asked.activation) != bool(asked.heads) or (asked.model and asked.heads):
+        raise UserError("give both MODEL.BACKBONE.ACTIVATION and MODEL.BACKBONE.HEADS, or MODEL.BACKBONE.MODEL alone")
+    if asked.model:
+        return found(OPEN_CLIP, *open_clips.of_name(asked.model))
+    if asked.heads:
+        return found(BARE, {}, Images(stated=False))
+    digest = file_hash(weights) if weights.suffix in (".pt", ".pth") else ""
+    row = next((one for one in known.OPENAI.values() if one.sha256 == digest), None)
+    if row is None:
+        raise UserError(
+            f"{weights} does not say how it is run: give open_clip's name of the model, MODEL.BACKBONE.MODEL, in "
+            "Python model=; or MODEL.BACKBONE.ACTIVATION (quick_gelu or gelu) and MODEL.BACKBONE.HEADS (text side, "
+            "image side; a head is 64 wide in most), in Python activation= and heads=; or put the configs that came "
+            "with it into its folder"
+        )
+    return found(OPENAI, {}, Images(row.pixels), digest)
+
+
+def _wanted(there: Sequence[str], names: Sequence[str] = ()) -> list[str]:
+    """The files of a repository that are needed, the weights first; without names some must say how they are run."""
+    weights = _pick(there, "it", names)
+    if not names and not {CONFIG_FILE, TRANSFORMERS_FILE} & set(there):
+        raise UserError(f"it has neither {CONFIG_FILE} nor {TRANSFORMERS_FILE}, which say how its weights are run")
+    stem, _, ending = weights.removesuffix(_INDEX).rpartition(".")
+    shards = [one for one in there if one.startswith(f"{stem}-") and one.endswith(f".{ending}")]
+    needed = [weights, *(shards if weights.endswith(_INDEX) else [])]
+    return [*needed, *(one for one in there if one.endswith((".json", ".txt", ".model")) and one != weights)]
+
+
+def _pick(there: Sequence[str], where: str, names: Sequence[str] = ()) -> str:
+    """The file with the weights: one of these names, or open_clip's own, then transformers', then the only one."""
+    for one in names or (*_OPEN_CLIP, *_TRANSFORMERS):
+        for name in (one, one + _INDEX):
+            if name in there:
+                return name
+    files = sorted(one for one in there if one.endswith(SUFFIXES) and "/" not in one)
+    if len(files) != 1:
+        listed = ", ".join(files) or "nothing"
+        raise UserError(f"{where} must hold one file of weights ({', '.join(SUFFIXES)}), there is: {listed}")
+    return files[0]
+
+
+def _tokenizer_of(found: Source) -> Tokenizer:
+    """The tokenizer of open_clip's model; from here on its model_cfg names the folder of a text side's config.
+
+    Raises UserError if a file is missing, or belongs to another CLIP.
+    """
+    part: dict[str, Any] = found.model["text_cfg"]
+    folder, side, name = found.weights.parent, part.get("hf_model_name"), part.get("hf_tokenizer_name")
+    if side:
+        config = folder / _TEXT_FOLDER / TRANSFORMERS_FILE
+        if not config.is_file():
+            lacking = f"{_TEXT_FOLDER}/{TRANSFORMERS_FILE} in its folder, the config of its text side {side}"
+            config = _named(found, str(side), lacking, (TRANSFORMERS_FILE,))
+        part["hf_model_name"] = str(config.parent)
+    text, given = open_clips.text_config(found.model), part.get("tokenizer_kwargs") or {}
+    length, vocabulary = part.get("context_length", POSITIONS), (text or part).get("vocab_size", VOCABULARY)
+    if not name:
+        if text or vocabulary != VOCABULARY or given:
+            why = "and CLIP's does not fit this text side"
+            raise UserError(f"{found.called}: its config names no tokenizer (text_cfg.hf_tokenizer_name), {why}")
+        return ClipTokenizer(length)
+    kind = str(text.get("model_type"))
+    if text and length > text.get("max_position_embeddings", length) - _UNUSED.get(kind, 0):
+        raise UserError(f"{found.called}: context_length is {length}: its text side has fewer positions")
+    end = part.get("eos_id", 2) if part.get("pool_type") == "eos" and not text else None
+    padding = text.get("pad_token_id", 0 if kind == "bert" else 1) if text else None
+    padding = part.get("pad_id", 0) if part.get("embed_cls") else padding
+    if known.is_tag(found.name) or not any((folder / one).is_file() for one in tokenizers.CARRIERS):
+        files = ", ".join((*tokenizers.CARRIERS, *tokenizers.SETTINGS))
+        lacking = f"the tokenizer of {name} in its folder: copy its files ({files}: all that exist)"
+        more = (*tokenizers.SETTINGS, TRANSFORMERS_FILE)
+        folder = _named(found, str(name), lacking, tokenizers.CARRIERS, more).parent
+    tokenizer = FileTokenizer(folder, length, **given)
+    tokenizer.require_fitting(str(folder), vocabulary, padding, end)
+    return tokenizer
+
+
+def _named(found: Source, repo: str, lacking: str, needed: Sequence[str], more: Sequence[str] = ()) -> Path:
+    """One of the needed files of a repository that open_clip's own config names; other configs get nothing."""
+    if not known.is_tag(found.name):
+        raise UserError(f"{found.called}: it needs {lacking}")
+
+    def choose(there: Sequence[str]) -> list[str]:
+        if not any(one in there for one in needed):
+            raise UserError(f"it has none of {', '.join(needed)}")
+        return [one for one in (*needed, *more) if one in there]
+
+    return _fetched(found.called, repo, "", choose)[0]
 
 
 def load_clip(
@@ -47,28 +265,10 @@ def load_clip(
     Raises:
         UserError: on an unknown name, weights that cannot be found or read, or of which nothing says how to run them.
     """
-    if not isinstance(name, (str, Path)) or not str(name):
-        raise UserError(f"name must be a CLIP's name, or the path of a file or folder, got {name!r}")
-    if isinstance(heads, str) or not isinstance(heads, Sequence):
-        raise UserError(f"heads must be two whole numbers, (text side, image side), got {heads!r}")
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    path = path_of(str(name))
-    clip_model = load(Asked("" if path else str(name), path, activation, tuple(heads), model)).eval()
+    clip_model = load(known.named(str(name))._replace(activation=activation, heads=tuple(heads), model=model)).eval()
     clip_model = (clip_model.float() if place.type == "cpu" else clip_model).to(place)
     return clip_model, transform_of(clip_model)
-
-
-def path_of(name: str) -> str:
-    """The file or folder that a name means; empty if it is a CLIP's name."""
-    path = of_user(name)
-    if not known.is_tag(name):
-        return ""
-    try:
-        is_there = path.exists()
-    except OSError:  # too long, or in a folder without permission: reported when it is read
-        is_there = True
-    looks_so = path.suffix in SUFFIXES or name.startswith(("/", "./", "../", "~"))
-    return str(path) if is_there or looks_so else ""
 
 
 def load(asked: Asked) -> CLIP:
@@ -77,172 +277,122 @@ def load(asked: Asked) -> CLIP:
     What the `clip` package can build, it builds, and draws from torch's generator as in the family; open_clip's models
     draw nothing.
     """
-    found = source.find(asked)
-    present.note(asked)
-    state = _read(found)
-    model = _model_of(found, state)
-    if model is None or open_clips.is_clips(model):
+    found = find(asked)
+    known.note(asked)
+    if not found.model or open_clips.is_clips(found.model):
+        state = _read(found)
         with hashing(state) as fingerprint_of:
-            clip_model = build.build_clip(state)
+            clip_model = build.build_clip(state, asked.activation, asked.heads)
             clip_model.fingerprint = fingerprint_of(clip_model)
+        _require_sizes(clip_model, found)
     else:
-        text = source.text_folder(found)
-        tokenizer = source.tokenizer_of(found, text)
-        clip_model = cast(CLIP, open_clips.build(model, state, tokenizer, found.called, text))
+        try:
+            tokenizer = _tokenizer_of(found)  # before weights are read, which takes longer
+        except TypeError as error:
+            raise UserError(f"{found.called}: what its config says of texts is not supported ({error})") from None
+        clip_model = cast(CLIP, open_clips.build(found.model, _read(found), tokenizer, found.called))
         clip_model.fingerprint = fingerprint(clip_model.state_dict(), clip_model)
-    note(clip_model, found)
+    note(
+        clip_model, found.images, name=found.name, file="" if found.name else of_user(asked.path).resolve().name,
+        dialect=found.dialect, commit=found.commit, sha256=found.sha256, model=asked.model,
+    )  # fmt: skip
     return clip_model
 
 
+def _require_sizes(clip_model: CLIP, found: Source) -> None:
+    """Raise UserError unless tensors, off which the `clip` package reads sizes, are those of the config."""
+    sizes = [("vocab_size", VOCABULARY, clip_model.token_embedding.num_embeddings)]
+    if found.model:
+        text, image = found.model["text_cfg"], found.model["vision_cfg"]
+        (texts, images), width = build.layers_of(clip_model), image_width(clip_model)
+        sizes += [
+            ("embed_dim", found.model["embed_dim"], joint_width(clip_model)),
+            ("text_cfg.layers", text["layers"], texts),
+            ("text_cfg.width", text["width"], text_width(clip_model)),
+            ("vision_cfg.layers", image["layers"], images or image["layers"]),  # a ResNet has none
+            ("vision_cfg.width", image["width"], width if images else 2 * width),  # its stem is half as wide
+            ("image_size", found.images.size, clip_model.visual.input_resolution),
+        ]
+    for name, said, has in sizes:
+        if said != has:
+            raise UserError(f"{found.called}: {name} is {has} by its tensors, not {said}")
+
+
 def _read(found: Source) -> dict[str, Tensor]:
-    """The tensors of a source under OpenAI's names, or open_clip's."""
-    if found.weights is None:
+    """The tensors of a source under OpenAI's names, or open_clip's: without wrappers, and what each model computes."""
+    if found.weights == known.EMBEDDED_FILE:
         return read_embedded()
-    where = found.called
-    openai = found.dialect == OPENAI
-    state = _plain(read_tensors(found.weights, (found.sha256,)) if openai else _content(found.weights), where)
-    if found.dialect == TRANSFORMERS:
-        state = transformers_names.to_openai(state, where)
+    where, code = found.called, found.sha256
+    content = read_tensors(found.weights, (code,)) if code else _content(found.weights)
+    content = content.get("state_dict", content) if isinstance(content, Mapping) else None
+    if not isinstance(content, Mapping):
+        raise UserError(f"{where} is not the state dict of a CLIP: it holds no tensors by name")
+    cut = len("module.") * all(str(name).startswith("module.") for name in content)  # DataParallel's
+    state: dict[str, Tensor] = {str(name)[cut:]: value for name, value in content.items()}
+    del content
     for name, value in list(state.items()):  # one after the other: both forms of all would need too much memory
+        if name in build.BOOKKEEPING or name.endswith(_DERIVED):
+            del state[name]
+            continue
+        plain = isinstance(value, Tensor) and value.layout == torch.strided
+        if not (plain and (value.dtype in _TYPES or name.endswith(".num_batches_tracked"))):
+            raise UserError(f"{where} is not the state dict of a CLIP: {name} is no plain tensor of numbers")
         if value.dtype == torch.bfloat16:
             state[name] = value.float()
-    stock = found.model is None or (open_clips.is_stock_text(found.model) and open_clips.is_stock_image(found.model))
-    if stock and "text.positional_embedding" in state:  # open_clip's custom_text
-        state = {name.removeprefix("text."): value for name, value in state.items()}
-    for name in ("logit_scale", "logit_bias"):
-        if name in state and state[name].numel() == 1:
+        if name in ("logit_scale", "logit_bias") and value.numel() == 1:
             state[name] = state[name].reshape(())  # in some of open_clip's it is a vector of one
+    if found.dialect == TRANSFORMERS:
+        return transformers_names.to_openai(state, where)
+    if not found.model or open_clips.is_stock(found.model):  # open_clip's custom_text
+        return {name.removeprefix("text."): value for name, value in state.items()}
     return state
 
 
 def _content(path: Path) -> Any:
-    if path.name.endswith(".index.json"):
+    if path.name.endswith(_INDEX):
         return read_shards(path, _content)
     if path.suffix == ".json":
         raise UserError(f"{path} is a config, not weights: give the folder, or the file of weights in it")
     return read_safetensors(path)[0] if path.suffix == ".safetensors" else read_tensors(path)
 
 
-def _plain(content: Any, where: str) -> dict[str, Tensor]:
-    """The tensors of a saved file by name: without wrappers, and without what each model computes itself."""
-    found = content.get("state_dict", content) if isinstance(content, Mapping) else None
-    if not isinstance(found, Mapping):
-        raise UserError(f"{where} is not the state dict of a CLIP: it holds no tensors by name")
-    parallel = all(str(name).startswith("module.") for name in found)  # DataParallel's
-    named = ((str(name).removeprefix("module.") if parallel else str(name), value) for name, value in found.items())
-    state = {name: value for name, value in named if name not in build.BOOKKEEPING and not name.endswith(_DERIVED)}
-    for name, value in state.items():
-        plain = isinstance(value, Tensor) and value.layout == torch.strided
-        if not (plain and (value.dtype in _TYPES or name.endswith(".num_batches_tracked"))):
-            raise UserError(f"{where} is not the state dict of a CLIP: {name} is no plain tensor of numbers")
-    return state
-
-
-def _model_of(found: Source, state: Mapping[str, Tensor]) -> dict[str, Any] | None:
-    """open_clip's model_cfg of a source, with which its tensors agree; None for OpenAI's and the embedded one."""
-    if found.dialect == BARE:
-        return _of_tensors(state, found)
-    model = found.model
-    if model is not None and open_clips.is_clips(model):  # the `clip` package reads sizes off the tensors
-        there = _of_tensors(state, found)
-        for part in ("", "text_cfg", "vision_cfg"):
-            said, has = (model[part], there[part]) if part else (model, {"embed_dim": there["embed_dim"]})
-            for name, value in has.items():
-                if said[name] != value:
-                    raise UserError(f"{found.called}: by its config {name} is {said[name]}, by its tensors {value}")
-    return model
-
-
-def _of_tensors(state: Mapping[str, Tensor], found: Source) -> dict[str, Any]:
-    """The model_cfg that a stock CLIP's tensors show; activation and heads are the user's, or of the usual width.
-
-    Raises UserError if they are not a stock CLIP's.
-    """
-    shapes = {name: tuple(one.shape) for name, one in state.items()}
-    heads, where = found.asked.heads, f"{found.called}: these weights do not make up a CLIP"
+def read_embedded() -> dict[str, Tensor]:
+    """State dict of the embedded model; words that its training never used have zero embeddings."""
     try:
-        embed = shapes["text_projection"][1]
-        text = _transformer(shapes, "transformer", shapes["text_projection"][0])
-        text["heads"] = heads[0] if heads else text["width"] // open_clips.HEAD
-        if "visual.proj" in shapes:
-            width, patch = shapes["visual.conv1.weight"][0], shapes["visual.conv1.weight"][-1]
-            image = {**_transformer(shapes, "visual.transformer", width), "patch_size": patch}
-        else:
-            width = shapes["visual.attnpool.positional_embedding"][1]  # of the attention pool
-            image = {"layers": [_layers(shapes, f"visual.layer{stage}") for stage in (1, 2, 3, 4)]}
-            image["width"] = width // 32
-        image["image_size"] = pixels(shapes)
-        words = shapes["positional_embedding"][0], shapes["token_embedding.weight"][0]
-    except (KeyError, ValueError, IndexError, ZeroDivisionError) as error:
-        what = f"{error.args[0]} is missing" if isinstance(error, KeyError) else "its projections are not matrices"
-        raise UserError(f"{where} ({what}): check MODEL.BACKBONE") from None
-    if words != (POSITIONS, VOCABULARY):
-        said = f"texts of {words[0]} ids of {words[1]:,}, not CLIP's {POSITIONS} of {VOCABULARY:,}"
-        raise UserError(f"{where} ({said}): check MODEL.BACKBONE")
-    if heads and (width % heads[1] or text["width"] % heads[0]):
-        raise UserError(f"{found.called}: HEADS {heads} do not divide the widths {text['width']} and {width}")
-    image["head_width"] = width // heads[1] if heads else open_clips.HEAD
-    quick = found.asked.activation != "gelu"
-    return {"embed_dim": embed, "quick_gelu": quick, "text_cfg": text, "vision_cfg": image}
-
-
-def _transformer(shapes: Mapping[str, tuple[int, ...]], side: str, width: int) -> dict[str, Any]:
-    hidden = shapes[f"{side}.resblocks.0.mlp.c_fc.weight"][0]
-    layers = _layers(shapes, f"{side}.resblocks")
-    return {"layers": layers, "width": width, "mlp_ratio": open_clips.ratio(hidden, width)}
-
-
-def _layers(shapes: Mapping[str, Any], front: str) -> int:
-    return len({name[len(front) :].split(".")[1] for name in shapes if name.startswith(f"{front}.")})
-
-
-def pixels(shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """The side of a CLIP's images, by OpenAI's names."""
-    pool = "visual.attnpool.positional_embedding"
-    if pool in shapes:
-        return int(round((shapes[pool][0] - 1) ** 0.5)) * 32
-    return int(round((shapes["visual.positional_embedding"][0] - 1) ** 0.5)) * shapes["visual.conv1.weight"][-1]
+        arrays = {name: torch.from_numpy(array) for name, array in read_arrays(known.EMBEDDED_FILE).items()}
+        rows, size = arrays.pop("token_embedding.rows"), int(arrays.pop("token_embedding.size"))
+        table = rows.new_zeros(size, rows.shape[1])
+        table[arrays.pop("token_embedding.ids").long()] = rows
+    except Exception:
+        raise UserError(f"the embedded model {known.EMBEDDED_FILE} is missing or damaged: check it out again") from None
+    return {**arrays, "token_embedding.weight": table}
 
 
 def images_of(asked: Asked) -> Images:
     """How a CLIP's images are made, with their size; only what will be read later anyway is downloaded.
 
-    Raises UserError as source.find, and if a bare file is not a CLIP's.
+    Raises UserError as find, and if a bare file is not a CLIP's.
     """
     name = known.plain(asked.name)
-    if asked.path or name.startswith(hub.PREFIX) or name == known.EMBEDDED:
-        return _images_of(source.find(asked))
-    found = known.require(name)
-    return found.images if found is not None else Images(known.OPENAI[name].pixels)
+    if not asked.path and name in known.OPENAI:
+        return Images(known.OPENAI[name].pixels)
+    tag = None if asked.path else known.require(name)
+    if tag is not None:
+        return cast(Images, tag.images)
+    found = find(asked)
+    return found.images if found.images.size else found.images._replace(size=_pixels(_read(found), found.called))
 
 
-def _images_of(found: Source) -> Images:
-    if found.images.size:
-        return found.images
-    return found.images._replace(size=_of_tensors(_read(found), found)["vision_cfg"]["image_size"])
-
-
-def describe(asked: Asked) -> str:
-    """What a CLIP is and what says so, in one line; raises as images_of."""
-    found = source.find(asked)
-    if found.weights is None:
-        return f"{found.called}, which ships with the package"
-    how = f"{found.dialect} weights, {_images_of(found).size} pixels"
-    if found.dialect == BARE:
-        return f"{found.called}: {how}, {found.asked.activation}, {found.asked.heads} heads (text, image), as given"
-    return f"{found.called}: {how}" + (f", {open_clips.activation_of(found.model)}" if found.model else "")
-
-
-def read_embedded() -> dict[str, Tensor]:
-    """State dict of the embedded model; words that its training never used have zero embeddings."""
+def _pixels(state: Mapping[str, Tensor], where: str) -> int:
+    """The side of a CLIP's images, by OpenAI's names."""
     try:
-        arrays = {name: torch.from_numpy(array) for name, array in read_arrays(_FILE).items()}
-        rows, size = arrays.pop("token_embedding.rows"), int(arrays.pop("token_embedding.size"))
-        table = rows.new_zeros(size, rows.shape[1])
-        table[arrays.pop("token_embedding.ids").long()] = rows
-    except Exception:
-        raise UserError(f"the embedded model {_FILE} is missing or damaged: check it out again") from None
-    return {**arrays, "token_embedding.weight": table}
+        if "visual.attnpool.positional_embedding" in state:
+            places, patch = len(state["visual.attnpool.positional_embedding"]), 32
+        else:
+            places, patch = len(state["visual.positional_embedding"]), state["visual.conv1.weight"].shape[-1]
+    except KeyError as error:
+        raise UserError(f"{where}: these weights do not make up a CLIP: {error} is missing") from None
+    return int(round((places - 1) ** 0.5)) * patch
 
 
 def transform_of(clip_model: CLIP) -> Callable[..., Tensor]:

@@ -1,45 +1,39 @@
 """CLIPs of open_clip's forms: its pretrained tags and configs, and the models that it builds of them.
 
 A model_cfg is what open_clip's configs say of a CLIP. The package gets none that would make it download or run
-something, and reads no weights: these are read here, checked, and must fit exactly.
+something, and reads no weights: these are read here, and must fit exactly.
 """
 
+import contextlib
 import copy
 import functools
 import importlib
+import inspect
 import json
-import logging
 import re
-import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from modprompt.checks import known_names
-from modprompt.clip.design import FEATURES, GELU, PROMPTED, QUICK_GELU, RESNET, SHORTEST, SQUASH, Images, Kinds
-from modprompt.clip.tokenizers import Tokenizer
-from modprompt.clip.towers import ImageTower, TextTower, TowerCLIP
+from modprompt.clip import package
+from modprompt.clip.known import FEATURES, PROMPTED, RESNET, SHORTEST, SQUASH, Images, Kinds
+from modprompt.clip.tokenizers import FileTokenizer, Tokenizer
+from modprompt.clip.towers import Tower, TowerCLIP
 from modprompt.errors import UserError
 from modprompt.io.files import Refused, read_text
 from modprompt.io.records import parse_json
 from modprompt.programs import one_line
 
 CONFIG_FILE, TRANSFORMERS_FILE = "open_clip_config.json", "config.json"
-POSITIONS, VOCABULARY = 77, 49408  # of the tokenizer of every CLIP of the family
 HEAD, RATIO = 64, 4  # width of a head, and of feed-forward parts in widths, in models that the `clip` package builds
-_EXTRA = "pip install 'open_clip_torch>=3.3,<4' 'timm>=1.0.17,<2' 'transformers>=5,<6'"  # the extra `towers`
-_MODEL = (
-    "embed_dim", "quick_gelu", "vision_cfg", "text_cfg", "custom_text", "multimodal_cfg", "init_logit_scale",
-    "init_logit_bias", "nonscalar_logit_scale", "output_dict", "cast_dtype",
-)  # fmt: skip
 _TIMM, _TIMM_NAME = "timm_model_name", re.compile(r"[a-z0-9_]+")  # with an owner before it timm would ask a hub
 _SIZES = (  # which stock sides may have as they like; the other keys must have open_clip's defaults
-    "layers", "width", "heads", "head_width", "mlp_ratio", "patch_size", "image_size",
-    "patch_dropout", "output_tokens",
+    "layers", "width", "heads", "head_width", "mlp_ratio", "patch_size", "image_size", "output_tokens",
 )  # fmt: skip
 _IDLE = (
     "pad_id", "eos_id", "hf_proj_type", "hf_pooler_type", "attn_pooler_queries", "attn_pooler_heads", "timm_pool",
@@ -52,7 +46,6 @@ _NO_PART = (  # in eval mode, or once weights are loaded
 _UNTOLD = (
     "hf_model_name", "hf_tokenizer_name", "tokenizer_kwargs", "tokenizer_mode", "init_logit_bias", "multimodal_cfg",
 )  # fmt: skip
-_COUNTS = ".num_batches_tracked"  # a BatchNorm's, without effect in eval mode
 
 
 class Tag(NamedTuple):
@@ -62,76 +55,46 @@ class Tag(NamedTuple):
     model: dict[str, Any]  # its model_cfg, with the activation that its weights were trained with
     images: Images
     repo: str  # OWNER/NAME on the Hugging Face hub
+    revision: str  # that was asked for, if any
     file: str  # of its weights there; empty if it is one of open_clip's usual names
     differ: bool  # tag and config say different activations
 
 
-def package() -> Any:
-    """The package open_clip; UserError if it is missing, or no version that this was tried with."""
-    return _imported("open_clip", "open_clip_torch", (3, 3), 4)
-
-
-def transformers() -> Any:
-    """The package transformers, for tokenizers and text sides; raises as package."""
-    return _imported("transformers", "transformers", (5, 0), 6)
-
-
-def _imported(module: str, project: str, least: tuple[int, int], below: int) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found = importlib.import_module(module)
-    except ImportError as error:
-        raise UserError(f"this CLIP needs {project} ({one_line(error)[:160]}): {_EXTRA}") from None
-    version = str(getattr(found, "__version__", "0"))
-    parts = tuple(int(one) for one in re.findall(r"\d+", version)[:2])
-    if not (least <= parts and parts[0] < below):
-        needed = ".".join(map(str, least))
-        raise UserError(f"this CLIP needs {project} {needed} or newer, below {below}, not {version}: {_EXTRA}")
-    return found
-
-
 def tags() -> list[tuple[str, str]]:
     """(MODEL, TAG) of all that open_clip has weights of."""
-    return list(package().list_pretrained())
+    return list(package.open_clip().list_pretrained())
 
 
 def tag(name: str) -> Tag:
-    """The tag MODEL/TAG; UserError if open_clip has none of that name, with similar ones, those of its model first."""
+    """The tag MODEL/TAG or MODEL/TAG@revision.
+
+    Raises UserError if open_clip has none of that name, with similar ones, those of its model first.
+    """
+    name, _, revision = name.partition("@")
     model, _, which = name.rpartition("/")
     try:
-        found: Mapping[str, Any] = package().get_pretrained_cfg(model, which)
+        found: Mapping[str, Any] = package.open_clip().get_pretrained_cfg(model, which)
     except UserError as error:
         raise UserError(f"{name!r} is none of OpenAI's CLIPs, so it would be open_clip's; {error}") from None
     if not found:
         known = [f"{one}/{other}" for one, other in tags()]
-        of_model = [one for one in known if one.startswith(f"{model}/")]
-        raise UserError(
-            f"open_clip has no CLIP {name!r}{known_names(name, of_model or known)}: see modprompt backbones"
-        )
+        near = known_names(name, [one for one in known if one.startswith(f"{model}/")] or known)
+        raise UserError(f"open_clip has no CLIP {name!r}{near}: see modprompt backbones")
     owner, repo, *file = found["hf_hub"].split("/")
     config = model_config(model, f"{name}: ")
     says, trained = bool(config.get("quick_gelu")), bool(found.get("quick_gelu"))
     config["quick_gelu"] = says or trained  # as open_clip runs it where it is asked to force it
-    size = _pixels(config["vision_cfg"].get("image_size", 224), f"{name}: image_size")
-    images = Images(size, tuple(found["mean"]), tuple(found["std"]), found["interpolation"], found["resize_mode"])
-    return Tag(name, config, images, f"{owner}/{repo}", "".join(file), says != trained)
-
-
-def tell_activation(found: Tag) -> None:
-    """Say it where tag and config of a CLIP do not say the same activation."""
-    if found.differ:
-        said = "open_clip's tag and config disagree on the activation: it is run with quick_gelu, as one of them says"
-        warnings.warn(f"{found.name}: {said}", stacklevel=2)
+    mean, std = tuple(found["mean"]), tuple(found["std"])
+    images = Images(_size(config, f"{name}: "), mean, std, found["interpolation"], found["resize_mode"])
+    return Tag(name, config, images, f"{owner}/{repo}", revision, "".join(file), says != trained)
 
 
 def model_config(model: str, where: str) -> dict[str, Any]:
     """open_clip's own model_cfg of a MODEL; UserError if it has none."""
-    found = package().get_model_config(model)
+    found = package.open_clip().get_model_config(model)
     if found is None:
-        raise UserError(
-            f"{where}there is no model {model!r} of open_clip's{known_names(model, package().list_models())}"
-        )
+        near = known_names(model, package.open_clip().list_models())
+        raise UserError(f"{where}there is no model {model!r} of open_clip's{near}")
     return checked(found, where)
 
 
@@ -141,14 +104,14 @@ def of_name(name: str) -> tuple[dict[str, Any], Images]:
     Raises UserError if there is none, or weights of MODEL are run in several ways.
     """
     where = "MODEL.BACKBONE.MODEL: "
-    model = {} if "/" in name else model_config(name, where)
-    known = [name] if "/" in name else [f"{name}/{one}" for one in package().list_pretrained_tags_by_model(name)]
-    found = [tag(one) for one in known]
-    if len({(one.model["quick_gelu"], one.images) for one in found}) > 1:
-        raise UserError(f"{where}weights of {name} are run differently: name {' or '.join(known)}")
-    if found:
-        return found[0].model, found[0].images
-    return model, Images(_pixels(model["vision_cfg"].get("image_size", 224), f"{where}image_size"), stated=False)
+    if "/" in name:
+        return tag(name)[1:3]
+    model = model_config(name, where)
+    found = [tag(f"{name}/{one}") for one in package.open_clip().list_pretrained_tags_by_model(name)]
+    ways = [(one.model["quick_gelu"], one.images) for one in found]
+    if len(set(ways)) > 1:
+        raise UserError(f"{where}weights of {name} are run differently: name {' or '.join(one.name for one in found)}")
+    return found[0][1:3] if found else (model, Images(_size(model, where), stated=False))
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -172,26 +135,20 @@ def of_file(path: Path) -> tuple[dict[str, Any], Images]:
     config = read_config(path)
     if "model_cfg" not in config:
         config = {"model_cfg": config}
-    _require_known(config, ("model_cfg", "preprocess_cfg"), f"{path}: ")
-    model = checked(config["model_cfg"], f"{path}: ")
-    size = _pixels(model["vision_cfg"].get("image_size", 224), f"{path}: image_size")
-    return model, _images(config.get("preprocess_cfg") or {}, size, f"{path}: preprocess_cfg.")
-
-
-def _images(given: Any, size: int, at: str) -> Images:
-    usual: dict[str, Any] = {"mean": Images().mean, "std": Images().std}
-    usual.update(size=size, mode="RGB", interpolation="bicubic", resize_mode=SHORTEST, fill_color=0)
-    if not isinstance(given, dict):
-        raise UserError(f"{at[:-1]} must be an object")
-    _require_known(given, usual, at)
-    found = {**usual, **given}
-    how, resize = found["interpolation"], found["resize_mode"]
+    model = checked(config.pop("model_cfg"), f"{path}: ")
+    made, at = config.pop("preprocess_cfg", None) or {}, f"{path}: preprocess_cfg."
+    if config:
+        raise UserError(f"{path}: {next(iter(config))} is not known here")
+    size = _size(model, f"{path}: ")
+    with _one_line(at[:-1]):
+        found = package.open_clip().transform.PreprocessCfg(**{"size": size, **made})
+    how, resize = found.interpolation, found.resize_mode
     if how not in ("bicubic", "bilinear") or resize not in (SHORTEST, SQUASH):
         only = f"bicubic or bilinear, and resize_mode {SHORTEST} or {SQUASH}"
         raise UserError(f"{at}only {only}, are supported, got {how} and {resize}")
-    if found["mode"] != "RGB" or _pixels(found["size"], f"{at}size") != size:
-        raise UserError(f"{at}images of mode {found['mode']} and size {found['size']}: the model needs RGB, {size}")
-    return Images(size, three(found["mean"], f"{at}mean"), three(found["std"], f"{at}std"), how, resize)
+    if found.size not in (size, [size, size]):
+        raise UserError(f"{at}size is {found.size}: the model needs {size}")
+    return model, Images(size, three(found.mean, f"{at}mean"), three(found.std, f"{at}std"), how, resize)
 
 
 def three(value: Any, name: str) -> tuple[float, ...]:
@@ -202,199 +159,143 @@ def three(value: Any, name: str) -> tuple[float, ...]:
     return tuple(map(float, numbers))
 
 
-def _pixels(value: Any, name: str) -> int:
-    sides = set(value) if isinstance(value, (list, tuple)) else {value}
-    side = sides.pop() if len(sides) == 1 else None
-    if type(side) is not int or not 0 < side < 1 << 14:
-        raise UserError(f"{name} must be the side of a square image in pixels, got {str(value)[:40]}")
-    return side
-
-
-def ratio(hidden: int, width: int) -> float:
-    """mlp_ratio of a feed-forward part; open_clip rounds its product with the width down."""
-    return hidden // width if hidden % width == 0 else (hidden + 0.5) / width
-
-
-def _require_known(part: Mapping[str, Any], known: Any, at: str) -> None:
-    odd = next((key for key in part if key not in known), None)
-    if odd is not None:
-        raise UserError(f"{at}{odd} = {json.dumps(part[odd])[:60]} is not known here: such a CLIP is not supported")
+def _size(model: Mapping[str, Any], where: str) -> int:
+    """The side of a model's images."""
+    given = model["vision_cfg"]["image_size"]
+    sides = given if isinstance(given, (list, tuple)) else [given]
+    if not sides or not all(type(one) is int and one == sides[0] and 0 < one < 1 << 14 for one in sides):
+        raise UserError(f"{where}image_size must be the side of a square image in pixels, got {str(given)[:40]}")
+    return int(sides[0])
 
 
 def checked(given: Any, where: str) -> dict[str, Any]:
-    """A model_cfg in which nothing is unknown, or would be downloaded or run; else UserError."""
-    usual = _usual()
-    found: dict[str, Any] = copy.deepcopy(given)
-    for key in ("text_cfg", "vision_cfg"):
-        if not isinstance(found, dict) or not isinstance(found.get(key), dict):
-            raise UserError(f"{where}it has no {key}: it does not say how these weights are run")
-    _require_known(found, _MODEL, where)
-    parts = {key: found[key] for key in usual if found.get(key)}
-    for key, part in parts.items():
-        if not isinstance(part, dict):
-            raise UserError(f"{where}{key} must be an object")
-        _require_known(part, usual[key], f"{where}{key}.")
-        part.update({name: usual[key][name] for name in _SIZES if name in usual[key] and name not in part})
-    for part in (found, *parts.values()):
+    """A model_cfg with all sizes, in which nothing is unknown, or would be downloaded or run; else UserError."""
+    found: dict[str, Any] = copy.deepcopy(given) if isinstance(given, dict) else {}
+    for key, kind in _kinds().items():
+        if key in found or key != "multimodal_cfg":
+            with _one_line(f"{where}{key}"):
+                known = asdict(kind(**found.get(key, "")))
+            found[key].update({name: known[name] for name in _SIZES if name in known})
+    for part in (found, *(found[key] for key in _kinds() if key in found)):
         for key in _NO_PART:
             part.pop(key, None)
+    with _one_line(where[:-2]):
+        inspect.signature(_kind(found)).bind(**found)
     text, timm = found["text_cfg"], found["vision_cfg"].get(_TIMM)
+    with _one_line(f"{where}text_cfg.tokenizer_kwargs"):
+        inspect.signature(FileTokenizer).bind(None, 0, **(text.get("tokenizer_kwargs") or {}))
     if timm and not _TIMM_NAME.fullmatch(str(timm)):
         raise UserError(f"{where}vision_cfg.{_TIMM} is {str(timm)[:60]!r}, which is not a model of timm's")
-    kwargs = text.get("tokenizer_kwargs") or {}
-    if not isinstance(kwargs, dict):
-        raise UserError(f"{where}text_cfg.tokenizer_kwargs must be an object, got {str(kwargs)[:40]}")
-    _require_known(kwargs, ("clean", "strip_sep_token", "language"), f"{where}text_cfg.tokenizer_kwargs.")
     if text.get("tokenizer_mode"):
         raise UserError(f"{where}text_cfg.tokenizer_mode is {text['tokenizer_mode']!r}: only plain texts are supported")
     return found
 
 
+@contextlib.contextmanager
+def _one_line(where: str) -> Iterator[None]:
+    """Within it, what a class of open_clip's does not accept, as unknown keys, is a UserError."""
+    try:
+        yield
+    except (TypeError, AssertionError) as error:
+        raise UserError(f"{where} is not supported: {one_line(error)[:160]}") from None
+
+
+def _kind(model: Mapping[str, Any]) -> Any:
+    return package.open_clip().CoCa if "multimodal_cfg" in model else package.open_clip().CustomTextCLIP
+
+
 @functools.cache
-def _usual() -> dict[str, dict[str, Any]]:
-    """open_clip's defaults, by part."""
-    model, coca = package().model, importlib.import_module("open_clip.coca_model")
-    kinds = {"text_cfg": model.CLIPTextCfg, "vision_cfg": model.CLIPVisionCfg, "multimodal_cfg": coca.MultimodalCfg}
-    return {key: asdict(kind()) for key, kind in kinds.items()}
+def _kinds() -> dict[str, Any]:
+    """open_clip's classes of the parts of a model_cfg."""
+    model, coca = package.open_clip().model, importlib.import_module("open_clip.coca_model")
+    return {"text_cfg": model.CLIPTextCfg, "vision_cfg": model.CLIPVisionCfg, "multimodal_cfg": coca.MultimodalCfg}
 
 
-# ---------------------------------------------------------------------- what a model_cfg says
-
-
-def _is_stock(part: Mapping[str, Any], key: str) -> bool:
+def is_stock_side(model: Mapping[str, Any], key: str) -> bool:
+    """Whether text_cfg is of OpenAI's transformer with CLIP's own words, or vision_cfg of its ViT or ResNet."""
+    part = model[key]
     rest = {one: value for one, value in part.items() if one not in (*_SIZES, *_IDLE) and value not in (None, "", {})}
-    usual = _usual()[key] if rest else {}
-    return all(value == usual[one] for one, value in rest.items())
+    return not rest or all(value == getattr(_kinds()[key], one) for one, value in rest.items())
 
 
-def is_stock_text(model: Mapping[str, Any]) -> bool:
-    """Whether the text side is OpenAI's transformer with CLIP's own words."""
-    return _is_stock(model["text_cfg"], "text_cfg")
-
-
-def is_stock_image(model: Mapping[str, Any]) -> bool:
-    """Whether the image side is OpenAI's vision transformer, or its ResNet."""
-    return _is_stock(model["vision_cfg"], "vision_cfg")
+def is_stock(model: Mapping[str, Any]) -> bool:
+    """Whether both sides are."""
+    return is_stock_side(model, "text_cfg") and is_stock_side(model, "vision_cfg")
 
 
 def kinds_of(model: Mapping[str, Any]) -> Kinds:
-    """The kinds of the sides of a model_cfg, as sides.py finds them in the model."""
+    """The kinds of the sides of a model_cfg, as towers.py finds them in the model."""
     text, image = model["text_cfg"], model["vision_cfg"]
     last = text.get("pool_type") == "last" and bool(text.get("no_causal_mask"))
     siglip = last and (text.get("proj_bias") or text.get("proj_type") == "none")
     causal = text.get("pool_type", "argmax") in ("argmax", "eos") and not text.get("no_causal_mask")
     plain = not text.get("hf_model_name") and not text.get("embed_cls") and (siglip or causal)
     pooled = "siglip" in str(image.get(_TIMM)) and image.get("timm_pool") == "map"
-    resnet = is_stock_image(model) and isinstance(image.get("layers"), list)
-    prompted = pooled or (is_stock_image(model) and not resnet)
-    return Kinds(PROMPTED if plain else FEATURES, PROMPTED if prompted else RESNET if resnet else FEATURES)
-
-
-def activation_of(model: Mapping[str, Any]) -> str:
-    """Of stock sides."""
-    return QUICK_GELU if model.get("quick_gelu") else GELU
+    stock, resnet = is_stock_side(model, "vision_cfg"), isinstance(image["layers"], list)
+    side = PROMPTED if pooled or (stock and not resnet) else RESNET if stock else FEATURES
+    return Kinds(PROMPTED if plain else FEATURES, side)
 
 
 def is_clips(model: Mapping[str, Any]) -> bool:
     """Whether the `clip` package builds exactly this model."""
     text, image = model["text_cfg"], model["vision_cfg"]
-    if not (is_stock_text(model) and is_stock_image(model) and model.get("quick_gelu")):
-        return False
-    ratios = {part.get("mlp_ratio", RATIO) for part in (text, image)} == {RATIO}
-    return ratios and text.get("heads", 8) * HEAD == text.get("width", 512) and image.get("head_width", HEAD) == HEAD
+    usual = {"heads": text["width"] / HEAD, "head_width": HEAD, "mlp_ratio": RATIO}
+    same = all(part.get(name, value) == value for part in (text, image) for name, value in usual.items())
+    return same and bool(model.get("quick_gelu")) and is_stock(model)
 
 
-# ---------------------------------------------------------------------- models
+def build(model: Mapping[str, Any], state: Mapping[str, Tensor], tokenizer: Tokenizer, where: str) -> TowerCLIP:
+    """The model of a model_cfg with tensors of open_clip's names, float32 and in eval mode; nothing is drawn.
 
-
-def build(
-    model: Mapping[str, Any], state: dict[str, Tensor], tokenizer: Tokenizer, where: str, text: Path | None = None
-) -> TowerCLIP:
-    """The model of a model_cfg with these tensors, float32 and in eval mode; nothing is drawn.
-
-    Args:
-        model: how it is made.
-        state: its tensors under open_clip's names; emptied.
-        tokenizer: its tokenizer.
-        where: the name of the weights in messages.
-        text: the folder with the config.json of a text side that is transformers'.
-
-    Raises:
-        UserError: if a package is missing, or names and shapes of the tensors are not exactly those of the model:
-            position embeddings of another length are not resized.
+    Raises UserError, in which the weights are called `where`, if a package is missing, or names and shapes are not
+    exactly those of the model: position embeddings of another length are not resized.
     """
-    module = _made(model, text, where)
-    apart = ("text.", "visual.", "text_decoder.", "logit_scale", "logit_bias")
-    whole = any(name.startswith("text.") for name in state)  # else the text's tensors are at top level
-    named = {name if whole or name.startswith(apart) else f"text.{name}": one for name, one in state.items()}
-    state.clear()
-    own = module.state_dict()
-    shapes = ((name, tuple(named[name].shape), tuple(one.shape)) for name, one in own.items() if name in named)
-    fault = next((f"{name} has the shape {given}, not {due}" for name, given, due in shapes if given != due), "")
-    fault = fault or next((f"{one} is missing" for one in own if one not in named and not one.endswith(_COUNTS)), "")
-    fault = fault or next((f"no such model has {name}" for name in named if name not in own), "")
-    if fault:
-        raise UserError(f"{where} is not what its config says: {fault}")
-    module.load_state_dict(named, strict=False)  # only counts may be missing
+    made = {**model, "nonscalar_logit_scale": False, "text_cfg": {**model["text_cfg"], "hf_model_pretrained": False}}
+    if model["text_cfg"].get("hf_model_name"):
+        package.transformers()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            module = _kind(model)(**made).float()  # a text side's config may name another type
+    except Exception as error:  # whatever a package raises on unknown values
+        raise UserError(f"open_clip does not build what the config of {where} says ({one_line(error)[:200]})") from None
+    try:
+        module.load_state_dict(package.open_clip().model.convert_to_custom_text_state_dict(state))
+    except RuntimeError as error:
+        raise UserError(f"{where} is not what its config says: {one_line(error)[:300]}") from None
     bias = None if module.logit_bias is None else float(module.logit_bias.detach())
-    visual, size = module.visual, _pixels(model["vision_cfg"].get("image_size", 224), "image_size")
-    if is_stock_image(model):
+    visual, side, size = module.visual, module.text, _size(model, "")
+    if is_stock_side(model, "vision_cfg"):
         visual.input_resolution = size
     else:
-        visual = ImageTower(visual, encode, size)
-    side = module.text if is_stock_text(model) else TextTower(module.text, encode)
+        visual = Tower(visual, size)
+    if not is_stock_side(model, "text_cfg"):
+        side = Tower(side)
     found = TowerCLIP(visual, side, tokenizer, int(model["embed_dim"]), float(module.logit_scale.detach()), bias)
-    found.unshown = _unshown(model, text)
+    found.unshown = _unshown(model)
     return found.eval()
 
 
-def encode(module: nn.Module, inputs: Tensor) -> Tensor:
-    """Features of one of open_clip's sides; other outputs are dropped."""
-    found: Any = module(inputs)
-    features: Tensor = found[0] if isinstance(found, tuple) else found
-    return features
-
-
-def _made(given: Mapping[str, Any], text: Path | None, where: str) -> Any:
-    """open_clip's module, with random weights."""
-    model: dict[str, Any] = {**copy.deepcopy(dict(given)), "nonscalar_logit_scale": False}
-    if model["text_cfg"].get("hf_model_name"):
-        transformers()
-        model["text_cfg"].update(hf_model_name=str(text), hf_model_pretrained=False)
-    kind = package().CoCa if model.get("multimodal_cfg") else package().CustomTextCLIP
-    if not model.get("multimodal_cfg"):
-        model.pop("multimodal_cfg", None)
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            return kind(**model).float()  # a text side's config may name another type
-    except Exception as error:  # whatever a package raises on unknown values
-        raise UserError(f"open_clip does not build what the config of {where} says ({one_line(error)[:200]})") from None
-    finally:
-        logging.disable(before)
-
-
-def text_config(path: Path) -> dict[str, Any]:
-    """The config.json of a text side that is transformers'; UserError if it names code of its own."""
+def text_config(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The config.json in the folder that a model_cfg names for a text side that is transformers'; empty for others."""
+    if not model["text_cfg"].get("hf_model_name"):
+        return {}
+    path = Path(model["text_cfg"]["hf_model_name"]) / TRANSFORMERS_FILE
     found = read_config(path)
     if "auto_map" in found:
         raise UserError(f"{path}: auto_map names code of its own, which is never run")
     return found
 
 
-def _unshown(model: Mapping[str, Any], text: Path | None) -> str:
+def _unshown(model: Mapping[str, Any]) -> str:
     """What the tensors do not show, as sorted JSON: the config without open_clip's defaults."""
-    usual = _usual()
     told: dict[str, Any] = {}
     for key, one in model.items():
         if isinstance(one, dict):
-            known = {} if key == "multimodal_cfg" else usual.get(key, {})
-            told[key] = {name: value for name, value in one.items() if name not in _UNTOLD and value != known.get(name)}
+            kind = None if key == "multimodal_cfg" else _kinds()[key]  # of which all is told
+            other = (name for name in one if name not in _UNTOLD and one[name] != getattr(kind, name, None))
+            told[key] = {name: one[name] for name in other}
         elif key not in _UNTOLD and not (key == "quick_gelu" and not one):  # with or without it, it is one model
             told[key] = one
-    if text is not None:
-        found = text_config(text / TRANSFORMERS_FILE)
-        left = ("auto_map", "_name_or_path", "transformers_version", "torch_dtype", "dtype", "architectures")
-        told["text_config"] = {key: value for key, value in found.items() if key not in left}
-    return json.dumps(told, sort_keys=True)
+    left = ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "architectures")
+    text = {key: value for key, value in text_config(model).items() if key not in left}
+    return json.dumps({**told, "text_config": text} if text else told, sort_keys=True)

@@ -1,4 +1,4 @@
-"""The `clip` package that every CoOp-family codebase imports: mending its import, and which one is used.
+"""Packages that CLIPs come by, imported late; of `clip`, which every CoOp-family codebase imports, which one is used.
 
 The builds of OpenAI's package on PyPI begin with `from pkg_resources import packaging`. setuptools 70 removed that
 name, later ones the whole module, and Python 3.12 environments come without setuptools. Only a version check needs it.
@@ -13,7 +13,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from modprompt.errors import UserError
+
 _NAME = "pkg_resources"
+_TOWERS = {"open_clip": "open_clip_torch>=3.3,<4", "timm": "timm>=1.0.17,<2", "transformers": "transformers>=5,<6"}
 
 
 class _StandIn(types.ModuleType):
@@ -65,14 +68,10 @@ def use_folder(folder: str | Path) -> None:
     own, loaded = own_folder(folder), sys.modules.get("clip.clip")
     if own is None:
         return
-    if loaded is not None:
-        place = Path(str(loaded.__file__)).parent
-        if place.resolve() != own:
-            warnings.warn(f"`clip` was imported from {place}, not from {own}", stacklevel=2)
-        return
-    spec = importlib.util.find_spec("clip")
-    if spec is None or spec.origin is None or Path(spec.origin).resolve().parent != own:
+    if loaded is None:
         load_package(own)
+    elif (place := Path(str(loaded.__file__)).parent).resolve() != own:
+        warnings.warn(f"`clip` was imported from {place}, not from {own}", stacklevel=2)
 
 
 def load_package(folder: Path) -> None:
@@ -96,3 +95,30 @@ def import_clip() -> types.ModuleType:
     if importlib.util.find_spec("clip") is None:
         raise ImportError("no `clip` package found: install it with `pip install clip-anytorch`")
     return importlib.import_module("clip.clip")
+
+
+def open_clip() -> Any:
+    """The package open_clip; UserError if it is missing, or no version that this was tried with."""
+    return _of_towers("open_clip")
+
+
+def transformers() -> Any:
+    """The package transformers, for tokenizers and text sides; raises as open_clip."""
+    return _of_towers("transformers")
+
+
+def _of_towers(module: str) -> Any:
+    from packaging.requirements import Requirement  # late: `import modprompt` needs neither
+
+    from modprompt.programs import one_line
+
+    wanted, extra = _TOWERS[module], " ".join(f"'{one}'" for one in _TOWERS.values())
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(f"this CLIP needs {wanted} ({one_line(error)[:160]}): pip install {extra}") from None
+    if not Requirement(wanted).specifier.contains(found.__version__, prereleases=True):
+        raise UserError(f"this CLIP needs {wanted}, not {found.__version__}: pip install {extra}")
+    return found

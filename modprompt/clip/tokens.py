@@ -1,4 +1,4 @@
-"""Texts as CLIP's tokens; class names that a CLIP cannot tell apart, and words that it was never trained on.
+"""Class names that a CLIP cannot tell apart, and words that it was never trained on.
 
 The embedded model knows few words, and all others are the same to it.
 """
@@ -8,21 +8,19 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from modprompt.clip.sides import has_stock_text, token_table, tokenizer_of
-from modprompt.clip.structure import CLIP
+from modprompt.checks import some
 from modprompt.clip.tokenizers import CLIP_BPE, ClipTokenizer, Tokenizer
+from modprompt.clip.towers import CLIP, has_stock_text, token_table, tokenizer_of
 from modprompt.errors import UserError
 
 _CLIPS = ClipTokenizer()
+_UNKNOWN = -1
+_Tokens = tuple[int, ...]
 
 
 def readable(text: str) -> str:
     """A class name or CTX_INIT as words: "_" is read as a space."""
     return text.replace("_", " ").strip()
-
-
-_UNKNOWN, _MOST_NAMED, _MOST_GROUPS = -1, 5, 10
-_Tokens = tuple[int, ...]
 
 
 def _by_tokens(names: Sequence[str], tokenizer: Tokenizer) -> dict[_Tokens, list[int]]:
@@ -42,9 +40,7 @@ def require_distinct_names(
     is published or a run's (`listed`), and among names that were checked before (`known`).
     """
     same = _by_tokens(names, tokenizer)
-    if not same:
-        return
-    passed = {} if listed or not known else _by_tokens(known, tokenizer)
+    passed = _by_tokens(known, tokenizer) if same and not listed else {}
     for tokens, labels in same.items():
         if not listed and tokens not in passed:
             one, other = (names[label] for label in labels[:2])
@@ -53,13 +49,13 @@ def require_distinct_names(
             of_clip = tokenizer.facts.name == CLIP_BPE
             why = "CLIP, which ignores capitals and reads _ as a space" if of_clip else "this CLIP's tokenizer"
             raise UserError(f"the classes {one!r} and {other!r} are the same to {why}: give one of them another name")
-    groups = [f"{names[labels[0]]!r} ({', '.join(map(str, labels))})" for labels in same.values()]
-    more = f" and {len(groups) - _MOST_GROUPS} more" if len(groups) > _MOST_GROUPS else ""
-    warnings.warn(
-        f"several classes have the same name to CLIP, and only what is learned for single classes tells them "
-        f"apart: {', '.join(groups[:_MOST_GROUPS])}{more} (labels)",
-        stacklevel=3,
-    )
+    if same:
+        groups = [f"{names[labels[0]]!r} ({', '.join(map(str, labels))})" for labels in same.values()]
+        warnings.warn(
+            "several classes have the same name to CLIP, and only what is learned for single classes tells them "
+            f"apart: {some(groups, 10)} (labels)",
+            stacklevel=3,
+        )
 
 
 def _known_tokens(name: str, table: Tensor, tokenizer: Tokenizer = _CLIPS) -> _Tokens:
@@ -70,7 +66,7 @@ def _known_tokens(name: str, table: Tensor, tokenizer: Tokenizer = _CLIPS) -> _T
 
 def unknown_words(names: Sequence[str]) -> list[str]:
     """Words of class names that the embedded CLIP was never trained on, each once."""
-    from modprompt.clip.load import read_embedded  # late: it needs this module's readers
+    from modprompt.clip.load import read_embedded  # late: it brings much that few need
 
     table = read_embedded()["token_embedding.weight"]
     words = dict.fromkeys(word for name in names for word in readable(name).split())
@@ -90,7 +86,7 @@ def require_known_words(names: Sequence[str], clip_model: CLIP) -> None:
         tokens = _known_tokens(name, token_table(clip_model).weight, tokenizer_of(clip_model))
         if _UNKNOWN not in tokens:
             continue
-        strange.append(name)
+        strange.append(repr(name))
         other = first.setdefault(tokens, name)
         if readable(other).lower() != readable(name).lower():
             raise UserError(
@@ -98,6 +94,4 @@ def require_known_words(names: Sequence[str], clip_model: CLIP) -> None:
                 "use a CLIP that knows them, e.g. MODEL.BACKBONE.NAME ViT-B/16"
             )
     if strange:
-        more = f" and {len(strange) - _MOST_NAMED} more" if len(strange) > _MOST_NAMED else ""
-        named = ", ".join(map(repr, strange[:_MOST_NAMED]))
-        warnings.warn(f"this CLIP has never seen words of {named}{more}: they mean nothing to it", stacklevel=2)
+        warnings.warn(f"this CLIP has never seen words of {some(strange)}: they mean nothing to it", stacklevel=2)

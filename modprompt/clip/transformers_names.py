@@ -8,49 +8,41 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modprompt.clip.design import ACTIVATIONS, QUICK_GELU, SHORTEST, SQUASH, Images
-from modprompt.clip.open_clips import POSITIONS, TRANSFORMERS_FILE, VOCABULARY, ratio, read_config, three
+from modprompt.clip.known import ACTIVATIONS, QUICK_GELU, SHORTEST, SQUASH, Images
+from modprompt.clip.open_clips import TRANSFORMERS_FILE, read_config, three
 from modprompt.errors import UserError
 
-IMAGES_FILES = ("preprocessor_config.json", "processor_config.json")  # transformers 5 writes the second
+_IMAGES = ("preprocessor_config.json", "processor_config.json")  # transformers 5 writes the second
+_EPS = {"layer_norm_eps": 1e-5}
 _USUAL: dict[str, dict[str, Any]] = {
     "text_config": {
         "hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 8,
-        "hidden_act": QUICK_GELU, "vocab_size": VOCABULARY, "max_position_embeddings": POSITIONS,
-        "layer_norm_eps": 1e-5,
+        "hidden_act": QUICK_GELU, **_EPS,
     },
     "vision_config": {
         "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,
-        "hidden_act": QUICK_GELU, "image_size": 224, "patch_size": 32, "num_channels": 3, "layer_norm_eps": 1e-5,
+        "hidden_act": QUICK_GELU, "image_size": 224, "patch_size": 32, **_EPS,
     },
 }  # fmt: skip
-_FIXED = ("vocab_size", "max_position_embeddings", "num_channels", "layer_norm_eps")
-
-_OUTER = {
-    "text_model.embeddings.token_embedding.weight": "token_embedding.weight",
-    "text_model.embeddings.position_embedding.weight": "positional_embedding",
-    "text_model.final_layer_norm.weight": "ln_final.weight",
-    "text_model.final_layer_norm.bias": "ln_final.bias",
-    "text_projection.weight": "text_projection",
-    "vision_model.embeddings.class_embedding": "visual.class_embedding",
-    "vision_model.embeddings.patch_embedding.weight": "visual.conv1.weight",
-    "vision_model.embeddings.position_embedding.weight": "visual.positional_embedding",
-    "vision_model.pre_layrnorm.weight": "visual.ln_pre.weight",
-    "vision_model.pre_layrnorm.bias": "visual.ln_pre.bias",
-    "vision_model.post_layernorm.weight": "visual.ln_post.weight",
-    "vision_model.post_layernorm.bias": "visual.ln_post.bias",
-    "visual_projection.weight": "visual.proj",
-    "logit_scale": "logit_scale",
-}
-_LAYER = re.compile(r"^(text_model|vision_model)\.encoder\.layers\.(\d+)\.(.+)\.(weight|bias)$")
-_PARTS = {
-    "layer_norm1": "ln_1",
-    "layer_norm2": "ln_2",
-    "mlp.fc1": "mlp.c_fc",
-    "mlp.fc2": "mlp.c_proj",
-    "self_attn.out_proj": "attn.out_proj",
-}
-_JOINED = tuple(f"self_attn.{one}_proj" for one in "qkv")  # in this order
+_RENAMED = (  # in this order
+    ("text_model.encoder.layers.", "transformer.resblocks."),
+    ("vision_model.encoder.layers.", "visual.transformer.resblocks."),
+    ("text_model.embeddings.token_embedding.", "token_embedding."),
+    ("text_model.embeddings.position_embedding.weight", "positional_embedding"),
+    ("text_model.final_layer_norm.", "ln_final."),
+    ("text_projection.weight", "text_projection"),
+    ("vision_model.embeddings.class_embedding", "visual.class_embedding"),
+    ("vision_model.embeddings.patch_embedding.", "visual.conv1."),
+    ("vision_model.embeddings.position_embedding.weight", "visual.positional_embedding"),
+    ("vision_model.pre_layrnorm.", "visual.ln_pre."),
+    ("vision_model.post_layernorm.", "visual.ln_post."),
+    ("visual_projection.weight", "visual.proj"),
+    (".layer_norm", ".ln_"),
+    (".mlp.fc1.", ".mlp.c_fc."),
+    (".mlp.fc2.", ".mlp.c_proj."),
+    (".self_attn.", ".attn."),
+)
+_JOINED = re.compile(r"(.+\.attn\.)([qkv])_proj\.(weight|bias)")
 
 
 def read(folder: Path) -> tuple[dict[str, Any], Images]:
@@ -65,46 +57,42 @@ def read(folder: Path) -> tuple[dict[str, Any], Images]:
             f"{path}: model_type {config.get('model_type')!r} is not read in transformers' form, only clip: "
             "open_clip's form of SigLIP, MetaCLIP 2 and others is (docs/backbones.md)"
         )
-    text, image = (_side(config, key, path) for key in _USUAL)
-    act = text["hidden_act"]
-    if act != image["hidden_act"] or act not in ACTIVATIONS:
-        both = f"{' or '.join(ACTIVATIONS)} on both sides"
-        raise UserError(f"{path}: hidden_act is {act} and {image['hidden_act']}: only {both} is supported")
-    more = {"patch_size": image["patch_size"], "image_size": image["image_size"]}
-    more["head_width"] = image["hidden_size"] // image["num_attention_heads"]
-    return {
-        "embed_dim": config.get("projection_dim", 512),
-        "quick_gelu": act == QUICK_GELU,
-        "text_cfg": {**_sizes(text), "heads": text["num_attention_heads"]},
-        "vision_cfg": {**_sizes(image), **more},
-    }, _images(folder, image["image_size"])
+    sides = [_side(config, key, path) for key in _USUAL]
+    ways = [{key: side[key] for key in ("hidden_act", *_EPS)} for side in sides]
+    if ways not in [[{"hidden_act": act, **_EPS}] * 2 for act in ACTIVATIONS]:
+        only = f"the same {' or '.join(ACTIVATIONS)}, and {_EPS}, on both sides"
+        raise UserError(f"{path}: only {only} are supported, got {ways[0]} and {ways[1]}")
+    try:
+        (text, words), (image, pixels) = ((_sizes(side), side) for side in sides)
+        image.update(patch_size=pixels["patch_size"], image_size=pixels["image_size"])
+        image["head_width"] = pixels["hidden_size"] // pixels["num_attention_heads"]
+    except (TypeError, ZeroDivisionError) as error:
+        raise UserError(f"{path}: its sizes must be whole numbers above 0 ({error})") from None
+    model = {"embed_dim": config.get("projection_dim", 512), "quick_gelu": words["hidden_act"] == QUICK_GELU}
+    text["heads"] = words["num_attention_heads"]
+    return {**model, "text_cfg": text, "vision_cfg": image}, _images(folder, image["image_size"])
 
 
 def _side(config: dict[str, Any], key: str, path: Path) -> dict[str, Any]:
     """What a side's config says; an older `*_config_dict` must agree in all that is read."""
-    found = dict(_USUAL[key])
-    given = [part for part in (config.get(key), config.get(f"{key}_dict")) if part is not None]
-    if not given or not all(isinstance(part, dict) for part in given):
+    given, older = config.get(key) or {}, config.get(f"{key}_dict") or {}
+    if not isinstance(given, dict) or not isinstance(older, dict) or not (given or older):
         raise UserError(f"{path}: {key} must be an object: it says how these weights are run")
-    for name, usual in _USUAL[key].items():
-        values = [part[name] for part in given if name in part]
-        if any(value != values[0] for value in values):
-            raise UserError(f"{path}: {key} and {key}_dict disagree on {name}: make them equal, or delete one")
-        found[name] = value = values[0] if values else usual
-        if name in _FIXED and value != usual:
-            raise UserError(f"{path}: {key}.{name} is {str(value)[:40]}, only {usual} is supported")
-        if isinstance(usual, int) and not (type(value) is int and 0 < value < 1 << 20):
-            raise UserError(f"{path}: {key}.{name} must be a whole number above 0, got {str(value)[:40]}")
+    found = {name: given.get(name, older.get(name, usual)) for name, usual in _USUAL[key].items()}
+    odd = next((name for name, value in found.items() if older.get(name, value) != value), "")
+    if odd:
+        raise UserError(f"{path}: {key} and {key}_dict disagree on {odd}: make them equal, or delete one")
     return found
 
 
 def _sizes(side: dict[str, Any]) -> dict[str, Any]:
-    width = side["hidden_size"]
-    return {"layers": side["num_hidden_layers"], "width": width, "mlp_ratio": ratio(side["intermediate_size"], width)}
+    width, hidden = side["hidden_size"], side["intermediate_size"]
+    ratio = hidden // width if hidden % width == 0 else (hidden + 0.5) / width  # open_clip rounds the product down
+    return {"layers": side["num_hidden_layers"], "width": width, "mlp_ratio": ratio}
 
 
 def _images(folder: Path, size: int) -> Images:
-    path = next((folder / name for name in IMAGES_FILES if (folder / name).is_file()), folder / IMAGES_FILES[0])
+    path = next((folder / name for name in _IMAGES if (folder / name).is_file()), folder / _IMAGES[0])
     config = read_config(path)
     config = config.get("image_processor", config)
     lacking = next((key for key in ("size", "image_mean", "image_std", "resample") if key not in config), "")
@@ -114,7 +102,7 @@ def _images(folder: Path, size: int) -> Images:
     squash = isinstance(config["size"], dict) and set(config["size"]) == {"height", "width"}
     asked = [config["size"], *([config["crop_size"]] if crops and "crop_size" in config else [])]
     sides = [side for one in asked for side in (one.values() if isinstance(one, dict) else [one])]
-    if set(sides) != {size} or not (squash or crops):
+    if any(side != size for side in sides) or not (squash or crops):
         raise UserError(f"{path}: images of {sides} pixels, cut: {crops}, do not fit the model, which needs {size}")
     usual = {"resample": (2, 3), **dict.fromkeys(("do_resize", "do_normalize", "do_rescale"), (True, None))}
     for key, allowed in usual.items():
@@ -128,25 +116,22 @@ def _images(folder: Path, size: int) -> Images:
 def to_openai(state: MutableMapping[str, Tensor], where: str) -> dict[str, Tensor]:
     """The tensors by OpenAI's names; `state` is emptied, so that no tensor is held twice.
 
-    Raises UserError on a name that transformers' CLIPModel does not have, or a missing part.
+    Raises UserError if a query, key or value is missing; what else is missing or added is seen in the model.
     """
     found: dict[str, Tensor] = {}
-    joined: dict[str, dict[str, Tensor]] = {}  # by OpenAI's name: query, key, value
-    for name in list(state):
-        tensor, match = state.pop(name), _LAYER.match(name)
-        if name in _OUTER:
-            found[_OUTER[name]] = tensor.t().contiguous() if name.endswith("projection.weight") else tensor
-            continue
-        side = "transformer" if match and match[1] == "text_model" else "visual.transformer"
-        part = match[3] if match else ""
-        if match and part in _PARTS:
-            found[f"{side}.resblocks.{match[2]}.{_PARTS[part]}.{match[4]}"] = tensor
-        elif match and part in _JOINED:
-            joined.setdefault(f"{side}.resblocks.{match[2]}.attn.in_proj_{match[4]}", {})[part] = tensor
-        else:
-            raise UserError(f"{where} has a tensor that no CLIP of transformers has: {name}")
-    for name, parts in joined.items():
-        if len(parts) < len(_JOINED) or len({tuple(one.shape) for one in parts.values()}) > 1:
-            raise UserError(f"{where} is not a whole CLIP: query, key or value of {name} lacks, or has another size")
-        found[name] = torch.cat([parts[one] for one in _JOINED])
+    for old in list(state):
+        name, tensor = old, state.pop(old)
+        for theirs, ours in _RENAMED:
+            name = name.replace(theirs, ours)
+        found[name] = tensor.t().contiguous() if old.endswith("_projection.weight") else tensor
+    for name in [one for one in found if _JOINED.fullmatch(one)]:
+        front, _, kind = _JOINED.fullmatch(name).groups()  # type: ignore[union-attr]
+        parts = [f"{front}{one}_proj.{kind}" for one in "qkv"]
+        if name == parts[0]:
+            try:
+                found[f"{front}in_proj_{kind}"] = torch.cat([found.pop(one) for one in parts])
+            except (KeyError, RuntimeError):
+                raise UserError(
+                    f"{where} is not a whole CLIP: query, key or value of {front[:-1]} does not fit"
+                ) from None
     return found

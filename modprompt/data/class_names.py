@@ -7,9 +7,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from modprompt.checks import some
 from modprompt.io.files import Refused
-
-_MOST_NAMED = 10
 
 
 def folded(name: str) -> str:
@@ -83,5 +82,4 @@ class ClassNames:
         near = difflib.get_close_matches(folded(text), list(by_spelling), n=1, cutoff=0.5)
         if near:
             return f"; did you mean {by_spelling[near[0]]!r}?"
-        more = f" and {len(self.names) - _MOST_NAMED} more" if len(self.names) > _MOST_NAMED else ""
-        return f" (known: {', '.join(self.names[:_MOST_NAMED])}{more})"
+        return f" (known: {some(self.names, 10)})"

@@ -13,6 +13,7 @@ from dassl.data.datasets import Datum
 from dassl.utils import listdir_nohidden
 from tqdm import tqdm
 
+from modprompt.checks import some
 from modprompt.errors import UserError
 from modprompt.io.image_files import FAMILY, as_rgb, is_image_name, oddities, opened
 from modprompt.io.text import is_text
@@ -78,11 +79,9 @@ def undecodable(images: Iterable[Image]) -> list[tuple[str, str]]:
 
 def require_decodable(looked: Mapping[str, Looked], what: str) -> None:
     """Raise UserError, naming a few, if look_at_all found images that cannot be decoded."""
-    bad = [(path, found.fault) for path, found in looked.items() if found.fault]
+    bad = [f"{path} ({found.fault})" for path, found in looked.items() if found.fault]
     if bad:
-        few = ", ".join(f"{path} ({reason})" for path, reason in bad[:3])
-        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-        raise UserError(f"{what}: {len(bad)} images cannot be decoded: {few}{more}: repair or remove them")
+        raise UserError(f"{what}: {len(bad)} images cannot be decoded: {some(bad, 3)}: repair or remove them")
 
 
 def place_of_images(reader: Any, root: Path) -> Path | None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from modprompt.clip.structure import Block
+from modprompt.clip.towers import Block
 from modprompt.engine import text_layout
 from modprompt.engine.blocks import Attend, attention
 from modprompt.engine.schedule import Step

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from modprompt.clip.structure import MLP, Block
+from modprompt.clip.towers import MLP, Block
 from modprompt.engine import text_layout
 from modprompt.engine.layer_change import LayerChange, changed, entering
 from modprompt.engine.weight_cache import normalise, scaled_bias

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from modprompt.clip.sides import has_stock_text, prompted_text
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP, has_stock_text, prompted_text
 from modprompt.engine.prompts import PromptText
 from modprompt.engine.text_ids import TextIds
 from modprompt.engine.whole_text import WholeText
@@ -22,5 +21,5 @@ def class_prompts(
     side = prompted_text(clip_model)
     if side is None:
         return TextIds(texts, classnames, clip_model)
-    kind = PromptText if has_stock_text(clip_model) or side.causal else WholeText
+    kind = PromptText if has_stock_text(clip_model) or side.attn_mask is not None else WholeText
     return kind(texts, classnames, n_ctx, clip_model, *args, **kwargs)

@@ -34,7 +34,7 @@ class CosineClassifier(nn.Module):
 
 
 class JointClassifier(nn.Module):
-    """Scaled cosines together with the logits of a joint head (methods/parts/joint_head.py).
+    """Scaled cosines together with the logits of a joint head (methods/dept.py).
 
     Args:
         cosines: computes the former.

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.checks import at_least
-from modprompt.clip.sides import text_width, token_table, tokenizer_of
-from modprompt.clip.structure import CLIP
 from modprompt.clip.tokenizers import Tokenizer
 from modprompt.clip.tokens import readable
+from modprompt.clip.towers import CLIP, text_width, token_table, tokenizer_of
 from modprompt.errors import SettingError
 
 PLACEHOLDER = "X"  # in the place of a vector

@@ -13,10 +13,16 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from modprompt.clip.sides import has_stock_text, prompted_text
-from modprompt.clip.structure import CLIP, Block, ResNet, VisionTransformer
-from modprompt.clip.tower_sides import TextSide, image_side_of
-from modprompt.clip.towers import ImageTower, TextTower
+from modprompt.clip.towers import (
+    CLIP,
+    Block,
+    ResNet,
+    Tower,
+    VisionTransformer,
+    has_stock_text,
+    prompted_image,
+    prompted_text,
+)
 from modprompt.engine import layer_change
 from modprompt.engine.additions import attends, in_type, new_tokens, of_classes, step_of
 from modprompt.engine.blocks import Attend, run_block, run_last_block, tokens_of
@@ -131,7 +137,7 @@ class ResNetEncoder(nn.Module):
 class ImageTowerEncoder(nn.Module):
     """Image features of a tower, which has no layers for prompts."""
 
-    def __init__(self, visual: ImageTower):
+    def __init__(self, visual: Tower):
         super().__init__()
         self.visual = visual
 
@@ -147,23 +153,23 @@ class ImageTowerEncoder(nn.Module):
 
 
 def image_encoder(
-    visual: VisionTransformer | ResNet | ImageTower, schedule: Schedule, stream: torch.dtype | None = None
+    visual: VisionTransformer | ResNet | Tower, schedule: Schedule, stream: torch.dtype | None = None
 ) -> VisionEncoder | ResNetEncoder | TowerVisionEncoder | ImageTowerEncoder:
     """The encoder for an image side; for a ResNet, or a tower without prompts, the schedule has no layers."""
-    if isinstance(visual, ImageTower):
-        takes_prompts = image_side_of(visual) is not None
-        return TowerVisionEncoder(visual, schedule, stream) if takes_prompts else ImageTowerEncoder(visual)
+    if isinstance(visual, Tower):
+        has_layers = prompted_image(visual) is not None
+        return TowerVisionEncoder(visual, schedule, stream) if has_layers else ImageTowerEncoder(visual)
     if hasattr(visual, "transformer"):  # the class may come from any `clip` package: its attributes decide
         return VisionEncoder(cast(VisionTransformer, visual), schedule, stream)
     return ResNetEncoder(cast(ResNet, visual))
 
 
 def unprompted(
-    visual: VisionTransformer | ResNet | ImageTower, stream: torch.dtype | None = None
+    visual: VisionTransformer | ResNet | Tower, stream: torch.dtype | None = None
 ) -> VisionEncoder | ResNetEncoder | TowerVisionEncoder | ImageTowerEncoder:
     """The encoder for an image side into which no prompts go."""
-    side: Any = image_side_of(visual) if isinstance(visual, ImageTower) else visual
-    layers = len(side.transformer.resblocks) if hasattr(side, "transformer") else 0
+    side = prompted_image(visual)
+    layers = len(side.transformer.resblocks) if side else 0
     return image_encoder(visual, no_prompts(layers), stream)
 
 
@@ -340,8 +346,8 @@ class CausalTowerEncoder(TextEncoder):
         stream: as of TextEncoder.
     """
 
-    def __init__(self, tower: TextTower, side: TextSide, schedule: Schedule, stream: torch.dtype | None = None):
-        super().__init__(cast(CLIP, side), schedule, stream)
+    def __init__(self, tower: Tower, side: Any, schedule: Schedule, stream: torch.dtype | None = None):
+        super().__init__(side, schedule, stream)
         self.tower = tower
 
     def below(self, text: TextTokens, layers: int) -> Below:
@@ -365,7 +371,7 @@ class TextTowerEncoder(nn.Module):
 
     stream: torch.dtype | None = None  # it has none: features have the tower's type
 
-    def __init__(self, text: TextTower):
+    def __init__(self, text: Tower):
         super().__init__()
         self.text = text
         self.most_tokens: int | None = None
@@ -391,7 +397,7 @@ def text_encoder(
     """The encoder for a text side; for a tower without prompts the schedule has no layers."""
     if has_stock_text(clip_model):
         return TextEncoder(clip_model, schedule, stream)
-    side, tower = prompted_text(clip_model), cast(TextTower, clip_model.text)
+    side, tower = prompted_text(clip_model), cast(Tower, clip_model.text)
     if side is None:
         return TextTowerEncoder(tower)
-    return (CausalTowerEncoder if side.causal else WholeTextEncoder)(tower, side, schedule, stream)
+    return (WholeTextEncoder if side.attn_mask is None else CausalTowerEncoder)(tower, side, schedule, stream)

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from torch import Tensor
 
-from modprompt.clip.structure import Block
+from modprompt.clip.towers import Block
 from modprompt.engine import layer_change
 from modprompt.engine.additions import attends, in_type, new_tokens, step_of
 from modprompt.engine.blocks import Attend, run_block

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from modprompt.clip.structure import Block
+from modprompt.clip.towers import Block
 from modprompt.errors import UserError
 
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from modprompt.clip.structure import Block
+from modprompt.clip.towers import Block
 from modprompt.engine.layer_change import LayerChange
 from modprompt.engine.weight_cache import state_of
 

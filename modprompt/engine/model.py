@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modprompt.checks import one_of
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.engine import weight_cache
 from modprompt.engine.class_prompts import ClassPrompts
 from modprompt.engine.double_backward import compiled
@@ -96,25 +96,33 @@ def _same_values(kept: list[Tensor], now: list[Tensor]) -> bool:
 
 
 class PromptLearner(Protocol):
-    """What a model needs of a learner, which is a module (methods/parts/learner.py).
-
-    A learner may leave out all of the following.
-    `needs_image` and `changes_images`: False without them. `pooling`: for several prompts a class. `logits`: a module
-    that computes logits in another way than by scaled cosines; it is called as PromptedCLIP.logits, and with the scale.
-    `reads`: whether the prompts make a second feature of each image. Then `logits` has `each(...)`, the logits by
-    either feature, and `made_of(each)`, the logits that are made of these.
-    `joint_head`: its `each(image, text, cosines, scale)` gives scaled cosines and its own logits (B, C) from raw image
-    (B, E) and class features, or only the cosines where it knows too little of a class; `made_of(each)` as above.
-    `given_text`: unit class features (C, E) in place of the text side's, which is not run then. `projection`: a module
-    from raw image features to those that cosines are computed of.
-    `frozen_text`: frozen class features (C, E) of length 1, with which class features are blended; image features are
-    blended with those of `frozen_visual`, or where it is None of the CLIP's own image side without prompts.
-    `writes`: whether the next call writes into its parameters, so that nothing of it may be kept.
-    """
+    """What a model needs of a learner, which is a module (methods/parts/learners.py)."""
 
     schedules: Schedules
     prompt_text: ClassPrompts
-    trains_text: bool
+    trains_text: bool  # whether class features change in training
+    needs_image: bool  # whether a call needs normalised image features (B, E) of the CLIP without prompts
+    changes_images: bool  # whether its Prompts have changes of the vision side's layers
+    literal_scale: float  # factor of cosines; 0: exp(logit_scale) of the CLIP
+    pooling: Pooling | None  # for several prompts a class
+    # (unit image (B, E), text (C, E) or (B, C, E), scale) to logits (B, C); None for scaled cosines
+    logits: Any
+    # whether the prompts make a second feature of each image: then `logits` has `each(...)`, the logits by either
+    # feature, and `made_of(each)`, the logits that are made of these
+    reads: bool
+    # `each(image, text, cosines, scale)` gives scaled cosines and its own logits (B, C) from raw image (B, E) and class
+    # features, or only the cosines where it knows too little of a class; `made_of(each)` as above
+    joint_head: Any
+    given_text: Tensor | None  # unit class features (C, E) in place of the text side's, which is not run then
+    projection: nn.Module | None  # from raw image features to those that cosines are computed of
+    # frozen class features (C, E) of length 1, with which class features are blended; image features are blended with
+    # those of `frozen_visual`, or where it is None of the CLIP's own image side without prompts
+    frozen_text: Tensor | None
+    frozen_visual: Any
+
+    @property
+    def writes(self) -> bool:
+        """Whether the next call writes into its parameters, so that nothing of it may be kept."""
 
     def __call__(self, *inputs: Any) -> Prompts:
         """The current prompts."""
@@ -150,9 +158,8 @@ class PromptedCLIP(nn.Module):
         self.image_encoder = image_encoder(clip_model.visual, prompt_learner.schedules.vision, stream)
         self.text_encoder = text_encoder(clip_model, prompt_learner.schedules.text, stream)
         self.frozen_encoder: Any = None  # for the features that image features are blended with
-        if getattr(prompt_learner, "frozen_text", None) is not None:
-            visual = getattr(prompt_learner, "frozen_visual", None) or clip_model.visual
-            self.frozen_encoder = unprompted(visual, stream)
+        if prompt_learner.frozen_text is not None:
+            self.frozen_encoder = unprompted(prompt_learner.frozen_visual or clip_model.visual, stream)
         self.stream = stream
         self.logit_scale = clip_model.logit_scale
         self.compiled = ""  # how the encoders are compiled
@@ -179,7 +186,7 @@ class PromptedCLIP(nn.Module):
         """
         encoder, text = self.text_encoder, self.prompt_learner.prompt_text
         if classes:
-            pooling = self._pooling()
+            pooling = self.prompt_learner.pooling
             prompts = classes * (1 if pooling is None else pooling.most)
             encoder.most_tokens = prompts * max(group.length for group in text.groups)
         else:
@@ -242,16 +249,13 @@ class PromptedCLIP(nn.Module):
     @property
     def joint_head(self) -> Any:
         """The module that computes logits of raw image and class features in addition to cosines; None without one."""
-        return getattr(self.prompt_learner, "joint_head", None)
-
-    def _pooling(self) -> Pooling | None:
-        return getattr(self.prompt_learner, "pooling", None)
+        return self.prompt_learner.joint_head
 
     def raw_features(self, text: ClassTokens, prompts: Prompts) -> Tensor:
         """The text side's features of class prompts, (1 or B, C, E); of length 1 where they are blended."""
         below = self._below(text, prompts)
         made = self._run("text_encoder", text, prompts.text_additions, prompts.text_changes, *below)
-        frozen = getattr(self.prompt_learner, "frozen_text", None)
+        frozen = self.prompt_learner.frozen_text
         return made if frozen is None else blended(self._streamed(made), frozen)
 
     def _below(self, text: ClassTokens, prompts: Prompts) -> list[Below]:
@@ -275,7 +279,7 @@ class PromptedCLIP(nn.Module):
         return [self._begun.below]
 
     def _encode_text(self, text: ClassTokens, prompts: Prompts) -> Tensor:
-        features, pooling = self.raw_features(text, prompts), self._pooling()
+        features, pooling = self.raw_features(text, prompts), self.prompt_learner.pooling
         if pooling is None:
             return self._unit(features)  # (1 or B, C, E)
         pooled: Tensor = pooling(self._streamed(features))
@@ -306,7 +310,7 @@ class PromptedCLIP(nn.Module):
 
     def _prompts_now(self) -> Prompts:
         """What the learner returns now; it is called once where no parameter is written."""
-        if not self._unchanging or torch.is_grad_enabled() or self._writes:
+        if not self._unchanging or torch.is_grad_enabled() or self.prompt_learner.writes:
             return self.prompt_learner()
         if self._made is None:
             self._made = self.prompt_learner()
@@ -314,23 +318,18 @@ class PromptedCLIP(nn.Module):
 
     def _fixed(self) -> bool:
         """Whether class features need not be computed again at every call."""
-        if self._writes:
+        if self.prompt_learner.writes:
             return False
         return not self.prompt_learner.trains_text or not (self.training or torch.is_grad_enabled())
 
-    @property
-    def _writes(self) -> bool:
-        return bool(getattr(self.prompt_learner, "writes", False))
-
     def _current(self) -> tuple[Prompts, Tensor, Tensor | None]:
         """The current prompts and class features, the latter as in _features_of."""
-        given: Tensor | None = getattr(self.prompt_learner, "given_text", None)
-        if given is not None:
-            return self._prompts_now(), given, None
-        if not self._fixed():
-            prompts = self.prompt_learner()
-            return (prompts, *self._features_of(prompts))
         learner = self.prompt_learner
+        if learner.given_text is not None:
+            return self._prompts_now(), learner.given_text, None
+        if not self._fixed():
+            prompts = learner()
+            return (prompts, *self._features_of(prompts))
         learned = [x.detach() for x in learner.parameters()] if learner.trains_text else []
         made_of = [*learned, *learner.buffers(), *self.text_encoder.parameters()]
         state = (self.stream, autocast_type(self.logit_scale.device), *weight_cache.state_of(made_of))
@@ -353,7 +352,7 @@ class PromptedCLIP(nn.Module):
 
     def _logits(self, features: Tensor, text: Tensor, raw: Tensor | None = None) -> Output:
         image = self.unit_image(features)
-        if hasattr(self.prompt_learner, "given_text"):  # which is float32, whatever the type of images
+        if self.prompt_learner.given_text is not None:  # which is float32, whatever the type of images
             text = text.to(image.dtype)
         if raw is not None:
             features = self._streamed(features)
@@ -361,25 +360,25 @@ class PromptedCLIP(nn.Module):
             return Output(self.joint_head.made_of(each), image, text, each, (features, raw))
         if not self.reads:
             return Output(self.logits(image, text), image, text)
-        own: Any = self.prompt_learner
-        each = own.logits.each(image, text, self.cosine_scale())
-        return Output(own.logits.made_of(each), image[:, : text.shape[-1]], text, each)
+        own = self.prompt_learner.logits
+        each = own.each(image, text, self.cosine_scale())
+        return Output(own.made_of(each), image[:, : text.shape[-1]], text, each)
 
     @property
     def reads(self) -> bool:
         """Whether each image has a second feature, read out of its prompt tokens."""
-        return bool(getattr(self.prompt_learner, "reads", False))
+        return self.prompt_learner.reads
 
     def unit_image(self, features: Tensor) -> Tensor:
         """Image features (B, E), projected if there is a projection, and normalised; of two (B, 2 E) each by itself."""
         if not self.reads:
-            projection: nn.Module | None = getattr(self.prompt_learner, "projection", None)
+            projection = self.prompt_learner.projection
             return self._unit(features if projection is None else projection(features))
         return self._unit(features.unflatten(1, (2, features.shape[1] // 2))).flatten(1)
 
     def cosine_scale(self) -> Tensor:
         """The factor of cosines, a scalar: CLIP's exp(logit_scale), or a learner's literal."""
-        own, literal = self.logit_scale.exp(), getattr(self.prompt_learner, "literal_scale", 0.0)
+        own, literal = self.logit_scale.exp(), self.prompt_learner.literal_scale
         return torch.full_like(own, literal) if literal else own
 
     def logits(self, image: Tensor, text: Tensor) -> Tensor:
@@ -387,7 +386,7 @@ class PromptedCLIP(nn.Module):
 
         cosine_scale() * cosine (CLIP, arXiv 2103.00020), unless the learner or a subclass computes them otherwise.
         """
-        scale, own = self.cosine_scale(), getattr(self.prompt_learner, "logits", None)
+        scale, own = self.cosine_scale(), self.prompt_learner.logits
         if own is not None:
             return cast(Tensor, own(image, text, scale))
         if text.dim() == 3:
@@ -396,7 +395,7 @@ class PromptedCLIP(nn.Module):
 
     def output(self, image: Tensor) -> Output:
         """Logits and features of images (B, 3, H, W)."""
-        if getattr(self.prompt_learner, "needs_image", False):
+        if self.prompt_learner.needs_image:
             return self._of_each(self.encode_image(image))
         prompts, text, raw = self._current()
         features = self._image_features(image, prompts)
@@ -429,7 +428,7 @@ class PromptedCLIP(nn.Module):
     def prompts_images(self) -> bool:
         """Whether image features change with what is learned: by vision prompts, or by changes of layers."""
         learner = self.prompt_learner
-        return bool(learner.schedules.vision.depth) or getattr(learner, "changes_images", False)
+        return bool(learner.schedules.vision.depth) or learner.changes_images
 
     def vision_prompts(self) -> Prompts:
         """The current prompts for the vision side; their text side may be missing."""
@@ -448,7 +447,7 @@ class PromptedCLIP(nn.Module):
     def of_features(self, features: Tensor) -> Output:
         """As `output`, from features of encode_image, in whatever type they were kept."""
         features = features.to(self.feature_type)
-        if getattr(self.prompt_learner, "needs_image", False):
+        if self.prompt_learner.needs_image:
             return self._of_each(features)
         return self._logits(features, *self._current()[1:])
 

@@ -1,15 +1,18 @@
 """What PREC means on a device: the type of CLIP's weights and of the products with them, and loss scaling."""
 
 import contextlib
+import inspect
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from modprompt.checks import one_of
 from modprompt.errors import UserError
 
 CHOICES = ("fp16", "fp32", "amp", "bf16")
+_FUSED = {"fused": True, "foreach": None}
 
 
 class Precision(NamedTuple):
@@ -83,6 +86,45 @@ def set_products() -> None:
 def grad_scaler() -> torch.amp.GradScaler:
     """A loss scaler for CUDA."""
     return torch.amp.GradScaler("cuda")
+
+
+def step(loss: Tensor, optimiser: Optimizer, scaler: Any = None, alone: bool = False) -> None:
+    """A step of an optimiser on a loss; nothing in it waits for a device.
+
+    Args:
+        loss: a scalar.
+        optimiser: of the parameters.
+        scaler: for the loss, against gradients that vanish in half precision; None for none.
+        alone: whether only the optimiser's parameters get gradients: where another optimiser has the other leaves,
+            theirs are not worth computing.
+    """
+    inputs = [one for group in optimiser.param_groups for one in group["params"]] if alone else None
+    optimiser.zero_grad()
+    if scaler is None:
+        loss.backward(inputs=inputs)
+        optimiser.step()
+    else:
+        scaler.scale(loss).backward(inputs=inputs)
+        scaler.step(optimiser)
+        scaler.update()
+
+
+def fused(optimiser: Optimizer) -> Optimizer:
+    """The optimiser as one kernel, which skips a spoilt step by itself, so that no loss scaler waits for it.
+
+    Unchanged where PyTorch has none for its kind and settings. Momentum starts as zeros: if the first step overflows,
+    PyTorch would otherwise continue from memory that was never written. Without dampening, steps are the same.
+    """
+    kinds = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
+    if type(optimiser) not in kinds or any(group.get("dampening") for group in optimiser.param_groups):
+        return optimiser
+    names = inspect.signature(type(optimiser)).parameters
+    settings = {name: value for name, value in optimiser.defaults.items() if name in names}
+    made: Any = type(optimiser)([{**group, **_FUSED} for group in optimiser.param_groups], **{**settings, **_FUSED})
+    for group in made.param_groups:
+        for parameter in group["params"] if group.get("momentum") else ():
+            made.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return made  # type: ignore[no-any-return]
 
 
 def autocast_type(device: torch.device) -> torch.dtype | None:

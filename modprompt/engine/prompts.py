@@ -11,10 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modprompt.checks import one_of
-from modprompt.clip.sides import token_table, tokenizer_of
-from modprompt.clip.structure import CLIP
 from modprompt.clip.tokenizers import ClipTokenizer, Tokenizer, TooLong
 from modprompt.clip.tokens import readable
+from modprompt.clip.towers import CLIP, token_table, tokenizer_of
 from modprompt.engine.additions import Addition
 from modprompt.engine.context import PLACEHOLDER, leading_placeholders
 from modprompt.engine.layer_change import Changes

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from modprompt.clip.sides import tokenizer_of
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP, tokenizer_of
 from modprompt.engine.prompts import rows_of
 from modprompt.engine.text_layout import Group
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from modprompt.clip.structure import Block
+from modprompt.clip.towers import Block
 from modprompt.engine import text_layout
 from modprompt.engine.blocks import Attend, attention, by_head, causal_after, close, project
 from modprompt.engine.layer_change import LayerChange, is_drawn

@@ -3,13 +3,10 @@
 Shapes: B images, L tokens, D width of the side, E joint width, n prompt tokens.
 """
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 
-from modprompt.clip.tower_sides import ImageSide, image_side_of
-from modprompt.clip.towers import ImageTower
+from modprompt.clip.towers import Tower, prompted_image
 from modprompt.engine.image_layers import Watch, through_layers
 from modprompt.engine.layer_change import Changes
 from modprompt.engine.prompts import Additions
@@ -24,15 +21,15 @@ class TowerVisionEncoder(nn.Module):
     stock CLIP no feature is read at a prompt token either.
 
     Args:
-        visual: an image tower that tower_sides.py knows.
+        visual: an image tower into which prompts can go.
         schedule: of the vision side.
         stream: type of the tokens between products; None for that of the weights.
     """
 
-    def __init__(self, visual: ImageTower, schedule: Schedule, stream: torch.dtype | None = None):
+    def __init__(self, visual: Tower, schedule: Schedule, stream: torch.dtype | None = None):
         super().__init__()
         self.visual = visual
-        self.side = cast(ImageSide, image_side_of(visual))
+        self.side = prompted_image(visual)
         self.schedule = schedule
         self.stream = stream
 
@@ -45,7 +42,8 @@ class TowerVisionEncoder(nn.Module):
         side = self.side
         patches: Tensor = side.conv1(image.to(side.conv1.weight.dtype)).flatten(2).transpose(1, 2)
         x = patches.to(self.stream or self.feature_type)
-        return x + side.positional_embedding.to(x.dtype)
+        positions: Tensor = side.positional_embedding
+        return x + positions.to(x.dtype)
 
     def forward(self, image: Tensor, additions: Additions, changes: Changes = (), watch: Watch | None = None) -> Tensor:
         """Features (B, E) of images (B, 3, H, W).

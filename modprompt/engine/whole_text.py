@@ -15,11 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.checks import one_of
-from modprompt.clip.sides import tokenizer_of
-from modprompt.clip.structure import CLIP
 from modprompt.clip.tokenizers import Tokenizer
-from modprompt.clip.tower_sides import TextSide
-from modprompt.clip.towers import TextTower
+from modprompt.clip.towers import CLIP, Tower, tokenizer_of
 from modprompt.engine.additions import attends, in_type, new_tokens, of_classes, step_of
 from modprompt.engine.blocks import run_block, run_last_block
 from modprompt.engine.context import leading_placeholders
@@ -115,8 +112,8 @@ class WholeTextEncoder(nn.Module):
 
     def __init__(
         self,
-        tower: TextTower,
-        side: TextSide,
+        tower: Tower,
+        side: Any,
         schedule: Schedule,
         stream: torch.dtype | None = None,
         most_tokens: int | None = None,
@@ -132,7 +129,7 @@ class WholeTextEncoder(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where it is."""
-        return self.side.positional_embedding.device
+        return next(self.tower.parameters()).device
 
     def most_of(self, text: Any, free: int | None) -> int | None:
         """How many tokens of classes fit in half of the free bytes; None for any number."""
@@ -181,7 +178,8 @@ class WholeTextEncoder(nn.Module):
                 x = run_block(block, sequences, attend=attend, change=change).view(x.shape)
         end = torch.full((len(sequences),), len(position) - 1, device=x.device)
         last = run_last_block(blocks[-1], sequences, attend, end, change)  # (B * c, T)
-        return side.project(normalise(side.ln_final, last)).view(*shape, -1)
+        x, projection = normalise(side.ln_final, last), side.text_projection
+        return (x if projection is None else projection(x.to(projection.weight.dtype))).view(*shape, -1)
 
 
 def _require_in_place(schedule: Schedule) -> None:

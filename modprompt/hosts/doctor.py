@@ -137,12 +137,13 @@ def clip(folder: Path, host: Path | None) -> list[Finding]:
 
 def backbone(asked: str) -> list[Finding]:
     """The CLIP of a name, file or folder."""
-    from modprompt.clip.load import describe, path_of
-    from modprompt.clip.present import Asked
+    from modprompt.clip.known import named, whose
+    from modprompt.clip.load import find, images_of
 
-    path = path_of(asked)
+    clip = named(asked)
     try:
-        return [Finding("CLIP", describe(Asked("" if path else asked, path)))]
+        pixels, found = images_of(clip).size, find(clip)
+        return [Finding("CLIP", f"{asked}: {whose(found.name, found.dialect)} weights, {pixels} pixels")]
     except UserError as error:
         return [Finding("CLIP", f"{asked} is not here, or does not run", str(error), True)]
 

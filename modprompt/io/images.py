@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 from modprompt.io.files import sha256_of
 
@@ -82,11 +82,52 @@ def images_hash(*lists: Sequence[Any] | None, root: str = "", first_by_content: 
     return _RULE + _digits(rows())[:16]
 
 
+class ReaderFacts(NamedTuple):
+    """What a reader says of its data set besides the images; defaults are for another project's, which says nothing.
+
+    image_root: the folder that image paths are relative to.
+    split_facts: name, status and hash of the split.
+    few_shot_hash: of the few-shot lists of all classes; empty if all images are used.
+    own_validation: whether it has validation images of its own.
+    selected_on: which images are chosen by; empty if nothing chooses.
+    notes: what a result says of its images.
+    record_files: split file and few-shot list, as {name in results: path}.
+    which: as in Classes.
+    picked: whether rounds picked its training images.
+    has_test: whether it has test images.
+    """
+
+    image_root: str = ""
+    split_facts: Mapping[str, Any] = {}
+    few_shot_hash: str = ""
+    own_validation: bool | None = None
+    selected_on: str = ""
+    notes: Sequence[str] = ()
+    record_files: Mapping[str, str] = {}
+    which: Sequence[int] = ()
+    picked: bool = False
+    has_test: bool = True
+
+
+def reader_facts(dataset: Any) -> ReaderFacts:
+    """What the reader of a data set says of it."""
+    return ReaderFacts(**{name: getattr(dataset, name) for name in ReaderFacts._fields if hasattr(dataset, name)})
+
+
+def only_tests(cfg: Any) -> bool:
+    """Whether a run only tests; a codebase's configuration may not say it."""
+    return bool(getattr(cfg.TEST, "ONLY", False))
+
+
+def _choose_by(cfg: Any) -> str:
+    return str(getattr(cfg.DATASET, "CHOOSE_BY", ""))
+
+
 def lists_of(dataset: Any, cfg: Any) -> Lists:
     """The images by which a run's numbers come about, by what they are for."""
     by_validation = cfg.TEST.SPLIT == "val" and bool(dataset.val)
     found: dict[str, Any] = {} if cfg.TEST.NO_TEST else {TEST: dataset.val if by_validation else dataset.test}
-    if not getattr(cfg.TEST, "ONLY", False):
+    if not only_tests(cfg):
         found["training"] = dataset.train_x
         if selected_on(dataset, cfg) not in ("", TEST):
             found[VALIDATION] = dataset.val
@@ -159,7 +200,7 @@ def list_hash(images: Iterable[Any], root: str) -> str:
 
 def own_validation(dataset: Any) -> bool:
     """Whether a data set has validation images of its own, which are not its test images under another name."""
-    known = getattr(dataset, "own_validation", None)
+    known = reader_facts(dataset).own_validation
     if known is not None:
         return bool(known)
     if not dataset.val or dataset.val is dataset.test:
@@ -170,22 +211,22 @@ def own_validation(dataset: Any) -> bool:
 
 def must_choose(cfg: Any) -> bool:
     """Whether a run needs validation images: to choose by, or to measure on so that something else can choose."""
-    best = cfg.TEST.FINAL_MODEL == "best_val" or getattr(cfg.DATASET, "CHOOSE_BY", "") == AS_MANY
+    best = cfg.TEST.FINAL_MODEL == "best_val" or _choose_by(cfg) == AS_MANY
     chooses = best or getattr(getattr(cfg, "SEARCH", None), "RUNS", False)
-    return (chooses and not getattr(cfg.TEST, "ONLY", False)) or cfg.TEST.SPLIT == "val"
+    return (chooses and not only_tests(cfg)) or cfg.TEST.SPLIT == "val"
 
 
 def chooses_by_validation(cfg: Any) -> bool:
     """Whether a run chooses by validation images, if there are any, or measures on them."""
-    return must_choose(cfg) or bool(getattr(cfg.DATASET, "CHOOSE_BY", "") and not getattr(cfg.TEST, "ONLY", False))
+    return must_choose(cfg) or bool(_choose_by(cfg) and not only_tests(cfg))
 
 
 def chosen_by(cfg: Any) -> str:
     """How many validation images a method chooses by: FEW, ALL (also for them with all shots), AS_MANY, "" or TEST."""
-    by = str(getattr(cfg.DATASET, "CHOOSE_BY", ""))
+    by = _choose_by(cfg)
     if by == TEST:
         return by
-    measured = by == FEW and getattr(cfg.TEST, "ONLY", False)  # nothing is chosen then
+    measured = by == FEW and only_tests(cfg)  # nothing is chosen then
     return ALL if by and not measured and cfg.DATASET.NUM_SHOTS < 1 else by
 
 
@@ -194,12 +235,12 @@ def selected_on(dataset: Any, cfg: Any) -> str:
     if not chooses_by_validation(cfg):
         return ""
     own = WHOLE if chosen_by(cfg) == ALL else VALIDATION
-    return getattr(dataset, "selected_on", "") or (own if own_validation(dataset) else TEST)
+    return reader_facts(dataset).selected_on or (own if own_validation(dataset) else TEST)
 
 
 def labels_of_choice(dataset: Any, cfg: Any) -> int:
     """How many images besides those of training a run chooses by, whose labels no round asks for; no test images."""
-    chooses = cfg.TEST.FINAL_MODEL == "best_val" or getattr(cfg.DATASET, "CHOOSE_BY", "")
+    chooses = cfg.TEST.FINAL_MODEL == "best_val" or _choose_by(cfg)
     return len(dataset.val) if chooses and selected_on(dataset, cfg) not in ("", TEST) else 0
 
 
@@ -238,7 +279,7 @@ def images_hash_of(dataset: Any, cfg: Any, *names: str) -> str:
     if names not in kept:
         lists = [getattr(dataset, name) for name in names]
         by_content = cfg.DATASET.NUM_SHOTS >= 1
-        kept[names] = images_hash(*lists, root=getattr(dataset, "image_root", ""), first_by_content=by_content)
+        kept[names] = images_hash(*lists, root=reader_facts(dataset).image_root, first_by_content=by_content)
     return kept[names]
 
 
@@ -249,10 +290,10 @@ def shots_of(cfg: Any) -> int:
 
 def facts_of(dataset: Any, cfg: Any) -> dict[str, Any]:
     """What result.json says about the images: split, few-shot list, hash of all, which anything was chosen by."""
-    unknown = {"name": cfg.DATASET.NAME, "status": NOT_KNOWN, "hash": ""}
+    said, unknown = reader_facts(dataset), {"name": cfg.DATASET.NAME, "status": NOT_KNOWN, "hash": ""}
     return {
-        "split": dict(getattr(dataset, "split_facts", unknown)),
-        "few_shot": {"hash": getattr(dataset, "few_shot_hash", "")},
+        "split": dict(said.split_facts or unknown),
+        "few_shot": {"hash": said.few_shot_hash},
         "images_hash": images_hash_of(dataset, cfg),
         "selected_on": selected_on(dataset, cfg),
     }

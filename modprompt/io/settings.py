@@ -140,6 +140,11 @@ def settings_hash(settings: Mapping[str, str]) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
+def texts_of(cfg: Mapping[str, Any]) -> dict[str, str]:
+    """All settings of a configuration, as {dotted key: text}."""
+    return {key: str(list(value) if isinstance(value, (tuple, list)) else value) for key, value in flat(cfg).items()}
+
+
 class Difference(NamedTuple):
     """In what two sets of settings or facts differ."""
 

@@ -9,17 +9,39 @@ from torch import nn
 from modprompt.clip.build import layers_of
 from modprompt.clip.cast import rounded_to
 from modprompt.clip.facts import called
-from modprompt.clip.sides import kinds_of, tokenizer_of
-from modprompt.clip.structure import CLIP
+from modprompt.clip.known import PROMPTED, RESNET, Kinds
 from modprompt.clip.tokens import require_distinct_names, require_known_words
+from modprompt.clip.towers import CLIP, kinds_of, tokenizer_of
 from modprompt.engine.schedule import Schedules, Shape
 from modprompt.errors import SettingError, UserError
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.needed_sides import require_sides
+from modprompt.methods.parts.learners import Classes, Learner
 from modprompt.methods.records import search_around
 from modprompt.methods.shared_clip import require_clip, warn_of_rounding
+
+_HEADS = "zero-shot and heads (TipAdapter, ...)"
+_OF_SIDE = {"text": "methods of the text side (CoOp, ...)", "image": "methods of the image side (VPT)"}
+
+
+def require_sides(method: Any, kinds: Kinds, name: str) -> None:
+    """Raise UserError if a side of a CLIP (of these kinds, called `name`) lacks layers for a method's prompts."""
+    mine = " beside ".join(type(one).__name__ for one in (method.joined_by, method) if one is not None)
+    wanted = {"text": method.wants_text, "image": method.wants_vision}
+    lacking = [side for side, wants in wanted.items() if wants and getattr(kinds, side) != PROMPTED]
+    if not lacking:
+        return
+    if kinds == Kinds(PROMPTED, RESNET):
+        raise UserError(
+            f"{mine} puts prompts into a vision transformer, but {name} is a ResNet: "
+            "choose ViT-B/16, ViT-B/32 or ViT-L/14; CoOp, CoCoOp and zero-shot run on a ResNet"
+        )
+    sides, there = (
+        " and ".join(lacking),
+        [words for side, words in _OF_SIDE.items() if getattr(kinds, side) == PROMPTED],
+    )
+    what = ", ".join([*there, _HEADS])
+    raise UserError(f"{name}: {mine} puts prompts into its {sides} side, where none can go: {what} run on it")
+
 
 LOG = logging.getLogger("modprompt")
 

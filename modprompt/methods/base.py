@@ -6,7 +6,7 @@ from typing import Any, ClassVar, TypeVar, cast
 
 from torch import nn
 
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.engine.schedule import Schedules, Shape
 from modprompt.fields import Configured
 from modprompt.methods import assembly
@@ -16,12 +16,12 @@ from modprompt.methods.parts.capabilities import (
     Repository,
     Results,
     RunFacts,
+    SavedAs,
     Searching,
     Training,
 )
-from modprompt.methods.parts.classes import Classes, classes_of
-from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.objective import CROSS_ENTROPY, Objective
+from modprompt.methods.parts.learners import Classes, Learner, classes_of
+from modprompt.methods.parts.losses import CROSS_ENTROPY, Objective
 from modprompt.methods.records import content_hashes, method_record
 from modprompt.methods.search.space import AlphaSettings
 
@@ -36,8 +36,7 @@ class Method(Configured):
     The objects of parts/capabilities.py, in the attributes below, say what else a method can do.
     """
 
-    folder: ClassVar[str] = "prompt_learner"  # where its checkpoints are in a run's folder
-    prefix: ClassVar[str] = "prompt_learner."  # of the learner's names in them
+    saved_as: ClassVar[SavedAs] = SavedAs()
     prec: ClassVar[str] = "fp16"  # precision of a run unless it is set
     learner_of: ClassVar[str] = ""  # another method whose checkpoints it reads
     logging: ClassVar[Logging] = Logging()

@@ -1,30 +1,236 @@
-"""CLIP-LoRA (arXiv 2405.18541): low-rank additions to the attention of both sides, and one template for all."""
+"""CLIP-LoRA (arXiv 2405.18541): low-rank additions to the attention of both sides, and one template for all.
 
+Shapes: M matrices of a layer, r rank, D width of a side.
+"""
+
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
+from torch import Tensor, nn
 
 from modprompt.clip.build import layers_of
-from modprompt.clip.structure import CLIP
+from modprompt.clip.facts import called
+from modprompt.clip.towers import CLIP, has_tower, image_width, text_width
+from modprompt.engine.layer_change import Changes
+from modprompt.engine.low_rank import MATRICES, LowRank
 from modprompt.engine.prompts import Prompts
-from modprompt.engine.schedule import Schedules, Shape, no_prompts
-from modprompt.fields import setting
+from modprompt.engine.schedule import MOST_TOKENS, Schedules, Shape, no_prompts
+from modprompt.errors import SettingError, UserError
+from modprompt.fields import Configured, setting
 from modprompt.methods.parts import templates
-from modprompt.methods.parts.capabilities import Logging, Results, RunFacts, Searching, Steps, Training
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.literal_scale import own_scale
-from modprompt.methods.parts.low_rank import (
-    NODE,
-    OF_ENCODER,
-    LowRankAdditions,
-    LowRankSettings,
+from modprompt.methods.parts.capabilities import (
+    Logging,
+    Results,
+    RunFacts,
+    SavedAs,
+    Searching,
+    Steps,
+    Training,
+    own_scale,
 )
-from modprompt.methods.parts.low_rank_files import as_repository, of_repository
-from modprompt.methods.parts.templates import TemplatePrompts
+from modprompt.methods.parts.learners import Classes, Learner, TemplatePrompts
 from modprompt.methods.together import Addition, require_takes
+
+NODE = "TRAINER.CLIPLORA"
+SIDES = ("text", "vision")
+OF_ENCODER = {"both": SIDES, "text": ("text",), "vision": ("vision",)}
+_PARTS = {  # of a side's layers, as shares
+    "all": (0, 1),
+    "bottom": (0, 1 / 3),
+    "mid": (1 / 3, 2 / 3),
+    "up": (2 / 3, 1),
+    "half-bottom": (0, 1 / 2),
+    "half-up": (1 / 2, 1),
+}
+_TOP = "top3"
+POSITIONS = (*_PARTS, _TOP)
+
+
+def layers_at(position: str, layers: int) -> tuple[int, ...]:
+    """The layers, from 0, that POSITION names on a side with `layers` layers; SettingError for a missing one."""
+    if position == _TOP:
+        return tuple(range(layers))[-3:]
+    if position in _PARTS:
+        first, last = (round(share * layers) for share in _PARTS[position])
+        return tuple(range(first, last))
+    found: list[int] = []
+    for word in position.replace(",", " ").split():
+        first_word, dash, last_word = word.partition("-")
+        if not (first_word.isdecimal() and (last_word.isdecimal() or not dash)):
+            names = ", ".join(POSITIONS)
+            raise SettingError([("POSITION", f" must be {names}, or layers from 0 as in '0 3 6-11', got {position!r}")])
+        last = int((last_word or first_word)[:9])
+        if last >= layers:
+            raise SettingError([("POSITION", f" {position!r} names layer {last}, but a side has {layers} from 0 on")])
+        found += range(int(first_word), last + 1)
+    if not found or found != sorted(set(found)):
+        raise SettingError([("POSITION", f" must name layers, each once and in order, got {position!r}")])
+    return tuple(found)
+
+
+@dataclass(frozen=True, repr=False)
+class LowRankSettings(Configured):
+    """Which matrices of which layers have an addition, of which rank, and how it is trained."""
+
+    encoder: str = setting("both", "which side's layers", choices=tuple(OF_ENCODER))
+    params: str = setting("q k v", "which matrices: q, k, v, o; their order is that of the draws")
+    position: str = setting(
+        "all", "which layers: all, bottom, mid, up, half-bottom, half-up, top3, or by number from 0: 0 3 6-11"
+    )
+    r: int = setting(2, "rank of the additions", least=1)
+    alpha: float = setting(1.0, "they are scaled by ALPHA / sqrt(R)", least=0)
+    dropout: float = setting(0.25, "share of their input that is dropped in training", least=0, compared=False)
+    dropout_shared: bool = setting(
+        False,
+        "one mask for the tokens that classes share, which are computed once; the reference has one for each class",
+        compared=False,
+    )
+    gradient: str = setting(
+        "true",
+        "reference: with DROPOUT 0 an addition passes no gradient to its input, as in the reference",
+        choices=("true", "reference"),
+        compared=False,
+    )
+
+    def check(self) -> None:
+        super().check()
+        words = self.matrices
+        if not words or len(set(words)) < len(words) or not set(words) <= set(MATRICES):
+            raise SettingError([("PARAMS", f" must be some of q k v o, each once, got {self.params!r}")])
+        if self.dropout >= 1:
+            raise SettingError([("DROPOUT", f" must be below 1, got {self.dropout:g}")])
+        if self.gradient == "reference" and self.dropout:
+            raise SettingError([("GRADIENT", " reference needs DROPOUT 0: only then does the reference do so")])
+        if self.position not in POSITIONS:
+            layers_at(self.position, MOST_TOKENS)
+
+    @property
+    def matrices(self) -> tuple[str, ...]:
+        """The matrices of a layer."""
+        return tuple(self.params.replace(",", " ").split())
+
+    @property
+    def scale(self) -> float:
+        """The factor of the additions."""
+        return self.alpha / math.sqrt(self.r)
+
+    def layers(self, shape: Shape) -> dict[str, tuple[int, ...]]:
+        """The layers that have additions, by side.
+
+        Raises:
+            SettingError: if a number is too large for a chosen side.
+        """
+        counts = dict(zip(SIDES, (shape.text_layers, shape.vision_layers)))
+        return {side: layers_at(self.position, counts[side]) for side in OF_ENCODER[self.encoder]}
+
+    def differences(self) -> tuple[str, ...]:
+        """Where a training with these settings differs from the reference's."""
+        said = []
+        if self.dropout_shared and self.dropout and "text" in OF_ENCODER[self.encoder]:
+            said.append(
+                "what classes have in common had one dropout mask (DROPOUT_SHARED), not one each as in the reference"
+            )
+        if self.gradient == "reference":
+            said.append("gradients are the reference's, in which DROPOUT 0 leaves a part out (GRADIENT reference)")
+        return tuple(said)
+
+
+class _Layer(nn.Module):
+    """The parameters of a layer: a (M, r, D), uniform, and b (M, D, r), zeros."""
+
+    def __init__(self, matrices: int, rank: int, width: int):
+        super().__init__()
+        self.a = nn.Parameter(torch.empty(matrices, rank, width))
+        self.b = nn.Parameter(torch.zeros(matrices, width, rank))
+
+    def draw(self) -> None:
+        """Draw a as the reference does: after four layers for attention's matrices, and one for each changed matrix."""
+        width = self.a.shape[-1]
+        for _ in MATRICES:
+            nn.Linear(width, width)
+        with torch.no_grad():
+            for a in self.a:
+                nn.Linear(width, width)
+                nn.init.kaiming_uniform_(a, a=math.sqrt(5))
+
+
+class LowRankAdditions(nn.Module):
+    """Low-rank additions to both sides' layers; float32, whatever CLIP computes in.
+
+    Args:
+        settings: which, and how.
+        layers: by side, the layers that have any.
+
+    Raises:
+        UserError: on a CLIP with sides of another package.
+    """
+
+    def __init__(self, settings: LowRankSettings, clip_model: CLIP, layers: Mapping[str, Sequence[int]]):
+        super().__init__()
+        if has_tower(clip_model):
+            raise UserError(
+                f"{called(clip_model)}: low-rank additions work only in the layers of OpenAI's kind of CLIP"
+            )
+        self.settings = settings
+        for side, chosen in layers.items():
+            width = text_width(clip_model) if side == "text" else image_width(clip_model)
+            made = {str(layer): _Layer(len(settings.matrices), settings.r, width) for layer in chosen}
+            for one in made.values():
+                one.draw()
+            self.add_module(side, nn.ModuleDict(made))
+
+    @property
+    def described(self) -> str:
+        """Where they are and how large, in a sentence."""
+        settings = self.settings
+        where = [f"{side} layers {' '.join(self._of(side))}" for side in self._modules]
+        what = f"{' '.join(settings.matrices)} of rank {settings.r}, times {settings.scale:.4g}"
+        return f"Low-rank additions: {what}, in {', '.join(where)}"
+
+    @property
+    def on_text(self) -> bool:
+        """Whether some are on the text side."""
+        return "text" in self._modules
+
+    @property
+    def on_images(self) -> bool:
+        """Whether some are on the image side."""
+        return "vision" in self._modules
+
+    def text_changes(self, layers: int) -> Changes:
+        """The changes of the text side's layers."""
+        return self._changes("text", layers)
+
+    def vision_changes(self, layers: int) -> Changes:
+        """The changes of the image side's layers."""
+        return self._changes("vision", layers)
+
+    def _changes(self, side: str, layers: int) -> Changes:
+        """The current change of each layer of a side; none for a side without additions."""
+        if side not in self._modules:
+            return ()
+        settings = self.settings
+        made = {
+            layer: LowRank(
+                settings.matrices,
+                one.a,
+                one.b,
+                settings.scale,
+                rate=settings.dropout if self.training else 0.0,
+                shared=settings.dropout_shared and side == "text",
+                through=settings.gradient == "true",
+                merges=not (self.training or torch.is_grad_enabled()),
+            )
+            for layer, one in self._of(side).items()
+        }
+        return [made.get(str(layer)) for layer in range(layers)]
+
+    def _of(self, side: str) -> dict[str, _Layer]:
+        return {layer: cast(_Layer, one) for layer, one in cast(nn.ModuleDict, self._modules[side]).items()}
+
 
 _LEAST_RATE = 1e-6  # learning rate of the last step
 _LOADERS = 2  # the reference first draws seeds of two loaders, for validation and test images
@@ -35,7 +241,7 @@ class CLIPLoRA(LowRankSettings, Addition):
     """CLIP-LoRA: low-rank additions to attention, trained for a number of steps; with ENCODER text also on ResNets."""
 
     node = NODE
-    prefix = ""
+    saved_as = SavedAs(prefix="")
     prec = "amp"
     logging = Logging(accuracy=True)
     searching = Searching(refused="it has no prompts, and so no schedule")
@@ -71,7 +277,6 @@ class CLIPLoRA(LowRankSettings, Addition):
 
     @classmethod
     def decides(cls, settings: Mapping[str, Any], facts: RunFacts) -> dict[str, Any]:
-        """CLIP's own scale, where it differs from OpenAI's."""
         return own_scale(settings, facts)
 
     @property
@@ -79,11 +284,6 @@ class CLIPLoRA(LowRankSettings, Addition):
         return Results(notes=self.differences())
 
     def schedules(self, shape: Shape) -> Schedules:
-        """No prompts anywhere.
-
-        Raises:
-            SettingError: if POSITION names a layer that the model does not have.
-        """
         self.layers(shape)
         return Schedules(no_prompts(shape.text_layers, "text"), no_prompts(shape.vision_layers))
 
@@ -98,7 +298,6 @@ class CLIPLoRA(LowRankSettings, Addition):
         return LowRankTemplates(self, classes.names, clip_model, schedules)
 
     def join(self, learner: Learner, again: Callable[[], Learner], clip_model: CLIP, classes: Classes) -> Learner:
-        """A method's learner with low-rank additions; UserError on a CLIP with sides of another package."""
         learner.take(LowRankAdditions(self, clip_model, self.layers(Shape(*layers_of(clip_model)))))
         return learner
 
@@ -108,9 +307,6 @@ class LowRankTemplates(TemplatePrompts):
 
     Args:
         method: which additions, and how.
-        classnames: names of the C classes.
-        clip_model: a stock CLIP.
-        schedules: of both sides, without prompts.
 
     Raises:
         UserError: as TemplatePrompts, or on a CLIP with sides of another package.
@@ -125,11 +321,9 @@ class LowRankTemplates(TemplatePrompts):
 
     @property
     def beginning(self) -> str:
-        """Where the additions are."""
         return cast(LowRankAdditions, self.adapters).described
 
     def forward(self) -> Prompts:
-        """The prompts, and the current additions."""
         text, vision = self.schedules
         return self.adapted(Prompts(self.prompt_text(self.ctx), [None] * len(text), [None] * len(vision)))
 
@@ -139,11 +333,117 @@ class LowRankTemplates(TemplatePrompts):
         return name.replace("adapters.", "", 1)
 
     def of_repository(self, content: Mapping[str, Any], path: str) -> Mapping[str, Any]:
-        """A file of the reference, under our names."""
         found = of_repository(content, self.settings, self.layers, path)
         return content if found is None else found
 
     def as_repository(self) -> dict[str, Any]:
-        """What a file of the reference would hold for these additions."""
         state = {self.checkpoint_key(name): one for name, one in self.named_parameters()}
         return as_repository(state, self.settings, self.layers)
+
+
+_NAMES = {"q": "q_proj", "k": "k_proj", "v": "v_proj", "o": "proj"}
+
+
+class Place(NamedTuple):
+    """Where a matrix's addition is among the parameters: `{side}.{layer}`, and the number of the matrix there."""
+
+    prefix: str
+    number: int
+
+
+def _places(settings: LowRankSettings, layers: Mapping[str, Sequence[int]]) -> dict[str, dict[str, Place]]:
+    """Places by the names in its files, layers in their order: text first."""
+    chosen = [f"{side}.{layer}" for side in SIDES for layer in layers.get(side, ())]
+    return {
+        f"layer_{j}": {_NAMES[which]: Place(prefix, n) for n, which in enumerate(settings.matrices)}
+        for j, prefix in enumerate(chosen)
+    }
+
+
+def _metadata(settings: LowRankSettings) -> dict[str, object]:
+    alpha = int(settings.alpha) if settings.alpha == int(settings.alpha) else settings.alpha
+    return {
+        "r": settings.r,
+        "alpha": alpha,
+        "encoder": settings.encoder,
+        "params": list(settings.matrices),
+        "position": settings.position,
+    }
+
+
+def _require_known(settings: LowRankSettings, layers: Mapping[str, Sequence[int]]) -> None:
+    """Raise UserError unless its program knows these words for layers (of twelve, for the top), and this ALPHA."""
+    images = layers.get("vision", ())
+    thirds = settings.position in ("bottom", "mid", "up") and len(images) not in (0, 4)
+    top = settings.position == "top3" and bool(images) and images[-1] != 11
+    if settings.position not in POSITIONS or thirds or top:
+        raise UserError(
+            f"CLIP-LoRA's program has no POSITION {settings.position!r} for these layers, and reads no such file"
+        )
+    if settings.alpha != int(settings.alpha):
+        raise UserError(f"CLIP-LoRA's program accepts only whole numbers of ALPHA, but this is {settings.alpha:g}")
+
+
+def as_repository(
+    state: Mapping[str, Tensor], settings: LowRankSettings, layers: Mapping[str, Sequence[int]]
+) -> dict[str, object]:
+    """The content of the reference's file for these additions; `state` has our names.
+
+    Raises:
+        UserError: if its program lacks such a position on that CLIP, or such an ALPHA.
+    """
+    _require_known(settings, layers)
+    weights = {
+        layer: {
+            name: {
+                f"w_lora_{one.upper()}": state[f"{place.prefix}.{one}"][place.number].detach().cpu().clone()
+                for one in ("a", "b")
+            }
+            for name, place in matrices.items()
+        }
+        for layer, matrices in _places(settings, layers).items()
+    }
+    return {"weights": weights, "metadata": _metadata(settings)}
+
+
+def of_repository(
+    content: Mapping[str, object], settings: LowRankSettings, layers: Mapping[str, Sequence[int]], path: str
+) -> dict[str, Tensor] | None:
+    """The parameters, under our names, from the content of a reference's file; None for a file of another form.
+
+    Raises:
+        UserError: if its metadata has other settings, or a matrix is missing.
+    """
+    weights, theirs = content.get("weights"), content.get("metadata")
+    if not isinstance(weights, dict) or not isinstance(theirs, dict):
+        return None
+    for name, mine in _metadata(settings).items():
+        there = theirs.get(name)
+        same = isinstance(there, (int, float, str, list)) and there == mine
+        if not same:
+            raise UserError(f"{path} was made with other settings: {name} is {mine} here and {ascii(there)[:40]} there")
+    places = _places(settings, layers)
+    if set(weights) != set(places):
+        raise UserError(f"{path} has additions to {len(weights)} layers, but this model has {len(places)}")
+    found: dict[str, dict[int, Tensor]] = {}
+    for layer, matrices in places.items():
+        for name, place in matrices.items():
+            for one in ("a", "b"):
+                found.setdefault(f"{place.prefix}.{one}", {})[place.number] = _matrix(
+                    weights[layer], name, f"w_lora_{one.upper()}", path
+                )
+    return {name: _stacked([each[n] for n in sorted(each)], name, path) for name, each in found.items()}
+
+
+def _matrix(layer: object, name: str, key: str, path: str) -> Tensor:
+    of_name = layer.get(name) if isinstance(layer, dict) else None
+    found = of_name.get(key) if isinstance(of_name, dict) else None
+    if not isinstance(found, Tensor) or found.dim() != 2 or found.layout != torch.strided or found.is_quantized:
+        raise UserError(f"{path} is damaged (it has no matrix {name}.{key}): use another copy of it")
+    return found
+
+
+def _stacked(each: Sequence[Tensor], name: str, path: str) -> Tensor:
+    if len({one.shape for one in each}) > 1:
+        raise UserError(f"{path} is damaged (the matrices of {name} are of different shapes): use another copy of it")
+    return torch.stack([one.detach().float() for one in each])

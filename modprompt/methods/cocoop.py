@@ -8,14 +8,12 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from modprompt.clip.sides import joint_width, text_width
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP, joint_width, text_width
 from modprompt.engine.prompts import Prompts
 from modprompt.engine.schedule import Schedules, Shape
 from modprompt.errors import SettingError
 from modprompt.methods.coop import OneContext
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.independent import IndependentPromptLearner
+from modprompt.methods.parts.learners import Classes, IndependentPromptLearner
 
 REDUCTION = 16  # the network's hidden width is 1/16 of the joint width
 
@@ -33,7 +31,6 @@ class CoCoOp(OneContext):
         return found
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> "ConditionalPromptLearner":
-        """A context on the text side, and the network that shifts it."""
         context = self.context(clip_model, classes)
         return ConditionalPromptLearner(classes.names, clip_model, schedules, context, described=self.described)
 

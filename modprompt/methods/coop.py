@@ -5,18 +5,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from modprompt.checks import at_least
-from modprompt.clip.structure import CLIP
 from modprompt.clip.tokens import readable
+from modprompt.clip.towers import CLIP
 from modprompt.engine.context import Context, from_words, random_context
 from modprompt.engine.prompts import POSITIONS
 from modprompt.engine.schedule import BEFORE_START, MOST_TOKENS, Schedules, Shape, no_prompts, shallow
 from modprompt.errors import SettingError
 from modprompt.fields import setting
-from modprompt.methods.parts.capabilities import Logging
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.descriptions import WithDescriptions
-from modprompt.methods.parts.groups import LearnedText, written_out
-from modprompt.methods.parts.independent import IndependentPromptLearner
+from modprompt.methods.parts.capabilities import Logging, SavedAs
+from modprompt.methods.parts.groups import LearnedText, WithDescriptions, written_out
+from modprompt.methods.parts.learners import Classes, IndependentPromptLearner
 
 PHOTO = "a photo of a"  # for KgCoOp and TCP, whatever the data set's template
 
@@ -31,7 +29,7 @@ def of_coop(*more: str) -> dict[str, str]:
 class OneContext(LearnedText, WithDescriptions):
     """A context of words or random vectors on the text side, carried to the end; nothing on the vision side."""
 
-    prefix = ""
+    saved_as = SavedAs(prefix="")
     own_words: ClassVar[str] = ""  # the words that True stands for, in methods that accept it
 
     # a checkpoint shows it, and with CTX_INIT it is not used
@@ -59,7 +57,6 @@ class OneContext(LearnedText, WithDescriptions):
         return len(self.words().split()) or self.n_ctx
 
     def schedules(self, shape: Shape) -> Schedules:
-        """A context carried to the end, or schedule_text; nothing on the vision side."""
         at_least("N_CTX", self.length(), 1)
         text = written_out("text", self.schedule_text, shape.text_layers, self.length(), "N_CTX")
         return Schedules(text or shallow(shape.text_layers, self.length(), "text"), no_prompts(shape.vision_layers))
@@ -99,7 +96,6 @@ class CoOp(OneContext):
             warnings.warn(text, stacklevel=4)
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> IndependentPromptLearner:
-        """A context on the text side."""
         prompts = classes.names if self.described is None else self.described.prompts(classes.names)[0]
         context = self.context(clip_model, classes, len(prompts) if self.csc else None)
         position = self.class_token_position

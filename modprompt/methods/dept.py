@@ -1,18 +1,20 @@
 """DePT (arXiv 2309.07439): a head on raw features, trained with the prompts of another method and tested with them.
 
-Shapes: B images, C classes.
+Shapes: B images, C classes, E joint width.
 """
 
-import functools
+import copy
+import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, cast
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from modprompt.clip.sides import joint_width
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP, joint_width
 from modprompt.engine.model import Output
 from modprompt.engine.schedule import Schedules, Shape
 from modprompt.errors import SettingError, UserError
@@ -22,12 +24,207 @@ from modprompt.methods.coop import CoOp
 from modprompt.methods.kgcoop import KgCoOp
 from modprompt.methods.maple import MaPLe
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.capabilities import Logging, Only, OwnRate, Repository, Training
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.joint_head import LINEAR, SIMILARITY, JointHead
-from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.objective import Objective, Rule, Term, cross_entropy
+from modprompt.methods.parts.capabilities import Logging, Only, OwnRate, Repository, SavedAs, Training
+from modprompt.methods.parts.learners import HEAD, Classes, Learner, places
+from modprompt.methods.parts.losses import Objective, Term, cross_entropy
 from modprompt.methods.together import Addition
+
+LINEAR, SIMILARITY = "linear", "similarity"
+_ROWS = "linear_probe_proj.weight"
+
+
+class ChannelScale(nn.Module):
+    """A scale and a bias for each of E channels, float32, applied in the type of the features.
+
+    Args:
+        width: E.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, features: Tensor) -> Tensor:
+        kind = features.dtype
+        return torch.addcmul(self.bias.to(kind), features, self.scale.to(kind))
+
+
+class JointHead(nn.Module):
+    """Scales of both sides' features, and logits from them: by a matrix with a row for each class, or by cosines.
+
+    Its logits count if the training had every class that is told apart; otherwise scaled cosines count alone. Random
+    draws: the matrix and its bias, as nn.Linear draws them.
+
+    Args:
+        width: E.
+        classes: those of the training.
+        kind: LINEAR or SIMILARITY.
+        film: whether there are scales.
+        weight: of these logits; that of scaled cosines is 1 - weight.
+        fuses: whether a test adds up both; otherwise it uses only these.
+        demands: whether classes that it does not know are refused; rows without known names are then taken in
+            order.
+        dtype: of the matrix.
+    """
+
+    film_lp_img: ChannelScale | None
+    film_lp_text: ChannelScale | None
+    linear_probe_proj: nn.Linear | None
+    rows: Tensor | None
+
+    def __init__(
+        self,
+        width: int,
+        classes: Classes,
+        kind: str,
+        film: bool,
+        weight: float,
+        fuses: bool,
+        demands: bool,
+        dtype: torch.dtype,
+    ):
+        super().__init__()
+        self.weight, self.fuses, self.demands = weight, fuses, demands
+        self.film_lp_img = ChannelScale(width) if film else None
+        self.film_lp_text = ChannelScale(width) if film else None
+        linear = nn.Linear(width, len(classes.names)) if kind == LINEAR else None
+        self.linear_probe_proj = None if linear is None else linear.to(dtype)
+        self.trained_on = self.classes = classes
+        self.knows = True  # whether it knows all classes that are told apart
+        self.register_buffer("rows", None, persistent=False)  # rows of these classes; None for all, in order
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether it has rows of single classes."""
+        return self.linear_probe_proj is not None
+
+    @property
+    def said(self) -> str:
+        """Which logits count, in words."""
+        if self.knows:
+            return f"{1 - self.weight:g} cosine + {self.weight:g} joint head" if self.fuses else "joint head"
+        return "cosine"
+
+    def said_of(self, classes: Classes) -> str:
+        """Why logits of these classes are only scaled cosines, in a sentence; empty if they are not."""
+        if not self.trained_on.names:
+            return "logits are only scaled cosines: the file does not say for which classes the joint head has rows"
+        new = places(self.trained_on, classes).count(-1)
+        if not new:
+            return ""
+        return (
+            f"logits are only scaled cosines: the joint head was not trained on {new} of {len(classes.names)} classes"
+        )
+
+    def learned_on(self, classes: Classes) -> None:
+        """Set the classes of the rows; none means that nobody knows, of which it warns.
+
+        Raises:
+            UserError: if there are more or fewer rows, or a class has none while that is demanded.
+        """
+        rows = None if self.linear_probe_proj is None else self.linear_probe_proj.out_features
+        if not classes.names and self.demands and rows in (None, len(self.classes.names)):
+            classes = self.classes
+        if classes.names and rows not in (None, len(classes.names)):
+            raise UserError(
+                f"a joint head with {rows} rows is said to be for {len(classes.names)} classes: the file is damaged"
+            )
+        self.trained_on = classes
+        if not classes.names and not self.demands:
+            warnings.warn(self.said_of(self.classes), stacklevel=5)
+        self._tell_apart(self.classes)
+
+    def for_classes(self, classes: Classes) -> "JointHead":
+        """The same parameters, shared, for other classes.
+
+        Raises:
+            UserError: as learned_on.
+        """
+        other = copy.copy(self)
+        other.__dict__["_buffers"] = dict(self._buffers)
+        other._tell_apart(classes)
+        return other
+
+    def _tell_apart(self, classes: Classes) -> None:
+        self.classes = classes
+        found = places(self.trained_on, classes)
+        self.knows, self.rows = -1 not in found, None
+        if self.demands and not self.knows:
+            raise UserError(
+                f"{self.said_of(classes)} (DEMAND_FUSION True): leave it out, or use the training's classes"
+            )
+        if self.knows and found != list(range(len(self.trained_on.names))):
+            device = next((one.device for one in self.parameters()), None)
+            self.rows = torch.tensor(found, device=device)
+
+    def take_sizes(self, state: Mapping[str, Tensor]) -> None:
+        """Have as many rows as a checkpoint, since rows belong to its classes; names are the head's."""
+        theirs, own = state.get(_ROWS), self.linear_probe_proj
+        if own is None or theirs is None or theirs.dim() != 2:
+            return
+        for one in (own.weight, own.bias):
+            one.data = one.data.new_zeros(len(theirs), *one.shape[1:])
+        own.out_features = len(theirs)
+
+    # ------------------------------ features in, logits out
+
+    def _of_image(self, image: Tensor) -> Tensor:
+        return image if self.film_lp_img is None else self.film_lp_img(image)
+
+    def _of_text(self, text: Tensor) -> Tensor:
+        return text if self.film_lp_text is None else self.film_lp_text(text)
+
+    def each(self, image: Tensor, text: Tensor, cosines: Tensor, scale: Tensor) -> tuple[Tensor, ...]:
+        """Scaled cosines, and also its own logits (B, C), if it knows all classes.
+
+        Args:
+            image: raw image features (B, E).
+            text: raw class features (C, E), or (B, C, E) of single images.
+            cosines: the scaled cosines of these (B, C).
+            scale: the factor of cosines.
+        """
+        if not self.knows:
+            return (cosines,)
+        own = self._of_image(image)
+        if self.linear_probe_proj is not None:
+            return cosines, self._linear(own)
+        own, other = F.normalize(own, dim=-1), F.normalize(self._of_text(text), dim=-1)
+        together = scale * own @ other.t() if other.dim() == 2 else scale * (other @ own[:, :, None])[:, :, 0]
+        return cosines, together
+
+    def _linear(self, features: Tensor) -> Tensor:
+        matrix: Any = self.linear_probe_proj
+        features = features.to(matrix.weight.dtype)  # a tower's are float32
+        if self.rows is None:
+            made: Tensor = matrix(features)
+            return made
+        return F.linear(features, matrix.weight[self.rows], matrix.bias[self.rows])
+
+    def made_of(self, each: tuple[Tensor, ...]) -> Tensor:
+        """The logits that count."""
+        if len(each) == 1:
+            return each[0]
+        cosines, own = each
+        return (1 - self.weight) * cosines + self.weight * own if self.fuses else own
+
+    def loss(self, logits: Tensor, text: Tensor, labels: Tensor) -> Tensor:
+        """Cross entropy, a float32 scalar, of its logits for images and, with a matrix, for features of their classes.
+
+        DePT, equation 6: the mean over 2 B rows.
+
+        Args:
+            logits: its own (B, C).
+            text: raw class features (C, E), or (B, C, E) of single images.
+            labels: (B,).
+        """
+        of_images = F.cross_entropy(logits.float(), labels)
+        if self.linear_probe_proj is None:
+            return of_images
+        # a product instead of an index: its backward pass adds up in a fixed order
+        mine = (labels[:, None] == torch.arange(text.shape[-2], device=labels.device)).to(text.dtype)  # (B, C)
+        rows = mine @ text if text.dim() == 2 else (mine[:, None] @ text)[:, 0]  # (B, E)
+        return (F.cross_entropy(self._linear(self._of_text(rows)).float(), labels) + of_images) / 2
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,7 +259,6 @@ class DePT(Addition):
             raise SettingError([("WEIGHT", f" must be at most 1, got {self.weight:g}")])
 
     def schedules(self, shape: Shape) -> Schedules:
-        """Refused: UserError."""
         raise UserError("DePT is added to the prompts of a method: DePT().over(modprompt.CoOp())")
 
     def join(self, learner: Learner, again: Callable[[], Learner], clip_model: CLIP, classes: Classes) -> Learner:
@@ -83,7 +279,8 @@ class DePT(Addition):
             self.demand_fusion,
             clip_model.dtype,
         )
-        learner.take_head(head)
+        learner.joint_head, learner.trained_on = head, classes.names
+        learner.in_clip_type = (*learner.in_clip_type, f"{HEAD}linear_probe_proj.")
         return learner
 
     def objective_beside(self, objective: Objective, model: PromptedModel) -> Objective:
@@ -99,11 +296,12 @@ class DePT(Addition):
                 "of the model that .with_classes was called on, or .on(clip_model, names)"
             )
         terms = [
-            Term(name, weight * (1 - self.weight) if of is cross_entropy else weight, _OnCosines(of))
+            Term(name, weight * (1 - self.weight) if of is cross_entropy else weight, partial(_on_cosines, of))
             for name, weight, of in objective.terms
         ]
-        own = Term("joint head", self.weight, functools.partial(_head_entropy, head))
-        rule = None if objective.rule is None else _RuleOnCosines(objective.rule)
+        own, rule = Term("joint head", self.weight, partial(_head_entropy, head)), objective.rule
+        if rule is not None:
+            rule = replace(rule, other=partial(_on_cosines, rule.other))
         return objective._replace(terms=(*terms, own), rule=rule)
 
     @property
@@ -118,29 +316,9 @@ class DePT(Addition):
         return f"DePT({', '.join(f'{key} {value}' for key, value in said)})"
 
 
-class _OnCosines:
+def _on_cosines(of: Any, output: Output, images: Tensor, labels: Tensor) -> Tensor:
     """A term of the method's objective, which sees the logits that there would be without a head."""
-
-    def __init__(self, of: Any):
-        self.of = of
-
-    def set_stream(self, stream: torch.dtype | None) -> None:
-        """Set the type of the tokens between products of a teacher in it."""
-        if hasattr(self.of, "set_stream"):
-            self.of.set_stream(stream)
-
-    def __call__(self, output: Output, images: Tensor, labels: Tensor) -> Tensor:
-        return cast(Tensor, self.of(output._replace(logits=output.each[0]), images, labels))
-
-
-class _RuleOnCosines:
-    """The same for the objective's rule, a Rule."""
-
-    def __init__(self, of: Rule):
-        self.of, self.noted, self.set_stream = of, of.noted, _OnCosines(of).set_stream
-
-    def __call__(self, loss: Tensor, output: Output, images: Tensor, labels: Tensor) -> Tensor:
-        return self.of(loss, output._replace(logits=output.each[0]), images, labels)
+    return cast(Tensor, of(output._replace(logits=output.each[0]), images, labels))
 
 
 def _head_entropy(head: JointHead, output: Output, images: Tensor, labels: Tensor) -> Tensor:
@@ -161,8 +339,7 @@ class ExtrasLinearProbeCoOp(CoOp):
     """CoOp with DePT's head, under its repository's name; also on ResNets."""
 
     node = CoOp.node
-    folder = "PromptLearner"
-    prefix = "prompt_learner."
+    saved_as = SavedAs("PromptLearner")
     logging = Logging()
     repository = Repository(shared=_SHARED)
     joined_by: ClassVar[Any] = DePT()
@@ -173,8 +350,7 @@ class ExtrasLinearProbeCoCoOp(CoCoOp):
     """CoCoOp with DePT's head, under its repository's name; also on ResNets."""
 
     node = CoCoOp.node
-    folder = "PromptLearner"
-    prefix = "prompt_learner."
+    saved_as = SavedAs("PromptLearner")
     repository = Repository(shared=_SHARED)
     joined_by: ClassVar[Any] = DePT()
 
@@ -184,8 +360,7 @@ class ExtrasLinearProbeKgCoOp(KgCoOp):
     """KgCoOp with DePT's head, under its repository's name; also on ResNets."""
 
     node = KgCoOp.node
-    folder = "PromptLearner"
-    prefix = "prompt_learner."
+    saved_as = SavedAs("PromptLearner")
     logging = Logging()
     repository = Repository(shared={**KgCoOp.repository.shared, **_SHARED})
     joined_by: ClassVar[Any] = DePT()

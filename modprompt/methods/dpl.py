@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from modprompt.clip.build import draw_constructor
-from modprompt.clip.sides import text_width
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP, text_width
 from modprompt.engine.model import Output
 from modprompt.engine.prompts import Prompts
 from modprompt.engine.schedule import BEFORE_START, BEHIND_LN_PRE, Schedule, Schedules, Shape, by_lengths
@@ -21,12 +20,10 @@ from modprompt.errors import SettingError, UserError
 from modprompt.fields import changed, setting
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts import templates
-from modprompt.methods.parts.capabilities import Searching
-from modprompt.methods.parts.classes import Classes
+from modprompt.methods.parts.capabilities import SavedAs, Searching
 from modprompt.methods.parts.groups import LearnedText, PromptsVision, Regularised, written_out
-from modprompt.methods.parts.independent import IndependentPromptLearner
-from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.objective import Objective, cross_entropy
+from modprompt.methods.parts.learners import Classes, IndependentPromptLearner, Learner
+from modprompt.methods.parts.losses import Objective, cross_entropy
 
 _LISTS = {"vision_prompts": "ctx_img_lst", "text_prompts": "ctx_txt_lst"}
 WORDS = ("default", "custom", "ensemble")
@@ -41,7 +38,7 @@ class DPL(LearnedText, PromptsVision, Regularised):
     """
 
     node = "TRAINER.DPL"
-    folder = "MultiModalPromptLearner"
+    saved_as = SavedAs("MultiModalPromptLearner")
     searching = Searching(refused="the search for its lengths is DPLSearch")
 
     ctx_init: str = setting("default", "words: one template; custom: the data set's; ensemble: sixty", choices=WORDS)
@@ -71,7 +68,6 @@ class DPL(LearnedText, PromptsVision, Regularised):
             raise SettingError(faults)
 
     def schedules(self, shape: Shape) -> Schedules:
-        """Replacement by the lengths, or the schedule that is written out."""
         found: dict[str, Schedule] = {}
         faults: list[tuple[str, str]] = []
         for side, layers in (("text", shape.text_layers), ("vision", shape.vision_layers)):
@@ -111,12 +107,10 @@ class DPL(LearnedText, PromptsVision, Regularised):
         return template.partition("{}")[0].strip()
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> "LengthsPromptLearner":
-        """Vectors for each layer, before fixed words."""
         averaged = templates.DIVERSE if self.ctx_init == "ensemble" else ()
         return LengthsPromptLearner(classes.names, clip_model, schedules, self.words(classes.dataset), averaged)
 
     def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
-        """The same prompts for other classes, in the words of their data set."""
         other = copy.copy(learner)
         other.prefix = "X " * learner.schedules.text.among_words + self.words(classes.dataset)
         return super().for_classes(other, clip_model, classes)
@@ -147,12 +141,10 @@ class LengthsPromptLearner(IndependentPromptLearner):
     """Own vectors for every layer that adds tokens; words are fixed.
 
     Random draws: vision prompts by layer, text prompts by layer, both from layer 0 on, normal with std 0.02; then what
-    the constructor of a CLIP draws, since the reference builds its teacher here.
+    the constructor of a CLIP draws, since the reference builds its teacher here. Text prompts after the start token
+    push the words on, as in MaPLe.
 
     Args:
-        classnames: names of the C classes.
-        clip_model: a stock CLIP, which gives the widths.
-        schedules: of both sides. Text prompts after the start token push the words on, as in MaPLe.
         words: in front of a class name.
         averaged: templates whose embedded words are averaged; without them the words are those of `words`.
 

@@ -19,8 +19,7 @@ from modprompt.clip.build import draw_constructor
 from modprompt.clip.cast import cast_products, exact
 from modprompt.clip.facts import called, facts_of
 from modprompt.clip.load import load_clip
-from modprompt.clip.sides import image_width, joint_width, text_width
-from modprompt.clip.structure import CLIP, QuickGELU
+from modprompt.clip.towers import CLIP, QuickGELU, image_width, joint_width, text_width
 from modprompt.engine.context import Context, words_or_random
 from modprompt.engine.model import Output
 from modprompt.engine.prompts import Additions, Prompts
@@ -30,13 +29,10 @@ from modprompt.fields import setting
 from modprompt.io.same_run import BLENDED, SENTENCES
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.capabilities import Repository, Results, Searching, Training
-from modprompt.methods.parts.class_teacher import EPS, ClassTeacher
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.objective import Objective, Term, cross_entropy
-from modprompt.methods.parts.sentences import Sentences
-from modprompt.methods.parts.teacher import FrozenCLIP
+from modprompt.methods.parts.capabilities import Repository, Results, SavedAs, Searching, Training
+from modprompt.methods.parts.learners import Classes, Learner
+from modprompt.methods.parts.losses import EPS, ClassTeacher, FrozenCLIP, Objective, Term, cross_entropy
+from modprompt.methods.parts.text import Sentences
 
 WRITTEN, LEARNED = "written", "learned"
 
@@ -46,7 +42,7 @@ class HiCroPL(Method):
     """HiCroPL: deep prompts of both sides, mapped from each other, and features blended with the frozen CLIP's."""
 
     node = "TRAINER.HICROPL"
-    folder = "VLPromptLearner"
+    saved_as = SavedAs("VLPromptLearner")
     searching = Searching(refused="PROMPT_DEPTH says which layers get prompts, CROSS_LAYER how they are mapped")
     wants_vision = True
     repository = Repository(shared={"OPTIM.EPS": "EPS"})
@@ -105,7 +101,6 @@ class HiCroPL(Method):
         return Results(mark="each test batch mapped the prompts anew" if self.tests_write else "")
 
     def schedules(self, shape: Shape) -> Schedules:
-        """Replacement on both sides."""
         text, vision = (
             replacement(layers, self.prompt_depth, self.n_ctx, side)
             for side, layers in zip(("text", "vision"), (shape.text_layers, shape.vision_layers))
@@ -165,19 +160,16 @@ class HiCroPL(Method):
         return teacher.eval().requires_grad_(False)
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> "FlowLearner":
-        """The prompts of both sides, and the mappers between them."""
         context = words_or_random(self.ctx_init, self.n_ctx, clip_model)
         sentences, teacher = self.sentences_of(classes.dataset), self.teacher(clip_model)
         return FlowLearner(self, classes.names, clip_model, schedules, context, sentences, teacher)
 
     def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
-        """The same prompts for other classes, with their data set's sentences."""
         other = copy.copy(learner)
         other.sentences = self.sentences_of(classes.dataset)
         return super().for_classes(other, clip_model, classes)
 
     def objective(self, model: PromptedModel) -> Objective:
-        """Cross entropy, and the distances of both blended features to the frozen ones."""
         frozen: Any = model.prompt_learner.frozen_text
         terms = (
             Term("class teacher", self.lambd, ClassTeacher(frozen)),
@@ -202,9 +194,6 @@ class FlowLearner(Learner):
 
     Args:
         settings: N_CTX, CROSS_LAYER, PROMPT_DEPTH, FLOW and TESTS_WRITE.
-        classnames: names of the C classes.
-        clip_model: a CLIP that accepts prompts on both sides.
-        schedules: of both sides.
         context: what the text prompts of layer 0 start from.
         sentences: for the frozen class features.
         teacher: the CLIP whose image features are blended in; None for clip_model.
@@ -269,24 +258,20 @@ class FlowLearner(Learner):
 
     @property
     def beginning(self) -> str:
-        """What it starts from, and how prompts are mapped."""
         written = "written over the prompts in each training forward; mappers are random and get no gradient"
         flow = written if self.settings.flow == WRITTEN else "learned with its mappers"
         return f"{super().beginning}\nFlow: {flow}\nSentences: {self.sentences}"
 
     def put_in(self, classnames: Sequence[str], clip_model: CLIP) -> None:
-        """Make the class prompts of these names, and their frozen class features."""
         super().put_in(classnames, clip_model)
         features = self.sentences.mean_features(FrozenCLIP(exact(clip_model)), classnames)
         self.register_buffer("frozen_text", features, persistent=False)
 
     def trained(self) -> dict[str, nn.Parameter]:
-        """The parameters that get a gradient."""
         return {name: one for name, one in self.named_parameters() if one.requires_grad}
 
     @property
     def writes(self) -> bool:
-        """Whether a call writes mapped prompts over the old ones."""
         if self.settings.flow != WRITTEN or not self.ctx.requires_grad:
             return False
         return self._in_test or (self.training and torch.is_grad_enabled())
@@ -301,19 +286,16 @@ class FlowLearner(Learner):
             self._in_test = False
 
     def stands_on(self) -> dict[str, str]:
-        """The sentences, and the teacher, if it is another CLIP."""
         teacher = {BLENDED: str(self.teacher_fingerprint)} if self.teacher_fingerprint else {}
         return {SENTENCES: self.sentences.mark, **teacher}
 
     def require_stands_on(self, stated: Mapping[str, Any], path: str) -> None:
-        """Raise UserError unless the blended CLIP is that of the training."""
         known = str(stated.get(BLENDED, ""))
         if known != self.teacher_fingerprint:
             mine, theirs = (one or "the backbone's own" for one in (self.teacher_fingerprint, known))
             raise UserError(f"{path}: {BLENDED} (TEACHER_NAME) has fingerprint {mine}, and the training's had {theirs}")
 
     def forward(self) -> Prompts:
-        """The current prompts, for both encoders."""
         text, vision = self._flown()
         text_layers, vision_layers = map(len, self.schedules)
         additions = self.with_first(text[0], [None, *_padded(text[1:], text_layers - 1)])

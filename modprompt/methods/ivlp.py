@@ -6,13 +6,13 @@ prompt_depth_vision 0 with n_ctx_vision 0 is deep language prompting, which runs
 from dataclasses import dataclass
 
 from modprompt.checks import at_least
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.engine.context import words_or_random
 from modprompt.engine.schedule import MOST_TOKENS, Schedule, Schedules, Shape, no_prompts, replacement
 from modprompt.fields import setting
-from modprompt.methods.parts.classes import Classes
+from modprompt.methods.parts.capabilities import SavedAs
 from modprompt.methods.parts.groups import LearnedText, PromptsVision, written_out
-from modprompt.methods.parts.independent import IndependentPromptLearner
+from modprompt.methods.parts.learners import Classes, IndependentPromptLearner
 
 
 @dataclass(frozen=True, repr=False)
@@ -41,7 +41,7 @@ class IVLP(LearnedText, DeepVision):
     """IVLP: replacement on both sides, with parameters of their own."""
 
     node = "TRAINER.IVLP"
-    folder = "VLPromptLearner"
+    saved_as = SavedAs("VLPromptLearner")
 
     n_ctx_text: int = setting(
         2, "context tokens, and prompt tokens before each deeper text layer", least=1, most=MOST_TOKENS
@@ -50,13 +50,11 @@ class IVLP(LearnedText, DeepVision):
     prompt_depth_text: int = setting(9, "text layers that receive prompts")
 
     def schedules(self, shape: Shape) -> Schedules:
-        """Replacement on both sides, or the schedules that are written out."""
         n, depth = self.n_ctx_text, self.prompt_depth_text
         text = written_out("text", self.schedule_text, shape.text_layers, n, "N_CTX_TEXT")
         text = text or replacement(shape.text_layers, depth, n, "text", "PROMPT_DEPTH_TEXT")
         return Schedules(text, self.vision_schedule(shape.vision_layers))
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> IndependentPromptLearner:
-        """A context and deep prompts on the text side, deep prompts on the vision side."""
         context = words_or_random(self.ctx_init, self.n_ctx_text, clip_model, "N_CTX_TEXT")
         return IndependentPromptLearner(classes.names, clip_model, schedules, context)

@@ -2,24 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.engine.schedule import Schedules, Shape
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import Must, changed, setting
-from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.named_files import NONE
 from modprompt.methods.parts.capabilities import Results
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.objective import Objective, Term, cross_entropy
+from modprompt.methods.parts.learners import Classes, Learner
+from modprompt.methods.parts.losses import Objective, Term, cross_entropy
+from modprompt.methods.parts.teachers import IMAGES, Distillation, Taught, TeacherLogits
 from modprompt.methods.records import content_hashes
-from modprompt.methods.teachers.teacher import IMAGES, Distillation, Taught, TeacherLogits
-from modprompt.methods.together import Addition, put_beside
+from modprompt.methods.together import Addition
 
-M = TypeVar("M", bound=Method)
 LABELS_NOT_READ = "labels of the training images were not read: a teacher said what they show (KDPL)"
 _BOTH_WAYS = 0.5  # the weight of each divergence
 
@@ -43,16 +39,7 @@ class KDPL(Taught, Addition):
     )
 
     def schedules(self, shape: Shape) -> Schedules:
-        """Refused: UserError."""
         raise UserError("KDPL is a loss for the prompts of a method: KDPL().over(modprompt.CoOp())")
-
-    def over(self, method: M) -> M:
-        """A method that learns from this teacher, which is loaded here.
-
-        Raises:
-            SettingError: on a method that accepts none, or one that searches for its schedule; without such a teacher.
-        """
-        return put_beside(method, self.prepared())
 
     @property
     def results(self) -> Results:
@@ -83,8 +70,7 @@ class KDPL(Taught, Addition):
         said = TeacherLogits(teacher, model.classes, model, self.teacher_resize)
         of = Distillation(said, over=IMAGES, back=_BOTH_WAYS, scale=model.cosine_scale)
         terms = (Term("distillation", one.weight, of) if one.of is cross_entropy else one for one in objective.terms)
-        return objective._replace(terms=tuple(terms))
+        return objective._replace(terms=tuple(terms), teachers=(*objective.teachers, said))
 
     def known_by(self) -> str:
-        """The text that identifies the teacher."""
         return f"KDPL({', '.join(f'{name} {text}' for name, text in content_hashes(self).items())})"

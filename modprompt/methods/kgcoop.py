@@ -7,13 +7,12 @@ import torch
 from torch import nn
 
 from modprompt.clip.build import draw_constructor
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.engine.schedule import Schedules
 from modprompt.fields import setting
 from modprompt.methods.coop import PHOTO, CoOp, of_coop
 from modprompt.methods.parts.capabilities import Repository
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.independent import IndependentPromptLearner
+from modprompt.methods.parts.learners import Classes, IndependentPromptLearner
 
 _DEAD = 512  # width of unused layers in the reference, a literal there
 

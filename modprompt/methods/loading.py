@@ -11,15 +11,14 @@ from torch import nn
 from modprompt.clip import hub
 from modprompt.clip import known as known_clips
 from modprompt.clip.facts import ClipFacts, called, facts_of
-from modprompt.clip.load import load_clip, path_of
-from modprompt.clip.source import describes_itself
-from modprompt.clip.structure import CLIP
+from modprompt.clip.load import describes_itself, load_clip
+from modprompt.clip.towers import CLIP
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
 from modprompt.io.checkpoint import Checkpoint
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.classes import classes_of
+from modprompt.methods.parts.learners import classes_of
 from modprompt.methods.records import made_with, of_clip
 from modprompt.methods.search.over import Search
 from modprompt.methods.shared_clip import require_clip
@@ -75,19 +74,7 @@ def as_stated(
     names: Sequence[str] | None = None,
     device: str | torch.device | None = None,
 ) -> PromptedModel:
-    """The model that a file describes, its prompts newly drawn. Random generators stay as they are.
-
-    Args:
-        content: what the file says; its tensors are not read.
-        file: its path, for messages.
-        clip: as for load, like the others.
-        method: for files that do not say it.
-        names: the same.
-        device: where to load the CLIP to.
-
-    Raises:
-        UserError: as load.
-    """
+    """The model that a file (`file`, for messages) describes, its prompts newly drawn; all else is as for load."""
     method, names, dataset = _what(content, method, names, file)
     with torch.random.fork_rng(devices=[]):
         clip_model = _clip_of(content, clip, device, file)
@@ -132,16 +119,10 @@ def _what(
 def stated_method(
     stated: Mapping[str, Any], classes: Mapping[str, Any], path: str, own: type[Method] | None = None
 ) -> Method:
-    """The method that a file says it belongs to, with its settings.
+    """The method that a file says it belongs to, with its settings; `own` is the class of one that is not modprompt's.
 
-    Args:
-        stated: what it says of the method.
-        classes: what it says of the classes.
-        path: of the file, for messages.
-        own: the class of a method that is not modprompt's.
-
-    Raises:
-        UserError: if the method is unknown, or its settings do not fit.
+    stated, classes: what the file (`path`) says of them. Raises UserError if the method is unknown, or its
+    settings do not fit.
     """
     name = stated["name"]
     if own is None and name not in BY_NAME:
@@ -153,14 +134,10 @@ def stated_method(
         found = (own or row_of(name).method).of(stated["settings"])
         found = found.restore(stated, classes, path)
         if "beside" in stated:
-            beside: Any = _stated_beside(stated["beside"], classes, path)
-            found = beside.over(found)
+            added = stated["beside"]
+            beside: Any = beside_of(str(added.get("name"))).method.of(added["settings"])
+            found = beside.restore(added, classes, path).over(found)
         return Search.of(stated["search"]).over(found) if "search" in stated else found
-
-
-def _stated_beside(stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> Method:
-    """What was added beside the prompts of a file's method, with its settings."""
-    return beside_of(str(stated.get("name"))).method.of(stated["settings"]).restore(stated, classes, path)
 
 
 def _clip_of(
@@ -193,7 +170,7 @@ def _clip_of(
 
 def _loaded(clip: str | Path, facts: ClipFacts, device: str | torch.device | None) -> CLIP:
     """A CLIP by name or path; weights that do not say how they are run are run as the file says."""
-    path = path_of(str(clip))
+    path = known_clips.named(str(clip)).path
     stated = facts.model or facts.activation
     if not path or not stated or describes_itself(path):
         return load_clip(clip, device)[0]

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.engine.context import words_or_random
 from modprompt.engine.schedule import Schedule, Schedules, replacement
 from modprompt.fields import setting
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.coupled import Coupled, CoupledPromptLearner
+from modprompt.methods.parts.groups import Coupled
+from modprompt.methods.parts.learners import Classes, CoupledPromptLearner
 
 
 @dataclass(frozen=True, repr=False)
@@ -19,11 +19,9 @@ class MaPLe(Coupled):
     ctx_init: str = setting("a photo of a", "words the context starts from, if N_CTX is at most 4")
 
     def vision_rule(self, layers: int) -> Schedule:
-        """Each of the first prompt_depth layers replaces n_ctx tokens."""
         return replacement(layers, self.prompt_depth, self.n_ctx, "vision")
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> CoupledPromptLearner:
-        """The coupled learner; its context starts from words."""
         context = words_or_random(self.ctx_init, self.n_ctx, clip_model)
         return MaPLePromptLearner(classes.names, clip_model, schedules, context)
 

@@ -19,8 +19,7 @@ from torch import Tensor, nn
 
 from modprompt.clip.build import draw_inside
 from modprompt.clip.facts import called
-from modprompt.clip.sides import has_stock_image, image_width, joint_width, text_width
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP, has_stock_image, image_width, joint_width, text_width
 from modprompt.engine.class_prompts import class_prompts
 from modprompt.engine.model import Output
 from modprompt.engine.prompts import Additions, Prompts, template_texts
@@ -33,14 +32,18 @@ from modprompt.fields import Must, setting
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts import templates
-from modprompt.methods.parts.capabilities import Logging, Repository, Results, RunFacts, Searching, Training
-from modprompt.methods.parts.class_teacher import ClassTeacher
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.literal_scale import own_scale
-from modprompt.methods.parts.objective import Objective, Term
-from modprompt.methods.parts.regularise import mean_class_features
-from modprompt.methods.parts.teacher import FrozenCLIP
+from modprompt.methods.parts.capabilities import (
+    Logging,
+    Repository,
+    Results,
+    RunFacts,
+    SavedAs,
+    Searching,
+    Training,
+    own_scale,
+)
+from modprompt.methods.parts.learners import Classes, Learner
+from modprompt.methods.parts.losses import ClassTeacher, FrozenCLIP, Objective, Term, mean_class_features
 
 AUTO, FUSED, CLASS = "auto", "fused", "class"
 B2N, FEW_SHOT, CROSS = "B2N", "FS", "CD"
@@ -70,8 +73,7 @@ class MMRL(Method):
     """MMRL: tokens projected for upper layers of both sides; they also give each image a second feature."""
 
     node = "TRAINER.MMRL"
-    folder = "MultiModalRepresentationLearner"
-    prefix = "representation_learner."
+    saved_as = SavedAs("MultiModalRepresentationLearner", "representation_learner.")
     logging = Logging(accuracy=True)
     searching = Searching(refused="REP_LAYERS says which layers get tokens")
     wants_vision = True
@@ -158,21 +160,22 @@ class MMRL(Method):
         return RepresentationLearner
 
     def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
-        """The same tokens for other classes, in their data set's template."""
         other = copy.copy(learner)
         other.templates = (self.words(classes.dataset),)
         return super().for_classes(other, clip_model, classes)
 
     def objective(self, model: PromptedModel) -> Objective:
-        """Cross entropy of both logits, and the distances of both features to the frozen ones."""
-        terms = [Term("class", self.alpha, _own_entropy), Term("read out", 1 - self.alpha, _read_entropy)]
-        if self.reg_weight:
-            template = self.words(model.classes.dataset)
-            features = mean_class_features(FrozenCLIP(model.exact_clip()), model.classes.names, (template,))
-            frozen = FrozenCLIP(model.clip_model, model.stream)
-            terms.append(Term("image teacher", self.reg_weight, ImageTeacher(frozen)))
-            terms.append(Term("class teacher", self.reg_weight, ClassTeacher(features)))
-        return Objective(tuple(terms))
+        made = Objective((Term("class", self.alpha, _own_entropy), Term("read out", 1 - self.alpha, _read_entropy)))
+        if not self.reg_weight:
+            return made
+        template = self.words(model.classes.dataset)
+        features = mean_class_features(FrozenCLIP(model.exact_clip()), model.classes.names, (template,))
+        frozen = FrozenCLIP(model.clip_model, model.stream)
+        return made.plus(
+            Term("image teacher", self.reg_weight, ImageTeacher(frozen)),
+            Term("class teacher", self.reg_weight, ClassTeacher(features)),
+            teachers=[frozen],
+        )
 
     @classmethod
     def decides(cls, settings: Mapping[str, Any], facts: RunFacts) -> dict[str, Any]:
@@ -207,6 +210,7 @@ def _read_entropy(output: Output, images: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(output.each[1].float(), labels)
 
 
+@dataclass(eq=False)
 class ImageTeacher:
     """One minus the mean cosine of the image features and the frozen CLIP's, for the same images.
 
@@ -214,12 +218,7 @@ class ImageTeacher:
         frozen: the CLIP without prompts.
     """
 
-    def __init__(self, frozen: FrozenCLIP):
-        self.frozen = frozen
-
-    def set_stream(self, stream: torch.dtype | None) -> None:
-        """Set the type of the teacher's tokens between products, as in the prompted model."""
-        self.frozen.set_stream(stream)
+    frozen: FrozenCLIP
 
     def __call__(self, output: Output, images: Tensor, labels: Tensor) -> Tensor:
         """For images (B, 3, H, W): from 0, all alike, to 2."""
@@ -252,7 +251,6 @@ class FusedLogits(nn.Module):
         return self.alpha * own + (1 - self.alpha) * read if self.counts == FUSED else own
 
     def forward(self, image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
-        """As PromptedCLIP.logits."""
         return self.made_of(self.each(image, text, scale))
 
 
@@ -263,9 +261,6 @@ class RepresentationLearner(Learner):
     vision side and one to the text side, from which those of all layers start.
 
     Args:
-        classnames: names of the C classes.
-        clip_model: a stock CLIP, which gives the widths.
-        schedules: of both sides.
         settings: REP_DIM, N_REP_TOKENS, and the settings of logits.
         template: words of the prompts.
 
@@ -299,7 +294,6 @@ class RepresentationLearner(Learner):
 
     @property
     def beginning(self) -> str:
-        """The template."""
         return f"Prompt templates ({len(self.templates)}): {' | '.join(self.templates)}"
 
     # ------------------------------ where MMRL++ differs
@@ -348,7 +342,6 @@ class RepresentationLearner(Learner):
             )
 
     def said_of(self, names: Sequence[str]) -> str:
-        """A message about which logits count for these classes, if not the fused ones."""
         trained_on, rule = set(self.trained_on or ()), self.settings.logits
         if rule == FUSED or (rule == AUTO and set(names) == trained_on):
             return ""
@@ -356,12 +349,10 @@ class RepresentationLearner(Learner):
         return f"logits are those of the class token ({'LOGITS class' if rule == CLASS else why})"
 
     def mark(self) -> str:
-        """A mark if TASK has chosen other logits than LOGITS auto would."""
         logits, task = self.logits, self.settings.task
         return f"logits by TASK {task}" if self.reads and task and logits.counts != logits.auto else ""
 
     def forward(self) -> Prompts:
-        """The current prompts, for both encoders."""
         each = zip(self._projected(), self.schedules)
         text, vision = (_at_layers(own, self.settings.rep_layers, len(side)) for own, side in each)
         return Prompts(self.prompt_text(self.ctx), text, vision, read=self._read())
@@ -517,7 +508,6 @@ class LowRankRepresentationLearner(RepresentationLearner):
 
     @property
     def images_by(self) -> str:  # type: ignore[override]
-        """The share of new tokens, which may differ in tests."""
         return f"{self.settings.share:g} of new tokens"
 
     def _draw_read_out(self, clip_model: CLIP) -> None:

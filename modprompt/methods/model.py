@@ -14,20 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.clip.facts import called, facts_of
-from modprompt.clip.sides import has_stock_image, joint_width, tokenizer_of
 from modprompt.clip.tokens import require_distinct_names, require_known_words
+from modprompt.clip.towers import has_stock_image, joint_width, tokenizer_of
 from modprompt.engine import precision
 from modprompt.engine.classifier import CosineClassifier, JointClassifier, OwnClassifier
 from modprompt.engine.model import Output, PromptedCLIP, beside
 from modprompt.errors import UserError
 from modprompt.io.checkpoint import Checkpoint
-from modprompt.methods.parts.average import GaussianAverage
-from modprompt.methods.parts.capabilities import grouped
-from modprompt.methods.parts.checkpoint_view import load_content, require_own_classes
-from modprompt.methods.parts.classes import Classes, classes_of, trained_classes
-from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.objective import Objective
-from modprompt.methods.records import describe, method_record, view_of, write
+from modprompt.methods.parts.capabilities import GaussianAverage, grouped
+from modprompt.methods.parts.learners import Classes, Learner, classes_of, trained_classes
+from modprompt.methods.parts.losses import Objective
+from modprompt.methods.records import describe, load_content, method_record, require_own_classes, view_of, write
 from modprompt.methods.search.learners import Found, SearchLearner
 from modprompt.methods.shared_clip import OnSharedClip
 
@@ -133,7 +130,7 @@ class PromptedModel(OnSharedClip):
 
     def _new_average(self) -> GaussianAverage | None:
         how = self.method.training.averaging
-        return how.over(self.epochs) if how and self.epochs else None
+        return GaussianAverage(self.epochs, *how) if how and self.epochs else None
 
     def end_epoch(self) -> bool:
         """Do what the method does between epochs; call it after the last step of each.
@@ -286,13 +283,13 @@ class PromptedModel(OnSharedClip):
 
     def projection(self) -> nn.Module | None:
         """A copy, float32 and in eval mode, of what comes between raw image features and cosines; None if nothing."""
-        own = getattr(self.prompt_learner, "projection", None)
+        own = self.prompt_learner.projection
         return None if own is None else copy.deepcopy(own).cpu().float().eval().requires_grad_(False)
 
     @property
     def has_own_logits(self) -> bool:
         """Whether logits are not scaled cosines but the learner's own, or a subclass's."""
-        own = type(self).logits is not PromptedCLIP.logits or hasattr(self.prompt_learner, "logits")
+        own = type(self).logits is not PromptedCLIP.logits or self.prompt_learner.logits is not None
         return own or self._joins_logits
 
     def class_matrix(self) -> Tensor:

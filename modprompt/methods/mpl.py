@@ -2,15 +2,14 @@
 
 from dataclasses import dataclass
 
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.engine.context import placeholders
 from modprompt.engine.schedule import MOST_TOKENS, Schedule, Schedules, TooManyTokens, modular
 from modprompt.errors import SettingError
 from modprompt.fields import setting
 from modprompt.methods.parts.capabilities import Logging
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.coupled import Coupled, CoupledPromptLearner
-from modprompt.methods.parts.groups import Regularised
+from modprompt.methods.parts.groups import Coupled, Regularised
+from modprompt.methods.parts.learners import Classes, CoupledPromptLearner
 
 
 @dataclass(frozen=True, repr=False)
@@ -27,7 +26,6 @@ class MPL(Coupled, Regularised):
     ctx_init: str = setting("a photo of a", "words after the context")
 
     def vision_rule(self, layers: int) -> Schedule:
-        """Each deep layer removes n_rm_op tokens and adds n_add_op * n_ctx."""
         add = self.n_add_op * self.n_ctx
         try:
             return modular(layers, self.prompt_depth, self.n_ctx, self.n_rm_op, add, "vision")
@@ -35,6 +33,5 @@ class MPL(Coupled, Regularised):
             raise SettingError([("N_ADD_OP", f" {self.n_add_op}, N_RM_OP {self.n_rm_op}: {error}")]) from None
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> CoupledPromptLearner:
-        """The coupled learner; its context starts from placeholders."""
         context = placeholders(self.ctx_init, self.n_ctx, clip_model)
         return CoupledPromptLearner(classes.names, clip_model, schedules, context)

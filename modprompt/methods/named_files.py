@@ -6,7 +6,7 @@ PyTorch is imported only where a CLIP's weights are read.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from modprompt.clip import present
+from modprompt.clip import known
 from modprompt.errors import UserError
 from modprompt.io import descriptions
 from modprompt.io.checkpoint import checkpoint_at
@@ -34,7 +34,7 @@ from modprompt.io.same_run import (
 NONE = "none"  # as a teacher's checkpoint: a teacher without prompts
 FRONT = "behind"  # in a head's record: the method of the prompts that it is put on
 DIGITS = 12  # of the hash of a checkpoint with prompts
-Identity = Callable[[present.Asked], tuple[str, Mapping[str, Any]] | None]  # None: not known without reading it
+Identity = Callable[[known.Asked], tuple[str, Mapping[str, Any]] | None]  # None: not known without reading it
 
 
 def prompts_hash(path: str) -> str:
@@ -56,29 +56,29 @@ _HASHES: dict[str, tuple[Callable[[str], str], str]] = {  # by fact: of a path, 
 }
 
 
-def backbone_of(settings: Mapping[str, Any]) -> present.Asked:
+def backbone_of(settings: Mapping[str, Any]) -> known.Asked:
     """The CLIP of a run's settings, as texts by dotted key."""
     texts = [str(settings.get(f"MODEL.BACKBONE.{key}", "")) for key in ("NAME", "PATH", "ACTIVATION", "MODEL")]
     heads = "".join(one if one.isdecimal() else " " for one in str(settings.get("MODEL.BACKBONE.HEADS", "")))
     name, path, activation, model = texts
-    return present.Asked("" if path else name, path, activation, tuple(map(int, heads.split())), model)
+    return known.Asked("" if path else name, path, activation, tuple(map(int, heads.split())), model)
 
 
-def clips_of(settings: Mapping[str, str], facts: Mapping[str, str]) -> dict[str, present.Asked]:
+def clips_of(settings: Mapping[str, str], facts: Mapping[str, str]) -> dict[str, known.Asked]:
     """The CLIPs of a run by fact: its own, and of second ones those that `facts` has."""
     second = {fact: one for fact in CLIPS if fact in facts for one in _second(settings, fact)}
     return {CLIP: backbone_of(settings), **second}
 
 
-def _second(settings: Mapping[str, str], fact: str) -> list[present.Asked]:
+def _second(settings: Mapping[str, str], fact: str) -> list[known.Asked]:
     other = ".KDPL.TEACHER" if settings.get("TRAINER.NAME") == "PromptKD" else ".PROMPTKD.TEACHER_NAME"  # not read
     texts = (text for key, text in settings.items() if key.endswith(NAMED[fact]) and not key.endswith(other))
-    return [present.named(text) for text in dict.fromkeys(filter(None, texts))]
+    return [known.named(text) for text in dict.fromkeys(filter(None, texts))]
 
 
 def clip_files(settings: Mapping[str, str], facts: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """What the files of a run's CLIPs looked like when they were read, for its result."""
-    return {fact: present.when_read(one) for fact, one in clips_of(settings, facts).items()}
+    return {fact: known.when_read(one) for fact, one in clips_of(settings, facts).items()}
 
 
 def looks(result: Mapping[str, Any], settings: Mapping[str, str], identity: Identity) -> dict[str, Look]:
@@ -150,11 +150,11 @@ def _look_at_sentences(dataset: str, texts: list[str]) -> Look:
     return _look(hash_of, _CONTENT, texts)
 
 
-def look_at_clips(name: str, clips: list[present.Asked], seen: Any, identity: Identity) -> Look:
+def look_at_clips(name: str, clips: list[known.Asked], seen: Any, identity: Identity) -> Look:
     """Whether one of these CLIPs is the recorded one, by what its files looked like (`seen`), else by its weights."""
 
-    def said(clip: present.Asked, recorded: str) -> str:
-        now = present.seen(clip)
+    def said(clip: known.Asked, recorded: str) -> str:
+        now = known.seen(clip)
         if now["looks"] and now == seen:
             return ""
         try:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from modprompt.clip.build import draw_constructor
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.engine.context import Context, zeros_and_words
 from modprompt.engine.model import Output
 from modprompt.engine.schedule import MOST_TOKENS, Schedules
@@ -18,10 +18,8 @@ from modprompt.methods.coop import CoOp, of_coop
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.capabilities import Only, Repository
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.independent import IndependentPromptLearner
-from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.objective import Objective
+from modprompt.methods.parts.learners import Classes, IndependentPromptLearner, Learner
+from modprompt.methods.parts.losses import Objective
 
 _LOSS: dict[str, str | Only] = {
     "LOSS.NAME": Only("prograd"),
@@ -62,7 +60,6 @@ class ProGrad(CoOp):
         return self.n_ctx
 
     def context(self, clip_model: CLIP, classes: Classes, n_cls: int | None = None) -> Context:
-        """Zeros and the words, or random vectors."""
         words = self.words(classes.dataset)
         return zeros_and_words(words, self.n_ctx, clip_model) if words else super().context(clip_model, classes, n_cls)
 
@@ -80,7 +77,6 @@ class ProGrad(CoOp):
         return super().for_classes(other, clip_model, classes)
 
     def objective(self, model: PromptedModel) -> Objective:
-        """Named xe_loss in the log, beside kl_loss, the divergence."""
         return super().objective(model)._replace(log=_log)
 
 

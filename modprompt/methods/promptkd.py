@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from modprompt.checks import at_least
 from modprompt.clip.build import draw_prompts_inside
-from modprompt.clip.sides import joint_width, text_width
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP, joint_width, text_width
 from modprompt.engine.context import LONGEST_FROM_WORDS, no_context
 from modprompt.engine.schedule import MOST_TOKENS, Schedules, Shape, no_prompts
 from modprompt.errors import SettingError, UserError
@@ -23,12 +22,10 @@ from modprompt.io.images import TEST
 from modprompt.io.tensors import require_learned
 from modprompt.methods.ivlp import DeepVision
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.capabilities import Repository, Results, RunFacts, Searching
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.independent import IndependentPromptLearner
-from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.objective import Objective, Term
-from modprompt.methods.teachers.teacher import Distillation, Taught, TeacherLogits, exact_features
+from modprompt.methods.parts.capabilities import Repository, Results, RunFacts, SavedAs, Searching
+from modprompt.methods.parts.learners import Classes, IndependentPromptLearner, Learner
+from modprompt.methods.parts.losses import Objective, Term
+from modprompt.methods.parts.teachers import Distillation, Taught, TeacherLogits, exact_features
 
 BASE_TO_NEW, CROSS = "base2novel", "cross"
 SEEN_OF_NEW = "unlabelled images and names of new classes seen"
@@ -46,8 +43,7 @@ class PromptKD(Taught, DeepVision):
     """PromptKD: IVLP's vision side and a projector, with the teacher's class features."""
 
     node = "TRAINER.PROMPTKD"
-    folder = "VLPromptLearner"
-    prefix = ""
+    saved_as = SavedAs("VLPromptLearner", "")
     searching = Searching(refused="its schedule is IVLP's vision side")
     wants_text = False  # class features are the teacher's
     repository = Repository(shared={"TRAINER.MODAL": "MODAL", "TEACHER.RESIZE": "TEACHER_RESIZE"})
@@ -103,7 +99,6 @@ class PromptKD(Taught, DeepVision):
         return {"TEACHER_CKPT": place.format(facts.dataset)} if place and not settings.get("TEACHER_CKPT") else {}
 
     def schedules(self, shape: Shape) -> Schedules:
-        """Deep prompts only on the vision side."""
         return Schedules(no_prompts(shape.text_layers, "text"), self.vision_schedule(shape.vision_layers))
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> "ProjectedLearner":
@@ -147,7 +142,8 @@ class PromptKD(Taught, DeepVision):
         """
         given = model.prompt_learner.given_text
         teacher = TeacherLogits(self.teacher_at_hand(), model.classes, model, self.teacher_resize, given)
-        return Objective((Term("distillation", self.kd_weight, Distillation(teacher, self.temperature)),))
+        term = Term("distillation", self.kd_weight, Distillation(teacher, self.temperature))
+        return Objective((term,), teachers=(teacher,))
 
 
 class Projector(nn.Sequential):
@@ -183,9 +179,6 @@ class ProjectedLearner(IndependentPromptLearner):
 
     Args:
         settings: CTX_INIT, for messages.
-        classnames: names of the C classes.
-        clip_model: a stock CLIP.
-        schedules: of both sides; without text prompts.
         drawn: initial values of layers of the vision side; others are drawn.
         class_features: the teacher's, (C, E_t) of length 1.
     """
@@ -217,7 +210,6 @@ class ProjectedLearner(IndependentPromptLearner):
 
     @property
     def beginning(self) -> str:
-        """Which class features it is used with."""
         return (
             f"Class features of the teacher: {' x '.join(map(str, self.given_text.shape))}, in place of the text side's"
         )
@@ -247,7 +239,6 @@ class ProjectedLearner(IndependentPromptLearner):
         return other
 
     def beside(self) -> dict[str, Tensor]:
-        """The class features."""
         return {CLASS_FEATURES: self.given_text}
 
     def take_beside(self, state: Mapping[str, Tensor], path: str) -> None:

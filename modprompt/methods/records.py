@@ -1,28 +1,182 @@
-"""Learned prompts in files that describe themselves: method, classes, CLIP."""
+"""Learned prompts in files that describe themselves (method, classes, CLIP), and in those of the family.
+
+Ours hold only the learner, the reference's also the whole CLIP.
+"""
 
 import functools
 import platform
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor, nn
 
 from modprompt.clip.facts import ClipFacts, facts_of
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.engine.prompts import WHICH, class_texts
+from modprompt.errors import UserError
 from modprompt.fields import Configured, as_config
 from modprompt.io import checkpoint, same_run
+from modprompt.io.checkpoint import Checkpoint, class_list
+from modprompt.io.files import Refused
 from modprompt.io.records import KEY
-from modprompt.io.tensors import write_tensors
-from modprompt.methods.parts.checkpoint_view import CheckpointView
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.learner import HEAD, Learner
+from modprompt.io.same_run import OF_METHODS, differing
+from modprompt.io.settings import apart, as_text
+from modprompt.io.tensors import require_learned, write_tensors
+from modprompt.methods.parts.learners import HEAD, Classes, Learner
 from modprompt.methods.search.space import AlphaSettings
 from modprompt.version import __version__
 
 if TYPE_CHECKING:
     from modprompt.methods.base import Method
+
+
+PREFIX = "prompt_learner."
+CLASS_TOKENS = ("token_prefix", "token_suffix")  # they belong to the class names, not to what was learned
+# kept inside the encoders by some methods of the family
+_BESIDE = ("film_lp_img.", "film_lp_text.", "linear_probe_proj.")  # a joint head's, next to the learner
+_DEEP_PROMPT = (".VPT", ".VPT_shallow", "image_encoder.proj_rep", "image_encoder.A", "image_encoder.B")
+COUNTS = ".num_batches_tracked"  # of a BatchNorm: whole numbers
+_OF_CLIP = ("image_encoder.", "text_encoder.", "logit_scale")
+_FROZEN = ("ZS_image_encoder.", "ZS_image.")  # PromptSRC and DPL keep parts of a frozen CLIP inside their learner
+
+
+class CheckpointView(nn.Module):
+    """A learner, whose tensors have the names that checkpoints of its method give them.
+
+    Args:
+        learner: the learner.
+        key: returns a tensor's name in a checkpoint for its name in the learner.
+    """
+
+    def __init__(self, learner: Learner, key: Callable[[str], str]):
+        super().__init__()
+        self.learner = learner
+        self.keys = {name: key(name) for name in learner.state_dict()}
+        self.names = {_bare(key): name for name, key in self.keys.items()}  # the learner's, by those in the checkpoint
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:  # type: ignore[override]
+        """What is learned, saved buffers and what a file has in addition, by the names of checkpoints."""
+        own = self.learner.state_dict(*args, **kwargs)
+        return {**{self.keys[name]: value for name, value in own.items()}, **self.learner.beside()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Load what state_dict returned; what a file has in addition is in the learner already."""
+        names, aside = {key: name for name, key in self.keys.items()}, self.learner.beside()
+        own = {names.get(key, key): value for key, value in state_dict.items() if key not in aside}
+        return self.learner.load_state_dict(own, *args, **kwargs)
+
+
+def _bare(key: str) -> str:
+    return key.removeprefix(PREFIX)
+
+
+def learner_part(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The learned tensors without `prompt_learner.`, from a checkpoint of a learner or of a whole prompted CLIP.
+
+    Empty tensors are left out: DPL's reference keeps one for each layer without prompts.
+    """
+    plain = {key.removeprefix("module."): value for key, value in state_dict.items()}
+    deep = {key: value for key, value in plain.items() if key.endswith(_DEEP_PROMPT) or key.startswith(_BESIDE)}
+    inner = {_bare(key): value for key, value in plain.items() if key.startswith(PREFIX)}
+    if not inner:  # a learner saved without its prefix
+        inner = {key: value for key, value in plain.items() if not key.startswith(_OF_CLIP)}
+    learned = {**inner, **deep}
+    full = {key: value for key, value in learned.items() if not isinstance(value, Tensor) or value.numel()}
+    return {key: value for key, value in full.items() if key not in CLASS_TOKENS and not key.startswith(_FROZEN)}
+
+
+def count_classes(state_dict: Mapping[str, Tensor]) -> int:
+    """Number of classes whose tokens a checkpoint holds; 0 if it holds none."""
+    for key, value in state_dict.items():
+        if key.endswith(CLASS_TOKENS[1]) and isinstance(value, Tensor) and value.dim():
+            return value.shape[0]
+    return 0
+
+
+def _differences(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> str:
+    for key in mine:
+        if key not in theirs:
+            return f"{key} is missing in the file"
+        if theirs[key].shape != mine[key].shape:
+            return f"{key} is {tuple(mine[key].shape)} here and {tuple(theirs[key].shape)} in the file"
+    extra = [key for key in theirs if key not in mine]
+    return f"the file also has {extra[0]}" if extra else ""
+
+
+def _require_fit(view: CheckpointView, theirs: Mapping[str, Tensor], path: str | Path) -> None:
+    own = view.learner.state_dict()
+    mine = {key: own[name] for key, name in view.names.items()}
+    if not mine and not theirs:
+        return
+    if not set(mine) & set(theirs):
+        raise UserError(f"{path} is not a checkpoint of a prompt learner: it has no {next(iter(mine), 'prompts')}")
+    difference = _differences(mine, theirs)
+    if difference:
+        raise UserError(f"{path} does not fit this model: {difference}; give the settings that it was trained with")
+
+
+def require_made_with(stated: Mapping[str, str], expected: Mapping[str, str], path: str | Path) -> None:
+    """Raise UserError, which names the difference, unless a checkpoint was made with what is expected, {name: text}.
+
+    stated: what it says; empty if it says nothing.
+    """
+    if stated and expected:  # a file without these facts has none of them; the family's files say nothing at all
+        none = dict.fromkeys(OF_METHODS, "none")
+        stated, expected = ({**none, **side} for side in (stated, expected))
+    names = stated.keys() & expected.keys()
+    sides = (  # nodes write 2 or 2.0
+        {name: as_text(side[name]) if name.startswith("TRAINER.") else side[name] for name in names}
+        for side in (stated, expected)
+    )
+    other = [
+        "{} is {} here and {} in the file".format(one.name, *apart(one.new, one.old or "empty"))
+        for one in differing(*sides)
+    ]
+    if other:
+        raise UserError(f"{path} was made with other settings: {'; '.join(other)}")
+
+
+def require_own_classes(content: Checkpoint, names: Sequence[str], path: str) -> None:
+    """Raise UserError unless contexts of single classes (CSC) are used with their own classes."""
+    if not content.class_list:
+        warnings.warn(f"{path} does not say for which classes its contexts (CSC) were learned", stacklevel=4)
+    elif content.class_list != class_list(names):
+        raise UserError(f"{path}: the contexts of single classes (CSC) were learned for other class names")
+
+
+def load_learner(view: CheckpointView, path: str | Path, made_with: Mapping[str, str] | None = None) -> Checkpoint:
+    """Load a checkpoint, ours or the reference's, and return its content; its class tokens are dropped.
+
+    made_with: what it must have been made with, where it says so. Raises UserError if it is not a whole checkpoint or
+    does not fit; the message names the difference.
+    """
+    content = checkpoint.read(path)
+    load_content(view, content, path, made_with)
+    return content
+
+
+def load_content(
+    view: CheckpointView, content: Checkpoint, path: str | Path, made_with: Mapping[str, str] | None = None
+) -> None:
+    """As load_learner, from the content of a file that was read already."""
+    theirs = {
+        key: value
+        for key, value in learner_part(view.learner.of_repository(content.state_dict, str(path))).items()
+        if isinstance(value, Tensor) and not key.startswith(view.learner.not_read)
+    }
+    view.learner.take_sizes({view.names.get(key, key): value for key, value in theirs.items()})
+    _require_fit(view, theirs, path)
+    require_made_with(content.made_with, made_with or {}, path)
+    if content.record:
+        view.learner.require_stands_on(content.record["method"], str(path))
+    try:
+        require_learned({key: one for key, one in theirs.items() if not key.endswith(COUNTS)})
+    except Refused as error:
+        raise UserError(f"{path} is damaged ({error}): use another copy of it") from None
+    view.learner.load_state_dict({view.names[key]: value for key, value in theirs.items()})
 
 
 def view_of(method: "Method", learner: Learner) -> CheckpointView:
@@ -35,18 +189,13 @@ def _key(method: "Method", learner: Learner, name: str) -> str:
     if name.startswith(HEAD):
         return name[len(HEAD) :]
     key = learner.checkpoint_key(name)
-    return key if key.startswith(("image_encoder.", "text_encoder.")) else method.prefix + key
+    return key if key.startswith(("image_encoder.", "text_encoder.")) else method.saved_as.prefix + key
 
 
 def made_with(method: "Method", clip: Mapping[str, str]) -> dict[str, str]:
     """What prompts of a method fit only with, as {name: text}; `clip` is what of_clip says of the CLIP."""
-    facts = {
-        **_compared(method),
-        **settings_beside(method),
-        "the method": method.learner_of or method.node_name(),
-        **clip,
-    }
-    return {**facts, **searched_by(method), **content_hashes(method)}
+    facts = {**_compared(method), **settings_beside(method), "the method": method.learner_of or method.node_name()}
+    return {**facts, **clip, **searched_by(method), **content_hashes(method)}
 
 
 def settings_beside(method: "Method") -> dict[str, str]:
@@ -107,19 +256,14 @@ def classes_record(classes: Classes, learner: Learner) -> dict[str, Any]:
 
     Also the classes of the training, if they are others and that matters.
     """
-    own = getattr(learner, "templates", None) or learner.averaged
+    own = learner.templates or learner.averaged
     which = "" if learner.described is None else f"{WHICH}[phrase]"
     templates = own or class_texts([f"{{}}{which}"], learner.prefix, learner.ending)
     repeated = {"which": list(classes.which)} if classes.which else {}
     told = learner.trained_on is not None and learner.trained_on != classes.names
     others = {"trained_on": list(learner.trained_on or ())} if told else {}
-    return {
-        "names": list(classes.names),
-        "dataset": classes.dataset,
-        "templates": list(templates),
-        **repeated,
-        **others,
-    }
+    names = {"names": list(classes.names), "dataset": classes.dataset, "templates": list(templates)}
+    return {**names, **repeated, **others}
 
 
 def describe(
@@ -129,15 +273,7 @@ def describe(
     learner: Learner,
     run: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The record of a model: what its file says of it.
-
-    Args:
-        method: its method_record.
-        classes: the classes that it tells apart.
-        clip: its CLIP.
-        learner: its prompts.
-        run: what is known of the run that made it, as plain values.
-    """
+    """The record of a model: what its file says of it; `method` is its method_record, `run` what made it."""
     sides = learner.schedules._asdict().items()
     return checkpoint.record(
         method={**method, **learner.stands_on()},
@@ -157,12 +293,5 @@ def _phrases_of(learner: Learner) -> dict[str, Any]:
 
 
 def write(path: str | Path, state: Mapping[str, Any], record: Mapping[str, Any], epoch: int = 0) -> None:
-    """Write a checkpoint, whole or not at all; what is there is replaced.
-
-    Args:
-        path: the file.
-        state: the tensors, under the family's names.
-        record: the result of describe().
-        epoch: number of finished epochs.
-    """
+    """Write a checkpoint, whole or not at all, with tensors under the family's names and what describe() returned."""
     write_tensors(str(path), {"state_dict": dict(state), "epoch": epoch, "val_result": None, KEY: dict(record)})

@@ -9,14 +9,12 @@ from torch import nn
 
 from modprompt.clip.cast import cast_products, exact, exact_copy, moved, note_rounding, rounded_to
 from modprompt.clip.facts import ClipFacts, called, facts_of
-from modprompt.clip.sides import has_stock_text, has_tower
-from modprompt.clip.structure import CLIP
-from modprompt.clip.towers import STOCK_TEXT, TowerCLIP
+from modprompt.clip.towers import CLIP, STOCK_TEXT, TowerCLIP, has_stock_text, has_tower
 from modprompt.engine import precision
 from modprompt.engine.model import PromptedCLIP
 from modprompt.errors import UserError
-from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.objective import Objective
+from modprompt.methods.parts.learners import Learner
+from modprompt.methods.parts.losses import Objective
 
 LOG = logging.getLogger("modprompt")
 M = TypeVar("M", bound="OnSharedClip")
@@ -124,10 +122,10 @@ class OnSharedClip(PromptedCLIP):
             warn_of_rounding(clip_model)
 
     def set_stream(self, stream: torch.dtype | None) -> None:
-        """Set the type of the tokens between products, also in a teacher; None for that of the weights."""
         super().set_stream(stream)
         if self._objective is not None:
-            self._objective.set_stream(stream)
+            for teacher in self._objective.teachers:
+                teacher.set_stream(stream)
 
     def _require_own_type(self) -> None:
         mine, there = self.products, self.clip_model.dtype
@@ -154,12 +152,10 @@ class OnSharedClip(PromptedCLIP):
         return self
 
     def float(self: M) -> M:
-        """PREC fp32."""
         self.cast("fp32")
         return self
 
     def double(self: M) -> M:
-        """Refused: UserError."""
         return self.type(torch.float64)
 
     def type(self: M, dst_type: Any) -> M:

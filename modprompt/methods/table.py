@@ -42,6 +42,9 @@ class Row(NamedTuple):
     apart: whether it trains on all classes, and one run tests base classes among base ones and new among new.
     shared: the node in which its repository keeps its settings, by the same names, with others'.
     beside: the node under TRAINER of an addition that it always has; empty for none.
+    joins: the methods to whose prompts it is added where its ON says so.
+    alone: its settings that have no effect there.
+    front: its module in trainers/, if that has another name than its own.
     steps: whether its training counts steps, not epochs.
     unread: settings of runs that it does not read, and what it has in their place.
     """
@@ -59,6 +62,9 @@ class Row(NamedTuple):
     bound: Mapping[str, bool] = {}
     shared: str = ""
     beside: str = ""
+    joins: tuple[str, ...] = ()
+    alone: tuple[str, ...] = ()
+    front: str = ""
     apart: bool = False
     steps: bool = False
     unread: Mapping[str, str] = {}
@@ -88,7 +94,10 @@ _WITH_HEAD: tuple[tuple[str, Mapping[str, str], Mapping[str, bool], str], ...] =
     ("KgCoOp", _TEXT, _CSC, "TRAINER.COOP"),
     ("MaPLe", _BOTH, {}, ""),
 )
-PLUG_INS: tuple[Row, ...] = (Row("DePT", "dept", BESIDE, ""), Row("KDPL", "kdpl", BESIDE, ""))
+PLUG_INS: tuple[Row, ...] = (
+    Row("KDPL", "kdpl", BESIDE, "", joins=("CoOp", "CoCoOp", "VPT", "MaPLe", "PromptSRC", "MPL")),
+    Row("DePT", "dept", BESIDE, "", joins=("CoOp", "CoCoOp", "KgCoOp", "MaPLe", "MPL", "PromptSRC")),
+)
 METHODS: tuple[Row, ...] = (
     Row("MPL", "mpl", PROMPTS, "MPL", first=_BOTH),
     Row("MaPLe", "maple", PROMPTS, "MaPLe", first=_BOTH),
@@ -100,10 +109,27 @@ METHODS: tuple[Row, ...] = (
     Row("KgCoOp", "kgcoop", PROMPTS, "KgCoOp", first=_TEXT, bound=_CSC, shared="TRAINER.COOP"),
     Row("ProGrad", "prograd", PROMPTS, "ProGrad", first=_TEXT, bound=_CSC, shared="TRAINER.COOP"),
     Row("TCP", "tcp", PROMPTS, "TCP", first=_TEXT),
-    Row("MultiModalAdapter", "mma", PROMPTS, "MultiModalAdapter", key="MMADAPTER"),
-    Row("CLIPLoRA", "clip_lora", PROMPTS, "CLIPLoRA", steps=True),
+    Row(
+        "MultiModalAdapter",
+        "mma",
+        PROMPTS,
+        "MultiModalAdapter",
+        key="MMADAPTER",
+        joins=("CoOp", "MPL"),
+        alone=("TEXT_CTX_INIT",),
+        front="mmadapter",
+    ),
+    Row(
+        "CLIPLoRA",
+        "clip_lora",
+        PROMPTS,
+        "CLIPLoRA",
+        steps=True,
+        joins=("CoOp", "MPL"),
+        alone=("N_ITERS", "LITERAL_SCALE"),
+    ),
     Row("MMRL", "mmrl", PROMPTS, "MMRL"),
-    Row("MMRLpp", "mmrl", PROMPTS, "MMRLpp", key="MMRLpp"),
+    Row("MMRLpp", "mmrl", PROMPTS, "MMRLpp", key="MMRLpp", front="mmrlpp"),
     Row("HiCroPL", "hicropl", PROMPTS, "HiCroPL"),
     *(
         Row(
@@ -123,23 +149,24 @@ METHODS: tuple[Row, ...] = (
     Row("PromptKD", "promptkd", PROMPTS, "PromptKD", first={"vision": "N_CTX_VISION"}, apart=True),
     Row("ALVLM", "alvlm", PROMPTS, "ALVLM", "active", of="CoOp", reads="CoOp", rounds=True, first=_TEXT, bound=_CSC),
     Row("DPL", "dpl", PROMPTS, "DPL", first=_FREE),
-    Row("DPLSearch", "search.dpl_search", PROMPTS, "DPLSearch"),
-    Row("TrainerSubnet", "dpl", PROMPTS, "TrainerSubnet", of="DPL", first=_FREE),
-    Row("TrainerSupernet", "search.dpl_search", PROMPTS, "TrainerSupernet", of="DPLSearch"),
+    Row("DPLSearch", "search.dpl_search", PROMPTS, "DPLSearch", front="dpl"),
+    Row("TrainerSubnet", "dpl", PROMPTS, "TrainerSubnet", of="DPL", first=_FREE, front="trainersubnet"),
+    Row("TrainerSupernet", "search.dpl_search", PROMPTS, "TrainerSupernet", of="DPLSearch", front="trainersupernet"),
     Row("TipAdapter", "heads.tip_adapter", HEADS, "TipAdapter"),
     Row("TipAdapterF", "heads.tip_adapter", HEADS, "TipAdapter", reads="TipAdapter", unread=_OF_TIP),
     Row("CLIP_Adapter", "heads.clip_adapter", HEADS, "CLIP_Adapter"),
     Row("TaskRes", "heads.taskres", HEADS, "TaskRes", key="TaskRes"),
     Row("LPPlusPlus", "heads.lpplusplus", HEADS, "LPPlusPlus", unread=_OF_LPP),
     Row("ADAPTER", "heads.adapter", HEADS, "ADAPTER"),
-    Row("ZeroshotCLIP", "zeroshot", ZERO_SHOT, "CoOp"),  # whose images and backbones it uses
-    Row("ZeroshotCLIP2", "zeroshot", ZERO_SHOT, "CoOp"),
+    Row("ZeroshotCLIP", "zeroshot", ZERO_SHOT, "CoOp", front="zsclip"),  # whose images and backbones it uses
+    Row("ZeroshotCLIP2", "zeroshot", ZERO_SHOT, "CoOp", front="zsclip"),
 )
 BY_NAME: dict[str, Row] = {row.name: row for row in METHODS}
 _OWN: "dict[str, type[Method]]" = {}  # methods of users
 
 _GONE = {  # what methods of users once had: what says it now
     **dict.fromkeys(("own_rates", "averaging", "needs"), "`training` (modprompt/methods/parts/capabilities.py)"),
+    **dict.fromkeys(("folder", "prefix"), "`saved_as = SavedAs(folder, prefix)` (there too)"),
     "key": "the learner's `checkpoint_key`",
     "log": "`objective(model)._replace(log=...)`",
 }

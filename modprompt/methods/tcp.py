@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from modprompt.clip.build import draw_constructor
 from modprompt.clip.cast import exact
-from modprompt.clip.sides import joint_width, text_width, tokenizer_of
-from modprompt.clip.structure import CLIP, QuickGELU
+from modprompt.clip.towers import CLIP, QuickGELU, joint_width, text_width, tokenizer_of
 from modprompt.engine.context import Context
 from modprompt.engine.prompts import Additions, Prompts
 from modprompt.engine.schedule import CARRY, MOST_TOKENS, Schedule, Schedules, Shape, Step
@@ -26,12 +25,9 @@ from modprompt.fields import changed, setting
 from modprompt.methods.coop import PHOTO, OneContext, of_coop
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.capabilities import Logging, Only, Repository, Searching, Training
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.independent import IndependentPromptLearner
-from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.phrases import Described
-from modprompt.methods.parts.regularise import mean_class_features
-from modprompt.methods.parts.teacher import FrozenCLIP
+from modprompt.methods.parts.learners import Classes, IndependentPromptLearner, Learner
+from modprompt.methods.parts.losses import FrozenCLIP, mean_class_features
+from modprompt.methods.parts.text import Described
 
 REDUCTION = 4  # the network's hidden width is 1/4 of the joint width
 Features = Callable[[Sequence[str], CLIP], Tensor]  # of class names: frozen class features (C, E), normalised
@@ -92,7 +88,6 @@ class TCP(OneContext):
         return context.within(template, tokenizer_of(clip_model))
 
     def context(self, clip_model: CLIP, classes: Classes, n_cls: int | None = None) -> Context:
-        """The context, from words or random vectors, among the words of the learned prompt."""
         return self.within(super().context(clip_model, classes, n_cls), classes.dataset, clip_model)
 
     def features(self, dataset: str, names: Sequence[str], clip_model: CLIP) -> Tensor:
@@ -100,12 +95,10 @@ class TCP(OneContext):
         return mean_class_features(FrozenCLIP(exact(clip_model)), names, (self.template(dataset),)).cpu()
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> "ClassTokensLearner":
-        """A context, and the network that computes the class tokens."""
         context, features = self.context(clip_model, classes), functools.partial(self.features, classes.dataset)
         return ClassTokensLearner(classes.names, clip_model, schedules, context, features, self.described)
 
     def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
-        """The same prompts for other classes, in the words of their data set."""
         other = copy.copy(learner)
         context = self.within(Context("", learner.ctx, ""), classes.dataset, clip_model)
         other.prefix, other.ending = context.around(learner.schedules.text.among_words)
@@ -124,9 +117,6 @@ class ClassTokensLearner(IndependentPromptLearner):
     teacher here; then linear1, linear2.
 
     Args:
-        classnames: names of the C classes.
-        clip_model: a stock CLIP, which gives widths and dtype.
-        schedules: of both sides; nothing on the vision side.
         context: as for IndependentPromptLearner.
         features: computes the network's input; in no checkpoint, called again for other classes.
         described: as for IndependentPromptLearner; all prompts of a class have its tokens.
@@ -164,7 +154,6 @@ class ClassTokensLearner(IndependentPromptLearner):
         return [step.add for step in self.schedules.text[1:]]
 
     def put_in(self, classnames: Sequence[str], clip_model: CLIP) -> None:
-        """As in every learner, and compute the class features of these names."""
         super().put_in(classnames, clip_model)
         features = self.features(classnames, clip_model)
         if self.described is not None:

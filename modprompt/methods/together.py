@@ -2,17 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.errors import SettingError
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.capabilities import Training
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.objective import Objective
-from modprompt.methods.table import PLUG_INS, always_beside, beside_of
+from modprompt.methods.parts.learners import Classes, Learner
+from modprompt.methods.parts.losses import Objective
+from modprompt.methods.table import METHODS, PLUG_INS, always_beside
 
 M = TypeVar("M", bound=Method)
 
@@ -22,12 +21,18 @@ class Addition(Method):
     """A method that is added to the prompts of others, too, or only to them."""
 
     def over(self, method: M) -> M:
-        """A method with these additions to its prompts, trained together.
+        """A method with these additions to its prompts, trained together; what they name is read here.
 
         Raises:
-            SettingError: on a method that accepts none, or one that searches for its schedule.
+            SettingError: on a method that accepts none, or one that searches for its schedule; without what is named.
         """
-        return put_beside(method, self)
+        require_takes(type(method).__name__, self.node_name())
+        if method.search is not None:
+            raise SettingError([("ON", " does not work for a search: give the schedule that it found")])
+        there = method.joined_by
+        if there is not None and not isinstance(there, type(self)):
+            raise SettingError([("ON", f": {type(there).__name__} is already added to the prompts")])
+        return method.replace_private(joined_by=self.prepared())
 
     def join(self, learner: Learner, again: Callable[[], Learner], clip_model: CLIP, classes: Classes) -> Learner:
         """A method's learner with these additions, newly drawn; `again` draws another learner of that method.
@@ -51,36 +56,8 @@ class Addition(Method):
         return repr(self)
 
 
-class Joining(NamedTuple):
-    """A method that is added to others.
-
-    name: its own.
-    beside: the methods to which it is added.
-    names: the names that its repository has for these with it.
-    alone: its settings that have no effect beside others' prompts.
-    """
-
-    name: str
-    beside: tuple[str, ...]
-    names: tuple[str, ...] = ()
-    alone: tuple[str, ...] = ()
-
-    @property
-    def others(self) -> str:
-        """The methods to which it is added, as text."""
-        return f"{', '.join(self.beside[:-1])} and {self.beside[-1]}"
-
-
-JOINING: dict[str, Joining] = {  # by node
-    "MMADAPTER": Joining("MultiModalAdapter", ("CoOp", "MPL"), alone=("TEXT_CTX_INIT",)),
-    "CLIPLORA": Joining("CLIPLoRA", ("CoOp", "MPL"), alone=("N_ITERS", "LITERAL_SCALE")),
-    "KDPL": Joining("KDPL", ("CoOp", "CoCoOp", "VPT", "MaPLe", "PromptSRC", "MPL")),
-    "DEPT": Joining(
-        "DePT",
-        ("CoOp", "CoCoOp", "KgCoOp", "MaPLe", "MPL", "PromptSRC"),
-        tuple(f"ExtrasLinearProbe{name}" for name in ("CoOp", "CoCoOp", "KgCoOp", "MaPLe")),
-    ),
-}
+# by node, what is added to others: first methods, then what is nothing else
+JOINING = {row.node.rpartition(".")[2]: row for row in (*METHODS, *PLUG_INS) if row.joins}
 
 
 def plug_ins() -> "list[type[Method]]":
@@ -101,31 +78,12 @@ def unread(nodes: Mapping[str, Any], name: str) -> list[str]:
 
 def require_takes(name: str, node: str) -> None:
     """Raise SettingError unless a method or trainer accepts the addition of a node."""
-    joining = JOINING[node]
-    if name == joining.name:
-        raise SettingError([("ON", f" does not work for {name} itself: it is for {joining.others}")])
-    if name not in (*joining.beside, *joining.names):
-        text = f" does not work for {name}: it is added to the prompts of {joining.others}"
-        raise SettingError([("ON", text)])
-
-
-def put_beside(method: M, beside: Addition) -> M:
-    """A method with another one added to its prompts, trained together.
-
-    Raises:
-        SettingError: on a method that accepts none, or one that searches for its schedule.
-    """
-    require_takes(type(method).__name__, beside.node_name())
-    if method.search is not None:
-        raise SettingError([("ON", " does not work for a search: give the schedule that it found")])
-    _require_alone(method, type(beside))
-    return method.replace_private(joined_by=beside)
-
-
-def _require_alone(method: Method, beside: "type[Method]") -> None:
-    there = method.joined_by
-    if there is not None and not isinstance(there, beside):
-        raise SettingError([("ON", f": {type(there).__name__} is already added to the prompts")])
+    row = JOINING[node]
+    others = f"{', '.join(row.joins[:-1])} and {row.joins[-1]}"
+    if name == row.name:
+        raise SettingError([("ON", f" does not work for {name} itself: it is for {others}")])
+    if name not in row.joins and always_beside(name) != node:
+        raise SettingError([("ON", f" does not work for {name}: it is added to the prompts of {others}")])
 
 
 def joined(method: M, nodes: Mapping[str, Any]) -> M:
@@ -135,10 +93,8 @@ def joined(method: M, nodes: Mapping[str, Any]) -> M:
         SettingError: if a setting of such a node does not fit, or does not go with the method; keys are named in full.
     """
     for node in asked(nodes, type(method).__name__):
-        other: Any = beside_of(JOINING[node].name).method
+        other: Any = JOINING[node].method
         try:
-            require_takes(type(method).__name__, node)
-            _require_alone(method, other)
             method = other.of({**other.in_node(nodes[node]), "ON": False}).over(method)
         except SettingError as error:
             raise error.under(f"TRAINER.{node}") from None

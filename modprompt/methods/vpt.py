@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 
 from modprompt.checks import at_least
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.engine.context import no_context
 from modprompt.engine.schedule import Schedules, Shape, no_prompts
 from modprompt.fields import changed, setting
 from modprompt.methods.ivlp import DeepVision
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.independent import IndependentPromptLearner
+from modprompt.methods.parts.learners import Classes, IndependentPromptLearner
 
 
 @dataclass(frozen=True, repr=False)
@@ -26,9 +25,7 @@ class VPT(DeepVision):
         at_least("PROMPT_DEPTH_VISION", self.prompt_depth_vision, 1)
 
     def schedules(self, shape: Shape) -> Schedules:
-        """Deep prompts only on the vision side."""
         return Schedules(no_prompts(shape.text_layers, "text"), self.vision_schedule(shape.vision_layers))
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> IndependentPromptLearner:
-        """Deep prompts on the vision side."""
         return IndependentPromptLearner(classes.names, clip_model, schedules, no_context(self.ctx_init, clip_model))

@@ -4,13 +4,11 @@ import copy
 from dataclasses import dataclass
 from typing import Any
 
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.engine.schedule import Schedules, Shape, no_prompts
 from modprompt.methods.base import Method
 from modprompt.methods.parts import templates
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.templates import TemplatePrompts
+from modprompt.methods.parts.learners import Classes, Learner, TemplatePrompts
 
 
 @dataclass(frozen=True, repr=False)
@@ -26,15 +24,12 @@ class ZeroshotCLIP(Method):
         return False
 
     def schedules(self, shape: Shape) -> Schedules:
-        """No prompts anywhere."""
         return Schedules(no_prompts(shape.text_layers, "text"), no_prompts(shape.vision_layers))
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> Learner:
-        """Class names in the templates."""
         return TemplatePrompts(classes.names, clip_model, schedules, self.templates(classes.dataset))
 
     def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
-        """Other class names in the templates of their data set."""
         other = copy.copy(learner)
         other.templates = tuple(self.templates(classes.dataset))
         return super().for_classes(other, clip_model, classes)

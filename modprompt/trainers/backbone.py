@@ -8,10 +8,9 @@ from dassl.config import cfg_default
 from torchvision import transforms
 
 from modprompt.clip import hub, known
-from modprompt.clip.design import SQUASH, Images
+from modprompt.clip.known import SQUASH, Images, asked_of
 from modprompt.clip.load import images_of, load
-from modprompt.clip.source import asked_of
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.errors import UserError
 from modprompt.io.images import READ_AS
 from modprompt.io.settings import as_text

@@ -1,6 +1,7 @@
 """The model of a trainer: the CLIP of its settings, the method on it, and the optimiser of what it learns."""
 
 import dataclasses
+import random
 import warnings
 from typing import Any
 
@@ -14,27 +15,26 @@ from modprompt.clip.build import require_input_size
 from modprompt.clip.cast import cast_products
 from modprompt.clip.facts import facts_of
 from modprompt.clip.known import whose
-from modprompt.clip.sides import has_tower, joint_width, kinds_of, tokenizer_of
-from modprompt.clip.structure import CLIP
 from modprompt.clip.tokens import require_known_words
+from modprompt.clip.towers import CLIP, has_tower, joint_width, kinds_of, tokenizer_of
 from modprompt.engine import precision
 from modprompt.engine.memory import keep_freed_memory
 from modprompt.engine.model import COMPILE
 from modprompt.engine.schedule import Shape
 from modprompt.errors import SettingError, UserError
+from modprompt.io.images import reader_facts
 from modprompt.io.same_run import of_tokenizer
 from modprompt.methods import together
+from modprompt.methods.assembly import require_sides
 from modprompt.methods.base import Method
+from modprompt.methods.parts.learners import Learner, TemplatePrompts
 from modprompt.methods.parts.lr_schedule import build_lr_scheduler
-from modprompt.methods.parts.needed_sides import require_sides
-from modprompt.methods.parts.step import fused
-from modprompt.methods.parts.templates import TemplatePrompts
+from modprompt.methods.parts.text import MODES
 from modprompt.methods.records import view_of
-from modprompt.methods.search import runs as search
-from modprompt.trainers import backbone, mistakes, text_chunk
+from modprompt.methods.search import over as search
+from modprompt.trainers import backbone, mistakes
 from modprompt.trainers.config_nodes import method_of
 from modprompt.trainers.part import Part, Run
-from modprompt.trainers.telling import tell_of
 
 MOST_SHOTS = 16  # images of a class that are counted if no number of shots is given
 
@@ -73,13 +73,15 @@ class Building(Part):
         Raises:
             UserError: if settings do not fit, or a schedule does not fit a CLIP whose layers are known.
         """
-        kind, node = type(self.trainer), self.trainer.node_name
-        if not hasattr(kind, "method_class"):
-            raise UserError(f"{kind.__name__} has no method_class: docs/own_trainer.md says how to write one")
+        kind, node = self.trainer.method_class, self.trainer.node_name
+        if kind is None:
+            raise UserError(
+                f"{type(self.trainer).__name__} has no method_class: docs/own_trainer.md says how to write one"
+            )
         one_of("MODEL.COMPILE", cfg.MODEL.COMPILE, COMPILE)
         try:
             one_of("PREC", cfg.TRAINER[node].PREC, precision.CHOICES)
-            method: Method = method_of(kind.method_class, cfg.TRAINER[node]).prepared()
+            method: Method = method_of(kind, cfg.TRAINER[node]).prepared()
         except SettingError as error:
             raise error.under(f"TRAINER.{node}") from None
         method = together.joined(method, cfg.TRAINER)
@@ -126,11 +128,11 @@ class Building(Part):
         optimiser = self.optimiser()
         self._count_steps()
         trainer.scaler = precision.grad_scaler() if self.run.precision.scale_loss else None
-        trainer.optim = optimiser if trainer.scaler is None else fused(optimiser)
+        trainer.optim = optimiser if trainer.scaler is None else precision.fused(optimiser)
         trainer.sched = self.schedule(trainer.optim)
-        trainer.register_model(self.method.folder, view, trainer.optim, trainer.sched)
-        for one in trainer.added:
-            one.prepare()
+        trainer.register_model(self.method.saved_as.folder, view, trainer.optim, trainer.sched)
+        if trainer.search is not None:
+            trainer.search.prepare()
 
     def load_clip(self) -> CLIP:
         """The CLIP that the config names, checked against INPUT.SIZE and the class names."""
@@ -166,7 +168,7 @@ class Building(Part):
             cast_products(clip_model, torch.float16)  # for weights saved in float32
         else:
             clip_model.float()
-        names, which = trainer.dm.dataset.classnames, getattr(trainer.dm.dataset, "which", ())  # our readers have it
+        names, which = trainer.dm.dataset.classnames, reader_facts(trainer.dm.dataset).which
         try:
             trainer.model = self.method.on(
                 clip_model, names, dataset=cfg.DATASET.NAME, epochs=cfg.OPTIM.MAX_EPOCH, listed=True, which=which
@@ -175,7 +177,7 @@ class Building(Part):
             raise error.under(f"TRAINER.{self.run.node_name}") from None
         trainer.run = dataclasses.replace(trainer.run, feature_width=trainer.model.feature_width)
         trainer.model.to(trainer.device).cast(prec)
-        text_chunk.decide(trainer.model, cfg)
+        trainer.model.limit_text(cfg.MODEL.TEXT_CHUNK)
         trainer.model.compile_encoders(cfg.MODEL.COMPILE)
 
     def optimiser(self) -> Any:
@@ -206,7 +208,7 @@ class Building(Part):
             return
         images, classes = len(trainer.dm.dataset.train_x), len(trainer.dm.dataset.classnames)
         shots = self.cfg.DATASET.NUM_SHOTS
-        picked = getattr(trainer.dm.dataset, "picked", False)  # by rounds, from whatever list
+        picked = reader_facts(trainer.dm.dataset).picked  # by rounds, from whatever list
         if shots < 1 or picked:  # the whole split, or one's own images
             shots = min(MOST_SHOTS, -(-images // classes))
         self.each_step, self.steps, batches = True, counted.per_shot * shots, len(trainer.train_loader_x)
@@ -258,3 +260,25 @@ class ZeroShotBuilding(Building):
         learner: Any = trainer.model.prompt_learner
         assert isinstance(learner, TemplatePrompts)
         print(f"Prompt templates ({len(learner.templates)}): {' | '.join(learner.templates)}")
+
+
+def tell_of(learner: Learner, draws_examples: bool = False) -> None:
+    """Print what it starts from, what describes the classes, the schedules, how much is trained.
+
+    With `draws_examples` also the prompts of ten classes at most, drawn by Python's generator: MPL's reference draws
+    them here, and what a training draws later (noise, translations) depends on it.
+    """
+    print(learner.beginning)
+    if draws_examples:
+        texts = learner.prompt_text.texts
+        print(f"Example prompts: {random.sample(texts, min(10, len(texts)))}")
+    described, pooling = learner.described, learner.pooling
+    if described is not None and pooling is not None:
+        prompts, classes = len(learner.prompt_text.texts), len(pooling.shares)
+        what = f"{MODES[described.pooled]}: the mean of their {described.pooled}"
+        print(f"Descriptions: {prompts} phrases of {classes} classes from {described.content.source}; {what}")
+    for side, schedule in learner.schedules._asdict().items():
+        if schedule.depth and side not in learner.options:  # a side with options tells its own schedule
+            print(schedule.table())
+    trained = [one for one in learner.parameters() if one.requires_grad]
+    print(f"Parameters to be updated: {sum(one.numel() for one in trained):,} in {len(trained)} tensors")

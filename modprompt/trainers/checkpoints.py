@@ -12,9 +12,17 @@ from modprompt.io.files import copy_whole, sha256_of
 from modprompt.io.images import selected_on
 from modprompt.io.records import KEY
 from modprompt.io.same_run import BEGAN_FROM, CLIP
-from modprompt.methods.parts.checkpoint_view import count_classes, load_learner, require_own_classes
-from modprompt.methods.parts.classes import trained_classes
-from modprompt.methods.records import content_hashes, describe, method_record, searched_by, settings_beside
+from modprompt.methods.parts.learners import trained_classes
+from modprompt.methods.records import (
+    content_hashes,
+    count_classes,
+    describe,
+    load_learner,
+    method_record,
+    require_own_classes,
+    searched_by,
+    settings_beside,
+)
 from modprompt.trainers import overrides, run_folder
 from modprompt.trainers.part import Part
 
@@ -84,7 +92,7 @@ class Checkpoints(Part):
         Raises:
             FloatingPointError: if a loss that was not read before is not finite; nothing is saved then.
         """
-        self.trainer.loop.unread.check()
+        self.trainer.unread.check()
         for name in self.trainer.get_model_names():
             state = {
                 "state_dict": self.trainer._models[name].state_dict(),

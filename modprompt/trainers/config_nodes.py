@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 from dassl.config import cfg_default
 from yacs.config import CfgNode
 
-from modprompt.clip.design import OPENAI_MEAN as CLIP_MEAN  # noqa: F401 - this module has always had them
-from modprompt.clip.design import OPENAI_STD as CLIP_STD  # noqa: F401
+from modprompt.clip.known import OPENAI_MEAN as CLIP_MEAN  # noqa: F401 - this module has always had them
+from modprompt.clip.known import OPENAI_STD as CLIP_STD  # noqa: F401
 from modprompt.compat.defaults import OURS
 from modprompt.data.rounds import Active
 from modprompt.fields import Configured, as_config
 from modprompt.io.settings import level_of, names_base, read_settings
 from modprompt.methods.base import Method
-from modprompt.methods.search import runs as search
+from modprompt.methods.search import over as search
 from modprompt.methods.search.over import Search
 
 C = TypeVar("C", bound=Configured)

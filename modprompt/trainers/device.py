@@ -1,7 +1,6 @@
 """Settings of a run's device, made in the process before anything is computed; they stay."""
 
 import os
-from typing import Any
 
 import torch
 
@@ -12,16 +11,17 @@ WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 _FIXED = (":4096:8", ":16:8")  # with these, set before it starts, cuBLAS repeats its sums
 
 
-def on_card(cfg: Any) -> bool:
-    """Whether a run computes on CUDA."""
-    return torch.cuda.is_available() and bool(cfg.USE_CUDA)
+def on_card(cuda: bool) -> bool:
+    """Whether a run computes on CUDA, of which USE_CUDA says whether it may."""
+    return torch.cuda.is_available() and bool(cuda)
 
 
-def set_up(cfg: Any, ours: bool = False) -> None:
+def set_up(deterministic: bool, cuda: bool, ours: bool = False) -> None:
     """Set exact float32 products, attention's kernels and MODEL.DETERMINISTIC; call this before CUDA starts.
 
     Args:
-        cfg: the run's configuration.
+        deterministic: MODEL.DETERMINISTIC.
+        cuda: USE_CUDA.
         ours: whether the program is ours: then a run that is not deterministic sets all that one would set, too,
             and cuDNN may search its fastest algorithms.
 
@@ -29,7 +29,7 @@ def set_up(cfg: Any, ours: bool = False) -> None:
         UserError: if CUDA has already started in a way that cannot be deterministic.
     """
     set_products()
-    fixed, card = bool(cfg.MODEL.DETERMINISTIC), on_card(cfg)
+    fixed, card = bool(deterministic), on_card(cuda)
     if fixed and card:
         _fix_workspace()
     if fixed or ours:

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -11,12 +11,31 @@ from tqdm import tqdm
 
 from modprompt.engine.precision import require_finite
 from modprompt.io import base_new
-from modprompt.methods.parts.deferred_metrics import waits
 from modprompt.trainers import kept_features
-from modprompt.trainers.image_features import FeatureBatches, encode, take_number
 from modprompt.trainers.part import Part
+from modprompt.trainers.unread import waits
 
 MOST_BYTES = 256 * 2**20  # of logits that wait on a GPU: all of ImageNet's in half or single precision
+
+
+class FeatureBatches:
+    """Replaces a loader: batches of image features (B, E) under "img", with their labels (B,).
+
+    They are pinned if the loader's own are.
+    """
+
+    def __init__(self, features: Tensor, labels: Tensor, loader: Any):
+        if getattr(loader, "pin_memory", False):
+            features, labels = features.pin_memory(), labels.pin_memory()
+        self.features, self.labels, self.batch_size = features, labels, int(loader.batch_size)
+
+    def __len__(self) -> int:
+        return -(-len(self.labels) // self.batch_size)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        for start in range(0, len(self.labels), self.batch_size):
+            part = slice(start, start + self.batch_size)
+            yield {"img": self.features[part], "label": self.labels[part]}
 
 
 class Evaluation(Part):
@@ -146,3 +165,18 @@ def hand_over(batches: list[tuple[Tensor, Tensor]], evaluator: Any) -> None:
         require_finite(logits)
         evaluator.process(logits, labels)
     batches.clear()
+
+
+def take_number() -> None:
+    """Draw the number that iterating over a loader draws from PyTorch's generator: later draws stay the same."""
+    torch.empty((), dtype=torch.int64).random_()
+
+
+def encode(loader: Any, encode_image: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """Features (N, E) of a loader's images, float32, and their labels (N,), on the CPU; copied from a GPU at once."""
+    batches = []
+    for batch in tqdm(loader, desc="encoding images", disable=None):
+        features = encode_image(batch["img"]).to(torch.float32, copy=True)  # a compiled encoder may reuse its memory
+        batches.append((features, batch["label"]))
+    features, labels = (torch.cat(parts).cpu() for parts in zip(*batches))
+    return features, labels

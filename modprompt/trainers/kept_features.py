@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.clip.facts import shape_of_side
-from modprompt.clip.towers import ImageTower
+from modprompt.clip.towers import Tower
 from modprompt.engine.precision import autocast_type
 from modprompt.errors import UserError
 from modprompt.io import result as results
@@ -61,7 +61,7 @@ def made_by(trainer: Any, loader: Any) -> str:
     """
     run, model, visual = trainer.run, trainer.model, trainer.clip_model.visual
     facts = [run.fingerprint, _weights_digest(visual), how_computed(trainer.device, model.stream)]
-    if isinstance(visual, ImageTower):  # whose weights do not show how they are run
+    if isinstance(visual, Tower):  # whose weights do not show how they are run
         facts += [visual.products, *run.tokenizer.values()]
     learner = getattr(model, "prompt_learner", None)
     if learner is not None:

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from dassl.data.datasets import DATASET_REGISTRY
-from yacs.config import CfgNode
 
 from modprompt.checks import check_name
 from modprompt.errors import UserError
@@ -29,7 +28,7 @@ def of_settings(node: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def of_reader(cfg: CfgNode) -> Iterator[None]:
+def of_reader(name: str, root: str) -> Iterator[None]:
     """Around the reading of a data set: an unknown name and missing files become UserErrors.
 
     For a missing file the error has its path as `filename`.
@@ -41,10 +40,10 @@ def of_reader(cfg: CfgNode) -> Iterator[None]:
     except OSError as error:
         if error.filename is None:
             raise
-        place = f"{error.filename} (DATASET.ROOT is {cfg.DATASET.ROOT})"
-        mistake: Any = UserError(f"data set {cfg.DATASET.NAME}: {error.strerror}: {place}")
+        place = f"{error.filename} (DATASET.ROOT is {root})"
+        mistake: Any = UserError(f"data set {name}: {error.strerror}: {place}")
         mistake.filename = error.filename
         raise mistake from error
     except ValueError:
-        check_name(cfg.DATASET.NAME or "", DATASET_REGISTRY.registered_names(), "DATASET.NAME")
+        check_name(name or "", DATASET_REGISTRY.registered_names(), "DATASET.NAME")
         raise

@@ -7,7 +7,6 @@ from typing import Any
 from modprompt.engine.precision import Precision
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.deferred_metrics import Number
 
 
 @dataclass(frozen=True)
@@ -71,49 +70,3 @@ class Part:
         """The trainer's."""
         model: PromptedModel = self.trainer.model
         return model
-
-
-class FeaturePart(Part):
-    """What a feature does in a training; by default nothing.
-
-    Attributes:
-        alternates: whether it has steps of its own between those of the training.
-        chooses: whether it learns from validation images.
-    """
-
-    alternates = False
-    chooses = False
-
-    def check(self) -> None:
-        """Refuse settings, before any work."""
-
-    def prepare(self) -> None:
-        """Look at the model and the images, after both are built."""
-
-    def begin(self) -> None:
-        """Begin, after the training has started or resumed."""
-
-    def step(self) -> Mapping[str, Number]:
-        """Do what comes before each step; its numbers for the log."""
-        return {}
-
-    def end_epoch(self) -> None:
-        """Do what comes after each epoch."""
-
-    def end(self) -> None:
-        """Do what comes after the last epoch, before the test."""
-
-    def state(self) -> dict[str, Any]:
-        """What the training state must hold to go on."""
-        return {}
-
-    def load_state(self, extras: Mapping[str, Any]) -> None:
-        """Restore what state gave; errors of kinds that `training_state.damage_told` names if it does not fit."""
-
-    def result(self, results: Mapping[str, Any]) -> dict[str, Any]:
-        """Its entries of result.json.
-
-        Args:
-            results: what the run's evaluator found, in percent.
-        """
-        return {}

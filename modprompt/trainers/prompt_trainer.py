@@ -1,34 +1,49 @@
-"""The trainer of all methods: Dassl's interface, passed on to the parts that do the work. It names no method."""
+"""The trainer of all methods: steps and epochs, the same with every Dassl. It names no method.
 
+Steps never wait for a GPU: their numbers are read when a line is printed.
+"""
+
+import datetime
+import time
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+import torch
 from dassl.engine import TrainerX
+from dassl.metrics import compute_accuracy
+from dassl.utils import AverageMeter, MetricMeter
 from torch import Tensor
 
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
+from modprompt.engine import precision
 from modprompt.engine.memory import take_share
+from modprompt.engine.model import Output
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io import image_files, images
+from modprompt.io.run_files import StepTable
+from modprompt.io.settings import changes, texts_of
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.deferred_metrics import Number
 from modprompt.trainers import backbone, card_errors, device, mistakes, run_config
 from modprompt.trainers.building import Building, ZeroShotBuilding
 from modprompt.trainers.checkpoints import Checkpoints, NoCheckpoints
 from modprompt.trainers.evaluation import Evaluation
 from modprompt.trainers.image_cache import with_kept_images
-from modprompt.trainers.loop import Loop
-from modprompt.trainers.part import FeaturePart, Run
+from modprompt.trainers.part import Run
 from modprompt.trainers.resume import Resume
+from modprompt.trainers.unread import Number, Place, Unread, waits
+
+if TYPE_CHECKING:
+    from modprompt.methods.search.run import SearchRun
+
+_RATE, _TAKEN_WITH = "the learning rate", "that of the step"  # besides a step's numbers: after it, before it
 
 
 class Parts(NamedTuple):
     """The classes of a trainer's parts; see each."""
 
     building: type[Building] = Building
-    loop: type[Loop] = Loop
     evaluation: type[Evaluation] = Evaluation
     checkpoints: type[Checkpoints] = Checkpoints
     resume: type[Resume] = Resume
@@ -48,20 +63,23 @@ class PromptTrainer(TrainerX):
         run: settings, method and facts of the weights.
         model: what is trained.
         building: makes the model and its optimiser.
-        loop: steps and epochs.
         evaluation: tests.
         checkpoints: files of what is learned.
         resume: begins, goes on with and ends a training.
-        added: what features add to the training.
+        search: of a schedule, between the training's steps; None for most.
+        table: keeps the steps' numbers; None for a run without an output folder.
+        unread: the numbers of the steps since the last read.
     """
 
-    method_class: type[Method]
+    method_class: type[Method] | None = None
     node_name = ""  # the method's node under cfg.TRAINER
     parts: ClassVar[Parts] = PROMPTS
 
     run: Run
     model: PromptedModel
-    added: list[FeaturePart]
+    search: "SearchRun | None" = None
+    table: StepTable | None = None
+    unread: Unread
     clip_model: CLIP
     scaler: Any
     train_loader_x: Any
@@ -70,7 +88,8 @@ class PromptTrainer(TrainerX):
 
     def __init__(self, cfg: Any):
         with card_errors.told():
-            cfg = run_config.from_host(cfg, getattr(self, "method_class", None))
+            self._given = cfg, texts_of(cfg)  # as the program has it, and as it was
+            cfg = run_config.from_host(cfg, self.method_class)
             _begin(cfg)
             super().__init__(cfg)
             if getattr(self, "model", None) is None:  # some Dassl leaves that to before_train, which here resumes
@@ -83,24 +102,26 @@ class PromptTrainer(TrainerX):
         self.cfg = cfg  # Dassl sets it after this check
         self.make_parts()
         self.run = self.building.checked(cfg)
-        self.added = [] if self.run.method.search is None else [_search_run(self)]
-        for one in self.added:
-            one.check()
+        if self.run.method.search is not None:
+            from modprompt.methods.search.run import SearchRun  # late: it stands on trainers
+
+            self.search = SearchRun(self)
+            self.search.check()
         self.building.check()
 
     def make_parts(self) -> None:
         """Make all parts of a trainer, still empty."""
         kinds = self.parts
-        self.building, self.loop, self.evaluation = kinds.building(self), kinds.loop(self), kinds.evaluation(self)
+        self.building, self.evaluation = kinds.building(self), kinds.evaluation(self)
         self.checkpoints, self.resume = kinds.checkpoints(self), kinds.resume(self)
-        self.added = []  # known with the run
+        self.unread = Unread()
 
     def build_data_loader(self) -> None:
         """Dassl's, with test images made as the weights need them, and kept if TEST.IMAGE_CACHE names a folder."""
         cfg = self.cfg
-        with mistakes.of_reader(cfg):
+        with mistakes.of_reader(cfg.DATASET.NAME, cfg.DATASET.ROOT):
             super().build_data_loader()
-        if cfg.VERBOSE and not getattr(self.dm.dataset, "has_test", True):
+        if cfg.VERBOSE and not images.reader_facts(self.dm.dataset).has_test:
             print("note: there are no test images (the one that is counted is a substitute): nothing is tested")
         if backbone.requires_squash(cfg):
             backbone.squash([one for one in (self.val_loader, self.test_loader) if one is not None], cfg.INPUT.SIZE)
@@ -128,33 +149,129 @@ class PromptTrainer(TrainerX):
 
     def before_train(self) -> None:
         """Resume, and start the clock; a codebase's program may have changed settings since the trainer was built."""
-        for change in run_config.changed_by_program(self.cfg):
+        given, before = self._given
+        for change in changes(before, texts_of(given)):
             print(f"note: {change}: the program changed it after its trainer was built: not read")
         self.resume.begin()
-        for one in self.added:
-            one.begin()
+        if self.search is not None:
+            self.search.begin()
 
     def run_epoch(self) -> None:
-        """One pass over the training loader."""
-        self.loop.run_epoch()
+        """One pass over the training loader.
+
+        Averages are over all steps of the epoch so far, whenever their numbers are read: at once on a CPU; on a GPU
+        when a line is printed, and at the end.
+
+        Raises:
+            FloatingPointError: if a loss that is read is not finite.
+            UserError: if the output folder is no longer the one that the run began in.
+        """
+        self.set_model_mode("train")
+        whole, steps = len(self.train_loader_x), self.building.steps
+        self.num_batches = min(whole, steps - self.epoch * whole) if steps else whole
+        meters = _Meters()
+        for at, batch in enumerate(self.train_loader_x):
+            self.batch_idx = at
+            meters.batch_is_there()
+            rate = self.get_current_lr()
+            said = self.forward_backward(batch)
+            self.unread.add(self.place, {**(said or {}), _RATE: self.get_current_lr(), _TAKEN_WITH: rate})
+            line_is_due = self._line_is_due()
+            if line_is_due or not waits(self.device):
+                self._read(meters)
+            if line_is_due:
+                self._write_steps()
+                print(self._line(meters))
+            meters.step_is_done()
+            if self.batch_idx + 1 == self.num_batches < whole:
+                break  # the last pass of a training that counts steps
+        self._read(meters)
+        self._write_steps()
 
     def forward_backward(self, batch: Any) -> Mapping[str, Number]:
-        """One step on a batch, after what features add; its numbers for the log. `Loop` checks the loss later."""
-        said = {name: value for one in self.added for name, value in one.step().items()}
+        """One step on a batch, after a search's; its numbers for the log, accuracy in percent, read later."""
+        said = {} if self.search is None else self.search.step()
         image, label = self.parse_batch_train(batch)
-        return {**said, **self.loop.after_step(self.loop.step(image, label), label)}
+        output = self.output(image)
+        loss = self.model.objective.loss(output, image, label)
+        precision.step(loss, self.optim, self.scaler, alone=self.search is not None)
+        loss, output = loss.detach().float(), output.map(Tensor.detach)
+        self.unread.add_loss(loss, self.place)
+        self._change_rates()
+        accuracy = {"acc": compute_accuracy(output.logits, label)[0]} if self.run.method.logging.accuracy else {}
+        return {**said, **self.model.log(output, label, loss), **accuracy}
+
+    def output(self, batch: Tensor) -> Output:
+        """The model's output for images (B, 3, H, W), or for features (B, D) of images, on which a head trains."""
+        return self.model.output(batch) if batch.dim() == 4 else self.model.of_features(batch)
+
+    @property
+    def place(self) -> Place:
+        """Where the training is."""
+        return Place(self.epoch, self.batch_idx)
+
+    def _change_rates(self) -> None:
+        """Advance the learning rates: after an epoch's last step, or after each step."""
+        if self.building.each_step:
+            if self.sched is not None:
+                self.sched.step()
+        elif self.batch_idx + 1 == self.num_batches:
+            self.update_lr()
+
+    def _line_is_due(self) -> bool:
+        frequency: int = self.cfg.TRAIN.PRINT_FREQ
+        return bool((self.batch_idx + 1) % frequency == 0 or self.num_batches < frequency)
+
+    def _write_steps(self) -> None:
+        run_folder.require_still(self.cfg.OUTPUT_DIR)
+        if self.table is not None:
+            self.table.write()
+
+    def _read(self, meters: "_Meters") -> None:
+        read = self.unread.read()
+        meters.steps_are_read(len(read))
+        for (_, at), numbers in read:
+            meters.rate, rate = numbers.pop(_RATE), numbers.pop(_TAKEN_WITH)
+            meters.said.update(numbers)
+            number = self.epoch * len(self.train_loader_x) + at
+            if self.table is not None:
+                self.table.add(self.epoch + 1, number + 1, numbers, rate)
+            if hasattr(self, "write_scalar"):  # not every Dassl has TensorBoard
+                for name, meter in meters.said.meters.items():
+                    self.write_scalar(f"train/{name}", meter.avg, number)
+                self.write_scalar("train/lr", meters.rate, number)
+
+    def _line(self, meters: "_Meters") -> str:
+        """In Dassl's form."""
+        left = self.num_batches - self.batch_idx - 1 + (self.max_epoch - self.epoch - 1) * self.num_batches
+        return (
+            f"epoch [{self.epoch + 1}/{self.max_epoch}] batch [{self.batch_idx + 1}/{self.num_batches}] "
+            f"{meters} eta {datetime.timedelta(seconds=int(meters.time.avg * left))}"
+        )
 
     def after_epoch(self) -> None:
-        """Do what the method does, save and validate as asked, unless the last step made the prompts not finite."""
-        self.loop.end_epoch()
-        for one in self.added:
-            one.end_epoch()
+        """Do what the method does between epochs, save and validate as asked.
+
+        Raises:
+            FloatingPointError: if a parameter, or a loss not read before, is not finite; nothing is saved then.
+        """
+        self.unread.read()
+        if self.model.end_epoch():
+            print("Using GPA model for final inference...")
+        finite = [torch.isfinite(parameter).all() for parameter in self.model.learned.parameters()]
+        if not torch.stack(finite).all():
+            raise FloatingPointError(
+                f"the prompts are not finite after epoch {self.epoch + 1}: start anew in another --output-dir "
+                "with a lower OPTIM.LR or PREC fp32; the last checkpoint is untouched"
+            )
+        if self.search is not None:
+            self.search.end_epoch()
         self.resume.end_epoch()
 
     def after_train(self) -> None:
-        """End what features do; test the last model, or the best on the validation set."""
-        for one in self.added:
-            one.end()
+        """End a search; test the last model, or the best on the validation set."""
+        if self.search is not None:
+            self.search.end()
         self.resume.end()
 
     def set_model_mode(self, mode: str = "train", names: list[str] | None = None) -> None:
@@ -201,16 +318,39 @@ class PromptTrainer(TrainerX):
         return self.checkpoints.go_on(directory)
 
 
+class _Meters:
+    """Last values and averages over an epoch's steps; times in seconds.
+
+    A step's time is the time between two reads, divided by the steps between them: a GPU only starts it at its call.
+    """
+
+    def __init__(self) -> None:
+        self.said, self.time, self.data, self.rate = MetricMeter(), AverageMeter(), AverageMeter(), 0.0
+        self._read_at = self._done_at = time.time()
+
+    def batch_is_there(self) -> None:
+        self.data.update(time.time() - self._done_at)
+
+    def steps_are_read(self, number: int) -> None:
+        if number:
+            now = time.time()
+            self.time.update((now - self._read_at) / number, number)
+            self._read_at = now
+
+    def step_is_done(self) -> None:
+        self._done_at = time.time()
+
+    def __str__(self) -> str:
+        return (
+            f"time {self.time.val:.3f} ({self.time.avg:.3f}) data {self.data.val:.3f} ({self.data.avg:.3f}) "
+            f"{self.said} lr {self.rate:.4e}"
+        )
+
+
 def _keep_partial(loader: Any) -> None:
     """Let a training loader give its last batch even if it is not full."""
     sampler = loader.batch_sampler
     getattr(sampler, "batches", sampler).drop_last = False  # that of persistent workers wraps another
-
-
-def _search_run(trainer: PromptTrainer) -> FeaturePart:
-    from modprompt.methods.search.run import SearchRun  # late: it stands on trainers
-
-    return SearchRun(trainer)
 
 
 def _begin(cfg: Any) -> None:
@@ -220,6 +360,6 @@ def _begin(cfg: Any) -> None:
     if cfg.ACTIVE.ROUNDS:
         raise UserError("ACTIVE.ROUNDS: only `modprompt active`, and the train.py of its project, run rounds")
     image_files.read_as(cfg.INPUT.READ_AS)
-    device.set_up(cfg)
-    if device.on_card(cfg):
+    device.set_up(cfg.MODEL.DETERMINISTIC, cfg.USE_CUDA)
+    if device.on_card(cfg.USE_CUDA):
         take_share()

@@ -19,11 +19,20 @@ from modprompt.io import folder as run_folder
 from modprompt.io.base_new import SEEN, base_classes
 from modprompt.io.checkpoint import CHOICE
 from modprompt.io.files import sha256_of, write_json
-from modprompt.io.images import IMAGE_FILES, facts_of, image_files, labels_of_choice, lists_of, mark_of, shots_of
+from modprompt.io.images import (
+    IMAGE_FILES,
+    facts_of,
+    image_files,
+    labels_of_choice,
+    lists_of,
+    mark_of,
+    reader_facts,
+    shots_of,
+)
 from modprompt.io.records import file_hash, sealed
 from modprompt.io.result import FILE_NAME, JOBS, VERSION, runs_on_gpu
 from modprompt.io.same_run import BEGAN_FROM, CLIP_FILES, named_in
-from modprompt.io.settings import Settings, settings_hash
+from modprompt.io.settings import Settings, settings_hash, texts_of
 from modprompt.io.versions import versions
 from modprompt.methods.named_files import clip_files
 from modprompt.methods.records import classes_record
@@ -33,7 +42,6 @@ from modprompt.trainers.device import on_card
 from modprompt.trainers.learned import prompts_hash
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.trainers.test_predictions import Answers
-from modprompt.trainers.training_state import texts_of
 
 
 def _of_model(trainer: PromptTrainer) -> dict[str, Any]:
@@ -172,7 +180,7 @@ class ResultRecorder:
             **_of_model(trainer),
             **({"init_weights": initial} if initial else {}),
             **learner,
-            **{name: part for one in trainer.added for name, part in one.result(self.results).items()},
+            **(trainer.search.result(self.results) if trainer.search else {}),
             **_seconds(trainer, learner.get("prompts_hash", ""), folders),
             "text_chunk": trainer.resume.text_chunk,
         }
@@ -206,11 +214,12 @@ class ResultRecorder:
         if self.results is None:
             return ""
         trainer, ours, folder = self.trainer, self.ours, cfg.OUTPUT_DIR
-        dataset, on_cuda, jobs = trainer.dm.dataset, on_card(cfg), os.environ.get(JOBS, "")
+        dataset, on_cuda, jobs = trainer.dm.dataset, on_card(cfg.USE_CUDA), os.environ.get(JOBS, "")
         given = settings.texts()
         by_validation = cfg.TEST.SPLIT == "val" and bool(dataset.val)
         tested = dataset.val if by_validation else dataset.test
-        notes = [*getattr(dataset, "notes", ()), *(ours.building.notes if ours else ())]
+        said = reader_facts(dataset)
+        notes = [*said.notes, *(ours.building.notes if ours else ())]
         choice = 0 if evaluated else self._labels_of_choice(cfg)
         ran = (ours.model.compiled if ours else "") or "eager"
         content = {
@@ -227,7 +236,7 @@ class ResultRecorder:
             **facts_of(dataset, cfg),
             **_of_choice(ours, model_dir),
             **({"labels_of_choice": choice} if choice else {}),
-            "files": {name: file_hash(path) for name, path in getattr(dataset, "record_files", {}).items()},
+            "files": {name: file_hash(path) for name, path in said.record_files.items()},
             "evaluated": evaluated,
             **_of_checkpoint(ours, model_dir or folder, epoch),
             **({} if evaluated else {BEGAN_FROM: ours.resume.began_from if ours else self.began_from}),
@@ -262,7 +271,7 @@ class ResultRecorder:
         }
         content[CLIP_FILES] = clip_files(texts_of(cfg), named_in(content))
         if IMAGE_FILES not in content:
-            content[IMAGE_FILES] = image_files(lists_of(dataset, cfg), getattr(dataset, "image_root", ""))
+            content[IMAGE_FILES] = image_files(lists_of(dataset, cfg), said.image_root)
         marks = (mark_of(content), ours.model.mark() if ours else "")
         marked = "; ".join(dict.fromkeys(filter(None, marks)))
         content.update({"selected_on_test": marked} if marked else {})

@@ -15,12 +15,12 @@ from modprompt.io import folder as run_folder
 from modprompt.io import run_files
 from modprompt.io.checkpoint import BEST, read
 from modprompt.io.files import copy_whole
-from modprompt.io.images import TEST, images_hash, images_hash_of, selected_on
+from modprompt.io.images import TEST, images_hash, images_hash_of, reader_facts, selected_on
 from modprompt.io.result import runs_on_gpu
 from modprompt.io.same_run import BEGAN_FROM, CLIP
 from modprompt.io.text import is_text
 from modprompt.methods.records import content_hashes
-from modprompt.trainers import text_chunk, training_state
+from modprompt.trainers import training_state
 from modprompt.trainers.part import Part
 from modprompt.trainers.run_folder import forget_kept, has_checkpoint, newest_state
 
@@ -55,8 +55,16 @@ class Resume(Part):
 
     @property
     def text_chunk(self) -> int | None:
-        """How many of the classes' own tokens are computed at a time; None if all are."""
-        return text_chunk.in_use(self.model, self.cfg)
+        """How many of the classes' own tokens are computed at a time, which changes rounding; None if all are.
+
+        Without MODEL.TEXT_CHUNK free memory decides, at each start.
+        """
+        model, batches = self.model, self.cfg.DATALOADER
+        # where prompts depend on the image, each image of a batch has its own
+        each = model.prompt_learner.needs_image
+        images = max(batches.TRAIN_X.BATCH_SIZE, batches.TEST.BATCH_SIZE) if each else 1
+        most, tokens = model.text_encoder.most_tokens, model.own_tokens * images
+        return None if most is None or most >= tokens else most
 
     def settings(self) -> dict[str, str]:
         """What must be the same to resume a run: settings, what they name, CLIP, training images."""
@@ -81,9 +89,9 @@ class Resume(Part):
         """The images by which anything besides the training chooses or learns, unless they are the test images."""
         dataset = self.trainer.dm.dataset
         kind = selected_on(dataset, self.cfg)
-        if kind in ("", TEST) or not (self.best_on or any(one.chooses for one in self.trainer.added)):
+        if kind in ("", TEST) or not (self.best_on or self.trainer.search):
             return {}
-        return {training_state.CHOSEN_BY: f"{kind} {images_hash(dataset.val, root=getattr(dataset, 'image_root', ''))}"}
+        return {training_state.CHOSEN_BY: f"{kind} {images_hash(dataset.val, root=reader_facts(dataset).image_root)}"}
 
     @functools.cached_property
     def images_fingerprint(self) -> str:
@@ -91,11 +99,11 @@ class Resume(Part):
         return images_hash_of(self.trainer.dm.dataset, self.cfg, "train_x")
 
     def extra_state(self) -> dict[str, Any]:
-        """The loss scale, the average over epochs, and what features add."""
+        """The loss scale, the average over epochs, and a search's."""
         scaler = {} if self.trainer.scaler is None else {"scaler": self.trainer.scaler.state_dict()}
         average = {} if self.model.average is None else {"average": self.model.average.state_dict()}
-        added = {name: part for one in self.trainer.added for name, part in one.state().items()}
-        return {**scaler, **average, **added}
+        search = {} if self.trainer.search is None else self.trainer.search.state()
+        return {**scaler, **average, **search}
 
     def load_extra_state(self, extras: Any) -> None:
         """Restore what extra_state gave."""
@@ -103,8 +111,8 @@ class Resume(Part):
             self.trainer.scaler.load_state_dict(extras["scaler"])
         if self.model.average is not None and "average" in extras:
             self.model.average.load_state_dict(extras["average"])
-        for one in self.trainer.added:
-            one.load_state(extras)
+        if self.trainer.search is not None:
+            self.trainer.search.load_state(extras)
 
     def begin(self) -> None:
         """Resume, and start the clock."""
@@ -143,7 +151,7 @@ class Resume(Part):
         """Continue the table of steps where the run resumes; that of a finished run, tested again, stays."""
         own = self.cfg.OUTPUT_DIR
         if own and (self.trainer.start_epoch < self.trainer.max_epoch or self._gone_on_from != own):
-            self.trainer.loop.table, note = run_files.begin_steps(own, self.trainer.start_epoch, self._gone_on_from)
+            self.trainer.table, note = run_files.begin_steps(own, self.trainer.start_epoch, self._gone_on_from)
             if note:
                 print(note)
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import sklearn.metrics  # noqa: F401 - what it imports draws from Python's generator: not in the middle of a run
 from dassl.data.datasets import build_dataset
 from dassl.engine import build_trainer
-from dassl.utils import set_random_seed, setup_logger
+from dassl.utils import collect_env_info, set_random_seed, setup_logger
 from yacs.config import CfgNode
 
 import modprompt.data.readers.all
@@ -21,13 +21,22 @@ from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io import image_files
 from modprompt.io import result as results
-from modprompt.io.files import of_user
+from modprompt.io.files import of_user, write_whole
+from modprompt.io.images import reader_facts
 from modprompt.io.settings import Settings
+from modprompt.io.text import one_line, writable
 from modprompt.methods.search import file as schedule_file
-from modprompt.trainers import card_errors, device, run_header
+from modprompt.methods.table import counts_steps
+from modprompt.trainers import card_errors, device
 from modprompt.trainers.result import ResultRecorder
 from modprompt.trainers.run_config import Mode, RunConfig, from_words, tested_by, trains
 from modprompt.trainers.skip_finished import describe_model, finished_before
+
+_IN_HEAD = (
+    "TRAINER.NAME", "DATASET.NAME", "DATASET.NUM_SHOTS", "DATASET.SUBSAMPLE_CLASSES", "DATASET.ROOT", "SEED",
+    "OUTPUT_DIR", "MODEL.BACKBONE.PATH", "MODEL.BACKBONE.NAME",
+)  # fmt: skip
+_MOST, _MOST_WORDS = 160, 14  # characters of a line; flags and options that are shown
 
 
 def dataset_of(cfg: CfgNode) -> Any:
@@ -75,7 +84,7 @@ def require_trained_on_base(cfg: CfgNode, model_dir: str) -> None:
 def warn_of_another_split(dataset: Any, model_dir: str) -> None:
     """Warn if a model was trained on another split of the data set than it is tested on."""
     trained = (run_folder.of_training(model_dir).result or {}).get("split")
-    mine = getattr(dataset, "split_facts", None)
+    mine = reader_facts(dataset).split_facts
     if (
         mine
         and isinstance(trained, dict)
@@ -132,16 +141,16 @@ def run(
 @contextlib.contextmanager
 def _begun(cfg: CfgNode, settings: Settings, is_training: bool, said: str) -> Iterator[None]:
     """Set device, seed and log for the run, and keep its config file."""
-    device.set_up(cfg, ours=True)
+    device.set_up(cfg.MODEL.DETERMINISTIC, cfg.USE_CUDA, ours=True)
     if cfg.SEED >= 0:
         set_random_seed(cfg.SEED)
     setup_logger(cfg.OUTPUT_DIR)
     print(said, end="\n" if said else "")
-    run_header.tell(cfg, settings, is_training)
-    is_kept = run_header.keep_config(cfg, begins=True)
+    tell(cfg, settings, is_training)
+    is_kept = keep_config(cfg, begins=True)
     yield
     if not is_kept:  # the folder held another run, or an earlier start of this one
-        run_header.keep_config(cfg, begins=False)
+        keep_config(cfg, begins=False)
 
 
 def _built(cfg: RunConfig, mode: Mode) -> Any:
@@ -169,3 +178,64 @@ def _changed_ns(folder: str) -> int:
     """When the result in a folder was written, in ns; 0 if there is none."""
     path = os.path.join(folder, results.FILE_NAME)
     return os.stat(path).st_mtime_ns if os.path.isfile(path) else 0
+
+
+def tell(cfg: Any, settings: Settings, trains: bool) -> None:
+    """Print what runs, on what, and which settings were given besides files; one screen at most."""
+    for line in (*_head(cfg), *([_training(cfg)] if trains else []), *_given(settings), *_end(cfg)):
+        print(line if len(line) <= _MOST else f"{line[: _MOST - 3]}...")
+
+
+def _head(cfg: Any) -> Iterator[str]:
+    data = cfg.DATASET
+    shots = f"{data.NUM_SHOTS} shots" if data.NUM_SHOTS >= 1 else "all training images"
+    seed = f"seed {cfg.SEED}" if cfg.SEED >= 0 else "seed none (numbers will differ from run to run)"
+    yield one_line(f"** {cfg.TRAINER.NAME} on {data.NAME}: {shots}, {data.SUBSAMPLE_CLASSES} classes, {seed} **")
+    yield one_line(f"CLIP: {cfg.MODEL.BACKBONE.PATH or cfg.MODEL.BACKBONE.NAME}; data below {data.ROOT or '.'}")
+
+
+def _training(cfg: Any) -> str:
+    optim, batch = cfg.OPTIM, cfg.DATALOADER.TRAIN_X.BATCH_SIZE
+    length = "steps" if counts_steps(cfg.TRAINER.NAME) else f"{optim.MAX_EPOCH} epochs"
+    return f"Training: {length} of batches of {batch}, {optim.NAME}, learning rate {optim.LR}"
+
+
+def _is_word(source: str) -> bool:
+    return not source.startswith("file ")
+
+
+def _given(settings: Settings) -> list[str]:
+    """The files, and each flag and option."""
+    files = dict.fromkeys(given.source for given in settings.values() if not _is_word(given.source))
+    told = [key for key, given in settings.items() if _is_word(given.source) and key not in _IN_HEAD]
+    words = [f"  {one_line(f'{key} {settings[key].value} ({settings[key].source})')}" for key in told]
+    more = len(words) - _MOST_WORDS
+    lines = [one_line(f"Settings: {', '.join(files)}")] if files else []
+    return [*lines, *words[:_MOST_WORDS], *([f"  and {more} more"] if more > 0 else [])]
+
+
+def _end(cfg: Any) -> Iterator[str]:
+    where = (
+        os.path.join(cfg.OUTPUT_DIR, run_folder.CONFIG)
+        if cfg.OUTPUT_DIR
+        else "not kept, since there is no --output-dir"
+    )
+    yield one_line(f"All settings, and the system: {where}")
+
+
+def keep_config(cfg: Any, begins: bool) -> bool:
+    """Write all settings, and facts of the system, into the output folder.
+
+    Args:
+        cfg: the configuration.
+        begins: the run only begins: a folder that already holds a run, which may refuse these settings, is left alone.
+
+    Returns:
+        Whether they are written.
+    """
+    folder = cfg.OUTPUT_DIR
+    if not folder or (begins and not run_folder.read(folder).is_free):
+        return False
+    system = "".join(f"# {one_line(line)}\n" for line in collect_env_info().splitlines())
+    write_whole(os.path.join(folder, run_folder.CONFIG), writable(f"{cfg.dump()}{system}"))
+    return True

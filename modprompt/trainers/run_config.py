@@ -9,7 +9,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
@@ -24,13 +24,13 @@ from modprompt.io import folder as run_folder
 from modprompt.io.checkpoint import checkpoint_at
 from modprompt.io.image_files import FAMILY
 from modprompt.io.images import READ_AS
-from modprompt.io.settings import Settings, as_text, changes, flat, level_of
+from modprompt.io.settings import Settings, level_of
 from modprompt.methods import together
+from modprompt.methods.parts import teachers
 from modprompt.methods.parts.capabilities import RunFacts, SecondNode
-from modprompt.methods.search import runs as search
+from modprompt.methods.search import over as search
 from modprompt.methods.table import BY_NAME, always_beside, counts_steps, unread_of
-from modprompt.methods.teachers import checks as teachers
-from modprompt.trainers import backbone, config, config_aliases, overrides, skip_finished
+from modprompt.trainers import backbone, config, overrides, skip_finished
 from modprompt.trainers.config_nodes import add_defaults
 
 
@@ -54,7 +54,6 @@ class Mode(NamedTuple):
 
 TRAINING = Mode()
 _BY_EPOCH = ("OPTIM.MAX_EPOCH", "OPTIM.LR_SCHEDULER", "OPTIM.STEPSIZE", "OPTIM.WARMUP_EPOCH")  # settings by epochs
-_PROGRAMS = "modprompt_of_the_program"  # on a configuration: the program's own, and its values at first
 
 
 class RunConfig(CfgNode):
@@ -124,21 +123,14 @@ def from_words(settings: Settings, mode: Mode = TRAINING, check: Callable[[RunCo
     Raises:
         UserError: if a setting, a file or the output folder does not fit.
     """
-    cfg = merged(settings, mode.eval_only)
-    cfg = cfg.changed(_image_rule(cfg, settings, mode))
-    _require_model(cfg, mode)
-    cfg = cfg.changed(_kept(cfg, settings, mode))
-    if _method_of(cfg) is not None:
-        cfg = cfg.changed(backbone.settings_of_images(cfg, settings.on_command_line()))
-    require_only_tests(DATASET_REGISTRY.get(cfg.DATASET.NAME), trains(cfg, mode))
-    teachers.check(cfg)
+    cfg = _through((*_OF_SETTINGS, *_OF_RUN), settings, mode)
     if check is not None:
         check(cfg)
-    return cfg.changed(_place(cfg, mode, settings))
+    return cfg.changed(_place(cfg, settings, mode))
 
 
 def merged(settings: Settings, tests: bool = False) -> RunConfig:
-    """The first steps: what settings give over defaults, and what follows from that alone.
+    """What settings give over defaults, and what follows from that alone.
 
     Args:
         settings: what files, flags and options give.
@@ -147,26 +139,16 @@ def merged(settings: Settings, tests: bool = False) -> RunConfig:
     Raises:
         UserError: with all unknown keys, wrong types, unknown names and impossible values.
     """
+    return _through(_OF_SETTINGS, settings, Mode(eval_only=tests))
+
+
+def _through(steps: "Sequence[Step]", settings: Settings, mode: Mode) -> RunConfig:
+    """A configuration after these steps; a step gives what it changes, by dotted key, or refuses."""
     settings = _by_own_names(settings)
     cfg = RunConfig.of(config.merged(settings))
-    cfg = cfg.changed(_facts(cfg, settings, tests))
-    _require_together(cfg)
-    own_node, method = getattr(trainer_of(cfg), "node_name", ""), _method_of(cfg)
-    if counts_steps(cfg.TRAINER.NAME):
-        _require_no_epochs(settings, cfg.TRAINER.NAME)
-    cfg = cfg.changed(search.decided(cfg, settings, method, own_node))
-    cfg = cfg.changed(_decided(cfg, settings.on_command_line(), method))
-    second = _second_node(method)
-    beside = _beside(cfg)
-    _require_what_stands_beside(cfg, settings)
-    _warn_of_unread(cfg, settings, unread_of(cfg.TRAINER.NAME))
-    config.warn_of_other_nodes(
-        [key for key in settings if not key.startswith(beside)],
-        cfg.TRAINER.NAME,
-        own_node,
-        second.node.rpartition(".")[2] if second else "",
-    )
-    return cfg if second is None else cfg.changed(config_aliases.stands_for(cfg, settings, second))
+    for step in steps:
+        cfg = cfg.changed(step(cfg, settings, mode) or {})
+    return cfg
 
 
 def from_host(cfg: CfgNode, method: Any = None) -> RunConfig:
@@ -189,26 +171,14 @@ def from_host(cfg: CfgNode, method: Any = None) -> RunConfig:
     if second is not None:
         raise UserError(f"{second.node}: only train.py and `modprompt active` of this project read its settings")
     mine = mine.changed(_decided(mine, overrides.user_words().options[::2], method))
-    mine = mine.changed(backbone.settings_of_images(mine, sys.argv))
-    mine.__dict__[_PROGRAMS] = cfg, _texts(cfg)
-    return mine
-
-
-def changed_by_program(cfg: RunConfig) -> list[str]:
-    """What a codebase's program has changed in its own configuration since `from_host`, as "KEY old -> new"."""
-    theirs, before = cfg.__dict__.get(_PROGRAMS, ({}, {}))
-    return [*map(str, changes(before, _texts(theirs)))]
-
-
-def _texts(cfg: Mapping[str, Any]) -> dict[str, str]:
-    return {key: as_text(value) for key, value in flat(cfg).items()}
+    return mine.changed(backbone.settings_of_images(mine, sys.argv))
 
 
 def _by_own_names(settings: Settings) -> Settings:
     """Settings, with those of nodes that the method shares in its repository under the method's own names."""
     name = str(settings["TRAINER.NAME"].value) if "TRAINER.NAME" in settings else ""
     method = _method_named(name) if name in TRAINER_REGISTRY.registered_names() else None
-    return settings if method is None else config_aliases.own_names(settings, name, method)
+    return settings if method is None else config.own_names(settings, name, method)
 
 
 def _method_of(cfg: CfgNode) -> Any:
@@ -224,7 +194,7 @@ def _second_node(method: Any) -> type[SecondNode] | None:
     return None if method is None else method.repository.second_node
 
 
-def _require_what_stands_beside(cfg: RunConfig, settings: Settings) -> None:
+def _require_what_stands_beside(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
     """Raise UserError if a trainer's additions that are always on are switched off."""
     name = cfg.TRAINER.NAME
     node = always_beside(name)
@@ -234,36 +204,38 @@ def _require_what_stands_beside(cfg: RunConfig, settings: Settings) -> None:
         raise UserError(f"{where}: {key} is False, but {name} always has it: use {alone} for prompts alone")
 
 
-def _warn_of_unread(cfg: RunConfig, settings: Settings, instead: Mapping[str, str]) -> None:
-    """Warn of settings that have no meaning beside another method's prompts, or that the method has its own of."""
-    for key, own in instead.items():
+def _warn_of_unread(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
+    """Warn of settings that the trainer does not read."""
+    name, second = cfg.TRAINER.NAME, _second_node(_method_of(cfg))
+    for key, own in unread_of(name).items():
         if key in settings.on_command_line():
-            warnings.warn(f"{key} has no effect: {cfg.TRAINER.NAME} has {own}", stacklevel=3)
+            warnings.warn(f"{key} has no effect: {name} has {own}", stacklevel=3)
     found = [key for key in together.unread(cfg.TRAINER, cfg.TRAINER.NAME) if key in settings]
     if found:
         warnings.warn(
             f"{', '.join(found)} has no meaning beside the prompts of {cfg.TRAINER.NAME}: not read", stacklevel=3
         )
+    beside = tuple(f"TRAINER.{node}." for node in together.asked(cfg.TRAINER, name))
+    config.warn_of_other_nodes(
+        [key for key in settings if not key.startswith(beside)],
+        name,
+        getattr(trainer_of(cfg), "node_name", ""),
+        second.node.rpartition(".")[2] if second else "",
+    )
 
 
-def _beside(cfg: RunConfig) -> tuple[str, ...]:
-    """How the settings of additions beside the trainer's prompts begin.
-
-    Raises:
-        SettingError: if the trainer accepts no such addition.
-    """
-    nodes = together.asked(cfg.TRAINER, cfg.TRAINER.NAME)
-    for node in nodes:
+def _require_takes(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
+    """Raise SettingError if the trainer does not accept an addition that is asked for."""
+    for node in together.asked(cfg.TRAINER, cfg.TRAINER.NAME):
         try:
             together.require_takes(cfg.TRAINER.NAME, node)
         except SettingError as error:
             raise error.under(f"TRAINER.{node}") from None
-    return tuple(f"TRAINER.{node}." for node in nodes)
 
 
-def _facts(cfg: RunConfig, settings: Settings, tests: bool) -> dict[str, Any]:
+def _facts(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
     """What readers and trainers are told besides what was given."""
-    trainer, method = trainer_of(cfg), _method_of(cfg)
+    tests, trainer, method = mode.eval_only, trainer_of(cfg), _method_of(cfg)
     own_node = getattr(trainer, "node_name", "")
     found = {
         "DATASET.ROOT": places.data_root(cfg.DATASET.ROOT),
@@ -282,7 +254,7 @@ def _decided(cfg: RunConfig, given: Sequence[str], method: Any) -> dict[str, Any
     if not node:
         return {}
     backbone_node = cfg.MODEL.BACKBONE
-    openai = not backbone_node.PATH and known.is_openai(backbone_node.NAME)
+    openai = not backbone_node.PATH and known.plain(backbone_node.NAME) in known.OPENAI
     facts = RunFacts(cfg.DATASET.NAME, cfg.DATASET.SUBSAMPLE_CLASSES, cfg.TEST.ONLY, openai)
     found = {f"TRAINER.{node}.{key}": value for key, value in method.decides(cfg.TRAINER[node], facts).items()}
     taken = {key: value for key, value in found.items() if key not in given}
@@ -292,17 +264,17 @@ def _decided(cfg: RunConfig, given: Sequence[str], method: Any) -> dict[str, Any
     return taken
 
 
-def _require_together(cfg: RunConfig) -> None:
+def _require_together(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
     if cfg.TEST.BASE_NEW and not (cfg.TEST.ONLY and cfg.DATASET.SUBSAMPLE_CLASSES == "all"):
         raise UserError("TEST.BASE_NEW True: only for a test (--eval-only), with DATASET.SUBSAMPLE_CLASSES all")
 
 
-def _require_no_epochs(settings: Settings, trainer: str) -> None:
+def _require_no_epochs(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
     given = [key for key in _BY_EPOCH if key in settings]
-    if given:
+    if given and counts_steps(cfg.TRAINER.NAME):
         said = settings[given[0]].where
         raise UserError(
-            f"{said}: {given[0]}: {trainer} counts steps, and its learning rate falls at each: leave it out"
+            f"{said}: {given[0]}: {cfg.TRAINER.NAME} counts steps, and its learning rate falls at each: leave it out"
         )
 
 
@@ -348,7 +320,7 @@ def _kept(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
     return found
 
 
-def _require_model(cfg: RunConfig, mode: Mode) -> None:
+def _require_model(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
     if mode.eval_only and not mode.model_dir and not trains_nothing(cfg):
         raise UserError(
             f"{cfg.TRAINER.NAME}: --eval-only needs --model-dir, the output folder of a training run "
@@ -356,7 +328,7 @@ def _require_model(cfg: RunConfig, mode: Mode) -> None:
         )
 
 
-def _place(cfg: RunConfig, mode: Mode, settings: Settings) -> dict[str, Any]:
+def _place(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
     """OUTPUT_DIR of a test of the training in the output folder: a folder below it."""
     data = {key: cfg.DATASET[key] for key in ("NAME", "SUBSAMPLE_CLASSES", "ROOT")}
     place = run_folder.place_of_test(cfg.OUTPUT_DIR, tested_by(cfg, mode), mode.load_epoch, data, settings.texts())
@@ -364,3 +336,44 @@ def _place(cfg: RunConfig, mode: Mode, settings: Settings) -> dict[str, Any]:
         return {}
     print(f"note: {cfg.OUTPUT_DIR} holds the training that is tested: the test goes to {place}")
     return {"OUTPUT_DIR": place}
+
+
+def _searched(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
+    """What a search decides: SEARCH.RUNS, and settings that its schedule file gives."""
+    return search.decided(cfg, settings, _method_of(cfg), getattr(trainer_of(cfg), "node_name", ""))
+
+
+def _of_data(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
+    return _decided(cfg, settings.on_command_line(), _method_of(cfg))
+
+
+def _of_second_node(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
+    second = _second_node(_method_of(cfg))
+    return {} if second is None else config.stands_for(cfg, settings, second)
+
+
+def _images(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
+    return {} if _method_of(cfg) is None else backbone.settings_of_images(cfg, settings.on_command_line())
+
+
+def _require_images(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
+    require_only_tests(DATASET_REGISTRY.get(cfg.DATASET.NAME), trains(cfg, mode))
+
+
+def _require_teacher(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
+    teachers.check(cfg)
+
+
+Step: TypeAlias = Callable[[RunConfig, Settings, Mode], dict[str, Any] | None]
+_OF_SETTINGS: tuple[Step, ...] = (
+    _facts,
+    _require_together,
+    _require_no_epochs,
+    _searched,
+    _of_data,
+    _require_takes,
+    _require_what_stands_beside,
+    _warn_of_unread,
+    _of_second_node,
+)
+_OF_RUN: tuple[Step, ...] = (_image_rule, _require_model, _kept, _images, _require_images, _require_teacher)

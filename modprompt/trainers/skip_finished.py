@@ -9,16 +9,16 @@ from typing import Any
 
 from dassl.config import cfg_default
 
-from modprompt.clip import present
+from modprompt.clip import known
 from modprompt.data.rounds import goes_on
 from modprompt.io import folder as run_folder
 from modprompt.io import result as results
 from modprompt.io import same_run
-from modprompt.io.images import IMAGE_FILES, differing_images, images_hash_of, lists_of
-from modprompt.io.settings import as_text
+from modprompt.io.images import IMAGE_FILES, differing_images, images_hash_of, lists_of, reader_facts
+from modprompt.io.settings import as_text, texts_of
 from modprompt.methods import named_files
 from modprompt.trainers import backbone
-from modprompt.trainers.training_state import settings_of, texts_of
+from modprompt.trainers.training_state import settings_of
 
 ONCE = "MODPROMPT_ONCE"  # in the environment of scripts in other codebases: as --once here
 
@@ -35,7 +35,7 @@ def _looks(
     """How to look at what is there now, in this order: files of the split, what settings name, the CLIP, the images."""
     files = {f"files/{name}": same_run.look_at_file(name, find) for name in result.get("files") or {}}
     images = {same_run.IMAGES: lambda _: _image_differences(cfg, result, dataset_now)}
-    return {**files, **named_files.looks(result, texts_of(cfg), present.identity), **images}
+    return {**files, **named_files.looks(result, texts_of(cfg), known.identity), **images}
 
 
 def _image_differences(cfg: Any, result: Mapping[str, Any], dataset_now: Callable[[], Any]) -> str:
@@ -47,14 +47,13 @@ def _image_differences(cfg: Any, result: Mapping[str, Any], dataset_now: Callabl
         recorded = recorded or result.get("images_hash")
         if recorded and recorded != now:
             return "the images, which have no known split file, have changed"
-    root = getattr(dataset, "image_root", "")
+    root = reader_facts(dataset).image_root
     return "; ".join(differing_images(result.get(IMAGE_FILES) or {}, lists_of(dataset, cfg), root))
 
 
 def split_hash(dataset: Any, cfg: Any) -> str:
     """The hash of a data set's split, or of its images if another project's reader does not give it."""
-    split: str = getattr(dataset, "split_facts", {}).get("hash", "")
-    return split or images_hash_of(dataset, cfg)
+    return reader_facts(dataset).split_facts.get("hash", "") or images_hash_of(dataset, cfg)
 
 
 def finished_before(

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modprompt.io.images import below
+from modprompt.io.images import below, reader_facts
 from modprompt.io.run_files import BINS, MOST_TOP, TestParts, Wrong
 
 _ODD = "the test did not give logits with a class for each image"
@@ -100,7 +100,7 @@ class Answers:
         calibration = _calibration(found.probabilities[:, 0].numpy(), labels == predicted)
         wrong: list[Wrong] = []
         if self.are_of(images):
-            root = getattr(dataset, "image_root", "")
+            root = reader_facts(dataset).image_root
             wrong = [
                 Wrong(
                     below(str(images[at].impath), root),

@@ -18,7 +18,7 @@ from modprompt.errors import UserError
 from modprompt.io.files import Refused
 from modprompt.io.folder import STATE
 from modprompt.io.same_run import by_own_clip, differing
-from modprompt.io.settings import decisive, flat
+from modprompt.io.settings import decisive, texts_of
 from modprompt.io.tensors import read_tensors, write_tensors
 from modprompt.programs import one_line
 
@@ -72,11 +72,6 @@ def _restore_cards(states: Sequence[Any], own: int) -> None:
         found[mine] = states[own]
     for number, state in found.items():
         torch.cuda.set_rng_state(state.cpu(), number)
-
-
-def texts_of(cfg: Any) -> dict[str, str]:
-    """All settings of a configuration, as {dotted key: text}."""
-    return {key: str(list(value) if isinstance(value, (tuple, list)) else value) for key, value in flat(cfg).items()}
 
 
 def settings_of(cfg: Any) -> dict[str, str]:

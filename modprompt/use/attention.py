@@ -10,10 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from modprompt.clip.design import OPENAI_MEAN, OPENAI_STD, Images
 from modprompt.clip.facts import called, facts_of
-from modprompt.clip.sides import has_image_tower
-from modprompt.clip.tower_sides import ImageSide
+from modprompt.clip.known import OPENAI_MEAN, OPENAI_STD, Images
+from modprompt.clip.towers import has_image_tower
 from modprompt.engine.blocks import Attend
 from modprompt.engine.encoders import VisionEncoder
 from modprompt.engine.tower_vision import TowerVisionEncoder
@@ -46,7 +45,7 @@ def unseen(model: PromptedModel) -> str:
         return "has an image side of another package, which has no attention to show"
     if side is None:
         return "is a ResNet, which has no layers of attention over patches"
-    if isinstance(side, ImageSide) and not any(model.prompt_learner.schedules.vision.counts):
+    if isinstance(model.image_encoder, TowerVisionEncoder) and not any(model.prompt_learner.schedules.vision.counts):
         return "has no class token, and there are no vision prompts: there is no attention to show"
     return ""
 
@@ -78,7 +77,7 @@ def attention_of(model: PromptedModel, images: Tensor) -> Attention:
         model.image_encoder(
             images.to(on), prompts.vision_additions, prompts.vision_changes, lambda *of: _watched(seen, *of)
         )
-    first = 0 if isinstance(side, ImageSide) else 1
+    first = 0 if isinstance(model.image_encoder, TowerVisionEncoder) else 1
     behind = first + rows * columns
     maps = [seen[layer][..., first:behind] for layer in sorted(seen)]  # (B, L, patches) of each layer
     maps = [one.reshape(*one.shape[:2], rows, columns) for one in maps]

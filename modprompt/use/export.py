@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import torch
 
 from modprompt.checks import one_of
-from modprompt.clip.design import Images
 from modprompt.clip.facts import called
-from modprompt.clip.sides import has_image_tower, joint_width
+from modprompt.clip.known import Images
+from modprompt.clip.towers import has_image_tower, joint_width
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
 from modprompt.io.files import of_user, part_of

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from modprompt.clip.design import Images
+from modprompt.clip.known import Images
 from modprompt.errors import UserError
 from modprompt.methods.model import PromptedModel
 from modprompt.use.export_files import Runs

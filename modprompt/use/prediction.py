@@ -13,7 +13,7 @@ from torch import Tensor
 
 from modprompt.checks import one_of
 from modprompt.clip.facts import called
-from modprompt.clip.sides import logit_bias_of
+from modprompt.clip.towers import logit_bias_of
 from modprompt.engine.precision import require_finite
 from modprompt.errors import UserError
 from modprompt.io.files import PathLike, Refused, of_user

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from modprompt.clip.design import SHORTEST, SQUASH, Images
+from modprompt.clip.known import SHORTEST, SQUASH, Images
 from modprompt.errors import UserError
 from modprompt.io.image_files import FAMILY, PEOPLE
 from modprompt.io.images import READ_AS

@@ -5,9 +5,9 @@ from typing import Any
 
 from torch import Tensor
 
-from modprompt.clip.design import OPENAI_MEAN, OPENAI_STD, SHORTEST, SQUASH, Images
+from modprompt.clip.known import OPENAI_MEAN, OPENAI_STD, SHORTEST, SQUASH, Images
 from modprompt.clip.load import image_transform, transform_of
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.errors import UserError
 from modprompt.io.files import Refused
 from modprompt.io.image_files import FAMILY, PEOPLE, RULES, as_people

@@ -65,7 +65,7 @@ def files_of(content: Checkpoint, path: Path, below: str = "") -> dict[str, Cont
             "load it with modprompt.load, save it with .save, and push that file"
         )
     name = content.record["method"]["name"]
-    folder = BY_NAME[name].method.folder if name in BY_NAME else "prompt_learner"
+    folder = BY_NAME[name].method.saved_as.folder if name in BY_NAME else "prompt_learner"
     file = "model.safetensors" if path.suffix == ".safetensors" else f"model.pth.tar-{content.epoch}"
     place = f"{below}/{folder}" if below else folder
     return {f"{place}/{file}": path, f"{place}/{POINTER}": f"{file}\n".encode()}
@@ -127,7 +127,7 @@ def pull(name: str, folder: str | Path = "") -> Pulled:
     if os.path.lexists(goal):
         raise UserError(f"{goal} exists already: give another folder")
     found = hub.snapshot(repo, revision, _chosen, _BY_HAND)
-    names = _chosen([one for one in _names(found.folder) if _is_ours(one)])
+    names = _chosen(found.files())
     for one in filter(is_weights, names):
         checkpoint.read(found.folder / one)  # as weights; whatever else a file holds is refused
     with _whole(goal) as aside:
@@ -144,10 +144,6 @@ def _chosen(names: Sequence[str]) -> list[str]:
     if not any(map(is_weights, chosen)):
         raise UserError("it has no checkpoints of modprompt, as modprompt push puts there")
     return chosen
-
-
-def _names(folder: Path) -> list[str]:
-    return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
 
 
 @contextlib.contextmanager

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from benchmarks import loading
-from modprompt.clip.design import ACTIVATIONS
 from modprompt.clip.facts import facts_of
+from modprompt.clip.known import ACTIVATIONS
 from modprompt.clip.load import load_clip
 
 SMALL = {

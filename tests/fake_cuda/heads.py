@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from modprompt.methods.heads.data import FreshViews
+from modprompt.methods.heads.base import FreshViews
 from tests.fake_cuda.device import fake_cuda
 from tests.fake_cuda.runs import BATCH, Batches, trainer_of
 from tests.fake_cuda.watching import Watch

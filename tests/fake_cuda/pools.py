@@ -19,7 +19,7 @@ compat.add_to_path()
 
 from modprompt.active import generators  # noqa: E402
 from modprompt.active.scoring import Scorer  # noqa: E402
-from modprompt.trainers.image_features import FeatureBatches  # noqa: E402
+from modprompt.trainers.evaluation import FeatureBatches  # noqa: E402
 
 BATCH = 20
 

@@ -80,14 +80,14 @@ def _epoch(files: Sequence[str], flags: Mapping[str, Any], options: Sequence[str
         size, found = trainer.cfg.INPUT.SIZE[0], {}
         if hasattr(trainer, "optim"):
             trainer.train_loader_x = Batches(steps, size, watch)
-            for searching in trainer.added:
-                searching._validation = ValidationBatches([batch_of(size)] * 2)
+            if trainer.search is not None:
+                trainer.search._validation = ValidationBatches([batch_of(size)] * 2)
             trainer.run_epoch()
             found["step"] = _counts(trainer.train_loader_x)
         trainer.test_loader = Batches(min(steps, 2), size, watch)
         trainer.test()
         found["test"] = _counts(trainer.test_loader)
-        if trainer.added:
+        if trainer.search is not None:
             learner = trainer.model.prompt_learner
             with learner.decided({side: [0] * len(options) for side, options in learner.options.items()}):
                 trainer.test_loader = Batches(min(steps, 2), size, watch)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 import modprompt
 from modprompt.engine.model import PromptedCLIP
-from modprompt.methods.heads.data import FreshViews
+from modprompt.methods.heads.base import FreshViews
 from tests.conftest import random_clip
 from tests.modprompt.methods.parts.test_coupled import build
 

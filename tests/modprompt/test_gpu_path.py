@@ -16,8 +16,8 @@ from modprompt.methods.table import METHODS as TABLE
 from tests.conftest import BARE_CONFIG, RESNET_HEADS, ROOT, bare, bare_config, random_clip, write_eurosat
 from tests.fake_cuda import child
 from tests.fake_cuda.needed import needs_fake_cuda
+from tests.methods import LAUNCHES, SEARCHES
 from tests.methods import METHODS as LEARNING
-from tests.methods import SEARCHES
 
 METHODS = {**LEARNING, **SEARCHES}
 
@@ -28,15 +28,6 @@ CEILINGS = {"MPL": 862, "MaPLe": 847, "CoOp": 561}  # 0.64 of the official code 
 SEARCHED = {"DPLSearch": 5059, "MPL": 2762}  # of an alternation, a step of the alphas and one of the prompts
 CLASSES = (5, 50, 200, 1000)
 KEPT = 0.1  # of what the official code keeps for the backward pass at 1000 classes
-# Launches of a step of the small models below, fp16, the whole text side at a time.
-SMALL = {
-    "coop_end": 198, "coop_middle_csc": 201, "coop_front_words": 201, "alvlm": 207, "coop_dept": 266, "kgcoop": 231,
-    "tcp": 255, "mmrl": 416, "mmrlpp": 509, "hicropl": 748, "prograd": 300, "maple": 307, "maple_random": 288,
-    "cocoop": 253,  # its beginning is shared, whatever the number of classes
-    "ivlp": 285, "language_prompting": 211, "vpt": 159, "mma": 288, "coop_adapters": 338, "mpl_adapters": 406,
-    "promptsrc": 383, "mpl": 310, "clip_lora": 325, "coop_lora": 329, "mpl_lora": 399, "dpl": 309, "dpl_ensemble": 283,
-    "dpl_search": 1397, "dpl_supernet": 1376, "mpl_search": 944,  # an alternation
-}  # fmt: skip
 WAITS_OF_A_STEP, WAITS_OF_A_TEST_BATCH = 0, 0  # one that prints nothing; but the last of a test
 
 ON_RESNETS = {  # with options of their own: the text side has two layers
@@ -54,7 +45,7 @@ def test_no_trainer_is_forgotten():
     """But of names for a method with a head beside it (coop_dept), and PromptKD, whose teacher is another CLIP."""
     others = {row.name for row in TABLE if row.kind == HEADS or row.beside} | {"PromptKD"}
     assert {row.name for row in TABLE} - others == {*(row.trainer for row in METHODS.values()), *ZERO_SHOT}
-    assert set(SMALL) == set(METHODS)
+    assert set(LAUNCHES) == set(METHODS)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +99,7 @@ def test_types_and_devices_fit_and_nothing_waits(row, inputs, tmp_path):
             assert counts["step"]["waits"] <= WAITS_OF_A_STEP, (name, counts["step"]["waits_by_name"])
             assert counts["step"]["launches"] > 100, name  # it did something on the card
     if row in METHODS:
-        assert found["fp16 whole"]["step"]["launches"] <= SMALL[row]
+        assert found["fp16 whole"]["step"]["launches"] <= LAUNCHES[row]
 
 
 @pytest.mark.parametrize("trainer", TRAINED_HEADS)

@@ -20,7 +20,7 @@ from modprompt.experiments.plan.protocols import APART
 from modprompt.experiments.plan.stages import stage_of
 from modprompt.io.files import of_user
 from modprompt.io.settings import Settings
-from modprompt.methods.search.schedule_files import expanded
+from modprompt.methods.search.file import expanded
 from modprompt.programs import import_modules
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from modprompt.checks import known_names
-from modprompt.clip import present
+from modprompt.clip import known
 from modprompt.errors import UserError
 from modprompt.io.files import Refused, read_bytes, write_json
 from modprompt.io.records import check_seal, parse_json, sealed
@@ -87,7 +87,7 @@ class Chosen(NamedTuple):
     def _require_weights(self, label: str, weights: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
         """Raise UserError if the file of the method's CLIP holds another one than when its settings were chosen."""
         clip = named_files.backbone_of(settings)
-        look = named_files.look_at_clips("CLIP", [clip], weights.get("seen"), present.identity)
+        look = named_files.look_at_clips("CLIP", [clip], weights.get("seen"), known.identity)
         said = look(str(weights["hash"])) if clip.path and weights.get("hash") else ""
         if said:
             self._refuse(f"{label}: the choice belongs to another CLIP: {said}")

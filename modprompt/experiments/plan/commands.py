@@ -15,7 +15,7 @@ from modprompt.errors import SettingError
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.stages import stage_of
 from modprompt.io.settings import Given, Settings, as_text, decisive, read_settings
-from modprompt.methods.search.schedule_files import expanded, named_by
+from modprompt.methods.search.file import expanded, named_by
 
 
 def command(job: Job, out: Path, data: Path) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from modprompt.clip import hub, known, present
+from modprompt.clip import hub, known
 from modprompt.data.split_files import find_recorded
 from modprompt.errors import UserError
 from modprompt.experiments.plan import present as data_sets
@@ -25,7 +25,7 @@ from modprompt.methods import named_files
 NOTES = "clip_hashes.json"
 
 
-def clips_of(job: Job) -> dict[str, present.Asked]:
+def clips_of(job: Job) -> dict[str, known.Asked]:
     """The CLIPs of a job that lie on disk, by fact: its own, and those that teach."""
     settings = effective(job)
     return {
@@ -88,10 +88,10 @@ class Inputs:
         self._folders: dict[str, tuple[str, int] | None] = {}
         self._read: dict[tuple[Any, ...], tuple[Any, str]] = {}  # images of jobs, by what decides them
 
-    def _noted(self, clip: present.Asked) -> tuple[str, Mapping[str, Any]] | None:
+    def _noted(self, clip: known.Asked) -> tuple[str, Mapping[str, Any]] | None:
         """Fingerprint and tokenizer of a CLIP, if they are noted as it is now."""
         note = self.notes.get(clip.key)
-        if not isinstance(note, dict) or note.get("looks") != present.seen(clip)["looks"]:
+        if not isinstance(note, dict) or note.get("looks") != known.seen(clip)["looks"]:
             return None
         digest, tokenizer = note.get("hash"), note.get("tokenizer", {})
         return (digest, tokenizer) if isinstance(digest, str) and isinstance(tokenizer, dict) else None
@@ -102,11 +102,11 @@ class Inputs:
         Raises:
             UserError: if one cannot be read.
         """
-        clips = dict.fromkeys(clip for job in jobs for clip in clips_of(job).values() if present.seen(clip)["looks"])
+        clips = dict.fromkeys(clip for job in jobs for clip in clips_of(job).values() if known.seen(clip)["looks"])
         unknown = [clip for clip in clips if self._noted(clip) is None]
         for clip in unknown:
-            looks = present.seen(clip)["looks"]
-            found, tokenizer = present.identity(clip)
+            looks = known.seen(clip)["looks"]
+            found, tokenizer = known.identity(clip)
             self.notes[clip.key] = {
                 "looks": looks,
                 "hash": found,
@@ -183,7 +183,7 @@ class Inputs:
         """What cannot be compared for a finished job: "CLIP", "split and few-shot list", "split" (it has no file)."""
         clip, recorded = clips_of(job).get(same_run.CLIP), str(result.get("backbone_hash") or "")
         seen = (result.get(same_run.CLIP_FILES) or {}).get(same_run.CLIP)
-        known_now = clip is None or present.seen(clip) == seen or self._noted(clip) is not None
+        known_now = clip is None or known.seen(clip) == seen or self._noted(clip) is not None
         found = []
         from_hub = clip is None and bool(_recorded_commit(result))
         if not recorded or (from_hub and not _commit_of(job)) or not known_now:

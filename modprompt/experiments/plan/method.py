@@ -10,7 +10,7 @@ from typing import NamedTuple
 from modprompt.experiments.plan.kinds import trains
 from modprompt.experiments.plan.stages import stage_of
 from modprompt.io.settings import decisive
-from modprompt.methods.search.schedule_files import named_by
+from modprompt.methods.search.file import named_by
 
 
 class Method(NamedTuple):

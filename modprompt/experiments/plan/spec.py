@@ -78,7 +78,7 @@ from modprompt.experiments.plan.reading import Reader
 from modprompt.experiments.plan.stages import STAGES, Stage, stage_of
 from modprompt.io.files import of_user
 from modprompt.io.settings import as_text, read_settings
-from modprompt.methods.search.schedule_files import named_by
+from modprompt.methods.search.file import named_by
 from modprompt.methods.table import PROMPTS, config_of, kind_of
 
 FILES = places.configs() / "experiments"

@@ -6,20 +6,29 @@ Shapes: V views, N training images, B images, C classes, T templates, D joint wi
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
-from modprompt.methods.heads.base import TEST, TRAIN, Head
+from modprompt.methods.heads.base import (
+    TEST,
+    TRAIN,
+    Bank,
+    Head,
+    PermutedViews,
+    are_others,
+    cosines,
+    images_of,
+    mean_text,
+    unit,
+)
 from modprompt.methods.heads.clip_adapter import CLIPAdapterHead
-from modprompt.methods.heads.data import Bank, PermutedViews, are_others, cosines, images_of, mean_text, unit
-from modprompt.methods.heads.method import EnhancedBase, SearchedHead
-from modprompt.methods.heads.search import Grid
+from modprompt.methods.heads.method import EnhancedBase, Grid, SearchedHead
 from modprompt.methods.heads.tip_adapter import TipAdapterHead
-from modprompt.methods.parts.capabilities import Logging
+from modprompt.methods.parts.capabilities import Logging, SavedAs
 
 _SEARCH, _TRAINED = "grid_search", "-f-"  # further words in INIT
 _TASK_RESIDUAL = 0.5
@@ -33,7 +42,7 @@ class ADAPTER(EnhancedBase, SearchedHead):
     """The head that INIT names, kept near the text by CONSTRAINT: ZS with none is ZS-LP, with l2 it is CLAP."""
 
     node = "TRAINER.ADAPTER"
-    folder = "adapter"
+    saved_as = SavedAs("adapter")
     logging = Logging(accuracy=True)
 
     init: str = setting(
@@ -52,17 +61,15 @@ class ADAPTER(EnhancedBase, SearchedHead):
 
     def check(self) -> None:
         super().check()
-        faults = []
+        faults, held = [], self.held()
         if not self.kind:
             faults.append(("INIT", f" must be one of {', '.join(_HEADS)}, got {self.init!r}"))
         elif _SEARCH in self.init and self.kind != "TipA":
             faults.append(("INIT", f" {self.init}: only TipA has a search; set the values of {self.kind} run by run"))
-        if self.constraint != "none" and (
-            "l2" not in self.constraint or re.sub("|".join(("l2", *HOW, "[-_+ ,]")), "", self.constraint)
-        ):
+        if held and ("l2" not in held or re.sub("|".join(("l2", *HOW, "[-_+ ,]")), "", held)):
             allowed = f"none, or l2 and any of {', '.join(HOW)}, as in l2-balanced"
-            faults.append(("CONSTRAINT", f" must be {allowed}, got {self.constraint!r}"))
-        elif self.constraint != "none" and self.kind in ("ClipA", "TipA"):
+            faults.append(("CONSTRAINT", f" must be {allowed}, got {held!r}"))
+        elif held and self.kind in ("ClipA", "TipA"):
             faults.append(("CONSTRAINT", f" must be none with INIT {self.init}, which learns no class features"))
         if faults:
             raise SettingError(faults)
@@ -113,7 +120,7 @@ def multipliers(bank: Bank, text: Tensor, scale: Tensor, how: str) -> Tensor:
 class _OnAllViews(Head):
     """A head that is trained on all views of a bank, permuted; an epoch has as many samples as there are images."""
 
-    encodes: ClassVar[tuple[str, ...]] = (TEST, TRAIN)
+    encodes: tuple[str, ...] = (TEST, TRAIN)
 
     def batches(self, bank: Bank, size: int) -> Any:
         return PermutedViews(bank, size)
@@ -126,8 +133,6 @@ class PrototypesHead(_OnAllViews):
     made for, P is its text.
 
     Args:
-        names: of the C classes.
-        width: D.
         starts: RANDOM, TEXT or RESIDUAL.
         constraint: "" for no penalty; else how its multipliers are computed, with ADAPTATIVE new ones each epoch.
         scale: a.
@@ -137,7 +142,7 @@ class PrototypesHead(_OnAllViews):
     rows = {"prototypes": 0, "base_text_features": 0, "known": 0}
     reads_text = True
     moves = False
-    may_lack: ClassVar[tuple[str, ...]] = ("multipliers", "rho")
+    may_lack = ("multipliers", "rho")
     prototypes: nn.Parameter
     base_text_features: Tensor
     logit_scale: Tensor
@@ -157,7 +162,6 @@ class PrototypesHead(_OnAllViews):
         self.register_buffer("known", torch.ones(len(names), dtype=torch.bool), persistent=False)
 
     def build(self, bank: Bank, scale: Tensor) -> None:
-        """Compute the prototypes from the text, and the multipliers of the penalty."""
         text = mean_text(bank.text)
         self._put("base_text_features", text)
         self._put("logit_scale", scale.detach().log())
@@ -181,11 +185,6 @@ class PrototypesHead(_OnAllViews):
         return moved.square().sum(-1)
 
     def penalty(self) -> Tensor:
-        """The mean over classes of lambda_c |P_c - t_c|^2.
-
-        Raises:
-            UserError: if lambda is unknown.
-        """
         return (self._known_multipliers() * self._distances()).mean() if self.constraint else super().penalty()
 
     def _known_multipliers(self) -> Tensor:
@@ -207,7 +206,6 @@ class PrototypesHead(_OnAllViews):
         return are_others(self.base_text_features, text)
 
     def fault(self) -> str:
-        """Each class needs a multiplier, where there are any."""
         sizes = {len(getattr(self, name)) for name in self.may_lack if self.constraint}
         return "" if sizes <= {0} or sizes == {len(self.names)} else f"it has {max(sizes)} multipliers"
 
@@ -234,12 +232,8 @@ class ClipA(_Compared, CLIPAdapterHead):
 class TipA(_Compared, TipAdapterHead):
     """Tip-Adapter with alpha = beta = 1; with `trained` its keys are trained at the configured learning rate.
 
-    Args:
-        names: of the C classes.
-        width: D.
-        trained: whether the keys are trained.
-        published: as the authors run it: affinities of raw features, the mean of raw class features, and training on
-            the cached features themselves, where the loss is about 0.
+    published: as the authors run it: affinities of raw features, the mean of raw class features, and training on the
+        cached features themselves, where the loss is about 0.
     """
 
     keeps_rest = False

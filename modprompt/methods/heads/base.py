@@ -1,67 +1,186 @@
-"""The interface of heads: made for classes, built from a bank, called with features, moved to other classes by name.
+"""Heads: made for classes, built from a bank of features, called with features, moved to other classes by name.
 
-Shapes: B images, C classes, T templates, D joint width.
+The features come from frozen encoders, which see images once or several times. Shapes: V views, N training images, B
+images, C classes, T templates, D joint width.
 """
 
 import copy
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from modprompt.errors import UserError
 from modprompt.io.files import Refused
 from modprompt.io.tensors import require_learned
-from modprompt.methods.heads.data import Bank, mean_text
+from modprompt.methods.parts.learners import Classes, places
+
+_ROUNDED = 0.02  # how far apart class features of half precision may be from those of single
+Batch = dict[str, Tensor]  # features (B, D) under "img", labels (B,) under "label", as loaders have them
+
+
+def unit(features: Tensor) -> Tensor:
+    """Features (..., D) of length 1."""
+    return F.normalize(features, dim=-1)
+
+
+def cosines(image: Tensor, text: Tensor) -> Tensor:
+    """Cosines (B, C) of image features (B, D) with class features (C, D), or (B, C, D) of single images; both raw."""
+    image, text = unit(image), unit(text)
+    return image @ text.t() if text.dim() == 2 else (text @ image[:, :, None])[:, :, 0]
+
+
+def mean_text(text: Tensor) -> Tensor:
+    """Class features (..., C, D), raw: the mean of those (..., C, T, D) of all templates."""
+    return text.mean(-2)
+
+
+def unit_mean_text(text: Tensor) -> Tensor:
+    """Class features (..., C, D) of length 1: the direction of the mean of normalised ones (..., C, T, D)."""
+    return unit(unit(text).mean(-2))
+
+
+def are_others(text: Tensor, other: Tensor) -> bool:
+    """Whether raw class features (C, D) are those of other classes: further apart than half precision explains."""
+    apart = (text - other).norm(dim=-1) / other.norm(dim=-1)
+    return bool((apart > _ROUNDED).any())
+
+
+def images_of(labels: Tensor, classes: int) -> Tensor:
+    """How many images each class has (C,), from labels (N,), without waiting for their values."""
+    return torch.zeros(classes, dtype=labels.dtype, device=labels.device).index_add_(0, labels, torch.ones_like(labels))
+
+
+class Bank(NamedTuple):
+    """Features of frozen encoders, float32, on one device.
+
+    Attributes:
+        views: of the training images (V, N, D), one view for each pass over them; V is 0 for heads that need none.
+        labels: of the images of each view (V, N), in its order.
+        text: of the classes (C, T, D); where each image has its own, for the images of the first view (N, C, T, D).
+    """
+
+    views: Tensor
+    labels: Tensor
+    text: Tensor
+
+    @classmethod
+    def of(cls, views: Sequence[Tensor], labels: Tensor | Sequence[Tensor], text: Tensor) -> "Bank":
+        """A bank of single views (N, D), with their labels (N,), or one set of labels for all views.
+
+        Raises:
+            UserError: if they do not fit each other.
+        """
+        if not len(views):
+            nothing = torch.empty(0, 0, dtype=torch.int64, device=text.device)
+            return cls(text.new_empty(0, 0, text.shape[-1]).float(), nothing, text.float())
+        each = [labels] * len(views) if isinstance(labels, Tensor) else list(labels)
+        shapes, of_labels = ([tuple(one.shape) for one in some] for some in (views, each))
+        wanted = [(len(views[0]), text.shape[-1])] * len(views)
+        if shapes != wanted or of_labels != [shape[:1] for shape in wanted] or not len(views[0]):
+            raise UserError(f"views are {shapes}, but labels are {of_labels}, class features {tuple(text.shape)}")
+        whole, own = torch.stack(list(views)).float(), torch.stack(each)
+        if not 0 <= int(own.min()) <= int(own.max()) < text.shape[-3]:
+            raise UserError(f"a label of the bank belongs to none of the {text.shape[-3]} classes")
+        return cls(whole, own.long().to(text.device), text.float())
+
+
+class FreshViews:
+    """A new view of the images in every epoch, encoded batch by batch; or some views, kept and used in turn.
+
+    Args:
+        loader: of images (B, 3, H, W) under "img" and labels (B,) under "label".
+        encode: raw features (B, D) of images; it needs no gradients.
+        views: how many are kept; 0 for a new one in every epoch.
+
+    Attributes:
+        kept: the views so far, each as its batches in order.
+        epoch: how many epochs have begun.
+    """
+
+    def __init__(self, loader: Any, encode: Callable[[Tensor], Tensor], views: int = 0):
+        self.loader, self.encode, self.views = loader, encode, views
+        self.kept: list[list[tuple[Tensor, Tensor]]] = []
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Batch]:
+        self.epoch += 1
+        again = self.views and self.epoch > self.views
+        batches = self.kept[(self.epoch - 1) % self.views] if again else self._encoded()
+        return ({"img": features, "label": labels} for features, labels in batches)
+
+    def _encoded(self) -> Iterator[tuple[Tensor, Tensor]]:
+        view: list[tuple[Tensor, Tensor]] = []
+        for batch in self.loader:
+            with torch.no_grad():
+                encoded = self.encode(batch["img"]), batch["label"]
+            if self.views:
+                view.append(encoded)
+            yield encoded
+        if self.views:
+            self.kept.append(view)
+
+
+class PermutedViews:
+    """All views of a bank as one list of images; each epoch uses as many as one view has, newly permuted.
+
+    The permutation is NumPy's: `argsort(rand(V N))`, of which the first floor(N / batch) batches are used (CLAP's
+    reference, arXiv 2312.12730); if there are fewer images than `batch`, one smaller batch.
+
+    Args:
+        bank: of the training images.
+        batch: images of a batch.
+    """
+
+    def __init__(self, bank: Bank, batch: int):
+        self.features, self.labels, self.batch = bank.views.flatten(0, 1), bank.labels.flatten(), batch
+        self.batches = max(bank.views.shape[1] // batch, 1)
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        order = torch.from_numpy(np.argsort(np.random.rand(len(self.labels)))).to(self.labels.device)
+        for picked in order.split(self.batch)[: self.batches]:
+            yield {"img": self.features[picked], "label": self.labels[picked]}
+
 
 H = TypeVar("H", bound="Head")
 TRAIN, VAL, TEST = "train", "val", "test"  # lists of images
 
 
-class Rates(NamedTuple):
-    """A head's own optimiser, and the schedule of its rates, stepped after every step; None for constant ones."""
-
-    optimiser: Optimizer
-    schedule: Any = None
-
-
 class Head(nn.Module):
     """A module from features to logits. Its state dict has all that was trained, in float32.
 
-    A subclass draws in its constructor what does not depend on the bank, and the rest in `build`; its parameters and
-    persistent buffers are named as in its checkpoints. The attributes below say what else it can do.
+    A subclass is made for the names of classes and D. It draws in its constructor what does not depend on the bank, and
+    the rest in `build`; its parameters and persistent buffers are named as in its checkpoints. The attributes below say
+    what else it can do.
 
     Attributes:
         names: of the C classes, in label order.
         which: for each, its number among the data set's classes of the same name; empty if unknown.
-        encodes: which images are encoded before training, in this order, since loaders draw numbers: of TRAIN, VAL and
-            TEST. Those of TRAIN become the bank's views.
-        from_bank: names of tensors whose first size follows from the bank, or from a checkpoint.
-        may_lack: names of tensors that a checkpoint may lack, as older ones and those of other codebases do. They are
-            empty until `build` or a checkpoint fills them, and what needs them says so.
-        rows: by name, the dimension of the classes in a tensor that has rows of single classes; rows of classes that it
-            was not made for are 0.
-        seeds_anew: whether its draws start again from the run's seed after CLIP is loaded, as in its reference.
-        in_order: whether passes over the training images for the bank go in their order; else each is shuffled.
-        keeps_rest: whether a last batch that is not full is trained on.
-        trains: whether anything is learned by steps.
-        reads_text: whether `build` asks for class features.
-        moves: whether each image may have class features of its own; otherwise it starts from one feature per class.
     """
 
-    encodes: ClassVar[tuple[str, ...]] = ()
-    from_bank: ClassVar[tuple[str, ...]] = ()
-    may_lack: ClassVar[tuple[str, ...]] = ()
-    rows: ClassVar[Mapping[str, int]] = {}
-    seeds_anew: ClassVar[bool] = False
-    in_order: ClassVar[bool] = True
-    keeps_rest: ClassVar[bool] = False
-    trains: bool = True
-    reads_text: ClassVar[bool] = False
-    moves: ClassVar[bool] = True
+    # images that are encoded before training, in this order, since loaders draw numbers: TRAIN's are the bank's views
+    encodes: tuple[str, ...] = ()
+    from_bank: tuple[str, ...] = ()  # tensors whose first size follows from the bank, or from a checkpoint
+    # tensors that a checkpoint may lack, as those of other codebases do: empty until `build` or a checkpoint fills them
+    may_lack: tuple[str, ...] = ()
+    # by name, the dimension of the classes in a tensor with rows of single classes; those of new classes are 0
+    rows: Mapping[str, int] = {}
+    seeds_anew = False  # whether its draws start again from the run's seed after CLIP is loaded, as in its reference
+    in_order = True  # whether passes over the training images for the bank go in their order; else each is shuffled
+    keeps_rest = False  # whether a last batch that is not full is trained on
+    trains = True  # whether anything is learned by steps
+    reads_text = False  # whether `build` asks for class features
+    moves = True  # whether each image may have class features of its own; else it starts from one feature per class
 
     def __init__(self, names: Sequence[str]):
         super().__init__()
@@ -98,14 +217,16 @@ class Head(nn.Module):
         return next((one.device for one in (*self.parameters(), *self.buffers())), torch.device("cpu"))
 
     def batches(self, bank: Bank, size: int) -> Any:
-        """What it is fitted on in each epoch, batches (data.py) of `size` images; None for newly encoded views."""
+        """What it is fitted on in each epoch, batches of `size` images; None for newly encoded views."""
         return None
 
     def end_epoch(self) -> None:
         """Do what is due between two epochs."""
 
-    def rates(self, steps: int) -> Rates | None:
-        """An optimiser of its own for a training of so many steps, made after `build`; None for the configured one."""
+    def rates(self, steps: int) -> tuple[Optimizer, Any] | None:
+        """An optimiser of its own for a training of so many steps, and its schedule, stepped after every step (None:
+        constant), made after `build`; None for the configured one.
+        """
         return None
 
     @property
@@ -118,7 +239,7 @@ class Head(nn.Module):
 
         All is shared except rows of classes, which are looked up by `places`, and are 0 for new classes.
         """
-        if tuple(names) == self.names and (not which or tuple(which) == self._own_which()):
+        if tuple(names) == self.names and (not which or tuple(which) == self.which):
             return self
         places = self.places(names, which)
         other = copy.copy(self)
@@ -132,25 +253,9 @@ class Head(nn.Module):
         return other
 
     def places(self, names: Sequence[str], which: Sequence[int] = ()) -> Tensor:
-        """For each of these classes the place of the same one among its own (C,), -1 for none.
-
-        Where the data set says which of the classes of one name each is, that decides; if it did not say so for the
-        head, the head's are the first of their names, as all classes and the base classes are. Otherwise a list that
-        begins with the head's own, as all classes begin with the base classes, has these and new ones. Otherwise
-        classes of one name are matched in order if there are equally many, and new if not: nobody can tell them apart.
-        """
-        own = zip(self.names, self._own_which() if which else _numbered(self.names))
-        places = {one: place for place, one in enumerate(own)}
-        found = [places.get(one, -1) for one in zip(names, which or _numbered(names))]
-        if not which and tuple(names[: len(self.names)]) == self.names:
-            found = [place if place < len(self.names) else -1 for place in range(len(names))]
-        elif not which:
-            mine, asked = Counter(self.names), Counter(names)
-            found = [place if mine[name] == asked[name] else -1 for name, place in zip(names, found)]
-        return torch.tensor(found, device=self._device())
-
-    def _own_which(self) -> tuple[int, ...]:
-        return self.which or _numbered(self.names)
+        """For each of these classes the place of the same one among its own (C,), -1 for none."""
+        mine = Classes(self.names, which=self.which if which else ())
+        return torch.tensor(places(mine, Classes(tuple(names), which=tuple(which))), device=self._device())
 
     def _put(self, name: str, value: Tensor) -> None:
         """Replace a parameter or buffer of the head itself."""
@@ -203,11 +308,6 @@ class Head(nn.Module):
     def fault(self) -> str:
         """Why tensors of a checkpoint do not fit each other; empty if they do."""
         return ""
-
-
-def _numbered(names: Sequence[str]) -> tuple[int, ...]:
-    """For each name, how many like it come before it."""
-    return tuple(names[:at].count(name) for at, name in enumerate(names))
 
 
 class HeadClassifier(nn.Module):

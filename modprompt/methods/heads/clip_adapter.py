@@ -10,10 +10,9 @@ from torch import Tensor, nn
 
 from modprompt.errors import SettingError
 from modprompt.fields import setting
-from modprompt.methods.heads.base import Head
-from modprompt.methods.heads.data import cosines
+from modprompt.methods.heads.base import Head, cosines
 from modprompt.methods.heads.method import FreshViewsHead
-from modprompt.methods.parts.capabilities import Logging
+from modprompt.methods.parts.capabilities import Logging, SavedAs
 
 
 @dataclass(frozen=True, repr=False)
@@ -21,7 +20,7 @@ class CLIP_Adapter(FreshViewsHead):  # noqa: N801 - the name that users know
     """Two layers without biases, mixed with the features that they read; the same for all classes."""
 
     node = "TRAINER.CLIP_ADAPTER"
-    folder = "clip_adapter"
+    saved_as = SavedAs("clip_adapter")
     logging = Logging(accuracy=True)
 
     ratio: float = setting(0.2, "share of the adapted features, from 0 to 1", least=0)
@@ -40,8 +39,6 @@ class CLIPAdapterHead(Head):
     """s norm(r A(f) + (1 - r) f).t, with A(f) = relu(M2 relu(M1 f)) of raw features; M1 (D/k, D), M2 (D, D/k).
 
     Args:
-        names: of the C classes; it does not depend on them.
-        width: D.
         ratio: r, the share of the adapted features.
         reduction: k, how much narrower the network is in the middle.
         called: the network's name in checkpoints.

@@ -5,18 +5,18 @@ Shapes: N training images, B images, C classes, D joint width.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from modprompt.fields import setting
 from modprompt.io.images import AS_MANY
-from modprompt.methods.heads.base import TRAIN, VAL, Head, Rates
-from modprompt.methods.heads.data import Bank, Batch, cosines, images_of, unit, unit_mean_text
+from modprompt.methods.heads.base import TRAIN, VAL, Bank, Batch, Head, cosines, images_of, unit, unit_mean_text
 from modprompt.methods.heads.method import HeadMethod
-from modprompt.methods.parts.capabilities import Logging
+from modprompt.methods.parts.capabilities import Logging, SavedAs, Training
 
 _ALPHA = 250.0  # factor of the mean cosine of images with their class's text
 _EVERY = 10  # steps from one of alpha to the next
@@ -28,11 +28,10 @@ class LPPlusPlus(HeadMethod):
     """All images in each step, with learning rates computed from their features: OPTIM is not read."""
 
     node = "TRAINER.LPPLUSPLUS"
-    folder = "lpplusplus"
+    saved_as = SavedAs("lpplusplus")
     logging = Logging(accuracy=True)
 
     train_epoch: int = setting(300, "epochs, each a step on all training images", least=1, compared=False)
-
     best_epoch_on: str = setting(
         "",
         "as many: use the epoch that is best on as many validation as training images, as the reference does",
@@ -40,9 +39,7 @@ class LPPlusPlus(HeadMethod):
         compared=False,
     )
     latest_best: bool = setting(
-        False,
-        "with a best epoch: the last of equally good ones, as in the reference",
-        compared=False,
+        False, "with a best epoch: the last of equally good ones, as in the reference", compared=False
     )
 
     def head(self, names: Sequence[str], width: int) -> "LPPlusPlusHead":
@@ -56,25 +53,20 @@ class LPPlusPlus(HeadMethod):
 
     @classmethod
     def chooses_by(cls, settings: Mapping[str, Any]) -> str:
-        chooses: str = settings["BEST_EPOCH_ON"]
-        return chooses
+        return str(settings["BEST_EPOCH_ON"])
 
     def best_on(self) -> str:
         return VAL if self.best_epoch_on else ""
 
-    def last_of_equals(self) -> bool:
-        return self.latest_best
+    @property
+    def training(self) -> Training:
+        return Training(later_of_equals=self.latest_best)
 
 
-class Steepness(NamedTuple):
-    """Learning rates from bounds on the curvature of the loss: for weight and bias, and for alpha."""
+def steepness(image: Tensor, near: Tensor) -> tuple[float, float]:
+    """Learning rates from bounds on the curvature of the loss: for weight and bias, and for alpha.
 
-    probe: float
-    alpha: float
-
-
-def steepness(image: Tensor, near: Tensor) -> Steepness:
-    """4 N / largest eigenvalue of F^T F, and N / (4 max_c sum_i (f_i w_c)^2).
+    4 N / largest eigenvalue of F^T F, and N / (4 max_c sum_i (f_i w_c)^2).
 
     Args:
         image: F, normalised features (N, D).
@@ -82,7 +74,7 @@ def steepness(image: Tensor, near: Tensor) -> Steepness:
     """
     largest = torch.linalg.eigvalsh((image.t() @ image).double())[-1]
     steepest = near.square().sum(0).max()
-    return Steepness(float(4 * len(image) / largest), float(len(image) / (4 * steepest)))
+    return float(4 * len(image) / largest), float(len(image) / (4 * steepest))
 
 
 def first_alpha(near: Tensor, labels: Tensor) -> float:
@@ -102,10 +94,6 @@ class LPPlusPlusHead(Head):
     """f W^T + b + alpha_c (f.w_c) of normalised features: W (C, D) from the sum of a class's images, b (C), alpha (C).
 
     A class that it was not made for has no W and b, and the mean of alpha: with only such classes it is zero-shot CLIP.
-
-    Args:
-        names: of the C classes.
-        width: D.
     """
 
     encodes = (TRAIN, VAL)
@@ -116,7 +104,7 @@ class LPPlusPlusHead(Head):
     weight: nn.Parameter
     bias: nn.Parameter
     alpha: nn.Parameter
-    steepness: Steepness
+    steepness: tuple[float, float]
 
     def __init__(self, names: Sequence[str], width: int):
         super().__init__(names)
@@ -144,9 +132,9 @@ class LPPlusPlusHead(Head):
     def batches(self, bank: Bank, size: int) -> list[Batch]:
         return [{"img": bank.views[0], "label": bank.labels[0]}]
 
-    def rates(self, steps: int) -> Rates | None:
+    def rates(self, steps: int) -> tuple[Optimizer, Any]:
         """SGD with the learning rates of `build`, constant."""
-        return Rates(TwoPaces(self))
+        return TwoPaces(self), None
 
     def for_classes(self, names: Sequence[str], which: Sequence[int] = ()) -> "LPPlusPlusHead":
         other = super().for_classes(names, which)
@@ -166,11 +154,11 @@ class TwoPaces(torch.optim.SGD):
     """
 
     def __init__(self, head: LPPlusPlusHead):
-        probe = {"params": [head.weight, head.bias], "lr": head.steepness.probe, "momentum": _MOMENTUM}
-        super().__init__([probe, {"params": [head.alpha], "lr": head.steepness.alpha}], lr=head.steepness.probe)
+        rate, of_alpha = head.steepness
+        probe = {"params": [head.weight, head.bias], "lr": rate, "momentum": _MOMENTUM}
+        super().__init__([probe, {"params": [head.alpha], "lr": of_alpha}], lr=rate)
 
     def step(self, closure: Callable[[], float] | None = None) -> Any:
-        """One step of weight and bias, and of alpha where it is due."""
         (alpha,) = self.param_groups[1]["params"]
         kept = self.state[alpha]
         kept["steps"] = kept.get("steps", 0) + 1

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from modprompt.clip.sides import joint_width
-from modprompt.clip.structure import CLIP
-from modprompt.engine.encoders import TextEncoder
+from modprompt.clip.towers import CLIP, joint_width
 from modprompt.engine.schedule import Schedules, Shape
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
@@ -21,23 +19,19 @@ from modprompt.io.checkpoint import Checkpoint, run_or_file
 from modprompt.io.files import Refused, sha256_of
 from modprompt.io.images import ALL, FEW
 from modprompt.io.same_run import ENHANCED_BASE, PROMPTS_BEFORE
-from modprompt.io.tensors import read_tensors, require_learned
+from modprompt.io.tensors import read_tensors
 from modprompt.methods.assembly import learner_of
 from modprompt.methods.base import Method
 from modprompt.methods.heads.base import TEST, VAL, Head
-from modprompt.methods.heads.model import BASE, TENSORS, HeadedModel
-from modprompt.methods.heads.search import Grid
+from modprompt.methods.heads.model import HeadedModel, put_base, require_projection
 from modprompt.methods.loading import stated_method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.named_files import FRONT, prompts_hash
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.capabilities import Searching
-from modprompt.methods.parts.checkpoint_view import load_content, require_own_classes
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.learner import Learner
-from modprompt.methods.parts.objective import CROSS_ENTROPY, Objective, Term
-from modprompt.methods.parts.templates import TemplatePrompts
-from modprompt.methods.records import made_with, of_clip, view_of
+from modprompt.methods.parts.learners import Classes, Learner, TemplatePrompts
+from modprompt.methods.parts.losses import CROSS_ENTROPY, Objective, Term
+from modprompt.methods.records import load_content, made_with, of_clip, require_own_classes, view_of
 from modprompt.methods.search.learners import SearchLearner
 from modprompt.methods.zeroshot import ZeroshotCLIP
 
@@ -96,7 +90,7 @@ class Front(NamedTuple):
         name = type(self.method).__name__
         if learner.pooling is not None or isinstance(learner, SearchLearner):
             raise UserError(f"{name} here has several prompts a class: no head can be put on these")
-        if hasattr(learner, "given_text"):
+        if learner.given_text is not None:
             raise UserError(f"{name} has class features of another CLIP: no head can be put on these")
         if content is not None:
             load_content(view_of(self.method, learner), content, self.path, made_with(self.method, of_clip(clip_model)))
@@ -123,6 +117,16 @@ class Loaded(NamedTuple):
 NOTHING = Loaded()
 
 
+class Grid(NamedTuple):
+    """The values to try, `betas` and `alphas` of them: from 0.1 up to the largest, exclusive, in equal steps."""
+
+    most_beta: float
+    most_alpha: float
+    betas: int
+    alphas: int
+    on: str = VAL  # which images a search uses: VAL or TEST
+
+
 @dataclass(frozen=True, repr=False)
 class HeadMethod(ZeroshotCLIP):
     """Base of the methods that put a head on CLIP's features, with or without trained prompts.
@@ -132,6 +136,7 @@ class HeadMethod(ZeroshotCLIP):
 
     searching = Searching(refused="a head has no schedule")
     loaded: ClassVar[Loaded] = NOTHING  # set on an instance that is prepared
+    enhanced_base = NONE  # the file of a text projection in place of CLIP's
 
     ensemble: str = setting(
         "",
@@ -153,11 +158,6 @@ class HeadMethod(ZeroshotCLIP):
         """The head for classes of these names and features of this width, newly drawn from PyTorch's generator."""
         raise NotImplementedError
 
-    @property
-    def base_file(self) -> str:
-        """The file of an enhanced base, a text projection in place of CLIP's (TaskRes), or NONE."""
-        return NONE
-
     def passes(self) -> int:
         """How many passes over the training images the head is built from."""
         return 0
@@ -174,17 +174,9 @@ class HeadMethod(ZeroshotCLIP):
         """What is searched on validation images after the training; None for nothing."""
         return None
 
-    def searched_on(self) -> str:
-        """Which images a search uses: VAL or TEST."""
-        return VAL
-
     def best_on(self) -> str:
         """Which images decide the best epoch: VAL or TEST; empty to follow TEST.FINAL_MODEL."""
         return ""
-
-    def last_of_equals(self) -> bool:
-        """Whether the last of equally good epochs is the best; otherwise the first is."""
-        return False
 
     # ------------------------------ files that its settings name
 
@@ -202,17 +194,18 @@ class HeadMethod(ZeroshotCLIP):
                 found = Loaded(Front.of(self.prompts_from))
             except UserError as error:
                 raise SettingError([("PROMPTS_FROM", f": {error}")]) from None
-        if self.base_file != NONE:
+        if self.enhanced_base != NONE:
             try:
-                digest, weight = sha256_of(self.base_file), read_tensors(self.base_file)["state_dict"]["weight"]
-                _require_projection(weight, "weight")
+                digest, weight = sha256_of(self.enhanced_base), read_tensors(self.enhanced_base)["state_dict"]["weight"]
+                require_projection(weight, "weight")
             except (OSError, UserError, LookupError, TypeError, Refused) as error:
-                raise SettingError([("ENHANCED_BASE", f": {self.base_file} is no enhanced base ({error})")]) from None
+                raise SettingError(
+                    [("ENHANCED_BASE", f": {self.enhanced_base} is no enhanced base ({error})")]
+                ) from None
             found = found._replace(base=weight.detach().float().t().contiguous(), base_hash=digest)
         return self if found is NOTHING else self.replace_private(loaded=found)
 
     def metadata(self) -> dict[str, Any]:
-        """The hashes of prompts and enhanced base, and what the prompts' checkpoint says of their method."""
         front, _, base_hash = self.prepared().loaded
         before = {} if front is None else {PROMPTS_BEFORE: front.digest, FRONT: dict(front.stated)}
         return {**super().metadata(), **before, **({ENHANCED_BASE: base_hash} if base_hash else {})}
@@ -230,27 +223,9 @@ class HeadMethod(ZeroshotCLIP):
                 raise UserError(f"{path} is damaged (the prompts before its head): use another copy of it")
             method = stated_method(of_prompts, classes, path)
             front = Front(method, of_prompts, str(stated.get(PROMPTS_BEFORE)), path)
-        if self.base_file != NONE:
+        if self.enhanced_base != NONE:
             base_hash = str(stated.get(ENHANCED_BASE, "")) or UNKNOWN
         return self.replace_private(loaded=Loaded(front, base_hash=base_hash)) if front or base_hash else self
-
-    def take_beside(self, model: HeadedModel, content: Checkpoint, path: str) -> None:
-        """Load the prompts and the enhanced base that a checkpoint has beside a head; UserError if they do not fit."""
-        front, projection, base_hash = self.loaded
-        if front is not None:
-            own = {name[len(TENSORS) :]: one for name, one in content.state_dict.items() if name.startswith(TENSORS)}
-            load_content(view_of(front.method, model.prompt_learner), content._replace(state_dict=own, record={}), path)
-        if BASE in content.state_dict:
-            try:
-                _require_projection(content.state_dict[BASE], BASE)
-            except Refused as error:
-                raise UserError(f"{path} is damaged ({error}): use another copy of it") from None
-            _put_base(model, content.state_dict[BASE])
-        elif base_hash and projection is None:
-            raise UserError(
-                f"{path} does not hold the enhanced base that it was made with, {self.base_file}: give the method "
-                "with that file, or use the trainer that made it"
-            )
 
     # ------------------------------ what it is on a CLIP
 
@@ -263,7 +238,6 @@ class HeadMethod(ZeroshotCLIP):
         return self.loaded.front is not None and self.loaded.front.method.wants_vision
 
     def schedules(self, shape: Shape) -> Schedules:
-        """Those of the prompts' method."""
         front = self.loaded.front
         return super().schedules(shape) if front is None else front.method.sides(shape)
 
@@ -272,7 +246,6 @@ class HeadMethod(ZeroshotCLIP):
         return [*templates.SELECTED, *own] if self.ensemble else own
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> Learner:
-        """Class names in the templates, or the prompts that the head is put on."""
         if self.loaded.front is not None:
             return self.loaded.front.learner(clip_model, classes, schedules)
         own = self.templates(classes.dataset)
@@ -284,7 +257,6 @@ class HeadMethod(ZeroshotCLIP):
         return made(learner, clip_model, classes)
 
     def model(self, learner: Learner, clip_model: CLIP, classes: Classes, epochs: int) -> HeadedModel:
-        """The head on both sides of the CLIP; with an enhanced base, on that in place of its text projection."""
         head = self.head(classes.names, joint_width(clip_model))
         if learner.needs_image and not head.moves:
             raise UserError(
@@ -294,33 +266,12 @@ class HeadMethod(ZeroshotCLIP):
         head.to(clip_model.logit_scale.device)
         made = HeadedModel(self, learner, clip_model, classes, epochs, head)
         if self.loaded.base is not None:
-            _put_base(made, self.loaded.base)
+            put_base(made, self.loaded.base)
         return made
 
     def objective(self, model: PromptedModel) -> Objective:
-        """Cross-entropy, and the head's penalty."""
         headed = cast(HeadedModel, model)  # its head may have been replaced by then
         return CROSS_ENTROPY.plus(Term("penalty", 1.0, lambda *batch: headed.penalty()))
-
-
-def _require_projection(value: Any, where: str) -> None:
-    """Raise Refused unless a value of a file is a matrix of finite numbers."""
-    require_learned({where: value})
-    if value.dim() != 2:
-        raise Refused(f"{where} has the shape {tuple(value.shape)}, which no projection has")
-
-
-def _put_base(model: HeadedModel, projection: Tensor) -> None:
-    """Replace the text projection of a model's CLIP, which others share, for this model alone."""
-    encoder = model.text_encoder
-    if not isinstance(encoder, TextEncoder):
-        why = " is a projection for a stock text side, which this CLIP does not have: leave it out"
-        raise SettingError([("ENHANCED_BASE", why)])
-    own = encoder.text_projection
-    if projection.shape != own.shape:
-        shapes = f"{tuple(projection.shape)}, not {tuple(own.shape)}"
-        raise SettingError([("ENHANCED_BASE", f": its projection is {shapes}, in {model.method.base_file}")])
-    encoder.text_projection = nn.Parameter(projection.to(own), requires_grad=False)
 
 
 # ------------------------------------------------------------------ settings that some heads share, and what they do
@@ -333,10 +284,6 @@ class EnhancedBase(HeadMethod):
     enhanced_base: str = setting(
         "none", "file whose state_dict has a text projection, weight, that replaces CLIP's", compared=False
     )
-
-    @property
-    def base_file(self) -> str:
-        return self.enhanced_base
 
 
 @dataclass(frozen=True, repr=False)
@@ -382,10 +329,8 @@ class SearchedHead(HeadMethod):
 
     def grid(self) -> Grid | None:
         (most_beta, most_alpha), (betas, alphas) = self.search_scale, self.search_step
-        return Grid(most_beta, most_alpha, betas, alphas) if self.search_hp else None
-
-    def searched_on(self) -> str:
-        return TEST if self.search_on == TEST else VAL
+        on = TEST if self.search_on == TEST else VAL
+        return Grid(most_beta, most_alpha, betas, alphas, on) if self.search_hp else None
 
 
 def _two(values: Sequence[Any], kinds: Any, above: float) -> bool:

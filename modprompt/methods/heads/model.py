@@ -9,23 +9,43 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from modprompt.clip.sides import joint_width
+from modprompt.clip.towers import joint_width
 from modprompt.engine import precision
+from modprompt.engine.encoders import TextEncoder
 from modprompt.engine.model import Output
 from modprompt.engine.prompts import Prompts
-from modprompt.errors import UserError
+from modprompt.errors import SettingError, UserError
 from modprompt.io.checkpoint import Checkpoint
-from modprompt.methods.heads.base import Head, HeadClassifier
-from modprompt.methods.heads.data import Bank, cosines, unit
+from modprompt.io.files import Refused
+from modprompt.io.tensors import require_learned
+from modprompt.methods.heads.base import Bank, Head, HeadClassifier, cosines, unit
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.checkpoint_view import require_made_with
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.learner import Learner
-from modprompt.methods.records import view_of
+from modprompt.methods.parts.learners import Classes, Learner
+from modprompt.methods.records import load_content, require_made_with, view_of
 
 TENSORS = "prompts."  # before the names of the prompts' tensors in a head's checkpoint
 BASE = "enhanced_base"  # likewise, the text projection that replaces CLIP's
 _AT_ONCE = 100  # images whose class features are computed at once, where each has its own
+
+
+def require_projection(value: Any, where: str) -> None:
+    """Raise Refused unless a value of a file is a matrix of finite numbers."""
+    require_learned({where: value})
+    if value.dim() != 2:
+        raise Refused(f"{where} has the shape {tuple(value.shape)}, which no projection has")
+
+
+def put_base(model: "HeadedModel", projection: Tensor) -> None:
+    """Replace the text projection of a model's CLIP, which others share, for this model alone."""
+    encoder = model.text_encoder
+    if not isinstance(encoder, TextEncoder):
+        why = " is a projection for a stock text side, which this CLIP does not have: leave it out"
+        raise SettingError([("ENHANCED_BASE", why)])
+    own = encoder.text_projection
+    if projection.shape != own.shape:
+        shapes = f"{tuple(projection.shape)}, not {tuple(own.shape)}"
+        raise SettingError([("ENHANCED_BASE", f": its projection is {shapes}, in {model.method.enhanced_base}")])
+    encoder.text_projection = nn.Parameter(projection.to(own), requires_grad=False)
 
 
 class HeadedModel(PromptedModel):
@@ -41,6 +61,8 @@ class HeadedModel(PromptedModel):
     """
 
     method: Any  # a HeadMethod, whose `model` makes this
+    joint_head = None  # a head reads the features of prompts, whatever was trained in addition to these
+    has_own_logits = True  # not cosines with a class matrix
 
     def __init__(self, method: Any, learner: Learner, clip_model: nn.Module, classes: Classes, epochs: int, head: Head):
         super().__init__(method, learner, clip_model, classes, epochs)
@@ -51,9 +73,23 @@ class HeadedModel(PromptedModel):
         head.which = made_for.which
 
     def load(self, content: Checkpoint, path: str, made_with: Mapping[str, str]) -> None:
-        """Replace the head, and the prompts before it, by a checkpoint's; UserError if it does not fit."""
+        """Replace head, prompts before it and enhanced base by a checkpoint's; UserError if one does not fit."""
         require_made_with(content.made_with, made_with, path)
-        self.method.take_beside(self, content, path)
+        front, projection, base_hash = self.method.loaded
+        if front is not None:
+            own = {name[len(TENSORS) :]: one for name, one in content.state_dict.items() if name.startswith(TENSORS)}
+            load_content(view_of(front.method, self.prompt_learner), content._replace(state_dict=own, record={}), path)
+        if BASE in content.state_dict:
+            try:
+                require_projection(content.state_dict[BASE], BASE)
+            except Refused as error:
+                raise UserError(f"{path} is damaged ({error}): use another copy of it") from None
+            put_base(self, content.state_dict[BASE])
+        elif base_hash and projection is None:
+            raise UserError(
+                f"{path} does not hold the enhanced base that it was made with, {self.method.enhanced_base}: give the "
+                "method with that file, or use the trainer that made it"
+            )
         self.take(content, path)
 
     @property
@@ -99,7 +135,6 @@ class HeadedModel(PromptedModel):
         return self.scale() * torch.cat(parts)
 
     def class_features(self) -> Tensor:
-        """Class features (C, D), of length 1, from those that the head is called with."""
         return unit(self.head.pooled(self.raw_text()))
 
     def bank(self, views: Sequence[Tensor], labels: Tensor | Sequence[Tensor]) -> Bank:
@@ -109,10 +144,6 @@ class HeadedModel(PromptedModel):
             return Bank.of(views, labels, self.raw_text())
         text = torch.zeros(0, len(self.classes.names), 1, self.width, device=self.logit_scale.device)
         return Bank.of(views, labels, self.text_for(views[0]) if views and self.head.reads_text else text)
-
-    @property
-    def joint_head(self) -> None:
-        """None: a head reads the features of prompts, whatever was trained in addition to these."""
 
     def _class_features(self, prompts: Prompts) -> Tensor:
         each = prompts.text if isinstance(prompts.text, list) else [prompts.text]
@@ -132,28 +163,16 @@ class HeadedModel(PromptedModel):
         return self._logits(features, self.text_for(features))
 
     def classifier(self) -> nn.Module:
-        """The head with its class features, raw image features (B, D) to logits (B, C).
-
-        Raises:
-            UserError: if class features depend on the image.
-        """
         self.require_one_text()
         with torch.no_grad():
             return HeadClassifier(self.head, self.head.pooled(self.raw_text()).clone(), self.scale().clone())
 
     @property
-    def has_own_logits(self) -> bool:
-        """True: they are not cosines with a class matrix."""
-        return True
-
-    @property
     def learned(self) -> nn.Module:
-        """The head, for the classes of its training."""
         return self.made
 
     @property
     def class_bound(self) -> bool:
-        """Whether it knows nothing of a class that the head was not made for."""
         return self.made.class_bound
 
     def penalty(self) -> Tensor:
@@ -170,7 +189,6 @@ class HeadedModel(PromptedModel):
         return self.made.penalty()
 
     def end_epoch(self) -> bool:
-        """Do what the head does between epochs, too."""
         self.made.end_epoch()
         return super().end_epoch()
 
@@ -254,9 +272,7 @@ class Saved(nn.Module):
         self.__dict__["model"] = model  # not a submodule: the trainer sets its mode by itself
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:  # type: ignore[override]
-        """The model's `saved_state`."""
         return self.model.saved_state()
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Load the head's tensors."""
         return self.model.made.load_state_dict(own_of_head(state_dict))

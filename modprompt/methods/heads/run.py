@@ -6,6 +6,7 @@ training encodes images (`encoded`), builds the head from them (`of_bank`), fits
 
 import time
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +14,48 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, SequentialSampler
 
-from modprompt.engine.model import Output
+from modprompt.errors import UserError
 from modprompt.io import checkpoint
 from modprompt.io.checkpoint import BEST
 from modprompt.io.images import mark, selected_on
-from modprompt.methods.heads import bank_file
-from modprompt.methods.heads.base import TEST, TRAIN, VAL, Head
-from modprompt.methods.heads.data import FreshViews
+from modprompt.io.settings import changes
+from modprompt.io.tensors import read_tensors, write_tensors
+from modprompt.methods.heads.base import TEST, TRAIN, VAL, FreshViews, Head
 from modprompt.methods.heads.method import HeadMethod
 from modprompt.methods.heads.model import HeadedModel, Saved
-from modprompt.methods.parts.checkpoint_view import require_made_with
+from modprompt.methods.records import require_made_with
 from modprompt.trainers.building import Building
 from modprompt.trainers.checkpoints import Checkpoints
-from modprompt.trainers.evaluation import Evaluation
-from modprompt.trainers.image_features import FeatureBatches, encode
-from modprompt.trainers.loop import Loop
+from modprompt.trainers.evaluation import Evaluation, FeatureBatches, encode
 from modprompt.trainers.part import Part
 from modprompt.trainers.prompt_trainer import Parts
 from modprompt.trainers.resume import Resume
 from modprompt.trainers.training_state import TRAINING_IMAGES
+
+BANK = "bank.pth.tar"
+Views = Sequence[tuple[Tensor, Tensor]]  # passes over the training images: features (N, D) and labels (N,) of each
+
+
+def read_bank(directory: str, settings: Mapping[str, str]) -> Views:
+    """The views of the run in a folder, for a run with these settings.
+
+    Raises:
+        UserError: if they are missing, damaged, or were made with another CLIP, other images or other settings.
+    """
+    path = Path(directory, BANK)
+    to_do = f"delete {directory} to start anew"
+    if not path.is_file():
+        raise UserError(f"{path}, which the run in that folder was built from, is missing: {to_do}")
+    try:
+        content = read_tensors(path)
+    except UserError as error:
+        raise UserError(f"{path} is damaged ({error}): {to_do}") from None
+    theirs = content["settings"]
+    other = changes(theirs, {key: text for key, text in settings.items() if key in theirs})
+    if other:
+        raise UserError(f"{path} was made by a run with other settings ({'; '.join(map(str, other[:4]))}): {to_do}")
+    return list(zip(content["features"], content["labels"]))
+
 
 VIEWS = "views"  # key in the state of a run: kept views
 
@@ -65,18 +89,18 @@ class HeadBuilding(_OfHead, Building):
             print("note: the head reads features of classes and class tokens, not what its prompts read out")
         trainer.scaler = None
         trainer.max_epoch = self.method.epochs(trainer.max_epoch) if self.head.trains else 1  # else one without a step
-        trainer.register_model(self.method.folder, Saved(self.model))
+        trainer.register_model(self.method.saved_as.folder, Saved(self.model))
         if self.cfg.MODEL.INIT_WEIGHTS and self.cfg.TEST.ONLY:
             trainer.checkpoints.load_initial(self.head)
 
     @torch.no_grad()
-    def encoded(self) -> bank_file.Views:
+    def encoded(self) -> Views:
         """Features of the training images, once for each pass; those of other images, in the head's order, are kept."""
         trainer = self.trainer
         trainer.set_model_mode("eval")
         if self.head.seeds_anew and self.cfg.SEED >= 0:
             torch.manual_seed(self.cfg.SEED)
-        views: bank_file.Views = []
+        views: Views = []
         for images in self.head.encodes:
             if images == TRAIN:
                 loader = self._loader(in_order=self.head.in_order)
@@ -99,7 +123,7 @@ class HeadBuilding(_OfHead, Building):
             pin_memory=own.pin_memory,
         )
 
-    def of_bank(self, views: bank_file.Views) -> None:
+    def of_bank(self, views: Views) -> None:
         """Build the head, what it is fitted on, and its optimiser, from features of the training images."""
         trainer, head = self.trainer, self.head
         bank = self.model.bank([features for features, _ in views], [labels for _, labels in views])
@@ -114,14 +138,16 @@ class HeadBuilding(_OfHead, Building):
             trainer.checkpoints.load_initial(head)
         self.make_rates()
 
-    def keep(self, views: bank_file.Views) -> None:
-        """Keep the views of the bank, if there are any, for resuming."""
+    def keep(self, views: Views) -> None:
+        """Keep the views of the bank, if there are any, for resuming, with what determines them."""
         if views:
-            bank_file.write(self.cfg.OUTPUT_DIR, self.trainer.resume.settings(), views)
+            features, labels = [list(one) for one in zip(*views)]
+            content = {"settings": self.trainer.resume.settings(), "features": features, "labels": labels}
+            write_tensors(Path(self.cfg.OUTPUT_DIR, BANK), content)
 
     def make_rates(self) -> None:
         """Make the optimiser and its learning rates: the head's own, or those of OPTIM."""
-        trainer, folder = self.trainer, self.method.folder
+        trainer, folder = self.trainer, self.method.saved_as.folder
         if not self.head.trains:
             return
         rates = self.head.rates(trainer.max_epoch * len(trainer.train_loader_x))
@@ -132,13 +158,6 @@ class HeadBuilding(_OfHead, Building):
         else:
             trainer.optim, trainer.sched = rates
         trainer._optims[folder], trainer._scheds[folder] = trainer.optim, trainer.sched
-
-
-class HeadLoop(_OfHead, Loop):
-    """Steps on raw features (B, D)."""
-
-    def output(self, image: Tensor) -> Output:
-        return self.model.of_features(image)
 
 
 class HeadEvaluation(_OfHead, Evaluation):
@@ -218,10 +237,6 @@ class HeadResume(_OfHead, Resume):
     def best_on(self) -> str:
         return self.method.best_on() or super().best_on
 
-    @property
-    def last_of_equals(self) -> bool:
-        return self.method.last_of_equals()
-
     def begin(self) -> None:
         """Resume, or build the head."""
         trainer = self.trainer
@@ -255,7 +270,7 @@ class HeadResume(_OfHead, Resume):
 
     def _resume_state(self, directory: str) -> int:
         building = self.trainer.building
-        views = bank_file.read(directory, self.settings()) if self.method.passes() else []
+        views = read_bank(directory, self.settings()) if self.method.passes() else []
         building.of_bank(views)
         epoch = super()._resume_state(directory)
         building.keep(views)  # once the state is known to belong to this run
@@ -277,7 +292,7 @@ class HeadResume(_OfHead, Resume):
             self.search()
         super().end()
         if not self.keeps_state:
-            Path(self.trainer.output_dir, bank_file.FILE_NAME).unlink(missing_ok=True)
+            Path(self.trainer.output_dir, BANK).unlink(missing_ok=True)
 
     def search(self, best: checkpoint.Checkpoint | None = None) -> None:
         """Search, if the head has something to search and there are images for it; print and save the result.
@@ -285,10 +300,10 @@ class HeadResume(_OfHead, Resume):
         Args:
             best: the best epoch's checkpoint, if that is tested; the last epoch's file is then left as it is.
         """
-        trainer, grid, split = self.trainer, self.method.grid(), self.method.searched_on()
+        trainer, grid, dataset = self.trainer, self.method.grid(), self.trainer.dm.dataset
         if grid is None:
             return
-        dataset = trainer.dm.dataset
+        split = grid.on
         where = TEST if split == TEST else selected_on(dataset, self.cfg)
         if split == VAL and (not dataset.val or (where == TEST and not self.cfg.DATASET.VAL_FROM_TEST)):
             print("There are no validation images to search on: alpha and beta stay as given")
@@ -301,7 +316,7 @@ class HeadResume(_OfHead, Resume):
             self.training_s += time.perf_counter() - began_s
         right = f"{found.correct} of {found.images} images right"
         print(f"Found beta {found.beta:g}, alpha {found.alpha:g}: {right} ({where})")
-        trainer.checkpoints.found = {**found._asdict(), "grid": list(grid), "on": where}
+        trainer.checkpoints.found = {**found._asdict(), "grid": list(grid[:4]), "on": where}
         if best is None:
             trainer.save_model(trainer.max_epoch - 1, trainer.output_dir)
         else:
@@ -321,4 +336,4 @@ class HeadResume(_OfHead, Resume):
             self.trainer.train_loader_x.kept = kept
 
 
-HEAD_PARTS = Parts(HeadBuilding, HeadLoop, HeadEvaluation, HeadCheckpoints, HeadResume)
+HEAD_PARTS = Parts(HeadBuilding, HeadEvaluation, HeadCheckpoints, HeadResume)

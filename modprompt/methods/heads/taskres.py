@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.fields import setting
-from modprompt.methods.heads.base import Head
-from modprompt.methods.heads.data import Bank, are_others, cosines
+from modprompt.methods.heads.base import Bank, Head, are_others, cosines
 from modprompt.methods.heads.method import EnhancedBase, FreshViewsHead
 from modprompt.methods.parts.capabilities import Logging
 
@@ -33,8 +32,6 @@ class TaskResHead(Head):
     """s f.norm(t + a X), of raw class features t, with X (C, D) starting from zeros.
 
     Args:
-        names: of the C classes.
-        width: D.
         residual_scale: a.
     """
 
@@ -50,7 +47,6 @@ class TaskResHead(Head):
         self.register_buffer("base_text_features", torch.zeros(len(names), width))
 
     def build(self, bank: Bank, scale: Tensor) -> None:
-        """Remember the class features, unless each image has its own."""
         if bank.text.dim() == 3:
             self.base_text_features = self.pooled(bank.text)
 

@@ -5,20 +5,63 @@ Shapes: B images, C classes, N training images, V views, T templates, D joint wi
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from modprompt.fields import setting
-from modprompt.methods.heads.base import TEST, TRAIN, VAL, Head, Rates
-from modprompt.methods.heads.data import Bank, cosines, unit, unit_mean_text
-from modprompt.methods.heads.method import FreshViewsHead, SearchedHead
-from modprompt.methods.heads.search import Found, Grid, search
-from modprompt.methods.parts.capabilities import Logging
+from modprompt.methods.heads.base import TEST, TRAIN, VAL, Bank, Head, cosines, unit, unit_mean_text
+from modprompt.methods.heads.method import FreshViewsHead, Grid, SearchedHead
+from modprompt.methods.parts.capabilities import Logging, SavedAs
+
+_LEAST = 0.1
+
+
+class Found(NamedTuple):
+    """What a search found.
+
+    Attributes:
+        beta: sharpness of the affinities.
+        alpha: weight of the cache.
+        correct: how many of the images are classified correctly with them.
+        images: how many there are.
+    """
+
+    beta: float
+    alpha: float
+    correct: int
+    images: int
+
+
+def _values(most: float, steps: int) -> list[float]:
+    return [i * (most - _LEAST) / steps + _LEAST for i in range(steps)]
+
+
+def search(logits: Tensor, affinity: Tensor, values: Tensor, labels: Tensor, grid: Grid) -> Found:
+    """The beta and alpha with the most correct images; the first of equals, beta in the outer loop.
+
+    Source: Tip-Adapter (arXiv 2207.09519): logits + alpha exp(-beta (1 - affinity)) values.
+
+    Args:
+        logits: without the cache (B, C).
+        affinity: cosines of the images with the cached ones (B, N).
+        values: classes of the cached images (N, C).
+        labels: of the images (B,).
+        grid: the values to try.
+    """
+    best = Found(0.0, 0.0, -1, len(labels))
+    for beta in _values(grid.most_beta, grid.betas):
+        cache = torch.mul(affinity, beta).sub_(beta).exp_() @ values  # in one buffer: it is as large as the affinities
+        for alpha in _values(grid.most_alpha, grid.alphas):
+            correct = int(((logits + cache * alpha).argmax(1) == labels).sum())
+            if correct > best.correct:
+                best = Found(beta, alpha, correct, len(labels))
+    return best
+
 
 _EPS = 1e-4  # of AdamW, as in the reference
 
@@ -28,7 +71,7 @@ class TipAdapter(SearchedHead, FreshViewsHead):
     """A cache of the training images in addition to zero-shot CLIP; nothing is trained."""
 
     node = "TRAINER.TIPADAPTER"
-    folder = "tip_adapter"
+    saved_as = SavedAs("tip_adapter")
 
     init_alpha: float = setting(1.0, "weight of the cache, if nothing is searched", least=0, compared=False)
     init_beta: float = setting(1.0, "sharpness of affinities, if nothing is searched", least=0, compared=False)
@@ -69,14 +112,12 @@ class TipAdapterHead(Head):
     """s f.w + alpha exp(-beta (1 - f K^T)) V: keys K (N, D) of the training images, their classes V (N, C).
 
     Args:
-        names: of the C classes.
-        width: D.
         alpha: weight of the cache, before any search.
         beta: sharpness of affinities, before any search.
         lr: learning rate of the keys; None for a cache that is not trained.
     """
 
-    encodes: ClassVar[tuple[str, ...]] = (TRAIN, VAL, TEST)
+    encodes: tuple[str, ...] = (TRAIN, VAL, TEST)
     from_bank = ("keys", "values")
     seeds_anew = True
     keeps_rest = True
@@ -113,10 +154,10 @@ class TipAdapterHead(Head):
         cache = (-(self.beta - self.beta * self.affinity(image))).exp() @ self.values
         return scale * cosines(image, text) + cache * self.alpha
 
-    def rates(self, steps: int) -> Rates | None:
+    def rates(self, steps: int) -> tuple[Optimizer, Any] | None:
         """AdamW, with a cosine learning rate to 0 over all steps."""
         optimiser = AdamW([self.keys], lr=self.lr, eps=_EPS)
-        return Rates(optimiser, CosineAnnealingLR(optimiser, steps))
+        return optimiser, CosineAnnealingLR(optimiser, steps)
 
     def search(self, image: Tensor, plain: Tensor, labels: Tensor, grid: Grid) -> Found:
         """Search for alpha and beta on validation images, and keep them.

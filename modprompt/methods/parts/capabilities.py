@@ -7,24 +7,66 @@ A method states it by an attribute of its class, or by a property where its sett
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import torch
+from torch import Tensor
+
 from modprompt.errors import UserError
 from modprompt.fields import Configured
-from modprompt.methods.parts.average import GaussianAverage
 
 
-class Averaging(NamedTuple):
-    """The method ends with an average over epochs, weighted by a Gaussian; their number must be known.
+class GaussianAverage:
+    """Average of the learner over epochs 1..N, epoch e weighted by the normal density N(e; mean, std), sum 1.
 
-    mean: the epoch with the largest weight.
-    std: the spread in epochs.
+    Args:
+        epochs: their number N.
+        mean: of the density, in epochs.
+        std: of the density, in epochs; more than 0.
     """
 
-    mean: float
-    std: float
+    def __init__(self, epochs: int, mean: float, std: float):
+        numbers = torch.arange(1, epochs + 1, dtype=torch.float64)
+        self.weights = torch.softmax(-0.5 * ((numbers - mean) / std) ** 2, dim=0)
+        self.epochs = 0  # in the sum so far
+        self.total: dict[str, Tensor] = {}
 
-    def over(self, epochs: int) -> GaussianAverage:
-        """A new average over so many epochs."""
-        return GaussianAverage(epochs, self.mean, self.std)
+    def add(self, parameters: Mapping[str, Tensor]) -> None:
+        """Add the parameters of the next epoch to the sum.
+
+        Raises:
+            UserError: if all epochs are in it.
+        """
+        if self.epochs >= len(self.weights):
+            raise UserError(f"the average over epochs (GPA) has had all its {len(self.weights)} epochs")
+        weight = self.weights[self.epochs].item()
+        for name, value in parameters.items():
+            weighted = weight * value.detach().float()
+            self.total[name] = self.total[name].to(weighted.device) + weighted if self.epochs else weighted
+        self.epochs += 1
+
+    def load_into(self, parameters: Mapping[str, Tensor]) -> None:
+        """Replace the parameters that were added by their average."""
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(self.total[name])
+
+    def state_dict(self) -> dict[str, object]:
+        """What must be kept for resuming."""
+        return {"epochs": self.epochs, "total": dict(self.total)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what state_dict returned."""
+        self.epochs, self.total = state["epochs"], dict(state["total"])
+
+
+class SavedAs(NamedTuple):
+    """What the method's checkpoints are called.
+
+    folder: of them in a run's folder.
+    prefix: of the learner's names in them.
+    """
+
+    folder: str = "prompt_learner"
+    prefix: str = "prompt_learner."
 
 
 class RunFacts(NamedTuple):
@@ -118,7 +160,7 @@ class Training(NamedTuple):
 
     rates: what has a learning rate of its own.
     optimiser: what the optimiser's groups have in addition to OPTIM, as keywords of PyTorch's optimisers.
-    averaging: how it averages over epochs.
+    averaging: mean and spread, in epochs, of the Gaussian average over epochs that it ends with.
     steps: how many it has, if not epochs are counted.
     later_of_equals: whether the later of two epochs wins that are equal on validation.
     draws_masks: whether its steps draw random numbers other than for images: such steps are not compiled.
@@ -128,7 +170,7 @@ class Training(NamedTuple):
 
     rates: tuple[OwnRate, ...] = ()
     optimiser: Mapping[str, float] = {}
-    averaging: Averaging | None = None
+    averaging: tuple[float, float] | None = None
     steps: Steps | None = None
     later_of_equals: bool = False
     draws_masks: bool = False
@@ -179,3 +221,8 @@ class Repository(NamedTuple):
 
     shared: Mapping[str, str | Only] = {}
     second_node: type[SecondNode] | None = None
+
+
+def own_scale(settings: Mapping[str, Any], facts: RunFacts) -> dict[str, float]:
+    """LITERAL_SCALE 0, that is exp(logit_scale) of the CLIP, for a run on another CLIP than OpenAI's; else nothing."""
+    return {"LITERAL_SCALE": 0.0} if settings.get("LITERAL_SCALE") and not facts.openai else {}

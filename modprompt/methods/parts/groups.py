@@ -2,21 +2,31 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar
 
-from modprompt.engine.schedule import PLACES, Schedule, Schedules, Shape, from_config
+from modprompt.engine.pooling import EMBEDDINGS, LOGITS
+from modprompt.engine.schedule import MOST_TOKENS, PLACES, Schedule, Schedules, Shape, from_config, replacement
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import Steps, setting
+from modprompt.io import descriptions
+from modprompt.io.same_run import DESCRIPTIONS
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts import templates
-from modprompt.methods.parts.capabilities import Averaging, Training
-from modprompt.methods.parts.class_teacher import ClassTeacher, LogitsTeacher
-from modprompt.methods.parts.objective import Objective, Term
-from modprompt.methods.parts.projected import Projected
-from modprompt.methods.parts.regularise import SelfRegularisation, Weights, mean_class_features
-from modprompt.methods.parts.teacher import FrozenCLIP
+from modprompt.methods.parts.capabilities import SavedAs, Training
+from modprompt.methods.parts.losses import (
+    ClassTeacher,
+    FrozenCLIP,
+    LogitsTeacher,
+    Objective,
+    Projected,
+    SelfRegularisation,
+    Term,
+    Weights,
+    mean_class_features,
+)
 from modprompt.methods.parts.templates import DIVERSE
+from modprompt.methods.parts.text import MODES, Described
 
 
 @dataclass(frozen=True, repr=False)
@@ -75,11 +85,11 @@ class LearnedText(Method):
         if self.prograd_lambda:
             frozen = FrozenCLIP(model.clip_model, model.stream) if self.wants_vision else None
             teacher = LogitsTeacher(features, model.logit_scale, self.prograd_t, frozen)
-            made = made._replace(rule=Projected(teacher, self.prograd_lambda, model.prompt_learner.parameters))
+            rule = Projected(teacher, self.prograd_lambda, model.prompt_learner.parameters)
+            made = made.plus(teachers=[] if frozen is None else [frozen])._replace(rule=rule)
         return made
 
     def sides(self, shape: Shape) -> Schedules:
-        """The schedules, with the text side's tokens at place_text."""
         return _placed(super().sides(shape), "text", self.place_text)
 
 
@@ -95,7 +105,6 @@ class PromptsVision(Method):
     )
 
     def sides(self, shape: Shape) -> Schedules:
-        """The schedules, with the vision side's tokens at place_vision."""
         return _placed(super().sides(shape), "vision", self.place_vision)
 
     @property
@@ -148,7 +157,7 @@ class Regularised(Method):
         """The average, unless gpa_std is 0; the frozen class features need CLIP's exact weights."""
         base = super().training
         return base._replace(
-            averaging=Averaging(self.gpa_mean, self.gpa_std) if self.gpa_std > 0 else None,
+            averaging=(self.gpa_mean, self.gpa_std) if self.gpa_std > 0 else None,
             exact_weights=any(self.weights()) or base.exact_weights,
         )
 
@@ -159,4 +168,86 @@ class Regularised(Method):
             return before
         features = mean_class_features(FrozenCLIP(model.exact_clip()), model.classes.names, DIVERSE)
         frozen = FrozenCLIP(model.clip_model, model.stream)
-        return before.plus(Term("regularisation", 1.0, SelfRegularisation(frozen, features, self.weights())))
+        term = Term("regularisation", 1.0, SelfRegularisation(frozen, features, self.weights()))
+        return before.plus(term, teachers=[frozen])
+
+
+@dataclass(frozen=True, repr=False)
+class Coupled(LearnedText, PromptsVision):
+    """The text side replaces n_ctx tokens per layer; the vision side is the method's own."""
+
+    saved_as = SavedAs("MultiModalPromptLearner")
+
+    n_ctx: int = setting(
+        2, "context tokens before layer 0, and prompt tokens of each deep text layer", least=1, most=MOST_TOKENS
+    )
+    prompt_depth: int = setting(9, "layers that receive prompts")
+
+    def vision_rule(self, layers: int) -> Schedule:
+        """The vision side's schedule, unless schedule_vision is given; layer 0 adds n_ctx tokens."""
+        raise NotImplementedError
+
+    def schedules(self, shape: Shape) -> Schedules:
+        text = written_out("text", self.schedule_text, shape.text_layers, self.n_ctx, "N_CTX")
+        vision = written_out("vision", self.schedule_vision, shape.vision_layers, self.n_ctx, "N_CTX")
+        text = text or replacement(shape.text_layers, self.prompt_depth, self.n_ctx, "text")
+        return Schedules(text, vision or self.vision_rule(shape.vision_layers))
+
+
+M = TypeVar("M", bound="WithDescriptions")
+_OF = {mode: pooled for pooled, mode in MODES.items()}
+
+
+@dataclass(frozen=True, repr=False)
+class WithDescriptions(Method):
+    """Several prompts for each class, `NAME, which is/has PHRASE.`, with phrases from a file."""
+
+    # the file's content is compared instead: `content_hashes`
+    aspath: str = setting(
+        "",
+        "JSON file of phrases {class: [phrase, ...]}, or X for descriptors/descriptors_X: a logit is their mean (AS)",
+        compared=False,
+    )
+    aepath: str = setting("", "the same: an embedding is their mean, normalised afterwards (AE)", compared=False)
+
+    described: ClassVar[Described | None] = None  # set when the file was read
+
+    def check(self) -> None:
+        if self.aspath and self.aepath:
+            raise SettingError([("ASPATH", " and AEPATH are both set: use one, the mean of logits or of embeddings")])
+
+    def prepared(self: M) -> M:
+        """This method, with its file read.
+
+        Raises:
+            SettingError: if there is no such file, or it holds something else.
+        """
+        for key, path, pooled in (("ASPATH", self.aspath, LOGITS), ("AEPATH", self.aepath, EMBEDDINGS)):
+            if path and self.described is None:
+                try:
+                    return self.describing(Described(descriptions.read(path), pooled))
+                except UserError as error:
+                    raise SettingError([(key, f": {error}")]) from None
+        return self
+
+    def describing(self: M, described: Described) -> M:
+        """This method with phrases that were read already."""
+        return self.replace_private(described=described)
+
+    def metadata(self) -> dict[str, Any]:
+        found = self.prepared().described
+        return {**super().metadata(), **({} if found is None else {DESCRIPTIONS: str(found)})}
+
+    def restore(self: M, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> M:
+        """This method as a checkpoint describes it, with the phrases from there; no other file is opened.
+
+        Raises:
+            UserError: if they are missing.
+        """
+        mode = str(stated.get(DESCRIPTIONS, "")).partition(" ")[0]
+        if not (self.aspath or self.aepath or mode):
+            return self
+        phrases = classes.get("phrases")
+        if mode not in _OF or not isinstance(phrases, dict):
+            raise UserError(f"{path} is damaged (the phrases that describe its classes)")
+        return self.describing(Described(descriptions.of_record(phrases, path), _OF[mode]))

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from modprompt.checks import at_least, at_most
-from modprompt.clip.structure import CLIP
 from modprompt.clip.tokens import readable
+from modprompt.clip.towers import CLIP
 from modprompt.engine.model import Output
 from modprompt.engine.schedule import Schedules, Shape, by_lengths
 from modprompt.fields import setting
 from modprompt.methods.base import Method
 from modprompt.methods.dpl import OWN_PLACES
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.capabilities import Searching
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.objective import Objective
+from modprompt.methods.parts.capabilities import SavedAs, Searching
+from modprompt.methods.parts.learners import Classes
+from modprompt.methods.parts.losses import Objective
 from modprompt.methods.search.learners import OptionsPromptLearner
 from modprompt.methods.search.space import MOST, AlphaSettings
 
@@ -29,7 +29,7 @@ class DPLSearch(AlphaSettings, Method):
     """
 
     node = "TRAINER.DPLSEARCH"
-    folder = "MultiModalPromptLearner"
+    saved_as = SavedAs("MultiModalPromptLearner")
     searching = Searching(always=True)
 
     n_ctx_vision: int = setting(4, "most prompt tokens of a vision layer", least=0)
@@ -43,7 +43,6 @@ class DPLSearch(AlphaSettings, Method):
 
     @property
     def search(self) -> AlphaSettings:  # type: ignore[override]
-        """Its own settings."""
         return self
 
     @property
@@ -51,14 +50,12 @@ class DPLSearch(AlphaSettings, Method):
         return self.n_ctx_vision > 0
 
     def schedules(self, shape: Shape) -> Schedules:
-        """The longest option in every layer."""
         text, vision = [self.n_ctx_text] * shape.text_layers, [self.n_ctx_vision] * shape.vision_layers
         return Schedules(
             by_lengths(text, "text", OWN_PLACES["text"]), by_lengths(vision, "vision", OWN_PLACES["vision"])
         )
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> OptionsPromptLearner:
-        """Tokens of every option, before fixed words."""
         return OptionsPromptLearner(classes.names, clip_model, schedules, readable(self.ctx_init))
 
     def objective(self, model: PromptedModel) -> Objective:

@@ -14,14 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modprompt.clip.sides import image_width, text_width
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP, image_width, text_width
 from modprompt.engine.additions import new_tokens
 from modprompt.engine.class_prompts import ClassPrompts
 from modprompt.engine.precision import no_autocast
 from modprompt.engine.prompts import Additions, ClassTokens, Prompts
 from modprompt.engine.schedule import Schedule, Schedules
-from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.learners import Learner
 from modprompt.methods.search.file import SIDES
 from modprompt.methods.search.space import ALL, Option, best_path, margins, steps_of
 from modprompt.methods.search.supernet import Options, Slots, log_of, presences
@@ -60,8 +59,6 @@ class SearchLearner(Learner):
 
     def enter_alphas(self, side: str, options: Sequence[Sequence[Option]]) -> None:
         """Add the options of a side's layers, with newly drawn alphas."""
-        if not hasattr(self, "alphas"):
-            self.alphas, self.options = nn.ParameterDict(), {}
         self.options[side] = tuple(tuple(there) for there in options)
         most = max(map(len, options))
         self.alphas[side] = nn.Parameter(SPREAD * torch.randn(len(options), most))
@@ -138,15 +135,12 @@ class SearchLearner(Learner):
 
 
 class OptionsPromptLearner(SearchLearner):
-    """Each option of each layer has tokens of its own; words are fixed.
+    """Each option of each layer has tokens of its own, schedules those of the longest; words are fixed.
 
     Random draws: vision alphas, vision tokens by layer and option (normal, std 1), text alphas, text tokens by layer
     and option (uniform on [0, 1)), as in the reference.
 
     Args:
-        classnames: names of the C classes.
-        clip_model: a stock CLIP with a vision transformer, which gives the widths.
-        schedules: of both sides, each layer with the tokens of its longest option.
         words: before a class name.
 
     Raises:
@@ -157,6 +151,7 @@ class OptionsPromptLearner(SearchLearner):
         super().__init__(schedules, words)
         widths = text_width(clip_model), image_width(clip_model)
         self.register_buffer("ctx", torch.empty(0, widths[0]), persistent=False)
+        self.alphas, self.options = nn.ParameterDict(), {}
         self.vision_options = self._side("vision", widths[1], nn.init.normal_)
         self.text_options = self._side("text", widths[0], nn.init.uniform_)
         self.put_in(classnames, clip_model)
@@ -185,7 +180,6 @@ class OptionsPromptLearner(SearchLearner):
         ]
 
     def forward(self) -> Prompts:
-        """The current options, for both encoders."""
         text, vision = self._additions("text", self.text_options), self._additions("vision", self.vision_options)
         return Prompts(self.prompt_text(self.ctx), text, vision)
 
@@ -230,6 +224,7 @@ class SlotsPromptLearner(SearchLearner):
         super().__init__(inner.schedules, inner.prefix, inner.ending)
         self.inner = inner
         self.needs_image = inner.needs_image
+        self.alphas, self.options = nn.ParameterDict(), {}
         for side in ("vision", "text"):
             if side in options:
                 self.enter_alphas(side, options[side])
@@ -247,17 +242,15 @@ class SlotsPromptLearner(SearchLearner):
         return self.inner.ctx
 
     def put_in(self, classnames: Sequence[str], clip_model: CLIP) -> None:
-        """As the other's."""
         self.inner.put_in(classnames, clip_model)
 
     def for_classes(self, classnames: Sequence[str], clip_model: CLIP) -> "SlotsPromptLearner":
-        """As the other's."""
         other = copy.copy(self)
         other.__dict__["_modules"] = {**self._modules, "inner": self.inner.for_classes(classnames, clip_model)}
         return other
 
     @property
-    def logits(self) -> nn.Module:  # type: ignore[override]  # as the other's, if it has any
+    def logits(self) -> nn.Module | None:  # type: ignore[override]
         """The other's."""
         return self.inner.logits
 
@@ -266,7 +259,6 @@ class SlotsPromptLearner(SearchLearner):
         self.inner.cast(dtype)
 
     def forward(self, *inputs: Any) -> Prompts:
-        """The other's prompts, with the current presences."""
         prompts = self.inner(*inputs)
         return Prompts(
             prompts.text, self._slots("text", prompts.text_additions), self._slots("vision", prompts.vision_additions)
@@ -296,7 +288,6 @@ class SlotsPromptLearner(SearchLearner):
         return self.inner.checkpoint_key(own) if own else name
 
     def with_first(self, first: Tensor, additions: Additions) -> tuple[ClassTokens, Additions]:
-        """As the other's."""
         return self.inner.with_first(first, additions)
 
 

@@ -1,23 +1,24 @@
-"""A search over MPL's operations, remove, add and carry, for any method that learns prompts.
+"""A search over MPL's operations, remove, add and carry, for any method that learns prompts: SEARCH.ON.
 
 Every layer but the first uses one of the pairs (remove, add); the first keeps what the method adds there. The result
 is a schedule of that method.
 """
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from modprompt.checks import at_most
-from modprompt.clip.structure import CLIP
+from modprompt.clip.towers import CLIP
 from modprompt.engine.schedule import Schedule, Schedules, Shape
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
+from modprompt.methods import table
 from modprompt.methods.base import Method
 from modprompt.methods.coop import CoOp
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.descriptions import WithDescriptions
-from modprompt.methods.parts.groups import LearnedText, PromptsVision
+from modprompt.methods.parts.groups import LearnedText, PromptsVision, WithDescriptions
+from modprompt.methods.parts.learners import Classes
 from modprompt.methods.search.learners import SlotsPromptLearner
 from modprompt.methods.search.space import MOST, AlphaSettings, Option, options
 
@@ -120,3 +121,50 @@ class Search(AlphaSettings):
             schedule = getattr(wide, side)
             found[side] = [[(0, schedule[0].add)], *[deep] * (len(schedule) - 1)]
         return found
+
+
+RUNS = "RUNS"  # of the node SEARCH, set for a run whose method searches: it needs validation images
+
+
+def help_text(method: Any) -> str:
+    """Help for the settings of a search; empty for a method that cannot be searched."""
+    if not table.BY_NAME[method.__name__].sides or method.searching.refused:
+        return ""
+    return f"its search for a schedule (docs/search.md):\n{Search.help_text()}"
+
+
+def decided(cfg: Any, given: Mapping[str, Any], method: Any, node: str) -> dict[str, bool]:
+    """Whether a run searches, as a setting.
+
+    Args:
+        cfg: its configuration, merged.
+        given: what files, flags and options give.
+        method: the class of the trainer's method; None for a trainer that is not ours.
+        node: the method's under TRAINER; empty for one that learns nothing.
+
+    Raises:
+        UserError: if it should search, but has no prompts to learn.
+    """
+    always = method is not None and method.searching.always
+    if cfg.SEARCH.ON and not node:
+        raise UserError(f"SEARCH.ON True: {cfg.TRAINER.NAME} learns no prompts")
+    unused = [key for key in given if key.startswith("SEARCH.") and key != "SEARCH.ON"]
+    if unused and not cfg.SEARCH.ON:
+        why = f"{cfg.TRAINER.NAME} reads TRAINER.{node}" if always else "SEARCH.ON is False"
+        warnings.warn(f"{', '.join(unused)} is not used: {why}", stacklevel=3)
+    return {f"SEARCH.{RUNS}": bool(cfg.SEARCH.ON or always)}
+
+
+def over(method: Any, cfg: Any) -> Any:
+    """A method, searching for its schedule if SEARCH.ON says so.
+
+    Raises:
+        SettingError: if a setting does not fit, or the method has no schedule to find.
+    """
+    node = cfg.get("SEARCH", {})
+    if not node.get("ON", False):
+        return method
+    try:
+        return Search.of(Search.in_node(node)).over(method)
+    except SettingError as error:
+        raise error.under("SEARCH") from None

@@ -11,17 +11,15 @@ from torch.optim import Adam, Optimizer
 from torch.utils.data import DataLoader
 
 from modprompt.engine import precision
-from modprompt.engine.model import Output
 from modprompt.errors import UserError
 from modprompt.io import images
 from modprompt.io.images import shots_of
-from modprompt.methods.parts.deferred_metrics import Number
-from modprompt.methods.parts.step import Step, fused
 from modprompt.methods.search import file as schedule_file
 from modprompt.methods.search.file import SideOfSearch
 from modprompt.methods.search.learners import Found, SearchLearner
 from modprompt.methods.search.space import ALL, BETAS, FIRST_BATCH, AlphaSettings, Option
-from modprompt.trainers.part import FeaturePart
+from modprompt.trainers.part import Part
+from modprompt.trainers.unread import Number
 
 EXTRA = "search"  # key in the state of a run, and in its result
 
@@ -134,7 +132,7 @@ class ValidationBatches:
         self.taken = taken
 
 
-class SearchRun(FeaturePart):
+class SearchRun(Part):
     """The search in a trainer: a step of the alphas by Adam before each step of the prompts by SGD.
 
     First order (DPL, arXiv 2501.00457, section 3): no step differentiates through the other.
@@ -143,7 +141,6 @@ class SearchRun(FeaturePart):
         record: what result.json says of the search.
     """
 
-    alternates = chooses = True
     record: dict[str, Any] | None = None
     _history: list[dict[str, Tensor]]  # alphas of each searched side, at the start and after each epoch
 
@@ -173,7 +170,7 @@ class SearchRun(FeaturePart):
         """Complain about settings that do not go with a search."""
         cfg = self.cfg
         for key, value in (("FINAL_MODEL", "best_val"), ("SPLIT", "val")):
-            if cfg.TEST[key] == value and not getattr(cfg.TEST, "ONLY", False):
+            if cfg.TEST[key] == value and not cfg.TEST.ONLY:
                 raise UserError(f"TEST.{key} {value}: the alphas of a search have seen the validation images")
 
     def prepare(self) -> None:
@@ -187,14 +184,14 @@ class SearchRun(FeaturePart):
         except UserError as error:
             raise UserError(f"MOST_TOKENS {self.settings.most_tokens}: {error}") from None
         self._print_options()
-        if getattr(self.cfg.TEST, "ONLY", False):
+        if self.cfg.TEST.ONLY:
             return
         self._require_validation()
         self._history = [self._learner.alphas_now()]
 
     def _require_validation(self) -> None:
         dataset, name = self.trainer.dm.dataset, self.cfg.DATASET.NAME
-        held_out = getattr(dataset, "selected_on", "") == images.HELD_OUT
+        held_out = images.reader_facts(dataset).selected_on == images.HELD_OUT
         if self.trainer.val_loader is None or not (held_out or images.own_validation(dataset)):
             raise UserError(
                 f"{name} has no validation images for the search, which must not see test images: "
@@ -214,10 +211,13 @@ class SearchRun(FeaturePart):
                 print(f"{side} side: {len(most)} options per layer: {shown(most)}")
 
     @functools.cached_property
-    def _alpha_step(self) -> Step:
-        optimiser: Optimizer = Adam(self.model.alpha_parameters(), lr=self.settings.alpha_lr, betas=BETAS)
-        scaler = precision.grad_scaler() if self.run.precision.scale_loss else None
-        return Step(self._output_and_alpha_loss, optimiser if scaler is None else fused(optimiser), scaler, alone=True)
+    def _scaler(self) -> Any:
+        return precision.grad_scaler() if self.run.precision.scale_loss else None
+
+    @functools.cached_property
+    def _optimiser(self) -> Optimizer:
+        optimiser = Adam(self.model.alpha_parameters(), lr=self.settings.alpha_lr, betas=BETAS)
+        return optimiser if self._scaler is None else precision.fused(optimiser)
 
     @functools.cached_property
     def _validation(self) -> ValidationBatches:
@@ -227,15 +227,15 @@ class SearchRun(FeaturePart):
         loader = DataLoader(theirs.dataset, batch_size=size, num_workers=workers, pin_memory=pinned)
         return ValidationBatches(loader, self.settings.alpha_data == FIRST_BATCH)
 
-    def _output_and_alpha_loss(self, image: Tensor, label: Tensor) -> tuple[Output, Tensor]:
-        output, loss = self.trainer.loop.output_and_loss(image, label)
-        return output, self.model.with_tokens(loss)
-
     def step(self) -> Mapping[str, Number]:
         """A step of the alphas on a validation batch; returns numbers for the log."""
-        done = self._alpha_step(*self.trainer.parse_batch_train(next(self._validation)))
-        self.trainer.loop.unread.add_loss(done.loss, self.trainer.loop.place())
-        return {"loss_val": done.loss}
+        trainer = self.trainer
+        image, label = trainer.parse_batch_train(next(self._validation))
+        loss = self.model.with_tokens(self.model.objective.loss(trainer.output(image), image, label))
+        precision.step(loss, self._optimiser, self._scaler, alone=True)
+        loss = loss.detach().float()
+        trainer.unread.add_loss(loss, trainer.place)
+        return {"loss_val": loss}
 
     def end_epoch(self) -> None:
         """Note the alphas."""
@@ -270,23 +270,22 @@ class SearchRun(FeaturePart):
         return {EXTRA: {**self.record, "mixture_pct": float(results["accuracy"])}} if self.record else {}
 
     def _seen(self) -> str:
-        return str(getattr(self.trainer.dm.dataset, "selected_on", "") or images.VALIDATION)
+        return images.reader_facts(self.trainer.dm.dataset).selected_on or images.VALIDATION
 
     def state(self) -> dict[str, Any]:
         """What must be kept for resuming."""
-        scaler = self._alpha_step.scaler
         state: dict[str, Any] = {
-            "optimiser": self._alpha_step.optimiser.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
             "taken": self._validation.taken,
             "history": self._history,
         }
-        return {EXTRA: {**state, **({} if scaler is None else {"scaler": scaler.state_dict()})}}
+        return {EXTRA: {**state, **({} if self._scaler is None else {"scaler": self._scaler.state_dict()})}}
 
     def load_state(self, extras: Mapping[str, Any]) -> None:
         """Restore what state returned."""
         state = extras[EXTRA]
-        self._alpha_step.optimiser.load_state_dict(state["optimiser"])
-        if self._alpha_step.scaler is not None and "scaler" in state:
-            self._alpha_step.scaler.load_state_dict(state["scaler"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        if self._scaler is not None and "scaler" in state:
+            self._scaler.load_state_dict(state["scaler"])
         self._validation.go_on(state["taken"])
         self._history = list(state["history"])

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from modprompt.clip.structure import Block
+from modprompt.clip.towers import Block
 from modprompt.engine.additions import mapped, tokens_of, with_tokens
 from modprompt.engine.blocks import Attend, attention, by_head, project
 from modprompt.engine.schedule import CARRY, Step

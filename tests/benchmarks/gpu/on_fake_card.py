@@ -73,20 +73,23 @@ def harness(words, reads):
     from benchmarks.gpu import __main__ as program
     from benchmarks.gpu import facts, process
     from benchmarks.gpu.records import Record
-    from modprompt.methods.parts.step import Step
+    from modprompt.engine import precision
 
     def run(some, place, records, over):
         for task in some:
             yield Record(task, records.facts, process._found(task, place), "", 1.0)
 
-    step = Step.__call__
+    step = precision.step
 
-    def reading(self, images, labels):
-        done = step(self, images, labels)
-        done.loss.item()
-        return done
+    def reading(loss, *more):
+        step(loss, *more)
+        loss.item()
 
-    others = [(process, "run", run), (facts, "_said", lambda *_: ""), *([(Step, "__call__", reading)] if reads else [])]
+    others = [
+        (process, "run", run),
+        (facts, "_said", lambda *_: ""),
+        *([(precision, "step", reading)] if reads else []),
+    ]
     with contextlib.ExitStack() as stack:
         for owner, name, other in others:
             stack.enter_context(mock.patch.object(owner, name, other))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from modprompt.active import generators
-from modprompt.trainers.image_features import take_number
+from modprompt.trainers.evaluation import take_number
 
 
 def draws():

@@ -13,7 +13,7 @@ from modprompt.active.scoring import Scorer
 from modprompt.active.selection import select
 from modprompt.data.rounds import Active
 from modprompt.engine.model import Output
-from modprompt.trainers.image_features import FeatureBatches
+from modprompt.trainers.evaluation import FeatureBatches
 from tests.fake_cuda import child
 from tests.fake_cuda.needed import needs_fake_cuda
 from tests.held import Held

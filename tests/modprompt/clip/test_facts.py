@@ -10,8 +10,8 @@ import torch
 import modprompt
 from modprompt.clip import facts
 from modprompt.clip.facts import _PORTION, _digest, facts_of, fingerprint
+from modprompt.clip.known import Asked
 from modprompt.clip.load import load
-from modprompt.clip.present import Asked
 from modprompt.errors import UserError
 from tests.conftest import RESNET_HEADS, SAID, random_clip
 from tests.modprompt.methods.test_model import on

@@ -64,7 +64,7 @@ def answer(*files, sha=NEW):
 def test_what_the_hub_has_is_downloaded_and_no_more(client, tmp_path):
     client.info = answer("README.md", "weights", "config", "other.bin")
     found = hub.snapshot(REPO, "", choose)
-    assert (found.commit, found.repo, found.files()) == (NEW, REPO, ["config", "weights"])
+    assert (found.commit, found.files()) == (NEW, ["config", "weights"])
     assert client.asked == [["weights", "config"]]
 
 
@@ -116,4 +116,4 @@ def test_files_are_named_with_their_folders(tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "one").touch()
     (tmp_path / "broken").symlink_to(tmp_path / "gone")
-    assert hub.Snapshot(tmp_path, OLD, REPO).files() == ["sub/one"]
+    assert hub.Snapshot(tmp_path, OLD).files() == ["sub/one"]

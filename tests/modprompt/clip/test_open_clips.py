@@ -12,11 +12,19 @@ from PIL import Image
 import modprompt
 from modprompt.clip import known, open_clips
 from modprompt.clip.facts import facts_of, fingerprint
-from modprompt.clip.load import describe, images_of, load_clip
-from modprompt.clip.present import Asked
-from modprompt.clip.sides import has_stock_image, has_stock_text, kinds_of, logit_bias_of, tokenizer_of
+from modprompt.clip.known import Asked
+from modprompt.clip.load import images_of, load_clip
 from modprompt.clip.tokenizers import ClipTokenizer
-from modprompt.clip.tower_sides import image_side, text_side
+from modprompt.clip.towers import (
+    Tower,
+    has_stock_image,
+    has_stock_text,
+    kinds_of,
+    logit_bias_of,
+    prompted_image,
+    takes_text_prompts,
+    tokenizer_of,
+)
 from modprompt.errors import UserError
 from tests import golden_towers, small_tokenizers
 from tests.other_clips import edit, other_package, write_weights
@@ -59,9 +67,9 @@ def differ(one, other):
     return float((one - other).abs().max() / other.abs().max())
 
 
-def built(model, state, text_folder=None):
+def built(model, state):
     checked = open_clips.checked(model, "this: ")
-    return open_clips.build(checked, dict(state), ClipTokenizer(), "these weights", text_folder)
+    return open_clips.build(checked, dict(state), ClipTokenizer(), "these weights")
 
 
 def write(folder, model, images=SQUASH, text=None, file="open_clip_model.safetensors", tokenizer=""):
@@ -106,21 +114,21 @@ def refusal(*args, **kwargs):
 
 @pytest.fixture(scope="module", params=CASES)
 def golden(request, tmp_path_factory):
-    """(a case, its state dict, the folder of a text side that is transformers')."""
+    """(a case, its state dict)."""
     folder = tmp_path_factory.mktemp("text")
     (folder / "config.json").write_text(json.dumps(golden_towers.ROBERTA))
     case = golden_towers.case(f"open_clip/{request.param}")
     if request.param == "roberta":
         case.config["text_cfg"].update(hf_model_name=str(folder), hf_model_pretrained=False)
-    yield case, golden_towers.fill(golden_towers.open_clips(case)), folder if request.param == "roberta" else None
+    yield case, golden_towers.fill(golden_towers.open_clips(case))
     shutil.rmtree(folder)
 
 
 def test_features_scale_and_logits_are_open_clips(golden):
-    case, state, folder = golden
+    case, state = golden
     assert golden_towers.names_of(state) == case.names
     drawn = torch.get_rng_state()
-    ours = built(case.config, state, folder)
+    ours = built(case.config, state)
     assert torch.equal(torch.get_rng_state(), drawn)
     with torch.no_grad():
         image, text = ours.encode_image(case.images), ours.encode_text(case.ids)
@@ -135,17 +143,19 @@ def test_features_scale_and_logits_are_open_clips(golden):
 
 def test_no_tensor_may_lack_be_added_or_have_another_shape(golden):
     """Positions of another length, which open_clip itself resizes without a word, are refused, too."""
-    case, state, folder = golden
+    case, state = golden
     positions = [name for name in state if name.endswith(("positional_embedding", "pos_embed"))]
     for name in positions:
         other = {**state, name: state[name][..., :-1, :].clone()}
-        with pytest.raises(UserError, match=f"^these weights is not what its config says: .*{name} has the shape"):
-            built(case.config, other, folder)
+        with pytest.raises(
+            UserError, match=f"^these weights is not what its config says: .*size mismatch for (text.)?{name}: "
+        ):
+            built(case.config, other)
     for name in (next(iter(state)), "logit_scale", next(name for name in state if name.startswith("visual."))):
-        with pytest.raises(UserError, match=f"{name} is missing$"):
-            built(case.config, {key: one for key, one in state.items() if key != name}, folder)
-    with pytest.raises(UserError, match="no such model has visual.other$"):
-        built(case.config, {**state, "visual.other": torch.zeros(2)}, folder)
+        with pytest.raises(UserError, match=f'Missing key.*"(text.)?{name}"'):
+            built(case.config, {key: one for key, one in state.items() if key != name})
+    with pytest.raises(UserError, match='Unexpected key.*"visual.other"'):
+        built(case.config, {**state, "visual.other": torch.zeros(2)})
 
 
 @pytest.mark.parametrize(
@@ -202,7 +212,6 @@ def test_folder_of_a_fine_tuned_siglip(tmp_path):
     assert (facts.tokenizer["length"], facts.tokenizer["cleaning"]) == (64, "canonicalize")
     assert type(facts).of_record(json.loads(json.dumps(facts.as_record()))) == facts
     assert images_of(Asked(path=str(tmp_path / "mine"))).size == 160
-    assert "160 pixels" in describe(Asked(path=str(tmp_path / "mine")))
     assert kinds_of(ours) == open_clips.kinds_of(open_clips.checked(SIGLIP, "")) == ("prompted", "features")
 
 
@@ -298,8 +307,11 @@ def test_lone_file_needs_its_models_name_and_its_tokenizer_beside_it(tmp_path, t
     [
         ({"model": "ViT-B-16-SigLIP3"}, "there is no model 'ViT-B-16-SigLIP3' of open_clip's; did you mean"),
         ({"model": "ViT-B-16"}, "weights of ViT-B-16 are run differently: name ViT-B-16/openai or "),
-        ({"model": "ViT-B-16-SigLIP2", "activation": "gelu"}, "leave out ACTIVATION and HEADS"),
-        ({"model": "ViT-B-16/dfn2b", "write": STOCK}, "by its config embed_dim is 512, by its tensors 48"),
+        (
+            {"model": "ViT-B-16-SigLIP2", "activation": "gelu"},
+            "give both MODEL.BACKBONE.ACTIVATION and MODEL.BACKBONE.HEADS, or MODEL.BACKBONE.MODEL alone",
+        ),
+        ({"model": "ViT-B-16/dfn2b", "write": STOCK}, "embed_dim is 48 by its tensors, not 512"),
         ({"model": "ViT-B-32", "write": {**STOCK, "quick_gelu": True}}, "weights of ViT-B-32 are run differently"),
     ],
 )
@@ -320,9 +332,9 @@ def test_file_of_another_size_is_not_resized(tmp_path):
         {"embed_dim": 48, "quick_gelu": True, "vision_cfg": image, "text_cfg": {**STOCK_TEXT, "heads": 1}},
     )
     edit(tmp_path / "w" / "open_clip_config.json", "model_cfg", "vision_cfg", "image_size", value=224)
-    assert "by its config image_size is 224, by its tensors 256" in refusal(tmp_path / "w")
+    assert "image_size is 256 by its tensors, not 224" in refusal(tmp_path / "w")
     edit(tmp_path / "w" / "open_clip_config.json", "model_cfg", "quick_gelu", value=False)
-    assert "visual.positional_embedding has the shape (65, 128), not (50, 128)" in refusal(tmp_path / "w")
+    assert "size mismatch for visual.positional_embedding: " in refusal(tmp_path / "w")
 
 
 OWN_CODE = "raise SystemExit('it was run')\n"
@@ -332,28 +344,30 @@ OWN_CODE = "raise SystemExit('it was run')\n"
     ("place", "value", "message"),
     [
         ("model_cfg.text_cfg.hf_tokenizer_name", None, "its config names no tokenizer"),
-        ("model_cfg.text_cfg.vocab_size", 10, "words, but the CLIP 10 embeddings"),
-        ("model_cfg.text_cfg.context_length", 32, "positional_embedding has the shape"),
+        ("model_cfg.text_cfg.vocab_size", 10, "its text side has 10 embeddings, "),
+        ("model_cfg.text_cfg.context_length", 32, "size mismatch for text.positional_embedding"),
         ("model_cfg.text_cfg.context_length", "64", "open_clip does not build"),
         ("model_cfg.text_cfg.width", float("nan"), "open_clip does not build"),
-        ("model_cfg.text_cfg.tokenizer_kwargs", "clean", "tokenizer_kwargs must be an object"),
+        ("model_cfg.text_cfg.tokenizer_kwargs", "clean", "text_cfg.tokenizer_kwargs is not supported"),
         ("model_cfg.text_cfg.tokenizer_kwargs", {"clean": "all"}, "has no tokenizer that can be read"),
-        ("model_cfg.text_cfg.tokenizer_kwargs", {"trust_remote_code": True}, "trust_remote_code = true is not known here"),
+        ("model_cfg.text_cfg.tokenizer_kwargs", {"trust_remote_code": True}, "tokenizer_kwargs is not supported: got an unexpected keyword argument 'trust_remote_code'"),
         ("model_cfg.text_cfg.tokenizer_mode", "clips", "tokenizer_mode is 'clips'"),
         ("model_cfg.text_cfg.hf_model_name", "owner/name", "it needs text_config/config.json in its folder"),
         ("model_cfg.vision_cfg.timm_model_name", "hf-hub:owner/name", "which is not a model of timm's"),
         ("model_cfg.vision_cfg.timm_model_name", "local-dir:/etc", "which is not a model of timm's"),
         ("model_cfg.vision_cfg.timm_model_name", "no_such_model", "open_clip does not build"),
         ("model_cfg.vision_cfg.image_size", [160, 192], "must be the side of a square image"),
-        ("model_cfg.vision_cfg.no_such_key", 1, "no_such_key = 1 is not known here"),
-        ("model_cfg.multimodal_cfg", "x", "multimodal_cfg must be an object"),
+        ("model_cfg.vision_cfg.no_such_key", 1, "vision_cfg is not supported: CLIPVisionCfg.__init__() got an unexpected keyword argument 'no_such_key'"),
+        ("model_cfg.multimodal_cfg", "x", "multimodal_cfg is not supported"),
         ("model_cfg.init_logit_bias", "x", "open_clip does not build"),
-        ("model_cfg.init_logit_bias", None, "no such model has logit_bias"),
-        ("model_cfg.text_cfg", None, "it has no text_cfg"),
+        ("model_cfg.init_logit_bias", None, 'Unexpected key(s) in state_dict: "logit_bias"'),
+        ("model_cfg.text_cfg", None, "text_cfg is not supported"),
         ("model_cfg.embed_dim", -1, "open_clip does not build"),
+        ("model_cfg.other", 1, "is not supported: got an unexpected keyword argument 'other'"),
+        ("preprocess_cfg.mode", "L", "preprocess_cfg is not supported"),
         ("preprocess_cfg.resize_mode", "longest", "resize_mode shortest or squash, are supported"),
         ("preprocess_cfg.mean", [0.5], "mean must be three numbers"),
-        ("other", 1, "other = 1 is not known here"),
+        ("other", 1, "other is not known here"),
     ],
 )  # fmt: skip
 def test_traps_of_a_folder_are_refused(place, value, message, tmp_path):
@@ -380,7 +394,11 @@ def test_what_is_missing_is_said(tmp_path):
     assert "must hold one file of weights" in refusal(tmp_path / "w")
     write(tmp_path / "b", BIOMED, text=BERT, tokenizer="bert")
     edit(tmp_path / "b" / "text_config" / "config.json", "pad_token_id", value=5)
-    assert "the padding id of this tokenizer is 0, but the CLIP looks for 5" in refusal(tmp_path / "b")
+    assert "padding 5, end None, but this tokenizer" in refusal(tmp_path / "b")
+    edit(tmp_path / "b" / "text_config" / "config.json", "max_position_embeddings", value="many")
+    assert "what its config says of texts is not supported" in refusal(tmp_path / "b")
+    edit(tmp_path / "b" / "text_config" / "config.json", "max_position_embeddings", value=100)
+    assert "context_length is 256: its text side has fewer positions" in refusal(tmp_path / "b")
     (tmp_path / "b" / "text_config" / "own.py").write_text(OWN_CODE)
     edit(tmp_path / "b" / "text_config" / "config.json", "auto_map", value={"AutoConfig": "own.Config"})
     assert "names code of its own, which is never run" in refusal(tmp_path / "b")
@@ -389,9 +407,9 @@ def test_what_is_missing_is_said(tmp_path):
 @pytest.mark.parametrize(
     ("module", "version", "message"),
     [
-        ("open_clip", "3.2.0", "needs open_clip_torch 3.3 or newer, below 4, not 3.2.0: pip install"),
-        ("transformers", "4.57.0", "needs transformers 5.0 or newer, below 6, not 4.57.0"),
-        ("open_clip", None, "needs open_clip_torch (import of open_clip halted"),
+        ("open_clip", "3.2.0", "needs open_clip_torch>=3.3,<4, not 3.2.0: pip install"),
+        ("transformers", "4.57.0", "needs transformers>=5,<6, not 4.57.0"),
+        ("open_clip", None, "needs open_clip_torch>=3.3,<4 (import of open_clip halted"),
     ],
 )
 def test_packages_that_are_lacking_or_old_are_one_line(module, version, message, tmp_path, monkeypatch):
@@ -418,7 +436,7 @@ def test_a_tag_is_run_with_quick_gelu_if_it_or_its_config_says_so_and_disagreeme
         disagree |= {found.name} if found.differ else set()
     assert {"ViT-B-16/dfn2b", "roberta-ViT-B-32/laion2b_s12b_b32k"} <= disagree
     with pytest.warns(UserWarning, match="^roberta-ViT-B-32/.*disagree on the activation: it is run with quick_gelu"):
-        open_clips.tell_activation(open_clips.tag("roberta-ViT-B-32/laion2b_s12b_b32k"))
+        refusal("roberta-ViT-B-32/laion2b_s12b_b32k")
 
 
 FIRST = ("ViT-B-16", "ViT-B-16-SigLIP2", "MobileCLIP2-S0", "PE-Core-T-16-384", "ViT-H-14-CLIPA", "nllb-clip-base")
@@ -434,11 +452,11 @@ def test_what_prompts_can_go_into_is_known_before_a_model_is_built(model):
     config = open_clips.model_config(model, "")
     found, embed = open_clips.kinds_of(config), config["embed_dim"]
     with torch.device("meta"):
-        image = image_side(image_tower(embed, dict(config["vision_cfg"])))
+        image = prompted_image(Tower(image_tower(embed, dict(config["vision_cfg"]))))
         other = bool(config["text_cfg"].get("hf_model_name"))
-        text = None if other else text_side(text_tower(embed, dict(config["text_cfg"])))
-    assert (found.text == "prompted") == (open_clips.is_stock_text(config) or text is not None)
-    stock = open_clips.is_stock_image(config) and not isinstance(config["vision_cfg"]["layers"], list)
+        text = not other and takes_text_prompts(text_tower(embed, dict(config["text_cfg"])))
+    assert (found.text == "prompted") == (open_clips.is_stock_side(config, "text_cfg") or text)
+    stock = open_clips.is_stock_side(config, "vision_cfg") and not isinstance(config["vision_cfg"]["layers"], list)
     assert (found.image == "prompted") == (stock or image is not None)
 
 

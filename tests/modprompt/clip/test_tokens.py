@@ -2,8 +2,8 @@ import warnings
 
 import pytest
 
+from modprompt.clip.known import Asked
 from modprompt.clip.load import load
-from modprompt.clip.present import Asked
 from modprompt.clip.tokens import require_distinct_names, require_known_words, unknown_words
 from modprompt.errors import UserError
 from tests.conftest import random_clip

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from modprompt.clip.sides import kinds_of
-from modprompt.clip.tower_sides import text_side_of
+from modprompt.clip.towers import kinds_of, prompted_text
 from modprompt.engine.class_prompts import class_prompts
 from modprompt.engine.encoders import text_encoder
 from modprompt.engine.prompts import class_texts
@@ -59,5 +58,5 @@ def test_with_another_end_than_features_are_read_at_there_are_no_prompts(kind, e
     clip_model = siglips.clip_of(siglips.made(kind))
     assert kinds_of(clip_model).text == "prompted"
     clip_model.tokenizer = siglips.Started("7" * 64, end)
-    assert text_side_of(clip_model) is None
+    assert prompted_text(clip_model) is None
     assert kinds_of(clip_model).text == "features"

@@ -128,8 +128,8 @@ def test_text_schedule_may_grow_and_shrink_and_reads_the_right_end(clip_model):
 
 
 def test_resnets_have_their_own_encoder(resnet_file):
+    from modprompt.clip.known import Asked
     from modprompt.clip.load import load
-    from modprompt.clip.present import Asked
 
     visual = load(Asked("", str(resnet_file), "quick_gelu", RESNET_HEADS)).float().visual
     encoder = image_encoder(visual, no_prompts(0))

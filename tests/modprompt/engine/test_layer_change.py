@@ -12,7 +12,7 @@ from modprompt.engine.model import PromptedCLIP
 from modprompt.engine.prompts import Prompts, PromptText, class_texts
 from modprompt.engine.schedule import Schedule, Schedules
 from modprompt.engine.text_layers import run_packed
-from modprompt.methods.parts.learner import Learner
+from modprompt.methods.parts.learners import Learner
 from tests.conftest import LAYOUTS, lay_out_for
 from tests.plain_neighbours import image_features, text_features
 

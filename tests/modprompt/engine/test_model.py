@@ -9,8 +9,7 @@ import torch
 from modprompt.engine.context import no_context, placeholders
 from modprompt.engine.model import PromptedCLIP
 from modprompt.engine.schedule import Schedules, modular, no_prompts, replacement
-from modprompt.methods.parts.coupled import CoupledPromptLearner
-from modprompt.methods.parts.independent import IndependentPromptLearner
+from modprompt.methods.parts.learners import CoupledPromptLearner, IndependentPromptLearner
 
 NAMES = ["cat", "dog", "a golden retriever"]
 

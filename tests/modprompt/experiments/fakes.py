@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from modprompt.clip.known import Asked
 from modprompt.clip.load import load
-from modprompt.clip.present import Asked
 from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.plan.experiment import Experiment, Plan, narrowed
 from modprompt.experiments.plan.inputs import Inputs

@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from modprompt.clip import present
+from modprompt.clip import known
 from modprompt.engine.schedule import Schedule, modular
 from modprompt.errors import UserError
 from modprompt.experiments.plan import chosen, protocols, spec
@@ -424,8 +424,8 @@ def test_choice_on_another_clip_at_the_same_path_is_refused(experiment, tmp_path
     torch.save(random_clip(1, text_layers=1, vision_layers=1).state_dict(), path)
     on = f"{{MODEL.BACKBONE.PATH: '{path}', MODEL.BACKBONE.ACTIVATION: quick_gelu, MODEL.BACKBONE.HEADS: [1, 2]}}"
     found = experiment(f"{TRIES}options: {on}\n", "tries")
-    clip = present.named(str(path))._replace(activation="quick_gelu", heads=(1, 2))
-    weights = {"backbone_hash": present.identity(clip)[0], "clip_files": {"the weights of CLIP": present.seen(clip)}}
+    clip = known.named(str(path))._replace(activation="quick_gelu", heads=(1, 2))
+    weights = {"backbone_hash": known.identity(clip)[0], "clip_files": {"the weights of CLIP": known.seen(clip)}}
     for job in protocols.jobs(found):
         finish(job, tmp_path, 80.0, **ON_VALIDATION, dataset=job.dataset, **weights)
     chosen.write(tmp_path / "tries.json", choose_by_rule(found, results_below(found, tmp_path)))

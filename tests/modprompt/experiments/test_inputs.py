@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from modprompt.clip import present
+from modprompt.clip import known
+from modprompt.clip.known import Asked
 from modprompt.clip.load import load
-from modprompt.clip.present import Asked
 from modprompt.data.readers.image_folder import ImageFolder
 from modprompt.experiments.plan import present as data_sets
 from modprompt.experiments.plan import protocols
@@ -164,10 +164,8 @@ def test_another_teacher_at_its_place_makes_results_stale(experiment, tmp_path):
     words = f"TRAINER.KDPL.ON: true, TRAINER.KDPL.TEACHER: '{place}'"
     text = FILE.replace("methods:", "methods:\n  KDPL: {trainer: MPL, config: glyph, options: {" + words + "}}", 1)
     job = next(one for one in protocols.jobs(experiment(text)) if one.method.label == "KDPL")
-    teacher = present.named(str(place))
-    finish(
-        job, tmp_path, 80.0, method={TEACHER: present.identity(teacher)[0]}, clip_files={TEACHER: present.seen(teacher)}
-    )
+    teacher = known.named(str(place))
+    finish(job, tmp_path, 80.0, method={TEACHER: known.identity(teacher)[0]}, clip_files={TEACHER: known.seen(teacher)})
     inputs = Inputs(tmp_path, None)
     assert state.of(job, tmp_path, inputs).name == "finished"
     open_clip_folder(tmp_path / "other", seed=5)

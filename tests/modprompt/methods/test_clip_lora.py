@@ -6,9 +6,8 @@ import torch
 import modprompt
 from modprompt import MPL, CLIPLoRA, CoOp, KgCoOp, UserError
 from modprompt.engine.low_rank import LowRank
+from modprompt.methods.clip_lora import as_repository, layers_at
 from modprompt.methods.parts.capabilities import Results, RunFacts
-from modprompt.methods.parts.low_rank import layers_at
-from modprompt.methods.parts.low_rank_files import as_repository
 from modprompt.use.export_model import ExportedModel
 from tests import siglips
 from tests.conftest import random_clip

@@ -8,8 +8,7 @@ import torch
 import modprompt
 from modprompt import MPL, CoCoOp, CoOp, DePT, ExtrasLinearProbeCoOp, KgCoOp, MaPLe, PromptSRC, UserError
 from modprompt.cli import train
-from modprompt.methods.parts.classes import Classes
-from modprompt.methods.parts.joint_head import JointHead
+from modprompt.methods.parts.learners import Classes, places
 from modprompt.methods.parts.lr_schedule import build_lr_scheduler
 from modprompt.use.export import metadata_of
 from modprompt.use.export_model import ExportedModel
@@ -131,10 +130,6 @@ def test_rows_go_by_name_and_cosines_stand_alone_where_one_lacks(base, clip_mode
 
 
 def test_classes_of_one_name_are_told_apart_by_their_place_in_the_data_set():
-    def places(mine, theirs):
-        head = JointHead(4, mine, "linear", True, 0.7, True, False, torch.float32)
-        return head._places(theirs)
-
     whole = Classes(("kite", "crane", "crane"), "ImageNet", (0, 0, 1))
     assert places(whole, whole) == [0, 1, 2]
     assert places(whole, Classes(("crane", "kite"), "ImageNetR", (1, 0))) == [2, 0]
@@ -230,7 +225,7 @@ def test_the_head_has_a_rate_of_its_own_and_warms_up_with_the_rest(command, monk
         ("CoOp", ("TRAINER.DEPT.WEIGHT", 1.2), "TRAINER.DEPT.WEIGHT must be at most 1, got 1.2"),
         ("CoOp", ("TRAINER.DEPT.WEIGHT", -0.1), "TRAINER.DEPT.WEIGHT must be a number from 0 up, got -0.1"),
         ("CoOp", ("TRAINER.DEPT.TYPE", "cosine"), "TRAINER.DEPT.TYPE must be one of linear, similarity, got 'cosine'"),
-        ("CoOp", ("TRAINER.MMADAPTER.ON", "True"), "TRAINER.DEPT.ON: MultiModalAdapter is already added to the prompts"),
+        ("CoOp", ("TRAINER.CLIPLORA.ON", "True"), "TRAINER.DEPT.ON: CLIPLoRA is already added to the prompts"),
         ("CoOp", ("TRAINER.COOP.AEPATH", PHRASES), "TRAINER.DEPT.ON does not work with phrases: the head needs one feature"),
         ("MPL", ("SEARCH.ON", "True"), "SEARCH.ON does not work for MPL with DePT"),
         ("ExtrasLinearProbeCoOp", ("OPTIM.STAGED_LR", "False"), "OPTIM.STAGED_LR must be True for ExtrasLinearProbeCoOp"),
@@ -289,18 +284,10 @@ def test_a_test_on_other_classes_and_exported_files_say_which_logits_count(
     assert metadata_of(other, images_of(trained.preprocess), "fp32")["logits"] == "cosine"
 
 
-ADAPTED = [f"TRAINER.MMADAPTER.ADAPTER_{key}" for key in ("START", "END", "DIM")]
-
-
-@pytest.mark.parametrize(
-    ("node", "more", "key", "value"),
-    [("DEPT", (), "WEIGHT", 0.1), ("MMADAPTER", [*zip(ADAPTED, (2, 3, 8))], "ADAPTER_SCALE", 5)],
-    ids=["a head", "adapters"],
-)
-def test_a_test_by_other_settings_of_what_stands_beside_is_refused(node, more, key, value, command, tmp_path, capsys):
+@pytest.mark.parametrize(("node", "key", "value"), [("DEPT", "WEIGHT", 0.1), ("CLIPLORA", "ALPHA", 5)])
+def test_a_test_by_other_settings_of_what_stands_beside_is_refused(node, key, value, command, tmp_path, capsys):
     """They decide logits, and no tensor shows them."""
-    given = [word for pair in more for word in pair]
-    words = command("CoOp", f"TRAINER.{node}.ON", "True", *given, "OPTIM.MAX_EPOCH", 1)
+    words = command("CoOp", f"TRAINER.{node}.ON", "True", "OPTIM.MAX_EPOCH", 1)
     assert train.main(words) == 0
     test = ["--eval-only", "--model-dir", str(tmp_path / "out"), *words]
     test[test.index("--output-dir") + 1] = str(tmp_path / "test")

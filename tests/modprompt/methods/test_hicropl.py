@@ -17,7 +17,7 @@ from modprompt.data.readers.eurosat import CLASS_NAMES as EUROSAT
 from modprompt.io import checkpoint
 from modprompt.io.same_run import differing
 from modprompt.methods import hicropl
-from modprompt.methods.parts.sentences import Sentences
+from modprompt.methods.parts.text import Sentences
 from modprompt.methods.records import made_with, of_clip
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.use.export import metadata_of
@@ -399,7 +399,7 @@ def test_settings_that_do_not_fit_are_refused(settings, said, clip_model, tmp_pa
 def test_a_sentence_that_is_too_long_is_refused(clip_model, tmp_path):
     file = tmp_path / "sentences.json"
     file.write_text(json.dumps({"cat": ["a cat."], "x": ["x"], "golden retriever": ["long " * 99]}))
-    with pytest.raises(UserError, match="a sentence of class 'golden r.*"):
+    with pytest.raises(UserError, match="the prompt of class 'golden r.* shorten the sentence"):
         made(clip_model, sentences=str(file))
 
 

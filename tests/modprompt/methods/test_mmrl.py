@@ -142,7 +142,7 @@ def made(cls, clip_model, names=NAMES, **settings):
 
 
 def plain_params(model):
-    return dict(view_of(model.method, model.prompt_learner).named_parameters())
+    return view_of(model.method, model.prompt_learner).state_dict(keep_vars=True)
 
 
 def ids_of(names, template=plain_teachers.CENTERED):
@@ -258,7 +258,7 @@ def test_the_width_of_the_tokens_is_the_files(cls, clip_model, images, tmp_path)
 def test_a_file_that_does_not_say_its_classes_has_no_fused_logits_in_a_run(words, tmp_path, capsys):
     run = ("MMRL", "vit_b16", 4, "", ["REP_LAYERS", "[2, 4]", "REP_DIM", "16"])
     assert train.main([*half(words(*run), "base", tmp_path / "out"), "OPTIM.MAX_EPOCH", "1"]) == 0
-    (path,) = (tmp_path / "out" / MMRL.folder).glob("model.pth.tar-*")
+    (path,) = (tmp_path / "out" / MMRL.saved_as.folder).glob("model.pth.tar-*")
     content = torch.load(path, weights_only=True)
     del content["modprompt"]
     torch.save(content, path)

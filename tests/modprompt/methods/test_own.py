@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from modprompt import CoCoOp, CoOp, register_own
-from modprompt.methods.parts.independent import IndependentPromptLearner
+from modprompt.methods.parts.learners import IndependentPromptLearner
 from modprompt.methods.cocoop import ConditionalPromptLearner
 
 

@@ -11,7 +11,7 @@ import modprompt
 from modprompt import PromptKD, PromptSRC, UserError
 from modprompt.cli import train
 from modprompt.clip.load import load_clip
-from modprompt.methods.teachers.teacher import read
+from modprompt.methods.parts.teachers import read
 from modprompt.use.export_model import ExportedModel
 from tests.conftest import RESNET_HEADS, ROOT, bare, published, random_clip
 from tests.methods import small
@@ -478,8 +478,8 @@ def test_in_half_precision_the_convolutions_alone_are_half(made, student):
 
 @pytest.mark.parametrize(("text", "image"), [("stock", "tower"), ("tower", "stock"), ("tower", "tower")])
 def test_towers_teach_without_prompts(text, image, images):
-    from modprompt.methods.parts.classes import Classes
-    from modprompt.methods.teachers.teacher import Teacher, TeacherLogits
+    from modprompt.methods.parts.learners import Classes
+    from modprompt.methods.parts.teachers import Teacher, TeacherLogits
     from tests.tower_clips import PIXELS, tower_clip
 
     clip_model = tower_clip(text, image)
@@ -506,7 +506,7 @@ def test_another_size_is_resized_only_when_asked_for(resize, made, images):
 
 def test_the_teacher_is_given_images_by_its_own_mean_and_std(made, student, images):
     from modprompt.clip.facts import facts_of
-    from modprompt.methods.teachers.teacher import renormalised
+    from modprompt.methods.parts.teachers import renormalised
 
     teacher = read(str(made / "teacher"), "none", "").clip_model
     facts = {"student": ((0.1, 0.2, 0.3), (0.5, 0.6, 0.7)), "teacher": ((0.4, 0.4, 0.5), (0.3, 0.2, 0.1))}

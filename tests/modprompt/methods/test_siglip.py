@@ -6,8 +6,7 @@ import torch.nn.functional as F
 
 import modprompt
 from modprompt import VPT, CoOp, KgCoOp, MaPLe, ProGrad, UserError, ZeroshotCLIP
-from modprompt.clip.sides import kinds_of
-from modprompt.clip.towers import Tower
+from modprompt.clip.towers import Tower, kinds_of
 from modprompt.methods.mpl import MPL
 from tests import plain_teachers, siglips
 from tests.modprompt.clip.test_open_clips import SIGLIP, write

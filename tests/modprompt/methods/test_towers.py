@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 import modprompt
 from modprompt.clip.cast import cast_products, exact
-from modprompt.clip.sides import joint_width, logit_bias_of, tokenizer_of
+from modprompt.clip.towers import joint_width, logit_bias_of, tokenizer_of
 from tests.tower_clips import IMAGE_SIDES, PIXELS, WIDTH, of_open_clip, tower_clip
 
 NAMES = ["cat", "golden retriever", "Tree frog"]

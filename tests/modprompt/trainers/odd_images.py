@@ -12,7 +12,7 @@ from dassl.data.datasets import Datum
 from dassl.data.transforms import build_transform
 from PIL import Image
 
-from modprompt.clip.design import SHORTEST, SQUASH
+from modprompt.clip.known import SHORTEST, SQUASH
 from modprompt.trainers.backbone import squash
 
 SIZES = ((50, 37), (37, 61), (32, 32), (17, 90), (9, 8), (1, 40), (33, 32))  # (width, height)

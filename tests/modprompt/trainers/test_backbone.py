@@ -11,7 +11,7 @@ from PIL import Image
 from torchvision import transforms
 
 from modprompt.cli import train
-from modprompt.clip.present import Asked
+from modprompt.clip.known import Asked
 from modprompt.errors import UserError
 from modprompt.trainers import backbone, run_config
 from modprompt.trainers.mpl import MPL

@@ -40,7 +40,7 @@ def repeats():
 def test_each_run_of_a_process_has_its_own_settings_whatever_the_one_before_had(cfg, card, monkeypatch):
     for fixed in (False, True, True, False):
         cfg.MODEL.DETERMINISTIC = fixed
-        device.set_up(cfg, ours=True)
+        device.set_up(cfg.MODEL.DETERMINISTIC, cfg.USE_CUDA, ours=True)
         assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == (False, False)
         assert attention() == ({"math"} if fixed else {"flash", "mem_efficient", "math"})
         assert repeats() == (fixed, fixed, not fixed)
@@ -52,10 +52,10 @@ def test_each_run_of_a_process_has_its_own_settings_whatever_the_one_before_had(
 def test_in_another_program_only_a_deterministic_run_sets_what_repeats(cfg, card):
     torch.backends.cudnn.benchmark = True  # as a host's train.py sets it
     cfg.MODEL.DETERMINISTIC = False
-    device.set_up(cfg)
+    device.set_up(cfg.MODEL.DETERMINISTIC, cfg.USE_CUDA)
     assert repeats() == (False, False, True)
     cfg.MODEL.DETERMINISTIC = True
-    device.set_up(cfg)
+    device.set_up(cfg.MODEL.DETERMINISTIC, cfg.USE_CUDA)
     assert repeats() == (True, True, False)
     assert attention() == {"math"}
 
@@ -63,7 +63,7 @@ def test_in_another_program_only_a_deterministic_run_sets_what_repeats(cfg, card
 def test_on_a_cpu_attention_is_what_it_was(cfg, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     fused = attention() - {"cudnn"}
-    device.set_up(cfg)
+    device.set_up(cfg.MODEL.DETERMINISTIC, cfg.USE_CUDA)
     assert torch.are_deterministic_algorithms_enabled()
     assert attention() == fused
     assert WORKSPACE not in os.environ
@@ -75,20 +75,20 @@ def test_cuda_that_has_started_otherwise_is_refused(cfg, card, monkeypatch, give
     if given:
         monkeypatch.setenv(WORKSPACE, given)
     with pytest.raises(UserError, match=f"CUDA has started .* with {WORKSPACE} {given or 'unset'}: set"):
-        device.set_up(cfg)
+        device.set_up(cfg.MODEL.DETERMINISTIC, cfg.USE_CUDA)
 
 
 @pytest.mark.parametrize("given", [":4096:8", ":16:8"])
 def test_a_workspace_that_repeats_is_left(cfg, card, monkeypatch, given):
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setenv(WORKSPACE, given)
-    device.set_up(cfg)
+    device.set_up(cfg.MODEL.DETERMINISTIC, cfg.USE_CUDA)
     assert os.environ[WORKSPACE] == given
 
 
 def test_another_workspace_gives_way_before_cuda_starts_and_it_is_said(cfg, card, monkeypatch, capsys):
     monkeypatch.setenv(WORKSPACE, ":0:0")
-    device.set_up(cfg)
+    device.set_up(cfg.MODEL.DETERMINISTIC, cfg.USE_CUDA)
     assert os.environ[WORKSPACE] == ":4096:8"
     assert capsys.readouterr().out == f"MODEL.DETERMINISTIC True: {WORKSPACE} :0:0 -> :4096:8 for this run\n"
 

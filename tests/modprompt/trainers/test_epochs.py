@@ -8,7 +8,6 @@ from dassl.engine import TrainerX
 
 from modprompt.cli import train
 from modprompt.methods.model import PromptedModel
-from modprompt.trainers.loop import Loop
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.methods import METHODS
 from tests.test_train import refusal
@@ -107,13 +106,13 @@ def test_a_step_of_a_card_reads_nothing(row, command, monkeypatch):
 
 def spoilt(monkeypatch, epoch, step):
     """The loss of one step is not a number; what follows is what comes of it."""
-    plain = Loop.output
+    plain = PromptTrainer.output
 
     def poisoned(self, image):
-        found, place = plain(self, image), self.place()
+        found, place = plain(self, image), self.place
         return found._replace(logits=found.logits * (float("nan") if place == (epoch, step) else 1))
 
-    monkeypatch.setattr(Loop, "output", poisoned)
+    monkeypatch.setattr(PromptTrainer, "output", poisoned)
 
 
 @pytest.mark.cover(1)

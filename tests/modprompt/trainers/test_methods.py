@@ -11,8 +11,9 @@ from modprompt.cli import train
 from modprompt.clip.tokenizers import ClipTokenizer
 from modprompt.clip.tokens import readable
 from modprompt.engine.schedule import Shape
-from modprompt.methods.parts.low_rank_files import as_repository
+from modprompt.methods.clip_lora import as_repository
 from modprompt.methods.parts.templates import DIVERSE
+from modprompt.methods.table import row_of
 from tests import plain_neighbours as plain
 from tests.conftest import RESNET_HEADS, bare, random_clip
 from tests.methods import METHODS, some_slow
@@ -211,10 +212,15 @@ def test_contexts_of_single_classes_are_not_tested_on_other_classes(command, tmp
     assert "does not say for which classes its contexts (CSC) were learned" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("row", "key", "words"), [("mma", "TEXT_CTX_INIT", "a drawing of a"), ("mmrl", "TEMPLATE", "a drawing of a {}.")]
-)
-def test_words_that_nothing_learns_over_are_the_checkpoints_in_a_test(row, key, words, command, tmp_path, capsys):
+def kept():
+    """(row, key) of the settings that a test takes from the checkpoint, one row a trainer."""
+    first = {method.trainer: row for row, method in reversed(METHODS.items()) if not method.more}
+    return [(row, one.key) for name, row in first.items() for one in row_of(name).method.settings() if one.kept]
+
+
+@pytest.mark.parametrize(("row", "key"), kept())
+def test_words_that_nothing_learns_over_are_the_checkpoints_in_a_test(row, key, command, tmp_path, capsys):
+    words = "a drawing of a {}." if "{}" in str(METHODS[row].options.get(key, "{}")) else "a drawing of a"
     method = METHODS[row]._replace(options={one: text for one, text in METHODS[row].options.items() if one != key})
     own = (f"TRAINER.{method.node}.{key}", words)
     assert train.main(command(method, "OPTIM.MAX_EPOCH", 1, *own)) == 0
@@ -491,9 +497,7 @@ def test_self_regularised_mpl_is_mpl_with_promptsrcs_losses(command, monkeypatch
 
 @pytest.mark.cover(2)
 @pytest.mark.parametrize("precision", ["amp", "fp16", "bf16"])
-@pytest.mark.parametrize(
-    "row", some_slow(["coop_end", "cocoop", "prograd", "maple", "ivlp", "vpt", "promptsrc", "mma"])
-)
+@pytest.mark.parametrize("row", some_slow(["coop_end", "cocoop", "prograd", "maple", "ivlp", "vpt", "promptsrc"]))
 def test_other_precisions_train_on_a_cpu(row, precision, command):
     method = METHODS[row]
     assert train.main(command(method, f"TRAINER.{method.node}.PREC", precision, "OPTIM.MAX_EPOCH", 1)) == 0

@@ -10,14 +10,17 @@ def test_data_set_that_nobody_has_and_files_that_are_not_there_are_mistakes(tmp_
     cfg = get_cfg_default()
     cfg.DATASET.NAME, cfg.DATASET.ROOT = "EuroSta", str(tmp_path)
     line = "DATASET.NAME: there is no 'EuroSta'; did you mean 'EuroSAT'"
-    with pytest.raises(UserError, match=line), mistakes.of_reader(cfg):
+    with pytest.raises(UserError, match=line), mistakes.of_reader(cfg.DATASET.NAME, cfg.DATASET.ROOT):
         raise ValueError("The requested one is expected to belong to [...]")
     cfg.DATASET.NAME = "EuroSAT"
-    with pytest.raises(ValueError, match="a fault of a reader") as raised, mistakes.of_reader(cfg):
+    with (
+        pytest.raises(ValueError, match="a fault of a reader") as raised,
+        mistakes.of_reader(cfg.DATASET.NAME, cfg.DATASET.ROOT),
+    ):
         raise ValueError("a fault of a reader")
     assert not isinstance(raised.value, UserError)
     missing = tmp_path / "eurosat"
-    with pytest.raises(UserError) as raised, mistakes.of_reader(cfg):
+    with pytest.raises(UserError) as raised, mistakes.of_reader(cfg.DATASET.NAME, cfg.DATASET.ROOT):
         missing.iterdir().__next__()
     line = f"data set EuroSAT: No such file or directory: {missing} (DATASET.ROOT is {tmp_path})"
     assert str(raised.value) == line

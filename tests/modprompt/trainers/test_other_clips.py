@@ -25,20 +25,8 @@ from tests.test_runs import to
 
 METHODS = {**LEARNING, **SEARCHES, **TAUGHT}
 QUICK = ["mpl", "coop_end"]
-ROWS = [*QUICK, "cocoop", "alvlm", "maple", "ivlp", "vpt", "promptsrc", "kgcoop", "prograd", "tcp"]  # one a trainer
-ROWS += [
-    "mma",
-    "clip_lora",
-    "mmrl",
-    "mmrlpp",
-    "hicropl",
-    "dpl",
-    "dpl_ensemble",
-    "dpl_search",
-    "dpl_supernet",
-    "mpl_search",
-    *TAUGHT,
-]
+_FIRST = {method.trainer: row for row, method in reversed(LEARNING.items())}  # one row a trainer
+ROWS = list(dict.fromkeys([*QUICK, *_FIRST.values(), *SEARCHES, *TAUGHT]))
 IMAGES = {"mean": [0.5, 0.4, 0.3], "std": [0.3, 0.3, 0.25], "interpolation": "bilinear", "resize_mode": "squash"}
 CLIP = {"name": "", "dialect": "open_clip", "activation": "gelu", "heads": [2, 2], "size": 48, **IMAGES}
 CLIP["resize"] = CLIP.pop("resize_mode")

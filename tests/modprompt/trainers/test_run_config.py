@@ -2,12 +2,14 @@
 
 import pytest
 from dassl.config import get_cfg_default
+from dassl.engine import build_trainer
 
 from modprompt.compat.defaults import require_possible
 from modprompt.errors import UserError
+from modprompt.io import folder
 from modprompt.io.settings import Settings
 from modprompt.trainers import run  # noqa: F401 - registers trainers and readers
-from modprompt.trainers.run_config import RunConfig, changed_by_program, from_host, merged
+from modprompt.trainers.run_config import RunConfig, from_host, merged
 from tests.conftest import ROOT
 
 GIVEN = Settings.read((), {"TRAINER.NAME": "MPL"}, ["DATASET.NAME", "Digits"])
@@ -50,14 +52,19 @@ def test_values_of_a_programs_configuration_are_its_own_to_choose():
     )
 
 
-def test_what_a_program_changes_behind_the_door_is_known():
+def test_what_a_program_changes_after_its_trainer_was_built_is_said(tmp_path, capsys):
     theirs = get_cfg_default()
-    theirs.TRAINER.NAME, theirs.MODEL.BACKBONE.NAME = "MPL", "glyph-clip"
-    mine = from_host(theirs)
-    assert changed_by_program(mine) == []
-    theirs.OPTIM.MAX_EPOCH = 77
-    assert changed_by_program(mine) == ["OPTIM.MAX_EPOCH 10 -> 77"]
-    assert changed_by_program(merged(GIVEN)) == []
+    theirs.merge_from_file(str(ROOT / "configs" / "datasets" / "digits.yaml"))
+    theirs.TRAINER.NAME, theirs.MODEL.BACKBONE.NAME, theirs.OUTPUT_DIR = "MPL", "glyph-clip", str(tmp_path / "out")
+    theirs.DATASET.ROOT, theirs.DATASET.NUM_SHOTS, theirs.TEST.NO_TEST = str(tmp_path), 1, True
+    theirs.INPUT.TRANSFORMS = ["normalize"]
+    theirs.OPTIM.MAX_EPOCH, theirs.TRAINER.MPL.PROMPT_DEPTH, theirs.DATALOADER.NUM_WORKERS = 1, 3, 0
+    with folder.hold(theirs.OUTPUT_DIR):
+        trainer = build_trainer(theirs)
+        theirs.OPTIM.MAX_EPOCH = 77
+        trainer.train()
+    assert "note: OPTIM.MAX_EPOCH 1 -> 77: the program changed it after" in capsys.readouterr().out
+    assert trainer.epoch == 0
 
 
 def test_what_a_method_decides_goes_under_the_command_line_of_a_programs_own(monkeypatch):

@@ -52,12 +52,12 @@ def write_run(folder, model, settings=INPUT, accuracy=75.0):
     if state:
         said = describe(record, model.classes, model.clip_facts, model.prompt_learner, {"settings": dict(settings)})
         write(
-            folder / model.method.folder / "model.pth.tar-1",
+            folder / model.method.saved_as.folder / "model.pth.tar-1",
             state,
             said,
             1,
         )
-        (folder / model.method.folder / "checkpoint").write_text("model.pth.tar-1\n")
+        (folder / model.method.saved_as.folder / "checkpoint").write_text("model.pth.tar-1\n")
     content = {
         "trainer": record["name"],
         "dataset": "Digits",

@@ -9,7 +9,7 @@ from PIL import Image
 
 import modprompt
 from modprompt.cli import main
-from modprompt.clip.design import Images
+from modprompt.clip.known import Images
 from modprompt.clip.load import image_transform
 from modprompt.use import export, export_files
 from modprompt.use.attention import attention_of, layers_of
@@ -113,7 +113,8 @@ def trained(clip_model, pixels, path):
 
 def test_what_the_exporter_refuses_is_a_line_and_nothing_is_written(tmp_path):
     clip_model = tower_clip()
-    clip_model.visual._encode = lambda module, images: module(images) * (2 if images.sum().item() > 0 else 3)
+    plain = clip_model.visual.module.forward
+    clip_model.visual.module.forward = lambda images: plain(images) * (2 if images.sum().item() > 0 else 3)
     given = trained(clip_model, PIXELS, tmp_path)
     with pytest.raises(
         modprompt.UserError, match=r"^--to torch: PyTorch's exporter does not accept this model \([^\n]*\)$"

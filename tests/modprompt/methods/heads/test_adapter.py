@@ -5,7 +5,7 @@ import torch
 
 import modprompt
 from modprompt.methods.heads.adapter import RANDOM, RESIDUAL, TEXT, ClipA, PrototypesHead, TipA, multipliers
-from modprompt.methods.heads.data import Bank
+from modprompt.methods.heads.base import Bank
 from modprompt.methods.heads.tip_adapter import TipAdapterHead
 from tests.modprompt.methods.heads.golden import (
     BANK,

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from modprompt.errors import UserError
-from modprompt.methods.heads.data import Bank, unit_mean_text
+from modprompt.methods.heads.base import Bank, unit_mean_text
 
 VIEW, LABELS, TEXT = torch.randn(4, 3), torch.tensor([0, 1, 1, 0]), torch.randn(2, 5, 3)
 

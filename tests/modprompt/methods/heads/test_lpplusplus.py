@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from modprompt.methods.heads.data import Bank
+from modprompt.methods.heads.base import Bank
 from modprompt.methods.heads.lpplusplus import LPPlusPlusHead, first_alpha, steepness
 from tests.modprompt.methods.heads.golden import (
     BANK,
@@ -31,7 +31,7 @@ def built(bank=BANK, names=NAMES):
 
 def trained(steps):
     head = built()
-    optimiser, text = head.rates(steps).optimiser, head.pooled(BANK.text)
+    optimiser, text = head.rates(steps)[0], head.pooled(BANK.text)
     for _ in range(steps):
         step(head, optimiser, BANK.views[0], text)
     return head, text
@@ -47,7 +47,7 @@ def test_starts_and_rates_are_the_references():
 def test_run_is_the_references():
     head = built()
     text = head.pooled(BANK.text)
-    run_as(GOLDEN, head, head.rates(40).optimiser, text, views=[0])
+    run_as(GOLDEN, head, head.rates(40)[0], text, views=[0])
     assert head.alpha.tolist() == pytest.approx(GOLDEN["alpha_end"], rel=1e-6)
     assert head.weight.abs().sum().item() == pytest.approx(GOLDEN["weight_end"]["abs_sum"], rel=1e-5)
     assert accuracy_and_sum(head, text)[0] == GOLDEN["accuracy"]
@@ -66,9 +66,9 @@ def test_alpha_goes_by_the_sum_of_all_gradients_every_tenth_step(steps):
         error = error / len(labels)
         speed = [0.9 * old + new for old, new in zip(speed, (error.T @ image, error.sum(0)))]
         summed = summed + (error * (image @ text.T)).sum(0)
-        weight, bias = weight - rates.probe * speed[0], bias - rates.probe * speed[1]
+        weight, bias = weight - rates[0] * speed[0], bias - rates[0] * speed[1]
         if number % 10 == 0:
-            alpha = alpha - rates.alpha * summed
+            alpha = alpha - rates[1] * summed
     head, _ = trained(steps)
     assert torch.allclose(head.weight.double(), weight, atol=1e-4)
     assert torch.allclose(head.bias.double(), bias, atol=1e-4)
@@ -79,12 +79,12 @@ def test_goes_on_from_its_optimisers_state():
     """A run that was killed in front of alpha's turn has the sum of its gradients."""
     whole, text = trained(12)
     first = built()
-    optimiser = first.rates(12).optimiser
+    optimiser = first.rates(12)[0]
     for _ in range(7):
         step(first, optimiser, BANK.views[0], text)
     again = built()
     again.load_state_dict(first.state_dict())
-    other = again.rates(12).optimiser
+    other = again.rates(12)[0]
     other.load_state_dict(optimiser.state_dict())
     for _ in range(5):
         step(again, other, BANK.views[0], text)

@@ -9,7 +9,7 @@ import modprompt
 from modprompt.errors import SettingError, UserError
 from modprompt.io.same_run import PROMPTS_BEFORE
 from modprompt.methods import named_files
-from modprompt.methods.heads.data import unit
+from modprompt.methods.heads.base import unit
 from tests.modprompt.methods.test_model import NAMES, on
 
 NEW = ["four", "five", "six"]
@@ -49,7 +49,7 @@ def head_on(cls, clip_model, path, names=NAMES, **settings):
 
 @pytest.mark.parametrize(
     "front",
-    [modprompt.MPL, pytest.param(modprompt.KgCoOp, marks=pytest.mark.slow), modprompt.TCP, modprompt.MultiModalAdapter],
+    [modprompt.MPL, pytest.param(modprompt.KgCoOp, marks=pytest.mark.slow), modprompt.TCP, modprompt.CLIPLoRA],
 )
 def test_features_are_those_through_the_prompts(front, prompts, clip_model, images):
     before, path = prompts(front)
@@ -160,7 +160,7 @@ def test_the_probe_is_built_from_each_image_s_own_class_features(prompts, clip_m
         near = before.of_features(view).logits / model.scale()
     own = [float(sum(near[i, c] for i in range(6) if labels[i] == c)) / 2 for c in range(3)]
     assert model.head.alpha.tolist() == pytest.approx([250 * sum(own) / 3] * 3, rel=1e-4)
-    assert model.head.steepness.alpha == pytest.approx(6 / (4 * float(near.square().sum(0).max())), rel=1e-4)
+    assert model.head.steepness[1] == pytest.approx(6 / (4 * float(near.square().sum(0).max())), rel=1e-4)
 
 
 BOUND = [modprompt.ADAPTER, modprompt.LPPlusPlus, modprompt.TaskRes, modprompt.TipAdapterF]

@@ -10,7 +10,7 @@ from PIL import Image
 import modprompt
 from modprompt.cli import train
 from modprompt.io.tensors import read_tensors, write_tensors
-from modprompt.methods.heads.data import unit
+from modprompt.methods.heads.base import unit
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.conftest import SAID, bare, random_clip
 from tests.modprompt.data import trees

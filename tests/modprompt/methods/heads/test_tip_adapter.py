@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from modprompt.errors import UserError
-from modprompt.methods.heads.data import cosines, unit
-from modprompt.methods.heads.search import Found, Grid, search
-from modprompt.methods.heads.tip_adapter import TipAdapterHead
+from modprompt.methods.heads.base import cosines, unit
+from modprompt.methods.heads.method import Grid
+from modprompt.methods.heads.tip_adapter import Found, TipAdapterHead, search
 from tests.held import Held
 from tests.modprompt.methods.heads.golden import (
     BANK,
@@ -52,13 +52,13 @@ def test_training_and_the_search_behind_it_are_the_golden_ones():
     golden, cfg = GOLDEN["f_tip"], GOLDEN["f_tip"]["cfg"]
     torch.manual_seed(1)
     head, text = head_of(cfg["init_alpha"], cfg["lr"])
-    rates, steps, tests = head.rates(12), [], []
+    (optimiser, schedule), steps, tests = head.rates(12), [], []
     for epoch in range(4):
         order = np.random.RandomState(100 + epoch).permutation(20)
         for start in range(0, 20, 8):
             rows = order[start : start + 8]
-            steps.append(step(head, rates.optimiser, BANK.views[epoch % 3][rows], text, BANK.labels[0][rows]))
-            rates.schedule.step()
+            steps.append(step(head, optimiser, BANK.views[epoch % 3][rows], text, BANK.labels[0][rows]))
+            schedule.step()
         tests.append(accuracy_and_sum(head, text))
     assert [one.loss.item() for one in steps] == pytest.approx(golden["losses"], abs=1e-5)
     assert [one.logits.double().sum().item() for one in steps] == pytest.approx(golden["logit_sums"], rel=1e-5)

@@ -2,8 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from modprompt.errors import UserError
-from modprompt.methods.parts.average import GaussianAverage
+from modprompt.methods.parts.capabilities import GaussianAverage
 
 
 def test_average_is_the_weighted_sum():
@@ -26,9 +25,3 @@ def test_average_goes_on_from_its_state():
 
 def test_mean_far_outside_the_epochs_still_gives_weights():
     assert GaussianAverage(5, 500, 1).weights.tolist() == pytest.approx([0, 0, 0, 0, 1])
-
-
-@pytest.mark.parametrize("std", [0, -1])
-def test_spread_must_be_positive(std):
-    with pytest.raises(UserError, match="GPA_STD must be more than 0"):
-        GaussianAverage(5, 1, std)

@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from modprompt.errors import UserError
-from modprompt.methods.parts.checkpoint_view import (
+from modprompt.methods.records import (
     PREFIX,
     CheckpointView,
     count_classes,
     load_learner,
     require_made_with,
+    view_of,
 )
-from modprompt.methods.records import view_of
 from modprompt.methods.table import row_of
 from tests.methods import small
 from tests.modprompt.methods.parts.test_coupled import build
@@ -105,7 +105,7 @@ def test_file_without_a_learner_is_refused(clip_model, tmp_path, content):
 
 
 def test_learner_without_prefix_beside_deep_prompts_keeps_all_its_names():
-    from modprompt.methods.parts.checkpoint_view import learner_part
+    from modprompt.methods.records import learner_part
 
     state = {
         "ctx": torch.zeros(2, 4),

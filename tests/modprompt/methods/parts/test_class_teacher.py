@@ -6,8 +6,8 @@ import torch.nn.functional as F
 
 from modprompt import MPL, CoCoOp, CoOp, UserError
 from modprompt.engine.model import Output
-from modprompt.methods.parts.class_teacher import ClassTeacher
 from modprompt.methods.parts.groups import LearnedText
+from modprompt.methods.parts.losses import ClassTeacher
 from modprompt.methods.table import METHODS
 from tests import plain_teachers
 from tests.conftest import random_clip

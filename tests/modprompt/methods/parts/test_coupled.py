@@ -9,7 +9,7 @@ from modprompt.engine.context import placeholders
 from modprompt.engine.model import PromptedCLIP
 from modprompt.engine.schedule import Schedules, from_config, modular, replacement
 from modprompt.errors import UserError
-from modprompt.methods.parts.coupled import CoupledPromptLearner
+from modprompt.methods.parts.learners import CoupledPromptLearner
 from tests import plain_mpl
 from tests.conftest import lay_out_for, random_clip
 

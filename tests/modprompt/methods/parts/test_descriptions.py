@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 import modprompt
 from modprompt.io.descriptions import Descriptions
-from modprompt.methods.parts.phrases import Described
+from modprompt.methods.parts.text import Described
 from modprompt.methods.search.over import Search
 from tests import plain_neighbours as plain
 from tests.conftest import SAID

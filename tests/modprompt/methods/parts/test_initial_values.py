@@ -7,7 +7,7 @@ from modprompt import CoOp
 from modprompt.clip.build import layers_of
 from modprompt.engine.context import no_context
 from modprompt.engine.schedule import Schedules, no_prompts, replacement
-from modprompt.methods.parts.independent import IndependentPromptLearner
+from modprompt.methods.parts.learners import IndependentPromptLearner
 from tests import plain_neighbours as plain
 
 NAMES = ["Annual Crop Land", "Forest", "sea_or_lake"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from modprompt import MPL, CoOp
-from modprompt.methods.parts.projected import project
+from modprompt.methods.parts.losses import project
 from tests import plain_teachers
 from tests.conftest import random_clip
 from tests.methods import small, some_slow

@@ -2,8 +2,7 @@ import pytest
 import torch
 
 from modprompt.engine.model import Output
-from modprompt.methods.parts.regularise import SelfRegularisation, Weights, mean_class_features
-from modprompt.methods.parts.teacher import FrozenCLIP
+from modprompt.methods.parts.losses import FrozenCLIP, SelfRegularisation, Weights, mean_class_features
 from modprompt.methods.parts.templates import DIVERSE
 from tests import plain_neighbours as plain
 

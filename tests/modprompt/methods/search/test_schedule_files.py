@@ -10,8 +10,7 @@ from modprompt.errors import SettingError, UserError
 from modprompt.io.settings import Settings
 from modprompt.methods import table
 from modprompt.methods.search import file as schedule_file
-from modprompt.methods.search.file import SideOfSearch
-from modprompt.methods.search.schedule_files import expanded
+from modprompt.methods.search.file import SideOfSearch, expanded
 
 TEXT, VISION = SideOfSearch("behind_start", ((0, 3), (1, 2))), SideOfSearch("before_ln_pre", ((0, 2), (0, 1), (3, 0)))
 MPL = "TRAINER.MPL."

@@ -10,6 +10,7 @@ import modprompt
 from modprompt.engine.model import PromptedCLIP
 from modprompt.engine.prompts import Prompts
 from modprompt.engine.schedule import Schedule, Schedules
+from modprompt.methods.parts.learners import Learner
 from modprompt.methods.search.over import Search
 from modprompt.methods.search.space import ALL, steps_of
 from modprompt.methods.search.supernet import Slots, presences
@@ -128,12 +129,12 @@ def random_path(rng, options):
     return path, steps_of(path, options)
 
 
-class Fixed(torch.nn.Module):
+class Fixed(Learner):
     """A learner that gives the first tokens of another one's slots, by a schedule."""
 
     def __init__(self, searching, schedules):
-        super().__init__()
-        self.inner, self.schedules = searching.inner, schedules
+        super().__init__(schedules, "")
+        self.inner = searching.inner
         self.needs_image = searching.needs_image
         self.prompt_text, self.trains_text = searching.prompt_text, True
 

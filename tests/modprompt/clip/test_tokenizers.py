@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from modprompt.clip.file_tokenizer import FileTokenizer, TokenizerPlan, wanted
-from modprompt.clip.tokenizers import TooLong
+from modprompt.clip.tokenizers import FileTokenizer, TooLong
 from modprompt.errors import UserError
 from tests import small_tokenizers
 from tests.other_clips import other_package
@@ -26,15 +25,15 @@ KINDS = {  # length, cleaning, whether the end is written as 0; padding and end 
 }
 
 
-def read(folder, **plan):
-    return FileTokenizer(folder, TokenizerPlan(**{"length": 64, "cleaning": "whitespace", "vocabulary": 400, **plan}))
+def read(folder, length=64, **given):
+    return FileTokenizer(folder, length, **given)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_rows_are_open_clips_and_facts_say_padding_and_end(kind, tmp_path):
     length, cleaning, zero_end, padding, end = KINDS[kind]
     folder = small_tokenizers.write(tmp_path, kind)
-    ours = read(folder, length=length, cleaning=cleaning, zero_end=zero_end)
+    ours = read(folder, length=length, clean=cleaning, strip_sep_token=zero_end)
     with left_as_found():
         theirs = other_package("open_clip").tokenizer.HFTokenizer(
             str(folder), context_length=length, clean=cleaning, strip_sep_token=zero_end
@@ -65,32 +64,37 @@ def test_identity_is_of_the_files_and_not_of_their_place(tmp_path):
     moved = Path(shutil.copytree(folder, tmp_path / "b"))
     (moved / "README.md").write_text("no part of it")
     assert read(moved).facts == one.facts
-    assert read(moved, cleaning="canonicalize").facts != one.facts
+    assert read(moved, clean="canonicalize").facts != one.facts
     (moved / "special_tokens_map.json").write_text("{}")
     assert read(moved).facts.sha256 != one.facts.sha256
     assert copy.deepcopy(one) is one
 
 
 @pytest.mark.parametrize(
-    ("plan", "message"),
+    ("asked", "message"),
     [
-        ({"vocabulary": 20}, "words, but the CLIP 20 embeddings: it belongs to another CLIP$"),
-        ({"padding": 0}, "the padding id of this tokenizer is 1, but the CLIP looks for 0"),
-        ({"end": 49407}, "the end id of this tokenizer is 2, but the CLIP looks for 49407"),
+        (
+            (20, None, None),
+            "has 20 embeddings, .* this tokenizer .* words, padding 1, end 2: it belongs to another CLIP$",
+        ),
+        ((400, 0, None), "padding 0, end None, but this tokenizer .* padding 1, end 2"),
+        ((400, 1, 49407), "padding 1, end 49407, but this tokenizer"),
     ],
 )
-def test_another_clips_tokenizer_is_refused(plan, message, tmp_path):
-    with pytest.raises(UserError, match=message):
-        read(small_tokenizers.write(tmp_path, "xlmr"), **plan)
+def test_another_clips_tokenizer_is_refused(asked, message, tmp_path):
+    tokenizer = read(small_tokenizers.write(tmp_path, "xlmr"))
+    tokenizer.require_fitting("this", 400, None, 2)
+    with pytest.raises(UserError, match=f"^this: its text side .*{message}"):
+        tokenizer.require_fitting("this", *asked)
 
 
 def test_padding_in_front_and_no_padding_are_refused(tmp_path):
-    with pytest.raises(UserError, match="pads on the left"):
+    with pytest.raises(UserError, match="a padding token that stands behind it"):
         read(small_tokenizers.write(tmp_path / "a", "gemma", padding_side="left"))
     folder = small_tokenizers.write(tmp_path / "b", "bert")
     settings = {"tokenizer_class": "PreTrainedTokenizerFast"}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-    with pytest.raises(UserError, match="has no padding token"):
+    with pytest.raises(UserError, match="must have an end token, and a padding token"):
         read(folder)
 
 
@@ -110,10 +114,3 @@ def test_code_of_a_tokenizers_own_is_not_run(tmp_path):
     (folder / "own.py").write_text("raise SystemExit('it was run')\n")
     with pytest.raises(UserError, match="has no tokenizer that can be read"):
         read(folder)
-
-
-def test_wanted_files_are_the_words_and_their_settings():
-    there = ["README.md", "tokenizer_config.json", "tokenizer.json", "config.json", "model.safetensors"]
-    assert wanted(there) == ["tokenizer.json", "tokenizer_config.json", "config.json"]
-    with pytest.raises(UserError, match="it has no tokenizer"):
-        wanted(["tokenizer_config.json", "config.json"])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from modprompt.clip.tower_sides import image_side, text_side
+from modprompt.clip.towers import Tower, prompted_image, takes_text_prompts
 from tests import siglips
 from tests.other_clips import other_package
 
@@ -11,11 +11,9 @@ from tests.other_clips import other_package
 @pytest.mark.parametrize("kind", siglips.KINDS)
 def test_sides_hold_the_packages_own_weights_and_no_others(kind):
     found = siglips.made(kind)
-    for side, module in (
-        (text_side(found.text_module), found.text_module),
-        (image_side(found.image_module), found.image_module),
-    ):
-        assert {id(one) for one in side.parameters()} == {id(one) for one in module.parameters()}
+    assert takes_text_prompts(found.text_module)
+    side = prompted_image(Tower(found.image_module))
+    assert {id(one) for one in side.parameters()} == {id(one) for one in found.image_module.parameters()}
 
 
 @pytest.mark.parametrize("more", [
@@ -28,7 +26,7 @@ def test_an_image_side_that_has_more_or_less_is_none(more):
         shape = {"class_token": False, "global_pool": "map", **siglips.IMAGE, **more}
         (VisionTransformer,) = other_package("timm.models.vision_transformer", "VisionTransformer")
         found.image_module.trunk = VisionTransformer(**shape)
-    assert image_side(found.image_module) is None
+    assert prompted_image(Tower(found.image_module)) is None
 
 
 @pytest.mark.parametrize("more", [
@@ -42,11 +40,11 @@ def test_a_text_side_with_a_mask_or_more_parts_is_none(more):
     with torch.random.fork_rng():
         text = TextTransformer(**{**shape, **more})
         plain = TextTransformer(**shape)
-    assert text_side(text) is None
-    assert text_side(plain) is not None
+    assert not takes_text_prompts(text)
+    assert takes_text_prompts(plain)
 
 
 @pytest.mark.parametrize("module", [torch.nn.Linear(2, 2), torch.nn.Sequential(), None])
 def test_what_is_of_no_known_package_is_none(module):
-    assert text_side(module) is None
-    assert image_side(module) is None
+    assert not takes_text_prompts(module)
+    assert prompted_image(module) is None

@@ -1,6 +1,6 @@
-"""Sentences about classes; a frozen CLIP's class features are the mean over them (CoPrompt, HiCroPL).
+"""What describes classes: phrases, each of which makes a prompt, and sentences for frozen class features (HiCroPL).
 
-A file has them as {class: [sentence, ...]}. Shapes: C classes, E joint width.
+A file has them as {class: [text, ...]}. Shapes: C classes, E joint width.
 """
 
 from collections.abc import Sequence
@@ -11,15 +11,41 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from modprompt.clip.sides import tokenizer_of
-from modprompt.clip.tokenizers import TooLong
 from modprompt.clip.tokens import readable
-from modprompt.engine.prompts import template_texts
+from modprompt.engine.pooling import EMBEDDINGS, LOGITS
+from modprompt.engine.prompts import WHICH, template_texts
 from modprompt.errors import UserError
 from modprompt.io import descriptions
 from modprompt.io.descriptions import TEMPLATE, Descriptions
 from modprompt.methods.parts import templates
-from modprompt.methods.parts.teacher import FrozenCLIP
+from modprompt.methods.parts.losses import FrozenCLIP
+
+MODES = {LOGITS: "AS", EMBEDDINGS: "AE"}  # PCB's names for the mean of logits (similarities), and of embeddings
+
+
+class Described(NamedTuple):
+    """Phrases that describe classes.
+
+    content: phrases by class.
+    pooled: LOGITS or EMBEDDINGS, whose mean a class's features are.
+    """
+
+    content: Descriptions
+    pooled: str
+
+    def __str__(self) -> str:
+        return f"{MODES[self.pooled]} {self.content.hash}"
+
+    def prompts(self, classnames: Sequence[str]) -> tuple[list[str], list[int]]:
+        """The text for the class name in each prompt, class by class; and the number of prompts of each class.
+
+        Raises:
+            UserError: if classes have no phrases; the message names all of them.
+        """
+        phrases = self.content.of(classnames)
+        names = [f"{readable(name).lower()}{WHICH}{one}" for name, own in zip(classnames, phrases) for one in own]
+        return names, [len(own) for own in phrases]
+
 
 _AT_ONCE = 256  # sentences
 
@@ -85,39 +111,22 @@ class Sentences(NamedTuple):
             return [(text,) for text in template_texts(classnames, self.template)]
         return self.content.of(classnames)
 
-    def require_fit(self, frozen: FrozenCLIP, classnames: Sequence[str]) -> None:
-        """Raise UserError if a sentence is longer than the text context of a CLIP."""
-        tokenizer = tokenizer_of(frozen.clip_model)
-        for name, own in zip(classnames, self.texts(classnames)):
-            for text in own:
-                try:
-                    tokenizer.row(text)
-                except TooLong:
-                    raise UserError(
-                        f"{self}: a sentence of class {readable(name)[:120]!r} is longer than the model's "
-                        f"{tokenizer.facts.length} text tokens: {text[:120]!r}; shorten it"
-                    ) from None
-
     def mean_features(self, frozen: FrozenCLIP, classnames: Sequence[str]) -> Tensor:
         """Class features (C, E), float32, of length 1: the mean over a class's sentences, each of length 1.
 
         Raises:
             UserError: if a class has no sentence, or one is too long.
         """
-        self.require_fit(frozen, classnames)
         each = self.texts(classnames)
-        texts = [text for own in each for text in own]
-        found = _features(frozen, texts)
-        means = [F.normalize(some, dim=-1).mean(0) for some in found.split([len(own) for own in each])]
+        classes = {text: name for name, own in zip(classnames, each) for text in own}  # equal texts are encoded once
+        texts, labels = list(classes), [readable(name) for name in classes.values()]
+        starts = range(0, len(texts), _AT_ONCE)
+        bar = tqdm(starts, desc="frozen features of sentences", leave=False, disable=True if len(starts) == 1 else None)
+        try:
+            parts = [frozen.text_features(texts[at : at + _AT_ONCE], labels[at : at + _AT_ONCE]).float() for at in bar]
+        except UserError as error:
+            said = str(error).partition("; shorten")[0]  # words that are not these
+            raise UserError(f"{self}: {said}; shorten the sentence") from None
+        places, found = {text: place for place, text in enumerate(texts)}, torch.cat(parts)
+        means = [F.normalize(found[[places[text] for text in own]], dim=-1).mean(0) for own in each]
         return F.normalize(torch.stack(means), dim=-1)
-
-
-def _features(frozen: FrozenCLIP, texts: Sequence[str]) -> Tensor:
-    """Features (N, E) of N texts; equal texts are encoded once."""
-    places: dict[str, int] = {}
-    order = [places.setdefault(text, len(places)) for text in texts]
-    different = list(places)
-    starts = range(0, len(different), _AT_ONCE)
-    bar = tqdm(starts, desc="frozen features of sentences", leave=False, disable=True if len(starts) == 1 else None)
-    parts = [frozen.text_features(different[start : start + _AT_ONCE]).float() for start in bar]
-    return torch.cat(parts)[torch.tensor(order)]

@@ -8,11 +8,9 @@ import torch
 
 import modprompt
 from modprompt.clip import known
-from modprompt.clip.design import Images
 from modprompt.clip.facts import facts_of
-from modprompt.clip.load import describe, images_of, load
-from modprompt.clip.present import Asked
-from modprompt.clip.source import describes_itself
+from modprompt.clip.known import Asked, Images
+from modprompt.clip.load import describes_itself, images_of, load
 from modprompt.errors import UserError
 from tests.conftest import RESNET_HEADS, SAID
 from tests.other_clips import edit, open_clip_folder, transformers_folder
@@ -62,7 +60,6 @@ def test_bare_state_dict_is_refused_with_the_options_that_settle_it(clip_file):
 def test_images_of_bare_weights_are_openais_in_the_size_that_they_have(clip_file, resnet_file):
     assert images_of(Asked("", str(clip_file), "gelu", (1, 2))) == Images(32, stated=False)
     assert images_of(Asked("", str(resnet_file), "quick_gelu", RESNET_HEADS)) == Images(64, stated=False)
-    assert "quick_gelu, (1, 4) heads" in describe(Asked("", str(resnet_file), "quick_gelu", RESNET_HEADS))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +69,7 @@ def test_images_of_bare_weights_are_openais_in_the_size_that_they_have(clip_file
         ({"activation": "gelu", "heads": (1,)}, "MODEL.BACKBONE.HEADS must be two whole numbers, (text side, image"),
         ({"activation": "gelu", "heads": (1, 2.0)}, "MODEL.BACKBONE.HEADS must be two whole numbers"),
         ({"activation": "gelu", "heads": (0, 2)}, "MODEL.BACKBONE.HEADS must be two whole numbers"),
-        ({"activation": "gelu", "heads": (1, 3)}, "HEADS (1, 3) do not divide the widths 64 and 128"),
+        ({"activation": "gelu", "heads": (1, 3)}, "HEADS (1, 3): 3 does not divide the width 128"),
     ],
 )
 def test_options_that_no_weights_can_have(clip_file, said, message):
@@ -97,7 +94,7 @@ def test_openais_archive_is_known_by_its_hash_and_no_other_runs(tmp_path, monkey
     torch.jit.script(module).save(str(tmp_path / "any.pt"))
     assert "does not say how it is run" in refusal(tmp_path / "any.pt")
     assert "any.pt" in refusal(tmp_path / "any.pt", **SAID)
-    row = known.OpenAIs(sha256_of(tmp_path / "any.pt"), "ViT-B-1", 32, (1, 1))
+    row = known.OpenAIs(sha256_of(tmp_path / "any.pt"), 32, (1, 1))
     monkeypatch.setitem(known.OPENAI, "ViT-B/1", row)
     assert images_of(Asked(path=str(tmp_path / "any.pt"))).size == 32
     assert "do not make up a CLIP" in refusal(tmp_path / "any.pt")  # read, and of other names
@@ -110,11 +107,16 @@ OPEN_CLIP, CONFIG, IMAGES = "open_clip_config.json", "config.json", "preprocesso
     ("file", "keys", "value", "message"),
     [
         (OPEN_CLIP, ("model_cfg", "text_cfg", "layers"), 3, "resblocks.2"),
-        (OPEN_CLIP, ("model_cfg", "vision_cfg", "width"), 256, "has the shape"),
+        (OPEN_CLIP, ("model_cfg", "vision_cfg", "width"), 256, "size mismatch for visual."),
         (CONFIG, ("text_config", "num_hidden_layers"), 3, "resblocks.2"),
-        (CONFIG, ("vision_config", "hidden_act"), "quick_gelu", "hidden_act is gelu and quick_gelu"),
-        (CONFIG, ("text_config", "layer_norm_eps"), 1e-6, "only 1e-05 is supported"),
-        (CONFIG, ("text_config", "hidden_size"), "many", "hidden_size must be a whole number"),
+        (
+            CONFIG,
+            ("vision_config", "hidden_act"),
+            "quick_gelu",
+            "only the same quick_gelu or gelu, and {'layer_norm_eps': 1e-05}, on both sides",
+        ),
+        (CONFIG, ("text_config", "layer_norm_eps"), 1e-6, "got {'hidden_act': 'gelu', 'layer_norm_eps': 1e-06} and"),
+        (CONFIG, ("text_config", "hidden_size"), "many", "sizes must be whole numbers"),
         (CONFIG, ("vision_config",), [], "vision_config must be an object"),
         (CONFIG, ("model_type",), "siglip", "is not read in transformers' form, only clip: open"),
         (IMAGES, ("crop_size",), {"height": 64, "width": 64}, "do not fit the model"),
@@ -158,15 +160,15 @@ def test_what_lies_in_a_folder_decides(copy, folders, tmp_path):
         (tmp_path / "empty" / other).touch()
     assert "there is: one.pt, two.pt" in refusal(tmp_path / "empty")
     assert "no file or folder at" in refusal(tmp_path / "nothing")
-    assert "is a name: give it with --backbone" in refusal("ViT-B/16")
+    assert "a name is given with --backbone" in refusal("ViT-B/16")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [((3,), "name must be a CLIP's name"), (("",), "name must be"), (("x.pt", "cpu", "gelu"), None)],
+    [((3,), "there is no CLIP '3'"), (("",), "no CLIP is named"), (("x.pt", "cpu", "gelu"), None)],
 )
 def test_arguments_that_are_none_in_python(arguments, message):
     with pytest.raises(TypeError if message is None else UserError, match=message or "positional"):
         modprompt.load_clip(*arguments)
-    with pytest.raises(UserError, match="heads must be two whole numbers"):
+    with pytest.raises(UserError, match="HEADS must be two whole numbers"):
         modprompt.load_clip("x.pt", heads="12")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from modprompt.methods.parts.deferred_metrics import Place, Unread
+from modprompt.trainers.unread import Place, Unread
 from tests.waiting import Reads, as_on_a_card
 
 

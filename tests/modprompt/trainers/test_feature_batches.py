@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from modprompt import IVLP, CoCoOp, CoOp, ZeroshotCLIP, ZeroshotCLIP2
+from modprompt.clip.known import Asked
 from modprompt.clip.load import load
-from modprompt.clip.present import Asked
 from modprompt.engine import precision
 from modprompt.engine.precision import Precision
-from modprompt.trainers.image_features import FeatureBatches, encode
+from modprompt.trainers.evaluation import FeatureBatches, encode
 from modprompt.trainers.kept_features import how_computed
 from tests.conftest import RESNET_HEADS
 

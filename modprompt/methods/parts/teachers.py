@@ -1,5 +1,4 @@
-"""A frozen second CLIP of any widths, with or without learned prompts: its settings, its logits, and losses that keep a
-student's logits near them.
+"""A frozen second CLIP of any widths as a teacher: its settings, its logits, losses, and what a run must be for it.
 
 Shapes: B images, C classes, E_t its joint width.
 """
@@ -11,11 +10,12 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from modprompt.clip.facts import called, facts_of
-from modprompt.clip.load import load_clip
-from modprompt.clip.structure import CLIP
+from modprompt.clip.known import asked_of
+from modprompt.clip.load import images_of, load_clip
+from modprompt.clip.towers import CLIP
 from modprompt.engine.model import Output
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
@@ -29,11 +29,11 @@ from modprompt.methods.base import Method
 from modprompt.methods.loading import stated_method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.named_files import DIGITS, NONE
-from modprompt.methods.parts.checkpoint_view import load_content, require_own_classes
-from modprompt.methods.parts.classes import Classes
+from modprompt.methods.parts.learners import Classes
 from modprompt.methods.promptsrc import PromptSRC
-from modprompt.methods.records import made_with, of_clip, view_of
-from modprompt.methods.table import HEADS, METHODS, kind_of
+from modprompt.methods.records import load_content, made_with, of_clip, require_own_classes, view_of
+from modprompt.methods.table import BY_NAME, HEADS, METHODS, beside_of, kind_of, row_of
+from modprompt.methods.together import JOINING, asked
 from modprompt.methods.zeroshot import ZeroshotCLIP
 
 
@@ -69,7 +69,7 @@ class Teacher(NamedTuple):
             raise UserError(f"the teacher, {self._whose}: {error}") from None
         learner = made.prompt_learner
         own = made.has_own_logits or learner.needs_image or learner.pooling is not None
-        if own or hasattr(learner, "given_text"):
+        if own or learner.given_text is not None:
             raise UserError(f"{self._whose}: {type(self.method).__name__} has no class features to teach with")
         if self.content is not None:
             stated = made_with(self.method, of_clip(self.clip_model))
@@ -168,8 +168,7 @@ def exact_features(teacher: Teacher, classes: Classes, device: torch.device) -> 
 def require_size(teacher: CLIP, student: CLIP, resize: bool) -> int:
     """The side in pixels to which a student's images are resized for a teacher; 0 if they fit as they are.
 
-    Raises:
-        UserError: if they do not fit and must not be resized.
+    Raises UserError if they do not fit and must not be resized.
     """
     mine, theirs = teacher.visual.input_resolution, student.visual.input_resolution
     if mine == theirs:
@@ -189,13 +188,9 @@ def renormalised(student: CLIP, teacher: CLIP) -> Callable[[Tensor], Tensor]:
     """
     of, to = facts_of(student), facts_of(teacher)
     if not of.mean or not to.mean or (of.mean, of.std) == (to.mean, to.std):
-        return _as_they_are
+        return nn.Identity()
     mean_of, std_of, mean_to, std_to = (torch.tensor(one)[:, None, None] for one in (of.mean, of.std, to.mean, to.std))
     return _Scaled(std_of / std_to, (mean_of - mean_to) / std_to)
-
-
-def _as_they_are(images: Tensor) -> Tensor:
-    return images
 
 
 class _Scaled:
@@ -212,7 +207,6 @@ class _Scaled:
 T = TypeVar("T", bound="Taught")
 PUBLISHED = PromptSRC(n_ctx_text=4, n_ctx_vision=4, prompt_depth_text=9, prompt_depth_vision=9)
 UNKNOWN = "not known"
-_NO_TEXT = "token_embedding."  # which the text encoder in checkpoints of the family lacks
 
 
 @dataclass(frozen=True, repr=False)
@@ -239,21 +233,13 @@ class Taught(Method):
     taught_by: ClassVar[Mapping[str, str]] = {}  # set on an instance from a checkpoint: which teacher it was
 
     def teacher_at_hand(self) -> Teacher:
-        """The teacher, which a loss needs.
-
-        Raises:
-            UserError: if the model comes from a checkpoint, without its teacher.
-        """
+        """The teacher, which a loss needs; UserError if the model comes from a checkpoint, without it."""
         if self.teacher is None:
             raise UserError("this model comes from a checkpoint, without its teacher: it has no loss")
         return self.teacher
 
     def prepared(self: T) -> T:
-        """This method, with its teacher read. Random generators stay as they are.
-
-        Raises:
-            SettingError: if there is none, or a tensor of its checkpoint is missing or does not fit.
-        """
+        """This method, with its teacher read; SettingError if there is none, or its checkpoint does not fit."""
         if self.teacher is not None or self.taught_by:
             return self
         try:
@@ -263,20 +249,14 @@ class Taught(Method):
             raise SettingError([(keys[field], text) for field, text in error.faults]) from None
 
     def metadata(self) -> dict[str, Any]:
-        """Which CLIP the teacher is, and which prompts it has."""
-        if self.taught_by:
-            mine = dict(self.taught_by)
-        elif self.teacher is not None:
+        mine = dict(self.taught_by)
+        if self.teacher is not None:
             mine = {TEACHER: self.teacher.fingerprint, TEACHER_CKPT: self.teacher.digest or NONE}
-        else:
-            mine = {}
         return {**super().metadata(), **mine}
 
     def restore(self: T, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> T:
         """This method as a file describes it; no teacher is read."""
-        method = super().restore(stated, classes, path)
-        known = {name: str(stated.get(name, UNKNOWN)) for name in (TEACHER, TEACHER_CKPT)}
-        return method.replace_private(taught_by=known)
+        return self.replace_private(taught_by={one: str(stated.get(one, UNKNOWN)) for one in (TEACHER, TEACHER_CKPT)})
 
 
 def read(name: str, ckpt: str, config: str) -> Teacher:
@@ -316,11 +296,7 @@ def read(name: str, ckpt: str, config: str) -> Teacher:
 
 
 def _of_config(path: str) -> Method:
-    """The method whose settings are in a config file of its trainer.
-
-    Raises:
-        SettingError: if there is no such file, or it has settings of no method or of several.
-    """
+    """The method whose settings are in a config file; SettingError if there is none, or of no method or several."""
     try:
         given = read_settings(str(of_user(path)))
     except UserError as error:
@@ -344,17 +320,14 @@ def _require_prompts(method: Method, file: str) -> None:
 
 
 def _require_same_clip(content: Checkpoint, clip_model: CLIP, file: str) -> None:
-    """Raise UserError if a checkpoint holds a CLIP that lacks a tensor, or is not the teacher's.
-
-    The family's hold all of CLIP except the table of words, mostly in half precision.
-    """
-    state = {key[7:] if key.startswith("module.") else key: one for key, one in content.state_dict.items()}
+    """Raise UserError if a checkpoint holds a CLIP that lacks a tensor, or is not the teacher's, in half precision."""
+    state = {key.removeprefix("module."): one for key, one in content.state_dict.items()}
     if not any(key.startswith("image_encoder.") and "VPT" not in key for key in state):
         return
     for name, one in clip_model.state_dict().items():
         part = "image_encoder." if name.startswith("visual.") else "" if name == "logit_scale" else "text_encoder."
         key = part + name.removeprefix("visual.")
-        if name.startswith(_NO_TEXT):
+        if name.startswith("token_embedding."):  # which the text encoder in checkpoints of the family lacks
             continue
         there = state.get(key)
         if not isinstance(there, Tensor):
@@ -381,6 +354,7 @@ def divergence(of: Tensor, to: Tensor, temperature: float, over: str) -> Tensor:
     return total / (len(of) if over == IMAGES else of.numel())
 
 
+@dataclass(eq=False)
 class Distillation:
     """The divergence of a teacher's probabilities from the student's, or both ways, times T squared.
 
@@ -394,19 +368,11 @@ class Distillation:
         scale: returns the factor of the teacher's cosines, a scalar; None for its own.
     """
 
-    def __init__(
-        self,
-        teacher: TeacherLogits,
-        temperature: float = 1.0,
-        over: str = CLASSES,
-        back: float = 0.0,
-        scale: Callable[[], Tensor] | None = None,
-    ):
-        self.teacher, self.temperature, self.over, self.back, self.scale = teacher, temperature, over, back, scale
-
-    def set_stream(self, stream: torch.dtype | None) -> None:
-        """Cast the teacher as the student was cast."""
-        self.teacher.set_stream(stream)
+    teacher: TeacherLogits
+    temperature: float = 1.0
+    over: str = CLASSES
+    back: float = 0.0
+    scale: Callable[[], Tensor] | None = None
 
     def __call__(self, output: Output, images: Tensor, labels: Tensor) -> Tensor:
         """For images (B, 3, H, W), a scalar; labels are not read."""
@@ -416,3 +382,48 @@ class Distillation:
         if self.back:
             loss = (1 - self.back) * loss + self.back * divergence(said, goal, self.temperature, self.over)
         return self.temperature**2 * loss
+
+
+_TOLERANCE = 1e-6
+
+
+def check(cfg: Any) -> None:
+    """Raise UserError on images that a teacher cannot use, and on training settings that exclude one."""
+    name = cfg.TRAINER.NAME
+    mine = [row_of(name).method] if name in BY_NAME else []
+    for method in (*mine, *(beside_of(JOINING[node].name).method for node in asked(cfg.TRAINER, name))):
+        if issubclass(method, Taught):
+            _check_run(cfg, method)
+
+
+def _check_run(cfg: Any, method: Any) -> None:
+    node = cfg.TRAINER[method.node_name()]
+    if "normalize" not in cfg.INPUT.TRANSFORMS:
+        raise UserError("INPUT.TRANSFORMS has no 'normalize': the teacher's images are made from normalised ones")
+    images = images_of(asked_of(cfg.MODEL.BACKBONE))
+    for key, own in (("PIXEL_MEAN", images.mean), ("PIXEL_STD", images.std)):
+        if any(abs(mine - one) > _TOLERANCE for mine, one in zip(cfg.INPUT[key], own)):
+            raise UserError(
+                f"INPUT.{key} is {list(cfg.INPUT[key])}, but the student's is {list(own)}, from which the teacher's "
+                "images are made: leave it out"
+            )
+    if cfg.TEST.ONLY:
+        return
+    if cfg.ACTIVE.ROUNDS:
+        raise UserError(f"{method.__name__} reads no labels: it does not work in rounds that ask for labels")
+    if "MODAL" in node:
+        _check_training(cfg, node)
+
+
+def _check_training(cfg: Any, node: Any) -> None:
+    if cfg.DATALOADER.TRAIN_X.BATCH_SIZE < 2:
+        raise UserError("DATALOADER.TRAIN_X.BATCH_SIZE must be at least 2: the projector needs a batch's statistics")
+    if node.MODAL == "base2novel" and cfg.DATASET.SUBSAMPLE_CLASSES != "all":
+        raise UserError(
+            f"{cfg.TRAINER.NAME} with MODAL base2novel trains on images of all classes and tests base and new ones: "
+            "leave DATASET.SUBSAMPLE_CLASSES all"
+        )
+    if node.MODAL == "base2novel" and (cfg.TEST.SPLIT, cfg.TEST.FINAL_MODEL) == ("val", "best_val"):
+        raise UserError("TEST.SPLIT val with best_val: an epoch would be chosen by images of new classes")
+    if node.CHOOSE_ON and cfg.TEST.FINAL_MODEL != "best_val":
+        raise UserError("CHOOSE_ON test has no effect without TEST.FINAL_MODEL best_val: the last epoch is tested")
