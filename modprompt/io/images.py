@@ -137,10 +137,9 @@ def lists_of(dataset: Any, cfg: Any) -> Lists:
 def image_files(lists: Lists, root: str) -> dict[str, Any]:
     """What the files of lists of images look like and hold, for a result; `root` is empty for a host's reader."""
     root = root or _common_root(lists.values())
-    found: dict[str, Any] = {_WHEN: time.time_ns(), _FOLDER: _identity(root)}
-    for name, images in lists.items():
-        found[name] = {"looks": _looks(images, root), "holds": _contents(images, root)}
-    return found
+    seen = {_WHEN: time.time_ns(), _FOLDER: _identity(root)}
+    held = {name: {"looks": _looks(one, root), "holds": _contents(one, root)} for name, one in lists.items()}
+    return {**seen, **held}
 
 
 def differing_images(recorded: Mapping[str, Any], lists: Lists, root: str) -> list[str]:
@@ -213,8 +212,7 @@ def own_validation(dataset: Any) -> bool:
 def must_choose(cfg: Any) -> bool:
     """Whether a run needs validation images: to choose by, or to measure on so that something else can choose."""
     best = cfg.TEST.FINAL_MODEL == "best_val" or _choose_by(cfg) == AS_MANY
-    searches = getattr(getattr(cfg, "SEARCH", None), "RUNS", False)
-    chooses = best or searches
+    chooses = best or getattr(getattr(cfg, "SEARCH", None), "RUNS", False)
     return (chooses and not only_tests(cfg)) or cfg.TEST.SPLIT == "val"
 
 

@@ -52,13 +52,11 @@ class _Once(yaml.SafeLoader):
     """Refuses a key that occurs twice in a mapping, where YAML would use the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            key = str(key_node.value)
-            if key in seen:
-                line = key_node.start_mark.line + 1
-                raise yaml.YAMLError(f"the key {key!r} occurs twice, the second time in line {line}")
-            seen.add(key)
+        keys = [str(key.value) for key, _ in node.value]
+        for at, (key, _) in enumerate(node.value):
+            if keys[at] in keys[:at]:
+                said = f"the key {keys[at]!r} occurs twice, the second time in line {key.start_mark.line + 1}"
+                raise yaml.YAMLError(said)
         return super().construct_mapping(node, deep)
 
 

@@ -10,7 +10,7 @@ import hashlib
 import io
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -200,15 +200,13 @@ def write_test(run_folder: PathLike, parts: TestParts) -> dict[str, str]:
     write_table(path_of_test(run_folder, CONFUSION), ("class", "taken_for", "images"), pairs)
     width = max((len(one.top) for one in parts.wrong), default=0)
     top = [f"{what}_{place + 1}" for place in range(width) for what in ("class", "probability")]
-    write_table(path_of_test(run_folder, WRONG), ("image", "class", "probability", *top), _wrong(parts, names))
+    wrong = (
+        [writable(one.image), names[one.label], f"{one.own:.6f}"]
+        + [cell for at, share in zip(one.top, one.probabilities) for cell in (names[at], f"{share:.6f}")]
+        for one in parts.wrong
+    )
+    write_table(path_of_test(run_folder, WRONG), ("image", "class", "probability", *top), wrong)
     return {name: sha256_of(path_of_test(run_folder, name)) for name in OF_TEST if name != FEATURES}
-
-
-def _wrong(parts: TestParts, names: Sequence[str]) -> Iterator[list[Cell]]:
-    """For each image the probability of its class, and the most probable classes with theirs."""
-    for one in parts.wrong:
-        taken_for = [cell for at, share in zip(one.top, one.probabilities) for cell in (names[at], f"{share:.6f}")]
-        yield [writable(one.image), names[one.label], f"{one.own:.6f}", *taken_for]
 
 
 def whole_of_test(run_folder: PathLike, result: Mapping[str, Any], name: str) -> str | None:

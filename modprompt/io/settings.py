@@ -23,7 +23,7 @@ _MOST_SHOWN, _BEFORE = 100, 30  # characters of a value in a message, and of tho
 _KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.\w+)+")  # what no value looks like
 READER = "DATASET.READER"  # which reader of another codebase a run used; with another one it is another run
 
-# what decides no number of a training, unless another setting makes it: see decisive
+# what decides no number of a training; see decisive
 FREE = {
     "OUTPUT_DIR", "RESUME", "DATASET.ROOT", "VERBOSE", "TRAIN.PRINT_FREQ", "TRAIN.CHECKPOINT_FREQ",
     "MODEL.BACKBONE.PATH", "DATALOADER.TEST.BATCH_SIZE", "DATALOADER.TEST.SAMPLER", "TEST.PER_CLASS_RESULT",
@@ -33,34 +33,21 @@ FREE = {
     "DATASET.CHOOSE_BY", "TEST.KEEP_FEATURES", "TEST.FEATURES_OF", "SEARCH.RUNS",
 }  # fmt: skip
 
-_DECIDES_WITH = {  # free settings that decide numbers if another one, whose key ends so, has this value
-    "DATALOADER.TEST.BATCH_SIZE": (".HICROPL.TESTS_WRITE", "True"),  # each batch of a test maps the prompts once more
-}
-
 # settings that have a flag of train.py
 FLAGS = {
-    "DATASET.ROOT": "--root",
-    "OUTPUT_DIR": "--output-dir",
-    "RESUME": "--resume",
-    "SEED": "--seed",
-    "DATASET.SOURCE_DOMAINS": "--source-domains",
-    "DATASET.TARGET_DOMAINS": "--target-domains",
-    "INPUT.TRANSFORMS": "--transforms",
-    "TRAINER.NAME": "--trainer",
-    "MODEL.BACKBONE.NAME": "--backbone",
+    "DATASET.ROOT": "--root", "OUTPUT_DIR": "--output-dir", "RESUME": "--resume", "SEED": "--seed",
+    "DATASET.SOURCE_DOMAINS": "--source-domains", "DATASET.TARGET_DOMAINS": "--target-domains",
+    "INPUT.TRANSFORMS": "--transforms", "TRAINER.NAME": "--trainer", "MODEL.BACKBONE.NAME": "--backbone",
     "MODEL.HEAD.NAME": "--head",
-}
+}  # fmt: skip
 
 
 def decisive(settings: Mapping[str, str], more_free: Collection[str] = ()) -> dict[str, str]:
     """Those of a run's settings, as texts, that decide its numbers; `more_free` are keys that are free, too."""
-
-    def decides(key: str) -> bool:
-        end, value = _DECIDES_WITH.get(key, ("", ""))
-        return bool(end) and any(text == value for name, text in settings.items() if name.endswith(end))
-
     found = FREE.union(more_free)
-    return {key: text for key, text in settings.items() if key not in found or decides(key)}
+    if any(text == "True" and key.endswith(".HICROPL.TESTS_WRITE") for key, text in settings.items()):
+        found.discard("DATALOADER.TEST.BATCH_SIZE")  # each batch of a test maps the prompts once more
+    return {key: text for key, text in settings.items() if key not in found}
 
 
 def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
