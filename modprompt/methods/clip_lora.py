@@ -6,7 +6,7 @@ Shapes: M matrices of a layer, r rank, D width of a side.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from modprompt.engine.low_rank import MATRICES, LowRank
 from modprompt.engine.prompts import Prompts
 from modprompt.engine.schedule import MOST_TOKENS, Schedules, Shape, no_prompts
 from modprompt.errors import SettingError, UserError
-from modprompt.fields import Configured, setting
+from modprompt.fields import setting
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.capabilities import (
     Logging,
@@ -33,6 +33,7 @@ from modprompt.methods.parts.capabilities import (
 )
 from modprompt.methods.parts.learners import Classes, Learner, TemplatePrompts
 from modprompt.methods.together import Addition, require_takes
+from modprompt.programs import one_line
 
 NODE = "TRAINER.CLIPLORA"
 SIDES = ("text", "vision")
@@ -71,73 +72,6 @@ def layers_at(position: str, layers: int) -> tuple[int, ...]:
     return tuple(found)
 
 
-@dataclass(frozen=True, repr=False)
-class LowRankSettings(Configured):
-    """Which matrices of which layers have an addition, of which rank, and how it is trained."""
-
-    encoder: str = setting("both", "which side's layers", choices=tuple(OF_ENCODER))
-    params: str = setting("q k v", "which matrices: q, k, v, o; their order is that of the draws")
-    position: str = setting(
-        "all", "which layers: all, bottom, mid, up, half-bottom, half-up, top3, or by number from 0: 0 3 6-11"
-    )
-    r: int = setting(2, "rank of the additions", least=1)
-    alpha: float = setting(1.0, "they are scaled by ALPHA / sqrt(R)", least=0)
-    dropout: float = setting(0.25, "share of their input that is dropped in training", least=0, compared=False)
-    dropout_shared: bool = setting(
-        False,
-        "one mask for the tokens that classes share, which are computed once; the reference has one for each class",
-        compared=False,
-    )
-    gradient: str = setting(
-        "true",
-        "reference: with DROPOUT 0 an addition passes no gradient to its input, as in the reference",
-        choices=("true", "reference"),
-        compared=False,
-    )
-
-    def check(self) -> None:
-        super().check()
-        words = self.matrices
-        if not words or len(set(words)) < len(words) or not set(words) <= set(MATRICES):
-            raise SettingError([("PARAMS", f" must be some of q k v o, each once, got {self.params!r}")])
-        if self.dropout >= 1:
-            raise SettingError([("DROPOUT", f" must be below 1, got {self.dropout:g}")])
-        if self.gradient == "reference" and self.dropout:
-            raise SettingError([("GRADIENT", " reference needs DROPOUT 0: only then does the reference do so")])
-        if self.position not in POSITIONS:
-            layers_at(self.position, MOST_TOKENS)
-
-    @property
-    def matrices(self) -> tuple[str, ...]:
-        """The matrices of a layer."""
-        return tuple(self.params.replace(",", " ").split())
-
-    @property
-    def scale(self) -> float:
-        """The factor of the additions."""
-        return self.alpha / math.sqrt(self.r)
-
-    def layers(self, shape: Shape) -> dict[str, tuple[int, ...]]:
-        """The layers that have additions, by side.
-
-        Raises:
-            SettingError: if a number is too large for a chosen side.
-        """
-        counts = dict(zip(SIDES, (shape.text_layers, shape.vision_layers)))
-        return {side: layers_at(self.position, counts[side]) for side in OF_ENCODER[self.encoder]}
-
-    def differences(self) -> tuple[str, ...]:
-        """Where a training with these settings differs from the reference's."""
-        said = []
-        if self.dropout_shared and self.dropout and "text" in OF_ENCODER[self.encoder]:
-            said.append(
-                "what classes have in common had one dropout mask (DROPOUT_SHARED), not one each as in the reference"
-            )
-        if self.gradient == "reference":
-            said.append("gradients are the reference's, in which DROPOUT 0 leaves a part out (GRADIENT reference)")
-        return tuple(said)
-
-
 class _Layer(nn.Module):
     """The parameters of a layer: a (M, r, D), uniform, and b (M, D, r), zeros."""
 
@@ -168,7 +102,7 @@ class LowRankAdditions(nn.Module):
         UserError: on a CLIP with sides of another package.
     """
 
-    def __init__(self, settings: LowRankSettings, clip_model: CLIP, layers: Mapping[str, Sequence[int]]):
+    def __init__(self, settings: "CLIPLoRA", clip_model: CLIP, layers: Mapping[str, Sequence[int]]):
         super().__init__()
         if has_tower(clip_model):
             raise UserError(
@@ -181,14 +115,6 @@ class LowRankAdditions(nn.Module):
             for one in made.values():
                 one.draw()
             self.add_module(side, nn.ModuleDict(made))
-
-    @property
-    def described(self) -> str:
-        """Where they are and how large, in a sentence."""
-        settings = self.settings
-        where = [f"{side} layers {' '.join(self._of(side))}" for side in self._modules]
-        what = f"{' '.join(settings.matrices)} of rank {settings.r}, times {settings.scale:.4g}"
-        return f"Low-rank additions: {what}, in {', '.join(where)}"
 
     @property
     def on_text(self) -> bool:
@@ -237,7 +163,7 @@ _LOADERS = 2  # the reference first draws seeds of two loaders, for validation a
 
 
 @dataclass(frozen=True, repr=False)
-class CLIPLoRA(LowRankSettings, Addition):
+class CLIPLoRA(Addition):
     """CLIP-LoRA: low-rank additions to attention, trained for a number of steps; with ENCODER text also on ResNets."""
 
     node = NODE
@@ -253,11 +179,58 @@ class CLIPLoRA(LowRankSettings, Addition):
     joins: bool = setting(
         False, "whether CoOp and MPL get these additions beside their prompts", key="ON", compared=False
     )
+    encoder: str = setting("both", "which side's layers", choices=tuple(OF_ENCODER))
+    params: str = setting("q k v", "which matrices: q, k, v, o; their order is that of the draws")
+    position: str = setting(
+        "all", "which layers: all, bottom, mid, up, half-bottom, half-up, top3, or by number from 0: 0 3 6-11"
+    )
+    r: int = setting(2, "rank of the additions", least=1)
+    alpha: float = setting(1.0, "they are scaled by ALPHA / sqrt(R)", least=0)
+    dropout: float = setting(0.25, "share of their input that is dropped in training", least=0, compared=False)
+    dropout_shared: bool = setting(
+        False,
+        "one mask for the tokens that classes share, which are computed once; the reference has one for each class",
+        compared=False,
+    )
+    gradient: str = setting(
+        "true",
+        "reference: with DROPOUT 0 an addition passes no gradient to its input, as in the reference",
+        choices=("true", "reference"),
+        compared=False,
+    )
 
     def check(self) -> None:
         super().check()
+        words = self.matrices
+        if not words or len(set(words)) < len(words) or not set(words) <= set(MATRICES):
+            raise SettingError([("PARAMS", f" must be some of q k v o, each once, got {self.params!r}")])
+        if self.dropout >= 1:
+            raise SettingError([("DROPOUT", f" must be below 1, got {self.dropout:g}")])
+        if self.gradient == "reference" and self.dropout:
+            raise SettingError([("GRADIENT", " reference needs DROPOUT 0: only then does the reference do so")])
+        if self.position not in POSITIONS:
+            layers_at(self.position, MOST_TOKENS)
         if self.joins:
             require_takes(type(self).__name__, "CLIPLORA")
+
+    @property
+    def matrices(self) -> tuple[str, ...]:
+        """The matrices of a layer."""
+        return tuple(self.params.replace(",", " ").split())
+
+    @property
+    def scale(self) -> float:
+        """The factor of the additions."""
+        return self.alpha / math.sqrt(self.r)
+
+    def layers(self, shape: Shape) -> dict[str, tuple[int, ...]]:
+        """The layers that have additions, by side.
+
+        Raises:
+            SettingError: if a number is too large for a chosen side.
+        """
+        counts = dict(zip(SIDES, (shape.text_layers, shape.vision_layers)))
+        return {side: layers_at(self.position, counts[side]) for side in OF_ENCODER[self.encoder]}
 
     @property
     def wants_text(self) -> bool:
@@ -281,7 +254,14 @@ class CLIPLoRA(LowRankSettings, Addition):
 
     @property
     def results(self) -> Results:
-        return Results(notes=self.differences())
+        said = []
+        if self.dropout_shared and self.dropout and "text" in OF_ENCODER[self.encoder]:
+            said.append(
+                "what classes have in common had one dropout mask (DROPOUT_SHARED), not one each as in the reference"
+            )
+        if self.gradient == "reference":
+            said.append("gradients are the reference's, in which DROPOUT 0 leaves a part out (GRADIENT reference)")
+        return Results(notes=tuple(said))
 
     def schedules(self, shape: Shape) -> Schedules:
         self.layers(shape)
@@ -321,7 +301,10 @@ class LowRankTemplates(TemplatePrompts):
 
     @property
     def beginning(self) -> str:
-        return cast(LowRankAdditions, self.adapters).described
+        settings = self.settings
+        where = [f"{side} layers {' '.join(map(str, chosen))}" for side, chosen in self.layers.items()]
+        what = f"{' '.join(settings.matrices)} of rank {settings.r}, times {settings.scale:.4g}"
+        return f"Low-rank additions: {what}, in {', '.join(where)}"
 
     def forward(self) -> Prompts:
         text, vision = self.schedules
@@ -333,8 +316,7 @@ class LowRankTemplates(TemplatePrompts):
         return name.replace("adapters.", "", 1)
 
     def of_repository(self, content: Mapping[str, Any], path: str) -> Mapping[str, Any]:
-        found = of_repository(content, self.settings, self.layers, path)
-        return content if found is None else found
+        return of_repository(content, self.settings, self.layers, path)
 
     def as_repository(self) -> dict[str, Any]:
         state = {self.checkpoint_key(name): one for name, one in self.named_parameters()}
@@ -344,23 +326,13 @@ class LowRankTemplates(TemplatePrompts):
 _NAMES = {"q": "q_proj", "k": "k_proj", "v": "v_proj", "o": "proj"}
 
 
-class Place(NamedTuple):
-    """Where a matrix's addition is among the parameters: `{side}.{layer}`, and the number of the matrix there."""
-
-    prefix: str
-    number: int
-
-
-def _places(settings: LowRankSettings, layers: Mapping[str, Sequence[int]]) -> dict[str, dict[str, Place]]:
-    """Places by the names in its files, layers in their order: text first."""
+def _layers(layers: Mapping[str, Sequence[int]]) -> dict[str, str]:
+    """Layers under our names, `{side}.{layer}`, by those in its files: text first."""
     chosen = [f"{side}.{layer}" for side in SIDES for layer in layers.get(side, ())]
-    return {
-        f"layer_{j}": {_NAMES[which]: Place(prefix, n) for n, which in enumerate(settings.matrices)}
-        for j, prefix in enumerate(chosen)
-    }
+    return {f"layer_{j}": layer for j, layer in enumerate(chosen)}
 
 
-def _metadata(settings: LowRankSettings) -> dict[str, object]:
+def _metadata(settings: "CLIPLoRA") -> dict[str, object]:
     alpha = int(settings.alpha) if settings.alpha == int(settings.alpha) else settings.alpha
     return {
         "r": settings.r,
@@ -371,7 +343,7 @@ def _metadata(settings: LowRankSettings) -> dict[str, object]:
     }
 
 
-def _require_known(settings: LowRankSettings, layers: Mapping[str, Sequence[int]]) -> None:
+def _require_known(settings: "CLIPLoRA", layers: Mapping[str, Sequence[int]]) -> None:
     """Raise UserError unless its program knows these words for layers (of twelve, for the top), and this ALPHA."""
     images = layers.get("vision", ())
     thirds = settings.position in ("bottom", "mid", "up") and len(images) not in (0, 4)
@@ -385,7 +357,7 @@ def _require_known(settings: LowRankSettings, layers: Mapping[str, Sequence[int]
 
 
 def as_repository(
-    state: Mapping[str, Tensor], settings: LowRankSettings, layers: Mapping[str, Sequence[int]]
+    state: Mapping[str, Tensor], settings: "CLIPLoRA", layers: Mapping[str, Sequence[int]]
 ) -> dict[str, object]:
     """The content of the reference's file for these additions; `state` has our names.
 
@@ -394,56 +366,42 @@ def as_repository(
     """
     _require_known(settings, layers)
     weights = {
-        layer: {
-            name: {
-                f"w_lora_{one.upper()}": state[f"{place.prefix}.{one}"][place.number].detach().cpu().clone()
-                for one in ("a", "b")
+        theirs: {
+            _NAMES[which]: {
+                f"w_lora_{one.upper()}": state[f"{ours}.{one}"][n].detach().cpu().clone() for one in ("a", "b")
             }
-            for name, place in matrices.items()
+            for n, which in enumerate(settings.matrices)
         }
-        for layer, matrices in _places(settings, layers).items()
+        for theirs, ours in _layers(layers).items()
     }
     return {"weights": weights, "metadata": _metadata(settings)}
 
 
 def of_repository(
-    content: Mapping[str, object], settings: LowRankSettings, layers: Mapping[str, Sequence[int]], path: str
-) -> dict[str, Tensor] | None:
-    """The parameters, under our names, from the content of a reference's file; None for a file of another form.
+    content: Mapping[str, Any], settings: "CLIPLoRA", layers: Mapping[str, Sequence[int]], path: str
+) -> Mapping[str, Any]:
+    """The parameters, under our names, from the content of a reference's file; a file of another form as it is.
 
     Raises:
         UserError: if its metadata has other settings, or a matrix is missing.
     """
     weights, theirs = content.get("weights"), content.get("metadata")
     if not isinstance(weights, dict) or not isinstance(theirs, dict):
-        return None
+        return content
     for name, mine in _metadata(settings).items():
         there = theirs.get(name)
-        same = isinstance(there, (int, float, str, list)) and there == mine
-        if not same:
+        if not isinstance(there, (int, float, str, list)) or there != mine:
             raise UserError(f"{path} was made with other settings: {name} is {mine} here and {ascii(there)[:40]} there")
-    places = _places(settings, layers)
+    places, names = _layers(layers), [_NAMES[which] for which in settings.matrices]
     if set(weights) != set(places):
         raise UserError(f"{path} has additions to {len(weights)} layers, but this model has {len(places)}")
-    found: dict[str, dict[int, Tensor]] = {}
-    for layer, matrices in places.items():
-        for name, place in matrices.items():
-            for one in ("a", "b"):
-                found.setdefault(f"{place.prefix}.{one}", {})[place.number] = _matrix(
-                    weights[layer], name, f"w_lora_{one.upper()}", path
-                )
-    return {name: _stacked([each[n] for n in sorted(each)], name, path) for name, each in found.items()}
-
-
-def _matrix(layer: object, name: str, key: str, path: str) -> Tensor:
-    of_name = layer.get(name) if isinstance(layer, dict) else None
-    found = of_name.get(key) if isinstance(of_name, dict) else None
-    if not isinstance(found, Tensor) or found.dim() != 2 or found.layout != torch.strided or found.is_quantized:
-        raise UserError(f"{path} is damaged (it has no matrix {name}.{key}): use another copy of it")
-    return found
-
-
-def _stacked(each: Sequence[Tensor], name: str, path: str) -> Tensor:
-    if len({one.shape for one in each}) > 1:
-        raise UserError(f"{path} is damaged (the matrices of {name} are of different shapes): use another copy of it")
-    return torch.stack([one.detach().float() for one in each])
+    try:
+        return {
+            f"{ours}.{one}": torch.stack(
+                [weights[layer][name][f"w_lora_{one.upper()}"].detach().float() for name in names]
+            )
+            for layer, ours in places.items()
+            for one in ("a", "b")
+        }
+    except (LookupError, TypeError, AttributeError, RuntimeError) as error:
+        raise UserError(f"{path} is damaged ({one_line(error)[:120]}): use another copy of it") from None
