@@ -34,7 +34,7 @@ def test_encoders_of_the_training_are_clips_own_and_survive_the_file(tmp_path, m
     model, words = training.build(64).eval(), training.Words(clip)
     table = torch.randn(len(words.ids), 64) * 0.02
     training.save(model, table, words, tmp_path / "m.npz")
-    monkeypatch.setattr(load, "_FILE", tmp_path / "m.npz")
+    monkeypatch.setattr(load.known, "EMBEDDED_FILE", tmp_path / "m.npz")
     again = build_clip(load.read_embedded()).float()
     tokens = clip.tokenize(["a photo of the number seven.", "the letter g."]).long()
     images = torch.randn(2, 3, 32, 32)
