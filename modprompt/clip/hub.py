@@ -84,20 +84,18 @@ def snapshot(repo: str, revision: str, choose: Choose, by_hand: str = _BY_HAND) 
     cannot be reached, the commit that the cache knows is used, with a warning unless HF_HUB_OFFLINE says so. Raises
     UserError if repository, revision or files do not exist, or cannot be downloaded: `by_hand` says what else to do.
     """
-    name, there, lacks = f"{PREFIX}{repo}@{revision or 'main'}", cached(repo, revision), "the cache does not have it"
-    if there:
-        try:
-            choose(there.files())
-            lacks = ""
-        except UserError as error:
-            lacks = f"commit {there.commit} in the cache does not have what is needed ({error})"
+    name, there, lacks = f"{PREFIX}{repo}@{revision or 'main'}", cached(repo, revision), ""
+    try:
+        choose(there.files() if there else [])
+    except UserError as error:
+        lacks = str(error)
     if there and not lacks and _COMMIT.fullmatch(revision):
         return there
     try:
         info = ask(name, lambda client: client.HfApi().model_info(repo, revision=revision or None))
     except Unreached as error:
         if there is None or lacks:
-            raise UserError(f"{error}, and {lacks}; {by_hand}") from None
+            raise UserError(f"{error}, and the cache does not have what is needed ({lacks}); {by_hand}") from None
         if not package().constants.HF_HUB_OFFLINE:
             warnings.warn(f"commit {there.commit} of the cache was used: {error}", stacklevel=2)
         return there

@@ -88,7 +88,7 @@ def test_what_cannot_be_had_is_one_line(client, tmp_path):
 
     assert f"hf-hub:{REPO}@main: the hub cannot be asked (no network), and the cache does" in refusal("", choose)
     lay(tmp_path, {"config": ""})
-    assert "does not have what is needed (no weights); or download all of it by hand" in refusal("", choose)
+    assert "the cache does not have what is needed (no weights); or download all of it by hand" in refusal("", choose)
     client.info = ConnectionError("no such repository")
     client.info.response = types.SimpleNamespace(status_code=404)
     lay(tmp_path, {"weights": ""})
