@@ -24,11 +24,6 @@ class Done(NamedTuple):
     loss: Tensor
     output: Output
 
-    @property
-    def logits(self) -> Tensor:
-        """(B, C)."""
-        return self.output.logits
-
 
 class Step:
     """A step of an optimiser on the loss of a batch.

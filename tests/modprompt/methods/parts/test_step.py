@@ -54,8 +54,8 @@ def test_steps_are_those_of_a_plain_loop():
     assert torch.equal(model.weight, weight)
     assert done[0].loss.dtype == torch.float32
     assert not done[0].loss.requires_grad
-    assert not done[0].logits.requires_grad
-    assert done[0].logits.shape == (5, 3)
+    assert not done[0].output.logits.requires_grad
+    assert done[0].output.logits.shape == (5, 3)
 
 
 def test_a_loss_that_is_refused_changes_no_parameter():
