@@ -16,7 +16,7 @@ from benchmarks.reference import reference_model
 from modprompt.engine import weight_cache
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.search.over import Search
-from modprompt.methods.search.space import BETAS
+from modprompt.methods.search.space import BETAS, AlphaSettings
 from modprompt.methods.table import row_of
 from tests.fake_cuda.counting import kept_mib
 from tests.fake_cuda.device import CUDA, fake_cuda, with_values
@@ -61,7 +61,7 @@ def ours(method: str, classes: int) -> Side:
 def searching(method: str, classes: int) -> tuple[Any, ...]:
     """Our model of a method during a search of its schedule, and the optimisers of its alphas and prompts."""
     made = row_of(method).method(**REFERENCE.get(method, {}))
-    search = made if made.searching.always else Search().over(made)
+    search = made if isinstance(made, AlphaSettings) else Search().over(made)
     model = search.on(with_values(vit_b16)(), class_names(classes))
     model.to(CUDA).cast("fp16")
     model.limit_text()

@@ -8,7 +8,7 @@ from modprompt.data.rounds import NONE
 from modprompt.errors import SettingError
 from modprompt.fields import setting
 from modprompt.methods.coop import CoOp
-from modprompt.methods.parts.capabilities import Repository, Searching, SecondNode
+from modprompt.methods.parts.capabilities import Repository, SecondNode
 
 ROUNDS = 8  # hard-coded in the repository
 
@@ -50,5 +50,5 @@ class ALVLM(CoOp):
     """CoOp by its name in PCB's repository, which trains it in eight rounds, each with more labels."""
 
     node = "TRAINER.COOP"
-    searching = Searching(refused="search with CoOp")
+    not_searched = "search with CoOp"
     repository = Repository(second_node=CoOpAL)

@@ -17,7 +17,6 @@ from modprompt.methods.parts.capabilities import (
     Results,
     RunFacts,
     SavedAs,
-    Searching,
     Training,
 )
 from modprompt.methods.parts.learners import Classes, Learner, classes_of
@@ -40,7 +39,7 @@ class Method(Configured):
     prec: ClassVar[str] = "fp16"  # precision of a run unless it is set
     learner_of: ClassVar[str] = ""  # another method whose checkpoints it reads
     logging: ClassVar[Logging] = Logging()
-    searching: ClassVar[Searching] = Searching()
+    not_searched: ClassVar[str] = ""  # why there is no search for its schedule
     repository: ClassVar[Repository] = Repository()
     search: ClassVar[AlphaSettings | None] = None  # for its schedule; set on an instance (search/over.py)
     joined_by: ClassVar[Any] = None  # set on an instance: another method that adds something beside its prompts

@@ -26,7 +26,6 @@ from modprompt.methods.parts.capabilities import (
     Results,
     RunFacts,
     SavedAs,
-    Searching,
     Steps,
     Training,
     own_scale,
@@ -170,7 +169,7 @@ class CLIPLoRA(Addition):
     saved_as = SavedAs(prefix="")
     prec = "amp"
     logging = Logging(accuracy=True)
-    searching = Searching(refused="it has no prompts, and so no schedule")
+    not_searched = "it has no prompts, and so no schedule"
 
     n_iters: int = setting(
         500, "steps for each training image of a class, whatever the number of classes", least=1, compared=False

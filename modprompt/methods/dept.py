@@ -30,15 +30,10 @@ from modprompt.methods.parts.losses import Objective, Term, cross_entropy
 from modprompt.methods.together import Addition
 
 LINEAR, SIMILARITY = "linear", "similarity"
-_ROWS = "linear_probe_proj.weight"
 
 
 class ChannelScale(nn.Module):
-    """A scale and a bias for each of E channels, float32, applied in the type of the features.
-
-    Args:
-        width: E.
-    """
+    """A scale and a bias for each of E channels, float32, applied in the type of the features (..., E)."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -57,38 +52,23 @@ class JointHead(nn.Module):
     draws: the matrix and its bias, as nn.Linear draws them.
 
     Args:
+        settings: TYPE, FILM, and how its logits count.
         width: E.
         classes: those of the training.
-        kind: LINEAR or SIMILARITY.
-        film: whether there are scales.
-        weight: of these logits; that of scaled cosines is 1 - weight.
-        fuses: whether a test adds up both; otherwise it uses only these.
-        demands: whether classes that it does not know are refused; rows without known names are then taken in
-            order.
         dtype: of the matrix.
     """
 
-    film_lp_img: ChannelScale | None
-    film_lp_text: ChannelScale | None
     linear_probe_proj: nn.Linear | None
     rows: Tensor | None
 
-    def __init__(
-        self,
-        width: int,
-        classes: Classes,
-        kind: str,
-        film: bool,
-        weight: float,
-        fuses: bool,
-        demands: bool,
-        dtype: torch.dtype,
-    ):
+    def __init__(self, settings: "DePT", width: int, classes: Classes, dtype: torch.dtype):
         super().__init__()
-        self.weight, self.fuses, self.demands = weight, fuses, demands
-        self.film_lp_img = ChannelScale(width) if film else None
-        self.film_lp_text = ChannelScale(width) if film else None
-        linear = nn.Linear(width, len(classes.names)) if kind == LINEAR else None
+        self.weight, self.fuses = settings.weight, settings.test_time_fusion
+        self.demands = settings.demand_fusion  # then rows without known names are taken in order
+        self.film_lp_img, self.film_lp_text = (
+            ChannelScale(width) if settings.film else nn.Identity() for _ in range(2)
+        )
+        linear = nn.Linear(width, len(classes.names)) if settings.type == LINEAR else None
         self.linear_probe_proj = None if linear is None else linear.to(dtype)
         self.trained_on = self.classes = classes
         self.knows = True  # whether it knows all classes that are told apart
@@ -111,11 +91,8 @@ class JointHead(nn.Module):
         if not self.trained_on.names:
             return "logits are only scaled cosines: the file does not say for which classes the joint head has rows"
         new = places(self.trained_on, classes).count(-1)
-        if not new:
-            return ""
-        return (
-            f"logits are only scaled cosines: the joint head was not trained on {new} of {len(classes.names)} classes"
-        )
+        why = f"the joint head was not trained on {new} of {len(classes.names)} classes"
+        return f"logits are only scaled cosines: {why}" if new else ""
 
     def learned_on(self, classes: Classes) -> None:
         """Set the classes of the rows; none means that nobody knows, of which it warns.
@@ -160,7 +137,7 @@ class JointHead(nn.Module):
 
     def take_sizes(self, state: Mapping[str, Tensor]) -> None:
         """Have as many rows as a checkpoint, since rows belong to its classes; names are the head's."""
-        theirs, own = state.get(_ROWS), self.linear_probe_proj
+        theirs, own = state.get("linear_probe_proj.weight"), self.linear_probe_proj
         if own is None or theirs is None or theirs.dim() != 2:
             return
         for one in (own.weight, own.bias):
@@ -168,12 +145,6 @@ class JointHead(nn.Module):
         own.out_features = len(theirs)
 
     # ------------------------------ features in, logits out
-
-    def _of_image(self, image: Tensor) -> Tensor:
-        return image if self.film_lp_img is None else self.film_lp_img(image)
-
-    def _of_text(self, text: Tensor) -> Tensor:
-        return text if self.film_lp_text is None else self.film_lp_text(text)
 
     def each(self, image: Tensor, text: Tensor, cosines: Tensor, scale: Tensor) -> tuple[Tensor, ...]:
         """Scaled cosines, and also its own logits (B, C), if it knows all classes.
@@ -186,10 +157,10 @@ class JointHead(nn.Module):
         """
         if not self.knows:
             return (cosines,)
-        own = self._of_image(image)
+        own = self.film_lp_img(image)
         if self.linear_probe_proj is not None:
             return cosines, self._linear(own)
-        own, other = F.normalize(own, dim=-1), F.normalize(self._of_text(text), dim=-1)
+        own, other = F.normalize(own, dim=-1), F.normalize(self.film_lp_text(text), dim=-1)
         together = scale * own @ other.t() if other.dim() == 2 else scale * (other @ own[:, :, None])[:, :, 0]
         return cosines, together
 
@@ -224,7 +195,7 @@ class JointHead(nn.Module):
         # a product instead of an index: its backward pass adds up in a fixed order
         mine = (labels[:, None] == torch.arange(text.shape[-2], device=labels.device)).to(text.dtype)  # (B, C)
         rows = mine @ text if text.dim() == 2 else (mine[:, None] @ text)[:, 0]  # (B, E)
-        return (F.cross_entropy(self._linear(self._of_text(rows)).float(), labels) + of_images) / 2
+        return (F.cross_entropy(self._linear(self.film_lp_text(rows)).float(), labels) + of_images) / 2
 
 
 @dataclass(frozen=True, repr=False)
@@ -269,17 +240,8 @@ class DePT(Addition):
         """
         if learner.pooling is not None:
             raise SettingError([("ON", " does not work with phrases: the head needs one feature for each class")])
-        head = JointHead(
-            joint_width(clip_model),
-            classes,
-            self.type,
-            self.film,
-            self.weight,
-            self.test_time_fusion,
-            self.demand_fusion,
-            clip_model.dtype,
-        )
-        learner.joint_head, learner.trained_on = head, classes.names
+        learner.joint_head = JointHead(self, joint_width(clip_model), classes, clip_model.dtype)
+        learner.trained_on = classes.names
         learner.in_clip_type = (*learner.in_clip_type, f"{HEAD}linear_probe_proj.")
         return learner
 
@@ -306,9 +268,8 @@ class DePT(Addition):
 
     @property
     def training_beside(self) -> Training:
-        """The head has a learning rate of its own; in the warm-up it is that of all."""
         learns = self.film or self.type == LINEAR
-        return Training(rates=(OwnRate(("joint_head.",), self.lr_exp, in_warm_up=False),) if learns else ())
+        return Training(rates=(OwnRate((HEAD,), self.lr_exp, in_warm_up=False),) if learns else ())
 
     def known_by(self) -> str:
         """Its settings, without those that affect only training or tests."""

@@ -20,7 +20,7 @@ from modprompt.errors import SettingError, UserError
 from modprompt.fields import changed, setting
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts import templates
-from modprompt.methods.parts.capabilities import SavedAs, Searching
+from modprompt.methods.parts.capabilities import SavedAs
 from modprompt.methods.parts.groups import LearnedText, PromptsVision, Regularised, written_out
 from modprompt.methods.parts.learners import Classes, IndependentPromptLearner, Learner
 from modprompt.methods.parts.losses import Objective, cross_entropy
@@ -39,7 +39,7 @@ class DPL(LearnedText, PromptsVision, Regularised):
 
     node = "TRAINER.DPL"
     saved_as = SavedAs("MultiModalPromptLearner")
-    searching = Searching(refused="the search for its lengths is DPLSearch")
+    not_searched = "the search for its lengths is DPLSearch"
 
     ctx_init: str = setting("default", "words: one template; custom: the data set's; ensemble: sixty", choices=WORDS)
     lengths_text: tuple[int, ...] = setting((), "[prompt tokens of each text layer], as a search has found them")

@@ -29,7 +29,7 @@ from modprompt.fields import setting
 from modprompt.io.same_run import BLENDED, SENTENCES
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.capabilities import Repository, Results, SavedAs, Searching, Training
+from modprompt.methods.parts.capabilities import Repository, Results, SavedAs, Training
 from modprompt.methods.parts.learners import Classes, Learner
 from modprompt.methods.parts.losses import EPS, ClassTeacher, FrozenCLIP, Objective, Term, cross_entropy
 from modprompt.methods.parts.text import Sentences
@@ -43,7 +43,7 @@ class HiCroPL(Method):
 
     node = "TRAINER.HICROPL"
     saved_as = SavedAs("VLPromptLearner")
-    searching = Searching(refused="PROMPT_DEPTH says which layers get prompts, CROSS_LAYER how they are mapped")
+    not_searched = "PROMPT_DEPTH says which layers get prompts, CROSS_LAYER how they are mapped"
     wants_vision = True
     repository = Repository(shared={"OPTIM.EPS": "EPS"})
 

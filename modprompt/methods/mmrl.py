@@ -38,7 +38,6 @@ from modprompt.methods.parts.capabilities import (
     Results,
     RunFacts,
     SavedAs,
-    Searching,
     Training,
     own_scale,
 )
@@ -75,7 +74,7 @@ class MMRL(Method):
     node = "TRAINER.MMRL"
     saved_as = SavedAs("MultiModalRepresentationLearner", "representation_learner.")
     logging = Logging(accuracy=True)
-    searching = Searching(refused="REP_LAYERS says which layers get tokens")
+    not_searched = "REP_LAYERS says which layers get tokens"
     wants_vision = True
     repository = Repository(shared={"TASK": "TASK"})
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = PUBLISHED

@@ -120,13 +120,10 @@ class PromptedModel(OnSharedClip):
         """What the method minimises, for these classes; made at the first use."""
         if self._objective is None:
             with precision.no_autocast(self.logit_scale.device), torch.inference_mode(False):
-                self._objective = self._made_objective()
+                made, added = self.method.objective(self), self.method.joined_by
+                self._objective = made if added is None else cast(Objective, added.objective_beside(made, self))
             self._exact = None
         return self._objective
-
-    def _made_objective(self) -> Objective:
-        made, added = self.method.objective(self), self.method.joined_by
-        return made if added is None else cast(Objective, added.objective_beside(made, self))
 
     def _new_average(self) -> GaussianAverage | None:
         how = self.method.training.averaging
@@ -163,10 +160,7 @@ class PromptedModel(OnSharedClip):
         return list(self.prompt_learner.trained().values())
 
     def parameter_groups(self, rate: float) -> list[dict[str, Any]]:
-        """The same in groups, where some have their own learning rate or weight decay; one group if none have.
-
-        Args:
-            rate: the learning rate of that optimiser; a group's own is a multiple of it.
+        """The same in groups, where some have their own learning rate (a multiple of `rate`) or weight decay.
 
         Raises:
             UserError: if the method names parameters that it does not have.
@@ -174,19 +168,11 @@ class PromptedModel(OnSharedClip):
         return grouped(self.prompt_learner.trained(), self.method.training.rates, rate)
 
     def alpha_parameters(self) -> list[nn.Parameter]:
-        """The parameters for an optimiser of `alpha_loss`.
-
-        Raises:
-            UserError: if the method does not search.
-        """
+        """The parameters for an optimiser of `alpha_loss`; UserError if the method does not search."""
         return list(self._searching().alphas.values())
 
     def alpha_loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The loss for a search's alphas: that of a validation batch, plus the weighted number of prompt tokens.
-
-        Raises:
-            UserError: if the method does not search.
-        """
+        """The loss for a search's alphas: that of a validation batch, plus the weighted number of prompt tokens."""
         return self.with_tokens(self.loss(images, labels))
 
     def with_tokens(self, loss: Tensor) -> Tensor:
@@ -272,10 +258,8 @@ class PromptedModel(OnSharedClip):
     @property
     def said_of_logits(self) -> str:
         """Which logits count for these classes, in words, where there are several; else empty."""
-        if self.joint_head is not None:
-            return str(self.joint_head.said)
-        own: Any = self.prompt_learner.logits if self.reads else None
-        return "" if own is None else str(own.said)
+        several: Any = self.joint_head or (self.prompt_learner.logits if self.reads else None)
+        return "" if several is None else str(several.said)
 
     @property
     def _joins_logits(self) -> bool:
@@ -293,11 +277,7 @@ class PromptedModel(OnSharedClip):
         return own or self._joins_logits
 
     def class_matrix(self) -> Tensor:
-        """The class features (C, E), of length 1, on the CPU.
-
-        Raises:
-            UserError: if they depend on the image.
-        """
+        """The class features (C, E), of length 1, on the CPU; UserError if they depend on the image."""
         self.require_one_text()
         with self.as_tested(), torch.no_grad():
             return self.class_features().detach().float().cpu().clone()
@@ -305,14 +285,14 @@ class PromptedModel(OnSharedClip):
     @contextlib.contextmanager
     def as_tested(self) -> Iterator[None]:
         """Within it the model is in eval mode: no random numbers are drawn."""
-        was = self.training
-        if was:
-            self.set_mode(False)
+        if not self.training:
+            yield
+            return
+        self.set_mode(False)
         try:
             yield
         finally:
-            if was:
-                self.set_mode(True)
+            self.set_mode(True)
 
     def require_one_text(self) -> None:
         """Raise UserError where class features depend on the image."""
@@ -323,12 +303,9 @@ class PromptedModel(OnSharedClip):
             )
 
     def finished(self) -> dict[str, Tensor]:
-        """What other programs need in addition to what was learned: class_matrix, and logit_scale as a factor.
+        """What other programs need if logits are scaled cosines: class_matrix, and logit_scale as a factor.
 
-        Empty where logits are not scaled cosines.
-
-        Raises:
-            UserError: if class features depend on the image.
+        Raises UserError if class features depend on the image.
         """
         if self.has_own_logits:
             return {}
@@ -373,13 +350,8 @@ class PromptedModel(OnSharedClip):
     def load(self, content: Checkpoint, path: str, made_with: Mapping[str, str]) -> None:
         """Replace what is learned by a checkpoint's, which was made for this model's classes.
 
-        Args:
-            content: what the file says.
-            path: of the file, for messages.
-            made_with: what the file must have been made with, where it says so.
-
-        Raises:
-            UserError: if it does not fit, or its prompts belong to other classes (CSC).
+        `made_with` is what the file (`path`) must have been made with, where it says so. Raises UserError if it does
+        not fit, or its prompts belong to other classes (CSC).
         """
         learner = self.prompt_learner
         learner.take_beside(content.state_dict, path)

@@ -22,7 +22,7 @@ from modprompt.io.images import TEST
 from modprompt.io.tensors import require_learned
 from modprompt.methods.ivlp import DeepVision
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.capabilities import Repository, Results, RunFacts, SavedAs, Searching
+from modprompt.methods.parts.capabilities import Repository, Results, RunFacts, SavedAs
 from modprompt.methods.parts.learners import Classes, IndependentPromptLearner, Learner
 from modprompt.methods.parts.losses import Objective, Term
 from modprompt.methods.parts.teachers import Distillation, Taught, TeacherLogits, exact_features
@@ -44,7 +44,7 @@ class PromptKD(Taught, DeepVision):
 
     node = "TRAINER.PROMPTKD"
     saved_as = SavedAs("VLPromptLearner", "")
-    searching = Searching(refused="its schedule is IVLP's vision side")
+    not_searched = "its schedule is IVLP's vision side"
     wants_text = False  # class features are the teacher's
     repository = Repository(shared={"TRAINER.MODAL": "MODAL", "TEACHER.RESIZE": "TEACHER_RESIZE"})
 

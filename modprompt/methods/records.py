@@ -222,7 +222,7 @@ def content_hashes(method: "Method") -> dict[str, str]:
 
 def search_around(method: "Method") -> AlphaSettings | None:
     """The search for a method's schedule, if there is one and it is not the method itself."""
-    return None if method.searching.always else method.search
+    return None if isinstance(method, AlphaSettings) else method.search
 
 
 def searched_by(method: "Method") -> dict[str, str]:

@@ -22,19 +22,12 @@ M = TypeVar("M", bound="OnSharedClip")
 
 def warn_of_rounding(clip_model: nn.Module) -> None:
     """Warn that the matrices of a CLIP are not those that it was loaded with."""
-    warnings.warn(
-        f"the matrices of {called(clip_model)} were rounded to {rounded_to(clip_model)} by an earlier cast: load it "
-        "again for exact ones",
-        stacklevel=3,
-    )
+    said = f"were rounded to {rounded_to(clip_model)} by an earlier cast: load it again for exact ones"
+    warnings.warn(f"the matrices of {called(clip_model)} {said}", stacklevel=3)
 
 
 def require_clip(clip_model: nn.Module) -> CLIP:
-    """The same module, known to be a CLIP from here on: a stock one, or one with towers.
-
-    Raises:
-        UserError: if it is not a CLIP, or has a type that no CLIP is loaded in.
-    """
+    """The same module, known to be a CLIP from here on; UserError if it is none, or of a type that none has."""
     parts = () if isinstance(clip_model, TowerCLIP) else ("visual", *STOCK_TEXT)
     missing = [name for name in parts if not hasattr(clip_model, name)]
     if missing:
@@ -136,11 +129,7 @@ class OnSharedClip(PromptedCLIP):
             )
 
     def half(self: M) -> M:
-        """PREC fp16, on CUDA.
-
-        Raises:
-            UserError: on a CPU, where half precision is slower than float32.
-        """
+        """PREC fp16, on CUDA; UserError on a CPU, where half precision is slower than float32."""
         if self.logit_scale.device.type == "cpu":
             raise UserError("half() on a CPU is slower than float32: move the model first, or use .to(torch.bfloat16)")
         self.cast("fp16")

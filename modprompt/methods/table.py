@@ -167,6 +167,7 @@ _OWN: "dict[str, type[Method]]" = {}  # methods of users
 _GONE = {  # what methods of users once had: what says it now
     **dict.fromkeys(("own_rates", "averaging", "needs"), "`training` (modprompt/methods/parts/capabilities.py)"),
     **dict.fromkeys(("folder", "prefix"), "`saved_as = SavedAs(folder, prefix)` (there too)"),
+    "searching": "`not_searched`",
     "key": "the learner's `checkpoint_key`",
     "log": "`objective(model)._replace(log=...)`",
 }

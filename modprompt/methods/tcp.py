@@ -24,7 +24,7 @@ from modprompt.errors import SettingError
 from modprompt.fields import changed, setting
 from modprompt.methods.coop import PHOTO, OneContext, of_coop
 from modprompt.methods.parts import templates
-from modprompt.methods.parts.capabilities import Logging, Only, Repository, Searching, Training
+from modprompt.methods.parts.capabilities import Logging, Only, Repository, Training
 from modprompt.methods.parts.learners import Classes, IndependentPromptLearner, Learner
 from modprompt.methods.parts.losses import FrozenCLIP, mean_class_features
 from modprompt.methods.parts.text import Described
@@ -45,7 +45,7 @@ class TCP(OneContext):
     repository = Repository(shared={**of_coop(), **_ONLY, "TRAINER.COOP.W": "", "TRAINER.COCOOP.PREC": ""})
     teacher_words = templates.TCP
     logging = Logging(accuracy=True)
-    searching = Searching(refused="SCHEDULE_TEXT says which layers get tokens of the classes")
+    not_searched = "SCHEDULE_TEXT says which layers get tokens of the classes"
 
     n_ctx: int = changed(OneContext, "n_ctx", 4)
     teacher_template: str = changed(OneContext, "teacher_template", "", compared=True)  # class tokens are made from it

@@ -28,7 +28,6 @@ from modprompt.methods.loading import stated_method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.named_files import FRONT, prompts_hash
 from modprompt.methods.parts import templates
-from modprompt.methods.parts.capabilities import Searching
 from modprompt.methods.parts.learners import Classes, Learner, TemplatePrompts
 from modprompt.methods.parts.losses import CROSS_ENTROPY, Objective, Term
 from modprompt.methods.records import load_content, made_with, of_clip, require_own_classes, view_of
@@ -134,7 +133,7 @@ class HeadMethod(ZeroshotCLIP):
     A subclass has its fields and `head`.
     """
 
-    searching = Searching(refused="a head has no schedule")
+    not_searched = "a head has no schedule"
     loaded: ClassVar[Loaded] = NOTHING  # set on an instance that is prepared
     enhanced_base = NONE  # the file of a text projection in place of CLIP's
 

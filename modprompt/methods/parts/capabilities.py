@@ -95,17 +95,6 @@ class Logging(NamedTuple):
     examples: bool = False
 
 
-class Searching(NamedTuple):
-    """How the method goes with a search for its schedule.
-
-    always: it is a search by itself.
-    refused: why there is no search for its schedule.
-    """
-
-    always: bool = False
-    refused: str = ""
-
-
 class OwnRate(NamedTuple):
     """Parameters with a learning rate or weight decay of their own; the optimiser has a group of them.
 

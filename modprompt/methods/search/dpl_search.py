@@ -14,7 +14,7 @@ from modprompt.fields import setting
 from modprompt.methods.base import Method
 from modprompt.methods.dpl import OWN_PLACES
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.capabilities import SavedAs, Searching
+from modprompt.methods.parts.capabilities import SavedAs
 from modprompt.methods.parts.learners import Classes
 from modprompt.methods.parts.losses import Objective
 from modprompt.methods.search.learners import OptionsPromptLearner
@@ -30,7 +30,6 @@ class DPLSearch(AlphaSettings, Method):
 
     node = "TRAINER.DPLSEARCH"
     saved_as = SavedAs("MultiModalPromptLearner")
-    searching = Searching(always=True)
 
     n_ctx_vision: int = setting(4, "most prompt tokens of a vision layer", least=0)
     n_ctx_text: int = setting(4, "most prompt tokens of a text layer", least=0)

@@ -65,10 +65,10 @@ class Search(AlphaSettings):
             SettingError: if there are none, or the schedule of one is given.
         """
         name, there = type(method).__name__, []
-        if method.searching.always:
+        if isinstance(method, AlphaSettings):
             raise SettingError([("ON", f" does not work for {name}, which is a search by itself")])
-        if method.searching.refused:
-            raise SettingError([("ON", f" does not work for {name}: {method.searching.refused}")])
+        if method.not_searched:
+            raise SettingError([("ON", f" does not work for {name}: {method.not_searched}")])
         if isinstance(method, WithDescriptions) and (method.aspath or method.aepath):
             key = "ASPATH" if method.aspath else "AEPATH"
             raise SettingError([("ON", f" does not work with {key}: prompts of phrases are not searched")])
@@ -94,8 +94,9 @@ class Search(AlphaSettings):
         wide = self.widened(method, shape)
         deep = options(self.remove, self.remove_all, self.add)
         found = {side: getattr(wide, side) for side in self.searched(method)}
-        each: dict[str, Sequence[Sequence[tuple[int, int]]]]
-        each = {side: [[(0, own[0].add)], *[deep] * (len(own) - 1)] for side, own in found.items()}
+        each: dict[str, Sequence[Sequence[tuple[int, int]]]] = {
+            side: [[(0, own[0].add)], *[deep] * (len(own) - 1)] for side, own in found.items()
+        }
         return SlotsPromptLearner(method.learner(clip_model, classes, wide), each)
 
     def widened(self, method: Method, shape: Shape) -> Schedules:
@@ -115,7 +116,7 @@ RUNS = "RUNS"  # of the node SEARCH, set for a run whose method searches: it nee
 
 def help_text(method: Any) -> str:
     """Help for the settings of a search; empty for a method that cannot be searched."""
-    if not table.BY_NAME[method.__name__].sides or method.searching.refused:
+    if not table.BY_NAME[method.__name__].sides or method.not_searched:
         return ""
     return f"its search for a schedule (docs/search.md):\n{Search.help_text()}"
 
@@ -126,7 +127,7 @@ def decided(cfg: Any, given: Mapping[str, Any], method: Any, node: str) -> dict[
     cfg is merged, `given` what files, flags and options give; `method` is the class of the trainer's method (None if it
     is not ours), `node` its node under TRAINER (empty if it learns nothing).
     """
-    always = method is not None and method.searching.always
+    always = method is not None and issubclass(method, AlphaSettings)
     if cfg.SEARCH.ON and not node:
         raise UserError(f"SEARCH.ON True: {cfg.TRAINER.NAME} learns no prompts")
     unused = [key for key in given if key.startswith("SEARCH.") and key != "SEARCH.ON"]
