@@ -58,7 +58,7 @@ def test_prompts_are_trained_on_the_side_that_is_stock(on_towers, method, text, 
 def test_heads_are_trained_on_two_towers(on_towers, trainer, tmp_path):
     assert train.main(on_towers(trainer, "tower", "tower", *short(trainer))) == 0
     clip = result(tmp_path)["clip"]
-    assert clip["tokenizer"] == tower_clip().tokenizer.facts.as_record()
+    assert clip["tokenizer"] == tower_clip().tokenizer.facts._asdict()
 
 
 def test_a_head_stands_behind_text_prompts_in_front_of_an_image_tower(on_towers, tmp_path):
@@ -97,7 +97,7 @@ def test_kept_features_are_those_of_one_fingerprint_and_tokenizer(on_towers, tmp
 def test_another_tokenizer_is_refused(on_towers, tmp_path, capsys):
     assert train.main(on_towers("TipAdapterF", "tower", "tower", *short("TipAdapterF"))) == 0
     other = on_towers("TipAdapterF", "tower", "tower", *short("TipAdapterF"), sha256="6" * 64)
-    before, now = (" ".join(f"{key}={value}" for key, value in sorted(one.tokenizer.facts.as_record().items()))
+    before, now = (" ".join(f"{key}={value}" for key, value in sorted(one.tokenizer.facts._asdict().items()))
                    for one in (tower_clip(), tower_clip(sha256="6" * 64)))  # fmt: skip
     assert f"{TOKENIZER} {before} -> {now}" in refusal(capsys, "--once", *other)
     flags = ["--eval-only", "--model-dir", str(tmp_path / "out")]
