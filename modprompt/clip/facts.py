@@ -74,7 +74,7 @@ def hashing(state_dict: Mapping[str, Tensor]) -> Iterator[Callable[[CLIP], str]]
                 version, shape = TOWER_VERSION, clip_model.unshown
             else:
                 unshown = [one for side in _sides(clip_model) for one in _unshown(side)]
-                version, shape = VERSION, " ".join(f"{one} heads" if isinstance(one, int) else one for one in unshown)
+                version, shape = VERSION, " ".join(one if isinstance(one, str) else f"{one} heads" for one in unshown)
             return f"{version}:{hashlib.sha256(shape.encode() + b''.join(digests)).hexdigest()[:24]}"
 
         yield finish

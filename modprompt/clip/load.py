@@ -279,17 +279,18 @@ def load(asked: Asked) -> CLIP:
     """
     found = find(asked)
     known.note(asked)
-    if not found.model or open_clips.is_clips(found.model):
+    try:
+        by_clip = not found.model or open_clips.is_clips(found.model)
+        tokenizer = ClipTokenizer() if by_clip else _tokenizer_of(found)  # before weights are read, which takes longer
+    except TypeError as error:
+        raise UserError(f"{found.called}: what its config says is not supported ({error})") from None
+    if by_clip:
         state = _read(found)
         with hashing(state) as fingerprint_of:
             clip_model = build.build_clip(state, asked.activation, asked.heads)
             clip_model.fingerprint = fingerprint_of(clip_model)
         _require_sizes(clip_model, found)
     else:
-        try:
-            tokenizer = _tokenizer_of(found)  # before weights are read, which takes longer
-        except TypeError as error:
-            raise UserError(f"{found.called}: what its config says of texts is not supported ({error})") from None
         clip_model = cast(CLIP, open_clips.build(found.model, _read(found), tokenizer, found.called))
         clip_model.fingerprint = fingerprint(clip_model.state_dict(), clip_model)
     note(

@@ -291,7 +291,7 @@ def _unshown(model: Mapping[str, Any]) -> str:
     told: dict[str, Any] = {}
     for key, one in model.items():
         if isinstance(one, dict):
-            kind = None if key == "multimodal_cfg" else _kinds()[key]  # of which all is told
+            kind = None if key == "multimodal_cfg" else _kinds().get(key)  # of which all is told
             other = (name for name in one if name not in _UNTOLD and one[name] != getattr(kind, name, None))
             told[key] = {name: one[name] for name in other}
         elif key not in _UNTOLD and not (key == "quick_gelu" and not one):  # with or without it, it is one model

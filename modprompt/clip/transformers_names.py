@@ -62,12 +62,9 @@ def read(folder: Path) -> tuple[dict[str, Any], Images]:
     if ways not in [[{"hidden_act": act, **_EPS}] * 2 for act in ACTIVATIONS]:
         only = f"the same {' or '.join(ACTIVATIONS)}, and {_EPS}, on both sides"
         raise UserError(f"{path}: only {only} are supported, got {ways[0]} and {ways[1]}")
-    try:
-        (text, words), (image, pixels) = ((_sizes(side), side) for side in sides)
-        image.update(patch_size=pixels["patch_size"], image_size=pixels["image_size"])
-        image["head_width"] = pixels["hidden_size"] // pixels["num_attention_heads"]
-    except (TypeError, ZeroDivisionError) as error:
-        raise UserError(f"{path}: its sizes must be whole numbers above 0 ({error})") from None
+    (text, words), (image, pixels) = ((_sizes(side), side) for side in sides)
+    image.update(patch_size=pixels["patch_size"], image_size=pixels["image_size"])
+    image["head_width"] = pixels["hidden_size"] // pixels["num_attention_heads"]
     model = {"embed_dim": config.get("projection_dim", 512), "quick_gelu": words["hidden_act"] == QUICK_GELU}
     text["heads"] = words["num_attention_heads"]
     return {**model, "text_cfg": text, "vision_cfg": image}, _images(folder, image["image_size"])
@@ -79,9 +76,11 @@ def _side(config: dict[str, Any], key: str, path: Path) -> dict[str, Any]:
     if not isinstance(given, dict) or not isinstance(older, dict) or not (given or older):
         raise UserError(f"{path}: {key} must be an object: it says how these weights are run")
     found = {name: given.get(name, older.get(name, usual)) for name, usual in _USUAL[key].items()}
-    odd = next((name for name, value in found.items() if older.get(name, value) != value), "")
-    if odd:
-        raise UserError(f"{path}: {key} and {key}_dict disagree on {odd}: make them equal, or delete one")
+    for name, value in found.items():
+        if older.get(name, value) != value:
+            raise UserError(f"{path}: {key} and {key}_dict disagree on {name}: make them equal, or delete one")
+        if isinstance(_USUAL[key][name], int) and not (type(value) is int and 0 < value < 1 << 20):
+            raise UserError(f"{path}: {key}.{name} must be a whole number above 0, got {str(value)[:40]}")
     return found
 
 

@@ -116,7 +116,7 @@ OPEN_CLIP, CONFIG, IMAGES = "open_clip_config.json", "config.json", "preprocesso
             "only the same quick_gelu or gelu, and {'layer_norm_eps': 1e-05}, on both sides",
         ),
         (CONFIG, ("text_config", "layer_norm_eps"), 1e-6, "got {'hidden_act': 'gelu', 'layer_norm_eps': 1e-06} and"),
-        (CONFIG, ("text_config", "hidden_size"), "many", "sizes must be whole numbers"),
+        (CONFIG, ("text_config", "hidden_size"), "many", "hidden_size must be a whole number"),
         (CONFIG, ("vision_config",), [], "vision_config must be an object"),
         (CONFIG, ("model_type",), "siglip", "is not read in transformers' form, only clip: open"),
         (IMAGES, ("crop_size",), {"height": 64, "width": 64}, "do not fit the model"),

@@ -363,6 +363,8 @@ OWN_CODE = "raise SystemExit('it was run')\n"
         ("model_cfg.init_logit_bias", None, 'Unexpected key(s) in state_dict: "logit_bias"'),
         ("model_cfg.text_cfg", None, "text_cfg is not supported"),
         ("model_cfg.embed_dim", -1, "open_clip does not build"),
+        ("model_cfg.text_cfg.width", "x", "what its config says is not supported"),
+        ("model_cfg.vision_cfg.image_size", {"a": 1}, "must be the side of a square image"),
         ("model_cfg.other", 1, "is not supported: got an unexpected keyword argument 'other'"),
         ("preprocess_cfg.mode", "L", "preprocess_cfg is not supported"),
         ("preprocess_cfg.resize_mode", "longest", "resize_mode shortest or squash, are supported"),
@@ -396,7 +398,7 @@ def test_what_is_missing_is_said(tmp_path):
     edit(tmp_path / "b" / "text_config" / "config.json", "pad_token_id", value=5)
     assert "padding 5, end None, but this tokenizer" in refusal(tmp_path / "b")
     edit(tmp_path / "b" / "text_config" / "config.json", "max_position_embeddings", value="many")
-    assert "what its config says of texts is not supported" in refusal(tmp_path / "b")
+    assert "what its config says is not supported" in refusal(tmp_path / "b")
     edit(tmp_path / "b" / "text_config" / "config.json", "max_position_embeddings", value=100)
     assert "context_length is 256: its text side has fewer positions" in refusal(tmp_path / "b")
     (tmp_path / "b" / "text_config" / "own.py").write_text(OWN_CODE)
