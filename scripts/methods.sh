@@ -1,4 +1,4 @@
-# Sourced by run.sh: what a folder of scripts stands for, by the rows of configs/trainers/defaults.yaml; here is only what
+# Sourced by run.sh: what a folder of scripts stands for, by the rows of configs/trainers.yaml; here is only what
 # differs from a row. A new method is a row there and a folder of links to run.sh.
 #
 # method FOLDER PROTOCOL [DATASET]: sets TRAINER, and CFG unless it is given; of a method that searches first, SEARCH, the
@@ -13,8 +13,8 @@ method() {
     tip_adapter) TRAINER=${given:-TipAdapter} ;;     # or TipAdapterF
   esac
   if [[ -n $TRAINER ]]; then row="^$TRAINER:"; else row="[{ ]scripts: $1[,}]"; fi
-  if ! row=$(grep "$row" "$scripts/../configs/trainers/defaults.yaml"); then
-    echo "error: configs/trainers/defaults.yaml has no scripts: $1" >&2
+  if ! row=$(grep "$row" "$scripts/../configs/trainers.yaml"); then
+    echo "error: configs/trainers.yaml has no scripts: $1" >&2
     exit 2
   fi
   TRAINER=${row%%:*} base=$(of_row ViT-B/16) few=$(of_row few_shot) cross=$(of_row cross)

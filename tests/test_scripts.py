@@ -173,7 +173,7 @@ def test_only_links_stand_in_the_folders_of_methods():
     inner = [path for path in SCRIPTS if path.parent.parent == ROOT / "scripts" and path.parent.name != "protocols"]
     assert inner == LINKS
     assert all(path.readlink().as_posix() == "../run.sh" for path in LINKS)
-    rows = yaml.safe_load((ROOT / "configs" / "trainers" / "defaults.yaml").read_text()).values()
+    rows = yaml.safe_load((ROOT / "configs" / "trainers.yaml").read_text()).values()
     own = {row["scripts"] for row in rows if "scripts" in row}
     assert {path.parent.name for path in LINKS} == {*own, "language-prompting", "kdpl"}
 

@@ -1,8 +1,7 @@
 """Defaults for what a command does not name: its data, the method's config, the CLIP. All are decided here.
 
 Nothing named: the embedded model on the digits. Only a root: its content decides (modprompt/data/own_images.py). No
-config of the method: that of configs/trainers/defaults.yaml for the CLIP. No CLIP: the embedded one, if it knows all
-class names.
+config of the method: that of configs/trainers.yaml for the CLIP. No CLIP: the embedded one, if it knows all class names.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _BACKBONE = "MODEL.BACKBONE."
 
 def configs_by_clip(trainer: str) -> dict[str, str]:
     """A trainer's default configs, {name of a CLIP: name of the config}; empty for one that is not ours."""
-    row = read_yaml(places.configs() / "trainers" / "defaults.yaml").get(trainer, {})
+    row = read_yaml(places.configs() / "trainers.yaml").get(trainer, {})
     return {clip: config for clip, config in row.items() if clip not in _OF_SCRIPTS}
 
 

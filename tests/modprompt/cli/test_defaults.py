@@ -161,7 +161,7 @@ def test_own_images_are_trained_on_and_get_their_split_files_alone(digits, tmp_p
 
 
 def test_table_has_every_trainer_and_its_configs_are_there():
-    table = yaml.safe_load((ROOT / "configs/trainers/defaults.yaml").read_text())
+    table = yaml.safe_load((ROOT / "configs/trainers.yaml").read_text())
     assert set(table) == {row.name for row in METHODS}
     for trainer, row in table.items():
         by_clip = defaults.configs_by_clip(trainer)
