@@ -8,7 +8,9 @@ from modprompt.trainers.run_config import merged
 from tests.conftest import ROOT
 
 CONFIGS = sorted(
-    path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name not in ("experiments", "trainers")
+    path
+    for path in (ROOT / "configs").rglob("*.yaml")
+    if path.parent.name not in ("experiments", "trainers", "configs")
 )
 
 

@@ -1,7 +1,7 @@
 """Defaults for what a command does not name: its data, the method's config, the CLIP. All are decided here.
 
 Nothing named: the embedded model on the digits. Only a root: its content decides (modprompt/data/own_images.py). No
-config of the method: that of configs/trainers.yaml for the CLIP. No CLIP: the embedded one, if it knows all class names.
+config of the method: that of configs/trainers.yaml for the CLIP. No CLIP: the embedded one, if it knows all names.
 """
 
 from __future__ import annotations
