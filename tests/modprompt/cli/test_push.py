@@ -35,7 +35,7 @@ def experiment(tmp_path):
             finish(job, tmp_path / "out", 80.0)
         if job.kind == "training":
             said = describe(method_record(model.method), model.classes, model.clip_facts, model.prompt_learner)
-            where = tmp_path / "out" / job.folder / model.method.folder / "model.pth.tar-1"
+            where = tmp_path / "out" / job.folder / model.method.saved_as.folder / "model.pth.tar-1"
             write(where, view_of(model.method, model.prompt_learner).state_dict(), said, 1)
     return [str(path), "--out", str(tmp_path / "out")]
 

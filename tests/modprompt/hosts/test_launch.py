@@ -56,23 +56,6 @@ def test_own_trainers_keep_their_names(workshop, tmp_path):
 
 
 @pytest.mark.slow
-def test_an_output_folder_of_another_trainer_is_refused(workshop, tmp_path):
-    host = write_host(tmp_path / "host")
-    start = ("-m", "modprompt.launch", "train.py")
-    assert run_in(host, *start, *workshop.words("OWN", "output/run")).returncode == 0
-    log = host / "output" / "run" / "log.txt"
-    log.write_text("** Arguments **\ntrainer: OWN\n" + log.read_text())  # as the family's programs print them
-    before = (host / "output" / "run" / "OWN" / "checkpoint").read_bytes()
-    for more in ((), ("--eval-only", "--model-dir", "output/run")):
-        done = run_in(host, *start, *workshop.words("MPL", "output/run", *more))
-        assert done.returncode == 2
-        line = "error: output/run holds a training of OWN: give another --output-dir for this run of MPL"
-        assert done.stderr.strip().splitlines()[-1] == line
-    assert not (host / "output" / "run" / "prompt_learner").exists()
-    assert (host / "output" / "run" / "OWN" / "checkpoint").read_bytes() == before
-
-
-@pytest.mark.slow
 def test_config_file_that_the_codebase_lacks_comes_from_the_package(workshop, tmp_path):
     host = write_host(tmp_path / "host")
     words = workshop.words("MPL", "output/run")
@@ -97,11 +80,11 @@ def test_config_with_a_base_is_merged_whole_by_a_codebase(workshop, tmp_path):
 
 
 @pytest.mark.slow
-def test_build_model_that_loses_weights_is_told(workshop, tmp_path):
+def test_weights_that_a_build_model_loses_are_loaded(workshop, tmp_path):
     host = write_host(tmp_path / "host", clip="loses_weights")
     done = run_in(host, "-m", "modprompt.launch", "train.py", *workshop.words("MPL", "output/run"))
-    assert done.returncode == 2
-    assert done.stderr.strip().splitlines()[-1].startswith("error: the `clip` package at ")
+    assert done.returncode == 0, done.stderr
+    assert losses(done.stdout) == workshop.losses
     assert "did not load the weights" in done.stderr
 
 

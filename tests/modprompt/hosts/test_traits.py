@@ -135,9 +135,9 @@ def test_builder_that_wants_a_word_nobody_knows_is_told_with_what_was_tried(work
     assert done.returncode == 2
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith(
-        f"error: the `clip` package at {host / 'clip'} does not build a plain CLIP of these weights; tried "
+        f"error: these weights do not make up a CLIP that the `clip` package at {host / 'clip'} builds ("
     )
-    assert all(f"{word} (no design {word})" in last for word in ("CoOp", "IVLP", "VPT"))
+    assert all(f"with design_details of trainer {word}: no design {word}" in last for word in ("CoOp", "IVLP", "VPT"))
 
 
 @pytest.mark.slow
