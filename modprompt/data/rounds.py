@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modprompt.errors import UserError, WaitsForLabels
+from modprompt.errors import UserError
 from modprompt.fields import Configured, setting
 from modprompt.io.files import PathLike
 from modprompt.io.folder import ROUNDS
 
 FOLDER = ROUNDS
 WAITING = "waiting.json"  # in it: {"round": 3, "file": "round_3.csv", "missing": 7, "of": 10}
-EXIT_WAITING = WaitsForLabels.exit_code  # exit code of a run that waits for labels
 NONE, RANDOM, PCB_ALONE = "none", "random", "pcb"  # pcb: badge with PCB, as active-prompt-learning calls it
 
 

@@ -11,14 +11,7 @@ from modprompt.engine.schedule import Schedules, Shape
 from modprompt.fields import Configured
 from modprompt.methods import assembly
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.parts.capabilities import (
-    Logging,
-    Repository,
-    Results,
-    RunFacts,
-    SavedAs,
-    Training,
-)
+from modprompt.methods.parts.capabilities import Logging, Repository, Results, RunFacts, SavedAs, Training
 from modprompt.methods.parts.learners import Classes, Learner, classes_of
 from modprompt.methods.parts.losses import CROSS_ENTROPY, Objective
 from modprompt.methods.records import content_hashes, method_record

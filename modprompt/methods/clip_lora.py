@@ -21,15 +21,7 @@ from modprompt.engine.schedule import MOST_TOKENS, Schedules, Shape, no_prompts
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
 from modprompt.methods.parts import templates
-from modprompt.methods.parts.capabilities import (
-    Logging,
-    Results,
-    RunFacts,
-    SavedAs,
-    Steps,
-    Training,
-    own_scale,
-)
+from modprompt.methods.parts.capabilities import Logging, Results, RunFacts, SavedAs, Steps, Training, own_scale
 from modprompt.methods.parts.learners import Classes, Learner, TemplatePrompts
 from modprompt.methods.together import Addition, require_takes
 from modprompt.programs import one_line

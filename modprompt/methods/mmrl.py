@@ -32,15 +32,7 @@ from modprompt.fields import Must, setting
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts import templates
-from modprompt.methods.parts.capabilities import (
-    Logging,
-    Repository,
-    Results,
-    RunFacts,
-    SavedAs,
-    Training,
-    own_scale,
-)
+from modprompt.methods.parts.capabilities import Logging, Repository, Results, RunFacts, SavedAs, Training, own_scale
 from modprompt.methods.parts.learners import Classes, Learner
 from modprompt.methods.parts.losses import ClassTeacher, FrozenCLIP, Objective, Term, mean_class_features
 

@@ -100,7 +100,10 @@ class PromptTrainer(TrainerX):
     def check_cfg(self, cfg: Any) -> None:
         """Refuse settings, and a schedule that does not fit a CLIP whose layers are known, before any work is done."""
         self.cfg = cfg  # Dassl sets it after this check
-        self.make_parts()
+        kinds = self.parts
+        self.building, self.evaluation = kinds.building(self), kinds.evaluation(self)
+        self.checkpoints, self.resume = kinds.checkpoints(self), kinds.resume(self)
+        self.unread = Unread()
         self.run = self.building.checked(cfg)
         if self.run.method.search is not None:
             from modprompt.methods.search.run import SearchRun  # late: it stands on trainers
@@ -108,13 +111,6 @@ class PromptTrainer(TrainerX):
             self.search = SearchRun(self)
             self.search.check()
         self.building.check()
-
-    def make_parts(self) -> None:
-        """Make all parts of a trainer, still empty."""
-        kinds = self.parts
-        self.building, self.evaluation = kinds.building(self), kinds.evaluation(self)
-        self.checkpoints, self.resume = kinds.checkpoints(self), kinds.resume(self)
-        self.unread = Unread()
 
     def build_data_loader(self) -> None:
         """Dassl's, with test images made as the weights need them, and kept if TEST.IMAGE_CACHE names a folder."""

@@ -96,6 +96,11 @@ def trainer_of(cfg: CfgNode) -> Any:
     return TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
 
 
+def _own_node(cfg: CfgNode) -> str:
+    """The node of a run's trainer under TRAINER; empty for one without settings, and for one that is not ours."""
+    return str(getattr(trainer_of(cfg), "node_name", ""))
+
+
 def trains_nothing(cfg: CfgNode) -> bool:
     """Whether a configuration's trainer tests a CLIP itself."""
     trainer = trainer_of(cfg)
@@ -219,7 +224,7 @@ def _warn_of_unread(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
     config.warn_of_other_nodes(
         [key for key in settings if not key.startswith(beside)],
         name,
-        getattr(trainer_of(cfg), "node_name", ""),
+        _own_node(cfg),
         second.node.rpartition(".")[2] if second else "",
     )
 
@@ -235,15 +240,14 @@ def _require_takes(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
 
 def _facts(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
     """What readers and trainers are told besides what was given."""
-    tests, trainer, method = mode.eval_only, trainer_of(cfg), _method_of(cfg)
-    own_node = getattr(trainer, "node_name", "")
+    method, own_node = _method_of(cfg), _own_node(cfg)
     found = {
         "DATASET.ROOT": places.data_root(cfg.DATASET.ROOT),
-        "TEST.ONLY": tests or not own_node,
+        "TEST.ONLY": mode.eval_only or not own_node,
     }
     if READ_AS not in settings:
         found[READ_AS] = getattr(DATASET_REGISTRY.get(cfg.DATASET.NAME), "read_as", FAMILY)
-    if method is not None and own_node and not tests:
+    if method is not None and own_node and not mode.eval_only:
         found["DATASET.CHOOSE_BY"] = method.chooses_by(cfg.TRAINER[own_node])
     return found
 
@@ -340,7 +344,7 @@ def _place(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
 
 def _searched(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
     """What a search decides: SEARCH.RUNS, and settings that its schedule file gives."""
-    return search.decided(cfg, settings, _method_of(cfg), getattr(trainer_of(cfg), "node_name", ""))
+    return search.decided(cfg, settings, _method_of(cfg), _own_node(cfg))
 
 
 def _of_data(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:

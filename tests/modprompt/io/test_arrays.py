@@ -7,12 +7,7 @@ import pytest
 from scipy.io import savemat
 
 from modprompt.errors import UserError
-from modprompt.io.arrays import (
-    read_array,
-    read_arrays,
-    read_mat,
-    write_arrays,
-)
+from modprompt.io.arrays import read_array, read_arrays, read_mat, write_arrays
 from modprompt.io.files import Refused
 
 

@@ -4,14 +4,7 @@ import pytest
 import torch
 
 from modprompt.errors import UserError
-from modprompt.methods.records import (
-    PREFIX,
-    CheckpointView,
-    count_classes,
-    load_learner,
-    require_made_with,
-    view_of,
-)
+from modprompt.methods.records import PREFIX, CheckpointView, count_classes, load_learner, require_made_with, view_of
 from modprompt.methods.table import row_of
 from tests.methods import small
 from tests.modprompt.methods.parts.test_coupled import build
