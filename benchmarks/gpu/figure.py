@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib import rc_context
+from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from benchmarks.gpu.records import Record
 from benchmarks.gpu.table import DRY_RUN, head
-from modprompt.experiments.reporting.figures.layout import STYLE, top_legend
+from modprompt.experiments.reporting.figures import STYLE, top_legend
 from modprompt.io.files import part_of
 
 KINDS = ("step", "compiled")
@@ -60,8 +60,8 @@ def draw(records: Sequence[Record], facts: Mapping[str, str], path: Path, dry_ru
     found = curves(records)
     if not found:
         return False
-    with rc_context(STYLE):
-        figure = Figure(figsize=(3.2 * len(found) + 0.6, 4.2), layout="constrained")
+    with style.context(STYLE):
+        figure = Figure(figsize=(3.2 * len(found) + 0.6, 4.2))
         panels = figure.subplots(1, len(found), squeeze=False)[0]
         for axes, (method, sides) in zip(panels, found.items()):
             _panel(axes, method, sides, dry_run)

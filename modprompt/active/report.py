@@ -14,27 +14,19 @@ import numpy as np
 
 from modprompt.active.plan import FEW_SHOT, Rounds, method_of, new_of
 from modprompt.experiments.plan.experiment import Experiment
-from modprompt.experiments.reporting.figures.layout import (
-    MOST_PANELS,
-    MOST_WHISKERS,
-    WHISKERS,
-    first_of,
-    look,
-    panels,
-    shown,
-)
+from modprompt.experiments.reporting.figures import MOST_PANELS, WHISKERS, first_of, look, name_of, panels
 from modprompt.experiments.reporting.results import Line, Outcome, Results
-from modprompt.experiments.reporting.table import (
+from modprompt.experiments.reporting.tables import (
     AVERAGE,
     Cell,
     Row,
     Section,
     average_over,
     cell_of,
-    h_cell,
     images_of,
     row_of,
 )
+from modprompt.io.base_new import harmonic_mean
 from modprompt.io.text import one_line
 
 if TYPE_CHECKING:
@@ -208,10 +200,25 @@ def _values(results: Results, line: Line, dataset: str) -> Values:
     """What a line's table row has on a data set, seed by seed; H follows from base and new later."""
     series = series_of(results, line, dataset)
     if series is None:
-        zero = {column: results.values(line, dataset, column) for column in line.columns if not line.under}
+        zero = {column: _accuracies(results, line, dataset, column) for column in line.columns if not line.under}
         return {"accuracy": zero.get("0"), "new": zero.get(new_of("0"))}
     last = {name: _known(getattr(series, name)[:, -1]) for name in ("labels", "accuracy", "new", "covered", "balance")}
     return {**last, "classes": last["covered"], "area": _known(series.area())}
+
+
+def _accuracies(results: Results, line: Line, dataset: str, column: str) -> list[float] | None:
+    """Accuracies of all seeds in percent; None if there is no mean of them."""
+    found = [one.accuracy_pct for one in results.runs(line, dataset, column) or ()]
+    return _known(found) if None not in found else None
+
+
+def h_cell(base: Sequence[float] | None, new: Sequence[float] | None) -> Cell | None:
+    """H of the mean base and mean new accuracy, as papers print it; its deviation is that of the seeds' own H."""
+    if base is None or new is None:
+        return None
+    own = [harmonic_mean(b, n) for b, n in zip(base, new)]
+    mean = harmonic_mean(float(np.mean(base)), float(np.mean(new)))
+    return Cell(mean, float(np.std(own)) if len(own) > 1 else None)
 
 
 def _cells(values: Values, columns: Sequence[str]) -> tuple[Cell | None, ...]:
@@ -366,7 +373,7 @@ FIGURES = {
         True,
         "accuracy (%)",
         "Accuracy over the labels asked for, means over seeds, of the base classes where there are new ones; dashed: "
-        f"few-shot runs of the same budget. Of up to {MOST_WHISKERS} curves {WHISKERS}. {_SAME}",
+        f"few-shot runs of the same budget; {WHISKERS}. {_SAME}",
     ),
     "rounds_new.png": Figure(
         "new", True, "accuracy of the new classes (%)", "The same of the new classes, which nothing was trained on."
@@ -395,40 +402,28 @@ def figure(kind: Figure, results: Results, path: Path) -> str:
     drawn = dict(list(found.items())[:MOST_PANELS])
     if not drawn:
         return ""
-    places, across = _in_rows(list(drawn))
-    titles = [f"{place[1]}, {place[0]}" if place else "" for place in places]
-    axis: dict[str, Any] = {"x": "labels asked for" if kind.over_labels else "round", "y": kind.axis}
-    with panels(path, titles, across=across, **axis) as grid:
-        for axes, place in zip(grid, places):
-            if place:
-                _rounds(axes, kind, results, place[0], drawn[place])
-    return kind.caption + first_of(len(drawn), len(found), "panels")
-
-
-def _in_rows(places: Sequence[tuple[str, str]]) -> tuple[list[tuple[str, str] | None], int]:
-    """(data set, method) of each panel row by row, and panels in a row: a column for each method, some left empty."""
-    datasets, methods = (list(dict.fromkeys(place[side] for place in places)) for side in (0, 1))
-    if len(methods) == 1:
-        return list(places), min(3, len(places))
-    across = min(4, len(methods))
-    rows = [methods[first : first + across] for first in range(0, len(methods), across)]
-    every = [(dataset, *row, *[""] * (across - len(row))) for dataset in datasets for row in rows]
-    return [(dataset, one) if (dataset, one) in places else None for dataset, *row in every for one in row], across
+    titles = [f"{method}, {dataset}" for dataset, method in drawn]
+    with panels(path, titles) as grid:
+        for axes, (dataset, _), lines in zip(grid, drawn, drawn.values()):
+            _rounds(axes, kind, results, dataset, lines)
+        grid[0].figure.supxlabel("labels asked for" if kind.over_labels else "round")
+        grid[0].figure.supylabel(kind.axis)
+    return kind.caption + first_of(len(drawn), len(found))
 
 
 def _rounds(axes: Axes, kind: Figure, results: Results, dataset: str, lines: Mapping[Line, Series]) -> None:
     zero_shot = [line for line in results.lines if not line.trains and kind.values in ("accuracy", "new")]
     for line, style in zip(zero_shot, (":", "-.") * len(zero_shot)):
-        values = results.values(line, dataset, line.columns[0 if kind.values == "accuracy" else -1])
+        values = _accuracies(results, line, dataset, line.columns[0 if kind.values == "accuracy" else -1])
         if values is not None:
-            axes.axhline(float(np.mean(values)), color="0.55", ls=style, lw=1.4, label=shown(line.label))
+            axes.axhline(float(np.mean(values)), color="0.55", ls=style, lw=1.4, label=name_of(line.label))
     methods = [method_of(line.under) for line in results.lines if line.under not in ("", FEW_SHOT)]
     known = list(dict.fromkeys(methods))
     for line, series in lines.items():
         there = kind.known(series)
         of_seeds = kind.numbers(series)[:, there]
-        whiskers = {"yerr": of_seeds.std(axis=0)} if len(lines) <= MOST_WHISKERS else {}
-        axes.errorbar(kind.at(series)[there], of_seeds.mean(axis=0), **_of_acquisition(line, known), **whiskers)
+        means, stds = of_seeds.mean(axis=0), of_seeds.std(axis=0)
+        axes.errorbar(kind.at(series)[there], means, yerr=stds, **_of_acquisition(line, known))
     axes.locator_params(axis="x", integer=True)
 
 
@@ -436,7 +431,7 @@ def _of_acquisition(line: Line, known: list[str]) -> dict[str, Any]:
     """How a curve is drawn: a colour for each acquisition, strong with PCB; the few-shot curve black and dashed."""
     if line.under == FEW_SHOT:
         return {"color": "0.1", "ls": "--", "lw": 1.5, "marker": "x", "ms": 4, "label": FEW_SHOT, "zorder": 3}
-    own = look(known.index(method_of(line.under)), shown(line.under))
+    own = look(known.index(method_of(line.under)))
     strong = method_of(line.under) != line.under
-    face, width, above = (own.colour, 2.0, 2.0) if strong else ("white", 1.1, 2.5)  # where equal, both are seen
-    return {**own.curve(), "mfc": face, "lw": width, "zorder": above}
+    face, width, above = (own["color"], 2.0, 2.0) if strong else ("white", 1.1, 2.5)  # where equal, both are seen
+    return {**own, "label": name_of(line.under), "mfc": face, "lw": width, "zorder": above}

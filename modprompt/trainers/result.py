@@ -249,6 +249,7 @@ class ResultRecorder:
             **({"jobs_at_once": int(jobs)} if jobs.isdecimal() else {}),
             "text_chunk": None,
             **(self._of_ours(ours, () if evaluated else (trainer.cfg.OUTPUT_DIR, folder)) if ours else {}),
+            "date": time.strftime("%Y-%m-%d", time.gmtime()),
             "elapsed_s": round(time.time() - self.started, 1),
             "peak_gib": round(peak_memory_gib(on_cuda), 3),
             **_of_gpu(on_cuda),

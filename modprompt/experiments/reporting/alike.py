@@ -1,13 +1,20 @@
-"""What runs must have in common to be averaged: what `_of_mean` lists, and nothing else."""
+"""What runs must have in common to be averaged (what `_of_mean` lists, and nothing else) and to be compared."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from modprompt.clip.known import whose
+from modprompt.experiments.plan.experiment import BASE2NEW, Experiment
+from modprompt.experiments.plan.kinds import unused
+from modprompt.experiments.plan.protocols import ALONE
 from modprompt.io.image_files import FAMILY
-from modprompt.io.images import READ_AS
+from modprompt.io.images import AS_TRAINING, HELD_OUT, READ_AS, WHOLE
 from modprompt.io.settings import READER
+
+if TYPE_CHECKING:
+    from modprompt.experiments.reporting.results import Line, Results
 
 READING, WEIGHTS = "reading of images", "weights"
 Parted = Mapping[str, Mapping[str, Collection[str]]]  # by what differs, its values and the runs that have each
@@ -76,3 +83,129 @@ def in_words(differing: Parted, whole: bool = True) -> str:
 def version_in(digest: str) -> str:
     """What tells hashes of one rule from those of another, which cannot be compared."""
     return digest.partition(":")[0] if ":" in digest else ""
+
+
+IMAGES, DRAWN = "images", "few-shot images"
+
+
+def _images(result: dict[str, Any]) -> str:
+    """A hash of the images that a run was given; that of the split for one that chose among them."""
+    if split_facts(result) and "active" in result:
+        return str(split_facts(result).get("hash"))
+    return str(result.get("images_hash") or result.get("split_hash"))
+
+
+def _choice(result: dict[str, Any]) -> str:
+    """Which validation images a run had: they are in the hash but measure nothing."""
+    chosen = str(result.get("selected_on"))
+    return chosen if chosen in (HELD_OUT, WHOLE, AS_TRAINING) else ""
+
+
+def _drawn(result: dict[str, Any]) -> str:
+    """A hash of the few-shot training images, and that of the split; empty if they are not known."""
+    drawn = str((result.get("few_shot") or {}).get("hash") or "").partition("/")[0]
+    return f"{drawn} {split_facts(result).get('hash')}" if drawn and split_facts(result) else ""
+
+
+def _of_split(dataset: str, result: dict[str, Any]) -> list[str]:
+    """What makes a split easier than it looks, as its reader reported."""
+    split = split_facts(result)
+    told = (
+        ("doubles", "images of its split are there more than once"),
+        ("same_files", "files with the same content"),
+        ("classes", "not all classes of the published data set are there"),
+    )
+    return [f"{dataset}: {what}: {split[key]}" for key, what in told if split.get(key)]
+
+
+def _made_with(dataset: str, seed: int, result: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What compared numbers must have in common: its kind, of what, the version of a hash; and its value."""
+    settings: dict[str, str] = result.get("settings") or {}
+    half, shots, weights = (str(result.get(key)) for key in ("classes", "shots", "backbone_hash"))
+    images, drawn = _images(result), _drawn(result)
+    yield (READING, dataset, ""), reading_of(result)
+    yield (IMAGES, dataset, half, shots, str(seed), f"{version_in(images)}{_choice(result)}"), images
+    if drawn:
+        yield (DRAWN, dataset, half, shots, str(seed), ""), drawn
+    yield (WEIGHTS, str(settings.get("MODEL.BACKBONE.NAME", "")), version_in(weights)), weights
+
+
+def differing(results: Results, one: Line, other: Line, datasets: Sequence[str]) -> list[str]:
+    """In what two methods' runs on some data sets differ, so that their difference is not due to the methods alone."""
+    runs = [run for line in (one, other) for run in results.all(line, datasets)]
+    known = [(line, dataset, seed, run.result) for line, dataset, _, seed, run in runs if run.result is not None]
+    found_parted = parted(((dataset, line.label, result) for line, dataset, _, result in known), results.odd)
+    found: dict[tuple[str, ...], set[str]] = {}
+    for _, dataset, seed, result in known:
+        for key, value in _made_with(dataset, seed, result):
+            if key[0] in (IMAGES, DRAWN):
+                found.setdefault(key, set()).add(value)
+    return list(dict.fromkeys([*found_parted, *(key[0] for key, values in found.items() if len(values) > 1)]))
+
+
+def warnings(results: Results) -> list[str]:
+    """Numbers that cannot be compared: other images of one data set, half, seed and shots, or another CLIP; and doubts
+    about a number."""
+    found: dict[tuple[Any, ...], dict[str, list[str]]] = {}
+    of_splits, of_settings, doubts = dict[str, None](), dict[str, None](), list[str]()
+    for line, dataset, column, seed, outcome in results.all():
+        if outcome.doubt:
+            doubts.append(f"{line.label}, {dataset}: {column} seed {seed}: {outcome.doubt}")
+        result = outcome.result
+        if result is None:
+            continue
+        of_splits.update(dict.fromkeys(_of_split(dataset, result)))
+        settings: dict[str, str] = result.get("settings") or {}
+        if text := unused(str(result.get("trainer")), settings):
+            of_settings[f"{line.label}: {text}"] = None
+        for key, value in _made_with(dataset, seed, result):
+            found.setdefault(key, {}).setdefault(value, []).append(line.label)
+    texts = list(of_splits)
+    for (what, *where, _), hashes in found.items():
+        read_alike = what == READING and where[0] not in results.odd  # no image is one that the rules differ on
+        if len(hashes) > 1 and not read_alike:
+            methods = " / ".join(", ".join(dict.fromkeys(labels)) for labels in hashes.values())
+            place = " ".join(str(word) for word in where if word)
+            texts.append(f"not comparable, made with different {what} ({place}): {methods}")
+    return [*texts, *of_settings, *doubts]
+
+
+def clips(results: Results) -> list[str]:
+    """The CLIPs that numbers were made with, a line each: what each is, how it is run, and which methods have it."""
+    found: dict[str, list[str]] = {}
+    for line, _, _, _, outcome in results.all():
+        clip = (outcome.result or {}).get("clip") or {}
+        if clip.get("fingerprint"):
+            found.setdefault(_clip_line(clip), []).append(line.label)
+    everybody = {line.label for line in results.lines}
+    return [
+        text if set(labels) == everybody else f"{text}: {', '.join(dict.fromkeys(labels))}"
+        for text, labels in found.items()
+    ]
+
+
+def _clip_line(clip: dict[str, Any]) -> str:
+    how = [whose(str(clip.get("name") or ""), str(clip.get("dialect") or "")), str(clip.get("activation") or "")]
+    how += [f"{' and '.join(map(str, clip['heads']))} heads"] if clip.get("heads") else []
+    commit = str(clip.get("commit") or "")
+    name = str(clip.get("file") or clip.get("name") or "a CLIP without a name")
+    pinned = f"@{commit}" if commit and commit not in name else ""
+    return f"{name}{pinned} ({', '.join(filter(None, [*how, str(clip['fingerprint'])]))})"
+
+
+_OTHER_CLASSES = (BASE2NEW, "cross_dataset")  # protocols that test classes without training images
+
+
+def class_notes(experiment: Experiment, results: Results) -> list[str]:
+    """A line for each reason, with the methods that it is about."""
+    bound, others = list[str](), list[str]()
+    if experiment.protocol == BASE2NEW:
+        bound = [line.label for line in results.lines if not all(results.is_asked(line, column) for column in ALONE)]
+    if experiment.protocol in _OTHER_CLASSES or experiment.added is not None:
+        others = [line.label for line, _, _, _, one in results.all() if (one.result or {}).get("class_bound")]
+    told = {
+        "No numbers on new classes, since what is learned belongs to the trained ones": bound,
+        "On untrained classes alone, what is learned of single classes has no effect, and the accuracy is that of the "
+        "features before it": others,
+    }
+    return [f"{text}: {', '.join(dict.fromkeys(labels))}" for text, labels in told.items() if labels]

@@ -16,9 +16,18 @@ from modprompt.experiments.plan.kinds import ON_PROMPTS
 from modprompt.experiments.plan.protocols import TOGETHER
 from modprompt.experiments.plan.stages import STAGES, stage_of
 from modprompt.experiments.reporting import alike
-from modprompt.experiments.reporting.render import EMPTY, STD, cell_numbers, cell_text
 from modprompt.experiments.reporting.results import Line, Outcome, Results, most_shots
-from modprompt.experiments.reporting.table import Cell, Section, average_over, cell_of, named
+from modprompt.experiments.reporting.tables import (
+    EMPTY,
+    STD,
+    Cell,
+    Section,
+    average_over,
+    cell_numbers,
+    cell_of,
+    cell_text,
+    named,
+)
 from modprompt.experiments.running import state
 from modprompt.io import result as result_file
 from modprompt.io.text import one_line

@@ -12,39 +12,33 @@ are runs that differ in what averaged runs must have in common.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from modprompt import programs
+from modprompt.checks import some
 from modprompt.errors import UserError
 from modprompt.experiments.plan import arguments, spec
 from modprompt.experiments.plan.experiment import OF_TREES, Experiment, Plan
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import jobs
-from modprompt.experiments.reporting import (
-    comparable,
-    comparisons,
-    cost,
-    diagnostics,
-    origins,
-    page,
-    published,
-    render,
-    table,
-)
-from modprompt.experiments.reporting.comparable import clips, warnings
-from modprompt.experiments.reporting.figures import draw
-from modprompt.experiments.reporting.figures.layout import Look, can_draw
-from modprompt.experiments.reporting.measured import Measured, looks_of
+from modprompt.experiments.reporting import alike, compare, cost, figures, origins, page, published, tables
+from modprompt.experiments.reporting.recorded import Mistake, Recorded, gallery, recorded
 from modprompt.experiments.reporting.results import Results, of_experiment, untested
+from modprompt.experiments.reporting.tables import Numbers, Section
 from modprompt.experiments.reporting.trees import add_tree, experiment_of_tree
 from modprompt.experiments.running import state, status
 from modprompt.io import pages
-from modprompt.io.files import write_json, write_whole
+from modprompt.io.files import is_inside, read_bytes, write_json, write_whole
+from modprompt.io.records import parse_json
 from modprompt.io.tables import write_table
-from modprompt.io.text import markdown_text
+
+PAGE, LIST = "index.html", "files.json"  # the page; the list of what a report has written
+_MOST_CLOSE = 3  # methods whose tests are looked at closely
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -63,18 +57,6 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         help="other output trees, read from their logs",
     )
     add("--to", type=Path, default=None, help="folder of the report (default: reports/<name> in the output folder)")
-    add(
-        "--attention",
-        type=int,
-        default=0,
-        metavar="N",
-        help="show where each method looks in N misclassified test images of each data set",
-    )
-    add(
-        "--tsne",
-        action="store_true",
-        help="show image features of zero-shot CLIP and of the highlighted method, as t-SNEs",
-    )
     add(
         "--selected-on-test",
         "--marked",
@@ -113,7 +95,7 @@ def gather(args: argparse.Namespace) -> tuple[Plan, list[Results]]:
     if trees and len(found) > 1:
         raise UserError(f"--with: {plan.name} has several parts: name one, --parts {plan.parts[0].name}")
     if plan.parts[0].added is not None and trees:
-        raise UserError(f"--with: {draw.report_of_rounds().NO_TREES}")
+        raise UserError(f"--with: {_report_of_rounds().NO_TREES}")
     for word in trees:
         label, equals, folder = word.partition("=")
         labelled = equals and not Path(word).is_dir()
@@ -122,155 +104,242 @@ def gather(args: argparse.Namespace) -> tuple[Plan, list[Results]]:
     return plan, found
 
 
-def _tables(experiment: Experiment, results: Results) -> tuple[list[table.Section], str]:
-    """The tables, and what their numbers are."""
+def _report_of_rounds() -> Any:
+    """The module that reports the protocol of rounds."""
+    from modprompt.active import report  # late: it stands on this room
+
+    return report
+
+
+class Tables(NamedTuple):
+    """The numbers of a report: means, tables, and what the numbers are."""
+
+    numbers: Numbers
+    sections: list[Section]
+    about: str
+
+
+def tables_of(experiment: Experiment, results: Results) -> Tables:
+    """The tables of a report."""
+    numbers = tables.numbers(experiment, results)
     if experiment.added is None:
-        sections = table.sections(experiment, results)
-        return sections, render.caption(experiment, sections)
-    of_rounds = draw.report_of_rounds()
+        sections = tables.sections(experiment, results, numbers)
+        return Tables(numbers, sections, tables.caption(experiment, sections))
+    of_rounds = _report_of_rounds()
     sections = of_rounds.sections(experiment, results)
-    return sections, f"{render.caption(experiment, sections)} {of_rounds.ABOUT}"
+    return Tables(numbers, sections, f"{tables.caption(experiment, sections)} {of_rounds.ABOUT}")
 
 
-def write_plan(
-    plan: Plan,
-    found: Sequence[Results],
-    folder: Path,
-    data: Path | None = None,
-    attention: int = 0,
-    tsne: bool = False,
-) -> None:
+def write_plan(plan: Plan, found: Sequence[Results], folder: Path, data: Path | None = None) -> None:
     """Write the report of a plan and print its tables: each part into its own folder, and one page of all.
+
+    Files of an earlier report there that this one does not write are removed; those of others stay and are named.
 
     Args:
         plan: what was to be run.
         found: the results of each of its parts.
         folder: of the report.
         data: folder of the data sets, where the pictures of the page are.
-        attention: how many test images of each data set are shown with what methods look at.
-        tsne: whether image features are shown.
     """
-    if not plan.has_parts:
-        write(plan.parts[0], found[0], folder, data, attention, tsne=tsne)
-        return
-    names, looks = [part.name for part in plan.parts], looks_of(list(zip(plan.parts, found)))
-    reports = [
-        write(part, results, folder / part.name, data, attention, part.name, looks, tsne)
-        for part, results in zip(plan.parts, found)
-    ]
-    write_whole(folder / "index.html", page.page(plan.title, reports, names, plan.notes))
-    print("\n".join(filter(None, [plan.notes, f"Written to {folder}: index.html, the page of all parts"])))
+    before = _listed(folder)
+    parts, looks = list(zip(plan.parts, found)), figures.looks(list(zip(plan.parts, found)))
+    if plan.has_parts:
+        shown = [write(part, results, folder / part.name, looks, data, part.name) for part, results in parts]
+        names = [f"{part.name}/{name}" for part, (_, own) in zip(plan.parts, shown) for name in own]
+        pages = [one for one, _ in shown]
+        write_whole(folder / PAGE, page.page(plan.title, pages, plan.notes))
+        print("\n".join(filter(None, [plan.notes, f"Written to {folder}: {PAGE}, the page of all parts"])))
+        names.append(PAGE)
+    else:
+        names = write(*parts[0], folder, looks, data)[1]
+    write_json(folder / LIST, sorted([*names, LIST]))
+    for name in before - {*names, LIST}:
+        (folder / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # of a part, which has no other file
+            (folder / name).parent.rmdir()
+    others = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {*names, LIST}
+    if others:
+        print(f"note: {folder} also has files that are not of this report: {some(sorted(others))}", file=sys.stderr)
+    if not figures.can_draw():
+        print("warning: the report has no figures: they need matplotlib, pip install matplotlib", file=sys.stderr)
+
+
+def _listed(folder: Path) -> set[str]:
+    """The files that the earlier report in a folder has written, by their paths from there."""
+    try:
+        names = parse_json(read_bytes(folder / LIST))
+    except (OSError, ValueError):  # there is none, or it was edited
+        return set()
+    return {name for name in names if isinstance(name, str) and is_inside(name)} if isinstance(names, list) else set()
 
 
 def write(
     experiment: Experiment,
     results: Results,
     folder: Path,
+    looks: Mapping[str, figures.Look],
     data: Path | None = None,
-    attention: int = 0,
     part: str = "",
-    looks: Mapping[str, Look] | None = None,
-    tsne: bool = False,
-) -> page.Report:
+) -> tuple[page.Report, list[str]]:
     """Write all files of a report into a folder, each whole, and print the tables.
 
     Args:
         experiment: what was run.
         results: its results.
         folder: of the report.
+        looks: of the methods of the whole page.
         data: folder of the data sets, where the pictures of the page are.
-        attention: how many test images of each data set are shown with what methods look at.
         part: its name on a page of several; empty if it is alone.
-        looks: of the methods of the whole page; without it those of this report alone.
-        tsne: whether image features are shown.
 
     Returns:
-        What its page shows.
+        What its page shows, and the names of its files.
     """
-    sections, about = _tables(experiment, results)
-    of_rounds = None if experiment.added is None else draw.report_of_rounds()
-    measured = Measured(experiment, results, sections, looks or looks_of([(experiment, results)]))
-    left = diagnostics.read(measured)
-    clouds = _clouds(measured, data, left.faults) if tsne and can_draw() else {}
-    pictures = draw.draw(measured, left, folder, clouds) if can_draw() else []
-    more, unseen = diagnostics.more(measured, left, data, attention)
-    own = comparable.class_notes(experiment, results)
-    found = comparisons.comparisons(experiment, results)
+    numbers, sections, about = tables_of(experiment, results)
+    measured, faults = figures.Measured(experiment, results, numbers, sections, looks), list[str]()
+    tests = _tests(measured, faults)
+    drawn = _draw(measured, tests, faults, folder) if figures.can_draw() else {}
+    mistakes = _mistakes(measured, tests, data, faults)
+    found = compare.compare(experiment, results, numbers)
     compared = found if found and found.tables else None
-    notes: dict[str, Sequence[str]] = {
-        "No mean, since runs are missing or differ": table.lacking(results),
+    notes = _notes(experiment, results, sections, found, faults)
+    spent, accuracy = cost.costs(experiment, results, sections), cost.accuracy_name(sections)
+    costs = cost.texts(spent, accuracy)
+    shown = page.Report(
+        title=experiment.title,
+        about=about,
+        finding=compare.finding(experiment, results, numbers, sections),
+        name=part,
+        sections=[*sections[-1:], *sections[:-1]],
+        origins=origins.origins(experiment, results),
+        pictures=[page.picture(folder / name, said) for name, said in drawn.items()],
+        mistakes=mistakes,
+        compared=compared,
+        costs=costs,
+        notes=notes,
+        mine=_mine(experiment, results),
+    )
+    csvs = {"report.csv": (tables.columns_of_csv(sections), tables.rows_of_csv(sections))}
+    csvs.update({} if experiment.added is None else _report_of_rounds().tables(results))
+    if compared:
+        csvs[compare.FILE_NAME] = compare.csv_of(compared)
+    if spent:
+        csvs[cost.FILE_NAME] = (list(cost.COLUMNS_OF_CSV), cost.rows_of_csv(spent, accuracy))
+    if experiment.together:
+        halves = [one for section in sections for one in section.details[:1]]
+        csvs["together.csv"] = (tables.columns_of_csv(halves), tables.rows_of_csv(halves))
+    for name, (columns, cells) in csvs.items():
+        write_table(folder / name, columns, cells)
+    more, tex = list[str](), tables.latex(sections, experiment.title, about)
+    for title, said, head, rows in compared.texts() if compared else ():
+        whole = f"{compared.about} {said}"  # type: ignore[union-attr]
+        more += tables.markdown_texts(title, said if more else whole, head, rows, own_form=True)
+        tex += "\n" + tables.latex_texts(title, whole, head, rows)
+    more += tables.markdown_texts("Cost", cost.ABOUT, costs[0], costs[1:]) if costs else []
+    text, alone = tables.markdown(sections, experiment.title, about, notes, more), shown._replace(name="")
+    write_whole(folder / "report.md", text)
+    write_whole(folder / "report.tex", tex)
+    write_whole(folder / PAGE, page.page(experiment.title, [alone]))
+    head, rows_of_csv = csvs.get(compare.FILE_NAME, ([], []))
+    differences = [dict(zip(head, row)) for row in rows_of_csv]
+    write_json(folder / "report.json", origins.content(experiment, results, sections, differences))
+    print(text)
+    first, *others = csvs
+    files = [PAGE, "report.md", first, "report.tex", "report.json", *others]
+    print(f"Written to {folder}: {', '.join(files)}{' and figures' if drawn else ''}")
+    return shown, [*files, *drawn, *(str(Path(name).with_suffix(".pdf")) for name in drawn)]
+
+
+def _notes(
+    experiment: Experiment,
+    results: Results,
+    sections: Sequence[Section],
+    found: compare.Comparison | None,
+    faults: Sequence[str],
+) -> dict[str, Sequence[str]]:
+    """Lists below the tables, by their headings."""
+    own = [experiment.notes, experiment.chosen, *alike.class_notes(experiment, results), published.note_of(experiment)]
+    return {
+        "No mean, since runs are missing or differ": tables.lacking(results),
         "Pairs left out": found.left_out if found else [],
         "Without test images": untested(results),
         **cost.stages(results),
-        **(of_rounds.notes(results) if of_rounds else {}),
-        "Warnings": warnings(results),
-        "Not shown": [*draw.left_out(experiment), *left.faults, *unseen],
-        "CLIPs": clips(results),
-        "Published figures": render.sources(sections),
-        "Notes": [note for note in (experiment.notes, experiment.chosen, *own, published.note_of(experiment)) if note],
+        **({} if experiment.added is None else _report_of_rounds().notes(results)),
+        "Warnings": alike.warnings(results),
+        "Not shown": faults,
+        "CLIPs": alike.clips(results),
+        "Published figures": tables.sources(sections),
+        "Notes": list(filter(None, own)),
     }
-    spent, accuracy = cost.costs(experiment, results, sections), cost.accuracy_name(sections)
-    more = more._replace(cost=cost.texts(spent, accuracy), compared=compared)
-    beside = [*(_markdown_of(compared) if compared else []), *render.markdown_texts("Cost", cost.ABOUT, more.cost)]
-    text = render.markdown(sections, experiment.title, about, notes, beside)
-    write_whole(folder / "report.md", text)
-    tables = {"report.csv": (render.columns_of_csv(sections), render.rows_of_csv(sections))}
-    tables.update(of_rounds.tables(results) if of_rounds else {})
-    if spent:
-        tables[cost.FILE_NAME] = (list(cost.COLUMNS_OF_CSV), cost.rows_of_csv(spent, accuracy))
-    (folder / comparisons.FILE_NAME).unlink(missing_ok=True)  # of an earlier report that compared another
-    if compared:
-        tables[comparisons.FILE_NAME] = (comparisons.columns_of_csv(compared), comparisons.rows_of_csv(compared))
-    if experiment.together:
-        halves = [one for section in sections for one in section.details[:1]]
-        tables["together.csv"] = (render.columns_of_csv(halves), render.rows_of_csv(halves))
-    for name, (columns, rows) in tables.items():
-        write_table(folder / name, columns, rows)
-    tex = _latex_of(compared) if compared else ""
-    write_whole(folder / "report.tex", render.latex(sections, experiment.title, about) + tex)
-    write_json(folder / origins.REPORT_FILE, origins.content(experiment, results, sections, compared))
-    shown = page.report_of(sections, pictures, folder, experiment.title, about, notes, more, part)
-    write_whole(folder / "index.html", page.page(experiment.title, [shown]))
-    print(text)
-    first, *others = tables
-    files = ["index.html", "report.md", first, "report.tex", origins.REPORT_FILE, *others]
-    print(f"Written to {folder}: {', '.join(files)}{' and figures' if can_draw() else ''}")
-    if not can_draw():
-        print("warning: the report has no figures: they need matplotlib, pip install matplotlib", file=sys.stderr)
-    return shown
 
 
-def _markdown_of(compared: comparisons.Comparisons) -> list[str]:
-    """The tables of differences; what they all are is above the first."""
-    lines = list[str]()
-    for one in compared.tables:
-        about = one.about if lines else f"{compared.about} {one.about}"
-        title = markdown_text(f"{compared.title}, {one.title}")
-        lines += render.markdown_texts(title, markdown_text(about), one.texts(compared.name), own_form=True)
-    return lines
+def _mine(experiment: Experiment, results: Results) -> list[str]:
+    """Labels of the method that a report is about, unless all are its."""
+    mine = [one.label for one in results.lines if experiment.highlight in (one.family, one.panel)]
+    return mine if len(mine) < len(results.lines) else []
 
 
-def _latex_of(compared: comparisons.Comparisons) -> str:
-    """The same; each caption says all."""
-    return "".join(
-        render.latex_texts(f"{compared.title}, {one.title}", f"{compared.about} {one.about}", one.texts(compared.name))
-        for one in compared.tables
-    )
+Tests = dict[str, dict[str, dict[str, Recorded]]]  # by data set, half or shots, and method
 
 
-def _clouds(measured: Measured, data: Path | None, faults: list[str]) -> Mapping[str, Any]:
-    from modprompt.experiments.reporting import embedding  # late: it brings torch
+def _tests(measured: figures.Measured, faults: list[str]) -> Tests:
+    """What the tests of a few methods recorded, the report's own first."""
+    found: Tests = {}
+    close = measured.closest(_MOST_CLOSE) if measured.labels else []
+    close.sort(key=lambda label: label != measured.mine)
+    for (dataset, column), runs in figures.views(measured).items() if close else ():
+        own = {label: one for label in close if (one := recorded(runs.get(label, ()), faults)) is not None}
+        found.setdefault(dataset, {})[column] = own
+    return found
 
-    return embedding.of_report(measured, data, faults)
+
+def _mistakes(
+    measured: figures.Measured, tests: Tests, data: Path | None, faults: list[str]
+) -> dict[str, tuple[str, list[Mistake]]]:
+    """By data set the method whose mistakes are shown, the report's own where it has any, and the gallery."""
+    found = {}
+    for dataset, of_columns in tests.items():
+        labels = dict.fromkeys(label for own in of_columns.values() for label in own)
+        for label in labels:
+            own = [of[label] for of in of_columns.values() if label in of]
+            pictures = gallery(dataset, own, data)
+            if pictures:
+                many = len(measured.line(label).seeds) > 1
+                found[dataset] = (f"{label}, seed {own[0].result.get('seed')}" if many else label, pictures)
+                if lacking := sum(not one.picture for one in pictures):
+                    where = f"not below {data}"
+                    faults.append(f"{lacking} of {len(pictures)} pictures of the worst mistakes on {dataset}: {where}")
+                break
+    return found
+
+
+def _draw(measured: figures.Measured, tests: Tests, faults: list[str], folder: Path) -> dict[str, str]:
+    """Draw every figure that has something to show; file names and captions."""
+    experiment, wanted = measured.experiment, dict[str, Callable[[Path], str]]()
+    if experiment.added is not None:
+        wanted.update(_report_of_rounds().figures(measured.results))
+    if experiment.added is None and measured.labels:
+        if experiment.protocol == "few_shot":
+            wanted["curves.png"] = partial(figures.shots, measured)
+        else:
+            wanted["methods.png"] = partial(figures.methods, measured)
+            wanted["datasets.png"] = partial(figures.datasets, measured)
+        wanted["tokens.png"] = partial(figures.tokens, measured)
+        wanted["cost.png"] = partial(figures.costs, measured)
+    if measured.labels:
+        wanted["losses.png"] = partial(figures.loss_curves, measured, faults)
+    for dataset, of_columns in tests.items():
+        wanted[f"confusion_{dataset}.png"] = partial(figures.confusions, of_columns)
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = {name: make(folder / name) for name, make in wanted.items()}
+    remark = tables.apart(measured.sections)
+    return {name: said + remark * (name != "tokens.png") for name, said in drawn.items() if said}
 
 
 def _main(argv: list[str] | None) -> int:
     args = parse(argv)
-    if args.attention < 0:
-        raise UserError(f"--attention must be 0 or more, got {args.attention}")
     plan, found = gather(args)
-    write_plan(plan, found, args.to or folder_of(plan, args.out), args.data, args.attention, args.tsne)
-    return 1 if any(map(table.lacking, found)) else 0
+    write_plan(plan, found, args.to or folder_of(plan, args.out), args.data)
+    return 1 if any(map(tables.lacking, found)) else 0
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -298,19 +367,19 @@ def card(
     """
     from modprompt.use.card import header, how_to_load  # late: it brings torch
 
-    sections, about = _tables(experiment, results)
+    _, sections, about = tables_of(experiment, results)
     methods = ", ".join(line.label for line in results.lines)
     notes: dict[str, Sequence[str]] = {
-        "No mean, since runs are missing or differ": table.lacking(results),
-        "Warnings": warnings(results),
-        "CLIPs": clips(results),
-        "Published figures": render.sources(sections),
+        "No mean, since runs are missing or differ": tables.lacking(results),
+        "Warnings": alike.warnings(results),
+        "CLIPs": alike.clips(results),
+        "Published figures": tables.sources(sections),
     }
     facts = f"Protocol {experiment.protocol}; {', '.join(results.datasets)}; {methods}; {len(runs)} trained models."
     return pages.markdown(
         "experiments/reporting/card.md.j2",
         header=header("", clip, license_id),
-        tables=render.markdown(sections, experiment.title, about, notes),
+        tables=tables.markdown(sections, experiment.title, about, notes),
         facts=facts,
         runs=runs,
         **how_to_load(repo, clip, runs[0]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.plan.job import Job
@@ -15,6 +15,9 @@ from modprompt.experiments.reporting import alike
 from modprompt.experiments.running import state
 from modprompt.io import base_new
 from modprompt.io.images import mark_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 UNTESTED = "no test images"
 ALL_IMAGES = "all"  # the column of trainings on all images, in place of shots, which other trees have
@@ -101,6 +104,7 @@ class Results:
     def __init__(self, lines: Iterable[Line], columns: Sequence[str], datasets: Sequence[str]):
         self.lines, self.columns, self.datasets = list(lines), tuple(columns), tuple(datasets)
         self._outcomes: dict[tuple[str, str, str], dict[int, Outcome]] = {}
+        self._parted: dict[tuple[str, ...], alike.Parted] = {}
         self.odd: set[str] = set()
         self.stages: dict[tuple[str, str, str], tuple[list[Job], list[tuple[Job, state.State]]]] = {}
 
@@ -117,6 +121,7 @@ class Results:
     def add(self, label: str, dataset: str, column: str, seed: int, outcome: Outcome) -> None:
         """Add a run's outcome."""
         self._outcomes.setdefault((label, dataset, column), {})[seed] = outcome
+        self._parted.clear()
         self.odd |= {dataset} if alike.has_odd_images(outcome.result) else set()
 
     def add_stage(self, training: Job, stage: tuple[Job, state.State]) -> None:
@@ -141,12 +146,15 @@ class Results:
 
     def parted(self, line: Line, datasets: Sequence[str]) -> alike.Parted:
         """In what a method's runs on some data sets differ that cannot be averaged; empty if they can."""
-        runs = (
-            (dataset, dataset if len(datasets) > 1 else f"{column} seed {seed}", outcome.result)
-            for _, dataset, column, seed, outcome in self.all(line, datasets)
-            if outcome.result
-        )
-        return alike.parted(runs, self.odd)
+        place = (line.label, *datasets)
+        if place not in self._parted:
+            runs = (
+                (dataset, dataset if len(datasets) > 1 else f"{column} seed {seed}", outcome.result)
+                for _, dataset, column, seed, outcome in self.all(line, datasets)
+                if outcome.result
+            )
+            self._parted[place] = alike.parted(runs, self.odd)
+        return self._parted[place]
 
     def runs(self, line: Line, dataset: str, column: str) -> list[Outcome] | None:
         """The runs that every mean, sum and picture of them is over: those of all seeds, or None if there is no mean:
@@ -155,17 +163,17 @@ class Results:
         is_whole = outcomes and all(one.is_there for one in outcomes)
         return outcomes if is_whole and not self.parted(line, [dataset]) else None
 
-    def of_seeds(self, line: Line, dataset: str, column: str) -> dict[int, float]:
-        """Accuracies in percent of the seeds that have one; none if runs differ in what must be equal."""
-        if self.parted(line, [dataset]):
-            return {}
-        outcomes = self.outcomes(line, dataset, column).items()
-        return {seed: one.accuracy_pct for seed, one in outcomes if one.accuracy_pct is not None}
+    def long_table(self) -> pd.DataFrame:
+        """A row for each run that there should be: method, dataset, column, seed, and its accuracy in percent, which is
+        nan where there is none or the method's runs on the data set differ in what must be equal."""
+        import pandas as pd  # late: few commands need it
 
-    def values(self, line: Line, dataset: str, column: str) -> list[float] | None:
-        """Accuracies in percent of all seeds, or None if there is no mean of them."""
-        known = list(self.of_seeds(line, dataset, column).values())
-        return known if known and len(known) == len(line.seeds) else None
+        rows = [
+            (line.label, dataset, column, seed, None if self.parted(line, [dataset]) else outcome.accuracy_pct)
+            for line, dataset, column, seed, outcome in self.all()
+        ]
+        table = pd.DataFrame(rows, columns=["method", "dataset", "column", "seed", "accuracy_pct"])
+        return table.astype({"accuracy_pct": float})
 
     def said(self, line: Line, datasets: Sequence[str], seeds: Sequence[int]) -> str:
         """Remarks on a method's numbers: its own seeds, and what it was chosen by.

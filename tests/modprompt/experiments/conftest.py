@@ -11,7 +11,7 @@ from PIL import Image
 
 from modprompt.experiments.plan import protocols, spec
 from modprompt.experiments.plan.commands import expected
-from modprompt.experiments.reporting.figures import layout
+from modprompt.experiments.reporting import figures
 from modprompt.experiments.running import runner
 from modprompt.experiments.running.worker import Task
 from modprompt.io import result
@@ -145,7 +145,7 @@ def drawn(monkeypatch):
         figure.draw_without_rendering()
         kept[path.name] = figure
 
-    monkeypatch.setattr(layout, "save_for_print", keep)
+    monkeypatch.setattr(figures, "save", keep)
     return kept
 
 
@@ -158,7 +158,7 @@ def unpainted(monkeypatch):
         Image.new("RGB", (1, 1)).save(path)
         path.with_suffix(".pdf").write_bytes(b"%PDF-")
 
-    monkeypatch.setattr(layout, "save_for_print", pixel)
+    monkeypatch.setattr(figures, "save", pixel)
 
 
 def starts(folder: Path) -> int:

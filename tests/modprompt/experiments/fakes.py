@@ -10,11 +10,13 @@ from typing import Any
 
 from modprompt.clip.known import Asked
 from modprompt.clip.load import load
+from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.plan.experiment import Experiment, Plan, narrowed
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.protocols import jobs
+from modprompt.experiments.reporting import report
 from modprompt.experiments.reporting.results import Results, of_experiment
 from modprompt.experiments.running import state
 from modprompt.io.files import write_json
@@ -106,3 +108,42 @@ def edit(path: Path, **fields) -> None:
     """Change fields of a result.json, which stays as whole as train.py would have left it."""
     content = {key: value for key, value in json.loads(path.read_text()).items() if key != "modprompt"}
     path.write_text(json.dumps(sealed({**content, **fields}, 2)))
+
+
+TWO = """
+protocol: base2new
+datasets: [eurosat, dtd]
+methods:
+  CLIP: {trainer: ZeroshotCLIP, config: vit_b16, seeds: [1]}
+  MaPLe: {trainer: MaPLe, config: vit_b16_c2_ep5_batch4_2ctx}
+  MPL: {trainer: MPL, config: vit_b4_c1_add2_rm1}
+"""
+
+
+def fill(found, out, accuracy):
+    """Finish every run with what accuracy(job) gives; None leaves it out."""
+    for job in protocols.jobs(found):
+        value = accuracy(job)
+        if value is not None:
+            finish(job, out, value)
+
+
+def sections_of(found, out):
+    gathered = results_below(found, out)
+    return {section.key: section for section in report.tables_of(found, gathered).sections}, gathered
+
+
+def row(section, label):
+    return dict(zip(section.columns, next(row for row in section.rows if row.label == label).cells))
+
+
+def by_hand(job):
+    base = {"eurosat": 80.0, "dtd": 60.0}[job.dataset] + 5 * job.seed
+    return base if job.column == "base" else base - 30
+
+
+def edit_some(found, out, fields, label="MPL", dataset="eurosat", seeds=(1, 2, 3)):
+    """Change the results of some of a method's runs."""
+    for job in protocols.jobs(found):
+        if (job.method.label, job.dataset) == (label, dataset) and job.seed in seeds:
+            edit(out / job.folder / "result.json", **fields)

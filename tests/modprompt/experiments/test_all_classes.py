@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from modprompt.experiments.plan import protocols
-from modprompt.experiments.reporting import comparable, render, report, table
+from modprompt.experiments.reporting import alike, report, tables
 from modprompt.io.base_new import harmonic_mean
 from tests.modprompt.experiments.fakes import finish, results_below, write_log
 from tests.modprompt.experiments.test_base2new import BOUND, TOGETHER
@@ -32,7 +32,7 @@ def fill(found, out, **more):
 def test_tables_have_the_halves_among_all_and_their_h(experiment, tmp_path):
     found = experiment(TWO_SEEDS)
     fill(found, tmp_path)
-    (section,) = table.sections(found, results_below(found, tmp_path))
+    (section,) = report.tables_of(found, results_below(found, tmp_path)).sections
     assert section.columns == ("base", "new", "H", "H (all)")
     assert section.deciding == "H"  # which methods are ranked by
     mpl = dict(zip(section.columns, section.rows[1].cells))
@@ -62,7 +62,7 @@ def test_results_without_halves_leave_a_line_and_an_empty_cell(experiment, tmp_p
     for job in protocols.jobs(found):
         finish(job, tmp_path, 55)
     results = results_below(found, tmp_path)
-    (section,) = table.sections(found, results)
+    (section,) = report.tables_of(found, results).sections
     assert section.rows[1].cells[3] is None
     assert section.rows[1].cells[2] is not None
     assert (
@@ -90,12 +90,12 @@ def test_prompts_of_single_classes_are_empty_and_not_lacking(experiment, tmp_pat
     new = base._replace(column="new", folder=base.folder.replace("train_base", "test_new"), parent=base, tests=True)
     finish(new, tmp_path, 64.66, class_bound=True)
     results = results_below(found, tmp_path)
-    (section,) = table.sections(found, results)
+    (section,) = report.tables_of(found, results).sections
     cells = dict(zip(section.columns, section.rows[2].cells))
     assert cells.pop("base") is not None
     assert set(cells.values()) == {None}
-    assert table.lacking(results) == []
-    (note,) = comparable.class_notes(found, results)
+    assert tables.lacking(results) == []
+    (note,) = alike.class_notes(found, results)
     assert note == "No numbers on new classes, since what is learned belongs to the trained ones: CSC"
 
 
@@ -104,7 +104,7 @@ def test_class_bound_results_say_whose_numbers_those_of_new_classes_are(experime
     fill(found, tmp_path)
     (job,) = [job for job in protocols.jobs(found) if (job.method.label, job.column, job.seed) == ("MPL", "new", 2)]
     finish(job, tmp_path, 50, class_bound=True)
-    (note,) = comparable.class_notes(found, results_below(found, tmp_path))
+    (note,) = alike.class_notes(found, results_below(found, tmp_path))
     assert note.endswith("the accuracy is that of the features before it: MPL")
 
 
@@ -123,6 +123,6 @@ def test_logs_of_other_codebases_stay_whole_without_it(experiment, tmp_path, cap
 def test_without_it_nothing_is_another(experiment, tmp_path):
     found = experiment(TWO_SEEDS.replace("together: true\n", ""))
     fill(found, tmp_path)
-    sections = table.sections(found, results_below(found, tmp_path))
+    sections = report.tables_of(found, results_below(found, tmp_path)).sections
     assert [(one.columns, one.details) for one in sections] == [(("base", "new", "H"), ())]
-    assert render.columns_of_csv(sections)[1] == "method"
+    assert tables.columns_of_csv(sections)[1] == "method"

@@ -9,7 +9,7 @@ from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import command, expected, flags, options
-from modprompt.experiments.reporting import cost, render, table
+from modprompt.experiments.reporting import cost, report, tables
 from modprompt.experiments.running import local, runner, state
 from tests.modprompt.experiments.conftest import FILE
 from tests.modprompt.experiments.fakes import finish, narrowed_to, results_below
@@ -108,12 +108,11 @@ def test_what_is_taught_on_all_classes_fills_both_columns_of_one_run_and_says_wh
         more = {"halves_apart": apart, "seen": seen, "testing_s": 7.0} if one is job else {"testing_s": 1.0}
         finish(one, tmp_path, 70, **more)
     results = results_below(found, tmp_path)
-    (line,) = [one for one in results.lines if one.label == "KD"]
-    assert [results.values(line, "digits", column) for column in ("base", "new")] == [[80.0], [60.0]]
-    sections = table.sections(found, results)
+    numbers, sections, _ = report.tables_of(found, results)
+    assert [numbers.of_seeds("KD", "digits", column) for column in ("base", "new")] == [{1: 80.0}, {1: 60.0}]
     names = [row.name for row in sections[-1].rows]
     assert f"KD ({seen})" in names
-    text = render.latex(sections, "a title", "about")
+    text = tables.latex(sections, "a title", "about")
     assert seen in text
     assert {one.label: one.testing_s.mean for one in cost.costs(found, results, sections)} == {"MPL": 2.0, "KD": 7.0}
 

@@ -1,7 +1,6 @@
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.reporting.report import card
-from tests.modprompt.experiments.fakes import results_below
-from tests.modprompt.experiments.test_table import TWO, by_hand, fill
+from tests.modprompt.experiments.fakes import TWO, by_hand, fill, results_below
 
 
 def test_tables_are_means_over_seeds(experiment, tmp_path):

@@ -8,7 +8,7 @@ from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import flags
-from modprompt.experiments.reporting.comparable import warnings
+from modprompt.experiments.reporting.alike import warnings
 from modprompt.experiments.running import run
 from tests.modprompt.experiments.conftest import FILE
 from tests.modprompt.experiments.fakes import finish, results_below

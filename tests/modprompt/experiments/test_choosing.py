@@ -480,11 +480,11 @@ def test_damaged_choice_is_refused_in_a_line(taken, experiment, how):
     assert "\n" not in str(caught.value)
 
 
-def test_report_of_tries_has_a_column_and_a_figure_per_grid(tries, tmp_path, capsys):
+def test_report_of_tries_has_a_column_and_a_figure(tries, tmp_path, capsys):
     fill(tries, tmp_path / "out", lambda *_: 500)
     assert report.main([str(tmp_path / "tries.yaml"), "--out", str(tmp_path / "out")]) == 0
     assert "| method | validation |" in capsys.readouterr().out
-    assert (tmp_path / "out/reports/tries/ablation.png").is_file()
+    assert (tmp_path / "out/reports/tries/methods.png").is_file()
 
 
 CHOICES = ("demo_settings", "demo_settings_all", "demo_settings_digits", "demo_settings_mnist5k", "low_settings",

@@ -9,13 +9,11 @@ from scipy import stats
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols, spec
-from modprompt.experiments.reporting import report, table
-from modprompt.experiments.reporting.comparisons import comparisons
-from modprompt.experiments.reporting.paired import holm
+from modprompt.experiments.reporting import report, tables
+from modprompt.experiments.reporting.compare import Difference, compare, corrected, difference, finding
 from modprompt.experiments.reporting.results import Line, Outcome
 from modprompt.io.base_new import harmonic_mean
-from tests.modprompt.experiments.fakes import finish, results_below
-from tests.modprompt.experiments.test_table import edit_some, fill
+from tests.modprompt.experiments.fakes import edit_some, fill, finish, results_below
 
 FIVE = """
 protocol: base2new
@@ -41,8 +39,16 @@ def of_job(job):
     return accuracy(job.method.label, job.dataset, job.column, job.seed)
 
 
+def comparisons(found, results):
+    return compare(found, results, tables.numbers(found, results))
+
+
 def compared(found, out):
     return comparisons(found, results_below(found, out))
+
+
+def holm(p_values):
+    return [one.p_holm for one in corrected([Difference({}, 0.0, None, p) for p in p_values])]
 
 
 def cells(one, key, minus):
@@ -93,7 +99,7 @@ def test_differences_are_of_the_numbers_that_tables_have(experiment, tmp_path):
     fill(found, tmp_path, of_job)
     results = results_below(found, tmp_path)
     one = comparisons(found, results)
-    for section in table.sections(found, results):
+    for section in report.tables_of(found, results).sections:
         mean = {row.label: dict(zip(section.columns, row.cells)) for row in section.rows if not row.source}
         for column in ("base", "new"):
             difference = mean["MPL"][column].mean - mean["CoOp"][column].mean
@@ -133,7 +139,7 @@ def test_seeds_that_one_side_lacks_are_named_and_their_pairs_left_out(experiment
         "dtd, base, H: MaPLe has no number of seed 4",
         "dtd, new, H: MPL has no number of seed 2",
     ]
-    texts = dict((row[0], row[1:]) for row in one.tables[1].texts("MPL"))
+    texts = dict((row[0], row[1:]) for row in one.tables[1].texts())
     assert [text.endswith(", n = 4") for text in texts["CoOp"]] == [False, True, True]
     assert texts["MaPLe"][2].endswith("], n = 3")
     assert one.tables[1].about == "n = 5 where no other number is given; p is Holm-corrected over 2 methods."
@@ -178,7 +184,7 @@ def test_equal_differences_are_said_and_not_tested(experiment, tmp_path):
     found = experiment(FIVE)
     fill(found, tmp_path, lambda job: 80.0 + job.seed + (2.1 if job.method.label == "MPL" else 0))
     one = compared(found, tmp_path)
-    (row,) = [row for row in one.tables[0].texts("MPL") if row[0] == "CoOp"]
+    (row,) = [row for row in one.tables[0].texts() if row[0] == "CoOp"]
     assert row[1] == "+2.10, equal in all pairs"
     assert cells(one, "eurosat", "CLIP")["base"].p is not None
     assert one.tables[0].about == "n = 5; p is Holm-corrected over 1 method."
@@ -239,7 +245,7 @@ def test_what_keeps_numbers_from_being_the_methods_alone_stands_beside_the_metho
     edit_some(found, tmp_path, {"backbone_hash": "2:other"}, label="CoOp", seeds=SEEDS)
     edit_some(found, tmp_path, {"images_hash": "2:others"}, label="CLIP")
     one = compared(found, tmp_path)
-    assert [row.name for row in one.tables[0].rows] == [
+    assert [row[0] for row in one.tables[0].texts()] == [
         "CLIP (made with other images)",
         "CoOp (made with other weights)",
         f"MaPLe ({mark})",
@@ -258,7 +264,7 @@ def test_runs_of_which_logs_alone_are_known_say_so(experiment, tmp_path):
             for seed in SEEDS:
                 results.add("MaPLe (theirs)", dataset, column, seed, Outcome(70.0 + seed))
     one = comparisons(found, results)
-    assert one.tables[0].rows[-1].name == "MaPLe (theirs) (from logs, which do not say the images of a seed)"
+    assert one.tables[0].texts()[-1][0] == "MaPLe (theirs) (from logs, which do not say the images of a seed)"
     assert cells(one, "dtd", "MaPLe (theirs)")["H"].p is not None
 
 
@@ -270,7 +276,7 @@ def test_what_was_selected_on_test_has_no_pair_unless_it_is_asked_for(experiment
     one = compared(found, tmp_path)
     assert set(cells(one, "dtd", "MaPLe").values()) == {None}
     shown = comparisons(found, results_below(found, tmp_path, selected_on_test=True))
-    assert [row.name for row in shown.tables[1].rows][2] == "MaPLe (selected on test)"
+    assert shown.tables[1].texts()[2][0] == "MaPLe (selected on test)"
     assert cells(shown, "dtd", "MaPLe")["H"] is not None
 
 
@@ -383,10 +389,7 @@ def test_report_has_them_in_all_its_forms(five, capsys):
     (row,) = [row for row in rows if (row["table"], row["column"], row["minus"]) == ("dtd", "base", "CoOp")]
     assert [float(row[f"seed_{seed}_points"]) for seed in SEEDS] == pytest.approx(base)
     assert (row["method"], row["pairs"]) == ("MPL", "5")
-    differences = json.loads((folder / "report.json").read_text())["differences"]
-    cell = differences["tables"][1]["rows"][1]["differences"][0]
-    assert list(cell["by_seed_points"].values()) == pytest.approx(base)
-    assert cell["p"] == pytest.approx(float(row["p"]), rel=1e-5)
+    assert row in json.loads((folder / "report.json").read_text())["differences"]
     assert "differences.csv" in capsys.readouterr().out
 
 
@@ -426,3 +429,77 @@ def test_names_are_text_whatever_they_look_like(experiment, tmp_path):
     assert r"| \=1+\[a\](b) \<b>\| | " in (folder / "report.md").read_text()
     assert ",'=1+[a](b) <b>|," in (folder / "differences.csv").read_text()
     assert "<td>=1+[a](b) &lt;b&gt;|</td>" in (folder / "index.html").read_text()
+
+
+# ------------------------------------------------------------------ a pair of methods
+
+
+def test_hand_computed_mean_and_interval():
+    """Differences 1, 2, 3, 4, 5: mean 3, s = sqrt(2.5), t(0.975, 4) = 2.7764, half-width 2.7764 * s / sqrt(5)."""
+    found = difference({1: 11, 2: 12, 3: 13, 4: 14, 5: 15}, dict.fromkeys(range(1, 6), 10))
+    assert found.by_seed == {1: 1, 2: 2, 3: 3, 4: 4, 5: 5}
+    assert found.mean == 3
+    assert found.interval == pytest.approx((3 - 1.96324, 3 + 1.96324), abs=1e-4)
+    assert found.p == pytest.approx(0.01324, abs=1e-5)  # t = 3 / (sqrt(2.5) / sqrt(5)) = 4.2426
+
+
+def test_a_seed_of_one_side_alone_is_in_no_pair():
+    assert difference({1: 80.0, 2: 81.0, 7: 99.0}, {2: 80.0, 1: 70.0, 3: 0.0}).by_seed == {1: 10.0, 2: 1.0}
+    assert difference({1: 80.0}, {2: 80.0}) is None
+    one = difference({1: 80.0}, {1: 70.0})
+    assert (one.mean, one.interval, one.p) == (10.0, None, None)
+
+
+def test_hand_computed_holm():
+    """Sorted 0.005 * 4, 0.01 * 3, 0.03 * 2, 0.04 * 1; the last is not below the one before it."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.5]) == [1.0, 1.0]
+    assert holm([]) == []
+    found = corrected([Difference({}, 0.0, None, 0.01), None, Difference({}, 0.0), Difference({}, 0.0, None, 0.2)])
+    assert [one and one.p_holm for one in found] == [0.02, None, None, 0.2]  # what has no p counts for nothing
+
+
+# ------------------------------------------------------------------ the sentence of a page's top
+
+
+def found_in(experiment, out, text, by):
+    found = experiment(text)
+    for job in protocols.jobs(found):
+        finish(job, out, by(job))
+    results = results_below(found, out)
+    numbers, sections, _ = report.tables_of(found, results)
+    return finding(found, results, numbers, sections), comparisons(found, results)
+
+
+@pytest.mark.parametrize(
+    ("step", "says"),
+    [(2.0, "the seeds show it"), (-2.0, "the seeds show it"), (0.0, "no difference that the seeds show")],
+)
+def test_the_finding_is_the_difference_of_the_table_with_its_sign(experiment, tmp_path, step, says):
+    draw = {seed: 0.1 * seed * (-1) ** seed for seed in SEEDS}
+
+    def by(job):
+        return 80.0 + (
+            step + draw[job.seed] if job.method.label == "MPL" else 1.0 if job.method.label == "CoOp" else 0.5
+        )
+
+    said, one = found_in(experiment, tmp_path, FIVE, by)
+    cell = cells(one, "average", "CoOp")["H"]
+    assert said.startswith("MPL minus CoOp, the best of the others: H, average over 2 data sets: ")
+    assert (
+        f": {cell.mean:+.2f} points (95% interval {cell.interval[0]:+.2f} to {cell.interval[1]:+.2f}, 5 seeds)" in said
+    )
+    assert said.endswith(f": {says}.") == (step != 0.0 or cell.interval[0] < 0 < cell.interval[1])
+
+
+def test_without_compare_the_finding_is_of_the_best_two(experiment, tmp_path):
+    text = FIVE.replace("compare: MPL\n", "")
+    said, _ = found_in(experiment, tmp_path, text, lambda job: 80.0 + len(job.method.label))
+    assert said.startswith("MaPLe minus C")
+    assert "+1.00 points with each of 5 seeds." in said
+
+
+def test_of_one_seed_no_interval_is_made_up(experiment, tmp_path):
+    text = FIVE.replace("[1, 2, 3, 4, 5]", "[1]")
+    said, _ = found_in(experiment, tmp_path, text, lambda job: 80.0 + (job.method.label == "MPL"))
+    assert said.endswith("fewer than two seeds do not show whether that is more than chance.")

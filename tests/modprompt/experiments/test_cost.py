@@ -1,16 +1,13 @@
 """What methods cost: sums that one can do by hand, empty cells for what results do not say, groups of methods."""
 
 import csv
-from pathlib import Path
 
 import pytest
 
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.kinds import group_of
-from modprompt.experiments.reporting import cost, page, render, report, table
-from modprompt.experiments.reporting.figures import cost as cost_figure
-from modprompt.experiments.reporting.figures import layout
-from modprompt.experiments.reporting.table import Cell, Row, Section
+from modprompt.experiments.reporting import cost, report, tables
+from modprompt.experiments.reporting.tables import Cell, Row, Section
 from tests.modprompt.experiments.conftest import FILE
 from tests.modprompt.experiments.fakes import edit, finish, results_below
 
@@ -29,7 +26,7 @@ def fill(found, out, **more):
 
 def costs_of(found, out):
     results = results_below(found, out)
-    return {one.label: one for one in cost.costs(found, results, table.sections(found, results))}
+    return {one.label: one for one in cost.costs(found, results, report.tables_of(found, results).sections)}
 
 
 def test_parameters_and_seconds_by_hand(experiment, tmp_path):
@@ -149,39 +146,6 @@ def test_report_has_table_file_and_figure(experiment, tmp_path, capsys):
     assert '<h2 id="cost">cost</h2>' in (folder / "index.html").read_text()
 
 
-@pytest.mark.parametrize(("value", "text"), [(0.5, "0.5"), (200, "200"), (20_000, "20k"), (2_000_000, "2M")])
-def test_numbers_of_an_axis_are_short(value, text):
-    assert cost_figure._short(value) == text
-
-
-@pytest.mark.parametrize(
-    ("values", "beyond"),
-    [
-        ([2048, 2048, 2048, 3.5e6, 8e6], []),  # too many to be outliers
-        ([10, 10, 10, 10, 70], []),
-        ([15, 16, 17, 18, 20, 500], [500]),
-        ([0.01, 15, 16, 17, 18, 20], [0.01]),
-    ],
-)
-def test_axis_ignores_few_outliers(values, beyond, drawn, tmp_path):
-    with layout.panels(tmp_path / "a.png", [""]) as (axes,):
-        cost_figure.scale(axes, values)
-    low, high = axes.get_xlim()
-    assert [value for value in values if not low <= value <= high] == beyond
-
-
-@pytest.mark.parametrize(("values", "left"), [([0, 400, 90_000], 0.0), ([3.0, 4.0], 1.0), ([0, 0], None)])
-def test_axis_has_a_decade_and_nothing_at_its_left(values, left, drawn, tmp_path):
-    with layout.panels(tmp_path / "a.png", [""]) as (axes,):
-        cost_figure.scale(axes, values)
-    low, high = axes.get_xlim()
-    if left is not None:
-        assert low <= min(values)
-        assert high > max(values)
-        assert min(axes.get_xticks()) == left
-        assert high / max(low, 1e-9) > 10 or low < 0
-
-
 # ------------------------------------------------------------------ groups
 
 
@@ -210,19 +174,17 @@ def grouped(experiment, tmp_path):
         for seed, outcome in results.outcomes(results.lines[1], "digits", column).items():
             results.add("Head", "digits", column, seed, outcome)
     results.lines.insert(0, head)
-    return found, results, table.sections(found, results)
+    return found, results, report.tables_of(found, results).sections
 
 
 def test_methods_stand_under_the_headings_of_their_groups(grouped):
     _, _, sections = grouped
     assert [(row.label, row.group) for row in sections[0].rows] == [("CLIP", ""), ("MPL", "prompts"), ("Head", "heads")]
-    lines = render.markdown_table(sections[0]).splitlines()
+    lines = tables.markdown_section(sections[0])
     assert [line.split(" |")[0] for line in lines[2:]] == ["| CLIP", "| **prompts**", "| MPL", "| **heads**", "| Head"]
-    assert r"\multicolumn{4}{l}{\textbf{heads}} \\" in render.latex(sections, "t", "a")
-    assert render.columns_of_csv(sections)[:3] == ["table", "group", "method"]
-    assert [row[1:3] for row in render.rows_of_csv(sections)] == [["", "CLIP"], ["prompts", "MPL"], ["heads", "Head"]]
-    shown = page.page("t", [page.report_of(sections, [], Path(), "t", "a", {})])
-    assert '<tr class="group"><th scope="rowgroup" colspan="4">heads</th></tr>' in shown
+    assert r"\textbf{heads} &  &  &  \\" in tables.latex(sections, "t", "a")
+    assert tables.columns_of_csv(sections)[:3] == ["table", "group", "method"]
+    assert [row[1:3] for row in tables.rows_of_csv(sections)] == [["", "CLIP"], ["prompts", "MPL"], ["heads", "Head"]]
 
 
 def test_a_report_of_one_group_has_no_heading():

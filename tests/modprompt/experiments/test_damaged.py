@@ -15,7 +15,7 @@ from tests.modprompt.experiments.fakes import edit, finish
 
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch):
-    monkeypatch.setattr(report, "can_draw", lambda: False)
+    monkeypatch.setattr(report.figures, "can_draw", lambda: False)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_hash_with_a_version_that_is_no_number_is_another_hash(jobs, words, tmp_
 
 
 def test_schedules_that_are_no_schedules_are_left_out_of_the_figure(jobs, tmp_path, experiment):
-    from modprompt.experiments.reporting.figures.tokens import token_counts
+    from modprompt.experiments.reporting.figures import token_counts
     from tests.modprompt.experiments.fakes import results_below
 
     path = finish(jobs[4], tmp_path / "out", 80.0)

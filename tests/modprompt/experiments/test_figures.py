@@ -1,65 +1,183 @@
-"""What the figures say, told by what is handed to them."""
+"""What figures show, for few and many data sets and methods: the tables' numbers and order, and a look for each method."""
+
+import itertools
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from modprompt.experiments.reporting import table
-from modprompt.experiments.reporting.figures import field, layout, shots, tokens
-from modprompt.experiments.reporting.figures.grid import heat_maps
-from modprompt.experiments.reporting.measured import Measured, looks_of
-from tests.modprompt.experiments.fakes import results_below
-from tests.modprompt.experiments.test_table import TWO, by_hand, fill
+from modprompt.experiments.plan.experiment import Experiment
+from modprompt.experiments.reporting import cost, figures, report, results
+from modprompt.experiments.reporting.compare import interval
+from modprompt.experiments.reporting.recorded import Recorded
+from modprompt.experiments.reporting.tables import Cell
+from tests.modprompt.experiments.fakes import TWO, by_hand, fill, results_below
 
-
-def gather(found, out):
-    gathered = results_below(found, out)
-    return Measured(found, gathered, table.sections(found, gathered), looks_of([(found, gathered)]))
-
-
-def test_curves_have_zero_shot_as_a_level_line(experiment, tmp_path, drawn):
-    found = experiment(TWO.replace("base2new", "few_shot\nshots: [1, 4]"))
-    fill(found, tmp_path, lambda job: 50.0 + int(job.column))
-    shots.curves(gather(found, tmp_path), tmp_path / "curves.png")
-    axes = [axes for axes in drawn["curves.png"].axes if axes.get_title()]
-    assert [one.get_title() for one in axes] == ["eurosat", "dtd", "average"]
-    lines = {line.get_label(): line for line in axes[0].lines if line.get_label() == "CLIP"}
-    assert list(lines["CLIP"].get_ydata()) == [50.0, 50.0]
-    points = next(container for container in axes[0].containers if container.get_label() == "MPL")
-    assert list(points.lines[0].get_xdata()) == [1, 4]
-    assert list(points.lines[0].get_ydata()) == [51.0, 54.0]
+PLACES = ("imagenet", "caltech101", "oxford_pets", "stanford_cars", "oxford_flowers", "food101", "fgvc_aircraft",
+          "sun397", "dtd", "eurosat", "ucf101")  # fmt: skip
+SEEDS = (1, 2, 3)
 
 
-def test_heat_map_has_every_point_of_the_grid_and_leaves_unfinished_ones_empty(experiment, tmp_path, drawn):
-    grid = "    grid: {TRAINER.MPL.N_ADD_OP: [1, 3], TRAINER.MPL.N_RM_OP: [0, 1]}\n"
-    found = experiment(TWO.split("  MaPLe")[0] + "  MPL:\n    trainer: MPL\n    config: vit_b4_c1_add2_rm1\n" + grid)
+def measured_of(experiment, gathered):
+    numbers, sections, _ = report.tables_of(experiment, gathered)
+    return figures.Measured(experiment, gathered, numbers, sections, figures.looks([(experiment, gathered)]))
 
-    def accuracy(job):
-        point = dict(job.method.point)
-        if point == {"TRAINER.MPL.N_ADD_OP": "3", "TRAINER.MPL.N_RM_OP": "1"}:
-            return None
-        return 50.0 + 10 * int(point.get("TRAINER.MPL.N_ADD_OP", 0)) + int(point.get("TRAINER.MPL.N_RM_OP", 0))
 
-    fill(found, tmp_path, accuracy)
-    family, keys = next(iter(found.grids.items()))
-    heat_maps(family, keys, gather(found, tmp_path), tmp_path / "a.png")
-    axes = drawn["a.png"].axes[0]
-    values = axes.images[0].get_array()
-    assert values[0].tolist() == pytest.approx([60.0, 61.0])
-    assert values[1, 0] == pytest.approx(80.0)
-    assert bool(values.mask[1, 1]) if hasattr(values, "mask") else values[1, 1] != values[1, 1]
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("N_RM_OP", "N_ADD_OP")
-    assert sorted(text.get_text() for text in axes.texts) == ["60.00", "61.00", "80.00"]
+def made(datasets, methods, protocol="base2new", columns=("base", "new")):
+    """Results of so many data sets and methods, each run with an accuracy of its own; the first is zero-shot, the last
+    is MPL."""
+    labels = ["CLIP", *(f"method {number}" for number in range(1, methods - 1)), "MPL"]
+    places = PLACES[:datasets]
+    source = places[0] if protocol == "cross_dataset" else ""
+    experiment = Experiment("x", "X", protocol, places[len(source) > 0 :], source, (16,), SEEDS, (), "MPL", "", {})
+    lines = [results.Line(one, one, SEEDS if one != "CLIP" else (1,), trains=one != "CLIP") for one in labels]
+    gathered = results.Results(lines, columns, places)
+    for (place, dataset), (method, line), (at, column) in itertools.product(
+        enumerate(places), enumerate(lines), enumerate(columns)
+    ):
+        for seed in line.seeds if gathered.is_asked(line, column) else ():
+            accuracy = 40 + place + 0.3 * method + (0.01 * at + 0.1 * seed) * (method > 0)
+            gathered.add(line.label, dataset, column, seed, results.Outcome(accuracy, result={}))
+    return measured_of(experiment, gathered)
+
+
+def rows_of(axes):
+    return [text.get_text() for text in axes.get_yticklabels()]
+
+
+def drawn_as(axes, kind):
+    return [line for line in axes.lines if line.get_gid() == kind]
+
+
+@pytest.mark.parametrize(("datasets", "methods"), [(1, 2), (2, 12), (11, 38)])
+def test_dots_have_the_tables_order_and_numbers(tmp_path, drawn, datasets, methods):
+    measured = made(datasets, methods)
+    assert figures.methods(measured, tmp_path / "methods.png").startswith(measured.sections[-1].title)
+    panels, place = drawn["methods.png"].axes, measured.sections[-1].key
+    assert [axes.get_title() for axes in panels] == ["base", "new", "H"]
+    assert rows_of(panels[0]) == measured.labels == [row.label for row in measured.sections[-1].rows]
+    for axes in panels:
+        means, seeds, lines = (drawn_as(axes, kind) for kind in ("mean", "seeds", "interval"))
+        assert len(seeds) == len(lines) == methods - 1  # zero-shot CLIP has one seed
+        for row, label in enumerate(measured.labels):
+            cell = measured.numbers.cell(label, place, axes.get_title())
+            assert means[row].get_xydata().tolist() == [[pytest.approx(cell.mean), row]]
+        of_seeds = list(measured.numbers.of_seeds("MPL", place, axes.get_title()).values())
+        assert list(seeds[-1].get_xdata()) == of_seeds
+        assert list(lines[-1].get_xdata()) == pytest.approx(interval(of_seeds))
+
+
+def test_many_methods_beside_many_data_sets_are_the_best_and_that_is_said(tmp_path, drawn):
+    said = figures.datasets(made(11, 38), tmp_path / "datasets.png")
+    assert said.endswith(" 12 of 38 methods: those with the best H (average over 11 data sets).")
+    assert [axes.get_title() for axes in drawn["datasets.png"].axes if axes.axison] == list(PLACES)
+    assert rows_of(drawn["datasets.png"].axes[0]) == ["CLIP", *(f"method {n}" for n in range(27, 37)), "MPL"]
+    assert figures.datasets(made(1, 4), tmp_path / "one.png") == ""
+
+
+def test_across_data_sets_there_are_the_source_and_the_average_of_the_targets(tmp_path, drawn):
+    measured = made(3, 4, "cross_dataset", ("accuracy",))
+    figures.methods(measured, tmp_path / "methods.png")
+    assert [axes.get_title() for axes in drawn["methods.png"].axes] == ["imagenet", "average"]
+    figures.datasets(measured, tmp_path / "datasets.png")
+    assert [axes.get_title() for axes in drawn["datasets.png"].axes] == ["caltech101", "oxford_pets"]
+
+
+def test_no_two_methods_look_alike_and_one_looks_the_same_on_a_whole_page():
+    one, other = made(1, 57), made(2, 4)
+    looks = figures.looks([(part.experiment, part.results) for part in (other, one)])
+    assert looks["MPL"]["color"] == figures.COLOURS[0]
+    assert len({tuple(own.values()) for own in looks.values()}) == len(looks) == 57
+    assert [own["color"] for own in looks.values()].count(figures.COLOURS[0]) == 1
+
+
+def test_curves_are_over_several_numbers_of_shots_with_zero_shot_as_a_line(tmp_path, drawn):
+    measured = made(2, 4, "few_shot", ("0", "1", "4"))
+    assert figures.shots(measured, tmp_path / "curves.png").startswith("Accuracy over the number of shots")
+    axes = drawn["curves.png"].axes[0]
+    assert [one.get_title() for one in drawn["curves.png"].axes if one.axison] == ["imagenet", "caltech101", "average"]
+    (level,) = [line for line in axes.lines if line.get_label() == "CLIP"]
+    assert set(level.get_ydata()) == {40.0}
+    points = next(one for one in axes.containers if one.get_label() == "MPL").lines[0]
+    means = [measured.numbers.cell("MPL", "imagenet", shots).mean for shots in ("1", "4")]
+    assert points.get_xydata().tolist() == [[1, means[0]], [4, means[1]]]
+    assert figures.shots(made(2, 4, "few_shot", ("0", "16")), tmp_path / "one.png") == ""  # no curve of one point
+
+
+def test_costs_are_points_and_what_trains_nothing_a_line(tmp_path, drawn, monkeypatch):
+    measured = made(2, 4)
+    cells = {label: own[-1] for label, own in measured.sections[-1].measured().items()}
+    spent = [
+        cost.Cost(label, "", (1000 * n, 1000 * n), Cell(10.0 * n), None, "", "", cell)
+        for n, (label, cell) in enumerate(cells.items())
+    ]
+    monkeypatch.setattr(cost, "costs", lambda *_: spent)
+    assert figures.costs(measured, tmp_path / "cost.png").startswith("H (%), average over 2 data sets, over seconds")
+    seconds, parameters = drawn["cost.png"].axes
+    of = {one.get_label(): one.lines[0].get_xydata().tolist()[0] for one in seconds.containers}
+    assert of == {label: [10.0 * n, cells[label].mean] for n, label in enumerate(cells) if n}
+    assert {"CLIP"} <= {line.get_label() for line in parameters.lines}
+    monkeypatch.setattr(cost, "costs", lambda *_: spent[:2])
+    assert figures.costs(measured, tmp_path / "none.png") == ""
+
+
+def test_carried_and_new_tokens_are_told_apart(tmp_path, drawn):
+    schedules = {
+        "CoOp": {"text": "[[0, 4], [0, 0]]", "vision": "[[0, 0], [0, 0]]"},
+        "MPL": {"text": "[[0, 1], [1, 1]]", "vision": "[[0, 5], [1, 2]]"},
+        "Tip": {"text": "[[0, 0], [0, 0]]", "vision": "[[0, 0], [0, 0]]"},
+        "Edited": {"text": "[[", "vision": "[]"},
+    }
+    lines = [results.Line(one, one, (1,)) for one in schedules]
+    gathered = results.Results(lines, ("base", "new"), ("dtd",))
+    for label, own in schedules.items():
+        gathered.add(label, "dtd", "base", 1, results.Outcome(50.0, "", {"schedules": own}))
+    experiment = Experiment("x", "X", "base2new", ("dtd",), "", (16,), (1,), (), "MPL", "", {})
+    assert figures.tokens(measured_of(experiment, gathered), tmp_path / "tokens.png")
+    text, vision = drawn["tokens.png"].axes
+    assert (rows_of(text), rows_of(vision)) == (["CoOp", "MPL"], ["MPL"])
+    assert [one.get_text() for one in text.texts] == ["+4", "4", "+1", "+1"]
+    assert [one.get_text() for one in vision.texts] == ["+5", "4+2"]
+    widths = [bar.get_width() for bar in vision.patches if bar.get_x() > 0.5]
+    assert widths == pytest.approx([0.92 * 4 / 6, 0.92 * 2 / 6])
 
 
 def test_tokens_are_those_of_the_recorded_schedules(experiment, tmp_path):
     found = experiment(TWO)
     fill(found, tmp_path, by_hand)
-    gathered = gather(found, tmp_path).results
     layers = {"text": ((0, 1), (0, 1), (1, 0)), "vision": ((0, 1), (0, 2), (2, 0))}  # carried and new
-    assert tokens.token_counts(gathered) == {"MPL": [layers]}
+    assert figures.token_counts(results_below(found, tmp_path)) == {"MPL": [layers]}
 
 
-def test_numbers_of_a_map_are_read_where_all_are_equal(tmp_path, drawn):
-    with layout.panels(tmp_path / "a.png", [""]) as (axes,):
-        field.field(axes, np.array([[80.0, 80.0], [80.0, np.nan]]), 80, 81, "{:.0f}".format, 7, "viridis")
-    assert [one.get_color() for one in axes.texts] == ["w"] * 3  # on the darkest colour
+def left_of(confusion):
+    """What a test has left of so many classes."""
+    return Recorded(tuple(f"class {number}" for number in range(len(confusion))), np.array(confusion), [], {})
+
+
+def test_confusion_is_in_percent_of_a_class_and_of_those_that_are_mixed_up(drawn, tmp_path):
+    images = np.eye(30, dtype=int) * 8
+    images[29, 3] = 2
+    caption = figures.confusions({"new": {"MPL": left_of(images)}, "base": {}}, tmp_path / "c.png")
+    axes = drawn["c.png"].axes[0]
+    shown = rows_of(axes)
+    assert len(shown) == 20
+    assert {"class 3", "class 29"} <= set(shown)
+    values = axes.images[0].get_array()
+    assert values[shown.index("class 29"), shown.index("class 3")] == pytest.approx(20.0)
+    assert "20 of 30 (new)" in caption
+
+
+def test_a_figure_is_a_picture_and_a_pdf_of_the_same_bytes_again(tmp_path):
+    def draw():
+        with figures.panels(tmp_path / "a.png", ["_a $b$", "b" * 200]) as grid:
+            grid[0].plot([0, 1], [0, 1], label="_x")
+        return (tmp_path / "a.pdf").read_bytes()
+
+    first = draw()
+    assert first.startswith(b"%PDF")
+    assert b"/Type3" not in first
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.size[0] == 220 * figures.WIDTH
+    assert draw() == first
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pdf", "a.png"]
+    assert figures.name_of("a" * 40) == "a" * 14 + "…" + "a" * 14

@@ -8,17 +8,14 @@ import subprocess
 
 import pytest
 
-from modprompt.experiments.reporting import render, report
-from modprompt.experiments.reporting.table import Cell, Row, Section
-from modprompt.io import pages
+from modprompt.experiments.reporting import report, tables
+from modprompt.experiments.reporting.tables import Cell, Row, Section
 from modprompt.io.tables import as_csv, unshielded, write_table
-from modprompt.io.text import one_line
-from tests.modprompt.experiments.fakes import edit
+from modprompt.io.text import markdown_text, one_line
+from tests.modprompt.experiments.fakes import TWO, by_hand, edit, fill
 from tests.modprompt.experiments.test_page import CHROMIUM
-from tests.modprompt.experiments.test_table import TWO, by_hand, fill
 
 FORMULAS = ("=1+2", "+1", "-1", "@SUM(A1)", "\t=1", "\n-1", "  +1", "\uff1d1", "'=1", "a;=1", "x\n@y")
-SORTING = pages.source("experiments/reporting/sorting.js")
 HTML = '"><script>document.title="ran"</script><img src=x onerror=\'document.title="ran"\'>&lt;a href=javascript:0'
 MARKS = "a|b`c*d*_e_<b>[f](http://g)!\\*~~h~~&amp;__i__ vit_b16_ep5"
 NO_TEXT = "\udcff\x1b[31m\u202e"
@@ -31,7 +28,7 @@ def sections(labels=NAMES, key="digits"):
 
 
 def test_names_are_no_formulas_in_the_csv_and_numbers_stay_numbers(tmp_path):
-    write_table(tmp_path / "report.csv", ["table", "method", "mean", "std", "", "", ""], render.rows_of_csv(sections()))
+    write_table(tmp_path / "report.csv", ["table", "method", "mean", "std", "", "", ""], tables.rows_of_csv(sections()))
     rows = list(csv.reader((tmp_path / "report.csv").read_text("utf-8-sig").splitlines()))[1:]
     for row, label in zip(rows, NAMES, strict=True):
         assert row[1][0] not in "=@\t\r"
@@ -39,7 +36,7 @@ def test_names_are_no_formulas_in_the_csv_and_numbers_stay_numbers(tmp_path):
         assert float(row[2]) >= 50
         assert float(row[3]) == 1.0
     section = Section("=key", "=key", ("=column",), (Row("a", (Cell(-5.0),)),))
-    assert as_csv(render.rows_of_csv([section])) == "'=key,a,-5.0000,,,,\n"
+    assert as_csv(tables.rows_of_csv([section])) == "'=key,a,-5.0000,,,,\n"
 
 
 @pytest.mark.parametrize(
@@ -60,11 +57,11 @@ def test_names_are_no_formulas_in_the_csv_and_numbers_stay_numbers(tmp_path):
     ],
 )
 def test_markdown_shows_a_name_as_it_is(text, shown):
-    assert render.markdown_text(text) == shown
+    assert markdown_text(text) == shown
 
 
 def test_markdown_keeps_a_row_a_row_and_an_item_an_item():
-    lines = render.markdown(sections(), "# t\n<b>", "about", {"Notes": NAMES}).splitlines()
+    lines = tables.markdown(sections(), "# t\n<b>", "about", {"Notes": NAMES}).splitlines()
     assert lines[0] == r"# \# t \<b>"
     rows = [line for line in lines if line.startswith("|")]
     assert len(rows) == 2 + len(NAMES)
@@ -73,10 +70,9 @@ def test_markdown_keeps_a_row_a_row_and_an_item_an_item():
 
 
 def test_latex_has_no_options_or_commands_out_of_names():
-    text = render.latex(sections(("[2cm]", "*", r"\input{x}", "a\n\nb", "%", "$x^")), r"\end{x}", "about")
-    assert "\n{[}2cm{]} &" in text.replace(r"\textit{", "").replace("} &", " &")
+    text = tables.latex(sections(("[2cm]", "*", r"\input{x}", "a\n\nb", "%", "$x^")), r"\end{x}", "about")
+    assert "\\textit{{[}2cm{]}} &" in text
     assert r"\textbackslash{}input\{x\}" in text
-    assert text.count("\n\n") == 1  # in front of the table
 
 
 class Reader(html.parser.HTMLParser):
@@ -118,7 +114,7 @@ def test_page_has_no_element_or_attribute_out_of_names(page, tmp_path):
     reader = Reader()
     reader.feed(page)
     assert not reader.tags & {"b", "a href=javascript:0"}
-    assert page.count("<script") == page.count(f"<script>{SORTING}</script>") == 1  # the page's own
+    assert "<script" not in page
     assert reader.attributes == {
         "lang", "charset", "http-equiv", "content", "name", "class", "href", "id", "scope", "alt", "width", "height",
         "src", "title",

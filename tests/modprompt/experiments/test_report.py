@@ -9,8 +9,7 @@ import pytest
 
 from modprompt.experiments.plan import protocols, spec
 from modprompt.experiments.reporting import report
-from tests.modprompt.experiments.fakes import edit, finish, write_log
-from tests.modprompt.experiments.test_table import TWO, by_hand, fill
+from tests.modprompt.experiments.fakes import TWO, by_hand, edit, fill, finish, write_log
 
 
 @pytest.fixture
@@ -39,13 +38,12 @@ def test_files_are_written_and_printed(two, tmp_path, capsys):
     assert [row["table"] for row in rows] == ["eurosat"] * 6 + ["dtd"] * 5 + ["average"] * 3
     assert (float(rows[3]["base_mean_pct"]), rows[0]["base_population_std_pct"]) == (90.0, "")
     assert (rows[0]["seeds"], rows[3]["seeds"], rows[3]["said"]) == ("1", "1 2 3", "")
-    for name in ("methods.png", "gains.png", "tokens.png"):
+    for name in ("methods.png", "tokens.png"):
         assert (folder(tmp_path) / name).read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in folder(tmp_path).iterdir()) == [
         "datasets.pdf",
         "datasets.png",
-        "gains.pdf",
-        "gains.png",
+        "files.json",
         "index.html",
         "methods.pdf",
         "methods.png",
@@ -65,7 +63,7 @@ def test_without_matplotlib_there_are_tables_and_a_line(two, tmp_path, capsys, m
     assert err == "warning: the report has no figures: they need matplotlib, pip install matplotlib\n"
     assert out.endswith("index.html, report.md, report.csv, report.tex, report.json\n")
     names = sorted(path.name for path in folder(tmp_path).iterdir())
-    assert names == ["index.html", "report.csv", "report.json", "report.md", "report.tex"]
+    assert names == ["files.json", "index.html", "report.csv", "report.json", "report.md", "report.tex"]
     assert "<img" not in (folder(tmp_path) / "index.html").read_text()
 
 
@@ -149,11 +147,21 @@ def test_nothing_finished_is_a_report_of_what_is_missing(experiment, tmp_path):
 
 
 @pytest.mark.usefixtures("unpainted")
-@pytest.mark.slow
-def test_figures_that_have_nothing_to_show_any_more_go(two, tmp_path):
-    report.main(two)
-    assert report.main([*two, "--methods", "MaPLe", "MPL"]) == 0
-    assert not list(folder(tmp_path).glob("gains.*"))  # no zero-shot to gain over
+def test_files_that_a_report_does_not_write_any_more_go_and_others_are_named(two, tmp_path, capsys):
+    report.main([*two, "--selected-on-test"])
+    (folder(tmp_path) / "mine.txt").write_text("kept")
+    names = json.loads((folder(tmp_path) / "files.json").read_text())
+    assert {"report.csv", "datasets.png", "datasets.pdf", "files.json"} <= {*names}
+    listed = [*names, "../../outside", "gone.csv", 3]
+    (folder(tmp_path) / "files.json").write_text(json.dumps(listed))
+    (tmp_path / "out/outside").write_text("no file of a report")
+    capsys.readouterr()
+    assert report.main([*two, "--datasets", "dtd"]) == 0
+    assert not list(folder(tmp_path).glob("datasets.*"))
+    assert (folder(tmp_path) / "mine.txt").read_text() == "kept"
+    assert (tmp_path / "out/outside").exists()
+    note = f"note: {folder(tmp_path)} also has files that are not of this report: 'mine.txt'"
+    assert capsys.readouterr().err.replace("'", "") == f"{note}\n".replace("'", "")
 
 
 def theirs(root):
@@ -221,27 +229,13 @@ def test_bad_words_end_with_one_line(two, tmp_path, monkeypatch, capsys, words, 
 
 
 @pytest.mark.usefixtures("unpainted")
-def test_grid_has_a_heat_map(experiment, tmp_path):
-    found = experiment(
-        TWO
-        + "  Grid:\n    trainer: MPL\n    config: vit_b4_c1_add2_rm1\n    grid: {TRAINER.MPL.N_ADD_OP: [1, 3], TRAINER.MPL.N_RM_OP: [0, 1]}\n",
-        "grid",
-    )
-    fill(found, tmp_path / "out", lambda job: None if job.method.label.endswith("3, N_RM_OP 1") else by_hand(job))
-    assert report.main([str(tmp_path / "grid.yaml"), "--out", str(tmp_path / "out")]) == 1
-    assert (folder(tmp_path, "grid") / "ablation.png").exists()
-    assert not (folder(tmp_path, "grid") / "methods.png").exists()
-
-
-@pytest.mark.usefixtures("unpainted")
-def test_cross_protocol_has_dots_and_gains(experiment, tmp_path):
+def test_cross_protocol_has_dots(experiment, tmp_path):
     found = experiment(TWO.replace("base2new", "cross_dataset\nsource: imagenet"), "cross")
     fill(found, tmp_path / "out", lambda job: 50.0 + job.seed)
     assert report.main([str(tmp_path / "cross.yaml"), "--out", str(tmp_path / "out")]) == 0
     assert {path.name for path in folder(tmp_path, "cross").glob("*.png")} == {
         "methods.png",
         "datasets.png",
-        "gains.png",
         "tokens.png",
     }
 
@@ -288,20 +282,3 @@ def test_names_that_matplotlib_would_take_for_something_else(experiment, tmp_pat
     found = experiment(TWO.replace("  MaPLe:", "  _a:").replace("  MPL:", "  _b:").replace("  CLIP:", "  _c:"), "three")
     fill(found, tmp_path / "out", by_hand)
     assert report.main([str(tmp_path / "three.yaml"), "--out", str(tmp_path / "out")]) == 0
-
-
-@pytest.mark.usefixtures("unpainted")
-def test_every_grid_has_a_map_of_its_own(experiment, tmp_path):
-    grid = "    grid: {OPTIM.LR: [0.1, 0.2]}\n"
-    text = TWO.split("  MaPLe")[0] + "  A:\n    trainer: MPL\n    config: vit_b4_c1_add2_rm1\n" + grid
-    text += "  B:\n    trainer: CoOp\n    config: vit_b16\n" + grid
-    found = experiment(text, "grids")
-    fill(found, tmp_path / "out", by_hand)
-    (folder(tmp_path, "grids")).mkdir(parents=True)
-    (folder(tmp_path, "grids") / "ablation7.png").write_bytes(b"of an earlier report")
-    assert report.main([str(tmp_path / "grids.yaml"), "--out", str(tmp_path / "out")]) == 0
-    maps = sorted(path.name for path in folder(tmp_path, "grids").glob("ablation*.png"))
-    assert maps == ["ablation.png", "ablation1.png"]
-    page = (folder(tmp_path, "grids") / "index.html").read_text()
-    assert "A: mean accuracy over LR" in page
-    assert "B: mean accuracy over LR" in page

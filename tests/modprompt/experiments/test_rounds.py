@@ -132,7 +132,8 @@ def test_grid_over_settings_of_rounds_shares_its_few_shot_runs(experiment, tmp_p
     finish(jobs[3], tmp_path, 55.0)
     gathered = results_below(found, tmp_path)
     few_shot = [line for line in gathered.lines if line.under == "few-shot"]
-    assert [gathered.values(line, "digits", "1") for line in few_shot] == [[55.0], [55.0]]
+    found = [[one.accuracy_pct for one in gathered.runs(line, "digits", "1")] for line in few_shot]
+    assert found == [[55.0], [55.0]]
 
 
 def test_part_of_the_acquisitions(experiment):

@@ -1,50 +1,33 @@
 """Means, deviations and averages are the papers', and nothing is averaged over a run that is not there."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from modprompt.experiments.plan import protocols, spec
-from modprompt.experiments.reporting import comparable, origins, page, published, render, table
+from modprompt.experiments.reporting import alike, origins, published, report, tables
 from modprompt.experiments.reporting.report import card
-from tests.modprompt.experiments.fakes import edit, finish, results_below
-
-TWO = """
-protocol: base2new
-datasets: [eurosat, dtd]
-methods:
-  CLIP: {trainer: ZeroshotCLIP, config: vit_b16, seeds: [1]}
-  MaPLe: {trainer: MaPLe, config: vit_b16_c2_ep5_batch4_2ctx}
-  MPL: {trainer: MPL, config: vit_b4_c1_add2_rm1}
-"""
-
-
-def fill(found, out, accuracy):
-    """Finish every run with what accuracy(job) gives; None leaves it out."""
-    for job in protocols.jobs(found):
-        value = accuracy(job)
-        if value is not None:
-            finish(job, out, value)
-
-
-def sections_of(found, out):
-    gathered = results_below(found, out)
-    return {section.key: section for section in table.sections(found, gathered)}, gathered
-
-
-def row(section, label):
-    return dict(zip(section.columns, next(row for row in section.rows if row.label == label).cells))
+from modprompt.io.base_new import harmonic_mean
+from tests.modprompt.experiments.fakes import (
+    TWO,
+    by_hand,
+    edit,
+    edit_some,
+    fill,
+    finish,
+    results_below,
+    row,
+    sections_of,
+)
 
 
 @pytest.mark.parametrize(
     ("base", "new", "expected"), [(80.0, 60.0, 68.571), (50.0, 50.0, 50.0), (90.0, 0.0, 0.0), (0, 0, 0)]
 )
 def test_harmonic_mean_matches_hand_computation(base, new, expected):
-    assert table.harmonic_mean(base, new) == pytest.approx(expected, abs=1e-3)
-
-
-def by_hand(job):
-    base = {"eurosat": 80.0, "dtd": 60.0}[job.dataset] + 5 * job.seed
-    return base if job.column == "base" else base - 30
+    assert harmonic_mean(base, new) == pytest.approx(expected, abs=1e-3)
+    (found,) = tables.harmonic_means(pd.Series([float(base)]), pd.Series([float(new)]))
+    assert found == pytest.approx(expected, abs=1e-3)
 
 
 def test_mean_and_deviation_over_seeds(experiment, tmp_path):
@@ -54,8 +37,8 @@ def test_mean_and_deviation_over_seeds(experiment, tmp_path):
     mpl = row(sections["eurosat"], "MPL")
     assert mpl["base"] == pytest.approx((90.0, np.sqrt(50 / 3)))
     assert mpl["new"] == pytest.approx((60.0, np.sqrt(50 / 3)))
-    assert mpl["H"].mean == pytest.approx(table.harmonic_mean(90, 60))
-    own = [table.harmonic_mean(b, b - 30) for b in (85, 90, 95)]
+    assert mpl["H"].mean == pytest.approx(harmonic_mean(90, 60))
+    own = [harmonic_mean(b, b - 30) for b in (85, 90, 95)]
     assert mpl["H"].std == pytest.approx(np.std(own))
     assert row(sections["eurosat"], "CLIP")["base"] == (85.0, None)  # one seed has no deviation
 
@@ -67,7 +50,7 @@ def test_average_is_over_data_sets_seed_by_seed(experiment, tmp_path):
     base = [(85 + 68) / 2, (90 + 76) / 2, (95 + 84) / 2]
     mpl = row(sections["average"], "MPL")
     assert mpl["base"] == pytest.approx((np.mean(base), np.std(base)))
-    assert mpl["H"].mean == pytest.approx(table.harmonic_mean(np.mean(base), np.mean(base) - 30))
+    assert mpl["H"].mean == pytest.approx(harmonic_mean(np.mean(base), np.mean(base) - 30))
 
 
 def test_missing_runs_are_listed_and_never_averaged_over(experiment, tmp_path):
@@ -87,7 +70,7 @@ def test_missing_runs_are_listed_and_never_averaged_over(experiment, tmp_path):
     assert row(sections["average"], "MPL")["new"] is row(sections["average"], "MPL")["H"] is None
     assert row(sections["eurosat"], "MaPLe")["base"] is None
     assert row(sections["average"], "CLIP")["H"] is not None
-    lacking = table.lacking(gathered)
+    lacking = tables.lacking(gathered)
     assert lacking[0].startswith("MaPLe, eurosat: base seed 1: stale: made with other settings")
     assert lacking[1].startswith("MaPLe, eurosat: new seed 1: stale: its training was made with other settings")
     assert lacking[2] == "MPL, dtd: new seed 2: waiting"
@@ -108,7 +91,7 @@ def test_best_is_among_the_measured_as_printed(experiment, tmp_path):
 def test_published_rows_stand_beside_what_they_belong_to(experiment, tmp_path):
     found = experiment(TWO)
     sections, _ = sections_of(found, tmp_path)
-    assert row(sections["eurosat"], "MaPLe, published")["H"] == table.Cell(82.35)
+    assert row(sections["eurosat"], "MaPLe, published")["H"] == tables.Cell(82.35)
     assert all(not r.source for r in sections["average"].rows)  # two data sets are not the eleven
     assert not sections["average"].details
     assert not published.note_of(found)
@@ -122,7 +105,7 @@ def test_published_rows_stand_beside_what_they_belong_to(experiment, tmp_path):
     assert not [r for r in sections["average"].rows if r.label == "MPL, published"]  # unknown cells stay empty
     assert "10.7% on EuroSAT" in published.note_of(whole)
     other = whole._replace(shots=(4,))
-    for section in table.sections(other, results_below(other, tmp_path)):
+    for section in report.tables_of(other, results_below(other, tmp_path)).sections:
         assert not any(r.source for r in section.rows)
         assert not section.details
 
@@ -149,13 +132,13 @@ def test_published_methods_without_a_run_stand_in_a_table_of_their_own(experimen
         77.78,
         None,
     )
-    sources = render.sources(list(sections.values()))
+    sources = tables.sources(list(sections.values()))
     assert any(line.startswith("RPO, published: ") and line.endswith("; mean of H") for line in sources)
-    text = render.markdown([sections["average"]], "t", "a", {})
+    text = tables.markdown([sections["average"]], "t", "a", {})
     assert "| *HiCroPL, published, H of the means* | 85.89 | 77.99 | 81.75 |" in text
     assert "| *HPT, published, mean of H* | 84.32 | 76.86 | 80.23 |" in text
     assert "| *ProDA (PromptSRC), published, not known what its H is of* | 81.56 | 75.83 | 76.65 |" in text
-    (of_csv,) = [line for line in render.rows_of_csv([sections["average"]]) if line[2] == "HiCroPL, published"]
+    (of_csv,) = [line for line in tables.rows_of_csv([sections["average"]]) if line[2] == "HiCroPL, published"]
     assert of_csv[3:8:2] == ["85.8900", "77.9900", "81.7500"]
     assert of_csv[-1]
     (alone,) = sections_of(experiment(TWO), tmp_path)[0]["eurosat"].details
@@ -175,7 +158,7 @@ def test_published_figures_are_consistent():
         assert place not in places
         places.add(place)
         if {"base", "new", "H"} <= set(entry):
-            least, most = (table.harmonic_mean(entry["base"] + by, entry["new"] + by) + by for by in (-0.005, 0.005))
+            least, most = (harmonic_mean(entry["base"] + by, entry["new"] + by) + by for by in (-0.005, 0.005))
             assert (least - 1e-9 <= entry["H"] <= most + 1e-9) == (published.h_of(entry) == "H of the means"), place
             assert published.h_of(entry) != "mean of H" or entry["H"] < least  # of numbers that differ H's mean is less
         else:
@@ -212,7 +195,7 @@ def test_published_cross_data_set_average(tmp_path):
     whole = spec.read(spec.FILES / "cross_dataset.yaml")
     (section,) = sections_of(whole, tmp_path)[0].values()
     cells = row(section, "MPL, published")
-    assert cells["average"] == table.Cell(66.25)
+    assert cells["average"] == tables.Cell(66.25)
     assert all(cell is None for column, cell in cells.items() if column != "average")
 
 
@@ -223,7 +206,7 @@ def test_few_shot_columns(experiment, tmp_path):
     assert sections["dtd"].columns == ("0", "1", "4")
     assert [cell and cell.mean for cell in row(sections["dtd"], "MPL").values()] == [None, 51.0, 54.0]
     assert [cell and cell.mean for cell in row(sections["average"], "CLIP").values()] == [50.0, None, None]
-    assert table.lacking(gathered) == []  # what is not asked for is not lacking
+    assert tables.lacking(gathered) == []  # what is not asked for is not lacking
 
 
 def test_other_validation_images_alone_do_not_part_numbers_and_other_training_images_do(experiment, tmp_path):
@@ -235,22 +218,22 @@ def test_other_validation_images_alone_do_not_part_numbers_and_other_training_im
     job = next(job for job in protocols.jobs(found) if job.method.label == "MPL")
     path = tmp_path / job.folder / "result.json"
     edit(path, images_hash="2:other", selected_on="held out", few_shot={"hash": "drawn/"})
-    assert comparable.warnings(sections_of(found, tmp_path)[1]) == []
+    assert alike.warnings(sections_of(found, tmp_path)[1]) == []
     edit(path, few_shot={"hash": "others/"})
-    (text,) = comparable.warnings(sections_of(found, tmp_path)[1])
+    (text,) = alike.warnings(sections_of(found, tmp_path)[1])
     assert text == "not comparable, made with different few-shot images (eurosat base 16 1): CLIP, MaPLe / MPL"
 
 
 def test_numbers_that_do_not_belong_together_are_named(experiment, tmp_path):
     found = experiment(TWO)
     fill(found, tmp_path, by_hand)
-    assert comparable.warnings(sections_of(found, tmp_path)[1]) == []
+    assert alike.warnings(sections_of(found, tmp_path)[1]) == []
     job = next(job for job in protocols.jobs(found) if job.method.label == "MPL")
     edit(tmp_path / job.folder / "result.json", images_hash="2:other")
-    (text,) = comparable.warnings(sections_of(found, tmp_path)[1])
+    (text,) = alike.warnings(sections_of(found, tmp_path)[1])
     assert text == "not comparable, made with different images (eurosat base 16 1): CLIP, MaPLe / MPL"
     edit(tmp_path / job.folder / "result.json", images_hash=f"2:eurosat1{job.options}", backbone_hash="2:other")
-    (text,) = comparable.warnings(sections_of(found, tmp_path)[1])
+    (text,) = alike.warnings(sections_of(found, tmp_path)[1])
     assert text.startswith("not comparable, made with different weights (ViT-B/16): CLIP, MaPLe, MPL / MPL")
 
 
@@ -259,7 +242,7 @@ def test_warnings_say_what_a_split_makes_of_numbers(experiment, tmp_path):
     fill(found, tmp_path, by_hand)
     for job in protocols.jobs(found):
         edit(tmp_path / job.folder / "result.json", split={"hash": "one", "doubles": "9 twice", "classes": "4 of 10"})
-    assert comparable.warnings(sections_of(found, tmp_path)[1])[:2] == [
+    assert alike.warnings(sections_of(found, tmp_path)[1])[:2] == [
         "eurosat: images of its split are there more than once: 9 twice",
         "eurosat: not all classes of the published data set are there: 4 of 10",
     ]
@@ -271,21 +254,14 @@ def test_numbers_of_images_that_were_read_by_two_rules_are_named_if_images_are_o
     job = next(job for job in protocols.jobs(found) if job.method.label == "MPL")
     path, rule = tmp_path / job.folder / "result.json", {"INPUT.READ_AS": "people"}
     edit(path, input=rule)
-    assert comparable.warnings(sections_of(found, tmp_path)[1]) == []
+    assert alike.warnings(sections_of(found, tmp_path)[1]) == []
     edit(path, input=rule, split={"hash": "one", "odd_images": "3 turned by EXIF"})
-    (text,) = comparable.warnings(sections_of(found, tmp_path)[1])
+    (text,) = alike.warnings(sections_of(found, tmp_path)[1])
     assert text == "not comparable, made with different reading of images (eurosat): CLIP, MaPLe, MPL / MPL"
 
 
 PEOPLE = {"input": {"INPUT.READ_AS": "people"}}
 ODD = {**PEOPLE, "split": {"hash": "one", "odd_images": "3 turned by EXIF"}}
-
-
-def edit_some(found, out, fields, label="MPL", dataset="eurosat", seeds=(1, 2, 3)):
-    """Change the results of some of a method's runs."""
-    for job in protocols.jobs(found):
-        if (job.method.label, job.dataset) == (label, dataset) and job.seed in seeds:
-            edit(out / job.folder / "result.json", **fields)
 
 
 def test_of_seeds_that_were_read_by_two_rules_there_is_no_mean(experiment, tmp_path):
@@ -294,7 +270,7 @@ def test_of_seeds_that_were_read_by_two_rules_there_is_no_mean(experiment, tmp_p
     edit_some(found, tmp_path, PEOPLE, seeds=(2, 3))  # seed 1 says none: the family's
     sections, gathered = sections_of(found, tmp_path)
     assert row(sections["eurosat"], "MPL")["base"].mean == 90.0  # no image is one that the rules differ on
-    assert not table.lacking(gathered)
+    assert not tables.lacking(gathered)
     edit_some(found, tmp_path, ODD, seeds=(2, 3))
     sections, gathered = sections_of(found, tmp_path)
     for key in ("eurosat", "average"):
@@ -303,7 +279,7 @@ def test_of_seeds_that_were_read_by_two_rules_there_is_no_mean(experiment, tmp_p
         assert mpl.name == "MPL (no mean, made with different reading of images of eurosat)"
         assert row(sections[key], "MaPLe")["H"] is not None
     assert row(sections["dtd"], "MPL")["base"].mean == 70.0
-    (line,) = table.lacking(gathered)
+    (line,) = tables.lacking(gathered)
     assert line == (
         "MPL, eurosat: no mean, made with different reading of images of eurosat (family: base seed 1, new seed 1 / people: "
         "base seed 2, base seed 3, new seed 2, new seed 3)"
@@ -317,7 +293,7 @@ def test_data_sets_may_each_be_read_by_a_rule_of_their_own(experiment, tmp_path)
     edit_some(found, tmp_path, {"split": {"hash": "other", "odd_images": "1 with transparency"}}, dataset="dtd")
     sections, gathered = sections_of(found, tmp_path)
     assert None not in row(sections["average"], "MPL").values()
-    assert table.lacking(gathered) == []
+    assert tables.lacking(gathered) == []
 
 
 @pytest.mark.parametrize(
@@ -335,7 +311,7 @@ def test_of_seeds_with_other_weights_or_splits_there_is_no_mean(experiment, tmp_
         finish(job, tmp_path, 80.0, **(other if job.seed > 1 else one))
     sections, gathered = sections_of(found, tmp_path)
     assert (row(sections["eurosat"], "MPL")["base"] is None) == bool(why)
-    lines = [line for line in table.lacking(gathered) if line.startswith("MPL, ")]
+    lines = [line for line in tables.lacking(gathered) if line.startswith("MPL, ")]
     assert len(lines) == bool(why)
     assert all(line.startswith(f"MPL, eurosat: no mean, made with different {why}") for line in lines)
 
@@ -349,25 +325,26 @@ def test_a_cross_row_has_no_number_of_the_data_set_that_was_read_by_two_rules_an
     assert (cells["eurosat"], cells["dtd"].mean, cells["average"]) == (None, 52.0, None)
 
 
-def test_split_stands_beside_its_data_set(experiment, tmp_path):
+def test_test_images_and_split_stand_under_a_table(experiment, tmp_path):
     found = experiment(TWO)
     fill(found, tmp_path, by_hand)
-    assert {section.about for section in sections_of(found, tmp_path)[0].values()} == {""}
+    abouts = {key: section.about for key, section in sections_of(found, tmp_path)[0].items()}
+    assert abouts["dtd"] == "test images: 1,000 (base and new), one is 0.1 points"
+    whole = "1,000 (eurosat base and new), one is 0.05 points, 1,000 (dtd base and new), one is 0.05 points"
+    assert abouts["average"] == f"test images: {whole}"
     for job in protocols.jobs(found):
         status = "published" if job.dataset == "dtd" else "ours"
-        edit(tmp_path / job.folder / "result.json", split={"name": "Some", "status": status, "hash": "0"})
+        images = 400 if job.column == "new" else 1000
+        split = {"name": "Some", "status": status, "hash": "0"}
+        edit(tmp_path / job.folder / "result.json", split=split, images=images)
     edit(tmp_path / job.folder / "result.json", selected_on="validation")
     sections = sections_of(found, tmp_path)[0]
-    abouts = {key: section.about for key, section in sections.items()}
-    expected = {"eurosat": "split: ours", "dtd": "split: published", "average": ""}
-    expected[job.dataset] += f"; selected on validation: {job.method.label}"
-    assert abouts == expected
-    text = render.markdown(list(sections.values()), "Title", "about", {})
-    assert f"## {job.dataset}\n\n{expected[job.dataset]}\n\n| method |" in text
-    assert f"{job.dataset} ({expected[job.dataset]}). about" in render.latex(list(sections.values()), "Title", "about")
-    assert f'<p class="about">{expected[job.dataset]}</p>' in page.page(
-        "Title", [page.report_of(list(sections.values()), [], tmp_path, "Title", "about", {})]
-    )
+    expected = "test images: 1,000 (base), one is 0.1 points, 400 (new), one is 0.25 points; split: published; "
+    expected += f"selected on validation: {job.method.label}"
+    assert sections["dtd"].about == expected
+    text = tables.markdown(list(sections.values()), "Title", "about", {})
+    assert f"|\n\n{expected}\n" in text
+    assert f"dtd ({expected}). about" in tables.latex(list(sections.values()), "Title", "about")
 
 
 FEWER, WARM = "class forest has 15 of 16 images", "all 2 epochs are warm-up at 1e-05"
@@ -381,14 +358,11 @@ def test_what_trainings_say_of_themselves_stands_beside_their_data_set_once(expe
             notes = [FEWER, WARM] if job.method.label == "MPL" else [FEWER]
             edit(tmp_path / job.folder / "result.json", notes=notes)
     sections, gathered = sections_of(found, tmp_path)
-    assert {key: section.about for key, section in sections.items()} == {
-        "eurosat": f"{WARM}: MPL; {FEWER}: MaPLe, MPL",
-        "dtd": "",
-        "average": "",
-    }
+    assert sections["eurosat"].about.endswith(f"points; {WARM}: MPL; {FEWER}: MaPLe, MPL")
+    assert not any(WARM in sections[key].about for key in ("dtd", "average"))
     text = card(found, gathered, ["run"], {"name": "ViT-B/16"}, "owner/prompts")
     assert text.count(WARM) == text.count(FEWER) == 1
-    content = origins.content(found, gathered, list(sections.values()))
+    content = origins.content(found, gathered, list(sections.values()), [])
     told = {(one["method"], one["column"]): one.get("notes") for one in content["runs"] if one["dataset"] == "eurosat"}
     assert told["MPL", "base"] == told["MPL", "new"] == [FEWER, WARM]  # tests are of that training
     assert told["CLIP", "base"] is None
@@ -410,7 +384,7 @@ def test_clips_of_a_report_say_how_they_were_run(experiment, tmp_path):
     for job in protocols.jobs(found):
         clip = {**one, "commit": "1" * 40, "fingerprint": "2:a"} if job.method.label == "MPL" else other
         finish(job, tmp_path, 80.0, clip=clip)
-    first, second = sorted(comparable.clips(results_below(found, tmp_path)))
+    first, second = sorted(alike.clips(results_below(found, tmp_path)))
     assert first == f"ViT-H-14/dfn5b@{'1' * 40} (open_clip, quick_gelu, 16 and 16 heads, 2:a): MPL"
     assert second.startswith("w.pt (2:b): ")
     embedded = {
@@ -421,4 +395,4 @@ def test_clips_of_a_report_say_how_they_were_run(experiment, tmp_path):
     for clip, line in ((other, "w.pt (2:b)"), (embedded, "glyph-clip (this project's own, 2:c)")):
         for job in protocols.jobs(found):
             finish(job, tmp_path, 80.0, clip=clip)
-        assert comparable.clips(results_below(found, tmp_path)) == [line]
+        assert alike.clips(results_below(found, tmp_path)) == [line]

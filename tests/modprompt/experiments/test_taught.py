@@ -6,8 +6,7 @@ from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import expected, flags
-from modprompt.experiments.reporting import cost
-from modprompt.experiments.reporting.table import sections
+from modprompt.experiments.reporting import cost, report
 from tests.modprompt.experiments.fakes import finish, results_below
 
 TAUGHT = """
@@ -98,7 +97,7 @@ def test_costs_count_the_training_of_the_teacher_and_not_its_parameters(experime
         finish(job, tmp_path, 50.0, trained_parameters=numbers[0], testing_s=1.0, **spent)
 
     results = results_below(found, tmp_path)
-    by_method = {one.label: one for one in cost.costs(found, results, sections(found, results))}
+    by_method = {one.label: one for one in cost.costs(found, results, report.tables_of(found, results).sections)}
     assert by_method["KDPL"].parameters == (5, 5)
     assert by_method["KDPL"].training_s.mean == 110.0
 

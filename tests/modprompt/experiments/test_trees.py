@@ -3,9 +3,7 @@
 import pytest
 
 from modprompt.experiments.plan import protocols
-from modprompt.experiments.reporting import comparable, cost, render, report, table, trees
-from modprompt.experiments.reporting.figures import shots
-from modprompt.experiments.reporting.measured import Measured, looks_of
+from modprompt.experiments.reporting import alike, cost, figures, report, tables, trees
 from tests.modprompt.experiments.fakes import finish, results_below, write_log
 
 PATHS = [
@@ -112,7 +110,7 @@ def test_of_two_folders_of_a_seed_the_plain_name_counts_and_the_other_is_said(ex
     found, _, results = outcome(experiment, text, tmp_path, "eurosat", "16")
     assert found.accuracy_pct == 90.0
     said = f"MaPLe (theirs), eurosat: 16 seed 1: {place / 'seed1_old'} has 50.00"
-    assert comparable.warnings(results) == [said]
+    assert alike.warnings(results) == [said]
 
 
 @pytest.mark.parametrize("shots", ["0", "-1"])
@@ -159,7 +157,7 @@ def with_tree(experiment, tmp_path):
 @pytest.mark.parametrize("shots", ["0", "-1"])
 def test_few_shot_trainings_on_all_images_have_a_column(with_tree, shots):
     found, results = with_tree(shots)
-    (section,) = table.sections(found, results)
+    (section,) = report.tables_of(found, results).sections
     assert section.columns == ("0", "1", "4", "all")
     means = {row.name: [cell and cell.mean for cell in row.cells] for row in section.rows if not row.source}
     assert means == {
@@ -168,20 +166,19 @@ def test_few_shot_trainings_on_all_images_have_a_column(with_tree, shots):
         "MaPLe (theirs)": [None, 50.0, 60.0, 90.0],
         "CoOp (theirs)": [None, None, None, 80.0],
     }
-    assert table.lacking(results) == []
-    assert "all: trained on all images." in render.caption(found, [section])
+    assert tables.lacking(results) == []
+    assert "all: trained on all images." in tables.caption(found, [section])
     of = {one.label: one for one in cost.costs(found, results, [section])}
     assert cost.accuracy_name([section]) == "accuracy with 4 shots (%), dtd"
     assert (of["MPL"].accuracy.mean, of["MPL"].training_s.mean) == (54.0, 3.0)
     assert (of["MaPLe (theirs)"].accuracy.mean, of["CoOp (theirs)"].accuracy) == (60.0, None)
-    ranked = Measured(found, results, [section], looks_of([(found, results)])).ranked()
-    assert (ranked[0], ranked[-1]) == ("MaPLe (theirs)", "CLIP")
 
 
 def test_all_images_are_points_behind_the_last_shots(with_tree, tmp_path, drawn):
     found, results = with_tree()
-    measured = Measured(found, results, table.sections(found, results), looks_of([(found, results)]))
-    caption = shots.curves(measured, tmp_path / "curves.png")
+    numbers, sections, _ = report.tables_of(found, results)
+    measured = figures.Measured(found, results, numbers, sections, figures.looks([(found, results)]))
+    caption = figures.shots(measured, tmp_path / "curves.png")
     assert "all: trained on all images" in caption
     (axes,) = [one for one in drawn["curves.png"].axes if one.get_title()]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "4", "all"]

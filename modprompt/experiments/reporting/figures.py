@@ -1,0 +1,514 @@
+"""The figures of a report: each is a function that writes a PNG and a PDF and returns its caption, "" for no figure."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from modprompt.engine.schedule import Schedule
+from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, Experiment
+from modprompt.experiments.plan.protocols import ALONE, TOGETHER
+from modprompt.experiments.reporting import cost
+from modprompt.experiments.reporting.compare import LEVEL, interval, own_column
+from modprompt.experiments.reporting.recorded import Recorded, losses
+from modprompt.experiments.reporting.results import ALL_IMAGES, Line, Outcome, Results, most_shots, shots_in_words
+from modprompt.experiments.reporting.tables import ACCURACY, Numbers, Section
+from modprompt.io.files import part_of
+from modprompt.io.text import one_line
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+STYLE = Path(__file__).with_name("report.mplstyle")
+WIDTH = 7.0  # inches of a figure across a page
+MOST_PANELS = 36
+WHISKERS = "whiskers are standard deviations over seeds (n in the denominator)"
+# after Okabe and Ito, with a dark red for yellow, which white paper hides: the colour-blind tell them apart
+COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#882255")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_ZERO_SHOT = {"color": "#767676", "marker": "o"}
+_MOST_ROWS, _MOST_OF_PANELS, _MOST_CURVES, _MOST_CLOSE = 40, 12, 8, 4  # methods of a figure, as they can be read
+_MOST_CLASSES, _MOST_NUMBERS = 20, 12  # of a confusion: classes, and classes whose shares are written
+_CARRIED, _NEW = "#56b4e9", "#e69f00"  # light: numbers are read on them
+_MOST_LETTERS = 30  # of a name
+Look = dict[str, Any]  # colour and marker
+
+
+class Measured(NamedTuple):
+    """An experiment, its results, their means, its tables (the last one decides), and how its methods look."""
+
+    experiment: Experiment
+    results: Results
+    numbers: Numbers
+    sections: Sequence[Section]
+    looks: Mapping[str, Look]
+
+    @property
+    def labels(self) -> list[str]:
+        """Methods that have a number anywhere, in the order of the tables."""
+        rows = [row for section in self.sections for row in section.rows if not row.source]
+        return list(dict.fromkeys(row.label for row in rows if any(row.cells)))
+
+    @property
+    def mine(self) -> str:
+        """The method that the report is about, if it has a number; else ""."""
+        label = highlighted(self.experiment, self.results)
+        return label if label in self.labels else ""
+
+    @property
+    def zero_shot(self) -> str:
+        """Zero-shot CLIP, if it has a number; else ""."""
+        label = untrained(self.results)
+        return label if label in self.labels else ""
+
+    def closest(self, most: int) -> list[str]:
+        """So many methods, in the order of the tables: the report's own, zero-shot CLIP, and the best of the others."""
+        section, kept = self.sections[-1], [one for one in (self.mine, self.zero_shot) if one]
+        at, cells = section.columns.index(section.deciding), section.measured()
+        merit = {label: cells[label][at] for label in self.labels if label in cells}
+        best = sorted(self.labels, key=lambda one: -(found.mean if (found := merit.get(one)) else -1.0))
+        wanted = [*kept, *(label for label in best if label not in kept)][:most]
+        return [label for label in self.labels if label in wanted]
+
+    def said(self, shown: Sequence[str]) -> str:
+        """A sentence if a figure has no space for all methods."""
+        if len(shown) == len(self.labels):
+            return ""
+        section = self.sections[-1]
+        return f" {len(shown)} of {len(self.labels)} methods: those with the best {section.merit} ({section.where})."
+
+    def line(self, label: str) -> Line:
+        """A method of the report."""
+        return next(line for line in self.results.lines if line.label == label)
+
+
+def untrained(results: Results) -> str:
+    """The label of the first method that trains nothing, zero-shot CLIP; "" if there is none."""
+    return next((line.label for line in results.lines if not line.trains), "")
+
+
+def highlighted(experiment: Experiment, results: Results) -> str:
+    """The label of the method that a report is about; for a grid its first point, "" if there is none."""
+    return next((line.label for line in results.lines if line.family == experiment.highlight), "")
+
+
+def looks(parts: Sequence[tuple[Experiment, Results]]) -> dict[str, Look]:
+    """How the methods of a page look, in all of its parts: the methods that it is about first, zero-shot CLIP grey."""
+    labels = list(dict.fromkeys(line.label for _, results in parts for line in results.lines))
+    grey = [untrained(results) for _, results in parts]
+    mine = dict.fromkeys(highlighted(*part) for part in parts)
+    first = [label for label in mine if label in labels and label not in grey]
+    rest = [label for label in labels if label not in (*first, *grey)]
+    found = {label: look(number) for number, label in enumerate([*first, *rest])}
+    return {**found, **{label: _ZERO_SHOT for label in grey if label}}
+
+
+def look(number: int) -> Look:
+    """The look of a method by its place: 57 differ, and the first has its colour alone."""
+    first, *others = COLOURS
+    return {"color": others[(number - 1) % 7] if number else first, "marker": _MARKERS[number % 8]}
+
+
+def can_draw() -> bool:
+    """Whether matplotlib is installed, which the package does not require."""
+    return find_spec("matplotlib") is not None
+
+
+@contextlib.contextmanager
+def panels(
+    path: Path, titles: Sequence[str], across: int = 0, *, high: float = 2.4, legend: bool = True, **more: Any
+) -> Iterator[list[Axes]]:
+    """The axes of a figure, for a block that draws into them; after it the figure gets a legend and is written.
+
+    Args:
+        path: of the PNG; the PDF has the same name.
+        titles: of the panels, row by row.
+        across: panels in a row; at most three unless it is given.
+        high: inches of a row.
+        legend: whether there is one above the panels, each name once.
+        more: of `subplots`.
+    """
+    import matplotlib.style
+    from matplotlib.figure import Figure
+
+    across = across or min(3, len(titles))
+    down = -(-len(titles) // across)
+    with matplotlib.style.context(STYLE):
+        figure = Figure(figsize=(WIDTH if across > 1 else 0.75 * WIDTH, 0.5 + high * down))
+        grid = list(figure.subplots(down, across, squeeze=False, **more).flat)
+        for axes, title in zip(grid, titles):
+            axes.set_title(name_of(title, 100 // across))
+        for axes in grid[len(titles) :]:
+            axes.set_axis_off()
+        yield grid[: len(titles)]
+        if legend:
+            top_legend(figure, grid)
+        save(figure, path)
+
+
+def top_legend(figure: Figure, grid: Sequence[Axes]) -> None:
+    """One legend above all panels, each name once, in as many columns as there is room for; the figure grows by it."""
+    found: dict[str, Any] = {}
+    for axes in grid:
+        for handle, label in zip(*axes.get_legend_handles_labels()):
+            found.setdefault(label, handle)
+    if found:
+        columns = max(1, int(figure.get_figwidth() / (0.5 + 0.085 * max(map(len, found)))))
+        rows = -(-len(found) // columns)
+        figure.set_figheight(figure.get_figheight() + 0.2 * rows)
+        figure.legend(list(found.values()), list(found), ncols=columns, loc="outside upper center")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG and, for a paper, as PDF of the same name, each complete or not there.
+
+    The PDF has no date, so that equal figures are equal files. All is placed once: `savefig` would do it four times.
+    """
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")
+    for kind, ending, dpi in (("agg", ".png", 220), ("pdf", ".pdf", 72)):
+        canvas: Any = import_module(f"matplotlib.backends.backend_{kind}").FigureCanvas(figure)
+        figure.set_dpi(dpi)
+        with part_of(path.with_suffix(ending)) as file:
+            canvas.print_png(file) if kind == "agg" else canvas.print_pdf(file, metadata={"CreationDate": None})
+
+
+def name_of(text: str, most: int = _MOST_LETTERS) -> str:
+    """A name that matplotlib draws as it is, in one line; a long one without its middle."""
+    text, half = one_line(text), (most - 1) // 2
+    text = (text if len(text) <= most else f"{text[:half]}…{text[-half:]}").replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
+def first_of(shown: int, whole: int) -> str:
+    """A sentence on a figure that has no space for all panels."""
+    return f" The first {shown} of {whole} panels." if shown < whole else ""
+
+
+# ---------------------------------------------------------------------- numbers
+
+_HOW = (
+    f"Marks are the means of the tables, dots single seeds, lines the {LEVEL}% t interval over seeds (n - 1), the "
+    "dashed line zero-shot CLIP"
+)
+
+
+def methods(measured: Measured, path: Path) -> str:
+    """All methods in the order of the tables, a panel for base, new and H; across data sets for source and average."""
+    section, across = measured.sections[-1], measured.experiment.protocol in CROSS
+    columns = section.columns
+    if across:
+        columns = (columns[0], *(columns[-1:] if len(columns) > 3 else columns[1:2]))
+    places = {name: (name, ACCURACY) if across else (section.key, name) for name in columns}
+    shown = measured.closest(_MOST_ROWS)
+    if not _dots(measured, places, shown, path):
+        return ""
+    return f"{'Source and targets' if across else section.title}. {_HOW}.{measured.said(shown)}"
+
+
+def datasets(measured: Measured, path: Path) -> str:
+    """The same on each of several data sets, in the column that decides."""
+    section, across = measured.sections[-1], measured.experiment.protocol in CROSS
+    names = measured.results.datasets[across:]
+    if len(names) < 2:
+        return ""
+    places = {name: (name, ACCURACY if across else section.deciding) for name in names[:MOST_PANELS]}
+    shown = measured.closest(_MOST_OF_PANELS)
+    if not _dots(measured, places, shown, path):
+        return ""
+    what = section.deciding if section.deciding == "H" else "accuracy"
+    return f"{what} on each data set; each panel has its own axis. {_HOW}.{measured.said(shown)}"
+
+
+def _dots(measured: Measured, places: Mapping[str, tuple[str, str]], labels: Sequence[str], path: Path) -> bool:
+    """A row for each method in a panel for each place and column; whether there is a number."""
+    found = {
+        title: {label: cell.mean for label in labels if (cell := measured.numbers.cell(label, *place))}
+        for title, place in places.items()
+    }
+    found = {title: means for title, means in found.items() if means}
+    if not found:
+        return False
+    rows = [label for label in labels if any(label in means for means in found.values())]
+    with panels(path, list(found), high=0.5 + 0.26 * len(rows), legend=False, sharey=True) as grid:
+        for axes, (title, means) in zip(grid, found.items()):
+            for row, label in enumerate(rows):
+                if label in means:
+                    of_seeds = list(measured.numbers.of_seeds(label, *places[title]).values())
+                    _mark(axes, row, means[label], of_seeds, measured.looks[label])
+            if measured.zero_shot in means:
+                axes.axvline(means[measured.zero_shot], color=_ZERO_SHOT["color"], ls="--", lw=1, zorder=1)
+            axes.set(ylim=(len(rows) - 0.4, -0.6))
+            axes.set_yticks(range(len(rows)), list(map(name_of, rows)))
+            for text, label in zip(axes.get_yticklabels(), rows):
+                text.set_fontweight("bold" if label == measured.mine else "normal")
+            axes.locator_params(axis="x", nbins=4)
+            axes.grid(visible=False, axis="y")
+        grid[0].figure.supxlabel("accuracy (%)")
+    return True
+
+
+def _mark(axes: Axes, row: int, mean: float, of_seeds: Sequence[float], look: Look) -> None:
+    if len(of_seeds) > 1:
+        axes.plot(
+            of_seeds, [row + 0.24] * len(of_seeds), "o", color=look["color"], ms=3.5, mew=0, alpha=0.6, gid="seeds"
+        )
+        axes.plot(interval(of_seeds) or (), [row, row], color=look["color"], gid="interval")
+    axes.plot([mean], [row], **look, ls="none", mec="white", mew=0.5, gid="mean", zorder=3)
+
+
+def shots(measured: Measured, path: Path) -> str:
+    """Accuracy over several numbers of shots, a panel for each data set and the average; what trains nothing is a line.
+
+    Trainings on all images are separate points after the last shots.
+    """
+    numbers = [column for column in measured.results.columns if column.isdigit() and column != "0"]
+    at = {column: float(column) for column in numbers}
+    of_all = {ALL_IMAGES: 4 * max(at.values(), default=1)} if ALL_IMAGES in measured.results.columns else {}
+    shown = measured.closest(_MOST_CURVES)
+    if len(numbers) < 2 or not shown:
+        return ""
+    with panels(path, [section.key for section in measured.sections]) as grid:
+        for axes, section in zip(grid, measured.sections):
+            for label in shown:
+                _curve(axes, measured, label, section.key, at, of_all)
+            axes.set_xscale("log", base=2)
+            axes.set_xticks([*at.values(), *of_all.values()], [*at, *of_all])
+            axes.minorticks_off()
+        grid[0].figure.supxlabel("training images per class")
+        grid[0].figure.supylabel("accuracy (%)")
+    more = f" {ALL_IMAGES}: trained on all images, of which the axis does not say how many." if of_all else ""
+    return f"Accuracy over the number of shots; {WHISKERS}.{more}{measured.said(shown)}"
+
+
+def _curve(
+    axes: Axes, measured: Measured, label: str, place: str, at: Mapping[str, float], of_all: Mapping[str, float]
+) -> None:
+    look, name = measured.looks[label], name_of(label)
+    line = measured.line(label)
+    if own_column(measured.results, line, next(iter(at))) == "0":
+        if (cell := measured.numbers.cell(label, place, "0")) is not None:
+            axes.axhline(cell.mean, color=look["color"], ls="--", label=name)
+        return
+    for places, style in ((at, "-"), (of_all, "none")):
+        cells = {x: cell for column, x in places.items() if (cell := measured.numbers.cell(label, place, column))}
+        if cells:
+            means, stds = [one.mean for one in cells.values()], [one.std or 0.0 for one in cells.values()]
+            axes.errorbar(list(cells), means, yerr=stds, **look, ls=style, label=name)
+
+
+def costs(measured: Measured, path: Path) -> str:
+    """Accuracy over seconds of training and over trained parameters; what trains nothing is a line."""
+    found = cost.costs(measured.experiment, measured.results, measured.sections)
+    shown = measured.closest(_MOST_OF_PANELS)
+    found = [one for one in found if one.label in shown and one.accuracy is not None]
+    of = {
+        "seconds of training": {one.label: one.training_s.mean for one in found if one.training_s},
+        "trained parameters": {one.label: float(one.parameters[1]) for one in found if one.parameters},
+    }
+    if not any(sum(bool(value) for value in values.values()) > 1 for values in of.values()):
+        return ""
+    with panels(path, ["", ""], high=3.2, sharey=True) as grid:
+        for axes, (name, values) in zip(grid, of.items()):
+            for one in found:
+                look, cell = measured.looks[one.label], one.accuracy
+                assert cell is not None
+                if not measured.line(one.label).trains:
+                    axes.axhline(cell.mean, color=look["color"], ls="--", label=name_of(one.label))
+                elif values.get(one.label):
+                    how = {**look, "ls": "none", "label": name_of(one.label)}
+                    axes.errorbar([values[one.label]], [cell.mean], yerr=[cell.std or 0.0], **how)
+            axes.set_xlabel(name)
+            if max(values.values(), default=1.0) >= 10 * min(filter(None, values.values()), default=1.0):
+                axes.set_xscale("log")
+            else:
+                axes.locator_params(axis="x", nbins=5)
+        grid[0].set_ylabel(f"{measured.sections[-1].merit} (%)")
+    return (
+        f"{cost.accuracy_name(measured.sections)}, over seconds of one training and over trained parameters; "
+        f"{WHISKERS}; dashed: what trains nothing.{measured.said(shown)}"
+    )
+
+
+# ---------------------------------------------------------------------- prompt tokens
+
+Layers = tuple[tuple[int, int], ...]  # for each layer the carried tokens, and the new ones
+# what reading a schedule that was edited by hand raises; the last two for one that is nested too deeply
+_EDITED = (AttributeError, KeyError, TypeError, ValueError, SyntaxError, RecursionError, MemoryError)
+
+
+def token_counts(results: Results) -> dict[str, list[dict[str, Layers]]]:
+    """Carried and new prompt tokens of each layer, by method and side, of each schedule that its runs recorded."""
+    found: dict[str, list[dict[str, Layers]]] = {}
+    for line, _, _, _, outcome in results.all():
+        schedules: Any = (outcome.result or {}).get("schedules")
+        with contextlib.suppress(*_EDITED):
+            sides = {side: _layers(Schedule(ast.literal_eval(schedules[side]), side)) for side in ("text", "vision")}
+            if all(sides.values()) and sides not in found.setdefault(line.label, []):
+                found[line.label].append(sides)
+    return {label: own for label, own in found.items() if own}
+
+
+def _layers(schedule: Schedule) -> Layers:
+    return tuple((count - step.add, step.add) for count, step in zip(schedule.counts, schedule))
+
+
+def tokens(measured: Measured, path: Path) -> str:
+    """A row for each method, a panel for each side: in each field the share of carried and of new tokens, and both."""
+    counts = token_counts(measured.results)
+    shown = [label for label in measured.closest(_MOST_ROWS) if label in counts] or list(counts)[:_MOST_ROWS]
+    rows = {
+        side: {label: counts[label][0][side] for label in shown if any(map(sum, counts[label][0][side]))}
+        for side in ("text", "vision")
+    }
+    rows = {side: own for side, own in rows.items() if own}
+    if not rows:
+        return ""
+    most = max(map(len, rows.values()))
+    with panels(path, [f"{side} layer (from 0)" for side in rows], 1, high=0.6 + 0.27 * most) as grid:
+        grid[0].figure.set_figwidth(WIDTH)  # type: ignore[union-attr]
+        for axes, own in zip(grid, rows.values()):
+            _side(axes, own, measured.mine)
+    several = [f"{label} ({len(counts[label])})" for label in shown if len(counts[label]) > 1]
+    return (
+        "Prompt tokens that enter each layer: 4+2 are four that the layer before has carried on and two new ones, 4 "
+        "are carried ones alone, +2 new ones alone; what is not carried on has been removed."
+        + (f" Of several schedules the first: {', '.join(several)}." if several else "")
+    )
+
+
+def _side(axes: Axes, rows: Mapping[str, Layers], strong: str) -> None:
+    layers = max(map(len, rows.values()))
+    for number, own in enumerate(rows.values()):
+        for layer, (carried, new) in enumerate(own):
+            share = 0.92 * carried / (carried + new) if carried + new else 0.0
+            axes.barh(number, share, 0.84, left=layer - 0.46, color=_CARRIED)
+            axes.barh(number, 0.92 - share if new else 0.0, 0.84, left=layer - 0.46 + share, color=_NEW)
+            text = f"{carried}+{new}" if carried and new else f"+{new}" if new else str(carried)
+            axes.text(layer, number, text, ha="center", va="center", fontsize=9 if layers <= 12 else 6)
+    for kind, colour in (("carried", _CARRIED), ("new", _NEW)):
+        axes.bar([0], [0], color=colour, label=kind)
+    axes.set(xlim=(-0.5, layers - 0.5), ylim=(len(rows) - 0.5, -0.5))
+    axes.set_xticks(range(layers))
+    axes.set_yticks(range(len(rows)), list(map(name_of, rows)))
+    for text_of, label in zip(axes.get_yticklabels(), rows):
+        text_of.set_fontweight("bold" if label == strong else "normal")
+    axes.grid(visible=False)
+    axes.tick_params(length=0)
+    axes.spines[:].set(visible=False)
+
+
+# ---------------------------------------------------------------------- trainings and tests
+
+
+def views(measured: Measured) -> dict[tuple[str, str], dict[str, list[Outcome]]]:
+    """The finished runs of each data set and column by method, for shots only of the most; those of all seeds."""
+    results, columns = measured.results, list(measured.results.columns)
+    if measured.experiment.protocol == "few_shot":
+        columns = [most_shots(columns) or columns[-1]]
+    found: dict[tuple[str, str], dict[str, list[Outcome]]] = {}
+    for dataset in results.datasets:
+        for column in (one for one in columns if one != TOGETHER[ALONE[1]]):  # one test fills both
+            for line in results.lines:
+                own = own_column(results, line, column)
+                outcomes = results.runs(line, dataset, own) if results.is_asked(line, own) else None
+                if outcomes and all(one.result and one.folder for one in outcomes):
+                    found.setdefault((dataset, column), {})[line.label] = outcomes
+    return found
+
+
+def title_of(dataset: str, column: str) -> str:
+    """The title of a panel of a data set and column."""
+    if column == ACCURACY:
+        return dataset
+    return f"{dataset}, {shots_in_words(column) if column.isdigit() else column}"
+
+
+def loss_curves(measured: Measured, faults: list[str], path: Path) -> str:
+    """Training losses over epochs, means and deviations over seeds, a panel for each training."""
+    experiment, found = measured.experiment, dict[str, dict[str, Any]]()
+    shown = [label for label in measured.closest(_MOST_CLOSE + 1) if measured.line(label).trains][:_MOST_CLOSE]
+    for (dataset, column), runs in views(measured).items():
+        is_test = experiment.protocol == BASE2NEW and column != ALONE[0]
+        if is_test or (experiment.protocol in CROSS and dataset != experiment.source):
+            continue
+        own = {label: losses(runs[label], faults) for label in shown if label in runs}
+        if any(loss is not None for loss in own.values()):
+            found[title_of(dataset, column)] = {label: loss for label, loss in own.items() if loss is not None}
+    drawn = dict(list(found.items())[:MOST_PANELS])
+    if not drawn:
+        return ""
+    with panels(path, list(drawn)) as grid:
+        for axes, of_methods in zip(grid, drawn.values()):
+            for label, loss in of_methods.items():
+                mean, std, epochs = loss.mean(axis=0), loss.std(axis=0), range(1, loss.shape[1] + 1)
+                axes.plot(epochs, mean, color=measured.looks[label]["color"], label=name_of(label))
+                if len(loss) > 1:
+                    axes.fill_between(
+                        epochs, mean - std, mean + std, color=measured.looks[label]["color"], alpha=0.2, lw=0
+                    )
+            axes.locator_params(axis="x", integer=True)
+        grid[0].figure.supxlabel("epoch")
+        grid[0].figure.supylabel("training loss")
+    return (
+        "Training loss: means of epochs over seeds, bands are standard deviations over seeds; methods have losses of "
+        f"their own, so that heights of different methods cannot be compared.{first_of(len(drawn), len(found))}"
+    )
+
+
+def confusions(tests: Mapping[str, Mapping[str, Recorded]], path: Path) -> str:
+    """What classes were taken for, in percent of a class's images: a row of panels for each half, one for each method.
+
+    Of many classes those are drawn that the first method mixes up most.
+    """
+    rows = {half: own for half, own in tests.items() if own}
+    if not rows:
+        return ""
+    across, places = max(map(len, rows.values())), list[tuple[str, str]]()
+    for half, own in rows.items():
+        places += [*((half, label) for label in own), *[("", "")] * (across - len(own))]
+    kept = {half: _mixed_up(next(iter(own.values())).confusion) for half, own in rows.items()}
+    titles = [f"{label}, {half}" if half else "" for half, label in places]
+    with panels(path, titles, across, high=2.9, legend=False) as grid:
+        for number, (axes, (half, label)) in enumerate(zip(grid, places)):
+            if half:
+                _confusion(axes, rows[half][label], kept[half], named=number % across == 0)
+            else:
+                axes.set_axis_off()
+        grid[0].figure.supxlabel("predicted class (% of the true class's images)")
+        grid[0].figure.supylabel("true class")
+    wholes = {half: len(next(iter(own.values())).names) for half, own in rows.items()}
+    counts = [f"{len(own)} of {wholes[half]} ({half})" for half, own in kept.items() if len(own) < wholes[half]]
+    said = f" The classes that are mixed up most: {', '.join(counts)}." if counts else ""
+    return f"What the images of a class (row) were taken for (column), in percent, of all seeds together.{said}"
+
+
+def _mixed_up(confusion: np.ndarray) -> list[int]:
+    wrong = confusion - np.diag(np.diagonal(confusion))
+    most = np.argsort(-(wrong.sum(axis=0) + wrong.sum(axis=1)), kind="stable")[:_MOST_CLASSES]
+    return sorted(int(number) for number in most)
+
+
+def _confusion(axes: Axes, tested: Recorded, kept: Sequence[int], named: bool) -> None:
+    images = np.maximum(tested.confusion.sum(axis=1), 1)[:, None]
+    shares = (100 * tested.confusion / images)[np.ix_(kept, kept)]
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+    for (row, column), share in np.ndenumerate(shares):
+        if len(kept) <= _MOST_NUMBERS and round(share):
+            axes.text(
+                column, row, f"{share:.0f}", ha="center", va="center", fontsize=7, color="w" if share > 60 else "0.1"
+            )
+    texts = [name_of(tested.names[number], 18) for number in kept]
+    axes.set_xticks(range(len(kept)), texts, fontsize=8, rotation=90)
+    axes.set_yticks(range(len(kept)), texts if named else [""] * len(texts), fontsize=8)
+    axes.grid(visible=False)

@@ -1,0 +1,151 @@
+"""What tests and trainings leave beside their results: confusions, losses, and the surest mistakes."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from modprompt.data.class_names import distinct
+from modprompt.errors import UserError
+from modprompt.experiments.reporting.results import Outcome
+from modprompt.io import pages, run_files
+from modprompt.io.files import is_inside
+from modprompt.io.image_files import FAMILY, read_rgb
+from modprompt.io.images import READ_AS
+from modprompt.io.text import one_line
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_MOST, _SIDE = 12, 128  # pictures of a gallery, and pixels of the longer side of each
+_DEEP = 3  # folders between a data set's own and its images
+
+
+class Recorded(NamedTuple):
+    """What the tests of a method's seeds recorded, together.
+
+    names: of the C classes, each once: a name of several classes has its label.
+    confusion: (C, C) images of all seeds, rows by class, columns by predicted class.
+    wrong: the wrong images of the first seed.
+    result: that seed's.
+    """
+
+    names: tuple[str, ...]
+    confusion: NDArray[np.int64]
+    wrong: Sequence[run_files.Wrong]
+    result: dict[str, Any]
+
+
+def recorded(outcomes: Sequence[Outcome], faults: list[str]) -> Recorded | None:
+    """What the tests of a method recorded; None unless all did, of one list of classes. `faults` gets what lacks."""
+    whole: Recorded | None = None
+    for outcome, parts in _of_all(outcomes, run_files.read_test, "its test recorded no classes", faults):
+        names = tuple(distinct(parts.names))
+        if whole is None:
+            whole = Recorded(names, parts.confusion, parts.wrong, outcome.result or {})
+        elif names == whole.names:
+            whole = whole._replace(confusion=whole.confusion + parts.confusion)
+        else:
+            faults.append(f"{outcome.folder}: its classes are not those of the other seeds: none of them is shown")
+            return None
+    return whole
+
+
+def losses(outcomes: Sequence[Outcome], faults: list[str]) -> NDArray[np.float64] | None:
+    """The mean loss of each epoch of a method's trainings, (seeds, epochs); None if one is missing."""
+    curves = [curve for _, curve in _of_all(outcomes, _losses, "its training recorded no losses", faults)]
+    if not curves:
+        return None
+    of_seeds = [[np.mean(found) for found in by_epoch.values()] for by_epoch in curves]
+    epochs = min(map(len, of_seeds))
+    return np.array([own[:epochs] for own in of_seeds])
+
+
+def _losses(folder: Path, result: dict[str, Any]) -> dict[float, list[float]] | None:
+    """Losses of the steps that have one, by epoch."""
+    read, found = run_files.read_steps(folder, result) or {}, dict[float, list[float]]()
+    for epoch, loss in zip(read.get("epoch", ()), read.get("loss", ())):
+        if math.isfinite(loss):
+            found.setdefault(epoch, []).append(loss)
+    return found or None
+
+
+def _of_all(
+    outcomes: Sequence[Outcome], read: Callable[[Path, dict[str, Any]], Any], lacks: str, faults: list[str]
+) -> list[tuple[Outcome, Any]]:
+    """What each run recorded; nothing unless all did: pictures are over the same seeds as tables."""
+    found = []
+    for outcome in outcomes:
+        try:
+            left = read(outcome.folder, outcome.result or {}) if outcome.folder else None
+        except (UserError, OSError) as error:
+            faults.append(one_line(str(error)))
+            return []
+        found.append((outcome, left))
+    lacking = [outcome.folder for outcome, left in found if not left]
+    if 0 < len(lacking) < len(found):
+        faults.append(f"{lacking[0]}: {lacks}, so that those of the other seeds are not shown")
+    return [] if lacking else found
+
+
+class Mistake(NamedTuple):
+    """A wrong image: its picture as a data address ("" where it is not there), its class, and the predicted one."""
+
+    picture: str
+    text: str
+
+
+def gallery(dataset: str, tests: Sequence[Recorded], data: Path | None) -> list[Mistake]:
+    """The mistakes that a method was surest of on a data set, one test for each half of its classes.
+
+    `data` is the folder of all data sets, where the pictures are; None if it is not known.
+    """
+    every = [(one, wrong) for one in tests for wrong in one.wrong if wrong.top]
+    found, folders = [], dict[str, Path]()
+    for one, wrong in sorted(every, key=lambda pair: -pair[1].probabilities[0])[:_MOST]:
+        text = (
+            f"{one.names[wrong.label]} ({100 * wrong.own:.0f}%) taken for {one.names[wrong.top[0]]} "
+            f"({100 * wrong.probabilities[0]:.0f}%)"
+        )
+        path = None if data is None else _find(dataset, one.result, wrong.image, data, folders)
+        found.append(Mistake(_picture(path, one.result) if path else "", text))
+    return found
+
+
+def _find(dataset: str, result: dict[str, Any], image: str, data: Path, folders: dict[str, Path]) -> Path | None:
+    """Where an image is that a result names by its path below the data set's images, whose folder is kept."""
+    if not is_inside(image):
+        return None
+    for folder in (folders[dataset],) if dataset in folders else _folders(dataset, result, data):
+        if (folder / image).is_file():
+            folders[dataset] = folder
+            return folder / image
+    return None
+
+
+def _folders(dataset: str, result: dict[str, Any], data: Path) -> Iterator[Path]:
+    """The data set's folder and those in it, the upper ones first; that of all data sets last."""
+    first = [name.partition("/")[0] for name in result.get("files") or () if is_inside(name)]
+    level = [data / name for name in dict.fromkeys([*first, dataset]) if (data / name).is_dir()]
+    for _ in range(_DEEP):
+        yield from level
+        level = [Path(entry.path) for folder in level for entry in os.scandir(folder) if entry.is_dir()]
+    yield data  # where one's own images are
+
+
+def _picture(path: Path, result: dict[str, Any]) -> str:
+    """A small copy as a data address, read as its run read it; "" if it cannot be read."""
+    try:
+        image = read_rgb(path, (result.get("input") or {}).get(READ_AS, FAMILY))
+    except (UserError, OSError):
+        return ""
+    image.thumbnail((_SIDE, _SIDE))
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=85)
+    return pages.data_address(file.getvalue())
