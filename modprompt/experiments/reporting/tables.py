@@ -301,19 +301,22 @@ def images_of(results: Results, place: str) -> str:
         own += [f"selected on {chosen}"] if chosen else []
         for what in [*own, *outcome.notes]:
             said.setdefault(what, {})[line.label] = None
-    of_images = [_images(key, of, len(datasets)) for key, of in counts.items()]
-    texts = [f"test images: {', '.join(of_images)}"] if of_images else []
+    texts = [f"test images: {_of_images(counts, len(datasets))}"] if counts else []
     if place in results.datasets:
         texts += [f"split: {', '.join(sorted(filter(None, splits)))}"] if any(splits) else []
         texts += [f"{what}: {', '.join(labels)}" for what, labels in sorted(said.items())]
     return "; ".join(texts)
 
 
-def _images(key: tuple[str, int], columns: Mapping[str, None], datasets: int) -> str:
-    dataset, images = key
-    halves = " and ".join(columns) if {*columns} <= {*ALONE} else ""
-    where = " ".join(filter(None, [dataset if datasets > 1 else "", halves]))
-    return f"{images:,}{f' ({where})' if where else ''}, one is {100 / images / datasets:.2g} points"
+def _of_images(counts: Mapping[tuple[str, int], Mapping[str, None]], datasets: int) -> str:
+    """Numbers of test images, by data set and half where there are several, and what one weighs in the mean of all."""
+    told = []
+    for (dataset, images), columns in counts.items():
+        halves = " and ".join(columns) if {*columns} <= {*ALONE} else ""
+        where = " ".join(filter(None, [dataset if datasets > 1 else "", halves]))
+        told.append(f"{images:,}{f' ({where})' if where else ''}")
+    weights = sorted({f"{100 / images / datasets:.2g}" for _, images in counts}, key=float)
+    return f"{', '.join(told)}; one is {' to '.join(dict.fromkeys([weights[0], weights[-1]]))} points"
 
 
 def lacking(results: Results) -> list[str]:

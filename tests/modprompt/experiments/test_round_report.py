@@ -73,7 +73,7 @@ def test_last_round_area_and_balance_by_hand(experiment, tmp_path):
         "balance": None,
     }
     assert section.best() == {(2, 0), (2, 1)}
-    assert section.about == "test images: 1,000, one is 0.1 points; split: ours"
+    assert section.about == "test images: 1,000; one is 0.1 points; split: ours"
     titles = [one.title for one in section.details]
     assert titles == ["digits, accuracy (%)", "digits, classes with a label (%)", "digits, label balance (%)"]
     accuracy = section.details[0]

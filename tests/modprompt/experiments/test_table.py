@@ -329,8 +329,8 @@ def test_test_images_and_split_stand_under_a_table(experiment, tmp_path):
     found = experiment(TWO)
     fill(found, tmp_path, by_hand)
     abouts = {key: section.about for key, section in sections_of(found, tmp_path)[0].items()}
-    assert abouts["dtd"] == "test images: 1,000 (base and new), one is 0.1 points"
-    whole = "1,000 (eurosat base and new), one is 0.05 points, 1,000 (dtd base and new), one is 0.05 points"
+    assert abouts["dtd"] == "test images: 1,000 (base and new); one is 0.1 points"
+    whole = "1,000 (eurosat base and new), 1,000 (dtd base and new); one is 0.05 points"
     assert abouts["average"] == f"test images: {whole}"
     for job in protocols.jobs(found):
         status = "published" if job.dataset == "dtd" else "ours"
@@ -339,7 +339,7 @@ def test_test_images_and_split_stand_under_a_table(experiment, tmp_path):
         edit(tmp_path / job.folder / "result.json", split=split, images=images)
     edit(tmp_path / job.folder / "result.json", selected_on="validation")
     sections = sections_of(found, tmp_path)[0]
-    expected = "test images: 1,000 (base), one is 0.1 points, 400 (new), one is 0.25 points; split: published; "
+    expected = "test images: 1,000 (base), 400 (new); one is 0.1 to 0.25 points; split: published; "
     expected += f"selected on validation: {job.method.label}"
     assert sections["dtd"].about == expected
     text = tables.markdown(list(sections.values()), "Title", "about", {})
