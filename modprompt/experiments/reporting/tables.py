@@ -99,16 +99,20 @@ def numbers(experiment: Experiment, results: Results) -> Numbers:
     if across or len(targets) > 1:
         parted = [line.label for line in results.lines if results.parted(line, targets)]
         for column in results.columns:
-            mean = wide[[(target, column) for target in targets]].mean(axis=1, skipna=False)
-            wide[AVERAGE, column] = mean.mask(mean.index.isin(parted, level="method"))
+            values = wide[[(target, column) for target in targets]].to_numpy().mean(axis=1)
+            wide[AVERAGE, column] = np.where(index.isin(parted, level="method"), np.nan, values)
         places.append(AVERAGE)
     halves = {name: own for name, own in _HALVES.items() if {*own} <= {*results.columns}}
     for place in places:
         for name, (base, new) in halves.items():
             wide[place, name] = harmonic_means(wide[place, base], wide[place, new])
-    of_method = wide.groupby(level="method", sort=False)
-    whole = of_method.count().eq(of_method.size(), axis=0)
-    mean, std = of_method.mean().where(whole), of_method.std(ddof=0).where(whole)
+    of_method = {
+        line.label: wide.loc[line.label].to_numpy() for line in results.lines
+    }  # nan if a seed lacks its number
+    mean, std = (
+        pd.DataFrame({label: take(values, axis=0) for label, values in of_method.items()}, index=wide.columns).T
+        for take in (np.mean, np.std)
+    )
     for place in places:
         for name, (base, new) in halves.items():
             mean[place, name] = harmonic_means(mean[place, base], mean[place, new])
