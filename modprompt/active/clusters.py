@@ -7,6 +7,7 @@ Shapes: U images without a label, L with one, N = L + U, C classes, E joint widt
 """
 
 import heapq
+import random
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -107,10 +108,12 @@ def _clustered(points: np.ndarray, clusters: int) -> tuple[np.ndarray, np.ndarra
         points: (N, 2E), which are overwritten.
         clusters: M, unless there are fewer points.
     """
+    state = random.getstate()
     from sklearn.cluster import KMeans  # late: it takes a second to import
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
 
+    random.setstate(state)  # from which the import draws
     columns = (points[:, first : first + COLUMNS] for first in range(0, points.shape[1], COLUMNS))
     tolerance: Any = np.mean(np.concatenate([some.var(axis=0) for some in columns])) * TOLERANCE
     asked: list[Any] = []

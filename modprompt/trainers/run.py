@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-import sklearn.metrics  # noqa: F401 - what it imports draws from Python's generator: not in the middle of a run
 from dassl.data.datasets import build_dataset
 from dassl.engine import build_trainer
 from dassl.utils import collect_env_info, set_random_seed, setup_logger

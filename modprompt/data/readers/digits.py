@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 from dassl.data.datasets import DATASET_REGISTRY
 
@@ -22,7 +24,9 @@ class Digits(EmbeddedDataset):
     @staticmethod
     def arrays() -> tuple[np.ndarray, list[int]]:
         """scikit-learn's images, uint8 (1797, 8, 8), and labels."""
+        state = random.getstate()
         from sklearn.datasets import load_digits
 
+        random.setstate(state)  # from which the import draws
         digits = load_digits()
         return np.round(digits.images * 255 / 16).astype(np.uint8), digits.target.tolist()  # 0 to 16 -> 0 to 255

@@ -1,4 +1,5 @@
 import importlib
+import os
 import subprocess
 import sys
 
@@ -108,3 +109,39 @@ def test_module_is_the_command():
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert "did you mean 'status'" in done.stderr
+
+
+@pytest.mark.slow
+def test_training_predicting_and_states_bring_no_package_that_they_have_no_need_of(tmp_path):
+    """On digits that are made already: scikit-learn has their images, and brings pandas and scipy.stats."""
+    heavy = {"pandas", "pydantic", "scipy.stats", "sklearn", "matplotlib", "gradio", "submitit", "open_clip"}
+    code = f"import sys; from modprompt.cli.main import main; assert main(sys.argv[1:]) == 0; assert not {heavy} & set(sys.modules), {heavy} & set(sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DATA": str(tmp_path / "data"), "OMP_NUM_THREADS": "1"}
+    words = [
+        "--dataset-config-file",
+        "digits",
+        "--root",
+        str(tmp_path / "data"),
+        "OPTIM.MAX_EPOCH",
+        "1",
+        "DATASET.NUM_SHOTS",
+        "1",
+    ]
+    (tmp_path / "data").mkdir()
+
+    def run(*given, check=True):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *given],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert not check or done.returncode == 0, done.stderr
+
+    run("train", "--trainer", "MPL", "--output-dir", "first", *words, check=False)  # makes the digits
+    run("train", "--trainer", "MPL", "--output-dir", "run", *words)
+    image = next((tmp_path / "data").rglob("*.png"))
+    run("predict", "run", str(image))
+    run("experiment", "status", "digits", "--out", "out")

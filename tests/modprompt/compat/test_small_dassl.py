@@ -200,6 +200,23 @@ def test_evaluator_prints_the_lines_that_parsers_know(capsys):
     assert results["perclass_accuracy"] == pytest.approx((100 + 200 / 3) / 2)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_f1_and_confusions_are_scikit_learns_to_the_last_bit(tmp_path, seed):
+    from sklearn.metrics import confusion_matrix, f1_score
+
+    generator = torch.Generator().manual_seed(seed)
+    logits, labels = torch.rand(300, 9, generator=generator), torch.randint(0, 8, (300,), generator=generator)
+    logits[:, 3], labels[labels == 5] = -1, 2  # a class that is never predicted, and ones without images
+    evaluator = build_evaluator(small_cfg(TEST__COMPUTE_CMAT="True", OUTPUT_DIR=str(tmp_path)))
+    evaluator.process(logits, labels)
+    y, predicted = labels.numpy(), logits.argmax(dim=1).numpy()
+    expected = 100.0 * f1_score(y, predicted, average="macro", labels=np.unique(y))
+    assert evaluator.evaluate()["macro_f1"] == expected
+    assert torch.equal(
+        torch.load(tmp_path / "cmat.pt"), torch.from_numpy(confusion_matrix(y, predicted, normalize="true"))
+    )
+
+
 def test_accuracy_is_in_percent():
     top1, top2 = compute_accuracy(torch.tensor([[3.0, 2, 1], [3, 2, 1]]), torch.tensor([0, 1]), topk=(1, 2))
     assert (top1.item(), top2.item()) == (50.0, 100.0)
