@@ -159,6 +159,16 @@ def test_machine_without_slurm_is_told(tmp_path, monkeypatch):
         slurm.SubmitLauncher(tmp_path / "x", SETTINGS, None)
 
 
+def test_no_reaches_submitit_and_zero_leaves_a_setting_out(tmp_path, monkeypatch):
+    import submitit
+
+    given = {}
+    monkeypatch.setattr(submitit.AutoExecutor, "update_parameters", lambda _, **settings: given.update(settings))
+    launcher_of(tmp_path, "local", slurm_use_srun=False, slurm_exclusive=None)
+    assert given["slurm_use_srun"] is False
+    assert {"gpus_per_node", "slurm_exclusive"}.isdisjoint(given)
+
+
 def test_submitted_runs_find_this_package(tmp_path, monkeypatch, quick, jobs):
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
     monkeypatch.chdir(tmp_path)
