@@ -25,9 +25,14 @@ def test_last_line_in_few_words(line, expected):
     assert progress.summary(line).startswith(expected)
 
 
+def screen_of(total, done, one_line=False):
+    screen = progress.Screen(one_line)
+    screen.begin(total, done)
+    return screen
+
+
 def test_screen_without_a_terminal_tells_events_alone(capsys):
-    screen = progress.Screen(3, 1)
-    screen.show(["a run: epoch 1/2"])
+    screen = screen_of(3, 1)
     screen.event("failed: another")
     screen.finished(2, "a run", "50.00%")
     screen.close()
@@ -35,17 +40,16 @@ def test_screen_without_a_terminal_tells_events_alone(capsys):
     assert (out, err) == ("", "failed: another\nfinished: a run: 50.00%\n")
 
 
-def test_screen_on_a_terminal_has_a_line_per_run_and_a_bar(monkeypatch, capsys):
+def test_screen_on_a_terminal_is_a_bar_that_ends_with_the_runs_at_work(monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    screen = progress.Screen(30, 1)
-    screen.show([f"run {number}: epoch 1/2" for number in range(20)])
+    screen = screen_of(30, 1)
+    screen.show(["one run: epoch 1/2", "another: testing"])
     screen.finished(2, "a run", "50.00%")
     screen.close()
     err = capsys.readouterr().err
-    assert "run 6: epoch 1/2" in err
-    assert "... and 13 more" in err
-    assert "run 7" not in err
-    assert "2/30" in err
+    assert "left, one run: epoch 1/2; another: testing" in err
+    assert "finished: a run: 50.00%\n" in err
+    assert "2/30 runs" in err
 
 
 def test_status_is_told_from_the_files(jobs, tmp_path):
@@ -65,7 +69,7 @@ def test_status_is_told_from_the_files(jobs, tmp_path):
 
 def test_one_line_for_all_runs_on_a_terminal(monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    screen = progress.OneLine(30, 1)
+    screen = screen_of(30, 1, one_line=True)
     screen.show(["MPL, digits base, seed 1 (train): epoch 1/2"])
     screen.finished(2, "MPL, digits new, seed 1 (test)", "91.50%")
     screen.event("failed: another")
@@ -79,9 +83,8 @@ def test_one_line_for_all_runs_on_a_terminal(monkeypatch, capsys):
 
 
 def test_one_line_for_all_runs_is_a_line_per_tenth_without_a_terminal(capsys):
-    screen = progress.OneLine(40, 3)
+    screen = screen_of(40, 3, one_line=True)
     for done in range(4, 41):
-        screen.show(["a run: epoch 1/2"])
         screen.finished(done, f"run {done}", "50.00%")
     screen.event("failed: another")
     screen.close()
@@ -95,7 +98,6 @@ def test_one_line_for_all_runs_is_a_line_per_tenth_without_a_terminal(capsys):
 
 def test_one_line_of_no_runs_and_of_finished_ones(capsys):
     for total in (0, 5):
-        screen = progress.OneLine(total, total)
-        screen.show([])
+        screen = screen_of(total, total, one_line=True)
         screen.close()
     assert capsys.readouterr().err == ""

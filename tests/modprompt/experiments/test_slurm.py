@@ -88,7 +88,7 @@ def test_run_that_is_killed_by_a_signal_is_queued_again_and_goes_on(quick, jobs,
     subprocess.run(["scancel", "--signal=USR2", handle.job_id], check=True)
     wait_for(lambda: starts(folder) == 2, 120)
     launcher.poll()
-    assert handle.alive()
+    assert handle.poll() is None
     assert not (folder / "result.json").exists()
     wait_for(lambda: state.of(jobs[0], tmp_path).name == "finished")
 
@@ -134,7 +134,7 @@ def test_cluster_that_does_not_answer_is_thought_to_have_the_runs(quick, jobs, t
     launcher = launcher_of(tmp_path, "local")
     launcher.cluster = "slurm"
     launcher.poll()
-    assert slurm.SubmittedHandle(launcher, "7").alive()
+    assert slurm.Submitted(launcher, "7").poll() is None
     with pytest.raises(UserError, match="Slurm does not answer"):
         slurm.cancel([tmp_path])
 
@@ -174,7 +174,7 @@ def test_submitted_runs_find_this_package(tmp_path, monkeypatch, quick, jobs):
     monkeypatch.chdir(tmp_path)
     launcher = launcher_of(tmp_path, "local")
     (handle,) = launcher.start([quick.task_of(jobs[0], tmp_path, tmp_path)])
-    wait_for(lambda: not handle.alive())
+    wait_for(lambda: handle.poll() is not None)
     assert state.of(jobs[0], tmp_path).name == "finished"
 
 
