@@ -111,8 +111,7 @@ class LocalLauncher:
         }
 
     def _open(self) -> list[int]:
-        taken = [place for place, run in self.runs.items() if run.poll() is None]
-        return [place for place in range(len(self.places)) if place not in taken]
+        return [n for n in range(len(self.places)) if n not in self.runs or self.runs[n].poll() is not None]
 
     def free(self) -> int:
         """How many runs can be started now."""
@@ -133,9 +132,6 @@ class LocalLauncher:
         from modprompt.experiments.running.forked import forked  # late: Windows has none
 
         return functools.partial(forked, cores=slot.cores)
-
-    def poll(self) -> None:
-        """Nothing to ask."""
 
     def adopt(self, folder: Path) -> None:
         """Nothing to take over: a run of an earlier runner holds its lock."""

@@ -16,32 +16,18 @@ from modprompt.experiments.running.worker import last_line
 from modprompt.io import folder as run_folder
 from modprompt.io.text import one_line
 
-_EPOCH = re.compile(r"epoch \[(\d+)/(\d+)\](?:\[| batch \[)(\d+)/(\d+)\]")
-_LOSS = re.compile(r"\bloss ([\d.naif+-]+)")
-_ETA = re.compile(r"\beta ([\d:]+(?: days?, [\d:]+)?)")
+_LEFT_OUT = re.compile(r"\b(?:time|data|lr) \S+(?: \(\S+\))?\s*")  # of what a training says of a step
 _BAR = "{percentage:3.0f}% {bar:16} {n_fmt}/{total_fmt} runs, {remaining} left{postfix}"
 
 
-def summary(line: str) -> str:
-    """What the last line of a console says about a run's progress."""
-    if epoch := _EPOCH.search(line):
-        loss, eta = _LOSS.search(line), _ETA.search(line)
-        words = [f"epoch {epoch[1]}/{epoch[2]}", f"batch {epoch[3]}/{epoch[4]}"]
-        words += [f"loss {loss[1]}"] if loss else []
-        return ", ".join(words + ([f"eta {eta[1]}"] if eta else []))
-    if line.startswith("Evaluate on the *"):
-        return "testing"
-    return one_line(line[:60])
-
-
 def of_run(folder: Path) -> str:
-    """Progress of a run that was started."""
+    """What a run that was started said last, without what few ask for."""
     if not run_folder.is_held(folder):
         return "waiting to start"
     newest = max((folder / state.CONSOLE, folder / "log.txt"), key=_time_ns)  # for a script's run: the log
     rounds = known(folder / FOLDER)
     told = [f"round {rounds[-1]}"] if rounds else []
-    return ", ".join([*told, summary(last_line(newest)) or "starting"])
+    return ", ".join([*told, one_line(_LEFT_OUT.sub("", last_line(newest)))[:80] or "starting"])
 
 
 def _time_ns(path: Path) -> int:

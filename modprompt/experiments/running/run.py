@@ -27,7 +27,7 @@ from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.present import require_present
 from modprompt.experiments.running import local, progress, slurm, stale, state, status
-from modprompt.experiments.running.runner import Launcher, Runner, Summary
+from modprompt.experiments.running.runner import Runner, Summary
 from modprompt.io import lock
 from modprompt.io.files import Refused
 from modprompt.io.records import parse_yaml
@@ -64,7 +64,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def launcher_of(args: argparse.Namespace, plan: Plan) -> Launcher:
+def launcher_of(args: argparse.Namespace, plan: Plan) -> local.LocalLauncher | slurm.SubmitLauncher:
     """The launcher that the command line asks for.
 
     Raises:

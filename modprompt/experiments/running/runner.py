@@ -9,44 +9,16 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from modprompt.active.asked import asked
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import progress, state
-from modprompt.experiments.running.worker import BUSY, Task, last_line, task_of
+from modprompt.experiments.running.local import LocalLauncher
+from modprompt.experiments.running.slurm import SubmitLauncher, Submitted
+from modprompt.experiments.running.worker import BUSY, Run, last_line, task_of
 from modprompt.io.text import one_line
-
-
-class Handle(Protocol):
-    """A run that a launcher has started."""
-
-    def poll(self) -> int | None:
-        """How it ended, as worker.Run.poll; None while it is waiting or running."""
-
-
-class Launcher(Protocol):
-    """Where runs are started; see local.py and slurm.py."""
-
-    poll_s: float
-    patience_s: float  # how long a run's files may take to appear here
-    stays: bool  # whether runs go on when the runner stops
-
-    def free(self) -> int:
-        """How many runs can be started now."""
-
-    def start(self, tasks: Sequence[Task]) -> Sequence[Handle]:
-        """Start these runs, at most `free()`."""
-
-    def poll(self) -> None:
-        """Update the state of all runs."""
-
-    def adopt(self, folder: Path) -> Handle | None:
-        """A run that an earlier runner started and left."""
-
-    def close(self) -> None:
-        """End all runs that do not stay."""
 
 
 class Summary(NamedTuple):
@@ -90,13 +62,13 @@ class Runner:
         jobs: Sequence[Job],
         out: Path,
         data: Path,
-        launcher: Launcher,
+        launcher: LocalLauncher | SubmitLauncher,
         inputs: Inputs | None = None,
         screen: progress.Screen | None = None,
     ):
         self.jobs, self.out, self.data, self.launcher, self.inputs = list(jobs), out, data, launcher, inputs
         self.waiting: dict[str, Job] = {}  # by folder, as all below
-        self.running: dict[str, tuple[Job, Handle]] = {}
+        self.running: dict[str, tuple[Job, Run | Submitted]] = {}
         self.finished: set[str] = set()
         self.lost: dict[str, tuple[Job, str, str]] = {}  # job, "failed", "stale", "blocked" or "asking", and why
         self.ended: dict[str, float] = {}  # when a run was first found to have ended without a result
@@ -131,10 +103,10 @@ class Runner:
         """
         try:
             while self.waiting or self.running:
-                self.launcher.poll()
+                free = self.launcher.free()
                 self._collect()
                 self._ask_again()
-                self._start()
+                self._start(free)
                 self._show()
                 if (self.waiting or self.running) and self.stop.wait(self.launcher.poll_s):
                     raise KeyboardInterrupt
@@ -203,8 +175,8 @@ class Runner:
             len(self.finished), job.title, "no test images" if accuracy is None else f"{accuracy:.2f}%"
         )
 
-    def _start(self) -> None:
-        free, ready = self.launcher.free(), []
+    def _start(self, free: int) -> None:
+        ready: list[Job] = []
         for job in list(self.waiting.values()):
             if len(ready) >= free:
                 break

@@ -66,7 +66,7 @@ class Submitted:
 
     def poll(self) -> int | None:
         """How it ended, FAILED if that is not known; None while it is waiting or running."""
-        if self.launcher.is_alive(self):
+        if self.launcher.has(self):
             return None
         with contextlib.suppress(Exception):  # an error was stored
             if self.job is not None and self.job.paths.result_pickle.exists():  # otherwise asking would wait for it
@@ -105,11 +105,12 @@ class SubmitLauncher:
             self.executor.update_parameters(name=f"modprompt-{folder.name}", **{**limit, **given})
         except (RuntimeError, ValueError, NameError, TypeError, AssertionError) as error:
             raise UserError(f"--launcher slurm: {' '.join(str(error).split())[:300]}") from None
-        self._queue: set[str] | None = set()
-        self.poll()
+        self.queued = queue() if cluster == "slurm" else None
 
     def free(self) -> int:
-        """How many runs can be submitted: as many as an array holds."""
+        """How many runs can be submitted: as many as an array holds. Asks the queue, once for all runs."""
+        if self.cluster == "slurm":
+            self.queued = queue()
         return _ARRAY
 
     def start(self, tasks: Sequence[Task]) -> list[Submitted]:
@@ -129,23 +130,16 @@ class SubmitLauncher:
             write_json(task.folder / state.QUEUED, {"cluster": self.cluster, "job_id": job_id})
         return [Submitted(self, job_id, job) for job_id, job in zip(ids, jobs)]
 
-    def poll(self) -> None:
-        """Ask the queue once for all runs."""
-        if self.cluster == "slurm":
-            self._queue = queue()
-
-    def is_alive(self, run: Submitted) -> bool:
+    def has(self, run: Submitted) -> bool:
         """Whether a run is waiting or running; assumed if Slurm does not answer."""
         if self.cluster != "slurm":
             return not run.job.done()
-        return self._queue is None or run.job_id in self._queue
+        return self.queued is None or run.job_id in self.queued
 
     def adopt(self, folder: Path) -> Submitted | None:
         """A run that an earlier runner submitted and that is still in the queue."""
         job_id = submitted_as(folder)
-        if self.cluster != "slurm" or job_id is None or self._queue is None or job_id not in self._queue:
-            return None
-        return Submitted(self, job_id)
+        return Submitted(self, job_id) if job_id and job_id in (self.queued or ()) else None
 
     def close(self) -> None:
         """Leave the runs in the queue."""

@@ -26,7 +26,7 @@ from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import state
 from modprompt.io import folder as run_folder
 from modprompt.io import lock
-from modprompt.io.files import write_json
+from modprompt.io.files import free_name, write_json
 from modprompt.programs import signals_here
 
 DONE, FAILED, BUSY = 0, 1, 75
@@ -68,11 +68,7 @@ def _put_old_log_aside(folder: Path) -> None:
     log = folder / "log.txt"
     with contextlib.suppress(FileNotFoundError):
         stamp = time.strftime("-%Y-%m-%d-%H-%M-%S", time.localtime(log.stat().st_mtime))
-        aside, number = log.with_name(log.name + stamp), 0
-        while aside.exists():
-            number += 1
-            aside = log.with_name(f"{log.name}{stamp}-{number}")
-        log.rename(aside)
+        log.rename(free_name(f"{log}{stamp}"))
 
 
 def _make_new(path: Path) -> None:
