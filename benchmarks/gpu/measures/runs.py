@@ -23,15 +23,14 @@ MORE = {
     "forked": ("DATASET.NUM_SHOTS", "4", "OPTIM.MAX_EPOCH", "1"),
 }
 FORKED = """
-import os, sys, time
+import os, sys
 from pathlib import Path
 from modprompt import places
 from modprompt.experiments.running.forked import forked
 console, words = Path(sys.argv[1], "console"), places.program("train", *sys.argv[2:])
 child = forked(words, {**os.environ, **places.environment()}, console, sorted(os.sched_getaffinity(0)))
-while (code := child.poll()) is None:
-    time.sleep(0.1)
-sys.exit(code and console.read_text(errors="replace").strip().splitlines()[-1])
+child.join()
+sys.exit(child.exitcode and console.read_text(errors="replace").strip().splitlines()[-1])
 """
 
 

@@ -16,7 +16,6 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing import forkserver, resource_tracker
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from modprompt import places
@@ -24,18 +23,6 @@ from modprompt.experiments.running.worker import Child, program
 
 SERVER = "modprompt.cli.warm"  # the module that it imports
 _SHARED = (signal.SIGINT, signal.SIGHUP)  # a terminal sends them to the runner, and to a server as well
-
-
-class Forked:
-    """A child of the server."""
-
-    def __init__(self, process: BaseProcess):
-        assert process.pid is not None
-        self.process, self.pid = process, process.pid
-
-    def poll(self) -> int | None:
-        """Its exit code once it has ended; minus the signal if one ended it; 255 if the server was killed."""
-        return self.process.exitcode
 
 
 def forked(words: Sequence[str], environment: Mapping[str, str], console: Path, cores: Sequence[int]) -> Child:
@@ -52,7 +39,7 @@ def forked(words: Sequence[str], environment: Mapping[str, str], console: Path, 
             process.start()
     except (EOFError, OSError):
         return program(words, environment, console, cores)
-    return Forked(process)
+    return process
 
 
 @contextlib.contextmanager

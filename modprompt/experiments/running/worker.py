@@ -10,13 +10,13 @@ import contextlib
 import os
 import signal
 import socket
-import stat
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from modprompt import places
 from modprompt.active.asked import asked
@@ -71,25 +71,7 @@ def _put_old_log_aside(folder: Path) -> None:
         log.rename(free_name(f"{log}{stamp}"))
 
 
-def _make_new(path: Path) -> None:
-    """Make a file empty; a link or a pipe in its place, as a foreign tree may have, is removed."""
-    with contextlib.suppress(FileNotFoundError):
-        if not stat.S_ISREG(path.lstat().st_mode):
-            path.unlink()
-    path.write_bytes(b"")
-
-
-class Child(Protocol):
-    """A process that runs a command, of this process or of a server."""
-
-    @property
-    def pid(self) -> int:
-        """Its number."""
-
-    def poll(self) -> int | None:
-        """Its exit code once it has ended; minus the signal if one ended it."""
-
-
+Child = subprocess.Popen[bytes] | BaseProcess
 Start = Callable[[Sequence[str], Mapping[str, str], Path], Child]  # words, environment, and the file for all output
 
 
@@ -138,11 +120,10 @@ class Run:
                 self._begin(start, {**os.environ, **places.environment(), "PYTHONUNBUFFERED": "1", **more})
         except lock.Busy:
             self._code = BUSY
-        except (UserError, OSError) as error:  # not even a message can be written in its folder
-            print(f"error: {self.folder}: {error}", file=sys.stderr)
-            self._code = FAILED
+        except (UserError, OSError) as error:
+            self._code = self._unwritten(error)
         if self._code is not None:
-            self._locks.close()
+            self.leave()
 
     def _stands(self) -> state.State:
         return state.by_result(self.task.job, self.task.out)
@@ -150,14 +131,22 @@ class Run:
     def _begin(self, start: Start, environment: Mapping[str, str]) -> None:
         (self.folder / state.FAILURE).unlink(missing_ok=True)
         _put_old_log_aside(self.folder)
-        _make_new(self.folder / state.CONSOLE)
-        self.child = start(self.task.command, environment, self.folder / state.CONSOLE)
+        console = self.folder / state.CONSOLE
+        console.unlink(missing_ok=True)  # a link or a pipe, too, as a foreign tree may have
+        self.child = start(self.task.command, environment, console)
+
+    def ended(self) -> int | None:
+        """Its process's exit code: minus a signal that ended it, 255 if its server was killed; None while it runs."""
+        return self.child.exitcode if isinstance(self.child, BaseProcess) else self.child and self.child.poll()
 
     def poll(self) -> int | None:
         """DONE, FAILED, ASKS if it waits for labels, or BUSY if another process has the run; None while it runs."""
-        if self._code is None and self.child is not None and (ended := self.child.poll()) is not None:
-            self._code = self._answer(ended)
-            self._locks.close()
+        if self._code is None and (ended := self.ended()) is not None:
+            try:
+                self._code = self._answer(ended)
+            except OSError as error:
+                self._code = self._unwritten(error)
+            self.leave()
         return self._code
 
     def wait(self) -> int:
@@ -193,12 +182,21 @@ class Run:
         facts = {"line": why, "exit": ended, "host": socket.gethostname(), "time_s": time.time()}
         write_json(self.folder / state.FAILURE, {**facts, "command": list(self.task.command)})
 
+    def _unwritten(self, error: Exception) -> int:
+        """Not even a message can be written in its folder."""
+        print(f"error: {self.folder}: {error}", file=sys.stderr)
+        return FAILED
+
     def signal(self, number: int) -> None:
         """Send a signal to its process; to all of its session, if it has one of its own."""
-        if self.child is not None:
+        if self.child is not None and self.child.pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 leads = os.getpgid(self.child.pid) == self.child.pid
                 (os.killpg if leads else os.kill)(self.child.pid, number)
+
+    def leave(self) -> None:
+        """Give its folder's lock back, however it stands."""
+        self._locks.close()
 
 
 def stop(runs: Sequence[Run], grace_s: float = 10.0) -> None:
@@ -207,11 +205,10 @@ def stop(runs: Sequence[Run], grace_s: float = 10.0) -> None:
     A signal handler may call it, in the middle of a run's `wait`.
     """
     for number in (signal.SIGTERM, signal.SIGKILL):
-        left = [run for run in runs if run.child is not None and run.child.poll() is None]
-        for run in left:
+        for run in (left := [run for run in runs if run.child and run.ended() is None]):
             run.signal(number)
         end = time.monotonic() + grace_s
-        while any(run.child and run.child.poll() is None for run in left) and time.monotonic() < end:
+        while any(run.ended() is None for run in left) and time.monotonic() < end:
             time.sleep(0.05)
     for run in runs:
-        run._locks.close()
+        run.leave()

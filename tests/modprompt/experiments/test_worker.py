@@ -184,3 +184,10 @@ def test_second_worker_leaves_the_run_to_the_first(task, jobs, tmp_path):
 
     assert worker.Run(task(), start).wait() == worker.FAILED
     assert asked == [(worker.BUSY, "running")]
+
+
+def test_folder_that_cannot_be_written_is_one_line(task, jobs, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    made = task()
+    assert worker.Run(made._replace(out=tmp_path / "file")).wait() == worker.FAILED
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'file' / jobs[4].folder}: ")
