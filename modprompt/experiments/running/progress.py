@@ -8,11 +8,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from modprompt.data.rounds import FOLDER, known
 from modprompt.experiments.running import state
-from modprompt.experiments.running.worker import last_line
 from modprompt.io import folder as run_folder
 from modprompt.io.text import one_line
 
@@ -27,7 +24,7 @@ def of_run(folder: Path) -> str:
     newest = max((folder / state.CONSOLE, folder / "log.txt"), key=_time_ns)  # for a script's run: the log
     rounds = known(folder / FOLDER)
     told = [f"round {rounds[-1]}"] if rounds else []
-    return ", ".join([*told, one_line(_LEFT_OUT.sub("", last_line(newest)))[:80] or "starting"])
+    return ", ".join([*told, one_line(_LEFT_OUT.sub("", state.last_line(newest)))[:80] or "starting"])
 
 
 def _time_ns(path: Path) -> int:
@@ -51,6 +48,8 @@ class Screen:
 
     def begin(self, total: int, done: int) -> None:
         """Show how many of the runs are finished."""
+        from tqdm import tqdm  # late: `experiment status` needs none
+
         self.total, self.done, self.began = total, done, time.monotonic()
         self.bar = tqdm(
             total=total,
@@ -63,7 +62,7 @@ class Screen:
 
     def event(self, text: str) -> None:
         """Print a line that stays."""
-        tqdm.write(text, file=sys.stderr)
+        self.bar.write(text, file=sys.stderr)
         sys.stderr.flush()
 
     def finished(self, done: int, title: str, came: str) -> None:
@@ -71,7 +70,7 @@ class Screen:
         if not self.one_line:
             self.event(f"finished: {title}: {came}")
         elif not self.live and 10 * done // self.total > 10 * self.done // self.total:
-            took = tqdm.format_interval(time.monotonic() - self.began)
+            took = self.bar.format_interval(time.monotonic() - self.began)
             self.event(f"{done} of {self.total} runs, {took} elapsed; {title}: {came}")
         self.done = self.bar.n = done
         if self.one_line:

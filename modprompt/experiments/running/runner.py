@@ -17,7 +17,7 @@ from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import progress, state
 from modprompt.experiments.running.local import LocalLauncher
 from modprompt.experiments.running.slurm import SubmitLauncher, Submitted
-from modprompt.experiments.running.worker import BUSY, Run, last_line, task_of
+from modprompt.experiments.running.worker import BUSY, Run, task_of
 from modprompt.io.text import one_line
 
 
@@ -159,7 +159,7 @@ class Runner:
 
     def _lose(self, job: Job, stands: state.State) -> None:
         kind = _LOST.get(stands.name, "failed")
-        why = stands.why or f"stopped; before: {one_line(last_line(self.out / job.folder / state.CONSOLE))}"
+        why = stands.why or f"stopped; before: {one_line(state.last_line(self.out / job.folder / state.CONSOLE))}"
         self.lost[job.folder] = (job, kind, why)
         self.screen.event(f"{state.LABELS if kind == 'asking' else kind}: {job.title}: {why}")
 

@@ -12,6 +12,7 @@ waiting     anything else: never started, stopped, its result is damaged or from
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -55,6 +56,16 @@ class State(NamedTuple):
             raise ValueError(f"a run that is {self.name} has no accuracy")
         accuracy: float | None = self.result["accuracy_pct"]
         return accuracy
+
+
+def last_line(path: Path) -> str:
+    """The last line of a console that is not blank; for a progress bar, what it shows last."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 8192))
+        text = file.read().decode("utf-8", errors="replace")
+        lines = [line.strip() for line in text.replace("\r", "\n").split("\n") if line.strip()]
+        return lines[-1][:300] if lines else ""
+    return ""
 
 
 def _other_run(result: dict[str, Any], settings: Mapping[str, str], tests: bool) -> str:

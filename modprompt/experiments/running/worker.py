@@ -53,16 +53,6 @@ def task_of(job: Job, out: Path, data: Path) -> Task:
     return Task(job, out, tuple(command(job, out, data)))
 
 
-def last_line(path: Path) -> str:
-    """The last line of a console that is not blank; for a progress bar, what it shows last."""
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 8192))
-        text = file.read().decode("utf-8", errors="replace")
-        lines = [line.strip() for line in text.replace("\r", "\n").split("\n") if line.strip()]
-        return lines[-1][:300] if lines else ""
-    return ""
-
-
 def _put_old_log_aside(folder: Path) -> None:
     """Name an earlier start's log.txt after its time, so that log.txt is the newest: parsers read only that."""
     log = folder / "log.txt"
@@ -172,7 +162,7 @@ class Run:
         return FAILED
 
     def _why(self, ended: int, stands: state.State) -> str:
-        line = last_line(self.folder / state.CONSOLE)
+        line = state.last_line(self.folder / state.CONSOLE)
         if ended < 0:
             name = signal.Signals(-ended).name
             return f"killed by {name}{' (out of memory?)' if name == 'SIGKILL' else ''}; before: {line}"

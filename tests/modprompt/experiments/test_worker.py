@@ -101,10 +101,10 @@ def test_newest_log_is_log_txt(task, jobs, tmp_path):
 def test_last_line_is_what_a_progress_bar_shows_last(tmp_path):
     path = tmp_path / "console.txt"
     path.write_text("start\n  0%|    | 0/9\r 50%|##  | 4/9\r\n\n")
-    assert worker.last_line(path) == "50%|##  | 4/9"
+    assert state.last_line(path) == "50%|##  | 4/9"
     path.write_bytes(b"x" * 20_000 + b"\n\xff\xfe end\n")
-    assert worker.last_line(path).endswith("end")
-    assert worker.last_line(tmp_path / "none") == ""
+    assert state.last_line(path).endswith("end")
+    assert state.last_line(tmp_path / "none") == ""
 
 
 def test_signal_in_the_middle_of_waiting_ends_the_child(task, jobs, tmp_path):
