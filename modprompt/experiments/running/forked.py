@@ -37,9 +37,10 @@ def forked(words: Sequence[str], environment: Mapping[str, str], console: Path, 
     try:
         with _as_of_server(environment):
             process.start()
+        return process
     except (EOFError, OSError):
+        print("note: a run starts with its own imports: the server that forks was killed", file=sys.stderr)
         return program(words, environment, console, cores)
-    return process
 
 
 @contextlib.contextmanager

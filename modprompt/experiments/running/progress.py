@@ -39,26 +39,20 @@ class Screen:
     """The bar of a runner on a terminal, which ends with the runs at work; elsewhere a line per event.
 
     Args:
+        total: number of runs.
+        done: how many of them are finished.
         one_line: the bar ends with the newest number instead, and finished runs have no lines of their own; without a
             terminal there is a line for each tenth of the runs. Failures still have theirs.
     """
 
-    def __init__(self, one_line: bool = False):
-        self.live, self.one_line = sys.stderr.isatty(), one_line
-
-    def begin(self, total: int, done: int) -> None:
-        """Show how many of the runs are finished."""
+    def __init__(self, total: int, done: int, one_line: bool = False):
         from tqdm import tqdm  # late: `experiment status` needs none
 
+        self.live, self.one_line = sys.stderr.isatty(), one_line
         self.total, self.done, self.began = total, done, time.monotonic()
-        self.bar = tqdm(
-            total=total,
-            initial=done,
-            disable=not self.live,
-            dynamic_ncols=True,
-            bar_format=_BAR,
-            smoothing=0.0,  # tests are quick and trainings are not: the mean of all runs so far predicts best
-        )
+        # smoothing 0: tests are quick and trainings are not, so that the mean of all runs so far predicts best
+        shape = {"dynamic_ncols": True, "bar_format": _BAR, "smoothing": 0.0}
+        self.bar = tqdm(total=total, initial=done, disable=not self.live, **shape)
 
     def event(self, text: str) -> None:
         """Print a line that stays."""

@@ -26,7 +26,7 @@ from modprompt.experiments.plan.experiment import Plan
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.present import require_present
-from modprompt.experiments.running import local, progress, slurm, stale, state, status
+from modprompt.experiments.running import local, slurm, stale, state, status
 from modprompt.experiments.running.runner import Runner, Summary
 from modprompt.io import lock
 from modprompt.io.files import Refused
@@ -145,7 +145,7 @@ def start(args: argparse.Namespace, plan: Plan, jobs: Sequence[Job], inputs: Inp
     if args.redo_stale:
         stale.put_aside(jobs, args.out, inputs)
     launcher = launcher_of(args, plan)
-    runner = Runner(jobs, args.out, args.data, launcher, inputs, progress.Screen(args.one_line))
+    runner = Runner(jobs, args.out, args.data, launcher, inputs, args.one_line)
     stops = signals_here("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, a request to end, a closed terminal: between steps
     try:
         with signals_handled(stops, lambda *_: runner.stop.set()):

@@ -54,7 +54,7 @@ class Runner:
         data: folder of the data sets.
         launcher: where they run.
         inputs: what results are compared with.
-        screen: shows how far they are.
+        one_line: as of progress.Screen.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Runner:
         data: Path,
         launcher: LocalLauncher | SubmitLauncher,
         inputs: Inputs | None = None,
-        screen: progress.Screen | None = None,
+        one_line: bool = False,
     ):
         self.jobs, self.out, self.data, self.launcher, self.inputs = list(jobs), out, data, launcher, inputs
         self.waiting: dict[str, Job] = {}  # by folder, as all below
@@ -77,8 +77,7 @@ class Runner:
         self.stop = threading.Event()  # for signal handlers: looked at where nothing is half done
         for job, stands in state.of_all(self.jobs, out, inputs):
             self._sort_in(job, stands)
-        self.screen = screen or progress.Screen()
-        self.screen.begin(len(self.jobs), len(self.finished))
+        self.screen = progress.Screen(len(self.jobs), len(self.finished), one_line)
 
     def _sort_in(self, job: Job, stands: state.State) -> None:
         if stands.name == state.FINISHED:

@@ -8,12 +8,11 @@ import subprocess
 import sys
 import time
 from multiprocessing import forkserver
-from pathlib import Path
 
 import pytest
 
 from modprompt import places
-from modprompt.experiments.running import local, state, worker
+from modprompt.experiments.running import forked, local, state, worker
 from modprompt.io import folder as run_folder
 from modprompt.io import lock
 from modprompt.io.records import read_json
@@ -197,10 +196,23 @@ def test_ctrl_c_ends_runner_and_runs_at_any_moment(tmp_path):
         wait_for(lambda out=out: not kills.processes_of(out))
 
 
-def test_other_commands_are_programs(tmp_path):
-    from modprompt.experiments.running.forked import forked
-
-    console = tmp_path / "console"
-    child = forked([sys.executable, "-c", "print(1)"], dict(os.environ), console, local.usable_cores())
+def ended_as_program(tmp_path, *words):
+    child = forked.forked(list(words), {**os.environ, **places.environment()}, tmp_path / "console", [0])
+    assert isinstance(child, subprocess.Popen)
     assert child.wait() == 0
-    assert Path(console).read_text() == "1\n"
+    return (tmp_path / "console").read_text()
+
+
+def test_other_commands_are_programs(tmp_path):
+    assert ended_as_program(tmp_path, sys.executable, "-c", "print(1)") == "1\n"
+
+
+def test_run_whose_server_is_killed_while_it_starts_is_a_program(tmp_path, monkeypatch, capsys):
+    @contextlib.contextmanager
+    def killed(_):
+        raise EOFError
+        yield
+
+    monkeypatch.setattr(forked, "_as_of_server", killed)
+    assert "--trainer" in ended_as_program(tmp_path, *places.program("train", "--help"))
+    assert "own imports: the server that forks was killed" in capsys.readouterr().err

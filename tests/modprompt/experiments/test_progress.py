@@ -24,14 +24,8 @@ def test_last_line_in_few_words(tmp_path, line, expected):
     held.release()
 
 
-def screen_of(total, done, one_line=False):
-    screen = progress.Screen(one_line)
-    screen.begin(total, done)
-    return screen
-
-
 def test_screen_without_a_terminal_tells_events_alone(capsys):
-    screen = screen_of(3, 1)
+    screen = progress.Screen(3, 1)
     screen.event("failed: another")
     screen.finished(2, "a run", "50.00%")
     screen.close()
@@ -41,7 +35,7 @@ def test_screen_without_a_terminal_tells_events_alone(capsys):
 
 def test_screen_on_a_terminal_is_a_bar_that_ends_with_the_runs_at_work(monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    screen = screen_of(30, 1)
+    screen = progress.Screen(30, 1)
     screen.show(["one run: epoch 1/2", "another: testing"])
     screen.finished(2, "a run", "50.00%")
     screen.close()
@@ -68,7 +62,7 @@ def test_status_is_told_from_the_files(jobs, tmp_path):
 
 def test_one_line_for_all_runs_on_a_terminal(monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    screen = screen_of(30, 1, one_line=True)
+    screen = progress.Screen(30, 1, one_line=True)
     screen.show(["MPL, digits base, seed 1 (train): epoch 1/2"])
     screen.finished(2, "MPL, digits new, seed 1 (test)", "91.50%")
     screen.event("failed: another")
@@ -82,7 +76,7 @@ def test_one_line_for_all_runs_on_a_terminal(monkeypatch, capsys):
 
 
 def test_one_line_for_all_runs_is_a_line_per_tenth_without_a_terminal(capsys):
-    screen = screen_of(40, 3, one_line=True)
+    screen = progress.Screen(40, 3, one_line=True)
     for done in range(4, 41):
         screen.finished(done, f"run {done}", "50.00%")
     screen.event("failed: another")
@@ -97,6 +91,6 @@ def test_one_line_for_all_runs_is_a_line_per_tenth_without_a_terminal(capsys):
 
 def test_one_line_of_no_runs_and_of_finished_ones(capsys):
     for total in (0, 5):
-        screen = screen_of(total, total, one_line=True)
+        screen = progress.Screen(total, total, one_line=True)
         screen.close()
     assert capsys.readouterr().err == ""
