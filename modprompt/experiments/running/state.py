@@ -68,22 +68,17 @@ def last_line(path: Path) -> str:
     return ""
 
 
-def _other_run(result: dict[str, Any], settings: Mapping[str, str], tests: bool) -> str:
-    """Why a result does not belong to a run; empty if it does."""
-    if not tests:
-        if run_folder.test_of(result):
-            return f"replaced by a test of {run_folder.test_of(result)}"
-        if differing := run_folder.differing_beginning(result, ""):
-            return "; ".join(differing)
-    differing = same_run.differences(same_run.facts(result), same_run.wanted(settings, result), tests=tests)
-    more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
-    return f"made with other settings: {'; '.join(differing[:3])}{more}" if differing else ""
-
-
 def _staleness(job: Job, result: dict[str, Any], out: Path, inputs: Inputs | None) -> str:
+    """Why a result does not belong to a run; empty if it does."""
+    if not job.tests and (tested := run_folder.test_of(result)):
+        return f"replaced by a test of {tested}"
+    if not job.tests and (beginnings := run_folder.differing_beginning(result, "")):
+        return "; ".join(beginnings)
     wanted = expected(job, out)
-    if other := _other_run(result, wanted, job.tests):
-        return other
+    differing = same_run.differences(same_run.facts(result), same_run.wanted(wanted, result), tests=job.tests)
+    if differing:
+        more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
+        return f"made with other settings: {'; '.join(differing[:3])}{more}"
     changed = [] if inputs is None else inputs.changes(job, result, wanted)
     return f"made of other inputs: {'; '.join(changed)}" if changed else ""
 
