@@ -8,7 +8,8 @@ import importlib
 import sys
 import threading
 
-from modprompt.cli import train
+from modprompt.cli import main, train  # noqa: F401
+from modprompt.experiments.running import forked, run  # noqa: F401 - what a child needs before its command
 from modprompt.programs import one_line
 
 
