@@ -19,12 +19,7 @@ _SHARED = 0.9  # of a GPU's memory, for runs that share it: each process uses so
 
 
 class Slot(NamedTuple):
-    """A place for one run.
-
-    cores: its cores.
-    gpu: its GPU, as in CUDA_VISIBLE_DEVICES; empty if it has none.
-    on_gpu: how many places the GPU has.
-    """
+    """A place for one run: its cores, its GPU as in CUDA_VISIBLE_DEVICES (or ""), and how many places that has."""
 
     cores: tuple[int, ...]
     gpu: str = ""
@@ -66,14 +61,10 @@ def gpus() -> list[str]:
 
 
 def slots(jobs: int | None, found: Sequence[str], cores: Sequence[int], per_gpu: int | None = None) -> list[Slot]:
-    """The places of this machine, all with an equal share of a GPU.
+    """The places of a machine with these GPUs and cores, all with an equal share of a GPU, in turn.
 
-    Args:
-        jobs: how many; more than GPUs share them. Without it `per_gpu` of each GPU, or on the CPU one per core up to
-            four.
-        found: its GPUs.
-        cores: its cores.
-        per_gpu: how many on a GPU at most; without it one, or as many as `jobs` need.
+    `jobs` places, or `per_gpu` (1) on each GPU, or without one a place per core up to four. `per_gpu` is a limit for
+    `jobs`; without it, more jobs than GPUs share them.
 
     Raises:
         UserError: if there is no GPU, and `per_gpu` is given.
@@ -89,12 +80,7 @@ def slots(jobs: int | None, found: Sequence[str], cores: Sequence[int], per_gpu:
 
 
 class LocalLauncher:
-    """Starts runs on this machine.
-
-    Args:
-        places: what they may use.
-        cold: whether every run is its own program, which imports all it needs.
-    """
+    """Starts runs in places of this machine; `cold`: each as its own program, which imports all it needs."""
 
     poll_s = 0.1
     patience_s = 0.0

@@ -38,11 +38,8 @@ def _time_ns(path: Path) -> int:
 class Screen:
     """The bar of a runner on a terminal, which ends with the runs at work; elsewhere a line per event.
 
-    Args:
-        total: number of runs.
-        done: how many of them are finished.
-        one_line: the bar ends with the newest number instead, and finished runs have no lines of their own; without a
-            terminal there is a line for each tenth of the runs. Failures still have theirs.
+    one_line: the bar ends with the newest number instead, and finished runs have no lines of their own; without a
+    terminal there is a line for each tenth of the runs. Failures still have theirs.
     """
 
     def __init__(self, total: int, done: int, one_line: bool = False):

@@ -46,16 +46,7 @@ _LOST = {state.STALE: "stale", state.LABELS: "asking"}
 
 
 class Runner:
-    """Runs all jobs of an experiment.
-
-    Args:
-        jobs: in the order in which they are started, each after its search and training.
-        out: output folder.
-        data: folder of the data sets.
-        launcher: where they run.
-        inputs: what results are compared with.
-        one_line: as of progress.Screen.
-    """
+    """Runs jobs in their order, each after its search and training; `inputs` is what results are compared with."""
 
     def __init__(
         self,

@@ -75,13 +75,10 @@ class Submitted:
 
 
 class SubmitLauncher:
-    """Submits runs with submitit.
+    """Submits runs with submitit, at most `parallel` of an array at a time.
 
-    Args:
-        folder: where submitit keeps its files, on a disk that all nodes see.
-        settings: submitit's parameters of a job, e.g. timeout_min, slurm_partition; they override DEFAULTS.
-        parallel: how many runs of an array at a time; None for no limit.
-        cluster: "slurm", or "local" for submitit's stand-in on this machine.
+    Its files go to `folder`, which all nodes must see; `settings` are its parameters of a job, where None and 0 leave
+    one out. `cluster` is "slurm", or "local" for its stand-in on this machine.
 
     Raises:
         UserError: if there is no submitit or no Slurm here, or a parameter is unknown.

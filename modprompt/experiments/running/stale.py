@@ -20,16 +20,10 @@ _DONE = "put aside: "
 
 
 def put_aside(jobs: Sequence[Job], out: Path, inputs: Inputs, patience_s: float = 300.0) -> None:
-    """Rename the folders of runs whose results were made with other settings; prints a line for each.
-
-    Args:
-        jobs: the runs, each after its search and training.
-        out: the output folder.
-        inputs: what results are compared with.
-        patience_s: how long to wait for another runner that does the same.
+    """Rename the folders of runs, each after its training, that are stale; prints a line for each.
 
     Raises:
-        UserError: if that is not done by then.
+        UserError: if another runner does the same for longer than `patience_s`.
     """
     gone: set[str] = set()  # what was made from a stage that was put aside goes too
     taken = f"--redo-stale: another runner is putting results aside in {out}: start again when it is done"

@@ -86,11 +86,7 @@ def _staleness(job: Job, result: dict[str, Any], out: Path, inputs: Inputs | Non
 def by_result(job: Job, out: Path, inputs: Inputs | None = None, known: dict[str, State] | None = None) -> State:
     """A run's state by its result alone, without looking at its lock: finished, stale or waiting.
 
-    Args:
-        job: the run.
-        out: the output folder.
-        inputs: what results are compared with; None to look at their settings alone.
-        known: what was read already, by folder; it gets what is read now.
+    Without `inputs` only settings are compared. `known` are states by folder, which gets those that are read now.
     """
     known = {} if known is None else known
     if job.folder not in known:

@@ -20,13 +20,7 @@ from modprompt.programs import report
 
 
 def lines(jobs: Sequence[Job], out: Path, inputs: Inputs | None = None) -> list[str]:
-    """Numbers of runs by state, then every run that is neither finished nor merely waiting, and what is not compared.
-
-    Args:
-        jobs: the runs.
-        out: output folder.
-        inputs: what their results are compared with.
-    """
+    """Numbers of runs by state, every run that is neither finished nor merely waiting, and what is not compared."""
     inputs = inputs or Inputs(out, None)
     states = state.of_all(jobs, out, inputs)
     names = (state.FINISHED, state.RUNNING, state.WAITING, state.LABELS, state.FAILED, state.STALE)

@@ -89,12 +89,9 @@ def program(
 
 
 class Run:
-    """A task that is run, from its start on. Until it has ended, the lock of who starts runs in its folder is held.
+    """A task that is run, from its start on, with more variables in its environment.
 
-    Args:
-        task: what to run.
-        start: how its command is started.
-        more: further variables of its environment.
+    Until it has ended, the lock of who starts runs in its folder is held.
     """
 
     def __init__(self, task: Task, start: Start = program, **more: str):
