@@ -169,6 +169,37 @@ def test_run_of_a_killed_server_goes_on_under_its_lock_and_the_next_has_another(
     wait_for(lambda: not run_folder.is_held(long.folder))
 
 
+REFUSING = """
+import sys
+import torch
+def refuse(*_):
+    raise AssertionError("a card was asked for")
+torch.cuda.is_available = torch.cuda.device_count = torch.cuda.init = torch.cuda._lazy_init = refuse
+from modprompt.cli import warm
+print(warm.WHY_NOT or "may be forked", sorted({"dassl", "sklearn.metrics", "modprompt.trainers.run"} - set(sys.modules)))
+"""
+
+
+@pytest.mark.slow
+def test_what_the_server_imports_touches_no_card_and_starts_no_thread():
+    words = [sys.executable, "-c", REFUSING]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "may be forked []\n"), done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["import nothing_like_this", "raise SystemExit('no')", "1 / 0"])
+def test_imports_that_fail_are_a_reason(tmp_path, fault):
+    (tmp_path / "modprompt_fault.py").write_text(fault)
+    code = "from modprompt.cli import train; train.import_all = lambda: __import__('modprompt_fault')\n"
+    code += "from modprompt.cli import warm; print(warm.WHY_NOT)"
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.startswith("what they import cannot be imported (")
+    assert done.stderr == f"note: each run starts with its own imports: {done.stdout}"
+
+
 @pytest.mark.slow
 def test_where_imports_start_threads_runs_are_programs_and_that_is_told(started, tmp_path, monkeypatch, capfd):
     code = "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()"
