@@ -8,8 +8,7 @@ chosen.py      settings that were chosen on validation images, as a file; choose
 protocols.py   which runs a protocol is made of, and which table they fill
 commands.py    a run as a command of train.py, and the settings that its result must show
 state.py       the status of a run, by the files in its folder and its lock
-worker.py      one run under its lock: the same for every launcher
-service.py     a process that does one run after the other: modprompt/cli/warm.py
+worker.py      one run under its lock: the same for every launcher; forked.py: as a fork of what imported all it needs
 local.py, slurm.py   launchers
 runner.py      which run is started when
 results.py, logs.py, trees.py   results: ours, and those of other codebases' log files

@@ -24,24 +24,23 @@ MORE = {
 }
 FORKED = """
 import os, sys
-from modprompt.cli.fork import fork
-from modprompt.cli.imported import Imported
-imported = Imported()
-why = imported.why_not()
-if why:
-    sys.exit(f"runs start cold: {why}")
-with open(os.path.join(sys.argv[1], "console"), "w+b") as console:
-    code = fork("modprompt", ["train", *sys.argv[2:]], os.environ.copy(), console, b"").wait()
-    console.seek(0)
-    sys.exit(code and console.read().decode(errors="replace").strip().splitlines()[-1])
+from pathlib import Path
+from modprompt import places
+from modprompt.experiments.running.forked import forked
+console, words = Path(sys.argv[1], "console"), places.program("train", *sys.argv[2:])
+child = forked(words, {**os.environ, **places.environment()}, console, sorted(os.sched_getaffinity(0)))
+child.join()
+sys.exit(child.exitcode and console.read_text(errors="replace").strip().splitlines()[-1])
 """
 
 
 def _forked(folder: str, words: list[str]) -> str:
-    """Fork a run from a process that has imported what runs need; the last line of its error, or ""."""
+    """Fork a run from a server that has imported what runs need; the last line of its error, or ""."""
     words = [sys.executable, "-c", FORKED, folder, *words]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
-    return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1] if done.returncode else ""
+    said = done.stderr.strip().splitlines()
+    not_forked = [line for line in said if line.startswith("note: each run starts with its own imports")]
+    return (not_forked or said[-1:] or [f"exit code {done.returncode}"])[0] if done.returncode or not_forked else ""
 
 
 def _run(task: Task, words: list[str], folder: str) -> tuple[str, dict[str, Any]]:

@@ -15,7 +15,7 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from modprompt.errors import UserError, WaitsForLabels
@@ -26,8 +26,8 @@ from modprompt.experiments.plan.experiment import Plan
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.present import require_present
-from modprompt.experiments.running import local, progress, slurm, stale, state, status
-from modprompt.experiments.running.runner import Launcher, Runner, Summary
+from modprompt.experiments.running import local, slurm, stale, state, status
+from modprompt.experiments.running.runner import Runner, Summary
 from modprompt.io import lock
 from modprompt.io.files import Refused
 from modprompt.io.records import parse_yaml
@@ -64,7 +64,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def launcher_of(args: argparse.Namespace, plan: Plan) -> Launcher:
+def launcher_of(args: argparse.Namespace, plan: Plan) -> local.LocalLauncher | slurm.SubmitLauncher:
     """The launcher that the command line asks for.
 
     Raises:
@@ -72,7 +72,7 @@ def launcher_of(args: argparse.Namespace, plan: Plan) -> Launcher:
     """
     if args.launcher == "local":
         places = local.slots(args.jobs, local.gpus(), local.usable_cores(), args.per_gpu)
-        return local.LocalLauncher(places, args.cold, args.out)
+        return local.LocalLauncher(places, args.cold)
     given = {}
     for word in args.slurm:
         key, equals, value = word.partition("=")
@@ -119,13 +119,6 @@ def require_usable(out: Path) -> None:
         raise UserError(f"--out: cannot write into {out} ({error.strerror})") from None
 
 
-@contextlib.contextmanager
-def stopped_by_signals(runner: Runner) -> Iterator[None]:
-    """In the block, Ctrl-C, a request to end and a closed terminal (not under nohup) stop a runner between steps."""
-    with signals_handled(signals_here("SIGINT", "SIGTERM", "SIGHUP"), lambda *_: runner.stop.set()):
-        yield
-
-
 def tell(summary: Summary, total: int) -> None:
     """Print a runner's summary."""
     for kind in ("failed", "stale", "blocked", "asking"):
@@ -152,10 +145,10 @@ def start(args: argparse.Namespace, plan: Plan, jobs: Sequence[Job], inputs: Inp
     if args.redo_stale:
         stale.put_aside(jobs, args.out, inputs)
     launcher = launcher_of(args, plan)
-    screen = progress.OneLine if args.one_line else progress.Screen
-    runner = Runner(jobs, args.out, args.data, launcher, inputs, screen)
+    runner = Runner(jobs, args.out, args.data, launcher, inputs, args.one_line)
+    stops = signals_here("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, a request to end, a closed terminal: between steps
     try:
-        with stopped_by_signals(runner):
+        with signals_handled(stops, lambda *_: runner.stop.set()):
             summary = runner.run()
     except KeyboardInterrupt:
         left = "runs stay in the queue (--cancel removes them)" if launcher.stays else "the runs are ended"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from modprompt import places
 from modprompt.errors import UserError
 from modprompt.experiments.running import state
-from modprompt.experiments.running.worker import Task, Worker
+from modprompt.experiments.running.worker import FAILED, Run, Task, stop
 from modprompt.io.files import write_json
 from modprompt.io.records import read_json
 
@@ -31,22 +31,22 @@ class Work:
 
     def __init__(self, task: Task):
         self.task = task
-        self.worker: Worker | None = None
+        self.run: Run | None = None
 
     def __call__(self) -> int:
-        """Run the task on the cores that it was given; returns the worker's answer."""
+        """Run the task on the cores that it was given; returns how it ended."""
         threads = os.environ.get("SLURM_CPUS_PER_TASK")
         if threads:
             os.environ.setdefault("OMP_NUM_THREADS", threads)
-        self.worker = Worker(self.task)
-        return self.worker.run()
+        self.run = Run(self.task)
+        return self.run.wait()
 
     def checkpoint(self) -> DelayedSubmission:
         """End the run after its last whole epoch; submitit puts it into the queue again."""
         from submitit.helpers import DelayedSubmission
 
-        if self.worker is not None:
-            self.worker.stop()
+        if self.run is not None:
+            stop([self.run])
         return DelayedSubmission(Work(self.task))
 
 
@@ -58,33 +58,27 @@ def queue() -> set[str] | None:
     return None
 
 
-class SubmittedHandle:
-    """A submitted run."""
+class Submitted:
+    """A submitted run; `job` is submitit's, if this runner has submitted it."""
 
     def __init__(self, launcher: SubmitLauncher, job_id: str, job: Any = None):
         self.launcher, self.job_id, self.job = launcher, job_id, job
 
-    def alive(self) -> bool:
-        """Whether it is waiting or running."""
-        return self.launcher.is_alive(self)
-
-    @property
-    def code(self) -> int | None:
-        """What its worker answered; None if it is not known."""
+    def poll(self) -> int | None:
+        """How it ended, FAILED if that is not known; None while it is waiting or running."""
+        if self.launcher.has(self):
+            return None
         with contextlib.suppress(Exception):  # an error was stored
             if self.job is not None and self.job.paths.result_pickle.exists():  # otherwise asking would wait for it
                 return int(self.job.result())
-        return None
+        return FAILED
 
 
 class SubmitLauncher:
-    """Submits workers with submitit.
+    """Submits runs with submitit, at most `parallel` of an array at a time.
 
-    Args:
-        folder: where submitit keeps its files, on a disk that all nodes see.
-        settings: submitit's parameters of a job, e.g. timeout_min, slurm_partition; they override DEFAULTS.
-        parallel: how many runs of an array at a time; None for no limit.
-        cluster: "slurm", or "local" for submitit's stand-in on this machine.
+    Its files go to `folder`, which all nodes must see; `settings` are its parameters of a job, where None and 0 leave
+    one out. `cluster` is "slurm", or "local" for its stand-in on this machine.
 
     Raises:
         UserError: if there is no submitit or no Slurm here, or a parameter is unknown.
@@ -103,19 +97,20 @@ class SubmitLauncher:
         try:
             self.executor = submitit.AutoExecutor(folder=folder / "%j", cluster=cluster, slurm_max_num_timeout=100)
             limit = {"slurm_array_parallelism": parallel} if parallel else {}
-            given = {key: value for key, value in settings.items() if value not in (None, 0)}
+            given = {key: value for key, value in settings.items() if value is False or value not in (None, 0)}
             given["slurm_additional_parameters"] = {"requeue": True, **given.get("slurm_additional_parameters", {})}
             self.executor.update_parameters(name=f"modprompt-{folder.name}", **{**limit, **given})
         except (RuntimeError, ValueError, NameError, TypeError, AssertionError) as error:
             raise UserError(f"--launcher slurm: {' '.join(str(error).split())[:300]}") from None
-        self._queue: set[str] | None = set()
-        self.poll()
+        self.queued = queue() if cluster == "slurm" else None
 
     def free(self) -> int:
-        """How many runs can be submitted: as many as an array holds."""
+        """How many runs can be submitted: as many as an array holds. Asks the queue, once for all runs."""
+        if self.cluster == "slurm":
+            self.queued = queue()
         return _ARRAY
 
-    def start(self, tasks: Sequence[Task]) -> list[SubmittedHandle]:
+    def start(self, tasks: Sequence[Task]) -> list[Submitted]:
         """Submit tasks as one array.
 
         Raises:
@@ -129,26 +124,19 @@ class SubmitLauncher:
         except Exception as error:
             raise UserError(f"the cluster accepts no runs: {' '.join(str(error).split())[-300:]}") from None
         for task, job_id in zip(tasks, ids):
-            write_json(Path(task.folder) / state.QUEUED, {"cluster": self.cluster, "job_id": job_id})
-        return [SubmittedHandle(self, job_id, job) for job_id, job in zip(ids, jobs)]
+            write_json(task.folder / state.QUEUED, {"cluster": self.cluster, "job_id": job_id})
+        return [Submitted(self, job_id, job) for job_id, job in zip(ids, jobs)]
 
-    def poll(self) -> None:
-        """Ask the queue once for all runs."""
-        if self.cluster == "slurm":
-            self._queue = queue()
-
-    def is_alive(self, handle: SubmittedHandle) -> bool:
+    def has(self, run: Submitted) -> bool:
         """Whether a run is waiting or running; assumed if Slurm does not answer."""
         if self.cluster != "slurm":
-            return not handle.job.done()
-        return self._queue is None or handle.job_id in self._queue
+            return not run.job.done()
+        return self.queued is None or run.job_id in self.queued
 
-    def adopt(self, folder: Path) -> SubmittedHandle | None:
+    def adopt(self, folder: Path) -> Submitted | None:
         """A run that an earlier runner submitted and that is still in the queue."""
         job_id = submitted_as(folder)
-        if self.cluster != "slurm" or job_id is None or self._queue is None or job_id not in self._queue:
-            return None
-        return SubmittedHandle(self, job_id)
+        return Submitted(self, job_id) if job_id and job_id in (self.queued or ()) else None
 
     def close(self) -> None:
         """Leave the runs in the queue."""

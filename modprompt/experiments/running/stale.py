@@ -16,43 +16,32 @@ from modprompt.io import folder as run_folder
 from modprompt.io import lock
 from modprompt.io.files import free_name
 
-PATIENCE_S = 300.0
-
-
-def put_aside(jobs: Sequence[Job], out: Path, inputs: Inputs, patience_s: float = PATIENCE_S) -> None:
-    """Rename the folders of runs whose results were made with other settings; prints a line for each.
-
-    Args:
-        jobs: the runs, each after its search and training.
-        out: the output folder.
-        inputs: what results are compared with.
-        patience_s: how long to wait for another runner that does the same.
-
-    Raises:
-        UserError: if that is not done by then.
-    """
-    firsts: set[str] = set()  # stages that were put aside: what was made from them goes too
-    taken = f"--redo-stale: another runner is putting results aside in {out}: start again when it is done"
-    with lock.alone(out / ".lock", taken, patience_s=patience_s):  # where there are no locks, the runner has warned
-        stages = {job.first.folder for job in jobs if job.first is not None}
-        for job in jobs:  # one after the other: a test is looked at after its training was put aside
-            folder = out / job.folder
-            by_stale = job.first is not None and job.first.folder in firsts
-            if (by_stale and folder.is_dir()) or state.by_result(job, out, inputs).name == state.STALE:
-                said = _rename(job, out, inputs, by_stale)
-                print(said)
-                firsts.update([job.folder] if job.folder in stages and said.startswith(_DONE) else [])
-
-
 _DONE = "put aside: "
 
 
-def _rename(job: Job, out: Path, inputs: Inputs, by_stale: bool) -> str:
+def put_aside(jobs: Sequence[Job], out: Path, inputs: Inputs, patience_s: float = 300.0) -> None:
+    """Rename the folders of runs, each after its training, that are stale; prints a line for each.
+
+    Raises:
+        UserError: if another runner does the same for longer than `patience_s`.
+    """
+    gone: set[str] = set()  # what was made from a stage that was put aside goes too
+    taken = f"--redo-stale: another runner is putting results aside in {out}: start again when it is done"
+    with lock.alone(out / ".lock", taken, patience_s=patience_s):  # where there are no locks, the runner has warned
+        for job in jobs:  # one after the other: a test is looked at after its training was put aside
+            of_gone = job.first is not None and job.first.folder in gone
+            if (of_gone and (out / job.folder).is_dir()) or state.by_result(job, out, inputs).name == state.STALE:
+                line = _rename(job, out, inputs, of_gone)
+                print(line)
+                gone.update([job.folder] if line.startswith(_DONE) else [])
+
+
+def _rename(job: Job, out: Path, inputs: Inputs, of_gone: bool) -> str:
     """The outcome, as a line."""
     folder = out / job.folder
     try:
         with run_folder.starting(folder), run_folder.hold(folder):
-            if not by_stale and state.by_result(job, out, inputs).name != state.STALE:
+            if not of_gone and state.by_result(job, out, inputs).name != state.STALE:
                 return f"not put aside, it has a new result by now: {folder}"
             aside = free_name(f"{folder}.stale-{time.strftime('%Y-%m-%d-%H-%M-%S')}")
             folder.rename(aside)

@@ -12,6 +12,7 @@ waiting     anything else: never started, stopped, its result is damaged or from
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -57,51 +58,35 @@ class State(NamedTuple):
         return accuracy
 
 
-def is_finished(folder: Path, settings: Mapping[str, str], tests: bool, parent: Path | None, stage: str = "") -> bool:
-    """Whether a run's folder has a whole result with these settings, and from the model in its parent's folder.
-
-    A feature's first stage must also have what it leaves.
-    """
-    result = results.read(folder).result
-    if result is None or _other_run(result, settings, tests) or stage_of(stage).lacks(folder):
-        return False
-    trained = None if parent is None else run_folder.of_training(parent).result
-    return trained is None or not run_folder.of_other_weights(result, str(parent), trained=trained)
-
-
-def _other_run(result: dict[str, Any], settings: Mapping[str, str], tests: bool) -> str:
-    """Why a result does not belong to a run; empty if it does."""
-    return ("" if tests else _no_training(result)) or _other_settings(result, settings, tests)
-
-
-def _other_settings(result: dict[str, Any], settings: Mapping[str, str], tests: bool) -> str:
-    differing = same_run.differences(same_run.facts(result), same_run.wanted(settings, result), tests=tests)
-    more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
-    return f"made with other settings: {'; '.join(differing[:3])}{more}" if differing else ""
-
-
-def _no_training(result: dict[str, Any]) -> str:
-    """Why a result is not from a training from its start; empty if it is."""
-    if run_folder.test_of(result):
-        return f"replaced by a test of {run_folder.test_of(result)}"
-    return "; ".join(run_folder.differing_beginning(result, ""))
+def last_line(path: Path) -> str:
+    """The last line of a console that is not blank; for a progress bar, what it shows last."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 8192))
+        text = file.read().decode("utf-8", errors="replace")
+        lines = [line.strip() for line in text.replace("\r", "\n").split("\n") if line.strip()]
+        return lines[-1][:300] if lines else ""
+    return ""
 
 
 def _staleness(job: Job, result: dict[str, Any], out: Path, inputs: Inputs | None) -> str:
+    """Why a result does not belong to a run; empty if it does."""
+    if not job.tests and (tested := run_folder.test_of(result)):
+        return f"replaced by a test of {tested}"
+    if not job.tests and (beginnings := run_folder.differing_beginning(result, "")):
+        return "; ".join(beginnings)
     wanted = expected(job, out)
-    other = _other_run(result, wanted, job.tests)
-    changed = [] if other or inputs is None else inputs.changes(job, result, wanted)
-    return other or (f"made of other inputs: {'; '.join(changed)}" if changed else "")
+    differing = same_run.differences(same_run.facts(result), same_run.wanted(wanted, result), tests=job.tests)
+    if differing:
+        more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
+        return f"made with other settings: {'; '.join(differing[:3])}{more}"
+    changed = [] if inputs is None else inputs.changes(job, result, wanted)
+    return f"made of other inputs: {'; '.join(changed)}" if changed else ""
 
 
 def by_result(job: Job, out: Path, inputs: Inputs | None = None, known: dict[str, State] | None = None) -> State:
     """A run's state by its result alone, without looking at its lock: finished, stale or waiting.
 
-    Args:
-        job: the run.
-        out: the output folder.
-        inputs: what results are compared with; None to look at their settings alone.
-        known: what was read already, by folder; it gets what is read now.
+    Without `inputs` only settings are compared. `known` are states by folder, which gets those that are read now.
     """
     known = {} if known is None else known
     if job.folder not in known:
@@ -113,26 +98,22 @@ def _read(job: Job, out: Path, inputs: Inputs | None, known: dict[str, State]) -
     result, why = results.read(out / job.folder)
     if result is None:
         return State(WAITING, why)
-    first = by_result(job.first, out, inputs, known) if job.first else None
-    if job.first and first is not None and first.name != FINISHED:
-        what = stage_of(job.method.stage_of).called
+    if job.first:
+        first, what = by_result(job.first, out, inputs, known), stage_of(job.method.stage_of).called
         if first.name == STALE:
             return State(STALE, f"{what} was {first.why}", result)
-        return State(WAITING, f"{what} is not there")
-    stale = _staleness(job, result, out, inputs)
-    if stale:
+        if first.name != FINISHED:
+            return State(WAITING, f"{what} is not there")
+    if stale := _staleness(job, result, out, inputs):
         return State(STALE, stale, result)
     if fault := stage_of(job.stage).lacks(out / job.folder):
         return State(WAITING, fault)
-    if job.parent is None:
-        return State(FINISHED, "", result)
-    training = by_result(job.parent, out, inputs, known)
-    if training.name == STALE:
-        return State(STALE, f"its training was {training.why}", result)
-    if training.result is not None and run_folder.of_other_weights(
-        result, out / job.parent.folder, trained=training.result
-    ):
-        return State(WAITING, "its training has made another model since")
+    if job.parent:
+        training, parent = by_result(job.parent, out, inputs, known), out / job.parent.folder
+        if training.name == STALE:
+            return State(STALE, f"its training was {training.why}", result)
+        if training.result and run_folder.of_other_weights(result, parent, trained=training.result):
+            return State(WAITING, "its training has made another model since")
     return State(FINISHED, "", result)
 
 

@@ -18,22 +18,14 @@ from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import progress, state
 from modprompt.programs import report
 
-_MARKS = {state.FINISHED: "finished", state.RUNNING: "running", state.FAILED: "failed", state.STALE: "stale"}
-
 
 def lines(jobs: Sequence[Job], out: Path, inputs: Inputs | None = None) -> list[str]:
-    """Numbers of runs by state, then every run that is neither finished nor merely waiting, and what is not compared.
-
-    Args:
-        jobs: the runs.
-        out: output folder.
-        inputs: what their results are compared with.
-    """
+    """Numbers of runs by state, every run that is neither finished nor merely waiting, and what is not compared."""
     inputs = inputs or Inputs(out, None)
     states = state.of_all(jobs, out, inputs)
     names = (state.FINISHED, state.RUNNING, state.WAITING, state.LABELS, state.FAILED, state.STALE)
-    counts = {name: sum(stands.name == name for _, stands in states) for name in names}
-    text = [", ".join(f"{count} {name}" for name, count in counts.items() if count) + f", of {len(jobs)} runs"]
+    counts = Counter(stands.name for _, stands in states)
+    text = [", ".join([*(f"{counts[name]} {name}" for name in names if counts[name]), f"of {len(jobs)} runs"])]
     for job, stands in states:
         if stands.name == state.RUNNING:
             text.append(f"running: {job.title}: {progress.of_run(out / job.folder)}")

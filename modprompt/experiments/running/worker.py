@@ -10,72 +10,47 @@ import contextlib
 import os
 import signal
 import socket
-import stat
 import subprocess
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import NamedTuple
 
 from modprompt import places
 from modprompt.active.asked import asked
-from modprompt.errors import OutOfMemory, WaitsForLabels
-from modprompt.experiments.plan.commands import command, expected
+from modprompt.errors import UserError, WaitsForLabels
+from modprompt.experiments.plan.commands import command
 from modprompt.experiments.plan.job import Job
-from modprompt.experiments.plan.stages import stage_of
 from modprompt.experiments.running import state
 from modprompt.io import folder as run_folder
 from modprompt.io import lock
-from modprompt.io.files import write_json
-from modprompt.io.result import GPU_SHARE, ON_GPU
+from modprompt.io.files import free_name, write_json
 from modprompt.programs import signals_here
 
 DONE, FAILED, BUSY = 0, 1, 75
-ASKS, FULL = WaitsForLabels.exit_code, OutOfMemory.exit_code
-_STOPS = signals_here("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2")
+ASKS = WaitsForLabels.exit_code
+_STOPS = [-number for number in signals_here("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2")]
+_INTERRUPTED = 130  # the exit code of a program that was
 
 
 class Task(NamedTuple):
-    """What a worker must know about a run, as plain values: it may start on another machine.
+    """A run below an output folder, and the words of its command; it may start on another machine."""
 
-    folder: absolute folder of the results.
-    command: the words of the command.
-    settings: what the result must show.
-    tests: whether nothing is trained.
-    parent: absolute folder of the training whose model is tested; empty if none is.
-    stage: the feature whose first stage it is, which must leave more; empty for none.
-    gpu_need: the share of a GPU's memory that runs of its kind were seen to need; None if that is not known.
-    gpu_share: the share that it may use.
-    on_gpu: how many runs share its GPU; 0 if that is not known.
-    """
-
-    folder: str
+    job: Job
+    out: Path
     command: tuple[str, ...]
-    settings: dict[str, str]
-    tests: bool
-    parent: str
-    stage: str = ""
-    gpu_need: float | None = None
-    gpu_share: float = 1.0
-    on_gpu: int = 0
+
+    @property
+    def folder(self) -> Path:
+        """Of its results."""
+        return self.out / self.job.folder
 
 
 def task_of(job: Job, out: Path, data: Path) -> Task:
     """The task of a job."""
-    parent = str(out / job.parent.folder) if job.parent else ""
-    words = tuple(command(job, out, data))
-    return Task(str(out / job.folder), words, expected(job, out), job.tests, parent, job.stage)
-
-
-def last_line(path: Path) -> str:
-    """The last line of a console that is not blank; for a progress bar, what it shows last."""
-    with contextlib.suppress(OSError):
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 8192))
-            text = file.read().decode("utf-8", errors="replace")
-        lines = [line.strip() for line in text.replace("\r", "\n").split("\n") if line.strip()]
-        return lines[-1][:300] if lines else ""
-    return ""
+    return Task(job, out, tuple(command(job, out, data)))
 
 
 def _put_old_log_aside(folder: Path) -> None:
@@ -83,169 +58,144 @@ def _put_old_log_aside(folder: Path) -> None:
     log = folder / "log.txt"
     with contextlib.suppress(FileNotFoundError):
         stamp = time.strftime("-%Y-%m-%d-%H-%M-%S", time.localtime(log.stat().st_mtime))
-        aside, number = log.with_name(log.name + stamp), 0
-        while aside.exists():
-            number += 1
-            aside = log.with_name(f"{log.name}{stamp}-{number}")
-        log.rename(aside)
+        log.rename(free_name(f"{log}{stamp}"))
 
 
-def _new_file(path: Path) -> BinaryIO:
-    """A file to write anew; a link or a pipe in its place, as a foreign tree may have, is removed."""
-    with contextlib.suppress(FileNotFoundError):
-        if not stat.S_ISREG(path.lstat().st_mode):
-            path.unlink()
-    return path.open("wb")
+Child = subprocess.Popen[bytes] | BaseProcess
+Start = Callable[[Sequence[str], Mapping[str, str], Path], Child]  # words, environment, and the file for all output
 
 
-def deaf_to_user_signals() -> None:
-    """In a run's process: these signals ask the worker to free its place, and it ends the child itself."""
-    for number in (signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)
+def program(
+    words: Sequence[str], environment: Mapping[str, str], console: Path, cores: Sequence[int] = ()
+) -> subprocess.Popen[bytes]:
+    """Start a command as its own program; with cores, on these, and in a session that Ctrl-C does not reach."""
+
+    def prepared() -> None:
+        for number in (signal.SIGUSR1, signal.SIGUSR2):  # they ask for a place, which a worker clears
+            signal.signal(number, signal.SIG_IGN)
+        if cores and hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, cores)
+
+    with console.open("ab") as file:
+        return subprocess.Popen(
+            list(words),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=bool(cores),
+            preexec_fn=prepared,
+        )
 
 
-def has_ended(pid: int, patience_s: float) -> bool:
-    """Whether a child has ended, or ends within some time; it is not reaped."""
-    end = time.monotonic() + patience_s
-    while True:
-        try:
-            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-                return True
-        except ChildProcessError:  # reaped already
-            return True
-        if time.monotonic() >= end:
-            return False
-        time.sleep(0.05)
+class Run:
+    """A task that is run, from its start on, with more variables in its environment.
 
-
-class Child(Protocol):
-    """A process that runs a command."""
-
-    @property
-    def pid(self) -> int:
-        """Its number."""
-
-    def wait(self) -> int:
-        """Its exit code once it has ended; minus the signal if one ended it."""
-
-
-class Start(Protocol):
-    """A way to start a command as a child of this process."""
-
-    def __call__(self, words: Sequence[str], environment: Mapping[str, str], console: BinaryIO) -> Child:
-        """The child, which writes all output to `console`."""
-
-
-def spawn(words: Sequence[str], environment: Mapping[str, str], console: BinaryIO) -> Child:
-    """Start a command as its own program; see Start."""
-    return subprocess.Popen(
-        list(words),
-        stdin=subprocess.DEVNULL,
-        stdout=console,
-        stderr=subprocess.STDOUT,
-        env=environment,
-        preexec_fn=deaf_to_user_signals,
-    )
-
-
-class Worker:
-    """Runs a task, and can be stopped while it does.
-
-    Args:
-        task: what to run.
-        start: how its command is started.
+    Until it has ended, the lock of who starts runs in its folder is held.
     """
 
-    def __init__(self, task: Task, start: Start = spawn):
-        self.task, self.start = task, start
-        self.folder = Path(task.folder)
+    def __init__(self, task: Task, start: Start = program, **more: str):
+        self.task, self.folder = task, task.folder
         self.child: Child | None = None
-
-    def finished(self) -> bool:
-        """Whether the task's result is there."""
-        parent = Path(self.task.parent) if self.task.parent else None
-        return state.is_finished(self.folder, self.task.settings, self.task.tests, parent, self.task.stage)
-
-    def run(self) -> int:
-        """Run the task.
-
-        Returns:
-            DONE, FAILED, ASKS if it waits for labels, BUSY if another process has the run at the moment, or FULL if a
-            share of a GPU was too little memory: it leaves no failure.
-        """
+        self._code: int | None = None
+        self._locks = contextlib.ExitStack()
         try:
-            with run_folder.starting(self.folder) as held:
-                return self._run(held)
+            self._held = self._locks.enter_context(run_folder.starting(self.folder))
+            if self._stands().name == state.FINISHED:
+                self._code = DONE
+            else:
+                self._begin(start, {**os.environ, **places.environment(), "PYTHONUNBUFFERED": "1", **more})
         except lock.Busy:
-            return BUSY
+            self._code = BUSY
+        except (UserError, OSError) as error:
+            self._code = self._unwritten(error)
+        if self._code is not None:
+            self.leave()
 
-    def _run(self, held: lock.Lock) -> int:
-        if self.finished():
-            return DONE
+    def _stands(self) -> state.State:
+        return state.by_result(self.task.job, self.task.out)
+
+    def _begin(self, start: Start, environment: Mapping[str, str]) -> None:
         (self.folder / state.FAILURE).unlink(missing_ok=True)
         _put_old_log_aside(self.folder)
-        code = self._run_child()
-        if not held.is_there():
-            return self._gone(code)
-        if self.finished():
+        console = self.folder / state.CONSOLE
+        console.unlink(missing_ok=True)  # a link or a pipe, too, as a foreign tree may have
+        self.child = start(self.task.command, environment, console)
+
+    def ended(self) -> int | None:
+        """Its process's exit code: minus a signal that ended it, 255 if its server was killed; None while it runs."""
+        return self.child.exitcode if isinstance(self.child, BaseProcess) else self.child and self.child.poll()
+
+    def poll(self) -> int | None:
+        """DONE, FAILED, ASKS if it waits for labels, or BUSY if another process has the run; None while it runs."""
+        if self._code is None and (ended := self.ended()) is not None:
+            try:
+                self._code = self._answer(ended)
+            except OSError as error:
+                self._code = self._unwritten(error)
+            self.leave()
+        return self._code
+
+    def wait(self) -> int:
+        """Wait for its end; as poll."""
+        while (code := self.poll()) is None:
+            time.sleep(0.1)
+        return code
+
+    def _answer(self, ended: int) -> int:
+        if not self._held.is_there():
+            if not run_folder.is_held(self.folder):  # by a run that began there since
+                self._record(f"its output folder {run_folder.GONE}", ended)
+            return FAILED
+        stands = self._stands()
+        if stands.name == state.FINISHED:
             return DONE
-        if run_folder.is_held(self.folder, (run_folder.LOCK,)):  # another run was faster
+        if run_folder.is_held(self.folder, (run_folder.LOCK,)):  # another was faster, or it outlives its server
             return BUSY
-        if code == ASKS and asked(self.folder) is not None:
+        if ended == ASKS and asked(self.folder) is not None:
             return ASKS
-        if code == FULL and self.task.gpu_share < 1:
-            return FULL
-        if -code not in _STOPS and code != 130:  # 130: train.py was interrupted
-            self._record(code)
+        if ended not in (*_STOPS, _INTERRUPTED):
+            self._record(self._why(ended, stands), ended)
         return FAILED
 
-    def _run_child(self) -> int:
-        environment = {**os.environ, **places.environment(), **self._of_gpu(), "PYTHONUNBUFFERED": "1"}
-        with _new_file(self.folder / state.CONSOLE) as console:
-            self.child = self.start(self.task.command, environment, console)
-            return self.child.wait()
+    def _why(self, ended: int, stands: state.State) -> str:
+        line = state.last_line(self.folder / state.CONSOLE)
+        if ended < 0:
+            name = signal.Signals(-ended).name
+            return f"killed by {name}{' (out of memory?)' if name == 'SIGKILL' else ''}; before: {line}"
+        return line if ended else f"{stands.why or 'ended without a result'}; before: {line}"
 
-    def _of_gpu(self) -> dict[str, str]:
-        """What the run is told about its GPU."""
-        task = self.task
-        share = {GPU_SHARE: f"{task.gpu_share:.4f}"} if task.gpu_share < 1 else {}
-        return {**share, **({ON_GPU: str(task.on_gpu)} if task.on_gpu else {})}
-
-    def _record(self, code: int) -> None:
-        line = last_line(self.folder / state.CONSOLE)
-        if code < 0:
-            name = signal.Signals(-code).name
-            line = f"killed by {name}{' (out of memory?)' if name == 'SIGKILL' else ''}; before: {line}"
-        elif code == 0:
-            line = f"{self._lacking()}; before: {line}"
-        self._write(line, code)
-
-    def _gone(self, code: int) -> int:
-        """Record a run whose folder was removed, unless another process is running there by now."""
-        if not run_folder.is_held(self.folder):
-            self._write(f"its output folder {run_folder.GONE}", code)
-        return FAILED
-
-    def _write(self, line: str, code: int) -> None:
-        facts: dict[str, Any] = {"line": line, "exit": code, "host": socket.gethostname(), "time_s": time.time()}
+    def _record(self, why: str, ended: int) -> None:
+        facts = {"line": why, "exit": ended, "host": socket.gethostname(), "time_s": time.time()}
         write_json(self.folder / state.FAILURE, {**facts, "command": list(self.task.command)})
 
-    def _lacking(self) -> str:
-        """What a run that ended without an error has not left."""
-        has_result = state.is_finished(self.folder, self.task.settings, self.task.tests, None)
-        fault = stage_of(self.task.stage).lacks(self.folder) if has_result else ""
-        return fault or "ended without a result"
+    def _unwritten(self, error: Exception) -> int:
+        """Not even a message can be written in its folder."""
+        print(f"error: {self.folder}: {error}", file=sys.stderr)
+        return FAILED
 
-    def stop(self, grace_s: float = 10.0) -> None:
-        """End the child; what it saved after its last whole epoch stays.
+    def signal(self, number: int) -> None:
+        """Send a signal to its process; to all of its session, if it has one of its own."""
+        if self.child is not None and self.child.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                leads = os.getpgid(self.child.pid) == self.child.pid
+                (os.killpg if leads else os.kill)(self.child.pid, number)
 
-        Called from signal handlers too, in the middle of a `wait`: so it uses nothing of Popen that acquires its lock.
-        """
-        if self.child is None:
-            return
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            if has_ended(self.child.pid, 0.0):
-                return
-            os.kill(self.child.pid, number)
-            if has_ended(self.child.pid, grace_s):
-                return
+    def leave(self) -> None:
+        """Give its folder's lock back, however it stands."""
+        self._locks.close()
+
+
+def stop(runs: Sequence[Run], grace_s: float = 10.0) -> None:
+    """End runs: asked first, killed after a while. What they saved after their last whole epoch stays, and no failure.
+
+    A signal handler may call it, in the middle of a run's `wait`.
+    """
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for run in (left := [run for run in runs if run.child and run.ended() is None]):
+            run.signal(number)
+        end = time.monotonic() + grace_s
+        while any(run.ended() is None for run in left) and time.monotonic() < end:
+            time.sleep(0.05)
+    for run in runs:
+        run.leave()

@@ -43,9 +43,6 @@ if "asks" in more:  # for so many labels, as a run with rounds does
         sys.exit(3)
     if os.path.exists(waiting):
         os.remove(waiting)
-if more.get("gpu_need", 0) > float(os.environ.get("MODPROMPT_GPU_SHARE", "1")):
-    print("error: out of memory: give it more", file=sys.stderr)
-    sys.exit(4)
 if "error" in more:
     sys.exit("error: " + more["error"])
 with open(os.path.join(folder, "log.txt"), "w") as file:
@@ -55,9 +52,7 @@ if "schedules" in more:
         file.write(more["schedules"])
 content = {"accuracy_pct": 50.0, "backbone_hash": more["clip"], "files": {}, "prompts_hash": more["prompts"], "settings": settings, "config_hash": more["hash"],
            "cores": sorted(os.sched_getaffinity(0)), "threads": os.environ.get("OMP_NUM_THREADS"),
-           "gpu": os.environ.get("CUDA_VISIBLE_DEVICES"), "share": os.environ.get("MODPROMPT_GPU_SHARE")}
-if "gpu_need" in more:
-    content.update(peak_gib=80 * more["gpu_need"], gpu_gib=80.0, runs_on_gpu=int(os.environ["MODPROMPT_RUNS_ON_GPU"]))
+           "gpu": os.environ.get("CUDA_VISIBLE_DEVICES"), "share": os.environ.get("MODPROMPT_GPU_SHARE"), "runs_on_gpu": os.environ.get("MODPROMPT_RUNS_ON_GPU")}
 content["modprompt"] = {"version": 2}
 text = json.dumps(content, sort_keys=True, separators=(",", ":"))
 content["modprompt"]["hash"] = hashlib.sha256(text.encode()).hexdigest()
@@ -111,8 +106,7 @@ def quick(monkeypatch):
         }
         more.update(next((how for part, how in behaviour.items() if part and part in job.folder), {}))
         words = [sys.executable, "-c", PROGRAM, str(out / job.folder), json.dumps(expected(job, out)), json.dumps(more)]
-        parent = str(out / job.parent.folder) if job.parent else ""
-        return Task(str(out / job.folder), tuple(words), expected(job, out), job.tests, parent, job.stage)
+        return Task(job, out, tuple(words))
 
     monkeypatch.setattr(runner, "task_of", task_of)
 

@@ -19,21 +19,35 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.conftest import ROOT
 
 
+def _opened(folder: Path) -> Iterator[str]:
+    """The files that a process has open."""
+    for file in folder.iterdir():
+        with contextlib.suppress(OSError):  # it is closed again
+            yield str(file.readlink())
+
+
 def processes_of(out: Path) -> list[int]:
-    """All processes whose command line names an output folder: runner, workers, runs and their loaders."""
-    found = []
+    """All processes at work on an output folder: runner, the server that forks its runs, these, and their loaders.
+
+    The runner's command line names the folder, a run has files open there, and the server is the runner's child.
+    """
+    found, children = [], []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             with contextlib.suppress(OSError):
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-                if any(str(out).encode() in word for word in words):
+                words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                if any(str(out) in word for word in (*words, *_opened(entry / "fd"))):
                     found.append(int(entry.name))
-    return found
+                elif "multiprocessing.forkserver" in " ".join(words):
+                    parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                    children.append((parent, int(entry.name)))
+    return found + [pid for parent, pid in children if parent in found]
 
 
 def kill_all(out: Path) -> int:

@@ -93,11 +93,11 @@ def test_worker_records_no_failure_for_it(quick, found, tmp_path):
     folder = tmp_path / found[1].folder
     quick("active/", asks=2)
     task = quick.task_of(found[1], tmp_path, tmp_path)
-    assert worker.Worker(task).run() == worker.ASKS == 3
+    assert worker.Run(task).wait() == worker.ASKS == 3
     assert not (folder / state.FAILURE).exists()
     (folder / "rounds" / "waiting.json").unlink()
     words = ("-c", "import sys; sys.exit(3)")  # the same code without a word of labels
-    assert worker.Worker(task._replace(command=(task.command[0], *words))).run() == worker.FAILED
+    assert worker.Run(task._replace(command=(task.command[0], *words))).wait() == worker.FAILED
     assert (folder / state.FAILURE).exists()
 
 

@@ -59,8 +59,8 @@ def undisturbed(real):
 @pytest.mark.slow
 def test_live_lines_on_a_terminal(undisturbed):
     _, text = undisturbed
-    assert "MPL, eurosat base, seed 1 (train): epoch " in text
-    assert "all runs: 100%" in text
+    assert "left, MPL, eurosat base, seed 1 (train): epoch " in text
+    assert "2/2 runs" in text
     assert "2 of 2 runs are finished" in text
 
 
@@ -362,7 +362,7 @@ def test_nohup_is_kept(real, tmp_path):
 def test_runs_start_warm_unless_it_is_said(small, experiment, words, cold):
     args = run.parse([*small, *words])
     launcher = run.launcher_of(args, experiment())
-    assert (launcher.cold, launcher.out) == (cold, str(args.out))
+    assert launcher.cold is cold
 
 
 WINDOWS = """

@@ -87,8 +87,8 @@ def test_run_that_is_killed_by_a_signal_is_queued_again_and_goes_on(quick, jobs,
     wait_for(lambda: starts(folder) == 1)
     subprocess.run(["scancel", "--signal=USR2", handle.job_id], check=True)
     wait_for(lambda: starts(folder) == 2, 120)
-    launcher.poll()
-    assert handle.alive()
+    launcher.free()
+    assert handle.poll() is None
     assert not (folder / "result.json").exists()
     wait_for(lambda: state.of(jobs[0], tmp_path).name == "finished")
 
@@ -97,7 +97,7 @@ def test_run_that_is_killed_by_a_signal_is_queued_again_and_goes_on(quick, jobs,
 def test_runner_that_left_its_runs_in_the_queue_is_followed_by_one_that_takes_them_over(quick, jobs, tmp_path, cluster):
     quick(seconds=2)
     first = runner.Runner(jobs[:2], tmp_path, tmp_path, launcher_of(tmp_path, "slurm"))
-    first._start()
+    first._start(9)
     first.launcher.close()
     first.screen.close()
     second = runner.Runner(jobs[:2], tmp_path, tmp_path, launcher_of(tmp_path, "slurm"))
@@ -121,7 +121,7 @@ def test_runs_are_taken_out_of_the_queue(quick, jobs, tmp_path, cluster):
 def test_run_that_vanishes_from_the_queue_is_a_failure(quick, jobs, tmp_path, cluster):
     quick(seconds=60)
     one = runner.Runner(jobs[:1], tmp_path, tmp_path, launcher_of(tmp_path, "slurm"))
-    one._start()
+    one._start(9)
     wait_for(lambda: starts(tmp_path / jobs[0].folder))
     slurm.cancel([tmp_path / jobs[0].folder])
     summary = one.run()
@@ -133,8 +133,8 @@ def test_cluster_that_does_not_answer_is_thought_to_have_the_runs(quick, jobs, t
     monkeypatch.setattr(slurm, "queue", lambda: None)
     launcher = launcher_of(tmp_path, "local")
     launcher.cluster = "slurm"
-    launcher.poll()
-    assert slurm.SubmittedHandle(launcher, "7").alive()
+    launcher.free()
+    assert slurm.Submitted(launcher, "7").poll() is None
     with pytest.raises(UserError, match="Slurm does not answer"):
         slurm.cancel([tmp_path])
 
@@ -159,12 +159,22 @@ def test_machine_without_slurm_is_told(tmp_path, monkeypatch):
         slurm.SubmitLauncher(tmp_path / "x", SETTINGS, None)
 
 
+def test_no_reaches_submitit_and_zero_leaves_a_setting_out(tmp_path, monkeypatch):
+    import submitit
+
+    given = {}
+    monkeypatch.setattr(submitit.AutoExecutor, "update_parameters", lambda _, **settings: given.update(settings))
+    launcher_of(tmp_path, "local", slurm_use_srun=False, slurm_exclusive=None)
+    assert given["slurm_use_srun"] is False
+    assert {"gpus_per_node", "slurm_exclusive"}.isdisjoint(given)
+
+
 def test_submitted_runs_find_this_package(tmp_path, monkeypatch, quick, jobs):
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
     monkeypatch.chdir(tmp_path)
     launcher = launcher_of(tmp_path, "local")
     (handle,) = launcher.start([quick.task_of(jobs[0], tmp_path, tmp_path)])
-    wait_for(lambda: not handle.alive())
+    wait_for(lambda: handle.poll() is not None)
     assert state.of(jobs[0], tmp_path).name == "finished"
 
 
@@ -172,7 +182,7 @@ def test_submitted_runs_find_this_package(tmp_path, monkeypatch, quick, jobs):
 def test_runner_outlives_runs_that_are_taken_out_of_the_queue_before_they_start(quick, jobs, tmp_path, cluster):
     quick(seconds=60)
     one = runner.Runner(jobs[:4], tmp_path, tmp_path, launcher_of(tmp_path, "slurm", cpus_per_task=os.cpu_count()))
-    one._start()  # one runs, the others wait for its cores
+    one._start(9)  # one runs, the others wait for its cores
     wait_for(lambda: any(starts(tmp_path / job.folder) for job in jobs[:4]))
     slurm.cancel([tmp_path / job.folder for job in jobs[:4]])
     began = time.monotonic()
