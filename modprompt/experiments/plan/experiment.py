@@ -14,6 +14,7 @@ VALIDATION = "validation"
 BASE2NEW = "base2new"
 BASE, ALL_CLASSES = "base", "all"  # of protocol validation
 HIGHEST, NO_COLLAPSE = "highest", "no_collapse"  # rules of `experiment choose`
+OF_CONFIG, SMALLEST = "config", "smallest"  # which of equal values it takes
 OF_TREES = (BASE2NEW, "cross_dataset", "domain_generalisation", "few_shot")  # also read from log files
 ACTIVE, ACQUISITIONS = "active", "acquisitions"  # the protocol of rounds, and what it is narrowed to besides
 PROTOCOLS = (*OF_TREES, ACTIVE, VALIDATION)
@@ -62,6 +63,7 @@ class Experiment(NamedTuple):
     together: bool = False  # of protocol base2new: all classes are tested too
     classes: str = BASE  # of protocol validation: whose labels are seen
     rule: str = HIGHEST  # of protocol validation: by which `experiment choose` chooses
+    ties: str = OF_CONFIG  # of protocol validation: which of equal values it takes
     chosen: str = ""  # what its methods' settings were chosen by, in words
     compare: str = ""  # the label of the method whose differences from all others are reported; empty for none
 

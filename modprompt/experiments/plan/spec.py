@@ -33,6 +33,7 @@ compare: MPL                    # the method whose differences from each other o
 together: true                  # base2new: all classes at test too
 classes: base                   # validation: whose labels are seen, base (the default) or all
 rule: highest                   # validation: how `experiment choose` chooses, highest (the default) or no_collapse
+ties: smallest                  # validation: which of equal values, config (the default: the config's own) or smallest
 notes: text under the report's tables
 slurm: {timeout_min: 120}       # submitit's settings of a job
 grid: {KEY: [VALUE, ...]}       # for every method that trains
@@ -65,7 +66,9 @@ from modprompt.experiments.plan.experiment import (
     CROSS,
     HIGHEST,
     NO_COLLAPSE,
+    OF_CONFIG,
     PROTOCOLS,
+    SMALLEST,
     VALIDATION,
     Added,
     Experiment,
@@ -87,7 +90,7 @@ _OF_PART = (
     *(field for field in Experiment._fields if field not in ("name", "added", "slurm")),
     *rounds.KEYS,
 )  # fmt: skip
-_OF_VALIDATION = {"classes": (BASE, ALL_CLASSES), "rule": (HIGHEST, NO_COLLAPSE)}
+_OF_VALIDATION = {"classes": (BASE, ALL_CLASSES), "rule": (HIGHEST, NO_COLLAPSE), "ties": (OF_CONFIG, SMALLEST)}
 _NAME_OF_PART = re.compile(r"[A-Za-z]\w*", re.ASCII)
 KEYS = (*_OF_PART, "slurm", "options", "import", "image_cache", "grid", "parts")
 
@@ -228,6 +231,7 @@ def _experiment(
         together=reader.flag(content.get("together", False), "together"),
         classes=content.get("classes", BASE),
         rule=content.get("rule", HIGHEST),
+        ties=content.get("ties", OF_CONFIG),
         chosen=_chosen_in_words(content, shared, methods),
         compare=_compare(reader, content, methods, added, compares_if_it_can) if "compare" in content else "",
     )

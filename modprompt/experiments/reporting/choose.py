@@ -19,7 +19,15 @@ from typing import Any, NamedTuple
 from modprompt import programs
 from modprompt.errors import UserError
 from modprompt.experiments.plan import arguments, chosen, spec
-from modprompt.experiments.plan.experiment import ALL_CLASSES, BASE, HIGHEST, NO_COLLAPSE, VALIDATION, Experiment
+from modprompt.experiments.plan.experiment import (
+    ALL_CLASSES,
+    BASE,
+    NO_COLLAPSE,
+    OF_CONFIG,
+    SMALLEST,
+    VALIDATION,
+    Experiment,
+)
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.method import Method
 from modprompt.experiments.plan.protocols import jobs
@@ -28,6 +36,7 @@ from modprompt.experiments.reporting.results import Outcome, Results, of_experim
 from modprompt.experiments.running import state
 from modprompt.io.images import TEST
 from modprompt.io.same_run import CLIP, CLIP_FILES
+from modprompt.io.settings import as_text, read_settings
 from modprompt.version import __version__
 
 
@@ -50,13 +59,12 @@ def lines(content: Mapping[str, Any]) -> list[str]:
     first = next(iter(methods.values()))
     names = [", ".join(one["options"].values()) for one in first["tries"]]
     text = [f"| {' and '.join(content['grid'])} | {' | '.join(names)} |", f"|{' --- |' * (len(names) + 1)}"]
-    none_left, without_effect = [], []
+    none_left: list[str] = []
+    ties: dict[str, list[str]] = {}
     for label, found in methods.items():
         left_out = found.get("left_out", [])
         none_left += [label] * (len(left_out) == len(found["tries"]))
-        first_try, *others = found["tries"]
-        is_same = bool(others) and all(one["by_dataset"] == first_try["by_dataset"] for one in others)
-        without_effect += [label] * is_same
+        ties.setdefault(_tie(found, " and ".join(content["grid"])), []).append(label)
         cells = [f"{one['accuracy_pct']:.2f}{'†' if one['options'] in left_out else ''}" for one in found["tries"]]
         chosen_one = [one["options"] == found["options"] for one in found["tries"]]
         text.append(f"| {label} | {' | '.join(f'**{a}**' if b else a for a, b in zip(cells, chosen_one))} |")
@@ -64,10 +72,28 @@ def lines(content: Mapping[str, Any]) -> list[str]:
         text += ["", f"†: a seed is more than {MOST_BELOW} points below zero-shot CLIP on a data set; left out."]
     if none_left:
         text += ["", f"{', '.join(none_left)}: no value is left; the smallest is used."]
-    if without_effect:
-        keys = " and ".join(content["grid"])
-        text += ["", f"{', '.join(without_effect)}: each value gave the same; {keys} may have no effect on it."]
+    for tie, labels in ties.items():
+        text += ["", f"{', '.join(labels)}: {tie}."] * bool(tie)
     return text
+
+
+def _tie(found: Mapping[str, Any], keys: str) -> str:
+    """Between which values of a method's grid its images do not choose, and which is used; empty if they do."""
+    tried, options = found["tries"], found["options"]
+    best = next(one["accuracy_pct"] for one in tried if one["options"] == options)
+    left = [one for one in tried if one["options"] not in found.get("left_out", [])] or tried
+    equal = [one for one in left if one["accuracy_pct"] == best]
+    if len(equal) < 2:
+        return ""
+    images = sum(seeds[0][1] for seeds in tried[0]["by_dataset"].values())
+    used = f"{', '.join(options.values())} is {'of its config' if found.get('of_config') else 'the smallest'}"
+    if len(equal) < len(tried):
+        return f"equal on {images:,} images: {'; '.join(', '.join(one['options'].values()) for one in equal)}; {used}"
+    if best == 100:
+        return f"{images:,} images, all right at every value: nothing to choose by; {used}"
+    if all(one["by_dataset"] == tried[0]["by_dataset"] for one in tried):
+        return f"each value gave the same on {images:,} images; {keys} may have no effect on it; {used}"
+    return f"{images:,} images, as many right at every value: nothing to choose by; {used}"
 
 
 def _main(argv: list[str] | None) -> None:
@@ -90,22 +116,29 @@ def main(argv: list[str] | None = None) -> int:
 
 MOST_BELOW = 5  # points that NO_COLLAPSE allows a run to be below zero-shot CLIP
 _OF = "of the values of the grid the one with the highest accuracy on all validation images of {}, averaged over seeds "
-_HIGHEST = _OF + "and then over data sets; of equal ones the smallest"
-RULES = {
-    HIGHEST: _HIGHEST,
-    NO_COLLAPSE: _HIGHEST
-    + f"; values at which a seed falls more than {MOST_BELOW} points below zero-shot CLIP on a data set's same images "
-    "are left out; if none is left, the smallest",
-}
+_TIES = {SMALLEST: "the smallest", OF_CONFIG: "that of the method's config if it is among them, else the smallest"}
+_LEFT_OUT = (
+    f"; values at which a seed falls more than {MOST_BELOW} points below zero-shot CLIP on a data set's same images "
+    "are left out; if none is left, the smallest"
+)
 _CLASSES = {BASE: "the base classes", ALL_CLASSES: "all classes"}
 
 
+def in_words(experiment: Experiment) -> str:
+    """The rule by which an experiment chooses."""
+    of = _OF.format(_CLASSES[experiment.classes])
+    left_out = _LEFT_OUT if experiment.rule == NO_COLLAPSE else ""
+    return f"{of}and then over data sets; of equal ones {_TIES[experiment.ties]}{left_out}"
+
+
 class Try(NamedTuple):
-    """A value of the grid: its settings, its mean accuracy, and by data set [correct, images] for each seed."""
+    """A value of the grid: settings, mean accuracy, by data set [correct, images] for each seed, and whether to keep it
+    among equal ones as that of the config."""
 
     point: tuple[tuple[str, str], ...]
     mean: Fraction
     counts: dict[str, list[list[int]]]
+    of_config: bool
 
     @property
     def size(self) -> tuple[float, ...]:
@@ -115,7 +148,7 @@ class Try(NamedTuple):
     @property
     def rank(self) -> tuple[Any, ...]:
         """A key that is smallest for the best try."""
-        return -self.mean, self.size
+        return -self.mean, not self.of_config, self.size
 
     def collapses(self, zero: Mapping[str, list[int]]) -> bool:
         """Whether a seed falls too far below zero-shot CLIP on one data set, by [correct, images] of each."""
@@ -139,9 +172,10 @@ def choose(experiment: Experiment, results: Results, file: str = "") -> dict[str
     _require_all(experiment, results, file or experiment.name)
     _require_alike(families, results)
     zero = _zero_shot(experiment, results) if experiment.rule == NO_COLLAPSE else {}
-    tries = {label: [_try(method, results) for method in methods] for label, methods in families.items()}
+    by_config = experiment.ties == OF_CONFIG
+    tries = {label: [_try(method, results, by_config) for method in methods] for label, methods in families.items()}
     return {
-        "rule": RULES[experiment.rule].format(_CLASSES[experiment.classes]),
+        "rule": in_words(experiment),
         "experiment": experiment.name,
         "protocol": VALIDATION,
         "datasets": list(results.datasets),
@@ -266,14 +300,21 @@ def _seen(outcome: Outcome) -> tuple[str, ...]:
     return str(result.get("backbone_hash")), split, str(result.get("images"))
 
 
-def _try(method: Method, results: Results) -> Try:
+def _is_of_config(method: Method) -> bool:
+    """Whether a point of a grid is what the method's config says."""
+    written = {key: as_text(value) for key, value in read_settings(str(method.config)).items()}
+    return all(_is_number(written.get(key, "")) and float(written[key]) == float(text) for key, text in method.point)
+
+
+def _try(method: Method, results: Results, by_config: bool) -> Try:
     line = next(line for line in results.lines if line.label == method.label)
     counts = {
         dataset: [_counts(outcome) for outcome in results.outcomes(line, dataset, VALIDATION).values()]
         for dataset in results.datasets
     }
     means = [sum((Fraction(*one) for one in of_seeds), Fraction()) / len(of_seeds) for of_seeds in counts.values()]
-    return Try(method.point, sum(means, Fraction()) / len(means), counts)
+    mean = sum(means, Fraction()) / len(means)
+    return Try(method.point, mean, counts, by_config and _is_of_config(method))
 
 
 def _record(method: Method, tries: Sequence[Try], zero: Mapping[str, list[int]], results: Results) -> dict[str, Any]:
@@ -287,6 +328,7 @@ def _record(method: Method, tries: Sequence[Try], zero: Mapping[str, list[int]],
         "weights": _weights(method, results),
         "first": method.first,
         "options": dict(best.point),
+        **({"of_config": True} if best.of_config else {}),
         **({"left_out": [dict(one.point) for one in left_out]} if zero else {}),
         "tries": [
             {"options": dict(one.point), "accuracy_pct": round(float(100 * one.mean), 4), "by_dataset": one.counts}

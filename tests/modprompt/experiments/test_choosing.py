@@ -91,10 +91,55 @@ def test_highest_mean_over_data_sets_wins(tries, tmp_path):
     assert first["accuracy_pct"] == 70.15
 
 
-def test_of_equal_ones_the_smallest_value_wins_as_a_number(experiment, tmp_path):
-    found = experiment(TRIES.replace("[0.1, 0.01, 1]", "[1, 0.1, 5e-2, 10]"), "tries")
-    fill(found, tmp_path, lambda label, dataset, seed: 1 if label.endswith("LR 1") else 7 + seed)
-    assert options_by_method(choose_by_rule(found, results_below(found, tmp_path))) == {"MaPLe": "0.05", "MPL": "0.05"}
+EQUAL = TRIES.replace("[0.1, 0.01, 1]", "[1, 0.02, 5e-3]")
+
+
+@pytest.mark.parametrize(
+    ("ties", "worst", "taken"),
+    [
+        ("", "LR 1", "0.02"),
+        ("ties: config\n", "LR 1", "0.02"),
+        ("ties: smallest\n", "LR 1", "0.005"),
+        ("", "LR 0.02", "0.005"),  # the config's is not among the best
+    ],
+)
+def test_of_equal_ones_the_configs_value_is_kept_or_the_smallest_taken(experiment, tmp_path, ties, worst, taken):
+    found = experiment(EQUAL + ties, "tries")
+    fill(found, tmp_path, lambda label, dataset, seed: 1 if label.endswith(worst) else 7 + seed)
+    content = choose_by_rule(found, results_below(found, tmp_path))
+    assert options_by_method(content) == {"MaPLe": taken, "MPL": taken}
+    whose = "of its config" if taken == "0.02" else "the smallest"
+    assert (
+        f"MaPLe, MPL: equal on 2,000 images: {'0.02; 0.005' if worst == 'LR 1' else '1; 0.005'}; {taken} is {whose}."
+        in (choose.lines(content))
+    )
+
+
+@pytest.mark.parametrize(
+    ("right", "says"),
+    [
+        (6, "12 images, all right at every value: nothing to choose by"),
+        (5, "each value gave the same on 12 images; OPTIM.LR may have no effect on it"),
+    ],
+)
+def test_where_images_choose_nothing_that_is_said_with_their_number(experiment, tmp_path, right, says):
+    found = experiment(EQUAL, "tries")
+    fill(found, tmp_path, lambda *_: right, images=6)
+    content = choose_by_rule(found, results_below(found, tmp_path))
+    assert choose.lines(content)[-1] == f"MaPLe, MPL: {says}; 0.02 is of its config."
+
+
+def test_what_chose_the_smallest_of_equal_ones_writes_what_it_wrote(experiment, tmp_path):
+    """The form of the files that lie beside the demo's experiments."""
+    found = experiment(NO_COLLAPSE + "ties: smallest\n", "tries")
+    fill(found, tmp_path, lambda *_: 5)
+    written, shipped = (
+        choose_by_rule(found, results_below(found, tmp_path)),
+        json.loads((spec.FILES / "demo_settings.json").read_text()),
+    )
+    assert set(written) == set(shipped) - {"modprompt"}
+    assert set(written["methods"]["MPL"]) - {"weights"} == set(shipped["methods"]["MPL"])
+    assert written["rule"] == shipped["rule"]
 
 
 def test_means_are_equal_that_floating_point_tells_apart(experiment, tmp_path):
@@ -249,7 +294,8 @@ def test_if_no_value_is_left_the_smallest_is_taken_and_that_is_said(experiment, 
     assert options_by_method(content) == {"MaPLe": "0.01", "MPL": "0.01"}
     text = "\n".join(choose.lines(content))
     assert "MaPLe, MPL: no value is left; the smallest is used." in text
-    assert "\nMPL: each value gave the same; OPTIM.LR may have no effect on it." in text
+    said = "MPL: each value gave the same on 2,000 images; OPTIM.LR may have no effect on it; 0.01 is the smallest."
+    assert said in text
 
 
 @pytest.mark.parametrize("more", [{"images": 77, "correct": 60}, {"backbone_hash": "2:other"}])
@@ -295,6 +341,7 @@ def test_all_classes_are_asked_for_and_lie_elsewhere(experiment, tries, tmp_path
     [
         ("classes: new", "classes: there is no 'new'"),
         ("rule: best", "rule: there is no 'best'"),
+        ("ties: highest", "ties: there is no 'highest'"),
         ("classes: [base]", "classes: there is no"),
     ],
 )
@@ -303,7 +350,7 @@ def test_unknown_classes_and_rules(experiment, line, what):
         experiment(TRIES.replace("shots: 16", f"shots: 16\n{line}"), "tries")
 
 
-@pytest.mark.parametrize("line", ["classes: all", "rule: no_collapse"])
+@pytest.mark.parametrize("line", ["classes: all", "rule: no_collapse", "ties: config"])
 def test_other_protocols_have_neither(taken, experiment, line):
     with pytest.raises(UserError, match="protocol base2new has none; it belongs to protocol validation"):
         experiment(TAKES + line + "\n", "takes")
@@ -505,9 +552,7 @@ def test_the_demo_takes_the_choices_that_lie_beside_it(name):
     tried, found = spec.read(spec.FILES / f"{name}.yaml"), chosen.read(spec.FILES / f"{name}.json").methods
     content = json.loads((spec.FILES / f"{name}.json").read_text())
     assert (content["datasets"], content["seeds"]) == (list(tried.datasets), [1, 2, 3, 4, 5])
-    assert content["rule"] == choose.RULES["no_collapse"].format(
-        f"{'all' if tried.classes == 'all' else 'the base'} classes"
-    )
+    assert content["rule"] == choose.in_words(tried)
     assert set(found) == families(tried)
     for label, method in found.items():
         assert [one["options"] for one in method["tries"]] == [
