@@ -13,7 +13,7 @@ methods:
   CLIP: {trainer: ZeroshotCLIP, config: vit_b16, seeds: [1]}
   MPL:
     trainer: MPL
-    config: vit_b4_c1_add2_rm1  # of configs/trainers/<trainer>/, or the path of a file, from this file's folder
+    config: vit_b4_c1_add2_rm1  # of configs/trainers/<trainer>, another's (MPL/glyph), or a path from this folder
     options: {KEY: VALUE}     # @FILE of a schedule: from this file's folder too
     grid: {KEY: [VALUE, ...]}   # a variant of the method for every combination
     published: MPL              # its row in published.yaml, if not named like the method
@@ -82,7 +82,7 @@ from modprompt.experiments.plan.stages import STAGES, Stage, stage_of
 from modprompt.io.files import of_user
 from modprompt.io.settings import as_text, read_settings
 from modprompt.methods.search.file import named_by
-from modprompt.methods.table import PROMPTS, config_of, kind_of
+from modprompt.methods.table import PROMPTS, config_file, kind_of
 
 FILES = places.configs() / "experiments"
 _NAMES_NO_FOLDER = "MODEL.BACKBONE.PATH"  # it decides numbers and is not in a folder's name
@@ -391,20 +391,10 @@ class MethodReader(Reader):
         return axes
 
     def config(self, word: str, trainer: str, place: str) -> Path:
-        if "/" in word or word.endswith(".yaml"):
-            path = (self.path.parent / word).resolve()
-        else:
-            path = config_of(trainer, word)
         try:
-            is_there = path.is_file()
-        except OSError as error:  # a name that no disk accepts
-            raise self.fault(
-                place, f"there is no config {word[:60]!r} of {trainer[:60]!r} ({error.strerror})"
-            ) from None
-        if not is_there:
-            there = sorted(p.stem for p in path.parent.glob("*.yaml"))
-            raise self.fault(place, f"there is no config {path}" + (known_names(path.stem, there) if there else ""))
-        return path
+            return config_file(word, trainer, self.path.parent).resolve()
+        except (UserError, OSError) as error:  # OSError: a name that no disk accepts
+            raise self.fault(place, str(error)) from None
 
     def method(self, label: str, value: Any, shared: Shared, before: Sequence[Method] = ()) -> Iterator[Method]:
         """The variants of a method: one, or as many as its grid has combinations; `before` are above it."""

@@ -53,7 +53,7 @@ FAULTS = [
     (FILE.replace("datasets", "dataset"), "there is no key 'dataset'; did you mean 'datasets'"),
     (
         FILE.replace("config: glyph}", "config: glyf}"),
-        "methods: CLIP: there is no config .*glyf.yaml; did you mean 'glyph'",
+        "methods: CLIP: no config file glyf; ZeroshotCLIP has .*, by name; did you mean 'glyph'",
     ),
     (FILE.replace("trainer: MPL", "trainr: MPL"), "methods: MPL: there is no key 'trainr'; did you mean 'trainer'"),
     (FILE.replace("trainer: MPL, ", ""), "methods: MPL: trainer is missing"),
@@ -112,10 +112,24 @@ def test_file_is_found_by_path_or_name(tmp_path):
         spec.find("base2now")
 
 
-def test_config_of_ones_own_is_found_beside_the_file(experiment, tmp_path):
+@pytest.mark.parametrize(
+    ("word", "path"),
+    [
+        ("mine.yaml", "{here}/mine.yaml"),  # beside the file, from any folder
+        ("glyph", "{ours}/MPL/glyph.yaml"),
+        ("VPT/glyph", "{ours}/VPT/glyph.yaml"),
+        ("configs/trainers/VPT/glyph.yaml", "{ours}/VPT/glyph.yaml"),
+    ],
+)
+def test_config_by_path_and_by_name(experiment, tmp_path, word, path):
     (tmp_path / "mine.yaml").write_text("OPTIM:\n  LR: 1\n")
-    found = experiment(FILE.replace("{trainer: MPL, config: glyph}", "{trainer: MPL, config: mine.yaml}"))
-    assert found.methods[1].config == tmp_path / "mine.yaml"
+    found = experiment(FILE.replace("{trainer: MPL, config: glyph}", f"{{trainer: MPL, config: {word}}}"))
+    assert str(found.methods[1].config) == path.format(here=tmp_path, ours=ROOT / "configs/trainers")
+
+
+def test_a_trainer_of_ones_own_takes_anothers_config(experiment):
+    found = experiment(FILE.replace("{trainer: MPL, config: glyph}", "{trainer: OfAUser, config: MPL/glyph}"))
+    assert found.methods[1].config == ROOT / "configs/trainers/MPL/glyph.yaml"
 
 
 READY = sorted(spec.FILES.glob("*.yaml"))

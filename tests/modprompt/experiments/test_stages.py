@@ -326,7 +326,11 @@ def test_report_of_one_search_for_all_seeds_and_of_a_failed_one(experiment, tmp_
             "option: {SEARCH",
             "methods: Searched: search: there is no key 'option'; did you mean 'options'?",
         ),
-        ("trainer: MPL, config: glyph", "trainer: MPL, config: gliph", "methods: Searched: search: there is no config"),
+        (
+            "trainer: MPL, config: glyph",
+            "trainer: MPL, config: gliph",
+            "methods: Searched: search: no config file gliph",
+        ),
         ("SEARCH.ON: True", "SEED: 3", "methods: Searched: search: options: SEED cannot be set here"),
         ("}}}", "}}, search_seed: [1, 2]}", "methods: Searched: search_seed is one seed, of the method's search"),
         ("}}}", "}}, search_seed: -1}", "methods: Searched: search_seed: different whole numbers from 0 up"),
