@@ -9,22 +9,8 @@ from pathlib import Path
 from modprompt import places
 from modprompt.experiments.plan import spec
 from modprompt.experiments.plan.experiment import ACQUISITIONS, Plan, narrowed, only
-from modprompt.experiments.plan.present import only_present
+from modprompt.experiments.plan.inputs import only_present
 from modprompt.io.settings import pairs
-
-
-def _from_environment(name: str, default: str) -> Path:
-    return Path(os.environ.get(name) or places.home() / default)
-
-
-def add_data(parser: argparse.ArgumentParser) -> None:
-    """--data."""
-    parser.add_argument(
-        "--data",
-        type=_absolute,
-        default=_absolute(_from_environment("DATA", "data")),
-        help="folder of the data sets (default: $DATA, or data in the project or, installed, in the current folder)",
-    )
 
 
 def _absolute(path: str | Path) -> Path:
@@ -34,14 +20,23 @@ def _absolute(path: str | Path) -> Path:
         raise argparse.ArgumentTypeError(f"{path}: {error}") from None
 
 
+def _add_folder(parser: argparse.ArgumentParser, name: str, folder: str, what: str) -> None:
+    parser.add_argument(
+        f"--{name}",
+        type=_absolute,
+        default=_absolute(os.environ.get(name.upper()) or places.home() / folder),
+        help=f"{what} (default: ${name.upper()}, or {folder} in the project or, installed, in the current folder)",
+    )
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """--data."""
+    _add_folder(parser, "data", "data", "folder of the data sets")
+
+
 def add_out(parser: argparse.ArgumentParser) -> None:
     """--out."""
-    parser.add_argument(
-        "--out",
-        type=_absolute,
-        default=_absolute(_from_environment("OUT", "output")),
-        help="output folder of all runs (default: $OUT, or output in the project or, installed, in the current folder)",
-    )
+    _add_folder(parser, "out", "output", "output folder of all runs")
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:

@@ -1,52 +1,192 @@
-"""An experiment after its file was read and checked, and its parts."""
+"""What an experiment file asks for: experiments, their methods, and runs (jobs) of these."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modprompt.checks import known_names
 from modprompt.errors import UserError
-from modprompt.experiments.plan.job import Job
-from modprompt.experiments.plan.method import Method
+from modprompt.experiments.plan.stages import stage_of, trains
+from modprompt.io.settings import decisive
+from modprompt.methods.search.file import named_by
+
+if TYPE_CHECKING:
+    from modprompt.active.plan import Rounds
 
 VALIDATION = "validation"
 BASE2NEW = "base2new"
 BASE, ALL_CLASSES = "base", "all"  # of protocol validation
 HIGHEST, NO_COLLAPSE = "highest", "no_collapse"  # rules of `experiment choose`
 OF_CONFIG, SMALLEST = "config", "smallest"  # which of equal values it takes
-OF_TREES = (BASE2NEW, "cross_dataset", "domain_generalisation", "few_shot")  # also read from log files
+CROSS = ("cross_dataset", "domain_generalisation")
+OF_TREES = (BASE2NEW, *CROSS, "few_shot")  # also read from log files
 ACTIVE, ACQUISITIONS = "active", "acquisitions"  # the protocol of rounds, and what it is narrowed to besides
 PROTOCOLS = (*OF_TREES, ACTIVE, VALIDATION)
-CROSS = ("cross_dataset", "domain_generalisation")
 
 
-class Added(Protocol):
-    """The part of an experiment that belongs to the protocol of rounds (modprompt/active/plan.py)."""
+class Method(NamedTuple):
+    """A trainer with a config and options.
+
+    label: what tables call it.
+    family: the method's name in the file; variants of a grid share it.
+    options: (key, text) pairs over the config.
+    point: its place in the grid, (key, text) pairs; empty without one.
+    published: its row in published.yaml.
+    imports: the user's modules that register its trainer or the readers, imported first.
+    image_cache: whether its runs keep decoded test images in the output folder, for all runs there.
+    stage: the first stage of a two-stage method, with whose result it is trained; None for a plain one.
+    stage_of: the name of that stage.
+    stage_seed: the one seed of that stage; None if every seed has its own.
+    few_shot: the method of its few-shot runs to compare with, if not itself.
+    under: the acquisition that it runs under.
+    """
+
+    label: str
+    family: str
+    trainer: str
+    config: Path
+    options: tuple[tuple[str, str], ...]
+    seeds: tuple[int, ...]
+    point: tuple[tuple[str, str], ...]
+    published: str
+    imports: tuple[str, ...] = ()
+    image_cache: bool = True
+    stage: Method | None = None
+    stage_of: str = ""
+    stage_seed: int | None = None
+    few_shot: Method | None = None
+    under: str = ""
 
     @property
-    def shots(self) -> tuple[int, ...]:
-        """Training images of each class, in few-shot runs to compare with."""
+    def trains(self) -> bool:
+        """Whether there is something to train."""
+        return trains(self.trainer)
 
     @property
-    def names(self) -> dict[str, tuple[str, ...]]:
-        """What the experiment can be narrowed to besides its data sets, methods and seeds, by flag."""
+    def folder(self) -> str:
+        """The config's name, the options that decide numbers, and the first stage: what the family calls CFG."""
+        kept = decisive(dict(self.options))
+        deciding = [(key, value) for key, value in self.options if key in kept]
+        names = short_names([key for key, _ in deciding])
+        options = [_short(names[key] + _end_of_path(key, value)) for key, value in deciding]
+        return "-".join(filter(None, [self.config.stem, *options, self.first]))
 
-    def narrowed(self, kept: Mapping[str, tuple[Any, ...]]) -> Added:
-        """The same with some of these names."""
+    @property
+    def front(self) -> Method | None:
+        """Its first stage, if that is another method of the file."""
+        return self.stage if stage_of(self.stage_of).names_method else None
 
-    def variants(self, methods: Sequence[Method]) -> list[Method]:
-        """The methods that have runs and a line in a report."""
+    @property
+    def first(self) -> str:
+        """Its first stage, by trainer and folder; empty for none."""
+        if self.stage is None:
+            return ""
+        seed = "" if self.stage_seed is None else f"_seed{self.stage_seed}"
+        return f"{'behind_' if self.front else ''}{self.stage.trainer}_{self.stage.folder}{seed}"
 
-    def jobs(self, experiment: Experiment) -> Iterator[Job]:
-        """The runs."""
 
-    def columns_of(self, method: Method, experiment: Experiment) -> tuple[str, ...]:
-        """The columns that runs of a line fill."""
+def _end_of_path(key: str, value: str) -> str:
+    """For a file its name and two folders, which tell the run that wrote it; another value as it is."""
+    found = named_by(key, value)
+    return "/".join(Path(found.path).parts[-3:]) if found and found.path else value
+
+
+def _short(text: str) -> str:
+    return re.sub(r"[^\w.+-]+", "_", text).strip("_")[:60]
+
+
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """The last part of each dotted key (DEPT.ON for additions beside prompts), or all of it if two would share it."""
+    beside = [key.startswith("TRAINER.") and key.endswith(".ON") for key in keys]
+    last = [".".join(key.split(".")[-2 if is_beside else -1 :]) for key, is_beside in zip(keys, beside)]
+    return {key: name if last.count(name) == 1 else key for key, name in zip(keys, last)}
+
+
+class Job(NamedTuple):
+    """One run of train.py.
+
+    dataset: whose images are tested.
+    column: the column of the table that its accuracy fills.
+    folder: of its results, below the output folder.
+    parent: the training whose model is tested, if there is one.
+    tests: whether nothing is trained.
+    options: settings of the protocol, (key, text) pairs.
+    first: the first stage of a training, or of that whose model is tested.
+    of_first: settings of the protocol for its first stage instead; None for the same.
+    stage: the name of the first stage that this is: its result is trained, and it fills no column.
+    is_front: whether it is only there as another method's first stage: its own method's job fills the column.
+    keeps: whether its test keeps the image features.
+    features: tests whose kept image features serve this one; it runs after the last of them.
+    """
+
+    method: Method
+    dataset: str
+    column: str
+    seed: int
+    folder: str = ""
+    parent: Job | None = None
+    tests: bool = False
+    options: tuple[tuple[str, str], ...] = ()
+    first: Job | None = None
+    of_first: tuple[tuple[str, str], ...] | None = None
+    stage: str = ""
+    is_front: bool = False
+    keeps: bool = False
+    features: tuple[Job, ...] = ()
+
+    @property
+    def needs(self) -> Job | None:
+        """The run that must be finished before: a test's training, a first stage, the last test that keeps features."""
+        return self.features[-1] if self.features else self.parent or self.first
+
+    @property
+    def kind(self) -> str:
+        """A first stage by its name, "training" or "test"."""
+        return self.stage or ("test" if self.tests else "training")
+
+    @property
+    def alike(self) -> tuple[Any, ...]:
+        """What runs that differ only in their seed have in common."""
+        return self.method.label, self.dataset, self.column, self.options, self.kind
+
+    @property
+    def title(self) -> str:
+        """The run in a few words."""
+        what = "train" if self.kind == "training" else self.kind
+        return f"{self.method.label}, {self.dataset} {self.column}, seed {self.seed} ({what})"
+
+
+def staged(job: Job, folder: Callable[[Method], str]) -> Iterator[Job]:
+    """A training, and before it its first stage, if its method has one; `folder` gives that of a method's trainings."""
+    method = job.method
+    if method.stage is not None:
+        seed = job.seed if method.stage_seed is None else method.stage_seed
+        place = f"{folder(method.stage)}/seed{seed}"
+        options = job.options if job.of_first is None else job.of_first
+        first = job._replace(method=method.stage, seed=seed, folder=place, options=options, is_front=True)
+        if method.front is None:
+            name = method.stage_of
+            first = first._replace(folder=f"{name}/{place}", stage=name, keeps=False, is_front=False)
+        yield first
+        job = job._replace(first=first)
+    yield job
 
 
 class Experiment(NamedTuple):
-    """A checked experiment file."""
+    """A checked experiment file, or a part of one.
+
+    source: of the cross protocols: what is trained on.
+    seeds: of all methods together.
+    highlight: the method that figures show before others.
+    added: what protocol active adds.
+    together: of protocol base2new: all classes are tested too.
+    classes, rule, ties: of protocol validation: whose labels are seen, and how `experiment choose` chooses.
+    chosen: what its methods' settings were chosen by, in words.
+    compare: the label of the method whose differences from all others are reported; empty for none.
+    """
 
     name: str
     title: str
@@ -54,22 +194,22 @@ class Experiment(NamedTuple):
     datasets: tuple[str, ...]
     source: str
     shots: tuple[int, ...]
-    seeds: tuple[int, ...]  # of all methods together
+    seeds: tuple[int, ...]
     methods: tuple[Method, ...]
     highlight: str
     notes: str
-    slurm: dict[str, Any]
-    added: Added | None = None  # of the protocol of a feature
-    together: bool = False  # of protocol base2new: all classes are tested too
-    classes: str = BASE  # of protocol validation: whose labels are seen
-    rule: str = HIGHEST  # of protocol validation: by which `experiment choose` chooses
-    ties: str = OF_CONFIG  # of protocol validation: which of equal values it takes
-    chosen: str = ""  # what its methods' settings were chosen by, in words
-    compare: str = ""  # the label of the method whose differences from all others are reported; empty for none
+    slurm: dict[str, Any] = {}
+    added: Rounds | None = None
+    together: bool = False
+    classes: str = BASE
+    rule: str = HIGHEST
+    ties: str = OF_CONFIG
+    chosen: str = ""
+    compare: str = ""
 
     @property
     def lines(self) -> list[Method]:
-        """The methods that have runs and a line in a report; the protocol of a feature may make several of one."""
+        """The methods that have runs and a line in a report; rounds make several of one."""
         return list(self.methods) if self.added is None else self.added.variants(self.methods)
 
     @property
@@ -84,8 +224,7 @@ class Experiment(NamedTuple):
             "datasets": self.datasets,
             "methods": tuple(dict.fromkeys(method.family for method in self.methods)),
             "seeds": self.seeds,
-            ACQUISITIONS: (),
-            **(self.added.names if self.added else {}),
+            ACQUISITIONS: self.added.acquisitions if self.added else (),
         }
 
 
@@ -155,7 +294,7 @@ def _narrowed(part: Experiment, given: Mapping[str, Sequence[Any]]) -> Experimen
     if not methods or any(words and not kept[what] for what, words in given.items()):
         return None
     return part._replace(
-        added=part.added and part.added.narrowed(kept),
+        added=part.added and part.added._replace(acquisitions=kept[ACQUISITIONS]),
         datasets=kept["datasets"],
         seeds=all_seeds(methods),
         methods=tuple(methods),

@@ -27,9 +27,9 @@ from modprompt.experiments.plan.experiment import (
     SMALLEST,
     VALIDATION,
     Experiment,
+    Method,
 )
 from modprompt.experiments.plan.inputs import Inputs
-from modprompt.experiments.plan.method import Method
 from modprompt.experiments.plan.protocols import jobs
 from modprompt.experiments.reporting import alike
 from modprompt.experiments.reporting.results import Outcome, Results, of_experiment

@@ -7,8 +7,8 @@ from typing import Any
 
 from modprompt.clip.known import whose
 from modprompt.experiments.plan.experiment import BASE2NEW, Experiment
-from modprompt.experiments.plan.kinds import unused
 from modprompt.experiments.plan.protocols import ALONE
+from modprompt.experiments.plan.stages import unused
 from modprompt.experiments.reporting import alike
 from modprompt.experiments.reporting.alike import READING, WEIGHTS, reading_of, split_facts, version_in
 from modprompt.experiments.reporting.results import Line, Results

@@ -13,8 +13,8 @@ from tqdm import tqdm
 from modprompt.data.class_names import distinct
 from modprompt.errors import UserError
 from modprompt.experiments.plan.experiment import CROSS
-from modprompt.experiments.plan.kinds import PLAIN
-from modprompt.experiments.plan.present import test_images
+from modprompt.experiments.plan.inputs import test_images
+from modprompt.experiments.plan.stages import PLAIN
 from modprompt.experiments.reporting.measured import Measured
 from modprompt.experiments.reporting.results import Line, Outcome, most_shots
 from modprompt.io.image_files import read_rgb

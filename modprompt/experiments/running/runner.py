@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from modprompt.active.asked import asked
+from modprompt.experiments.plan.experiment import Job
 from modprompt.experiments.plan.inputs import Inputs
-from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import progress, state
 from modprompt.experiments.running.worker import BUSY, FULL, Task, last_line, task_of
 from modprompt.io.text import one_line

@@ -21,7 +21,7 @@ from modprompt import places
 from modprompt.active.asked import asked
 from modprompt.errors import OutOfMemory, WaitsForLabels
 from modprompt.experiments.plan.commands import command, expected
-from modprompt.experiments.plan.job import Job
+from modprompt.experiments.plan.experiment import Job
 from modprompt.experiments.plan.stages import stage_of
 from modprompt.experiments.running import state
 from modprompt.io import folder as run_folder

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from modprompt.experiments.plan import protocols
-from modprompt.experiments.plan.kinds import group_of
+from modprompt.experiments.plan.stages import group_of
 from modprompt.experiments.reporting import cost, page, render, report, table
 from modprompt.experiments.reporting.figures import cost as cost_figure
 from modprompt.experiments.reporting.figures import layout

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from modprompt.errors import UserError
-from modprompt.experiments.plan.present import test_images as images_of
+from modprompt.experiments.plan.inputs import test_images as images_of
 from modprompt.experiments.reporting import embedding, table
 from modprompt.experiments.reporting.figures import tsne
 from modprompt.experiments.reporting.measured import Measured, looks_of

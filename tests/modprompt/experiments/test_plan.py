@@ -109,7 +109,7 @@ def test_some_of_a_plan(file):
         ),
         ("protocol: few_shot, ", "", "parts: shots: protocol is missing"),
         ("  shots: {", "  shots: 3\n#", "parts: shots: KEY: VALUE pairs are expected, got 3"),
-        ("datasets: [digits, mnist5k]", "datasets: [digit]", "parts: base2new: datasets: there is no data set 'digit'"),
+        ("datasets: [digits, mnist5k]", "datasets: [digit]", "parts: base2new: datasets: there is no 'digit'"),
         ("seeds: [3]", "highlight: CLIP", "parts: shots: highlight: there is no method 'CLIP'"),
     ],
 )

@@ -4,6 +4,8 @@ import pytest
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols, spec
+from modprompt.experiments.plan.experiment import short_names
+from modprompt.experiments.plan.stages import trains
 from modprompt.places import ROOT
 from tests.modprompt.experiments.conftest import FILE
 
@@ -48,7 +50,7 @@ FAULTS = [
         FILE.replace("protocol: base2new", "protocol: base2now"),
         "protocol: there is no 'base2now'; did you mean 'base2new'",
     ),
-    (FILE.replace("[digits]", "[digit]"), "datasets: there is no data set 'digit'; did you mean 'digits'"),
+    (FILE.replace("[digits]", "[digit]"), "datasets: there is no 'digit'; did you mean 'digits'"),
     (FILE.replace("[digits]", "[digits, digits]"), "datasets: a name occurs twice"),
     (FILE.replace("datasets", "dataset"), "there is no key 'dataset'; did you mean 'datasets'"),
     (
@@ -71,11 +73,6 @@ FAULTS = [
     (
         FILE.replace("config: glyph}", "config: glyph, grid: {OPTIM.LR: [1, 1.0]}}"),
         "grid: OPTIM.LR: a value occurs twice",
-    ),
-    (FILE + "  Again: {trainer: MPL, config: glyph}\n", "methods: MPL and Again are the same runs"),
-    (
-        FILE + "  Again: {trainer: MPL, config: glyph, options: {MODEL.BACKBONE.PATH: x.pt}}\n",
-        "MODEL.BACKBONE.PATH is in no folder's name: give each of its values its own experiment",
     ),
     (FILE.replace("protocol: base2new", "protocol: cross_dataset\nsource: digits"), "datasets: digits is the source"),
     (
@@ -161,7 +158,7 @@ def test_ready_files_cover_the_paper():
 
 def test_keys_without_a_value_have_their_defaults(experiment):
     found = experiment(FILE + "title:\nnotes:\noptions:\nslurm:\n")
-    assert (found.title, found.notes, found.slurm) == ("small", "", {})
+    assert (found.title, found.notes) == ("small", "")
 
 
 def test_list_of_words_is_an_option_as_train_reads_it(experiment, tmp_path):
@@ -220,3 +217,21 @@ def test_test_images_are_kept_unless_the_file_says_otherwise(experiment, tmp_pat
     assert given == [word.format(out=tmp_path) for word in words]  # the last one counts
     assert expected(job, tmp_path) == expected(plain, tmp_path)
     assert job.folder == plain.folder
+
+
+def test_keys_with_one_last_part_are_written_whole():
+    assert short_names(["A.X", "B.X", "C.Y"]) == {"A.X": "A.X", "B.X": "B.X", "C.Y": "Y"}
+
+
+def test_what_stands_beside_prompts_names_its_runs(experiment):
+    more = "".join(
+        f"  {name}: {{trainer: MPL, config: glyph, options: {{TRAINER.{name}.ON: True}}}}\n"
+        for name in ("DEPT", "CLIPLORA")
+    )
+    folders = [method.folder for method in experiment(FILE + more).methods[2:]]
+    assert folders == ["glyph-DEPT.ONTrue", "glyph-CLIPLORA.ONTrue"]
+
+
+@pytest.mark.parametrize(("trainer", "does"), [("ZeroshotCLIP2", False), ("MPL", True), ("SomebodysOwn", True)])
+def test_who_trains(trainer, does):
+    assert trains(trainer) is does

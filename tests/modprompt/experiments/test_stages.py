@@ -364,9 +364,11 @@ def test_schedule_that_is_written_out_needs_no_search(experiment):
 
 def test_two_searches_of_one_folder_and_other_settings_are_refused(experiment):
     more = STAGES.splitlines()[-1].replace("Searched", "Other").replace("IVLP", "VPT")
-    experiment(STAGES + more)
-    with pytest.raises(UserError, match="the searches of Searched and Other have the same folder"):
-        experiment(STAGES + more.replace("SEARCH.ON: True", "SEARCH.ON: True, MODEL.BACKBONE.PATH: x.pt"))
+    protocols.jobs(experiment(STAGES + more))
+    with pytest.raises(UserError, match=r"\(search\) are two runs in one folder"):
+        protocols.jobs(
+            experiment(STAGES + more.replace("SEARCH.ON: True", "SEARCH.ON: True, MODEL.BACKBONE.PATH: x.pt"))
+        )
 
 
 def test_search_on_another_clip_is_refused_before_anything_runs(experiment, tmp_path):

@@ -32,16 +32,6 @@ def test_odd_file_is_a_line(text, says, tmp_path):
     assert len(line) < 3000
 
 
-def test_grid_of_too_many_variants_is_a_line_and_no_wait(tmp_path):
-    axes = "".join(f"K{number}: [{', '.join(map(str, range(100)))}], " for number in range(9))
-    path = tmp_path / "grid.yaml"
-    path.write_text(
-        f"protocol: base2new\ndatasets: [digits]\nmethods: {{M: {{trainer: MPL, config: glyph, grid: {{{axes}}}}}}}"
-    )
-    with pytest.raises(UserError, match="M: grid: 1,000,000,000,000,000,000 variants, at most 10,000 are run"):
-        spec.read(path)
-
-
 @pytest.mark.parametrize("key", ["trainer", "config"])
 def test_name_that_no_disk_takes_is_a_line(key, tmp_path):
     path, method = tmp_path / "long.yaml", {"trainer": "MPL", "config": "glyph", key: "x" * 5000}

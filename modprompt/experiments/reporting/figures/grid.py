@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from modprompt.experiments.plan.method import short_names
+from modprompt.experiments.plan.experiment import short_names
 from modprompt.experiments.reporting.figures.field import field
 from modprompt.experiments.reporting.figures.layout import COLUMN_IN, PAGE_IN, panels, shown
 from modprompt.experiments.reporting.measured import Measured
