@@ -4,7 +4,8 @@
     modprompt experiment choose demo_settings
 
 FILE is an experiment file of protocol validation with a grid, or the name of one in configs/experiments; its `rule`
-says how. Another experiment uses the settings in the written file by `chosen: FILE.json`.
+says how, its `ties` which of equal values. Another experiment uses the settings in the written file by
+`chosen: FILE.json`.
 """
 
 from __future__ import annotations
@@ -27,53 +28,63 @@ from modprompt.experiments.plan.experiment import (
     SMALLEST,
     VALIDATION,
     Experiment,
+    Job,
     Method,
 )
 from modprompt.experiments.plan.inputs import Inputs
-from modprompt.experiments.plan.protocols import jobs
+from modprompt.experiments.plan.protocols import jobs, wanted
 from modprompt.experiments.reporting import alike
-from modprompt.experiments.reporting.results import Outcome, Results, of_experiment
 from modprompt.experiments.running import state
 from modprompt.io.images import TEST
 from modprompt.io.same_run import CLIP, CLIP_FILES
 from modprompt.io.settings import as_text, read_settings
 from modprompt.version import __version__
 
+MOST_BELOW = 5  # points that NO_COLLAPSE allows a run to be below zero-shot CLIP
+_CLASSES = {BASE: "the base classes", ALL_CLASSES: "all classes"}
+_TIES = {SMALLEST: "the smallest", OF_CONFIG: "that of the method's config if it is among them, else the smallest"}
+_Done = dict[str, dict[str, dict[int, dict[str, Any]]]]  # results by method's label, data set and seed
 
-def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+
+def _main(argv: list[str] | None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", help="experiment file of protocol validation, or its name in configs/experiments")
     arguments.add_out(parser)
     arguments.add_data(parser)
-    parser.add_argument(
-        "--to", type=Path, default=None, help="file to write (default: FILE.json next to the experiment file)"
-    )
-    return parser.parse_args(argv)
+    parser.add_argument("--to", type=Path, help="file to write (default: FILE.json next to the experiment file)")
+    args = parser.parse_args(argv)
+    path = spec.find(args.file)
+    experiment = spec.read(path)
+    content = choose(experiment, state.of_all(jobs(experiment), args.out, Inputs(args.out, args.data)), args.file)
+    to = args.to or path.with_suffix(".json")
+    chosen.write(to, content)
+    print("\n".join(lines(content)))
+    print(f"Written to {to}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code: 0, or 2 after a message on what is wrong."""
+    return programs.report(_main, argv)
 
 
 def lines(content: Mapping[str, Any]) -> list[str]:
-    """What was chosen, as a Markdown table: accuracy of every try in percent, the chosen one in bold, and what was
-    left out."""
-    methods = content["methods"]
-    first = next(iter(methods.values()))
-    names = [", ".join(one["options"].values()) for one in first["tries"]]
-    text = [f"| {' and '.join(content['grid'])} | {' | '.join(names)} |", f"|{' --- |' * (len(names) + 1)}"]
-    none_left: list[str] = []
-    ties: dict[str, list[str]] = {}
+    """What was chosen, as a Markdown table: accuracy of every try in percent, the chosen one in bold; then remarks."""
+    keys, methods = " and ".join(content["grid"]), content["methods"]
+    names = [", ".join(one["options"].values()) for one in next(iter(methods.values()))["tries"]]
+    text = [f"| {keys} | {' | '.join(names)} |", f"|{' --- |' * (len(names) + 1)}"]
+    remarks: dict[str, list[str]] = {}
     for label, found in methods.items():
         left_out = found.get("left_out", [])
-        none_left += [label] * (len(left_out) == len(found["tries"]))
-        ties.setdefault(_tie(found, " and ".join(content["grid"])), []).append(label)
-        cells = [f"{one['accuracy_pct']:.2f}{'†' if one['options'] in left_out else ''}" for one in found["tries"]]
-        chosen_one = [one["options"] == found["options"] for one in found["tries"]]
-        text.append(f"| {label} | {' | '.join(f'**{a}**' if b else a for a, b in zip(cells, chosen_one))} |")
-    if any("†" in row for row in text[2:]):
+        cells = [f"{one['accuracy_pct']:.2f}{'†' * (one['options'] in left_out)}" for one in found["tries"]]
+        bold = ["**" * (one["options"] == found["options"]) for one in found["tries"]]
+        text.append(f"| {label} | {' | '.join(f'{b}{cell}{b}' for b, cell in zip(bold, cells))} |")
+        none_left = "no value is left; the smallest is used" * (len(left_out) == len(found["tries"]))
+        for remark in filter(None, (none_left, _tie(found, keys))):
+            remarks.setdefault(remark, []).append(label)
+    if any("†" in row for row in text):
         text += ["", f"†: a seed is more than {MOST_BELOW} points below zero-shot CLIP on a data set; left out."]
-    if none_left:
-        text += ["", f"{', '.join(none_left)}: no value is left; the smallest is used."]
-    for tie, labels in ties.items():
-        text += ["", f"{', '.join(labels)}: {tie}."] * bool(tie)
+    for remark, labels in remarks.items():
+        text += ["", f"{', '.join(labels)}: {remark}."]
     return text
 
 
@@ -96,39 +107,17 @@ def _tie(found: Mapping[str, Any], keys: str) -> str:
     return f"{images:,} images, as many right at every value: nothing to choose by; {used}"
 
 
-def _main(argv: list[str] | None) -> None:
-    args = parse(argv)
-    path = spec.find(args.file)
-    experiment = spec.read(path)
-    states = state.of_all(jobs(experiment), args.out, Inputs(args.out, args.data))
-    found = of_experiment(experiment, states, selected_on_test=True)  # choose refuses them by itself
-    content = choose(experiment, found, args.file)
-    to = args.to or path.with_suffix(".json")
-    chosen.write(to, content)
-    print("\n".join(lines(content)))
-    print(f"Written to {to}")
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Exit code: 0, or 2 after a message on what is wrong."""
-    return programs.report(_main, argv)
-
-
-MOST_BELOW = 5  # points that NO_COLLAPSE allows a run to be below zero-shot CLIP
-_OF = "of the values of the grid the one with the highest accuracy on all validation images of {}, averaged over seeds "
-_TIES = {SMALLEST: "the smallest", OF_CONFIG: "that of the method's config if it is among them, else the smallest"}
-_LEFT_OUT = (
-    f"; values at which a seed falls more than {MOST_BELOW} points below zero-shot CLIP on a data set's same images "
-    "are left out; if none is left, the smallest"
-)
-_CLASSES = {BASE: "the base classes", ALL_CLASSES: "all classes"}
-
-
 def in_words(experiment: Experiment) -> str:
     """The rule by which an experiment chooses."""
-    of = _OF.format(_CLASSES[experiment.classes])
-    left_out = _LEFT_OUT if experiment.rule == NO_COLLAPSE else ""
-    return f"{of}and then over data sets; of equal ones {_TIES[experiment.ties]}{left_out}"
+    left_out = (
+        f"; values at which a seed falls more than {MOST_BELOW} points below zero-shot CLIP on a data set's same "
+        "images are left out; if none is left, the smallest"
+    )
+    return (
+        f"of the values of the grid the one with the highest accuracy on all validation images of "
+        f"{_CLASSES[experiment.classes]}, averaged over seeds and then over data sets; of equal ones "
+        f"{_TIES[experiment.ties]}{left_out * (experiment.rule == NO_COLLAPSE)}"
+    )
 
 
 class Try(NamedTuple):
@@ -145,23 +134,18 @@ class Try(NamedTuple):
         """Its settings as numbers."""
         return tuple(float(value) for _, value in self.point)
 
-    @property
-    def rank(self) -> tuple[Any, ...]:
-        """A key that is smallest for the best try."""
-        return -self.mean, not self.of_config, self.size
-
     def collapses(self, zero: Mapping[str, list[int]]) -> bool:
         """Whether a seed falls too far below zero-shot CLIP on one data set, by [correct, images] of each."""
         least = {dataset: Fraction(*counts) - Fraction(MOST_BELOW, 100) for dataset, counts in zero.items()}
         return any(Fraction(*one) < least[dataset] for dataset, seeds in self.counts.items() for one in seeds)
 
 
-def choose(experiment: Experiment, results: Results, file: str = "") -> dict[str, Any]:
+def choose(experiment: Experiment, states: Sequence[tuple[Job, state.State]], file: str = "") -> dict[str, Any]:
     """What is chosen for each method that has a grid, with every try, as chosen.write accepts it.
 
     Args:
         experiment: of protocol validation.
-        results: of all its runs.
+        states: of all its runs.
         file: the experiment as commands find it; its name without.
 
     Raises:
@@ -169,88 +153,64 @@ def choose(experiment: Experiment, results: Results, file: str = "") -> dict[str
             has no zero-shot CLIP to compare tries with.
     """
     families = _families(experiment)
-    _require_all(experiment, results, file or experiment.name)
-    _require_alike(families, results)
-    zero = _zero_shot(experiment, results) if experiment.rule == NO_COLLAPSE else {}
-    by_config = experiment.ties == OF_CONFIG
-    tries = {label: [_try(method, results, by_config) for method in methods] for label, methods in families.items()}
+    done = _done(experiment, states, file or experiment.name)
+    _require_alike(experiment, done)
+    zero = _zero_shot(experiment, done) if experiment.rule == NO_COLLAPSE else {}
+    of_first = next(iter(families.values()))
+    results = [one for of_label in done.values() for seeds in of_label.values() for one in seeds.values()]
+    grid: dict[str, dict[str, None]] = {}
+    for key, value in (pair for method in of_first for pair in method.point):
+        grid.setdefault(key, {})[value] = None
     return {
         "rule": in_words(experiment),
         "experiment": experiment.name,
         "protocol": VALIDATION,
-        "datasets": list(results.datasets),
+        "datasets": list(experiment.datasets),
         "shots": experiment.shots[0],
         "seeds": list(experiment.seeds),
-        "grid": _grid(next(iter(families.values()))),
+        "grid": {key: list(values) for key, values in grid.items()},
         **({"zero_shot": zero} if zero else {}),
-        "methods": {label: _record(families[label][0], tries[label], zero, results) for label in families},
-        "made_by": _made_by(results),
+        "methods": {label: _record(methods, done, zero, experiment.ties) for label, methods in families.items()},
+        "made_by": {
+            "modprompt": __version__,
+            "runs": len(results),
+            "machines": sorted({_machine(one) for one in results}),
+            "clips": sorted({str(one.get("backbone_hash")) for one in results}),
+            "splits": dict(sorted((str(one.get("dataset")), _split(one)) for one in results)),
+        },
     }
 
 
+def _machine(result: Mapping[str, Any]) -> str:
+    return f"PyTorch {(result.get('versions') or {}).get('torch', 'unknown')}, {result.get('device')}"
+
+
+def _split(result: Mapping[str, Any]) -> str:
+    return str(alike.split_facts(result).get("hash", ""))
+
+
 def _families(experiment: Experiment) -> dict[str, list[Method]]:
-    """The variants of each method that trains."""
+    """The variants of each method that has a grid."""
+    name = experiment.name
     if experiment.protocol != VALIDATION:
-        raise UserError(
-            f"{experiment.name} has protocol {experiment.protocol}: settings are chosen by protocol {VALIDATION}"
-        )
+        raise UserError(f"{name} has protocol {experiment.protocol}: settings are chosen by protocol {VALIDATION}")
     families: dict[str, list[Method]] = {}
     for method in experiment.methods:
         if method.trains and method.point:
             families.setdefault(method.family, []).append(method)
-    if not any(method.trains for method in experiment.methods):
-        raise UserError(f"{experiment.name} has no method that trains: there is nothing to choose")
-    if not families:
-        raise UserError(f"{experiment.name} has no grid to choose from: grid: {{KEY: [VALUE, ...]}}")
-    _require_stages(experiment, families)
+    fronts = {method.front.family for methods in families.values() for method in methods if method.front}
+    without = [one.family for one in experiment.methods if one.trains and one.family not in (*families, *fronts)]
+    if without or not families:
+        whose = f"{', '.join(without)} has no" if without else "no method has a"
+        raise UserError(f"{name}: {whose} grid to choose from: grid: {{KEY: [VALUE, ...]}}")
     (first, of_first), *others = families.items()
     for label, methods in others:
-        if [method.point for method in methods] != [method.point for method in of_first]:
-            raise UserError(f"{experiment.name}: {first} and {label} have different grids: all need the same values")
-        if methods[0].seeds != of_first[0].seeds:
-            raise UserError(f"{experiment.name}: {first} and {label} have different seeds: all need the same")
-    _require_numbers(experiment.name, of_first)
-    return families
-
-
-def _require_numbers(name: str, methods: Sequence[Method]) -> None:
-    for key, value in (pair for method in methods for pair in method.point):
+        if [(one.point, one.seeds) for one in methods] != [(one.point, one.seeds) for one in of_first]:
+            raise UserError(f"{name}: {first} and {label} have different grids or seeds: all need the same")
+    for key, value in (pair for method in of_first for pair in method.point):
         if not _is_number(value):
             raise UserError(f"{name}: {key} {value!r} is not a number, so that no value is the smallest")
-
-
-def _require_stages(experiment: Experiment, families: Mapping[str, list[Method]]) -> None:
-    """Raise UserError if a method has no grid and is no other one's first stage."""
-    fronts = {method.front.family for methods in families.values() for method in methods if method.front}
-    for method in experiment.methods:
-        if method.trains and method.family not in (*families, *fronts):
-            raise UserError(f"{experiment.name}: {method.family} has no grid to choose from")
-
-
-def _zero_shot(experiment: Experiment, results: Results) -> dict[str, list[int]]:
-    """By data set, [correct, images] of the one zero-shot method."""
-    lines = [line for line in results.lines if not line.trains]
-    if len(lines) != 1:
-        raise UserError(
-            f"{experiment.name}: rule {NO_COLLAPSE} compares tries with one zero-shot method of the file (like CLIP in "
-            f"demo_settings.yaml), but there are {len(lines)}"
-        )
-    found = {}
-    for dataset in results.datasets:
-        outcomes = list(results.outcomes(lines[0], dataset, VALIDATION).values())
-        counts = [_counts(one) for one in outcomes]
-        of_tries = [
-            one for line in results.lines if line.trains for one in results.outcomes(line, dataset, VALIDATION).values()
-        ]
-        if len({_seen(one) for one in (*outcomes, *of_tries)}) > 1:
-            raise UserError(
-                f"{experiment.name}: on {dataset} {lines[0].label} and the tries differ in CLIP, split or "
-                "number of images: nothing is chosen; move the older runs away and run them anew"
-            )
-        if any(one != counts[0] for one in counts):
-            raise UserError(f"{experiment.name}: {lines[0].label} on {dataset} is not the same with each seed")
-        found[dataset] = counts[0]
-    return found
+    return families
 
 
 def _is_number(text: str) -> bool:
@@ -260,72 +220,81 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def _require_all(experiment: Experiment, results: Results, file: str) -> None:
-    lacking = [
-        f"{line.label}, {dataset}, seed {seed}: {outcome.reason}"
-        for line, dataset, _, seed, outcome in results.all()
-        if outcome.result is None and (line.trains or experiment.rule == NO_COLLAPSE)
-    ]
+def _done(experiment: Experiment, states: Sequence[tuple[Job, state.State]], file: str) -> _Done:
+    """The results of all runs that measure."""
+    stood = {job.folder: stands for job, stands in states}
+    done: _Done = {}
+    lacking = []
+    for job in wanted(experiment):
+        if job.column != VALIDATION:
+            continue
+        stands = stood[job.folder]
+        if stands.name == state.FINISHED and stands.result:
+            done.setdefault(job.method.label, {}).setdefault(job.dataset, {})[job.seed] = stands.result
+        elif job.method.trains or experiment.rule == NO_COLLAPSE:
+            why = f"{stands.name}{f': {stands.why}' if stands.why else ''}"
+            lacking.append(f"{job.method.label}, {job.dataset}, seed {job.seed}: {why}")
     if lacking:
         count = f"{len(lacking)} of its measurements are missing" if len(lacking) > 1 else "a measurement is missing"
         how = f"`modprompt experiment run {file}` continues"
         raise UserError(f"{experiment.name}: {count} ({lacking[0]}), and nothing is chosen from incomplete runs: {how}")
+    return done
 
 
-def _require_alike(families: Mapping[str, Sequence[Method]], results: Results) -> None:
-    """Raise UserError if runs whose means are compared cannot be averaged."""
-    for label, methods in families.items():
-        labels = {method.label for method in methods}
-        runs = (
-            (dataset, f"{dataset} seed {seed}", outcome.result)
-            for line, dataset, _, seed, outcome in results.all()
-            if line.label in labels and outcome.result
+def _require_alike(experiment: Experiment, done: _Done) -> None:
+    """Raise UserError if runs whose means are compared cannot be averaged; with zero-shot CLIP all are compared."""
+    with_zero = experiment.rule == NO_COLLAPSE
+    groups: dict[str, list[tuple[str, str, Any]]] = {}
+    for method in experiment.methods:
+        group = groups.setdefault(experiment.name if with_zero else method.family, [])
+        for dataset, seeds in done.get(method.label, {}).items():
+            names = {seed: f"{method.family} on {dataset}" if with_zero else f"{dataset} seed {seed}" for seed in seeds}
+            group += [(dataset, names[seed], result) for seed, result in seeds.items()]
+    odd = {dataset for runs in groups.values() for dataset, _, result in runs if alike.has_odd_images(result)}
+    for name, runs in groups.items():
+        if why := alike.in_words(alike.parted(runs, odd)):
+            raise UserError(f"{name}: {why}: nothing is chosen; move the older runs away and run them anew")
+
+
+def _zero_shot(experiment: Experiment, done: _Done) -> dict[str, list[int]]:
+    """By data set, [correct, images] of the one zero-shot method, which is the same with each seed."""
+    labels = [method.label for method in experiment.methods if not method.trains]
+    if len(labels) != 1:
+        raise UserError(
+            f"{experiment.name}: rule {NO_COLLAPSE} compares tries with one zero-shot method of the file (like CLIP in "
+            f"demo_settings.yaml), but there are {len(labels)}"
         )
-        why = alike.in_words(alike.parted(runs, results.odd))
-        if why:
-            raise UserError(f"{label}: {why}: nothing is chosen; move the older runs away and run them anew")
+    return {dataset: _counts(next(iter(seeds.values()))) for dataset, seeds in done[labels[0]].items()}
 
 
-def _counts(outcome: Outcome) -> list[int]:
-    result = outcome.result or {}
+def _counts(result: Mapping[str, Any]) -> list[int]:
     if result.get("tested_on") != "val" or result.get("selected_on") == TEST:
         raise UserError(f"{result.get('dataset')} has no validation images: nothing is chosen on test images")
     return [int(result["correct"]), int(result["images"])]
 
 
-def _seen(outcome: Outcome) -> tuple[str, ...]:
-    """The CLIP and images of a measurement."""
-    result = outcome.result or {}
-    split = str(alike.split_facts(result).get("hash", ""))
-    return str(result.get("backbone_hash")), split, str(result.get("images"))
-
-
-def _is_of_config(method: Method) -> bool:
-    """Whether a point of a grid is what the method's config says."""
-    written = {key: as_text(value) for key, value in read_settings(str(method.config)).items()}
-    return all(_is_number(written.get(key, "")) and float(written[key]) == float(text) for key, text in method.point)
-
-
-def _try(method: Method, results: Results, by_config: bool) -> Try:
-    line = next(line for line in results.lines if line.label == method.label)
-    counts = {
-        dataset: [_counts(outcome) for outcome in results.outcomes(line, dataset, VALIDATION).values()]
-        for dataset in results.datasets
-    }
+def _try(method: Method, done: _Done, written: Mapping[str, str]) -> Try:
+    """A try; `written` are the settings of its config, if these are to be kept among equal ones."""
+    counts = {dataset: [_counts(one) for one in seeds.values()] for dataset, seeds in done[method.label].items()}
     means = [sum((Fraction(*one) for one in of_seeds), Fraction()) / len(of_seeds) for of_seeds in counts.values()]
-    mean = sum(means, Fraction()) / len(means)
-    return Try(method.point, mean, counts, by_config and _is_of_config(method))
+    own = [written.get(key, "") for key, _ in method.point]
+    of_config = all(_is_number(text) and float(text) == float(value) for text, (_, value) in zip(own, method.point))
+    return Try(method.point, sum(means, Fraction()) / len(means), counts, of_config)
 
 
-def _record(method: Method, tries: Sequence[Try], zero: Mapping[str, list[int]], results: Results) -> dict[str, Any]:
-    axes = dict(method.point)
+def _record(methods: Sequence[Method], done: _Done, zero: Mapping[str, list[int]], ties: str) -> dict[str, Any]:
+    method, axes = methods[0], dict(methods[0].point)
+    written = {key: as_text(value) for key, value in read_settings(str(method.config)).items()}
+    tries = [_try(one, done, written if ties == OF_CONFIG else {}) for one in methods]
     left_out = [one for one in tries if zero and one.collapses(zero)]
     kept = [one for one in tries if one not in left_out]
-    best = min(kept, key=lambda one: one.rank) if kept else min(tries, key=lambda one: one.size)
+    smallest = min(tries, key=lambda one: one.size)
+    best = min(kept, key=lambda one: (-one.mean, not one.of_config, one.size), default=smallest)
     options = {key: text for key, text in method.options if key not in axes}
+    result = next(iter(next(iter(done[method.label].values())).values()))
     return {
         **chosen.identity(method.trainer, method.config, options, axes),
-        "weights": _weights(method, results),
+        "weights": {"hash": result.get("backbone_hash", ""), "seen": (result.get(CLIP_FILES) or {}).get(CLIP)},
         "first": method.first,
         "options": dict(best.point),
         **({"of_config": True} if best.of_config else {}),
@@ -334,33 +303,4 @@ def _record(method: Method, tries: Sequence[Try], zero: Mapping[str, list[int]],
             {"options": dict(one.point), "accuracy_pct": round(float(100 * one.mean), 4), "by_dataset": one.counts}
             for one in tries
         ],
-    }
-
-
-def _weights(method: Method, results: Results) -> dict[str, Any]:
-    """The fingerprint of the CLIP of a method's runs, and what its files looked like."""
-    found = (outcome.result for *_, outcome in results.all() if outcome.result)
-    own: dict[str, Any] = next((one for one in found if one.get("trainer") == method.trainer), {})
-    return {"hash": own.get("backbone_hash", ""), "seen": (own.get(CLIP_FILES) or {}).get(CLIP)}
-
-
-def _grid(methods: Sequence[Method]) -> dict[str, list[str]]:
-    grid: dict[str, list[str]] = {}
-    for key, value in (pair for method in methods for pair in method.point):
-        if value not in grid.setdefault(key, []):
-            grid[key].append(value)
-    return grid
-
-
-def _made_by(results: Results) -> dict[str, Any]:
-    """What runs record: PyTorch and device, CLIP and splits, each once."""
-    found = [outcome.result for _, _, _, _, outcome in results.all() if outcome.result]
-    machines = {f"PyTorch {(one.get('versions') or {}).get('torch', 'unknown')}, {one.get('device')}" for one in found}
-    splits = {str(one.get("dataset")): str(alike.split_facts(one).get("hash", "")) for one in found}
-    return {
-        "modprompt": __version__,
-        "runs": len(found),
-        "machines": sorted(machines),
-        "clips": sorted({str(one.get("backbone_hash")) for one in found}),
-        "splits": dict(sorted(splits.items())),
     }
