@@ -8,7 +8,7 @@ from pathlib import Path
 
 from modprompt import places
 from modprompt.experiments.plan import spec
-from modprompt.experiments.plan.experiment import ACQUISITIONS, Plan, narrowed, only
+from modprompt.experiments.plan.experiment import ACQUISITIONS, Plan, narrowed
 from modprompt.experiments.plan.inputs import only_present
 from modprompt.io.settings import pairs
 
@@ -64,11 +64,10 @@ def plan_of(args: argparse.Namespace) -> Plan:
     """The plan of an experiment file that the arguments ask for.
 
     Raises:
-        UserError: as spec.find, spec.read_plan, only and narrowed.
+        UserError: as spec.find, spec.read_plan and narrowed.
     """
-    whole = only(spec.read_plan(spec.find(args.file), dict(pairs(args.options))), args.parts)
-    kinds = ("datasets", "methods", "seeds", ACQUISITIONS)
-    return narrowed(whole, **{kind: getattr(args, kind) for kind in kinds})
+    plan = spec.read_plan(spec.find(args.file), dict(pairs(args.options)))
+    return narrowed(plan, **{kind: getattr(args, kind) for kind in plan.parts[0].names})
 
 
 def what_to_run(args: argparse.Namespace) -> Plan:

@@ -11,12 +11,10 @@ from pathlib import Path
 from modprompt import places
 from modprompt.data.names import config_file
 from modprompt.errors import SettingError
-from modprompt.experiments.plan.experiment import Job
+from modprompt.experiments.plan.experiment import Job, Pairs
 from modprompt.experiments.plan.stages import stage_of
 from modprompt.io.settings import Given, Settings, as_text, decisive, read_settings
 from modprompt.methods.search.file import expanded, named_by
-
-Pairs = tuple[tuple[str, str], ...]  # of keys and texts
 
 
 def command(job: Job, out: Path, data: Path) -> list[str]:

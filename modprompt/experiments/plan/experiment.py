@@ -27,38 +27,27 @@ ACTIVE, ACQUISITIONS = "active", "acquisitions"  # the protocol of rounds, and w
 PROTOCOLS = (*OF_TREES, ACTIVE, VALIDATION)
 
 
+Pairs = tuple[tuple[str, str], ...]  # of keys and texts
+
+
 class Method(NamedTuple):
-    """A trainer with a config and options.
+    """A trainer with a config and options."""
 
-    label: what tables call it.
-    family: the method's name in the file; variants of a grid share it.
-    options: (key, text) pairs over the config.
-    point: its place in the grid, (key, text) pairs; empty without one.
-    published: its row in published.yaml.
-    imports: the user's modules that register its trainer or the readers, imported first.
-    image_cache: whether its runs keep decoded test images in the output folder, for all runs there.
-    stage: the first stage of a two-stage method, with whose result it is trained; None for a plain one.
-    stage_of: the name of that stage.
-    stage_seed: the one seed of that stage; None if every seed has its own.
-    few_shot: the method of its few-shot runs to compare with, if not itself.
-    under: the acquisition that it runs under.
-    """
-
-    label: str
-    family: str
+    label: str  # what tables call it
+    family: str  # its name in the file; variants of a grid share it
     trainer: str
     config: Path
-    options: tuple[tuple[str, str], ...]
+    options: Pairs  # over the config
     seeds: tuple[int, ...]
-    point: tuple[tuple[str, str], ...]
-    published: str
-    imports: tuple[str, ...] = ()
-    image_cache: bool = True
-    stage: Method | None = None
-    stage_of: str = ""
-    stage_seed: int | None = None
-    few_shot: Method | None = None
-    under: str = ""
+    point: Pairs  # its place in the grid; empty without one
+    published: str  # its row in published.yaml
+    imports: tuple[str, ...] = ()  # the user's modules that register its trainer or the readers, imported first
+    image_cache: bool = True  # whether its runs keep decoded test images in the output folder, for all runs there
+    stage: Method | None = None  # the first stage of a two-stage method, with whose result it is trained
+    stage_of: str = ""  # the name of that stage
+    stage_seed: int | None = None  # the one seed of that stage; None if every seed has its own
+    few_shot: Method | None = None  # the method of its few-shot runs to compare with, if not itself
+    under: str = ""  # the acquisition that it runs under
 
     @property
     def trains(self) -> bool:
@@ -106,36 +95,22 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
 
 
 class Job(NamedTuple):
-    """One run of train.py.
-
-    dataset: whose images are tested.
-    column: the column of the table that its accuracy fills.
-    folder: of its results, below the output folder.
-    parent: the training whose model is tested, if there is one.
-    tests: whether nothing is trained.
-    options: settings of the protocol, (key, text) pairs.
-    first: the first stage of a training, or of that whose model is tested.
-    of_first: settings of the protocol for its first stage instead; None for the same.
-    stage: the name of the first stage that this is: its result is trained, and it fills no column.
-    is_front: whether it is only there as another method's first stage: its own method's job fills the column.
-    keeps: whether its test keeps the image features.
-    features: tests whose kept image features serve this one; it runs after the last of them.
-    """
+    """One run of train.py."""
 
     method: Method
-    dataset: str
-    column: str
+    dataset: str  # whose images are tested
+    column: str  # of the table, which its accuracy fills
     seed: int
-    folder: str = ""
-    parent: Job | None = None
-    tests: bool = False
-    options: tuple[tuple[str, str], ...] = ()
-    first: Job | None = None
-    of_first: tuple[tuple[str, str], ...] | None = None
-    stage: str = ""
-    is_front: bool = False
-    keeps: bool = False
-    features: tuple[Job, ...] = ()
+    folder: str = ""  # of its results, below the output folder
+    parent: Job | None = None  # the training whose model is tested, if there is one
+    tests: bool = False  # whether nothing is trained
+    options: Pairs = ()  # of the protocol
+    first: Job | None = None  # the first stage of a training, or of that whose model is tested
+    of_first: Pairs | None = None  # options of the protocol for its first stage instead; None for the same
+    stage: str = ""  # the name of the first stage that this is: its result is trained, and it fills no column
+    is_front: bool = False  # only there as another method's first stage: its own method's job fills the column
+    keeps: bool = False  # whether its test keeps the image features
+    features: tuple[Job, ...] = ()  # tests whose kept features serve this one; it runs after the last of them
 
     @property
     def needs(self) -> Job | None:
@@ -176,36 +151,26 @@ def staged(job: Job, folder: Callable[[Method], str]) -> Iterator[Job]:
 
 
 class Experiment(NamedTuple):
-    """A checked experiment file, or a part of one.
-
-    source: of the cross protocols: what is trained on.
-    seeds: of all methods together.
-    highlight: the method that figures show before others.
-    added: what protocol active adds.
-    together: of protocol base2new: all classes are tested too.
-    classes, rule, ties: of protocol validation: whose labels are seen, and how `experiment choose` chooses.
-    chosen: what its methods' settings were chosen by, in words.
-    compare: the label of the method whose differences from all others are reported; empty for none.
-    """
+    """A checked experiment file, or a part of one."""
 
     name: str
     title: str
     protocol: str
     datasets: tuple[str, ...]
-    source: str
+    source: str  # of the cross protocols: what is trained on
     shots: tuple[int, ...]
-    seeds: tuple[int, ...]
+    seeds: tuple[int, ...]  # of all methods together
     methods: tuple[Method, ...]
-    highlight: str
+    highlight: str  # the method that figures show before others
     notes: str
     slurm: dict[str, Any] = {}
-    added: Rounds | None = None
-    together: bool = False
-    classes: str = BASE
-    rule: str = HIGHEST
-    ties: str = OF_CONFIG
-    chosen: str = ""
-    compare: str = ""
+    added: Rounds | None = None  # of protocol active
+    together: bool = False  # of protocol base2new: all classes are tested too
+    classes: str = BASE  # of protocol validation: whose labels are seen
+    rule: str = HIGHEST  # of protocol validation: by which `experiment choose` chooses
+    ties: str = OF_CONFIG  # of protocol validation: which of equal values it takes
+    chosen: str = ""  # what its methods' settings were chosen by, in words
+    compare: str = ""  # the label of the method whose differences from all others are reported; empty for none
 
     @property
     def lines(self) -> list[Method]:
@@ -219,8 +184,9 @@ class Experiment(NamedTuple):
 
     @property
     def names(self) -> dict[str, tuple[Any, ...]]:
-        """What it can be narrowed to: its data sets, methods, seeds, and the acquisitions of rounds."""
+        """What it can be narrowed to, by kind."""
         return {
+            "parts": (self.name,),
             "datasets": self.datasets,
             "methods": tuple(dict.fromkeys(method.family for method in self.methods)),
             "seeds": self.seeds,
@@ -244,23 +210,8 @@ class Plan(NamedTuple):
     has_parts: bool = False
 
 
-def only(plan: Plan, parts: Sequence[str]) -> Plan:
-    """The plan with some of its parts; all if none is named.
-
-    Raises:
-        UserError: if there is no such part.
-    """
-    names = [part.name for part in plan.parts]
-    for word in parts:
-        if not plan.has_parts:
-            raise UserError(f"--parts: {plan.name} has none")
-        if word not in names:
-            raise UserError(f"--parts: {plan.name} has no {word!r}{known_names(word, names)}")
-    return plan._replace(parts=tuple(part for part in plan.parts if part.name in (parts or names)))
-
-
 def narrowed(plan: Plan, **given: Sequence[Any]) -> Plan:
-    """The plan with only some data sets, methods, seeds and the like; a part that has none of them is left out.
+    """The plan with only some parts, data sets, methods, seeds or acquisitions; a part that has none is left out.
 
     Args:
         plan: the whole.
@@ -275,22 +226,20 @@ def narrowed(plan: Plan, **given: Sequence[Any]) -> Plan:
             if str(word) not in known:
                 raise UserError(f"--{what}: {plan.name} has no {word!r}{known_names(str(word), known)}")
     kept = tuple(part for part in (_narrowed(part, given) for part in plan.parts) if part is not None)
-    if not kept and plan.has_parts:
-        raise UserError(f"no part of {plan.name} has all of that: name fewer")
     if not kept:
-        raise UserError(f"--seeds: no method of {plan.name} that is left has one of them")
+        none = "no part of {} has all of that: name fewer" if plan.has_parts else "no method of {} has these seeds"
+        raise UserError(none.format(plan.name))
     return plan._replace(parts=kept)
 
 
 def _narrowed(part: Experiment, given: Mapping[str, Sequence[Any]]) -> Experiment | None:
     """What is left of a part; None for nothing."""
 
-    def some(what: str, there: tuple[Any, ...]) -> tuple[Any, ...]:
-        return tuple(name for name in there if name in (given.get(what) or there))
-
-    kept = {what: some(what, there) for what, there in part.names.items()}
+    asked = {what: given.get(what) or names for what, names in part.names.items()}
+    kept = {what: tuple(name for name in names if name in asked[what]) for what, names in part.names.items()}
     own = [method for method in part.methods if method.family in kept["methods"]]
-    methods = [method._replace(seeds=seeds) for method in own if (seeds := some("seeds", method.seeds))]
+    methods = [one._replace(seeds=tuple(seed for seed in one.seeds if seed in kept["seeds"])) for one in own]
+    methods = [method for method in methods if method.seeds]
     if not methods or any(words and not kept[what] for what, words in given.items()):
         return None
     return part._replace(

@@ -21,7 +21,7 @@ from functools import partial
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan.commands import effective
-from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, VALIDATION, Experiment, Job, Method, staged
+from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, VALIDATION, Experiment, Job, Method, Pairs, staged
 from modprompt.experiments.plan.stages import binds, tests_apart
 
 ALONE = ("base", "new")  # the columns that runs on one half of the classes fill
@@ -30,10 +30,9 @@ APART = "apart"  # of one that trains on all images without labels, and tests ba
 TOGETHER = {"base": "base (all)", "new": "new (all)"}  # the columns that it fills, by half of the test images
 ANY_SHOTS = 16  # in the folders of zero-shot runs of base2new, which use no training image
 _Run = tuple[Job, Callable[[Method], str]]  # and what gives the folder of a method's such runs, without the seed
-_Options = tuple[tuple[str, str], ...]
 
 
-def _sees(shots: int, classes: str) -> _Options:
+def _sees(shots: int, classes: str) -> Pairs:
     """The options for training images of each class, 0 for all without labels, and classes."""
     return ("DATASET.NUM_SHOTS", str(shots)), ("DATASET.SUBSAMPLE_CLASSES", classes)
 

@@ -52,38 +52,24 @@ def _setting(row: Row, key: str, settings: Settings) -> str:
 
 
 class Stage(NamedTuple):
-    """A first stage; by default there is none.
+    """A first stage; by default there is none."""
 
-    name: its own, also of its part of a result.
-    key: its key in a method of an experiment file.
-    names_method: whether the key names another method of the file; else it gives a trainer, config and options.
-    called, plural: its name in messages, and that of several methods'.
-    without: what a protocol without first stages says that it has none of.
-    seconds: of which seconds a training has its share.
-    group: a report's name for methods on top of what another one has trained.
-    parameters: whose trained parameters are counted, too.
-    tested: percentages in its part of a result, with their names in a report.
-    fault: why it cannot come before a trainer, empty if it can: of the trainer, the keys of its method's options in
-        the file, and the settings of these and its config.
-    handed_on: the settings with which a trainer with settings uses what it left in a folder.
-    finds: whether it finds a setting's value.
-    lacks: what is missing in its output folder; empty if nothing is.
-    """
-
-    name: str = ""
-    key: str = ""
-    names_method: bool = False
-    called: str = ""
-    plural: str = ""
-    without: str = ""
-    seconds: str = ""
-    group: str = ""
-    parameters: str = ""
-    tested: Mapping[str, str] = {}
+    name: str = ""  # also of its part of a result
+    key: str = ""  # in a method of an experiment file
+    names_method: bool = False  # whether the key names another method; else it gives a trainer, config and options
+    called: str = ""  # in messages
+    plural: str = ""  # of several methods
+    without: str = ""  # what a protocol without first stages says that it has none of
+    seconds: str = ""  # of which a training has its share
+    group: str = ""  # a report's name for methods on top of what another one has trained
+    parameters: str = ""  # whose trained parameters are counted, too
+    tested: Mapping[str, str] = {}  # percentages in its part of a result, with their names in a report
+    # why it cannot come before a trainer whose method has these options' keys, and these settings with its config
     fault: Callable[[str, Sequence[str], Settings], str] = lambda trainer, keys, settings: ""
+    # the settings with which a trainer with settings uses what it left in a folder
     handed_on: Callable[[Path, str, Settings], Mapping[str, str]] = lambda folder, trainer, settings: {}
-    finds: Callable[[str], bool] = lambda key: False
-    lacks: Callable[[Any], str] = lambda folder: ""
+    finds: Callable[[str], bool] = lambda key: False  # whether it finds a setting's value
+    lacks: Callable[[Any], str] = lambda folder: ""  # what is missing in its output folder; empty if nothing is
 
 
 def _finds_schedule(key: str) -> bool:

@@ -98,13 +98,11 @@ def _tie(found: Mapping[str, Any], keys: str) -> str:
         return ""
     images = sum(seeds[0][1] for seeds in tried[0]["by_dataset"].values())
     used = f"{', '.join(options.values())} is {'of its config' if found.get('of_config') else 'the smallest'}"
-    if len(equal) < len(tried):
+    if any(one["by_dataset"] != tried[0]["by_dataset"] for one in tried):
         return f"equal on {images:,} images: {'; '.join(', '.join(one['options'].values()) for one in equal)}; {used}"
     if best == 100:
         return f"{images:,} images, all right at every value: nothing to choose by; {used}"
-    if all(one["by_dataset"] == tried[0]["by_dataset"] for one in tried):
-        return f"each value gave the same on {images:,} images; {keys} may have no effect on it; {used}"
-    return f"{images:,} images, as many right at every value: nothing to choose by; {used}"
+    return f"each value gave the same on {images:,} images; {keys} may have no effect on it; {used}"
 
 
 def in_words(experiment: Experiment) -> str:

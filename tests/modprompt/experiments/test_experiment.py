@@ -18,5 +18,5 @@ def test_parts_of_an_experiment(experiment):
     other = experiment(
         FILE.replace("{trainer: ZeroshotCLIP, config: glyph}", "{trainer: ZeroshotCLIP, config: glyph, seeds: [5]}")
     )
-    with pytest.raises(UserError, match="no method of small that is left"):
+    with pytest.raises(UserError, match="no method of small has these seeds"):
         narrowed_to(other, methods=["CLIP"], seeds=[1])

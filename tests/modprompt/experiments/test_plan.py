@@ -6,7 +6,7 @@ import pytest
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols, spec
-from modprompt.experiments.plan.experiment import narrowed, only
+from modprompt.experiments.plan.experiment import narrowed
 from modprompt.experiments.reporting import report
 from modprompt.experiments.running import run
 from tests.modprompt.experiments.fakes import finish
@@ -65,8 +65,8 @@ def test_runs_are_those_of_the_parts_in_order_each_once(file):
 def test_file_of_one_protocol_is_a_plan_without_parts(file):
     plan = spec.read_plan(file(PARTS[: PARTS.index("parts:")] + "protocol: base2new\ndatasets: [digits]\n"))
     assert (plan.has_parts, len(plan.parts), plan.parts[0].name) == (False, 1, "parts")
-    with pytest.raises(UserError, match="--parts: parts has none"):
-        only(plan, ["base2new"])
+    with pytest.raises(UserError, match="--parts: parts has no 'base2new'"):
+        narrowed(plan, parts=["base2new"])
 
 
 def test_some_of_a_plan(file):
@@ -75,7 +75,7 @@ def test_some_of_a_plan(file):
     def names(**given):
         return [part.name for part in narrowed(plan, **given).parts]
 
-    assert [part.name for part in only(plan, ["shots", "shift"]).parts] == ["shift", "shots"]
+    assert names(parts=["shots", "shift"]) == ["shift", "shots"]
     assert names(datasets=["digits"]) == ["base2new"]
     assert names(methods=["MaPLe"]) == ["base2new", "shots"]
     assert names(seeds=[3]) == ["shots"]
@@ -83,13 +83,12 @@ def test_some_of_a_plan(file):
     for given, what in (
         ({"datasets": ["mnist"]}, "--datasets: parts has no 'mnist'; did you mean 'mnist5k'"),
         ({"seeds": [9]}, "--seeds: parts has no 9"),
+        ({"parts": ["shot"]}, "--parts: parts has no 'shot'; did you mean 'shots'"),
         ({"acquisitions": ["badge"]}, "--acquisitions: parts has no 'badge'"),
         ({"methods": ["CLIP"], "seeds": [3]}, "no part of parts has all of that"),
     ):
         with pytest.raises(UserError, match=re.escape(what)):
             narrowed(plan, **given)
-    with pytest.raises(UserError, match=r"--parts: parts has no 'shot'; did you mean 'shots'"):
-        only(plan, ["shot"])
 
 
 @pytest.mark.parametrize(
