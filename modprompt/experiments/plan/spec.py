@@ -180,7 +180,7 @@ def _experiment(part: Part, shared: Shared, name: str, compare: Any) -> Experime
         raise part.fault("shots", f"protocol {protocol} accepts one number, got {list(shots)}")
     datasets, source = part.names("datasets", config_names()), ""
     if protocol in CROSS:
-        (source,) = part.names("source", config_names()) if "source" in part else ("imagenet",)
+        source = part.one_of("source", list(dict.fromkeys(["imagenet", *config_names()])))
         if source in datasets:
             raise part.fault("datasets", f"{source} is the source; it is tested anyway")
     families = list(dict.fromkeys(method.family for method in methods))

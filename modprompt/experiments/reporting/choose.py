@@ -43,7 +43,8 @@ from modprompt.version import __version__
 MOST_BELOW = 5  # points that NO_COLLAPSE allows a run to be below zero-shot CLIP
 _CLASSES = {BASE: "the base classes", ALL_CLASSES: "all classes"}
 _TIES = {SMALLEST: "the smallest", OF_CONFIG: "that of the method's config if it is among them, else the smallest"}
-_Done = dict[str, dict[str, dict[int, dict[str, Any]]]]  # results by method's label, data set and seed
+_Counts = dict[str, list[list[int]]]  # by data set, [correct, images] of each seed
+_Run = tuple[Job, dict[str, Any]]  # with its result
 
 
 def _main(argv: list[str] | None) -> None:
@@ -119,23 +120,22 @@ def in_words(experiment: Experiment) -> str:
 
 
 class Try(NamedTuple):
-    """A value of the grid: settings, mean accuracy, by data set [correct, images] for each seed, and whether to keep it
-    among equal ones as that of the config."""
+    """A value of the grid, with its accuracy.
 
-    point: tuple[tuple[str, str], ...]
+    point: its settings.
+    size: these as numbers.
+    mean: over seeds, then over data sets.
+    counts: by data set, [correct, images] of each seed.
+    of_config: whether it is the config's, to be kept among equal ones.
+    collapses: whether a seed falls too far below zero-shot CLIP on a data set.
+    """
+
+    point: dict[str, str]
+    size: tuple[float, ...]
     mean: Fraction
-    counts: dict[str, list[list[int]]]
+    counts: _Counts
     of_config: bool
-
-    @property
-    def size(self) -> tuple[float, ...]:
-        """Its settings as numbers."""
-        return tuple(float(value) for _, value in self.point)
-
-    def collapses(self, zero: Mapping[str, list[int]]) -> bool:
-        """Whether a seed falls too far below zero-shot CLIP on one data set, by [correct, images] of each."""
-        least = {dataset: Fraction(*counts) - Fraction(MOST_BELOW, 100) for dataset, counts in zero.items()}
-        return any(Fraction(*one) < least[dataset] for dataset, seeds in self.counts.items() for one in seeds)
+    collapses: bool
 
 
 def choose(experiment: Experiment, states: Sequence[tuple[Job, state.State]], file: str = "") -> dict[str, Any]:
@@ -150,15 +150,21 @@ def choose(experiment: Experiment, states: Sequence[tuple[Job, state.State]], fi
         UserError: if methods differ in grids or seeds, values are not numbers, a run is missing, or rule no_collapse
             has no zero-shot CLIP to compare tries with.
     """
-    families = _families(experiment)
-    done = _done(experiment, states, file or experiment.name)
-    _require_alike(experiment, done)
-    zero = _zero_shot(experiment, done) if experiment.rule == NO_COLLAPSE else {}
-    of_first = next(iter(families.values()))
-    results = [one for of_label in done.values() for seeds in of_label.values() for one in seeds.values()]
+    families, with_zero = _families(experiment), experiment.rule == NO_COLLAPSE
+    runs = _runs(experiment, states, file or experiment.name, with_zero)
+    _require_alike(runs, experiment.name if with_zero else "")
+    counts: dict[str, _Counts] = {}
+    for job, result in runs:
+        counts.setdefault(job.method.label, {}).setdefault(job.dataset, []).append(_count(result))
+    zero = {dataset: seeds[0] for dataset, seeds in counts[_zero_shot(experiment)].items()} if with_zero else {}
     grid: dict[str, dict[str, None]] = {}
-    for key, value in (pair for method in of_first for pair in method.point):
+    for key, value in (pair for method in next(iter(families.values())) for pair in method.point):
         grid.setdefault(key, {})[value] = None
+    chosen_of = {label: _record(methods, counts, zero, experiment.ties) for label, methods in families.items()}
+    for label, record in chosen_of.items():
+        result = next(result for job, result in runs if job.method.family == label)
+        seen = (result.get(CLIP_FILES) or {}).get(CLIP)
+        record["weights"] = {"hash": result.get("backbone_hash", ""), "seen": seen}
     return {
         "rule": in_words(experiment),
         "experiment": experiment.name,
@@ -168,23 +174,19 @@ def choose(experiment: Experiment, states: Sequence[tuple[Job, state.State]], fi
         "seeds": list(experiment.seeds),
         "grid": {key: list(values) for key, values in grid.items()},
         **({"zero_shot": zero} if zero else {}),
-        "methods": {label: _record(methods, done, zero, experiment.ties) for label, methods in families.items()},
+        "methods": chosen_of,
         "made_by": {
             "modprompt": __version__,
-            "runs": len(results),
-            "machines": sorted({_machine(one) for one in results}),
-            "clips": sorted({str(one.get("backbone_hash")) for one in results}),
-            "splits": dict(sorted((str(one.get("dataset")), _split(one)) for one in results)),
+            "runs": len(runs),
+            "machines": sorted({_machine(one) for _, one in runs}),
+            "clips": sorted({str(one.get("backbone_hash")) for _, one in runs}),
+            "splits": {job.dataset: str(alike.split_facts(one).get("hash", "")) for job, one in runs},
         },
     }
 
 
 def _machine(result: Mapping[str, Any]) -> str:
     return f"PyTorch {(result.get('versions') or {}).get('torch', 'unknown')}, {result.get('device')}"
-
-
-def _split(result: Mapping[str, Any]) -> str:
-    return str(alike.split_facts(result).get("hash", ""))
 
 
 def _families(experiment: Experiment) -> dict[str, list[Method]]:
@@ -218,87 +220,77 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def _done(experiment: Experiment, states: Sequence[tuple[Job, state.State]], file: str) -> _Done:
-    """The results of all runs that measure."""
+def _runs(experiment: Experiment, states: Sequence[tuple[Job, state.State]], file: str, with_zero: bool) -> list[_Run]:
+    """The runs that measure, all finished; those of methods that train nothing only if they are needed."""
     stood = {job.folder: stands for job, stands in states}
-    done: _Done = {}
-    lacking = []
-    for job in wanted(experiment):
-        if job.column != VALIDATION:
-            continue
-        stands = stood[job.folder]
-        if stands.name == state.FINISHED and stands.result:
-            done.setdefault(job.method.label, {}).setdefault(job.dataset, {})[job.seed] = stands.result
-        elif job.method.trains or experiment.rule == NO_COLLAPSE:
-            why = f"{stands.name}{f': {stands.why}' if stands.why else ''}"
-            lacking.append(f"{job.method.label}, {job.dataset}, seed {job.seed}: {why}")
+    jobs = [one for one in wanted(experiment) if one.column == VALIDATION and (one.method.trains or with_zero)]
+    runs = [(job, stood[job.folder].result or {}) for job in jobs]
+    lacking = [job for job in jobs if stood[job.folder].name != state.FINISHED]
     if lacking:
+        job, stands = lacking[0], stood[lacking[0].folder]
+        why = f"{job.method.label}, {job.dataset}, seed {job.seed}: {': '.join(filter(None, stands[:2]))}"
         count = f"{len(lacking)} of its measurements are missing" if len(lacking) > 1 else "a measurement is missing"
         how = f"`modprompt experiment run {file}` continues"
-        raise UserError(f"{experiment.name}: {count} ({lacking[0]}), and nothing is chosen from incomplete runs: {how}")
-    return done
+        raise UserError(f"{experiment.name}: {count} ({why}), and nothing is chosen from incomplete runs: {how}")
+    return runs
 
 
-def _require_alike(experiment: Experiment, done: _Done) -> None:
-    """Raise UserError if runs whose means are compared cannot be averaged; with zero-shot CLIP all are compared."""
-    with_zero = experiment.rule == NO_COLLAPSE
-    groups: dict[str, list[tuple[str, str, Any]]] = {}
-    for method in experiment.methods:
-        group = groups.setdefault(experiment.name if with_zero else method.family, [])
-        for dataset, seeds in done.get(method.label, {}).items():
-            names = {seed: f"{method.family} on {dataset}" if with_zero else f"{dataset} seed {seed}" for seed in seeds}
-            group += [(dataset, names[seed], result) for seed, result in seeds.items()]
-    odd = {dataset for runs in groups.values() for dataset, _, result in runs if alike.has_odd_images(result)}
-    for name, runs in groups.items():
-        if why := alike.in_words(alike.parted(runs, odd)):
+def _require_alike(runs: Sequence[_Run], whole: str) -> None:
+    """Raise UserError if runs of a method, or all of the whole that has this name, cannot be averaged."""
+    odd = {job.dataset for job, result in runs if alike.has_odd_images(result)}
+    for name in dict.fromkeys(whole or job.method.family for job, _ in runs):
+        of_name = [(job, result) for job, result in runs if name in (whole, job.method.family)]
+        named = [(job.dataset, f"{job.method.family} on {job.dataset}, seed {job.seed}", one) for job, one in of_name]
+        if why := alike.in_words(alike.parted(named, odd)):
             raise UserError(f"{name}: {why}: nothing is chosen; move the older runs away and run them anew")
 
 
-def _zero_shot(experiment: Experiment, done: _Done) -> dict[str, list[int]]:
-    """By data set, [correct, images] of the one zero-shot method, which is the same with each seed."""
+def _zero_shot(experiment: Experiment) -> str:
+    """The label of the one zero-shot method."""
     labels = [method.label for method in experiment.methods if not method.trains]
     if len(labels) != 1:
         raise UserError(
             f"{experiment.name}: rule {NO_COLLAPSE} compares tries with one zero-shot method of the file (like CLIP in "
             f"demo_settings.yaml), but there are {len(labels)}"
         )
-    return {dataset: _counts(next(iter(seeds.values()))) for dataset, seeds in done[labels[0]].items()}
+    return labels[0]
 
 
-def _counts(result: Mapping[str, Any]) -> list[int]:
+def _count(result: Mapping[str, Any]) -> list[int]:
     if result.get("tested_on") != "val" or result.get("selected_on") == TEST:
         raise UserError(f"{result.get('dataset')} has no validation images: nothing is chosen on test images")
     return [int(result["correct"]), int(result["images"])]
 
 
-def _try(method: Method, done: _Done, written: Mapping[str, str]) -> Try:
+def _try(method: Method, counts: _Counts, zero: Mapping[str, list[int]], written: Mapping[str, str]) -> Try:
     """A try; `written` are the settings of its config, if these are to be kept among equal ones."""
-    counts = {dataset: [_counts(one) for one in seeds.values()] for dataset, seeds in done[method.label].items()}
-    means = [sum((Fraction(*one) for one in of_seeds), Fraction()) / len(of_seeds) for of_seeds in counts.values()]
+    means = [sum((Fraction(*one) for one in seeds), Fraction()) / len(seeds) for seeds in counts.values()]
+    least = {dataset: Fraction(*one) - Fraction(MOST_BELOW, 100) for dataset, one in zero.items()}
+    collapses = bool(zero) and any(Fraction(*one) < least[name] for name, seeds in counts.items() for one in seeds)
+    size = tuple(float(value) for _, value in method.point)
     own = [written.get(key, "") for key, _ in method.point]
-    of_config = all(_is_number(text) and float(text) == float(value) for text, (_, value) in zip(own, method.point))
-    return Try(method.point, sum(means, Fraction()) / len(means), counts, of_config)
+    of_config = all(map(_is_number, own)) and tuple(map(float, own)) == size
+    return Try(dict(method.point), size, sum(means, Fraction()) / len(means), counts, of_config, collapses)
 
 
-def _record(methods: Sequence[Method], done: _Done, zero: Mapping[str, list[int]], ties: str) -> dict[str, Any]:
+def _record(
+    methods: Sequence[Method], counts: Mapping[str, _Counts], zero: Mapping[str, list[int]], ties: str
+) -> dict[str, Any]:
     method, axes = methods[0], dict(methods[0].point)
     written = {key: as_text(value) for key, value in read_settings(str(method.config)).items()}
-    tries = [_try(one, done, written if ties == OF_CONFIG else {}) for one in methods]
-    left_out = [one for one in tries if zero and one.collapses(zero)]
-    kept = [one for one in tries if one not in left_out]
+    tries = [_try(one, counts[one.label], zero, written if ties == OF_CONFIG else {}) for one in methods]
+    kept = [one for one in tries if not one.collapses]
     smallest = min(tries, key=lambda one: one.size)
     best = min(kept, key=lambda one: (-one.mean, not one.of_config, one.size), default=smallest)
     options = {key: text for key, text in method.options if key not in axes}
-    result = next(iter(next(iter(done[method.label].values())).values()))
     return {
         **chosen.identity(method.trainer, method.config, options, axes),
-        "weights": {"hash": result.get("backbone_hash", ""), "seen": (result.get(CLIP_FILES) or {}).get(CLIP)},
         "first": method.first,
-        "options": dict(best.point),
+        "options": best.point,
         **({"of_config": True} if best.of_config else {}),
-        **({"left_out": [dict(one.point) for one in left_out]} if zero else {}),
+        **({"left_out": [one.point for one in tries if one.collapses]} if zero else {}),
         "tries": [
-            {"options": dict(one.point), "accuracy_pct": round(float(100 * one.mean), 4), "by_dataset": one.counts}
+            {"options": one.point, "accuracy_pct": round(float(100 * one.mean), 4), "by_dataset": one.counts}
             for one in tries
         ],
     }

@@ -175,7 +175,8 @@ def test_of_runs_that_were_read_by_two_rules_nothing_is_chosen(tries, tmp_path):
     split = {"hash": "a", "odd_images": "1 turned by EXIF"}
     edit(tmp_path / job.folder / "result.json", input={"INPUT.READ_AS": "people"}, split=split)
     with pytest.raises(
-        UserError, match=r"^MPL: no mean, made with different reading of images of digits \(family: digits seed 1"
+        UserError,
+        match=r"^MPL: no mean, made with different reading of images of digits \(family: MPL on digits, seed 1",
     ):
         choose_by_rule(tries, states_of(tries, tmp_path))
 
