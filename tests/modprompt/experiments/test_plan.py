@@ -9,7 +9,8 @@ from modprompt.experiments.plan import protocols, spec
 from modprompt.experiments.plan.experiment import narrowed
 from modprompt.experiments.reporting import report
 from modprompt.experiments.running import run
-from tests.modprompt.experiments.fakes import finish
+from tests.modprompt.experiments.conftest import FILE
+from tests.modprompt.experiments.fakes import finish, narrowed_to
 from tests.modprompt.experiments.test_page import Checker
 
 PARTS = """
@@ -117,6 +118,21 @@ def test_mistake_in_a_part_is_named_with_its_place(file, old, new, expected):
     with pytest.raises(UserError, match=re.escape(expected)) as caught:
         spec.read_plan(file(PARTS.replace(old, new)))
     assert "\n" not in str(caught.value)
+
+
+def test_parts_of_an_experiment(experiment):
+    found = experiment()
+    part = narrowed_to(found, methods=["CLIP"], seeds=[2])
+    assert [(m.label, m.seeds) for m in part.methods] == [("CLIP", (2,))]
+    assert (part.seeds, part.highlight) == ((2,), "CLIP")
+    for what in ({"methods": ["CLOP"]}, {"seeds": [3]}, {"datasets": ["dtd"]}):
+        with pytest.raises(UserError, match="small has no"):
+            narrowed_to(found, **what)
+    other = experiment(
+        FILE.replace("{trainer: ZeroshotCLIP, config: glyph}", "{trainer: ZeroshotCLIP, config: glyph, seeds: [5]}")
+    )
+    with pytest.raises(UserError, match="no method of small has these seeds"):
+        narrowed_to(other, methods=["CLIP"], seeds=[1])
 
 
 def test_file_with_parts_is_no_single_experiment(file):

@@ -87,6 +87,12 @@ FAULTS = [
         "OPTIM.LR is an axis of the grid and set to 3 as an option too",
     ),
     ("methods: [", "is not usable YAML"),
+    ("", "KEY: VALUE pairs are expected"),
+    ("seeds: !!set {a}\n", "seeds: different whole numbers"),
+    ("'protocol': \"\\ud800\"\n", "protocol: there is no"),
+    ('"a\\nb\\e[2J": 1\n', "there is no key"),
+    (FILE.replace("trainer: MPL, config: glyph", f"trainer: MPL, config: {'x' * 5000}"), "MPL: .*File name too long"),
+    (FILE.replace("trainer: MPL", f"trainer: {'x' * 5000}"), "methods: MPL: .*File name too long"),
     ("- a", "KEY: VALUE pairs are expected"),
     (FILE.replace("methods:", "methods: {}\nnotes:"), "methods is missing"),
 ]
@@ -98,6 +104,7 @@ def test_fault_is_named_with_file_and_place(experiment, tmp_path, text, message)
         experiment(text)
     assert str(caught.value).startswith(str(tmp_path / "small.yaml"))
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 3000
 
 
 def test_file_is_found_by_path_or_name(tmp_path):
