@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
 VALIDATION = "validation"
 BASE2NEW = "base2new"
-BASE, ALL_CLASSES = "base", "all"  # of protocol validation
-HIGHEST, NO_COLLAPSE = "highest", "no_collapse"  # rules of `experiment choose`
-OF_CONFIG, SMALLEST = "config", "smallest"  # which of equal values it takes
+# of protocol validation, the defaults first: whose labels are seen, how `experiment choose` chooses, and which of equal
+# values it takes
+CLASSES = ("base", "all")
+RULES = (HIGHEST, NO_COLLAPSE) = ("highest", "no_collapse")
+TIES = (OF_CONFIG, SMALLEST) = ("config", "smallest")
 CROSS = ("cross_dataset", "domain_generalisation")
 OF_TREES = (BASE2NEW, *CROSS, "few_shot")  # also read from log files
 ACTIVE, ACQUISITIONS = "active", "acquisitions"  # the protocol of rounds, and what it is narrowed to besides
@@ -166,7 +168,7 @@ class Experiment(NamedTuple):
     slurm: dict[str, Any] = {}
     added: Rounds | None = None  # of protocol active
     together: bool = False  # of protocol base2new: all classes are tested too
-    classes: str = BASE  # of protocol validation: whose labels are seen
+    classes: str = CLASSES[0]  # of protocol validation: whose labels are seen
     rule: str = HIGHEST  # of protocol validation: by which `experiment choose` chooses
     ties: str = OF_CONFIG  # of protocol validation: which of equal values it takes
     chosen: str = ""  # what its methods' settings were chosen by, in words

@@ -10,7 +10,7 @@ import contextlib
 import functools
 import io
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -188,22 +188,18 @@ class Inputs:
 
     def __init__(self, out: Path, data: Path | None):
         self.out, self.data = out, data
-        content = read_json(out / NOTES) or {}
-        try:
-            self.notes = dict(content.get("clips", {})) if check_seal(content, out / NOTES) else {}
-        except (ValueError, TypeError):  # damaged: hashed again
-            self.notes = {}
+        self.notes: dict[str, dict[str, Any]] = {}
+        with contextlib.suppress(ValueError, TypeError):  # damaged: hashed again
+            content = read_json(out / NOTES) or {}
+            self.notes = content["clips"] if check_seal(content, out / NOTES) else {}
         self._split_of = functools.cache(self._split_hash)  # of data sets whose split has no file, as they are now
         self._folder_of = functools.cache(self._image_folder)
         self._lists_of = functools.cache(self._lists)
 
     def _noted(self, clip: known.Asked) -> tuple[str, Mapping[str, Any]] | None:
         """Fingerprint and tokenizer of a CLIP, if they are noted as it is now."""
-        note = self.notes.get(clip.key)
-        if not isinstance(note, dict) or note.get("looks") != known.seen(clip)["looks"]:
-            return None
-        digest, tokenizer = note.get("hash"), note.get("tokenizer", {})
-        return (digest, tokenizer) if isinstance(digest, str) and isinstance(tokenizer, dict) else None
+        note = self.notes.get(clip.key, {})
+        return (note["hash"], note.get("tokenizer", {})) if note.get("looks") == known.seen(clip)["looks"] else None
 
     def note_clips(self, jobs: Sequence[Job]) -> None:
         """Hash the CLIP files of jobs that are not noted as they are now.
@@ -215,9 +211,7 @@ class Inputs:
         unknown = [clip for clip in clips if self._noted(clip) is None]
         for clip in unknown:
             looks, (found, tokenizer) = known.seen(clip)["looks"], known.identity(clip)
-            self.notes[clip.key] = {
-                "looks": looks, "hash": found, **({"tokenizer": dict(tokenizer)} if tokenizer else {})
-            }  # fmt: skip
+            self.notes[clip.key] = {"looks": looks, "hash": found, "tokenizer": dict(tokenizer)}
         if unknown:
             write_json(self.out / NOTES, sealed({"clips": self.notes}, 1))
 
@@ -230,12 +224,10 @@ class Inputs:
 
     def _split_hash(self, dataset: str) -> str | None:
         """The hash of the split that a data set's folders give; empty if they give none, None if it is not known."""
-        read: Any = getattr(_reader_of(dataset), "split_hash_now", None)
-        try:
-            found: str | None = None if read is None else read(self.data)
-        except UserError:
-            return None
-        return found
+        read: Callable[[Path | None], str] | None = getattr(_reader_of(dataset), "split_hash_now", None)
+        with contextlib.suppress(UserError):
+            return None if read is None else read(self.data)
+        return None
 
     def _split_now(self, job: Job, result: dict[str, Any]) -> str | None:
         """The hash of a split without a file as its folders are now; None if the result has no such split."""

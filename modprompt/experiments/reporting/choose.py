@@ -20,17 +20,7 @@ from typing import Any, NamedTuple
 from modprompt import programs
 from modprompt.errors import UserError
 from modprompt.experiments.plan import arguments, chosen, spec
-from modprompt.experiments.plan.experiment import (
-    ALL_CLASSES,
-    BASE,
-    NO_COLLAPSE,
-    OF_CONFIG,
-    SMALLEST,
-    VALIDATION,
-    Experiment,
-    Job,
-    Method,
-)
+from modprompt.experiments.plan.experiment import NO_COLLAPSE, OF_CONFIG, VALIDATION, Experiment, Job, Method
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import jobs, wanted
 from modprompt.experiments.reporting import alike
@@ -41,8 +31,6 @@ from modprompt.io.settings import as_text, read_settings
 from modprompt.version import __version__
 
 MOST_BELOW = 5  # points that NO_COLLAPSE allows a run to be below zero-shot CLIP
-_CLASSES = {BASE: "the base classes", ALL_CLASSES: "all classes"}
-_TIES = {SMALLEST: "the smallest", OF_CONFIG: "that of the method's config if it is among them, else the smallest"}
 _Counts = dict[str, list[list[int]]]  # by data set, [correct, images] of each seed
 _Run = tuple[Job, dict[str, Any]]  # with its result
 
@@ -108,34 +96,29 @@ def _tie(found: Mapping[str, Any], keys: str) -> str:
 
 def in_words(experiment: Experiment) -> str:
     """The rule by which an experiment chooses."""
-    left_out = (
-        f"; values at which a seed falls more than {MOST_BELOW} points below zero-shot CLIP on a data set's same "
-        "images are left out; if none is left, the smallest"
+    of = "all classes" if experiment.classes == "all" else "the base classes"
+    ties = "that of the method's config if it is among them, else " if experiment.ties == OF_CONFIG else ""
+    rule = (
+        f"of the values of the grid the one with the highest accuracy on all validation images of {of}, averaged over "
+        f"seeds and then over data sets; of equal ones {ties}the smallest"
     )
+    if experiment.rule != NO_COLLAPSE:
+        return rule
     return (
-        f"of the values of the grid the one with the highest accuracy on all validation images of "
-        f"{_CLASSES[experiment.classes]}, averaged over seeds and then over data sets; of equal ones "
-        f"{_TIES[experiment.ties]}{left_out * (experiment.rule == NO_COLLAPSE)}"
+        f"{rule}; values at which a seed falls more than {MOST_BELOW} points below zero-shot CLIP on a data set's same "
+        "images are left out; if none is left, the smallest"
     )
 
 
 class Try(NamedTuple):
-    """A value of the grid, with its accuracy.
+    """A value of the grid, with its accuracy."""
 
-    point: its settings.
-    size: these as numbers.
-    mean: over seeds, then over data sets.
-    counts: by data set, [correct, images] of each seed.
-    of_config: whether it is the config's, to be kept among equal ones.
-    collapses: whether a seed falls too far below zero-shot CLIP on a data set.
-    """
-
-    point: dict[str, str]
-    size: tuple[float, ...]
-    mean: Fraction
+    point: dict[str, str]  # its settings
+    size: tuple[float, ...]  # these as numbers
+    mean: Fraction  # over seeds, then over data sets
     counts: _Counts
-    of_config: bool
-    collapses: bool
+    of_config: bool  # whether it is the config's, to be kept among equal ones
+    collapses: bool  # whether a seed falls too far below zero-shot CLIP on a data set
 
 
 def choose(experiment: Experiment, states: Sequence[tuple[Job, state.State]], file: str = "") -> dict[str, Any]:
