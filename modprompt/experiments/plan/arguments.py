@@ -61,22 +61,12 @@ def add_what_to_run(parser: argparse.ArgumentParser) -> None:
 
 
 def plan_of(args: argparse.Namespace) -> Plan:
-    """The plan of an experiment file that the arguments ask for.
-
-    Raises:
-        UserError: as spec.find, spec.read_plan and narrowed.
-    """
+    """The plan of an experiment file that the arguments ask for; raises UserError as spec.read_plan and narrowed."""
     plan = spec.read_plan(spec.find(args.file), dict(pairs(args.options)))
     return narrowed(plan, **{kind: getattr(args, kind) for kind in plan.parts[0].names})
 
 
 def what_to_run(args: argparse.Namespace) -> Plan:
-    """The plan that the arguments of add_what_to_run ask for.
-
-    Raises:
-        UserError: as plan_of and only_present.
-    """
+    """The plan that the arguments of add_what_to_run ask for; raises UserError as plan_of and only_present."""
     plan = plan_of(args)
-    if not args.present:
-        return plan
-    return plan._replace(parts=tuple(only_present(part, args.data) for part in plan.parts))
+    return plan._replace(parts=tuple(only_present(part, args.data) for part in plan.parts)) if args.present else plan

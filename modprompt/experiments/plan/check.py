@@ -23,11 +23,7 @@ from modprompt.programs import import_modules
 
 
 def settings_of(job: Job, out: Path, data: Path) -> Settings:
-    """The settings that a job's command gives.
-
-    Raises:
-        UserError: as Settings.read, and on files that are named in place of values.
-    """
+    """The settings that a job's command gives; raises UserError as Settings.read, and on files named as values."""
     files = [str(config_file(job.dataset)), str(job.method.config)]
     flags: dict[str, Any] = {"DATASET.ROOT": str(data), "OUTPUT_DIR": str(out / job.folder)}
     flags.update({"TRAINER.NAME": job.method.trainer, "SEED": job.seed})

@@ -25,14 +25,7 @@ _CLIP = "MODEL.BACKBONE.PATH"
 def identity(trainer: str, config: Path, options: Mapping[str, str], axes: Collection[str] = ()) -> dict[str, str]:
     """What a choice belongs to: trainer, config's name, a hash of config and options, the name of a CLIP's file.
 
-    Args:
-        trainer: its name.
-        config: its file.
-        options: over the config.
-        axes: the chosen keys, which are no part of it.
-
-    Raises:
-        UserError: if the config is not YAML.
+    The axes are the chosen keys, which are no part of it. Raises UserError if the config is not YAML.
     """
     layers = [read_settings(str(config)), options]
     file = next((str(layer[_CLIP]) for layer in reversed(layers) if layer.get(_CLIP)), "")

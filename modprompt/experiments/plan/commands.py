@@ -70,8 +70,7 @@ def _any_file(settings: Iterable[tuple[str, str]]) -> bool:
 def effective(job: Job, more: Pairs = ()) -> dict[str, str]:
     """All settings that a job's files and options, and more options, give; a file that is not there yet stays a name.
 
-    Raises:
-        UserError: if a config file is gone or not YAML, or a file that is named in place of a value is damaged.
+    Raises UserError if a config file is gone or not YAML, or a file that is named in place of a value is damaged.
     """
     paths = (config_file(job.dataset), job.method.config)
     files = tuple((str(path), path.stat().st_mtime_ns if path.is_file() else 0) for path in paths)
@@ -86,11 +85,7 @@ def effective(job: Job, more: Pairs = ()) -> dict[str, str]:
 
 
 def expected(job: Job, out: Path) -> dict[str, str]:
-    """The settings that the result of a job must show, as train.py records them.
-
-    Raises:
-        UserError: as effective.
-    """
+    """The settings that the result of a job must show, as train.py records them; raises UserError as effective."""
     of_first = options_of(job, out)
     try:
         settings = effective(job, of_first)

@@ -53,11 +53,8 @@ def _place_of_images(dataset: str, data: Path) -> Path | None:
 
 
 def missing(dataset: str, data: Path) -> str:
-    """What a data set, named as in configs/datasets, lacks, in words.
-
-    Returns:
-        Empty if it is there, as far as its folders tell, or the reader does not say where it is.
-    """
+    """What a data set, named as in configs/datasets, lacks, in words; empty if it is there, as far as its folders and
+    its reader tell."""
     reader, images = _reader_of(dataset), _place_of_images(dataset, data)
     if getattr(reader, "makes_itself", False):
         return "" if images is None or images.is_dir() else str(reader.without_source())
@@ -75,11 +72,7 @@ def missing(dataset: str, data: Path) -> str:
 
 
 def require_present(datasets: Sequence[str], data: Path) -> None:
-    """Require that data sets are under the data root.
-
-    Raises:
-        UserError: naming all that are not.
-    """
+    """Raise UserError, naming all data sets that are not under the data root."""
     lacking = {name: why for name in datasets if (why := missing(name, data))}
     if not lacking:
         return
@@ -95,10 +88,9 @@ def require_present(datasets: Sequence[str], data: Path) -> None:
 
 
 def only_present(experiment: Experiment, data: Path) -> Experiment:
-    """The experiment without the data sets that are not under the data root; those are printed.
+    """The experiment without the data sets that are not under the data root, which are printed.
 
-    Raises:
-        UserError: if none is there, or the source of a cross protocol is not.
+    Raises UserError if none is there, or the source of a cross protocol is not.
     """
     if experiment.source and missing(experiment.source, data):
         raise UserError(f"--present: the source {experiment.source} is not under {data}")
@@ -202,11 +194,7 @@ class Inputs:
         return (note["hash"], note.get("tokenizer", {})) if note.get("looks") == known.seen(clip)["looks"] else None
 
     def note_clips(self, jobs: Sequence[Job]) -> None:
-        """Hash the CLIP files of jobs that are not noted as they are now.
-
-        Raises:
-            UserError: if one cannot be read.
-        """
+        """Hash the CLIP files of jobs that are not noted as they are now; raises UserError if one cannot be read."""
         clips = dict.fromkeys(clip for job in jobs for clip in clips_of(job).values() if known.seen(clip)["looks"])
         unknown = [clip for clip in clips if self._noted(clip) is None]
         for clip in unknown:
@@ -278,11 +266,8 @@ class Inputs:
             return str(found), time.time_ns()  # reading the images tells
 
     def lists(self, job: Job) -> tuple[Any, str]:
-        """A run's images, as lists_of gives them, and the folder that their paths are relative to.
-
-        Raises:
-            UserError: if they cannot be read.
-        """
+        """A run's images, as lists_of gives them, and the folder that their paths are relative to; raises UserError if
+        they cannot be read."""
         settings = ((key, text) for key, text in effective(job).items() if key.startswith(_OF_IMAGES))
         return self._lists_of(job.dataset, tuple(settings), job.tests)
 

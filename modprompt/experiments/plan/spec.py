@@ -69,11 +69,7 @@ class Shared(NamedTuple):
 
 
 def find(name: str) -> Path:
-    """The experiment file of a path, or of a name in configs/experiments.
-
-    Raises:
-        UserError: if there is none; the message has the known names.
-    """
+    """The experiment file of a path, or of a name in configs/experiments; raises UserError if there is none."""
     path = Path(name)
     if path.is_file():
         return path
@@ -84,11 +80,7 @@ def find(name: str) -> Path:
 
 
 def read(path: Path, options: Mapping[str, str] | None = None) -> Experiment:
-    """The experiment of a file with one protocol.
-
-    Raises:
-        UserError: as read_plan, and if the file has parts.
-    """
+    """The experiment of a file with one protocol; raises UserError as read_plan, and if the file has parts."""
     plan = read_plan(path, options)
     if plan.has_parts:
         raise UserError(f"{path}: has parts, where a file with one protocol is needed")
@@ -316,11 +308,8 @@ def _take_chosen(
     above: Sequence[Method],
     last: Mapping[str, str],
 ) -> tuple[dict[str, str], str]:
-    """What was chosen for the method above it that its `chosen` names, or for itself under that name.
-
-    Returns:
-        The options, and the name under which they were chosen for itself; empty if for another one.
-    """
+    """The options that were chosen for the method above it that its `chosen` names, or for itself under that name, and
+    the name under which they were chosen for itself; empty if for another one."""
     other = part.get("chosen", label)
     if not isinstance(other, str):
         raise part.fault("chosen", f"false or the name of a method is expected, got {other!r}")

@@ -155,13 +155,8 @@ def stage_of(name: str) -> Stage:
 
 
 def group_of(trainer: str, options: Settings, has_front: bool = False) -> str:
-    """The heading of a method in a report that has several; empty for zero-shot, and for one that is not ours.
-
-    Args:
-        trainer: its name.
-        options: of the method.
-        has_front: whether its first stage is another method.
-    """
+    """The heading of a method in a report that has several; empty for zero-shot, and for one that is not ours. With a
+    front its first stage is another method."""
     kind = kind_of(trainer)
     if kind == ZERO_SHOT:
         return ""
