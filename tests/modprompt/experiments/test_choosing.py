@@ -181,16 +181,6 @@ def test_of_runs_that_were_read_by_two_rules_nothing_is_chosen(tries, tmp_path):
         choose_by_rule(tries, states_of(tries, tmp_path))
 
 
-def test_of_a_stale_run_nothing_is_chosen(tries, tmp_path):
-    fill(tries, tmp_path, lambda *_: 5)
-    job = next(job for job in protocols.jobs(tries) if not job.tests and job.method.label == "MaPLe LR 0.1")
-    edit(tmp_path / job.folder / "result.json", settings={**expected(job, tmp_path), "OPTIM.MAX_EPOCH": "99"})
-    with pytest.raises(
-        UserError, match=r"MaPLe LR 0.1, digits, seed 1: stale: its training was made with other setting"
-    ):
-        choose_by_rule(tries, states_of(tries, tmp_path))
-
-
 def test_runs_of_a_method_that_trains_nothing_are_not_needed(tries, tmp_path):
     fill(tries, tmp_path, lambda *_: 5)
     (tmp_path / protocols.jobs(tries)[0].folder / "result.json").unlink()
@@ -343,26 +333,6 @@ def test_all_classes_are_asked_for_and_lie_elsewhere(experiment, tries, tmp_path
     assert not {job.folder for job in jobs} & {job.folder for job in protocols.jobs(tries)}
     fill(found, tmp_path, lambda *_: 5)
     assert "of all classes" in choose_by_rule(found, states_of(found, tmp_path))["rule"]
-
-
-@pytest.mark.parametrize(
-    ("line", "what"),
-    [
-        ("classes: new", "classes: there is no 'new'"),
-        ("rule: best", "rule: there is no 'best'"),
-        ("ties: highest", "ties: there is no 'highest'"),
-        ("classes: [base]", "classes: there is no"),
-    ],
-)
-def test_unknown_classes_and_rules(experiment, line, what):
-    with pytest.raises(UserError, match=re.escape(what)):
-        experiment(TRIES.replace("shots: 16", f"shots: 16\n{line}"), "tries")
-
-
-@pytest.mark.parametrize("line", ["classes: all", "rule: no_collapse", "ties: config"])
-def test_other_protocols_have_neither(taken, experiment, line):
-    with pytest.raises(UserError, match="protocol base2new has none; it belongs to protocol validation"):
-        experiment(TAKES + line + "\n", "takes")
 
 
 def test_a_method_takes_the_choice_of_one_above_it(taken, experiment):

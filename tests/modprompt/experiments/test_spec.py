@@ -66,6 +66,19 @@ FAULTS = [
     (FILE + "source: imagenet\n", "source: protocol base2new has none"),
     (FILE + "image_cache: folder\n", "image_cache: true or false is expected, got 'folder'"),
     (FILE + "image_cache:\n", "image_cache: true or false is expected, got None"),
+    (FILE + "together: 1\n", "together: true or false is expected, got 1"),
+    *(
+        (FILE + line, f"{line[:4]}.*: protocol base2new has none; it belongs to protocol validation")
+        for line in ("classes: all\n", "rule: no_collapse\n", "ties: config\n")
+    ),
+    *(
+        (FILE.replace("base2new", f"validation\n{line}"), f"{line[:4]}.*: there is no")
+        for line in ("classes: new", "rule: best", "ties: highest", "classes: [base]")
+    ),
+    (
+        FILE.replace("base2new", "few_shot\ntogether: true"),
+        "together: protocol few_shot has none; it belongs to protocol base2new",
+    ),
     (FILE + "highlight: CoOp\n", "highlight: there is no method 'CoOp'"),
     (FILE + "options: {DATASET.NUM_SHOTS: 4}\n", "options: DATASET.NUM_SHOTS cannot be set here"),
     (FILE + "options: {OPTIM: {LR: 4}}\n", "options: OPTIM: a dotted key with one value"),
