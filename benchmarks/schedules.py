@@ -24,7 +24,7 @@ import yaml
 from modprompt import places
 from modprompt.engine.schedule import Schedule
 from modprompt.experiments.plan import protocols, spec
-from modprompt.experiments.plan.job import Job
+from modprompt.experiments.plan.experiment import Job
 from modprompt.experiments.running import run
 from modprompt.io.result import read
 from modprompt.io.settings import BASE

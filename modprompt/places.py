@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+from modprompt.errors import UserError
+
 PACKAGE = Path(__file__).resolve().parent
 ROOT = PACKAGE.parent  # the checkout, or the folder of installed packages
 OUR_CODE = tuple({f"{one}{os.sep}" for one in (PACKAGE, Path(__file__).parent)})  # the real path, and the imported one
@@ -22,6 +24,20 @@ def is_checkout() -> bool:
 def configs() -> Path:
     """The folder with trainers/, datasets/ and experiments/."""
     return ROOT / "configs" if is_checkout() else _INSIDE
+
+
+def named_file(word: str, folder: Path = Path()) -> Path | None:
+    """The file at a path from a folder, else one of this project's by its path in a checkout (configs/...), if any."""
+    shipped = [configs() / word.removeprefix("configs/")] if word.startswith("configs/") else []
+    return next((path for path in (folder / word, *shipped) if path.exists() and not path.is_dir()), None)
+
+
+def require_no_folder(word: str, folder: Path = Path()) -> None:
+    """Raise UserError if a folder is named where a config file is wanted."""
+    if (folder / word).is_dir():
+        raise UserError(
+            f"{word} is a folder, not a config file: give your own images, or data sets, as --root (or --data)"
+        )
 
 
 def constraints() -> Path:

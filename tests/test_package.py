@@ -214,7 +214,7 @@ def test_training_with_data_and_output_in_the_current_folder(modprompt, installe
     assert (tmp_path / "output/digits/MPL/seed1/result.json").is_file()
     named = ["--config-file", "glyph", "--dataset-config-file", "configs/datasets/digits.yaml", "--no-train"]
     must([modprompt, "train", "--trainer", "MPL", *named, "--output-dir", "output/named"], tmp_path)
-    found = "from modprompt.cli import config_files as f; print(f.of_method('glyph', 'MPL'), f.of_data('configs/datasets/digits.yaml'))"
+    found = "from modprompt.data import names; from modprompt.methods import table; print(table.config_file('glyph', 'MPL'), names.path_of('configs/datasets/digits.yaml'))"
     said = must([installed, "-c", found], tmp_path)  # whole: a log cuts long lines
     assert "/modprompt/configs/trainers/MPL/glyph.yaml" in said
     assert "/modprompt/configs/datasets/digits.yaml" in said

@@ -13,18 +13,16 @@ A method's own `few_shot: {trainer: CoOp, config: NAME, options: {...}}` says wh
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 from modprompt.checks import check_name, known_names
 from modprompt.data.rounds import METHODS, NONE, PCB_ALONE, Active
 from modprompt.errors import SettingError, UserError
-from modprompt.experiments.plan.experiment import Experiment
-from modprompt.experiments.plan.job import Job
-from modprompt.experiments.plan.method import Method
+from modprompt.experiments.plan.experiment import Experiment, Job, Method
 from modprompt.experiments.plan.protocols import ANY_SHOTS, base2new, few_shot, in_order, is_bound
-from modprompt.experiments.plan.reading import Reader
+from modprompt.experiments.plan.reading import Part
 from modprompt.experiments.plan.stages import stage_of
 
 KEYS = ("rounds", "budget", "gamma", "acquisitions", "few_shot", "base2new")
@@ -34,7 +32,6 @@ SET_HERE = (
 )  # fmt: skip
 FEW_SHOT = "few-shot"  # in place of an acquisition
 _PCB = "+pcb"
-_MOST_ROUNDS = 10_000
 _NAME = re.compile(r"\w[\w-]*")  # it is the name of a folder
 
 
@@ -60,15 +57,6 @@ class Rounds(NamedTuple):
     def shots(self) -> tuple[int, ...]:
         """Of the few-shot runs: as many as labels of a class."""
         return tuple(range(1, self.number + 1))
-
-    @property
-    def names(self) -> dict[str, tuple[str, ...]]:
-        """The acquisitions."""
-        return {"acquisitions": self.acquisitions}
-
-    def narrowed(self, kept: Mapping[str, tuple[Any, ...]]) -> Rounds:
-        """The same with some acquisitions."""
-        return self._replace(acquisitions=kept["acquisitions"])
 
     def jobs(self, experiment: Experiment) -> Iterator[Job]:
         """The runs in rounds, and few-shot and zero-shot runs to compare with."""
@@ -159,53 +147,37 @@ def _without_rounds(method: Method) -> Method:
     )
 
 
-def refuse(reader: Reader, content: Mapping[str, Any], protocol: str, methods: Sequence[Method]) -> None:
-    """Raise UserError if a file of another protocol has keys of this one."""
-    for key in KEYS:
-        if key in content:
-            raise reader.fault(key, f"protocol {protocol} has none; it belongs to protocol active")
-    for method in methods:
-        if method.few_shot is not None:
-            raise reader.fault(f"methods: {method.family}: few_shot", f"protocol {protocol} has none")
-
-
-def read(reader: Reader, content: Mapping[str, Any], methods: Sequence[Method]) -> Rounds:
-    """The rounds that a file asks for.
+def read(part: Part, methods: Sequence[Method]) -> Rounds:
+    """The rounds that a part of a file asks for.
 
     Args:
-        reader: of the file.
-        content: all of the file.
-        methods: of the file; the acquisitions of a user's own modules are not known yet.
+        part: the part.
+        methods: of it; the acquisitions of a user's own modules are not known yet.
 
     Raises:
         UserError: on a wrong value; the message names its place.
     """
     for key in ("shots", "source"):
-        if key in content:
-            raise reader.fault(key, "protocol active has none; its labels are counted by rounds and budget")
+        if key in part:
+            raise part.fault(key, "protocol active has none; its labels are counted by rounds and budget")
     for method in methods:
         if method.stage is not None:
             without = stage_of(method.stage_of).without
-            raise reader.fault(f"methods: {method.family}", f"protocol active has no {without}")
-    number = reader.number(content.get("rounds", 8), "rounds", 1, _MOST_ROUNDS)
-    budget = reader.number(content.get("budget", 0), "budget", 0)
-    gamma = _gamma(reader, content.get("gamma", Active.gamma))
-    beside = reader.flag(content.get("few_shot", budget == 0), "few_shot")
+            raise part.fault(f"methods: {method.family}", f"protocol active has no {without}")
+    number, budget = part.number("rounds", 8, 1), part.number("budget", 0, 0)
+    try:
+        gamma = Active(gamma=part.get("gamma", Active.gamma)).gamma
+    except SettingError as error:
+        raise part.fault("gamma", error.faults[0][1].strip()) from None
+    beside = part.flag("few_shot", budget == 0)
     if beside and budget:
-        raise reader.fault("few_shot", f"few-shot runs need budget 0 (one label a class), not {budget}")
-    given = reader.names(reader.needed(content, "acquisitions", ""), "acquisitions")
+        raise part.fault("few_shot", f"few-shot runs need budget 0 (one label a class), not {budget}")
+    given = part.names("acquisitions")
     own = any(method.imports for method in methods)
     for fault in (_fault_of_name(name, own) for name in given):
         if fault:
-            raise reader.fault("acquisitions", fault)
-    return Rounds(number, budget, gamma, given, beside, reader.flag(content.get("base2new", False), "base2new"))
-
-
-def _gamma(reader: Reader, value: Any) -> float:
-    try:
-        return Active(gamma=value).gamma
-    except SettingError as error:
-        raise reader.fault("gamma", error.faults[0][1].strip()) from None
+            raise part.fault("acquisitions", fault)
+    return Rounds(number, budget, gamma, given, beside, part.flag("base2new", False))
 
 
 def method_of(acquisition: str) -> str:

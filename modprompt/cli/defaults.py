@@ -12,14 +12,14 @@ from typing import Any
 
 from modprompt import places
 from modprompt.checks import some
-from modprompt.cli import config_files
 from modprompt.clip.known import EMBEDDED, plain
-from modprompt.data.names import config_file
+from modprompt.data.names import config_file, path_of
 from modprompt.errors import UserError
 from modprompt.io.files import of_user
 from modprompt.io.records import read_yaml
 from modprompt.io.settings import Settings
 from modprompt.methods.table import BY_NAME, config_of
+from modprompt.methods.table import config_file as file_of_method
 
 _OF_SCRIPTS = ("scripts", "few_shot", "cross")  # what scripts/methods.sh reads
 _LARGE = "ViT-B/16"
@@ -43,15 +43,15 @@ class Command:
         options: KEY VALUE words.
 
     Raises:
-        UserError: as Settings.read and config_files.
+        UserError: as Settings.read, and if there is no such file.
     """
 
     def __init__(self, data_file: str, method_file: str, flags: Mapping[str, Any], options: Sequence[str]) -> None:
         self.flags, self.options = dict(flags), list(options)
         self.words = Settings.read((), flags, options)
-        self.data = Settings.read([config_files.of_data(data_file)])
+        self.data = Settings.read([str(path_of(data_file))] if data_file else [])
         self.trainer = self.value("TRAINER.NAME", self.words)
-        self.method = Settings.read([config_files.of_method(method_file, self.trainer)])
+        self.method = Settings.read([str(file_of_method(method_file, self.trainer))] if method_file else [])
         self.has_data, self.has_method = bool(data_file), bool(method_file)
         self.configs = configs_by_clip(self.trainer)
 

@@ -77,7 +77,11 @@ def parse_args(argv: list[str] | None = None, description: str = "") -> argparse
     add("--trainer", default="", help="name of the method's trainer, e.g. MPL; --trainer MPL --help lists its settings")
     add("--root", default="", help="folder of the data sets (default: $DATA or ./data), or of your own images")
     add("--dataset-config-file", default="", help="the data set: its name (eurosat), or a YAML file")
-    add("--config-file", default="", help="settings of the method: a name in configs/trainers, or a YAML file")
+    add(
+        "--config-file",
+        default="",
+        help="settings of the method: a name in configs/trainers (glyph, MPL/glyph), or a YAML file",
+    )
     add(
         "--backbone",
         default="",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from modprompt import places
-from modprompt.checks import nearest
+from modprompt.checks import known_names, nearest
 from modprompt.errors import UserError
 from modprompt.io.records import read_yaml
 from modprompt.programs import report
@@ -45,6 +45,25 @@ def find(name: str) -> tuple[str, str]:
     near = nearest(name, [*known, *known.values()]) if name else ""
     shown = ", ".join(f"{config} ({registered})" for config, registered in known.items())
     raise UserError(f"there is no data set {name!r}{near} (known: {shown})")
+
+
+def path_of(word: str) -> Path:
+    """The config file that a word means: a path, configs/... of this project, or either name of a data set.
+
+    Raises:
+        UserError: if there is none; known ones are named.
+    """
+    found = places.named_file(word)
+    if found is not None:
+        return found
+    if "/" not in word and not word.endswith(".yaml"):
+        try:
+            return config_file(find(word)[0])
+        except UserError:
+            places.require_no_folder(word)
+            raise
+    places.require_no_folder(word)
+    raise UserError(f"no config file {word}{known_names(Path(word).stem, config_names())}")
 
 
 def _main(argv: list[str] | None) -> int:

@@ -3,8 +3,9 @@
 modprompt experiment run FILE      runs what is not finished; stop and restart it at any time
 modprompt experiment report FILE   tables (Markdown, CSV, LaTeX), figures and one HTML page of the finished runs
 
-spec.py        reads and checks an experiment file; experiment.py, method.py: the result
+spec.py        reads and checks an experiment file; experiment.py: the result, its methods and runs
 chosen.py      settings that were chosen on validation images, as a file; choose.py: by which rule
+stages.py      what may be trained before a method: a search, a teacher, prompts
 protocols.py   which runs a protocol is made of, and which table they fill
 commands.py    a run as a command of train.py, and the settings that its result must show
 state.py       the status of a run, by the files in its folder and its lock
@@ -15,5 +16,5 @@ results.py, logs.py, trees.py   results: ours, and those of other codebases' log
 cost.py        what methods cost, and what their searches found
 table.py, render.py, page.py, finding.py   a report; figures/: a file for each figure, layout.py is how they look
 
-Rounds of active learning are planned and reported in modprompt/active/, first stages in plan/stages.py.
+Rounds of active learning are planned and reported in modprompt/active/.
 """

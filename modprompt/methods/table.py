@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from modprompt import places
-from modprompt.checks import check_name
+from modprompt.checks import check_name, nearest
 from modprompt.errors import UserError
 
 if TYPE_CHECKING:
@@ -250,6 +250,42 @@ def configs_of(name: str) -> str:
 def config_of(trainer: str, name: str) -> Path:
     """The config file of this name (without .yaml) among those of a trainer; it may be missing."""
     return places.configs() / "trainers" / configs_of(trainer) / f"{name}.yaml"
+
+
+def find_config(word: str, trainer: str, folder: Path = Path()) -> Path | None:
+    """The config file that a word means; None if there is none.
+
+    Args:
+        word: a path from the folder; configs/... of this project; a name among the trainer's; another one's, MPL/glyph.
+        trainer: whose configs are found by name; empty for none.
+        folder: from which paths are seen.
+    """
+    found, (whose, _, name) = places.named_file(word, folder), word.rpartition("/")
+    if found is not None or not (whose or trainer) or name.endswith(".yaml"):
+        return found
+    path = config_of(whose or trainer, name)
+    return path if "/" not in whose and path.is_file() else None
+
+
+def config_file(word: str, trainer: str, folder: Path = Path()) -> Path:
+    """The config file that a word means, as find_config.
+
+    Raises:
+        UserError: if there is none; those that are found by name are told.
+    """
+    found = find_config(word, trainer, folder)
+    if found is not None:
+        return found
+    places.require_no_folder(word, folder)
+    path = Path(word)
+    whose = path.parent.name if config_of(path.parent.name, "").parent.is_dir() and path.parent.name else trainer
+    there = sorted(one.stem for one in config_of(whose, "").parent.glob("*.yaml")) if whose else []
+    known = (
+        f"; {whose} has {', '.join(there)}, by name{nearest(path.name.removesuffix('.yaml'), there)}" if there else ""
+    )
+    raise UserError(
+        f"no config file {word[:100]}{known or '; give a path, or the name of a trainer first, as MPL/glyph'}"
+    )
 
 
 def kind_of(name: str) -> str:

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 from dassl.utils import set_random_seed
 from yacs.config import CfgNode
 
-from modprompt import places
 from modprompt.compat import defaults
 from modprompt.errors import UserError
 from modprompt.io.settings import FLAGS, Given, Settings, as_text, flat, read_settings
+from modprompt.methods.table import find_config
 
 KEEP = "--keep-settings"
 KEEPS = "MODPROMPT_KEEP_SETTINGS"  # in the environment: the same
@@ -96,10 +96,11 @@ def with_our_config(given: Sequence[str]) -> list[str]:
     """
     words = words_of(given)
     name = words.value("--config-file")
-    path = Path(name)
-    ours = places.configs() / "trainers" / "MPL" / f"{path.stem}.yaml"
-    named = path.parent.name in ("", "MPL", "ModMPL") and path.suffix in ("", ".yaml")
-    if words.trainer() not in ("MPL", "ModMPL") or not named or path.is_file() or not ours.is_file():
+    folder, _, last = name.rpartition("/")
+    ours = (
+        find_config(last.removesuffix(".yaml"), "MPL") if folder.rpartition("/")[2] in ("", "MPL", "ModMPL") else None
+    )
+    if words.trainer() not in ("MPL", "ModMPL") or ours is None or Path(name).is_file():
         return list(given)
     print(f"{name} is not in this codebase; using modprompt's: {ours}")
     instead = {("--config-file", name): str(ours)}

@@ -8,23 +8,9 @@ from pathlib import Path
 
 from modprompt import places
 from modprompt.experiments.plan import spec
-from modprompt.experiments.plan.experiment import ACQUISITIONS, Plan, narrowed, only
-from modprompt.experiments.plan.present import only_present
+from modprompt.experiments.plan.experiment import ACQUISITIONS, Plan, narrowed
+from modprompt.experiments.plan.inputs import only_present
 from modprompt.io.settings import pairs
-
-
-def _from_environment(name: str, default: str) -> Path:
-    return Path(os.environ.get(name) or places.home() / default)
-
-
-def add_data(parser: argparse.ArgumentParser) -> None:
-    """--data."""
-    parser.add_argument(
-        "--data",
-        type=_absolute,
-        default=_absolute(_from_environment("DATA", "data")),
-        help="folder of the data sets (default: $DATA, or data in the project or, installed, in the current folder)",
-    )
 
 
 def _absolute(path: str | Path) -> Path:
@@ -34,14 +20,23 @@ def _absolute(path: str | Path) -> Path:
         raise argparse.ArgumentTypeError(f"{path}: {error}") from None
 
 
+def _add_folder(parser: argparse.ArgumentParser, name: str, folder: str, what: str) -> None:
+    parser.add_argument(
+        f"--{name}",
+        type=_absolute,
+        default=_absolute(os.environ.get(name.upper()) or places.home() / folder),
+        help=f"{what} (default: ${name.upper()}, or {folder} in the project or, installed, in the current folder)",
+    )
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """--data."""
+    _add_folder(parser, "data", "data", "folder of the data sets")
+
+
 def add_out(parser: argparse.ArgumentParser) -> None:
     """--out."""
-    parser.add_argument(
-        "--out",
-        type=_absolute,
-        default=_absolute(_from_environment("OUT", "output")),
-        help="output folder of all runs (default: $OUT, or output in the project or, installed, in the current folder)",
-    )
+    _add_folder(parser, "out", "output", "output folder of all runs")
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -66,23 +61,12 @@ def add_what_to_run(parser: argparse.ArgumentParser) -> None:
 
 
 def plan_of(args: argparse.Namespace) -> Plan:
-    """The plan of an experiment file that the arguments ask for.
-
-    Raises:
-        UserError: as spec.find, spec.read_plan, only and narrowed.
-    """
-    whole = only(spec.read_plan(spec.find(args.file), dict(pairs(args.options))), args.parts)
-    kinds = ("datasets", "methods", "seeds", ACQUISITIONS)
-    return narrowed(whole, **{kind: getattr(args, kind) for kind in kinds})
+    """The plan of an experiment file that the arguments ask for; raises UserError as spec.read_plan and narrowed."""
+    plan = spec.read_plan(spec.find(args.file), dict(pairs(args.options)))
+    return narrowed(plan, **{kind: getattr(args, kind) for kind in plan.parts[0].names})
 
 
 def what_to_run(args: argparse.Namespace) -> Plan:
-    """The plan that the arguments of add_what_to_run ask for.
-
-    Raises:
-        UserError: as plan_of and only_present.
-    """
+    """The plan that the arguments of add_what_to_run ask for; raises UserError as plan_of and only_present."""
     plan = plan_of(args)
-    if not args.present:
-        return plan
-    return plan._replace(parts=tuple(only_present(part, args.data) for part in plan.parts))
+    return plan._replace(parts=tuple(only_present(part, args.data) for part in plan.parts)) if args.present else plan

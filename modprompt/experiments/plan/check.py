@@ -13,11 +13,9 @@ from modprompt.active import plan as rounds
 from modprompt.data.names import config_file
 from modprompt.errors import SettingError, UserError
 from modprompt.experiments.plan.commands import effective, options
-from modprompt.experiments.plan.experiment import VALIDATION
-from modprompt.experiments.plan.job import Job
-from modprompt.experiments.plan.kinds import tests_apart
+from modprompt.experiments.plan.experiment import VALIDATION, Job
 from modprompt.experiments.plan.protocols import APART
-from modprompt.experiments.plan.stages import stage_of
+from modprompt.experiments.plan.stages import stage_of, tests_apart
 from modprompt.io.files import of_user
 from modprompt.io.settings import Settings
 from modprompt.methods.search.file import expanded
@@ -25,18 +23,14 @@ from modprompt.programs import import_modules
 
 
 def settings_of(job: Job, out: Path, data: Path) -> Settings:
-    """The settings that a job's command gives.
-
-    Raises:
-        UserError: as Settings.read, and on files that are named in place of values.
-    """
+    """The settings that a job's command gives; raises UserError as Settings.read, and on files named as values."""
     files = [str(config_file(job.dataset)), str(job.method.config)]
     flags: dict[str, Any] = {"DATASET.ROOT": str(data), "OUTPUT_DIR": str(out / job.folder)}
     flags.update({"TRAINER.NAME": job.method.trainer, "SEED": job.seed})
     return expanded(Settings.read(files, flags, options(job, out)))
 
 
-def _check_one(settings: Settings, job: Job) -> None:
+def _check_settings(settings: Settings, job: Job) -> None:
     from dassl.data.datasets import DATASET_REGISTRY
     from dassl.engine import TRAINER_REGISTRY
 
@@ -49,7 +43,9 @@ def _check_one(settings: Settings, job: Job) -> None:
     reader = DATASET_REGISTRY.get(cfg.DATASET.NAME)
     require_only_tests(reader, not job.tests)
     if job.tests and cfg.TEST.SPLIT == "val" and not cfg.DATASET.VAL_FROM_TEST:
-        _require_validation(reader, of_user(cfg.DATASET.ROOT or "."))
+        find = getattr(reader, "without_validation", None)  # where a reader can tell
+        if why := find(of_user(cfg.DATASET.ROOT or ".")) if find else "":
+            raise UserError(f"{why}; protocol validation measures on validation images")
     if job.stage == "search" and not cfg.SEARCH.RUNS:
         raise UserError(f"{cfg.TRAINER.NAME} does not search: SEARCH.ON True, or DPLSearch")
     rounds.check(cfg, job)
@@ -59,42 +55,31 @@ def _check_one(settings: Settings, job: Job) -> None:
         backbone.require_there(cfg)
 
 
-def _require_validation(reader: Any, root: Path) -> None:
-    """Raise UserError if a reader, where it can tell, has no validation images under a root."""
-    find = getattr(reader, "without_validation", None)
-    why = find(root) if find else ""
-    if why:
-        raise UserError(f"{why}; protocol validation measures on validation images")
-
-
 def _check_job(job: Job, out: Path, data: Path) -> None:
-    first = job.first
-    if first is None or not (first.is_front or stage_of(first.stage).lacks(out / first.folder)):
-        _check_one(settings_of(job, out, data), job)
-        return
+    stage, first = stage_of(job.method.stage_of), job.first
+    if first is not None:
+        for key in ("MODEL.BACKBONE.NAME", "MODEL.BACKBONE.PATH"):
+            found, trained = effective(first).get(key, ""), effective(job).get(key, "")
+            if found != trained:
+                raise UserError(f"{key} is {trained!r}, in {stage.called} {found!r}: give both the same CLIP")
+    rounds.require_known(job)
+    waits = first is not None and (first.is_front or bool(stage_of(first.stage).lacks(out / first.folder)))
     try:
-        _check_one(settings_of(job._replace(first=None), out, data), job)
+        _check_settings(settings_of(job._replace(first=None) if waits else job, out, data), job)
     except SettingError as error:
-        if any(not stage_of(job.method.stage_of).finds(key) for key, _ in error.faults):
-            raise
-        # what is missing is what the first stage will find
+        if not waits or any(not stage.finds(key) for key, _ in error.faults):
+            raise  # else what is missing is what the first stage will find
 
 
-def _asks_apart(job: Job) -> bool:
-    """Whether a run of a method that is taught on images of all classes asks for base and new classes apart."""
+def _require_apart(job: Job) -> None:
+    """Raise UserError if what is taught on images of all classes is not asked for base and new classes apart."""
     of_base = ("DATASET.SUBSAMPLE_CLASSES", "base")
-    return job.column == APART or (of_base in job.options if job.tests else of_base in (job.of_first or ()))
-
-
-def _require_one_clip(job: Job) -> None:
-    """Raise UserError if a training has another CLIP than its first stage."""
-    if job.first is None:
-        return
-    found, trained = effective(job.first), effective(job)
-    for key in ("MODEL.BACKBONE.NAME", "MODEL.BACKBONE.PATH"):
-        if found.get(key, "") != trained.get(key, ""):
-            what = stage_of(job.method.stage_of).called
-            raise UserError(f"{key} is {trained.get(key)!r}, in {what} {found.get(key)!r}: give both the same CLIP")
+    asks = job.column == APART or of_base in (job.options if job.tests else job.of_first or ())
+    if tests_apart(job.method.trainer) and not asks:
+        raise UserError(
+            f"method {job.method.label}: it is taught on images of all classes, without labels: it needs protocol "
+            "base2new, or protocol validation with classes: base"
+        )
 
 
 def check(jobs: Sequence[Job], out: Path, data: Path) -> list[str]:
@@ -113,29 +98,20 @@ def check(jobs: Sequence[Job], out: Path, data: Path) -> list[str]:
     import modprompt.trainers.all  # noqa: F401
 
     import_modules(list(dict.fromkeys(name for job in jobs for name in job.method.imports)))
-    seen: set[tuple[str, str, str, bool]] = set()
+    kinds: dict[tuple[str, str, str, bool], Job] = {}
+    for job in jobs:
+        _require_apart(job)
+        kinds.setdefault((job.method.label, job.dataset, job.stage, job.column == VALIDATION), job)
     found: dict[str, dict[str, None]] = {}
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        for job in jobs:
-            if tests_apart(job.method.trainer) and not _asks_apart(job):
-                raise UserError(
-                    f"method {job.method.label}: it is taught on images of all classes, without labels: it needs "
-                    "protocol base2new, or protocol validation with classes: base"
-                )
-            kind = (job.method.label, job.dataset, job.stage, job.column == VALIDATION)  # which others need not have
-            if kind in seen:
-                continue
-            seen.add(kind)
+    for job in kinds.values():
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
             try:
-                _require_one_clip(job)
-                rounds.require_known(job)
                 _check_job(job, out, data)
             except ValueError as error:
                 what = f"{job.stage} of {job.method.label}" if job.stage else f"method {job.method.label}"
                 raise UserError(f"{what}: {error}") from None
-            for warning in caught:
-                if warning.category is UserWarning:
-                    found.setdefault(str(warning.message), {})[job.method.label] = None
-            caught.clear()
+        for warning in caught:
+            if warning.category is UserWarning:
+                found.setdefault(str(warning.message), {})[job.method.label] = None
     return [f"{', '.join(labels)}: {message}" for message, labels in found.items()]

@@ -1,14 +1,14 @@
 """Settings that were chosen for methods on validation images, as a file that `modprompt experiment choose` writes.
 
-A choice belongs to a method as it was then: its trainer, its config's content and its other options. For another one it
-is refused.
+A choice belongs to a method as it was then: its trainer, its config's content, its other options and its CLIP. For
+another one it is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from modprompt.checks import known_names
 from modprompt.clip import known
@@ -25,14 +25,7 @@ _CLIP = "MODEL.BACKBONE.PATH"
 def identity(trainer: str, config: Path, options: Mapping[str, str], axes: Collection[str] = ()) -> dict[str, str]:
     """What a choice belongs to: trainer, config's name, a hash of config and options, the name of a CLIP's file.
 
-    Args:
-        trainer: its name.
-        config: its file.
-        options: over the config.
-        axes: the chosen keys, which are no part of it.
-
-    Raises:
-        UserError: if the config is not YAML.
+    The axes are the chosen keys, which are no part of it. Raises UserError if the config is not YAML.
     """
     layers = [read_settings(str(config)), options]
     file = next((str(layer[_CLIP]) for layer in reversed(layers) if layer.get(_CLIP)), "")
@@ -45,13 +38,8 @@ def identity(trainer: str, config: Path, options: Mapping[str, str], axes: Colle
 
 
 class Chosen(NamedTuple):
-    """What was chosen.
-
-    path: the file.
-    experiment: the name of the experiment that chose.
-    rule: by which, in words.
-    methods: by label, what the choice belongs to, the chosen options, and every try.
-    """
+    """What was chosen: the file, the experiment that chose, its rule in words, and by label of a method what the choice
+    belongs to, the chosen options, and every try."""
 
     path: Path
     experiment: str
@@ -59,64 +47,50 @@ class Chosen(NamedTuple):
     methods: dict[str, dict[str, Any]]
 
     def options_of(self, label: str, trainer: str, config: Path, options: Mapping[str, str]) -> dict[str, str]:
-        """The options that were chosen for a method.
-
-        Args:
-            label: its name in the file of the choice and in the one that asks.
-            trainer: its trainer.
-            config: its config file.
-            options: its options, without what is chosen.
+        """The options that were chosen for a method with this label, trainer, config, and options without these.
 
         Raises:
             UserError: if nothing was chosen for it, or for another method of that name, or it sets what was chosen.
         """
         found = self.methods.get(label)
         if found is None:
-            self._refuse(f"nothing was chosen for {label!r}" + known_names(label, list(self.methods)))
+            raise self._refused(f"nothing was chosen for {label!r}" + known_names(label, list(self.methods)))
         for key in found["options"]:
             if key in options:
-                raise UserError(
-                    f"{self.path}: {label}: {key} is chosen here, and set to {options[key]}: leave that out"
-                )
+                said = f"{label}: {key} is chosen here, and set to {options[key]}: leave that out"
+                raise UserError(f"{self.path}: {said}")
         for key, value in identity(trainer, config, options, found["options"]).items():
             if found[key] != value:
-                self._refuse(f"{label}: the choice belongs to another method: its {key} {found[key]}, now {value}")
-        self._require_weights(label, found.get("weights") or {}, {**read_settings(str(config)), **options})
-        return dict(found["options"])
-
-    def _require_weights(self, label: str, weights: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-        """Raise UserError if the file of the method's CLIP holds another one than when its settings were chosen."""
-        clip = named_files.backbone_of(settings)
+                what = f"its {key} {found[key]}, now {value}"
+                raise self._refused(f"{label}: the choice belongs to another method: {what}")
+        weights = found.get("weights") or {}
+        clip = named_files.backbone_of({**read_settings(str(config)), **options})
         look = named_files.look_at_clips("CLIP", [clip], weights.get("seen"), known.identity)
-        said = look(str(weights["hash"])) if clip.path and weights.get("hash") else ""
-        if said:
-            self._refuse(f"{label}: the choice belongs to another CLIP: {said}")
+        if said := look(str(weights["hash"])) if clip.path and weights.get("hash") else "":
+            raise self._refused(f"{label}: the choice belongs to another CLIP: {said}")
+        return dict(found["options"])
 
     def require_first(self, label: str, first: str) -> None:
         """Raise UserError if the choice was made after another first stage than this one."""
-        found = self.methods[label]["first"]
-        if found != first:
-            self._refuse(f"{label}: the choice has another first stage, {found or 'none'}, now {first or 'none'}")
+        found = self.methods[label]["first"] or "none"
+        if found != (first or "none"):
+            raise self._refused(f"{label}: the choice has another first stage, {found}, now {first or 'none'}")
 
     def in_words(self, methods: Sequence[str]) -> str:
         """What was chosen for some methods, and by how many labels of each data set, for a note under a table."""
         keys = dict.fromkeys(key for one in self.methods.values() for key in one["options"])
-        labels = {
-            dataset: seeds[0][1]
-            for one in self.methods.values()
-            for found in one["tries"]
-            for dataset, seeds in found["by_dataset"].items()
-        }
+        tries = [one["by_dataset"] for method in self.methods.values() for one in method["tries"]]
+        labels = {dataset: seeds[0][1] for one in tries for dataset, seeds in one.items()}
         return (
             f"{', '.join(keys)} of {', '.join(methods)}: chosen on validation images ({self.path.name}), by the labels "
             f"of {', '.join(f'{count} of {dataset}' for dataset, count in labels.items())}: {self.rule}."
         )
 
-    def _refuse(self, what: str) -> NoReturn:
+    def _refused(self, what: str) -> UserError:
         beside = self.path.with_name(f"{self.experiment}.yaml")
         file = str(beside) if beside.is_file() else self.experiment
         again = f"`modprompt experiment run {file}` and `modprompt experiment choose {file}` to choose anew"
-        raise UserError(f"{self.path}: {what}; {again}")
+        return UserError(f"{self.path}: {what}; {again}")
 
 
 def read(path: Path) -> Chosen:
@@ -130,8 +104,7 @@ def read(path: Path) -> Chosen:
         content = parse_json(read_bytes(path))
         if not check_seal(content, path, what_to_do):
             raise UserError(f"{path}: has no seal: {what_to_do}")
-        methods = {label: {**one, "options": dict(one["options"])} for label, one in content["methods"].items()}
-        return Chosen(path, content["experiment"], content["rule"], methods)
+        return Chosen(path, content["experiment"], content["rule"], content["methods"])
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}): {what_to_do}") from None
     except (Refused, LookupError, TypeError, AttributeError) as error:

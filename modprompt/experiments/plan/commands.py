@@ -5,14 +5,13 @@ from __future__ import annotations
 import functools
 import os
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from modprompt import places
 from modprompt.data.names import config_file
 from modprompt.errors import SettingError
-from modprompt.experiments.plan.job import Job
+from modprompt.experiments.plan.experiment import Job, Pairs
 from modprompt.experiments.plan.stages import stage_of
 from modprompt.io.settings import Given, Settings, as_text, decisive, read_settings
 from modprompt.methods.search.file import expanded, named_by
@@ -51,64 +50,42 @@ def options(job: Job, out: Path) -> list[str]:
 
 
 @functools.cache
-def _of_file(path: str, changed: int) -> Mapping[str, Any]:
-    """Settings of a file, by the time of its last change: many jobs share it."""
-    return read_settings(path)
+def _of_file(path: str, changed_ns: int) -> dict[str, str]:
+    return {key: as_text(value) for key, value in read_settings(path).items()}
 
 
 @functools.cache
-def _of_files(files: tuple[tuple[str, int], ...], options: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    """Settings of files and options; the files come with the time of their last change."""
-    layers: list[Mapping[str, Any]] = [*(_of_file(*file) for file in files), dict(options)]
-    return {key: as_text(value) for layer in layers for key, value in layer.items()}
-
-
-@functools.cache
-def _names_file(files: tuple[tuple[str, int], ...], options: tuple[tuple[str, str], ...]) -> bool:
-    """Whether a setting of files and options names a file in place of its value."""
-    return _any_file(_of_files(files, options).items())
+def _given(files: tuple[tuple[str, int], ...], own: Pairs) -> tuple[dict[str, str], bool]:
+    """Settings of files, which come with the time of their last change, and options; and whether one names a file in
+    place of its value."""
+    found = {key: text for file in files for key, text in _of_file(*file).items()}
+    found |= {key: as_text(text) for key, text in own}
+    return found, _any_file(found.items())
 
 
 def _any_file(settings: Iterable[tuple[str, str]]) -> bool:
     return any(named_by(*setting) is not None for setting in settings)
 
 
-def _stamped(path: Path) -> tuple[str, int]:
-    return str(path), path.stat().st_mtime_ns if path.is_file() else 0
+def effective(job: Job, more: Pairs = ()) -> dict[str, str]:
+    """All settings that a job's files and options, and more options, give; a file that is not there yet stays a name.
 
-
-def effective(job: Job, more: Sequence[tuple[str, str]] = ()) -> dict[str, str]:
-    """All settings that a job's files and options give; a file that is not there yet stays a name.
-
-    Args:
-        job: the run.
-        more: further options, (key, text) pairs.
-
-    Raises:
-        UserError: if a config file is gone or not YAML, or a file that is named in place of a value is damaged.
+    Raises UserError if a config file is gone or not YAML, or a file that is named in place of a value is damaged.
     """
-    files = tuple(_stamped(path) for path in (config_file(job.dataset), job.method.config))
-    settings = dict(_of_files(files, job.method.options))
+    paths = (config_file(job.dataset), job.method.config)
+    files = tuple((str(path), path.stat().st_mtime_ns if path.is_file() else 0) for path in paths)
+    settings, names_file = _given(files, job.method.options)
     own = [(key, as_text(text)) for key, text in (*job.options, *more)]
-    settings.update(own)
-    if _names_file(files, job.method.options) or _any_file(own):
-        settings = _expanded(_of_files(files, ()), (*job.method.options, *job.options, *more))
-    settings.update({"TRAINER.NAME": job.method.trainer, "SEED": str(job.seed)})
-    return settings
-
-
-def _expanded(of_files: Mapping[str, str], options: Sequence[tuple[str, str]]) -> dict[str, str]:
-    given = [(key, Given(text, "file of the job")) for key, text in of_files.items()]
-    given += [(key, Given(text, "option")) for key, text in options]
-    return {key: as_text(found.value) for key, found in expanded(Settings(tuple(given)), planned=True).items()}
+    settings = settings | dict(own)
+    if names_file or _any_file(own):
+        given = [(key, Given(text, "file of the job")) for key, text in _given(files, ())[0].items()]
+        given += [(key, Given(text, "option")) for key, text in (*job.method.options, *own)]
+        settings = {key: as_text(found.value) for key, found in expanded(Settings(tuple(given)), planned=True).items()}
+    return {**settings, "TRAINER.NAME": job.method.trainer, "SEED": str(job.seed)}
 
 
 def expected(job: Job, out: Path) -> dict[str, str]:
-    """The settings that the result of a job must show, as train.py records them.
-
-    Raises:
-        UserError: as effective.
-    """
+    """The settings that the result of a job must show, as train.py records them; raises UserError as effective."""
     of_first = options_of(job, out)
     try:
         settings = effective(job, of_first)
@@ -119,8 +96,9 @@ def expected(job: Job, out: Path) -> dict[str, str]:
     return decisive(settings)
 
 
-def options_of(job: Job, out: Path) -> tuple[tuple[str, str], ...]:
-    """The settings, (key, text) pairs, by which a job uses what its first stage leaves; none without one."""
+def options_of(job: Job, out: Path) -> Pairs:
+    """The settings by which a job uses what its first stage leaves; none without one."""
     if job.first is None:
         return ()
-    return stage_of(job.method.stage_of).handed_on(out / job.first.folder, job.method.trainer, effective(job))
+    handed_on = stage_of(job.method.stage_of).handed_on(out / job.first.folder, job.method.trainer, effective(job))
+    return tuple(handed_on.items())

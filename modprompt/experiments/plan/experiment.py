@@ -1,73 +1,182 @@
-"""An experiment after its file was read and checked, and its parts."""
+"""What an experiment file asks for: experiments, their methods, and runs (jobs) of these."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modprompt.checks import known_names
 from modprompt.errors import UserError
-from modprompt.experiments.plan.job import Job
-from modprompt.experiments.plan.method import Method
+from modprompt.experiments.plan.stages import stage_of, trains
+from modprompt.io.settings import decisive
+from modprompt.methods.search.file import named_by
+
+if TYPE_CHECKING:
+    from modprompt.active.plan import Rounds
 
 VALIDATION = "validation"
 BASE2NEW = "base2new"
-BASE, ALL_CLASSES = "base", "all"  # of protocol validation
-HIGHEST, NO_COLLAPSE = "highest", "no_collapse"  # rules of `experiment choose`
-OF_TREES = (BASE2NEW, "cross_dataset", "domain_generalisation", "few_shot")  # also read from log files
+# of protocol validation, the defaults first: whose labels are seen, how `experiment choose` chooses, and which of equal
+# values it takes
+CLASSES = ("base", "all")
+RULES = (HIGHEST, NO_COLLAPSE) = ("highest", "no_collapse")
+TIES = (OF_CONFIG, SMALLEST) = ("config", "smallest")
+CROSS = ("cross_dataset", "domain_generalisation")
+OF_TREES = (BASE2NEW, *CROSS, "few_shot")  # also read from log files
 ACTIVE, ACQUISITIONS = "active", "acquisitions"  # the protocol of rounds, and what it is narrowed to besides
 PROTOCOLS = (*OF_TREES, ACTIVE, VALIDATION)
-CROSS = ("cross_dataset", "domain_generalisation")
 
 
-class Added(Protocol):
-    """The part of an experiment that belongs to the protocol of rounds (modprompt/active/plan.py)."""
+Pairs = tuple[tuple[str, str], ...]  # of keys and texts
+
+
+class Method(NamedTuple):
+    """A trainer with a config and options."""
+
+    label: str  # what tables call it
+    family: str  # its name in the file; variants of a grid share it
+    trainer: str
+    config: Path
+    options: Pairs  # over the config
+    seeds: tuple[int, ...]
+    point: Pairs  # its place in the grid; empty without one
+    published: str  # its row in published.yaml
+    imports: tuple[str, ...] = ()  # the user's modules that register its trainer or the readers, imported first
+    image_cache: bool = True  # whether its runs keep decoded test images in the output folder, for all runs there
+    stage: Method | None = None  # the first stage of a two-stage method, with whose result it is trained
+    stage_of: str = ""  # the name of that stage
+    stage_seed: int | None = None  # the one seed of that stage; None if every seed has its own
+    few_shot: Method | None = None  # the method of its few-shot runs to compare with, if not itself
+    under: str = ""  # the acquisition that it runs under
 
     @property
-    def shots(self) -> tuple[int, ...]:
-        """Training images of each class, in few-shot runs to compare with."""
+    def trains(self) -> bool:
+        """Whether there is something to train."""
+        return trains(self.trainer)
 
     @property
-    def names(self) -> dict[str, tuple[str, ...]]:
-        """What the experiment can be narrowed to besides its data sets, methods and seeds, by flag."""
+    def folder(self) -> str:
+        """The config's name, the options that decide numbers, and the first stage: what the family calls CFG."""
+        kept = decisive(dict(self.options))
+        deciding = [(key, value) for key, value in self.options if key in kept]
+        names = short_names([key for key, _ in deciding])
+        options = [_short(names[key] + _end_of_path(key, value)) for key, value in deciding]
+        return "-".join(filter(None, [self.config.stem, *options, self.first]))
 
-    def narrowed(self, kept: Mapping[str, tuple[Any, ...]]) -> Added:
-        """The same with some of these names."""
+    @property
+    def front(self) -> Method | None:
+        """Its first stage, if that is another method of the file."""
+        return self.stage if stage_of(self.stage_of).names_method else None
 
-    def variants(self, methods: Sequence[Method]) -> list[Method]:
-        """The methods that have runs and a line in a report."""
+    @property
+    def first(self) -> str:
+        """Its first stage, by trainer and folder; empty for none."""
+        if self.stage is None:
+            return ""
+        seed = "" if self.stage_seed is None else f"_seed{self.stage_seed}"
+        return f"{'behind_' if self.front else ''}{self.stage.trainer}_{self.stage.folder}{seed}"
 
-    def jobs(self, experiment: Experiment) -> Iterator[Job]:
-        """The runs."""
 
-    def columns_of(self, method: Method, experiment: Experiment) -> tuple[str, ...]:
-        """The columns that runs of a line fill."""
+def _end_of_path(key: str, value: str) -> str:
+    """For a file its name and two folders, which tell the run that wrote it; another value as it is."""
+    found = named_by(key, value)
+    return "/".join(Path(found.path).parts[-3:]) if found and found.path else value
+
+
+def _short(text: str) -> str:
+    return re.sub(r"[^\w.+-]+", "_", text).strip("_")[:60]
+
+
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """The last part of each dotted key (DEPT.ON for additions beside prompts), or all of it if two would share it."""
+    beside = [key.startswith("TRAINER.") and key.endswith(".ON") for key in keys]
+    last = [".".join(key.split(".")[-2 if is_beside else -1 :]) for key, is_beside in zip(keys, beside)]
+    return {key: name if last.count(name) == 1 else key for key, name in zip(keys, last)}
+
+
+class Job(NamedTuple):
+    """One run of train.py."""
+
+    method: Method
+    dataset: str  # whose images are tested
+    column: str  # of the table, which its accuracy fills
+    seed: int
+    folder: str = ""  # of its results, below the output folder
+    parent: Job | None = None  # the training whose model is tested, if there is one
+    tests: bool = False  # whether nothing is trained
+    options: Pairs = ()  # of the protocol
+    first: Job | None = None  # the first stage of a training, or of that whose model is tested
+    of_first: Pairs | None = None  # options of the protocol for its first stage instead; None for the same
+    stage: str = ""  # the name of the first stage that this is: its result is trained, and it fills no column
+    is_front: bool = False  # only there as another method's first stage: its own method's job fills the column
+    keeps: bool = False  # whether its test keeps the image features
+    features: tuple[Job, ...] = ()  # tests whose kept features serve this one; it runs after the last of them
+
+    @property
+    def needs(self) -> Job | None:
+        """The run that must be finished before: a test's training, a first stage, the last test that keeps features."""
+        return self.features[-1] if self.features else self.parent or self.first
+
+    @property
+    def kind(self) -> str:
+        """A first stage by its name, "training" or "test"."""
+        return self.stage or ("test" if self.tests else "training")
+
+    @property
+    def alike(self) -> tuple[Any, ...]:
+        """What runs that differ only in their seed have in common."""
+        return self.method.label, self.dataset, self.column, self.options, self.kind
+
+    @property
+    def title(self) -> str:
+        """The run in a few words."""
+        what = "train" if self.kind == "training" else self.kind
+        return f"{self.method.label}, {self.dataset} {self.column}, seed {self.seed} ({what})"
+
+
+def staged(job: Job, folder: Callable[[Method], str]) -> Iterator[Job]:
+    """A training, and before it its first stage, if its method has one; `folder` gives that of a method's trainings."""
+    method = job.method
+    if method.stage is not None:
+        seed = job.seed if method.stage_seed is None else method.stage_seed
+        place = f"{folder(method.stage)}/seed{seed}"
+        options = job.options if job.of_first is None else job.of_first
+        first = job._replace(method=method.stage, seed=seed, folder=place, options=options, is_front=True)
+        if method.front is None:
+            name = method.stage_of
+            first = first._replace(folder=f"{name}/{place}", stage=name, keeps=False, is_front=False)
+        yield first
+        job = job._replace(first=first)
+    yield job
 
 
 class Experiment(NamedTuple):
-    """A checked experiment file."""
+    """A checked experiment file, or a part of one."""
 
     name: str
     title: str
     protocol: str
     datasets: tuple[str, ...]
-    source: str
+    source: str  # of the cross protocols: what is trained on
     shots: tuple[int, ...]
     seeds: tuple[int, ...]  # of all methods together
     methods: tuple[Method, ...]
-    highlight: str
+    highlight: str  # the method that figures show before others
     notes: str
-    slurm: dict[str, Any]
-    added: Added | None = None  # of the protocol of a feature
+    slurm: dict[str, Any] = {}
+    added: Rounds | None = None  # of protocol active
     together: bool = False  # of protocol base2new: all classes are tested too
-    classes: str = BASE  # of protocol validation: whose labels are seen
+    classes: str = CLASSES[0]  # of protocol validation: whose labels are seen
     rule: str = HIGHEST  # of protocol validation: by which `experiment choose` chooses
+    ties: str = OF_CONFIG  # of protocol validation: which of equal values it takes
     chosen: str = ""  # what its methods' settings were chosen by, in words
     compare: str = ""  # the label of the method whose differences from all others are reported; empty for none
 
     @property
     def lines(self) -> list[Method]:
-        """The methods that have runs and a line in a report; the protocol of a feature may make several of one."""
+        """The methods that have runs and a line in a report; rounds make several of one."""
         return list(self.methods) if self.added is None else self.added.variants(self.methods)
 
     @property
@@ -77,13 +186,13 @@ class Experiment(NamedTuple):
 
     @property
     def names(self) -> dict[str, tuple[Any, ...]]:
-        """What it can be narrowed to: its data sets, methods, seeds, and the acquisitions of rounds."""
+        """What it can be narrowed to, by kind."""
         return {
+            "parts": (self.name,),
             "datasets": self.datasets,
             "methods": tuple(dict.fromkeys(method.family for method in self.methods)),
             "seeds": self.seeds,
-            ACQUISITIONS: (),
-            **(self.added.names if self.added else {}),
+            ACQUISITIONS: self.added.acquisitions if self.added else (),
         }
 
 
@@ -103,23 +212,8 @@ class Plan(NamedTuple):
     has_parts: bool = False
 
 
-def only(plan: Plan, parts: Sequence[str]) -> Plan:
-    """The plan with some of its parts; all if none is named.
-
-    Raises:
-        UserError: if there is no such part.
-    """
-    names = [part.name for part in plan.parts]
-    for word in parts:
-        if not plan.has_parts:
-            raise UserError(f"--parts: {plan.name} has none")
-        if word not in names:
-            raise UserError(f"--parts: {plan.name} has no {word!r}{known_names(word, names)}")
-    return plan._replace(parts=tuple(part for part in plan.parts if part.name in (parts or names)))
-
-
 def narrowed(plan: Plan, **given: Sequence[Any]) -> Plan:
-    """The plan with only some data sets, methods, seeds and the like; a part that has none of them is left out.
+    """The plan with only some parts, data sets, methods, seeds or acquisitions; a part that has none is left out.
 
     Args:
         plan: the whole.
@@ -134,26 +228,24 @@ def narrowed(plan: Plan, **given: Sequence[Any]) -> Plan:
             if str(word) not in known:
                 raise UserError(f"--{what}: {plan.name} has no {word!r}{known_names(str(word), known)}")
     kept = tuple(part for part in (_narrowed(part, given) for part in plan.parts) if part is not None)
-    if not kept and plan.has_parts:
-        raise UserError(f"no part of {plan.name} has all of that: name fewer")
     if not kept:
-        raise UserError(f"--seeds: no method of {plan.name} that is left has one of them")
+        none = "no part of {} has all of that: name fewer" if plan.has_parts else "no method of {} has these seeds"
+        raise UserError(none.format(plan.name))
     return plan._replace(parts=kept)
 
 
 def _narrowed(part: Experiment, given: Mapping[str, Sequence[Any]]) -> Experiment | None:
     """What is left of a part; None for nothing."""
 
-    def some(what: str, there: tuple[Any, ...]) -> tuple[Any, ...]:
-        return tuple(name for name in there if name in (given.get(what) or there))
-
-    kept = {what: some(what, there) for what, there in part.names.items()}
+    asked = {what: given.get(what) or names for what, names in part.names.items()}
+    kept = {what: tuple(name for name in names if name in asked[what]) for what, names in part.names.items()}
     own = [method for method in part.methods if method.family in kept["methods"]]
-    methods = [method._replace(seeds=seeds) for method in own if (seeds := some("seeds", method.seeds))]
+    methods = [one._replace(seeds=tuple(seed for seed in one.seeds if seed in kept["seeds"])) for one in own]
+    methods = [method for method in methods if method.seeds]
     if not methods or any(words and not kept[what] for what, words in given.items()):
         return None
     return part._replace(
-        added=part.added and part.added.narrowed(kept),
+        added=part.added and part.added._replace(acquisitions=kept[ACQUISITIONS]),
         datasets=kept["datasets"],
         seeds=all_seeds(methods),
         methods=tuple(methods),

@@ -21,24 +21,29 @@ from functools import partial
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan.commands import effective
-from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, VALIDATION, Experiment
-from modprompt.experiments.plan.job import Job, staged
-from modprompt.experiments.plan.kinds import binds, tests_apart
-from modprompt.experiments.plan.method import Method
+from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, VALIDATION, Experiment, Job, Method, Pairs, staged
+from modprompt.experiments.plan.stages import binds, tests_apart
 
 ALONE = ("base", "new")  # the columns that runs on one half of the classes fill
 ALL = "all"  # of a run that tests all classes
 APART = "apart"  # of one that trains on all images without labels, and tests base and new classes each among their own
 TOGETHER = {"base": "base (all)", "new": "new (all)"}  # the columns that it fills, by half of the test images
 ANY_SHOTS = 16  # in the folders of zero-shot runs of base2new, which use no training image
+_Run = tuple[Job, Callable[[Method], str]]  # and what gives the folder of a method's such runs, without the seed
 
 
-def in_order(wanted: Iterable[tuple[Job, Callable[[Method], str]]]) -> Iterator[Job]:
-    """A training after its first stage, and the tests of what it has trained.
+def _sees(shots: int, classes: str) -> Pairs:
+    """The options for training images of each class, 0 for all without labels, and classes."""
+    return ("DATASET.NUM_SHOTS", str(shots)), ("DATASET.SUBSAMPLE_CLASSES", classes)
 
-    Args:
-        wanted: each run, and what gives the folder of a method's runs of that kind, without the seed.
-    """
+
+def _of_all(experiment: Experiment) -> Iterator[tuple[str, Method, int]]:
+    for dataset in experiment.datasets:
+        yield from ((dataset, method, seed) for method in experiment.methods for seed in method.seeds)
+
+
+def in_order(wanted: Iterable[_Run]) -> Iterator[Job]:
+    """A training after its first stage, and the tests of what it has trained."""
     training = None
     for job, folder in wanted:
         job = job._replace(folder=f"{folder(job.method)}/seed{job.seed}")
@@ -47,9 +52,8 @@ def in_order(wanted: Iterable[tuple[Job, Callable[[Method], str]]]) -> Iterator[
         elif job.tests:
             yield job
         else:
-            stages = staged(job, folder)
-            training = stages[-1]
-            yield from stages
+            *first, training = staged(job, folder)
+            yield from (*first, training)
 
 
 def _of_base2new(kind: str, dataset: str, shots: int, method: Method) -> str:
@@ -57,13 +61,10 @@ def _of_base2new(kind: str, dataset: str, shots: int, method: Method) -> str:
     return f"base2new/{kind}/{dataset}/shots_{shots}/{method.trainer}/{method.folder}"
 
 
-def _halves(
-    experiment: Experiment, dataset: str, method: Method, seed: int
-) -> Iterator[tuple[Job, Callable[[Method], str]]]:
+def _halves(experiment: Experiment, dataset: str, method: Method, seed: int) -> Iterator[_Run]:
     """A method's runs on a data set: one for each half, or one for both that are tested apart."""
     (shots,) = experiment.shots
     if tests_apart(method.trainer):
-        options, few = _unlabelled(), (("DATASET.NUM_SHOTS", str(shots)), ("DATASET.SUBSAMPLE_CLASSES", "base"))
 
         def folder(one: Method) -> str:  # a teacher's is that of its own training on the base classes
             if one is not method:
@@ -71,53 +72,35 @@ def _halves(
             taught = "" if one.front is None else f"_of_{shots}shots"
             return f"{_of_base2new('train_base', dataset, 0, one)}{taught}"
 
-        yield Job(method, dataset, APART, seed, options=options, of_first=few), folder
+        yield Job(method, dataset, APART, seed, options=_sees(0, "all"), of_first=_sees(shots, "base")), folder
         return
     for half in ALONE:
-        if half != "base" and is_bound(method, experiment):  # which asks for the base classes alone
+        if half != "base" and is_bound(method, experiment):
             return
         tests = not method.trains or half != "base"
-        options = (("DATASET.NUM_SHOTS", str(shots)), ("DATASET.SUBSAMPLE_CLASSES", half))
-        job = Job(method, dataset, half, seed, tests=tests, options=options, keeps=experiment.together)
+        job = Job(method, dataset, half, seed, tests=tests, options=_sees(shots, half), keeps=experiment.together)
         yield job, partial(_of_base2new, f"{'test' if tests else 'train'}_{half}", dataset, shots)
 
 
-def _unlabelled() -> tuple[tuple[str, str], ...]:
-    """All training images of all classes, whose labels are not read."""
-    return ("DATASET.NUM_SHOTS", "0"), ("DATASET.SUBSAMPLE_CLASSES", "all")
-
-
 def base2new(experiment: Experiment) -> Iterator[Job]:
-    """Trained and tested on the base classes, tested on the new ones, and on both together; a method that is bound to
-    the classes of its training has only the first."""
+    """Trained and tested on the base classes, tested on the new ones, and on both together, on the image features that
+    both tests have kept; a method that is bound to the classes of its training has only the first."""
     (shots,) = experiment.shots
-    for dataset in experiment.datasets:
-        for method in experiment.methods:
-            for seed in method.seeds:
-                tests = []
-                for job in in_order(_halves(experiment, dataset, method, seed)):
-                    yield job
-                    tests += [] if job.stage or job.is_front else [job]
-                if experiment.together and len(tests) == len(ALONE):
-                    folder = _of_base2new("test_all", dataset, shots, method)
-                    yield _test_all(tests, f"{folder}/seed{seed}", shots)
-
-
-def _test_all(tests: list[Job], folder: str, shots: int) -> Job:
-    """All classes at test, on the image features that the tests of both halves have kept."""
-    options = (("DATASET.NUM_SHOTS", str(shots)), ("DATASET.SUBSAMPLE_CLASSES", "all"), ("TEST.BASE_NEW", "True"))
-    return tests[-1]._replace(column=ALL, folder=folder, options=options, keeps=False, features=tuple(tests))
+    for dataset, method, seed in _of_all(experiment):
+        jobs = list(in_order(_halves(experiment, dataset, method, seed)))
+        yield from jobs
+        tests = tuple(job for job in jobs if not (job.stage or job.is_front))
+        if experiment.together and len(tests) == len(ALONE):
+            folder = f"{_of_base2new('test_all', dataset, shots, method)}/seed{seed}"
+            options = (*_sees(shots, "all"), ("TEST.BASE_NEW", "True"))
+            yield tests[-1]._replace(column=ALL, folder=folder, options=options, keeps=False, features=tests)
 
 
 def is_bound(method: Method, experiment: Experiment) -> bool:
     """Whether what a method learns belongs to the classes of its training, so that no others can be tested."""
-    if not method.trains:
-        return False
     if method.front is not None and is_bound(method.front, experiment):
         return True
-    shots = experiment.shots[:1] or (1,)
-    one = experiment._replace(datasets=experiment.datasets[:1], methods=(method,), shots=shots, together=False)
-    return binds(method.trainer, effective(next(job for job in base2new(one) if not job.stage)))
+    return method.trains and binds(method.trainer, effective(Job(method, experiment.datasets[0], "base", 1)))
 
 
 def _cross(experiment: Experiment) -> Iterator[Job]:
@@ -126,7 +109,7 @@ def _cross(experiment: Experiment) -> Iterator[Job]:
     def folder(place: str, method: Method) -> str:
         return f"crossdataset/{place}/{method.trainer}/{method.folder}_{shots}shots"
 
-    def places(method: Method, seed: int) -> Iterator[tuple[Job, Callable[[Method], str]]]:
+    def places(method: Method, seed: int) -> Iterator[_Run]:
         for dataset in (experiment.source, *experiment.datasets):
             tests = not method.trains or dataset != experiment.source
             options = () if tests else (("DATASET.NUM_SHOTS", str(shots)),)
@@ -144,19 +127,17 @@ def few_shot(experiment: Experiment) -> Iterator[Job]:
     def folder(dataset: str, shots: int, method: Method) -> str:
         return f"{dataset}/{method.trainer}/eval/{method.folder}_{shots}shots"
 
-    for dataset in experiment.datasets:
-        for method in experiment.methods:
-            for seed in method.seeds:
-                for shots in experiment.shots if method.trains else (0,):
-                    options = (("DATASET.NUM_SHOTS", str(shots)),) if method.trains else ()
-                    job = Job(method, dataset, str(shots), seed, tests=not method.trains, options=options)
-                    yield from in_order([(job, partial(folder, dataset, shots))])
+    for dataset, method, seed in _of_all(experiment):
+        for shots in experiment.shots if method.trains else (0,):
+            options = (("DATASET.NUM_SHOTS", str(shots)),) if method.trains else ()
+            job = Job(method, dataset, str(shots), seed, tests=not method.trains, options=options)
+            yield from in_order([(job, partial(folder, dataset, shots))])
 
 
 def _validation(experiment: Experiment) -> Iterator[Job]:
     """Trainings and tests that see the labels of the base classes alone, or of all, and no test image."""
     (shots,) = experiment.shots
-    seen = (("DATASET.SUBSAMPLE_CLASSES", experiment.classes), ("TEST.SPLIT", "val"))
+    of_validation = ("TEST.SPLIT", "val")
     top = "validation" if experiment.classes == "base" else f"validation/{experiment.classes}"
 
     def trained(dataset: str, method: Method) -> str:
@@ -165,16 +146,14 @@ def _validation(experiment: Experiment) -> Iterator[Job]:
     def tested(dataset: str, method: Method) -> str:
         return f"{top}/test/{dataset}/{method.trainer}/{method.folder}_trained_on_{shots}"
 
-    for dataset in experiment.datasets:
-        for method in experiment.methods:
-            for seed in method.seeds:
-                kept = (("DATASET.NUM_SHOTS", "-1"), *seen)  # all validation images
-                test = Job(method, dataset, VALIDATION, seed, tests=True, options=kept)
-                few = (("DATASET.NUM_SHOTS", str(shots)), *seen)
-                options = few if not tests_apart(method.trainer) else (*_unlabelled(), seen[-1])
-                training = test._replace(column="training", tests=False, options=options, of_first=few)
-                stages = [(training, partial(trained, dataset))] * method.trains
-                yield from in_order([*stages, (test, partial(tested, dataset))])
+    for dataset, method, seed in _of_all(experiment):
+        kept = (*_sees(-1, experiment.classes), of_validation)  # all validation images
+        test = Job(method, dataset, VALIDATION, seed, tests=True, options=kept)
+        few = (*_sees(shots, experiment.classes), of_validation)
+        options = (*_sees(0, "all"), of_validation) if tests_apart(method.trainer) else few
+        training = test._replace(column="training", tests=False, options=options, of_first=few)
+        stages = [(training, partial(trained, dataset))] * method.trains
+        yield from in_order([*stages, (test, partial(tested, dataset))])
 
 
 def wanted(experiment: Experiment) -> Iterator[Job]:
@@ -223,7 +202,7 @@ def columns(experiment: Experiment) -> tuple[str, ...]:
 
 
 def columns_of(method: Method, experiment: Experiment) -> tuple[str, ...]:
-    """The columns that a line's runs fill, if a feature's protocol decides it or not all can be filled; else empty."""
+    """The columns that a line's runs fill, if rounds decide it or not all can be filled; else empty."""
     if experiment.added is not None:
         return experiment.added.columns_of(method, experiment)
     if experiment.protocol != BASE2NEW:

@@ -1,100 +1,118 @@
-"""Parts of a YAML file of experiments, read and checked: every message begins with the file and the place in it."""
+"""A part of an experiment file: values by key, and messages that begin with the file and the place in it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from modprompt.checks import known_names
 from modprompt.errors import UserError
 from modprompt.io.records import read_yaml
 
-R = TypeVar("R", bound="Reader")
 MOST = 2**32 - 1  # the largest seed that NumPy accepts
 
 
-class Reader:
-    """Reads values of one file.
+class Part:
+    """KEY: VALUE pairs at a place of a file. Everything here raises UserError for a value that is not as it should be.
 
     Args:
         path: the file.
-        part: the place of the part that is read, for messages; empty for the whole file.
+        content: the pairs.
+        place: where in the file they are, for messages; empty for all of it.
     """
 
-    def __init__(self, path: Path, part: str = ""):
-        self.path, self.part = path, part
+    def __init__(self, path: Path, content: Any, place: str = "") -> None:
+        self.path, self.place = path, place
+        if not isinstance(content, dict):
+            raise self.fault("", f"KEY: VALUE pairs are expected, got {content!r}")
+        self.content = {str(key): value for key, value in content.items()}
 
-    def within(self: R, part: str) -> R:
-        """A reader of a part of the same file."""
-        return type(self)(self.path, part)
-
-    def fault(self, place: str, what: str) -> UserError:
-        """The error for what is wrong at a place."""
-        place = ": ".join(filter(None, [self.part, place]))
-        return UserError(f"{self.path}: {place}: {what}" if place else f"{self.path}: {what}")
-
-    def content(self) -> dict[str, Any]:
-        """All of the file.
-
-        Raises:
-            UserError: if it is not YAML of KEY: VALUE pairs; the same for all below.
-        """
+    @classmethod
+    def of_file(cls, path: Path) -> Part:
+        """All pairs of a YAML file."""
         try:
-            content = read_yaml(self.path, once=True)
+            content = read_yaml(path, once=True)
         except ValueError as error:
-            raise self.fault("", f"is not usable YAML ({str(error)[:120]})") from None
-        return self.mapping(content, "")
+            raise UserError(f"{path}: is not usable YAML ({str(error)[:120]})") from None
+        return cls(path, content)
 
-    def mapping(self, value: Any, place: str) -> dict[str, Any]:
-        """KEY: VALUE pairs."""
-        if not isinstance(value, dict):
-            raise self.fault(place, f"KEY: VALUE pairs are expected, got {value!r}")
-        return {str(key): item for key, item in value.items()}
+    def fault(self, key: str, what: str) -> UserError:
+        """The error for what is wrong with the value of a key; empty for all of them."""
+        return UserError(": ".join(filter(None, [str(self.path), self.place, key, what])))
 
-    def known(self, content: Mapping[str, Any], keys: Sequence[str], place: str) -> None:
-        """Raise UserError on an unknown key."""
-        for key in content:
+    def __contains__(self, key: str) -> bool:
+        return key in self.content
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """A value as it is."""
+        return self.content.get(key, default)
+
+    def below(self, key: str) -> Part:
+        """The pairs that are a key's value; none for a missing or empty one."""
+        return Part(self.path, self.get(key) or {}, ": ".join(filter(None, [self.place, key])))
+
+    def parts(self) -> Iterator[tuple[str, Part]]:
+        """The pairs of every key."""
+        return ((key, Part(self.path, value, f"{self.place}: {key}")) for key, value in self.content.items())
+
+    def require_known(self, keys: Sequence[str]) -> None:
+        """Refuse other keys."""
+        for key in self.content:
             if key not in keys:
-                raise self.fault(place, f"there is no key {key!r}" + known_names(key, keys))
+                raise self.fault("", f"there is no key {key!r}" + known_names(key, keys))
 
-    def needed(self, content: Mapping[str, Any], key: str, place: str) -> Any:
+    def require(self, key: str) -> Any:
         """The value of a key that must have one."""
-        if content.get(key) in (None, "", [], {}):
-            raise self.fault(place, f"{key} is missing")
-        return content[key]
+        if self.get(key) in (None, "", [], {}):
+            raise self.fault("", f"{key} is missing")
+        return self.content[key]
 
-    def names(self, value: Any, place: str) -> tuple[str, ...]:
-        """A word or a list of different words."""
+    def one_of(self, key: str, known: Sequence[str]) -> str:
+        """One of some words, by default the first."""
+        word = self.get(key, known[0])
+        if word not in known:
+            raise self.fault(key, f"there is no {word!r}" + known_names(str(word), known))
+        return str(word)
+
+    def names(self, key: str, known: Sequence[str] = ()) -> tuple[str, ...]:
+        """A word or a list of different words, of the known ones if there are some."""
+        value = self.require(key)
         words = tuple(str(word) for word in (value if isinstance(value, list) else [value]))
-        if not words:
-            raise self.fault(place, "a name or a list of names is expected, got []")
         if len(set(words)) < len(words):
-            raise self.fault(place, f"a name occurs twice in {', '.join(words)}")
+            raise self.fault(key, f"a name occurs twice in {', '.join(words)}")
+        for word in words if known else ():
+            if word not in known:
+                raise self.fault(key, f"there is no {word!r}" + known_names(word, known))
         return words
 
-    def numbers(self, value: Any, place: str, least: int) -> tuple[int, ...]:
-        """A whole number, or a list of different ones, from `least` up."""
+    def numbers(self, key: str, default: Sequence[int], least: int) -> tuple[int, ...]:
+        """A whole number, or a list of different ones."""
+        value = self.get(key, list(default))
         numbers = value if isinstance(value, list) else [value]
-        wrong = [n for n in numbers if isinstance(n, bool) or not isinstance(n, int) or n < least]
-        if wrong or not numbers or len(set(numbers)) < len(numbers):
-            raise self.fault(place, f"different whole numbers from {least} up are expected, got {value!r}")
-        self._require_at_most(max(numbers), place, MOST)
+        whole = numbers and all(_is_whole(one, least) for one in numbers)
+        if not whole or len(set(numbers)) < len(numbers):
+            raise self.fault(key, f"different whole numbers from {least} up to {MOST:,} are expected, got {value!r}")
         return tuple(numbers)
 
-    def number(self, value: Any, place: str, least: int, most: int = MOST) -> int:
-        """One whole number, from `least` to `most`."""
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise self.fault(place, f"a whole number from {least} up is expected, got {value!r}")
-        self._require_at_most(value, place, most)
-        return value
+    def number(self, key: str, default: int, least: int) -> int:
+        """A whole number."""
+        value = self.get(key, default)
+        if not _is_whole(value, least):
+            raise self.fault(key, f"a whole number from {least} up to {MOST:,} is expected, got {value!r}")
+        return int(value)
 
-    def _require_at_most(self, value: int, place: str, most: int) -> None:
-        if value > most:
-            raise self.fault(place, f"at most {most:,}, got {value}")
-
-    def flag(self, value: Any, place: str) -> bool:
+    def flag(self, key: str, default: bool) -> bool:
         """True or false."""
+        value = self.get(key, default)
         if not isinstance(value, bool):
-            raise self.fault(place, f"true or false is expected, got {value!r}")
+            raise self.fault(key, f"true or false is expected, got {value!r}")
         return value
+
+    def text(self, key: str, default: str = "") -> str:
+        """Words, without blanks at their ends."""
+        return str(self.get(key) or default).strip()
+
+
+def _is_whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= MOST

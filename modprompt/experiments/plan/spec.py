@@ -1,51 +1,8 @@
-"""An experiment file: protocol, data sets, methods, seeds, options and grids, read from YAML and checked.
-
-title: Base to new, 16 shots
-protocol: base2new              # base2new, cross_dataset, domain_generalisation, few_shot or a feature's (active)
-datasets: [eurosat, dtd]        # names of configs/datasets; for the two cross protocols, those tested on
-source: imagenet                # the two cross protocols: what is trained on
-shots: 16                       # few_shot: a list
-seeds: [1, 2, 3]
-options: {KEY: VALUE}           # for every run
-import: my_trainer              # your modules that register trainers or readers, as train.py's --import; or a list
-image_cache: true               # keep decoded test images in the output folder, so that a test set is decoded once
-methods:
-  CLIP: {trainer: ZeroshotCLIP, config: vit_b16, seeds: [1]}
-  MPL:
-    trainer: MPL
-    config: vit_b4_c1_add2_rm1  # of configs/trainers/<trainer>/, or the path of a file, from this file's folder
-    options: {KEY: VALUE}     # @FILE of a schedule: from this file's folder too
-    grid: {KEY: [VALUE, ...]}   # a variant of the method for every combination
-    published: MPL              # its row in published.yaml, if not named like the method
-  DPL:                          # in two stages: a search, whose schedule is trained
-    trainer: DPL
-    config: vit_b16_ep40_batch4
-    search: {trainer: DPLSearch, config: vit_b16_c6_ep80_batch4, options: {KEY: VALUE}}
-    search_seed: 1              # one search for all seeds; without it every seed has its own
-  Tip-Adapter on MPL:           # a head on the trained prompts of a method above it
-    {trainer: TipAdapter, config: vit_b16, prompts_from: MPL}
-  PromptKD:                     # taught by the trained prompts of a method above it
-    {trainer: PromptKD, config: vit_b16_c2_ep20_batch8_4+4ctx, teacher_from: PromptSRC}
-  MPL of one token:             # with what was chosen for another method; `chosen: false` uses its config's settings
-    {trainer: MPL, config: vit_b4_c1_add2_rm1, options: {KEY: VALUE}, chosen: MPL}
-highlight: MPL                  # the method of the gain figure (default: the last one)
-compare: MPL                    # the method whose differences from each other one are reported, paired by seed
-together: true                  # base2new: all classes at test too
-classes: base                   # validation: whose labels are seen, base (the default) or all
-rule: highest                   # validation: how `experiment choose` chooses, highest (the default) or no_collapse
-notes: text under the report's tables
-slurm: {timeout_min: 120}       # submitit's settings of a job
-grid: {KEY: [VALUE, ...]}       # for every method that trains
-chosen: settings.json           # of `experiment choose`, for every method that trains; a part may name its own file
-parts:                          # in place of a protocol: several, run and reported together
-  NAME: {title: ..., protocol: ..., datasets: [...], methods: [MPL]}  # some of the file's methods (default: all)
-"""
+"""An experiment file: protocol, data sets, methods, seeds, options and grids. docs/experiments.md has every key."""
 
 from __future__ import annotations
 
 import itertools
-import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,48 +13,63 @@ from modprompt.checks import known_names
 from modprompt.data.names import config_names
 from modprompt.errors import UserError
 from modprompt.experiments.plan import chosen
-from modprompt.experiments.plan.chosen import Chosen
 from modprompt.experiments.plan.experiment import (
     ACTIVE,
-    ALL_CLASSES,
-    BASE,
     BASE2NEW,
+    CLASSES,
     CROSS,
-    HIGHEST,
-    NO_COLLAPSE,
     PROTOCOLS,
+    RULES,
+    TIES,
     VALIDATION,
-    Added,
     Experiment,
+    Method,
     Plan,
     all_seeds,
+    short_names,
 )
-from modprompt.experiments.plan.kinds import trains
-from modprompt.experiments.plan.method import Method, short_names
-from modprompt.experiments.plan.reading import Reader
-from modprompt.experiments.plan.stages import STAGES, Stage, stage_of
+from modprompt.experiments.plan.reading import Part
+from modprompt.experiments.plan.stages import STAGES, trains
 from modprompt.io.files import of_user
 from modprompt.io.settings import as_text, read_settings
 from modprompt.methods.search.file import named_by
-from modprompt.methods.table import PROMPTS, config_of, kind_of
+from modprompt.methods.table import PROMPTS, config_file, kind_of
 
 FILES = places.configs() / "experiments"
-_NAMES_NO_FOLDER = "MODEL.BACKBONE.PATH"  # it decides numbers and is not in a folder's name
-_OF_PART = (
-    *(field for field in Experiment._fields if field not in ("name", "added", "slurm")),
-    *rounds.KEYS,
+OF_PROTOCOL = (
+    "SEED", "TRAINER.NAME", "DATASET.NAME", "DATASET.NUM_SHOTS", "DATASET.SUBSAMPLE_CLASSES", "OUTPUT_DIR", "RESUME",
 )  # fmt: skip
-_OF_VALIDATION = {"classes": (BASE, ALL_CLASSES), "rule": (HIGHEST, NO_COLLAPSE)}
-_NAME_OF_PART = re.compile(r"[A-Za-z]\w*", re.ASCII)
+_ONLY_OF = {  # keys that mean nothing in other protocols
+    "source": CROSS,
+    "together": (BASE2NEW,),
+    **dict.fromkeys(("classes", "rule", "ties"), (VALIDATION,)),
+    **dict.fromkeys(rounds.KEYS, (ACTIVE,)),
+}
+_OF_PART = (
+    *_ONLY_OF, "title", "protocol", "datasets", "shots", "seeds", "methods", "highlight", "notes", "chosen", "compare",
+)  # fmt: skip
 KEYS = (*_OF_PART, "slurm", "options", "import", "image_cache", "grid", "parts")
+_OF_RUNS = ("trainer", "config", "options")
+_OF_METHOD = (
+    *_OF_RUNS, "seeds", "grid", "published", *(one.key for one in STAGES), "search_seed", "few_shot", "chosen",
+)  # fmt: skip
+_OF_BOTH_STAGES = ("MODEL.BACKBONE.", "DATASET.")
+
+
+class Shared(NamedTuple):
+    """What all methods have in common; `last` are the options of the command, over all others."""
+
+    seeds: tuple[int, ...]
+    options: dict[str, str]
+    last: dict[str, str]
+    grid: dict[str, list[str]]
+    chosen: chosen.Chosen | None
+    imports: tuple[str, ...]
+    image_cache: bool
 
 
 def find(name: str) -> Path:
-    """The experiment file of a path, or of a name in configs/experiments.
-
-    Raises:
-        UserError: if there is none; the message has the known names.
-    """
+    """The experiment file of a path, or of a name in configs/experiments; raises UserError if there is none."""
     path = Path(name)
     if path.is_file():
         return path
@@ -108,11 +80,7 @@ def find(name: str) -> Path:
 
 
 def read(path: Path, options: Mapping[str, str] | None = None) -> Experiment:
-    """The experiment of a file with one protocol; see read_plan.
-
-    Raises:
-        UserError: as read_plan, and if the file has parts.
-    """
+    """The experiment of a file with one protocol; raises UserError as read_plan, and if the file has parts."""
     plan = read_plan(path, options)
     if plan.has_parts:
         raise UserError(f"{path}: has parts, where a file with one protocol is needed")
@@ -129,413 +97,250 @@ def read_plan(path: Path, options: Mapping[str, str] | None = None) -> Plan:
     Raises:
         UserError: on a missing or unknown key, data set or config, and on wrong values; the message names the place.
     """
-    reader = MethodReader(path)
-    content = reader.content()
-    reader.known(content, KEYS, "")
-    shared = _shared(reader, content, options)
-    title, notes = str(content.get("title") or path.stem), str(content.get("notes") or "").strip()
-    if "parts" in content:
-        parts = tuple(_parts(reader, content, shared))
-        if "compare" in content and not any(part.compare for part in parts):
-            raise reader.fault("compare", f"there is no method {content['compare']!r} in any part that can compare")
-    else:
-        parts = (_experiment(reader, content, shared, path.stem),)
-    return Plan(path.stem, title, notes, reader.mapping(content.get("slurm") or {}, "slurm"), parts, "parts" in content)
-
-
-def _chosen(reader: MethodReader, content: Mapping[str, Any]) -> chosen.Chosen | None:
-    if "chosen" not in content:
-        return None
-    file = content["chosen"]
-    if not isinstance(file, str) or not file:
-        raise reader.fault("chosen", f"the name of a file is expected, got {file!r}")
-    try:
-        return chosen.read((reader.path.parent / file).resolve())
-    except UserError as error:
-        raise reader.fault("chosen", str(error)) from None
-
-
-def _shared(reader: MethodReader, content: Mapping[str, Any], options: Mapping[str, str] | None) -> Shared:
-    found, last = _chosen(reader, content), reader.options(dict(options or {}), "command line", Path.cwd())
-    if found is not None and last:
-        print(f"note: {found.path.name} was chosen without the options {', '.join(last)} of this command")
-    return Shared(
-        seeds=reader.numbers(content.get("seeds", [1, 2, 3]), "seeds", 0),
-        options=reader.options(content.get("options"), "options"),
-        last=last,
-        imports=reader.names(content["import"], "import") if "import" in content else (),
-        grid=reader.grid(content.get("grid"), "grid"),
-        chosen=found,
+    file = Part.of_file(path)
+    file.require_known(KEYS)
+    shared = Shared(
+        seeds=file.numbers("seeds", (1, 2, 3), 0),
+        options=_options(file.below("options")),
+        last=_options(Part(path, dict(options or {}), "command line"), Path.cwd()),
+        grid=_grid(file.below("grid")),
+        chosen=_chosen(file),
+        imports=file.names("import") if "import" in file else (),
+        image_cache=file.flag("image_cache", True),
     )
+    if shared.chosen and shared.last:
+        keys = ", ".join(shared.last)
+        print(f"note: {shared.chosen.path.name} was chosen without the options {keys} of this command")
+    has_parts = "parts" in file
+    parts = tuple(_parts(file, shared)) if has_parts else (_experiment(file, shared, path.stem, file.get("compare")),)
+    if "compare" in file and not any(part.compare for part in parts):
+        raise file.fault("compare", f"there is no method {file.get('compare')!r} in any part that can compare")
+    slurm = file.below("slurm").content
+    return Plan(path.stem, file.text("title", path.stem), file.text("notes"), slurm, parts, has_parts)
 
 
-def _parts(reader: MethodReader, content: Mapping[str, Any], shared: Shared) -> Iterator[Experiment]:
+def _chosen(part: Part) -> chosen.Chosen | None:
+    name = part.get("chosen")
+    if "chosen" in part and (not isinstance(name, str) or not name):
+        raise part.fault("chosen", f"the name of a file is expected, got {name!r}")
+    try:
+        return chosen.read((part.path.parent / name).resolve()) if name else None
+    except UserError as error:
+        raise part.fault("chosen", str(error)) from None
+
+
+def _parts(file: Part, shared: Shared) -> Iterator[Experiment]:
     """The parts of a file: each has the file's settings, except where it has its own."""
-    common = {key: value for key, value in content.items() if key not in ("parts", "slurm", "title", "notes")}
-    methods = reader.mapping(reader.needed(content, "methods", ""), "methods")
-    for name, value in reader.mapping(reader.needed(content, "parts", ""), "parts").items():
-        place = f"parts: {name}"
-        if not _NAME_OF_PART.fullmatch(name):
-            raise reader.fault(place, "a part's name is a letter, then letters, digits and _: it names a folder")
-        part = reader.mapping(value, place)
-        reader.known(part, _OF_PART, place)
-        kept = list(methods)
-        if "methods" in part:
-            kept = list(reader.names(part["methods"], f"{place}: methods"))
-            for word in kept:
-                if word not in methods:
-                    raise reader.fault(f"{place}: methods", f"there is no {word!r}{known_names(word, list(methods))}")
-        whole = {**common, **part, "methods": {label: methods[label] for label in methods if label in kept}}
+    common = {key: value for key, value in file.content.items() if key in _OF_PART and key not in ("title", "notes")}
+    methods = Part(file.path, file.require("methods"), "methods").content
+    file.require("parts")
+    for name, part in file.below("parts").parts():
+        if not (name.isascii() and name.isidentifier() and name[0] != "_"):
+            raise part.fault("", "a part's name is a letter, then letters, digits and _: it names a folder")
+        part.require_known(_OF_PART)
+        kept = part.names("methods", list(methods)) if "methods" in part else tuple(methods)
+        of_kept = {label: value for label, value in methods.items() if label in kept}
+        whole = Part(file.path, {**common, **part.content, "methods": of_kept}, part.place)
         if "highlight" not in part and whole.get("highlight") not in kept:
-            whole.pop("highlight", None)
-        within = reader.within(place)
-        own = shared._replace(chosen=_chosen(within, part)) if "chosen" in part else shared
-        yield _experiment(within, whole, own, name, compares_if_it_can="compare" not in part)
+            whole.content.pop("highlight", None)
+        own = shared._replace(
+            seeds=part.numbers("seeds", shared.seeds, 0), chosen=_chosen(part) if "chosen" in part else shared.chosen
+        )
+        yield _experiment(whole, own, name, part.get("compare"))
 
 
-def _experiment(
-    reader: MethodReader, content: Mapping[str, Any], shared: Shared, name: str, compares_if_it_can: bool = False
-) -> Experiment:
-    protocol = str(reader.needed(content, "protocol", ""))
-    if protocol not in PROTOCOLS:
-        raise reader.fault("protocol", f"there is no {protocol!r}" + known_names(protocol, PROTOCOLS))
-    if "seeds" in content:
-        shared = shared._replace(seeds=reader.numbers(content["seeds"], "seeds", 0))
-    image_cache = reader.flag(content.get("image_cache", True), "image_cache")
+def _experiment(part: Part, shared: Shared, name: str, compare: Any) -> Experiment:
+    """An experiment; if `compare` is not None, it must be able to compare."""
+    part.require("protocol")
+    protocol = part.one_of("protocol", PROTOCOLS)
+    for key, protocols in _ONLY_OF.items():
+        if key in part and protocol not in protocols:
+            raise part.fault(key, f"protocol {protocol} has none; it belongs to protocol {' or '.join(protocols)}")
+    part.require("methods")
     methods: list[Method] = []
-    for label, value in reader.mapping(reader.needed(content, "methods", ""), "methods").items():
-        of_label = list(reader.method(label, value, shared, methods))
-        methods += [method._replace(image_cache=image_cache) for method in of_label]
-    added: Added | None = None
-    if protocol == ACTIVE:
-        added = rounds.read(reader, content, methods)
-    else:
-        rounds.refuse(reader, content, protocol, methods)
-    _require_of_protocol(reader, content, protocol)
-    experiment = Experiment(
+    for label, one in part.below("methods").parts():
+        methods += _variants(one, label, shared, methods)
+        if "few_shot" in one and protocol != ACTIVE:
+            raise one.fault("few_shot", f"protocol {protocol} has none")
+    added = rounds.read(part, methods) if protocol == ACTIVE else None
+    several = protocol == "few_shot"
+    shots = added.shots if added else part.numbers("shots", (1, 2, 4, 8, 16) if several else (16,), 1)
+    if len(shots) > 1 and not several and not added:
+        raise part.fault("shots", f"protocol {protocol} accepts one number, got {list(shots)}")
+    datasets, source = part.names("datasets", config_names()), ""
+    if protocol in CROSS:
+        source = part.one_of("source", list(dict.fromkeys(["imagenet", *config_names()])))
+        if source in datasets:
+            raise part.fault("datasets", f"{source} is the source; it is tested anyway")
+    families = list(dict.fromkeys(method.family for method in methods))
+    highlight = part.text("highlight", families[-1])
+    if highlight not in families:
+        raise part.fault("highlight", f"there is no method {highlight!r}" + known_names(highlight, families))
+    took = [one for one in families if part.below("methods").get(one).get("chosen") is not False]
+    took = [one for one in took if any(method.trains for method in methods if method.family == one)]
+    return Experiment(
         name=name,
-        title=str(content.get("title") or name),
+        title=part.text("title", name),
         protocol=protocol,
-        datasets=reader.datasets(reader.needed(content, "datasets", ""), "datasets"),
-        source=reader.datasets(content.get("source", "imagenet"), "source")[0] if protocol in CROSS else "",
-        shots=added.shots if added else _shots(reader, content, protocol),
+        datasets=datasets,
+        source=source,
+        shots=shots,
         seeds=all_seeds(methods),
         methods=tuple(methods),
-        highlight=str(content.get("highlight", methods[-1].family)),
-        notes=str(content.get("notes") or "").strip(),
-        slurm=reader.mapping(content.get("slurm") or {}, "slurm"),
+        highlight=highlight,
+        notes=part.text("notes"),
         added=added,
-        together=reader.flag(content.get("together", False), "together"),
-        classes=content.get("classes", BASE),
-        rule=content.get("rule", HIGHEST),
-        chosen=_chosen_in_words(content, shared, methods),
-        compare=_compare(reader, content, methods, added, compares_if_it_can) if "compare" in content else "",
+        together=part.flag("together", False),
+        classes=part.one_of("classes", CLASSES),
+        rule=part.one_of("rule", RULES),
+        ties=part.one_of("ties", TIES),
+        chosen=shared.chosen.in_words(took) if shared.chosen and took else "",
+        compare=_compare(part, protocol, methods, must=compare is not None) if "compare" in part else "",
     )
-    _check_whole(reader, experiment)
-    return experiment
 
 
-def _chosen_in_words(content: Mapping[str, Any], shared: Shared, methods: Sequence[Method]) -> str:
-    """Which methods' settings were chosen, and how; empty for none."""
-    took = [
-        label
-        for label in dict.fromkeys(one.family for one in methods if one.trains)
-        if content["methods"][label].get("chosen") is not False
-    ]
-    return shared.chosen.in_words(took) if shared.chosen and took else ""
-
-
-def _require_of_protocol(reader: MethodReader, content: Mapping[str, Any], protocol: str) -> None:
-    """Refuse keys that mean nothing in a protocol, and unknown values."""
-    if "source" in content and protocol not in CROSS:
-        raise reader.fault("source", f"protocol {protocol} has none")
-    if "together" in content and protocol != BASE2NEW:
-        raise reader.fault("together", f"protocol {protocol} has none; it belongs to protocol {BASE2NEW}")
-    for key, known in _OF_VALIDATION.items():
-        if key in content and protocol != VALIDATION:
-            raise reader.fault(key, f"protocol {protocol} has none; it belongs to protocol {VALIDATION}")
-        if content.get(key, known[0]) not in known:
-            raise reader.fault(key, f"there is no {content[key]!r}" + known_names(str(content[key]), known))
-
-
-def _compare(
-    reader: MethodReader, content: Mapping[str, Any], methods: Sequence[Method], added: Added | None, if_it_can: bool
-) -> str:
-    """The label of the method that all others are compared with.
-
-    Args:
-        reader: of the part.
-        content: of the part.
-        methods: of the part.
-        added: its part of a feature's protocol, whose tables are not compared.
-        if_it_can: whether the file says it for all its parts: a part without that method compares nothing.
-    """
-    word, labels = content["compare"], [method.label for method in methods]
-    if word in labels and added is None:
-        return str(word)
+def _compare(part: Part, protocol: str, methods: Sequence[Method], must: bool) -> str:
+    """The label of the method that all others are compared with; empty if there need not be one and is none."""
+    word, labels = str(part.get("compare")), [method.label for method in methods]
+    if protocol == ACTIVE and must:
+        raise part.fault("compare", f"protocol {protocol} has none")
+    if protocol == ACTIVE or word in labels:
+        return word * (protocol != ACTIVE)
     variants = [method.label for method in methods if method.family == word]
-    if variants and added is None:
-        raise reader.fault("compare", f"{word} has several variants: name one of {', '.join(map(repr, variants))}")
-    if if_it_can:
-        return ""
-    if added is not None:
-        raise reader.fault("compare", f"protocol {content['protocol']} has none")
-    raise reader.fault("compare", f"there is no method {word!r}" + known_names(str(word), labels))
+    if variants:
+        raise part.fault("compare", f"{word} has several variants: name one of {', '.join(map(repr, variants))}")
+    if must:
+        raise part.fault("compare", f"there is no method {word!r}" + known_names(word, labels))
+    return ""
 
 
-def _shots(reader: MethodReader, content: Mapping[str, Any], protocol: str) -> tuple[int, ...]:
-    several = protocol == "few_shot"
-    shots = reader.numbers(content.get("shots", [1, 2, 4, 8, 16] if several else 16), "shots", 1)
-    if len(shots) > 1 and not several:
-        raise reader.fault("shots", f"protocol {protocol} accepts one number, got {list(shots)}")
-    return shots
+def _options(part: Part, folder: Path | None = None) -> dict[str, str]:
+    """Settings as text; files of schedules are relative to a folder, by default this file's."""
+    return {key: _option(part, key, value, folder) for key, value in part.content.items()}
 
 
-def _check_whole(reader: MethodReader, experiment: Experiment) -> None:
-    if experiment.source in experiment.datasets:
-        raise reader.fault("datasets", f"{experiment.source} is the source; it is tested anyway")
-    families = {method.family for method in experiment.methods}
-    if experiment.highlight not in families:
-        raise reader.fault(
-            "highlight", f"there is no method {experiment.highlight!r}" + known_names("", sorted(families))
-        )
-    _check_stages(reader, experiment)
-    seen: dict[tuple[str, str], str] = {}
-    for method in experiment.methods:
-        other = seen.setdefault((method.trainer, method.folder), method.label)
-        if other != method.label:
-            paths = {str(dict(one.options).get(_NAMES_NO_FOLDER, "")) for one in experiment.methods}
-            what = f"; {_NAMES_NO_FOLDER} is in no folder's name: give each of its values its own experiment"
-            more = what if len(paths) > 1 else ""
-            raise reader.fault("methods", f"{other} and {method.label} are the same runs ({method.folder}){more}")
+def _option(part: Part, key: str, value: Any, folder: Path | None = None) -> str:
+    if key in rounds.SET_HERE or key in OF_PROTOCOL:
+        instead = f"protocol {ACTIVE} has {', '.join(rounds.KEYS)}" if key in rounds.SET_HERE else ""
+        raise part.fault("", f"{key} cannot be set here; {instead or 'see datasets, shots, seeds and trainer'}")
+    if isinstance(value, dict) or value is None:
+        raise part.fault("", f"{key}: a dotted key with one value is expected, got {value!r}")
+    text = repr(value) if isinstance(value, list) else as_text(value)  # as train.py's words are read
+    file = named_by(key, text)
+    if file and file.path:
+        return f"{file.mark}{((folder or part.path.parent) / of_user(file.path)).resolve()}"
+    return text
 
 
-def _check_stages(reader: MethodReader, experiment: Experiment) -> None:
-    """First stages of one name must be the same for all methods that ask for it."""
-    seen: dict[tuple[str, str], Method] = {}
-    for method in experiment.methods:
-        if method.stage is None or method.front is not None:
-            continue
-        other = seen.setdefault((method.stage.trainer, method.stage.folder), method.stage)
-        if (other.config, other.options) != (method.stage.config, method.stage.options):
-            both = f"{stage_of(method.stage_of).plural} of {other.label} and {method.family}"
-            whose = f"the {both} have the same folder ({other.folder})"
-            raise reader.fault("methods", f"{whose} but other settings: give one its own experiment")
+def _grid(part: Part) -> dict[str, list[str]]:
+    axes = {}
+    for key, values in part.content.items():
+        if not isinstance(values, list) or not values:
+            raise part.fault(key, f"a list of values is expected, got {values!r}")
+        axes[key] = [_option(part, key, value) for value in values]
+        if len(set(axes[key])) < len(axes[key]):
+            raise part.fault(key, f"a value occurs twice in {', '.join(axes[key])}")
+    return axes
 
 
-OF_PROTOCOL = (
-    "SEED", "TRAINER.NAME", "DATASET.NAME", "DATASET.NUM_SHOTS", "DATASET.SUBSAMPLE_CLASSES", "OUTPUT_DIR", "RESUME",
-)  # fmt: skip
-_OF_METHOD = (
-    "trainer", "config", "options", "seeds", "grid", "published",
-    *(one.key for one in STAGES),
-    *(f"{one.key}_seed" for one in STAGES if not one.names_method),
-    "few_shot", "chosen",
-)  # fmt: skip
-_MOST_VARIANTS = 10_000
-_OF_BOTH_STAGES = ("MODEL.BACKBONE.", "DATASET.")
+def _runs(part: Part) -> tuple[str, Path, dict[str, str]]:
+    """Trainer, config and options."""
+    trainer, word = str(part.require("trainer")), str(part.require("config"))
+    try:
+        config = config_file(word, trainer, part.path.parent).resolve()
+    except (UserError, OSError) as error:  # OSError: a name that no disk accepts
+        raise part.fault("", str(error)) from None
+    return trainer, config, _options(part.below("options"))
 
 
-class Shared(NamedTuple):
-    """What all methods of a file have in common.
-
-    seeds: of methods without their own.
-    options: of every run.
-    last: options over all others, of the command line.
-    imports: modules that register trainers or readers.
-    grid: axes of every method that trains.
-    chosen: settings that were chosen for methods that train, if the file names some.
-    """
-
-    seeds: tuple[int, ...]
-    options: dict[str, str]
-    last: dict[str, str]
-    imports: tuple[str, ...] = ()
-    grid: dict[str, list[str]] = {}
-    chosen: Chosen | None = None
-
-
-class MethodReader(Reader):
-    """Reads parts of an experiment file."""
-
-    def options(self, value: Any, place: str, folder: Path | None = None) -> dict[str, str]:
-        """Settings as text; files of schedules are relative to a folder, by default this file's."""
-        options = {}
-        for key, item in self.mapping(value or {}, place).items():
-            if key in rounds.SET_HERE:
-                instead = ", ".join(rounds.KEYS)
-                raise self.fault(place, f"{key} cannot be set here; protocol {ACTIVE} has {instead}")
-            if key in OF_PROTOCOL:
-                raise self.fault(place, f"{key} cannot be set here; see datasets, shots, seeds and trainer")
-            if isinstance(item, dict) or item is None:
-                raise self.fault(place, f"{key}: a dotted key with one value is expected, got {item!r}")
-            text = repr(item) if isinstance(item, list) else as_text(item)  # as train.py's words are read
-            found = named_by(key, text)
-            if found and found.path:
-                text = f"{found.mark}{((folder or self.path.parent) / of_user(found.path)).resolve()}"
-            options[key] = text
-        return options
-
-    def grid(self, value: Any, place: str) -> dict[str, list[str]]:
-        axes = {}
-        for key, values in self.mapping(value or {}, place).items():
-            if not isinstance(values, list) or not values:
-                raise self.fault(place, f"{key}: a list of values is expected, got {values!r}")
-            axes[key] = list(self.options({key: item}, place)[key] for item in values)
-            if len(set(axes[key])) < len(axes[key]):
-                raise self.fault(place, f"{key}: a value occurs twice in {', '.join(axes[key])}")
-        return axes
-
-    def config(self, word: str, trainer: str, place: str) -> Path:
-        if "/" in word or word.endswith(".yaml"):
-            path = (self.path.parent / word).resolve()
-        else:
-            path = config_of(trainer, word)
-        try:
-            is_there = path.is_file()
-        except OSError as error:  # a name that no disk accepts
-            raise self.fault(
-                place, f"there is no config {word[:60]!r} of {trainer[:60]!r} ({error.strerror})"
-            ) from None
-        if not is_there:
-            there = sorted(p.stem for p in path.parent.glob("*.yaml"))
-            raise self.fault(place, f"there is no config {path}" + (known_names(path.stem, there) if there else ""))
-        return path
-
-    def method(self, label: str, value: Any, shared: Shared, before: Sequence[Method] = ()) -> Iterator[Method]:
-        """The variants of a method: one, or as many as its grid has combinations; `before` are above it."""
-        place = f"methods: {label}"
-        content = self.mapping(value, place)
-        trainer, config, given = self.runs(content, _OF_METHOD, place)
-        own = {**shared.options, **given}
-        chosen = shared.chosen if trains(trainer) and content.get("chosen") is not False else None
-        chosen_as = ""
-        if chosen is not None:
-            found, chosen_as = self.takes_chosen(chosen, content, label, (trainer, config, own), before, shared.last)
-            own.update(self.options(found, f"{place}: {chosen.path.name}"))
-        own.update(shared.last)
-        axes = {**(shared.grid if trains(trainer) else {}), **self.grid(content.get("grid"), place + ": grid")}
-        for key in axes:
-            if key in own:
-                raise self.fault(place, f"{key} is an axis of the grid and set to {own[key]} as an option too")
-        seeds = self.numbers(content["seeds"], place + ": seeds", 0) if "seeds" in content else shared.seeds
-        names = short_names(list(axes))
-        stage_seed = self.stage_seed(content, place)
-        variants = math.prod(map(len, axes.values()))
-        if variants > _MOST_VARIANTS:
-            raise self.fault(place + ": grid", f"{variants:,} variants, at most {_MOST_VARIANTS:,} are run")
-        for values in itertools.product(*axes.values()):
-            point = tuple(zip(axes, values))
-            where = ", ".join(f"{names[key]} {text}" for key, text in point)
-            made = Method(
-                label=f"{label} {where}".strip(),
-                family=label,
-                trainer=trainer,
-                config=config,
-                options=tuple({**own, **dict(point)}.items()),
-                seeds=seeds,
-                point=point,
-                published=str(content.get("published", label if not axes else "")),
-                imports=shared.imports,
-                stage_seed=stage_seed,
-            )
-            made = self.staged(made, content, shared, before)
-            if chosen is not None and chosen_as:
-                chosen.require_first(chosen_as, made.first)
-            yield made
-
-    def staged(self, made: Method, content: dict[str, Any], shared: Shared, before: Sequence[Method]) -> Method:
-        """A method with its first stage and its few-shot runs."""
-        for one in STAGES:
-            if one.key in content:
-                first = self.first(one, content[one.key], made, shared, before)
-                made = made._replace(stage=first, stage_of=one.name)
-        if "few_shot" in content:
-            place = f"methods: {made.family}: few_shot"
-            made = made._replace(few_shot=self.stage(content["few_shot"], place, made, shared))
-        return made
-
-    def takes_chosen(
-        self,
-        chosen: Chosen,
-        content: Mapping[str, Any],
-        label: str,
-        runs: tuple[str, Path, dict[str, str]],
-        before: Sequence[Method],
-        last: Mapping[str, str],
-    ) -> tuple[dict[str, str], str]:
-        """What was chosen for the method above it that its `chosen` names, or for itself under that name.
-
-        Returns:
-            The options, and the name under which they were chosen for itself; empty if for another one.
-        """
-        other = content.get("chosen", label)
-        if not isinstance(other, str):
-            raise self.fault(f"methods: {label}: chosen", f"false or the name of a method is expected, got {other!r}")
-        above = next((one for one in before if one.family == other), None)
-        if other == label or above is None or other not in chosen.methods:
-            return chosen.options_of(other, *runs), other
-        left = {*chosen.methods[other]["options"], *last}
-        own = {key: text for key, text in above.options if key not in left}
-        chosen.require_first(other, above.first)
-        return chosen.options_of(other, above.trainer, above.config, own), ""
-
-    def stage_seed(self, content: Mapping[str, Any], place: str) -> int | None:
-        """The one seed of a first stage; None if each seed has its own."""
-        found: tuple[int, ...] = ()
-        for one in STAGES:
-            key = f"{one.key}_seed"
-            given = self.numbers(content[key], f"{place}: {key}", 0) if key in content else ()
-            if len(given) > 1 or (given and one.key not in content):
-                raise self.fault(place, f"{key} is one seed, of the method's {one.key}")
-            found += given
-        return found[0] if found else None
-
-    def first(self, one: Stage, value: Any, method: Method, shared: Shared, before: Sequence[Method]) -> Method:
-        """The first stage of a method: on the CLIP and images of its training, unless its own options say otherwise."""
-        place = f"methods: {method.family}: {one.key}"
-        settings = {
-            key: as_text(item) for key, item in {**read_settings(str(method.config)), **dict(method.options)}.items()
-        }
-        fault = one.fault(method.trainer, [key for key, _ in method.options], settings)
-        if fault:
-            raise self.fault(place, fault)
-        return self.front(value, place, before) if one.names_method else self.stage(value, place, method, shared)
-
-    def front(self, label: Any, place: str, before: Sequence[Method]) -> Method:
-        """The method above, on whose trained prompts this one is built."""
-        there = [one for one in before if one.family == label]
-        if len(there) != 1:
-            what = "has several variants" if there else "is no method above this one"
-            raise self.fault(place, f"{label!r} {what}" + known_names(str(label), [one.family for one in before]))
-        if kind_of(there[0].trainer) != PROMPTS or there[0].stage is not None:
-            raise self.fault(place, f"{label} trains no prompts in one stage")
-        return there[0]
-
-    def stage(self, value: Any, place: str, method: Method, shared: Shared) -> Method:
-        """Other runs of a method: with their own trainer, config and options, on its CLIP and images."""
-        trainer, config, own = self.runs(self.mapping(value, place), ("trainer", "config", "options"), place)
-        same = {key: text for key, text in method.options if key.startswith(_OF_BOTH_STAGES)}
-        return method._replace(
-            label=method.family,
+def _variants(part: Part, label: str, shared: Shared, above: Sequence[Method]) -> Iterator[Method]:
+    """The variants of a method: one, or as many as its grid has combinations; `above` are the methods above it."""
+    part.require_known(_OF_METHOD)
+    trainer, config, own = _runs(part)
+    own, learns = {**shared.options, **own}, trains(trainer)
+    axes = {**(shared.grid if learns else {}), **_grid(part.below("grid"))}
+    given, chosen_as = shared.chosen if learns and part.get("chosen") is not False else None, ""
+    if given is not None:
+        taken, chosen_as = _take_chosen(part, given, label, (trainer, config, own), above, shared.last)
+        own.update(_options(Part(part.path, taken, f"{part.place}: {given.path.name}")))
+    own.update(shared.last)
+    for key in axes:
+        if key in own:
+            raise part.fault("", f"{key} is an axis of the grid and set to {own[key]} as an option too")
+    stage_seeds = part.numbers("search_seed", (), 0) if "search_seed" in part else ()
+    if len(stage_seeds) > 1 or (stage_seeds and "search" not in part):
+        raise part.fault("", "search_seed is one seed, of the method's search")
+    seeds, names = part.numbers("seeds", shared.seeds, 0), short_names(list(axes))
+    for values in itertools.product(*axes.values()):
+        point = tuple(zip(axes, values))
+        method = Method(
+            label=" ".join([label, ", ".join(f"{names[key]} {text}" for key, text in point)]).strip(),
+            family=label,
             trainer=trainer,
             config=config,
-            options=tuple({**shared.options, **same, **own, **shared.last}.items()),
-            point=(),
-            stage_seed=None,
+            options=tuple({**own, **dict(point)}.items()),
+            seeds=seeds,
+            point=point,
+            published=str(part.get("published", "" if axes else label)),
+            imports=shared.imports,
+            image_cache=shared.image_cache,
+            stage_seed=next(iter(stage_seeds), None),
         )
+        for one in (one for one in STAGES if one.key in part):
+            settings = {**read_settings(str(config)), **dict(method.options)}
+            texts = {key: as_text(value) for key, value in settings.items()}
+            if fault := one.fault(trainer, [key for key, _ in method.options], texts):
+                raise part.fault(one.key, fault)
+            first = _front(part, one.key, above) if one.names_method else _beside(part, one.key, method, shared)
+            method = method._replace(stage=first, stage_of=one.name)
+        if "few_shot" in part:
+            method = method._replace(few_shot=_beside(part, "few_shot", method, shared))
+        if given is not None and chosen_as:
+            given.require_first(chosen_as, method.first)
+        yield method
 
-    def runs(self, content: dict[str, Any], keys: Sequence[str], place: str) -> tuple[str, Path, dict[str, str]]:
-        """Trainer, config and options of a content that has at most these keys."""
-        self.known(content, keys, place)
-        trainer = str(self.needed(content, "trainer", place))
-        config = self.config(str(self.needed(content, "config", place)), trainer, place)
-        return trainer, config, self.options(content.get("options"), place + ": options")
 
-    def datasets(self, value: Any, place: str) -> tuple[str, ...]:
-        names = self.names(value, place)
-        there = config_names()
-        for name in names:
-            if name not in there:
-                raise self.fault(place, f"there is no data set {name!r}" + known_names(name, there))
-        return names
+def _take_chosen(
+    part: Part,
+    given: chosen.Chosen,
+    label: str,
+    runs: tuple[str, Path, dict[str, str]],
+    above: Sequence[Method],
+    last: Mapping[str, str],
+) -> tuple[dict[str, str], str]:
+    """The options that were chosen for the method above it that its `chosen` names, or for itself under that name, and
+    the name under which they were chosen for itself; empty if for another one."""
+    other = part.get("chosen", label)
+    if not isinstance(other, str):
+        raise part.fault("chosen", f"false or the name of a method is expected, got {other!r}")
+    whose = next((one for one in above if one.family == other), None)
+    if other == label or whose is None or other not in given.methods:
+        return given.options_of(other, *runs), other
+    left = {*given.methods[other]["options"], *last}
+    own = {key: text for key, text in whose.options if key not in left}
+    given.require_first(other, whose.first)
+    return given.options_of(other, whose.trainer, whose.config, own), ""
+
+
+def _front(part: Part, key: str, above: Sequence[Method]) -> Method:
+    """The method above, on whose trained prompts this one is built."""
+    label = part.get(key)
+    there = [one for one in above if one.family == label]
+    if len(there) != 1:
+        what = "has several variants" if there else "is no method above this one"
+        raise part.fault(key, f"{label!r} {what}" + known_names(str(label), [one.family for one in above]))
+    if kind_of(there[0].trainer) != PROMPTS or there[0].stage is not None:
+        raise part.fault(key, f"{label} trains no prompts in one stage")
+    return there[0]
+
+
+def _beside(part: Part, key: str, method: Method, shared: Shared) -> Method:
+    """Other runs of a method: with their own trainer, config and options, on its CLIP and images."""
+    one = Part(part.path, part.get(key), f"{part.place}: {key}")
+    one.require_known(_OF_RUNS)
+    trainer, config, own = _runs(one)
+    same = {key: text for key, text in method.options if key.startswith(_OF_BOTH_STAGES)}
+    options = tuple({**shared.options, **same, **own, **shared.last}.items())
+    return method._replace(
+        label=method.family, trainer=trainer, config=config, options=options, point=(), stage_seed=None
+    )

@@ -1,146 +1,165 @@
-"""What may be trained before a method of an experiment: a search, a teacher, prompts for a head."""
+"""What experiments know of trainers by name, and what may be trained before one: a search, a teacher, prompts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, NamedTuple
 
 from modprompt.methods.search import file
-from modprompt.methods.table import BY_NAME, HEADS, kind_of, row_of, sides_of
+from modprompt.methods.table import BY_NAME, HEADS, PROMPTS, ZERO_SHOT, Row, kind_of, sides_of
 
 _OF_SCHEDULE = ("SCHEDULE_", "LENGTHS_", "IMG_ALPHA_PATH", "TXT_ALPHA_PATH")  # how keys begin that set what is found
+_OFF = ("", "False", "0", "None")  # how empty settings are written
+_FROM = "PROMPTS_FROM"
+PLAIN = next(name for name, row in BY_NAME.items() if row.kind == ZERO_SHOT)  # the trainer of zero-shot CLIP
+Settings = Mapping[str, str]  # text by dotted key
 
 
-class Stage:
-    """A first stage; this one is none.
+def trains(trainer: str) -> bool:
+    """Whether a trainer has something to train; true for one that is not ours."""
+    return kind_of(trainer) != ZERO_SHOT
 
-    Attributes:
-        name: its own, also of its part of a result.
-        key: its key in a method of an experiment file.
-        names_method: whether the key names another method of the file; else it gives a trainer, config and options,
-            with a seed of its own if KEY_seed gives it.
-        setting: the setting of a method's node that names what another method has trained.
-        called: its name in messages.
-        plural: the name of several methods' stages.
-        without: what a protocol without first stages says that it has none of.
-        group: a report's name for methods on top of what another one has trained.
-        parameters: whose trained parameters are counted, too.
-        seconds: of which seconds a training has its share.
-        tested: percentages in its part of a result, with their names in a report.
-    """
 
-    name: ClassVar[str] = ""
-    key: ClassVar[str] = ""
-    names_method: ClassVar[bool] = False
-    setting: ClassVar[str] = ""
-    called: ClassVar[str] = ""
-    plural: ClassVar[str] = ""
-    without: ClassVar[str] = ""
-    group: ClassVar[str] = ""
-    parameters: ClassVar[str] = ""
-    seconds: ClassVar[str] = ""
-    tested: ClassVar[Mapping[str, str]] = {}
+def tests_apart(trainer: str) -> bool:
+    """Whether a trainer trains on all classes, and one run of it tests base and new ones each among their own."""
+    return trainer in BY_NAME and BY_NAME[trainer].apart
 
-    def fault(self, trainer: str, keys: Sequence[str], settings: Mapping[str, str]) -> str:
-        """Why it cannot come before a trainer; empty if it can.
 
-        Args:
-            trainer: its name.
-            keys: of its method's options in the file.
-            settings: of these options and its config, as text by dotted key.
-        """
-        return ""
-
-    def finds(self, key: str) -> bool:
-        """Whether it finds a setting's value."""
+def binds(trainer: str, settings: Settings) -> bool:
+    """Whether what a trainer learns under these settings belongs to its classes; false for one that is not ours."""
+    row = BY_NAME.get(trainer)
+    if row is None or not row.bound:
         return False
+    return all((_setting(row, key, settings) not in _OFF) == is_set for key, is_set in row.bound.items())
 
-    def handed_on(self, folder: Path, trainer: str, settings: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-        """The settings, (key, text) pairs, with which a trainer uses what it left in a folder."""
-        return ()
 
-    def lacks(self, folder: Any) -> str:
-        """What is missing in its output folder; empty if nothing is."""
+def unused(trainer: str, settings: Settings) -> str:
+    """A note that what would bind a trainer to its classes has no effect because of another setting; else empty."""
+    row = BY_NAME.get(trainer)
+    given = [] if row is None else [key for key in row.bound if _setting(row, key, settings) not in _OFF]
+    if row is None or len(given) < 2:
         return ""
+    asked, *against = sorted(given, key=lambda key: not row.bound[key])
+    if not row.bound[asked] or row.bound[against[0]]:
+        return ""
+    return f"{asked} is not used with {against[0]}: the row is that of {trainer} without it"
 
 
-class _Search(Stage):
-    name = key = "search"
-    called, plural = "its search", "searches"
-    without, seconds = "searches: write the schedule out", "a search"
-    tested = {"mixture_pct": "mixture", "path_pct": "discrete path"}
-
-    def fault(self, trainer: str, keys: Sequence[str], settings: Mapping[str, str]) -> str:
-        """It finds a schedule, which the trainer must accept and must not have yet."""
-        if not sides_of(trainer):
-            return f"{trainer} is not one of our methods whose schedule can be set"
-        node = row_of(trainer).node
-        given = [key for key in keys if key.startswith(f"{node}.") and self.finds(key)]
-        return f"{given[0]} is set, but a search is to find it" if given else ""
-
-    def finds(self, key: str) -> bool:
-        """Whether a key sets a schedule, however it is written."""
-        return key.rpartition(".")[2].startswith(_OF_SCHEDULE)
-
-    def handed_on(self, folder: Path, trainer: str, settings: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-        """The schedules of all sides that the trainer's settings can give."""
-        row, path = BY_NAME[trainer], folder / file.FILE_NAME
-        return tuple((f"{row.node}.SCHEDULE_{side.upper()}", f"@{path}") for side in row.sides)
-
-    def lacks(self, folder: Any) -> str:
-        """What is wrong with the schedule."""
-        return file.fault(folder)
+def _setting(row: Row, key: str, settings: Settings) -> str:
+    """A setting of a method; if not given, from the node that its repository has it in."""
+    return settings.get(f"{row.node}.{key}") or settings.get(f"{row.shared}.{key}", "")
 
 
-class _Prompts(Stage):
-    name, key, setting = "heads", "prompts_from", "PROMPTS_FROM"
-    names_method = True
-    called, without, group = "the training of its prompts", "heads on trained prompts", "prompts + head"
-    parameters = "of a head, with those of the prompts that it is put on"
-    seconds = "the training of the prompts that a head is put on"
+class Stage(NamedTuple):
+    """A first stage; by default there is none."""
 
-    def fault(self, trainer: str, keys: Sequence[str], settings: Mapping[str, str]) -> str:
-        """Only a head is put on trained prompts."""
-        return "" if kind_of(trainer) == HEADS else f"{trainer} is not a head, and only heads are put on prompts"
-
-    def handed_on(self, folder: Path, trainer: str, settings: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-        """The prompts."""
-        return ((f"{BY_NAME[trainer].node}.{self.setting}", str(folder)),)
-
-
-class _Teacher(Stage):
-    name, key = "teachers", "teacher_from"
-    names_method = True
-    called, plural = "the training of its teacher", "teachers"
-    without, seconds = "teachers that it trains: name a checkpoint", "the training of its teacher"
-
-    def fault(self, trainer: str, keys: Sequence[str], settings: Mapping[str, str]) -> str:
-        """Only a trainer with a teacher can have it trained, and only if none is set."""
-        if not _taught_nodes(trainer, settings):
-            return f"{trainer} has no teacher: use PromptKD, or prompts with TRAINER.KDPL.ON True"
-        given = [key for key in keys if self.finds(key)]
-        return f"{given[0]} is set, but it is to be trained" if given else ""
-
-    def finds(self, key: str) -> bool:
-        """Whether a key sets the teacher's prompts."""
-        return key.endswith(".TEACHER_CKPT")
-
-    def handed_on(self, folder: Path, trainer: str, settings: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-        """The teacher's prompts."""
-        return tuple((f"{node}.TEACHER_CKPT", str(folder)) for node in _taught_nodes(trainer, settings))
+    name: str = ""  # also of its part of a result
+    key: str = ""  # in a method of an experiment file
+    names_method: bool = False  # whether the key names another method; else it gives a trainer, config and options
+    called: str = ""  # in messages
+    plural: str = ""  # of several methods
+    without: str = ""  # what a protocol without first stages says that it has none of
+    seconds: str = ""  # of which a training has its share
+    group: str = ""  # a report's name for methods on top of what another one has trained
+    parameters: str = ""  # whose trained parameters are counted, too
+    tested: Mapping[str, str] = {}  # percentages in its part of a result, with their names in a report
+    # why it cannot come before a trainer whose method has these options' keys, and these settings with its config
+    fault: Callable[[str, Sequence[str], Settings], str] = lambda trainer, keys, settings: ""
+    # the settings with which a trainer with settings uses what it left in a folder
+    handed_on: Callable[[Path, str, Settings], Mapping[str, str]] = lambda folder, trainer, settings: {}
+    finds: Callable[[str], bool] = lambda key: False  # whether it finds a setting's value
+    lacks: Callable[[Any], str] = lambda folder: ""  # what is missing in its output folder; empty if nothing is
 
 
-def _taught_nodes(trainer: str, settings: Mapping[str, str]) -> list[str]:
-    """The nodes under which a trainer with settings, as text, has a teacher."""
+def _finds_schedule(key: str) -> bool:
+    return key.rpartition(".")[2].startswith(_OF_SCHEDULE)
+
+
+def _no_search(trainer: str, keys: Sequence[str], settings: Settings) -> str:
+    if not sides_of(trainer):
+        return f"{trainer} is not one of our methods whose schedule can be set"
+    node = f"{BY_NAME[trainer].node}."
+    given = (key for key in keys if key.startswith(node) and _finds_schedule(key))
+    return next((f"{key} is set, but a search is to find it" for key in given), "")
+
+
+def _schedules(folder: Path, trainer: str, settings: Settings) -> dict[str, str]:
+    row = BY_NAME[trainer]
+    return {f"{row.node}.SCHEDULE_{side.upper()}": f"@{folder / file.FILE_NAME}" for side in row.sides}
+
+
+def _taught_nodes(trainer: str, settings: Settings) -> list[str]:
+    """The nodes under which a trainer with settings has a teacher."""
     own = ["TRAINER.PROMPTKD"] if trainer == "PromptKD" else []
     return own + (["TRAINER.KDPL"] if settings.get("TRAINER.KDPL.ON") == "True" else [])
 
 
-STAGES: tuple[Stage, ...] = (_Search(), _Prompts(), _Teacher())
+def _no_teacher(trainer: str, keys: Sequence[str], settings: Settings) -> str:
+    if not _taught_nodes(trainer, settings):
+        return f"{trainer} has no teacher: use PromptKD, or prompts with TRAINER.KDPL.ON True"
+    return next((f"{key} is set, but it is to be trained" for key in keys if key.endswith(".TEACHER_CKPT")), "")
+
+
+ON_PROMPTS = Stage(
+    "heads",
+    "prompts_from",
+    names_method=True,
+    called="the training of its prompts",
+    without="heads on trained prompts",
+    seconds="the training of the prompts that a head is put on",
+    group="prompts + head",
+    parameters="of a head, with those of the prompts that it is put on",
+    fault=lambda trainer, keys, settings: (
+        "" if kind_of(trainer) == HEADS else f"{trainer} is not a head, and only heads are put on prompts"
+    ),
+    handed_on=lambda folder, trainer, settings: {f"{BY_NAME[trainer].node}.{_FROM}": str(folder)},
+)
+STAGES: tuple[Stage, ...] = (
+    Stage(
+        "search",
+        "search",
+        called="its search",
+        plural="searches",
+        without="searches: write the schedule out",
+        seconds="a search",
+        tested={"mixture_pct": "mixture", "path_pct": "discrete path"},
+        fault=_no_search,
+        handed_on=_schedules,
+        finds=_finds_schedule,
+        lacks=file.fault,
+    ),
+    ON_PROMPTS,
+    Stage(
+        "teachers",
+        "teacher_from",
+        names_method=True,
+        called="the training of its teacher",
+        plural="teachers",
+        without="teachers that it trains: name a checkpoint",
+        seconds="the training of its teacher",
+        fault=_no_teacher,
+        handed_on=lambda folder, trainer, settings: {
+            f"{node}.TEACHER_CKPT": str(folder) for node in _taught_nodes(trainer, settings)
+        },
+        finds=lambda key: key.endswith(".TEACHER_CKPT"),
+    ),
+)
 _BY_NAME = {one.name: one for one in (Stage(), *STAGES)}
+GROUPS = ("", PROMPTS, HEADS, ON_PROMPTS.group)  # headings of a report, in order
 
 
 def stage_of(name: str) -> Stage:
     """The first stage of this name; for no name one that is none."""
     return _BY_NAME[name]
+
+
+def group_of(trainer: str, options: Settings, has_front: bool = False) -> str:
+    """The heading of a method in a report that has several; empty for zero-shot, and for one that is not ours. With a
+    front its first stage is another method."""
+    kind = kind_of(trainer)
+    if kind == ZERO_SHOT:
+        return ""
+    if kind != HEADS:
+        return kind
+    return ON_PROMPTS.group if has_front or _setting(BY_NAME[trainer], _FROM, options) not in _OFF else kind

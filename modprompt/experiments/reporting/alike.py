@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from modprompt.clip.known import whose
 from modprompt.experiments.plan.experiment import BASE2NEW, Experiment
-from modprompt.experiments.plan.kinds import unused
 from modprompt.experiments.plan.protocols import ALONE
+from modprompt.experiments.plan.stages import unused
 from modprompt.io.image_files import FAMILY
 from modprompt.io.images import AS_TRAINING, HELD_OUT, READ_AS, WHOLE
 from modprompt.io.settings import READER

@@ -10,11 +10,9 @@ from collections.abc import Collection, Sequence
 from statistics import fmean, pstdev
 from typing import Any, NamedTuple
 
-from modprompt.experiments.plan.experiment import Experiment
-from modprompt.experiments.plan.job import Job
-from modprompt.experiments.plan.kinds import ON_PROMPTS
+from modprompt.experiments.plan.experiment import Experiment, Job
 from modprompt.experiments.plan.protocols import TOGETHER
-from modprompt.experiments.plan.stages import STAGES, stage_of
+from modprompt.experiments.plan.stages import ON_PROMPTS, STAGES, stage_of
 from modprompt.experiments.reporting import alike
 from modprompt.experiments.reporting.results import Line, Outcome, Results, most_shots
 from modprompt.experiments.reporting.tables import (

@@ -7,10 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modprompt.experiments.plan.experiment import Experiment
-from modprompt.experiments.plan.job import Job
-from modprompt.experiments.plan.kinds import GROUPS, group_of
+from modprompt.experiments.plan.experiment import Experiment, Job
 from modprompt.experiments.plan.protocols import ALL, ALONE, APART, TOGETHER, columns, columns_of, wanted
+from modprompt.experiments.plan.stages import GROUPS, group_of
 from modprompt.experiments.reporting import alike
 from modprompt.experiments.running import state
 from modprompt.io import base_new

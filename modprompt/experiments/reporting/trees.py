@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan.experiment import CROSS, Experiment
-from modprompt.experiments.plan.kinds import group_of, trains
 from modprompt.experiments.plan.protocols import ALONE
+from modprompt.experiments.plan.stages import group_of, trains
 from modprompt.experiments.reporting.logs import read_run
 from modprompt.experiments.reporting.results import ALL_IMAGES, Line, Outcome, Results
 

@@ -22,10 +22,8 @@ from modprompt.errors import UserError, WaitsForLabels
 from modprompt.experiments.plan import arguments, protocols
 from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import command, shown
-from modprompt.experiments.plan.experiment import Plan
-from modprompt.experiments.plan.inputs import Inputs
-from modprompt.experiments.plan.job import Job
-from modprompt.experiments.plan.present import require_present
+from modprompt.experiments.plan.experiment import Job, Plan
+from modprompt.experiments.plan.inputs import Inputs, require_present
 from modprompt.experiments.running import local, slurm, stale, state, status
 from modprompt.experiments.running.runner import Runner, Summary
 from modprompt.io import lock

@@ -9,8 +9,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from modprompt.experiments.plan.experiment import Job
 from modprompt.experiments.plan.inputs import Inputs
-from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import state
 from modprompt.io import folder as run_folder
 from modprompt.io import lock

@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 from modprompt.active.asked import asked
 from modprompt.experiments.plan.commands import expected
+from modprompt.experiments.plan.experiment import Job
 from modprompt.experiments.plan.inputs import Inputs
-from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.stages import stage_of
 from modprompt.io import folder as run_folder
 from modprompt.io import result as results

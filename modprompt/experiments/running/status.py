@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from modprompt.experiments.plan import arguments, protocols
+from modprompt.experiments.plan.experiment import Job
 from modprompt.experiments.plan.inputs import Inputs
-from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import progress, state
 from modprompt.programs import report
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from modprompt.active.plan import FEW_SHOT
-from modprompt.experiments.plan.experiment import Experiment
-from modprompt.experiments.plan.job import Job
+from modprompt.experiments.plan.experiment import Experiment, Job
 from modprompt.experiments.plan.protocols import jobs
 from tests.modprompt.experiments.fakes import finish
 

@@ -12,9 +12,8 @@ from modprompt.clip.known import Asked
 from modprompt.clip.load import load
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.commands import expected
-from modprompt.experiments.plan.experiment import Experiment, Plan, narrowed
+from modprompt.experiments.plan.experiment import Experiment, Job, Plan, narrowed
 from modprompt.experiments.plan.inputs import Inputs
-from modprompt.experiments.plan.job import Job
 from modprompt.experiments.plan.protocols import jobs
 from modprompt.experiments.reporting import report
 from modprompt.experiments.reporting.results import Results, of_experiment

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from modprompt.experiments.plan.job import Job
+from modprompt.experiments.plan.experiment import Job
 from modprompt.io.run_files import TestParts, Wrong, write_test
 from tests.modprompt.experiments.fakes import finish
 

@@ -66,22 +66,6 @@ def test_a_search_keeps_nothing(experiment):
     assert jobs[-1].first == jobs[0]
 
 
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        (TOGETHER.replace("together: true", "together: 1"), "together: true or false is expected, got 1"),
-        (
-            TOGETHER.replace("base2new", "few_shot"),
-            "together: protocol few_shot has none; it belongs to protocol base2new",
-        ),
-    ],
-)
-def test_together_where_it_does_not_fit_is_one_line(experiment, text, why):
-    with pytest.raises(UserError, match=why) as error:
-        experiment(text)
-    assert "\n" not in str(error.value)
-
-
 def test_all_classes_wait_for_the_tests_that_keep_their_features(experiment, tmp_path, quick):
     """A run that fails in front of it blocks it, by name."""
     quick("test_new/digits/shots_16/MPL", error="no")

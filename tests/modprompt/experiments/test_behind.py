@@ -107,5 +107,5 @@ def test_another_clip_than_its_prompts_is_told_before_anything_runs(experiment, 
     from modprompt.experiments.plan.check import check
 
     text = HEADS.replace("glyph, prompts_from", "glyph, options: {MODEL.BACKBONE.PATH: x.pt}, prompts_from")
-    with pytest.raises(UserError, match="in the training of its prompts None: give both the same CLIP"):
+    with pytest.raises(UserError, match="in the training of its prompts '': give both the same CLIP"):
         check(protocols.jobs(experiment(text)), tmp_path, tmp_path)

@@ -15,10 +15,12 @@ from modprompt.errors import UserError
 from modprompt.experiments.plan import chosen, protocols, spec
 from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import expected
+from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.reporting import choose, report
 from modprompt.experiments.reporting.choose import choose as choose_by_rule
+from modprompt.experiments.running import state
 from tests.conftest import ROOT, random_clip
-from tests.modprompt.experiments.fakes import edit, finish, results_below
+from tests.modprompt.experiments.fakes import edit, finish
 from tools import random_schedules
 
 TRIES = """
@@ -58,6 +60,10 @@ def fill(found, out: Path, correct, images=1000) -> None:
         finish(job, out, 100 * right / images, **fields)
 
 
+def states_of(found, out: Path):
+    return state.of_all(protocols.jobs(found), out, Inputs(out, None))
+
+
 def options_by_method(content) -> dict[str, str]:
     return {label: found["options"]["OPTIM.LR"] for label, found in content["methods"].items()}
 
@@ -82,7 +88,7 @@ def test_highest_mean_over_data_sets_wins(tries, tmp_path):
         return right.get(label, (1, 0))[dataset == "mnist5k"] + seed
 
     fill(tries, tmp_path, correct)
-    content = choose_by_rule(tries, results_below(tries, tmp_path))
+    content = choose_by_rule(tries, states_of(tries, tmp_path))
     assert options_by_method(content) == {"MaPLe": "0.01", "MPL": "1"}
     assert content["grid"] == {"OPTIM.LR": ["0.1", "0.01", "1"]}
     assert (content["datasets"], content["seeds"], content["shots"]) == (["digits", "mnist5k"], [1, 2], 16)
@@ -91,10 +97,55 @@ def test_highest_mean_over_data_sets_wins(tries, tmp_path):
     assert first["accuracy_pct"] == 70.15
 
 
-def test_of_equal_ones_the_smallest_value_wins_as_a_number(experiment, tmp_path):
-    found = experiment(TRIES.replace("[0.1, 0.01, 1]", "[1, 0.1, 5e-2, 10]"), "tries")
-    fill(found, tmp_path, lambda label, dataset, seed: 1 if label.endswith("LR 1") else 7 + seed)
-    assert options_by_method(choose_by_rule(found, results_below(found, tmp_path))) == {"MaPLe": "0.05", "MPL": "0.05"}
+EQUAL = TRIES.replace("[0.1, 0.01, 1]", "[1, 0.02, 5e-3]")
+
+
+@pytest.mark.parametrize(
+    ("ties", "worst", "taken"),
+    [
+        ("", "LR 1", "0.02"),
+        ("ties: config\n", "LR 1", "0.02"),
+        ("ties: smallest\n", "LR 1", "0.005"),
+        ("", "LR 0.02", "0.005"),  # the config's is not among the best
+    ],
+)
+def test_of_equal_ones_the_configs_value_is_kept_or_the_smallest_taken(experiment, tmp_path, ties, worst, taken):
+    found = experiment(EQUAL + ties, "tries")
+    fill(found, tmp_path, lambda label, dataset, seed: 1 if label.endswith(worst) else 7 + seed)
+    content = choose_by_rule(found, states_of(found, tmp_path))
+    assert options_by_method(content) == {"MaPLe": taken, "MPL": taken}
+    whose = "of its config" if taken == "0.02" else "the smallest"
+    assert (
+        f"MaPLe, MPL: equal on 2,000 images: {'0.02; 0.005' if worst == 'LR 1' else '1; 0.005'}; {taken} is {whose}."
+        in (choose.lines(content))
+    )
+
+
+@pytest.mark.parametrize(
+    ("right", "says"),
+    [
+        (6, "12 images, all right at every value: nothing to choose by"),
+        (5, "each value gave the same on 12 images; OPTIM.LR may have no effect on it"),
+    ],
+)
+def test_where_images_choose_nothing_that_is_said_with_their_number(experiment, tmp_path, right, says):
+    found = experiment(EQUAL, "tries")
+    fill(found, tmp_path, lambda *_: right, images=6)
+    content = choose_by_rule(found, states_of(found, tmp_path))
+    assert choose.lines(content)[-1] == f"MaPLe, MPL: {says}; 0.02 is of its config."
+
+
+def test_what_chose_the_smallest_of_equal_ones_writes_what_it_wrote(experiment, tmp_path):
+    """The form of the files that lie beside the demo's experiments."""
+    found = experiment(NO_COLLAPSE + "ties: smallest\n", "tries")
+    fill(found, tmp_path, lambda *_: 5)
+    written, shipped = (
+        choose_by_rule(found, states_of(found, tmp_path)),
+        json.loads((spec.FILES / "demo_settings.json").read_text()),
+    )
+    assert set(written) == set(shipped) - {"modprompt"}
+    assert set(written["methods"]["MPL"]) - {"weights"} == set(shipped["methods"]["MPL"])
+    assert written["rule"] == shipped["rule"]
 
 
 def test_means_are_equal_that_floating_point_tells_apart(experiment, tmp_path):
@@ -102,7 +153,7 @@ def test_means_are_equal_that_floating_point_tells_apart(experiment, tmp_path):
     thirds = {"LR 2": {1: 1, 2: 2, 3: 3}, "LR 1": {1: 3, 2: 2, 3: 1}}
     fill(found, tmp_path, lambda label, dataset, seed: thirds.get(label[-4:], {1: 0, 2: 0, 3: 0})[seed], images=10)
     assert 0.1 + 0.2 + 0.3 != 0.3 + 0.2 + 0.1
-    assert options_by_method(choose_by_rule(found, results_below(found, tmp_path))) == {"MaPLe": "1", "MPL": "1"}
+    assert options_by_method(choose_by_rule(found, states_of(found, tmp_path))) == {"MaPLe": "1", "MPL": "1"}
 
 
 def test_of_a_run_that_is_missing_nothing_is_chosen(tries, tmp_path):
@@ -112,10 +163,10 @@ def test_of_a_run_that_is_missing_nothing_is_chosen(tries, tmp_path):
     kept = path.read_bytes()
     path.unlink()
     with pytest.raises(UserError, match=r"a measurement is missing \(MPL LR 1, digits, seed 1: waiting\)"):
-        choose_by_rule(tries, results_below(tries, tmp_path))
+        choose_by_rule(tries, states_of(tries, tmp_path))
     path.write_bytes(kept[:-9])
     with pytest.raises(UserError, match=r"result.json is damaged"):
-        choose_by_rule(tries, results_below(tries, tmp_path))
+        choose_by_rule(tries, states_of(tries, tmp_path))
 
 
 def test_of_runs_that_were_read_by_two_rules_nothing_is_chosen(tries, tmp_path):
@@ -124,25 +175,16 @@ def test_of_runs_that_were_read_by_two_rules_nothing_is_chosen(tries, tmp_path):
     split = {"hash": "a", "odd_images": "1 turned by EXIF"}
     edit(tmp_path / job.folder / "result.json", input={"INPUT.READ_AS": "people"}, split=split)
     with pytest.raises(
-        UserError, match=r"^MPL: no mean, made with different reading of images of digits \(family: digits seed 1"
+        UserError,
+        match=r"^MPL: no mean, made with different reading of images of digits \(family: MPL on digits, seed 1",
     ):
-        choose_by_rule(tries, results_below(tries, tmp_path))
-
-
-def test_of_a_stale_run_nothing_is_chosen(tries, tmp_path):
-    fill(tries, tmp_path, lambda *_: 5)
-    job = next(job for job in protocols.jobs(tries) if not job.tests and job.method.label == "MaPLe LR 0.1")
-    edit(tmp_path / job.folder / "result.json", settings={**expected(job, tmp_path), "OPTIM.MAX_EPOCH": "99"})
-    with pytest.raises(
-        UserError, match=r"MaPLe LR 0.1, digits, seed 1: stale: its training was made with other setting"
-    ):
-        choose_by_rule(tries, results_below(tries, tmp_path))
+        choose_by_rule(tries, states_of(tries, tmp_path))
 
 
 def test_runs_of_a_method_that_trains_nothing_are_not_needed(tries, tmp_path):
     fill(tries, tmp_path, lambda *_: 5)
     (tmp_path / protocols.jobs(tries)[0].folder / "result.json").unlink()
-    assert set(choose_by_rule(tries, results_below(tries, tmp_path))["methods"]) == {"MaPLe", "MPL"}
+    assert set(choose_by_rule(tries, states_of(tries, tmp_path))["methods"]) == {"MaPLe", "MPL"}
 
 
 @pytest.mark.parametrize("fields", [{"tested_on": "test"}, {"selected_on": "test"}])
@@ -151,15 +193,15 @@ def test_nothing_is_chosen_by_test_images(tries, tmp_path, fields):
     job = next(job for job in protocols.jobs(tries) if job.tests and job.method.trains)
     edit(tmp_path / job.folder / "result.json", **fields)
     with pytest.raises(UserError, match="digits has no validation images: nothing is chosen on test images"):
-        choose_by_rule(tries, results_below(tries, tmp_path, selected_on_test=True))
+        choose_by_rule(tries, states_of(tries, tmp_path))
 
 
 @pytest.mark.parametrize(
     ("old", "new", "what"),
     [
         ("config: glyph}\n", "config: glyph, grid: {OPTIM.LR: [1, 2]}}\n", "MaPLe and MPL have different grids"),
-        ("config: glyph}\n", "config: glyph, seeds: [1]}\n", "MaPLe and MPL have different seeds"),
-        ("grid: {OPTIM.LR: [0.1, 0.01, 1]}\n", "", "tries has no grid to choose from"),
+        ("config: glyph}\n", "config: glyph, seeds: [1]}\n", "MaPLe and MPL have different grids or seeds"),
+        ("grid: {OPTIM.LR: [0.1, 0.01, 1]}\n", "", "tries: MaPLe, MPL has no grid to choose from"),
         ("grid: {OPTIM.LR", "grid: {OPTIM.NAME: [sgd, adam]}\n#", "OPTIM.NAME 'sgd' is not a number"),
         ("[0.1, 0.01, 1]", "[0.1, .nan]", "OPTIM.LR 'nan' is not a number"),
         ("protocol: validation", "protocol: base2new", "protocol base2new: settings are chosen by protocol validation"),
@@ -168,13 +210,13 @@ def test_nothing_is_chosen_by_test_images(tries, tmp_path, fields):
 def test_methods_that_were_not_tried_alike(experiment, tmp_path, old, new, what):
     found = experiment(new.join(TRIES.rsplit(old, 1)), "tries")
     with pytest.raises(UserError, match=re.escape(what)):
-        choose_by_rule(found, results_below(found, tmp_path))
+        choose_by_rule(found, states_of(found, tmp_path))
 
 
 def test_nothing_to_choose_for(experiment, tmp_path):
     found = experiment(TRIES[: TRIES.index("  MaPLe")], "tries")
-    with pytest.raises(UserError, match="tries has no method that trains"):
-        choose_by_rule(found, results_below(found, tmp_path))
+    with pytest.raises(UserError, match="tries: no method has a grid"):
+        choose_by_rule(found, states_of(found, tmp_path))
 
 
 def test_command_writes_what_other_experiments_take(tries, experiment, tmp_path, capsys):
@@ -219,7 +261,7 @@ def without(experiment, tmp_path, correct):
     """What rule no_collapse chooses."""
     found = experiment(NO_COLLAPSE, "tries")
     fill(found, tmp_path, correct)
-    return choose_by_rule(found, results_below(found, tmp_path))
+    return choose_by_rule(found, states_of(found, tmp_path))
 
 
 def test_a_value_at_which_one_seed_collapses_is_left_out(experiment, tmp_path):
@@ -249,18 +291,21 @@ def test_if_no_value_is_left_the_smallest_is_taken_and_that_is_said(experiment, 
     assert options_by_method(content) == {"MaPLe": "0.01", "MPL": "0.01"}
     text = "\n".join(choose.lines(content))
     assert "MaPLe, MPL: no value is left; the smallest is used." in text
-    assert "\nMPL: each value gave the same; OPTIM.LR may have no effect on it." in text
+    said = "MPL: each value gave the same on 2,000 images; OPTIM.LR may have no effect on it; 0.01 is the smallest."
+    assert said in text
 
 
-@pytest.mark.parametrize("more", [{"images": 77, "correct": 60}, {"backbone_hash": "2:other"}])
-def test_zero_shot_on_other_images_or_of_another_clip_is_not_compared_with(experiment, tmp_path, more):
+@pytest.mark.parametrize("more", [{"split": {"hash": "other"}}, {"backbone_hash": "2:other"}])
+def test_zero_shot_on_another_split_or_of_another_clip_is_not_compared_with(experiment, tmp_path, more):
     found = experiment(NO_COLLAPSE, "tries")
     fill(found, tmp_path, lambda *_: 500)
     for job in protocols.jobs(found):
-        if not job.method.trains and job.dataset == "digits":
-            edit(tmp_path / job.folder / "result.json", **more)
-    with pytest.raises(UserError, match="on digits CLIP and the tries differ in CLIP, split or number"):
-        choose_by_rule(found, results_below(found, tmp_path))
+        of_all = {} if "backbone_hash" in more else {"split": {"hash": "one"}}
+        edit(
+            tmp_path / job.folder / "result.json", **(of_all if job.method.trains or job.dataset != "digits" else more)
+        )
+    with pytest.raises(UserError, match="tries: no mean, made with different (splits|weights).*CLIP on digits"):
+        choose_by_rule(found, states_of(found, tmp_path))
 
 
 @pytest.mark.parametrize("others", ["", "  CLIP2: {trainer: ZeroshotCLIP2, config: glyph}\n"])
@@ -269,7 +314,7 @@ def test_no_collapse_needs_the_one_zero_shot_method(experiment, tmp_path, others
     found = experiment(NO_COLLAPSE.replace(clip, clip + others if others else ""), "tries")
     fill(found, tmp_path, lambda *_: 500)
     with pytest.raises(UserError, match=f"one zero-shot method of the file.*there are {2 if others else 0}"):
-        choose_by_rule(found, results_below(found, tmp_path))
+        choose_by_rule(found, states_of(found, tmp_path))
 
 
 def test_no_collapse_needs_the_runs_of_that_method(experiment, tmp_path):
@@ -277,7 +322,7 @@ def test_no_collapse_needs_the_runs_of_that_method(experiment, tmp_path):
     fill(found, tmp_path, lambda *_: 500)
     (tmp_path / protocols.jobs(found)[0].folder / "result.json").unlink()
     with pytest.raises(UserError, match=r"a measurement is missing \(CLIP, digits, seed 1: waiting\)"):
-        choose_by_rule(found, results_below(found, tmp_path))
+        choose_by_rule(found, states_of(found, tmp_path))
 
 
 def test_all_classes_are_asked_for_and_lie_elsewhere(experiment, tries, tmp_path):
@@ -287,26 +332,7 @@ def test_all_classes_are_asked_for_and_lie_elsewhere(experiment, tries, tmp_path
     assert {expected(job, tmp_path)["TEST.SPLIT"] for job in jobs} == {"val"}
     assert not {job.folder for job in jobs} & {job.folder for job in protocols.jobs(tries)}
     fill(found, tmp_path, lambda *_: 5)
-    assert "of all classes" in choose_by_rule(found, results_below(found, tmp_path))["rule"]
-
-
-@pytest.mark.parametrize(
-    ("line", "what"),
-    [
-        ("classes: new", "classes: there is no 'new'"),
-        ("rule: best", "rule: there is no 'best'"),
-        ("classes: [base]", "classes: there is no"),
-    ],
-)
-def test_unknown_classes_and_rules(experiment, line, what):
-    with pytest.raises(UserError, match=re.escape(what)):
-        experiment(TRIES.replace("shots: 16", f"shots: 16\n{line}"), "tries")
-
-
-@pytest.mark.parametrize("line", ["classes: all", "rule: no_collapse"])
-def test_other_protocols_have_neither(taken, experiment, line):
-    with pytest.raises(UserError, match="protocol base2new has none; it belongs to protocol validation"):
-        experiment(TAKES + line + "\n", "takes")
+    assert "of all classes" in choose_by_rule(found, states_of(found, tmp_path))["rule"]
 
 
 def test_a_method_takes_the_choice_of_one_above_it(taken, experiment):
@@ -428,7 +454,7 @@ def test_choice_on_another_clip_at_the_same_path_is_refused(experiment, tmp_path
     weights = {"backbone_hash": known.identity(clip)[0], "clip_files": {"the weights of CLIP": known.seen(clip)}}
     for job in protocols.jobs(found):
         finish(job, tmp_path, 80.0, **ON_VALIDATION, dataset=job.dataset, **weights)
-    chosen.write(tmp_path / "tries.json", choose_by_rule(found, results_below(found, tmp_path)))
+    chosen.write(tmp_path / "tries.json", choose_by_rule(found, states_of(found, tmp_path)))
     takes = f"{TAKES}options: {on}\n"
     experiment(takes)
     os.utime(path)
@@ -505,9 +531,7 @@ def test_the_demo_takes_the_choices_that_lie_beside_it(name):
     tried, found = spec.read(spec.FILES / f"{name}.yaml"), chosen.read(spec.FILES / f"{name}.json").methods
     content = json.loads((spec.FILES / f"{name}.json").read_text())
     assert (content["datasets"], content["seeds"]) == (list(tried.datasets), [1, 2, 3, 4, 5])
-    assert content["rule"] == choose.RULES["no_collapse"].format(
-        f"{'all' if tried.classes == 'all' else 'the base'} classes"
-    )
+    assert content["rule"] == choose.in_words(tried)
     assert set(found) == families(tried)
     for label, method in found.items():
         assert [one["options"] for one in method["tries"]] == [

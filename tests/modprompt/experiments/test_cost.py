@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from modprompt.experiments.plan import protocols
-from modprompt.experiments.plan.kinds import group_of
+from modprompt.experiments.plan.stages import group_of
 from modprompt.experiments.reporting import cost, report, tables
 from modprompt.experiments.reporting.tables import Cell, Row, Section
 from tests.modprompt.experiments.conftest import FILE

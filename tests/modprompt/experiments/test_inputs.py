@@ -12,9 +12,7 @@ from modprompt.clip import known
 from modprompt.clip.known import Asked
 from modprompt.clip.load import load
 from modprompt.data.readers.image_folder import ImageFolder
-from modprompt.experiments.plan import present as data_sets
 from modprompt.experiments.plan import protocols
-from modprompt.experiments.plan.commands import effective
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.running import state, status
 from modprompt.io import descriptions
@@ -146,7 +144,7 @@ def test_images_that_are_replaced_in_place_make_results_stale(jobs, tmp_path):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (4, 4)).save(root / path)
     job = jobs[0]._replace(dataset="image_folder", tests=True, options=())
-    lists, folder = data_sets.lists("image_folder", data_sets.of_images(effective(job)), True, root)
+    lists, folder = Inputs(tmp_path, root).lists(job)
     result = {"backbone_hash": "2:x", "files": {}, "settings": {}, IMAGE_FILES: image_files(lists, folder)}
     image = root / "test/one/d.png"
     before = image.read_bytes()

@@ -6,10 +6,11 @@ import pytest
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols, spec
-from modprompt.experiments.plan.experiment import narrowed, only
+from modprompt.experiments.plan.experiment import narrowed
 from modprompt.experiments.reporting import report
 from modprompt.experiments.running import run
-from tests.modprompt.experiments.fakes import finish
+from tests.modprompt.experiments.conftest import FILE
+from tests.modprompt.experiments.fakes import finish, narrowed_to
 from tests.modprompt.experiments.test_page import Checker
 
 PARTS = """
@@ -65,8 +66,8 @@ def test_runs_are_those_of_the_parts_in_order_each_once(file):
 def test_file_of_one_protocol_is_a_plan_without_parts(file):
     plan = spec.read_plan(file(PARTS[: PARTS.index("parts:")] + "protocol: base2new\ndatasets: [digits]\n"))
     assert (plan.has_parts, len(plan.parts), plan.parts[0].name) == (False, 1, "parts")
-    with pytest.raises(UserError, match="--parts: parts has none"):
-        only(plan, ["base2new"])
+    with pytest.raises(UserError, match="--parts: parts has no 'base2new'"):
+        narrowed(plan, parts=["base2new"])
 
 
 def test_some_of_a_plan(file):
@@ -75,7 +76,7 @@ def test_some_of_a_plan(file):
     def names(**given):
         return [part.name for part in narrowed(plan, **given).parts]
 
-    assert [part.name for part in only(plan, ["shots", "shift"]).parts] == ["shift", "shots"]
+    assert names(parts=["shots", "shift"]) == ["shift", "shots"]
     assert names(datasets=["digits"]) == ["base2new"]
     assert names(methods=["MaPLe"]) == ["base2new", "shots"]
     assert names(seeds=[3]) == ["shots"]
@@ -83,13 +84,12 @@ def test_some_of_a_plan(file):
     for given, what in (
         ({"datasets": ["mnist"]}, "--datasets: parts has no 'mnist'; did you mean 'mnist5k'"),
         ({"seeds": [9]}, "--seeds: parts has no 9"),
+        ({"parts": ["shot"]}, "--parts: parts has no 'shot'; did you mean 'shots'"),
         ({"acquisitions": ["badge"]}, "--acquisitions: parts has no 'badge'"),
         ({"methods": ["CLIP"], "seeds": [3]}, "no part of parts has all of that"),
     ):
         with pytest.raises(UserError, match=re.escape(what)):
             narrowed(plan, **given)
-    with pytest.raises(UserError, match=r"--parts: parts has no 'shot'; did you mean 'shots'"):
-        only(plan, ["shot"])
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_some_of_a_plan(file):
         ),
         ("protocol: few_shot, ", "", "parts: shots: protocol is missing"),
         ("  shots: {", "  shots: 3\n#", "parts: shots: KEY: VALUE pairs are expected, got 3"),
-        ("datasets: [digits, mnist5k]", "datasets: [digit]", "parts: base2new: datasets: there is no data set 'digit'"),
+        ("datasets: [digits, mnist5k]", "datasets: [digit]", "parts: base2new: datasets: there is no 'digit'"),
         ("seeds: [3]", "highlight: CLIP", "parts: shots: highlight: there is no method 'CLIP'"),
     ],
 )
@@ -118,6 +118,21 @@ def test_mistake_in_a_part_is_named_with_its_place(file, old, new, expected):
     with pytest.raises(UserError, match=re.escape(expected)) as caught:
         spec.read_plan(file(PARTS.replace(old, new)))
     assert "\n" not in str(caught.value)
+
+
+def test_parts_of_an_experiment(experiment):
+    found = experiment()
+    part = narrowed_to(found, methods=["CLIP"], seeds=[2])
+    assert [(m.label, m.seeds) for m in part.methods] == [("CLIP", (2,))]
+    assert (part.seeds, part.highlight) == ((2,), "CLIP")
+    for what in ({"methods": ["CLOP"]}, {"seeds": [3]}, {"datasets": ["dtd"]}):
+        with pytest.raises(UserError, match="small has no"):
+            narrowed_to(found, **what)
+    other = experiment(
+        FILE.replace("{trainer: ZeroshotCLIP, config: glyph}", "{trainer: ZeroshotCLIP, config: glyph, seeds: [5]}")
+    )
+    with pytest.raises(UserError, match="no method of small has these seeds"):
+        narrowed_to(other, methods=["CLIP"], seeds=[1])
 
 
 def test_file_with_parts_is_no_single_experiment(file):

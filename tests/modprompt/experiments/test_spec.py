@@ -4,6 +4,8 @@ import pytest
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols, spec
+from modprompt.experiments.plan.experiment import short_names
+from modprompt.experiments.plan.stages import trains
 from modprompt.places import ROOT
 from tests.modprompt.experiments.conftest import FILE
 
@@ -48,12 +50,12 @@ FAULTS = [
         FILE.replace("protocol: base2new", "protocol: base2now"),
         "protocol: there is no 'base2now'; did you mean 'base2new'",
     ),
-    (FILE.replace("[digits]", "[digit]"), "datasets: there is no data set 'digit'; did you mean 'digits'"),
+    (FILE.replace("[digits]", "[digit]"), "datasets: there is no 'digit'; did you mean 'digits'"),
     (FILE.replace("[digits]", "[digits, digits]"), "datasets: a name occurs twice"),
     (FILE.replace("datasets", "dataset"), "there is no key 'dataset'; did you mean 'datasets'"),
     (
         FILE.replace("config: glyph}", "config: glyf}"),
-        "methods: CLIP: there is no config .*glyf.yaml; did you mean 'glyph'",
+        "methods: CLIP: no config file glyf; ZeroshotCLIP has .*, by name; did you mean 'glyph'",
     ),
     (FILE.replace("trainer: MPL", "trainr: MPL"), "methods: MPL: there is no key 'trainr'; did you mean 'trainer'"),
     (FILE.replace("trainer: MPL, ", ""), "methods: MPL: trainer is missing"),
@@ -64,6 +66,19 @@ FAULTS = [
     (FILE + "source: imagenet\n", "source: protocol base2new has none"),
     (FILE + "image_cache: folder\n", "image_cache: true or false is expected, got 'folder'"),
     (FILE + "image_cache:\n", "image_cache: true or false is expected, got None"),
+    (FILE + "together: 1\n", "together: true or false is expected, got 1"),
+    *(
+        (FILE + line, f"{line[:4]}.*: protocol base2new has none; it belongs to protocol validation")
+        for line in ("classes: all\n", "rule: no_collapse\n", "ties: config\n")
+    ),
+    *(
+        (FILE.replace("base2new", f"validation\n{line}"), f"{line[:4]}.*: there is no")
+        for line in ("classes: new", "rule: best", "ties: highest", "classes: [base]")
+    ),
+    (
+        FILE.replace("base2new", "few_shot\ntogether: true"),
+        "together: protocol few_shot has none; it belongs to protocol base2new",
+    ),
     (FILE + "highlight: CoOp\n", "highlight: there is no method 'CoOp'"),
     (FILE + "options: {DATASET.NUM_SHOTS: 4}\n", "options: DATASET.NUM_SHOTS cannot be set here"),
     (FILE + "options: {OPTIM: {LR: 4}}\n", "options: OPTIM: a dotted key with one value"),
@@ -71,11 +86,6 @@ FAULTS = [
     (
         FILE.replace("config: glyph}", "config: glyph, grid: {OPTIM.LR: [1, 1.0]}}"),
         "grid: OPTIM.LR: a value occurs twice",
-    ),
-    (FILE + "  Again: {trainer: MPL, config: glyph}\n", "methods: MPL and Again are the same runs"),
-    (
-        FILE + "  Again: {trainer: MPL, config: glyph, options: {MODEL.BACKBONE.PATH: x.pt}}\n",
-        "MODEL.BACKBONE.PATH is in no folder's name: give each of its values its own experiment",
     ),
     (FILE.replace("protocol: base2new", "protocol: cross_dataset\nsource: digits"), "datasets: digits is the source"),
     (
@@ -90,6 +100,12 @@ FAULTS = [
         "OPTIM.LR is an axis of the grid and set to 3 as an option too",
     ),
     ("methods: [", "is not usable YAML"),
+    ("", "KEY: VALUE pairs are expected"),
+    ("seeds: !!set {a}\n", "seeds: different whole numbers"),
+    ("'protocol': \"\\ud800\"\n", "protocol: there is no"),
+    ('"a\\nb\\e[2J": 1\n', "there is no key"),
+    (FILE.replace("trainer: MPL, config: glyph", f"trainer: MPL, config: {'x' * 5000}"), "MPL: .*File name too long"),
+    (FILE.replace("trainer: MPL", f"trainer: {'x' * 5000}"), "methods: MPL: .*File name too long"),
     ("- a", "KEY: VALUE pairs are expected"),
     (FILE.replace("methods:", "methods: {}\nnotes:"), "methods is missing"),
 ]
@@ -101,6 +117,7 @@ def test_fault_is_named_with_file_and_place(experiment, tmp_path, text, message)
         experiment(text)
     assert str(caught.value).startswith(str(tmp_path / "small.yaml"))
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 3000
 
 
 def test_file_is_found_by_path_or_name(tmp_path):
@@ -112,10 +129,24 @@ def test_file_is_found_by_path_or_name(tmp_path):
         spec.find("base2now")
 
 
-def test_config_of_ones_own_is_found_beside_the_file(experiment, tmp_path):
+@pytest.mark.parametrize(
+    ("word", "path"),
+    [
+        ("mine.yaml", "{here}/mine.yaml"),  # beside the file, from any folder
+        ("glyph", "{ours}/MPL/glyph.yaml"),
+        ("VPT/glyph", "{ours}/VPT/glyph.yaml"),
+        ("configs/trainers/VPT/glyph.yaml", "{ours}/VPT/glyph.yaml"),
+    ],
+)
+def test_config_by_path_and_by_name(experiment, tmp_path, word, path):
     (tmp_path / "mine.yaml").write_text("OPTIM:\n  LR: 1\n")
-    found = experiment(FILE.replace("{trainer: MPL, config: glyph}", "{trainer: MPL, config: mine.yaml}"))
-    assert found.methods[1].config == tmp_path / "mine.yaml"
+    found = experiment(FILE.replace("{trainer: MPL, config: glyph}", f"{{trainer: MPL, config: {word}}}"))
+    assert str(found.methods[1].config) == path.format(here=tmp_path, ours=ROOT / "configs/trainers")
+
+
+def test_a_trainer_of_ones_own_takes_anothers_config(experiment):
+    found = experiment(FILE.replace("{trainer: MPL, config: glyph}", "{trainer: OfAUser, config: MPL/glyph}"))
+    assert found.methods[1].config == ROOT / "configs/trainers/MPL/glyph.yaml"
 
 
 READY = sorted(spec.FILES.glob("*.yaml"))
@@ -147,7 +178,7 @@ def test_ready_files_cover_the_paper():
 
 def test_keys_without_a_value_have_their_defaults(experiment):
     found = experiment(FILE + "title:\nnotes:\noptions:\nslurm:\n")
-    assert (found.title, found.notes, found.slurm) == ("small", "", {})
+    assert (found.title, found.notes) == ("small", "")
 
 
 def test_list_of_words_is_an_option_as_train_reads_it(experiment, tmp_path):
@@ -206,3 +237,21 @@ def test_test_images_are_kept_unless_the_file_says_otherwise(experiment, tmp_pat
     assert given == [word.format(out=tmp_path) for word in words]  # the last one counts
     assert expected(job, tmp_path) == expected(plain, tmp_path)
     assert job.folder == plain.folder
+
+
+def test_keys_with_one_last_part_are_written_whole():
+    assert short_names(["A.X", "B.X", "C.Y"]) == {"A.X": "A.X", "B.X": "B.X", "C.Y": "Y"}
+
+
+def test_what_stands_beside_prompts_names_its_runs(experiment):
+    more = "".join(
+        f"  {name}: {{trainer: MPL, config: glyph, options: {{TRAINER.{name}.ON: True}}}}\n"
+        for name in ("DEPT", "CLIPLORA")
+    )
+    folders = [method.folder for method in experiment(FILE + more).methods[2:]]
+    assert folders == ["glyph-DEPT.ONTrue", "glyph-CLIPLORA.ONTrue"]
+
+
+@pytest.mark.parametrize(("trainer", "does"), [("ZeroshotCLIP2", False), ("MPL", True), ("SomebodysOwn", True)])
+def test_who_trains(trainer, does):
+    assert trains(trainer) is does

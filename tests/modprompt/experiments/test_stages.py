@@ -326,7 +326,11 @@ def test_report_of_one_search_for_all_seeds_and_of_a_failed_one(experiment, tmp_
             "option: {SEARCH",
             "methods: Searched: search: there is no key 'option'; did you mean 'options'?",
         ),
-        ("trainer: MPL, config: glyph", "trainer: MPL, config: gliph", "methods: Searched: search: there is no config"),
+        (
+            "trainer: MPL, config: glyph",
+            "trainer: MPL, config: gliph",
+            "methods: Searched: search: no config file gliph",
+        ),
         ("SEARCH.ON: True", "SEED: 3", "methods: Searched: search: options: SEED cannot be set here"),
         ("}}}", "}}, search_seed: [1, 2]}", "methods: Searched: search_seed is one seed, of the method's search"),
         ("}}}", "}}, search_seed: -1}", "methods: Searched: search_seed: different whole numbers from 0 up"),
@@ -360,9 +364,11 @@ def test_schedule_that_is_written_out_needs_no_search(experiment):
 
 def test_two_searches_of_one_folder_and_other_settings_are_refused(experiment):
     more = STAGES.splitlines()[-1].replace("Searched", "Other").replace("IVLP", "VPT")
-    experiment(STAGES + more)
-    with pytest.raises(UserError, match="the searches of Searched and Other have the same folder"):
-        experiment(STAGES + more.replace("SEARCH.ON: True", "SEARCH.ON: True, MODEL.BACKBONE.PATH: x.pt"))
+    protocols.jobs(experiment(STAGES + more))
+    with pytest.raises(UserError, match=r"\(search\) are two runs in one folder"):
+        protocols.jobs(
+            experiment(STAGES + more.replace("SEARCH.ON: True", "SEARCH.ON: True, MODEL.BACKBONE.PATH: x.pt"))
+        )
 
 
 def test_search_on_another_clip_is_refused_before_anything_runs(experiment, tmp_path):

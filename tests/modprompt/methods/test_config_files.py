@@ -1,10 +1,13 @@
 """Configs by path and by name, from any folder."""
 
+from pathlib import Path
+
 import pytest
 
 from modprompt import places
-from modprompt.cli import config_files
+from modprompt.data.names import path_of
 from modprompt.errors import UserError
+from modprompt.methods.table import config_file
 from tests.conftest import ROOT
 
 MPL = ROOT / "configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml"
@@ -30,50 +33,57 @@ def shipped(request, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("word", [MPL.stem, "configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml"])
 def test_methods_config_is_found_by_name_and_by_the_path_of_a_checkout(word, shipped):
-    assert config_files.of_method(word, "MPL") == str(shipped / MPL.relative_to(ROOT / "configs"))
+    assert config_file(word, "MPL") == shipped / MPL.relative_to(ROOT / "configs")
 
 
 @pytest.mark.parametrize("word", ["eurosat", "EuroSAT", "configs/datasets/eurosat.yaml"])
 def test_data_sets_config_too(word, shipped):
-    assert config_files.of_data(word) == str(shipped / EUROSAT.relative_to(ROOT / "configs"))
+    assert path_of(word) == shipped / EUROSAT.relative_to(ROOT / "configs")
 
 
 def test_name_is_looked_for_where_the_trainers_are():
-    assert config_files.of_method("glyph", "ZeroshotCLIP") == str(ROOT / "configs/trainers/CoOp/glyph.yaml")
-    assert (config_files.of_method("", "MPL"), config_files.of_data("")) == ("", "")
+    assert config_file("glyph", "ZeroshotCLIP") == ROOT / "configs/trainers/CoOp/glyph.yaml"
+    assert (
+        config_file("MPL/glyph", "ZeroshotCLIP") == config_file("MPL/glyph", "OfAUser") == MPL.with_name("glyph.yaml")
+    )
+    assert config_file("ZeroshotCLIP/glyph", "MPL") == ROOT / "configs/trainers/CoOp/glyph.yaml"
 
 
 def test_path_that_exists_wins_over_a_name_and_a_folder_does_not(tmp_path):
     (tmp_path / "glyph").write_text("SEED: 1\n")
     (tmp_path / "eurosat").mkdir()
-    assert config_files.of_method("glyph", "MPL") == "glyph"
-    assert config_files.of_data("eurosat") == str(EUROSAT)
+    assert config_file("glyph", "MPL") == Path("glyph")
+    assert path_of("eurosat") == EUROSAT
     (tmp_path / "configs/datasets").mkdir(parents=True)
     own = tmp_path / "configs/datasets/eurosat.yaml"
     own.write_text("DATASET: {NAME: Mine}\n")
-    assert config_files.of_data("configs/datasets/eurosat.yaml") == "configs/datasets/eurosat.yaml"
+    assert path_of("configs/datasets/eurosat.yaml") == Path("configs/datasets/eurosat.yaml")
 
 
-@pytest.mark.parametrize("word", ["nope.yaml", "glyf", "configs/trainers/MPL/nope.yaml"])
+@pytest.mark.parametrize("word", ["nope.yaml", "glyf", "configs/trainers/MPL/nope.yaml", "MPL/glyf"])
 def test_missing_config_of_a_method_names_the_trainers_and_no_neighbours(word, tmp_path):
     (tmp_path / ".pre-commit-config.yaml").write_text("repos: []\n")
     with pytest.raises(UserError, match=f"^no config file {word}; MPL has glyph, glyph_selfreg, .*, by name") as raised:
-        config_files.of_method(word, "MPL")
+        config_file(word, "MPL")
     assert "pre-commit" not in str(raised.value)
-    assert ("did you mean 'glyph'?" in str(raised.value)) == (word == "glyf")
+    assert ("did you mean 'glyph'?" in str(raised.value)) == word.endswith("glyf")
 
 
 def test_missing_config_without_a_known_trainer_and_of_a_data_set():
-    with pytest.raises(UserError, match="^no config file nope$"):
-        config_files.of_method("nope", "")
+    with pytest.raises(
+        UserError, match="^no config file nope; give a path, or the name of a trainer first, as MPL/glyph$"
+    ):
+        config_file("nope", "")
+    with pytest.raises(UserError, match="^no config file glyph; give a path, or the name of a trainer first"):
+        config_file("glyph", "OfAUser")
     with pytest.raises(UserError, match="^no config file own/eurosatt.yaml; did you mean 'eurosat'"):
-        config_files.of_data("own/eurosatt.yaml")
+        path_of("own/eurosatt.yaml")
     with pytest.raises(UserError, match="^there is no data set 'eurosatt'; did you mean 'EuroSAT'"):
-        config_files.of_data("eurosatt")
+        path_of("eurosatt")
 
 
 def test_folder_of_images_in_place_of_a_config_is_told(tmp_path):
     (tmp_path / "photos").mkdir()
-    for find in (config_files.of_data, lambda word: config_files.of_method(word, "MPL")):
+    for find in (path_of, lambda word: config_file(word, "MPL")):
         with pytest.raises(UserError, match="^photos is a folder, not a config file: .* as --root"):
             find("photos")
