@@ -20,7 +20,6 @@ from modprompt.data.split_files import find_recorded
 from modprompt.errors import UserError
 from modprompt.experiments.plan.commands import effective
 from modprompt.experiments.plan.experiment import Experiment, Job
-from modprompt.experiments.plan.stages import PLAIN
 from modprompt.io import same_run
 from modprompt.io.files import write_json
 from modprompt.io.images import IMAGE_FILES, differing_images, lists_of, newest_change_ns, unchanged_since
@@ -118,20 +117,6 @@ def _read(dataset: str, settings: Mapping[str, str], tests: bool) -> tuple[Any, 
     with contextlib.redirect_stdout(io.StringIO()):  # the runs have printed it
         cfg = run_config.merged(Settings.read([str(config_file(dataset))], {}, words), tests=tests)
         return DATASET_REGISTRY.get(cfg.DATASET.NAME)(cfg), cfg
-
-
-def test_images(dataset: str, settings: Mapping[str, str], data: Path) -> list[Any]:
-    """The test images of all classes of a data set, as a run's settings name it: `impath`, `label`, `classname` each.
-
-    Raises:
-        UserError: if it is not there, or its reader refuses the settings.
-    """
-    lacking = missing(dataset, data)
-    if lacking:
-        raise UserError(f"{lacking}: set DATA, or give --data")
-    given = {key: value for key, value in settings.items() if key.startswith("DATASET.")}
-    given.update({"DATASET.ROOT": str(data), "DATASET.SUBSAMPLE_CLASSES": "all", "DATASET.NUM_SHOTS": "-1"})
-    return list(_read(dataset, {**given, "TRAINER.NAME": PLAIN}, tests=True)[0].test)
 
 
 def clips_of(job: Job) -> dict[str, known.Asked]:

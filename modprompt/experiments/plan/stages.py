@@ -12,7 +12,6 @@ from modprompt.methods.table import BY_NAME, HEADS, PROMPTS, ZERO_SHOT, Row, kin
 _OF_SCHEDULE = ("SCHEDULE_", "LENGTHS_", "IMG_ALPHA_PATH", "TXT_ALPHA_PATH")  # how keys begin that set what is found
 _OFF = ("", "False", "0", "None")  # how empty settings are written
 _FROM = "PROMPTS_FROM"
-PLAIN = next(name for name, row in BY_NAME.items() if row.kind == ZERO_SHOT)  # the trainer of zero-shot CLIP
 Settings = Mapping[str, str]  # text by dotted key
 
 

@@ -173,7 +173,9 @@ class Runner:
             if self._is_ready(job):
                 ready.append(job)
         if ready:
-            handles = self.launcher.start([task_of(job, self.out, self.data) for job in ready])
+            handles: Sequence[Run | Submitted] = self.launcher.start(
+                [task_of(job, self.out, self.data) for job in ready]
+            )
             for job, handle in zip(ready, handles):
                 self.running[job.folder] = (self.waiting.pop(job.folder), handle)
 

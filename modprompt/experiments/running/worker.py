@@ -124,7 +124,9 @@ class Run:
 
     def ended(self) -> int | None:
         """Its process's exit code: minus a signal that ended it, 255 if its server was killed; None while it runs."""
-        return self.child.exitcode if isinstance(self.child, BaseProcess) else self.child and self.child.poll()
+        if self.child is None:
+            return None
+        return self.child.exitcode if isinstance(self.child, BaseProcess) else self.child.poll()
 
     def poll(self) -> int | None:
         """DONE, FAILED, ASKS if it waits for labels, or BUSY if another process has the run; None while it runs."""
