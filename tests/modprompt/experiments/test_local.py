@@ -60,6 +60,7 @@ def test_gpus_are_those_that_may_be_used(monkeypatch, tmp_path):
 
 def test_runs_are_pinned_to_their_place(quick, jobs, tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    quick(seconds=1.0)
     cores = local.usable_cores()
     launcher = local.LocalLauncher(local.slots(2, ["6", "7"], cores))
     runs = launcher.start([quick.task_of(job, tmp_path, tmp_path) for job in jobs[:2]])
