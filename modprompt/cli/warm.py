@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import importlib
 import sys
 import threading
 
@@ -17,8 +15,6 @@ def _import() -> str:
     """Import it; why runs must not be forked from here, empty if they may."""
     try:
         train.import_all()
-        with contextlib.suppress(ImportError):
-            importlib.import_module("sklearn.metrics")  # which runs import later, slowly
     except (Exception, SystemExit) as error:  # a run of its own will show where
         return f"what they import cannot be imported ({one_line(error)})"
     if threading.active_count() > 1:
