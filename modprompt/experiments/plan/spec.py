@@ -201,16 +201,16 @@ def _experiment(part: Part, shared: Shared, name: str, compare: Any) -> Experime
 
 def _compare(part: Part, protocol: str, methods: Sequence[Method], must: bool) -> str:
     """The label of the method that all others are compared with; empty if there need not be one and is none."""
-    word, labels = str(part.get("compare")), [method.label for method in methods]
+    word, labels = part.get("compare"), [method.label for method in methods]
     if protocol == ACTIVE and must:
         raise part.fault("compare", f"protocol {protocol} has none")
     if protocol == ACTIVE or word in labels:
-        return word * (protocol != ACTIVE)
+        return str(word) * (protocol != ACTIVE)
     variants = [method.label for method in methods if method.family == word]
     if variants:
         raise part.fault("compare", f"{word} has several variants: name one of {', '.join(map(repr, variants))}")
     if must:
-        raise part.fault("compare", f"there is no method {word!r}" + known_names(word, labels))
+        raise part.fault("compare", f"there is no method {word!r}" + known_names(str(word), labels))
     return ""
 
 
