@@ -173,7 +173,8 @@ class Runner:
             if self._is_ready(job):
                 ready.append(job)
         if ready:
-            handles = self.launcher.start([task_of(job, self.out, self.data) for job in ready])
+            tasks = [task_of(job, self.out, self.data) for job in ready]
+            handles: Sequence[Run | Submitted] = self.launcher.start(tasks)
             for job, handle in zip(ready, handles):
                 self.running[job.folder] = (self.waiting.pop(job.folder), handle)
 
