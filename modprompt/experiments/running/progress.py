@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from modprompt.data.rounds import FOLDER, known
 from modprompt.experiments.running import state
@@ -48,9 +47,8 @@ class Screen:
 
         self.live, self.one_line = sys.stderr.isatty(), one_line
         self.total, self.done, self.began = total, done, time.monotonic()
-        # smoothing 0: tests are quick and trainings are not, so that the mean of all runs so far predicts best
-        shape: dict[str, Any] = {"dynamic_ncols": True, "bar_format": _BAR, "smoothing": 0.0}
-        self.bar = tqdm(total=total, initial=done, disable=not self.live, **shape)
+        self.bar = tqdm(total=total, initial=done, disable=not self.live, dynamic_ncols=True, bar_format=_BAR)
+        self.bar.smoothing = 0.0  # tests are quick and trainings are not: the mean of all runs so far predicts best
 
     def event(self, text: str) -> None:
         """Print a line that stays."""

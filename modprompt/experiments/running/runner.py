@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from modprompt.active.asked import asked
-from modprompt.experiments.plan.experiment import Job
 from modprompt.experiments.plan.inputs import Inputs
+from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import progress, state
 from modprompt.experiments.running.local import LocalLauncher
 from modprompt.experiments.running.slurm import SubmitLauncher, Submitted
@@ -173,9 +173,8 @@ class Runner:
             if self._is_ready(job):
                 ready.append(job)
         if ready:
-            handles: Sequence[Run | Submitted] = self.launcher.start(
-                [task_of(job, self.out, self.data) for job in ready]
-            )
+            tasks = [task_of(job, self.out, self.data) for job in ready]
+            handles: Sequence[Run | Submitted] = self.launcher.start(tasks)
             for job, handle in zip(ready, handles):
                 self.running[job.folder] = (self.waiting.pop(job.folder), handle)
 

@@ -97,8 +97,10 @@ class SubmitLauncher:
         try:
             self.executor = submitit.AutoExecutor(folder=folder / "%j", cluster=cluster, slurm_max_num_timeout=100)
             limit = {"slurm_array_parallelism": parallel} if parallel else {}
-            given = {key: value for key, value in settings.items() if value is False or value not in (None, 0)}
-            given["slurm_additional_parameters"] = {"requeue": True, **(given.get("slurm_additional_parameters") or {})}
+            given: dict[str, Any] = {
+                key: value for key, value in settings.items() if value not in (None, 0) or value is False
+            }
+            given["slurm_additional_parameters"] = {"requeue": True, **given.get("slurm_additional_parameters", {})}
             self.executor.update_parameters(name=f"modprompt-{folder.name}", **{**limit, **given})
         except (RuntimeError, ValueError, NameError, TypeError, AssertionError) as error:
             raise UserError(f"--launcher slurm: {' '.join(str(error).split())[:300]}") from None

@@ -22,7 +22,7 @@ from modprompt import places
 from modprompt.active.asked import asked
 from modprompt.errors import UserError, WaitsForLabels
 from modprompt.experiments.plan.commands import command
-from modprompt.experiments.plan.experiment import Job
+from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import state
 from modprompt.io import folder as run_folder
 from modprompt.io import lock
@@ -120,13 +120,14 @@ class Run:
         _put_old_log_aside(self.folder)
         console = self.folder / state.CONSOLE
         console.unlink(missing_ok=True)  # a link or a pipe, too, as a foreign tree may have
+        console.touch()
         self.child = start(self.task.command, environment, console)
 
     def ended(self) -> int | None:
         """Its process's exit code: minus a signal that ended it, 255 if its server was killed; None while it runs."""
-        if self.child is None:
-            return None
-        return self.child.exitcode if isinstance(self.child, BaseProcess) else self.child.poll()
+        if isinstance(self.child, BaseProcess):
+            return self.child.exitcode
+        return None if self.child is None else self.child.poll()
 
     def poll(self) -> int | None:
         """DONE, FAILED, ASKS if it waits for labels, or BUSY if another process has the run; None while it runs."""

@@ -40,20 +40,23 @@ def server():
 
 
 @pytest.fixture
-def started(server, mpl_flags, mpl_options, experiment, tmp_path):
-    """Starts a real run of its own folder, of the small MPL, with further options behind."""
-    jobs = protocols.jobs(experiment(name="started"))  # small.yaml is the config of mpl_flags
+def started(server, experiment, eurosat_root, small_config, clip_file, tmp_path):
+    """Starts a real training of its own folder, of the small MPL, with further options."""
+    clip = f"{{MODEL.BACKBONE.PATH: {clip_file}, MODEL.BACKBONE.ACTIVATION: quick_gelu, MODEL.BACKBONE.HEADS: [1, 2]}}"
+    text = f"protocol: base2new\ndatasets: [eurosat]\nshots: 4\nseeds: [1]\noptions: {clip}\n"
+    (job, *_) = protocols.jobs(experiment(f"{text}methods:\n  MPL: {{trainer: MPL, config: {small_config}}}\n", "real"))
     with contextlib.ExitStack() as stack:
 
         def start(name, *options, flags=(), cold=False, seeded=True):
-            words = [*flags, *mpl_flags, *mpl_options, *options]
-            words[words.index("--output-dir") + 1] = str(tmp_path / name)
+            pairs = tuple(zip(options[::2], options[1::2]))
+            task = worker.task_of(job._replace(folder=name, options=(*job.options, *pairs)), tmp_path, eurosat_root)
+            words = list(task.command)
             if not seeded:
                 del words[words.index("--seed") : words.index("--seed") + 2]
+            words[len(places.program("train")) : len(places.program("train"))] = flags
             launcher = local.LocalLauncher([local.Slot((local.usable_cores()[0],))], cold)
             stack.callback(launcher.close)
-            job = jobs[4]._replace(folder=name)
-            (run,) = launcher.start([worker.Task(job, tmp_path, tuple(places.program("train", *words)))])
+            (run,) = launcher.start([task._replace(command=tuple(words))])
             return run
 
         yield start
@@ -72,7 +75,7 @@ def console_of(run):
     return re.sub(r"(time|data) [\d.]+ \([\d.]+\)", "TIME", text).splitlines()
 
 
-TIMES = {"elapsed_s", "training_s", "testing_s", "peak_gib", "image_files", "modprompt"}
+TIMES = {"elapsed_s", "training_s", "testing_s", "peak_gib", "image_files", "jobs_at_once", "modprompt"}
 
 
 def facts(result):
@@ -135,7 +138,7 @@ def test_a_child_ends_as_a_program_does(started, tmp_path, monkeypatch, code):
 def in_training(run):
     """A long run, once it trains."""
     console = run.folder / state.CONSOLE
-    wait_for(lambda: run.poll() is not None or (console.exists() and "epoch [2/" in console.read_text()))
+    wait_for(lambda: run.poll() is not None or "epoch [2/" in console.read_text())
     assert run.poll() is None
     return run
 
