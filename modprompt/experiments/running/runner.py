@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from modprompt.active.asked import asked
+from modprompt.experiments.plan.experiment import Job
 from modprompt.experiments.plan.inputs import Inputs
-from modprompt.experiments.plan.job import Job
 from modprompt.experiments.running import progress, state
 from modprompt.experiments.running.local import LocalLauncher
 from modprompt.experiments.running.slurm import SubmitLauncher, Submitted

@@ -22,7 +22,7 @@ from modprompt import places
 from modprompt.active.asked import asked
 from modprompt.errors import UserError, WaitsForLabels
 from modprompt.experiments.plan.commands import command
-from modprompt.experiments.plan.job import Job
+from modprompt.experiments.plan.experiment import Job
 from modprompt.experiments.running import state
 from modprompt.io import folder as run_folder
 from modprompt.io import lock
