@@ -95,7 +95,7 @@ def test_killed_and_stopped_experiment_reports_what_an_undisturbed_one_does(real
     in_the_middle_of_training(process, lambda: log.exists() and "resuming after epoch" in log.read_text())
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 130
-    assert kills.processes_of(out) == []
+    assert kills.all_ended(out)
     ends_as_waiting()
     assert "stopped: the runs are ended; the same command resumes them" in (out / "runner.txt").read_text()
 
@@ -355,7 +355,7 @@ def test_nohup_is_kept(real, tmp_path):
         assert process.poll() is None
         process.terminate()
         assert process.wait(30) == 130
-    assert kills.processes_of(out) == []
+    assert kills.all_ended(out)
 
 
 @pytest.mark.parametrize(("words", "cold"), [([], False), (["--cold"], True)])
