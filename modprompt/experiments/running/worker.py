@@ -194,10 +194,10 @@ def stop(runs: Sequence[Run], grace_s: float = 10.0) -> None:
 
     A signal handler may call it, in the middle of a run's `wait`.
     """
-    for number in (signal.SIGTERM, signal.SIGKILL):
+    for number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 10.0)):  # a killed one takes a moment
         for run in (left := [run for run in runs if run.child and run.ended() is None]):
             run.signal(number)
-        end = time.monotonic() + grace_s
+        end = time.monotonic() + wait_s
         while any(run.ended() is None for run in left) and time.monotonic() < end:
             time.sleep(0.05)
     for run in runs:
