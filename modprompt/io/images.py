@@ -31,7 +31,7 @@ _READERS = 8  # files that are read at a time
 Lists = Mapping[str, Sequence[Any]]  # images by what they are for
 IMAGE_FILES = "image_files"  # in a result: what its images' files looked like and held
 _WHEN, _FOLDER = "seen_ns", "folder"  # in it: when they were looked at, and in which folder
-_CLOCKS_NS = 3600 * 10**9  # by which a file server's clock may be behind
+_CLOCKS_NS = 60 * 10**9  # by which a file server's clock may be behind
 
 
 def _digits(texts: Iterable[str]) -> str:
