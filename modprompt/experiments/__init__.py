@@ -13,8 +13,9 @@ worker.py      one run under its lock: the same for every launcher; forked.py: a
 local.py, slurm.py   launchers
 runner.py      which run is started when
 results.py, logs.py, trees.py   results: ours, and those of other codebases' log files
-cost.py        what methods cost, and what their searches found
-table.py, render.py, page.py, finding.py   a report; figures/: a file for each figure, layout.py is how they look
+alike.py       which of them can be averaged, and compared
+tables.py, compare.py, cost.py, origins.py, recorded.py, figures.py   what a report shows of them
+report.py, page.py   the report's files and its page
 
 Rounds of active learning are planned and reported in modprompt/active/.
 """

@@ -165,7 +165,6 @@ class Experiment(NamedTuple):
     methods: tuple[Method, ...]
     highlight: str  # the method that figures show before others
     notes: str
-    slurm: dict[str, Any] = {}
     added: Rounds | None = None  # of protocol active
     together: bool = False  # of protocol base2new: all classes are tested too
     classes: str = CLASSES[0]  # of protocol validation: whose labels are seen

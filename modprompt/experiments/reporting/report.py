@@ -142,7 +142,8 @@ def write_plan(plan: Plan, found: Sequence[Results], folder: Path, data: Path | 
         data: folder of the data sets, where the pictures of the page are.
     """
     before = _listed(folder)
-    parts, looks = list(zip(plan.parts, found)), figures.looks(list(zip(plan.parts, found)))
+    parts = list(zip(plan.parts, found))
+    looks = figures.looks(parts)
     if plan.has_parts:
         shown = [write(part, results, folder / part.name, looks, data, part.name) for part, results in parts]
         names = [f"{part.name}/{name}" for part, (_, own) in zip(plan.parts, shown) for name in own]

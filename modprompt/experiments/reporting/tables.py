@@ -15,6 +15,7 @@ from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, Experiment
 from modprompt.experiments.plan.protocols import ALONE, TOGETHER
 from modprompt.experiments.reporting import alike, published
 from modprompt.experiments.reporting.results import ALL_IMAGES, Line, Results, most_shots, shots_in_words
+from modprompt.io.base_new import harmonic_mean
 from modprompt.io.text import markdown_cell, markdown_text, one_line
 
 AVERAGE = published.AVERAGE
@@ -80,8 +81,8 @@ class Numbers(NamedTuple):
 
 
 def harmonic_means(base: pd.Series, new: pd.Series) -> pd.Series:
-    """2bn / (b + n) of base and new accuracies (CoCoOp, arXiv 2203.05557); 0 where both are 0."""
-    return (2 * base * new / (base + new)).mask((base + new) == 0, 0.0)
+    """H of base and new accuracies, one by one; nan where one is missing."""
+    return base.combine(new, harmonic_mean)
 
 
 def numbers(experiment: Experiment, results: Results) -> Numbers:
@@ -106,9 +107,7 @@ def numbers(experiment: Experiment, results: Results) -> Numbers:
     for place in places:
         for name, (base, new) in halves.items():
             wide[place, name] = harmonic_means(wide[place, base], wide[place, new])
-    of_method = {
-        line.label: wide.loc[line.label].to_numpy() for line in results.lines
-    }  # nan if a seed lacks its number
+    of_method = {line.label: wide.loc[line.label].to_numpy() for line in results.lines}
     mean, std = (
         pd.DataFrame({label: take(values, axis=0) for label, values in of_method.items()}, index=wide.columns).T
         for take in (np.mean, np.std)

@@ -249,5 +249,4 @@ def experiment_of_tree(root: Path, protocol: str, seeds: tuple[int, ...], shots:
         methods=(),
         highlight="",
         notes="",
-        slurm={},
     )

@@ -29,7 +29,7 @@ def made(datasets, methods, protocol="base2new", columns=("base", "new")):
     labels = ["CLIP", *(f"method {number}" for number in range(1, methods - 1)), "MPL"]
     places = PLACES[:datasets]
     source = places[0] if protocol == "cross_dataset" else ""
-    experiment = Experiment("x", "X", protocol, places[len(source) > 0 :], source, (16,), SEEDS, (), "MPL", "", {})
+    experiment = Experiment("x", "X", protocol, places[len(source) > 0 :], source, (16,), SEEDS, (), "MPL", "")
     lines = [results.Line(one, one, SEEDS if one != "CLIP" else (1,), trains=one != "CLIP") for one in labels]
     gathered = results.Results(lines, columns, places)
     for (place, dataset), (method, line), (at, column) in itertools.product(
@@ -132,7 +132,7 @@ def test_carried_and_new_tokens_are_told_apart(tmp_path, drawn):
     gathered = results.Results(lines, ("base", "new"), ("dtd",))
     for label, own in schedules.items():
         gathered.add(label, "dtd", "base", 1, results.Outcome(50.0, "", {"schedules": own}))
-    experiment = Experiment("x", "X", "base2new", ("dtd",), "", (16,), (1,), (), "MPL", "", {})
+    experiment = Experiment("x", "X", "base2new", ("dtd",), "", (16,), (1,), (), "MPL", "")
     assert figures.tokens(measured_of(experiment, gathered), tmp_path / "tokens.png")
     text, vision = drawn["tokens.png"].axes
     assert (rows_of(text), rows_of(vision)) == (["CoOp", "MPL"], ["MPL"])
