@@ -12,7 +12,7 @@ state.py       the status of a run, by the files in its folder and its lock
 worker.py      one run under its lock: the same for every launcher; forked.py: as a fork of what imported all it needs
 local.py, slurm.py   launchers
 runner.py      which run is started when
-results.py, logs.py, trees.py   results: ours, and those of other codebases' log files
+results.py, logs.py   results: ours, and those of other codebases' log files
 alike.py       which of them can be averaged, and compared
 tables.py, compare.py, cost.py, origins.py, recorded.py, figures.py   what a report shows of them
 report.py, page.py   the report's files and its page

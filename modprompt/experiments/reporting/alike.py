@@ -16,10 +16,14 @@ from modprompt.io.settings import READER
 if TYPE_CHECKING:
     from modprompt.experiments.reporting.results import Line, Results
 
-READING, WEIGHTS = "reading of images", "weights"
 Parted = Mapping[str, Mapping[str, Collection[str]]]  # by what differs, its values and the runs that have each
-
+READING, WEIGHTS, IMAGES, DRAWN = "reading of images", "weights", "images", "few-shot images"
 _SHORT = 14  # characters of a hash that are shown
+_EASIER = (  # what makes a split easier than it looks, as its reader reported
+    ("doubles", "images of its split are there more than once"),
+    ("same_files", "files with the same content"),
+    ("classes", "not all classes of the published data set are there"),
+)
 
 
 def split_facts(result: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -32,9 +36,14 @@ def has_odd_images(result: Mapping[str, Any] | None) -> bool:
     return bool(split_facts(result).get("odd_images"))
 
 
-def reading_of(result: Mapping[str, Any]) -> str:
+def _reading(result: Mapping[str, Any]) -> str:
     """The rule by which a run has read its images."""
     return str((result.get("input") or {}).get(READ_AS, FAMILY))
+
+
+def _version(digest: str) -> str:
+    """What tells hashes of one rule from those of another, which cannot be compared."""
+    return digest.partition(":")[0] if ":" in digest else ""
 
 
 def _of_mean(dataset: str, result: Mapping[str, Any], odd: Collection[str]) -> dict[tuple[str, str], str]:
@@ -47,8 +56,8 @@ def _of_mean(dataset: str, result: Mapping[str, Any], odd: Collection[str]) -> d
     """
     weights = str(result.get("backbone_hash") or "")
     return {
-        (f"{READING} of {dataset}", ""): reading_of(result) if dataset in odd else "",
-        (WEIGHTS, version_in(weights)): weights,
+        (f"{READING} of {dataset}", ""): _reading(result) if dataset in odd else "",
+        (WEIGHTS, _version(weights)): weights,
         (f"readers of {dataset}", ""): str((result.get("settings") or {}).get(READER, "this project's")),
         (f"splits of {dataset}", ""): str(split_facts(result).get("hash") or ""),
     }
@@ -61,12 +70,12 @@ def parted(runs: Iterable[tuple[str, str, Mapping[str, Any]]], odd: Collection[s
         runs: data set of each, what it is called, and its result.
         odd: data sets with images that the two rules read differently.
     """
-    found: dict[tuple[str, str], dict[str, dict[str, None]]] = {}  # the runs in order, each once
+    names: dict[tuple[str, str], dict[str, dict[str, None]]] = {}  # the runs in order, each once
     for dataset, name, result in runs:
         for what, value in _of_mean(dataset, result, odd).items():
             if value:
-                found.setdefault(what, {}).setdefault(value, {})[name] = None
-    return {what: values for (what, _), values in found.items() if len(values) > 1}
+                names.setdefault(what, {}).setdefault(value, {})[name] = None
+    return {what: values for (what, _), values in names.items() if len(values) > 1}
 
 
 def in_words(differing: Parted, whole: bool = True) -> str:
@@ -80,108 +89,69 @@ def in_words(differing: Parted, whole: bool = True) -> str:
     return f"{text} ({'; '.join(who)})"
 
 
-def version_in(digest: str) -> str:
-    """What tells hashes of one rule from those of another, which cannot be compared."""
-    return digest.partition(":")[0] if ":" in digest else ""
-
-
-IMAGES, DRAWN = "images", "few-shot images"
-
-
-def _images(result: dict[str, Any]) -> str:
-    """A hash of the images that a run was given; that of the split for one that chose among them."""
-    if split_facts(result) and "active" in result:
-        return str(split_facts(result).get("hash"))
-    return str(result.get("images_hash") or result.get("split_hash"))
-
-
-def _choice(result: dict[str, Any]) -> str:
-    """Which validation images a run had: they are in the hash but measure nothing."""
-    chosen = str(result.get("selected_on"))
-    return chosen if chosen in (HELD_OUT, WHOLE, AS_TRAINING) else ""
-
-
-def _drawn(result: dict[str, Any]) -> str:
-    """A hash of the few-shot training images, and that of the split; empty if they are not known."""
-    drawn = str((result.get("few_shot") or {}).get("hash") or "").partition("/")[0]
-    return f"{drawn} {split_facts(result).get('hash')}" if drawn and split_facts(result) else ""
-
-
-def _of_split(dataset: str, result: dict[str, Any]) -> list[str]:
-    """What makes a split easier than it looks, as its reader reported."""
-    split = split_facts(result)
-    told = (
-        ("doubles", "images of its split are there more than once"),
-        ("same_files", "files with the same content"),
-        ("classes", "not all classes of the published data set are there"),
-    )
-    return [f"{dataset}: {what}: {split[key]}" for key, what in told if split.get(key)]
-
-
-def _made_with(dataset: str, seed: int, result: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+def _of_pair(dataset: str, seed: int, result: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
     """What compared numbers must have in common: its kind, of what, the version of a hash; and its value."""
-    settings: dict[str, str] = result.get("settings") or {}
-    half, shots, weights = (str(result.get(key)) for key in ("classes", "shots", "backbone_hash"))
-    images, drawn = _images(result), _drawn(result)
-    yield (READING, dataset, ""), reading_of(result)
-    yield (IMAGES, dataset, half, shots, str(seed), f"{version_in(images)}{_choice(result)}"), images
-    if drawn:
-        yield (DRAWN, dataset, half, shots, str(seed), ""), drawn
-    yield (WEIGHTS, str(settings.get("MODEL.BACKBONE.NAME", "")), version_in(weights)), weights
+    split, weights = split_facts(result), str(result.get("backbone_hash"))
+    images = str(result.get("images_hash") or result.get("split_hash"))
+    if split and "active" in result:  # one that chose among the images of the split
+        images = str(split.get("hash"))
+    chosen = str(result.get("selected_on"))  # by validation images, which are in the hash and measure nothing
+    choice = chosen if chosen in (HELD_OUT, WHOLE, AS_TRAINING) else ""
+    drawn = str((result.get("few_shot") or {}).get("hash") or "").partition("/")[0]
+    place = (dataset, str(result.get("classes")), str(result.get("shots")), str(seed))
+    yield (READING, dataset, ""), _reading(result)
+    yield (IMAGES, *place, f"{_version(images)}{choice}"), images
+    if drawn and split:
+        yield (DRAWN, *place, ""), f"{drawn} {split.get('hash')}"
+    yield (WEIGHTS, str((result.get("settings") or {}).get("MODEL.BACKBONE.NAME", "")), _version(weights)), weights
 
 
 def differing(results: Results, one: Line, other: Line, datasets: Sequence[str]) -> list[str]:
     """In what two methods' runs on some data sets differ, so that their difference is not due to the methods alone."""
     runs = [run for line in (one, other) for run in results.all(line, datasets)]
     known = [(line, dataset, seed, run.result) for line, dataset, _, seed, run in runs if run.result is not None]
-    found_parted = parted(((dataset, line.label, result) for line, dataset, _, result in known), results.odd)
-    found: dict[tuple[str, ...], set[str]] = {}
+    different = parted(((dataset, line.label, result) for line, dataset, _, result in known), results.odd)
+    values: dict[tuple[str, ...], set[str]] = {}
     for _, dataset, seed, result in known:
-        for key, value in _made_with(dataset, seed, result):
+        for key, value in _of_pair(dataset, seed, result):
             if key[0] in (IMAGES, DRAWN):
-                found.setdefault(key, set()).add(value)
-    return list(dict.fromkeys([*found_parted, *(key[0] for key, values in found.items() if len(values) > 1)]))
+                values.setdefault(key, set()).add(value)
+    return list(dict.fromkeys([*different, *(key[0] for key, own in values.items() if len(own) > 1)]))
 
 
 def warnings(results: Results) -> list[str]:
-    """Numbers that cannot be compared: other images of one data set, half, seed and shots, or another CLIP; and doubts
-    about a number."""
-    found: dict[tuple[Any, ...], dict[str, list[str]]] = {}
-    of_splits, of_settings, doubts = dict[str, None](), dict[str, None](), list[str]()
-    for line, dataset, column, seed, outcome in results.all():
-        if outcome.doubt:
-            doubts.append(f"{line.label}, {dataset}: {column} seed {seed}: {outcome.doubt}")
-        result = outcome.result
-        if result is None:
+    """Numbers that cannot be compared: other images of one data set, half, seed and shots, or another CLIP; and what a
+    reader must know about a split or a setting."""
+    labels: dict[tuple[Any, ...], dict[str, list[str]]] = {}
+    of_splits, of_settings = dict[str, None](), dict[str, None]()
+    for line, dataset, _, seed, outcome in results.all():
+        if (result := outcome.result) is None:
             continue
-        of_splits.update(dict.fromkeys(_of_split(dataset, result)))
-        settings: dict[str, str] = result.get("settings") or {}
-        if text := unused(str(result.get("trainer")), settings):
+        split = split_facts(result)
+        of_splits.update({f"{dataset}: {what}: {split[key]}": None for key, what in _EASIER if split.get(key)})
+        if text := unused(str(result.get("trainer")), result.get("settings") or {}):
             of_settings[f"{line.label}: {text}"] = None
-        for key, value in _made_with(dataset, seed, result):
-            found.setdefault(key, {}).setdefault(value, []).append(line.label)
+        for key, value in _of_pair(dataset, seed, result):
+            labels.setdefault(key, {}).setdefault(value, []).append(line.label)
     texts = list(of_splits)
-    for (what, *where, _), hashes in found.items():
+    for (what, *where, _), hashes in labels.items():
         read_alike = what == READING and where[0] not in results.odd  # no image is one that the rules differ on
         if len(hashes) > 1 and not read_alike:
-            methods = " / ".join(", ".join(dict.fromkeys(labels)) for labels in hashes.values())
-            place = " ".join(str(word) for word in where if word)
+            methods = " / ".join(", ".join(dict.fromkeys(own)) for own in hashes.values())
+            place = " ".join(filter(None, where))
             texts.append(f"not comparable, made with different {what} ({place}): {methods}")
-    return [*texts, *of_settings, *doubts]
+    return [*texts, *of_settings]
 
 
 def clips(results: Results) -> list[str]:
     """The CLIPs that numbers were made with, a line each: what each is, how it is run, and which methods have it."""
-    found: dict[str, list[str]] = {}
+    labels: dict[str, dict[str, None]] = {}
     for line, _, _, _, outcome in results.all():
         clip = (outcome.result or {}).get("clip") or {}
         if clip.get("fingerprint"):
-            found.setdefault(_clip_line(clip), []).append(line.label)
+            labels.setdefault(_clip_line(clip), {})[line.label] = None
     everybody = {line.label for line in results.lines}
-    return [
-        text if set(labels) == everybody else f"{text}: {', '.join(dict.fromkeys(labels))}"
-        for text, labels in found.items()
-    ]
+    return [text if {*own} == everybody else f"{text}: {', '.join(own)}" for text, own in labels.items()]
 
 
 def _clip_line(clip: dict[str, Any]) -> str:
@@ -193,15 +163,12 @@ def _clip_line(clip: dict[str, Any]) -> str:
     return f"{name}{pinned} ({', '.join(filter(None, [*how, str(clip['fingerprint'])]))})"
 
 
-_OTHER_CLASSES = (BASE2NEW, "cross_dataset")  # protocols that test classes without training images
-
-
 def class_notes(experiment: Experiment, results: Results) -> list[str]:
-    """A line for each reason, with the methods that it is about."""
+    """A line for each reason why methods have no number on classes without training images, or not their own."""
     bound, others = list[str](), list[str]()
     if experiment.protocol == BASE2NEW:
         bound = [line.label for line in results.lines if not all(results.is_asked(line, column) for column in ALONE)]
-    if experiment.protocol in _OTHER_CLASSES or experiment.added is not None:
+    if experiment.protocol in (BASE2NEW, "cross_dataset") or experiment.added is not None:
         others = [line.label for line, _, _, _, one in results.all() if (one.result or {}).get("class_bound")]
     told = {
         "No numbers on new classes, since what is learned belongs to the trained ones": bound,

@@ -6,6 +6,7 @@ A pair is a seed for which both have a number; a method that draws nothing has i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from statistics import fmean
 from typing import NamedTuple
 
@@ -15,15 +16,24 @@ from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, Experiment
 from modprompt.experiments.plan.protocols import ALONE
 from modprompt.experiments.reporting import alike
 from modprompt.experiments.reporting.results import Line, Results
-from modprompt.experiments.reporting.tables import ACCURACY, AVERAGE, EMPTY, Numbers, Section, named
+from modprompt.experiments.reporting.tables import ACCURACY, EMPTY, Numbers, Place, Section, named, places
 from modprompt.io.text import one_line
 
 FILE_NAME = "differences.csv"
 LEVEL = 95  # of intervals, in percent
 FEWEST_TESTED = 5  # pairs that a test needs
 _EQUAL = 1e-9  # percentage points: one image in a million is more
-ZERO_SHOTS = "0"  # the column of few-shot runs for what trains nothing
-_H = "H"
+_ABOUT = (
+    f"Percentage points; a pair is a seed, n the number of pairs. The mean of the differences, its {LEVEL}% "
+    "interval by Student's t with n - 1 degrees of freedom (of each alone), and the p-value of a two-sided paired "
+    "t-test (scipy.stats.ttest_rel), Holm-corrected over the methods of a table, each column alone; for fewer than "
+    f"{FEWEST_TESTED} pairs there is no p-value, for one pair no interval. All of it is about further seeds on "
+    "these data sets, not about other data sets."
+)
+_ABOUT_H = (
+    " H of a seed is that of its own base and new accuracy, so the mean difference may differ from that of the "
+    "tables' H, which are those of the means."
+)
 
 
 def interval(values: Sequence[float]) -> tuple[float, float] | None:
@@ -43,20 +53,13 @@ def interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 class Difference(NamedTuple):
-    """One method minus another, in percentage points.
+    """One method minus another, in percentage points."""
 
-    by_seed: of each pair.
-    mean: of these.
-    interval: of the mean; None for one pair, and where all are equal.
-    p: of the paired t-test, two-sided; None for fewer than `FEWEST_TESTED` pairs, and where all are equal.
-    p_holm: the same by Holm's correction, once `corrected` has made it.
-    """
-
-    by_seed: Mapping[int, float]
+    by_seed: Mapping[int, float]  # of each pair
     mean: float
-    interval: tuple[float, float] | None = None
-    p: float | None = None
-    p_holm: float | None = None
+    interval: tuple[float, float] | None = None  # of the mean; None for one pair, and where all are equal
+    p: float | None = None  # of the paired t-test, two-sided; None for few pairs, and where all are equal
+    p_holm: float | None = None  # the same by Holm's correction, once `corrected` has made it
 
 
 def difference(one: Mapping[int, float], other: Mapping[int, float]) -> Difference | None:
@@ -65,16 +68,17 @@ def difference(one: Mapping[int, float], other: Mapping[int, float]) -> Differen
     if not seeds:
         return None
     values = [one[seed] - other[seed] for seed in seeds]
-    found = Difference(dict(zip(seeds, values)), fmean(values))
+    pairs = Difference(dict(zip(seeds, values)), fmean(values))
     if max(values) - min(values) < _EQUAL:  # also of one pair
-        return found
-    found = found._replace(interval=interval(values))
+        return pairs
+    pairs = pairs._replace(interval=interval(values))
     if len(values) < FEWEST_TESTED:
-        return found
+        return pairs
     from scipy import stats
 
-    test = stats.ttest_rel([one[seed] for seed in seeds], [other[seed] for seed in seeds])
-    return found._replace(p=float(test.pvalue))
+    return pairs._replace(
+        p=float(stats.ttest_rel([one[seed] for seed in seeds], [other[seed] for seed in seeds]).pvalue)
+    )
 
 
 def corrected(differences: Sequence[Difference | None]) -> list[Difference | None]:
@@ -83,12 +87,12 @@ def corrected(differences: Sequence[Difference | None]) -> list[Difference | Non
     Holm, 1979 (Scandinavian Journal of Statistics 6, 65-70): the k-th smallest, k from 0, is multiplied by m - k, is
     at most 1, and is at least the one before it.
     """
-    found, least = list(differences), 0.0
+    result, least = list(differences), 0.0
     tested = sorted((one.p, at) for at, one in enumerate(differences) if one is not None and one.p is not None)
     for rank, (p, at) in enumerate(tested):
         least = max(least, min(1.0, (len(tested) - rank) * p))
-        found[at] = found[at]._replace(p_holm=least)  # type: ignore[union-attr]
-    return found
+        result[at] = result[at]._replace(p_holm=least)  # type: ignore[union-attr]
+    return result
 
 
 def is_drawn(line: Line) -> bool:
@@ -97,13 +101,20 @@ def is_drawn(line: Line) -> bool:
 
 
 def own_column(results: Results, line: Line, column: str) -> str:
-    """The column that has a method's numbers: one that trains nothing has one for all numbers of shots."""
-    is_same = column.isdigit() and not line.trains and results.is_asked(line, ZERO_SHOTS)
-    return ZERO_SHOTS if is_same else column
+    """The column that has a method's numbers: one that trains nothing has one, "0", for all numbers of shots."""
+    return "0" if column.isdigit() and not line.trains and results.is_asked(line, "0") else column
+
+
+def _is_asked(results: Results, line: Line, column: str) -> bool:
+    return all(
+        results.is_asked(line, own_column(results, line, one)) for one in (ALONE if column == "H" else (column,))
+    )
 
 
 def minus(results: Results, found: Numbers, line: Line, other: Line, place: str, column: str) -> Difference | None:
     """One method's numbers minus another's; None where no seed has both."""
+    if not (_is_asked(results, line, column) and _is_asked(results, other, column)):
+        return None
     own, others = (found.of_seeds(one.label, place, own_column(results, one, column)) for one in (line, other))
     if not is_drawn(line):
         own = {seed: value for seed in other.seeds for value in own.values()}
@@ -115,67 +126,30 @@ def minus(results: Results, found: Numbers, line: Line, other: Line, place: str,
 def not_of_methods_alone(results: Results, line: Line, other: Line, datasets: Sequence[str]) -> list[str]:
     """Why one method's numbers minus another's, seed by seed, are not the difference of the methods alone."""
     differing = alike.differing(results, line, other, datasets)
-    made = [f"made with other {' and '.join(differing)}"] if differing else []
-    there = [one for of in (line, other) for *_, one in results.all(of, datasets) if one.accuracy_pct is not None]
-    made += ["from logs, which do not say the images of a seed"] if any(one.result is None for one in there) else []
-    return made
+    known = [outcome for one in (line, other) for *_, outcome in results.all(one, datasets)]
+    reasons = [f"made with other {' and '.join(differing)}"] if differing else []
+    if any(one.result is None and one.accuracy_pct is not None for one in known):
+        reasons.append("from logs, which do not say the images of a seed")
+    return reasons
 
 
-class Compared(NamedTuple):
-    """A method that another is compared with: the differences from it, by column, None where there is no pair.
+class Cell(NamedTuple):
+    """A cell of a table of differences: the method minus another."""
 
-    said: why they are not due to the methods alone; else empty.
-    """
-
-    label: str
-    said: str
-    differences: tuple[Difference | None, ...]
-
-
-class Table(NamedTuple):
-    """The differences on a data set, or of means over data sets; `about` says how many pairs there are."""
-
-    title: str
-    key: str
-    columns: tuple[str, ...]
-    rows: tuple[Compared, ...]
-
-    @property
-    def most(self) -> int:
-        """The most pairs that a cell has, which is what all have if nothing is missing."""
-        return max((len(cell.by_seed) for row in self.rows for cell in row.differences if cell is not None), default=0)
-
-    @property
-    def about(self) -> str:
-        """How many pairs the cells have, and over how many methods p is corrected."""
-        cells = [cell for row in self.rows for cell in row.differences if cell is not None]
-        if not cells:
-            return "No pairs."
-        others = " where no other number is given" if any(len(cell.by_seed) != self.most for cell in cells) else ""
-        tested: dict[int, list[str]] = {}  # columns by the number of their methods with a p
-        for column, of_column in zip(self.columns, zip(*(row.differences for row in self.rows))):
-            tested.setdefault(sum(cell is not None and cell.p is not None for cell in of_column), []).append(column)
-        tested.pop(0, None)
-        if not tested:
-            return f"n = {self.most}{others}; no p: it needs {FEWEST_TESTED} pairs that are not all equal."
-        over = [f"{many} method{'s' * (many > 1)}" for many in tested]
-        if len(tested) > 1:
-            over = [f"{many} ({', '.join(columns)})" for many, columns in zip(over, tested.values())]
-        return f"n = {self.most}{others}; p is Holm-corrected over {', '.join(over)}."
-
-    def texts(self) -> list[tuple[str, ...]]:
-        """As people read it: a row for each method."""
-        return [
-            (named(row.label, row.said), *(_text(cell, self.most) for cell in row.differences)) for row in self.rows
-        ]
+    table: tuple[str, str]  # its title and key
+    column: str
+    other: str
+    said: str  # why the difference is not due to the methods alone; else empty
+    difference: Difference | None  # None where there is no pair
 
 
 class Comparison(NamedTuple):
-    """A method, with remarks on its numbers, minus each other one: all tables, and the pairs that are missing."""
+    """A method, with remarks on its numbers, minus each other one: all cells, by table and method, and the pairs that
+    are missing."""
 
     name: str
     about: str
-    tables: tuple[Table, ...]
+    cells: tuple[Cell, ...]
     left_out: list[str]
 
     @property
@@ -183,91 +157,55 @@ class Comparison(NamedTuple):
         """Of all tables."""
         return f"Differences by seed: {self.name} minus each other method"
 
-    def texts(self) -> Iterator[tuple[str, str, list[str], list[tuple[str, ...]]]]:
-        """Of each table its title, how many pairs it has, the names of its columns, and its rows."""
-        for table in self.tables:
-            head = [f"{self.name} minus", *table.columns]
-            yield f"{self.title}, {table.title}", table.about, head, table.texts()
+    def tables(self) -> Iterator[tuple[str, str, list[str], list[list[str]]]]:
+        """Of each table its title, how many pairs it has, the names of its columns, and its rows as people read it."""
+        for (title, _), group in groupby(self.cells, lambda cell: cell.table):
+            cells = list(group)
+            columns = list(dict.fromkeys(cell.column for cell in cells))
+            most = max((len(cell.difference.by_seed) for cell in cells if cell.difference), default=0)
+            rows = [
+                [named(*row), *(_text(cell.difference, most) for cell in own)]
+                for row, own in groupby(cells, lambda cell: (cell.other, cell.said))
+            ]
+            yield title, _pairs(cells, most), [f"{self.name} minus", *columns], rows
+
+    def csv(self) -> tuple[list[str], list[list[str]]]:
+        """The head of the file of all differences, and a row for each cell."""
+        seeds = sorted({seed for cell in self.cells if cell.difference for seed in cell.difference.by_seed})
+        head = [
+            "table", "column", "method", "minus", "said", "pairs", "difference_points", f"interval{LEVEL}_low_points",
+            f"interval{LEVEL}_high_points", "p", "p_holm", *(f"seed_{seed}_points" for seed in seeds),
+        ]  # fmt: skip
+        rows = []
+        for cell in self.cells:
+            row, one = (
+                [cell.table[1], cell.column, self.name, cell.other, cell.said],
+                cell.difference or Difference({}, 0.0),
+            )
+            points = [one.mean if cell.difference else None, *(one.interval or (None, None))]
+            of_seeds = [one.by_seed.get(seed) for seed in seeds]
+            texts, of_csv = (["" if v is None else f"{v:.4f}" for v in values] for values in (points, of_seeds))
+            p_values = ["" if p is None else f"{p:.6g}" for p in (one.p, one.p_holm)]
+            rows.append([*map(one_line, row), str(len(one.by_seed)), *texts, *p_values, *of_csv])
+        return head, rows
 
 
-def compare(experiment: Experiment, results: Results, found: Numbers) -> Comparison | None:
-    """The differences of the experiment's `compare` from all other methods; None if it names none."""
-    if not experiment.compare:
-        return None
-    lines = {line.label: line for line in results.in_groups()}
-    line = lines.pop(experiment.compare, None)
-    if line is None or not lines:
-        why = "is not among the methods of this report" if line is None else "is the only method of this report"
-        return Comparison(experiment.compare, "", (), [f"{experiment.compare} {why}"])
-    others, tables, left_out = list(lines.values()), list[Table](), list[str]()
-    for title, key, places in _places(experiment, results):
-        datasets = results.datasets if key not in results.datasets else (key,)
-        by_column = [
-            corrected([_minus(results, found, line, other, *place) for other in others]) for place in places.values()
-        ]
-        rows = [
-            Compared(other.label, _said(results, line, other, datasets), cells)
-            for other, cells in zip(others, zip(*by_column))
-        ]
-        tables.append(Table(title, key, tuple(places), tuple(rows)))
-        left_out += [f"{title}, {text}" for text in _left_out(results, found, places, line, others)]
-    name = named(line.label, results.said(line, results.datasets, line.seeds))
-    return Comparison(name, _about(experiment, [line, *others]), tuple(tables), left_out)
-
-
-Places = Mapping[str, tuple[str, str]]  # columns of a table, each with the place and column of its numbers
-
-
-def _places(experiment: Experiment, results: Results) -> Iterator[tuple[str, str, Places]]:
-    """Title, key and columns of each table, as in the report's tables of accuracy."""
-    if experiment.protocol in CROSS:
-        places = {name: (name, ACCURACY) for name in (*results.datasets, AVERAGE)}
-        yield f"trained on {experiment.source}, tested on", AVERAGE, places
-        return
-    columns = [column for column in results.columns if column != ZERO_SHOTS]
-    columns = [*ALONE, _H] if experiment.protocol == BASE2NEW else columns
-    for dataset in results.datasets:
-        yield dataset, dataset, {column: (dataset, column) for column in columns}
-    if len(results.datasets) > 1:
-        title = f"average over {len(results.datasets)} data sets"
-        yield title, AVERAGE, {column: (AVERAGE, column) for column in columns}
-
-
-def _is_asked(results: Results, line: Line, column: str) -> bool:
-    own = ALONE if column == _H else (own_column(results, line, column),)
-    return all(results.is_asked(line, one) for one in own)
-
-
-def _minus(results: Results, found: Numbers, line: Line, other: Line, place: str, column: str) -> Difference | None:
-    if not (_is_asked(results, line, column) and _is_asked(results, other, column)):
-        return None
-    return minus(results, found, line, other, place, column)
-
-
-def _left_out(results: Results, found: Numbers, places: Places, line: Line, others: Sequence[Line]) -> Iterator[str]:
-    """A line for each method and set of columns without the number that a pair would need."""
-    lacks: dict[str, list[str]] = {}
-    for name, (place, column) in places.items():
-        asked = [one for one in (line, *others) if _is_asked(results, one, column)]
-        if line not in asked or len(asked) < 2:
-            continue
-        for one in asked:
-            there = found.of_seeds(one.label, place, own_column(results, one, column))
-            partners = (other for other in asked if other is not one and line in (one, other))
-            seeds = {seed for of in (one, *partners) if is_drawn(of) for seed in of.seeds} - {*there}
-            if is_drawn(one) and seeds:
-                lacks.setdefault(f"{one.label} has no number of seed {', '.join(map(str, sorted(seeds)))}", []).append(
-                    name
-                )
-            elif not is_drawn(one) and not there:
-                lacks.setdefault(f"{one.label} has no number", []).append(name)
-    for why, names in lacks.items():
-        yield f"{', '.join(names)}: {why}"
-
-
-def _said(results: Results, line: Line, other: Line, datasets: Sequence[str]) -> str:
-    own = results.said(other, datasets, other.seeds)
-    return "; ".join(filter(None, [own, *not_of_methods_alone(results, line, other, datasets)]))
+def _pairs(cells: Sequence[Cell], most: int) -> str:
+    """How many pairs the cells of a table have, and over how many methods p is corrected."""
+    if not most:
+        return "No pairs."
+    is_mixed = any(cell.difference and len(cell.difference.by_seed) != most for cell in cells)
+    start = f"n = {most}{' where no other number is given' if is_mixed else ''}"
+    tested = {cell.column: 0 for cell in cells}
+    for cell in cells:
+        tested[cell.column] += cell.difference is not None and cell.difference.p is not None
+    columns = {many: [column for column in tested if tested[column] == many] for many in tested.values() if many}
+    if not columns:
+        return f"{start}; no p: it needs {FEWEST_TESTED} pairs that are not all equal."
+    over = [f"{many} method{'s' * (many > 1)}" for many in columns]
+    if len(columns) > 1:
+        over = [f"{text} ({', '.join(own)})" for text, own in zip(over, columns.values())]
+    return f"{start}; p is Holm-corrected over {', '.join(over)}."
 
 
 def _text(cell: Difference | None, most: int) -> str:
@@ -287,52 +225,60 @@ def points(value: float) -> str:
     return f"{round(value, 2) + 0.0:+.2f}"  # no -0.00
 
 
+def compare(experiment: Experiment, results: Results, found: Numbers) -> Comparison | None:
+    """The differences of the experiment's `compare` from all other methods; None if it names none."""
+    if not experiment.compare:
+        return None
+    lines = {line.label: line for line in results.in_groups()}
+    line = lines.pop(experiment.compare, None)
+    if line is None or not lines:
+        why = "is not among the methods of this report" if line is None else "is the only method of this report"
+        return Comparison(experiment.compare, "", (), [f"{experiment.compare} {why}"])
+    others, cells, left_out = list(lines.values()), list[Cell](), list[str]()
+    for place in places(experiment, results):
+        columns = {name: of for name, of in place.columns.items() if name not in ("0", "H (all)")}
+        by_column = [
+            corrected([minus(results, found, line, other, *of) for other in others]) for of in columns.values()
+        ]
+        datasets = [place.key] if place.key in results.datasets else results.datasets
+        for other, differences in zip(others, zip(*by_column)):
+            own = results.said(other, datasets, other.seeds)
+            said = "; ".join(filter(None, [own, *not_of_methods_alone(results, line, other, datasets)]))
+            cells += [
+                Cell((place.title, place.key), column, other.label, said, one)
+                for column, one in zip(columns, differences)
+            ]
+        left_out += _left_out(results, found, place._replace(columns=columns), line, others)
+    name = named(line.label, results.said(line, results.datasets, line.seeds))
+    return Comparison(name, _about(experiment, [line, *others]), tuple(cells), left_out)
+
+
+def _left_out(results: Results, found: Numbers, place: Place, line: Line, others: Sequence[Line]) -> list[str]:
+    """A line for each method and set of columns without the number that a pair would need."""
+    lacks: dict[str, list[str]] = {}
+    for name, (where, column) in place.columns.items():
+        asked = [one for one in (line, *others) if _is_asked(results, one, column)]
+        for one in asked if line in asked and len(asked) > 1 else ():
+            known = found.of_seeds(one.label, where, own_column(results, one, column))
+            pairs = asked if one is line else (line, one)
+            seeds = sorted({seed for of in pairs if is_drawn(of) for seed in of.seeds} - {*known})
+            if is_drawn(one) and seeds:
+                why = f"{one.label} has no number of seed {', '.join(map(str, seeds))}"
+                lacks.setdefault(why, []).append(name)
+            elif not known:
+                lacks.setdefault(f"{one.label} has no number", []).append(name)
+    return [f"{place.title}, {', '.join(names)}: {why}" for why, names in lacks.items()]
+
+
 def _about(experiment: Experiment, lines: Sequence[Line]) -> str:
     """What the numbers are, of all tables."""
-    texts = [
-        f"Percentage points; a pair is a seed, n the number of pairs. The mean of the differences, its {LEVEL}% "
-        "interval by Student's t with n - 1 degrees of freedom (of each alone), and the p-value of a two-sided paired "
-        "t-test (scipy.stats.ttest_rel), Holm-corrected over the methods of a table, each column alone; for fewer than "
-        f"{FEWEST_TESTED} pairs there is no p-value, for one pair no interval. All of it is about further seeds on "
-        "these data sets, not about other data sets."
-    ]
-    if experiment.protocol == BASE2NEW:
-        texts.append(
-            "H of a seed is that of its own base and new accuracy, so the mean difference may differ from that of the "
-            "tables' H, which are those of the means."
-        )
+    text = _ABOUT + (_ABOUT_H if experiment.protocol == BASE2NEW else "")
     still = [line.label for line in lines if not is_drawn(line)]
     if still and len(still) < len(lines):
         shots = " and every number of shots" if experiment.protocol == "few_shot" else ""
         draw = "draws nothing: its one run is" if len(still) == 1 else "draw nothing: the one run of each is"
-        texts.append(f"{', '.join(still)} {draw} paired with every seed{shots} of the others.")
-    return " ".join(texts)
-
-
-def csv_of(found: Comparison) -> tuple[list[str], list[list[str]]]:
-    """The columns of the file of all differences, and a row for each table, column and method."""
-    cells = [cell for table in found.tables for row in table.rows for cell in row.differences if cell is not None]
-    seeds = sorted({seed for cell in cells for seed in cell.by_seed})
-    head = [
-        "table", "column", "method", "minus", "said", "pairs", "difference_points", f"interval{LEVEL}_low_points",
-        f"interval{LEVEL}_high_points", "p", "p_holm", *(f"seed_{seed}_points" for seed in seeds),
-    ]  # fmt: skip
-    rows = [
-        [*map(one_line, (table.key, column, found.name, row.label, row.said)), *_numbers_of_csv(cell, seeds)]
-        for table in found.tables
-        for row in table.rows
-        for column, cell in zip(table.columns, row.differences)
-    ]
-    return head, rows
-
-
-def _numbers_of_csv(cell: Difference | None, seeds: Sequence[int]) -> list[str]:
-    if cell is None:
-        return ["0", *[""] * (5 + len(seeds))]
-    of_seeds = [cell.by_seed.get(seed) for seed in seeds]
-    texts = ["" if one is None else f"{one:.4f}" for one in (cell.mean, *(cell.interval or (None, None)), *of_seeds)]
-    p_values = ["" if p is None else f"{p:.6g}" for p in (cell.p, cell.p_holm)]
-    return [str(len(cell.by_seed)), *texts[:3], *p_values, *texts[3:]]
+        text += f" {', '.join(still)} {draw} paired with every seed{shots} of the others."
+    return text
 
 
 # ---------------------------------------------------------------------- the sentence that a page opens with
@@ -353,15 +299,14 @@ def finding(experiment: Experiment, results: Results, found: Numbers, sections: 
     rival = next((label for label in ranked if label != mine), "")
     if not rival:
         return ""
-    one, other = lines[mine], lines[rival]
-    place, column = section.key, ACCURACY if experiment.protocol in CROSS else section.deciding
-    where = f"the targets, trained on {experiment.source}" if experiment.protocol in CROSS else section.title
+    one, other, across = lines[mine], lines[rival], experiment.protocol in CROSS
+    where = f"the targets, trained on {experiment.source}" if across else section.title
     best = "the best of the others" if len(ranked) > 2 else "the other"
     start = f"{mine} minus {rival}, {best}: {section.merit}, {where}"
-    datasets = [place] if place in results.datasets else results.datasets[experiment.protocol in CROSS :]
+    datasets = [section.key] if section.key in results.datasets else results.datasets[across:]
     if doubts := not_of_methods_alone(results, one, other, datasets):
         return f"{start}: seeds are not paired, since numbers are {' and '.join(doubts)}."
-    cell = minus(results, found, one, other, place, column)
+    cell = minus(results, found, one, other, section.key, ACCURACY if across else section.deciding)
     if cell is None or len(cell.by_seed) < 2:
         lead = "" if cell is None else f" {points(cell.mean)} points;"
         return f"{start}:{lead} fewer than two seeds do not show whether that is more than chance."

@@ -18,8 +18,8 @@ from modprompt.experiments.plan.protocols import ALONE, TOGETHER
 from modprompt.experiments.reporting import cost
 from modprompt.experiments.reporting.compare import LEVEL, interval, own_column
 from modprompt.experiments.reporting.recorded import Recorded, losses
-from modprompt.experiments.reporting.results import ALL_IMAGES, Line, Outcome, Results, most_shots, shots_in_words
-from modprompt.experiments.reporting.tables import ACCURACY, Numbers, Section
+from modprompt.experiments.reporting.results import Line, Outcome, Results
+from modprompt.experiments.reporting.tables import ACCURACY, Cell, Numbers, Section, most_shots, shots_in_words
 from modprompt.io.files import part_of
 from modprompt.io.text import one_line
 
@@ -210,10 +210,8 @@ def methods(measured: Measured, path: Path) -> str:
     if across:
         columns = (columns[0], *(columns[-1:] if len(columns) > 3 else columns[1:2]))
     places = {name: (name, ACCURACY) if across else (section.key, name) for name in columns}
-    shown = measured.closest(_MOST_ROWS)
-    if not _dots(measured, places, shown, path):
-        return ""
-    return f"{'Source and targets' if across else section.title}. {_HOW}.{measured.said(shown)}"
+    start = f"{'Source and targets' if across else section.title}."
+    return _dots(measured, places, measured.closest(_MOST_ROWS), start, path)
 
 
 def datasets(measured: Measured, path: Path) -> str:
@@ -223,22 +221,21 @@ def datasets(measured: Measured, path: Path) -> str:
     if len(names) < 2:
         return ""
     places = {name: (name, ACCURACY if across else section.deciding) for name in names[:MOST_PANELS]}
-    shown = measured.closest(_MOST_OF_PANELS)
-    if not _dots(measured, places, shown, path):
-        return ""
-    what = section.deciding if section.deciding == "H" else "accuracy"
-    return f"{what} on each data set; each panel has its own axis. {_HOW}.{measured.said(shown)}"
+    start = f"{'H' if section.deciding == 'H' else 'accuracy'} on each data set; each panel has its own axis."
+    return _dots(measured, places, measured.closest(_MOST_OF_PANELS), start, path)
 
 
-def _dots(measured: Measured, places: Mapping[str, tuple[str, str]], labels: Sequence[str], path: Path) -> bool:
-    """A row for each method in a panel for each place and column; whether there is a number."""
+def _dots(
+    measured: Measured, places: Mapping[str, tuple[str, str]], labels: Sequence[str], start: str, path: Path
+) -> str:
+    """A row for each method in a panel for each place and column; the caption."""
     found = {
         title: {label: cell.mean for label in labels if (cell := measured.numbers.cell(label, *place))}
         for title, place in places.items()
     }
     found = {title: means for title, means in found.items() if means}
     if not found:
-        return False
+        return ""
     rows = [label for label in labels if any(label in means for means in found.values())]
     with panels(path, list(found), high=0.5 + 0.26 * len(rows), legend=False, sharey=True) as grid:
         for axes, (title, means) in zip(grid, found.items()):
@@ -249,13 +246,18 @@ def _dots(measured: Measured, places: Mapping[str, tuple[str, str]], labels: Seq
             if measured.zero_shot in means:
                 axes.axvline(means[measured.zero_shot], color=_ZERO_SHOT["color"], ls="--", lw=1, zorder=1)
             axes.set(ylim=(len(rows) - 0.4, -0.6))
-            axes.set_yticks(range(len(rows)), list(map(name_of, rows)))
-            for text, label in zip(axes.get_yticklabels(), rows):
-                text.set_fontweight("bold" if label == measured.mine else "normal")
+            _name_rows(axes, rows, measured.mine)
             axes.locator_params(axis="x", nbins=4)
             axes.grid(visible=False, axis="y")
         grid[0].figure.supxlabel("accuracy (%)")
-    return True
+    return f"{start} {_HOW}.{measured.said(labels)}"
+
+
+def _name_rows(axes: Axes, labels: Sequence[str], strong: str) -> None:
+    """Methods as the names of rows, one in bold."""
+    axes.set_yticks(range(len(labels)), list(map(name_of, labels)))
+    for text, label in zip(axes.get_yticklabels(), labels):
+        text.set_fontweight("bold" if label == strong else "normal")
 
 
 def _mark(axes: Axes, row: int, mean: float, of_seeds: Sequence[float], look: Look) -> None:
@@ -268,43 +270,37 @@ def _mark(axes: Axes, row: int, mean: float, of_seeds: Sequence[float], look: Lo
 
 
 def shots(measured: Measured, path: Path) -> str:
-    """Accuracy over several numbers of shots, a panel for each data set and the average; what trains nothing is a line.
-
-    Trainings on all images are separate points after the last shots.
-    """
+    """Accuracy over several numbers of shots, a panel for each data set and the average; a line for zero-shot."""
     numbers = [column for column in measured.results.columns if column.isdigit() and column != "0"]
-    at = {column: float(column) for column in numbers}
-    of_all = {ALL_IMAGES: 4 * max(at.values(), default=1)} if ALL_IMAGES in measured.results.columns else {}
     shown = measured.closest(_MOST_CURVES)
     if len(numbers) < 2 or not shown:
         return ""
     with panels(path, [section.key for section in measured.sections]) as grid:
         for axes, section in zip(grid, measured.sections):
             for label in shown:
-                _curve(axes, measured, label, section.key, at, of_all)
+                columns = {
+                    own_column(measured.results, measured.line(label), column): int(column) for column in numbers
+                }
+                cells = {x: measured.numbers.cell(label, section.key, column) for column, x in columns.items()}
+                _curve(
+                    axes, label, {x: cell for x, cell in cells.items() if cell}, measured.looks[label], "0" in columns
+                )
             axes.set_xscale("log", base=2)
-            axes.set_xticks([*at.values(), *of_all.values()], [*at, *of_all])
+            axes.set_xticks(list(map(int, numbers)), numbers)
             axes.minorticks_off()
         grid[0].figure.supxlabel("training images per class")
         grid[0].figure.supylabel("accuracy (%)")
-    more = f" {ALL_IMAGES}: trained on all images, of which the axis does not say how many." if of_all else ""
-    return f"Accuracy over the number of shots; {WHISKERS}.{more}{measured.said(shown)}"
+    return f"Accuracy over the number of shots; {WHISKERS}.{measured.said(shown)}"
 
 
-def _curve(
-    axes: Axes, measured: Measured, label: str, place: str, at: Mapping[str, float], of_all: Mapping[str, float]
-) -> None:
-    look, name = measured.looks[label], name_of(label)
-    line = measured.line(label)
-    if own_column(measured.results, line, next(iter(at))) == "0":
-        if (cell := measured.numbers.cell(label, place, "0")) is not None:
-            axes.axhline(cell.mean, color=look["color"], ls="--", label=name)
-        return
-    for places, style in ((at, "-"), (of_all, "none")):
-        cells = {x: cell for column, x in places.items() if (cell := measured.numbers.cell(label, place, column))}
-        if cells:
-            means, stds = [one.mean for one in cells.values()], [one.std or 0.0 for one in cells.values()]
-            axes.errorbar(list(cells), means, yerr=stds, **look, ls=style, label=name)
+def _curve(axes: Axes, label: str, cells: Mapping[int, Cell], look: Look, is_level: bool) -> None:
+    """A method's numbers by shots; of one that trains nothing the one that it has for all of them."""
+    if is_level:
+        for cell in cells.values():
+            axes.axhline(cell.mean, color=look["color"], ls="--", label=name_of(label))
+    elif cells:
+        means, stds = [one.mean for one in cells.values()], [one.std or 0.0 for one in cells.values()]
+        axes.errorbar(list(cells), means, yerr=stds, **look, ls="-", label=name_of(label))
 
 
 def costs(measured: Measured, path: Path) -> str:
@@ -400,9 +396,7 @@ def _side(axes: Axes, rows: Mapping[str, Layers], strong: str) -> None:
         axes.bar([0], [0], color=colour, label=kind)
     axes.set(xlim=(-0.5, layers - 0.5), ylim=(len(rows) - 0.5, -0.5))
     axes.set_xticks(range(layers))
-    axes.set_yticks(range(len(rows)), list(map(name_of, rows)))
-    for text_of, label in zip(axes.get_yticklabels(), rows):
-        text_of.set_fontweight("bold" if label == strong else "normal")
+    _name_rows(axes, list(rows), strong)
     axes.grid(visible=False)
     axes.tick_params(length=0)
     axes.spines[:].set(visible=False)

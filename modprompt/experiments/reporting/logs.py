@@ -1,139 +1,198 @@
-"""Results from the log files of CoOp-family codebases."""
+"""Output trees of other CoOp-family codebases: which folders hold which runs, by their scripts' paths, and the last
+accuracy of the newest log in each."""
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-_FIELD = re.compile(r"^\* (total|correct|accuracy): ([\d,.]+)")
+from modprompt.errors import UserError
+from modprompt.experiments.plan.experiment import CROSS, Experiment
+from modprompt.experiments.plan.protocols import ALONE
+from modprompt.experiments.plan.stages import group_of, trains
+from modprompt.experiments.reporting.results import Line, Outcome, Results
+
+_METHOD = r"(?P<trainer>[^/]+)/(?:eval/)?(?P<config>[^/]+)_(?P<shots>-?\d+)shots(?P<more>/nctx[^/]*)?"
+_DATASET, _SEED = r"(?P<dataset>[^/]+)", r"seed(?P<seed>\d+)$"  # seed1_old is not seed1
+_ZERO_SHOT = re.compile(r"^(?P<trainer>[^/]+)/(?P<config>[^/]+)/(?P<dataset>[^/]+)$")  # neither shots nor seed
+_BASE2NEW = re.compile(
+    rf"^base2new/(?P<kind>train_base|test_base|test_new)/{_DATASET}/shots_(?P<shots>-?\d+)/"
+    rf"(?P<trainer>[^/]+)/(?P<config>[^/]+)/{_SEED}"
+)
+_TESTED = (  # CoOp, MaPLe, PromptSRC; MPL
+    re.compile(rf"^evaluation/{_METHOD}/{_DATASET}/{_SEED}"),
+    re.compile(rf"^crossdataset/evaluation/{_DATASET}/{_METHOD}/{_SEED}"),
+)
+_TRAINED = re.compile(rf"^(?:few_shot/|crossdataset/)?{_DATASET}/{_METHOD}/{_SEED}")
 _NAME = re.compile(r"log\.txt(-[\d-]+)?")  # of a later start with the time after its name
-_BEGINS = re.compile(r"\*\* Arguments \*\*|\*\* .+, seed .+ \*\*")  # the family's first lines, and this project's
+_FIELD = re.compile(r"^\* (total|correct|accuracy): ([\d,.]+)")
 _EVALUATED = re.compile(r"(?:Evaluate on the \*|Do evaluation on )(\w+)")
-_MODEL = re.compile(r'Loading weights to .+ from "(.+)"|model_dir: (.+)')
 _END = ("Finish training", "Finished training")
-_TEST, _SAME_PCT = "test", 0.05  # of percentages, some of which were rounded to a digit
 
 
-class LogResult(NamedTuple):
-    """Accuracy of a finished run in percent, or None and the reason why there is none.
-
-    model: the path of the model that was tested, as the log has it; empty where it says none.
-    trained: whether it comes from a training.
-    doubt: which other results give another accuracy.
-    """
-
-    accuracy_pct: float | None
-    reason: str = ""
-    model: str = ""
-    trained: bool = False
-    doubt: str = ""
-
-    def differs(self, other: LogResult) -> bool:
-        """Whether both have an accuracy, and not the same."""
-        mine, theirs = self.accuracy_pct, other.accuracy_pct
-        return mine is not None and theirs is not None and abs(mine - theirs) > _SAME_PCT
-
-
-def logs_of(folder: Path) -> list[Path]:
-    """The logs of a run's starts in the order of their times; by name log.txt may be the first or the last."""
+def read_run(folder: Path) -> Outcome:
+    """The last result on test images in the newest log of a run; of a training only what follows its end."""
     logs = [path for path in folder.glob("log.txt*") if _NAME.fullmatch(path.name) and path.is_file()]
-    return sorted(logs, key=lambda path: (path.stat().st_mtime, path.name))
-
-
-def read_log(path: Path) -> list[LogResult]:
-    """The result of each start that is in a log, in order."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return [_of_start(own) for own in _starts(lines)] or [LogResult(None, "unfinished (empty log)")]
-
-
-def _starts(lines: list[str]) -> Iterator[list[str]]:
-    """The lines of each start; a training after a whole test begins a new one, however the two came together."""
-    own: list[str] = []
-    has_result = trains = False
-    for line in lines:
-        is_epoch = line.startswith("epoch [")
-        if _BEGINS.fullmatch(line.strip()) or (is_epoch and has_result and not trains):
-            yield from filter(_says, [own])
-            own, has_result, trains = [], False, False
-        own.append(line)
-        trains = (trains or is_epoch) and not line.startswith(_END)
-        has_result = has_result or line.startswith("* accuracy:")
-    yield from filter(_says, [own])
-
-
-def _says(lines: list[str]) -> str:
-    """The last line that says something; frames of headings do not."""
-    return next((line.strip() for line in reversed(lines) if line.strip(" *")), "")
-
-
-def _of_start(lines: list[str]) -> LogResult:
-    """The last result on test images; one of a training run counts only after its "Finish training"."""
-    trained = any(line.startswith("epoch [") for line in lines)
-    ends = [place for place, line in enumerate(lines, 1) if line.startswith(_END)]
-    try:
-        fields, other = _result([] if trained and not ends else lines[max(ends, default=0) :])
-    except ValueError as error:
-        return LogResult(None, f"damaged log ({error})", trained=trained)
-    model = _model(lines)
+    if not logs:
+        return Outcome(None, "missing (no log)")
+    newest = max(logs, key=lambda path: (path.stat().st_mtime, path.name))
+    lines = newest.read_text(encoding="utf-8", errors="replace").splitlines()
+    last = next((line.strip() for line in reversed(lines) if line.strip(" *")), "empty log")
+    steps = [at for at, line in enumerate(lines) if line.startswith("epoch [")]
+    ends = [at for at, line in enumerate(lines) if line.startswith(_END) and steps and at > steps[-1]]
+    fields, measured_on = dict[str, str](), "test"
+    for line in lines[ends[-1] if ends else 0 :] if ends or not steps else ():
+        if match := _EVALUATED.match(line):
+            measured_on = match[1]
+        elif line.startswith("=> result") and measured_on == "test":
+            fields = {}
+        elif measured_on == "test" and (match := _FIELD.match(line)):
+            fields[match[1]] = match[2].replace(",", "").rstrip(".")
     if "accuracy" not in fields:
-        reason = f"measured on {other} images, not on test images" if other else f"unfinished ({_says(lines)[:80]})"
-        return LogResult(None, reason, model, trained)
-    accuracy = fields["accuracy"]
-    if fields.get("total") and "correct" in fields:  # the log rounds the accuracy; these two numbers are exact
-        accuracy = 100 * fields["correct"] / fields["total"]
-    if not 0 <= accuracy <= 100:
-        return LogResult(None, f"damaged log (accuracy {accuracy:g}%)", model, trained)
-    return LogResult(accuracy, "", model, trained)
+        other = measured_on != "test"
+        return Outcome(None, f"measured on {measured_on} images alone" if other else f"unfinished ({last[:80]})")
+    try:
+        accuracy = float(fields["accuracy"])
+        if float(fields.get("total", 0)) and "correct" in fields:  # these two are exact, and the accuracy is rounded
+            accuracy = 100 * float(fields["correct"]) / float(fields["total"])
+    except ValueError as error:
+        return Outcome(None, f"damaged log ({error})")
+    return Outcome(accuracy) if 0 <= accuracy <= 100 else Outcome(None, f"damaged log (accuracy {accuracy:g}%)")
 
 
-def _result(lines: list[str]) -> tuple[dict[str, float], str]:
-    """The numbers of the last result on test images, and on which others there was one.
+class Run(NamedTuple):
+    """A run in a tree: 0 shots of a zero-shot run and of a training on all images, seed 0 where its path has none."""
 
-    Raises:
-        ValueError: on a malformed number; its message is the line.
-    """
-    fields: dict[str, float] = {}
-    on, other = _TEST, ""
-    for line in lines:
-        if found := _EVALUATED.match(line):
-            on = found[1]
-        elif line.startswith("=> result"):
-            fields, other = ({}, other) if on == _TEST else (fields, on)
-        elif on == _TEST and (found := _FIELD.match(line)):
-            try:
-                fields[found[1]] = float(found[2].replace(",", "").rstrip("."))
-            except ValueError:
-                raise ValueError(line.strip()[:60]) from None
-    return fields, other
+    trainer: str
+    config: str
+    shots: int
+    dataset: str
+    column: str
+    seed: int
+
+    @property
+    def is_of_all(self) -> bool:
+        """Whether it is a training on all images."""
+        return trains(self.trainer) and not self.shots
 
 
-def _model(lines: list[str]) -> str:
-    """The path of what was loaded last, or else of what was asked for."""
-    found = [match for line in lines if (match := _MODEL.match(line.strip()))]
-    paths = [match[1] for match in found if match[1]] or [match[2] for match in found]
-    return paths[-1] if paths else ""
+def _folders(root: Path) -> Iterator[tuple[str, Path]]:
+    """Folders below a root that hold a log, with their path from there."""
+    for where, inner, files in os.walk(root):
+        inner[:] = sorted(name for name in inner if ".stale-" not in name)
+        if any(map(_NAME.fullmatch, files)):
+            yield Path(where).relative_to(root).as_posix(), Path(where)
 
 
-def read_run(folder: Path, tests: bool = False) -> LogResult:
-    """The result of the last start in a run's output folder; those of other starts are a doubt, if they differ.
+def _match(path: str, protocol: str, source: str) -> tuple[re.Match[str], str] | None:
+    """The parts of a path, and the column that its run fills in a protocol's table."""
+    if protocol == "base2new":
+        match = _BASE2NEW.search(path)
+        return (match, "new" if match["kind"] == "test_new" else "base") if match else None
+    tested, trained = next(filter(None, (one.search(path) for one in _TESTED)), None), _TRAINED.search(path)
+    alone = _ZERO_SHOT.search(path)
+    alone = alone if alone and not trains(alone["trainer"]) else None
+    if protocol in CROSS:
+        if trained and not tested and trained["dataset"] != source:  # a few-shot run of that data set
+            return None
+        match = tested or trained or alone
+        return (match, "accuracy") if match else None
+    if trained and not tested and not path.startswith("crossdataset/"):
+        return trained, trained["shots"]
+    return (alone, "0") if alone else None
+
+
+def discover(root: Path, protocol: str, source: str = "imagenet") -> dict[Run, Path]:
+    """The runs of a protocol below an output folder, in the order of their paths, and their folders.
 
     Args:
-        folder: the folder.
-        tests: whether it is that of a test, so that the log of a training does not belong to it.
+        root: the folder.
+        protocol: of the runs.
+        source: what runs of the cross protocols were trained on.
+
+    A base accuracy is taken from train_base, and from test_base only where that has none.
     """
-    if not folder.is_dir():
-        return LogResult(None, "missing")
-    starts = [(log.name, start) for log in logs_of(folder) for start in read_log(log)]
-    if not starts:
-        return LogResult(None, "missing (no log)")
-    own = [start for _, start in starts if not (tests and start.trained)]
-    if not own:
-        return LogResult(None, "the log of a training, where that of a test should be")
-    others = [
-        f"{start.accuracy_pct:.2f} ({'a training in ' if tests and start.trained else ''}{name})"
-        for name, start in starts
-        if start.differs(own[-1])
-    ]
-    return own[-1]._replace(doubt=f"its logs also have other results: {', '.join(others)}" if others else "")
+    runs: dict[Run, Path] = {}
+    for path, folder in _folders(root):  # train_base comes after test_base
+        if match := _match(path, protocol, source):
+            parts, column = match[0].groupdict(), match[1]
+            config, shots = parts["config"] + (parts.get("more") or ""), max(int(parts.get("shots") or 0), 0)
+            runs[Run(parts["trainer"], config, shots, parts["dataset"], column, int(parts.get("seed") or 0))] = folder
+    return runs
+
+
+def add_tree(results: Results, experiment: Experiment, root: Path, label: str) -> None:
+    """Add the methods of another output tree, read from its log files; what has no place in the report is named.
+
+    Args:
+        results: what they are added to.
+        experiment: whose protocol, shots and data sets they must have.
+        root: the tree's output folder.
+        label: comes after the methods' names.
+
+    Raises:
+        UserError: if there is no such folder, no run of that kind in it, or a method has the name already.
+    """
+    if not root.is_dir():
+        raise UserError(f"--with: there is no folder {root}")
+    folders = discover(root, experiment.protocol, experiment.source)
+    shots = (*experiment.shots, 0)
+    if "0" not in results.columns and any(run.column == "0" and not run.is_of_all for run in folders):
+        results.columns = ("0", *results.columns)  # its zero-shot runs have their own column
+    runs = [run for run in folders if run.dataset in results.datasets and run.shots in shots]
+    if experiment.protocol == "few_shot":
+        runs = [run for run in runs if not run.is_of_all]
+    if not runs:
+        raise UserError(f"--with: {root} has no {experiment.protocol} run of these data sets and shots")
+    left = {run.dataset for run in folders if run.dataset not in results.datasets}
+    others = {run for run in folders if run not in runs and run.dataset not in left}
+    names = [*sorted(left), *(f"{one or 'all'} shots" for one in sorted({run.shots for run in others}))]
+    if names:
+        print(f"warning: {label}: this report has no place for its {', '.join(names)}", file=sys.stderr)
+    methods = dict.fromkeys((run.trainer, run.config, run.is_of_all) for run in runs)
+    for trainer, config, is_of_all in methods:
+        is_alone = sum(one[0] == trainer for one in methods) == 1
+        name = f"{trainer} ({label})" if is_alone else f"{trainer} {config}{', all images' * is_of_all} ({label})"
+        if name in {line.label for line in results.lines}:
+            raise UserError(f"--with: there is a method {name!r} already; name the folder, LABEL=FOLDER")
+        own = [run for run in runs if (run.trainer, run.config, run.is_of_all) == (trainer, config, is_of_all)]
+        seeds = experiment.seeds if trains(trainer) else tuple(sorted({run.seed for run in own}))
+        columns = ALONE if experiment.together else ()  # logs do not say both together
+        apart = "trained on all images" if is_of_all else ""
+        line = Line(
+            name, name, seeds, trains=trains(trainer), columns=columns, group=group_of(trainer, {}), apart=apart
+        )
+        results.lines.append(line)
+        for run in own:
+            results.add(name, run.dataset, run.column, run.seed, read_run(folders[run]))
+
+
+def experiment_of_tree(root: Path, protocol: str, seeds: tuple[int, ...], shots: tuple[int, ...]) -> Experiment:
+    """An experiment without its own methods: the data sets that a tree has, and seeds and shots unless given.
+
+    Raises:
+        UserError: if the tree has no run of the protocol, or of several numbers of shots where one is asked for.
+    """
+    runs = discover(root, protocol)
+    if not runs:
+        raise UserError(f"no {protocol} run below {root}: expected folders of the family's scripts with log.txt files")
+    source = "imagenet" if protocol in CROSS else ""
+    known = tuple(sorted({run.shots for run in runs if run.shots})) or (16,)
+    if protocol != "few_shot" and len(shots or known) > 1:
+        raise UserError(f"{root} has runs of {', '.join(map(str, known))} shots: choose with --shots")
+    return Experiment(
+        name=root.name or "report",
+        title=f"Results of {root.absolute().name}",
+        protocol=protocol,
+        datasets=tuple(sorted({run.dataset for run in runs} - {source})),
+        source=source,
+        shots=shots or known,
+        seeds=seeds or tuple(sorted({run.seed for run in runs if trains(run.trainer)})) or (1,),
+        methods=(),
+        highlight="",
+        notes="",
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
@@ -30,19 +30,17 @@ def origins(experiment: Experiment, results: Results) -> dict[str, list[tuple[st
 def _rows(results: Results, datasets: Sequence[str]) -> list[tuple[str, ...]]:
     rows = []
     for line in results.lines:
-        every = list(results.all(line, datasets))
-        found = [outcome.result for *_, outcome in every if outcome.result is not None]
-        if found:
-            is_whole = all(results.runs(line, *place) for place in {(one[1], one[2]) for one in every})
-            means = (_mean(found, key) if is_whole else EMPTY for key in ("top5_pct", "ece_pct"))
-            days = sorted({str(result.get("date") or "") for result in found} - {""})
-            date = " to ".join(dict.fromkeys([*days[:1], *days[-1:]])) or EMPTY
-            told = (
-                _each(found, of)
-                for of in (lambda one: _commit(one)[:12], lambda one: str(one.get("device") or ""), _weights, _split)
+        runs = list(results.all(line, datasets))
+        known = [outcome.result for *_, outcome in runs if outcome.result is not None]
+        if known:
+            is_whole = all(results.runs(line, *place) for place in {(run[1], run[2]) for run in runs})
+            means = [_mean(known, key) if is_whole else EMPTY for key in ("top5_pct", "ece_pct")]
+            dates = sorted({str(one.get("date") or "") for one in known} - {""})
+            facts = zip(*((_commit(one)[:12], str(one.get("device") or ""), *_hashes(one)) for one in known))
+            commit, *others = map(_distinct, facts)
+            rows.append(
+                (line.label, commit, " to ".join(dict.fromkeys([*dates[:1], *dates[-1:]])) or EMPTY, *others, *means)
             )
-            commit, *others = told
-            rows.append((line.label, commit, date, *others, *means))
     return rows
 
 
@@ -52,26 +50,21 @@ def _commit(result: dict[str, Any]) -> str:
     return str(versions.get("commit") or versions.get("modprompt") or "")
 
 
-def _weights(result: dict[str, Any]) -> str:
-    digest = str(result.get("backbone_hash") or "")
-    return " ".join(filter(None, [str(result.get("backbone") or ""), digest.rpartition(":")[2][:12]]))
-
-
-def _split(result: dict[str, Any]) -> str:
+def _hashes(result: dict[str, Any]) -> list[str]:
+    """A CLIP and a split, each with the beginning of its hash."""
     split = split_facts(result)
-    return " ".join(
-        filter(None, [str(split.get("status") or ""), str(split.get("hash") or "").rpartition(":")[2][:12]])
-    )
+    pairs = (result.get("backbone"), result.get("backbone_hash")), (split.get("status"), split.get("hash"))
+    return [f"{name or ''} {str(digest or '').rpartition(':')[2][:12]}".strip() for name, digest in pairs]
 
 
-def _each(found: list[dict[str, Any]], told: Callable[[dict[str, Any]], str]) -> str:
-    texts = list(dict.fromkeys(text for text in map(told, found) if text))
+def _distinct(texts: Sequence[str]) -> str:
+    texts = list(dict.fromkeys(filter(None, texts)))
     return ", ".join(texts[:2]) + (f" and {len(texts) - 2} more" if len(texts) > 2 else "") or EMPTY
 
 
-def _mean(found: list[dict[str, Any]], key: str) -> str:
-    known = [result[key] for result in found if result.get(key) is not None]
-    return f"{fmean(known):.2f}" if len(known) == len(found) else EMPTY
+def _mean(known: Sequence[dict[str, Any]], key: str) -> str:
+    values = [one[key] for one in known if one.get(key) is not None]
+    return f"{fmean(values):.2f}" if len(values) == len(known) else EMPTY
 
 
 def content(
@@ -95,10 +88,8 @@ def content(
 def _run(outcome: Outcome) -> dict[str, Any]:
     """A run; what its result does not say is left out."""
     result = outcome.result or {}
-    more = {
-        "commit": _commit(result), "lacks": outcome.reason, "notes": list(outcome.notes),
-        "selected_on_test": mark_of(result), SEEN: str(result.get(SEEN) or ""), "doubt": outcome.doubt,
-    }  # fmt: skip
+    more = {"commit": _commit(result), "lacks": outcome.reason, "notes": list(outcome.notes)}
+    more.update({"selected_on_test": mark_of(result), SEEN: str(result.get(SEEN) or "")})
     told = {key: result[key] for key in _OF_RUN if result.get(key) not in (None, "")}
     return {"accuracy_pct": outcome.accuracy_pct, **told, **{key: value for key, value in more.items() if value}}
 
@@ -107,10 +98,7 @@ def _table(section: Section) -> dict[str, Any]:
     rows = []
     for row in section.rows:
         more = {"group": row.group, "seeds": list(row.seeds), "said": row.said, "published_in": row.source}
-        cells = {
-            "mean": [None if cell is None else cell.mean for cell in row.cells],
-            "std": [None if cell is None else cell.std for cell in row.cells],
-        }
+        cells = {name: [getattr(cell, name, None) for cell in row.cells] for name in ("mean", "std")}
         rows.append({"method": row.label, **cells, **{key: value for key, value in more.items() if value}})
-    told = {"key": section.key, "title": section.title, "about": section.about, "columns": list(section.columns)}
+    told = {name: getattr(section, name) for name in ("key", "title", "about", "columns")}
     return {**told, "rows": rows, "details": [_table(one) for one in section.details]}

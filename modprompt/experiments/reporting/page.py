@@ -15,11 +15,12 @@ from modprompt.experiments.reporting.tables import Section
 from modprompt.io import pages
 
 _NARROW = 5  # columns of a table that fits into half of a desktop
-_PHONE = 700  # pixels across a figure that a phone shows as a whole
+_PHONE = 700  # pixels across a figure that a phone shows as a whole; a wider one is scrolled, or nobody could read it
+Gallery = tuple[str, Sequence[Mistake]]  # of a method's mistakes
 
 
 class Picture(NamedTuple):
-    """A figure inside the page, with its size there in pixels; a wide one is scrolled on a phone, not shrunk."""
+    """A figure inside the page, with its size there in pixels."""
 
     caption: str
     address: str
@@ -28,39 +29,31 @@ class Picture(NamedTuple):
 
     @property
     def is_wide(self) -> bool:
-        """Whether letters could not be read if a phone shrank it."""
+        """Whether a phone scrolls it."""
         return self.width > _PHONE
 
 
 class Report(NamedTuple):
-    """What the page of one report shows.
-
-    name: what its places begin with on a page of several; empty where there is one.
-    sections: the tables, of which the average, if there is one, is the first.
-    origins: by table, rows of the texts of `origins.COLUMNS`.
-    mistakes: by data set, the method that made them, and the gallery.
-    costs: rows of texts, the names of columns first.
-    mine: labels of the method that the report is about, whose rows are marked.
-    """
+    """What the page of one report shows."""
 
     title: str
     about: str
     finding: str
-    name: str
-    sections: Sequence[Section]
-    origins: Mapping[str, Sequence[Sequence[str]]]
+    sections: Sequence[Section]  # the tables, of which the average, if there is one, is the first
+    origins: Mapping[str, Sequence[Sequence[str]]]  # by table, rows of the texts of `origins.COLUMNS`
     pictures: Sequence[Picture]
-    mistakes: Mapping[str, tuple[str, Sequence[Mistake]]]
+    mistakes: Mapping[str, Gallery]  # by data set
     compared: Comparison | None
-    costs: Sequence[Sequence[str]]
-    notes: Mapping[str, Sequence[str]]
-    mine: Sequence[str]
+    costs: Sequence[Sequence[str]]  # rows of texts, the names of columns first
+    notes: Mapping[str, Sequence[str]]  # lists below the tables, by their headings
+    mine: Sequence[str]  # labels of the method that the report is about, whose rows are marked
+    name: str = ""  # what its places begin with on a page of several; empty where there is one
 
     def place(self, key: str) -> str:
         """A place in the page: the key, if that can be one."""
-        fits = re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", key)
-        number = [section.key for section in self.sections].index(key) if not fits else 0
-        return f"{f'{self.name}-' if self.name else ''}{key if fits else f'table-{number}'}"
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", key):
+            key = f"table-{[section.key for section in self.sections].index(key)}"
+        return f"{self.name}-{key}" if self.name else key
 
     @property
     def is_beside(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import yaml
 from modprompt.experiments.plan.experiment import Experiment
 
 AVERAGE = "average"  # in place of a data set's name: the average over all of an experiment
-_OTHER_KEYS = (
+_OTHER_KEYS = {
     "protocol",
     "dataset",
     "method",
@@ -24,27 +24,18 @@ _OTHER_KEYS = (
     "H_of",
     "backbone",
     "shots",
-)
+}
 H_OF = {"means": "H of the means", "data_sets": "mean of H", "": "not known what its H is of"}
-_FEW_SHOT = "few_shot"  # whose columns are shots
-_SOURCE = "imagenet"  # what all published figures across data sets were trained on
 
 
 class Published(NamedTuple):
-    """A published row.
+    """A published row."""
 
-    method: its name there.
-    label: the method, and whose numbers these are, where it has several.
-    numbers: accuracies in percent, by column.
-    source: files and lines, backbone, shots and setting, and what a reader must know about the numbers.
-    h_of: what its H is computed from; empty if it has none.
-    """
-
-    method: str
-    label: str
-    numbers: Mapping[str, float]
-    source: str
-    h_of: str = ""
+    method: str  # its name there
+    label: str  # the method, and whose numbers these are, where it has several
+    numbers: Mapping[str, float]  # accuracies in percent, by column
+    source: str  # files and lines, backbone, shots and setting, and what a reader must know about the numbers
+    h_of: str  # what its H is computed from; empty if it has none
 
 
 @functools.lru_cache(maxsize=1)
@@ -54,32 +45,19 @@ def known() -> dict[str, Any]:
     return content
 
 
-def _places(row: Mapping[str, Any]) -> Iterable[str]:
-    """The sources of a row's numbers, for people: a repository's file with line and commit."""
-    for name, line in row.get("at", {}).items():
-        file = known()["files"][name]
-        word = "lines" if "-" in str(line) else "line"
-        yield f"{file['repository']} {file['file']} {word} {line} (commit {file['commit'][:7]})"
-    if "source" in row:
-        yield row["source"]
-
-
 def h_of(row: Mapping[str, Any]) -> str:
     """What a row's H is computed from, in words; empty if it has none."""
     return H_OF[row.get("H_of", known()["H_of"])] if "H" in row else ""
 
 
-def _remarks(row: Mapping[str, Any]) -> Iterable[str]:
-    if h_of(row):
-        yield h_of(row)
-    if "remark" in row:
-        yield row["remark"]
-
-
 def _of_row(row: Mapping[str, Any]) -> Published:
+    files, places = known()["files"], []
+    for name, line in row.get("at", {}).items():
+        where = f"{files[name]['repository']} {files[name]['file']} {'lines' if '-' in str(line) else 'line'} {line}"
+        places.append(f"{where} (commit {files[name]['commit'][:7]})")
     backbone, shots = (row.get(key, known()[key]) for key in ("backbone", "shots"))
-    how = [backbone, *([] if shots == "" else [f"{shots} shots"]), f"setting: {row['setting']}"]
-    source = "; ".join([*_places(row), ", ".join(how), *_remarks(row)])
+    how = ", ".join(filter(None, [backbone, f"{shots} shots" if shots != "" else "", f"setting: {row['setting']}"]))
+    source = "; ".join(filter(None, [*places, row.get("source"), how, h_of(row), row.get("remark")]))
     numbers = {key: value for key, value in row.items() if key not in _OTHER_KEYS}
     label = f"{row['method']} ({row['where']})" if "where" in row else row["method"]
     return Published(row["method"], label, numbers, source, h_of(row))
@@ -92,9 +70,8 @@ def rows(experiment: Experiment, dataset: str) -> list[Published]:
         experiment: whose protocol, shots and data sets count.
         dataset: a data set's name, or `AVERAGE`.
     """
-    if experiment.protocol != _FEW_SHOT and list(experiment.shots) != [known()["shots"]]:
-        return []
-    if (dataset == AVERAGE and not _is_over_all(experiment)) or experiment.source not in ("", _SOURCE):
+    has_shots = experiment.protocol == "few_shot" or list(experiment.shots) == [known()["shots"]]
+    if not has_shots or not _is_of_imagenet(experiment) or (dataset == AVERAGE and not _is_over_all(experiment)):
         return []
     place = (experiment.protocol, dataset)
     return [_of_row(row) for row in known()["rows"] if (row["protocol"], row["dataset"]) == place]
@@ -104,9 +81,14 @@ def _is_over_all(experiment: Experiment) -> bool:
     return set(experiment.datasets) == set(known()["averages_of"].get(experiment.protocol, ()))
 
 
+def _is_of_imagenet(experiment: Experiment) -> bool:
+    """Whether it was trained on what all published figures across data sets were, or is not across data sets."""
+    return experiment.source in ("", "imagenet")
+
+
 def note_of(experiment: Experiment) -> str:
     """A note on published figures that are in no cell; only for the paper's own data sets and methods."""
-    if experiment.grids or not _is_over_all(experiment) or experiment.source not in ("", _SOURCE):
+    if experiment.grids or not _is_over_all(experiment) or not _is_of_imagenet(experiment):
         return ""
     note: str = known()["notes"].get(experiment.protocol, "")
     return note

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from modprompt.data.class_names import distinct
 from modprompt.errors import UserError
@@ -28,18 +28,12 @@ _DEEP = 3  # folders between a data set's own and its images
 
 
 class Recorded(NamedTuple):
-    """What the tests of a method's seeds recorded, together.
+    """What the tests of a method's seeds recorded, together."""
 
-    names: of the C classes, each once: a name of several classes has its label.
-    confusion: (C, C) images of all seeds, rows by class, columns by predicted class.
-    wrong: the wrong images of the first seed.
-    result: that seed's.
-    """
-
-    names: tuple[str, ...]
-    confusion: NDArray[np.int64]
-    wrong: Sequence[run_files.Wrong]
-    result: dict[str, Any]
+    names: tuple[str, ...]  # of the C classes, each once: a name of several classes has its label
+    confusion: NDArray[np.int64]  # (C, C) images of all seeds, rows by class, columns by predicted class
+    wrong: Sequence[run_files.Wrong]  # the wrong images of the first seed
+    result: dict[str, Any]  # that seed's
 
 
 def recorded(outcomes: Sequence[Outcome], faults: list[str]) -> Recorded | None:
@@ -62,18 +56,14 @@ def losses(outcomes: Sequence[Outcome], faults: list[str]) -> NDArray[np.float64
     curves = [curve for _, curve in _of_all(outcomes, _losses, "its training recorded no losses", faults)]
     if not curves:
         return None
-    of_seeds = [[np.mean(found) for found in by_epoch.values()] for by_epoch in curves]
-    epochs = min(map(len, of_seeds))
-    return np.array([own[:epochs] for own in of_seeds])
+    epochs = min(map(len, curves))
+    return np.array([curve[:epochs] for curve in curves])
 
 
-def _losses(folder: Path, result: dict[str, Any]) -> dict[float, list[float]] | None:
-    """Losses of the steps that have one, by epoch."""
-    read, found = run_files.read_steps(folder, result) or {}, dict[float, list[float]]()
-    for epoch, loss in zip(read.get("epoch", ()), read.get("loss", ())):
-        if math.isfinite(loss):
-            found.setdefault(epoch, []).append(loss)
-    return found or None
+def _losses(folder: Path, result: dict[str, Any]) -> list[float]:
+    """The mean loss of each epoch, over the steps that have one."""
+    steps = pd.DataFrame(run_files.read_steps(folder, result) or {}, columns=["epoch", "loss"], dtype=float)
+    return list(steps[np.isfinite(steps["loss"])].groupby("epoch", sort=False)["loss"].mean())
 
 
 def _of_all(

@@ -27,10 +27,10 @@ from modprompt.experiments.plan.experiment import OF_TREES, Experiment, Plan
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import jobs
 from modprompt.experiments.reporting import alike, compare, cost, figures, origins, page, published, tables
-from modprompt.experiments.reporting.recorded import Mistake, Recorded, gallery, recorded
-from modprompt.experiments.reporting.results import Results, of_experiment, untested
+from modprompt.experiments.reporting.logs import add_tree, experiment_of_tree
+from modprompt.experiments.reporting.recorded import Recorded, gallery, recorded
+from modprompt.experiments.reporting.results import Results, of_experiment
 from modprompt.experiments.reporting.tables import Numbers, Section
-from modprompt.experiments.reporting.trees import add_tree, experiment_of_tree
 from modprompt.experiments.running import state, status
 from modprompt.io import pages
 from modprompt.io.files import is_inside, read_bytes, write_json, write_whole
@@ -81,9 +81,9 @@ def gather(args: argparse.Namespace) -> tuple[Plan, list[Results]]:
     """
     trees = list(args.trees)
     if Path(args.file).is_dir() and not (spec.FILES / f"{args.file}.yaml").is_file():
-        one = experiment_of_tree(Path(args.file), args.protocol, tuple(args.seeds), tuple(args.shots))
-        plan = Plan(one.name, one.title, one.notes, {}, (one,))
-        found = [of_experiment(one, [])]  # no runs of ours
+        experiment = experiment_of_tree(Path(args.file), args.protocol, tuple(args.seeds), tuple(args.shots))
+        plan = Plan(experiment.name, experiment.title, experiment.notes, {}, (experiment,))
+        found = [of_experiment(experiment, [])]  # no runs of ours
         trees.insert(0, f"logs={args.file}")
     else:
         plan = arguments.plan_of(args)
@@ -141,24 +141,23 @@ def write_plan(plan: Plan, found: Sequence[Results], folder: Path, data: Path | 
         folder: of the report.
         data: folder of the data sets, where the pictures of the page are.
     """
-    before = _listed(folder)
-    parts = list(zip(plan.parts, found))
+    before, parts = _listed(folder), list(zip(plan.parts, found))
     looks = figures.looks(parts)
     if plan.has_parts:
-        shown = [write(part, results, folder / part.name, looks, data, part.name) for part, results in parts]
-        names = [f"{part.name}/{name}" for part, (_, own) in zip(plan.parts, shown) for name in own]
-        pages = [one for one, _ in shown]
-        write_whole(folder / PAGE, page.page(plan.title, pages, plan.notes))
+        shown = {part.name: write(part, results, folder / part.name, looks, data) for part, results in parts}
+        names = [f"{part}/{name}" for part, (_, own) in shown.items() for name in own] + [PAGE]
+        reports = [one._replace(name=part) for part, (one, _) in shown.items()]
+        write_whole(folder / PAGE, page.page(plan.title, reports, plan.notes))
         print("\n".join(filter(None, [plan.notes, f"Written to {folder}: {PAGE}, the page of all parts"])))
-        names.append(PAGE)
     else:
         names = write(*parts[0], folder, looks, data)[1]
-    write_json(folder / LIST, sorted([*names, LIST]))
-    for name in before - {*names, LIST}:
+    names.append(LIST)
+    write_json(folder / LIST, sorted(names))
+    for name in before - {*names}:
         (folder / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # of a part, which has no other file
             (folder / name).parent.rmdir()
-    others = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {*names, LIST}
+    others = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {*names}
     if others:
         print(f"note: {folder} also has files that are not of this report: {some(sorted(others))}", file=sys.stderr)
     if not figures.can_draw():
@@ -171,7 +170,7 @@ def _listed(folder: Path) -> set[str]:
         names = parse_json(read_bytes(folder / LIST))
     except (OSError, ValueError):  # there is none, or it was edited
         return set()
-    return {name for name in names if isinstance(name, str) and is_inside(name)} if isinstance(names, list) else set()
+    return {name for name in names if is_inside(name)} if isinstance(names, list) else set()
 
 
 def write(
@@ -180,7 +179,6 @@ def write(
     folder: Path,
     looks: Mapping[str, figures.Look],
     data: Path | None = None,
-    part: str = "",
 ) -> tuple[page.Report, list[str]]:
     """Write all files of a report into a folder, each whole, and print the tables.
 
@@ -190,7 +188,6 @@ def write(
         folder: of the report.
         looks: of the methods of the whole page.
         data: folder of the data sets, where the pictures of the page are.
-        part: its name on a page of several; empty if it is alone.
 
     Returns:
         What its page shows, and the names of its files.
@@ -200,48 +197,48 @@ def write(
     tests = _tests(measured, faults)
     drawn = _draw(measured, tests, faults, folder) if figures.can_draw() else {}
     mistakes = _mistakes(measured, tests, data, faults)
-    found = compare.compare(experiment, results, numbers)
-    compared = found if found and found.tables else None
-    notes = _notes(experiment, results, sections, found, faults)
+    compared = compare.compare(experiment, results, numbers)
     spent, accuracy = cost.costs(experiment, results, sections), cost.accuracy_name(sections)
-    costs = cost.texts(spent, accuracy)
+    mine = [line.label for line in results.lines if experiment.highlight in (line.family, line.panel)]
     shown = page.Report(
         title=experiment.title,
         about=about,
         finding=compare.finding(experiment, results, numbers, sections),
-        name=part,
         sections=[*sections[-1:], *sections[:-1]],
         origins=origins.origins(experiment, results),
         pictures=[page.picture(folder / name, said) for name, said in drawn.items()],
         mistakes=mistakes,
-        compared=compared,
-        costs=costs,
-        notes=notes,
-        mine=_mine(experiment, results),
+        compared=compared if compared and compared.cells else None,
+        costs=cost.texts(spent, accuracy),
+        notes={
+            "No mean, since runs are missing or differ": tables.lacking(results),
+            "Pairs left out": compared.left_out if compared else [],
+            "Without test images": tables.untested(results),
+            **({} if experiment.added is None else _report_of_rounds().notes(results)),
+            "Warnings": alike.warnings(results),
+            "Not shown": faults,
+            "CLIPs": alike.clips(results),
+            "Published figures": tables.sources(sections),
+            "Notes": _own_notes(experiment, results),
+        },
+        mine=mine if len(mine) < len(results.lines) else [],
     )
-    csvs = {"report.csv": (tables.columns_of_csv(sections), tables.rows_of_csv(sections))}
+    csvs = {"report.csv": tables.csv_of(sections)}
     csvs.update({} if experiment.added is None else _report_of_rounds().tables(results))
-    if compared:
-        csvs[compare.FILE_NAME] = compare.csv_of(compared)
+    if shown.compared:
+        csvs[compare.FILE_NAME] = shown.compared.csv()
     if spent:
         csvs[cost.FILE_NAME] = (list(cost.COLUMNS_OF_CSV), cost.rows_of_csv(spent, accuracy))
     if experiment.together:
-        halves = [one for section in sections for one in section.details[:1]]
-        csvs["together.csv"] = (tables.columns_of_csv(halves), tables.rows_of_csv(halves))
+        csvs["together.csv"] = tables.csv_of([one for section in sections for one in section.details[:1]])
     for name, (columns, cells) in csvs.items():
         write_table(folder / name, columns, cells)
-    more, tex = list[str](), tables.latex(sections, experiment.title, about)
-    for title, said, head, rows in compared.texts() if compared else ():
-        whole = f"{compared.about} {said}"  # type: ignore[union-attr]
-        more += tables.markdown_texts(title, said if more else whole, head, rows, own_form=True)
-        tex += "\n" + tables.latex_texts(title, whole, head, rows)
-    more += tables.markdown_texts("Cost", cost.ABOUT, costs[0], costs[1:]) if costs else []
-    text, alone = tables.markdown(sections, experiment.title, about, notes, more), shown._replace(name="")
+    text = _markdown(shown, sections)
     write_whole(folder / "report.md", text)
-    write_whole(folder / "report.tex", tex)
-    write_whole(folder / PAGE, page.page(experiment.title, [alone]))
-    head, rows_of_csv = csvs.get(compare.FILE_NAME, ([], []))
-    differences = [dict(zip(head, row)) for row in rows_of_csv]
+    write_whole(folder / "report.tex", _latex(shown, sections))
+    write_whole(folder / PAGE, page.page(experiment.title, [shown]))
+    head, rows = csvs.get(compare.FILE_NAME, ([], []))
+    differences = [dict(zip(head, row)) for row in rows]
     write_json(folder / "report.json", origins.content(experiment, results, sections, differences))
     print(text)
     first, *others = csvs
@@ -250,33 +247,35 @@ def write(
     return shown, [*files, *drawn, *(str(Path(name).with_suffix(".pdf")) for name in drawn)]
 
 
-def _notes(
-    experiment: Experiment,
-    results: Results,
-    sections: Sequence[Section],
-    found: compare.Comparison | None,
-    faults: Sequence[str],
-) -> dict[str, Sequence[str]]:
-    """Lists below the tables, by their headings."""
-    own = [experiment.notes, experiment.chosen, *alike.class_notes(experiment, results), published.note_of(experiment)]
-    return {
-        "No mean, since runs are missing or differ": tables.lacking(results),
-        "Pairs left out": found.left_out if found else [],
-        "Without test images": untested(results),
-        **cost.stages(results),
-        **({} if experiment.added is None else _report_of_rounds().notes(results)),
-        "Warnings": alike.warnings(results),
-        "Not shown": faults,
-        "CLIPs": alike.clips(results),
-        "Published figures": tables.sources(sections),
-        "Notes": list(filter(None, own)),
-    }
+def _markdown(shown: page.Report, sections: Sequence[Section]) -> str:
+    """All tables, the differences, the costs, and the notes."""
+    more: list[str] = []
+    for title, said, head, rows in shown.compared.tables() if shown.compared else ():
+        whole = f"{shown.compared.about} {said}"  # type: ignore[union-attr]
+        title = f"{shown.compared.title}, {title}"  # type: ignore[union-attr]
+        more += tables.markdown_texts(title, said if more else whole, head, rows, own_form=True)
+    if shown.costs:
+        more += tables.markdown_texts("Cost", cost.ABOUT, shown.costs[0], shown.costs[1:])
+    return tables.markdown(sections, shown.title, shown.about, shown.notes, more)
 
 
-def _mine(experiment: Experiment, results: Results) -> list[str]:
-    """Labels of the method that a report is about, unless all are its."""
-    mine = [one.label for one in results.lines if experiment.highlight in (one.family, one.panel)]
-    return mine if len(mine) < len(results.lines) else []
+def _latex(shown: page.Report, sections: Sequence[Section]) -> str:
+    """All tables, and the differences."""
+    text = tables.latex(sections, shown.title, shown.about)
+    for title, said, head, rows in shown.compared.tables() if shown.compared else ():
+        caption = f"{shown.compared.title}, {title}. {shown.compared.about} {said}"  # type: ignore[union-attr]
+        text += "\n" + tables.latex_table(caption, head, [list(map(tables.latex_text, row)) for row in rows])
+    return text
+
+
+def _own_notes(experiment: Experiment, results: Results) -> list[str]:
+    notes = [
+        experiment.notes,
+        experiment.chosen,
+        *alike.class_notes(experiment, results),
+        published.note_of(experiment),
+    ]
+    return list(filter(None, notes))
 
 
 Tests = dict[str, dict[str, dict[str, Recorded]]]  # by data set, half or shots, and method
@@ -284,42 +283,40 @@ Tests = dict[str, dict[str, dict[str, Recorded]]]  # by data set, half or shots,
 
 def _tests(measured: figures.Measured, faults: list[str]) -> Tests:
     """What the tests of a few methods recorded, the report's own first."""
-    found: Tests = {}
+    tests: Tests = {}
     close = measured.closest(_MOST_CLOSE) if measured.labels else []
     close.sort(key=lambda label: label != measured.mine)
     for (dataset, column), runs in figures.views(measured).items() if close else ():
         own = {label: one for label in close if (one := recorded(runs.get(label, ()), faults)) is not None}
-        found.setdefault(dataset, {})[column] = own
-    return found
+        tests.setdefault(dataset, {})[column] = own
+    return tests
 
 
 def _mistakes(
     measured: figures.Measured, tests: Tests, data: Path | None, faults: list[str]
-) -> dict[str, tuple[str, list[Mistake]]]:
+) -> dict[str, page.Gallery]:
     """By data set the method whose mistakes are shown, the report's own where it has any, and the gallery."""
-    found = {}
+    galleries = {}
     for dataset, of_columns in tests.items():
-        labels = dict.fromkeys(label for own in of_columns.values() for label in own)
-        for label in labels:
+        for label in dict.fromkeys(label for own in of_columns.values() for label in own):
             own = [of[label] for of in of_columns.values() if label in of]
-            pictures = gallery(dataset, own, data)
-            if pictures:
+            if pictures := gallery(dataset, own, data):
                 many = len(measured.line(label).seeds) > 1
-                found[dataset] = (f"{label}, seed {own[0].result.get('seed')}" if many else label, pictures)
+                galleries[dataset] = (f"{label}, seed {own[0].result.get('seed')}" if many else label, pictures)
                 if lacking := sum(not one.picture for one in pictures):
                     where = f"not below {data}"
                     faults.append(f"{lacking} of {len(pictures)} pictures of the worst mistakes on {dataset}: {where}")
                 break
-    return found
+    return galleries
 
 
 def _draw(measured: figures.Measured, tests: Tests, faults: list[str], folder: Path) -> dict[str, str]:
     """Draw every figure that has something to show; file names and captions."""
-    experiment, wanted = measured.experiment, dict[str, Callable[[Path], str]]()
-    if experiment.added is not None:
+    wanted: dict[str, Callable[[Path], str]] = {}
+    if measured.experiment.added is not None:
         wanted.update(_report_of_rounds().figures(measured.results))
-    if experiment.added is None and measured.labels:
-        if experiment.protocol == "few_shot":
+    elif measured.labels:
+        if measured.experiment.protocol == "few_shot":
             wanted["curves.png"] = partial(figures.shots, measured)
         else:
             wanted["methods.png"] = partial(figures.methods, measured)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,73 +13,40 @@ from modprompt.experiments.reporting import alike
 from modprompt.experiments.running import state
 from modprompt.io import base_new
 from modprompt.io.images import mark_of
+from modprompt.io.result import NO_IMAGES, seconds
 
 if TYPE_CHECKING:
     import pandas as pd
 
-UNTESTED = "no test images"
-ALL_IMAGES = "all"  # the column of trainings on all images, in place of shots, which other trees have
-
-
-def most_shots(columns: Sequence[str]) -> str:
-    """The column of the most shots; empty if there is none."""
-    return max((column for column in columns if column.isdigit()), key=int, default="")
-
-
-def shots_in_words(column: str) -> str:
-    """A column of shots, with its unit."""
-    return f"{column} shot{'s' * (column != '1')}"
-
 
 class Outcome(NamedTuple):
-    """Accuracy of a run in percent, or None and the reason why there is none.
-
-    result: what its result.json holds, where there is one.
-    folder: the run's, from which more can be read; None if it is not known.
-    front: the result of its first stage, where that is another method of the experiment.
-    doubt: what speaks against the number, or must be known about it.
-    notes: what it says, besides its settings, about the trainings on its data set that it comes from.
-    """
+    """Accuracy of a run in percent, or None and the reason why there is none."""
 
     accuracy_pct: float | None
     reason: str = ""
-    result: dict[str, Any] | None = None
-    folder: Path | None = None
-    front: dict[str, Any] | None = None
-    doubt: str = ""
-    notes: tuple[str, ...] = ()
+    result: dict[str, Any] | None = None  # what its result.json holds, where there is one
+    folder: Path | None = None  # the run's, from which more can be read, if it is known
+    front: dict[str, Any] | None = None  # the result of its first stage, where that is another method of the experiment
+    notes: tuple[str, ...] = ()  # what it says of its training on its data set, besides its settings
 
     @property
     def is_there(self) -> bool:
         """Whether the run has ended and counts, be it without test images."""
-        return self.accuracy_pct is not None or self.reason == UNTESTED
+        return self.accuracy_pct is not None or self.reason == NO_IMAGES
 
 
 class Line(NamedTuple):
-    """A method of the report.
+    """A method of the report."""
 
-    label: its name in tables.
-    family: what variants of a grid share.
-    seeds: those that every number of it must have.
-    point: its place in a grid.
-    published: its row in published.yaml.
-    trains: whether it trains anything.
-    under: the variant of a feature's protocol that it runs under; see Method.
-    columns: those that it has numbers in; empty if Results knows.
-    group: its heading, in a report with several; empty for none.
-    apart: why its numbers cannot be compared with those of the others; else empty.
-    """
-
-    label: str
-    family: str
-    seeds: tuple[int, ...]
-    point: tuple[tuple[str, str], ...] = ()
-    published: str = ""
-    trains: bool = True
-    under: str = ""
-    columns: tuple[str, ...] = ()
-    group: str = ""
-    apart: str = ""
+    label: str  # its name in tables
+    family: str  # what variants of a grid share
+    seeds: tuple[int, ...]  # those that every number of it must have
+    published: str = ""  # its row in published.yaml
+    trains: bool = True  # whether it trains anything
+    under: str = ""  # the acquisition that it runs under, in rounds
+    columns: tuple[str, ...] = ()  # those that it has numbers in; empty if Results knows
+    group: str = ""  # its heading, in a report with several; empty for none
+    apart: str = ""  # why its numbers cannot be compared with those of the others; else empty
 
     @property
     def panel(self) -> str:
@@ -96,16 +62,16 @@ class Results:
         columns: the columns that runs fill.
         datasets: in order; the source of the cross protocols comes first.
 
-    `stages` has by family, data set and column of two-stage methods their trainings, and their first stages' states;
-    `odd` the data sets with images that the two rules read differently.
+    `odd` are the data sets with images that the two rules read differently.
     """
 
     def __init__(self, lines: Iterable[Line], columns: Sequence[str], datasets: Sequence[str]):
         self.lines, self.columns, self.datasets = list(lines), tuple(columns), tuple(datasets)
+        self.odd: set[str] = set()
         self._outcomes: dict[tuple[str, str, str], dict[int, Outcome]] = {}
         self._parted: dict[tuple[str, ...], alike.Parted] = {}
-        self.odd: set[str] = set()
-        self.stages: dict[tuple[str, str, str], tuple[list[Job], list[tuple[Job, state.State]]]] = {}
+        self._trainings: dict[tuple[str, str, str], int] = {}
+        self._stages_s: dict[tuple[str, str, str], dict[str, float | None]] = {}
 
     def in_groups(self) -> list[Line]:
         """The methods in the order of tables: by group if there are several groups, else as they came."""
@@ -123,23 +89,26 @@ class Results:
         self._parted.clear()
         self.odd |= {dataset} if alike.has_odd_images(outcome.result) else set()
 
-    def add_stage(self, training: Job, stage: tuple[Job, state.State]) -> None:
-        """Add the state of a training's first stage; one that serves many trainings is added once."""
+    def add_stage(self, training: Job, stage: Job, result: Mapping[str, Any] | None) -> None:
+        """Add what a training's first stage left, which may serve many trainings."""
         place = (training.method.family, training.dataset, training.column)
-        trainings, stages = self.stages.setdefault(place, ([], []))
-        trainings.append(training)
-        if all(stage[0].folder != job.folder for job, _ in stages):
-            stages.append(stage)
+        self._trainings[place] = self._trainings.get(place, 0) + 1
+        self._stages_s.setdefault(place, {})[stage.folder] = seconds(result, "training_s")
+
+    def stage_s(self, family: str, dataset: str, column: str) -> float | None:
+        """Seconds of first stages for each training of a method; 0 if it has none, None if one is not known."""
+        place = (family, dataset, column)
+        known = [one for one in self._stages_s.get(place, {}).values() if one is not None]
+        return sum(known) / self._trainings.get(place, 1) if len(known) == len(self._stages_s.get(place, ())) else None
 
     def outcomes(self, line: Line, dataset: str, column: str) -> dict[int, Outcome]:
         """Outcomes by seed: one for each seed of the method."""
-        found = self._outcomes.get((line.label, dataset, column), {})
-        return {seed: found.get(seed, Outcome(None, "missing")) for seed in line.seeds}
+        known = self._outcomes.get((line.label, dataset, column), {})
+        return {seed: known.get(seed, Outcome(None, "missing")) for seed in line.seeds}
 
     def is_asked(self, line: Line, column: str) -> bool:
-        """Whether a method has a number in a column: 0 shots are for methods that train nothing, others are not; all
-        images are for those that say so."""
-        if line.columns or column == ALL_IMAGES:
+        """Whether a method has a number in a column: 0 shots are for methods that train nothing, others are not."""
+        if line.columns:
             return column in line.columns
         return not (column.isdigit() and (column == "0") == line.trains)
 
@@ -175,19 +144,14 @@ class Results:
         return table.astype({"accuracy_pct": float})
 
     def said(self, line: Line, datasets: Sequence[str], seeds: Sequence[int]) -> str:
-        """Remarks on a method's numbers: its own seeds, and what it was chosen by.
-
-        Args:
-            line: the method.
-            datasets: those of the numbers.
-            seeds: the report's; a method that trains nothing has one run whatever they are.
-        """
+        """Remarks on a method's numbers on some data sets: seeds that are not the report's `seeds`, by what it was
+        chosen, what its training saw."""
         own = f"seed{'s' * (len(line.seeds) > 1)} {', '.join(map(str, line.seeds))}"
-        texts = [own] if line.trains and line.seeds != tuple(seeds) else []
-        known = [one.result for *_, one in self.all(line, datasets) if one.result]
-        marks = sorted({mark for one in known for mark in (mark_of(one), str(one.get(base_new.SEEN) or ""))} - {""})
+        known = [outcome.result for *_, outcome in self.all(line, datasets) if outcome.result]
+        marks = sorted({mark for one in known for mark in (mark_of(one), str(one.get(base_new.SEEN) or ""))})
         mixed = alike.in_words(self.parted(line, datasets), whole=False)
-        return "; ".join(filter(None, [*texts, *marks, line.apart, mixed]))
+        is_other = line.trains and line.seeds != tuple(seeds)
+        return "; ".join(filter(None, [own if is_other else "", *marks, line.apart, mixed]))
 
     def all(
         self, of: Line | None = None, datasets: Sequence[str] | None = None
@@ -196,7 +160,7 @@ class Results:
         where they are given."""
         for line in self.lines if of is None else [of]:
             for dataset in self.datasets if datasets is None else datasets:
-                for column in filter(partial(self.is_asked, line), self.columns):
+                for column in (column for column in self.columns if self.is_asked(line, column)):
                     for seed, outcome in self.outcomes(line, dataset, column).items():
                         yield line, dataset, column, seed, outcome
 
@@ -220,7 +184,6 @@ def of_experiment(
             method.label,
             method.family,
             method.seeds,
-            method.point,
             method.published,
             method.trains,
             method.under,
@@ -231,32 +194,35 @@ def of_experiment(
     ]
     datasets = (experiment.source,) * bool(experiment.source) + experiment.datasets
     results = Results(lines, columns(experiment), datasets)
-    stood = {job.folder: (job, stands) for job, stands in states}
+    stood = {job.folder: one for job, one in states}
     for job in wanted(experiment) if stood else ():
         if job.stage or job.is_front or job.folder not in stood:
             continue
-        _, stands = stood[job.folder]
-        if job.first and job.first.stage and not job.tests:
-            results.add_stage(job, stood[job.first.folder])
-        front = stood[job.first.folder][1].result if job.first and job.first.is_front else None
-        if stands.name == state.FINISHED:
-            why = UNTESTED if stands.accuracy_pct is None else ""
-            folder = out / job.folder if out else None
-            outcome = Outcome(stands.accuracy_pct, why, stands.result, folder, front, notes=_notes(job, stood))
-            mark = mark_of(stands.result or {})
-            if mark and not selected_on_test:
+        own, first = stood[job.folder], stood[job.first.folder] if job.first else None
+        if job.first and first and job.first.stage and not job.tests:
+            results.add_stage(job, job.first, first.result)
+        if own.name == state.FINISHED:
+            outcome = Outcome(
+                own.accuracy_pct,
+                NO_IMAGES if own.accuracy_pct is None else "",
+                own.result,
+                out / job.folder if out else None,
+                first.result if job.first and first and job.first.is_front else None,
+                _notes(job, stood),
+            )
+            if (mark := mark_of(own.result or {})) and not selected_on_test:
                 outcome = Outcome(None, f"{mark}: --selected-on-test shows it")
         else:
-            outcome = Outcome(None, f"{stands.name}{f': {stands.why}' if stands.why else ''}")
+            outcome = Outcome(None, f"{own.name}{f': {own.why}' if own.why else ''}")
         for column, one in _by_column(job, outcome):
             results.add(job.method.label, job.dataset, column, job.seed, one)
     return results
 
 
-def _notes(job: Job, stood: Mapping[str, tuple[Job, state.State]]) -> tuple[str, ...]:
+def _notes(job: Job, stood: Mapping[str, state.State]) -> tuple[str, ...]:
     """What a run and its earlier stages say about their training on its data set, each once."""
     stages = [one for one in (job, job.parent, job.first) if one is not None and one.dataset == job.dataset]
-    known = [stood[one.folder][1].result or {} for one in stages if one.folder in stood]
+    known = [stood[one.folder].result or {} for one in stages if one.folder in stood]
     return tuple(dict.fromkeys(note for result in known for note in result.get("notes") or ()))
 
 
@@ -266,18 +232,8 @@ def _by_column(job: Job, outcome: Outcome) -> Iterator[tuple[str, Outcome]]:
     if columns is None:
         yield job.column, outcome
         return
-    result = outcome.result or {}
-    found = result.get(base_new.KEY if job.column == ALL else base_new.APART) or {}
+    halves = (outcome.result or {}).get(base_new.KEY if job.column == ALL else base_new.APART) or {}
     for half, column in columns.items():
-        accuracy = (found.get(half) or {}).get("accuracy_pct")
+        accuracy = (halves.get(half) or {}).get("accuracy_pct")
         why = outcome.reason or ("" if accuracy is not None else "its result has no accuracy of that half")
         yield column, outcome._replace(accuracy_pct=accuracy, reason=why)
-
-
-def untested(results: Results) -> list[str]:
-    """A line for each method and data set whose finished runs have no accuracy, for lack of test images."""
-    found: dict[str, list[str]] = {}
-    for line, dataset, _, seed, outcome in results.all():
-        if outcome.reason == UNTESTED:
-            found.setdefault(f"{line.label}, {dataset}", []).append(str(seed))
-    return [f"{what}: seed {', '.join(seeds)}: {UNTESTED}" for what, seeds in found.items()]

@@ -14,7 +14,7 @@ import pandas as pd
 from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, Experiment
 from modprompt.experiments.plan.protocols import ALONE, TOGETHER
 from modprompt.experiments.reporting import alike, published
-from modprompt.experiments.reporting.results import ALL_IMAGES, Line, Results, most_shots, shots_in_words
+from modprompt.experiments.reporting.results import Line, Results
 from modprompt.io.base_new import harmonic_mean
 from modprompt.io.text import markdown_cell, markdown_text, one_line
 
@@ -30,7 +30,16 @@ _H_OF_THE_MEANS = (
     "H: of the means, the harmonic mean of the row's mean base and mean new accuracy (over seeds, and in an average "
     "over data sets); its deviation is that of the seeds' own H."
 )
-_UNITS = {"labels": ""}  # of columns that are not percentages
+
+
+def most_shots(columns: Iterable[str]) -> str:
+    """The column of the most shots; empty if there is none."""
+    return max((column for column in columns if column.isdigit()), key=int, default="")
+
+
+def shots_in_words(column: str) -> str:
+    """A column of shots, with its unit."""
+    return f"{column} shot{'s' * (column != '1')}"
 
 
 class Cell(NamedTuple):
@@ -76,13 +85,21 @@ class Numbers(NamedTuple):
         """The numbers of the seeds that have one."""
         if (place, column) not in self.by_seed.columns:
             return {}
-        found: dict[int, float] = self.by_seed.loc[label][place, column].dropna().to_dict()
-        return found
+        values: dict[int, float] = self.by_seed.loc[label][place, column].dropna().to_dict()
+        return values
 
 
 def harmonic_means(base: pd.Series, new: pd.Series) -> pd.Series:
     """H of base and new accuracies, one by one; nan where one is missing."""
     return base.combine(new, harmonic_mean)
+
+
+def _add_h(table: pd.DataFrame, places: Iterable[str]) -> None:
+    """Add the columns of H, of the columns that are there."""
+    for place in places:
+        for name, (base, new) in _HALVES.items():
+            if (place, base) in table and (place, new) in table:
+                table[place, name] = harmonic_means(table[place, base], table[place, new])
 
 
 def numbers(experiment: Experiment, results: Results) -> Numbers:
@@ -103,18 +120,13 @@ def numbers(experiment: Experiment, results: Results) -> Numbers:
             values = wide[[(target, column) for target in targets]].to_numpy().mean(axis=1)
             wide[AVERAGE, column] = np.where(index.isin(parted, level="method"), np.nan, values)
         places.append(AVERAGE)
-    halves = {name: own for name, own in _HALVES.items() if {*own} <= {*results.columns}}
-    for place in places:
-        for name, (base, new) in halves.items():
-            wide[place, name] = harmonic_means(wide[place, base], wide[place, new])
+    _add_h(wide, places)
     of_method = {line.label: wide.loc[line.label].to_numpy() for line in results.lines}
     mean, std = (
         pd.DataFrame({label: take(values, axis=0) for label, values in of_method.items()}, index=wide.columns).T
         for take in (np.mean, np.std)
     )
-    for place in places:
-        for name, (base, new) in halves.items():
-            mean[place, name] = harmonic_means(mean[place, base], mean[place, new])
+    _add_h(mean, places)
     return Numbers(wide, mean, std)
 
 
@@ -124,21 +136,15 @@ def named(label: str, said: str) -> str:
 
 
 class Row(NamedTuple):
-    """A method's cells, None where there is no number; a published row has a source.
-
-    group: its heading, in a report with several.
-    seeds: those that its numbers are over.
-    said: remarks on them; see Results.said.
-    h_of: for a published row with an H, what that is computed from.
-    """
+    """A method's cells, None where there is no number."""
 
     label: str
     cells: tuple[Cell | None, ...]
-    source: str = ""
-    group: str = ""
-    seeds: tuple[int, ...] = ()
-    said: str = ""
-    h_of: str = ""
+    source: str = ""  # of a published row
+    group: str = ""  # its heading, in a report with several
+    seeds: tuple[int, ...] = ()  # those that its numbers are over
+    said: str = ""  # remarks on them; see Results.said
+    h_of: str = ""  # of a published row with an H: what that is computed from
 
     @property
     def name(self) -> str:
@@ -147,20 +153,15 @@ class Row(NamedTuple):
 
 
 class Section(NamedTuple):
-    """A table: one data set, or the average over all, or all data sets in the columns.
-
-    about: its test images, and which split they are of.
-    unranked: columns of which no number is the best.
-    details: further tables of the same, with other columns.
-    """
+    """A table: one data set, or the average over all, or all data sets in the columns."""
 
     title: str
     key: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
-    about: str = ""
-    unranked: tuple[str, ...] = ()
-    details: tuple[Section, ...] = ()
+    about: str = ""  # its test images, and which split they are of
+    unranked: tuple[str, ...] = ()  # columns of which no number is the best
+    details: tuple[Section, ...] = ()  # further tables of the same, with other columns
 
     @property
     def deciding(self) -> str:
@@ -225,60 +226,61 @@ def row_of(experiment: Experiment, results: Results, line: Line, place: str, cel
     return Row(line.label, tuple(cells), group=group, seeds=line.seeds, said=said)
 
 
-def sections(experiment: Experiment, results: Results, found: Numbers) -> list[Section]:
+class Place(NamedTuple):
+    """A table's title, its key (a data set, or AVERAGE), and its columns, each with the place and column of its
+    numbers."""
+
+    title: str
+    key: str
+    columns: dict[str, tuple[str, str]]
+
+
+def places(experiment: Experiment, results: Results) -> list[Place]:
     """The tables of a report; the average over several data sets is the last."""
     if experiment.protocol in CROSS:
-        places = {name: (name, ACCURACY) for name in (*results.datasets, AVERAGE)}
-        title = f"trained on {experiment.source}{_TESTED_ON}"
-        said = {dataset: images_of(results, dataset) for dataset in results.datasets}
-        about = "; ".join(f"{dataset} {text}" for dataset, text in said.items() if text)
-        return [_section(experiment, results, found, title, AVERAGE, places, about)]
-    columns = results.columns
+        columns = {name: (name, ACCURACY) for name in (*results.datasets, AVERAGE)}
+        return [Place(f"trained on {experiment.source}{_TESTED_ON}", AVERAGE, columns)]
+    names = results.columns
     if experiment.protocol == BASE2NEW:
-        columns = (*ALONE, "H", *(["H (all)"] if experiment.together else []))
-    keys = {dataset: dataset for dataset in results.datasets}
+        names = (*ALONE, "H", *(["H (all)"] if experiment.together else []))
+    titles = {dataset: dataset for dataset in results.datasets}
     if len(results.datasets) > 1:
-        keys[AVERAGE] = f"average over {len(results.datasets)} data sets"
-    return [
-        _section(
-            experiment, results, found, title, key, {name: (key, name) for name in columns}, images_of(results, key)
-        )
-        for key, title in keys.items()
-    ]
+        titles[AVERAGE] = f"average over {len(results.datasets)} data sets"
+    return [Place(title, key, {name: (key, name) for name in names}) for key, title in titles.items()]
 
 
-def _section(
-    experiment: Experiment,
-    results: Results,
-    found: Numbers,
-    title: str,
-    key: str,
-    places: Mapping[str, tuple[str, str]],
-    about: str,
-) -> Section:
-    """A table by its columns, each with the place and column of its numbers, and those that belong to it."""
-    known, columns, rows = published.rows(experiment, key), tuple(places), list[Row]()
+def sections(experiment: Experiment, results: Results, found: Numbers) -> list[Section]:
+    """The same with their numbers, published rows, and the further tables of each."""
+    return [_section(experiment, results, found, place) for place in places(experiment, results)]
+
+
+def _section(experiment: Experiment, results: Results, found: Numbers, place: Place) -> Section:
+    title, key, columns = place.title, place.key, tuple(place.columns)
+    known, rows, details = published.rows(experiment, key), list[Row](), list[Section]()
     for line in results.in_groups():
-        cells = (found.cell(line.label, *place) for place in places.values())
+        cells = (found.cell(line.label, *where) for where in place.columns.values())
         rows.append(row_of(experiment, results, line, key, cells))
         for one in known:
             if one.method == line.published:
                 label = one.label.replace(one.method, line.label, 1)
                 rows.append(_published_row(one._replace(label=label), columns)._replace(group=rows[-1].group))
-    details = []
     if experiment.together:
         names = (*TOGETHER.values(), "H (all)")
-        own = tuple(
+        own = [
             row._replace(cells=tuple(found.cell(row.label, key, name) for name in names))
             for row in rows
             if not row.source
-        )
-        details.append(Section(f"{title}: {TOGETHER_TITLE}", key, names, own, _ABOUT_TOGETHER))
+        ]
+        details.append(Section(f"{title}: {TOGETHER_TITLE}", key, names, tuple(own), _ABOUT_TOGETHER))
     ours = {line.published or line.family.partition(" ")[0] for line in results.lines}  # "MaPLe (logs)" of other trees
     others = tuple(_published_row(one, columns) for one in known if one.method not in ours)
     if others and not experiment.grids:
         said = "Other people's figures, none of them measured here."
         details.append(Section(f"{title}: published, without a run here", key, columns, others, said))
+    about = images_of(results, key)
+    if experiment.protocol in CROSS:
+        texts = {dataset: images_of(results, dataset) for dataset in results.datasets}
+        about = "; ".join(f"{dataset} {text}" for dataset, text in texts.items() if text)
     return Section(title, key, columns, tuple(rows), about, details=tuple(details))
 
 
@@ -293,12 +295,12 @@ def images_of(results: Results, place: str) -> str:
     datasets = [place] if place in results.datasets else results.datasets
     counts: dict[tuple[str, int], dict[str, None]] = {}  # columns by data set and number of images
     said: dict[str, dict[str, None]] = {}
-    splits = dict[str, None]()
+    splits = set[str]()
     for line, dataset, column, _, outcome in results.all(datasets=datasets):
         result = outcome.result or {}
         if outcome.accuracy_pct is not None and result.get("images"):
             counts.setdefault((dataset, int(result["images"])), {})[column] = None
-        splits |= dict.fromkeys([str(alike.split_facts(result).get("status") or "")])
+        splits.add(str(alike.split_facts(result).get("status") or ""))
         tested, chosen = result.get("tested_on"), result.get("selected_on")
         own = [f"measured on {tested}"] if tested not in (None, "test") else []
         own += [f"selected on {chosen}"] if chosen else []
@@ -338,6 +340,35 @@ def lacking(results: Results) -> list[str]:
     return texts
 
 
+def untested(results: Results) -> list[str]:
+    """A line for each method and data set whose finished runs have no accuracy, for lack of test images."""
+    seeds: dict[str, list[str]] = {}
+    for line, dataset, _, seed, outcome in results.all():
+        if outcome.is_there and outcome.accuracy_pct is None:
+            seeds.setdefault(f"{line.label}, {dataset}", []).append(str(seed))
+    return [f"{what}: seed {', '.join(own)}: no test images" for what, own in seeds.items()]
+
+
+def caption(experiment: Experiment, found: Sequence[Section]) -> str:
+    """What the numbers are; for protocol active more is said elsewhere."""
+    seeds = experiment.seeds
+    over = f"{STD} over seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else f"seed {seeds[0]}"
+    is_apart = any(row.said for section in with_details(found) for row in section.rows)
+    why = " A row whose numbers cannot be compared with the others says why after its name, and is never bold."
+    columns = " Columns: training images per class." if experiment.protocol == "few_shot" else ""
+    columns += f" {_H_OF_THE_MEANS}" if any("H" in section.columns for section in found) else ""
+    return (
+        f"Accuracy in percent, {over}; best of the measured in bold; "
+        f"- : a run is missing, or the number is not known.{why if is_apart else ''}{columns}"
+    )
+
+
+def sources(found: Sequence[Section]) -> list[str]:
+    """The sources of published rows, each once."""
+    texts = [f"{row.label}: {row.source}" for section in with_details(found) for row in section.rows if row.source]
+    return list(dict.fromkeys(texts))
+
+
 # ---------------------------------------------------------------------- how they look
 
 
@@ -353,55 +384,23 @@ def cell_numbers(cell: Cell | None) -> list[str]:
     return ["" if number is None else f"{number:.4f}" for number in cell or (None, None)]
 
 
-def caption(experiment: Experiment, found: Sequence[Section]) -> str:
-    """What the numbers are; for protocol active more is said elsewhere."""
-    seeds = experiment.seeds
-    over = f"{STD} over seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else f"seed {seeds[0]}"
-    is_apart = any(row.said for section in with_details(found) for row in section.rows)
-    why = " A row whose numbers cannot be compared with the others says why after its name, and is never bold."
-    columns = " Columns: training images per class." if experiment.protocol == "few_shot" else ""
-    columns += " all: trained on all images." if any(ALL_IMAGES in section.columns for section in found) else ""
-    columns += f" {_H_OF_THE_MEANS}" if any("H" in section.columns for section in found) else ""
-    return (
-        f"Accuracy in percent, {over}; best of the measured in bold; "
-        f"- : a run is missing, or the number is not known.{why if is_apart else ''}{columns}"
-    )
-
-
-def sources(found: Sequence[Section]) -> list[str]:
-    """The sources of published rows, each once."""
-    texts = [f"{row.label}: {row.source}" for section in with_details(found) for row in section.rows if row.source]
-    return list(dict.fromkeys(texts))
-
-
-def _rows_of_texts(
-    section: Section, name: Callable[[Row], str], number: Callable[[Cell | None, bool], str], heading: str
+def _texts(
+    section: Section, escape: Callable[[str], str], bold: str, slant: str, number: Callable[[Cell | None, bool], str]
 ) -> Iterator[list[str]]:
-    """The rows of a table as texts, with a row for each heading, whose form has its words."""
+    """The rows of a table as texts: published rows slanted, and a bold row for each heading."""
     best, headings = section.best(), section.headings()
     for at, row in enumerate(section.rows):
         if at in headings:
-            yield [heading % headings[at], *[""] * len(section.columns)]
-        yield [name(row), *(number(cell, (at, column) in best) for column, cell in enumerate(row.cells))]
+            yield [bold % headings[at], *[""] * len(section.columns)]
+        name = escape(row.name)
+        cells = (number(cell, (at, column) in best) for column, cell in enumerate(row.cells))
+        yield [slant % name if row.source else name, *cells]
 
 
 def markdown_rows(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """The lines of a table in Markdown, whose cells are Markdown."""
     lines = [f"| {' | '.join(texts)} |" for texts in (head, *rows)]
     return [lines[0], f"|{' --- |' * len(head)}", *lines[1:]]
-
-
-def markdown_section(section: Section) -> list[str]:
-    """The lines of a table in Markdown, the best numbers in bold and published rows slanted."""
-
-    def name(row: Row) -> str:
-        return f"*{markdown_text(row.name)}*" if row.source else markdown_text(row.name)
-
-    def number(cell: Cell | None, best: bool) -> str:
-        return f"**{cell_text(cell)}**" if best else cell_text(cell)
-
-    head = [markdown_text(text) for text in ("method", *section.columns)]
-    return markdown_rows(head, _rows_of_texts(section, name, number, "**%s**"))
 
 
 def markdown_texts(
@@ -421,37 +420,33 @@ def markdown_texts(
 def markdown(
     found: Sequence[Section], title: str, about: str, notes: Mapping[str, Sequence[str]], more: Sequence[str] = ()
 ) -> str:
-    """All tables, `more` lines, then lists by their titles: what is missing, warnings, sources."""
+    """All tables, the best numbers in bold, `more` lines, then lists by their titles."""
     lines = [f"# {markdown_text(title)}", "", about]
     for section in with_details(found):
+        rows = _texts(
+            section, markdown_text, "**%s**", "*%s*", lambda cell, best: f"{'**' * best}{cell_text(cell)}{'**' * best}"
+        )
+        table = markdown_rows([markdown_text(text) for text in ("method", *section.columns)], rows)
         said = ["", markdown_text(section.about)] if section.about else []
-        lines += ["", f"## {markdown_text(section.title)}", "", *markdown_section(section), *said]
+        lines += ["", f"## {markdown_text(section.title)}", "", *table, *said]
     lines += more
     for heading, texts in notes.items():
         lines += ["", f"{heading}:", "", *(f"- {markdown_text(text)}" for text in texts)] if texts else []
     return "\n".join(lines) + "\n"
 
 
-def columns_of_csv(found: Sequence[Section]) -> list[str]:
-    """The head of a report's one table of numbers."""
+def csv_of(found: Sequence[Section]) -> tuple[list[str], list[list[str]]]:
+    """The head and the rows of a report's one table of numbers: all tables, and the further ones of the same columns;
+    a cell without a number is empty."""
     columns = found[0].columns if found else ()
+    grouped = any(section.headings() for section in found)
     names = [
-        f"{one_line(column)}_{what}{_UNITS.get(column, '_pct')}"
+        f"{one_line(column)}_{what}{'' if column == 'labels' else '_pct'}"
         for column in columns
         for what in ("mean", "population_std")
     ]
-    return ["table", *(["group"] if _has_groups(found) else []), "method", *names, "seeds", "said", "published_in"]
-
-
-def _has_groups(found: Sequence[Section]) -> bool:
-    return any(section.headings() for section in found)
-
-
-def rows_of_csv(found: Sequence[Section]) -> list[list[str]]:
-    """All tables, and the further ones of the same columns, in one, a row for each method; a cell without a number is
-    empty."""
-    columns, grouped = found[0].columns if found else (), _has_groups(found)
-    return [
+    head = ["table", *(["group"] if grouped else []), "method", *names, "seeds", "said", "published_in"]
+    return head, [
         [
             one_line(section.key),
             *([row.group] * grouped),
@@ -481,7 +476,7 @@ def latex_text(text: str) -> str:
 
 
 def latex_table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table with booktabs, whose cells are LaTeX; the caption is text."""
+    """A table with booktabs, whose cells are LaTeX; caption and head are text."""
     frame = pd.DataFrame(list(rows), columns=list(map(latex_text, head)))
     how = {"position": "t", "position_float": "centering", "column_format": f"l{'c' * (len(head) - 1)}"}
     return str(frame.style.hide(axis="index").to_latex(hrules=True, caption=latex_text(caption), **how))
@@ -489,9 +484,6 @@ def latex_table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]
 
 def latex(found: Sequence[Section], title: str, about: str) -> str:
     r"""A table for each section, with booktabs: \usepackage{booktabs} and \input this file."""
-
-    def name(row: Row) -> str:
-        return rf"\textit{{{latex_text(row.name)}}}" if row.source else latex_text(row.name)
 
     def number(cell: Cell | None, best: bool) -> str:
         if cell is None:
@@ -501,12 +493,7 @@ def latex(found: Sequence[Section], title: str, about: str) -> str:
 
     tables = ["% needs \\usepackage{booktabs}\n"]
     for section in with_details(found):
+        rows = _texts(section, latex_text, r"\textbf{%s}", r"\textit{%s}", number)
         images = f" ({section.about})" if section.about else ""
-        rows = _rows_of_texts(section, name, number, r"\textbf{%s}")
         tables.append(latex_table(f"{title}: {section.title}{images}. {about}", ["Method", *section.columns], rows))
     return "\n".join(tables)
-
-
-def latex_texts(title: str, about: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of texts."""
-    return latex_table(f"{title}. {about}", head, [list(map(latex_text, row)) for row in rows])

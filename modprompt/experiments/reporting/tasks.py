@@ -7,7 +7,6 @@ import argparse
 import math
 import statistics
 from collections.abc import Sequence
-from typing import Any
 
 from modprompt.errors import UserError
 from modprompt.experiments.reporting import alike
@@ -22,20 +21,17 @@ def mean_of(folders: Sequence[str]) -> tuple[float, float, str]:
     Raises:
         UserError: if one is not finished, or they differ in what averaged runs must have in common.
     """
-    accuracies: list[float] = []
-    marks: list[str] = []
-    runs: list[tuple[str, str, dict[str, Any]]] = []
+    runs = []
     for folder in folders:
-        found = run_folder.of_training(folder)
-        if found.result is None or found.result["accuracy_pct"] is None:
-            raise UserError(f"{folder} is not finished{f': {found.why}' if found.why else ''}")
-        accuracies.append(found.result["accuracy_pct"])
-        marks.append(mark_of(found.result))
-        runs.append((str(found.result.get("dataset")), folder, found.result))
+        result, why = run_folder.of_training(folder)[:2]
+        if result is None or result["accuracy_pct"] is None:
+            raise UserError(f"{folder} is not finished{f': {why}' if why else ''}")
+        runs.append((str(result.get("dataset")), folder, result))
     odd = {dataset for dataset, _, result in runs if alike.has_odd_images(result)}
-    why = alike.in_words(alike.parted(runs, odd))
-    if why:
+    if why := alike.in_words(alike.parted(runs, odd)):
         raise UserError(why)
+    accuracies = [result["accuracy_pct"] for *_, result in runs]
+    marks = [mark_of(result) for *_, result in runs]
     counted = [f"{marks.count(mark)} of them {mark}" for mark in sorted({*marks} - {""})]
     spread = 1.96 * statistics.pstdev(accuracies) / math.sqrt(len(accuracies))
     return statistics.fmean(accuracies), spread, "; ".join(counted)

@@ -125,4 +125,4 @@ def test_without_it_nothing_is_another(experiment, tmp_path):
     fill(found, tmp_path)
     sections = report.tables_of(found, results_below(found, tmp_path)).sections
     assert [(one.columns, one.details) for one in sections] == [(("base", "new", "H"), ())]
-    assert tables.columns_of_csv(sections)[1] == "method"
+    assert tables.csv_of(sections)[0][1] == "method"

@@ -53,9 +53,13 @@ def holm(p_values):
 
 def cells(one, key, minus):
     """The differences of a table from a method, by column."""
-    (of_key,) = [each for each in one.tables if each.key == key]
-    (row,) = [row for row in of_key.rows if row.label == minus]
-    return dict(zip(of_key.columns, row.differences))
+    return {cell.column: cell.difference for cell in one.cells if (cell.table[1], cell.other) == (key, minus)}
+
+
+def texts(one, number=0):
+    """What is said of a table, and its rows by their names."""
+    _, said, _, rows = list(one.tables())[number]
+    return said, {name: own for name, *own in rows}
 
 
 def pairs(minus, dataset, column, method="MPL"):
@@ -74,9 +78,12 @@ def test_differences_are_those_of_the_runs_and_tested_as_scipy_does(experiment, 
     found = experiment(FIVE)
     fill(found, tmp_path, of_job)
     one = compared(found, tmp_path)
-    assert [each.key for each in one.tables] == ["eurosat", "dtd", "average"]
-    assert [row.label for row in one.tables[0].rows] == ["CLIP", "CoOp", "MaPLe"]
+    assert list(dict.fromkeys(cell.table[1] for cell in one.cells)) == ["eurosat", "dtd", "average"]
+    assert list(texts(one)[1]) == ["CLIP", "CoOp", "MaPLe"]
     assert one.left_out == []
+    assert "is about further seeds on these data sets, not about other data sets" in one.about
+    assert one.about.endswith("CLIP draws nothing: its one run is paired with every seed of the others.")
+    assert texts(one)[0] == "n = 5; p is Holm-corrected over 3 methods."
     for key, datasets in (("eurosat", ["eurosat"]), ("average", ["eurosat", "dtd"])):
         for column in ("base", "new", "H"):
             p_values = []
@@ -92,28 +99,6 @@ def test_differences_are_those_of_the_runs_and_tested_as_scipy_does(experiment, 
                 p_values.append(test.pvalue)
             corrected = [cells(one, key, minus)[column].p_holm for minus in ("CLIP", "CoOp", "MaPLe")]
             assert corrected == pytest.approx(holm(p_values))
-
-
-def test_differences_are_of_the_numbers_that_tables_have(experiment, tmp_path):
-    found = experiment(FIVE)
-    fill(found, tmp_path, of_job)
-    results = results_below(found, tmp_path)
-    one = comparisons(found, results)
-    for section in report.tables_of(found, results).sections:
-        mean = {row.label: dict(zip(section.columns, row.cells)) for row in section.rows if not row.source}
-        for column in ("base", "new"):
-            difference = mean["MPL"][column].mean - mean["CoOp"][column].mean
-            assert cells(one, section.key, "CoOp")[column].mean == pytest.approx(difference)
-
-
-def test_what_is_said_of_the_numbers(experiment, tmp_path):
-    found = experiment(FIVE)
-    fill(found, tmp_path, of_job)
-    one = compared(found, tmp_path)
-    assert "Student's t with n - 1 degrees of freedom" in one.about
-    assert "is about further seeds on these data sets, not about other data sets" in one.about
-    assert one.about.endswith("CLIP draws nothing: its one run is paired with every seed of the others.")
-    assert one.tables[0].about == "n = 5; p is Holm-corrected over 3 methods."
 
 
 def test_seeds_that_one_side_lacks_are_named_and_their_pairs_left_out(experiment, tmp_path):
@@ -139,34 +124,11 @@ def test_seeds_that_one_side_lacks_are_named_and_their_pairs_left_out(experiment
         "dtd, base, H: MaPLe has no number of seed 4",
         "dtd, new, H: MPL has no number of seed 2",
     ]
-    texts = dict((row[0], row[1:]) for row in one.tables[1].texts())
-    assert [text.endswith(", n = 4") for text in texts["CoOp"]] == [False, True, True]
-    assert texts["MaPLe"][2].endswith("], n = 3")
-    assert one.tables[1].about == "n = 5 where no other number is given; p is Holm-corrected over 2 methods."
-
-
-def test_methods_of_other_seeds_are_paired_where_both_have_one(experiment, tmp_path):
-    found = experiment(FIVE.replace("_2ctx}", "_2ctx, seeds: [4, 5, 6]}"))
-    fill(found, tmp_path, of_job)
-    one = compared(found, tmp_path)
-    assert list(cells(one, "dtd", "MaPLe")["H"].by_seed) == [4, 5]
-    lines = [line for line in one.left_out if line.startswith("dtd, ")]
-    assert lines == [
-        "dtd, base, new, H: MPL has no number of seed 6",
-        "dtd, base, new, H: MaPLe has no number of seed 1, 2, 3",
-    ]
-
-
-def test_columns_that_are_corrected_over_fewer_methods_are_named(experiment, tmp_path):
-    found = experiment(FIVE)
-    missing = ("CoOp", "dtd", "new", 3)
-    fill(
-        found,
-        tmp_path,
-        lambda job: None if (job.method.label, job.dataset, job.column, job.seed) == missing else of_job(job),
-    )
-    about = compared(found, tmp_path).tables[1].about
-    assert about.endswith("p is Holm-corrected over 3 methods (base), 2 methods (new, H).")
+    said, rows = texts(one, 1)
+    assert texts(one, 2)[0].endswith("p is Holm-corrected over 2 methods.")
+    assert [text.endswith(", n = 4") for text in rows["CoOp"]] == [False, True, True]
+    assert rows["MaPLe"][2].endswith("], n = 3")
+    assert said == "n = 5 where no other number is given; p is Holm-corrected over 2 methods."
 
 
 @pytest.mark.parametrize(("seeds", "interval"), [("[1]", False), ("[1, 2]", True), ("[1, 2, 3, 4]", True)])
@@ -174,27 +136,20 @@ def test_few_pairs_have_no_test_and_one_no_interval(experiment, tmp_path, seeds,
     found = experiment(FIVE.replace("[1, 2, 3, 4, 5]", seeds))
     fill(found, tmp_path, of_job)
     one = compared(found, tmp_path)
-    every = [cell for each in one.tables for row in each.rows for cell in row.differences]
+    every = [cell.difference for cell in one.cells]
     assert {cell.interval is not None for cell in every} == {interval}
     assert {cell.p for cell in every} == {cell.p_holm for cell in every} == {None}
-    assert "no p: it needs 5 pairs" in one.tables[0].about
+    assert "no p: it needs 5 pairs" in texts(one)[0]
 
 
 def test_equal_differences_are_said_and_not_tested(experiment, tmp_path):
     found = experiment(FIVE)
     fill(found, tmp_path, lambda job: 80.0 + job.seed + (2.1 if job.method.label == "MPL" else 0))
     one = compared(found, tmp_path)
-    (row,) = [row for row in one.tables[0].texts() if row[0] == "CoOp"]
-    assert row[1] == "+2.10, equal in all pairs"
+    said, rows = texts(one)
+    assert rows["CoOp"][0] == "+2.10, equal in all pairs"
     assert cells(one, "eurosat", "CLIP")["base"].p is not None
-    assert one.tables[0].about == "n = 5; p is Holm-corrected over 1 method."
-
-
-def test_zero_shot_is_compared_with_all_others_too(experiment, tmp_path):
-    found = experiment(FIVE.replace("compare: MPL", "compare: CLIP"))
-    fill(found, tmp_path, of_job)
-    cell = cells(compared(found, tmp_path), "dtd", "MPL")["base"]
-    assert list(cell.by_seed.values()) == pytest.approx(np.subtract(*pairs("CLIP", "dtd", "base")[::-1]))
+    assert said == "n = 5; p is Holm-corrected over 1 method."
 
 
 def test_two_methods_that_draw_nothing_are_one_pair(experiment, tmp_path):
@@ -203,22 +158,16 @@ def test_two_methods_that_draw_nothing_are_one_pair(experiment, tmp_path):
     fill(found, tmp_path, of_job)
     one = compared(found, tmp_path)
     assert len(cells(one, "dtd", "Ensemble")["base"].by_seed) == 1
+    of_mpl = cells(one, "dtd", "MPL")["base"].by_seed  # with each seed of what does
+    assert list(of_mpl.values()) == pytest.approx(np.subtract(*pairs("CLIP", "dtd", "base")[::-1]))
     assert one.left_out == []
-
-
-def test_a_method_that_draws_nothing_and_has_no_run_is_named(experiment, tmp_path):
-    found = experiment(FIVE)
-    fill(found, tmp_path, lambda job: None if job.method.label == "CLIP" else of_job(job))
-    one = compared(found, tmp_path)
-    assert cells(one, "dtd", "CLIP") == {"base": None, "new": None, "H": None}
-    assert "dtd, base, new, H: CLIP has no number" in one.left_out
 
 
 def test_few_shots_are_compared_by_column_and_zero_shot_with_each(experiment, tmp_path):
     found = experiment(FIVE.replace("base2new", "few_shot\nshots: [1, 4]"))
     fill(found, tmp_path, of_job)
     one = compared(found, tmp_path)
-    assert one.tables[0].columns == ("1", "4")
+    assert list(cells(one, "dtd", "CLIP")) == ["1", "4"]
     zero = accuracy("CLIP", "dtd", "0", 1)
     cell = cells(one, "dtd", "CLIP")["4"]
     assert list(cell.by_seed.values()) == pytest.approx([accuracy("MPL", "dtd", "4", seed) - zero for seed in SEEDS])
@@ -229,9 +178,8 @@ def test_few_shots_are_compared_by_column_and_zero_shot_with_each(experiment, tm
 def test_across_data_sets_the_average_is_over_the_targets(experiment, tmp_path):
     found = experiment(FIVE.replace("base2new", "cross_dataset\nsource: imagenet"))
     fill(found, tmp_path, of_job)
-    (of_all,) = compared(found, tmp_path).tables
-    assert of_all.columns == ("imagenet", "eurosat", "dtd", "average")
-    by_column = dict(zip(of_all.columns, of_all.rows[1].differences))
+    by_column = cells(compared(found, tmp_path), "average", "CoOp")
+    assert list(by_column) == ["imagenet", "eurosat", "dtd", "average"]
     mean = (by_column["eurosat"].mean + by_column["dtd"].mean) / 2
     assert by_column["average"].mean == pytest.approx(mean)
     assert "H of a seed" not in compared(found, tmp_path).about
@@ -245,7 +193,7 @@ def test_what_keeps_numbers_from_being_the_methods_alone_stands_beside_the_metho
     edit_some(found, tmp_path, {"backbone_hash": "2:other"}, label="CoOp", seeds=SEEDS)
     edit_some(found, tmp_path, {"images_hash": "2:others"}, label="CLIP")
     one = compared(found, tmp_path)
-    assert [row[0] for row in one.tables[0].texts()] == [
+    assert list(texts(one)[1]) == [
         "CLIP (made with other images)",
         "CoOp (made with other weights)",
         f"MaPLe ({mark})",
@@ -264,7 +212,7 @@ def test_runs_of_which_logs_alone_are_known_say_so(experiment, tmp_path):
             for seed in SEEDS:
                 results.add("MaPLe (theirs)", dataset, column, seed, Outcome(70.0 + seed))
     one = comparisons(found, results)
-    assert one.tables[0].texts()[-1][0] == "MaPLe (theirs) (from logs, which do not say the images of a seed)"
+    assert list(texts(one)[1])[-1] == "MaPLe (theirs) (from logs, which do not say the images of a seed)"
     assert cells(one, "dtd", "MaPLe (theirs)")["H"].p is not None
 
 
@@ -276,42 +224,19 @@ def test_what_was_selected_on_test_has_no_pair_unless_it_is_asked_for(experiment
     one = compared(found, tmp_path)
     assert set(cells(one, "dtd", "MaPLe").values()) == {None}
     shown = comparisons(found, results_below(found, tmp_path, selected_on_test=True))
-    assert shown.tables[1].texts()[2][0] == "MaPLe (selected on test)"
+    assert list(texts(shown, 1)[1])[2] == "MaPLe (selected on test)"
     assert cells(shown, "dtd", "MaPLe")["H"] is not None
-
-
-def test_seeds_that_differ_in_what_must_be_equal_are_no_pairs(experiment, tmp_path):
-    found = experiment(FIVE)
-    fill(found, tmp_path, of_job)
-    edit_some(found, tmp_path, {"backbone_hash": "2:other"}, label="CoOp", seeds=(2, 3))
-    one = compared(found, tmp_path)
-    assert set(cells(one, "eurosat", "CoOp").values()) == {None}
-    assert "eurosat, base, new, H: CoOp has no number of seed 1, 2, 3, 4, 5" in one.left_out
 
 
 def test_variants_of_a_grid_are_compared_each_and_one_can_be_named(experiment, tmp_path):
     grid = FIVE + "  Rates: {trainer: MPL, config: vit_b4_c1_add2_rm1, grid: {OPTIM.LR: [0.1, 0.2]}}\n"
     found = experiment(grid.replace("compare: MPL", "compare: Rates LR 0.2"))
     fill(found, tmp_path, of_job)
-    labels = [row.label for row in compared(found, tmp_path).tables[0].rows]
-    assert labels == ["CLIP", "CoOp", "MaPLe", "MPL", "Rates LR 0.1"]
+    assert list(texts(compared(found, tmp_path))[1]) == ["CLIP", "CoOp", "MaPLe", "MPL", "Rates LR 0.1"]
     with pytest.raises(
         UserError, match="compare: Rates has several variants: name one of 'Rates LR 0.1', 'Rates LR 0.2'$"
     ):
         experiment(grid.replace("compare: MPL", "compare: Rates"))
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (FIVE.replace("compare: MPL", "compare: MLP"), "compare: there is no method 'MLP'; did you mean 'MPL'"),
-        (FIVE.replace("compare: MPL", "compare: [MPL]"), r"compare: there is no method \['MPL'\]"),
-        (FIVE.replace("compare: MPL", "compare:"), "compare: there is no method None"),
-    ],
-)
-def test_unknown_method_is_a_line(experiment, text, message):
-    with pytest.raises(UserError, match=message):
-        experiment(text)
 
 
 PARTS = """
@@ -326,34 +251,26 @@ parts:
   without: {protocol: base2new, methods: [CLIP, CoOp]}
   own: {protocol: few_shot, shots: [1], compare: CoOp}
 """
-
-
-def plan_of(tmp_path, text):
-    path = tmp_path / "parts.yaml"
-    path.write_text(text)
-    return spec.read_plan(path)
-
-
-def test_a_file_says_it_for_the_parts_that_have_the_method(tmp_path):
-    assert [part.compare for part in plan_of(tmp_path, PARTS).parts] == ["MPL", "", "CoOp"]
+UNKNOWN = "compare: there is no method"
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (
-            PARTS.replace("compare: MPL", "compare: MLP").replace(", compare: CoOp", ""),
-            "compare: there is no method 'MLP'",
-        ),
-        (
-            PARTS.replace("[CLIP, CoOp]", "[CLIP, CoOp], compare: MPL"),
-            "parts: without: compare: there is no method 'MPL'",
-        ),
+        (FIVE.replace("compare: MPL", "compare: MLP"), f"{UNKNOWN} 'MLP'; did you mean 'MPL'"),
+        (FIVE.replace("compare: MPL", "compare: [MPL]"), rf"{UNKNOWN} \['MPL'\]"),
+        (FIVE.replace("compare: MPL", "compare:"), f"{UNKNOWN} None"),
+        (PARTS.replace("compare: MPL", "compare: MLP").replace(", compare: CoOp", ""), f"{UNKNOWN} 'MLP'"),
+        (PARTS.replace("[CLIP, CoOp]", "[CLIP, CoOp], compare: MPL"), f"parts: without: {UNKNOWN} 'MPL'"),
     ],
 )
-def test_a_method_of_no_part_is_a_line(tmp_path, text, message):
+def test_a_method_that_is_not_there_is_a_line_and_a_part_without_it_compares_nothing(tmp_path, text, message):
+    path = tmp_path / "parts.yaml"
+    path.write_text(text)
     with pytest.raises(UserError, match=message):
-        plan_of(tmp_path, text)
+        spec.read_plan(path)
+    path.write_text(PARTS)
+    assert [part.compare for part in spec.read_plan(path).parts] == ["MPL", "", "CoOp"]
 
 
 def test_protocol_of_a_feature_compares_nothing(tmp_path):
@@ -406,24 +323,12 @@ def test_a_report_of_fewer_methods_says_that_it_compares_nothing(five, methods, 
     assert not (folder / "differences.csv").exists()
 
 
-@pytest.mark.usefixtures("unpainted")
-def test_a_file_of_an_earlier_report_goes_where_nothing_is_compared_any_more(five, tmp_path):
-    words, folder = five
-    report.main(words)
-    path = tmp_path / "five.yaml"
-    path.write_text(path.read_text().replace("compare: MPL\n", ""))
-    assert report.main(words) == 0
-    assert not (folder / "differences.csv").exists()
-    assert "differences" not in json.loads((folder / "report.json").read_text())
-
-
 def test_names_are_text_whatever_they_look_like(experiment, tmp_path):
     found = experiment(FIVE.replace("  CoOp:", '  "=1+[a](b) <b>|":').replace("[eurosat, dtd]", "[eurosat]"), "odd")
     for job in protocols.jobs(found):
         finish(job, tmp_path / "out", of_job(job))
     one = compared(found, tmp_path / "out")
-    (row,) = [row for row in one.tables[0].rows if row.label.startswith("=")]
-    assert row.label == "=1+[a](b) <b>|"
+    assert "=1+[a](b) <b>|" in texts(one)[1]
     assert report.main([str(tmp_path / "odd.yaml"), "--out", str(tmp_path / "out")]) == 0
     folder = tmp_path / "out/reports/odd"
     assert r"| \=1+\[a\](b) \<b>\| | " in (folder / "report.md").read_text()

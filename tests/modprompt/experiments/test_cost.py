@@ -7,7 +7,6 @@ import pytest
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.stages import group_of
 from modprompt.experiments.reporting import cost, report, tables
-from modprompt.experiments.reporting.tables import Cell, Row, Section
 from tests.modprompt.experiments.conftest import FILE
 from tests.modprompt.experiments.fakes import edit, finish, results_below
 
@@ -50,15 +49,6 @@ def test_a_search_is_shared_by_the_trainings_that_it_serves(experiment, tmp_path
             leave_schedules(job, tmp_path)
     fill(found, tmp_path)
     assert costs_of(found, tmp_path)["DPL"].training_s == pytest.approx((41.5, 0.5))
-
-
-def test_of_few_shots_the_most_count(experiment, tmp_path):
-    found = experiment(FILE.replace("base2new", "few_shot\nshots: [1, 4]"))
-    fill(found, tmp_path)
-    for job in protocols.jobs(found):
-        if job.column == "1":
-            edit(tmp_path / job.folder / "result.json", training_s=999.0)
-    assert costs_of(found, tmp_path)["MPL"].training_s == pytest.approx((11.5, 0.5))
 
 
 def test_the_most_shots_count_in_whatever_order_and_zero_shot_has_its_own(experiment, tmp_path):
@@ -180,13 +170,9 @@ def grouped(experiment, tmp_path):
 def test_methods_stand_under_the_headings_of_their_groups(grouped):
     _, _, sections = grouped
     assert [(row.label, row.group) for row in sections[0].rows] == [("CLIP", ""), ("MPL", "prompts"), ("Head", "heads")]
-    lines = tables.markdown_section(sections[0])
-    assert [line.split(" |")[0] for line in lines[2:]] == ["| CLIP", "| **prompts**", "| MPL", "| **heads**", "| Head"]
+    lines = [line.split(" |")[0] for line in tables.markdown(sections, "t", "a", {}).splitlines()[8:13]]
+    assert lines == ["| CLIP", "| **prompts**", "| MPL", "| **heads**", "| Head"]
     assert r"\textbf{heads} &  &  &  \\" in tables.latex(sections, "t", "a")
-    assert tables.columns_of_csv(sections)[:3] == ["table", "group", "method"]
-    assert [row[1:3] for row in tables.rows_of_csv(sections)] == [["", "CLIP"], ["prompts", "MPL"], ["heads", "Head"]]
-
-
-def test_a_report_of_one_group_has_no_heading():
-    rows = (Row("CLIP", (Cell(1),)), Row("MPL", (Cell(2),)))
-    assert Section("t", "k", ("a",), rows).headings() == {}
+    head, rows = tables.csv_of(sections)
+    assert head[:3] == ["table", "group", "method"]
+    assert [row[1:3] for row in rows] == [["", "CLIP"], ["prompts", "MPL"], ["heads", "Head"]]

@@ -11,7 +11,6 @@ from modprompt.experiments.reporting import cost, figures, report, results
 from modprompt.experiments.reporting.compare import interval
 from modprompt.experiments.reporting.recorded import Recorded
 from modprompt.experiments.reporting.tables import Cell
-from tests.modprompt.experiments.fakes import TWO, by_hand, fill, results_below
 
 PLACES = ("imagenet", "caltech101", "oxford_pets", "stanford_cars", "oxford_flowers", "food101", "fgvc_aircraft",
           "sun397", "dtd", "eurosat", "ucf101")  # fmt: skip
@@ -140,13 +139,6 @@ def test_carried_and_new_tokens_are_told_apart(tmp_path, drawn):
     assert [one.get_text() for one in vision.texts] == ["+5", "4+2"]
     widths = [bar.get_width() for bar in vision.patches if bar.get_x() > 0.5]
     assert widths == pytest.approx([0.92 * 4 / 6, 0.92 * 2 / 6])
-
-
-def test_tokens_are_those_of_the_recorded_schedules(experiment, tmp_path):
-    found = experiment(TWO)
-    fill(found, tmp_path, by_hand)
-    layers = {"text": ((0, 1), (0, 1), (1, 0)), "vision": ((0, 1), (0, 2), (2, 0))}  # carried and new
-    assert figures.token_counts(results_below(found, tmp_path)) == {"MPL": [layers]}
 
 
 def left_of(confusion):

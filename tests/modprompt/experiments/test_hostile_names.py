@@ -28,7 +28,7 @@ def sections(labels=NAMES, key="digits"):
 
 
 def test_names_are_no_formulas_in_the_csv_and_numbers_stay_numbers(tmp_path):
-    write_table(tmp_path / "report.csv", ["table", "method", "mean", "std", "", "", ""], tables.rows_of_csv(sections()))
+    write_table(tmp_path / "report.csv", ["table", "method", "mean", "std", "", "", ""], tables.csv_of(sections())[1])
     rows = list(csv.reader((tmp_path / "report.csv").read_text("utf-8-sig").splitlines()))[1:]
     for row, label in zip(rows, NAMES, strict=True):
         assert row[1][0] not in "=@\t\r"
@@ -36,7 +36,7 @@ def test_names_are_no_formulas_in_the_csv_and_numbers_stay_numbers(tmp_path):
         assert float(row[2]) >= 50
         assert float(row[3]) == 1.0
     section = Section("=key", "=key", ("=column",), (Row("a", (Cell(-5.0),)),))
-    assert as_csv(tables.rows_of_csv([section])) == "'=key,a,-5.0000,,,,\n"
+    assert as_csv(tables.csv_of([section])[1]) == "'=key,a,-5.0000,,,,\n"
 
 
 @pytest.mark.parametrize(

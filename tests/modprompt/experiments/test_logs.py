@@ -1,4 +1,4 @@
-"""Results out of log files: those of any codebase of the family, and of crashed runs."""
+"""Output trees of the scripts of CoOp, MaPLe, PromptSRC and the official MPL, and what their logs say."""
 
 import json
 import os
@@ -7,97 +7,197 @@ import re
 import pytest
 
 from modprompt.cli import train
-from modprompt.experiments.reporting.logs import logs_of, read_run
-from tests.modprompt.experiments.fakes import write_log
+from modprompt.experiments.reporting import report
+from modprompt.experiments.reporting.logs import add_tree, discover, read_run
+from tests.modprompt.experiments.fakes import results_below, write_log
+
+PATHS = [
+    ("base2new", "base2new/train_base/dtd/shots_16/MaPLe/cfg/seed1", ("MaPLe", "cfg", 16, "dtd", "base", 1)),
+    ("base2new", "base2new/test_new/dtd/shots_16/MaPLe/cfg/seed2", ("MaPLe", "cfg", 16, "dtd", "new", 2)),
+    ("base2new", "base2new/test_base/dtd/shots_16/CoCoOp/cfg/seed3", ("CoCoOp", "cfg", 16, "dtd", "base", 3)),
+    (
+        "few_shot",
+        "dtd/CoOp/rn50_4shots/nctx16_cscFalse_ctpend/seed1",
+        ("CoOp", "rn50/nctx16_cscFalse_ctpend", 4, "dtd", "4", 1),
+    ),
+    ("few_shot", "dtd/MPL/eval/cfg_2shots/seed1", ("MPL", "cfg", 2, "dtd", "2", 1)),
+    ("few_shot", "few_shot/dtd/PromptSRC/cfg_8shots/seed1", ("PromptSRC", "cfg", 8, "dtd", "8", 1)),
+    ("few_shot", "ZeroshotCLIP/rn50/dtd", ("ZeroshotCLIP", "rn50", 0, "dtd", "0", 0)),
+    ("cross_dataset", "imagenet/MaPLe/cfg_16shots/seed1", ("MaPLe", "cfg", 16, "imagenet", "accuracy", 1)),
+    ("cross_dataset", "evaluation/MaPLe/cfg_16shots/dtd/seed1", ("MaPLe", "cfg", 16, "dtd", "accuracy", 1)),
+    ("cross_dataset", "crossdataset/imagenet/MPL/cfg_16shots/seed1", ("MPL", "cfg", 16, "imagenet", "accuracy", 1)),
+    ("cross_dataset", "crossdataset/evaluation/dtd/MPL/cfg_16shots/seed1", ("MPL", "cfg", 16, "dtd", "accuracy", 1)),
+    (
+        "domain_generalisation",
+        "evaluation/CoOp/rn50_16shots/nctx16_cscFalse_ctpend/imagenet_a/seed1",
+        ("CoOp", "rn50/nctx16_cscFalse_ctpend", 16, "imagenet_a", "accuracy", 1),
+    ),
+]
+
+
+@pytest.mark.parametrize(("protocol", "path", "expected"), PATHS, ids=[path for _, path, _ in PATHS])
+def test_path_of_a_run(tmp_path, protocol, path, expected):
+    write_log(tmp_path / path, 500)
+    assert discover(tmp_path, protocol) == {expected: tmp_path / path}
+
+
+def test_tested_base_counts_only_where_nothing_was_trained(tmp_path):
+    for half in ("test_base", "train_base", "test_new"):
+        write_log(tmp_path / "base2new" / half / "dtd/shots_16/MaPLe/cfg/seed1", 500)
+    folders = {
+        run.column: folder.relative_to(tmp_path).parts[1] for run, folder in discover(tmp_path, "base2new").items()
+    }
+    assert folders == {"base": "train_base", "new": "test_new"}
+
+
+def test_runs_of_another_protocol_put_aside_or_of_a_tree_inside_are_left_alone(tmp_path):
+    for path in (
+        "evaluation/MaPLe/cfg_16shots/dtd/seed1",
+        "x/y",
+        "CoOp/rn50/dtd",
+        "demo/dtd/MPL/eval/cfg_2shots/seed1",
+        "dtd/MPL/eval/cfg_2shots/seed1_old",
+        "base2new/test_new/dtd/shots_16/MaPLe/cfg/seed1.stale-2026",
+        "demo/base2new/test_new/dtd/shots_16/MaPLe/cfg/seed1",
+    ):
+        write_log(tmp_path / path, 500)
+    assert discover(tmp_path, "few_shot") == discover(tmp_path, "base2new") == {}
+
+
+def test_few_shot_runs_are_no_cross_data_set_runs_and_the_other_way_round(tmp_path):
+    for path in ("imagenet", "caltech101"):
+        write_log(tmp_path / path / "CoOp/vit_16shots/nctx16/seed1", 500)
+    write_log(tmp_path / "evaluation/CoOp/vit_16shots/nctx16/caltech101/seed1", 500)
+    write_log(tmp_path / "crossdataset/imagenet/MPL/cfg_16shots/seed1", 500)
+    across = discover(tmp_path, "cross_dataset").values()
+    assert sorted(path.relative_to(tmp_path).parts[0] for path in across) == ["crossdataset", "evaluation", "imagenet"]
+    few = discover(tmp_path, "few_shot")
+    assert sorted((run.dataset, run.trainer) for run in few) == [("caltech101", "CoOp"), ("imagenet", "CoOp")]
+
+
+SMALL = """
+protocol: {}
+datasets: [dtd]
+shots: [{}]
+seeds: [1]
+methods:
+  CLIP: {{trainer: ZeroshotCLIP, config: vit_b16}}
+"""
+
+
+@pytest.mark.parametrize("shots", ["0", "-1"])
+def test_trainings_on_all_images_are_a_row_of_their_own_and_have_no_place_among_few_shots(
+    shots, experiment, tmp_path, capsys
+):
+    for number, correct in (("16", 500), ("8", 1), (shots, 900)):
+        write_log(tmp_path / f"base2new/train_base/dtd/shots_{number}/MaPLe/cfg/seed1", correct, trained=True)
+        write_log(tmp_path / f"dtd/MaPLe/cfg_{number}shots/seed1", correct, trained=True)
+    write_log(tmp_path / "eurosat/MaPLe/cfg_16shots/seed1", 800, trained=True)
+    found = experiment(SMALL.format("base2new", 16))
+    results = results_below(found, tmp_path / "none")
+    add_tree(results, found, tmp_path, "theirs")
+    shown = {
+        line.label: (results.outcomes(line, "dtd", "base")[1].accuracy_pct, results.said(line, ["dtd"], (1,)))
+        for line in results.lines[1:]
+    }
+    of_all = ("MaPLe cfg, all images (theirs)", (90.0, "trained on all images"))
+    assert shown == dict([of_all, ("MaPLe cfg (theirs)", (50.0, ""))])
+    found = experiment(SMALL.format("few_shot", 16))
+    results = results_below(found, tmp_path / "none")
+    add_tree(results, found, tmp_path, "theirs")
+    assert [line.label for line in results.lines] == ["CLIP", "MaPLe (theirs)"]
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "warning: theirs: this report has no place for its 8 shots"
+    assert second == "warning: theirs: this report has no place for its eurosat, all shots, 8 shots"
+
+
+def theirs(root, finished=True):
+    """An output folder as MaPLe's scripts leave it; unless it is finished one run has crashed."""
+    for dataset in ("eurosat", "dtd"):
+        for seed in (1, 2, 3):
+            tail, whole = f"{dataset}/shots_16/MaPLe/vit/seed{seed}", finished or (dataset, seed) != ("dtd", 3)
+            write_log(root / "base2new/train_base" / tail, 800 + seed, trained=True)
+            write_log(root / "base2new/test_new" / tail, 700, finished=whole)
+    return root
+
+
+@pytest.mark.usefixtures("unpainted")
+def test_output_folder_alone_is_reported_from_its_logs(tmp_path, capsys):
+    words = [str(theirs(tmp_path / "maple")), "--out", str(tmp_path / "out")]
+    assert report.main([*words, "--seeds", "1", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "# Results of maple" in out
+    assert "| MaPLe (logs) | 80.15 ± 0.05 | 70.00 ± 0.00 | 74.73 ± 0.02 |" in out
+    assert "## average over 2 data sets" in out
+    assert report.main(words) == 0
+    assert "over seeds 1, 2, 3" in capsys.readouterr().out  # those that it has
+
+
+@pytest.mark.usefixtures("unpainted")
+def test_few_shot_folder_of_coop(tmp_path, capsys):
+    for shots in (1, 16):
+        for seed in (1, 2, 3):
+            path = f"dtd/CoOp/rn50_{shots}shots/nctx16_cscFalse_ctpend/seed{seed}"
+            write_log(tmp_path / "coop" / path, 600 + shots, trained=True)
+    write_log(tmp_path / "coop/ZeroshotCLIP/rn50/dtd", 500)
+    assert report.main([str(tmp_path / "coop"), "--protocol", "few_shot", "--out", str(tmp_path / "out")]) == 0
+    out = capsys.readouterr().out
+    assert "| CoOp (logs) | - | 60.10 ± 0.00 | 61.60 ± 0.00 |" in out
+    assert "| ZeroshotCLIP (logs) | 50.00 | - | - |" in out
+    assert (tmp_path / "out/reports/coop/curves.png").exists()
+
+
+# ---------------------------------------------------------------------- logs
+
+RESULT = "=> result\n* total: {}\n* correct: {}\n* accuracy: {}%\n"
+TEST = "Evaluate on the *test* set\n" + RESULT.format("3,000", "1,999", 66.6)
 
 
 @pytest.mark.parametrize(
-    "text", ["* accuracy: 300.0%\n", "* total: 1.0.0\n", "* total: 5\n* correct: 9\n* accuracy: 1%\n"]
+    ("text", "accuracy"),
+    [
+        (TEST, 100 * 1999 / 3000),  # exact where the log rounds it
+        ("=> result\n* accuracy: 60.5%\n", 60.5),
+        (TEST + RESULT.format(10, 1, 10.0), 10.0),  # the last
+        (f"{TEST}Evaluate on the *val* set\n{RESULT.format(10, 9, 90.0)}", 100 * 1999 / 3000),
+        (f"epoch [1/2] x\n{TEST}Finished training\n=> result\n* accuracy: 70.25%\n", 70.25),
+    ],
 )
-def test_damaged_log_is_lacking(tmp_path, text):
-    (tmp_path / "log.txt").write_text("=> result\n" + text)
-    assert "damaged log" in read_run(tmp_path).reason
+def test_the_last_result_on_test_images_counts(text, accuracy, tmp_path):
+    (tmp_path / "log.txt").write_text(text)
+    assert read_run(tmp_path) == (pytest.approx(accuracy), "", None, None, None, ())
 
 
-def test_accuracy_is_exact_where_the_log_rounds_it(tmp_path):
-    write_log(tmp_path, 1999, total=3000)
-    assert read_run(tmp_path).accuracy_pct == pytest.approx(100 * 1999 / 3000)
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "unfinished (empty log)"),
+        (
+            "epoch [1/2] batch [1/4]\nRuntimeError: CUDA out of memory\n\n",
+            "unfinished (RuntimeError: CUDA out of memory)",
+        ),
+        (f"epoch [1/2] x\n{TEST}epoch [2/2] x", "unfinished (epoch [2/2] x)"),  # a result before the end
+        (f"epoch [1/1] x\nFinish training\n{TEST}epoch [1/2] x", "unfinished (epoch [1/2] x)"),  # started again
+        ("=> result\n* accuracy: 300.0%\n", "damaged log (accuracy 300%)"),
+        ("=> result\n* accuracy: 1.0.0%\n", "damaged log (could not convert string to float: '1.0.0')"),
+        (RESULT.format(5, 9, 1), "damaged log (accuracy 180%)"),
+        (f"Do evaluation on val set\n{RESULT.format(10, 9, 90.0)}", "measured on val images alone"),
+    ],
+)
+def test_a_log_without_such_a_result_says_why(text, reason, tmp_path):
+    (tmp_path / "log.txt").write_text(text)
+    assert read_run(tmp_path)[:2] == (None, reason)
 
 
-def test_log_of_the_reference_and_validation_results(tmp_path):
-    text = "epoch [1/2] x\n=> result\n* total: 10\n* correct: 1\n* accuracy: 10.0%\n"  # validation, before the end
-    path = tmp_path / "log.txt"
-    path.write_text(text)
-    assert read_run(tmp_path).accuracy_pct is None
-    path.write_text(text + "Finished training\n=> result\n* accuracy: 70.25%\n")
-    assert read_run(tmp_path) == (70.25, "", "", True, "")
-
-
-RESULT = "=> result\n* total: 1,000\n* correct: {}\n* accuracy: {}%\n"
-TEST = "Evaluate on the *test* set\n" + RESULT.format(800, 80.0)
-TRAINING = "epoch [1/1] batch [1/1]\nFinish training\nEvaluate on the *test* set\n" + RESULT.format(900, 90.0)
-HEAD = "***************\n** Arguments **\n***************\nmodel_dir: {}\n"
-
-
-@pytest.mark.parametrize("line", ["Evaluate on the *val* set", "Do evaluation on val set"])
-def test_what_was_measured_on_validation_images_is_no_test(line, tmp_path):
-    (tmp_path / "log.txt").write_text(f"{line}\n{RESULT.format(990, 99.0)}")
-    assert read_run(tmp_path)[:2] == (None, "measured on val images, not on test images")
-    (tmp_path / "log.txt").write_text(f"{TEST}{line}\n{RESULT.format(990, 99.0)}")
-    assert read_run(tmp_path)[:2] == (80.0, "")
-
-
-@pytest.mark.parametrize("head", ["", HEAD.format("there")])
-def test_the_log_of_a_training_behind_that_of_a_test_is_none_of_it(head, tmp_path):
-    (tmp_path / "log.txt").write_text(f"{head}{TEST}{head}{TRAINING}")
-    found = read_run(tmp_path, tests=True)
-    assert (found.accuracy_pct, found.trained) == (80.0, False)
-    assert found.doubt == "its logs also have other results: 90.00 (a training in log.txt)"
-    (tmp_path / "log.txt").write_text(head + TRAINING)
-    assert read_run(tmp_path).accuracy_pct == 90.0
-    assert read_run(tmp_path, tests=True)[:2] == (None, "the log of a training, where that of a test should be")
-
-
-def test_two_results_in_one_folder_are_both_said(tmp_path):
-    (tmp_path / "log.txt").write_text(TEST)
+def test_newest_log_counts_whatever_its_name(tmp_path):
+    assert read_run(tmp_path).reason == read_run(tmp_path / "none").reason == "missing (no log)"
+    write_log(tmp_path, 800)
     other = tmp_path / "log.txt-2024-01-01-00-00-00"
-    other.write_text(TEST)
-    assert read_run(tmp_path).doubt == ""
     other.write_text("=> result\n* accuracy: 60.0%\n")
-    for last, number, beside in ((1.0, 60.0, "80.00 (log.txt)"), (3e9, 80.0, f"60.00 ({other.name})")):
-        os.utime(tmp_path / "log.txt", (last, last))
-        found = read_run(tmp_path)
-        assert (found.accuracy_pct, found.doubt) == (number, f"its logs also have other results: {beside}")
     (tmp_path / "log.txt.bak").write_text("no log of a start")
-    assert len(logs_of(tmp_path)) == 2
-
-
-def test_the_tested_model_is_what_was_loaded_or_else_asked_for(tmp_path):
-    (tmp_path / "log.txt").write_text(HEAD.format("output/a/seed1") + TEST)
-    assert read_run(tmp_path).model == "output/a/seed1"
-    loaded = 'Loading weights to prompt_learner from "output/b/seed1/model.pth.tar-5" (epoch = 5)\n'
-    (tmp_path / "log.txt").write_text(HEAD.format("output/a/seed1") + loaded + TEST)
-    assert read_run(tmp_path).model == "output/b/seed1/model.pth.tar-5"
-
-
-def test_log_of_a_crashed_run_is_unfinished_and_says_how_it_ended(tmp_path):
-    (tmp_path / "log.txt").write_text("epoch [1/2] batch [1/4] loss 1.0\nRuntimeError: CUDA out of memory\n\n")
-    assert read_run(tmp_path).reason == "unfinished (RuntimeError: CUDA out of memory)"
-    (tmp_path / "log.txt").write_bytes(b"")
-    assert read_run(tmp_path).reason == "unfinished (empty log)"
-
-
-def test_newest_log_counts(tmp_path):
-    write_log(tmp_path, 1000)
-    newer = tmp_path / "log.txt-2030-01-01-00-00-00"
-    newer.write_text("started")
-    assert logs_of(tmp_path)[-1] == newer
-    assert read_run(tmp_path).reason.startswith("unfinished (started")
-
-
-def test_folder_without_a_log_is_missing(tmp_path):
-    assert read_run(tmp_path).reason == "missing (no log)"
-    assert read_run(tmp_path / "none").reason == "missing"
+    for last, accuracy in ((1.0, 60.0), (3e9, 80.0)):
+        os.utime(tmp_path / "log.txt", (last, last))
+        assert read_run(tmp_path).accuracy_pct == accuracy
 
 
 def test_our_log_is_read_by_the_familys_parsers(mpl_flags, mpl_options, tmp_path):

@@ -9,7 +9,8 @@ import pytest
 
 from modprompt.experiments.plan import protocols, spec
 from modprompt.experiments.reporting import report
-from tests.modprompt.experiments.fakes import TWO, by_hand, edit, fill, finish, write_log
+from tests.modprompt.experiments.fakes import TWO, by_hand, edit, fill
+from tests.modprompt.experiments.test_logs import theirs
 
 
 @pytest.fixture
@@ -164,48 +165,14 @@ def test_files_that_a_report_does_not_write_any_more_go_and_others_are_named(two
     assert capsys.readouterr().err.replace("'", "") == f"{note}\n".replace("'", "")
 
 
-def theirs(root):
-    """An output folder as MaPLe's scripts leave it, one run crashed."""
-    for dataset in ("eurosat", "dtd"):
-        for seed in (1, 2, 3):
-            tail = f"{dataset}/shots_16/MaPLe/vit/seed{seed}"
-            write_log(root / "base2new/train_base" / tail, 800 + seed, trained=True)
-            write_log(root / "base2new/test_new" / tail, 700, finished=(dataset, seed) != ("dtd", 3))
-    return root
-
-
 @pytest.mark.usefixtures("unpainted")
 @pytest.mark.slow
 def test_logs_of_another_codebase_stand_beside_ours(two, tmp_path, capsys):
-    assert report.main([*two, "--with", f"theirs={theirs(tmp_path / 'maple')}"]) == 1
+    assert report.main([*two, "--with", f"theirs={theirs(tmp_path / 'maple', finished=False)}"]) == 1
     text = capsys.readouterr().out
     assert "| MaPLe (theirs) | 80.20 ± 0.08 | **70.00 ± 0.00** | **74.75 ± 0.04** |" in text
     assert "| MaPLe (theirs) | **80.20 ± 0.08** | - | - |" in text
     assert "- MaPLe (theirs), dtd: new seed 3: unfinished (empty log)" in text
-
-
-@pytest.mark.usefixtures("unpainted")
-def test_output_folder_alone_is_reported_from_its_logs(tmp_path, capsys):
-    root = theirs(tmp_path / "maple")
-    assert report.main([str(root), "--out", str(tmp_path / "out"), "--seeds", "1", "2"]) == 0
-    out = capsys.readouterr().out
-    assert "# Results of maple" in out
-    assert "| MaPLe (logs) | 80.15 ± 0.05 | 70.00 ± 0.00 | 74.73 ± 0.02 |" in out
-    assert "## average over 2 data sets" in out
-
-
-@pytest.mark.usefixtures("unpainted")
-def test_few_shot_folder_of_coop(tmp_path, capsys):
-    for shots in (1, 16):
-        for seed in (1, 2, 3):
-            path = f"dtd/CoOp/rn50_{shots}shots/nctx16_cscFalse_ctpend/seed{seed}"
-            write_log(tmp_path / "coop" / path, 600 + shots, trained=True)
-    write_log(tmp_path / "coop/ZeroshotCLIP/rn50/dtd", 500)
-    assert report.main([str(tmp_path / "coop"), "--protocol", "few_shot", "--out", str(tmp_path / "out")]) == 0
-    out = capsys.readouterr().out
-    assert "| CoOp (logs) | - | 60.10 ± 0.00 | 61.60 ± 0.00 |" in out
-    assert "| ZeroshotCLIP (logs) | 50.00 | - | - |" in out
-    assert (folder(tmp_path, "coop") / "curves.png").exists()
 
 
 @pytest.mark.parametrize(
@@ -229,49 +196,11 @@ def test_bad_words_end_with_one_line(two, tmp_path, monkeypatch, capsys, words, 
 
 
 @pytest.mark.usefixtures("unpainted")
-def test_cross_protocol_has_dots(experiment, tmp_path):
-    found = experiment(TWO.replace("base2new", "cross_dataset\nsource: imagenet"), "cross")
-    fill(found, tmp_path / "out", lambda job: 50.0 + job.seed)
-    assert report.main([str(tmp_path / "cross.yaml"), "--out", str(tmp_path / "out")]) == 0
-    assert {path.name for path in folder(tmp_path, "cross").glob("*.png")} == {
-        "methods.png",
-        "datasets.png",
-        "tokens.png",
-    }
-
-
-@pytest.mark.usefixtures("unpainted")
-def test_results_beside_the_experiments_are_not_taken(two, tmp_path, capsys):
-    """A variant's run in the same tree has its own folder and does not mix."""
-    job = protocols.jobs(spec.read(tmp_path / "two.yaml", {"OPTIM.LR": "0.5"}))[-1]
-    finish(job, tmp_path / "out", 1.0)
-    assert report.main(two) == 0
-    assert "| MPL | **90.00 ± 4.08**" in capsys.readouterr().out
-
-
-@pytest.mark.usefixtures("unpainted")
 def test_two_trees_of_one_name_are_not_mixed(two, tmp_path, capsys):
     one, other = theirs(tmp_path / "a/output"), theirs(tmp_path / "b/output")
     assert report.main([*two, "--with", str(one), str(other)]) == 2
     assert "there is a method 'MaPLe (output)' already; name the folder, LABEL=FOLDER" in capsys.readouterr().err
-    assert report.main([*two, "--with", f"a={one}", f"b={other}"]) == 1
-
-
-@pytest.mark.usefixtures("unpainted")
-def test_seeds_of_a_folder_are_those_that_it_has(tmp_path, capsys):
-    for seed in (4, 7):
-        for half in ("train_base", "test_new"):
-            write_log(tmp_path / f"tree/base2new/{half}/dtd/shots_16/MaPLe/vit/seed{seed}", 800)
-    assert report.main([str(tmp_path / "tree"), "--out", str(tmp_path / "out")]) == 0
-    assert "over seeds 4, 7" in capsys.readouterr().out
-
-
-@pytest.mark.usefixtures("unpainted")
-def test_folder_with_an_equals_sign_is_a_folder(two, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    theirs(tmp_path / "lr=1")
-    assert report.main([*two, "--with", "lr=1"]) == 1
-    assert "| MaPLe (lr=1) |" in capsys.readouterr().out
+    assert report.main([*two, "--with", f"a={one}", f"b={other}"]) == 0
 
 
 @pytest.mark.slow

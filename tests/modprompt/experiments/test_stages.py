@@ -9,8 +9,6 @@ from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import expected, flags
-from modprompt.experiments.reporting import cost
-from modprompt.experiments.reporting.results import Outcome, Results
 from modprompt.experiments.running import local, run, runner, state
 from tests.modprompt.experiments.conftest import starts
 from tests.modprompt.experiments.fakes import edit, finish, leave_schedules, schedules
@@ -268,53 +266,16 @@ def report_of(words, capsys):
     return code, capsys.readouterr().out
 
 
-def test_report_has_no_column_for_searches_and_says_what_they_cost(words, tmp_path, capsys):
+def test_report_has_no_column_for_searches(words, tmp_path, capsys):
     words, jobs = words
     out = tmp_path / "out"
     for job in jobs[:2]:
         finish(job, out, 50.0)
     done(jobs[2:], out)
-    finish(jobs[2], out, 60.0, elapsed_s=1234.4, search={"mixture_pct": 60.0, "path_pct": 55.5})
     code, text = report_of(words, capsys)
     assert code == 0
     assert "| method | base | new | H |" in text
     assert "| Searched | **80.00** | **70.00** | **74.67** |" in text
-    assert (
-        "- Searched, digits base: one search per seed (1), by MPL (glyph-ONTrue); 1,234 s in all "
-        "(the last start of each); "
-        "tested itself: mixture 60.00%, discrete path 55.50%\n" in text
-    )
-
-
-def test_of_searches_that_were_read_by_two_rules_there_is_no_mean(experiment):
-    one, other = (job for job in protocols.jobs(experiment(STAGES)) if job.stage)
-    odd = {"input": {"INPUT.READ_AS": "people"}, "split": {"hash": "a", "odd_images": "1 turned by EXIF"}}
-    results = Results([], [], [])
-    results.add("Searched", one.dataset, "base", 2, Outcome(50.0, result=odd))
-    for job, facts in ((one, {}), (other, odd)):
-        search = job, state.State(state.FINISHED, "", {"accuracy_pct": 50.0, **facts})
-        results.add_stage(job, search)
-    ((line,),) = cost.stages(results).values()
-    assert line.endswith(
-        f"tested itself: no mean, made with different reading of images of {one.dataset} (family: seed 1 / people: seed 2)"
-    )
-
-
-def test_report_of_one_search_for_all_seeds_and_of_a_failed_one(experiment, tmp_path, capsys):
-    jobs = protocols.jobs(experiment(ONCE, "once"))
-    words = [str(tmp_path / "once.yaml"), "--out", str(tmp_path / "out")]
-    (search,) = (job for job in jobs if job.stage)
-    (tmp_path / "out" / search.folder / "job").mkdir(parents=True)
-    (tmp_path / "out" / search.folder / state.FAILURE).write_text('{"line": "no validation images"}')
-    code, text = report_of(words, capsys)
-    assert code == 1
-    assert (
-        "- Searched, digits base: one search for all seeds, search_seed 7, by MPL (glyph-ONTrue); "
-        "not finished: seed 7 failed (no validation images)\n" in text
-    )
-    finish(search, tmp_path / "out", 61.25, elapsed_s=10)
-    leave_schedules(search, tmp_path / "out")
-    assert "; 10 s in all (the last start of each); tested itself: 61.25%\n" in report_of(words, capsys)[1]
 
 
 @pytest.mark.parametrize(

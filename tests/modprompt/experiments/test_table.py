@@ -110,16 +110,6 @@ def test_published_rows_stand_beside_what_they_belong_to(experiment, tmp_path):
         assert not section.details
 
 
-def test_a_method_with_several_published_figures_shows_all(tmp_path):
-    whole = spec.read(spec.FILES / "base2new.yaml")
-    average = sections_of(whole, tmp_path)[0]["average"]
-    shown = {r.label: (r.cells[0].mean, r.cells[1].mean) for r in average.rows if r.label.startswith("IVLP (")}
-    assert shown == {"IVLP (2+2), published": (82.15, 74.07), "IVLP (4+4), published": (84.21, 71.79)}
-    named = next(r.source for r in average.rows if r.label == "IVLP (4+4), published")
-    for part in ("muzairkhattak/PromptSRC README.md line 111", "ViT-B/16", "16 shots", "20 epochs"):
-        assert part in named
-
-
 def test_published_methods_without_a_run_stand_in_a_table_of_their_own(experiment, tmp_path):
     whole = spec.read(spec.FILES / "base2new.yaml")._replace(together=False)
     sections, _ = sections_of(whole, tmp_path)
@@ -138,7 +128,7 @@ def test_published_methods_without_a_run_stand_in_a_table_of_their_own(experimen
     assert "| *HiCroPL, published, H of the means* | 85.89 | 77.99 | 81.75 |" in text
     assert "| *HPT, published, mean of H* | 84.32 | 76.86 | 80.23 |" in text
     assert "| *ProDA (PromptSRC), published, not known what its H is of* | 81.56 | 75.83 | 76.65 |" in text
-    (of_csv,) = [line for line in tables.rows_of_csv([sections["average"]]) if line[2] == "HiCroPL, published"]
+    (of_csv,) = [line for line in tables.csv_of([sections["average"]])[1] if line[2] == "HiCroPL, published"]
     assert of_csv[3:8:2] == ["85.8900", "77.9900", "81.7500"]
     assert of_csv[-1]
     (alone,) = sections_of(experiment(TWO), tmp_path)[0]["eurosat"].details
@@ -191,14 +181,6 @@ def test_cross_data_set_averages_the_targets_alone(experiment, tmp_path):
     assert cells["average"] == pytest.approx((62, np.std([1, 2, 3])))
 
 
-def test_published_cross_data_set_average(tmp_path):
-    whole = spec.read(spec.FILES / "cross_dataset.yaml")
-    (section,) = sections_of(whole, tmp_path)[0].values()
-    cells = row(section, "MPL, published")
-    assert cells["average"] == tables.Cell(66.25)
-    assert all(cell is None for column, cell in cells.items() if column != "average")
-
-
 def test_few_shot_columns(experiment, tmp_path):
     found = experiment(TWO.replace("base2new", "few_shot\nshots: [1, 4]"))
     fill(found, tmp_path, lambda job: 50.0 + int(job.column))
@@ -209,59 +191,44 @@ def test_few_shot_columns(experiment, tmp_path):
     assert tables.lacking(gathered) == []  # what is not asked for is not lacking
 
 
-def test_other_validation_images_alone_do_not_part_numbers_and_other_training_images_do(experiment, tmp_path):
-    found = experiment(TWO)
-    fill(found, tmp_path, by_hand)
-    paths = [tmp_path / job.folder / "result.json" for job in protocols.jobs(found)]
-    for path in paths:
-        edit(path, few_shot={"hash": "drawn/few"}, split={"hash": "one"})
-    job = next(job for job in protocols.jobs(found) if job.method.label == "MPL")
-    path = tmp_path / job.folder / "result.json"
-    edit(path, images_hash="2:other", selected_on="held out", few_shot={"hash": "drawn/"})
-    assert alike.warnings(sections_of(found, tmp_path)[1]) == []
-    edit(path, few_shot={"hash": "others/"})
-    (text,) = alike.warnings(sections_of(found, tmp_path)[1])
-    assert text == "not comparable, made with different few-shot images (eurosat base 16 1): CLIP, MaPLe / MPL"
-
-
-def test_numbers_that_do_not_belong_together_are_named(experiment, tmp_path):
-    found = experiment(TWO)
-    fill(found, tmp_path, by_hand)
-    assert alike.warnings(sections_of(found, tmp_path)[1]) == []
-    job = next(job for job in protocols.jobs(found) if job.method.label == "MPL")
-    edit(tmp_path / job.folder / "result.json", images_hash="2:other")
-    (text,) = alike.warnings(sections_of(found, tmp_path)[1])
-    assert text == "not comparable, made with different images (eurosat base 16 1): CLIP, MaPLe / MPL"
-    edit(tmp_path / job.folder / "result.json", images_hash=f"2:eurosat1{job.options}", backbone_hash="2:other")
-    (text,) = alike.warnings(sections_of(found, tmp_path)[1])
-    assert text.startswith("not comparable, made with different weights (ViT-B/16): CLIP, MaPLe, MPL / MPL")
-
-
-def test_warnings_say_what_a_split_makes_of_numbers(experiment, tmp_path):
-    found = experiment(TWO)
-    fill(found, tmp_path, by_hand)
-    for job in protocols.jobs(found):
-        edit(tmp_path / job.folder / "result.json", split={"hash": "one", "doubles": "9 twice", "classes": "4 of 10"})
-    assert alike.warnings(sections_of(found, tmp_path)[1])[:2] == [
-        "eurosat: images of its split are there more than once: 9 twice",
-        "eurosat: not all classes of the published data set are there: 4 of 10",
-    ]
-
-
-def test_numbers_of_images_that_were_read_by_two_rules_are_named_if_images_are_odd(experiment, tmp_path):
-    found = experiment(TWO)
-    fill(found, tmp_path, by_hand)
-    job = next(job for job in protocols.jobs(found) if job.method.label == "MPL")
-    path, rule = tmp_path / job.folder / "result.json", {"INPUT.READ_AS": "people"}
-    edit(path, input=rule)
-    assert alike.warnings(sections_of(found, tmp_path)[1]) == []
-    edit(path, input=rule, split={"hash": "one", "odd_images": "3 turned by EXIF"})
-    (text,) = alike.warnings(sections_of(found, tmp_path)[1])
-    assert text == "not comparable, made with different reading of images (eurosat): CLIP, MaPLe, MPL / MPL"
-
-
 PEOPLE = {"input": {"INPUT.READ_AS": "people"}}
 ODD = {**PEOPLE, "split": {"hash": "one", "odd_images": "3 turned by EXIF"}}
+NOT = "not comparable, made with different"
+
+
+@pytest.mark.parametrize(
+    ("every", "one", "said"),
+    [
+        ({}, {"images_hash": "2:other"}, f"{NOT} images (eurosat base 16 1): CLIP, MaPLe / MPL"),
+        ({}, {"backbone_hash": "2:other"}, f"{NOT} weights (ViT-B/16): CLIP, MaPLe, MPL / MPL"),
+        ({}, PEOPLE, ""),  # no image is one that the rules differ on
+        ({}, ODD, f"{NOT} reading of images (eurosat): CLIP, MaPLe, MPL / MPL"),
+        (
+            {"split": {"hash": "one", "doubles": "9 twice"}},
+            {},
+            "eurosat: images of its split are there more than once: 9 twice",
+        ),
+        # other validation images part no numbers, other training images do
+        (
+            {"few_shot": {"hash": "drawn/few"}, "split": {"hash": "one"}},
+            {"images_hash": "2:other", "selected_on": "held out", "few_shot": {"hash": "drawn/"}},
+            "",
+        ),
+        (
+            {"few_shot": {"hash": "drawn/few"}, "split": {"hash": "one"}},
+            {"few_shot": {"hash": "others/"}},
+            f"{NOT} few-shot images (eurosat base 16 1): CLIP, MaPLe / MPL",
+        ),
+    ],
+)
+def test_numbers_that_do_not_belong_together_are_named(every, one, said, experiment, tmp_path):
+    found = experiment(TWO.replace("[eurosat, dtd]", "[eurosat]"))
+    fill(found, tmp_path, by_hand)
+    paths = {job: tmp_path / job.folder / "result.json" for job in protocols.jobs(found)}
+    for path in paths.values():
+        edit(path, **every)
+    edit(next(path for job, path in paths.items() if job.method.label == "MPL"), **one)
+    assert alike.warnings(results_below(found, tmp_path)) == ([said] if said else [])
 
 
 def test_of_seeds_that_were_read_by_two_rules_there_is_no_mean(experiment, tmp_path):
@@ -366,15 +333,6 @@ def test_what_trainings_say_of_themselves_stands_beside_their_data_set_once(expe
     told = {(one["method"], one["column"]): one.get("notes") for one in content["runs"] if one["dataset"] == "eurosat"}
     assert told["MPL", "base"] == told["MPL", "new"] == [FEWER, WARM]  # tests are of that training
     assert told["CLIP", "base"] is None
-
-
-def test_notes_of_a_training_stand_beside_what_was_measured_on_its_own_data_set_alone(experiment, tmp_path):
-    for text, dataset in ((TWO.replace("base2new", "validation"), "eurosat"), (CROSS, "imagenet")):
-        found = experiment(text)
-        for job in protocols.jobs(found):
-            finish(job, tmp_path, 80.0, **({"notes": [WARM]} if job.kind == "training" and job.seed == 1 else {}))
-        noted = {name for _, name, _, _, one in results_below(found, tmp_path).all() if one.notes == (WARM,)}
-        assert noted == ({"imagenet"} if dataset == "imagenet" else {"eurosat", "dtd"})
 
 
 def test_clips_of_a_report_say_how_they_were_run(experiment, tmp_path):
