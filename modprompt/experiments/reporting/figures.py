@@ -60,14 +60,12 @@ class Measured(NamedTuple):
     @property
     def mine(self) -> str:
         """The method that the report is about, if it has a number; else ""."""
-        label = highlighted(self.experiment, self.results)
-        return label if label in self.labels else ""
+        return next((one for one in self.labels if one == highlighted(self.experiment, self.results)), "")
 
     @property
     def zero_shot(self) -> str:
         """Zero-shot CLIP, if it has a number; else ""."""
-        label = untrained(self.results)
-        return label if label in self.labels else ""
+        return next((one for one in self.labels if one == untrained(self.results)), "")
 
     def closest(self, most: int) -> list[str]:
         """So many methods, in the order of the tables: the report's own, zero-shot CLIP, and the best of the others."""
@@ -102,13 +100,10 @@ def highlighted(experiment: Experiment, results: Results) -> str:
 
 def looks(parts: Sequence[tuple[Experiment, Results]]) -> dict[str, Look]:
     """How the methods of a page look, in all of its parts: the methods that it is about first, zero-shot CLIP grey."""
-    labels = list(dict.fromkeys(line.label for _, results in parts for line in results.lines))
-    grey = [untrained(results) for _, results in parts]
-    mine = dict.fromkeys(highlighted(*part) for part in parts)
-    first = [label for label in mine if label in labels and label not in grey]
-    rest = [label for label in labels if label not in (*first, *grey)]
-    found = {label: look(number) for number, label in enumerate([*first, *rest])}
-    return {**found, **{label: _ZERO_SHOT for label in grey if label}}
+    grey = {untrained(results) for _, results in parts} - {""}
+    labels = [highlighted(*part) for part in parts] + [line.label for _, results in parts for line in results.lines]
+    coloured = [label for label in dict.fromkeys(labels) if label and label not in grey]
+    return {**{label: look(number) for number, label in enumerate(coloured)}, **dict.fromkeys(grey, _ZERO_SHOT)}
 
 
 def look(number: int) -> Look:
@@ -271,20 +266,16 @@ def _mark(axes: Axes, row: int, mean: float, of_seeds: Sequence[float], look: Lo
 
 def shots(measured: Measured, path: Path) -> str:
     """Accuracy over several numbers of shots, a panel for each data set and the average; a line for zero-shot."""
-    numbers = [column for column in measured.results.columns if column.isdigit() and column != "0"]
-    shown = measured.closest(_MOST_CURVES)
+    results, shown = measured.results, measured.closest(_MOST_CURVES)
+    numbers = [column for column in results.columns if column.isdigit() and column != "0"]
     if len(numbers) < 2 or not shown:
         return ""
     with panels(path, [section.key for section in measured.sections]) as grid:
         for axes, section in zip(grid, measured.sections):
             for label in shown:
-                columns = {
-                    own_column(measured.results, measured.line(label), column): int(column) for column in numbers
-                }
-                cells = {x: measured.numbers.cell(label, section.key, column) for column, x in columns.items()}
-                _curve(
-                    axes, label, {x: cell for x, cell in cells.items() if cell}, measured.looks[label], "0" in columns
-                )
+                columns = {float(number): own_column(results, measured.line(label), number) for number in numbers}
+                cells = {x: measured.numbers.cell(label, section.key, column) for x, column in columns.items()}
+                _points(axes, measured, label, {x: cell for x, cell in cells.items() if cell}, "-")
             axes.set_xscale("log", base=2)
             axes.set_xticks(list(map(int, numbers)), numbers)
             axes.minorticks_off()
@@ -293,37 +284,32 @@ def shots(measured: Measured, path: Path) -> str:
     return f"Accuracy over the number of shots; {WHISKERS}.{measured.said(shown)}"
 
 
-def _curve(axes: Axes, label: str, cells: Mapping[int, Cell], look: Look, is_level: bool) -> None:
-    """A method's numbers by shots; of one that trains nothing the one that it has for all of them."""
-    if is_level:
-        for cell in cells.values():
-            axes.axhline(cell.mean, color=look["color"], ls="--", label=name_of(label))
+def _points(axes: Axes, measured: Measured, label: str, cells: Mapping[float, Cell], style: str) -> None:
+    """A method's numbers with their deviations; of one that trains nothing a level."""
+    look, name = measured.looks[label], name_of(label)
+    means, stds = [cell.mean for cell in cells.values()], [cell.std or 0.0 for cell in cells.values()]
+    if cells and measured.line(label).trains:
+        axes.errorbar(list(cells), means, yerr=stds, **look, ls=style, label=name)
     elif cells:
-        means, stds = [one.mean for one in cells.values()], [one.std or 0.0 for one in cells.values()]
-        axes.errorbar(list(cells), means, yerr=stds, **look, ls="-", label=name_of(label))
+        axes.axhline(means[0], color=look["color"], ls="--", label=name)
 
 
 def costs(measured: Measured, path: Path) -> str:
     """Accuracy over seconds of training and over trained parameters; what trains nothing is a line."""
-    found = cost.costs(measured.experiment, measured.results, measured.sections)
     shown = measured.closest(_MOST_OF_PANELS)
-    found = [one for one in found if one.label in shown and one.accuracy is not None]
+    spent = cost.costs(measured.experiment, measured.results, measured.sections)
+    spent = [one for one in spent if one.label in shown and one.accuracy]
     of = {
-        "seconds of training": {one.label: one.training_s.mean for one in found if one.training_s},
-        "trained parameters": {one.label: float(one.parameters[1]) for one in found if one.parameters},
+        "seconds of training": {one.label: one.training_s.mean for one in spent if one.training_s},
+        "trained parameters": {one.label: float(one.parameters[1]) for one in spent if one.parameters},
     }
-    if not any(sum(bool(value) for value in values.values()) > 1 for values in of.values()):
+    if not any(sum(map(bool, values.values())) > 1 for values in of.values()):
         return ""
     with panels(path, ["", ""], high=3.2, sharey=True) as grid:
         for axes, (name, values) in zip(grid, of.items()):
-            for one in found:
-                look, cell = measured.looks[one.label], one.accuracy
-                assert cell is not None
-                if not measured.line(one.label).trains:
-                    axes.axhline(cell.mean, color=look["color"], ls="--", label=name_of(one.label))
-                elif values.get(one.label):
-                    how = {**look, "ls": "none", "label": name_of(one.label)}
-                    axes.errorbar([values[one.label]], [cell.mean], yerr=[cell.std or 0.0], **how)
+            for one in spent:
+                if one.accuracy and (values.get(one.label) or not measured.line(one.label).trains):
+                    _points(axes, measured, one.label, {values.get(one.label, 0.0): one.accuracy}, "none")
             axes.set_xlabel(name)
             if max(values.values(), default=1.0) >= 10 * min(filter(None, values.values()), default=1.0):
                 axes.set_xscale("log")
@@ -446,11 +432,10 @@ def loss_curves(measured: Measured, faults: list[str], path: Path) -> str:
         for axes, of_methods in zip(grid, drawn.values()):
             for label, loss in of_methods.items():
                 mean, std, epochs = loss.mean(axis=0), loss.std(axis=0), range(1, loss.shape[1] + 1)
-                axes.plot(epochs, mean, color=measured.looks[label]["color"], label=name_of(label))
+                colour = measured.looks[label]["color"]
+                axes.plot(epochs, mean, color=colour, label=name_of(label))
                 if len(loss) > 1:
-                    axes.fill_between(
-                        epochs, mean - std, mean + std, color=measured.looks[label]["color"], alpha=0.2, lw=0
-                    )
+                    axes.fill_between(epochs, mean - std, mean + std, color=colour, alpha=0.2, lw=0)
             axes.locator_params(axis="x", integer=True)
         grid[0].figure.supxlabel("epoch")
         grid[0].figure.supylabel("training loss")
@@ -468,23 +453,23 @@ def confusions(tests: Mapping[str, Mapping[str, Recorded]], path: Path) -> str:
     rows = {half: own for half, own in tests.items() if own}
     if not rows:
         return ""
-    across, places = max(map(len, rows.values())), list[tuple[str, str]]()
-    for half, own in rows.items():
-        places += [*((half, label) for label in own), *[("", "")] * (across - len(own))]
-    kept = {half: _mixed_up(next(iter(own.values())).confusion) for half, own in rows.items()}
-    titles = [f"{label}, {half}" if half else "" for half, label in places]
+    across, said = max(map(len, rows.values())), list[str]()
+    titles = [
+        text for half, own in rows.items() for text in [*(f"{label}, {half}" for label in own), *[""] * across][:across]
+    ]
     with panels(path, titles, across, high=2.9, legend=False) as grid:
-        for number, (axes, (half, label)) in enumerate(zip(grid, places)):
-            if half:
-                _confusion(axes, rows[half][label], kept[half], named=number % across == 0)
-            else:
-                axes.set_axis_off()
+        for row, (half, own) in enumerate(rows.items()):
+            first, kept = next(iter(own.values())), _mixed_up(next(iter(own.values())).confusion)
+            said += [f"{len(kept)} of {len(first.names)} ({half})"] if len(kept) < len(first.names) else []
+            for column, axes in enumerate(grid[row * across : (row + 1) * across]):
+                if column < len(own):
+                    _confusion(axes, list(own.values())[column], kept, named=column == 0)
+                else:
+                    axes.set_axis_off()
         grid[0].figure.supxlabel("predicted class (% of the true class's images)")
         grid[0].figure.supylabel("true class")
-    wholes = {half: len(next(iter(own.values())).names) for half, own in rows.items()}
-    counts = [f"{len(own)} of {wholes[half]} ({half})" for half, own in kept.items() if len(own) < wholes[half]]
-    said = f" The classes that are mixed up most: {', '.join(counts)}." if counts else ""
-    return f"What the images of a class (row) were taken for (column), in percent, of all seeds together.{said}"
+    those = f" The classes that are mixed up most: {', '.join(said)}." if said else ""
+    return f"What the images of a class (row) were taken for (column), in percent, of all seeds together.{those}"
 
 
 def _mixed_up(confusion: np.ndarray) -> list[int]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import io
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MOST, _SIDE = 12, 128  # pictures of a gallery, and pixels of the longer side of each
-_DEEP = 3  # folders between a data set's own and its images
 
 
 class Recorded(NamedTuple):
@@ -97,36 +97,26 @@ def gallery(dataset: str, tests: Sequence[Recorded], data: Path | None) -> list[
     `data` is the folder of all data sets, where the pictures are; None if it is not known.
     """
     every = [(one, wrong) for one in tests for wrong in one.wrong if wrong.top]
-    found, folders = [], dict[str, Path]()
+    mistakes = []
     for one, wrong in sorted(every, key=lambda pair: -pair[1].probabilities[0])[:_MOST]:
         text = (
             f"{one.names[wrong.label]} ({100 * wrong.own:.0f}%) taken for {one.names[wrong.top[0]]} "
             f"({100 * wrong.probabilities[0]:.0f}%)"
         )
-        path = None if data is None else _find(dataset, one.result, wrong.image, data, folders)
-        found.append(Mistake(_picture(path, one.result) if path else "", text))
-    return found
+        path = None if data is None else _find(dataset, one.result, wrong.image, data)
+        mistakes.append(Mistake(_picture(path, one.result) if path else "", text))
+    return mistakes
 
 
-def _find(dataset: str, result: dict[str, Any], image: str, data: Path, folders: dict[str, Path]) -> Path | None:
-    """Where an image is that a result names by its path below the data set's images, whose folder is kept."""
+def _find(dataset: str, result: dict[str, Any], image: str, data: Path) -> Path | None:
+    """Where an image is that a result names by its path below the data set's images: in the data set's folder or one
+    or two folders deeper, the upper ones first, or, of images of one's own, in that of all data sets."""
     if not is_inside(image):
         return None
-    for folder in (folders[dataset],) if dataset in folders else _folders(dataset, result, data):
-        if (folder / image).is_file():
-            folders[dataset] = folder
-            return folder / image
-    return None
-
-
-def _folders(dataset: str, result: dict[str, Any], data: Path) -> Iterator[Path]:
-    """The data set's folder and those in it, the upper ones first; that of all data sets last."""
-    first = [name.partition("/")[0] for name in result.get("files") or () if is_inside(name)]
-    level = [data / name for name in dict.fromkeys([*first, dataset]) if (data / name).is_dir()]
-    for _ in range(_DEEP):
-        yield from level
-        level = [Path(entry.path) for folder in level for entry in os.scandir(folder) if entry.is_dir()]
-    yield data  # where one's own images are
+    names = [name.partition("/")[0] for name in result.get("files") or () if is_inside(name)]
+    folders = [data / name for name in dict.fromkeys([*names, dataset])]
+    places = (folder.glob(depth + glob.escape(image)) for depth in ("", "*/", "*/*/") for folder in folders)
+    return next((path for path in (*chain.from_iterable(places), data / image) if path.is_file()), None)
 
 
 def _picture(path: Path, result: dict[str, Any]) -> str:
