@@ -140,17 +140,17 @@ def add_tree(results: Results, experiment: Experiment, root: Path, label: str) -
     if not root.is_dir():
         raise UserError(f"--with: there is no folder {root}")
     folders = discover(root, experiment.protocol, experiment.source)
-    shots = (*experiment.shots, 0)
     if "0" not in results.columns and any(run.column == "0" and not run.is_of_all for run in folders):
         results.columns = ("0", *results.columns)  # its zero-shot runs have their own column
-    runs = [run for run in folders if run.dataset in results.datasets and run.shots in shots]
+    here = [run for run in folders if run.dataset in results.datasets and run.column in results.columns]
+    runs = [run for run in here if run.shots in (*experiment.shots, 0)]
     if experiment.protocol == "few_shot":
         runs = [run for run in runs if not run.is_of_all]
     if not runs:
         raise UserError(f"--with: {root} has no {experiment.protocol} run of these data sets and shots")
-    left = {run.dataset for run in folders if run.dataset not in results.datasets}
-    others = {run for run in folders if run not in runs and run.dataset not in left}
-    names = [*sorted(left), *(f"{one or 'all'} shots" for one in sorted({run.shots for run in others}))]
+    left = {run.dataset for run in folders} - {*results.datasets}
+    shots = sorted({run.shots for run in {*folders} - {*runs} if run.dataset not in left})
+    names = [*sorted(left), *(f"{number or 'all'} shots" for number in shots)]
     if names:
         print(f"warning: {label}: this report has no place for its {', '.join(names)}", file=sys.stderr)
     methods = dict.fromkeys((run.trainer, run.config, run.is_of_all) for run in runs)

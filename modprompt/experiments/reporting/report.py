@@ -48,14 +48,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("file", help="experiment file, its name in configs/experiments, or an output folder with log files")
     arguments.add_common(parser)
     arguments.add_data(parser)
-    add(
-        "--with",
-        dest="trees",
-        nargs="+",
-        default=[],
-        metavar="[LABEL=]FOLDER",
-        help="other output trees, read from their logs",
-    )
+    add("--with", dest="trees", nargs="+", default=[], metavar="[LABEL=]FOLDER", help="other output trees with logs")
     add("--to", type=Path, default=None, help="folder of the report (default: reports/<name> in the output folder)")
     add(
         "--selected-on-test",
@@ -174,11 +167,7 @@ def _listed(folder: Path) -> set[str]:
 
 
 def write(
-    experiment: Experiment,
-    results: Results,
-    folder: Path,
-    looks: Mapping[str, figures.Look],
-    data: Path | None = None,
+    experiment: Experiment, results: Results, folder: Path, looks: Mapping[str, figures.Look], data: Path | None = None
 ) -> tuple[page.Report, list[str]]:
     """Write all files of a report into a folder, each whole, and print the tables.
 
@@ -269,13 +258,8 @@ def _latex(shown: page.Report, sections: Sequence[Section]) -> str:
 
 
 def _own_notes(experiment: Experiment, results: Results) -> list[str]:
-    notes = [
-        experiment.notes,
-        experiment.chosen,
-        *alike.class_notes(experiment, results),
-        published.note_of(experiment),
-    ]
-    return list(filter(None, notes))
+    own = [experiment.notes, experiment.chosen, *alike.class_notes(experiment, results)]
+    return list(filter(None, [*own, published.note_of(experiment)]))
 
 
 Tests = dict[str, dict[str, dict[str, Recorded]]]  # by data set, half or shots, and method

@@ -70,8 +70,7 @@ class Results:
         self.odd: set[str] = set()
         self._outcomes: dict[tuple[str, str, str], dict[int, Outcome]] = {}
         self._parted: dict[tuple[str, ...], alike.Parted] = {}
-        self._trainings: dict[tuple[str, str, str], int] = {}
-        self._stages_s: dict[tuple[str, str, str], dict[str, float | None]] = {}
+        self._stages: dict[tuple[str, str, str], list[tuple[str, float | None]]] = {}
 
     def in_groups(self) -> list[Line]:
         """The methods in the order of tables: by group if there are several groups, else as they came."""
@@ -92,14 +91,13 @@ class Results:
     def add_stage(self, training: Job, stage: Job, result: Mapping[str, Any] | None) -> None:
         """Add what a training's first stage left, which may serve many trainings."""
         place = (training.method.family, training.dataset, training.column)
-        self._trainings[place] = self._trainings.get(place, 0) + 1
-        self._stages_s.setdefault(place, {})[stage.folder] = seconds(result, "training_s")
+        self._stages.setdefault(place, []).append((stage.folder, seconds(result, "training_s")))
 
     def stage_s(self, family: str, dataset: str, column: str) -> float | None:
         """Seconds of first stages for each training of a method; 0 if it has none, None if one is not known."""
-        place = (family, dataset, column)
-        known = [one for one in self._stages_s.get(place, {}).values() if one is not None]
-        return sum(known) / self._trainings.get(place, 1) if len(known) == len(self._stages_s.get(place, ())) else None
+        trainings = self._stages.get((family, dataset, column), [])
+        stages = dict(trainings).values()  # each once
+        return None if None in stages else sum(filter(None, stages)) / max(len(trainings), 1)
 
     def outcomes(self, line: Line, dataset: str, column: str) -> dict[int, Outcome]:
         """Outcomes by seed: one for each seed of the method."""

@@ -193,11 +193,7 @@ def test_what_keeps_numbers_from_being_the_methods_alone_stands_beside_the_metho
     edit_some(found, tmp_path, {"backbone_hash": "2:other"}, label="CoOp", seeds=SEEDS)
     edit_some(found, tmp_path, {"images_hash": "2:others"}, label="CLIP")
     one = compared(found, tmp_path)
-    assert list(texts(one)[1]) == [
-        "CLIP (made with other images)",
-        "CoOp (made with other weights)",
-        f"MaPLe ({mark})",
-    ]
+    assert list(texts(one)[1]) == ["CLIP (made with other images)", "CoOp (made with other weights)", f"MaPLe ({mark})"]
     edit_some(found, tmp_path, {"seen": mark}, seeds=SEEDS)
     assert compared(found, tmp_path).title == f"Differences by seed: MPL ({mark}) minus each other method"
 
@@ -214,18 +210,6 @@ def test_runs_of_which_logs_alone_are_known_say_so(experiment, tmp_path):
     one = comparisons(found, results)
     assert list(texts(one)[1])[-1] == "MaPLe (theirs) (from logs, which do not say the images of a seed)"
     assert cells(one, "dtd", "MaPLe (theirs)")["H"].p is not None
-
-
-def test_what_was_selected_on_test_has_no_pair_unless_it_is_asked_for(experiment, tmp_path):
-    found = experiment(FIVE)
-    fill(found, tmp_path, of_job)
-    for dataset in ("eurosat", "dtd"):
-        edit_some(found, tmp_path, {"selected_on": "test"}, label="MaPLe", dataset=dataset, seeds=SEEDS)
-    one = compared(found, tmp_path)
-    assert set(cells(one, "dtd", "MaPLe").values()) == {None}
-    shown = comparisons(found, results_below(found, tmp_path, selected_on_test=True))
-    assert list(texts(shown, 1)[1])[2] == "MaPLe (selected on test)"
-    assert cells(shown, "dtd", "MaPLe")["H"] is not None
 
 
 def test_variants_of_a_grid_are_compared_each_and_one_can_be_named(experiment, tmp_path):
