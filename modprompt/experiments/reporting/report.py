@@ -280,7 +280,7 @@ def _mistakes(
     measured: figures.Measured, tests: Tests, data: Path | None, faults: list[str]
 ) -> dict[str, page.Gallery]:
     """By data set the method whose mistakes are shown, the report's own where it has any, and the gallery."""
-    galleries = {}
+    galleries: dict[str, page.Gallery] = {}
     for dataset, of_columns in tests.items():
         for label in dict.fromkeys(label for own in of_columns.values() for label in own):
             own = [of[label] for of in of_columns.values() if label in of]
