@@ -21,7 +21,7 @@ from functools import partial
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan.commands import effective
-from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, VALIDATION, Experiment, Job, Method, Pairs, staged
+from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, VALIDATION, Experiment, Job, Method, Pairs
 from modprompt.experiments.plan.stages import binds, tests_apart
 
 ALONE = ("base", "new")  # the columns that runs on one half of the classes fill
@@ -40,6 +40,22 @@ def _sees(shots: int, classes: str) -> Pairs:
 def _of_all(experiment: Experiment) -> Iterator[tuple[str, Method, int]]:
     for dataset in experiment.datasets:
         yield from ((dataset, method, seed) for method in experiment.methods for seed in method.seeds)
+
+
+def staged(job: Job, folder: Callable[[Method], str]) -> Iterator[Job]:
+    """A training, and before it its first stage, if its method has one; `folder` gives that of a method's trainings."""
+    method = job.method
+    if method.stage is not None:
+        seed = job.seed if method.stage_seed is None else method.stage_seed
+        place = f"{folder(method.stage)}/seed{seed}"
+        options = job.options if job.of_first is None else job.of_first
+        first = job._replace(method=method.stage, seed=seed, folder=place, options=options, is_front=True)
+        if method.front is None:
+            name = method.stage_of
+            first = first._replace(folder=f"{name}/{place}", stage=name, keeps=False, is_front=False)
+        yield first
+        job = job._replace(first=first)
+    yield job
 
 
 def in_order(wanted: Iterable[_Run]) -> Iterator[Job]:

@@ -169,18 +169,6 @@ def test_of_a_run_that_is_missing_nothing_is_chosen(tries, tmp_path):
         choose_by_rule(tries, states_of(tries, tmp_path))
 
 
-def test_of_runs_that_were_read_by_two_rules_nothing_is_chosen(tries, tmp_path):
-    fill(tries, tmp_path, lambda *_: 5)
-    job = next(job for job in protocols.jobs(tries) if job.tests and job.method.label == "MPL LR 1")
-    split = {"hash": "a", "odd_images": "1 turned by EXIF"}
-    edit(tmp_path / job.folder / "result.json", input={"INPUT.READ_AS": "people"}, split=split)
-    with pytest.raises(
-        UserError,
-        match=r"^MPL: no mean, made with different reading of images of digits \(family: MPL on digits, seed 1",
-    ):
-        choose_by_rule(tries, states_of(tries, tmp_path))
-
-
 def test_runs_of_a_method_that_trains_nothing_are_not_needed(tries, tmp_path):
     fill(tries, tmp_path, lambda *_: 5)
     (tmp_path / protocols.jobs(tries)[0].folder / "result.json").unlink()
@@ -293,19 +281,6 @@ def test_if_no_value_is_left_the_smallest_is_taken_and_that_is_said(experiment, 
     assert "MaPLe, MPL: no value is left; the smallest is used." in text
     said = "MPL: each value gave the same on 2,000 images; OPTIM.LR may have no effect on it; 0.01 is the smallest."
     assert said in text
-
-
-@pytest.mark.parametrize("more", [{"split": {"hash": "other"}}, {"backbone_hash": "2:other"}])
-def test_zero_shot_on_another_split_or_of_another_clip_is_not_compared_with(experiment, tmp_path, more):
-    found = experiment(NO_COLLAPSE, "tries")
-    fill(found, tmp_path, lambda *_: 500)
-    for job in protocols.jobs(found):
-        of_all = {} if "backbone_hash" in more else {"split": {"hash": "one"}}
-        edit(
-            tmp_path / job.folder / "result.json", **(of_all if job.method.trains or job.dataset != "digits" else more)
-        )
-    with pytest.raises(UserError, match="tries: no mean, made with different (splits|weights).*CLIP on digits"):
-        choose_by_rule(found, states_of(found, tmp_path))
 
 
 @pytest.mark.parametrize("others", ["", "  CLIP2: {trainer: ZeroshotCLIP2, config: glyph}\n"])
@@ -468,14 +443,6 @@ def test_option_that_is_chosen_too_is_refused(taken, experiment):
     text = TAKES.replace("MPL, config: glyph}", "MPL, config: glyph, options: {OPTIM.LR: 3}}")
     with pytest.raises(UserError, match="MPL: OPTIM.LR is chosen here, and set to 3: leave that out"):
         experiment(text, "takes")
-
-
-def test_options_of_a_command_that_a_choice_did_not_know_are_named(taken, tmp_path, capsys):
-    (tmp_path / "takes.yaml").write_text(TAKES)
-    spec.read_plan(tmp_path / "takes.yaml", options={"OPTIM.MAX_EPOCH": "3"})
-    assert (
-        capsys.readouterr().out == "note: tries.json was chosen without the options OPTIM.MAX_EPOCH of this command\n"
-    )
 
 
 def test_choice_sets_nothing_that_no_option_may(taken, experiment):
