@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import pytest
 
@@ -9,8 +10,6 @@ from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import expected, flags
-from modprompt.experiments.reporting import cost
-from modprompt.experiments.reporting.results import Outcome, Results
 from modprompt.experiments.running import local, run, runner, state
 from tests.modprompt.experiments.conftest import starts
 from tests.modprompt.experiments.fakes import edit, finish, leave_schedules, schedules
@@ -89,13 +88,6 @@ def test_one_search_serves_all_seeds_if_it_is_said(experiment):
     assert trainings[0].folder.split("/")[-2] == f"{FOLDER}_seed7"
 
 
-def test_variants_of_a_grid_share_their_search(experiment):
-    text = STAGES.replace("IVLP, config: glyph, search", "IVLP, config: glyph, grid: {OPTIM.LR: [1, 2]}, search")
-    jobs = protocols.jobs(experiment(text.replace("[1, 2]\n", "[1]\n")))
-    (search,) = (job for job in jobs if job.stage)
-    assert [job.first.folder for job in jobs if job.first and not job.tests] == [search.folder] * 2
-
-
 def test_search_has_the_clip_of_its_training_and_what_is_set_for_every_run(experiment):
     text = STAGES.replace(
         "IVLP, config: glyph, search", "IVLP, config: glyph, options: {MODEL.BACKBONE.PATH: x.pt, OPTIM.LR: 1}, search"
@@ -122,30 +114,15 @@ def test_training_names_the_file_and_must_show_what_is_in_it(staged, tmp_path):
         assert at not in expected(job, tmp_path).values()
 
 
-def test_a_method_of_one_side_takes_that_sides_schedule(experiment, tmp_path):
-    text = STAGES.replace("Searched: {trainer: IVLP", "Searched: {trainer: VPT")
-    train = protocols.jobs(experiment(text))[5]
-    assert "TRAINER.VPT.SCHEDULE_VISION" in flags(train, tmp_path, tmp_path)
-    assert "TRAINER.VPT.SCHEDULE_TEXT" not in flags(train, tmp_path, tmp_path)
-
-
-def test_everything_is_finished_when_all_three_are(staged, tmp_path):
+def test_training_of_another_schedule_or_of_a_stale_search_is_stale_and_so_is_its_test(staged, tmp_path):
     done(staged, tmp_path)
     assert [state.of(job, tmp_path).name for job in staged] == ["finished"] * 3
-
-
-def test_training_of_another_schedule_is_stale_and_so_is_its_test(staged, tmp_path):
-    done(staged, tmp_path)
     leave_schedules(staged[0], tmp_path, 3)
     os.utime(tmp_path / staged[0].folder / "schedule.json", ns=(1, 1))
     search, train, test = (state.of(job, tmp_path) for job in staged)
     assert (search.name, train.name, test.name) == ("finished", "stale", "stale")
     assert "TRAINER.IVLP.SCHEDULE_TEXT [[0, 2], [2, 2]" in train.why
     assert "-> [[0, 3], [3, 3]" in train.why
-
-
-def test_training_of_a_stale_search_is_stale(staged, tmp_path):
-    done(staged, tmp_path)
     path = tmp_path / staged[0].folder / "result.json"
     edit(path, settings={**json.loads(path.read_text())["settings"], "OPTIM.LR": "7"})
     search, train, test = (state.of(job, tmp_path) for job in staged)
@@ -202,15 +179,6 @@ def test_failed_search_blocks_its_training_and_test_and_nothing_else(quick, expe
     assert brought_to_an_end(jobs, tmp_path).complete
 
 
-def test_run_that_does_not_search_fails_as_a_search(quick, experiment, tmp_path):
-    quick("search/", schedules="")
-    summary = brought_to_an_end(protocols.jobs(experiment(ONCE)), tmp_path)
-    ((job, why),) = summary.failed
-    assert job.stage
-    assert why.startswith("schedule.json is damaged") or "schedule.json" in why
-    assert len(summary.blocked) == 4
-
-
 def test_search_that_is_made_again_makes_trainings_of_another_schedule_stale(quick, staged, tmp_path):
     done(staged, tmp_path)
     (tmp_path / staged[0].folder / "result.json").unlink()
@@ -218,13 +186,6 @@ def test_search_that_is_made_again_makes_trainings_of_another_schedule_stale(qui
     summary = brought_to_an_end(staged, tmp_path)
     assert [job.kind for job, _ in summary.stale] == ["training"]
     assert [job.kind for job, _ in summary.blocked] == ["test"]
-    assert [starts(tmp_path / job.folder) for job in staged] == [1, 0, 0]
-
-
-def test_search_that_is_made_again_alike_leaves_its_trainings_finished(quick, staged, tmp_path):
-    done(staged, tmp_path)
-    (tmp_path / staged[0].folder / "result.json").unlink()
-    assert brought_to_an_end(staged, tmp_path).complete
     assert [starts(tmp_path / job.folder) for job in staged] == [1, 0, 0]
 
 
@@ -286,20 +247,6 @@ def test_report_has_no_column_for_searches_and_says_what_they_cost(words, tmp_pa
     )
 
 
-def test_of_searches_that_were_read_by_two_rules_there_is_no_mean(experiment):
-    one, other = (job for job in protocols.jobs(experiment(STAGES)) if job.stage)
-    odd = {"input": {"INPUT.READ_AS": "people"}, "split": {"hash": "a", "odd_images": "1 turned by EXIF"}}
-    results = Results([], [], [])
-    results.add("Searched", one.dataset, "base", 2, Outcome(50.0, result=odd))
-    for job, facts in ((one, {}), (other, odd)):
-        search = job, state.State(state.FINISHED, "", {"accuracy_pct": 50.0, **facts})
-        results.add_stage(job, search)
-    ((line,),) = cost.stages(results).values()
-    assert line.endswith(
-        f"tested itself: no mean, made with different reading of images of {one.dataset} (family: seed 1 / people: seed 2)"
-    )
-
-
 def test_report_of_one_search_for_all_seeds_and_of_a_failed_one(experiment, tmp_path, capsys):
     jobs = protocols.jobs(experiment(ONCE, "once"))
     words = [str(tmp_path / "once.yaml"), "--out", str(tmp_path / "out")]
@@ -320,46 +267,23 @@ def test_report_of_one_search_for_all_seeds_and_of_a_failed_one(experiment, tmp_
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("{trainer: MPL, ", "{", "methods: Searched: search: trainer is missing"),
-        (
-            "options: {SEARCH",
-            "option: {SEARCH",
-            "methods: Searched: search: there is no key 'option'; did you mean 'options'?",
-        ),
-        (
-            "trainer: MPL, config: glyph",
-            "trainer: MPL, config: gliph",
-            "methods: Searched: search: no config file gliph",
-        ),
-        ("SEARCH.ON: True", "SEED: 3", "methods: Searched: search: options: SEED cannot be set here"),
-        ("}}}", "}}, search_seed: [1, 2]}", "methods: Searched: search_seed is one seed, of the method's search"),
-        ("}}}", "}}, search_seed: -1}", "methods: Searched: search_seed: different whole numbers from 0 up"),
-        ("config: glyph}", "config: glyph, search_seed: 1}", "methods: IVLP: search_seed is one seed"),
-        ("search: {", "search: 3, x: {", "methods: Searched: there is no key 'x'"),
-        (
-            "Searched: {trainer: IVLP",
-            "Searched: {trainer: ZeroshotCLIP",
-            "ZeroshotCLIP is not one of our methods whose schedule",
-        ),
-        ("Searched: {trainer: IVLP", "Searched: {trainer: CoCoOp", ""),
+        ("{trainer: MPL, ", "{", "search: trainer is missing"),
+        ("options: {SEARCH", "option: {SEARCH", "search: there is no key 'option'; did you mean 'options'?"),
+        ("trainer: MPL, config: glyph", "trainer: MPL, config: gliph", "search: no config file gliph"),
+        ("SEARCH.ON: True", "SEED: 3", "search: options: SEED cannot be set here"),
+        ("}}}", "}}, search_seed: [1, 2]}", "search_seed is one seed, of the method's search"),
+        ("}}}", "}}, search_seed: -1}", "search_seed: different whole numbers from 0 up"),
+        ("search: {", "search: 3, x: {", "there is no key 'x'"),
+        ("{trainer: IVLP, config: glyph, s", "{trainer: ZeroshotCLIP, config: glyph, s", "ZeroshotCLIP is not one of our"),
+        ("glyph, s", "glyph, options: {TRAINER.IVLP.SCHEDULE_TEXT: [[0, 2]]}, s", "is set, but a search is to find it"),
     ],
-)
+)  # fmt: skip
 def test_faults_are_told_with_their_place(experiment, old, new, message):
-    text = STAGES.replace(old, new, 1)
-    if not message:
-        assert experiment(text).methods[1].stage is not None
-        return
-    with pytest.raises(UserError) as caught:
-        experiment(text)
-    assert message in str(caught.value)
-
-
-def test_schedule_that_is_written_out_needs_no_search(experiment):
-    more = "options: {TRAINER.IVLP.SCHEDULE_TEXT: [[0, 2]]}, search: {"
+    assert old in STAGES
     with pytest.raises(
-        UserError, match="Searched: search: TRAINER.IVLP.SCHEDULE_TEXT is set, but a search is to find it"
+        UserError, match=f"methods: Searched: .*{re.escape(message)}|methods: Searched: {re.escape(message)}"
     ):
-        experiment(STAGES.replace("search: {", more))
+        experiment(STAGES.replace(old, new, 1))
 
 
 def test_two_searches_of_one_folder_and_other_settings_are_refused(experiment):
@@ -371,18 +295,19 @@ def test_two_searches_of_one_folder_and_other_settings_are_refused(experiment):
         )
 
 
-def test_search_on_another_clip_is_refused_before_anything_runs(experiment, tmp_path):
-    text = STAGES.replace("{SEARCH.ON: True}", "{MODEL.BACKBONE.NAME: ViT-B/32}")
-    jobs = protocols.jobs(experiment(text))[5:6]
-    with pytest.raises(
-        UserError, match="method Searched: MODEL.BACKBONE.NAME is 'glyph-clip', in its search 'ViT-B/32'"
-    ):
-        check(jobs, tmp_path, tmp_path)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("SEARCH.ONN: True", "search of Searched: .*SEARCH.ONN"),
+        ("SEARCH.ON: False", "search of Searched: MPL does not search: SEARCH.ON True, or DPLSearch"),
+    ],
+)
+def test_search_that_cannot_be_is_told_before_anything_runs(experiment, tmp_path, options, message):
+    with pytest.raises(UserError, match=message):
+        check(protocols.jobs(experiment(STAGES.replace("SEARCH.ON: True", options))), tmp_path, tmp_path)
 
 
-def test_check_reads_the_search_and_the_schedule_once_it_is_there(experiment, tmp_path):
-    with pytest.raises(UserError, match="search of Searched: .*SEARCH.ONN"):
-        check(protocols.jobs(experiment(STAGES.replace("SEARCH.ON:", "SEARCH.ONN:"))), tmp_path, tmp_path)
+def test_check_reads_the_schedule_once_it_is_there(experiment, tmp_path):
     jobs = protocols.jobs(experiment(STAGES))
     assert check(jobs, tmp_path, tmp_path) == []
     leave_schedules(jobs[4], tmp_path)
@@ -399,8 +324,3 @@ def test_method_that_has_no_schedule_of_its_own_is_checked_without_one(experimen
     alone = protocols.jobs(experiment(text[: text.index(", search: ")].replace("{more}", "{OPTIM.LR: 1}") + "}\n"))
     with pytest.raises(UserError, match="method Searched: .*TRAINER.DPL.LENGTHS_TEXT is missing"):
         check(alone, tmp_path, tmp_path)
-
-
-def test_search_that_does_not_search_is_told_before_anything_runs(experiment, tmp_path):
-    with pytest.raises(UserError, match="search of Searched: MPL does not search: SEARCH.ON True, or DPLSearch"):
-        check(protocols.jobs(experiment(STAGES.replace("SEARCH.ON: True", "SEARCH.ON: False"))), tmp_path, tmp_path)
