@@ -10,7 +10,7 @@ import contextlib
 import functools
 import io
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -112,9 +112,9 @@ class Inputs:
 
     def _split_hash(self, dataset: str) -> str | None:
         """The hash of the split that a data set's folders give; empty if they give none, None if it is not known."""
-        reader = reader_of(dataset)
+        read: Callable[[Path | None], str | None] | None = getattr(reader_of(dataset), "split_hash_now", None)
         with contextlib.suppress(UserError):
-            return str(reader.split_hash_now(self.data)) if hasattr(reader, "split_hash_now") else None
+            return None if read is None else read(self.data)
         return None
 
     def _split_now(self, job: Job, result: Mapping[str, Any]) -> str | None:

@@ -68,16 +68,19 @@ def options_by_method(content) -> dict[str, str]:
     return {label: found["options"]["OPTIM.LR"] for label, found in content["methods"].items()}
 
 
-def test_trainings_and_tests_see_validation_images_of_the_base_classes_alone(tries, tmp_path):
-    jobs = protocols.jobs(tries)
+@pytest.mark.parametrize(("classes", "top"), [("base", "validation/t"), ("all", "validation/all/t")])
+def test_trainings_and_tests_see_validation_images_alone(experiment, tmp_path, classes, top):
+    found = experiment(TRIES.replace("protocol: validation", f"protocol: validation\nclasses: {classes}"), "tries")
+    jobs = protocols.jobs(found)
     assert len(jobs) == 2 * 2 * (1 + 2 * 3 * 2)
+    assert f"of {'all' if classes == 'all' else 'the base'} classes" in choose.in_words(found)
     for job in jobs:
         settings = expected(job, tmp_path)
-        assert (settings["TEST.SPLIT"], settings["DATASET.SUBSAMPLE_CLASSES"]) == ("val", "base")
+        assert (settings["TEST.SPLIT"], settings["DATASET.SUBSAMPLE_CLASSES"]) == ("val", classes)
         assert settings["DATASET.NUM_SHOTS"] == ("-1" if job.tests else "16")
         assert (job.parent is None) == (not job.tests or not job.method.trains)
     assert len({job.folder for job in jobs}) == len(jobs)
-    assert all(job.folder.startswith("validation/") for job in jobs)  # in the way of no other protocol
+    assert all(job.folder.startswith(top) for job in jobs)  # in the way of no other protocol
     assert not check(jobs, tmp_path, tmp_path)
 
 
@@ -278,16 +281,6 @@ def test_no_collapse_needs_the_one_zero_shot_method(experiment, tmp_path, others
     fill(found, tmp_path, lambda *_: 500)
     with pytest.raises(UserError, match=f"one zero-shot method of the file.*there are {2 if others else 0}"):
         choose_by_rule(found, states_of(found, tmp_path))
-
-
-def test_all_classes_are_asked_for_and_lie_elsewhere(experiment, tries, tmp_path):
-    found = experiment(TRIES.replace("protocol: validation", "protocol: validation\nclasses: all"), "tries")
-    jobs = protocols.jobs(found)
-    assert {expected(job, tmp_path)["DATASET.SUBSAMPLE_CLASSES"] for job in jobs} == {"all"}
-    assert {expected(job, tmp_path)["TEST.SPLIT"] for job in jobs} == {"val"}
-    assert not {job.folder for job in jobs} & {job.folder for job in protocols.jobs(tries)}
-    fill(found, tmp_path, lambda *_: 5)
-    assert "of all classes" in choose_by_rule(found, states_of(found, tmp_path))["rule"]
 
 
 def test_a_part_takes_a_choice_of_its_own(taken, tmp_path):

@@ -23,7 +23,6 @@ from modprompt.io.same_run import CLIP, DESCRIPTIONS, TEACHER
 from tests.conftest import SAID, random_clip
 from tests.modprompt.experiments.conftest import FILE
 from tests.modprompt.experiments.fakes import finish
-from tests.other_clips import edit as edit_json
 from tests.other_clips import open_clip_folder
 
 
@@ -158,16 +157,6 @@ def test_another_teacher_at_its_place_makes_results_stale(experiment, tmp_path):
     assert stands(job, tmp_path).why.startswith("made of other inputs: the teacher 2:")
 
 
-def test_split_without_a_file_is_said_not_to_be_compared(jobs, tmp_path):
-    """A reader that cannot tell, as those of ImageNet's variants."""
-    (tmp_path / "own").mkdir()
-    result = {"backbone_hash": "2:x", "files": {"own/split_fewshot/shot_4-seed_1.json": "a"}, "split": {"hash": "b"}}
-    inputs, job = Inputs(tmp_path, tmp_path), jobs[0]._replace(dataset="imagenet_a")
-    assert "split" in inputs.not_compared(job, result)
-    result["files"]["own/split_ImageFolder.json"] = "c"
-    assert "split" not in inputs.not_compared(job, result)
-
-
 def test_what_is_not_compared_is_said(jobs, tmp_path):
     finish(jobs[0], tmp_path, 80.0)
     finish(jobs[1], tmp_path, 80.0, backbone_hash="", files={"digits/split.json": "0"})
@@ -176,6 +165,12 @@ def test_what_is_not_compared_is_said(jobs, tmp_path):
         "not compared with what is there now: CLIP of 1 finished runs",
         "not compared with what is there now: split and few-shot list of 1 finished runs",
     ]
+    (tmp_path / "own").mkdir()  # of a data set whose reader cannot tell, as those of ImageNet's variants
+    result = {"backbone_hash": "2:x", "files": {"own/split_fewshot/shot_4-seed_1.json": "a"}, "split": {"hash": "b"}}
+    inputs, job = Inputs(tmp_path, tmp_path), jobs[0]._replace(dataset="imagenet_a")
+    assert "split" in inputs.not_compared(job, result)
+    result["files"]["own/split_ImageFolder.json"] = "c"
+    assert "split" not in inputs.not_compared(job, result)
 
 
 def test_recorded_names_lead_nowhere_else(jobs, tmp_path):
@@ -190,18 +185,6 @@ def test_looking_needs_no_pytorch():
     names = "modprompt.experiments.running.status, modprompt.experiments.reporting.results"
     code = f"import sys, {names}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-@pytest.mark.slow
-def test_a_folder_of_weights_is_one_clip_and_its_config_counts(experiment, tmp_path):
-    folder = tmp_path / "folder"
-    open_clip_folder(folder, text={"layers": 1}, image={"layers": 1})
-    job = protocols.jobs(experiment(FILE + f"options: {{MODEL.BACKBONE.PATH: '{folder}'}}\n"))[0]
-    finish(job, tmp_path, 80.0, backbone_hash=str(load(Asked("", str(folder))).fingerprint))
-    assert stands(job, tmp_path).name == "finished"
-    edit_json(folder / "open_clip_config.json", "model_cfg", "quick_gelu", value=True)
-    os.utime(folder / "open_clip_config.json", ns=(1, 1))
-    assert stands(job, tmp_path).name == "stale"
 
 
 def test_how_a_bare_file_is_run_is_part_of_what_it_is(experiment, clip, tmp_path):

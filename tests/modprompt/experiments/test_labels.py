@@ -169,15 +169,3 @@ def test_command_status_and_dry_run_say_it(quick, found, words, tmp_path, capsys
     assert second == line
     assert run.main([*words, "--dry-run"]) == 0
     assert capsys.readouterr().out.endswith("# 0 of 2 runs would start, 1 are finished, 1 wait for labels\n")
-
-
-def test_run_in_the_queue_is_adopted_whatever_its_labels_are(found, tmp_path):
-    """As after another runner has submitted it to Slurm, its labels there, and somebody has emptied one since."""
-
-    class Queue(local.LocalLauncher):
-        def adopt(self, folder):
-            return object()
-
-    ask(tmp_path / found[1].folder, [""])
-    one = runner.Runner(found[1:], tmp_path, tmp_path, Queue([]))
-    assert list(one.running) == [found[1].folder]

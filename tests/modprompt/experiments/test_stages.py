@@ -58,17 +58,6 @@ def test_search_is_on_the_base_classes_and_stands_before_its_training(staged):
     assert search.title == "Searched, digits base, seed 1 (search)"
 
 
-def test_few_shot_searches_with_the_same_shots(experiment):
-    jobs = protocols.jobs(experiment(STAGES.replace("base2new", "few_shot\nshots: [1, 4]").replace("[1, 2]", "[1]")))
-    assert [job.folder for job in jobs[2:]] == [
-        "search/digits/MPL/eval/glyph-ONTrue_1shots/seed1",
-        f"digits/IVLP/eval/{FOLDER}_1shots/seed1",
-        "search/digits/MPL/eval/glyph-ONTrue_4shots/seed1",
-        f"digits/IVLP/eval/{FOLDER}_4shots/seed1",
-    ]
-    assert [dict(job.options)["DATASET.NUM_SHOTS"] for job in jobs[2:]] == ["1", "1", "4", "4"]
-
-
 def test_cross_protocols_search_on_the_source(experiment):
     text = STAGES.replace("base2new", "cross_dataset\nsource: caltech101").replace("[1, 2]", "[1]")
     search, train, test = protocols.jobs(experiment(text))[2:]
@@ -209,17 +198,13 @@ def test_stale_search_goes_aside_with_all_that_its_schedule_made(words, quick, t
     assert [starts(out / job.folder) for job in staged] == [1, 1, 1]
 
 
-def test_dry_run_and_status_name_the_search(words, tmp_path, capsys):
+def test_dry_run_names_the_search(words, tmp_path, capsys):
     words, jobs = words
     assert run.main([*words, "--dry-run"]) == 0
     text = capsys.readouterr().out
     assert f"# waiting: {jobs[2].title}\n" in text
     assert f"# waiting: {jobs[3].title}, after {jobs[2].folder}\n" in text
     assert text.endswith("# 5 of 5 runs would start, 0 are finished\n")
-    done(jobs[2:], tmp_path / "out")
-    (tmp_path / "out" / jobs[2].folder / "result.json").unlink()
-    assert run.main([*words, "--status"]) == 0
-    assert f"waiting: {jobs[3].title}: its search is not there" in capsys.readouterr().out
 
 
 def report_of(words, capsys):
@@ -305,13 +290,6 @@ def test_two_searches_of_one_folder_and_other_settings_are_refused(experiment):
 def test_search_that_cannot_be_is_told_before_anything_runs(experiment, tmp_path, options, message):
     with pytest.raises(UserError, match=message):
         check(protocols.jobs(experiment(STAGES.replace("SEARCH.ON: True", options))), tmp_path, tmp_path)
-
-
-def test_check_reads_the_schedule_once_it_is_there(experiment, tmp_path):
-    jobs = protocols.jobs(experiment(STAGES))
-    assert check(jobs, tmp_path, tmp_path) == []
-    leave_schedules(jobs[4], tmp_path)
-    assert check(jobs, tmp_path, tmp_path) == []
 
 
 def test_method_that_has_no_schedule_of_its_own_is_checked_without_one(experiment, tmp_path):
