@@ -42,20 +42,19 @@ def _of_all(experiment: Experiment) -> Iterator[tuple[str, Method, int]]:
         yield from ((dataset, method, seed) for method in experiment.methods for seed in method.seeds)
 
 
-def staged(job: Job, folder: Callable[[Method], str]) -> Iterator[Job]:
-    """A training, and before it its first stage, if its method has one; `folder` gives that of a method's trainings."""
-    method = job.method
-    if method.stage is not None:
-        seed = job.seed if method.stage_seed is None else method.stage_seed
-        place = f"{folder(method.stage)}/seed{seed}"
-        options = job.options if job.of_first is None else job.of_first
-        first = job._replace(method=method.stage, seed=seed, folder=place, options=options, is_front=True)
-        if method.front is None:
-            name = method.stage_of
-            first = first._replace(folder=f"{name}/{place}", stage=name, keeps=False, is_front=False)
-        yield first
-        job = job._replace(first=first)
-    yield job
+def first_of(training: Job, folder: Callable[[Method], str]) -> Job | None:
+    """The first stage of a training, if its method has one; `folder` gives that of a method's trainings, no seed."""
+    method, stage = training.method, training.method.stage
+    if stage is None:
+        return None
+    seed = training.seed if method.stage_seed is None else method.stage_seed
+    options = training.options if training.of_first is None else training.of_first
+    place = f"{folder(stage)}/seed{seed}"
+    first = training._replace(method=stage, seed=seed, folder=place, options=options, is_front=True)
+    if method.front is not None:
+        return first
+    name = method.stage_of
+    return first._replace(folder=f"{name}/{place}", stage=name, keeps=False, is_front=False)
 
 
 def in_order(wanted: Iterable[_Run]) -> Iterator[Job]:
@@ -64,12 +63,12 @@ def in_order(wanted: Iterable[_Run]) -> Iterator[Job]:
     for job, folder in wanted:
         job = job._replace(folder=f"{folder(job.method)}/seed{job.seed}")
         if training is not None:
-            yield job._replace(parent=training, first=training.first)
-        elif job.tests:
-            yield job
-        else:
-            *first, training = staged(job, folder)
-            yield from (*first, training)
+            job = job._replace(parent=training, first=training.first)
+        elif not job.tests:
+            job = training = job._replace(first=first_of(job, folder))
+            if job.first is not None:
+                yield job.first
+        yield job
 
 
 def _of_base2new(kind: str, dataset: str, shots: int, method: Method) -> str:

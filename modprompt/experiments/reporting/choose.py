@@ -228,7 +228,7 @@ def _count(result: Mapping[str, Any]) -> list[int]:
 
 def _mean(counts: _Counts) -> Fraction:
     """The share of right images, over seeds, then over data sets; floating point would tell equal ones apart."""
-    shares = [sum(Fraction(*count) for count in seeds) / len(seeds) for seeds in counts.values()]
+    shares = [sum((Fraction(*count) for count in seeds), Fraction()) / len(seeds) for seeds in counts.values()]
     return sum(shares, Fraction()) / len(shares)
 
 
