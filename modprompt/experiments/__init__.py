@@ -7,6 +7,7 @@ spec.py        reads and checks an experiment file; experiment.py: the result, i
 chosen.py      settings that were chosen on validation images, as a file; choose.py: by which rule
 stages.py      what may be trained before a method: a search, a teacher, prompts
 protocols.py   which runs a protocol is made of, and which table they fill
+inputs.py      whether a result's CLIP, split and images are still those; present.py: which data sets are there
 commands.py    a run as a command of train.py, and the settings that its result must show
 state.py       the status of a run, by the files in its folder and its lock
 worker.py      one run under its lock: the same for every launcher; forked.py: as a fork of what imported all it needs

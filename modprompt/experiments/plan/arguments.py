@@ -9,7 +9,7 @@ from pathlib import Path
 from modprompt import places
 from modprompt.experiments.plan import spec
 from modprompt.experiments.plan.experiment import ACQUISITIONS, Plan, narrowed
-from modprompt.experiments.plan.inputs import only_present
+from modprompt.experiments.plan.present import only_present
 from modprompt.io.settings import pairs
 
 

@@ -52,34 +52,35 @@ class Chosen(NamedTuple):
         Raises:
             UserError: if nothing was chosen for it, or for another method of that name, or it sets what was chosen.
         """
-        found = self.methods.get(label)
-        if found is None:
+        choice = self.methods.get(label)
+        if choice is None:
             raise self._refused(f"nothing was chosen for {label!r}" + known_names(label, list(self.methods)))
-        for key in found["options"]:
+        for key in choice["options"]:
             if key in options:
-                said = f"{label}: {key} is chosen here, and set to {options[key]}: leave that out"
-                raise UserError(f"{self.path}: {said}")
-        for key, value in identity(trainer, config, options, found["options"]).items():
-            if found[key] != value:
-                what = f"its {key} {found[key]}, now {value}"
+                raise UserError(
+                    f"{self.path}: {label}: {key} is chosen here, and set to {options[key]}: leave that out"
+                )
+        for key, value in identity(trainer, config, options, choice["options"]).items():
+            if choice[key] != value:
+                what = f"its {key} {choice[key]}, now {value}"
                 raise self._refused(f"{label}: the choice belongs to another method: {what}")
-        weights = found.get("weights") or {}
+        weights = choice.get("weights") or {}
         clip = named_files.backbone_of({**read_settings(str(config)), **options})
         look = named_files.look_at_clips("CLIP", [clip], weights.get("seen"), known.identity)
-        if said := look(str(weights["hash"])) if clip.path and weights.get("hash") else "":
-            raise self._refused(f"{label}: the choice belongs to another CLIP: {said}")
-        return dict(found["options"])
+        if differs := look(str(weights["hash"])) if clip.path and weights.get("hash") else "":
+            raise self._refused(f"{label}: the choice belongs to another CLIP: {differs}")
+        return dict(choice["options"])
 
     def require_first(self, label: str, first: str) -> None:
         """Raise UserError if the choice was made after another first stage than this one."""
-        found = self.methods[label]["first"] or "none"
-        if found != (first or "none"):
-            raise self._refused(f"{label}: the choice has another first stage, {found}, now {first or 'none'}")
+        chosen_with = self.methods[label]["first"] or "none"
+        if chosen_with != (first or "none"):
+            raise self._refused(f"{label}: the choice has another first stage, {chosen_with}, now {first or 'none'}")
 
     def in_words(self, methods: Sequence[str]) -> str:
         """What was chosen for some methods, and by how many labels of each data set, for a note under a table."""
-        keys = dict.fromkeys(key for one in self.methods.values() for key in one["options"])
-        tries = [one["by_dataset"] for method in self.methods.values() for one in method["tries"]]
+        keys = dict.fromkeys(key for choice in self.methods.values() for key in choice["options"])
+        tries = [one["by_dataset"] for choice in self.methods.values() for one in choice["tries"]]
         labels = {dataset: seeds[0][1] for one in tries for dataset, seeds in one.items()}
         return (
             f"{', '.join(keys)} of {', '.join(methods)}: chosen on validation images ({self.path.name}), by the labels "
@@ -88,9 +89,9 @@ class Chosen(NamedTuple):
 
     def _refused(self, what: str) -> UserError:
         beside = self.path.with_name(f"{self.experiment}.yaml")
-        file = str(beside) if beside.is_file() else self.experiment
-        again = f"`modprompt experiment run {file}` and `modprompt experiment choose {file}` to choose anew"
-        return UserError(f"{self.path}: {what}; {again}")
+        file = beside if beside.is_file() else self.experiment
+        again = f"`modprompt experiment run {file}` and `modprompt experiment choose {file}`"
+        return UserError(f"{self.path}: {what}; {again} to choose anew")
 
 
 def read(path: Path) -> Chosen:
@@ -112,11 +113,7 @@ def read(path: Path) -> Chosen:
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a choice, sealed.
-
-    Raises:
-        UserError: if the file cannot be written.
-    """
+    """Write a choice, sealed; raises UserError if the file cannot be written."""
     try:
         write_json(path, sealed(content, VERSION))
     except OSError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import shlex
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from modprompt import places
@@ -14,7 +13,7 @@ from modprompt.errors import SettingError
 from modprompt.experiments.plan.experiment import Job, Pairs
 from modprompt.experiments.plan.stages import stage_of
 from modprompt.io.settings import Given, Settings, as_text, decisive, read_settings
-from modprompt.methods.search.file import expanded, named_by
+from modprompt.methods.search.file import expanded
 
 
 def command(job: Job, out: Path, data: Path) -> list[str]:
@@ -22,7 +21,7 @@ def command(job: Job, out: Path, data: Path) -> list[str]:
     return places.program("train", *flags(job, out, data))
 
 
-def shown(words: Sequence[str]) -> str:
+def shown(words: list[str]) -> str:
     """A command as it can be typed into a shell, in a folder without a modprompt of its own."""
     path = places.environment().get("PYTHONPATH")
     typed = [words[0], "-m", "modprompt", *words[len(places.program()) :]]
@@ -49,22 +48,13 @@ def options(job: Job, out: Path) -> list[str]:
     return [word for pair in (*kept, *job.method.options, *job.options, *options_of(job, out)) for word in pair]
 
 
-@functools.cache
-def _of_file(path: str, changed_ns: int) -> dict[str, str]:
-    return {key: as_text(value) for key, value in read_settings(path).items()}
+_text = functools.cache(as_text)  # thousands of runs have the same settings
 
 
 @functools.cache
-def _given(files: tuple[tuple[str, int], ...], own: Pairs) -> tuple[dict[str, str], bool]:
-    """Settings of files, which come with the time of their last change, and options; and whether one names a file in
-    place of its value."""
-    found = {key: text for file in files for key, text in _of_file(*file).items()}
-    found |= {key: as_text(text) for key, text in own}
-    return found, _any_file(found.items())
-
-
-def _any_file(settings: Iterable[tuple[str, str]]) -> bool:
-    return any(named_by(*setting) is not None for setting in settings)
+def _of_file(path: Path, changed_ns: int) -> list[tuple[str, Given]]:
+    """The settings of a file that was changed then."""
+    return [(key, Given(as_text(value), f"file {path}")) for key, value in read_settings(str(path)).items()]
 
 
 def effective(job: Job, more: Pairs = ()) -> dict[str, str]:
@@ -72,16 +62,13 @@ def effective(job: Job, more: Pairs = ()) -> dict[str, str]:
 
     Raises UserError if a config file is gone or not YAML, or a file that is named in place of a value is damaged.
     """
-    paths = (config_file(job.dataset), job.method.config)
-    files = tuple((str(path), path.stat().st_mtime_ns if path.is_file() else 0) for path in paths)
-    settings, names_file = _given(files, job.method.options)
-    own = [(key, as_text(text)) for key, text in (*job.options, *more)]
-    settings = settings | dict(own)
-    if names_file or _any_file(own):
-        given = [(key, Given(text, "file of the job")) for key, text in _given(files, ())[0].items()]
-        given += [(key, Given(text, "option")) for key, text in (*job.method.options, *own)]
-        settings = {key: as_text(found.value) for key, found in expanded(Settings(tuple(given)), planned=True).items()}
-    return {**settings, "TRAINER.NAME": job.method.trainer, "SEED": str(job.seed)}
+    given: list[tuple[str, Given]] = []
+    for path in (config_file(job.dataset), job.method.config):
+        given += _of_file(path, path.stat().st_mtime_ns if path.is_file() else 0)
+    given += [(key, Given(_text(word), "option")) for key, word in (*job.method.options, *job.options, *more)]
+    settings = expanded(Settings(tuple(given)), planned=True)
+    texts = {key: _text(str(setting.value)) for key, setting in settings.items()}
+    return {**texts, "TRAINER.NAME": job.method.trainer, "SEED": str(job.seed)}
 
 
 def expected(job: Job, out: Path) -> dict[str, str]:

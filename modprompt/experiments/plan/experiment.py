@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -125,31 +125,10 @@ class Job(NamedTuple):
         return self.stage or ("test" if self.tests else "training")
 
     @property
-    def alike(self) -> tuple[Any, ...]:
-        """What runs that differ only in their seed have in common."""
-        return self.method.label, self.dataset, self.column, self.options, self.kind
-
-    @property
     def title(self) -> str:
         """The run in a few words."""
         what = "train" if self.kind == "training" else self.kind
         return f"{self.method.label}, {self.dataset} {self.column}, seed {self.seed} ({what})"
-
-
-def staged(job: Job, folder: Callable[[Method], str]) -> Iterator[Job]:
-    """A training, and before it its first stage, if its method has one; `folder` gives that of a method's trainings."""
-    method = job.method
-    if method.stage is not None:
-        seed = job.seed if method.stage_seed is None else method.stage_seed
-        place = f"{folder(method.stage)}/seed{seed}"
-        options = job.options if job.of_first is None else job.of_first
-        first = job._replace(method=method.stage, seed=seed, folder=place, options=options, is_front=True)
-        if method.front is None:
-            name = method.stage_of
-            first = first._replace(folder=f"{name}/{place}", stage=name, keeps=False, is_front=False)
-        yield first
-        job = job._replace(first=first)
-    yield job
 
 
 class Experiment(NamedTuple):

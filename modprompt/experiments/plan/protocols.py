@@ -21,7 +21,7 @@ from functools import partial
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan.commands import effective
-from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, VALIDATION, Experiment, Job, Method, Pairs, staged
+from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, VALIDATION, Experiment, Job, Method, Pairs
 from modprompt.experiments.plan.stages import binds, tests_apart
 
 ALONE = ("base", "new")  # the columns that runs on one half of the classes fill
@@ -42,18 +42,33 @@ def _of_all(experiment: Experiment) -> Iterator[tuple[str, Method, int]]:
         yield from ((dataset, method, seed) for method in experiment.methods for seed in method.seeds)
 
 
+def first_of(training: Job, folder: Callable[[Method], str]) -> Job | None:
+    """The first stage of a training, if its method has one; `folder` gives that of a method's trainings, no seed."""
+    method, stage = training.method, training.method.stage
+    if stage is None:
+        return None
+    seed = training.seed if method.stage_seed is None else method.stage_seed
+    options = training.options if training.of_first is None else training.of_first
+    place = f"{folder(stage)}/seed{seed}"
+    first = training._replace(method=stage, seed=seed, folder=place, options=options, is_front=True)
+    if method.front is not None:
+        return first
+    name = method.stage_of
+    return first._replace(folder=f"{name}/{place}", stage=name, keeps=False, is_front=False)
+
+
 def in_order(wanted: Iterable[_Run]) -> Iterator[Job]:
     """A training after its first stage, and the tests of what it has trained."""
     training = None
     for job, folder in wanted:
         job = job._replace(folder=f"{folder(job.method)}/seed{job.seed}")
         if training is not None:
-            yield job._replace(parent=training, first=training.first)
-        elif job.tests:
-            yield job
-        else:
-            *first, training = staged(job, folder)
-            yield from (*first, training)
+            job = job._replace(parent=training, first=training.first)
+        elif not job.tests:
+            job = training = job._replace(first=first_of(job, folder))
+            if job.first is not None:
+                yield job.first
+        yield job
 
 
 def _of_base2new(kind: str, dataset: str, shots: int, method: Method) -> str:

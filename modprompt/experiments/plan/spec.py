@@ -54,6 +54,7 @@ _OF_METHOD = (
     *_OF_RUNS, "seeds", "grid", "published", *(one.key for one in STAGES), "search_seed", "few_shot", "chosen",
 )  # fmt: skip
 _OF_BOTH_STAGES = ("MODEL.BACKBONE.", "DATASET.")
+_Runs = tuple[str, Path, dict[str, str]]  # trainer, config, options
 
 
 class Shared(NamedTuple):
@@ -108,9 +109,6 @@ def read_plan(path: Path, options: Mapping[str, str] | None = None) -> Plan:
         imports=file.names("import") if "import" in file else (),
         image_cache=file.flag("image_cache", True),
     )
-    if shared.chosen and shared.last:
-        keys = ", ".join(shared.last)
-        print(f"note: {shared.chosen.path.name} was chosen without the options {keys} of this command")
     has_parts = "parts" in file
     parts = tuple(_parts(file, shared)) if has_parts else (_experiment(file, shared, path.stem, file.get("compare")),)
     if "compare" in file and not any(part.compare for part in parts):
@@ -121,10 +119,12 @@ def read_plan(path: Path, options: Mapping[str, str] | None = None) -> Plan:
 
 def _chosen(part: Part) -> chosen.Chosen | None:
     name = part.get("chosen")
-    if "chosen" in part and (not isinstance(name, str) or not name):
+    if "chosen" not in part:
+        return None
+    if not isinstance(name, str) or not name:
         raise part.fault("chosen", f"the name of a file is expected, got {name!r}")
     try:
-        return chosen.read((part.path.parent / name).resolve()) if name else None
+        return chosen.read((part.path.parent / name).resolve())
     except UserError as error:
         raise part.fault("chosen", str(error)) from None
 
@@ -201,17 +201,17 @@ def _experiment(part: Part, shared: Shared, name: str, compare: Any) -> Experime
 
 def _compare(part: Part, protocol: str, methods: Sequence[Method], must: bool) -> str:
     """The label of the method that all others are compared with; empty if there need not be one and is none."""
-    word, labels = part.get("compare"), [method.label for method in methods]
-    if protocol == ACTIVE and must:
+    word, labels = str(part.get("compare")), [method.label for method in methods]
+    if protocol != ACTIVE and word in labels:
+        return word
+    if not must:
+        return ""
+    if protocol == ACTIVE:
         raise part.fault("compare", f"protocol {protocol} has none")
-    if protocol == ACTIVE or word in labels:
-        return str(word) * (protocol != ACTIVE)
     variants = [method.label for method in methods if method.family == word]
     if variants:
         raise part.fault("compare", f"{word} has several variants: name one of {', '.join(map(repr, variants))}")
-    if must:
-        raise part.fault("compare", f"there is no method {word!r}" + known_names(str(word), labels))
-    return ""
+    raise part.fault("compare", f"there is no method {word!r}" + known_names(word, labels))
 
 
 def _options(part: Part, folder: Path | None = None) -> dict[str, str]:
@@ -243,32 +243,29 @@ def _grid(part: Part) -> dict[str, list[str]]:
     return axes
 
 
-def _runs(part: Part) -> tuple[str, Path, dict[str, str]]:
-    """Trainer, config and options."""
+def _runs(part: Part, options: Mapping[str, str]) -> _Runs:
+    """Trainer, config, and options over those that are given."""
     trainer, word = str(part.require("trainer")), str(part.require("config"))
     try:
         config = config_file(word, trainer, part.path.parent).resolve()
     except (UserError, OSError) as error:  # OSError: a name that no disk accepts
         raise part.fault("", str(error)) from None
-    return trainer, config, _options(part.below("options"))
+    return trainer, config, {**options, **_options(part.below("options"))}
 
 
 def _variants(part: Part, label: str, shared: Shared, above: Sequence[Method]) -> Iterator[Method]:
     """The variants of a method: one, or as many as its grid has combinations; `above` are the methods above it."""
     part.require_known(_OF_METHOD)
-    trainer, config, own = _runs(part)
-    own, learns = {**shared.options, **own}, trains(trainer)
-    axes = {**(shared.grid if learns else {}), **_grid(part.below("grid"))}
-    given, chosen_as = shared.chosen if learns and part.get("chosen") is not False else None, ""
-    if given is not None:
-        taken, chosen_as = _take_chosen(part, given, label, (trainer, config, own), above, shared.last)
-        own.update(_options(Part(part.path, taken, f"{part.place}: {given.path.name}")))
-    own.update(shared.last)
+    trainer, config, options = runs = _runs(part, shared.options)
+    axes = {**(shared.grid if trains(trainer) else {}), **_grid(part.below("grid"))}
+    choice = shared.chosen if trains(trainer) and part.get("chosen") is not False else None
+    taken, whose = _take_chosen(part, label, choice, runs, shared.last, above) if choice else ({}, None)
+    options = {**options, **taken, **shared.last}
     for key in axes:
-        if key in own:
-            raise part.fault("", f"{key} is an axis of the grid and set to {own[key]} as an option too")
-    stage_seeds = part.numbers("search_seed", (), 0) if "search_seed" in part else ()
-    if len(stage_seeds) > 1 or (stage_seeds and "search" not in part):
+        if key in options:
+            raise part.fault("", f"{key} is an axis of the grid and set to {options[key]} as an option too")
+    search_seed = part.numbers("search_seed", (), 0) if "search_seed" in part else ()
+    if len(search_seed) > 1 or (search_seed and "search" not in part):
         raise part.fault("", "search_seed is one seed, of the method's search")
     seeds, names = part.numbers("seeds", shared.seeds, 0), short_names(list(axes))
     for values in itertools.product(*axes.values()):
@@ -278,69 +275,71 @@ def _variants(part: Part, label: str, shared: Shared, above: Sequence[Method]) -
             family=label,
             trainer=trainer,
             config=config,
-            options=tuple({**own, **dict(point)}.items()),
+            options=tuple({**options, **dict(point)}.items()),
             seeds=seeds,
             point=point,
             published=str(part.get("published", "" if axes else label)),
             imports=shared.imports,
             image_cache=shared.image_cache,
-            stage_seed=next(iter(stage_seeds), None),
+            stage_seed=next(iter(search_seed), None),
         )
-        for one in (one for one in STAGES if one.key in part):
-            settings = {**read_settings(str(config)), **dict(method.options)}
-            texts = {key: as_text(value) for key, value in settings.items()}
-            if fault := one.fault(trainer, [key for key, _ in method.options], texts):
-                raise part.fault(one.key, fault)
-            first = _front(part, one.key, above) if one.names_method else _beside(part, one.key, method, shared)
-            method = method._replace(stage=first, stage_of=one.name)
-        if "few_shot" in part:
-            method = method._replace(few_shot=_beside(part, "few_shot", method, shared))
-        if given is not None and chosen_as:
-            given.require_first(chosen_as, method.first)
+        method = _with_stages(part, method, shared, above)
+        if choice:
+            choice.require_first(part.get("chosen", label), (whose or method).first)
         yield method
 
 
 def _take_chosen(
     part: Part,
-    given: chosen.Chosen,
     label: str,
-    runs: tuple[str, Path, dict[str, str]],
-    above: Sequence[Method],
+    choice: chosen.Chosen,
+    runs: _Runs,
     last: Mapping[str, str],
-) -> tuple[dict[str, str], str]:
-    """The options that were chosen for the method above it that its `chosen` names, or for itself under that name, and
-    the name under which they were chosen for itself; empty if for another one."""
-    other = part.get("chosen", label)
-    if not isinstance(other, str):
-        raise part.fault("chosen", f"false or the name of a method is expected, got {other!r}")
-    whose = next((one for one in above if one.family == other), None)
-    if other == label or whose is None or other not in given.methods:
-        return given.options_of(other, *runs), other
-    left = {*given.methods[other]["options"], *last}
-    own = {key: text for key, text in whose.options if key not in left}
-    given.require_first(other, whose.first)
-    return given.options_of(other, whose.trainer, whose.config, own), ""
+    above: Sequence[Method],
+) -> tuple[dict[str, str], Method | None]:
+    """The chosen options that a method with these runs takes, and the method above whose they are; None if its own."""
+    name = part.get("chosen", label)
+    if not isinstance(name, str):
+        raise part.fault("chosen", f"false or the name of a method is expected, got {name!r}")
+    whose = next((method for method in above if method.family == name and name in choice.methods), None)
+    if whose is not None:
+        changed = {*choice.methods[name]["options"], *last}
+        runs = whose.trainer, whose.config, {key: text for key, text in whose.options if key not in changed}
+    taken = Part(part.path, choice.options_of(name, *runs), f"{part.place}: {choice.path.name}")
+    return _options(taken), whose
+
+
+def _with_stages(part: Part, method: Method, shared: Shared, above: Sequence[Method]) -> Method:
+    """A method with its first stage, and the method of its few-shot runs, if the file gives it one."""
+    for stage in (stage for stage in STAGES if stage.key in part):
+        settings = {**read_settings(str(method.config)), **dict(method.options)}
+        texts = {key: as_text(value) for key, value in settings.items()}
+        if fault := stage.fault(method.trainer, [key for key, _ in method.options], texts):
+            raise part.fault(stage.key, fault)
+        first = _front(part, stage.key, above) if stage.names_method else _other_runs(part, stage.key, method, shared)
+        method = method._replace(stage=first, stage_of=stage.name)
+    return method._replace(few_shot=_other_runs(part, "few_shot", method, shared)) if "few_shot" in part else method
 
 
 def _front(part: Part, key: str, above: Sequence[Method]) -> Method:
     """The method above, on whose trained prompts this one is built."""
     label = part.get(key)
-    there = [one for one in above if one.family == label]
-    if len(there) != 1:
-        what = "has several variants" if there else "is no method above this one"
-        raise part.fault(key, f"{label!r} {what}" + known_names(str(label), [one.family for one in above]))
-    if kind_of(there[0].trainer) != PROMPTS or there[0].stage is not None:
+    named = [method for method in above if method.family == label]
+    if len(named) != 1:
+        what = "has several variants" if named else "is no method above this one"
+        raise part.fault(key, f"{label!r} {what}" + known_names(str(label), [method.family for method in above]))
+    if kind_of(named[0].trainer) != PROMPTS or named[0].stage is not None:
         raise part.fault(key, f"{label} trains no prompts in one stage")
-    return there[0]
+    return named[0]
 
 
-def _beside(part: Part, key: str, method: Method, shared: Shared) -> Method:
+def _other_runs(part: Part, key: str, method: Method, shared: Shared) -> Method:
     """Other runs of a method: with their own trainer, config and options, on its CLIP and images."""
-    one = Part(part.path, part.get(key), f"{part.place}: {key}")
-    one.require_known(_OF_RUNS)
-    trainer, config, own = _runs(one)
-    same = {key: text for key, text in method.options if key.startswith(_OF_BOTH_STAGES)}
-    options = tuple({**shared.options, **same, **own, **shared.last}.items())
+    below = Part(part.path, part.get(key), f"{part.place}: {key}")
+    below.require_known(_OF_RUNS)
+    same = {name: text for name, text in method.options if name.startswith(_OF_BOTH_STAGES)}
+    trainer, config, options = _runs(below, {**shared.options, **same})
+    pairs = tuple({**options, **shared.last}.items())
     return method._replace(
-        label=method.family, trainer=trainer, config=config, options=options, point=(), stage_seed=None
+        label=method.family, trainer=trainer, config=config, options=pairs, point=(), stage_seed=None
     )

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from modprompt import programs
 from modprompt.errors import UserError
@@ -23,11 +23,10 @@ from modprompt.experiments.plan import arguments, chosen, spec
 from modprompt.experiments.plan.experiment import NO_COLLAPSE, OF_CONFIG, VALIDATION, Experiment, Job, Method
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import jobs, wanted
-from modprompt.experiments.reporting import alike
 from modprompt.experiments.running import state
 from modprompt.io.images import TEST
 from modprompt.io.same_run import CLIP, CLIP_FILES
-from modprompt.io.settings import as_text, read_settings
+from modprompt.io.settings import read_settings
 from modprompt.version import __version__
 
 MOST_BELOW = 5  # points that NO_COLLAPSE allows a run to be below zero-shot CLIP
@@ -59,16 +58,16 @@ def main(argv: list[str] | None = None) -> int:
 def lines(content: Mapping[str, Any]) -> list[str]:
     """What was chosen, as a Markdown table: accuracy of every try in percent, the chosen one in bold; then remarks."""
     keys, methods = " and ".join(content["grid"]), content["methods"]
-    names = [", ".join(one["options"].values()) for one in next(iter(methods.values()))["tries"]]
+    names = [_words(tried["options"]) for tried in next(iter(methods.values()))["tries"]]
     text = [f"| {keys} | {' | '.join(names)} |", f"|{' --- |' * (len(names) + 1)}"]
     remarks: dict[str, list[str]] = {}
-    for label, found in methods.items():
-        left_out = found.get("left_out", [])
-        cells = [f"{one['accuracy_pct']:.2f}{'†' * (one['options'] in left_out)}" for one in found["tries"]]
-        bold = ["**" * (one["options"] == found["options"]) for one in found["tries"]]
+    for label, record in methods.items():
+        left_out = record.get("left_out", [])
+        cells = [f"{tried['accuracy_pct']:.2f}{'†' * (tried['options'] in left_out)}" for tried in record["tries"]]
+        bold = ["**" * (tried["options"] == record["options"]) for tried in record["tries"]]
         text.append(f"| {label} | {' | '.join(f'{b}{cell}{b}' for b, cell in zip(bold, cells))} |")
-        none_left = "no value is left; the smallest is used" * (len(left_out) == len(found["tries"]))
-        for remark in filter(None, (none_left, _tie(found, keys))):
+        none_left = "no value is left; the smallest is used" * (len(left_out) == len(record["tries"]))
+        for remark in filter(None, (none_left, _tie(record, keys))):
             remarks.setdefault(remark, []).append(label)
     if any("†" in row for row in text):
         text += ["", f"†: a seed is more than {MOST_BELOW} points below zero-shot CLIP on a data set; left out."]
@@ -77,18 +76,22 @@ def lines(content: Mapping[str, Any]) -> list[str]:
     return text
 
 
-def _tie(found: Mapping[str, Any], keys: str) -> str:
+def _words(options: Mapping[str, str]) -> str:
+    return ", ".join(options.values())
+
+
+def _tie(record: Mapping[str, Any], keys: str) -> str:
     """Between which values of a method's grid its images do not choose, and which is used; empty if they do."""
-    tried, options = found["tries"], found["options"]
-    best = next(one["accuracy_pct"] for one in tried if one["options"] == options)
-    left = [one for one in tried if one["options"] not in found.get("left_out", [])] or tried
-    equal = [one for one in left if one["accuracy_pct"] == best]
+    tries, options = record["tries"], record["options"]
+    best = next(tried["accuracy_pct"] for tried in tries if tried["options"] == options)
+    left = [tried for tried in tries if tried["options"] not in record.get("left_out", [])] or tries
+    equal = [_words(tried["options"]) for tried in left if tried["accuracy_pct"] == best]
     if len(equal) < 2:
         return ""
-    images = sum(seeds[0][1] for seeds in tried[0]["by_dataset"].values())
-    used = f"{', '.join(options.values())} is {'of its config' if found.get('of_config') else 'the smallest'}"
-    if any(one["by_dataset"] != tried[0]["by_dataset"] for one in tried):
-        return f"equal on {images:,} images: {'; '.join(', '.join(one['options'].values()) for one in equal)}; {used}"
+    images = sum(seeds[0][1] for seeds in tries[0]["by_dataset"].values())
+    used = f"{_words(options)} is {'of its config' if record.get('of_config') else 'the smallest'}"
+    if any(tried["by_dataset"] != tries[0]["by_dataset"] for tried in tries):
+        return f"equal on {images:,} images: {'; '.join(equal)}; {used}"
     if best == 100:
         return f"{images:,} images, all right at every value: nothing to choose by; {used}"
     return f"each value gave the same on {images:,} images; {keys} may have no effect on it; {used}"
@@ -110,17 +113,6 @@ def in_words(experiment: Experiment) -> str:
     )
 
 
-class Try(NamedTuple):
-    """A value of the grid, with its accuracy."""
-
-    point: dict[str, str]  # its settings
-    size: tuple[float, ...]  # these as numbers
-    mean: Fraction  # over seeds, then over data sets
-    counts: _Counts
-    of_config: bool  # whether it is the config's, to be kept among equal ones
-    collapses: bool  # whether a seed falls too far below zero-shot CLIP on a data set
-
-
 def choose(experiment: Experiment, states: Sequence[tuple[Job, state.State]], file: str = "") -> dict[str, Any]:
     """What is chosen for each method that has a grid, with every try, as chosen.write accepts it.
 
@@ -135,7 +127,6 @@ def choose(experiment: Experiment, states: Sequence[tuple[Job, state.State]], fi
     """
     families, with_zero = _families(experiment), experiment.rule == NO_COLLAPSE
     runs = _runs(experiment, states, file or experiment.name, with_zero)
-    _require_alike(runs, experiment.name if with_zero else "")
     counts: dict[str, _Counts] = {}
     for job, result in runs:
         counts.setdefault(job.method.label, {}).setdefault(job.dataset, []).append(_count(result))
@@ -143,11 +134,14 @@ def choose(experiment: Experiment, states: Sequence[tuple[Job, state.State]], fi
     grid: dict[str, dict[str, None]] = {}
     for key, value in (pair for method in next(iter(families.values())) for pair in method.point):
         grid.setdefault(key, {})[value] = None
-    chosen_of = {label: _record(methods, counts, zero, experiment.ties) for label, methods in families.items()}
-    for label, record in chosen_of.items():
+    records = {label: _record(methods, counts, zero, experiment.ties) for label, methods in families.items()}
+    for label, record in records.items():
         result = next(result for job, result in runs if job.method.family == label)
-        seen = (result.get(CLIP_FILES) or {}).get(CLIP)
-        record["weights"] = {"hash": result.get("backbone_hash", ""), "seen": seen}
+        looks = (result.get(CLIP_FILES) or {}).get(CLIP)
+        record["weights"] = {"hash": result.get("backbone_hash", ""), "seen": looks}
+    machines = {
+        f"PyTorch {(one.get('versions') or {}).get('torch', 'unknown')}, {one.get('device')}" for _, one in runs
+    }
     return {
         "rule": in_words(experiment),
         "experiment": experiment.name,
@@ -157,19 +151,15 @@ def choose(experiment: Experiment, states: Sequence[tuple[Job, state.State]], fi
         "seeds": list(experiment.seeds),
         "grid": {key: list(values) for key, values in grid.items()},
         **({"zero_shot": zero} if zero else {}),
-        "methods": chosen_of,
+        "methods": records,
         "made_by": {
             "modprompt": __version__,
             "runs": len(runs),
-            "machines": sorted({_machine(one) for _, one in runs}),
-            "clips": sorted({str(one.get("backbone_hash")) for _, one in runs}),
-            "splits": {job.dataset: str(alike.split_facts(one).get("hash", "")) for job, one in runs},
+            "machines": sorted(machines),
+            "clips": sorted({str(result.get("backbone_hash")) for _, result in runs}),
+            "splits": {job.dataset: str((result.get("split") or {}).get("hash", "")) for job, result in runs},
         },
     }
-
-
-def _machine(result: Mapping[str, Any]) -> str:
-    return f"PyTorch {(result.get('versions') or {}).get('torch', 'unknown')}, {result.get('device')}"
 
 
 def _families(experiment: Experiment) -> dict[str, list[Method]]:
@@ -191,41 +181,32 @@ def _families(experiment: Experiment) -> dict[str, list[Method]]:
         if [(one.point, one.seeds) for one in methods] != [(one.point, one.seeds) for one in of_first]:
             raise UserError(f"{name}: {first} and {label} have different grids or seeds: all need the same")
     for key, value in (pair for method in of_first for pair in method.point):
-        if not _is_number(value):
+        if not _numbers([value]):
             raise UserError(f"{name}: {key} {value!r} is not a number, so that no value is the smallest")
     return families
 
 
-def _is_number(text: str) -> bool:
+def _numbers(texts: Iterable[Any]) -> tuple[float, ...]:
+    """Texts as finite numbers; none if one is not."""
     try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
+        numbers = tuple(map(float, texts))
+    except (TypeError, ValueError):
+        return ()
+    return numbers if all(map(math.isfinite, numbers)) else ()
 
 
 def _runs(experiment: Experiment, states: Sequence[tuple[Job, state.State]], file: str, with_zero: bool) -> list[_Run]:
     """The runs that measure, all finished; those of methods that train nothing only if they are needed."""
-    stood = {job.folder: stands for job, stands in states}
+    stands = {job.folder: one for job, one in states}
     jobs = [one for one in wanted(experiment) if one.column == VALIDATION and (one.method.trains or with_zero)]
-    runs = [(job, stood[job.folder].result or {}) for job in jobs]
-    lacking = [job for job in jobs if stood[job.folder].name != state.FINISHED]
+    lacking = [job for job in jobs if stands[job.folder].name != state.FINISHED]
     if lacking:
-        job, stands = lacking[0], stood[lacking[0].folder]
-        why = f"{job.method.label}, {job.dataset}, seed {job.seed}: {': '.join(filter(None, stands[:2]))}"
+        job = lacking[0]
+        why = ": ".join(filter(None, [f"{job.method.label}, {job.dataset}, seed {job.seed}", *stands[job.folder][:2]]))
         count = f"{len(lacking)} of its measurements are missing" if len(lacking) > 1 else "a measurement is missing"
         how = f"`modprompt experiment run {file}` continues"
         raise UserError(f"{experiment.name}: {count} ({why}), and nothing is chosen from incomplete runs: {how}")
-    return runs
-
-
-def _require_alike(runs: Sequence[_Run], whole: str) -> None:
-    """Raise UserError if runs of a method, or all of the whole that has this name, cannot be averaged."""
-    odd = {job.dataset for job, result in runs if alike.has_odd_images(result)}
-    for name in dict.fromkeys(whole or job.method.family for job, _ in runs):
-        of_name = [(job, result) for job, result in runs if name in (whole, job.method.family)]
-        named = [(job.dataset, f"{job.method.family} on {job.dataset}, seed {job.seed}", one) for job, one in of_name]
-        if why := alike.in_words(alike.parted(named, odd)):
-            raise UserError(f"{name}: {why}: nothing is chosen; move the older runs away and run them anew")
+    return [(job, stands[job.folder].result or {}) for job in jobs]
 
 
 def _zero_shot(experiment: Experiment) -> str:
@@ -245,35 +226,49 @@ def _count(result: Mapping[str, Any]) -> list[int]:
     return [int(result["correct"]), int(result["images"])]
 
 
-def _try(method: Method, counts: _Counts, zero: Mapping[str, list[int]], written: Mapping[str, str]) -> Try:
-    """A try; `written` are the settings of its config, if these are to be kept among equal ones."""
-    means = [sum((Fraction(*one) for one in seeds), Fraction()) / len(seeds) for seeds in counts.values()]
-    least = {dataset: Fraction(*one) - Fraction(MOST_BELOW, 100) for dataset, one in zero.items()}
-    collapses = bool(zero) and any(Fraction(*one) < least[name] for name, seeds in counts.items() for one in seeds)
-    size = tuple(float(value) for _, value in method.point)
-    own = [written.get(key, "") for key, _ in method.point]
-    of_config = all(map(_is_number, own)) and tuple(map(float, own)) == size
-    return Try(dict(method.point), size, sum(means, Fraction()) / len(means), counts, of_config, collapses)
+def _mean(counts: _Counts) -> Fraction:
+    """The share of right images, over seeds, then over data sets; floating point would tell equal ones apart."""
+    shares = [sum((Fraction(*count) for count in seeds), Fraction()) / len(seeds) for seeds in counts.values()]
+    return sum(shares, Fraction()) / len(shares)
+
+
+def _collapses(counts: _Counts, zero: Mapping[str, list[int]]) -> bool:
+    """Whether a seed falls too far below zero-shot CLIP on a data set."""
+    least = {name: Fraction(*count) - Fraction(MOST_BELOW, 100) for name, count in zero.items()}
+    return any(Fraction(*count) < least[name] for name, seeds in counts.items() if zero for count in seeds)
 
 
 def _record(
     methods: Sequence[Method], counts: Mapping[str, _Counts], zero: Mapping[str, list[int]], ties: str
 ) -> dict[str, Any]:
-    method, axes = methods[0], dict(methods[0].point)
-    written = {key: as_text(value) for key, value in read_settings(str(method.config)).items()}
-    tries = [_try(one, counts[one.label], zero, written if ties == OF_CONFIG else {}) for one in methods]
-    kept = [one for one in tries if not one.collapses]
-    smallest = min(tries, key=lambda one: one.size)
-    best = min(kept, key=lambda one: (-one.mean, not one.of_config, one.size), default=smallest)
+    """What is chosen for a method, for what that holds, and its tries."""
+    method, axes = methods[0], list(dict(methods[0].point))
+    written = read_settings(str(method.config)) if ties == OF_CONFIG else {}
+    of_config = _numbers(written.get(key) for key in axes)  # to be kept among equal ones
+
+    def size(variant: Method) -> tuple[float, ...]:
+        return _numbers(value for _, value in variant.point)
+
+    def rank(variant: Method) -> tuple[Any, ...]:
+        return -_mean(counts[variant.label]), size(variant) != of_config, size(variant)
+
+    left_out = [variant for variant in methods if _collapses(counts[variant.label], zero)]
+    left = [variant for variant in methods if variant not in left_out]
+    best = min(left, key=rank) if left else min(methods, key=size)
+    tries = [
+        {
+            "options": dict(variant.point),
+            "accuracy_pct": round(float(100 * _mean(counts[variant.label])), 4),
+            "by_dataset": counts[variant.label],
+        }
+        for variant in methods
+    ]
     options = {key: text for key, text in method.options if key not in axes}
     return {
         **chosen.identity(method.trainer, method.config, options, axes),
         "first": method.first,
-        "options": best.point,
-        **({"of_config": True} if best.of_config else {}),
-        **({"left_out": [one.point for one in tries if one.collapses]} if zero else {}),
-        "tries": [
-            {"options": one.point, "accuracy_pct": round(float(100 * one.mean), 4), "by_dataset": one.counts}
-            for one in tries
-        ],
+        "options": dict(best.point),
+        **({"of_config": True} if size(best) == of_config else {}),
+        **({"left_out": [dict(variant.point) for variant in left_out]} if zero else {}),
+        "tries": tries,
     }

@@ -23,7 +23,8 @@ from modprompt.experiments.plan import arguments, protocols
 from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import command, shown
 from modprompt.experiments.plan.experiment import Job, Plan
-from modprompt.experiments.plan.inputs import Inputs, require_present
+from modprompt.experiments.plan.inputs import Inputs
+from modprompt.experiments.plan.present import require_present
 from modprompt.experiments.running import local, slurm, stale, state, status
 from modprompt.experiments.running.runner import Runner, Summary
 from modprompt.io import lock
@@ -182,7 +183,6 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if not args.dry_run:
         require_usable(args.out)
-        inputs.note_clips(jobs)
     states = state.of_all(jobs, args.out, inputs)
     unfinished = [job for job, stands in states if stands.name != state.FINISHED]
     for warning in check(unfinished, args.out, args.data) if unfinished else ():

@@ -7,7 +7,7 @@ import modprompt.data.readers.all  # noqa: F401 - registers
 from modprompt.data import own_images
 from modprompt.data.own_images import IMAGE_FOLDER, UNLABELLED, kind_of
 from modprompt.errors import UserError
-from modprompt.experiments.plan.inputs import missing
+from modprompt.experiments.plan.present import missing
 from tests.modprompt.data import trees
 from tests.modprompt.data.trees import lines, pictures
 

@@ -19,7 +19,7 @@ import modprompt.data.readers.all  # noqa: F401 - registers
 import modprompt.trainers.mpl  # noqa: F401 - SUBSAMPLE_CLASSES
 from modprompt.data.image_check_cache import LookedAt
 from modprompt.errors import UserError
-from modprompt.experiments.plan.inputs import missing
+from modprompt.experiments.plan.present import missing
 from tests.conftest import ROOT
 from tests.modprompt.data import trees
 from tests.modprompt.data.at_once import lists_at_once

@@ -9,7 +9,7 @@ import pytest
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.reporting import alike, report, tables
 from modprompt.io.base_new import harmonic_mean
-from tests.modprompt.experiments.fakes import finish, results_below, write_log
+from tests.modprompt.experiments.fakes import finish, results_below
 from tests.modprompt.experiments.test_base2new import BOUND, TOGETHER
 
 TWO_SEEDS = TOGETHER.replace("seeds: [1]", "seeds: [1, 2]")
@@ -106,23 +106,3 @@ def test_class_bound_results_say_whose_numbers_those_of_new_classes_are(experime
     finish(job, tmp_path, 50, class_bound=True)
     (note,) = alike.class_notes(found, results_below(found, tmp_path))
     assert note.endswith("the accuracy is that of the features before it: MPL")
-
-
-def test_logs_of_other_codebases_stay_whole_without_it(experiment, tmp_path, capsys):
-    found = experiment(TWO_SEEDS, "two")
-    fill(found, tmp_path / "out")
-    for half, kind in (("base", "train_base"), ("new", "test_new")):
-        for seed in (1, 2):
-            folder = tmp_path / "theirs" / "base2new" / kind / "digits" / "shots_16" / "MaPLe" / "cfg" / f"seed{seed}"
-            write_log(folder, 700 if half == "base" else 600, trained=half == "base")
-    words = [str(tmp_path / "two.yaml"), "--out", str(tmp_path / "out"), "--with", f"theirs={tmp_path / 'theirs'}"]
-    assert report.main(words) == 0
-    assert "| MaPLe (theirs) | **70.00 ± 0.00** | **60.00 ± 0.00** | **64.62 ± 0.00** | - |" in capsys.readouterr().out
-
-
-def test_without_it_nothing_is_another(experiment, tmp_path):
-    found = experiment(TWO_SEEDS.replace("together: true\n", ""))
-    fill(found, tmp_path)
-    sections = report.tables_of(found, results_below(found, tmp_path)).sections
-    assert [(one.columns, one.details) for one in sections] == [(("base", "new", "H"), ())]
-    assert tables.csv_of(sections)[0][1] == "method"

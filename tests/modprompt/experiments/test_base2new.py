@@ -10,7 +10,7 @@ from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import command, expected, flags, options
 from modprompt.experiments.reporting import cost, report, tables
-from modprompt.experiments.running import local, runner, state
+from modprompt.experiments.running import state
 from tests.modprompt.experiments.conftest import FILE
 from tests.modprompt.experiments.fakes import finish, narrowed_to, results_below
 
@@ -64,16 +64,6 @@ def test_a_search_keeps_nothing(experiment):
         ("search", "base", False), ("training", "base", True), ("test", "new", True), ("test", "all", False),
     ]  # fmt: skip
     assert jobs[-1].first == jobs[0]
-
-
-def test_all_classes_wait_for_the_tests_that_keep_their_features(experiment, tmp_path, quick):
-    """A run that fails in front of it blocks it, by name."""
-    quick("test_new/digits/shots_16/MPL", error="no")
-    quick("", seconds=0)
-    launcher = local.LocalLauncher(local.slots(1, [], local.usable_cores()))
-    jobs = protocols.jobs(experiment(TOGETHER))
-    summary = runner.Runner(jobs, tmp_path, tmp_path, launcher).run()
-    assert [job.column for job, _ in summary.blocked] == ["all"]
 
 
 TAUGHT = "  KD: {trainer: PromptKD, config: vit_b16_c2_ep20_batch8_4+4ctx}\n"

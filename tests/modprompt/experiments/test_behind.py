@@ -29,17 +29,6 @@ def behind(experiment, text=HEADS):
     return [job for job in jobs if not job.is_front]
 
 
-def test_its_prompts_are_those_that_their_own_method_trains(experiment):
-    jobs = protocols.jobs(experiment(HEADS))
-    assert len({job.folder for job in jobs}) == len(jobs) == 3 * 2 * 3  # nothing is trained twice
-    train, new, together = behind(experiment)
-    assert [job.folder for job in (train, new, together)] == [
-        f"base2new/{kind}/{FOLDER}" for kind in ("train_base", "test_new", "test_all")
-    ]
-    assert (train.needs.folder, new.needs.folder) == (FRONT, train.folder)
-    assert train.first.method.label == "MPL"
-
-
 def test_alone_in_a_selection_its_prompts_are_trained_first(experiment):
     text = HEADS.replace("protocol: base2new", "protocol: few_shot\nshots: [1, 4]").replace("together: true\n", "")
     jobs = [job for job in protocols.wanted(experiment(text)) if job.seed == 1]
@@ -52,7 +41,14 @@ def test_alone_in_a_selection_its_prompts_are_trained_first(experiment):
     ]
 
 
-def test_every_run_names_the_prompts(experiment, tmp_path):
+def test_its_prompts_are_those_of_their_own_method_and_every_run_names_them(experiment, tmp_path):
+    jobs = protocols.jobs(experiment(HEADS))
+    assert len({job.folder for job in jobs}) == len(jobs) == 3 * 2 * 3  # nothing is trained twice
+    train, new, together = behind(experiment)
+    assert [job.folder for job in (train, new, together)] == [
+        f"base2new/{kind}/{FOLDER}" for kind in ("train_base", "test_new", "test_all")
+    ]
+    assert (train.needs.folder, new.needs.folder, train.first.method.label) == (FRONT, train.folder, "MPL")
     for job in behind(experiment):
         assert flags(job, tmp_path, tmp_path)[-2:] == ["TRAINER.ADAPTER.PROMPTS_FROM", str(tmp_path / FRONT)]
         assert expected(job, tmp_path)["TRAINER.ADAPTER.PROMPTS_FROM"] == str(tmp_path / FRONT)

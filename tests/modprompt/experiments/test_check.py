@@ -47,12 +47,11 @@ def test_own_modules_are_imported_by_the_check_and_by_every_run(folder, experime
     for job in jobs:
         words = flags(job, folder / "out", folder / "data")
         assert words[words.index("--import") + 1] == "own_vpt_of_a_test"
-
-
-def test_own_settings_are_checked_too(folder, experiment):
     (folder / "own.yaml").write_text("TRAINER:\n  OWNVPT:\n    PROMPT_DEPTH_VISION: 0\n")
     with pytest.raises(UserError, match="TRAINER.OWNVPT.PROMPT_DEPTH_VISION must be at least 1, got 0"):
         check(protocols.jobs(experiment(OWN)), folder / "out", folder / "data")
+    with pytest.raises(UserError, match="--import no_such_module: No module named"):
+        check(protocols.jobs(experiment(OWN.replace("own_vpt_of_a_test", "no_such_module"))), folder, folder)
 
 
 def test_contexts_of_single_classes_that_words_overrule_are_told_by_check_and_report(experiment, tmp_path):
@@ -66,11 +65,6 @@ def test_contexts_of_single_classes_that_words_overrule_are_told_by_check_and_re
         finish(job, tmp_path, 50.0)
     told = "CSC: CSC is not used with CTX_INIT: the row is that of CoOp without it"
     assert warnings(results_below(found, tmp_path)) == [told]
-
-
-def test_a_module_that_is_not_there_is_one_line(folder, experiment):
-    with pytest.raises(UserError, match="--import no_such_module: No module named"):
-        check(protocols.jobs(experiment(OWN.replace("own_vpt_of_a_test", "no_such_module"))), folder, folder)
 
 
 @pytest.mark.parametrize(

@@ -68,16 +68,19 @@ def options_by_method(content) -> dict[str, str]:
     return {label: found["options"]["OPTIM.LR"] for label, found in content["methods"].items()}
 
 
-def test_trainings_and_tests_see_validation_images_of_the_base_classes_alone(tries, tmp_path):
-    jobs = protocols.jobs(tries)
+@pytest.mark.parametrize(("classes", "top"), [("base", "validation/t"), ("all", "validation/all/t")])
+def test_trainings_and_tests_see_validation_images_alone(experiment, tmp_path, classes, top):
+    found = experiment(TRIES.replace("protocol: validation", f"protocol: validation\nclasses: {classes}"), "tries")
+    jobs = protocols.jobs(found)
     assert len(jobs) == 2 * 2 * (1 + 2 * 3 * 2)
+    assert f"of {'all' if classes == 'all' else 'the base'} classes" in choose.in_words(found)
     for job in jobs:
         settings = expected(job, tmp_path)
-        assert (settings["TEST.SPLIT"], settings["DATASET.SUBSAMPLE_CLASSES"]) == ("val", "base")
+        assert (settings["TEST.SPLIT"], settings["DATASET.SUBSAMPLE_CLASSES"]) == ("val", classes)
         assert settings["DATASET.NUM_SHOTS"] == ("-1" if job.tests else "16")
         assert (job.parent is None) == (not job.tests or not job.method.trains)
     assert len({job.folder for job in jobs}) == len(jobs)
-    assert all(job.folder.startswith("validation/") for job in jobs)  # in the way of no other protocol
+    assert all(job.folder.startswith(top) for job in jobs)  # in the way of no other protocol
     assert not check(jobs, tmp_path, tmp_path)
 
 
@@ -158,6 +161,8 @@ def test_means_are_equal_that_floating_point_tells_apart(experiment, tmp_path):
 
 def test_of_a_run_that_is_missing_nothing_is_chosen(tries, tmp_path):
     fill(tries, tmp_path, lambda *_: 5)
+    (tmp_path / protocols.jobs(tries)[0].folder / "result.json").unlink()  # of what trains nothing: not needed
+    assert set(choose_by_rule(tries, states_of(tries, tmp_path))["methods"]) == {"MaPLe", "MPL"}
     job = next(job for job in protocols.jobs(tries) if job.tests and job.method.label == "MPL LR 1")
     path = tmp_path / job.folder / "result.json"
     kept = path.read_bytes()
@@ -167,24 +172,6 @@ def test_of_a_run_that_is_missing_nothing_is_chosen(tries, tmp_path):
     path.write_bytes(kept[:-9])
     with pytest.raises(UserError, match=r"result.json is damaged"):
         choose_by_rule(tries, states_of(tries, tmp_path))
-
-
-def test_of_runs_that_were_read_by_two_rules_nothing_is_chosen(tries, tmp_path):
-    fill(tries, tmp_path, lambda *_: 5)
-    job = next(job for job in protocols.jobs(tries) if job.tests and job.method.label == "MPL LR 1")
-    split = {"hash": "a", "odd_images": "1 turned by EXIF"}
-    edit(tmp_path / job.folder / "result.json", input={"INPUT.READ_AS": "people"}, split=split)
-    with pytest.raises(
-        UserError,
-        match=r"^MPL: no mean, made with different reading of images of digits \(family: MPL on digits, seed 1",
-    ):
-        choose_by_rule(tries, states_of(tries, tmp_path))
-
-
-def test_runs_of_a_method_that_trains_nothing_are_not_needed(tries, tmp_path):
-    fill(tries, tmp_path, lambda *_: 5)
-    (tmp_path / protocols.jobs(tries)[0].folder / "result.json").unlink()
-    assert set(choose_by_rule(tries, states_of(tries, tmp_path))["methods"]) == {"MaPLe", "MPL"}
 
 
 @pytest.mark.parametrize("fields", [{"tested_on": "test"}, {"selected_on": "test"}])
@@ -204,18 +191,13 @@ def test_nothing_is_chosen_by_test_images(tries, tmp_path, fields):
         ("grid: {OPTIM.LR: [0.1, 0.01, 1]}\n", "", "tries: MaPLe, MPL has no grid to choose from"),
         ("grid: {OPTIM.LR", "grid: {OPTIM.NAME: [sgd, adam]}\n#", "OPTIM.NAME 'sgd' is not a number"),
         ("[0.1, 0.01, 1]", "[0.1, .nan]", "OPTIM.LR 'nan' is not a number"),
+        (TRIES[TRIES.index("  MaPLe") :], "", "tries: no method has a grid"),
         ("protocol: validation", "protocol: base2new", "protocol base2new: settings are chosen by protocol validation"),
     ],
 )
 def test_methods_that_were_not_tried_alike(experiment, tmp_path, old, new, what):
     found = experiment(new.join(TRIES.rsplit(old, 1)), "tries")
     with pytest.raises(UserError, match=re.escape(what)):
-        choose_by_rule(found, states_of(found, tmp_path))
-
-
-def test_nothing_to_choose_for(experiment, tmp_path):
-    found = experiment(TRIES[: TRIES.index("  MaPLe")], "tries")
-    with pytest.raises(UserError, match="tries: no method has a grid"):
         choose_by_rule(found, states_of(found, tmp_path))
 
 
@@ -237,15 +219,12 @@ def test_command_writes_what_other_experiments_take(tries, experiment, tmp_path,
     assert dict(last.methods[1].options) == {"OPTIM.LR": "7"}
 
 
-def test_command_without_all_runs_is_one_line_and_writes_nothing(tries, tmp_path, capsys):
+def test_command_that_cannot_choose_or_write_is_one_line(tries, tmp_path, capsys):
     assert choose.main([str(tmp_path / "tries.yaml"), "--out", str(tmp_path / "out")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "24 of its measurements are missing (MaPLe LR 0.1, digits, seed 1: waiting)" in line
     assert f"`modprompt experiment run {tmp_path / 'tries.yaml'}` continues" in line
     assert not (tmp_path / "tries.json").exists()
-
-
-def test_command_that_cannot_write_is_one_line(tries, tmp_path, capsys):
     fill(tries, tmp_path / "out", lambda *_: 5)
     (tmp_path / "file").write_text("")
     words = [str(tmp_path / "tries.yaml"), "--out", str(tmp_path / "out"), "--to", str(tmp_path / "file/x.json")]
@@ -295,19 +274,6 @@ def test_if_no_value_is_left_the_smallest_is_taken_and_that_is_said(experiment, 
     assert said in text
 
 
-@pytest.mark.parametrize("more", [{"split": {"hash": "other"}}, {"backbone_hash": "2:other"}])
-def test_zero_shot_on_another_split_or_of_another_clip_is_not_compared_with(experiment, tmp_path, more):
-    found = experiment(NO_COLLAPSE, "tries")
-    fill(found, tmp_path, lambda *_: 500)
-    for job in protocols.jobs(found):
-        of_all = {} if "backbone_hash" in more else {"split": {"hash": "one"}}
-        edit(
-            tmp_path / job.folder / "result.json", **(of_all if job.method.trains or job.dataset != "digits" else more)
-        )
-    with pytest.raises(UserError, match="tries: no mean, made with different (splits|weights).*CLIP on digits"):
-        choose_by_rule(found, states_of(found, tmp_path))
-
-
 @pytest.mark.parametrize("others", ["", "  CLIP2: {trainer: ZeroshotCLIP2, config: glyph}\n"])
 def test_no_collapse_needs_the_one_zero_shot_method(experiment, tmp_path, others):
     clip = "  CLIP: {trainer: ZeroshotCLIP, config: glyph}\n"
@@ -315,41 +281,6 @@ def test_no_collapse_needs_the_one_zero_shot_method(experiment, tmp_path, others
     fill(found, tmp_path, lambda *_: 500)
     with pytest.raises(UserError, match=f"one zero-shot method of the file.*there are {2 if others else 0}"):
         choose_by_rule(found, states_of(found, tmp_path))
-
-
-def test_no_collapse_needs_the_runs_of_that_method(experiment, tmp_path):
-    found = experiment(NO_COLLAPSE, "tries")
-    fill(found, tmp_path, lambda *_: 500)
-    (tmp_path / protocols.jobs(found)[0].folder / "result.json").unlink()
-    with pytest.raises(UserError, match=r"a measurement is missing \(CLIP, digits, seed 1: waiting\)"):
-        choose_by_rule(found, states_of(found, tmp_path))
-
-
-def test_all_classes_are_asked_for_and_lie_elsewhere(experiment, tries, tmp_path):
-    found = experiment(TRIES.replace("protocol: validation", "protocol: validation\nclasses: all"), "tries")
-    jobs = protocols.jobs(found)
-    assert {expected(job, tmp_path)["DATASET.SUBSAMPLE_CLASSES"] for job in jobs} == {"all"}
-    assert {expected(job, tmp_path)["TEST.SPLIT"] for job in jobs} == {"val"}
-    assert not {job.folder for job in jobs} & {job.folder for job in protocols.jobs(tries)}
-    fill(found, tmp_path, lambda *_: 5)
-    assert "of all classes" in choose_by_rule(found, states_of(found, tmp_path))["rule"]
-
-
-def test_a_method_takes_the_choice_of_one_above_it(taken, experiment):
-    text = TAKES + "  Other: {trainer: MPL, config: glyph, options: {TRAINER.MPL.N_ADD_OP: 3}, chosen: MPL}\n"
-    assert dict(experiment(text, "takes").methods[-1].options)["OPTIM.LR"] == "0.01"
-
-
-def test_a_method_takes_its_own_choice_under_another_name(taken, experiment):
-    text = TAKES.replace("  MPL: {trainer: MPL, config: glyph}", "  Mine: {trainer: MPL, config: glyph, chosen: MPL}")
-    assert dict(experiment(text, "takes").methods[-1].options)["OPTIM.LR"] == "0.01"
-
-
-def test_a_choice_holds_when_its_value_is_written_into_the_config(taken, experiment, tmp_path):
-    mine = tmp_path / "glyph.yaml"
-    mine.write_text(f"_BASE_: {ROOT}/configs/trainers/MPL/glyph.yaml\nOPTIM: {{LR: 0.01}}\n")
-    text = TAKES.replace("  MPL: {trainer: MPL, config: glyph}", "  MPL: {trainer: MPL, config: ./glyph.yaml}")
-    assert dict(experiment(text, "takes").methods[-1].options)["OPTIM.LR"] == "0.01"
 
 
 def test_a_part_takes_a_choice_of_its_own(taken, tmp_path):
@@ -380,69 +311,56 @@ def taken(tries, tmp_path):
     return tmp_path / "tries.json"
 
 
+MPL = "MPL, config: glyph}"
+SEARCHES = "search: {trainer: MPL, config: glyph, options: {SEARCH.ON: True}}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rate"),
+    [
+        ("  MPL: {", "  Mine: {chosen: false, options: {OPTIM.LR: 3}, ", "3"),
+        ("  MPL: {", "  Mine: {chosen: MPL, ", "0.01"),  # its own, under another name
+        ("  MPL: {", "  Other: {chosen: MaPLe, ", "0.01"),  # that of the one above it
+        ("config: glyph}\n  MPL: {trainer: MPL, config: glyph}", "config: glyph}\n  MPL: {trainer: MPL, config: ./glyph.yaml}", "0.01"),
+        ("datasets:", "options: {TRAIN.PRINT_FREQ: 7}\ndatasets:", "0.01"),  # it decides no number
+    ],
+)  # fmt: skip
+def test_a_method_takes_a_choice_or_none(taken, experiment, tmp_path, old, new, rate):
+    content = f"_BASE_: {ROOT}/configs/trainers/MPL/glyph.yaml\nOPTIM: {{LR: 0.01}}\n"  # as it was chosen
+    (tmp_path / "glyph.yaml").write_text(content)
+    assert old in TAKES
+    assert dict(experiment(TAKES.replace(old, new), "takes").methods[-1].options)["OPTIM.LR"] == rate
+
+
 @pytest.mark.parametrize(
     ("old", "new", "what"),
     [
         ("  MPL: {", "  Mine: {", "nothing was chosen for 'Mine'"),
+        (MPL, "MPL, config: glyph_selfreg}", "MPL: the choice belongs to another method: its config glyph"),
+        (MPL, "IVLP, config: glyph}", "its trainer MPL, now IVLP"),
+        (MPL, "MPL, config: glyph, options: {OPTIM.MAX_EPOCH: 3}}", "MPL: the choice belongs to another method"),
+        (MPL, "MPL, config: glyph, options: {MODEL.BACKBONE.PATH: other.pt}}", "its clip , now other.pt"),
+        (MPL, "MPL, config: glyph, options: {OPTIM.LR: 3}}", "MPL: OPTIM.LR is chosen here, and set to 3: leave that"),
+        (MPL, f"MPL, config: glyph, {SEARCHES}}}", "MPL: the choice has another first stage, none, now MPL_glyph-"),
+        (MPL, "MPL, config: glyph, chosen: true}", "false or the name of a method is expected, got True"),
+        (MPL, "MPL, config: glyph, chosen: Mple}", "nothing was chosen for 'Mple'"),
+        ("MaPLe, config: glyph}", "MaPLe, config: glyph, chosen: MPL}", "another method: its trainer MPL"),
         (
-            "MPL, config: glyph}",
-            "MPL, config: glyph_selfreg}",
-            "MPL: the choice belongs to another method: its config glyph",
-        ),
-        ("MPL, config: glyph}", "IVLP, config: glyph}", "its trainer MPL, now IVLP"),
-        (
-            "MPL, config: glyph}",
-            "MPL, config: glyph, options: {OPTIM.MAX_EPOCH: 3}}",
-            "MPL: the choice belongs to another",
-        ),
-        (
-            "MPL, config: glyph}",
-            "MPL, config: glyph, options: {MODEL.BACKBONE.PATH: other.pt}}",
-            "MPL: the choice belongs to another method: its clip , now other.pt",
-        ),
-        ("chosen: tries.json", "chosen: other.json", "other.json"),
-        ("chosen: tries.json", "chosen: [tries.json]", "chosen: the name of a file is expected"),
-        ("chosen: tries.json", "chosen: takes.yaml", "holds no choice"),
-        (
-            "MPL, config: glyph}",
-            "MPL, config: glyph, search: {trainer: MPL, config: glyph, options: {SEARCH.ON: True}}}",
-            "MPL: the choice has another first stage, none, now MPL_glyph-",
-        ),
-        (
-            "MPL, config: glyph}",
-            "MPL, config: glyph, chosen: true}",
-            "false or the name of a method is expected, got True",
-        ),
-        ("MPL, config: glyph}", "MPL, config: glyph, chosen: Mple}", "nothing was chosen for 'Mple'"),
-        (
-            "  MaPLe: {trainer: MaPLe, config: glyph}",
-            "  MaPLe: {trainer: MaPLe, config: glyph, options: {OPTIM.MAX_EPOCH: 99}, chosen: false}\n"
+            "MaPLe: {trainer: MaPLe, config: glyph}",
+            "MaPLe: {trainer: MaPLe, config: glyph, options: {OPTIM.MAX_EPOCH: 99}, chosen: false}\n"
             "  Other: {trainer: VPT, config: glyph, chosen: MaPLe}",
             "MaPLe: the choice belongs to another method: its settings",
         ),
-        (
-            "  MPL: {trainer: MPL, config: glyph}",
-            "  Mine: {trainer: MPL, config: glyph, chosen: MPL, "
-            "search: {trainer: MPL, config: glyph, options: {SEARCH.ON: True}}}",
-            "MPL: the choice has another first stage, none, now MPL_glyph-",
-        ),
-        (
-            "MaPLe, config: glyph}",
-            "MaPLe, config: glyph, chosen: MPL}",
-            "the choice belongs to another method: its trainer MPL",
-        ),
+        ("tries.json", "other.json", "other.json"),
+        ("tries.json", "[tries.json]", "chosen: the name of a file is expected"),
+        ("tries.json", "takes.yaml", "holds no choice"),
     ],
 )
 def test_choice_of_something_else_is_refused_in_a_line(taken, experiment, old, new, what):
+    assert old in TAKES
     with pytest.raises(UserError, match=re.escape(what)) as caught:
         experiment(TAKES.replace(old, new), "takes")
     assert "\n" not in str(caught.value)
-
-
-def test_method_that_takes_nothing_chosen_is_run_as_its_config_has_it(taken, experiment):
-    made = experiment(TAKES.replace("  MPL: {", "  Mine: {chosen: false, options: {OPTIM.LR: 3}, "), "takes")
-    (mine,) = (method for method in made.methods if method.label == "Mine")
-    assert dict(mine.options)["OPTIM.LR"] == "3"
 
 
 def test_choice_on_another_clip_at_the_same_path_is_refused(experiment, tmp_path, monkeypatch):
@@ -464,20 +382,6 @@ def test_choice_on_another_clip_at_the_same_path_is_refused(experiment, tmp_path
         experiment(takes)
 
 
-def test_option_that_is_chosen_too_is_refused(taken, experiment):
-    text = TAKES.replace("MPL, config: glyph}", "MPL, config: glyph, options: {OPTIM.LR: 3}}")
-    with pytest.raises(UserError, match="MPL: OPTIM.LR is chosen here, and set to 3: leave that out"):
-        experiment(text, "takes")
-
-
-def test_options_of_a_command_that_a_choice_did_not_know_are_named(taken, tmp_path, capsys):
-    (tmp_path / "takes.yaml").write_text(TAKES)
-    spec.read_plan(tmp_path / "takes.yaml", options={"OPTIM.MAX_EPOCH": "3"})
-    assert (
-        capsys.readouterr().out == "note: tries.json was chosen without the options OPTIM.MAX_EPOCH of this command\n"
-    )
-
-
 def test_choice_sets_nothing_that_no_option_may(taken, experiment):
     content = json.loads(taken.read_text())
     config = ROOT / "configs/trainers/MPL/glyph.yaml"
@@ -486,11 +390,6 @@ def test_choice_sets_nothing_that_no_option_may(taken, experiment):
     chosen.write(taken, {key: value for key, value in content.items() if key != "modprompt"})
     with pytest.raises(UserError, match="methods: MPL: tries.json: SEED cannot be set here"):
         experiment(TAKES, "takes")
-
-
-def test_options_that_decide_no_number_change_no_choice(taken, experiment):
-    found = experiment(TAKES + "options: {TRAIN.PRINT_FREQ: 7}\n", "takes")
-    assert dict(found.methods[2].options) == {"TRAIN.PRINT_FREQ": "7", "OPTIM.LR": "0.01"}
 
 
 @pytest.mark.parametrize("how", ["hand", "seal"])
@@ -504,13 +403,6 @@ def test_damaged_choice_is_refused_in_a_line(taken, experiment, how):
     with pytest.raises(UserError, match=r"tries\.json.*write it anew by `modprompt experiment choose`") as caught:
         experiment(TAKES, "takes")
     assert "\n" not in str(caught.value)
-
-
-def test_report_of_tries_has_a_column_and_a_figure(tries, tmp_path, capsys):
-    fill(tries, tmp_path / "out", lambda *_: 500)
-    assert report.main([str(tmp_path / "tries.yaml"), "--out", str(tmp_path / "out")]) == 0
-    assert "| method | validation |" in capsys.readouterr().out
-    assert (tmp_path / "out/reports/tries/methods.png").is_file()
 
 
 CHOICES = ("demo_settings", "demo_settings_all", "demo_settings_digits", "demo_settings_mnist5k", "low_settings",
@@ -550,21 +442,6 @@ def test_the_demo_takes_the_choices_that_lie_beside_it(name):
     assert taken == set(found)
 
 
-def test_schedules_at_their_own_rates(tmp_path):
-    (part,) = (one for one in spec.read_plan(spec.FILES / "demo_full.yaml").parts if one.name == "claim_own_rates")
-    found = chosen.read(spec.FILES / "demo_settings.json").methods
-    own = [method for method in part.methods if method.family.endswith(", own rate")]
-    assert len(own) == 7
-    for method in own:
-        assert dict(method.options)["OPTIM.LR"] == found[method.family[: -len(", own rate")]]["options"]["OPTIM.LR"]
-
-
-def test_the_demo_is_a_part_of_the_whole_demo():
-    demo, full = (spec.read_plan(spec.FILES / f"{name}.yaml") for name in ("demo", "demo_full"))
-    folders = {job.folder for job in protocols.jobs(*full.parts)}
-    assert {job.folder for job in protocols.jobs(*demo.parts)} <= folders
-
-
 def test_random_schedules_are_those_of_the_script_and_as_large_as_mpls():
     full = spec.read_plan(spec.FILES / "demo_full.yaml")
     given = {method.family: dict(method.options) for part in full.parts for method in part.methods}
@@ -573,12 +450,3 @@ def test_random_schedules_are_those_of_the_script_and_as_large_as_mpls():
         schedule = Schedule([(removed, added) for removed, added in random_schedules.draw(seed)])
         assert max(schedule.counts) <= max(modular(8, 6, first=1, remove=1, add=2).counts) == 6
         assert sum(added for _, added in random_schedules.draw(seed)) == 1 + 5 * 2
-
-
-def test_what_nothing_was_chosen_for():
-    full = spec.read_plan(spec.FILES / "demo_full.yaml")
-    known = {label for name in CHOICES for label in chosen.read(spec.FILES / f"{name}.json").methods}
-    left = {method.family for part in full.parts for method in part.methods if method.trains} - known
-    assert {name for name in left if not name.endswith(", own rate")} == {
-        "Tip-Adapter", "LP++",
-    }  # fmt: skip

@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.reporting import report
 from modprompt.experiments.running import run, state, status
 from tests.modprompt.experiments.conftest import FILE
@@ -60,7 +59,6 @@ def test_queued_run_that_names_no_job_is_not_queued(tmp_path, text):
 @pytest.mark.parametrize("recorded", ["\u00b2:abc", "9" * 5000 + ":abc", ":", "0:x"])
 def test_hash_with_a_version_that_is_no_number_is_another_hash(jobs, words, tmp_path, recorded, capsys):
     finish(jobs[0], tmp_path / "out", 80.0, backbone_hash=recorded)
-    Inputs(tmp_path / "out", None).note_clips(jobs)
     assert status.main(words) == 0
     assert "1 stale" in capsys.readouterr().out
 

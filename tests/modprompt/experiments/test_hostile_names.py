@@ -51,7 +51,6 @@ def test_names_are_no_formulas_in_the_csv_and_numbers_stay_numbers(tmp_path):
         ("# a\nb", r"\# a b"),
         ("- a", r"\- a"),
         ("12. a", r"12\. a"),
-        ("0.5 a", r"0\.5 a"),
         ("\udcff", r"\udcff"),
         ("~~a~~", r"\~\~a\~\~"),
     ],
@@ -136,12 +135,8 @@ def test_page_runs_nothing_in_a_real_browser_and_keeps_its_style(page, tmp_path)
     file = tmp_path / "page.html"
     file.write_text(page.replace("</body>", f"{more}</body>"), encoding="utf-8")
     words = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-    words += [
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--enable-logging=stderr",
-    ]
+    words += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    words += ["--enable-logging=stderr"]
     words += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=3000", "--dump-dom", file.as_uri()]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)
     assert "<title>ran" not in done.stdout

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 
 import pytest
@@ -18,11 +19,10 @@ from modprompt.experiments.running import state, status
 from modprompt.io import descriptions
 from modprompt.io.images import IMAGE_FILES, image_files
 from modprompt.io.records import file_hash
-from modprompt.io.same_run import DESCRIPTIONS, TEACHER
+from modprompt.io.same_run import CLIP, DESCRIPTIONS, TEACHER
 from tests.conftest import SAID, random_clip
 from tests.modprompt.experiments.conftest import FILE
 from tests.modprompt.experiments.fakes import finish
-from tests.other_clips import edit as edit_json
 from tests.other_clips import open_clip_folder
 
 
@@ -49,27 +49,28 @@ def job(experiment, clip):
     return protocols.jobs(experiment(FILE + f"options: {{{options(clip())}}}\n"))[0]
 
 
+def stands(job, out, data=None):
+    return state.of(job, out, Inputs(out, data))
+
+
 def test_another_clip_under_the_same_path_makes_results_stale(job, clip, tmp_path):
-    inputs = Inputs(tmp_path, None)
-    inputs.note_clips([job])
     finish(job, tmp_path, 80.0, backbone_hash=str(load(Asked("", str(clip()), **SAID)).fingerprint))
-    inputs.note_clips([job])
-    assert state.of(job, tmp_path, inputs).name == "finished"
+    assert stands(job, tmp_path).name == "finished"
+    os.utime(clip())
+    assert stands(job, tmp_path).name == "finished"  # the same weights at another time
     clip(2)
-    os.utime(clip(2), ns=(1, 1))
-    again = Inputs(tmp_path, None)
-    assert again.not_compared(job, {"backbone_hash": "2:x", "files": {}}) == ["CLIP", "split and few-shot list"]
-    assert state.of(job, tmp_path, again).name == "finished"  # nobody has hashed it yet, which is said
-    again.note_clips([job])
-    stands = state.of(job, tmp_path, again)
-    assert stands.name == "stale"
-    assert stands.why.startswith("made of other inputs: CLIP 2:")
+    assert stands(job, tmp_path)[:1] == ("stale",)
+    assert stands(job, tmp_path).why.startswith("made of other inputs: CLIP 2:")
+    clip().unlink()
+    assert stands(job, tmp_path).name == "finished"  # nothing to compare with, which is said
+    assert Inputs(tmp_path, None).not_compared(job, {"backbone_hash": "2:x"}) == ["CLIP", "split and few-shot list"]
 
 
-def test_noted_clip_is_not_hashed_again(job, tmp_path, monkeypatch):
-    Inputs(tmp_path, None).note_clips([job])
-    monkeypatch.setattr("modprompt.clip.load.load", None)
-    Inputs(tmp_path, None).note_clips([job])
+def test_clip_that_looks_as_it_did_is_not_read(job, clip, tmp_path, monkeypatch):
+    looks = known.seen(Asked("", str(clip()), **SAID))
+    finish(job, tmp_path, 80.0, backbone_hash="2:x", clip_files={CLIP: looks})
+    monkeypatch.setattr("modprompt.clip.known.identity", None)
+    assert stands(job, tmp_path).name == "finished"
 
 
 def test_another_split_makes_results_stale(jobs, tmp_path):
@@ -77,83 +78,69 @@ def test_another_split_makes_results_stale(jobs, tmp_path):
     split.parent.mkdir(parents=True)
     split.write_text('{"train": []}')
     finish(jobs[0], tmp_path, 80.0, files={"digits/split_digits.json": file_hash(split)})
-    assert state.of(jobs[0], tmp_path, Inputs(tmp_path, data)).name == "finished"
+    assert stands(jobs[0], tmp_path, data).name == "finished"
     split.write_text('{"train": [1]}')
-    assert state.of(jobs[0], tmp_path, Inputs(tmp_path, data))[:2] == (
-        "stale",
-        "made of other inputs: digits/split_digits.json has changed",
-    )
-    assert state.of(jobs[0], tmp_path, Inputs(tmp_path, tmp_path / "elsewhere")).name == "finished"
+    why = "made of other inputs: digits/split_digits.json has changed"
+    assert stands(jobs[0], tmp_path, data)[:2] == ("stale", why)
+    assert stands(jobs[0], tmp_path, tmp_path / "elsewhere").name == "finished"
 
 
-def test_other_initial_weights_make_results_stale(experiment, tmp_path):
-    weights = tmp_path / "init.pth.tar"
-    weights.write_bytes(b"one")
-    job = protocols.jobs(experiment(FILE + f"options: {{MODEL.INIT_WEIGHTS: '{weights}'}}\n"))[0]
-    finish(job, tmp_path, 80.0, init_weights=file_hash(weights))
-    assert state.of(job, tmp_path, Inputs(tmp_path, None)).name == "finished"
-    weights.write_bytes(b"another")
-    assert (
-        state.of(job, tmp_path, Inputs(tmp_path, None)).why
-        == f"made of other inputs: the content of {weights} has changed"
-    )
+@pytest.mark.parametrize("key", ["MODEL.INIT_WEIGHTS", "TRAINER.COOP.ASPATH"])
+def test_another_content_of_a_named_file_makes_results_stale(experiment, tmp_path, key):
+    file = tmp_path / "named.json"
+    file.write_text('{"zero": ["round"]}')
+    job = protocols.jobs(experiment(FILE + f"options: {{{key}: '{file}'}}\n"))[0]
+    of_method = {DESCRIPTIONS: f"AS {descriptions.read(str(file)).hash}"} if "ASPATH" in key else {}
+    finish(job, tmp_path, 80.0, init_weights="" if of_method else file_hash(file), method=of_method)
+    assert stands(job, tmp_path).name == "finished"
+    file.write_text('{"zero": ["hollow"]}')
+    assert stands(job, tmp_path).why == f"made of other inputs: the content of {file} has changed"
 
 
-def test_other_phrases_make_results_stale(experiment, tmp_path):
-    phrases = tmp_path / "phrases.json"
-    phrases.write_text('{"zero": ["round"]}')
-    job = protocols.jobs(experiment(FILE + f"options: {{TRAINER.COOP.ASPATH: '{phrases}'}}\n"))[0]
-    finish(job, tmp_path, 80.0, method={DESCRIPTIONS: f"AS {descriptions.read(str(phrases)).hash}"})
-    assert state.of(job, tmp_path, Inputs(tmp_path, None)).name == "finished"
-    phrases.write_text('{"zero": ["hollow"]}')
-    assert (
-        state.of(job, tmp_path, Inputs(tmp_path, None)).why
-        == f"made of other inputs: the content of {phrases} has changed"
-    )
-
-
-def test_folders_that_are_split_by_hand_are_looked_at(jobs, tmp_path):
-    """One's own images in train/ and test/ have no split file, and may have no few-shot list."""
+@pytest.fixture
+def photos(tmp_path):
+    """One's own images in train/ and test/, which have no split file, and may have no few-shot list."""
     root = tmp_path / "photos"
     for path in ("train/zero/a.png", "train/one/b.png", "test/zero/c.png", "test/one/d.png"):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (4, 4)).save(root / path)
-    job, made = jobs[0]._replace(dataset="image_folder"), ImageFolder.split_hash_now(root)
-    result = {"backbone_hash": "2:x", "files": {}, "split": {"hash": made}}
-    assert Inputs(tmp_path, root).changes(job, result, {}) == []
-    assert "split" not in Inputs(tmp_path, root).not_compared(job, result)
-    (root / "test/one/d.png").rename(root / "test/one/e.png")
+    return root
+
+
+def test_folders_that_are_split_by_hand_are_looked_at(jobs, photos, tmp_path):
+    job = jobs[0]._replace(dataset="image_folder")
+    result = {"backbone_hash": "", "files": {}, "split": {"hash": ImageFolder.split_hash_now(photos)}}
+
+    def changes():
+        return Inputs(tmp_path, photos).changes(job, result, {})
+
+    assert changes() == []
+    assert "split" not in Inputs(tmp_path, photos).not_compared(job, result)
+    (photos / "test/one/d.png").rename(photos / "test/one/e.png")
     others = ["the images, which have no split file, have changed"]
-    assert Inputs(tmp_path, root).changes(job, result, {}) == others
+    assert changes() == others
+    shutil.rmtree(photos / "train")  # they would be split by chance now
+    assert changes() == others
+    assert not (photos / "split_ImageFolder.json").exists()
     result["files"] = {"split_fewshot/shot_4-seed_1.json": "a"}
-    assert (
-        Inputs(tmp_path, root).changes(job, result, {})
-        == [f"{one} is not there any more" for one in result["files"]] + others
-    )
-    shutil.rmtree(root / "train")  # they would be split by chance now
-    assert Inputs(tmp_path, root).changes(job, result, {})[1:] == others
-    assert not (root / "split_ImageFolder.json").exists()
+    assert changes() == ["split_fewshot/shot_4-seed_1.json is not there any more"]
     gone = Inputs(tmp_path, tmp_path / "gone")
     assert gone.changes(job, result, {}) == []
     assert "split and few-shot list" in gone.not_compared(job, result)
 
 
-def test_images_that_are_replaced_in_place_make_results_stale(jobs, tmp_path):
-    root = tmp_path / "photos"
-    for path in ("train/zero/a.png", "train/one/b.png", "test/zero/c.png", "test/one/d.png"):
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (4, 4)).save(root / path)
+def test_images_that_are_replaced_in_place_make_results_stale(jobs, photos, tmp_path):
     job = jobs[0]._replace(dataset="image_folder", tests=True, options=())
-    lists, folder = Inputs(tmp_path, root).lists(job)
-    result = {"backbone_hash": "2:x", "files": {}, "settings": {}, IMAGE_FILES: image_files(lists, folder)}
-    image = root / "test/one/d.png"
+    lists, folder = Inputs(tmp_path, photos).lists(job)
+    result = {"backbone_hash": "", "files": {}, "settings": {}, IMAGE_FILES: image_files(lists, folder)}
+    image = photos / "test/one/d.png"
     before = image.read_bytes()
     Image.new("RGB", (4, 4), (1, 0, 0)).save(image)
-    assert Inputs(tmp_path, root).changes(job, result, {}) == ["the test images have changed"]
+    assert Inputs(tmp_path, photos).changes(job, result, {}) == ["the test images have changed"]
     image.write_bytes(before)
     os.utime(image, ns=(1, 1))
-    Image.new("RGB", (4, 4), (1, 0, 0)).save(root / "train/zero/a.png")  # which no test reads
-    assert Inputs(tmp_path, root).changes(job, result, {}) == []
+    Image.new("RGB", (4, 4), (1, 0, 0)).save(photos / "train/zero/a.png")  # which no test reads
+    assert Inputs(tmp_path, photos).changes(job, result, {}) == []
 
 
 def test_another_teacher_at_its_place_makes_results_stale(experiment, tmp_path):
@@ -164,17 +151,21 @@ def test_another_teacher_at_its_place_makes_results_stale(experiment, tmp_path):
     job = next(one for one in protocols.jobs(experiment(text)) if one.method.label == "KDPL")
     teacher = known.named(str(place))
     finish(job, tmp_path, 80.0, method={TEACHER: known.identity(teacher)[0]}, clip_files={TEACHER: known.seen(teacher)})
-    inputs = Inputs(tmp_path, None)
-    assert state.of(job, tmp_path, inputs).name == "finished"
+    assert stands(job, tmp_path).name == "finished"
     open_clip_folder(tmp_path / "other", seed=5)
     shutil.move(tmp_path / "other" / "open_clip_model.safetensors", place / "open_clip_model.safetensors")
-    inputs.note_clips([job])
-    assert state.of(job, tmp_path, inputs).why.startswith("made of other inputs: the teacher 2:")
+    assert stands(job, tmp_path).why.startswith("made of other inputs: the teacher 2:")
 
 
-def test_split_without_a_file_is_said_not_to_be_compared(jobs, tmp_path):
-    """A reader that cannot tell, as those of ImageNet's variants."""
-    (tmp_path / "own").mkdir()
+def test_what_is_not_compared_is_said(jobs, tmp_path):
+    finish(jobs[0], tmp_path, 80.0)
+    finish(jobs[1], tmp_path, 80.0, backbone_hash="", files={"digits/split.json": "0"})
+    assert status.lines(jobs[:2], tmp_path, Inputs(tmp_path, tmp_path / "nowhere")) == [
+        "2 finished, of 2 runs",
+        "not compared with what is there now: CLIP of 1 finished runs",
+        "not compared with what is there now: split and few-shot list of 1 finished runs",
+    ]
+    (tmp_path / "own").mkdir()  # of a data set whose reader cannot tell, as those of ImageNet's variants
     result = {"backbone_hash": "2:x", "files": {"own/split_fewshot/shot_4-seed_1.json": "a"}, "split": {"hash": "b"}}
     inputs, job = Inputs(tmp_path, tmp_path), jobs[0]._replace(dataset="imagenet_a")
     assert "split" in inputs.not_compared(job, result)
@@ -182,46 +173,18 @@ def test_split_without_a_file_is_said_not_to_be_compared(jobs, tmp_path):
     assert "split" not in inputs.not_compared(job, result)
 
 
-def test_what_is_not_compared_is_said(jobs, tmp_path):
-    finish(jobs[0], tmp_path, 80.0)
-    finish(jobs[1], tmp_path, 80.0, backbone_hash="", files={"digits/split.json": "0"})
-    lines = status.lines(jobs[:2], tmp_path, Inputs(tmp_path, tmp_path / "nowhere"))
-    assert lines == [
-        "2 finished, of 2 runs",
-        "not compared with what is there now: CLIP of 2 finished runs",
-        "not compared with what is there now: split and few-shot list of 1 finished runs",
-    ]
-
-
 def test_recorded_names_lead_nowhere_else(jobs, tmp_path):
     (tmp_path / "secret.json").write_text("{}")
     (tmp_path / "data").mkdir()
     finish(jobs[0], tmp_path, 80.0, files={"../secret.json": file_hash(tmp_path / "secret.json")})
-    stands = state.of(jobs[0], tmp_path, Inputs(tmp_path, tmp_path / "data"))
-    assert stands.why == "made of other inputs: ../secret.json is not there any more"
+    why = stands(jobs[0], tmp_path, tmp_path / "data").why
+    assert why == "made of other inputs: ../secret.json is not there any more"
 
 
-def test_looking_needs_no_pytorch(tmp_path):
-    import subprocess
-
-    code = "import sys, modprompt.experiments.running.status, modprompt.experiments.reporting.results; sys.exit('torch' in sys.modules)"
+def test_looking_needs_no_pytorch():
+    names = "modprompt.experiments.running.status, modprompt.experiments.reporting.results"
+    code = f"import sys, {names}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-@pytest.mark.slow
-def test_a_folder_of_weights_is_one_clip_and_its_config_counts(experiment, tmp_path):
-    folder = tmp_path / "folder"
-    open_clip_folder(folder, text={"layers": 1}, image={"layers": 1})
-    job = protocols.jobs(experiment(FILE + f"options: {{MODEL.BACKBONE.PATH: '{folder}'}}\n"))[0]
-    inputs = Inputs(tmp_path, None)
-    inputs.note_clips([job])
-    finish(job, tmp_path, 80.0, backbone_hash=str(load(Asked("", str(folder))).fingerprint))
-    assert state.of(job, tmp_path, inputs).name == "finished"
-    edit_json(folder / "open_clip_config.json", "model_cfg", "quick_gelu", value=True)
-    os.utime(folder / "open_clip_config.json", ns=(1, 1))
-    again = Inputs(tmp_path, None)
-    again.note_clips([job])
-    assert state.of(job, tmp_path, again).name == "stale"
 
 
 def test_how_a_bare_file_is_run_is_part_of_what_it_is(experiment, clip, tmp_path):
@@ -230,12 +193,9 @@ def test_how_a_bare_file_is_run_is_part_of_what_it_is(experiment, clip, tmp_path
         protocols.jobs(experiment(FILE + f"options: {{{options(path).replace('quick_gelu', activation)}}}\n"))[0]
         for activation in ("quick_gelu", "gelu")
     )
-    inputs = Inputs(tmp_path, None)
-    inputs.note_clips([one, other])
-    assert len({note["hash"] for note in inputs.notes.values()}) == 2
     finish(one, tmp_path, 80.0, backbone_hash=str(load(Asked("", str(path), **SAID)).fingerprint))
-    assert state.of(one, tmp_path, inputs).name == "finished"
-    assert state.of(other, tmp_path, inputs).name == "stale"
+    assert stands(one, tmp_path).name == "finished"
+    assert stands(other, tmp_path).name == "stale"
 
 
 def test_another_commit_of_a_hub_makes_results_stale(experiment, tmp_path, monkeypatch):
@@ -247,15 +207,12 @@ def test_another_commit_of_a_hub_makes_results_stale(experiment, tmp_path, monke
         (place / "snapshots" / commit).mkdir(parents=True)
     (place / "refs" / "main").write_text(first)
     job = protocols.jobs(experiment(FILE + "options: {MODEL.BACKBONE.NAME: 'hf-hub:owner/name'}\n"))[0]
-    finish(job, tmp_path, 80.0, backbone_hash="2:x", clip={"commit": first})
-    inputs = Inputs(tmp_path, None)
-    assert state.of(job, tmp_path, inputs).name == "finished"
-    assert "CLIP" not in inputs.not_compared(job, {"backbone_hash": "2:x", "files": {}, "clip": {"commit": first}})
+    result = {"backbone_hash": "2:x", "files": {}, "clip": {"commit": first}}
+    finish(job, tmp_path, 80.0, **result)
+    assert stands(job, tmp_path).name == "finished"
+    assert "CLIP" not in Inputs(tmp_path, None).not_compared(job, result)
     (place / "refs" / "main").write_text(second)
-    stands = state.of(job, tmp_path, inputs)
-    assert (stands.name, stands.why) == (
-        "stale",
-        f"made of other inputs: the commit of its CLIP {first[:12]} -> {second[:12]}",
-    )
+    why = f"made of other inputs: the commit of its CLIP {first[:12]} -> {second[:12]}"
+    assert stands(job, tmp_path)[:2] == ("stale", why)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
-    assert "CLIP" in inputs.not_compared(job, {"backbone_hash": "2:x", "files": {}, "clip": {"commit": first}})
+    assert "CLIP" in Inputs(tmp_path, None).not_compared(job, result)

@@ -169,30 +169,3 @@ def test_command_status_and_dry_run_say_it(quick, found, words, tmp_path, capsys
     assert second == line
     assert run.main([*words, "--dry-run"]) == 0
     assert capsys.readouterr().out.endswith("# 0 of 2 runs would start, 1 are finished, 1 wait for labels\n")
-
-
-def test_other_failures_count_more(quick, found, words, tmp_path, capsys):
-    quick("ZeroshotCLIP", error="broken")
-    ask(tmp_path / "out" / found[1].folder, [""])
-    assert run.main(words) == 1
-
-
-def test_report_names_it_as_lacking(found, words, tmp_path, capsys):
-    from modprompt.experiments.reporting import report
-
-    finish(found[0], tmp_path / "out", 50.0)
-    ask(tmp_path / "out" / found[1].folder, [""])
-    assert report.main(words) == 1
-    assert "MPL random, digits: accuracy seed 1: waiting for labels: round 3 lacks 1 of 1" in capsys.readouterr().out
-
-
-def test_run_in_the_queue_is_adopted_whatever_its_labels_are(found, tmp_path):
-    """As after another runner has submitted it to Slurm, its labels there, and somebody has emptied one since."""
-
-    class Queue(local.LocalLauncher):
-        def adopt(self, folder):
-            return object()
-
-    ask(tmp_path / found[1].folder, [""])
-    one = runner.Runner(found[1:], tmp_path, tmp_path, Queue([]))
-    assert list(one.running) == [found[1].folder]

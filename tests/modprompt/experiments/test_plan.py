@@ -8,9 +8,7 @@ from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols, spec
 from modprompt.experiments.plan.experiment import narrowed
 from modprompt.experiments.reporting import report
-from modprompt.experiments.running import run
-from tests.modprompt.experiments.conftest import FILE
-from tests.modprompt.experiments.fakes import finish, narrowed_to
+from tests.modprompt.experiments.fakes import finish
 from tests.modprompt.experiments.test_page import Checker
 
 PARTS = """
@@ -68,6 +66,12 @@ def test_file_of_one_protocol_is_a_plan_without_parts(file):
     assert (plan.has_parts, len(plan.parts), plan.parts[0].name) == (False, 1, "parts")
     with pytest.raises(UserError, match="--parts: parts has no 'base2new'"):
         narrowed(plan, parts=["base2new"])
+    part = narrowed(plan, methods=["CLIP"], seeds=[1]).parts[0]
+    assert ([(m.label, m.seeds) for m in part.methods], part.seeds, part.highlight) == ([("CLIP", (1,))], (1,), "CLIP")
+    with pytest.raises(UserError, match="no method of parts has these seeds"):
+        narrowed(plan, methods=["CLIP"], seeds=[2])
+    with pytest.raises(UserError, match="has parts, where a file with one protocol is needed"):
+        spec.read(file())
 
 
 def test_some_of_a_plan(file):
@@ -120,26 +124,6 @@ def test_mistake_in_a_part_is_named_with_its_place(file, old, new, expected):
     assert "\n" not in str(caught.value)
 
 
-def test_parts_of_an_experiment(experiment):
-    found = experiment()
-    part = narrowed_to(found, methods=["CLIP"], seeds=[2])
-    assert [(m.label, m.seeds) for m in part.methods] == [("CLIP", (2,))]
-    assert (part.seeds, part.highlight) == ((2,), "CLIP")
-    for what in ({"methods": ["CLOP"]}, {"seeds": [3]}, {"datasets": ["dtd"]}):
-        with pytest.raises(UserError, match="small has no"):
-            narrowed_to(found, **what)
-    other = experiment(
-        FILE.replace("{trainer: ZeroshotCLIP, config: glyph}", "{trainer: ZeroshotCLIP, config: glyph, seeds: [5]}")
-    )
-    with pytest.raises(UserError, match="no method of small has these seeds"):
-        narrowed_to(other, methods=["CLIP"], seeds=[1])
-
-
-def test_file_with_parts_is_no_single_experiment(file):
-    with pytest.raises(UserError, match="has parts, where a file with one protocol is needed"):
-        spec.read(file())
-
-
 @pytest.mark.slow
 def test_one_page_has_all_parts_and_each_has_its_own_files(file, tmp_path, capsys):
     path, out = file(), tmp_path / "out"
@@ -164,22 +148,3 @@ def test_one_page_has_all_parts_and_each_has_its_own_files(file, tmp_path, capsy
     said = capsys.readouterr().out
     assert "What was left out." in said
     assert said.rstrip().endswith("index.html, the page of all parts")
-
-
-@pytest.mark.slow
-def test_parts_of_which_something_is_lacking_are_reported_with_it(file, tmp_path, capsys):
-    path, out = file(), tmp_path / "out"
-    for job in protocols.jobs(*spec.read_plan(path).parts):
-        if job.method.label != "MPL" or job.seed != 2:
-            finish(job, out, 50.0)
-    assert report.main([str(path), "--out", str(out)]) == 1
-    assert "MPL, mnist5k: accuracy seed 2: waiting" in capsys.readouterr().out
-    assert report.main([str(path), "--out", str(out), "--parts", "shots"]) == 0
-    assert run.main([str(path), "--out", str(out), "--data", str(tmp_path), "--status"]) == 0
-    assert "22 finished, 6 waiting, of 28 runs" in capsys.readouterr().out
-
-
-def test_other_trees_are_held_against_one_part(file, tmp_path, capsys):
-    words = [str(file()), "--out", str(tmp_path / "out"), "--with", str(tmp_path)]
-    assert report.main(words) == 2
-    assert "--with: parts has several parts: name one, --parts base2new" in capsys.readouterr().err

@@ -4,8 +4,6 @@ import pytest
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols, spec
-from modprompt.experiments.plan.experiment import short_names
-from modprompt.experiments.plan.stages import trains
 from modprompt.places import ROOT
 from tests.modprompt.experiments.conftest import FILE
 
@@ -46,68 +44,55 @@ def test_options_of_the_method_win_over_those_of_the_file_and_the_command_line_o
 
 
 FAULTS = [
-    (
-        FILE.replace("protocol: base2new", "protocol: base2now"),
-        "protocol: there is no 'base2now'; did you mean 'base2new'",
-    ),
-    (FILE.replace("[digits]", "[digit]"), "datasets: there is no 'digit'; did you mean 'digits'"),
-    (FILE.replace("[digits]", "[digits, digits]"), "datasets: a name occurs twice"),
-    (FILE.replace("datasets", "dataset"), "there is no key 'dataset'; did you mean 'datasets'"),
-    (
-        FILE.replace("config: glyph}", "config: glyf}"),
-        "methods: CLIP: no config file glyf; ZeroshotCLIP has .*, by name; did you mean 'glyph'",
-    ),
-    (FILE.replace("trainer: MPL", "trainr: MPL"), "methods: MPL: there is no key 'trainr'; did you mean 'trainer'"),
-    (FILE.replace("trainer: MPL, ", ""), "methods: MPL: trainer is missing"),
-    (FILE.replace("[1, 2]", "[1, -2]"), "seeds: different whole numbers from 0 up"),
-    (FILE.replace("[1, 2]", "[1, 1]"), "seeds: different whole numbers"),
-    (FILE + "shots: [1, 2]\n", "shots: protocol base2new accepts one number"),
-    (FILE + "shots: many\n", "shots: different whole numbers from 1 up"),
-    (FILE + "source: imagenet\n", "source: protocol base2new has none"),
-    (FILE + "image_cache: folder\n", "image_cache: true or false is expected, got 'folder'"),
-    (FILE + "image_cache:\n", "image_cache: true or false is expected, got None"),
-    (FILE + "together: 1\n", "together: true or false is expected, got 1"),
     *(
-        (FILE + line, f"{line[:4]}.*: protocol base2new has none; it belongs to protocol validation")
-        for line in ("classes: all\n", "rule: no_collapse\n", "ties: config\n")
+        (FILE.replace(old, new), message)
+        for old, new, message in (
+            ("base2new", "base2now", "protocol: there is no 'base2now'; did you mean 'base2new'"),
+            ("[digits]", "[digit]", "datasets: there is no 'digit'; did you mean 'digits'"),
+            ("[digits]", "[digits, digits]", "datasets: a name occurs twice"),
+            ("datasets", "dataset", "there is no key 'dataset'; did you mean 'datasets'"),
+            ("glyph}", "glyf}", "CLIP: no config file glyf; ZeroshotCLIP has .*, by name; did you mean 'glyph'"),
+            ("trainer: MPL", "trainr: MPL", "methods: MPL: there is no key 'trainr'; did you mean 'trainer'"),
+            ("trainer: MPL, ", "", "methods: MPL: trainer is missing"),
+            ("[1, 2]", "[1, -2]", "seeds: different whole numbers from 0 up"),
+            ("[1, 2]", "[1, 1]", "seeds: different whole numbers"),
+            ("glyph}", "glyph, grid: {OPTIM.LR: 0.1}}", "grid: OPTIM.LR: a list of values"),
+            ("glyph}", "glyph, grid: {OPTIM.LR: [1, 1.0]}}", "grid: OPTIM.LR: a value occurs twice"),
+            ("glyph}", "glyph, options: {A.B: 3}, grid: {A.B: [1, 2]}}", "A.B is an axis of the grid and set to 3 as"),
+            ("base2new", "cross_dataset\nsource: digits", "datasets: digits is the source"),
+            ("base2new", "validation\nclasses: new", "classes: there is no"),
+            ("base2new", "validation\nrule: best", "rule: there is no"),
+            ("base2new", "validation\nties: highest", "ties: there is no"),
+            ("base2new", "validation\nclasses: [base]", "classes: there is no"),
+            ("base2new", "few_shot\ntogether: true", "protocol few_shot has none; it belongs to protocol base2new"),
+            ("config: glyph", f"config: {'x' * 5000}", "CLIP: .*File name too long"),
+            ("trainer: MPL", f"trainer: {'x' * 5000}", "methods: MPL: .*File name too long"),
+            ("methods:", "methods: {}\nnotes:", "methods is missing"),
+        )
     ),
     *(
-        (FILE.replace("base2new", f"validation\n{line}"), f"{line[:4]}.*: there is no")
-        for line in ("classes: new", "rule: best", "ties: highest", "classes: [base]")
-    ),
-    (
-        FILE.replace("base2new", "few_shot\ntogether: true"),
-        "together: protocol few_shot has none; it belongs to protocol base2new",
-    ),
-    (FILE + "highlight: CoOp\n", "highlight: there is no method 'CoOp'"),
-    (FILE + "options: {DATASET.NUM_SHOTS: 4}\n", "options: DATASET.NUM_SHOTS cannot be set here"),
-    (FILE + "options: {OPTIM: {LR: 4}}\n", "options: OPTIM: a dotted key with one value"),
-    (FILE.replace("config: glyph}", "config: glyph, grid: {OPTIM.LR: 0.1}}"), "grid: OPTIM.LR: a list of values"),
-    (
-        FILE.replace("config: glyph}", "config: glyph, grid: {OPTIM.LR: [1, 1.0]}}"),
-        "grid: OPTIM.LR: a value occurs twice",
-    ),
-    (FILE.replace("protocol: base2new", "protocol: cross_dataset\nsource: digits"), "datasets: digits is the source"),
-    (
-        FILE + "  CLIP: {trainer: CoOp, config: glyph}\n",
-        "is not usable YAML .the key 'CLIP' occurs twice, the second time in line 8",
-    ),
-    (FILE + "  1: {trainer: CoOp, config: glyph}\n  '1': {trainer: VPT, config: glyph}\n", "the key '1' occurs twice"),
-    (FILE + "title: 2025-02-30\n", "is not usable YAML"),
-    (FILE + "options: {RESUME: x}\n", "options: RESUME cannot be set here"),
-    (
-        FILE.replace("config: glyph}", "config: glyph, options: {OPTIM.LR: 3}, grid: {OPTIM.LR: [1, 2]}}"),
-        "OPTIM.LR is an axis of the grid and set to 3 as an option too",
+        (FILE + line, message)
+        for line, message in (
+            ("shots: [1, 2]\n", "shots: protocol base2new accepts one number"),
+            ("shots: many\n", "shots: different whole numbers from 1 up"),
+            ("source: imagenet\n", "source: protocol base2new has none"),
+            ("image_cache:\n", "image_cache: true or false is expected, got None"),
+            ("together: 1\n", "together: true or false is expected, got 1"),
+            ("ties: config\n", "ties: protocol base2new has none; it belongs to protocol validation"),
+            ("highlight: CoOp\n", "highlight: there is no method 'CoOp'"),
+            ("options: {DATASET.NUM_SHOTS: 4}\n", "options: DATASET.NUM_SHOTS cannot be set here"),
+            ("options: {OPTIM: {LR: 4}}\n", "options: OPTIM: a dotted key with one value"),
+            ("  CLIP: {}\n", "is not usable YAML .the key 'CLIP' occurs twice, the second time in line 8"),
+            ("  1: {}\n  '1': {}\n", "the key '1' occurs twice"),
+            ("title: 2025-02-30\n", "is not usable YAML"),
+        )
     ),
     ("methods: [", "is not usable YAML"),
     ("", "KEY: VALUE pairs are expected"),
+    ("- a", "KEY: VALUE pairs are expected"),
     ("seeds: !!set {a}\n", "seeds: different whole numbers"),
     ("'protocol': \"\\ud800\"\n", "protocol: there is no"),
     ('"a\\nb\\e[2J": 1\n', "there is no key"),
-    (FILE.replace("trainer: MPL, config: glyph", f"trainer: MPL, config: {'x' * 5000}"), "MPL: .*File name too long"),
-    (FILE.replace("trainer: MPL", f"trainer: {'x' * 5000}"), "methods: MPL: .*File name too long"),
-    ("- a", "KEY: VALUE pairs are expected"),
-    (FILE.replace("methods:", "methods: {}\nnotes:"), "methods is missing"),
 ]
 
 
@@ -138,15 +123,12 @@ def test_file_is_found_by_path_or_name(tmp_path):
         ("configs/trainers/VPT/glyph.yaml", "{ours}/VPT/glyph.yaml"),
     ],
 )
-def test_config_by_path_and_by_name(experiment, tmp_path, word, path):
+@pytest.mark.parametrize("trainer", ["MPL", "OfAUser"])
+def test_config_by_path_and_by_name(experiment, tmp_path, word, path, trainer):
     (tmp_path / "mine.yaml").write_text("OPTIM:\n  LR: 1\n")
-    found = experiment(FILE.replace("{trainer: MPL, config: glyph}", f"{{trainer: MPL, config: {word}}}"))
+    word = f"MPL/{word}" if (word, trainer) == ("glyph", "OfAUser") else word
+    found = experiment(FILE.replace("{trainer: MPL, config: glyph}", f"{{trainer: {trainer}, config: {word}}}"))
     assert str(found.methods[1].config) == path.format(here=tmp_path, ours=ROOT / "configs/trainers")
-
-
-def test_a_trainer_of_ones_own_takes_anothers_config(experiment):
-    found = experiment(FILE.replace("{trainer: MPL, config: glyph}", "{trainer: OfAUser, config: MPL/glyph}"))
-    assert found.methods[1].config == ROOT / "configs/trainers/MPL/glyph.yaml"
 
 
 READY = sorted(spec.FILES.glob("*.yaml"))
@@ -164,21 +146,6 @@ def test_ready_file_is_whole_and_accepted_by_train(path, tmp_path):
     jobs = protocols.jobs(*spec.read_plan(path).parts)
     assert len({job.folder for job in jobs}) == len(jobs)
     check(jobs, tmp_path, tmp_path)
-
-
-def test_ready_files_cover_the_paper():
-    names = {path.stem for path in READY}
-    assert {"base2new", "cross_dataset", "domain_generalisation", "few_shot", "digits"} <= names
-    assert {"ablation_operations", "ablation_depth", "ablation_context"} <= names
-    base2new = spec.read(spec.FILES / "base2new.yaml")
-    assert (len(base2new.datasets), base2new.seeds, base2new.shots) == (11, (1, 2, 3), (16,))
-    assert spec.read(spec.FILES / "few_shot.yaml").shots == (1, 2, 4, 8, 16)
-    assert len(spec.read(spec.FILES / "cross_dataset.yaml").datasets) == 10
-
-
-def test_keys_without_a_value_have_their_defaults(experiment):
-    found = experiment(FILE + "title:\nnotes:\noptions:\nslurm:\n")
-    assert (found.title, found.notes) == ("small", "")
 
 
 def test_list_of_words_is_an_option_as_train_reads_it(experiment, tmp_path):
@@ -212,20 +179,12 @@ def test_a_file_that_an_option_names_is_found_from_the_experiments(experiment, t
     assert dict(found.methods[1].options) == {key: placed.format(here=tmp_path, above=tmp_path.parent)}
 
 
-def test_option_that_decides_nothing_names_no_folder(experiment):
-    options = {"DATALOADER.TRAIN_X.BATCH_SIZE": 8, "DATALOADER.TEST.BATCH_SIZE": 9, "MODEL.BACKBONE.PATH": "x.pt"}
-    found = experiment(FILE + f"options: {options}\n")
-    assert found.methods[1].folder == "glyph-BATCH_SIZE8"
-
-
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("", ["{out}/image_cache"]),
-        ("image_cache: true\n", ["{out}/image_cache"]),
         ("image_cache: false\n", []),
         ("options: {TEST.IMAGE_CACHE: /mine}\n", ["{out}/image_cache", "/mine"]),
-        ("options: {TEST.IMAGE_CACHE: ''}\n", ["{out}/image_cache", ""]),
     ],
 )
 def test_test_images_are_kept_unless_the_file_says_otherwise(experiment, tmp_path, text, words):
@@ -239,19 +198,16 @@ def test_test_images_are_kept_unless_the_file_says_otherwise(experiment, tmp_pat
     assert job.folder == plain.folder
 
 
-def test_keys_with_one_last_part_are_written_whole():
-    assert short_names(["A.X", "B.X", "C.Y"]) == {"A.X": "A.X", "B.X": "B.X", "C.Y": "Y"}
-
-
-def test_what_stands_beside_prompts_names_its_runs(experiment):
-    more = "".join(
-        f"  {name}: {{trainer: MPL, config: glyph, options: {{TRAINER.{name}.ON: True}}}}\n"
-        for name in ("DEPT", "CLIPLORA")
-    )
-    folders = [method.folder for method in experiment(FILE + more).methods[2:]]
-    assert folders == ["glyph-DEPT.ONTrue", "glyph-CLIPLORA.ONTrue"]
-
-
-@pytest.mark.parametrize(("trainer", "does"), [("ZeroshotCLIP2", False), ("MPL", True), ("SomebodysOwn", True)])
-def test_who_trains(trainer, does):
-    assert trains(trainer) is does
+@pytest.mark.parametrize(
+    ("options", "folder"),
+    [
+        (
+            {"DATALOADER.TRAIN_X.BATCH_SIZE": 8, "DATALOADER.TEST.BATCH_SIZE": 9, "MODEL.BACKBONE.PATH": "x"},
+            "BATCH_SIZE8",
+        ),
+        ({"TRAINER.DEPT.ON": True}, "DEPT.ONTrue"),  # what stands beside prompts
+        ({"A.X": 1, "B.X": 2, "C.Y": 3}, "A.X1-B.X2-Y3"),
+    ],
+)
+def test_options_that_decide_something_name_the_folder(experiment, options, folder):
+    assert experiment(FILE + f"options: {options}\n").methods[1].folder == f"glyph-{folder}"

@@ -54,25 +54,10 @@ def test_of_teachers_with_other_shots_students_lie_apart(experiment, tmp_path):
     assert not folders[0] & folders[1]
 
 
-def test_two_runs_in_one_folder_are_refused(experiment):
-    found = experiment(TAUGHT)
-    other = found._replace(
-        methods=tuple(one._replace(options=(*one.options, ("MODEL.BACKBONE.PATH", "x.pt"))) for one in found.methods)
-    )
-    with pytest.raises(UserError, match="are two runs in one folder"):
-        protocols.jobs(found, other)
-
-
 def test_unlabelled_images_are_asked_for_in_each_part(experiment, tmp_path):
     few = experiment(TAUGHT.replace("protocol: base2new", "protocol: few_shot\nshots: [1]"))
     with pytest.raises(UserError, match="PromptKD: it is taught on images of all classes, without labels"):
         check(protocols.jobs(experiment(TAUGHT), few), tmp_path, tmp_path)
-
-
-def test_alone_in_a_selection_the_teacher_is_trained_first(experiment):
-    found = experiment(TAUGHT)
-    only = found._replace(methods=tuple(one for one in found.methods if one.family == "PromptKD"))
-    assert [(job.folder, job.is_front) for job in protocols.jobs(only)][0] == (TEACHER, True)
 
 
 def test_on_validation_images_both_are_tried(experiment, tmp_path):
