@@ -257,7 +257,7 @@ class Inputs:
         return self._lists_of(job.dataset, tuple(settings), job.tests)
 
     def _lists(self, dataset: str, settings: tuple[tuple[str, str], ...], tests: bool) -> tuple[Any, str]:
-        found, cfg = _read(dataset, {**dict(settings), "DATASET.ROOT": str(self.data)}, tests)
+        found, cfg = _read(dataset, {**dict(settings), "DATASET.ROOT": str(self.data), "OUTPUT_DIR": ""}, tests)
         return lists_of(found, cfg), getattr(found, "image_root", "")
 
     def not_compared(self, job: Job, result: dict[str, Any]) -> list[str]:

@@ -1,55 +1,10 @@
-import json
-
 import pytest
-from PIL import Image as Picture
 
-from modprompt.data import published, splits
+from modprompt.data import published
 from modprompt.data.images import Image
-from modprompt.data.split_facts import doubles
 from modprompt.data.splits import Split, read_split, split_folders, write_split
 from modprompt.errors import UserError
 from tests.modprompt.data import trees
-from tests.modprompt.data.test_readers import PUBLISHED, read
-
-
-def image(name, label=0):
-    return Image(name, label, f"class {label}")
-
-
-def test_doubles_are_named():
-    a, b = image("a"), image("b")
-    assert doubles(Split([a], None, [b])) == ""
-    assert doubles(Split([a], [], [b, a])) == "1 in more than one part (e.g. a)"
-    assert doubles(Split([a, a], [], [b])) == "1 twice in one part (e.g. a)"
-    assert (
-        doubles(Split([a, image("a", 1)], [], [b]))
-        == "1 twice in one part (e.g. a), 1 under more than one label (e.g. a)"
-    )
-
-
-@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published splits are not here")
-def test_published_splits_are_read_without_a_word():
-    for path in PUBLISHED.glob("split_*.json"):
-        content = json.loads(path.read_text())
-        found = Split(*([Image(*row) for row in content[part]] for part in splits.PARTS))
-        assert doubles(found) == "", path
-
-
-def test_a_split_with_its_training_images_in_the_test_list_is_read_and_told(tmp_path, capsys):
-    trees.eurosat(tmp_path)
-    read("EuroSAT", tmp_path)
-    path = tmp_path / "eurosat" / "split_zhou_EuroSAT.json"
-    content = json.loads(path.read_text())
-    content.pop("modprompt")
-    path.write_text(json.dumps({**content, "test": content["test"] + content["train"]}))
-    capsys.readouterr()
-    found = read("EuroSAT", tmp_path)
-    n_train = len(found.train_x)
-    assert found.split_facts["doubles"].startswith(f"{n_train} in more than one part (e.g. ")
-    assert found.split_facts["classes"] == "5 of 10 classes"
-    said = capsys.readouterr().out
-    assert f"EuroSAT: images of its split are there more than once: {n_train} in more than one part" in said
-    assert "EuroSAT: there are 5 classes, the published data set has 10" in said
 
 
 def test_what_is_no_image_enters_no_split_of_ours(tmp_path, capsys):
@@ -77,16 +32,6 @@ def test_a_split_that_could_not_be_read_again_is_not_written(tmp_path, names, wh
             (tmp_path / name).touch()
         write_split(Split(images, [], []), tmp_path / "split.json", tmp_path, names_repeat=True)
         assert len(read_split(tmp_path / "split.json", tmp_path, names_repeat=True).split.train) == 2
-
-
-def test_odd_images_of_imagenet_are_counted_once_by_their_names(tmp_path, monkeypatch):
-    trees.imagenet(tmp_path)
-    odd = next((tmp_path / "imagenet" / "images" / "val").rglob("*.JPEG"))
-    Picture.new("RGBA", (4, 4)).save(odd, format="PNG")
-    assert read("ImageNet", tmp_path, shots=1).split_facts["odd_images"] == "1 with transparency"
-    monkeypatch.setattr("modprompt.data.image_check_cache.look_at_all", None)  # nothing is opened again
-    monkeypatch.setattr("modprompt.data.image_check_cache._stamp", None)  # nor asked for
-    assert read("ImageNet", tmp_path, shots=1).split_facts["odd_images"] == "1 with transparency"
 
 
 @pytest.mark.parametrize(
