@@ -105,7 +105,8 @@ def rows(root: Path, size: Size, repeats: int = REPEATS) -> Iterator[str]:
     """
     began = time.perf_counter()
     files = make_tree(root, size)
-    yield f"a tree of {files:,} empty files, made in {time.perf_counter() - began:.0f} s; {SHOTS} shots, beyond imports:"
+    made = time.perf_counter() - began
+    yield f"a tree of {files:,} empty files, made in {made:.0f} s; {SHOTS} shots, beyond imports:"
     first = start(root, 1)
     yield _row("first start: preprocessed.pkl is written", [first])
     later = [start(root, 1) for _ in range(repeats)]

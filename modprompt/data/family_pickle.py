@@ -59,8 +59,8 @@ def _row(record: object, marker: str) -> tuple[str, int]:
     """The path of a record behind the last folder named like the image folder, and its label."""
     if not isinstance(record, _Record):
         raise Refused("it lists something that is no image")
-    _, _, name = record.path.replace("\\", "/").rpartition(marker)
-    if not name:
+    _, below, name = record.path.replace("\\", "/").rpartition(marker)
+    if not below:
         raise Refused(f"its entry {record.path[:120]!r} does not lie in a folder {marker.strip('/')}")
     return name, int(record.label)
 

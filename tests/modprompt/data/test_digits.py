@@ -43,13 +43,3 @@ def test_split_is_fixed(tmp_path):
 
 
 SPLIT_SHA256 = "575c920c6089031ec9183b6fd0a4c50b65d54648d5c928e8ac303e28e7a5e10e"
-
-
-def test_base_and_new_are_the_halves_by_value(tmp_path):
-    base = build_dataset(cfg_for(tmp_path, "base", shots=16))
-    new = build_dataset(cfg_for(tmp_path, "new", shots=16))
-    assert base.classnames == ["zero", "one", "two", "three", "four"]
-    assert new.classnames == ["five", "six", "seven", "eight", "nine"]
-    assert (len(base.train_x), len(base.val)) == (80, 20)
-    assert len(base.test) + len(new.test) == 531
-    assert {item.label for item in new.test} == set(range(5))

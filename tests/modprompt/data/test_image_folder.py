@@ -190,7 +190,7 @@ def test_list_of_an_older_version_among_the_images_is_read_and_no_class(tmp_path
     assert not list(out.rglob("*.json"))
 
 
-def test_folder_that_cannot_be_written_has_its_split_elsewhere(tmp_path, monkeypatch, capsys):
+def test_folder_that_cannot_be_written_has_its_split_elsewhere(tmp_path, monkeypatch):
     root = tmp_path / os.fsdecode(b"caf\xe9")
     pictures(root, {"cat": 10, "dog": 10})
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

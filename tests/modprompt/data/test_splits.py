@@ -1,9 +1,7 @@
 import pytest
 
 from modprompt.data import published
-from modprompt.data.images import Image
-from modprompt.data.splits import Split, read_split, split_folders, write_split
-from modprompt.errors import UserError
+from modprompt.data.splits import split_folders
 from tests.modprompt.data import trees
 
 
@@ -15,23 +13,6 @@ def test_what_is_no_image_enters_no_split_of_ours(tmp_path, capsys):
     assert {one.impath.rpartition(".")[2] for part in found for one in part} == {"jpg"}
     assert [len(part) for part in found] == [2 + 2, 1 + 1, 1 + 2]
     assert "a: 1 files not named like images are left out, e.g. 'Thumbs.db'" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("names", "why"),
-    [(("one", "one"), "'one' is the name of both label 0 and label 1"), (("one", None), "label 0 is called both")],
-)
-def test_a_split_that_could_not_be_read_again_is_not_written(tmp_path, names, why):
-    rows = [("a", 0, "one"), ("b", 1 if names[1] else 0, names[1] or "two")]
-    images = [Image(str(tmp_path / name), label, called) for name, label, called in rows]
-    with pytest.raises(UserError, match=why):
-        write_split(Split(images, [], images[:1]), tmp_path / "split.json", tmp_path)
-    assert not (tmp_path / "split.json").exists()
-    if names[1]:
-        for name in "ab":
-            (tmp_path / name).touch()
-        write_split(Split(images, [], []), tmp_path / "split.json", tmp_path, names_repeat=True)
-        assert len(read_split(tmp_path / "split.json", tmp_path, names_repeat=True).split.train) == 2
 
 
 @pytest.mark.parametrize(
