@@ -3,11 +3,9 @@ fixed split file, so that nothing is downloaded."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,6 +19,7 @@ from modprompt.data.splits import PARTS, Split, write_split
 from modprompt.errors import UserError
 from modprompt.io import lock
 from modprompt.io.files import of_user
+from modprompt.io.images import by_label
 
 _PART_OF_TEN = ("train",) * 5 + ("val",) * 2 + ("test",) * 3  # part of the k-th image of a class, by k modulo 10
 
@@ -67,10 +66,6 @@ class EmbeddedDataset(FamilyDataset):
             raise UserError(f"{type(self).__name__}: {folder} is incomplete: move it away to write it anew")
         return super().find(root)
 
-    def look_at(self, split: Split, train: Sequence[Listed], val: Sequence[Listed] | None) -> dict[str, str]:
-        """Nothing: we wrote them."""
-        return {}
-
     def make_split(self) -> NoReturn:
         """The split file is written with the images, so one that is missing is a fault."""
         missing = self.folder / self.split_file
@@ -85,12 +80,22 @@ class EmbeddedDataset(FamilyDataset):
         """
         pixels, labels = cls.arrays()
         print(f"Writing the {cls.origin} to {folder}")
+        taken = f"another process writes {folder}"  # never shown: it waits without limit
+        aside = folder.with_name(f".{folder.name}-part")
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with _alone_with(folder), _aside(folder) as whole:
-                split = _split(cls._write_images(whole / cls.image_folder, pixels, labels))
-                write_split(split, whole / cls.split_file, whole / cls.image_folder, made_by="by place in the class")
-                cls._put(whole, folder)
+            with lock.alone(folder.with_name(f".{folder.name}.lock"), taken, patience_s=float("inf"), removes=True):
+                if folder.exists():  # another process was first
+                    return
+                shutil.rmtree(aside, ignore_errors=True)  # what a killed one left
+                try:
+                    split = _split(cls._write_images(aside / cls.image_folder, pixels, labels))
+                    write_split(
+                        split, aside / cls.split_file, aside / cls.image_folder, made_by="by place in the class"
+                    )
+                    os.rename(aside, folder)
+                finally:
+                    shutil.rmtree(aside, ignore_errors=True)
         except OSError as error:
             reason = error.strerror or error
             raise UserError(f"{cls.__name__}: cannot write {folder} ({reason}): give another --root") from None
@@ -101,55 +106,19 @@ class EmbeddedDataset(FamilyDataset):
         for name in cls.class_names:
             (image_dir / name).mkdir(parents=True)
         images = []
-        for number, (picture, label) in enumerate(zip(pixels, labels)):
+        for number, (picture, label) in enumerate(zip(pixels, labels, strict=True)):
             path = image_dir / cls.class_names[label] / f"{number:04d}.png"
             Image.fromarray(picture).save(path)
             images.append(Listed(str(path), label, cls.class_names[label]))
         return images
 
-    @classmethod
-    def _put(cls, whole: Path, folder: Path) -> None:
-        try:
-            os.rename(whole, folder)
-        except OSError:  # another process was first
-            if not folder.exists():
-                raise
-            if not (folder / cls.split_file).is_file():
-                raise UserError(f"{cls.__name__}: {folder} exists but is incomplete: move it away") from None
-
-
-@contextlib.contextmanager
-def _aside(folder: Path) -> Iterator[Path]:
-    """A new folder next to another one, removed at the end unless it was renamed."""
-    aside = folder.with_name(f".{folder.name}-{secrets.token_hex(8)}")
-    aside.mkdir()
-    try:
-        yield aside
-    finally:
-        if aside.exists():
-            shutil.rmtree(aside)
-
-
-@contextlib.contextmanager
-def _alone_with(folder: Path) -> Iterator[None]:
-    """One writer at a time; it removes what killed ones left next to the folder."""
-    taken = f"another process writes {folder}"  # never shown: it waits without limit
-    mark = folder.with_name(f".{folder.name}.lock")
-    with lock.alone(mark, taken, patience_s=float("inf"), removes=True) as locks:
-        if locks:  # else each writes its own, and the first that ends is kept
-            for left in folder.parent.glob(f".{folder.name}-*"):
-                shutil.rmtree(left)
-        yield
-
 
 def _split(images: Sequence[Listed]) -> Split:
     """By an image's place among those of its class: of ten, five train, two val and three test."""
     parts: dict[str, list[Listed]] = {part: [] for part in PARTS}
-    seen: dict[int, int] = {}
-    for image in images:
-        place = seen.get(image.label, 0)
-        parts[_PART_OF_TEN[place % 10]].append(image)
-        seen[image.label] = place + 1
+    for of_class in by_label(images).values():
+        for place, image in enumerate(of_class):
+            parts[_PART_OF_TEN[place % 10]].append(image)
     for part in parts.values():
         part.sort(key=lambda image: (image.label, image.impath))
     return Split(**parts)

@@ -1,27 +1,30 @@
-"""Pickles of the CoOp family (few-shot lists, ImageNet's listing), read without trusting them.
+"""Pickles of the CoOp family (few-shot lists, ImageNet's listing): written as the family does, read without trust.
 
-They hold Dassl's Datum objects with absolute paths. Only that class is allowed, and the paths returned are below the
-image folder, whatever root they were written under.
+They hold Dassl's Datum objects with absolute paths. Only that class is allowed, and the paths returned are those behind
+the image folder, whatever root they were written under; they are for looking up known images, not for opening.
 """
 
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dassl.data.datasets import Datum
+
+from modprompt.data.images import Image
 from modprompt.errors import UserError
-from modprompt.io.files import Refused, is_inside, open_regular
+from modprompt.io.files import Refused, open_regular, part_of
+from modprompt.programs import one_line
 
 _DATUM = ("dassl.data.datasets.base_dataset", "Datum")
-_LONGEST_PATH = 4096
 
 
 class _Record:
     """Stands in for a Datum, and keeps what is needed of its state (_impath, _label, _domain, _classname)."""
 
-    path: Any = None
-    label: Any = None
+    __slots__ = ("path", "label")
 
     def __setstate__(self, state: Any) -> None:
         self.path, self.label = state.get("_impath"), state.get("_label")
@@ -45,28 +48,32 @@ def read_family_pickle(path: Path, image_dir: Path) -> dict[str, list[tuple[str,
     try:
         with open_regular(path) as file:
             content = _Reader(file).load()
-        return {_part(part): [_row(record, image_dir) for record in records] for part, records in content.items()}
+        if not set(content) <= {"train", "val", "test"}:
+            raise Refused("a list in it is neither train nor val nor test")
+        return {part: [_row(record, f"/{image_dir.name}/") for record in records] for part, records in content.items()}
     except Exception as error:  # pickle raises many kinds
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path} is not a few-shot cache of the family ({reason[:300]})") from None
+        raise UserError(f"{path} is no whole pickle of the family ({one_line(error)[:300]})") from None
 
 
-def _part(part: object) -> str:
-    if part not in ("train", "val", "test"):
-        raise ValueError("a list in it is neither train nor val nor test")
-    return str(part)
+def _row(record: object, marker: str) -> tuple[str, int]:
+    """The path of a record behind the last folder named like the image folder, and its label."""
+    if not isinstance(record, _Record):
+        raise Refused("it lists something that is no image")
+    _, below, name = record.path.replace("\\", "/").rpartition(marker)
+    if not below:
+        raise Refused(f"its entry {record.path[:120]!r} does not lie in a folder {marker.strip('/')}")
+    return name, int(record.label)
 
 
-def _row(record: object, image_dir: Path) -> tuple[str, int]:
-    if not isinstance(record, _Record) or not isinstance(record.path, str) or len(record.path) > _LONGEST_PATH:
-        raise ValueError("it lists something that is no image")
-    return _below(record.path, image_dir), int(record.label)
+def write_family_pickle(path: Path, lists: Mapping[str, Sequence[Image]]) -> None:
+    """Write {part: images} whole, as the family reads it: Datum objects with absolute paths."""
+    content = {part: [_datum(image) for image in images] for part, images in lists.items()}
+    with part_of(path) as file:
+        pickle.dump(content, file, protocol=4)
 
 
-def _below(impath: str, image_dir: Path) -> str:
-    """The part of a path after the last folder named like the image folder."""
-    marker = f"/{image_dir.name}/"
-    name = impath.replace("\\", "/").rpartition(marker)[2]
-    if not is_inside(name):
-        raise ValueError(f"its entry {impath[:120]!r} does not lie in a folder {image_dir.name}")
-    return name
+def _datum(image: Image) -> Datum:
+    """As the constructor makes it, which asks the disk for each of a million files."""
+    datum = Datum.__new__(Datum)
+    datum.__dict__.update(_impath=image.impath, _label=image.label, _domain=0, _classname=image.classname)
+    return datum

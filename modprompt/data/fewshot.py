@@ -10,32 +10,31 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
 from modprompt.data.family_pickle import read_family_pickle
-from modprompt.data.images import Image, relative
-from modprompt.data.pool import Pool, groups_of, pool_of
+from modprompt.data.images import Image, relatives
 from modprompt.data.splits import Split, read_record
 from modprompt.errors import UserError
 from modprompt.io.files import is_inside, write_json
-from modprompt.io.images import list_hash
+from modprompt.io.images import by_label, list_hash
 from modprompt.io.records import sealed
 
 _VERSION = 1
 VAL_SHOTS = 4  # at most, per class
-_Lists = dict[str, list[Image]]  # by part
-_Pools = Mapping[str, Pool]  # by part
+FOLDER = "split_fewshot"  # of the cache files, as the family calls it
+_Lists = Mapping[str, Sequence[Image]]  # by part
 _Names = Mapping[str, Any]  # lists of names by part, as a file has them
 
 
 class FewShot(NamedTuple):
     """Few-shot training and validation lists; val is None where only training images are drawn."""
 
-    train: list[Image]
-    val: list[Image] | None
+    train: Sequence[Image]
+    val: Sequence[Image] | None
 
 
 def sample(images: Sequence[Image], shots: int, rng: random.Random | ModuleType = random) -> list[Image]:
@@ -49,7 +48,7 @@ def sample(images: Sequence[Image], shots: int, rng: random.Random | ModuleType 
         rng: the generator; a run's own is Python's global one.
     """
     chosen: list[Image] = []
-    for group in groups_of(images).values():
+    for group in by_label(images).values():
         chosen += rng.sample(group, shots) if len(group) >= shots else group
     return chosen
 
@@ -58,9 +57,8 @@ def fingerprint(lists: Sequence[Sequence[Image]], image_dir: Path) -> str:
     """SHA-256 (hex) of the paths and labels that can be drawn, in order."""
     digest = hashlib.sha256()
     for images in lists:
-        for image in images:
-            digest.update(f"{relative(image, image_dir)}\t{image.label}\n".encode("utf-8", "surrogatepass"))
-        digest.update(b"\n")
+        rows = (f"{name}\t{image.label}\n" for name, image in zip(relatives(images, image_dir), images, strict=True))
+        digest.update(f"{''.join(rows)}\n".encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 
@@ -68,57 +66,64 @@ class FewShotCache:
     """The cache files of one number of shots and one seed.
 
     Args:
-        folders: where they are looked for; the last is where they are written.
+        folders: where they are looked for; the last is where they are written, if it is not None.
         image_dir: what image paths are relative to.
         shots: images per class, at least 1.
-        seed: the run's seed; part of the file name only, the generator is seeded elsewhere.
+        seed: the run's seed; part of the file name only, the generator is seeded elsewhere. If nothing is written, the
+            lists are those that a fresh generator of this seed draws.
         val_first: whether validation images are drawn first.
 
     Attributes:
-        path: of the file that is written, or was read.
+        path: of the file that was read or written; None if there is none.
     """
 
-    def __init__(self, folders: list[Path], image_dir: Path, shots: int, seed: int, val_first: bool = False) -> None:
+    def __init__(
+        self, folders: Sequence[Path | None], image_dir: Path, shots: int, seed: int, val_first: bool = False
+    ) -> None:
         name = f"shot_{shots}-seed_{seed}" + ("-val_first" if val_first else "")
-        self.candidates: list[tuple[Path, Callable[[Path, str, _Pools], _Names | None]]]
-        self.candidates = [(folder / f"{name}.json", self._own) for folder in folders]
-        self.candidates += [(folder / f"{name}.pkl", self._family) for folder in folders]
-        self.path = folders[-1] / f"{name}.json"
+        self.candidates = [folder / f"{name}{end}" for end in (".json", ".pkl") for folder in folders if folder]
+        self.path = folders[-1] and folders[-1] / f"{name}.json"
         self.image_dir = image_dir
         self.shots = shots
         self.seed = seed
         self.val_first = val_first
 
-    def read(self, pools: _Pools, key: str) -> _Lists | None:
-        """The cached lists if they belong to the pools (of this fingerprint) they would be drawn from, else None.
+    def read(self, whole: _Lists, key: str) -> _Lists | None:
+        """The cached lists if they belong to those (of this fingerprint) that they would be drawn from, else None.
 
         Raises:
             UserError: if a file of ours is damaged and this run could not draw the same lists again.
         """
         damaged: list[UserError] = []
-        for path, read in self.candidates:
-            if not path.is_file():
-                continue
+        for path in filter(Path.is_file, self.candidates):
             try:
-                names = read(path, key, pools)
+                names = self._own(path, key, whole) if path.suffix == ".json" else self._family(path, whole)
             except UserError as error:
                 damaged.append(error)
                 continue
-            found = None if names is None else self._found(names, pools)
-            if found is not None:
+            lists = None if names is None else self._images(names, whole)
+            if lists is not None:
                 print(f"Loading the few-shot lists of {path}")
                 self.path = path
-                return found
+                return lists
             print(f"{path} does not belong to the present split: not used")
         for fault in damaged:
             self._redraw(fault)
         return None
 
-    def write(self, drawn: _Lists, key: str) -> None:
-        """Write the lists, whole and sealed, with the fingerprint of those they were drawn from."""
-        names = {part: [relative(image, self.image_dir) for image in images] for part, images in drawn.items()}
-        write_json(self.path, sealed({"split": key, **names}, _VERSION, generator="random", seed=self.seed))
-        print(f"Saved the few-shot lists to {self.path}")
+    def draw(self, whole: _Lists, key: str) -> _Lists:
+        """New lists, written whole and sealed, with the fingerprint of those they are drawn from."""
+        rng = random if self.path else random.Random(self.seed)
+        order = sorted(whole, reverse=self.val_first)  # train, val
+        lists = {part: sample(whole[part], self._shots(part), rng) for part in order}
+        if self.path:
+            names = {part: list(relatives(images, self.image_dir)) for part, images in lists.items()}
+            write_json(self.path, sealed({"split": key, **names}, _VERSION, generator="random", seed=self.seed))
+            print(f"Saved the few-shot lists to {self.path}")
+        return lists
+
+    def _shots(self, part: str) -> int:
+        return self.shots if part == "train" else min(self.shots, VAL_SHOTS)
 
     def _redraw(self, error: UserError) -> None:
         """Say that a file is damaged, if drawing gives the same lists again: from a generator that was just seeded."""
@@ -126,46 +131,47 @@ class FewShotCache:
             raise error
         print(f"{error} (done: drawn anew from seed {self.seed})")
 
-    def _own(self, path: Path, key: str, pools: _Pools) -> _Names | None:
+    def _own(self, path: Path, key: str, whole: _Lists) -> _Names | None:
         content, _ = read_record(path, "few-shot list", "delete it to draw anew")
-        for part in pools:
+        for part in whole:
             listed = content.get(part)
-            odd = [name for name in listed if not is_inside(name)] if isinstance(listed, list) else []
-            if odd:
-                raise UserError(f"{path} ({part}) lists {odd[0]!r}: a path must be relative, without `..`")
+            outside = [name for name in listed if not is_inside(name)] if isinstance(listed, list) else []
+            if outside:
+                raise UserError(f"{path} ({part}) lists {outside[0]!r}: a path must be relative, without `..`")
         return content if content.get("split") == key else None
 
-    def _family(self, path: Path, key: str, pools: _Pools) -> _Names | None:
+    def _family(self, path: Path, whole: _Lists) -> _Names | None:
         """A pickle of the family, only if every image in it has its present label and is listed once."""
         try:
             lists = read_family_pickle(path, self.image_dir)
         except UserError as error:
             print(error)
             return None
-        for part, pool in pools.items():
-            for name, label in lists.get(part, []):
-                image = pool.find(name)
-                if image is None or image.label != label:
-                    return None
-        names = {part: [name for name, _ in rows] for part, rows in lists.items()}
-        return None if any(len(set(some)) < len(some) for some in names.values()) else names  # none is drawn twice
+        for part, images in whole.items():
+            rows = set(lists.get(part, []))
+            if len(rows) < len(lists.get(part, [])):
+                return None
+            if not rows <= {*zip(relatives(images, self.image_dir), (image.label for image in images), strict=True)}:
+                return None
+        return {part: [name for name, _ in rows] for part, rows in lists.items()}
 
-    def _found(self, names: _Names, pools: _Pools) -> _Lists | None:
+    def _images(self, names: _Names, whole: _Lists) -> _Lists | None:
         """The images of these names, if there are as many of each label as would be drawn."""
-        found: _Lists = {}
-        for part, pool in pools.items():
+        lists: dict[str, list[Image]] = {}
+        for part, images in whole.items():
             listed = names.get(part)
             if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
                 return None
-            images = [pool.find(name) for name in listed]
-            found[part] = [image for image in images if image is not None]
-            if len(found[part]) != len(listed):
+            wanted = set(listed)
+            named = zip(relatives(images, self.image_dir), images, strict=True)
+            by_name = {name: image for name, image in named if name in wanted}
+            if len(by_name) < len(wanted):
                 return None
-            shots = self.shots if part == "train" else min(self.shots, VAL_SHOTS)
-            drawn = {label: min(n, shots) for label, n in pool.sizes().items()}
-            if Counter(image.label for image in found[part]) != drawn:
+            lists[part] = [by_name[name] for name in listed]
+            drawn = {label: min(n, self._shots(part)) for label, n in Counter(one.label for one in images).items()}
+            if Counter(image.label for image in lists[part]) != drawn:
                 return None
-        return found
+        return lists
 
 
 def hashes_of_seed(split: Split, shots: int, seed: int, image_dir: Path) -> str:
@@ -195,21 +201,15 @@ def fewer_than(shots: int, images: Sequence[Image]) -> str:
     return f"{len(few)} of {len(counts)} classes have fewer than {shots} images (class {name} has {counts[least]})"
 
 
-def few_shot(train: Sequence[Image], val: Sequence[Image] | None, *, cache: FewShotCache, key: str = "") -> FewShot:
+def few_shot(train: Sequence[Image], val: Sequence[Image] | None, *, cache: FewShotCache) -> FewShot:
     """The few-shot lists of a seed: from the cache, else drawn (train first, unless `cache` says otherwise) and kept.
 
     Args:
         train: training images; `cache.shots` of each class are drawn.
         val: validation images; min(shots, 4) of each class are drawn; None draws none.
         cache: where they are kept.
-        key: the fingerprint of these lists, if known.
     """
     whole = {"train": train} if val is None else {"train": train, "val": val}
-    key = key or fingerprint(list(whole.values()), cache.image_dir)
-    lists = cache.read({part: pool_of(images, cache.image_dir) for part, images in whole.items()}, key)
-    if lists is None:
-        parts = reversed(list(whole.items())) if cache.val_first else whole.items()
-        shots = {"train": cache.shots, "val": min(cache.shots, VAL_SHOTS)}
-        lists = {part: sample(images, shots[part]) for part, images in parts}
-        cache.write(lists, key)
+    key = fingerprint(list(whole.values()), cache.image_dir)
+    lists = cache.read(whole, key) or cache.draw(whole, key)
     return FewShot(lists["train"], lists.get("val"))

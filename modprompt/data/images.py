@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from modprompt.checks import some
 from modprompt.errors import UserError
-from modprompt.io.image_files import FAMILY, as_rgb, is_image_name, oddities, opened
+from modprompt.io.image_files import is_image_name, opened
 from modprompt.io.text import is_text
 from modprompt.programs import one_line
 
@@ -31,55 +31,43 @@ class Image(NamedTuple):
     classname: str
 
 
-def relative(image: Image, image_dir: Path) -> str:
-    """The image's path below its folder, with forward slashes."""
+def relatives(images: Iterable[Image], image_dir: Path) -> Iterator[str]:
+    """The images' paths below their folder, with forward slashes."""
     folder = f"{image_dir}{os.sep}"
-    path = image.impath[len(folder) :] if image.impath.startswith(folder) else os.path.relpath(image.impath, image_dir)
-    return path.replace(os.sep, "/")
+    for path, _, _ in images:
+        name = path[len(folder) :] if path.startswith(folder) else os.path.relpath(path, image_dir)
+        yield name if os.sep == "/" else name.replace(os.sep, "/")
 
 
-class Looked(NamedTuple):
-    """The check of an image file: why it cannot be read, empty if it can; what is odd about it, in words."""
-
-    fault: str
-    oddities: Sequence[str] = ()
+def relative(image: Image, image_dir: Path) -> str:
+    """As relatives, of one image."""
+    return next(relatives([image], image_dir))
 
 
-def look_at(path: str, rule: str = FAMILY, decodes: bool = True) -> Looked:
-    """Check an image file, by a rule of io/image_files.py; without decoding it, its header alone.
-
-    Raises:
-        OSError: if this machine fails, which says nothing about the image.
-    """
+def _fault(path: str) -> str:
+    """Why an image file cannot be decoded; empty if it can. Raises OSError if this machine fails."""
     try:
         with opened(path) as image:
-            odd = oddities(image)
-            if decodes:
-                as_rgb(image, rule)
+            image.load()
     except (FileNotFoundError, ValueError) as error:  # Refused and UserError are ValueErrors
-        return Looked(one_line(error))
-    return Looked("", odd)
-
-
-def look_at_all(images: Iterable[Image], rule: str = FAMILY, decodes: bool = True) -> dict[str, Looked]:
-    """Checks by path; each file is read once, several at a time."""
-    paths = list(dict.fromkeys(image.impath for image in images))
-    with ThreadPoolExecutor() as pool, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of odd metadata
-        found = pool.map(lambda path: look_at(path, rule, decodes), paths)
-        silent = True if len(paths) < _MANY else None
-        told = tqdm(found, total=len(paths), desc="reading images", unit="image", disable=silent)
-        return dict(zip(paths, told))
+        return one_line(error)
+    return ""
 
 
 def undecodable(images: Iterable[Image]) -> list[tuple[str, str]]:
-    """(path, reason) of the images that cannot be decoded."""
-    return [(path, found.fault) for path, found in look_at_all(images).items() if found.fault]
+    """(path, reason) of the images that cannot be decoded; each file is read once, several at a time."""
+    paths = list(dict.fromkeys(image.impath for image in images))
+    with ThreadPoolExecutor() as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of odd metadata
+        faults = pool.map(_fault, paths)
+        silent = True if len(paths) < _MANY else None
+        told = tqdm(faults, total=len(paths), desc="reading images", unit="image", disable=silent)
+        return [(path, fault) for path, fault in zip(paths, told) if fault]
 
 
-def require_decodable(looked: Mapping[str, Looked], what: str) -> None:
-    """Raise UserError, naming a few, if look_at_all found images that cannot be decoded."""
-    bad = [f"{path} ({found.fault})" for path, found in looked.items() if found.fault]
+def require_decodable(images: Iterable[Image], what: str) -> None:
+    """Raise UserError, naming a few, if images cannot be decoded."""
+    bad = [f"{path} ({fault})" for path, fault in undecodable(images)]
     if bad:
         raise UserError(f"{what}: {len(bad)} images cannot be decoded: {some(bad, 3)}: repair or remove them")
 

@@ -59,16 +59,13 @@ def read_mat(path: Path, key: str) -> np.ndarray:
     from modprompt.io.arrays import read_mat  # late, as it needs NumPy
 
     try:
-        variables = read_mat(path)
+        variable = read_mat(path).get(key)
     except FileNotFoundError:
         raise UserError(f"annotation file missing: {path}") from None
     except Refused as error:
         raise UserError(f"{path} is not a whole MATLAB file ({error}): fetch it again") from None
-    if key not in variables:
-        raise UserError(f"{path} has no variable {key!r}: fetch it again")
-    variable = variables[key]
-    if variable.ndim != 2 or min(variable.shape) != 1:
-        raise UserError(f"{path}: {key!r} must be a row, but its shape is {variable.shape}: fetch it again")
+    if variable is None or variable.ndim != 2 or min(variable.shape) != 1:
+        raise UserError(f"{path}: {key!r} must be a row: fetch it again")
     return variable.reshape(-1)
 
 

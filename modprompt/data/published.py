@@ -34,8 +34,17 @@ DIGITS_SHA256 = "575c920c6089031ec9183b6fd0a4c50b65d54648d5c928e8ac303e28e7a5e10
 CLASSES = {
     "Caltech101": 100, "Caltech256": 257, "DescribableTextures": 47, "EuroSAT": 10, "FGVCAircraft": 100, "Food101": 101,
     "ImageNet": 1000, "ImageNetA": 200, "ImageNetR": 200, "ImageNetSketch": 1000, "ImageNetV2": 1000,
-    "OxfordFlowers": 102, "OxfordPets": 37, "StanfordCars": 196, "SUN397": 397, "UCF101": 101,
+    "OxfordFlowers": 102, "OxfordPets": 37, "StanfordCars": 196, "SUN397": 397, "UCF101": 101
 }  # fmt: skip
+
+
+def class_facts(name: str, n_classes: int) -> dict[str, str]:
+    """What a result says if a data set has other than its published number of classes, which is printed; or nothing."""
+    known = CLASSES.get(name, n_classes)
+    if n_classes == known:
+        return {}
+    print(f"{name}: there are {n_classes} classes, the published data set has {known}: numbers are for another task")
+    return {"classes": f"{n_classes} of {known} classes"}
 
 
 def split_status(name: str, split_hash: str, ours: bool, few_shot: Callable[[int, int], str]) -> str:

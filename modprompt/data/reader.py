@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,18 +10,14 @@ from typing import Any
 from dassl.data.datasets import DatasetBase
 from yacs.config import CfgNode
 
-from modprompt.data import published
-from modprompt.data.fewshot import VAL_SHOTS, FewShotCache, few_shot, fewer_than, hashes_of_seed, validation_of_seed
-from modprompt.data.image_check_cache import LookedAt, tell
+from modprompt.data import fewshot, published
 from modprompt.data.images import Image, datums, place_of_images
-from modprompt.data.split_facts import told_of_split
 from modprompt.data.split_files import Storage, recorded_name
 from modprompt.data.splits import Split, read_split, split_folders, split_hash, write_split
 from modprompt.data.subsample import subsample_classes, which_of_name
 from modprompt.errors import UserError
 from modprompt.io import images as runs
 from modprompt.io.files import of_user
-from modprompt.io.image_files import FAMILY
 from modprompt.io.text import one_line
 
 # the alternatives without images to choose by
@@ -88,33 +84,34 @@ class FamilyDataset(DatasetBase):
     label_files: tuple[str, ...] = ()  # under dataset_dir, needed where there is no split file
     names_repeat = False  # whether several labels may have one class name
     makes_itself = False  # whether the images are written on first use
-    looks_by_name = False  # whether checked images are known by name alone
-    pools_hash = ""  # of the lists that few-shot lists are drawn from, where a reader knows it
+    lists_beside_run = False  # whether few-shot lists go into the run's folder, and no folder among the images
 
     def __init__(self, cfg: CfgNode) -> None:
         self.cfg = cfg
         self.folder = self.find(Path(cfg.DATASET.ROOT or "."))
         self.image_dir = self.folder / self.image_folder
         self.storage = Storage(self.folder)
+        if self.storage.own != self.folder:
+            print(f"{self.folder} is read-only: split and few-shot lists are kept in {self.storage.own}")
         self.record_files: dict[str, str] = {}
-        with self.storage.lock():
+        with self._alone():
             split = self.read_or_make_split()
             train, val, test = split
             self.few_shot_hash = ""
             if cfg.DATASET.NUM_SHOTS >= 1:
                 cache = self.cache()
-                train, val = few_shot(train, val, cache=cache, key=self.pools_hash)
-                self._record(cache.path)
+                train, val = fewshot.few_shot(train, val, cache=cache)
+                if cache.path and self.storage.keeps(cache.path):
+                    self._record(cache.path)
                 self.few_shot_hash = "/".join(runs.list_hash(images, self.image_root) for images in (train, val or []))
             # all names that are needed are read here: their file may have changed later
             self._check_labels(train, val, test)
             self.own_validation = runs.own_validation(split)
             held_out = self._held_out(split, train)
-            self.split_facts.update(self.look_at(split, train, val))
         if self.selected_on == runs.WHOLE:
             val = split.val
         elif self.selected_on == runs.AS_TRAINING:
-            val = validation_of_seed(split, cfg.DATASET.NUM_SHOTS, cfg.SEED)
+            val = fewshot.validation_of_seed(split, cfg.DATASET.NUM_SHOTS, cfg.SEED)
         elif runs.chosen_by(cfg) == runs.TEST:
             val = None
         val = val if held_out is None else held_out
@@ -126,7 +123,7 @@ class FamilyDataset(DatasetBase):
         else:
             train, val, test = subsample_classes(train, val, test, subsample=half)
             val, test = datums(val), datums(test)
-        few = "" if cfg.TEST.get("ONLY", False) else fewer_than(cfg.DATASET.NUM_SHOTS, train)
+        few = "" if cfg.TEST.get("ONLY", False) else fewshot.fewer_than(cfg.DATASET.NUM_SHOTS, train)
         self.notes = [one_line(few)] if few else []
         for note in self.notes:
             print(f"note: {note}")
@@ -152,7 +149,7 @@ class FamilyDataset(DatasetBase):
         self.selected_on = selected_on(cfg, self.own_validation)
         if self.selected_on != runs.HELD_OUT:
             return None
-        per_class = min(cfg.DATASET.NUM_SHOTS, VAL_SHOTS)
+        per_class = min(cfg.DATASET.NUM_SHOTS, fewshot.VAL_SHOTS)
         images = runs.hold_out(split.train, train, per_class, cfg.SEED) if per_class >= 1 else []
         if not images and not runs.must_choose(cfg):
             self.selected_on = ""  # nothing may choose by the test images, which stand in for validation images
@@ -188,12 +185,21 @@ class FamilyDataset(DatasetBase):
             if unknown:
                 raise UserError(f"{where}: label {min(unknown)} has test images but no training image")
 
-    def cache(self) -> FewShotCache:
-        """The few-shot cache of this run."""
-        folders = list(dict.fromkeys(folder / "split_fewshot" for folder in (self.folder, self.storage.own)))
-        return FewShotCache(
-            folders, self.image_dir, self.cfg.DATASET.NUM_SHOTS, self.cfg.SEED, self.cfg.DATASET.get("VAL_FIRST", False)
-        )
+    def cache(self) -> fewshot.FewShotCache:
+        """The few-shot cache of this run: in the family's place, or, of one's own images, in the run's folder."""
+        cfg = self.cfg
+        folders: list[Path | None] = [folder / fewshot.FOLDER for folder in self.storage.folders]
+        if self.lists_beside_run:
+            folders.append(of_user(cfg.OUTPUT_DIR) / fewshot.FOLDER if cfg.OUTPUT_DIR else None)
+        val_first = cfg.DATASET.get("VAL_FIRST", False)
+        return fewshot.FewShotCache(folders, self.image_dir, cfg.DATASET.NUM_SHOTS, cfg.SEED, val_first)
+
+    def _alone(self) -> contextlib.AbstractContextManager[None]:
+        """While files are made other processes wait; among one's own images only while a split is made."""
+        if not self.lists_beside_run:
+            return self.storage.lock(fewshot.FOLDER)
+        makes = self.split_file and self.storage.find(self.split_file) is None
+        return self.storage.lock("") if makes else contextlib.nullcontext()
 
     def read_or_make_split(self) -> Split:
         """The split of the split file; where there is none, a new one, which is then written."""
@@ -240,28 +246,10 @@ class FamilyDataset(DatasetBase):
         """Store the facts about a split that has this hash."""
         name = type(self).__name__
         status = published.split_status(
-            name, found, ours, lambda shots, seed: hashes_of_seed(split, shots, seed, self.image_dir)
+            name, found, ours, lambda shots, seed: fewshot.hashes_of_seed(split, shots, seed, self.image_dir)
         )
-        self.split_facts = {"name": name, "status": status, "hash": found, **told_of_split(name, split)}
-
-    def look_at(self, split: Split, train: Sequence[Image], val: Sequence[Image] | None) -> dict[str, str]:
-        """Print what is odd about a run's images, by their files' headers; return what a result says about it.
-
-        Args:
-            split: the data set's.
-            train: the images that the run trains on.
-            val: its validation images; None if it has none.
-        """
-        odd: Counter[str] = Counter()
-        looked = LookedAt(self.storage, self.image_dir, self.looks_by_name)
-        for part in (train, val, split.test):  # each by itself: lists differ by shots and seed, the test's does not
-            odd.update(looked.odd(part or [], self._rule, False, type(self).__name__))
-        return tell(type(self).__name__, odd, {}, self._rule)
-
-    @property
-    def _rule(self) -> str:
-        rule: str = self.cfg.INPUT.get("READ_AS", FAMILY)
-        return rule
+        classes = published.class_facts(name, len({image.label for image in split.test}))
+        self.split_facts = {"name": name, "status": status, "hash": found, **classes}
 
     def check_against_folder(self, split: Split, path: Path) -> None:
         """Hook: refuse a folder that is not the one its split file was made from."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,39 +39,37 @@ class Storage:
 
     Args:
         folder: the data set's folder.
+
+    Attributes:
+        own: where files are written: the folder, or a cache if that is read-only.
+        folders: both, or the one that they are.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        if os.access(folder, os.W_OK):
-            self.own = folder
-        else:
-            self.own = cache_of(folder)
-            print(f"{folder} is read-only: split and few-shot lists are kept in {self.own}")
+        self.own = folder if os.access(folder, os.W_OK) else cache_of(folder)
+        self.folders = list(dict.fromkeys([self.folder, self.own]))
 
     def find(self, name: str) -> Path | None:
         """An existing file of that name, next to the data or in this reader's own folder."""
-        return next((folder / name for folder in (self.folder, self.own) if (folder / name).is_file()), None)
+        return next((folder / name for folder in self.folders if (folder / name).is_file()), None)
 
-    def now_ns(self) -> int:
-        """The time by this machine's clock or the disk's, whichever is earlier; only for use under the lock."""
-        now = time.time_ns()
-        with contextlib.suppress(OSError):
-            mark = self.own / "split_fewshot" / ".lock"
-            os.utime(mark)
-            now = min(now, os.stat(mark).st_mtime_ns)
-        return now
+    def keeps(self, path: Path) -> bool:
+        """Whether a few-shot list lies with the data, not in a run's folder."""
+        return path.parent.parent in self.folders
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, lists: str) -> Iterator[None]:
         """One process at a time: of several that start together, the first makes the files and the others find them.
 
         The process that has it removes what killed writers left.
+
+        Args:
+            lists: the folder of few-shot lists, which is made; empty: none is, and the lock's file goes at the end.
         """
-        lists = self.own / "split_fewshot"
-        lists.mkdir(parents=True, exist_ok=True)
         taken = f"another process makes the lists of {self.own}"  # never shown: it waits without limit
-        with lock.alone(lists / ".lock", taken, patience_s=float("inf")) as locks:
-            for folder in (self.own, lists) if locks else ():
+        mark = self.own / lists / (".lock" if lists else ".modprompt.lock")
+        with lock.alone(mark, taken, patience_s=float("inf"), removes=not lists) as locks:
+            for folder in {self.own, mark.parent} if locks else ():
                 remove_parts(folder)
             yield

@@ -15,14 +15,15 @@ import random
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from json.encoder import encode_basestring_ascii as quoted
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from dassl.utils import listdir_nohidden
 
-from modprompt.data.images import Image, class_folders, file_names, relative
+from modprompt.data.images import Image, class_folders, file_names, relatives
 from modprompt.data.published import SPLIT_SHA256
 from modprompt.errors import UserError
 from modprompt.io.files import is_inside, read_bytes, write_whole
+from modprompt.io.images import by_label
 from modprompt.io.records import KEY, check_seal, parse_json, sealed
 
 PARTS = ("train", "val", "test")
@@ -30,7 +31,6 @@ SPLIT_SEED = 1  # of the generator that makes splits
 _VERSION = 1
 _ANEW = "delete it to split anew"
 _Row = tuple[str, int, str]  # path, label, class name
-_T = TypeVar("_T")
 
 
 class Split(NamedTuple):
@@ -52,11 +52,6 @@ class SplitFile(NamedTuple):
     split: Split
     hash: str
     ours: bool
-
-
-def generator() -> random.Random:
-    """A generator for one split alone."""
-    return random.Random(SPLIT_SEED)
 
 
 def existing(image_dir: Path, name: str, label: int, classname: str, *, where: str, anew: str = "") -> Image:
@@ -123,7 +118,8 @@ def read_split(path: Path, image_dir: Path, *, names_repeat: bool = False) -> Sp
     split = Split(
         *([existing(image_dir, *row, where=f"{path} ({part})", anew=anew) for row in rows[part]] for part in PARTS)
     )
-    return SplitFile(split, _hash_of(raw, rows), KEY in content)
+    digest = hashlib.sha256(raw).hexdigest()
+    return SplitFile(split, digest if digest in SPLIT_SHA256.values() else _digest(rows), KEY in content)
 
 
 def _row(name: Any, label: Any, classname: Any) -> _Row:
@@ -132,14 +128,9 @@ def _row(name: Any, label: Any, classname: Any) -> _Row:
     return name, label, classname
 
 
-def _hash_of(raw: bytes, rows: Mapping[str, Sequence[_Row]]) -> str:
-    found = hashlib.sha256(raw).hexdigest()
-    return found if found in SPLIT_SHA256.values() else _digest(_form(rows))
-
-
-def _digest(pieces: Iterable[str]) -> str:
+def _digest(rows: Mapping[str, Iterable[_Row]]) -> str:
     digest = hashlib.sha256()
-    for piece in pieces:
+    for piece in _form(rows):
         digest.update(piece.encode("ascii"))
     return digest.hexdigest()
 
@@ -173,17 +164,13 @@ def _form(rows: Mapping[str, Iterable[_Row]]) -> Iterator[str]:
 
 def rows_of(images: Iterable[Image], image_dir: Path) -> Iterator[_Row]:
     """(path, label, class name) of each image, as in a file."""
-    return ((relative(image, image_dir), image.label, image.classname) for image in images)
+    listed = list(images)
+    return ((name, *image[1:]) for name, image in zip(relatives(listed, image_dir), listed, strict=True))
 
 
 def split_hash(split: Split, image_dir: Path) -> str:
     """SHA-256 of a split in the form of the published files."""
-    return _digest(_form({part: rows_of(images or [], image_dir) for part, images in zip(PARTS, split)}))
-
-
-def listing_hash(names: Iterable[str]) -> str:
-    """SHA-256 of the relative paths of images, in whatever order they were found."""
-    return hashlib.sha256("".join(f"{name}\n" for name in sorted(names)).encode("utf-8", "surrogateescape")).hexdigest()
+    return _digest({part: rows_of(images or [], image_dir) for part, images in zip(PARTS, split)})
 
 
 def write_split(split: Split, path: Path, image_dir: Path, *, made_by: str = "", names_repeat: bool = False) -> str:
@@ -195,26 +182,28 @@ def write_split(split: Split, path: Path, image_dir: Path, *, made_by: str = "",
     rows = {part: list(rows_of(images or [], image_dir)) for part, images in zip(PARTS, split)}
     _check_names(path, {row[1:] for part in PARTS for row in rows[part]}, names_repeat)
     form = "".join(_form(rows))
+    listing = "".join(f"{name}\n" for name in sorted(row[0] for part in PARTS for row in rows[part]))
     facts = {
         "generator": made_by or f"random.Random({SPLIT_SEED})",
         "split": hashlib.sha256(form.encode("ascii")).hexdigest(),
-        "listing": listing_hash(row[0] for part in PARTS for row in rows[part]),
+        "listing": hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest(),
     }
     seal = json.dumps(sealed(rows, _VERSION, **facts)[KEY], indent=4).replace("\n", "\n    ")
     write_whole(path, f'{form[:-2]},\n    "{KEY}": {seal}\n}}')
     return facts["split"]
 
 
-def _thirds(names: list[_T], what: str) -> tuple[list[_T], list[_T], list[_T]]:
-    """Half, a fifth and the rest (Python's round: half to even)."""
-    n_train, n_val = round(len(names) * 0.5), round(len(names) * 0.2)
-    if min(n_train, n_val, len(names) - n_train - n_val) < 1:
-        raise UserError(f"{what} has {len(names)} images; a train/val/test split needs at least 4")
-    return names[:n_train], names[n_train : n_train + n_val], names[n_train + n_val :]
+def _bounds(size: int, what: str) -> tuple[int, int]:
+    """Where half of so many images ends, and a fifth behind them (Python's round: half to even)."""
+    n_train, n_val = round(size * 0.5), round(size * 0.2)
+    if min(n_train, n_val, size - n_train - n_val) < 1:
+        raise UserError(f"{what} has {size} images; a train/val/test split needs at least 4")
+    return n_train, n_train + n_val
 
 
-def _no_images() -> tuple[list[Image], list[Image], list[Image]]:
-    return [], [], []
+def _add(parts: Sequence[list[Image]], images: list[Image], bounds: tuple[int, int]) -> None:
+    for part, low, high in zip(parts, (0, *bounds), (*bounds, None)):
+        part += images[low:high]
 
 
 def split_groups(groups: dict[int, list[Image]], what: str) -> Split:
@@ -223,11 +212,11 @@ def split_groups(groups: dict[int, list[Image]], what: str) -> Split:
     Raises:
         UserError: if a group is too small for three non-empty parts.
     """
-    parts, rng = _no_images(), generator()
+    parts: tuple[list[Image], ...] = ([], [], [])
+    rng = random.Random(SPLIT_SEED)
     for label, images in groups.items():
         rng.shuffle(images)
-        for part, chosen in zip(parts, _thirds(images, f"{what}: label {label}")):
-            part.extend(chosen)
+        _add(parts, images, _bounds(len(images), f"{what}: label {label}"))
     return Split(*parts)
 
 
@@ -250,16 +239,14 @@ def split_folders(
     Raises:
         UserError: if a folder has too few images, holds a folder, or something among the folders is no folder.
     """
-    parts, rng = _no_images(), generator()
+    parts: tuple[list[Image], ...] = ([], [], [])
+    rng = random.Random(SPLIT_SEED)
     for label, folder in enumerate(class_folders(image_dir, ignore)):
         names = listdir_nohidden(str(image_dir / folder)) if keep else file_names(image_dir / folder)
         rng.shuffle(names)
-        sizes = [len(part) for part in _thirds(names, str(image_dir / folder))]
-        names = [name for name in names if keep(name)] if keep else names
-        bounds = (0, sizes[0], sizes[0] + sizes[1], len(names))
-        classname = rename(folder)
-        for part, low, high in zip(parts, bounds, bounds[1:]):
-            part.extend(_file(image_dir, folder, name, label, classname) for name in names[low:high])
+        bounds = _bounds(len(names), str(image_dir / folder))
+        kept = [name for name in names if keep(name)] if keep else names
+        _add(parts, [_file(image_dir, folder, name, label, rename(folder)) for name in kept], bounds)
     return Split(*parts)
 
 
@@ -276,17 +263,14 @@ def split_trainval(trainval: list[Image], what: str) -> tuple[list[Image], list[
     Raises:
         UserError: if a label has fewer than 3 images, so that its fifth is empty.
     """
-    groups: dict[int, list[int]] = {}
-    for position, image in enumerate(trainval):
-        groups.setdefault(image.label, []).append(position)
     train: list[Image] = []
     val: list[Image] = []
-    rng = generator()
-    for label, positions in groups.items():
-        n_val = round(len(positions) * 0.2)
+    rng = random.Random(SPLIT_SEED)
+    for label, images in by_label(trainval).items():
+        n_val = round(len(images) * 0.2)
         if n_val < 1:
-            raise UserError(f"{what}: label {label} has {len(positions)} images; a train/val split needs at least 3")
-        rng.shuffle(positions)
-        val += [trainval[position] for position in positions[:n_val]]
-        train += [trainval[position] for position in positions[n_val:]]
+            raise UserError(f"{what}: label {label} has {len(images)} images; a train/val split needs at least 3")
+        rng.shuffle(images)
+        val += images[:n_val]
+        train += images[n_val:]
     return train, val

@@ -6,12 +6,6 @@ import pytest
 
 from benchmarks import imagenet_start, startup
 from benchmarks.imagenet_start import Size, Start, make_tree, rows
-from modprompt.data import listing_file
-
-
-@pytest.fixture(autouse=True)
-def without_waiting(monkeypatch):
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
 
 
 def test_tree_is_of_the_size_asked_for(tmp_path):
@@ -24,22 +18,16 @@ def test_tree_is_of_the_size_asked_for(tmp_path):
 def test_rows_say_seconds_and_memory_of_real_starts(tmp_path):
     said = list(rows(tmp_path, Size(4, 20, 3), repeats=1))
     assert said[0].startswith("a tree of 92 empty files")
-    assert all(re.search(r": \d+\.\d\d s \(\d+\.\d\d s of a processor\), \d+ MB$", row) for row in said[1:4])
-    assert said[4].startswith("the lists are those of a first start")
-    assert (tmp_path / "imagenet/split_fewshot" / listing_file.NAME).is_file()
+    assert all(re.search(r": \d+\.\d\d s \(\d+\.\d\d s of a processor\), \d+ MB$", row) for row in said[1:3])
+    assert said[3].startswith("the lists are those of a first start")
+    assert (tmp_path / "imagenet/preprocessed.pkl").is_file()
 
 
 def test_start_with_other_lists_is_an_error(tmp_path, monkeypatch):
     numbers = iter(range(99))
 
-    def start(root, seed):
-        for name in ("listing.npz", "shot_16-seed_2.json"):
-            (root / "imagenet/split_fewshot").mkdir(exist_ok=True)
-            (root / "imagenet/split_fewshot" / name).touch()
-        return Start(1.0, 1.0, 1.0, str(next(numbers)))
-
-    monkeypatch.setattr(imagenet_start, "start", start)
-    with pytest.raises(RuntimeError, match="other lists than one without it"):
+    monkeypatch.setattr(imagenet_start, "start", lambda root, seed: Start(1.0, 1.0, 1.0, str(next(numbers))))
+    with pytest.raises(RuntimeError, match="other lists than the first"):
         list(rows(tmp_path, Size(2, 20, 1), repeats=2))
 
 

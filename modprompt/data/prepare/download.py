@@ -4,42 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import os
-import socket
-import stat
 import urllib.error
-import urllib.parse
 import urllib.request
 from pathlib import Path
-from typing import BinaryIO
 
 from tqdm import tqdm
 
 from modprompt.errors import UserError
 from modprompt.io import lock
-from modprompt.io.files import open_regular
 
 _CHUNK = 1 << 20
 _TIMEOUT_S = 60
-MOST_BYTES = 400 * 10**9  # of a file: ImageNet's largest archive has 150 GB
-_MOST_DIGITS = 20
 _PAGES = ("text/html", "application/xhtml+xml")
 _PAGE_STARTS = (b"<!doctype html", b"<html", b"<head", b"<script", b"<meta ")
 _BLANK = b"\xef\xbb\xbf \t\r\n"
-_BROKEN = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
-
-
-def digest_of(path: Path, kind: str) -> str:
-    """Hex digest (md5, sha256) of a file."""
-    digest = hashlib.new(kind)
-    with open_regular(path) as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def verify(path: Path, digest: str) -> None:
-    """Compare a file with its published digest ("kind:hex"; "" passes).
+    """Compare a file with its published digest ("md5:hex", "sha256:hex"; "" passes).
 
     Raises:
         UserError: if they differ.
@@ -47,137 +29,84 @@ def verify(path: Path, digest: str) -> None:
     if not digest:
         return
     kind, _, expected = digest.partition(":")
-    found = digest_of(path, kind)
-    if found != expected:
-        raise UserError(f"{path.name}: {kind} is {found}, published is {expected}")
+    found = hashlib.new(kind)
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            found.update(chunk)
+    if found.hexdigest() != expected:
+        raise UserError(f"{path.name.removesuffix('.part')}: {kind} is {found.hexdigest()}, published is {expected}")
 
 
-def _open_part(part: Path) -> BinaryIO:
-    """A part file, created if it is missing, open at its end; never through a link."""
-    file = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
-    if not stat.S_ISREG(os.fstat(file).st_mode):
-        os.close(file)
-        raise UserError(f"{part} is no file")
-    os.lseek(file, 0, os.SEEK_END)
-    return os.fdopen(file, "r+b")
+def _require_file(start: bytes, kind: str = "") -> None:
+    """Raise UserError if what a server sends begins as a web page, has that type, or is nothing."""
+    if kind in _PAGES or start.lstrip(_BLANK)[:20].lower().startswith(_PAGE_STARTS):
+        raise UserError("a web page was sent in place of the file")
+    if not start.strip(_BLANK):
+        raise UserError("what was sent is empty")
 
 
-class _WrongPart(UserError):
-    """The part does not belong to the file: it is removed."""
+def _version_of(headers: http.client.HTTPMessage) -> str:
+    """What tells a server's file from a later one, as If-Range wants it: a strong ETag, or the time; or ""."""
+    tag = headers.get("ETag", "")
+    return tag if tag.startswith('"') else headers.get("Last-Modified", "")
 
 
-class _WrongAnswer(UserError):
-    """A server's answer is not the file, but for example a login page: none of it goes into the part."""
-
-
-def _number(text: str | None) -> int | None:
-    """The number in Content-Length; None if there is none."""
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) < _MOST_DIGITS):
-        raise _WrongAnswer(f"the server says that it sends {text[:40]!r} bytes")
-    return int(text)
-
-
-def _require_room(size: int | None, wrong: type[UserError]) -> None:
-    if size is not None and size > MOST_BYTES:
-        raise wrong(f"it has more than {MOST_BYTES // 10**9} GB, which no data set's file has")
-
-
-def _nothing_is_left(error: urllib.error.HTTPError, have: int) -> None:
-    """Check a part after which a server has nothing to send: it must be the whole file, if the size is known."""
-    size = (error.headers.get("Content-Range") or "").rpartition("/")[2]
-    if size.isdigit() and size != str(have):
-        longer = len(size) < _MOST_DIGITS and int(size) < have
-        raise (_WrongPart if longer else _WrongAnswer)(
-            f"the part that is here has {have} bytes, the server's file {size[:_MOST_DIGITS]}"
+def _fetch(url: str, part: Path, version: Path) -> None:
+    """Download what is missing of `part`; all of it, unless the server's file is of the version noted beside it."""
+    have = part.stat().st_size if part.is_file() and version.is_file() else 0
+    noted = version.read_text() if have else ""
+    asked = {"Range": f"bytes={have}-", "If-Range": noted} if have else {}
+    try:
+        response = urllib.request.urlopen(
+            urllib.request.Request(url, headers={"User-Agent": "modprompt", **asked}), timeout=_TIMEOUT_S
         )
-
-
-def _require_file(response: http.client.HTTPResponse, have: int, start: int, checked: bool) -> None:
-    """Check the headers of an answer that begins at `start` of the file, when `have` bytes are here."""
-    part = response.headers.get("Content-Range") or ""
-    if start and part and not part.startswith(f"bytes {start}-"):
-        raise _WrongAnswer(f"the server was asked for what follows byte {start}, and sends {part[:60]!r}")
-    would_lose = have > start
-    if (would_lose or not checked) and response.headers.get_content_type() in _PAGES:
-        raise _WrongAnswer("the server sends a web page in place of the file")
-
-
-def _require_more(first: bytes, total: int | None, have: int) -> None:
-    """Check an answer that begins the file anew: it must not replace what is here with less."""
-    if _is_page(first):
-        raise _WrongAnswer("what was sent is a web page, not the file")
-    if have and not first:
-        raise _WrongAnswer("what was sent is empty")
-    if total is not None and total < have:
-        raise _WrongAnswer(f"the server does not resume, and its file has {total} bytes, the part that is here {have}")
-
-
-def _is_page(content: bytes) -> bool:
-    return content.lstrip(_BLANK)[:20].lower().startswith(_PAGE_STARTS)
-
-
-def _append(url: str, part: Path, checked: bool) -> None:
-    """Download what is missing of `part`; from the start if the server does not resume."""
-    with _open_part(part) as file:
-        have = file.seek(0, os.SEEK_END)
-        request = urllib.request.Request(
-            url, headers={"User-Agent": "modprompt", **({"Range": f"bytes={have}-"} if have else {})}
-        )
-        try:
-            response = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
-        except urllib.error.HTTPError as error:
-            error.close()
-            if error.code == 416 and have:
-                return _nothing_is_left(error, have)
-            raise
-        with response:
-            start = have if response.status == 206 else 0
-            _require_file(response, have, start, checked)
-            left = _number(response.headers.get("Content-Length"))
-            total = None if left is None else left + start
-            _require_room(total, _WrongAnswer)
-            chunk = response.read(_CHUNK)
-            if not start:
-                _require_more(chunk, total, have)
-            file.truncate(file.seek(start))
-            name = part.name.removesuffix(".part")
-            with tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=name, disable=None) as bar:
-                while chunk:
-                    _require_room(file.tell() + len(chunk), _WrongPart)
-                    file.write(chunk)
-                    bar.update(len(chunk))
-                    chunk = response.read(_CHUNK)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if have and error.code == 416 and error.headers.get("Content-Range") == f"bytes */{have}":
+            return  # all of it is here
+        version.unlink(missing_ok=True)  # the next call begins anew
+        raise
+    with response:
+        start = have if response.status == 206 else 0
+        range_sent = response.headers.get("Content-Range", "")
+        if start and (not range_sent.startswith(f"bytes {start}-") or _version_of(response.headers) != noted):
+            part.unlink()
+            raise UserError("the server's file has changed since its first part was sent: that is removed")
+        total = None if response.length is None else start + response.length
+        chunk = response.read(_CHUNK)
+        if not start:
+            _require_file(chunk, response.headers.get_content_type())
+        version.unlink(missing_ok=True)
+        with part.open("ab") as file, tqdm(total=total, initial=start, unit="B", unit_scale=True, disable=None) as bar:
+            file.truncate(start)
+            if _version_of(response.headers):
+                version.write_text(_version_of(response.headers))
+            while chunk:
+                file.write(chunk)
+                bar.update(len(chunk))
+                chunk = response.read(_CHUNK)
             arrived = file.tell()
     if total is not None and arrived != total:
-        raise http.client.IncompleteRead(b"", total - arrived)
+        raise ConnectionError(f"{arrived:,} of {total:,} bytes arrived")
 
 
-def _require_content(part: Path) -> None:
-    """Check that something arrived, and not an error page."""
-    with open_regular(part) as file:
-        start = file.read(_CHUNK)
-    if _is_page(start):
-        raise _WrongPart("what was sent is a web page, not the file")
-    if not start.strip(_BLANK):
-        raise _WrongPart("what was sent is empty")
-    _require_room(part.stat().st_size, _WrongPart)
-
-
-def _drive(identity: str, part: Path) -> None:
+def _fetch_from_drive(identity: str, part: Path) -> None:
     try:
         import gdown
     except ImportError:
         raise UserError("files on Google Drive need gdown: pip install gdown") from None
     try:
-        done = gdown.download(id=identity, output=str(part), resume=True)
-    except Exception as error:  # gdown raises many kinds
-        if type(error).__name__ == "ConnectionError":  # of requests
-            raise UserError("drive.google.com cannot be reached: is there a network?") from None
+        gdown.download(id=identity, output=str(part), resume=True)
+    except Exception as error:  # gdown and requests raise many kinds
         raise UserError(" ".join(str(error).split())[:200]) from None
-    if done is None or not part.is_file():
+    if not part.is_file():
         raise UserError("Google Drive did not deliver it")
+    try:
+        with part.open("rb") as file:
+            _require_file(file.read(_CHUNK))
+    except UserError:
+        part.unlink()
+        raise
 
 
 def download(target: Path, *, url: str = "", drive: str = "", digest: str = "") -> None:
@@ -190,59 +119,33 @@ def download(target: Path, *, url: str = "", drive: str = "", digest: str = "") 
         digest: "kind:hex" it must have, or "".
 
     Raises:
-        UserError: if it cannot be downloaded or the disk is full; on a wrong answer, such as a web page: then the part
-            stays as it was; if what arrived is a web page, empty or larger than MOST_BYTES, or its digest is wrong:
-            then it is removed.
+        UserError: if it cannot be downloaded, what was sent is not the file, or the disk is full.
     """
-    folder = target.parent
-    taken = f"another download into {folder} is running: wait for it, then run again"
-    try:
-        with lock.alone(folder / ".lock", taken, removes=True):
-            if not target.exists():  # else another process was faster
-                _download(target, url, drive, digest)
-    except OSError as error:
-        raise UserError(f"{target.name}: cannot write into {folder} ({error.strerror})") from None
-
-
-def _kept(part: Path) -> str:
-    """What happens to a part after a wrong answer, in words; an empty one is removed."""
-    if not part.stat().st_size:
-        part.unlink()
-        return "nothing of it is kept; run again"
-    return f"{part} is kept as it was; run again to resume it, remove it to begin anew"
-
-
-def _download(target: Path, url: str, drive: str, digest: str) -> None:
-    part = target.with_name(target.name + ".part")
-    source = url or f"https://drive.google.com/file/d/{drive}"
-    by_hand = f"fetch {source} by hand and put it at {target}"
-    if part.is_symlink():
-        raise UserError(f"{target.name}: {part} is a link, and nothing is written through it: remove it and run again")
-    try:
-        if url:
-            _append(url, part, bool(digest))
-        else:
-            _drive(drive, part)
-        _require_content(part)
-    except _WrongAnswer as error:
-        raise UserError(f"{target.name}: {error}: {_kept(part)}, or {by_hand}") from None
-    except _WrongPart as error:
-        part.unlink()
-        raise UserError(f"{target.name}: {error}: removed; {by_hand}") from None
-    except _BROKEN as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(getattr(error, "reason", None), socket.gaierror):
-            reason = f"{urllib.parse.urlsplit(url).hostname} cannot be reached: is there a network?"
-        raise UserError(
-            f"{target.name}: the download broke off ({reason}); run again to resume, or {by_hand}"
-        ) from None
-    except UserError as error:
-        raise UserError(f"{target.name}: {error}; run again, or {by_hand}") from None
-    except OSError as error:
-        raise UserError(f"{target.name}: cannot write {part} ({error.strerror}); run again to resume") from None
-    try:
-        verify(part, digest)
-    except UserError as error:
-        part.unlink()
-        raise UserError(f"{str(error).replace('.part', '')}: removed; run again, or {by_hand}") from None
-    part.replace(target)
+    part, version = (target.with_name(f"{target.name}.part{end}") for end in ("", ".version"))
+    by_hand = f"fetch {url or f'https://drive.google.com/file/d/{drive}'} by hand and put it at {target}"
+    taken = f"another download into {target.parent} is running: wait for it, then run again"
+    with lock.alone(target.parent / ".lock", taken, removes=True):
+        if target.exists():  # another process was faster
+            return
+        try:
+            if url:
+                _fetch(url, part, version)
+            else:
+                _fetch_from_drive(drive, part)
+        except (OSError, http.client.HTTPException) as error:  # the network's, or the disk's
+            reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+            text = " ".join(str(reason).split()) or type(error).__name__
+            code = f"{error.code} " if isinstance(error, urllib.error.HTTPError) else ""
+            raise UserError(
+                f"{target.name}: the download broke off ({code}{text}); run again to resume, or {by_hand}"
+            ) from None
+        except UserError as error:
+            raise UserError(f"{target.name}: {error}; run again, or {by_hand}") from None
+        try:
+            verify(part, digest)
+        except UserError as error:
+            part.unlink()
+            raise UserError(f"{error}: removed; run again, or {by_hand}") from None
+        finally:
+            version.unlink(missing_ok=True)
+        part.replace(target)

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from modprompt.data.prepare.download import download, verify
-from modprompt.data.prepare.recipe import Archive, ByHand, File, Recipe
+from modprompt.data.prepare.recipe import Archive, File, Recipe
 from modprompt.data.prepare.unpack import unpack
 from modprompt.errors import UserError
 
@@ -15,16 +15,12 @@ _WORK = ".prepare"  # folder of archives and of what is being unpacked; gone whe
 
 def _get_file(step: File, folder: Path) -> None:
     target = folder / step.target
-    if target.exists():
-        _say_if_different(target, step.digest)
+    if not target.exists():
+        download(target, url=step.url, drive=step.drive, digest=step.digest)
+        print(f"{target}: ready")
         return
-    download(target, url=step.url, drive=step.drive, digest=step.digest)
-    print(f"{target}: ready")
-
-
-def _say_if_different(target: Path, digest: str) -> None:
     try:
-        verify(target, digest)
+        verify(target, step.digest)
     except UserError as error:
         print(f"note: {target} is yours and is left alone, but it is not the published file ({error})")
 
@@ -81,11 +77,11 @@ def prepare(recipe: Recipe, root: Path) -> list[str]:
         UserError: if a step fails; what was done stays, and the next call resumes.
     """
     folder = root / recipe.folder
+    by_hand, failed = [], []
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make {folder} ({error.strerror})") from None
-    by_hand, failed = [], []
     for step in recipe.steps:
         try:
             if isinstance(step, File):
@@ -93,16 +89,12 @@ def prepare(recipe: Recipe, root: Path) -> list[str]:
             elif isinstance(step, Archive):
                 _get_archive(step, folder)
             elif not (folder / step.target).exists():
-                by_hand.append(_instruction(step, folder))
-        except UserError as error:
+                by_hand.append(f"by hand: {step.how.format(folder=folder, target=step.target)}")
+        except (UserError, OSError) as error:
             failed.append(str(error))
     work = folder / _WORK
-    if work.is_dir() and not work.is_symlink() and not any(work.iterdir()):
+    if work.is_dir() and not any(work.iterdir()):
         work.rmdir()
     if failed:
         raise UserError(" | ".join([*failed, *by_hand]))
     return by_hand
-
-
-def _instruction(step: ByHand, folder: Path) -> str:
-    return f"by hand: {step.how.format(folder=folder, target=step.target)}"

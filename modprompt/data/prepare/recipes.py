@@ -146,10 +146,7 @@ RECIPES = {
     ),
     "ImageNetSketch": Recipe(
         "imagenet-sketch",
-        (
-            _CLASSNAMES,
-            Archive("ImageNet-Sketch.zip", {"sketch": "images"}, drive="1Mj0i5HBthqH1p_yeXzsg22gZduvgoNeA"),
-        ),
+        (_CLASSNAMES, Archive("ImageNet-Sketch.zip", {"sketch": "images"}, drive="1Mj0i5HBthqH1p_yeXzsg22gZduvgoNeA")),
         (None, None, 50889),
     ),
     "ImageNetV2": Recipe(

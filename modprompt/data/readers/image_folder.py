@@ -4,20 +4,19 @@
     ROOT/{train,val,test}/<class>/*.jpg      used as they are; without val, or without test, the other serves as both
 
 ROOT/classnames.txt may give class names (`folder name of the class`, a line each); otherwise a name is its folder's.
-Files are sorted, so that a seed gives the same lists on every machine. Every image is decoded once, before anything is
-trained, and again when it has changed. A split that is read again must match the folder.
+Files are sorted, so that a seed gives the same lists on every machine. Before a split is drawn every image is decoded.
+A split that is read again must match the folder. Few-shot lists go into the folder of the run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from dassl.data.datasets import DATASET_REGISTRY
 
 from modprompt.clip.tokens import require_distinct_names
-from modprompt.data.image_check_cache import LookedAt, tell
-from modprompt.data.images import Image, class_folders, holds_images, relative
+from modprompt.data.fewshot import FOLDER
+from modprompt.data.images import Image, class_folders, holds_images, relative, require_decodable
 from modprompt.data.listings import read_lines
 from modprompt.data.reader import FamilyDataset
 from modprompt.data.splits import PARTS, Split, split_groups
@@ -25,7 +24,7 @@ from modprompt.errors import UserError
 from modprompt.io.image_files import PEOPLE, is_image_name
 from modprompt.io.images import by_label
 
-_NOT_CLASSES = ("classnames.txt", "split_ImageFolder.json", "split_fewshot")
+_NOT_CLASSES = ("classnames.txt", "split_ImageFolder.json", FOLDER)  # older versions made the last one
 
 
 @DATASET_REGISTRY.register()
@@ -33,6 +32,7 @@ class ImageFolder(FamilyDataset):
     """The class folders in DATASET.ROOT itself; images are read as people see them."""
 
     read_as = PEOPLE
+    lists_beside_run = True  # torchvision's ImageFolder takes every folder among the images for a class
 
     @classmethod
     def names_in(cls, root: Path) -> list[str]:
@@ -71,7 +71,7 @@ class ImageFolder(FamilyDataset):
             empty = sorted(set(range(len(classes))) - {image.label for image in images})
             if empty:
                 raise UserError(f"the class folder {self.folder / classes[empty[0]]} has no images: move it away")
-            self._looked.odd(images, self._rule, True, str(self.folder))
+            require_decodable(images, str(self.folder))
             return split_groups(by_label(images), str(self.folder))
         classes = class_folders(self.folder / "train")
         others = [name for name in class_folders(self.folder, _NOT_CLASSES) if name not in PARTS]
@@ -85,19 +85,6 @@ class ImageFolder(FamilyDataset):
         if not parts["test"]:
             return Split(parts["train"], None, parts["val"])
         return Split(parts["train"], parts["val"] or None, parts["test"])
-
-    @property
-    def _looked(self) -> LookedAt:
-        return LookedAt(self.storage, self.folder)
-
-    def look_at(self, split: Split, train: Sequence[Image], val: Sequence[Image] | None) -> dict[str, str]:
-        """Decode all images of each part of the split; print what is odd, and which files are there twice."""
-        parts = {part: images or [] for part, images in zip(PARTS, split)}
-        every = [image for images in parts.values() for image in images]
-        if len({image.label for image in every}) == 1:
-            print(f"{self.folder} has one class: every prediction is right, whatever is trained")
-        odd = self._looked.odd(every, self._rule, True, str(self.folder))
-        return tell(str(self.folder), odd, self._looked.same(parts), self._rule)
 
     def check_against_folder(self, split: Split, path: Path) -> None:
         """Refuse class folders that were added later and other class names; print how many images were added.

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from dassl.data.datasets import DatasetBase
 from yacs.config import CfgNode
 
-from modprompt.data.image_check_cache import LookedAt, tell
+from modprompt.data import published
 from modprompt.data.images import Image, class_folders, datums, folder_images
 from modprompt.data.listings import read_classnames
 from modprompt.data.reader import WITHOUT_VALIDATION, find_images, selected_on
-from modprompt.data.split_facts import told_of_split
-from modprompt.data.split_files import Storage
 from modprompt.data.splits import Split, split_hash
 from modprompt.errors import UserError
 from modprompt.io import images as runs
-from modprompt.io.image_files import FAMILY
 
 
 def require_only_tests(dataset: Any, trains: bool) -> None:
@@ -76,14 +72,12 @@ class ImageNetVariant(DatasetBase):
         images = self.list_images(names)
         self.which = self._which_of_name(names)
         self.record_files: dict[str, str] = {}
-        split = Split([], None, images)
-        found = split_hash(split, self.image_dir)
-        self.split_facts = {"name": name, "status": runs.NOT_KNOWN, "hash": found, **told_of_split(name, split)}
-        rule = cfg.INPUT.get("READ_AS", FAMILY)
-        storage = Storage(self.folder)
-        with storage.lock():
-            odd = LookedAt(storage, self.image_dir).odd(images, rule, False, name)
-        self.split_facts.update(tell(name, odd, {}, rule))
+        self.split_facts = {
+            "name": name,
+            "status": runs.NOT_KNOWN,
+            "hash": split_hash(Split([], None, images), self.image_dir),
+            **published.class_facts(name, len({image.label for image in images})),
+        }
         data = datums(images)
         super().__init__(train_x=data, val=data if self.selected_on else None, test=data)
 
@@ -98,14 +92,13 @@ class ImageNetVariant(DatasetBase):
 
     def _which_of_name(self, names: dict[str, str]) -> tuple[int, ...]:
         """For each class its place, from 0, among ImageNet's classes of its name; empty if no name repeats there."""
-        if len(set(names.values())) == len(names):
-            return ()
-        counted: Counter[str] = Counter()
-        which = {}
+        which: dict[str, int] = {}
+        wnids_by_name: dict[str, list[str]] = {}
         for wnid in sorted(names):
-            which[wnid] = counted[names[wnid]]
-            counted[names[wnid]] += 1
-        return tuple(which[wnid] for wnid in self.wnids(names))
+            others = wnids_by_name.setdefault(names[wnid], [])
+            which[wnid] = len(others)
+            others.append(wnid)
+        return tuple(which[wnid] for wnid in self.wnids(names)) if any(which.values()) else ()
 
     def list_images(self, names: dict[str, str]) -> list[Image]:
         """All images, labelled by the place of their wnid among the sorted folders."""

@@ -6,8 +6,7 @@
                                  labels; the file of a round (round_3.csv), filled in, is one
     ROOT/test/<class>/**         may be missing: test images; a folder's name is a class name
 
-Files and folders whose names begin with a dot are left out, and so is the folder of the run. All images are decoded
-once, and again when they have changed.
+Files and folders whose names begin with a dot are left out, and so is the folder of the run.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -24,21 +22,19 @@ from yacs.config import CfgNode
 
 from modprompt.clip.tokens import require_distinct_names
 from modprompt.data.class_names import ClassNames, folded
-from modprompt.data.image_check_cache import NAME as CHECKED
-from modprompt.data.image_check_cache import LookedAt, tell
+from modprompt.data.fewshot import FOLDER
 from modprompt.data.images import UNKNOWN, Image, datums, relative
 from modprompt.data.label_file import read_labels
 from modprompt.data.listings import read_lines
 from modprompt.data.reader import WITHOUT_VALIDATION, selected_on
-from modprompt.data.split_files import Storage
 from modprompt.data.subsample import CHOICES
 from modprompt.errors import UserError
 from modprompt.io import images as runs
 from modprompt.io.files import Refused, of_user
-from modprompt.io.image_files import FAMILY, PEOPLE, SUFFIXES, is_image_name
+from modprompt.io.image_files import PEOPLE, SUFFIXES, is_image_name
 from modprompt.io.text import is_text
 
-_OURS = ("classnames.txt", "labels.csv", os.path.basename(CHECKED))
+_OURS = ("classnames.txt", "labels.csv")
 
 
 @DATASET_REGISTRY.register()
@@ -76,17 +72,10 @@ class Unlabelled(DatasetBase):
         test = self._test_images()
         self.has_test = bool(test)
         self._require_what_the_run_needs(bool(labelled))
-        training, rule, name = [*unlabelled, *labelled], cfg.INPUT.get("READ_AS", FAMILY), str(self.folder)
-        storage = Storage(self.folder)
-        with storage.lock():
-            looked = LookedAt(storage, self.folder)
-            odd = looked.odd([*training, *test], rule, True, name)
-            same = looked.same({"the pool": training, "test": test})
         self.split_facts = {
             "name": "Unlabelled",
             "status": runs.NOT_KNOWN,
             "hash": self._hash(unlabelled, labelled, test),
-            **tell(name, odd, same, rule),
         }
         self.pool: list[Datum] = datums(unlabelled)
         tested = datums(test or [*unlabelled, *labelled][:1])
@@ -120,7 +109,7 @@ class Unlabelled(DatasetBase):
         """Images without and with a label, each sorted by path."""
         inner = self.folder / "images"
         folder = inner if inner.is_dir() else self.folder
-        skipped = {self.folder / "test"}
+        skipped = {self.folder / "test", self.folder / FOLDER}
         if self.cfg.OUTPUT_DIR:
             skipped.add(of_user(self.cfg.OUTPUT_DIR).absolute())
         paths = _images_below(folder, skipped)
@@ -251,33 +240,24 @@ def _images_below(folder: Path, skipped: Collection[Path]) -> list[str]:
     return images
 
 
-def _leads_into(path: str, folders: Collection[Path]) -> bool:
-    """Whether a path is one of some folders, or below one, through any links."""
-    real = os.path.realpath(path)
-    return any(real == folder or real.startswith(f"{folder}{os.sep}") for folder in map(os.path.realpath, folders))
-
-
 def _entries_below(folder: Path, skipped: Collection[Path]) -> Iterator[str]:
-    """Paths of all that is no folder, at any depth; hidden ones are left out.
+    """Paths of all that is no folder, at any depth, sorted; hidden ones, and what lies in skipped folders, left out.
 
     Links to folders are followed last, and no folder is read twice, so that circles end.
     """
-    folders, seen = deque([str(folder)]), set()
-    while folders:
-        current = folders.popleft()
-        if os.path.realpath(current) in seen or _leads_into(current, skipped):
-            continue
-        seen.add(os.path.realpath(current))
-        try:
-            entries = sorted(os.scandir(current), key=lambda one: one.name)
-        except OSError as error:
-            raise UserError(f"cannot list {current} ({error.strerror})") from None
-        for entry in entries:
-            if entry.name.startswith(".") or (entry.is_symlink() and _leads_into(entry.path, skipped)):
+    left_out = tuple(f"{os.path.realpath(path)}{os.sep}" for path in skipped)
+    tops, known = [str(folder)], set()
+    for top in tops:  # which links lengthen
+        for current, folders, files in os.walk(top, onerror=_refuse):
+            real = os.path.realpath(current)
+            if real in known or f"{real}{os.sep}".startswith(left_out):
+                folders.clear()
                 continue
-            if not entry.is_dir():
-                yield entry.path
-            elif entry.is_symlink():
-                folders.append(entry.path)
-            else:
-                folders.appendleft(entry.path)
+            known.add(real)
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            tops += [path for name in folders if os.path.islink(path := os.path.join(current, name))]
+            yield from (os.path.join(current, name) for name in sorted(files) if not name.startswith("."))
+
+
+def _refuse(error: OSError) -> None:
+    raise UserError(f"cannot list {error.filename} ({error.strerror})")

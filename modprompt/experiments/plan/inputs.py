@@ -154,7 +154,7 @@ class Inputs:
         from modprompt.trainers import run_config
 
         reader, words = reader_of(dataset), [word for pair in settings for word in pair]
-        words += ["DATASET.ROOT", str(self.data)]
+        words += ["DATASET.ROOT", str(self.data), "OUTPUT_DIR", ""]  # reading writes nothing
         with contextlib.redirect_stdout(io.StringIO()):  # the runs have printed it
             cfg = run_config.merged(Settings.read([str(config_file(dataset))], {}, words), tests=tests)
             images = reader(cfg)

@@ -2,7 +2,6 @@ import hashlib
 import json
 
 import numpy as np
-import pytest
 from dassl.config import get_cfg_default
 from dassl.data.datasets import build_dataset
 from PIL import Image
@@ -11,8 +10,6 @@ from sklearn.datasets import load_digits
 import modprompt.data.readers.digits  # noqa: F401 - registers
 import modprompt.trainers.mpl  # noqa: F401 - SUBSAMPLE_CLASSES
 from modprompt.data.readers.digits import CLASS_NAMES, Digits
-from modprompt.errors import UserError
-from tests.modprompt.data.at_once import lists_at_once
 
 
 def cfg_for(root, subsample="all", shots=-1):
@@ -46,26 +43,3 @@ def test_split_is_fixed(tmp_path):
 
 
 SPLIT_SHA256 = "575c920c6089031ec9183b6fd0a4c50b65d54648d5c928e8ac303e28e7a5e10e"
-
-
-def test_base_and_new_are_the_halves_by_value(tmp_path):
-    base = build_dataset(cfg_for(tmp_path, "base", shots=16))
-    new = build_dataset(cfg_for(tmp_path, "new", shots=16))
-    assert base.classnames == ["zero", "one", "two", "three", "four"]
-    assert new.classnames == ["five", "six", "seven", "eight", "nine"]
-    assert (len(base.train_x), len(base.val)) == (80, 20)
-    assert len(base.test) + len(new.test) == 531
-    assert {item.label for item in new.test} == set(range(5))
-
-
-@pytest.mark.slow
-def test_several_processes_may_start_at_once(tmp_path):
-    lists = lists_at_once("Digits", tmp_path, 4, processes=4)
-    assert all(len(train) == 40 for train, _, _ in lists)
-    assert [path.name for path in tmp_path.iterdir()] == ["digits"]
-
-
-def test_folder_that_is_not_whole_is_named(tmp_path):
-    (tmp_path / "digits" / "images").mkdir(parents=True)
-    with pytest.raises(UserError, match="split_digits.json is missing: move .* away"):
-        build_dataset(cfg_for(tmp_path))

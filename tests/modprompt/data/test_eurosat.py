@@ -18,20 +18,6 @@ def read(root, subsample="all", shots=-1, seed=1):
     return build_dataset(cfg)
 
 
-def test_first_run_splits_by_folder_and_writes_the_split_file(eurosat_root):
-    dataset = read(eurosat_root)
-    assert (len(dataset.train_x), len(dataset.val), len(dataset.test)) == (60, 20, 40)  # 12 images: 6, 2, 4
-    assert dataset.classnames[:3] == ["Annual Crop Land", "Forest", "Herbaceous Vegetation Land"]
-    split = json.loads((eurosat_root / "eurosat" / "split_zhou_EuroSAT.json").read_text())
-    assert split["train"][0][0].startswith("AnnualCrop/AnnualCrop_")
-    assert split["test"][-1][2] == "Sea or Lake"
-
-
-def test_second_run_reads_the_split_file(eurosat_root):
-    first = [item.impath for item in read(eurosat_root, seed=1).test]
-    assert [item.impath for item in read(eurosat_root, seed=2).test] == first
-
-
 def test_one_cache_serves_base_and_new(eurosat_root):
     read(eurosat_root)
     both = {item.impath for item in read(eurosat_root, shots=2).train_x}

@@ -83,12 +83,6 @@ def test_nothing_can_be_held_out_where_all_images_are_used(imagenet, shots):
     assert read(imagenet, shots=shots, final="last_step").val is not None
 
 
-def test_familys_way_is_a_setting(imagenet):
-    dataset = read(imagenet, val_from_test=True)
-    assert dataset.val is dataset.test
-    assert dataset.selected_on == "test"
-
-
 @pytest.mark.parametrize("final", ["best_val", "last_step"])
 def test_familys_way_is_one_for_a_split_with_an_empty_list_too(tmp_path, final):
     trees.eurosat(tmp_path)
@@ -174,14 +168,6 @@ def test_run_that_only_tests_chooses_nothing_and_names_what_its_model_was_chosen
     test[test.index("--output-dir") + 1] = str(tmp_path / "plain")
     assert train.main(test) == 0
     assert json.loads((tmp_path / "plain" / "result.json").read_text())["selected_on"] == ""
-
-
-def test_own_folders_without_val_hold_out_too(tmp_path):
-    for part in ("train", "test"):
-        trees.pictures(tmp_path / part, {"a": 6, "b": 4})
-    dataset = read(tmp_path, "ImageFolder")
-    assert all("/train/" in path for path in paths(dataset.val))
-    assert len(dataset.val) == 4
 
 
 @pytest.mark.cover(1)

@@ -1,11 +1,9 @@
-import functools
 import os
 from pathlib import Path
 
 import pytest
 
 import modprompt.data.readers.image_folder  # noqa: F401 - registers
-from modprompt.data import images
 from modprompt.errors import UserError
 from tests.modprompt.data.test_readers import read
 from tests.modprompt.data.trees import folders, lines, pictures
@@ -61,13 +59,6 @@ def test_names_that_are_one_to_clip_are_refused_before_a_split_is_made(tmp_path)
     assert not (tmp_path / "split_ImageFolder.json").exists()
     lines(tmp_path / "classnames.txt", ["zero the digit zero"])
     assert read("ImageFolder", tmp_path).classnames == ["ZERO", "one", "the digit zero"]
-
-
-def test_two_folders_of_one_name_are_refused(tmp_path):
-    folders(tmp_path, {"a": 5, "b": 5})
-    lines(tmp_path / "classnames.txt", ["a dog", "b dog"])
-    with pytest.raises(UserError, match="classnames.txt, line 2: expected another name: 'dog' is in use"):
-        read("ImageFolder", tmp_path)
 
 
 @pytest.fixture
@@ -126,14 +117,6 @@ def test_images_that_cannot_be_decoded_are_named_before_a_split_is_made(tmp_path
     assert not (tmp_path / "split_ImageFolder.json").exists()
 
 
-def test_many_images_that_can_all_be_decoded_are_no_fault(tmp_path, monkeypatch):
-    """With the progress bar that many images get, drawn at every one of them."""
-    monkeypatch.setattr(images, "_MANY", 1)
-    monkeypatch.setattr(images, "tqdm", functools.partial(images.tqdm, mininterval=0))
-    pictures(tmp_path, {"cat": 8, "dog": 6})
-    assert len(read("ImageFolder", tmp_path).train_x) == 7
-
-
 def test_class_folder_without_images_is_refused_before_a_split_is_made(tmp_path):
     pictures(tmp_path, {"cat": 8, "dog": 6})
     (tmp_path / "bird").mkdir()
@@ -153,22 +136,6 @@ def test_file_names_that_are_no_utf8_are_read_split_drawn_and_read_again(tmp_pat
     assert (tmp_path / "split_ImageFolder.json").read_text().isascii()
 
 
-def test_class_folder_whose_name_is_no_utf8_is_one_line(tmp_path):
-    pictures(tmp_path, {"cat": 10, "dog": 10})
-    (tmp_path / "cat").rename(tmp_path / os.fsdecode(b"caf\xe9"))
-    with pytest.raises(UserError, match="the class folder .* has a name that is not UTF-8: rename it"):
-        read("ImageFolder", tmp_path)
-
-
-def test_root_whose_name_is_no_utf8_can_be_read_only(tmp_path, monkeypatch):
-    root = tmp_path / os.fsdecode(b"caf\xe9")
-    pictures(root, {"cat": 10, "dog": 10})
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
-    assert len(read("ImageFolder", root, 2).train_x) == 4
-    assert not (root / "split_ImageFolder.json").exists()
-
-
 def test_what_is_left_out_is_counted_and_every_kind_of_image_found(tmp_path, capsys):
     pictures(tmp_path, {"cat": 4, "dog": 4})
     (tmp_path / "cat" / "image_0000.png").rename(tmp_path / "cat" / "a.JFIF")
@@ -182,27 +149,52 @@ def test_what_is_left_out_is_counted_and_every_kind_of_image_found(tmp_path, cap
     )
 
 
-def test_a_damaged_test_image_is_found_before_a_training_and_images_are_decoded_once(tmp_path, monkeypatch):
-    for part in ("train", "test"):
-        pictures(tmp_path / part, {"a": 3, "b": 3})
-    bad = tmp_path / "test" / "b" / "image_0001.png"
-    whole = bad.read_bytes()
-    bad.write_bytes(whole[:45])
-    with pytest.raises(UserError, match="1 images cannot be decoded: .*test/b/image_0001.png"):
-        read("ImageFolder", tmp_path)
-    bad.write_bytes(whole)
-    read("ImageFolder", tmp_path)
-    monkeypatch.setattr("modprompt.data.image_check_cache.look_at_all", lambda *of: pytest.fail("again"))
-    read("ImageFolder", tmp_path)
-
-
-def test_equal_files_folders_that_are_not_read_and_one_class_are_told(tmp_path, capsys):
-    pictures(tmp_path / "train", {"a": 3})
-    pictures(tmp_path / "test", {"a": 2}, start=2)
-    pictures(tmp_path / "valid", {"a": 1})
-    found = read("ImageFolder", tmp_path)
+def test_a_folder_next_to_train_is_told_and_not_read(tmp_path, capsys):
+    for part in ("train", "test", "valid"):
+        pictures(tmp_path / part, {"a": 2})
+    assert len(read("ImageFolder", tmp_path).test) == 2
     said = capsys.readouterr().out
-    assert found.split_facts["same_files"] == "1 of test in train, too"
-    assert f"{tmp_path}: files with the same content: 1 of test in train, too" in said
     assert f"{tmp_path}: valid next to train/ is not read: the parts are train/, val/ and test/" in said
-    assert "has one class: every prediction is right, whatever is trained" in said
+
+
+def entries(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.suffix != ".png"}
+
+
+@pytest.mark.parametrize("is_split", [True, False])
+def test_no_folder_is_made_among_the_images_and_lists_go_to_the_run(tmp_path, is_split):
+    root, out = tmp_path / "mine", tmp_path / "out"
+    for part in ("train", "val", "test") if is_split else ("",):
+        pictures(root / part, {"cat": 10, "dog": 10})
+    before = entries(root)
+    first = read("ImageFolder", root, 2, seed=1, out=out)
+    assert entries(root) - before == (set() if is_split else {"split_ImageFolder.json"})
+    assert [path.name for path in out.rglob("*.json")] == ["shot_2-seed_1.json"]
+    assert not any("shot" in name for name in first.record_files)
+    again = read("ImageFolder", root, 2, seed=1, draw=5, out=out)
+    other = read("ImageFolder", root, 2, seed=1, out=tmp_path / "other")
+    nowhere = read("ImageFolder", root, 2, seed=1, draw=7, out="")
+    lists = [[item.impath for item in found.train_x] for found in (first, again, other, nowhere)]
+    assert lists == lists[:1] * 4
+
+
+def test_list_of_an_older_version_among_the_images_is_read_and_no_class(tmp_path):
+    root, out = tmp_path / "mine", tmp_path / "out"
+    pictures(root, {"cat": 10, "dog": 10})
+    old = read("ImageFolder", root, 2, seed=1, draw=9, out=out)
+    (out / "split_fewshot").rename(root / "split_fewshot")
+    found = read("ImageFolder", root, 2, seed=1, out=out)
+    assert [item.impath for item in found.train_x] == [item.impath for item in old.train_x]
+    assert found.classnames == ["cat", "dog"]
+    assert [*found.record_files] == ["split_ImageFolder.json", "split_fewshot/shot_2-seed_1.json"]
+    assert not list(out.rglob("*.json"))
+
+
+def test_folder_that_cannot_be_written_has_its_split_elsewhere(tmp_path, monkeypatch):
+    root = tmp_path / os.fsdecode(b"caf\xe9")
+    pictures(root, {"cat": 10, "dog": 10})
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert len(read("ImageFolder", root, 2).train_x) == 4
+    assert entries(root) == {"cat", "dog"}
+    assert len(list((tmp_path / "cache").rglob("split_ImageFolder.json"))) == 1

@@ -1,7 +1,6 @@
 """A killed run leaves nothing behind by which another one would see other images."""
 
 import json
-import random
 
 import pytest
 
@@ -20,17 +19,6 @@ def test_whichever_run_starts_first_the_lists_are_the_same(first, tmp_path):
         dataset = read("EuroSAT", root, 2, seed=5)
         lists.append([facts(items, root) for items in (dataset.train_x, dataset.val, dataset.test)])
     assert lists[0] == lists[1]
-
-
-def test_making_a_split_moves_no_draw_of_the_run(tmp_path):
-    trees.eurosat(tmp_path)
-    random.seed(8)
-    state = random.getstate()
-    read_state = []
-    for _ in range(2):  # without a split file, then with it
-        read("EuroSAT", tmp_path, draw=8)
-        read_state.append(random.getstate())
-    assert read_state == [state, state]
 
 
 def test_split_is_readable_by_the_familys_readers(tmp_path):

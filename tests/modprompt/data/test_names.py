@@ -28,12 +28,6 @@ def test_near_name_is_proposed(name, near):
         names.find(name)
 
 
-@pytest.mark.parametrize("name", ["", "/", "dtd.yaml", "*"])
-def test_other_names_are_refused(name):
-    with pytest.raises(UserError, match="there is no data set"):
-        names.find(name)
-
-
 CODE = """
 import sys
 from modprompt.data.names import main

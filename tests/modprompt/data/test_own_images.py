@@ -1,13 +1,11 @@
 """What a folder is, by what lies in it."""
 
 import pytest
-from dassl.data.datasets import DATASET_REGISTRY
 
 import modprompt.data.readers.all  # noqa: F401 - registers
 from modprompt.data import own_images
 from modprompt.data.own_images import IMAGE_FOLDER, UNLABELLED, kind_of
 from modprompt.errors import UserError
-from modprompt.experiments.plan.present import missing
 from tests.modprompt.data import trees
 from tests.modprompt.data.trees import lines, pictures
 
@@ -55,36 +53,6 @@ def test_what_is_none_is_refused_in_a_line_that_names_it_and_nothing_is_written(
         kind_of(root, False)
     assert str(raised.value).startswith(said.replace("ROOT", str(root)))
     assert sorted(tmp_path.rglob("*")) == before
-
-
-@pytest.mark.parametrize(
-    ("facts", "lacks", "lies"),
-    [
-        ({"dataset_dir": "some", "image_folder": "pictures"}, "some/pictures", True),
-        (
-            {
-                "dataset_dir": "some",
-                "image_folder": "pictures",
-                "makes_itself": True,
-                "without_source": staticmethod(lambda: ""),
-            },
-            "",
-            True,
-        ),
-        ({"dataset_dir": "some"}, "", False),  # a codebase's own reader, which does not say where its images are
-        ({}, "", False),
-    ],
-)
-def test_what_is_missing_and_what_lies_there_are_told_by_one_place(tmp_path, monkeypatch, facts, lacks, lies):
-    registered = next(one for one in vars(DATASET_REGISTRY).values() if isinstance(one, dict))
-    monkeypatch.setitem(registered, "EuroSAT", type("EuroSAT", (), facts))
-    assert missing("eurosat", tmp_path) == (f"there is no {tmp_path / lacks}" if lacks else "")
-    assert own_images.data_sets_in(tmp_path) == []
-    (tmp_path / "some/pictures").mkdir(parents=True)
-    assert missing("eurosat", tmp_path) == (f"{tmp_path / lacks} is empty" if lacks else "")
-    (tmp_path / "some/pictures/forest").mkdir()
-    assert missing("eurosat", tmp_path) == ""
-    assert own_images.data_sets_in(tmp_path) == (["eurosat"] if lies else [])
 
 
 def test_names_are_known_before_images_are_read(tmp_path):

@@ -1,4 +1,3 @@
-import json
 import os
 
 import pytest
@@ -6,7 +5,6 @@ from dassl.config import get_cfg_default
 from dassl.data.datasets import build_dataset
 
 import modprompt.data.readers.unlabelled  # noqa: F401 - registers
-from modprompt.data.listings import read_lines
 from modprompt.errors import UserError
 from modprompt.io.images import facts_of
 from modprompt.io.settings import read_settings
@@ -58,7 +56,7 @@ def test_images_may_lie_in_the_folder_itself_beside_tests_a_run_and_other_files(
     pictures(tmp_path, {"b": 2, "test/cat": 1, "test/F-16A_B": 2, "output/run": 3, ".hidden": 2})
     lines(tmp_path / "classnames.txt", NAMES)
     (tmp_path / "b" / "notes.heic").write_bytes(b"")
-    lines(tmp_path / "split_fewshot/checked_images.json", ["{}"])  # ours, of an earlier start
+    pictures(tmp_path, {"split_fewshot": 1})  # the folder is one of older versions
     (tmp_path / "b" / "circle").symlink_to(tmp_path)
     found = read(tmp_path, "OUTPUT_DIR", str(tmp_path / "output" / "run"))
     assert files(found.pool, tmp_path) == ["b/image_0000.png", "b/image_0001.png"]
@@ -84,12 +82,6 @@ def test_labels_that_there_are_already_leave_the_pool(root, capsys):
     assert "1 of 3 lines have no label" in capsys.readouterr().out
 
 
-def test_labels_alone_train_without_rounds(root):
-    lines(root / "labels.csv", ["file,label", "images/b/image_0001.png,cat"])
-    found = read(root, "ACTIVE.ROUNDS", 0, "TEST.NO_TEST", True)
-    assert (len(found.train_x), len(found.pool), found.has_test) == (1, 8, False)
-
-
 def test_hash_and_facts_know_names_labels_and_tests_and_not_the_place(root, tmp_path_factory):
     facts = facts_of(read(root), settings_for(root))
     assert facts["split"] == {"name": "Unlabelled", "status": "not known", "hash": read(root).split_facts["hash"]}
@@ -108,30 +100,6 @@ def test_hash_and_facts_know_names_labels_and_tests_and_not_the_place(root, tmp_
         change()
         hashes.add(read(moved).split_facts["hash"])
     assert len(hashes) == 6
-
-
-def test_images_are_decoded_once_and_again_when_they_change(root, monkeypatch):
-    read(root)
-    assert set(json.loads((root / "split_fewshot" / "checked_images.json").read_text())) == {"found"}
-    monkeypatch.setattr("modprompt.data.image_check_cache.look_at_all", lambda *of: pytest.fail("again"))
-    read(root)
-    monkeypatch.undo()
-    (root / "images" / "b" / "image_0001.png").write_bytes(b"no image at all")
-    for _ in range(2):
-        with pytest.raises(UserError, match="1 images cannot be decoded: .*image_0001.png .*: repair or remove them"):
-            read(root)
-    (root / "images" / "b" / "image_0001.png").unlink()
-    (root / "split_fewshot" / "checked_images.json").write_text("{")
-    (root / "split_fewshot" / ".checked_images.json.0123456789abcdef.part").touch()  # of a start that was killed
-    assert len(read(root).pool) == 8
-    assert not list(root.rglob("*.part"))
-
-
-def test_test_alone_needs_no_labels(root):
-    pictures(root / "test", {"cat": 2})
-    found = read(root, "ACTIVE.ROUNDS", 0, "TEST.ONLY", True)
-    assert found.train_x == found.test
-    assert len(found.test) == 2
 
 
 def test_choosing_by_test_images_is_a_choice_of_ones_own(root):
@@ -217,15 +185,6 @@ def test_what_is_missing_is_named(tmp_path):
         read(tmp_path)
 
 
-def test_file_whose_name_is_no_text_is_named(root):
-    try:
-        (root / "images" / os.fsdecode(b"a\xff.png")).write_bytes(b"")
-    except OSError:
-        pytest.skip("this disk has names of text alone")
-    with pytest.raises(UserError, match=r"the name of '.*a.udcff.png' is not UTF-8 text: rename it"):
-        read(root)
-
-
 def test_links_are_followed_behind_the_folders_themselves(root, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     pictures(elsewhere, {"x": 1})
@@ -239,23 +198,11 @@ def test_links_are_followed_behind_the_folders_themselves(root, tmp_path_factory
         read(root)
 
 
-def test_mark_in_front_of_a_list_is_no_part_of_its_first_name(tmp_path):
-    lines(tmp_path / "names.txt", ["\ufeffcat", "dog"])
-    assert [line.text for line in read_lines(tmp_path / "names.txt")] == ["cat", "dog"]
-
-
 def test_links_into_the_test_images_bring_none_of_them_into_the_pool(root, tmp_path_factory):
     pictures(root / "test", {"cat": 2})
     (root / "images" / "link").symlink_to(root / "test")
     (root / "images" / "deeper").symlink_to(root / "test" / "cat")
-    (root / "images" / "one.png").symlink_to(root / "test" / "cat" / "image_0000.png")
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     pictures(elsewhere, {"c": 1})
     (root / "images" / "c").symlink_to(elsewhere / "c")
     assert len(read(root).pool) == 10
-
-
-def test_test_images_that_are_copies_of_those_of_the_pool_are_told(root, capsys):
-    (root / "test" / "cat").mkdir(parents=True)
-    (root / "test" / "cat" / "a.png").write_bytes((root / "images" / "b" / "image_0001.png").read_bytes())
-    assert read(root).split_facts["same_files"].startswith("1 of test in the pool, too")

@@ -1,170 +1,210 @@
-"""What a server may say that is not the file: wrong lengths, web pages, other parts, too much. Nothing of it is kept, and what was there is."""
+"""Downloads from a server on this machine that breaks off, lies, changes its file, or sends a page.
 
-import hashlib
-import http.server
-import threading
+Whatever it does, an error is one line, and what is there is the whole file, a part to go on from, or nothing.
+"""
+
+import contextlib
+import random
+import sys
 from pathlib import Path
 
 import pytest
 
-from modprompt.data.prepare import download as module
 from modprompt.data.prepare.download import download
 from modprompt.errors import UserError
+from modprompt.io import lock
+from tests.modprompt.data.prepare.conftest import CONTENT, md5
 
-PAGE = b"\xef\xbb\xbf\n<!DOCTYPE html><html><title>Google Drive - Virus scan warning</title></html>"
-
-
-class Answer(http.server.BaseHTTPRequestHandler):
-    """Gives `server.answer`: (status, headers, body)."""
-
-    def do_GET(self):
-        status, headers, body = self.server.answer
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-        self.close_connection = True
-
-    def log_message(self, *args):
-        pass
+PAGE = b"\xef\xbb\xbf\n<!DOCTYPE html><html><title>Virus scan warning</title></html>"
 
 
-@pytest.fixture
-def server():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-def refused(server, folder, *, status=200, body=b"content", digest="", part=None, kept=False, **headers):
-    """The message of a download that ends so; it has left nothing but the part, if that is to be kept."""
-    server.answer = status, {name.replace("_", "-"): value for name, value in headers.items()}, body
-    if part is not None:
-        (folder / "f.zip.part").write_bytes(part)
-    url = f"http://127.0.0.1:{server.server_port}/f.zip"
+def refusal(server, folder, digest="", kept=()):
+    """The line of a download that fails; of it there is nothing left but what is `kept`."""
     with pytest.raises(UserError) as raised:
-        download(folder / "f.zip", url=url, digest=digest)
+        download(folder / "f", url=server.url("f"), digest=digest)
     assert "\n" not in str(raised.value)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == ({"f.zip.part": part} if kept else {})
-    assert ("run again to resume it" in str(raised.value)) == kept
-    assert str(raised.value).startswith("f.zip: ")
-    assert f"fetch {url} by hand" in str(raised.value)
+    assert len(str(raised.value)) < 500
+    assert str(raised.value).startswith("f: ")
+    assert f"fetch {server.url('f')} by hand and put it at {folder / 'f'}" in str(raised.value)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(kept)
     return str(raised.value)
 
 
-@pytest.mark.parametrize("length", ["abc", "-1", "1.5", "0x10", "٣", "9" * 25, "1" * 5000, "7, 7"])
-def test_length_that_is_no_number_is_refused(length, server, tmp_path):
-    said = refused(server, tmp_path, Content_Length=length.encode().decode("latin-1"))
-    assert "the server says that it sends '" in said
-    assert len(said) < 400
+PART = ("f.part", "f.part.version")
 
 
-def test_length_beyond_any_file_is_refused_at_once(server, tmp_path):
-    assert "it has more than 400 GB" in refused(server, tmp_path, Content_Length="400000000001")
+@pytest.mark.parametrize("digest", ["", md5(CONTENT)])
+def test_broken_download_is_resumed_where_it_broke_off(server, tmp_path, digest):
+    server.be(cut=1000)
+    assert "the download broke off (1,000 of 5,120 bytes arrived); run again" in refusal(server, tmp_path, digest, PART)
+    server.be()
+    download(tmp_path / "f", url=server.url("f"), digest=digest)
+    assert (tmp_path / "f").read_bytes() == CONTENT
+    assert server.asked[-1] == ("f", "bytes=1000-")
+    assert [path.name for path in tmp_path.iterdir()] == ["f"]
 
 
-def test_endless_file_is_cut_off(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "MOST_BYTES", 3 << 20)
-    assert "which no data set's file has" in refused(server, tmp_path, body=bytes(5 << 20))
+def broken_off(server, folder):
+    server.be(cut=1000)
+    refusal(server, folder, kept=PART)
+    server.be()
 
 
-@pytest.mark.parametrize("body", [PAGE, b"<html>not found</html>", b"  <HEAD>", b"<script>location = 'there'</script>"])
-@pytest.mark.parametrize("digest", ["", "md5:" + hashlib.md5(b"the file").hexdigest()])
-def test_web_page_by_its_content_is_refused(body, digest, server, tmp_path):
-    assert "what was sent is a web page" in refused(
-        server, tmp_path, body=body, digest=digest, Content_Type="application/zip"
-    )
+@pytest.mark.parametrize("how", ["other file", "does not resume", "no version"])
+def test_part_of_another_file_is_not_joined_to_it(server, tmp_path, how):
+    broken_off(server, tmp_path)
+    if how == "other file":
+        server.files["f"] = CONTENT[::-1]
+        server.be(version='"2"')
+    elif how == "does not resume":
+        server.be(resumes=False)
+    else:
+        (tmp_path / "f.part.version").unlink()
+    download(tmp_path / "f", url=server.url("f"))
+    assert (tmp_path / "f").read_bytes() == server.files["f"]
 
 
-@pytest.mark.parametrize("kind", ["text/html", "text/html; charset=utf-8", "TEXT/HTML", "application/xhtml+xml"])
-def test_web_page_by_its_type_is_refused(kind, server, tmp_path):
-    assert "sends a web page in place of the file" in refused(server, tmp_path, Content_Type=kind)
+@pytest.mark.parametrize(
+    "said", [{"version": '"2"'}, {"Content_Range": "bytes 7-9/10"}, {"Content_Range": "lines 1-2"}]
+)
+def test_server_that_sends_a_part_of_another_file_is_noticed(server, tmp_path, said):
+    broken_off(server, tmp_path)
+    server.files["f"] = CONTENT[::-1]
+    server.be(**{"believes": False, "version": '"1"', **said})
+    assert "the server's file has changed" in refusal(server, tmp_path, kept=PART[1:])
+    server.be(version='"2"')
+    download(tmp_path / "f", url=server.url("f"))
+    assert (tmp_path / "f").read_bytes() == CONTENT[::-1]
 
 
-def test_digest_decides_over_the_type(server, tmp_path):
-    server.answer = 200, {"Content-Type": "text/html", "Content-Length": "7"}, b"content"
-    digest = "md5:" + hashlib.md5(b"content").hexdigest()
-    download(tmp_path / "f", url=f"http://127.0.0.1:{server.server_port}/f", digest=digest)
-    assert (tmp_path / "f").read_bytes() == b"content"
+def test_whole_part_of_a_killed_run_is_taken_and_a_longer_one_is_not(server, tmp_path):
+    for content, size in ((CONTENT, len(CONTENT)), (CONTENT + b"x", len(CONTENT))):
+        (tmp_path / "f.part").write_bytes(content)
+        (tmp_path / "f.part.version").write_text('"1"')
+        if len(content) == size:
+            download(tmp_path / "f", url=server.url("f"))
+            (tmp_path / "f").unlink()
+    assert "416" in refusal(server, tmp_path, kept=["f.part"])
+    download(tmp_path / "f", url=server.url("f"), digest=md5(CONTENT))
 
 
-def test_empty_file_is_refused(server, tmp_path):
-    assert "what was sent is empty" in refused(server, tmp_path, body=b"", Content_Length="0")
+@pytest.mark.parametrize(
+    ("body", "said", "line"),
+    [
+        (PAGE, {}, "a web page was sent in place of the file"),
+        (b"  <HEAD>", {}, "a web page was sent"),
+        (b"log in", {"Content_Type": "text/html; charset=utf-8"}, "a web page was sent"),
+        (b"", {}, "what was sent is empty"),
+        (b" \n", {}, "what was sent is empty"),
+    ],
+)
+@pytest.mark.parametrize("part", [True, False])
+def test_what_is_not_the_file_is_refused_and_a_part_outlives_it(server, tmp_path, body, said, line, part):
+    if part:
+        broken_off(server, tmp_path)
+    server.files["f"] = body
+    server.be(version='"page"', **said)
+    assert line in refusal(server, tmp_path, kept=PART if part else ())
+    server.files["f"] = CONTENT
+    server.be()
+    download(tmp_path / "f", url=server.url("f"))
+    assert (tmp_path / "f").read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize("part", ["bytes 0-6/7", "bytes 3-9/10", "lines 4-6/7"])
-def test_other_part_than_was_asked_for_is_refused(part, server, tmp_path):
-    said = refused(server, tmp_path, status=206, part=b"cont", kept=True, Content_Range=part)
-    assert "was asked for what follows byte 4, and sends" in said
+@pytest.mark.parametrize("length", ["abc", "-1", "٣".encode().decode("latin-1"), "1" * 5000, "7, 7", "3", "9999999999"])
+def test_wrong_length_gives_no_wrong_file(server, tmp_path, length):
+    server.be(Content_Length=length)
+    with pytest.raises(UserError) as raised:
+        download(tmp_path / "f", url=server.url("f"), digest=md5(CONTENT[:-1]))
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "f").exists()
+    server.be()
+    download(tmp_path / "f", url=server.url("f"), digest=md5(CONTENT))
+    assert (tmp_path / "f").read_bytes() == CONTENT
 
 
-def test_part_of_another_file_is_refused_though_nothing_is_left_to_send(server, tmp_path):
-    said = refused(server, tmp_path, status=416, part=b"too much content", Content_Range="bytes */7")
-    assert "the part that is here has 16 bytes, the server's file 7" in said
+def test_wrong_digest_is_removed_and_named(server, tmp_path):
+    said = refusal(server, tmp_path, digest="md5:" + "0" * 32)
+    assert f"md5 is {md5(CONTENT)[4:]}, published is {'0' * 32}: removed; run again" in said
 
 
-def test_part_is_kept_though_the_server_has_less_to_say_than_its_size(server, tmp_path):
-    said = refused(server, tmp_path, status=416, part=b"cont", kept=True, Content_Range="bytes */7")
-    assert "the part that is here has 4 bytes, the server's file 7" in said
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_a_server_does_in_turn_the_file_is_right_in_the_end(server, tmp_path, seed):
+    """A file without a known digest, which only what the server says of its version protects."""
+    rng = random.Random(seed)
+    for version in range(12):
+        if rng.random() < 0.4:
+            server.files["f"] = bytes(rng.randrange(1, 256) for _ in range(rng.randrange(1, 4000)))
+            served = f'"{version}"'
+        else:
+            served = getattr(server, "served", '"1"')
+        server.served = served
+        odd = rng.choice([{}, {"Content_Type": "text/html"}, {"Content_Length": "abc"}, {"Content_Length": "99999"}])
+        server.be(
+            cut=rng.choice([0, 7, 900]), resumes=rng.random() < 0.7, version=served, believes=rng.random() < 0.7, **odd
+        )
+        if odd == {"Content_Length": "abc"}:
+            server.cut = None  # without a length nothing tells that it is cut off
+        with contextlib.suppress(UserError):
+            download(tmp_path / "f", url=server.url("f"))
+        if (tmp_path / "f").exists():
+            assert (tmp_path / "f").read_bytes() == server.files["f"]
+            (tmp_path / "f").unlink()
+    for _ in range(2):  # a part that is longer than the file is given up first
+        server.be(version=server.served)
+        with contextlib.suppress(UserError):
+            download(tmp_path / "f", url=server.url("f"))
+    assert (tmp_path / "f").read_bytes() == server.files["f"]
 
 
-DIGEST = "md5:" + hashlib.md5(b"the file").hexdigest()
-WRONG = {
-    "page": {"body": PAGE},
-    "page by its type": {"body": b"log in", "Content_Type": "text/html"},
-    "empty": {"body": b""},
-    "short": {"body": b"log", "Content_Length": "3"},
-    "no number": {"Content_Length": "many"},
-    "too large": {"Content_Length": "400000000001"},
-}
+def test_server_that_is_not_there_and_a_disk_that_is_full_are_one_line(server, tmp_path):
+    with pytest.raises(UserError, match=r"^f: the download broke off \(.*refused.*\); run again to resume, or fetch"):
+        download(tmp_path / "f", url="http://127.0.0.1:9/f")
+    del server.files["f"]
+    assert "(404 Not Found)" in refusal(server, tmp_path)
+    server.files["f"] = CONTENT
+    (tmp_path / "f.part").symlink_to("/dev/full")
+    refusal(server, tmp_path, kept=["f.part"])
 
 
-@pytest.mark.parametrize("digest", ["", DIGEST])
-@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
-def test_part_outlives_a_wrong_answer_and_is_gone_on_from(wrong, digest, server, tmp_path):
-    refused(server, tmp_path, part=b"the ", digest=digest, kept=True, **wrong)
-    server.answer = 206, {"Content-Range": "bytes 4-7/8", "Content-Length": "4"}, b"file"
-    download(tmp_path / "f.zip", url=f"http://127.0.0.1:{server.server_port}/f.zip", digest=digest)
-    assert (tmp_path / "f.zip").read_bytes() == b"the file"
-
-
-def test_server_that_does_not_resume_sends_all_of_it(server, tmp_path):
-    (tmp_path / "f.part").write_bytes(b"other")
-    server.answer = 200, {"Content-Length": "8"}, b"the file"
-    download(tmp_path / "f", url=f"http://127.0.0.1:{server.server_port}/f", digest=DIGEST)
-    assert (tmp_path / "f").read_bytes() == b"the file"
-
-
-def test_part_that_is_whole_is_taken(server, tmp_path):
-    (tmp_path / "f.part").write_bytes(b"content")
-    server.answer = 416, {"Content-Range": "bytes */7"}, b""
-    download(tmp_path / "f", url=f"http://127.0.0.1:{server.server_port}/f")
-    assert (tmp_path / "f").read_bytes() == b"content"
-
-
-@pytest.mark.parametrize("content", [PAGE, b""])
-def test_warning_page_of_google_drive_is_refused(content, tmp_path, monkeypatch):
+def test_drive_files_come_through_gdown_and_failures_are_one_line(tmp_path, monkeypatch):
     import gdown
 
-    def hand_out(id, output, resume):
-        Path(output).write_bytes(content)
-        return output
+    def drive(content):
+        def hand_out(id, output, resume):
+            assert resume
+            if isinstance(content, Exception):
+                raise content
+            if content is not None:
+                Path(output).write_bytes(content)
 
-    monkeypatch.setattr(gdown, "download", hand_out)
-    with pytest.raises(
-        UserError, match="f.json: what was sent is .*: removed; fetch https://drive.google.com/file/d/x"
+        monkeypatch.setattr(gdown, "download", hand_out)
+
+    by_hand = "run again, or fetch https://drive.google.com/file/d/xyz by hand and put it at"
+    for content, said in (
+        (RuntimeError("too many users\nhave viewed it"), "too many users have viewed it"),
+        (PAGE, "a web page was sent in place of the file"),
+        (b"", "what was sent is empty"),
+        (None, "Google Drive did not deliver it"),
     ):
-        download(tmp_path / "f.json", drive="x")
-    assert list(tmp_path.iterdir()) == []
+        drive(content)
+        with pytest.raises(UserError, match=f"^g: {said}; {by_hand}"):
+            download(tmp_path / "g", drive="xyz")
+        assert list(tmp_path.iterdir()) == []
+    drive(CONTENT)
+    download(tmp_path / "g", drive="xyz", digest=md5(CONTENT))
+    assert (tmp_path / "g").read_bytes() == CONTENT
+    monkeypatch.setitem(sys.modules, "gdown", None)
+    with pytest.raises(UserError, match="f: files on Google Drive need gdown: pip install gdown; run again, or fetch"):
+        download(tmp_path / "f", drive="xyz")
 
 
-def test_google_drive_that_writes_nothing_is_one_line(tmp_path, monkeypatch):
-    import gdown
-
-    monkeypatch.setattr(gdown, "download", lambda id, output, resume: output)
-    with pytest.raises(UserError, match="f: Google Drive did not deliver it"):
-        download(tmp_path / "f", drive="x")
+@pytest.mark.slow
+def test_second_download_into_a_folder_is_told_and_a_finished_one_is_taken(server, tmp_path):
+    said = "another download into .* is running"
+    with lock.alone(tmp_path / ".lock", "taken"), pytest.raises(UserError, match=said):
+        download(tmp_path / "f", url=server.url("f"))
+    (tmp_path / "f").write_bytes(b"there already")
+    download(tmp_path / "f", url=server.url("f"))
+    assert (tmp_path / "f").read_bytes() == b"there already"
+    assert server.asked == []
