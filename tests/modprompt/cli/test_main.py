@@ -31,7 +31,7 @@ def called(monkeypatch):
         (["experiment", "run", "demo", "--jobs", "2"], "experiments.running.run", ["demo", "--jobs", "2"]),
         (["experiment", "status", "demo"], "experiments.running.status", ["demo"]),
         (["experiment", "report", "demo"], "experiments.reporting.report", ["demo"]),
-        (["backbones", "--all", "laion"], "cli.backbones", ["--all", "laion"]),
+        (["backbones", "laion"], "cli.backbones", ["laion"]),
         (["predict", "output/run", "a.jpg"], "cli.predict", ["output/run", "a.jpg"]),
         (["push", "output/run", "me/x"], "cli.push", ["output/run", "me/x"]),
         (["pull", "me/x"], "cli.pull", ["me/x"]),
