@@ -82,12 +82,11 @@ class Command:
         return not (self.data_file or self.method_file or keys)
 
 
-def completed(command: Command, shots: int, takes_all: bool) -> Settings:
+def completed(command: Command, takes_all: bool) -> Settings:
     """A command's settings with defaults for what it does not name; a message says what was chosen.
 
     Args:
         command: what is given.
-        shots: training images per class of the embedded default; -1 for all, as always if a run uses all.
         takes_all: whether the program is for runs that use all.
 
     Raises:
@@ -96,7 +95,7 @@ def completed(command: Command, shots: int, takes_all: bool) -> Settings:
     if command.configs.get(EMBEDDED) and command.names_nothing():
         command.take_data(config_file("digits"))
         command.take_config(config_of(command.trainer, command.configs[EMBEDDED]))
-        command.defaults.append(("DATASET.NUM_SHOTS", Given(str(-1 if command.in_rounds else shots), "option")))
+        command.defaults.append(("DATASET.NUM_SHOTS", Given("-1" if command.in_rounds else "16", "option")))
     else:
         _take_data(command, takes_all)
         if command.configs and command.method_file is None:

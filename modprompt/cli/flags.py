@@ -129,7 +129,7 @@ def _settings_help(words: Sequence[str]) -> str:
     return "\n".join(filter(None, parts))
 
 
-def settings_of(args: argparse.Namespace, shots: int = 16, takes_all: bool = False) -> Settings:
+def settings_of(args: argparse.Namespace, takes_all: bool = False) -> Settings:
     """What the data set's file, the method's file, the flags and the trailing options give, in this order.
 
     What they do not name gets a default (defaults.py). A file named in place of a schedule is read: its numbers
@@ -137,10 +137,9 @@ def settings_of(args: argparse.Namespace, shots: int = 16, takes_all: bool = Fal
 
     Args:
         args: from parse_args.
-        shots: training images per class if nothing is named; -1 for all, as always if a run uses all.
         takes_all: whether the program is for runs that use all.
 
     Raises:
         UserError: as Command and completed, and on files that are named in place of settings.
     """
-    return expanded(completed(Command(args), shots, takes_all))
+    return expanded(completed(Command(args), takes_all))

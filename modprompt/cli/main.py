@@ -31,9 +31,7 @@ COMMANDS: dict[str, Command] = {
     "prepare": Command("modprompt.data.prepare.__main__", "download, lay out and check data sets"),
     "experiment run": Command("modprompt.experiments.running.run", "run an experiment's unfinished runs"),
     "experiment report": Command("modprompt.experiments.reporting.report", "tables and figures of an experiment"),
-    "experiment choose": Command(
-        "modprompt.experiments.reporting.choose", "choose settings of methods by validation images"
-    ),
+    "experiment choose": Command("modprompt.experiments.reporting.choose", "choose settings by validation images"),
     "experiment status": Command("modprompt.experiments.running.status", "the state of an experiment's runs"),
     "backbones": Command("modprompt.cli.backbones", "the CLIPs that are known by name, and what runs on them"),
     "doctor": Command("modprompt.hosts.doctor", "what is in use, from where, and what is wrong with it"),

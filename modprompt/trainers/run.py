@@ -218,11 +218,7 @@ def _given(settings: Settings) -> list[str]:
 
 
 def _end(cfg: Any) -> Iterator[str]:
-    where = (
-        os.path.join(cfg.OUTPUT_DIR, run_folder.CONFIG)
-        if cfg.OUTPUT_DIR
-        else "not kept, since OUTPUT_DIR is empty"
-    )
+    where = os.path.join(cfg.OUTPUT_DIR, run_folder.CONFIG) if cfg.OUTPUT_DIR else "not kept, since OUTPUT_DIR is empty"
     yield one_line(f"All settings, and the system: {where}")
 
 
