@@ -79,7 +79,7 @@ def settings() -> str:
     short = [key.rpartition(".")[2] for key in first_settings.FIRST]
     lines += [f"| trainer | {' | '.join(short)} | config |", "| --- |" + " --- |" * (len(short) + 1)]
     for name in (row.name for row in METHODS if configs_by_clip(row.name)):
-        config, values = first_settings.given(name)
+        config, values, _ = first_settings.given(name)
         if values:
             cells = " | ".join(str(values.get(key, "")) for key in first_settings.FIRST)
             lines.append(f"| `{name}` | {cells} | `{Path(config).stem}` |")

@@ -79,7 +79,8 @@ def run(argv: list[str] | None = None) -> None:
             )
     args.trainer = "ZeroshotCLIP"
     import_modules(args.imports)
-    settings = flags.settings_of(args, shots=-1)
+    args.opts = ["DATASET.NUM_SHOTS", "-1", *args.opts]
+    settings = flags.settings_of(args)
     cfg = run_config.merged(settings, tests=args.eval_only)
     images = backbone.settings_of_images(cfg, settings.on_command_line())
     cfg = cfg.changed({**images, "OUTPUT_DIR": ""})  # no run is written, so no folder is locked

@@ -63,6 +63,18 @@ def test_a_test_of_the_training_in_a_folder_goes_below_it(trained, words, capsys
     assert "Finished before: " in capsys.readouterr().out
 
 
+def test_no_message_advises_to_delete_a_folder_with_more_than_one_run(trained, words, capsys):
+    assert train.main(words("--once")) == 0
+    assert f"(delete {trained} to run again)" in capsys.readouterr().out
+    other = words("--once", options=["OPTIM.LR", "0.5"])
+    assert refusal(capsys, *other).endswith("give another output folder, or delete that folder to run again")
+    assert train.main(words("--eval-only", "--model-dir", trained, folder=trained / "eval")) == 0
+    assert refusal(capsys, *other).endswith("give another output folder")
+    assert refusal(capsys, *words(options=["OPTIM.LR", "0.5"])).endswith("use another --output-dir")
+    assert train.main(words("--once")) == 0
+    assert "delete" not in capsys.readouterr().out
+
+
 def test_a_moved_training_and_its_test_stay_what_they_are(trained, words, tmp_path, capsys):
     assert train.main(words("--eval-only", "--model-dir", trained, folder=tmp_path / "test")) == 0
     shutil.move(trained, tmp_path / "moved")

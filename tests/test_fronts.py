@@ -90,7 +90,7 @@ def test_training_where_foreign_packages_have_the_names_of_ours(program, foreign
     words = [*program, "--trainer", "MPL", "OPTIM.MAX_EPOCH", "1", "DATASET.NUM_SHOTS", "1"]
     done = ran(words, tmp_path, foreign, ROOT)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "output/digits/MPL/seed1/result.json").is_file()
+    assert (tmp_path / "output/digits/shots_1/MPL/glyph/seed1/result.json").is_file()
 
 
 @pytest.mark.cover(1)

@@ -211,7 +211,7 @@ def test_ten_lines_of_python(installed, tmp_path):
 
 def test_training_with_data_and_output_in_the_current_folder(modprompt, installed, tmp_path):
     must([modprompt, "train", "--trainer", "MPL", "OPTIM.MAX_EPOCH", 1, "DATASET.NUM_SHOTS", 1], tmp_path)
-    assert (tmp_path / "output/digits/MPL/seed1/result.json").is_file()
+    assert (tmp_path / "output/digits/shots_1/MPL/glyph/seed1/result.json").is_file()
     named = ["--config-file", "glyph", "--dataset-config-file", "configs/datasets/digits.yaml", "--no-train"]
     must([modprompt, "train", "--trainer", "MPL", *named, "--output-dir", "output/named"], tmp_path)
     found = "from modprompt.data import names; from modprompt.methods import table; print(table.config_file('glyph', 'MPL'), names.path_of('configs/datasets/digits.yaml'))"

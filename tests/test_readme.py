@@ -142,7 +142,8 @@ def way_of(command):
 
 AT_HAND = {"train", "active", "predict", "export", "interpret", "doctor", "experiment", "--help", "--version"}
 NEEDED = {  # that a session does not have
-    "--backbone", "--host", "base2new", "eurosat", "output/my_photos/MPL/vit_b4_c1_add2_rm1/seed1", "output/theirs",
+    "--backbone", "--host", "base2new", "eurosat", "output/my_photos/MPL/vit_b4_c1_add2_rm1/seed1",
+    "output/my_photos/shots_all/MPL/vit_b4_c1_add2_rm1/seed1", "output/theirs",
     "lora", "rates.yaml", "/path/to/CoOp/output", "active_digits", "...", "cat",
 }  # fmt: skip
 

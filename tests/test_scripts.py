@@ -83,7 +83,7 @@ def test_finished_run_with_other_options_is_refused(bash, clip_file, tmp_path):
     assert other.returncode == 2
     assert other.stdout.splitlines()[-1] == (
         f"error: {folder} holds a different finished run (OPTIM.LR 0.001 -> 0.01): "
-        "give another output folder, or delete it to run again"
+        "give another output folder, or delete that folder to run again"
     )
     torch.save(random_clip(7, text_layers=4, vision_layers=4).state_dict(), tmp_path / "other.pt")
     clip = bash("mpl/base2new_train.sh", "eurosat", 1, *options(tmp_path / "other.pt"), "OPTIM.LR", "0.001")

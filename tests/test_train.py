@@ -246,7 +246,7 @@ def test_nothing_is_written_when_the_settings_are_wrong(mpl_flags, mpl_options, 
 def test_trainer_alone_runs_the_embedded_default(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert train.main(["--trainer", "MPL", "OPTIM.MAX_EPOCH", "1"]) == 0
-    result = json.loads((tmp_path / "output/digits/MPL/seed1/result.json").read_text())
+    result = json.loads((tmp_path / "output/digits/shots_16/MPL/glyph/seed1/result.json").read_text())
     assert (result["dataset"], result["backbone"], result["seed"], result["images"]) == ("Digits", "glyph-clip", 1, 531)
     assert result["accuracy_pct"] > 50
 
@@ -255,7 +255,7 @@ def test_zero_shot_of_the_embedded_model_keeps_its_word(tmp_path, monkeypatch, c
     """70 % on handwritten digits it has never seen; chance is 10 %."""
     monkeypatch.chdir(tmp_path)
     assert train.main(["--trainer", "ZeroshotCLIP"]) == 0
-    result = json.loads((tmp_path / "output/digits/ZeroshotCLIP/seed1/result.json").read_text())
+    result = json.loads((tmp_path / "output/digits/shots_16/ZeroshotCLIP/glyph/seed1/result.json").read_text())
     assert result["accuracy_pct"] >= 70
 
 

@@ -63,7 +63,9 @@ def require_own_folder(output_dir: str) -> None:
     """Raise UserError if a folder without rounds holds a run of another kind."""
     there, found = known(record.folder_of(output_dir)), results.read(output_dir).result or {}
     if not there and ((found and not found.get("active")) or training_state.exists(output_dir)):
-        raise UserError(f"{output_dir} holds a run without rounds: give another --output-dir, or delete it")
+        raise UserError(
+            f"{output_dir} holds a run without rounds: give another --output-dir{run_folder.or_delete(output_dir)}"
+        )
 
 
 def take_over(other: str, folder: Path, mine: Mapping[str, str], classes: int) -> None:

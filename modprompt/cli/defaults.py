@@ -1,23 +1,24 @@
-"""Defaults for what a command does not name: its data, the method's config, the CLIP. All are decided here.
+"""Defaults for what a command does not name: data, the method's config, the CLIP, seed and output folder.
 
 Nothing named: the embedded model on the digits. Only a root: its content decides (modprompt/data/own_images.py). No
-config of the method: that of configs/trainers.yaml for the CLIP. No CLIP: the embedded one, if it knows all names.
+config of the method: that of configs/trainers.yaml for the CLIP. No CLIP: the embedded one, if it knows all names. No
+seed: 1. No output folder: output/DATA/shots_N/TRAINER/CONFIG/seed1, so that each run has its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import argparse
 from pathlib import Path
-from typing import Any
 
 from modprompt import places
 from modprompt.checks import some
 from modprompt.clip.known import EMBEDDED, plain
-from modprompt.data.names import config_file, path_of
+from modprompt.data.names import config_file, path_of, registered_names
 from modprompt.errors import UserError
+from modprompt.io import folder as run_folder
 from modprompt.io.files import of_user
 from modprompt.io.records import read_yaml
-from modprompt.io.settings import Settings
+from modprompt.io.settings import FLAGS, Given, Settings
 from modprompt.methods.table import BY_NAME, config_of
 from modprompt.methods.table import config_file as file_of_method
 
@@ -25,6 +26,7 @@ _OF_SCRIPTS = ("scripts", "few_shot", "cross")  # what scripts/methods.sh reads
 _LARGE = "ViT-B/16"
 _GIVE = f"--backbone {_LARGE} (OpenAI's weights: 350 MB, downloaded at first use)"
 _BACKBONE = "MODEL.BACKBONE."
+_OWN_IMAGES = ("ImageFolder", "Unlabelled")  # readers of a folder of anybody's: its name says more than theirs
 
 
 def configs_by_clip(trainer: str) -> dict[str, str]:
@@ -34,127 +36,101 @@ def configs_by_clip(trainer: str) -> dict[str, str]:
 
 
 class Command:
-    """A command's files, flags and options, and the defaults for what they do not name.
-
-    Args:
-        data_file: what --dataset-config-file gives.
-        method_file: what --config-file gives.
-        flags: {key: value} of the family's flags.
-        options: KEY VALUE words.
+    """A command's files, flags and options (flags.parse_args), and the defaults for what they do not name.
 
     Raises:
         UserError: as Settings.read, and if there is no such file.
     """
 
-    def __init__(self, data_file: str, method_file: str, flags: Mapping[str, Any], options: Sequence[str]) -> None:
-        self.flags, self.options = dict(flags), list(options)
-        self.words = Settings.read((), flags, options)
-        self.data = Settings.read([str(path_of(data_file))] if data_file else [])
-        self.trainer = self.value("TRAINER.NAME", self.words)
-        self.method = Settings.read([str(file_of_method(method_file, self.trainer))] if method_file else [])
-        self.has_data, self.has_method = bool(data_file), bool(method_file)
+    def __init__(self, args: argparse.Namespace) -> None:
+        flags = {key: getattr(args, flag[2:].replace("-", "_")) for key, flag in FLAGS.items()}
+        empty = ["OUTPUT_DIR", ""] if args.output_dir == "" else []  # a script's variable that is not set: no default
+        self.words = Settings.read((), flags, [*empty, *args.opts])
+        self.defaults: list[tuple[str, Given]] = []  # above files, below flags and options
+        self.only_tests: bool = args.eval_only
+        self.trainer = str(self.words["TRAINER.NAME"].value) if "TRAINER.NAME" in self.words else ""
         self.configs = configs_by_clip(self.trainer)
+        self.take_data(path_of(args.dataset_config_file) if args.dataset_config_file else None)
+        self.take_config(file_of_method(args.config_file, self.trainer) if args.config_file else None)
+
+    def take_data(self, path: Path | None) -> None:
+        """Use the data set's config at a path; None for none."""
+        self.data_file, self.data = path, Settings.read([] if path is None else [str(path)])
+
+    def take_config(self, path: Path | None) -> None:
+        """Use the method's config at a path; None for none."""
+        self.method_file, self.method = path, Settings.read([] if path is None else [str(path)])
 
     def settings(self) -> Settings:
         """All that is given, in order of precedence."""
-        return Settings((*self.data.given, *self.method.given, *self.words.given))
+        return Settings((*self.data.given, *self.method.given, *self.defaults, *self.words.given))
 
-    def value(self, key: str, settings: Settings | None = None) -> str:
+    def value(self, key: str) -> str:
         """What is given for a key, as text; empty if nothing is."""
-        found = (self.settings() if settings is None else settings).get(key)
+        found = self.settings().get(key)
         return "" if found is None or found.value is None else str(found.value)
 
     @property
-    def takes_all(self) -> str:
-        """active, for a run in rounds, which choose from all training images; else empty."""
+    def in_rounds(self) -> bool:
+        """Whether the run has rounds, which choose from all training images."""
         rounds = self.value("ACTIVE.ROUNDS")
-        in_rounds = rounds != "0" if rounds else self.trainer in BY_NAME and BY_NAME[self.trainer].rounds
-        return "active" if in_rounds else ""
-
-    @property
-    def clip(self) -> str:
-        """The CLIP that is named, by its name or path; empty if none is."""
-        return self.value(f"{_BACKBONE}NAME") or self.value(f"{_BACKBONE}PATH")
+        return rounds != "0" if rounds else self.trainer in BY_NAME and BY_NAME[self.trainer].rounds
 
     def names_nothing(self) -> bool:
         """Whether neither a file nor data nor a CLIP is named."""
         keys = [key for key in self.words if key in ("DATASET.NAME", "DATASET.ROOT") or key.startswith(_BACKBONE)]
-        return not (self.has_data or self.has_method or keys)
-
-    def add_words(self, kind: str, config: str, options: Sequence[str] = ()) -> None:
-        """Add seed 1 and an output folder if the command gives none; options go before its own."""
-        seed = self.value("SEED") or "1"
-        if "SEED" not in self.words:
-            self.flags["SEED"] = int(seed)
-        kind = f"{kind}_{self.takes_all}" if self.takes_all else kind
-        self.flags["OUTPUT_DIR"] = self.flags.get("OUTPUT_DIR") or str(
-            Path("output", kind, self.trainer, config, f"seed{seed}")
-        )
-        self.words = Settings.read((), self.flags, [*options, *self.options])
+        return not (self.data_file or self.method_file or keys)
 
 
-def completed(command: Command, shots: int, takes_all: bool) -> Settings:
+def completed(command: Command, takes_all: bool) -> Settings:
     """A command's settings with defaults for what it does not name; a message says what was chosen.
 
     Args:
         command: what is given.
-        shots: training images per class of the embedded default; -1 for all, as always if a run uses all.
         takes_all: whether the program is for runs that use all.
 
     Raises:
         UserError: if a default cannot be decided; the message says what to give.
     """
     if command.configs.get(EMBEDDED) and command.names_nothing():
-        _take_data(command, "digits")
-        _take_config(command, EMBEDDED)
-        command.add_words("digits", "", ["DATASET.NUM_SHOTS", str(-1 if command.takes_all else shots)])
-        return command.settings()
-    root = command.value("DATASET.ROOT")
-    takes_data = not command.value("DATASET.NAME")
-    if takes_data and root and command.trainer:
-        from modprompt.data.own_images import kind_of
-
-        kind = kind_of(of_user(root).absolute(), takes_all or bool(command.takes_all))
-        _take_data(command, kind)
-        print(f"--root {root}: no data set is named; by its content it is read as {kind}")
-    elif takes_data and command.configs:
-        raise UserError(
-            "no data set is named: give --root FOLDER with a folder of images for each class, or "
-            "--dataset-config-file NAME (digits is included)"
-        )
-    if command.configs and not command.has_method:
-        clip = command.clip or _embedded(command)
-        config = _take_config(command, clip)
-        if takes_data:
-            command.add_words(of_user(root).absolute().name, config)
+        command.take_data(config_file("digits"))
+        command.take_config(config_of(command.trainer, command.configs[EMBEDDED]))
+        command.defaults.append(("DATASET.NUM_SHOTS", Given("-1" if command.in_rounds else "16", "option")))
+    else:
+        _take_data(command, takes_all)
+        if command.configs and command.method_file is None:
+            named = command.value(f"{_BACKBONE}NAME") or command.value(f"{_BACKBONE}PATH")
+            _take_config(command, named or _embedded(command))
+    _take_seed_and_folder(command)
     _require_output_outside(command)
     return command.settings()
 
 
-def _require_output_outside(command: Command) -> None:
-    """Raise UserError if a run's output would be in a folder whose folders are classes."""
-    output = command.value("OUTPUT_DIR")
-    if command.value("DATASET.NAME") != "ImageFolder" or not output:
+def _take_data(command: Command, takes_all: bool) -> None:
+    """Read a root without a named data set by its content, and say so."""
+    root = command.value("DATASET.ROOT")
+    if command.value("DATASET.NAME"):
         return
-    root, place = (of_user(path).resolve() for path in (places.data_root(command.value("DATASET.ROOT")), output))
-    if root == place or root in place.parents:
-        raise UserError(f"--output-dir: {place} would be a class among the images in {root}: give one outside of it")
+    if root and command.trainer:
+        from modprompt.data.own_images import kind_of
+
+        kind = kind_of(of_user(root).absolute(), takes_all or command.in_rounds)
+        command.take_data(config_file(kind))
+        print(f"--root {root}: no data set is named; by its content it is read as {kind}")
+    elif command.configs:
+        raise UserError(
+            "no data set is named: give --root FOLDER with a folder of images for each class, or "
+            "--dataset-config-file NAME (digits is included)"
+        )
 
 
-def _take_data(command: Command, name: str) -> None:
-    command.data = Settings.read([str(config_file(name))])
-
-
-def _take_config(command: Command, clip: str) -> str:
-    """Use the trainer's config for a CLIP, and say so; its name."""
+def _take_config(command: Command, clip: str) -> None:
+    """Use the trainer's config for a CLIP, and say so."""
     name = command.configs.get(plain(clip))
-    config = name or command.configs[_LARGE]
-    path = str(config_of(command.trainer, config))
-    if not command.names_nothing():
-        which = f"its config for {clip}" if name else f"it has no config for {clip}; this is its config for {_LARGE}"
-        print(f"{command.trainer} uses {path}: {which}")
-    command.method = Settings.read([path])
-    return config
+    path = config_of(command.trainer, name or command.configs[_LARGE])
+    which = f"its config for {clip}" if name else f"it has no config for {clip}; this is its config for {_LARGE}"
+    print(f"{command.trainer} uses {path}: {which}")
+    command.take_config(path)
 
 
 def _embedded(command: Command) -> str:
@@ -179,3 +155,42 @@ def _embedded(command: Command) -> str:
     if EMBEDDED not in command.configs:
         raise UserError(f"{command.trainer} has no config for {EMBEDDED}, and no other CLIP is named: give {_GIVE}")
     return EMBEDDED
+
+
+def _take_seed_and_folder(command: Command) -> None:
+    """Seed 1 and a folder of the run's own, where none is given; a folder given as empty is given."""
+    if "SEED" not in command.settings():
+        command.defaults.append(("SEED", Given(1, "flag --seed")))
+    data = _name_of_data(command)
+    if "OUTPUT_DIR" in command.settings() or not data:
+        return
+    shots, classes, seed = map(command.value, ("DATASET.NUM_SHOTS", "DATASET.SUBSAMPLE_CLASSES", "SEED"))
+    images = "/shots_all" if not shots or shots.startswith("-") else f"/shots_{shots}"
+    images = "_active" if command.in_rounds else images  # rounds choose from all images
+    half = f"_{classes}" if classes in ("base", "new") else ""
+    config = "" if command.method_file is None else command.method_file.stem
+    above = Path("output", f"{data}{images}{half}", command.trainer, config)
+    place = run_folder.place_of_seed(above, seed, command.only_tests)
+    command.defaults.append(("OUTPUT_DIR", Given(place, "flag --output-dir")))
+
+
+def _name_of_data(command: Command) -> str:
+    """What the folder of a run's data is called: the root of own images, else the data set's config; "" for no data."""
+    dataset = command.value("DATASET.NAME")
+    if not dataset:
+        return ""
+    if dataset in _OWN_IMAGES:
+        return of_user(places.data_root(command.value("DATASET.ROOT"))).absolute().name
+    if "DATASET.NAME" in command.words or command.data_file is None:
+        return next((config for config, name in registered_names().items() if name == dataset), dataset)
+    return command.data_file.stem
+
+
+def _require_output_outside(command: Command) -> None:
+    """Raise UserError if a run's output would be in a folder whose folders are classes."""
+    output = command.value("OUTPUT_DIR")
+    if command.value("DATASET.NAME") != "ImageFolder" or not output:
+        return
+    root, place = (of_user(path).resolve() for path in (places.data_root(command.value("DATASET.ROOT")), output))
+    if root == place or root in place.parents:
+        raise UserError(f"--output-dir: {place} would be a class among the images in {root}: give one outside of it")

@@ -22,56 +22,41 @@ OF_SHOTS = "training images of each class; -1 for all. Papers use 16, or 1, 2, 4
 
 
 class Given(NamedTuple):
-    """The config that a trainer uses for a CLIP: its path below configs/, and values by key."""
+    """The config that a trainer uses for a CLIP: its path below configs/, what it sets of FIRST, and all it sets."""
 
     config: str
     values: dict[str, Any]
+    settings: dict[str, Any]
 
 
 def given(trainer: str, clip: str = CLIP) -> Given:
-    """The values of one of our trainers, for the keys that its config sets; none if it trains nothing."""
-    return _first(trainer, _config(trainer, clip))
+    """The config of one of our trainers, without what it does not read; nothing if it trains nothing."""
+    path = config_of(trainer, configs_by_clip(trainer).get(clip, ""))
+    if not path.is_file() or kind_of(trainer) == ZERO_SHOT:
+        return Given("", {}, {})
+    settings, unread = read_settings(str(path)), unread_of(trainer)
+    values = {key: settings[key] for key in FIRST if key in settings and key not in unread}
+    return Given(f"configs/trainers/{path.parent.name}/{path.name}", values, settings)
 
 
-def _config(trainer: str, clip: str) -> Given:
-    """The config with all that it sets."""
-    name = configs_by_clip(trainer).get(clip, "")
-    path = config_of(trainer, name)
-    if not name or not path.is_file() or kind_of(trainer) == ZERO_SHOT:
-        return Given("", {})
-    return Given(f"configs/trainers/{path.parent.name}/{path.name}", read_settings(str(path)))
-
-
-def _first(trainer: str, found: Given) -> Given:
-    """The same with those settings alone that people change first, and that the trainer reads."""
-    unread = unread_of(trainer) if found.values else {}
-    return found._replace(values={key: found.values[key] for key in FIRST if key in found.values and key not in unread})
-
-
-def help_text(trainer: str, node: str = "") -> str:
+def help_text(trainer: str, node: str) -> str:
     """The text for --help; empty for a trainer whose configs set none of them.
 
     Args:
         trainer: its name.
         node: where its own settings are, TRAINER.NAME: those that configs give a value are listed too.
     """
-    configs = {clip: _config(trainer, clip) for clip in (AT_HAND, CLIP)}
-    first = {clip: found for clip, config in configs.items() if (found := _first(trainer, config).values)}
-    if not first:
+    configs = {clip: config for clip in (AT_HAND, CLIP) if (config := given(trainer, clip)).values}
+    if not configs:
         return ""
-    rows = [("", [f"for {clip}" for clip in first], "")]
-    rows += [
-        (key, [str(values.get(key, "")) for values in first.values()], what)
-        for key, what in FIRST.items()
-        if any(key in values for values in first.values())
-    ]
-    rows.append((SHOTS, ["-1"] * len(first), OF_SHOTS))
+    rows = [("", [f"for {clip}" for clip in configs], "")]
+    for key, what in FIRST.items():
+        if any(key in config.values for config in configs.values()):
+            rows.append((key, [str(config.values.get(key, "")) for config in configs.values()], what))
+    rows.append((SHOTS, ["-1"] * len(configs), OF_SHOTS))
     lines = [f"  {key:<32}{''.join(f'{value:<16}' for value in values)}{what}".rstrip() for key, values, what in rows]
-    lines += [f"for {clip}: {configs[clip].config}{_own(configs[clip], node)}" for clip in first]
+    for clip, config in configs.items():
+        own = {key: value for key, value in config.settings.items() if key.startswith(f"{node}.")}
+        said = ", ".join(f"{key.removeprefix(f'{node}.')} {value!r}" for key, value in own.items())
+        lines.append(f"for {clip}: {config.config}{f', with {node}: {said}' if own else ''}")
     return "\n".join(["settings that people change first, as KEY VALUE, with the values of configs:", *lines, ""])
-
-
-def _own(config: Given, node: str) -> str:
-    start = f"{node}."
-    own = [f"{key[len(start) :]} {value!r}" for key, value in config.values.items() if node and key.startswith(start)]
-    return f", with {node}: {', '.join(own)}" if own else ""

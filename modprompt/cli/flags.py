@@ -12,25 +12,19 @@ from modprompt.cli import first_settings
 from modprompt.cli.defaults import Command, completed
 from modprompt.data.rounds import Active
 from modprompt.errors import UserError
-from modprompt.io.settings import FLAGS, Settings
+from modprompt.io.settings import Settings
 from modprompt.methods.search.file import expanded
 from modprompt.methods.table import BY_NAME
 from modprompt.programs import import_modules, take_imports
 
-_MEANT = {  # other programs' names for them
-    "--epochs": "OPTIM.MAX_EPOCH",
-    "--lr": "OPTIM.LR",
-    "--batch-size": "DATALOADER.TRAIN_X.BATCH_SIZE",
-    "--shots": "DATASET.NUM_SHOTS",
-    "--num-shots": "DATASET.NUM_SHOTS",
-    "--workers": "DATALOADER.NUM_WORKERS",
-    "--num-workers": "DATALOADER.NUM_WORKERS",
-    "--data": "--root",
-    "--data-dir": "--root",
-    "--dataset": "--dataset-config-file",
-    "--model": "--backbone",
-    "--clip": "--backbone",
-}
+# other programs' names for them
+_MEANT = {
+    "--epochs": "OPTIM.MAX_EPOCH", "--lr": "OPTIM.LR", "--batch-size": "DATALOADER.TRAIN_X.BATCH_SIZE",
+    "--shots": "DATASET.NUM_SHOTS", "--num-shots": "DATASET.NUM_SHOTS",
+    "--workers": "DATALOADER.NUM_WORKERS", "--num-workers": "DATALOADER.NUM_WORKERS",
+    "--data": "--root", "--data-dir": "--root", "--dataset": "--dataset-config-file",
+    "--model": "--backbone", "--clip": "--backbone",
+}  # fmt: skip
 
 
 class _Parser(argparse.ArgumentParser):
@@ -70,26 +64,20 @@ def parse_args(argv: list[str] | None = None, description: str = "") -> argparse
     """
     parser = _Parser(
         description=description,
-        epilog=_settings_help(argv),
+        epilog=_settings_help(sys.argv[1:] if argv is None else argv),
         usage="%(prog)s --trainer NAME [--root DIR] [--dataset-config-file NAME] [--backbone NAME] [flags] [KEY VALUE]",
     )
     add = parser.add_argument_group("the essentials").add_argument
     add("--trainer", default="", help="name of the method's trainer, e.g. MPL; --trainer MPL --help lists its settings")
     add("--root", default="", help="folder of the data sets (default: $DATA or ./data), or of your own images")
     add("--dataset-config-file", default="", help="the data set: its name (eurosat), or a YAML file")
-    add(
-        "--config-file",
-        default="",
-        help="settings of the method: a name in configs/trainers (glyph, MPL/glyph), or a YAML file",
-    )
-    add(
-        "--backbone",
-        default="",
-        help="name of the CLIP: ViT-B/16, ViT-H-14/dfn5b (modprompt backbones lists them), hf-hub:owner/name; "
-        "a file or folder: MODEL.BACKBONE.PATH",
-    )
-    add("--output-dir", default="", help="folder of logs and checkpoints")
-    add("--seed", type=int, default=None, help="random seed, at least 0; without it the run is not seeded")
+    what = "settings of the method: a name in configs/trainers (glyph, MPL/glyph), or a YAML file"
+    add("--config-file", default="", help=what)
+    what = "name of the CLIP: ViT-B/16, ViT-H-14/dfn5b (modprompt backbones lists them), hf-hub:owner/name; "
+    add("--backbone", default="", help=f"{what}a file or folder: MODEL.BACKBONE.PATH")
+    what = "folder of logs and checkpoints (default: output/DATA/shots_N/TRAINER/CONFIG/seed1)"
+    add("--output-dir", default=None, help=what)
+    add("--seed", type=int, default=None, help="random seed (default: 1); -1: not seeded")
     add("opts", nargs=argparse.REMAINDER, default=[], help="any setting as KEY VALUE, after all flags: OPTIM.LR 0.01")
     add = parser.add_argument_group("to test a trained model").add_argument
     add("--eval-only", action="store_true", help="evaluate --model-dir, do not train")
@@ -97,7 +85,7 @@ def parse_args(argv: list[str] | None = None, description: str = "") -> argparse
     add("--load-epoch", type=int, help="epoch of the checkpoint to evaluate")
     more = parser.add_argument_group("more")
     add = more.add_argument
-    add("--once", action="store_true", help="do nothing if --output-dir holds this very run, finished")
+    add("--once", action="store_true", help="do nothing if the output folder holds this very run, finished")
     add("--no-train", action="store_true", help="build everything, do not train")
     add("--resume", default="", help="folder to resume from, if not the output folder")
     add("--transforms", nargs="+", help="image transforms, in place of INPUT.TRANSFORMS")
@@ -112,31 +100,36 @@ def parse_args(argv: list[str] | None = None, description: str = "") -> argparse
     return args
 
 
-def _settings_help(argv: list[str] | None) -> str:
+def _settings_help(words: Sequence[str]) -> str:
     """For --help: the settings of the method of --trainer; without one, how to list them."""
-    words = sys.argv[1:] if argv is None else argv
     if not {"-h", "--help"} & set(words):
         return ""
-    named = next((after for word, after in zip(words, words[1:]) if word == "--trainer"), "")
+    values = {
+        flag: [after for word, after in zip(words, words[1:]) if word == flag] for flag in ("--trainer", "--import")
+    }
+    named = next(iter(values["--trainer"]), "")
     if named not in BY_NAME:
-        import_modules([after for word, after in zip(words, words[1:]) if word == "--import"])
+        import_modules(values["--import"])
     if named not in BY_NAME:
         return "--trainer MPL --help lists the settings of MPL; the same for every trainer"
-    method = BY_NAME[named].method
-    text = method.help_text()
-    prec = f"and {method.node}.PREC, how the run computes: fp16 (the default), fp32, amp or bf16"
-    if not text:
-        return f"{named} has no settings"
-    second = "" if method.repository.second_node is None else f"\n{method.repository.second_node.help_text()}"
-    first = first_settings.help_text(named, method.node)
-    found = f"{first}\nsettings of {named}, as KEY VALUE, with their defaults:\n{text}{second}\n{prec}"
     from modprompt.methods.search import over as search  # late: it imports PyTorch
 
-    rounds = f"rounds that choose which images are labelled (docs/active.md):\n{Active.help_text()}"
-    return "\n".join(filter(None, [found, search.help_text(method), rounds]))
+    method = BY_NAME[named].method
+    own, second = method.help_text(), method.repository.second_node
+    if not own:
+        return f"{named} has no settings"
+    parts = [
+        first_settings.help_text(named, method.node),
+        f"settings of {named}, as KEY VALUE, with their defaults:\n{own}",
+        second.help_text() if second else "",
+        f"and {method.node}.PREC, how the run computes: fp16 (the default), fp32, amp or bf16",
+        search.help_text(method),
+        f"rounds that choose which images are labelled (docs/active.md):\n{Active.help_text()}",
+    ]
+    return "\n".join(filter(None, parts))
 
 
-def settings_of(args: argparse.Namespace, shots: int = 16, takes_all: bool = False) -> Settings:
+def settings_of(args: argparse.Namespace, takes_all: bool = False) -> Settings:
     """What the data set's file, the method's file, the flags and the trailing options give, in this order.
 
     What they do not name gets a default (defaults.py). A file named in place of a schedule is read: its numbers
@@ -144,12 +137,9 @@ def settings_of(args: argparse.Namespace, shots: int = 16, takes_all: bool = Fal
 
     Args:
         args: from parse_args.
-        shots: training images per class if nothing is named; -1 for all, as always if a run uses all.
         takes_all: whether the program is for runs that use all.
 
     Raises:
         UserError: as Command and completed, and on files that are named in place of settings.
     """
-    flags = {key: getattr(args, flag[2:].replace("-", "_")) for key, flag in FLAGS.items()}
-    command = Command(args.dataset_config_file, args.config_file, flags, args.opts)
-    return expanded(completed(command, shots, takes_all))
+    return expanded(completed(Command(args), takes_all))

@@ -31,9 +31,7 @@ COMMANDS: dict[str, Command] = {
     "prepare": Command("modprompt.data.prepare.__main__", "download, lay out and check data sets"),
     "experiment run": Command("modprompt.experiments.running.run", "run an experiment's unfinished runs"),
     "experiment report": Command("modprompt.experiments.reporting.report", "tables and figures of an experiment"),
-    "experiment choose": Command(
-        "modprompt.experiments.reporting.choose", "choose settings of methods by validation images"
-    ),
+    "experiment choose": Command("modprompt.experiments.reporting.choose", "choose settings by validation images"),
     "experiment status": Command("modprompt.experiments.running.status", "the state of an experiment's runs"),
     "backbones": Command("modprompt.cli.backbones", "the CLIPs that are known by name, and what runs on them"),
     "doctor": Command("modprompt.hosts.doctor", "what is in use, from where, and what is wrong with it"),
@@ -66,25 +64,18 @@ def parse(words: list[str]) -> tuple[str, list[str]]:
     return name, words[length:]
 
 
-def run(name: str, words: list[str]) -> int:
-    """Run a command with its words; its exit code."""
-    sys.argv[0] = f"modprompt {name}"  # its name in the command's own help
-    code: int = importlib.import_module(COMMANDS[name].module).main(words)
-    return code
-
-
 def _main(words: list[str]) -> int:
-    asks_help = [word in ("-h", "--help") for word in words[:2]]
-    if not words or asks_help[0]:
-        print(help_text(), file=sys.stdout if words else sys.stderr)
-        return 0 if words else 2
-    if words[0] == "--version":
+    if words[:1] == ["--version"]:
         print(f"modprompt {__version__}")
         return 0
-    if words[0] == "experiment" and asks_help[1:] == [True]:
-        print(help_text("experiment"))
-        return 0
-    return run(*parse(words))
+    start = "experiment" if words[:1] == ["experiment"] else ""
+    if not words or {"-h", "--help"} & set(words[1:2] if start else words[:1]):
+        print(help_text(start), file=sys.stdout if words else sys.stderr)
+        return 0 if words else 2
+    name, rest = parse(words)
+    sys.argv[0] = f"modprompt {name}"  # its name in the command's own help
+    code: int = importlib.import_module(COMMANDS[name].module).main(rest)
+    return code
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from modprompt.cli.flags import parse_args, settings_of
@@ -27,31 +27,20 @@ INTERRUPTED = "interrupted; the same command goes on after the last whole epoch"
 Check = Callable[[Any], Any] | None  # of a configuration, before any work
 
 
-class Source:
-    """Where modules, data sets' configs and readers come from: this project, or a codebase (hosts/borrowed.py)."""
-
-    def import_modules(self, names: Sequence[str]) -> None:
-        """Import the modules of --import."""
-        import_modules(names)
-
-    def config_of(self, word: str) -> str:
-        """The path of a data set's config, by name or path; here the word itself."""
-        return word
-
-    def completed(self, settings: Settings) -> Settings:
-        """Settings with what the source adds."""
-        return settings
-
-
-def _settings(args: argparse.Namespace, check: Check, source: Any) -> Settings:
-    """All settings of files, flags and options."""
-    source.import_modules(args.imports)
-    args.dataset_config_file = source.config_of(args.dataset_config_file)
-    settings = settings_of(args, takes_all=check is not None)
+def _settings(args: argparse.Namespace, takes_all: bool, host: Any) -> Settings:
+    """All settings of files, flags and options, with what a codebase (hosts/borrowed.py), if there is one, adds."""
     from modprompt.hosts.borrowed import require_no_reader
 
+    if host is None:
+        import_modules(args.imports)
+        settings = settings_of(args, takes_all=takes_all)
+        require_no_reader(settings)
+        return settings
+    host.import_modules(args.imports)
+    args.dataset_config_file = host.config_of(args.dataset_config_file)
+    settings = settings_of(args, takes_all=takes_all)
     require_no_reader(settings)
-    completed: Settings = source.completed(settings)
+    completed: Settings = host.completed(settings)
     return completed
 
 
@@ -63,18 +52,6 @@ def import_all() -> None:
     import modprompt.active.rounds
     import modprompt.methods.search.run
     import modprompt.trainers.run  # noqa: F401
-
-
-def _checked(check: Check) -> Callable[[Any], None]:
-    """A check of the settings of rounds before the program's own."""
-    from modprompt.active.rounds import settings_of as settings_of_rounds
-
-    def both(cfg: Any) -> None:
-        settings_of_rounds(cfg)
-        if check is not None:
-            check(cfg)
-
-    return both
 
 
 def main(argv: list[str] | None = None, description: str | None = None, check: Check = None) -> int:
@@ -93,7 +70,7 @@ def main(argv: list[str] | None = None, description: str | None = None, check: C
         args = parse_args(argv, description or __doc__)
         from modprompt.hosts.borrowed import entered
 
-        source = entered(args.host, args.its_dassl) or Source()
+        host = entered(args.host, args.its_dassl)
         import_all()  # after --help, which does not need it
         console = sys.stdout
         try:
@@ -101,9 +78,14 @@ def main(argv: list[str] | None = None, description: str | None = None, check: C
                 from modprompt.active import rounds
                 from modprompt.trainers import run, run_config
 
-                settings = _settings(args, check, source)
+                def both(cfg: Any) -> None:
+                    rounds.settings_of(cfg)  # refuses impossible ones
+                    if check is not None:
+                        check(cfg)
+
+                settings = _settings(args, check is not None, host)
                 mode = run_config.Mode(args.once, args.eval_only, args.model_dir, args.load_epoch, args.no_train)
-                run.run(settings, mode, _checked(check), run.Rounds(rounds.run, rounds.changed))
+                run.run(settings, mode, both, run.Rounds(rounds.run, rounds.changed))
         finally:
             close_log(console)
         end.code = ran.code

@@ -7,6 +7,7 @@ their own has another lock while it prepares the folder and waits; the run itsel
 """
 
 import contextlib
+import itertools
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -57,6 +58,36 @@ def read(folder: PathLike) -> Holding:
     trained = _has_begun(str(folder)) or bool(model_folders(folder))
     said = (result or {}).get("trainer") or (_of_config(folder, "TRAINER.NAME") if trained or why else "")
     return Holding(str(said), trained, result, why)
+
+
+def place_of_seed(folder: PathLike, seed: str, only_tests: bool) -> str:
+    """Where a run of this seed goes below the folder of its kind, if none is given: a test into `eval` in its own.
+
+    A run without a seed (-1) gets the first unseeded-N that is free, or has an unfinished run, which goes on.
+    """
+    below = "eval" if only_tests else ""
+    if not seed.startswith("-"):
+        return str(Path(folder, f"seed{seed}", below))
+
+    def can_begin(place: str) -> bool:
+        there = read(place)
+        return (there.is_free or (there.result is None and _has_begun(place))) and not is_held(place)
+
+    numbered = (str(Path(folder, f"unseeded-{number}", below)) for number in itertools.count(1))
+    return next(filter(can_begin, numbered))
+
+
+def or_delete(folder: PathLike, then: str = "to start anew") -> str:
+    """The end of a message that asks for another folder: ", or delete that folder ...".
+
+    It is empty if other runs are below (tests of its training, runs of other settings), which would be lost, too.
+    """
+    for place, below, files in os.walk(folder):
+        if place != str(folder) and {results.FILE_NAME, STATE} & set(files):
+            return ""
+        if ROUNDS in below:
+            below.remove(ROUNDS)  # the run's own
+    return f", or delete that folder {then}"
 
 
 def _has_begun(folder: str) -> bool:

@@ -161,12 +161,12 @@ def has_split_file(result: Mapping[str, Any]) -> bool:
     return any(name.rpartition("/")[2].startswith("split_") for name in result.get("files") or {})
 
 
-def another_run(folder: str, found: list[str], most: int = 4) -> UserError:
-    """The error for a finished run that is not the one asked for."""
+def another_run(folder: str, found: list[str], or_delete: str, most: int = 4) -> UserError:
+    """The error for a finished run that is not the one asked for; or_delete ends its advice."""
     more = f" and {len(found) - most} more" if len(found) > most else ""
     return UserError(
         f"{folder} holds a different finished run ({'; '.join(found[:most])}{more}): "
-        "give another output folder, or delete it to run again"
+        f"give another output folder{or_delete}"
     )
 
 

@@ -238,7 +238,7 @@ class Resume(Part):
                 what = "there is no" if found is None else "it has another epoch in"
                 raise UserError(
                     f"TEST.FINAL_MODEL best_val: {what} {path}, the best epoch so far: put it back, give "
-                    "TEST.FINAL_MODEL last_step another --output-dir, or delete that folder to start anew"
+                    f"TEST.FINAL_MODEL last_step another --output-dir{run_folder.or_delete(directory)}"
                 )
 
     def _take_over_best(self, directory: str) -> None:

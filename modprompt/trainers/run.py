@@ -26,7 +26,7 @@ from modprompt.io.settings import Settings
 from modprompt.io.text import one_line, writable
 from modprompt.methods.search import file as schedule_file
 from modprompt.methods.table import counts_steps
-from modprompt.trainers import card_errors, device
+from modprompt.trainers import card_errors, closing, device
 from modprompt.trainers.result import ResultRecorder
 from modprompt.trainers.run_config import Mode, RunConfig, from_words, tested_by, trains
 from modprompt.trainers.skip_finished import describe_model, finished_before
@@ -135,6 +135,10 @@ def run(
             elif not mode.no_train:
                 recorder.trainer.train()
             _write(recorder, cfg, settings, mode)
+            if trains(cfg, mode) and not mode.no_train:
+                tested_pct = (recorder.results or {}).get("accuracy")
+                for line in closing.lines(recorder.trainer, tested_pct, in_series=mode.once):
+                    print(line)
 
 
 @contextlib.contextmanager
@@ -214,11 +218,7 @@ def _given(settings: Settings) -> list[str]:
 
 
 def _end(cfg: Any) -> Iterator[str]:
-    where = (
-        os.path.join(cfg.OUTPUT_DIR, run_folder.CONFIG)
-        if cfg.OUTPUT_DIR
-        else "not kept, since there is no --output-dir"
-    )
+    where = os.path.join(cfg.OUTPUT_DIR, run_folder.CONFIG) if cfg.OUTPUT_DIR else "not kept, since OUTPUT_DIR is empty"
     yield one_line(f"All settings, and the system: {where}")
 
 

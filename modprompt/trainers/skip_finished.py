@@ -100,11 +100,12 @@ def finished_before(
         looks = _looks(cfg, result, find, dataset_now)
         found = same_run.differences(then, wanted, looks, defaults=defaults, tests=tests)
     if found:
-        raise same_run.another_run(cfg.OUTPUT_DIR, found)
+        raise same_run.another_run(cfg.OUTPUT_DIR, found, run_folder.or_delete(cfg.OUTPUT_DIR, "to run again"))
     if model_dir and run_folder.of_other_weights(result, model_dir, epoch):
         print(f"{cfg.OUTPUT_DIR} has the result of another model: testing again")
         return False
-    print(f"Finished before: {os.path.join(cfg.OUTPUT_DIR, results.FILE_NAME)} (delete {cfg.OUTPUT_DIR} to run again)")
+    again = f" (delete {cfg.OUTPUT_DIR} to run again)" if run_folder.or_delete(cfg.OUTPUT_DIR) else ""
+    print(f"Finished before: {os.path.join(cfg.OUTPUT_DIR, results.FILE_NAME)}{again}")
     return True
 
 

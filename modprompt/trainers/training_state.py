@@ -16,7 +16,7 @@ from dassl.config import cfg_default
 
 from modprompt.errors import UserError
 from modprompt.io.files import Refused
-from modprompt.io.folder import STATE
+from modprompt.io.folder import STATE, or_delete
 from modprompt.io.same_run import by_own_clip, differing
 from modprompt.io.settings import decisive, texts_of
 from modprompt.io.tensors import read_tensors, write_tensors
@@ -94,7 +94,7 @@ def require_same(mine: Mapping[str, str], theirs: Mapping[str, str], folder: str
     if changed:
         raise UserError(
             f"{folder} holds a run with other settings ({'; '.join(map(str, changed[:4]))}): "
-            "use another --output-dir, or delete that folder to start anew"
+            f"use another --output-dir{or_delete(folder)}"
         )
 
 

@@ -48,7 +48,7 @@ def _run(task: Task, words: list[str], folder: str) -> tuple[str, dict[str, Any]
     if task.kind == "forked":
         error = _forked(folder, words)
     else:
-        code = main.run("train", words)
+        code = main.main(["train", *words])
         error = f"exit code {code}" if code else ""
     paths = sorted(Path(folder).rglob("result.json"))
     return error, json.loads(paths[-1].read_text(encoding="utf-8")) if paths else {}

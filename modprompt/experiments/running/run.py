@@ -16,6 +16,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from modprompt.errors import UserError, WaitsForLabels
@@ -191,6 +192,8 @@ def run(args: argparse.Namespace) -> int:
         dry_run(states, args.out, args.data)
         return 0
     require_present(list(dict.fromkeys(job.dataset for job in unfinished)), args.data)
+    if args.report and unfinished and find_spec("matplotlib") is None:  # said before hours of runs, not after them
+        print("warning: --report will have no figures: they need matplotlib, pip install matplotlib", file=sys.stderr)
     return start(args, plan, jobs, inputs)
 
 

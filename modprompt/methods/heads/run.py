@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, SequentialSampler
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
 from modprompt.io.checkpoint import BEST
+from modprompt.io.folder import or_delete
 from modprompt.io.images import mark, selected_on
 from modprompt.io.settings import changes
 from modprompt.io.tensors import read_tensors, write_tensors
@@ -43,7 +44,7 @@ def read_bank(directory: str, settings: Mapping[str, str]) -> Views:
         UserError: if they are missing, damaged, or were made with another CLIP, other images or other settings.
     """
     path = Path(directory, BANK)
-    to_do = f"delete {directory} to start anew"
+    to_do = f"start in another --output-dir{or_delete(directory)}"
     if not path.is_file():
         raise UserError(f"{path}, which the run in that folder was built from, is missing: {to_do}")
     try:

@@ -12,7 +12,7 @@ def run(capsys, *words):
 
 
 def test_all_that_are_known_have_a_line(capsys):
-    text = run(capsys, "--all")
+    text = run(capsys)
     assert text[0].split() == ["name", "from", "activation", "pixels", "runs"]
     rows = {line.split()[0]: line.split()[1:] for line in text[1 : text.index("")]}
     assert [*rows][:10] == [*known.OPENAI, "glyph-clip"]
@@ -21,7 +21,6 @@ def test_all_that_are_known_have_a_line(capsys):
     assert rows["ViT-B-16-SigLIP2/webli"] == ["timm/ViT-B-16-SigLIP2", "-", "224", "everything"]
     assert rows["ViT-B-16/dfn2b"] == ["apple/DFN2B-CLIP-ViT-B-16", "quick_gelu", "224", "everything"]
     assert text[-2].startswith(f"{len(rows)} are known: text side and heads on ")
-    assert run(capsys) == text
 
 
 def test_a_word_filters_names_in_any_case_and_another_name_finds_its_own(capsys):
@@ -47,5 +46,5 @@ def test_without_open_clip_its_names_are_not_listed_and_the_extra_is_named(capsy
 
 def test_unknown_flag_is_told(capsys):
     with pytest.raises(SystemExit, match="2"):
-        main.main(["backbones", "--every"])
-    assert "unrecognized arguments: --every" in capsys.readouterr().err
+        main.main(["backbones", "--all"])
+    assert "unrecognized arguments: --all" in capsys.readouterr().err

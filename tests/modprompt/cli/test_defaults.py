@@ -5,6 +5,7 @@ import yaml
 
 from modprompt.cli import defaults, flags, train
 from modprompt.errors import UserError
+from modprompt.io import folder as run_folder
 from modprompt.io.settings import read_settings
 from modprompt.methods.table import METHODS, config_of
 from modprompt.trainers import run  # noqa: F401 - registers all
@@ -43,14 +44,57 @@ def animals(tmp_path):
 def test_trainer_alone_is_the_embedded_default_and_its_options_win():
     settings = read("--trainer", "MPL")
     assert settings["DATASET.NUM_SHOTS"].value == "16"
-    assert settings["OUTPUT_DIR"].value == "output/digits/MPL/seed1"
     assert settings["SEED"].value == 1
     assert settings["OPTIM.LR"].source == config("MPL", "glyph")
     assert read("--trainer", "MPL", "--seed", 0)["SEED"].value == 0
-    assert read("--trainer", "MPL", "SEED", 3)["OUTPUT_DIR"].value == "output/digits/MPL/seed3"
     assert read("--trainer", "MPL", "DATASET.NUM_SHOTS", "4")["DATASET.NUM_SHOTS"].value == "4"
     assert value(read("--trainer", "MPL", "ACTIVE.ROUNDS", "3"), "DATASET.NUM_SHOTS") == "-1"
-    assert list(read("--trainer", "Nothing")) == ["TRAINER.NAME"]
+    assert list(read("--trainer", "Nothing")) == ["SEED", "TRAINER.NAME"]
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        ((), "output/digits/shots_16/MPL/glyph/seed1"),
+        (("--seed", 3, "DATASET.NUM_SHOTS", 4), "output/digits/shots_4/MPL/glyph/seed3"),
+        (("SEED", 3, "DATASET.NUM_SHOTS", -1), "output/digits/shots_all/MPL/glyph/seed3"),
+        (("--eval-only", "DATASET.SUBSAMPLE_CLASSES", "new"), "output/digits/shots_16_new/MPL/glyph/seed1/eval"),
+        (("ACTIVE.ROUNDS", 2), "output/digits_active/MPL/glyph/seed1"),
+        (("--output-dir", "o"), "o"),
+        (("OUTPUT_DIR", "o"), "o"),
+        (("--output-dir", ""), ""),  # given: the run refuses it
+        (("OUTPUT_DIR", ""), ""),
+        (("--dataset-config-file", "mine/pets.yaml"), "output/pets/shots_all/MPL/glyph/seed1"),
+        (("DATASET.NAME", "Digits", "MODEL.BACKBONE.NAME", "glyph-clip"), "output/digits/shots_all/MPL/glyph/seed1"),
+        (("--dataset-config-file", "digits", "--config-file", "mine/named.yaml"), "named.yaml's"),
+        (("--dataset-config-file", "digits", "--trainer", "Mine"), "output/digits/shots_all/Mine/seed1"),
+    ],
+)
+def test_each_run_has_a_folder_of_its_own_unless_one_is_given(words, place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/pets.yaml").write_text("DATASET: {NAME: Digits}\n")
+    (tmp_path / "mine/named.yaml").write_text("OUTPUT_DIR: named.yaml's\n")
+    assert value(read("--trainer", "MPL", *words), "OUTPUT_DIR") == place
+
+
+def test_runs_without_a_seed_are_numbered_and_an_unfinished_one_goes_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    above = tmp_path / "output/digits/shots_16/MPL/glyph"
+
+    def next_place():
+        return value(read("--trainer", "MPL", "--seed", -1), "OUTPUT_DIR")
+
+    assert next_place() == "output/digits/shots_16/MPL/glyph/unseeded-1"
+    (above / "unseeded-1").mkdir(parents=True)
+    (above / "unseeded-1" / run_folder.STATE).write_text("unfinished")
+    assert next_place().endswith("/unseeded-1")
+    taken = run_folder.take(above / "unseeded-1")
+    assert next_place().endswith("/unseeded-2")  # it is at work
+    taken.release()
+    (above / "unseeded-1/result.json").write_text("a result")
+    (above / "unseeded-1" / run_folder.STATE).unlink()
+    assert next_place().endswith("/unseeded-2")
 
 
 @pytest.mark.parametrize(
@@ -66,7 +110,7 @@ def test_embedded_data_are_taken_only_where_nothing_is_named(words):
 def test_root_alone_is_a_folder_of_images_and_the_embedded_clip_knows_its_words(digits, capsys, flag):
     settings = read("--trainer", "MPL", *flag, digits)
     assert (value(settings, "DATASET.NAME"), value(settings, "MODEL.BACKBONE.NAME")) == ("ImageFolder", "glyph-clip")
-    assert settings["OUTPUT_DIR"].value == "output/digits_of_mine/MPL/glyph/seed1"
+    assert settings["OUTPUT_DIR"].value == "output/digits_of_mine/shots_all/MPL/glyph/seed1"
     assert "DATASET.NUM_SHOTS" not in settings
     read_as, runs_by = capsys.readouterr().out.splitlines()
     assert read_as == f"--root {digits}: no data set is named; by its content it is read as image_folder"
@@ -110,7 +154,7 @@ def test_data_set_that_is_named_has_the_trainers_config(tmp_path):
     words = ("--trainer", "CoOp", "--root", tmp_path, "--dataset-config-file", "eurosat")
     settings = read(*words, "--backbone", "RN50")
     assert settings["OPTIM.LR"].source == config("CoOp", "rn50_ctxv1")
-    assert "OUTPUT_DIR" not in settings
+    assert settings["OUTPUT_DIR"].value == "output/eurosat/shots_all/CoOp/rn50_ctxv1/seed1"
     with pytest.raises(UserError, match=r"^no CLIP is named for EuroSAT: give --backbone ViT-B/16 \(.*350 MB"):
         read(*words)
     assert value(read("--trainer", "CoOp", "--dataset-config-file", "digits"), "MODEL.BACKBONE.NAME") == "glyph-clip"
@@ -132,7 +176,7 @@ def test_trainer_without_a_config_for_the_embedded_clip_says_what_to_give(digits
 
 def test_trainer_of_a_users_own_gets_its_data_alone(digits):
     settings = read("--trainer", "Mine", "--root", digits)
-    assert {key for key in settings if key != "DATASET.NAME"} == {"TRAINER.NAME", "DATASET.ROOT"}
+    assert {*settings} == {"DATASET.NAME", "TRAINER.NAME", "DATASET.ROOT", "SEED", "OUTPUT_DIR"}
 
 
 def test_data_of_the_environment_are_no_folder_of_images(animals, monkeypatch, tmp_path, capsys):
@@ -149,7 +193,7 @@ def test_data_of_the_environment_are_no_folder_of_images(animals, monkeypatch, t
 def test_own_images_are_trained_on_and_get_their_split_files_alone(digits, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert train.main(["--trainer", "MPL", "--root", digits.name, "OPTIM.MAX_EPOCH", "1"]) == 0
-    assert (tmp_path / "output/digits_of_mine/MPL/glyph/seed1/result.json").is_file()
+    assert (tmp_path / "output/digits_of_mine/shots_all/MPL/glyph/seed1/result.json").is_file()
     assert train.main(["--trainer", "MPL", "--root", digits.name, "--output-dir", "o", "DATASET.NUM_SHOTS", "1"]) == 0
     out = capsys.readouterr().out
     for file in (digits / "split_ImageFolder.json", "o/split_fewshot/shot_1-seed_1.json"):

@@ -9,7 +9,7 @@ from tests.conftest import ROOT
 
 @pytest.mark.parametrize("row", METHODS, ids=lambda row: row.name)
 def test_values_are_those_of_the_config_that_is_taken(row):
-    config, values = first_settings.given(row.name)
+    config, values, _ = first_settings.given(row.name)
     if row.kind == ZERO_SHOT or first_settings.CLIP not in configs_by_clip(row.name):
         assert (config, values) == ("", {})
         return
@@ -34,4 +34,4 @@ def test_help_of_a_trainer_shows_them_above_its_own(capsys):
 
 
 def test_trainer_without_a_config_has_none():
-    assert first_settings.help_text("PromptKDs") == ""
+    assert first_settings.help_text("PromptKDs", "TRAINER.PROMPTKDS") == ""

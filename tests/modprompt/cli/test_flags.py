@@ -41,13 +41,13 @@ def test_every_flag_of_a_setting_gives_it():
     values = {"--seed": "3", "--transforms": "normalize"}
     for key, flag in FLAGS.items():
         settings = read(flag, values.get(flag, "x"))
-        assert list(settings) == [key]
+        assert {*settings} == {"SEED", key}
         assert settings[key].source == f"flag {flag}"
 
 
-def test_no_flags_are_no_settings():
-    assert dict(read()) == {}
-    assert dict(read("--once", "--eval-only", "--no-train", "--model-dir", "x", "--load-epoch", 3)) == {}
+def test_no_flags_are_no_settings_but_a_seed():
+    assert list(read()) == ["SEED"]
+    assert list(read("--once", "--eval-only", "--no-train", "--model-dir", "x", "--load-epoch", 3)) == ["SEED"]
 
 
 def test_order_of_files_is_data_set_then_method(tmp_path):

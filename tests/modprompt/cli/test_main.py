@@ -31,7 +31,7 @@ def called(monkeypatch):
         (["experiment", "run", "demo", "--jobs", "2"], "experiments.running.run", ["demo", "--jobs", "2"]),
         (["experiment", "status", "demo"], "experiments.running.status", ["demo"]),
         (["experiment", "report", "demo"], "experiments.reporting.report", ["demo"]),
-        (["backbones", "--all", "laion"], "cli.backbones", ["--all", "laion"]),
+        (["backbones", "laion"], "cli.backbones", ["laion"]),
         (["predict", "output/run", "a.jpg"], "cli.predict", ["output/run", "a.jpg"]),
         (["push", "output/run", "me/x"], "cli.push", ["output/run", "me/x"]),
         (["pull", "me/x"], "cli.pull", ["me/x"]),
@@ -102,6 +102,18 @@ def test_help_reports_and_states_bring_no_pytorch(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "8 waiting, of 8 runs" in done.stdout
+
+
+def test_report_asks_for_what_figures_need_before_the_runs(tmp_path, monkeypatch, capsys):
+    from modprompt.experiments.running import run
+
+    (tmp_path / "small.yaml").write_text(FILE)
+    monkeypatch.setattr(run, "start", lambda *_: print("runs", file=sys.stderr) or 0)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    words = ["experiment", "run", str(tmp_path / "small.yaml"), "--report", "--out", str(tmp_path / "out")]
+    assert main.main([*words, "--data", str(tmp_path / "data")]) == 0
+    said = "warning: --report will have no figures: they need matplotlib, pip install matplotlib\nruns\n"
+    assert capsys.readouterr().err.endswith(said)
 
 
 def test_module_is_the_command():

@@ -1,1 +1,0 @@
-scripts/protocols//base2new_all.sh

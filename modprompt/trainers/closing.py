@@ -1,0 +1,55 @@
+"""What a training of our programs says last: its images, zero-shot CLIP's accuracy beside its own, the next command."""
+
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from modprompt.io.images import reader_facts
+from modprompt.methods.zeroshot import ZeroshotCLIP
+from modprompt.trainers.prompt_trainer import PromptTrainer
+
+
+def lines(trainer: Any, tested_pct: float | None, in_series: bool) -> Iterator[str]:
+    """The lines.
+
+    Args:
+        trainer: after its training.
+        tested_pct: the accuracy of its test in percent; None if it has not tested.
+        in_series: whether it is one of many runs, whose report has zero-shot CLIP.
+    """
+    cfg, dataset = trainer.cfg, trainer.dm.dataset
+    validation, tested = (list(images or ()) for images in (dataset.val, dataset.test))
+    tested = validation if cfg.TEST.SPLIT == "val" and validation else tested
+    number = len(tested) if tested_pct is not None and reader_facts(dataset).has_test else 0
+    yield f"Images: {len(dataset.train_x)} trained on, {len(validation)} for validation, {number} tested"
+    if not isinstance(trainer, PromptTrainer):
+        return
+    if tested_pct is not None and not in_series and zero_shot_costs_little(trainer):
+        yield f"Zero-shot CLIP has {zero_shot_pct(trainer):.1f}% of the tested images right, this run {tested_pct:.1f}%"
+    module = type(trainer.run.method).__module__
+    own = [] if module.startswith("modprompt.") else ["--import", module]
+    yield f"Next: {shlex.join(['modprompt', 'predict', cfg.OUTPUT_DIR, 'IMAGE', *own])}"
+
+
+def zero_shot_costs_little(trainer: PromptTrainer) -> bool:
+    """Whether the last test kept the features of its images, and CLIP without prompts has the same."""
+    features, model = trainer.evaluation.features, trainer.model
+    others = model.prompts_images or model.reads or model.prompt_learner.frozen_text is not None
+    return features is not None and not others and trainer.run.node.PREC in ("fp16", "fp32")  # else CLIP is rounded
+
+
+@torch.no_grad()
+def zero_shot_pct(trainer: PromptTrainer) -> float:
+    """The accuracy in percent of ZeroshotCLIP on the features of the last test."""
+    cfg, evaluation = trainer.cfg, trainer.evaluation
+    assert evaluation.features is not None
+    names, labels = trainer.dm.dataset.classnames, [one.label for one in evaluation.loader.dataset.data_source]
+    model = ZeroshotCLIP().on(trainer.clip_model, names, dataset=cfg.DATASET.NAME, listed=True)
+    model.to(trainer.device).eval().limit_text(cfg.MODEL.TEXT_CHUNK)
+    size = cfg.DATALOADER.TEST.BATCH_SIZE
+    answers = [
+        model.of_features(some.to(trainer.device)).logits.argmax(1).cpu() for some in evaluation.features.split(size)
+    ]
+    return 100 * (torch.cat(answers) == torch.tensor(labels)).float().mean().item()

@@ -1,0 +1,61 @@
+"""What a training says last."""
+
+import re
+
+import pytest
+
+from modprompt.cli import train
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture
+def said(tmp_path, digits, monkeypatch, capsys):
+    """What a short run on the digits says behind `Result:`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATA", str(digits))
+
+    def run(trainer, *options, flags=()):
+        short = ["DATASET.NUM_SHOTS", "1", "OPTIM.MAX_EPOCH", "1"]
+        assert train.main([*flags, "--trainer", trainer, *short, *options]) == 0
+        return capsys.readouterr().out.partition("Result: ")[2].splitlines()[1:]
+
+    return run
+
+
+IMAGES = "Images: 10 trained on, 10 for validation, 531 tested"
+
+
+@pytest.mark.slow
+def test_images_the_next_command_and_zero_shot_where_features_are_kept(said, tmp_path):
+    assert said("ZeroshotCLIP") == []
+    for trainer, options in (("TipAdapter", ()), ("CoOp", ("TEST.KEEP_FEATURES", "True"))):
+        images, beside, following = said(trainer, *options)
+        assert images == IMAGES
+        assert re.fullmatch(r"Zero-shot CLIP has 94\.9% of the tested images right, this run 9\d\.\d%", beside)
+        folder = f"output/digits/shots_1/{trainer}/glyph/seed1"
+        assert following == f"Next: modprompt predict {folder} IMAGE"
+        assert (tmp_path / folder / "log.txt").read_text().endswith(f"{beside}\n{following}\n")
+
+
+@pytest.mark.slow
+def test_zero_shot_is_left_out_where_it_costs_more(said):
+    for seed, trainer, flags, options in (
+        ("1", "CoOp", (), ()),  # its test keeps no features
+        ("2", "CoOp", ("--once",), ("TEST.KEEP_FEATURES", "True")),
+        ("3", "CoOp", (), ("TEST.KEEP_FEATURES", "True", "TRAINER.COOP.PREC", "bf16")),  # CLIP is rounded
+        ("1", "MPL", (), ("TEST.KEEP_FEATURES", "True")),  # features of its prompts
+    ):
+        images, following = said(trainer, *options, flags=("--seed", seed, *flags))
+        assert images == IMAGES
+        assert following == f"Next: modprompt predict output/digits/shots_1/{trainer}/glyph/seed{seed} IMAGE"
+
+
+def test_images_that_nothing_tested_are_not_counted(command, tmp_path, capsys):
+    assert train.main(command("CoOp", "TEST.NO_TEST", "True", "OPTIM.MAX_EPOCH", "1")) == 0
+    images, following = capsys.readouterr().out.splitlines()[-2:]
+    assert re.fullmatch(r"Images: 20 trained on, \d+ for validation, 0 tested", images)
+    assert following == f"Next: modprompt predict {tmp_path / 'out'} IMAGE"
