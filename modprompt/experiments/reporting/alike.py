@@ -20,8 +20,6 @@ Parted = Mapping[str, Mapping[str, Collection[str]]]  # by what differs, its val
 READING, WEIGHTS, IMAGES, DRAWN = "reading of images", "weights", "images", "few-shot images"
 _SHORT = 14  # characters of a hash that are shown
 _EASIER = (  # what makes a split easier than it looks, as its reader reported
-    ("doubles", "images of its split are there more than once"),
-    ("same_files", "files with the same content"),
     ("classes", "not all classes of the published data set are there"),
 )
 
@@ -29,11 +27,6 @@ _EASIER = (  # what makes a split easier than it looks, as its reader reported
 def split_facts(result: Mapping[str, Any] | None) -> dict[str, Any]:
     """What a result says about its split; nothing if there is none."""
     return (result or {}).get("split") or {}
-
-
-def has_odd_images(result: Mapping[str, Any] | None) -> bool:
-    """Whether a run found images that the two rules read differently."""
-    return bool(split_facts(result).get("odd_images"))
 
 
 def _reading(result: Mapping[str, Any]) -> str:
@@ -46,33 +39,26 @@ def _version(digest: str) -> str:
     return digest.partition(":")[0] if ":" in digest else ""
 
 
-def _of_mean(dataset: str, result: Mapping[str, Any], odd: Collection[str]) -> dict[tuple[str, str], str]:
-    """What all runs of a mean must have in common, by what it is and the version of a hash; empty if it is not known.
-
-    Args:
-        dataset: of the run.
-        result: of the run.
-        odd: data sets with images that the two rules read differently.
-    """
+def _of_mean(dataset: str, result: Mapping[str, Any]) -> dict[tuple[str, str], str]:
+    """What all runs of a mean must have in common, by what it is and the version of a hash; empty if unknown."""
     weights = str(result.get("backbone_hash") or "")
     return {
-        (f"{READING} of {dataset}", ""): _reading(result) if dataset in odd else "",
+        (f"{READING} of {dataset}", ""): _reading(result),
         (WEIGHTS, _version(weights)): weights,
         (f"readers of {dataset}", ""): str((result.get("settings") or {}).get(READER, "this project's")),
         (f"splits of {dataset}", ""): str(split_facts(result).get("hash") or ""),
     }
 
 
-def parted(runs: Iterable[tuple[str, str, Mapping[str, Any]]], odd: Collection[str]) -> Parted:
+def parted(runs: Iterable[tuple[str, str, Mapping[str, Any]]]) -> Parted:
     """In what runs differ that cannot be averaged; empty if they can.
 
     Args:
         runs: data set of each, what it is called, and its result.
-        odd: data sets with images that the two rules read differently.
     """
     names: dict[tuple[str, str], dict[str, dict[str, None]]] = {}  # the runs in order, each once
     for dataset, name, result in runs:
-        for what, value in _of_mean(dataset, result, odd).items():
+        for what, value in _of_mean(dataset, result).items():
             if value:
                 names.setdefault(what, {}).setdefault(value, {})[name] = None
     return {what: values for (what, _), values in names.items() if len(values) > 1}
@@ -110,7 +96,7 @@ def differing(results: Results, one: Line, other: Line, datasets: Sequence[str])
     """In what two methods' runs on some data sets differ, so that their difference is not due to the methods alone."""
     runs = [run for line in (one, other) for run in results.all(line, datasets)]
     known = [(line, dataset, seed, run.result) for line, dataset, _, seed, run in runs if run.result is not None]
-    different = parted(((dataset, line.label, result) for line, dataset, _, result in known), results.odd)
+    different = parted(((dataset, line.label, result) for line, dataset, _, result in known))
     values: dict[tuple[str, ...], set[str]] = {}
     for _, dataset, seed, result in known:
         for key, value in _of_pair(dataset, seed, result):
@@ -135,8 +121,7 @@ def warnings(results: Results) -> list[str]:
             labels.setdefault(key, {}).setdefault(value, []).append(line.label)
     texts = list(of_splits)
     for (what, *where, _), hashes in labels.items():
-        read_alike = what == READING and where[0] not in results.odd  # no image is one that the rules differ on
-        if len(hashes) > 1 and not read_alike:
+        if len(hashes) > 1:
             methods = " / ".join(", ".join(dict.fromkeys(own)) for own in hashes.values())
             place = " ".join(filter(None, where))
             texts.append(f"not comparable, made with different {what} ({place}): {methods}")

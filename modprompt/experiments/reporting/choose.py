@@ -23,6 +23,7 @@ from modprompt.experiments.plan import arguments, chosen, spec
 from modprompt.experiments.plan.experiment import NO_COLLAPSE, OF_CONFIG, VALIDATION, Experiment, Job, Method
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import jobs, wanted
+from modprompt.experiments.reporting import alike
 from modprompt.experiments.running import state
 from modprompt.io.images import TEST
 from modprompt.io.same_run import CLIP, CLIP_FILES
@@ -127,6 +128,7 @@ def choose(experiment: Experiment, states: Sequence[tuple[Job, state.State]], fi
     """
     families, with_zero = _families(experiment), experiment.rule == NO_COLLAPSE
     runs = _runs(experiment, states, file or experiment.name, with_zero)
+    _require_alike(runs, experiment.name if with_zero else "")
     counts: dict[str, _Counts] = {}
     for job, result in runs:
         counts.setdefault(job.method.label, {}).setdefault(job.dataset, []).append(_count(result))
@@ -207,6 +209,15 @@ def _runs(experiment: Experiment, states: Sequence[tuple[Job, state.State]], fil
         how = f"`modprompt experiment run {file}` continues"
         raise UserError(f"{experiment.name}: {count} ({why}), and nothing is chosen from incomplete runs: {how}")
     return [(job, stands[job.folder].result or {}) for job in jobs]
+
+
+def _require_alike(runs: Sequence[_Run], whole: str) -> None:
+    """Raise UserError if runs of a method, or all of the whole that has this name, cannot be averaged."""
+    for name in dict.fromkeys(whole or job.method.family for job, _ in runs):
+        of_name = [(job, result) for job, result in runs if name in (whole, job.method.family)]
+        named = [(job.dataset, f"{job.method.family} on {job.dataset}, seed {job.seed}", one) for job, one in of_name]
+        if why := alike.in_words(alike.parted(named)):
+            raise UserError(f"{name}: {why}: nothing is chosen; move the older runs away and run them anew")
 
 
 def _zero_shot(experiment: Experiment) -> str:

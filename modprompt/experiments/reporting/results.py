@@ -61,13 +61,10 @@ class Results:
         lines: the methods, in order.
         columns: the columns that runs fill.
         datasets: in order; the source of the cross protocols comes first.
-
-    `odd` are the data sets with images that the two rules read differently.
     """
 
     def __init__(self, lines: Iterable[Line], columns: Sequence[str], datasets: Sequence[str]):
         self.lines, self.columns, self.datasets = list(lines), tuple(columns), tuple(datasets)
-        self.odd: set[str] = set()
         self._outcomes: dict[tuple[str, str, str], dict[int, Outcome]] = {}
         self._parted: dict[tuple[str, ...], alike.Parted] = {}
         self._stages: dict[tuple[str, str, str], list[tuple[str, float | None]]] = {}
@@ -86,7 +83,6 @@ class Results:
         """Add a run's outcome."""
         self._outcomes.setdefault((label, dataset, column), {})[seed] = outcome
         self._parted.clear()
-        self.odd |= {dataset} if alike.has_odd_images(outcome.result) else set()
 
     def add_stage(self, training: Job, stage: Job, result: Mapping[str, Any] | None) -> None:
         """Add what a training's first stage left, which may serve many trainings."""
@@ -119,7 +115,7 @@ class Results:
                 for _, dataset, column, seed, outcome in self.all(line, datasets)
                 if outcome.result
             )
-            self._parted[place] = alike.parted(runs, self.odd)
+            self._parted[place] = alike.parted(runs)
         return self._parted[place]
 
     def runs(self, line: Line, dataset: str, column: str) -> list[Outcome] | None:

@@ -27,8 +27,7 @@ def mean_of(folders: Sequence[str]) -> tuple[float, float, str]:
         if result is None or result["accuracy_pct"] is None:
             raise UserError(f"{folder} is not finished{f': {why}' if why else ''}")
         runs.append((str(result.get("dataset")), folder, result))
-    odd = {dataset for dataset, _, result in runs if alike.has_odd_images(result)}
-    if why := alike.in_words(alike.parted(runs, odd)):
+    if why := alike.in_words(alike.parted(runs)):
         raise UserError(why)
     accuracies = [result["accuracy_pct"] for *_, result in runs]
     marks = [mark_of(result) for *_, result in runs]

@@ -174,6 +174,21 @@ def test_of_a_run_that_is_missing_nothing_is_chosen(tries, tmp_path):
         choose_by_rule(tries, states_of(tries, tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("other", "what"),
+    [
+        ({"input": {"INPUT.READ_AS": "people"}}, "reading of images of digits"),
+        ({"split": {"hash": "other"}}, "splits of digits"),
+    ],
+)
+def test_of_runs_that_cannot_be_averaged_nothing_is_chosen(tries, tmp_path, other, what):
+    fill(tries, tmp_path, lambda *_: 5)
+    for number, job in enumerate(job for job in protocols.jobs(tries) if job.tests and job.method.label == "MPL LR 1"):
+        edit(tmp_path / job.folder / "result.json", **{"split": {"hash": "one"}, **(other if number else {})})
+    with pytest.raises(UserError, match=f"^MPL: no mean, made with different {what}"):
+        choose_by_rule(tries, states_of(tries, tmp_path))
+
+
 @pytest.mark.parametrize("fields", [{"tested_on": "test"}, {"selected_on": "test"}])
 def test_nothing_is_chosen_by_test_images(tries, tmp_path, fields):
     fill(tries, tmp_path, lambda *_: 5)

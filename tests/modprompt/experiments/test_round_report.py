@@ -87,10 +87,9 @@ def test_last_round_area_and_balance_by_hand(experiment, tmp_path):
 def test_of_rounds_that_were_read_by_two_rules_there_is_no_mean(experiment, tmp_path):
     found = experiment(TWO)
     fill_rounds(found, tmp_path, by_hand)
-    odd = {"hash": "split of digits", "odd_images": "1 turned by EXIF"}
     for job in protocols.jobs(found):
         if (job.method.under, job.dataset, job.seed) == ("random", "digits", 2):
-            edit(tmp_path / job.folder / "result.json", input={"INPUT.READ_AS": "people"}, split=odd)
+            edit(tmp_path / job.folder / "result.json", input={"INPUT.READ_AS": "people"})
     sections, gathered = sections_of(found, tmp_path)
     for key in ("digits", "average"):
         (random,) = [one for one in sections[key].rows if one.label == "MPL random"]
