@@ -34,8 +34,7 @@ PRECISIONS = ("fp32", "fp16")
 def place_of(trained: Trained, to: str, out: str = "") -> Path:
     """Where an export goes: `out`, or else next to the checkpoint's folder.
 
-    Raises:
-        UserError: if `out` has the wrong suffix for such files, is a folder, or is the checkpoint itself.
+    Raises UserError if `out` has the wrong suffix for such files, is a folder, or is the checkpoint itself.
     """
     suffix = SUFFIXES[to]
     if not out:

@@ -3,6 +3,7 @@
 Shapes: B images, C classes, E joint width.
 """
 
+import importlib.util
 import json
 import math
 import warnings
@@ -35,14 +36,9 @@ def onnx_bytes(exported: ExportedModel, size: int, metadata: Mapping[str, Any]) 
         UserError: if a package is missing, PyTorch's exporter refuses the model, or it would be larger than such a file
             can be.
     """
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            f"--to onnx needs {error.name}, which is missing: pip install onnx onnxruntime onnxscript"
-        ) from None
+    for package in ("onnx", "onnxruntime", "onnxscript"):
+        if importlib.util.find_spec(package) is None:
+            raise UserError(f"--to onnx needs {package}, which is missing: pip install onnx onnxruntime onnxscript")
     example, shapes = (torch.zeros(2, 3, size, size),), {INPUT: {0: torch.export.Dim.DYNAMIC}}
     names: dict[str, Any] = {"input_names": [INPUT], "output_names": OUTPUTS}
     try:
@@ -93,16 +89,10 @@ def run_onnx(content: bytes) -> Runs:
 
 
 def check(model: PromptedModel, images: Images, run: Runs, half: bool) -> str:
-    """How a file's outputs differ from those of a model, in a sentence, over batches of 1 and 7 patterns.
+    """How a file's outputs differ from those of a model in float32 on the CPU, in a sentence, for 1 and 7 patterns.
 
-    Args:
-        model: in float32 on the CPU.
-        images: how its images are made.
-        run: how the file is run.
-        half: whether it has fp16 weights, for which more is allowed.
-
-    Raises:
-        UserError: if they differ too much.
+    `images` says how patterns become images, `half` whether the file has fp16 weights, for which more is allowed.
+    Raises UserError if they differ too much.
     """
     features, probabilities, same, decided = 0.0, 0.0, 0, 0
     for batch in (_patterns(images, 1), _patterns(images, 7)):

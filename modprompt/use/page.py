@@ -35,18 +35,12 @@ _POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; form-ac
 
 
 class Seen(NamedTuple):
-    """The results for an image.
+    """The results for an image."""
 
-    shares: (class name, probability), most probable first.
-    picture: the image as the model was given it.
-    attention: where it looked; None if that cannot be shown (a ResNet).
-    said: a message on the class names; empty for none.
-    """
-
-    shares: list[tuple[str, float]]
-    picture: Image.Image
-    attention: Attention | None
-    said: str
+    shares: list[tuple[str, float]]  # (class name, probability), most probable first
+    picture: Image.Image  # as the model was given it
+    attention: Attention | None  # None if it cannot be shown (a ResNet)
+    said: str  # on the class names; empty for nothing
 
     def overlays(self, layer: int) -> list[tuple[Image.Image, str]]:
         """Images with captions: where a layer's (from 0) class token, if there is one, and prompt tokens look."""
@@ -166,13 +160,9 @@ def serve(trained: Trained, port: int, said: Callable[[str], None]) -> None:
                 server_port=port or None,
                 prevent_thread_lock=True,
                 quiet=True,
-                share=False,
                 footer_links=[],
-                ssr_mode=False,
-                pwa=False,
-                max_file_size="200mb",
                 theme=gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
-                app_kwargs={"middleware": middleware, "docs_url": None, "redoc_url": None, "openapi_url": None},
+                app_kwargs={"middleware": middleware},
             )
         except OSError:  # its message is on Gradio's own settings
             raise UserError(f"port {port} cannot be used: name another, --port 0 finds a free one") from None

@@ -48,28 +48,19 @@ def shares_of(model: PromptedModel, logits: Tensor, rule: str = SOFTMAX) -> Tens
 
 
 class Prediction(NamedTuple):
-    """A model's prediction for an image.
-
-    image: its path.
-    labels: the likeliest classes, likeliest first, as indices of the model's class names.
-    probabilities: of these classes.
-    fault: why it could not be read; then there are no labels.
-    """
+    """A model's prediction for an image."""
 
     image: Path
-    labels: Sequence[int] = ()
-    probabilities: Sequence[float] = ()
-    fault: str = ""
+    labels: Sequence[int] = ()  # the likeliest classes, likeliest first, as indices of the model's class names
+    probabilities: Sequence[float] = ()  # of these classes
+    fault: str = ""  # why it could not be read; then there are no labels
 
 
 def find_images(paths: Sequence[PathLike]) -> tuple[list[Path], list[Path]]:
     """The named files, whatever they are, and the images in and below the named folders; and what is left out of these.
 
     Each image is there once, a folder's are sorted; hidden files and folders are ignored. Left out are files with other
-    names than images', and links to folders.
-
-    Raises:
-        UserError: if a folder cannot be listed, or there is no image.
+    names than images', and links to folders. Raises UserError if a folder cannot be listed, or there is no image.
     """
 
     def fail(error: OSError) -> None:

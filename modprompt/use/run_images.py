@@ -24,13 +24,8 @@ _COLOURS = {
 def transform_of_run(settings: Mapping[str, str], clip_model: CLIP, path: str) -> Callable[..., Tensor]:
     """The transform from a PIL image to (3, H, W) as a run's test images were made; without settings, its CLIP's.
 
-    Args:
-        settings: of the run, {dotted key: text}; only those of INPUT are read.
-        clip_model: its CLIP.
-        path: the file that has the settings, for messages.
-
-    Raises:
-        UserError: if they need something that is not supported here, or are not valid.
+    Of the run's settings, {dotted key: text}, only those of INPUT are read; `path` is their file, for messages. Raises
+    UserError if they need something that is not supported here, or are not valid.
     """
     if "INPUT.SIZE" not in settings:
         return transform_of(clip_model)

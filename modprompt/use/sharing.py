@@ -40,19 +40,11 @@ def lay_out(file: Path, folder: Path) -> None:
 
 
 def push(repo: str, folder: Path, private: bool = False, replace: bool = False) -> str:
-    """Put a folder's files into a repository as one commit; a missing repository is created.
+    """Put a folder's files into a repository ("owner/name") as one commit, which is returned.
 
-    Args:
-        repo: "owner/name".
-        folder: whose paths are those in the repository.
-        private: create it as a private one; an existing public one is refused then.
-        replace: remove its present weights; its history keeps them.
-
-    Returns:
-        The commit.
-
-    Raises:
-        UserError: if the hub cannot be asked or refuses, or the repository has weights already.
+    A missing repository is created, as a private one if asked for; an existing public one is refused then. `replace`
+    removes its present weights; its history keeps them. Raises UserError if the hub cannot be asked or refuses, or the
+    repository has weights already.
     """
     name, revision = hub.of_user(repo)
     if revision:
@@ -74,12 +66,9 @@ def push(repo: str, folder: Path, private: bool = False, replace: bool = False) 
 def pull(name: str, folder: str | Path = "") -> tuple[Path, str, list[Path]]:
     """Download what `push` has put into a repository: where it is then, its commit, and the folders of runs in it.
 
-    Args:
-        name: "owner/name", or "owner/name@revision".
-        folder: where to put it; must not exist yet. By default the repository's name, in the current folder.
-
-    Raises:
-        UserError: if the hub or the cache does not have it, or it has no whole checkpoint; nothing is written then.
+    `name` is "owner/name" or "owner/name@revision", `folder` must not exist yet; by default it is the repository's
+    name, in the current folder. Raises UserError if the hub or the cache does not have it, or it has no whole
+    checkpoint; nothing is written then.
     """
     repo, revision = hub.of_user(name)
     goal = of_user(folder or repo.rpartition("/")[2])

@@ -23,16 +23,11 @@ Clip = nn.Module | str | Path | None
 
 
 class Trained(NamedTuple):
-    """A trained model.
+    """A trained model."""
 
-    model: in eval mode, from images (B, 3, H, W) to logits (B, C).
-    preprocess: from a PIL image to (3, H, W), as the run's test images were made.
-    path: the checkpoint that it was read from; if the method trains nothing, the run's result.json.
-    """
-
-    model: PromptedModel
-    preprocess: Callable[..., Tensor]
-    path: Path
+    model: PromptedModel  # in eval mode, from images (B, 3, H, W) to logits (B, C)
+    preprocess: Callable[..., Tensor]  # from a PIL image to (3, H, W), as the run's test images were made
+    path: Path  # the checkpoint that it was read from; if the method trains nothing, the run's result.json
 
     @property
     def read_as(self) -> str:
@@ -98,14 +93,9 @@ def _recorded_clip(place: Path) -> str | None:
 
 
 def for_classes(trained: Trained, names: Sequence[str]) -> Trained:
-    """The same model for other classes, with shared prompts and CLIP.
+    """The same model for other classes (names in label order), with shared prompts and CLIP.
 
-    Args:
-        trained: from open_trained.
-        names: of the classes, in label order.
-
-    Raises:
-        UserError: if the prompts belong to the classes that they were trained on (CSC), or a name does not fit.
+    Raises UserError if the prompts belong to the classes that they were trained on (CSC), or a name does not fit.
     """
     if not isinstance(names, str) and tuple(names) == trained.model.classes.names:
         return trained

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -115,6 +118,10 @@ except SystemExit:
     pass
 assert sys.argv[1] not in sys.modules and "yacs" not in sys.modules
 """
+
+
+def test_help_needs_no_torch():
+    subprocess.run([sys.executable, "-c", WITHOUT, "torch", "-h"], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
 
 
 def test_predicting_needs_no_dassl(run, photos):

@@ -45,8 +45,8 @@ class Hub:
         parts = [unquote(part) for part in path.strip("/").split("/")]
         if parts[:2] == ["api", "models"]:
             return self._info("/".join(parts[2:4]), *parts[4:6])
-        repo, commit, name = "/".join(parts[:2]), parts[3], "/".join(parts[4:])
-        content = self.files.get(commit, {}).get(name) if repo == self.repo else None
+        commit = parts[3] if len(parts) > 4 and "/".join(parts[:2]) == self.repo else ""
+        content = self.files.get(commit, {}).get("/".join(parts[4:]))
         if content is None:
             return 404, {"X-Error-Code": "EntryNotFound"}, b""
         return 200, {"X-Repo-Commit": commit, "ETag": f'"{hashlib.sha1(content).hexdigest()}"'}, content

@@ -9,11 +9,10 @@ from modprompt.cli import train
 from modprompt.io.records import KEY, sealed
 from modprompt.methods.table import METHODS
 from modprompt.use.trained import for_classes, open_trained
-from tests.conftest import ROOT, SAID, random_clip
+from tests.conftest import SAID, random_clip
 from tests.methods import METHODS as ROWS
 from tests.methods import some_slow
 from tests.modprompt.use.made import NAMES, glyph, model_of, write_run, zero_shot_run
-from tests.warm import run_python
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
@@ -120,14 +119,6 @@ def test_a_real_run_with_a_clip_from_a_file(command, clip_file, tmp_path):
     config.unlink()
     with pytest.raises(modprompt.UserError, match="clip.pt .*: give it, load.*, or --clip of a command"):
         open_trained(tmp_path / "out")  # no file is opened because a checkpoint names it
-
-
-def test_no_dassl_is_imported(tmp_path):
-    model_of(modprompt.MPL).save(tmp_path / "a.pt")
-    text = "import sys; from modprompt.use.trained import open_trained; open_trained(sys.argv[1], device='cpu')\n"
-    text += "assert not {'dassl', 'yacs', 'modprompt.trainers'} & set(sys.modules)"
-    done = run_python("-c", text, tmp_path / "a.pt", folder=ROOT)
-    assert done.returncode == 0, done.stderr
 
 
 def test_a_saved_file_has_the_transform_of_its_clip(tmp_path):
