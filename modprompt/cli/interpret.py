@@ -21,7 +21,7 @@ from modprompt.clip.towers import CLIP
 from modprompt.errors import UserError
 from modprompt.io import descriptions
 from modprompt.io.checkpoint import Checkpoint, checkpoint_at, read
-from modprompt.io.tables import write_table
+from modprompt.io.tables import Cell, write_table
 from modprompt.io.text import writable
 from modprompt.methods.records import learner_part
 from modprompt.programs import report
@@ -84,9 +84,10 @@ def _run(argv: list[str] | None = None) -> None:
         print(f"{vision} learned vision prompts are left out: no words have the vision width")
     if count_mapped(learned):
         print(f"Text prompts from layer {count_mapped(learned)} on are mapped from vision prompts: they are left out")
-    rows, words_at_hand = [], vocabulary(clip_model)
+    rows: list[list[Cell]] = []
+    known_words = vocabulary(clip_model)
     for layer, label, vectors in _contexts(content, layers):
-        for number, words in enumerate(nearest_words(vectors, *words_at_hand, args.topk), start=1):
+        for number, words in enumerate(nearest_words(vectors, *known_words, args.topk), start=1):
             where = f"layer {layer}" + (f", class {label}" if label else "") + f", token {number}"
             print(f"{where:<24} " + "  ".join(f"{word} {distance:.4f}" for word, distance in words))
             for rank, (word, distance) in enumerate(words, start=1):

@@ -111,7 +111,7 @@ def _blocks_of(trained: Trained) -> Any:
         seen = gr.State(None)
         with gr.Row():
             with gr.Column(min_width=300):
-                image = gr.Image(label="Image", type="filepath", sources=["upload", "webcam"], height=320)
+                image: Any = gr.Image(label="Image", type="filepath", sources=["upload", "webcam"], height=320)
                 # as it is uploaded: Gradio would open any kind of file and write it anew, while our readers have bounds
                 image.preprocess = lambda payload: payload and payload.path
                 words = "\n".join(model.classes.names)
