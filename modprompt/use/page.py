@@ -160,6 +160,7 @@ def serve(trained: Trained, port: int, said: Callable[[str], None]) -> None:
                 server_port=port or None,
                 prevent_thread_lock=True,
                 quiet=True,
+                share=False,
                 footer_links=[],
                 theme=gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
                 app_kwargs={"middleware": middleware},
