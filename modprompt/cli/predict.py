@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
@@ -27,19 +27,20 @@ from modprompt.io.text import one_line, writable
 from modprompt.programs import import_modules, take_imports
 
 if TYPE_CHECKING:  # --help does not import PyTorch
-    from modprompt.use.prediction import Prediction
     from modprompt.use.trained import Trained
 
 COLUMNS = ("image", "rank", "class", "probability")  # of the CSV; for another rule than softmax also its name
 
 
-def class_names(words: Sequence[str]) -> list[str]:
-    """The given names: words, and for @FILE the file's lines that are not blank.
-
-    Raises:
-        UserError: if there is only one, one twice, an empty one, or no such file.
-    """
-    names = [name for word in words for name in (_lines(word[1:]) if word.startswith("@") else [word.strip()])]
+def _class_names(words: Sequence[str]) -> list[str]:
+    """The given names: words, and for @FILE the file's lines that are not blank; UserError if they are no classes."""
+    names: list[str] = []
+    for word in words:
+        try:
+            lines = read_text(of_user(word[1:])).splitlines() if word.startswith("@") else []
+        except FileNotFoundError:
+            raise UserError(f"--classes {word}: there is no such file") from None
+        names += [line.strip() for line in lines if line.strip()] if word.startswith("@") else [word.strip()]
     if not all(names):
         raise UserError("--classes: a name is empty: remove it")
     twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
@@ -50,83 +51,58 @@ def class_names(words: Sequence[str]) -> list[str]:
     return names
 
 
-def _lines(file: str) -> list[str]:
-    path = of_user(file)
-    try:
-        lines = read_text(path).splitlines()
-    except FileNotFoundError:
-        raise UserError(f"--classes @{file}: there is no such file") from None
-    return [line.strip() for line in lines if line.strip()]
-
-
 def _say(text: str) -> None:
     print(f"note: {text}", file=sys.stderr)  # standard output only has the predictions
 
 
-def _open(args: argparse.Namespace) -> Trained:
-    """The model, for the given classes."""
-    from modprompt.engine.precision import set_products
-    from modprompt.use.trained import for_classes, open_trained
+def _with_classes(trained: Trained, words: Sequence[str]) -> Trained:
+    """The model for the classes of --classes; a note says which are new to it."""
+    from modprompt.use.trained import for_classes
 
-    set_products()
-    asked = class_names(args.classes) if args.classes else None
-    trained = open_trained(args.run, clip=args.clip or None, epoch=args.epoch, device=args.device or None)
-    if asked is None:
-        return trained
-    other = for_classes(trained, asked)
+    names = _class_names(words)
+    other = for_classes(trained, names)
     known = set(trained.model.classes.names)
-    new = [one_line(name) for name in asked if name not in known]
+    new = [one_line(name) for name in names if name not in known]
     if new:
-        _say(f"{len(new)} of {len(asked)} classes are not those that {trained.path} was trained on: {some(new)}")
-    said = trained.model.said_of(asked)
+        _say(f"{len(new)} of {len(names)} classes are not those that {trained.path} was trained on: {some(new)}")
+    said = trained.model.said_of(names)
     if said:
         _say(said)
     return other
 
 
-def _line(found: Prediction, names: Sequence[str]) -> str:
-    said = (f"{one_line(names[label])} {100 * share:.1f}%" for label, share in _ranked(found))
-    return f"{one_line(writable(str(found.image)))}: {', '.join(said)}"
-
-
-def _ranked(found: Prediction) -> Iterable[tuple[int, float]]:
-    return zip(found.labels, found.probabilities)
-
-
-def _cells(found: Prediction, names: Sequence[str], more: Sequence[str]) -> Iterator[list[Cell]]:
-    for rank, (label, share) in enumerate(_ranked(found), start=1):
-        yield [writable(str(found.image)), rank, writable(names[label]), f"{share:.6f}", *more]
-
-
 def _run(args: argparse.Namespace) -> int:
-    from modprompt.io.image_files import FAMILY
-    from modprompt.use.prediction import SOFTMAX, find_images, odd_ones, predict, require_rule
+    from modprompt.engine.precision import set_products
+    from modprompt.use.prediction import SOFTMAX, find_images, predict, require_rule
+    from modprompt.use.trained import open_trained
 
     images, left_out = find_images(args.images)
-    trained = _open(args)
+    set_products()
+    trained = open_trained(args.run, clip=args.clip or None, epoch=args.epoch, device=args.device or None)
+    if args.classes:
+        trained = _with_classes(trained, args.classes)
     require_rule(trained.model, args.rule)
-    ruled = {} if args.rule == SOFTMAX else {"rule": args.rule}
     names = distinct(trained.model.classes.names)
     if left_out:
         _say(f"{len(left_out)} files in these folders do not have names of images, e.g. {one_line(str(left_out[0]))}")
-    odd = odd_ones(images)
-    if odd:
-        how = {FAMILY: "as the family reads"}.get(trained.read_as, "as people see them")
-        _say(f"{', '.join(f'{n} images {what}' for what, n in odd.items())}: read {how}, as the model's training was")
+    rule = [] if args.rule == SOFTMAX else [args.rule]
     rows: list[list[Cell]] = []
     skipped = 0
     with tqdm(total=len(images), desc="predicting", unit="image", disable=None) as bar:
-        for found in predict(*trained[:2], images, args.top, args.batch_size, trained.read_as, args.rule):
-            if found.fault:
+        for prediction in predict(trained, images, args.top, args.batch_size, args.rule):
+            image, shares = writable(str(prediction.image)), []
+            for rank, (label, share) in enumerate(zip(prediction.labels, prediction.probabilities), start=1):
+                shares.append(f"{one_line(names[label])} {100 * share:.1f}%")
+                rows.append([image, rank, writable(names[label]), f"{share:.6f}", *rule])
+            if prediction.fault:
                 skipped += 1
-                bar.write(f"skipped: {one_line(writable(found.fault))}", file=sys.stderr)
+                bar.write(f"skipped: {one_line(writable(prediction.fault))}", file=sys.stderr)
             else:
-                bar.write(_line(found, names), file=sys.stdout)
-                rows += _cells(found, names, [*ruled.values()])
+                bar.write(f"{one_line(image)}: {', '.join(shares)}", file=sys.stdout)
             bar.update()
     if args.csv:
         try:
-            write_table(of_user(args.csv), (*COLUMNS, *ruled), rows)
+            write_table(of_user(args.csv), (*COLUMNS, *(["rule"] if rule else [])), rows)
         except OSError as error:
             raise UserError(f"--csv: cannot write {args.csv} ({error.strerror})") from None
         _say(f"written: {args.csv}")
@@ -148,13 +124,9 @@ def main(argv: list[str] | None = None) -> int:
     add("--classes", nargs="+", default=[], metavar="NAME", help="other class names; @FILE has a name on each line")
     add("--top", type=int, default=5, help="how many classes to print for each image (default: %(default)s)")
     add("--csv", default="", metavar="F", help="also write the predictions to this file")
-    add(
-        "--rule",
-        choices=["softmax", "sigmoid"],
-        default="softmax",
-        help="shares among the classes, or each class by itself, by the CLIP's logit bias (default: %(default)s)",
-    )
-    add("--clip", default="", help="the CLIP, by name or path, if the checkpoint does not name it")
+    rule = "shares among the classes, or each class by itself, by the CLIP's logit bias (default: %(default)s)"
+    add("--rule", choices=["softmax", "sigmoid"], default="softmax", help=rule)
+    add("--clip", default="", help="the CLIP, by name or path (default: what the checkpoint or the run says)")
     add("--epoch", type=int, help="epoch of the checkpoint in a folder (default: the best, or the last)")
     add("--device", default="", help="e.g. cpu (default: CUDA if there is any)")
     add("--batch-size", type=int, default=64, help="images at a time (default: %(default)s)")

@@ -28,10 +28,10 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     from modprompt.use.sharing import pull
 
-    found = pull(args.repo, args.to)
-    print(f"Pulled {args.repo.partition('@')[0]}@{found.commit} to {found.folder}")
-    for run in found.runs[:_MOST_NAMED]:
+    folder, commit, runs = pull(args.repo, args.to)
+    print(f"Pulled {args.repo.partition('@')[0]}@{commit} to {folder}")
+    for run in runs[:_MOST_NAMED]:
         print(f"modprompt predict {one_line(str(run))} IMAGE")
-    if len(found.runs) > _MOST_NAMED:
-        print(f"and {len(found.runs) - _MOST_NAMED} more runs below {found.folder}")
+    if len(runs) > _MOST_NAMED:
+        print(f"and {len(runs) - _MOST_NAMED} more runs below {folder}")
     return 0

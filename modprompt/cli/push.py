@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+import tempfile
 from pathlib import Path
-from typing import Any
 
 from modprompt.clip import hub
 from modprompt.errors import UserError
@@ -22,15 +21,13 @@ from modprompt.experiments.plan import arguments, spec
 from modprompt.io.files import of_user
 from modprompt.programs import import_modules, take_imports
 
-Files = Mapping[str, Any]
 
-
-def _of_run(args: argparse.Namespace, repo: str) -> dict[str, Any]:
-    """The files of a run, or of one checkpoint."""
+def _of_run(args: argparse.Namespace, repo: str, folder: Path) -> str:
+    """The card of a run, or of one checkpoint, which is copied into a folder."""
     from modprompt.io import checkpoint
     from modprompt.io import folder as run_folder
     from modprompt.use.card import card_of_run
-    from modprompt.use.sharing import CARD, files_of
+    from modprompt.use.sharing import lay_out
     from modprompt.use.trained import trains_nothing
 
     place = of_user(args.file)
@@ -40,27 +37,26 @@ def _of_run(args: argparse.Namespace, repo: str) -> dict[str, Any]:
         )
     if not place.is_dir() and args.epoch is not None:
         raise UserError(f"--epoch {args.epoch}: {place} is not a run's folder")
-    found = run_folder.of_training(place).result if place.is_dir() else None
-    if found and trains_nothing(found.get("method")):
+    result = run_folder.of_training(place).result if place.is_dir() else None
+    if result and trains_nothing(result.get("method")):
         if not run_folder.read(place).trained:
             raise UserError(f"{place} is a run of a method that trains nothing: there is nothing to share")
-        found = None
+        result = None
     file = Path(checkpoint.chosen_checkpoint(place, args.epoch))
-    content = checkpoint.read(file)
-    files = files_of(content, file)
-    tested = found if found and run_folder.is_of(found, file, args.epoch) else None
-    return {CARD: card_of_run(content, repo, tested, args.license).encode(), **files}
+    lay_out(file, folder)
+    tested = result if result and run_folder.is_of(result, file, args.epoch) else None
+    return card_of_run(checkpoint.read(file), repo, tested, args.license)
 
 
-def _of_experiment(args: argparse.Namespace, repo: str) -> dict[str, Any]:
-    """The files of all finished trainings of an experiment."""
+def _of_experiment(args: argparse.Namespace, repo: str, folder: Path) -> str:
+    """The card of an experiment, of which all finished trainings are copied into a folder."""
     from modprompt.experiments.plan.inputs import Inputs
     from modprompt.experiments.plan.protocols import jobs
     from modprompt.experiments.reporting.report import card
     from modprompt.experiments.reporting.results import of_experiment
     from modprompt.experiments.running import state
     from modprompt.io import checkpoint
-    from modprompt.use.sharing import CARD, files_of
+    from modprompt.use.sharing import lay_out
 
     plan = arguments.plan_of(args)
     if len(plan.parts) > 1:
@@ -74,23 +70,11 @@ def _of_experiment(args: argparse.Namespace, repo: str) -> dict[str, Any]:
     lacking = len({job.folder for job, _ in trainings}) - len(done)
     if lacking:
         print(f"warning: {lacking} trainings of {args.file} are not finished: they are left out", file=sys.stderr)
-    files: dict[str, Any] = {}
-    clip: Mapping[str, Any] = {}
-    for folder in done:
-        path = Path(checkpoint.chosen_checkpoint(args.out / folder))
-        content = checkpoint.read(path)
-        clip = clip or content.clip
-        files.update(files_of(content, path, folder))
-    text = card(experiment, of_experiment(experiment, states), done, clip, repo, args.license)
-    return {CARD: text.encode(), **files}
-
-
-def _size(content: Any) -> int:
-    return len(content) if isinstance(content, bytes) else Path(content).stat().st_size
-
-
-def _is_experiment(what: str) -> bool:
-    return Path(what).suffix in (".yaml", ".yml") or (spec.FILES / f"{what}.yaml").is_file()
+    files = [Path(checkpoint.chosen_checkpoint(args.out / run)) for run in done]
+    for run, file in zip(done, files):
+        lay_out(file, folder / run)
+    clip = next((clip for clip in (checkpoint.read(file).clip for file in files) if clip), {})
+    return card(experiment, of_experiment(experiment, states), done, clip, repo, args.license)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -114,13 +98,18 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     import_modules(args.imports)
     repo, _ = hub.of_user(args.repo)
-    files = (_of_experiment if _is_experiment(args.file) else _of_run)(args, repo)
-    if args.dry_run:
-        print(files["README.md"].decode())
-        print("\n".join(f"{_size(content):>12,} bytes  {name}" for name, content in files.items()))
-        return 0
-    from modprompt.use.sharing import push
+    is_experiment = Path(args.file).suffix in (".yaml", ".yml") or (spec.FILES / f"{args.file}.yaml").is_file()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        card = (_of_experiment if is_experiment else _of_run)(args, repo, folder)
+        from modprompt.use.sharing import CARD, push
 
-    commit = push(args.repo, files, args.private, args.replace)
-    print(f"Pushed {len(files)} files, {sum(map(_size, files.values())):,} bytes: {repo}@{commit}")
+        (folder / CARD).write_text(card, encoding="utf-8")
+        sizes = {path: path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}
+        if args.dry_run:
+            print(card)
+            print("\n".join(f"{size:>12,} bytes  {path.relative_to(folder)}" for path, size in sizes.items()))
+            return 0
+        commit = push(args.repo, folder, args.private, args.replace)
+    print(f"Pushed {len(sizes)} files, {sum(sizes.values()):,} bytes: {repo}@{commit}")
     return 0

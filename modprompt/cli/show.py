@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     add = parser.add_argument
     add("run", metavar="RUN", help="a run's output folder, or a checkpoint")
     add("--port", type=int, default=_PORT, help="of the page; 0 finds a free one (default: %(default)s)")
-    add("--clip", default="", help="the CLIP, by name or path, if the checkpoint does not name it")
+    add("--clip", default="", help="the CLIP, by name or path (default: what the checkpoint or the run says)")
     add("--epoch", type=int, help="epoch of the checkpoint in a folder (default: the best, or the last)")
     add("--device", default="", help="e.g. cpu (default: CUDA if there is any)")
     take_imports(parser)
@@ -36,19 +36,11 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"--port must be from 0 to {_MOST_PORT}, got {args.port}")
 
     from modprompt.engine.precision import set_products  # --help does not import PyTorch
-    from modprompt.use import page
-    from modprompt.use.inspection import Look
+    from modprompt.use.page import serve
     from modprompt.use.trained import open_trained
 
-    page.require_packages()
     set_products()
-    with page.bound_socket(args.port) as taken:
-        # before Gradio is imported, which goes offline: a CLIP may have to be downloaded
-        trained = open_trained(args.run, clip=args.clip or None, epoch=args.epoch, device=args.device or None)
-        with page.prepared():
-            page.serve(Look(trained), taken, _say)
+    # before Gradio is imported, which goes offline: a CLIP may have to be downloaded
+    trained = open_trained(args.run, clip=args.clip or None, epoch=args.epoch, device=args.device or None)
+    serve(trained, args.port, lambda address: print(f"open {address} (Ctrl-C ends it)", flush=True))
     return 0
-
-
-def _say(address: str) -> None:
-    print(f"open {address} (Ctrl-C ends it)", flush=True)

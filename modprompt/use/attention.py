@@ -21,7 +21,6 @@ from modprompt.methods.model import PromptedModel
 
 _COLOURS = ((12, 16, 64), (110, 26, 120), (214, 62, 84), (250, 150, 52), (255, 242, 150))  # from the least to the most
 _SHARE = 0.6  # share of the colours in an overlay
-_SMOOTH = Image.Resampling.BICUBIC
 _SMALLEST = 224  # pixels of a side of an overlay
 
 
@@ -69,20 +68,25 @@ def attention_of(model: PromptedModel, images: Tensor) -> Attention:
     if reason:
         raise UserError(f"{called(model.clip_model)} {reason}")
     model.require_images(images)
-    side = _side(model)
-    rows, columns = (pixels // step for pixels, step in zip(images.shape[-2:], side.conv1.stride))
-    seen: dict[int, Tensor] = {}
+    rows, columns = (pixels // step for pixels, step in zip(images.shape[-2:], _side(model).conv1.stride))
+    layers: list[Tensor] = []  # of each (B, L, L)
+
+    def watch(layer: int, attend: Attend) -> Attend:
+        def watched(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+            layers.append(_weights(attend, query, key, value, mask).cpu())
+            return attend(query, key, value, mask)
+
+        return watched
+
     with torch.no_grad():
-        prompts, on = model.vision_prompts(), model.logit_scale.device
-        model.image_encoder(
-            images.to(on), prompts.vision_additions, prompts.vision_changes, lambda *of: _watched(seen, *of)
-        )
-    first = 0 if isinstance(model.image_encoder, TowerVisionEncoder) else 1
+        prompts = model.vision_prompts()
+        images = images.to(model.logit_scale.device)
+        model.image_encoder(images, prompts.vision_additions, prompts.vision_changes, watch)
+    first = 0 if isinstance(model.image_encoder, TowerVisionEncoder) else 1  # of the patches, behind the class token
     behind = first + rows * columns
-    maps = [seen[layer][..., first:behind] for layer in sorted(seen)]  # (B, L, patches) of each layer
-    maps = [one.reshape(*one.shape[:2], rows, columns) for one in maps]
-    own = [one[:, behind:].transpose(0, 1) for one in maps]
-    return Attention((rows, columns), torch.stack([one[:, 0] for one in maps]) if first else None, own)
+    maps = [weights[..., first:behind].unflatten(-1, (rows, columns)) for weights in layers]
+    class_token = torch.stack([tokens[:, 0] for tokens in maps]) if first else None
+    return Attention((rows, columns), class_token, [tokens[:, behind:].transpose(0, 1) for tokens in maps])
 
 
 def _side(model: PromptedModel) -> Any:
@@ -93,16 +97,6 @@ def _side(model: PromptedModel) -> Any:
     return encoder.visual if isinstance(encoder, VisionEncoder) else None
 
 
-def _watched(seen: dict[int, Tensor], layer: int, attend: Attend) -> Attend:
-    """`attend`, but it also puts each token's attention to each token, (B, L, L), into `seen`."""
-
-    def watched(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-        seen[layer] = _weights(attend, query, key, value, mask).cpu()
-        return attend(query, key, value, mask)
-
-    return watched
-
-
 def _weights(attend: Attend, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
     """The weights (B, L, L), averaged over heads, with which `attend` sums values (B, L, H, d).
 
@@ -110,13 +104,13 @@ def _weights(attend: Attend, query: Tensor, key: Tensor, value: Tensor, mask: Te
     and values of 1 at one token show that token's weight, d tokens at a time.
     """
     length, width = value.shape[1], value.shape[-1]
-    none = attend(query, key, torch.zeros_like(value), mask)
-    found = []
+    constant = attend(query, key, torch.zeros_like(value), mask)
+    weights = []
     for first in range(0, length, width):
         ones = torch.eye(length, dtype=value.dtype, device=value.device)[:, first : first + width]
         ones = torch.nn.functional.pad(ones, (0, width - ones.shape[1]))
-        found.append(attend(query, key, ones[None, :, None].expand_as(value), mask) - none)
-    return torch.cat(found, dim=-1)[..., :length].float().mean(dim=2)
+        weights.append(attend(query, key, ones[None, :, None].expand_as(value), mask) - constant)
+    return torch.cat(weights, dim=-1)[..., :length].float().mean(dim=2)
 
 
 def as_seen(model: PromptedModel, image: Tensor, made: Images | None = None) -> Image.Image:
@@ -145,9 +139,9 @@ def overlay(image: Image.Image, map: Tensor) -> Image.Image:
     scaled = (values - values.min()) / spread if spread > 0 else np.zeros_like(values)
     larger = max(1.0, _SMALLEST / min(image.size))
     size = (round(image.width * larger), round(image.height * larger))
-    smooth = np.asarray(Image.fromarray(scaled).resize(size, _SMOOTH)).clip(0, 1)
+    smooth = np.asarray(Image.fromarray(scaled).resize(size, Image.Resampling.BICUBIC)).clip(0, 1)
     steps = np.linspace(0, 1, len(_COLOURS))
     colours = np.stack([np.interp(smooth, steps, channel) for channel in zip(*_COLOURS)], axis=-1)
-    grey = np.asarray(image.convert("L").resize(size, _SMOOTH), dtype=np.float32)[..., None]
+    grey = np.asarray(image.convert("L").resize(size, Image.Resampling.BICUBIC), dtype=np.float32)[..., None]
     mixed = _SHARE * colours + (1 - _SHARE) * grey
     return Image.fromarray(mixed.round().astype(np.uint8))

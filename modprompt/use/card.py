@@ -19,7 +19,10 @@ _OF_OTHERS = (
     "What a head has learned of single classes says nothing of others: for these it uses the features before it."
 )
 _MOST_CLASSES = 50  # named in a card
-_WHOLE = re.compile(r"-\d+|0")  # shots of earlier results and of settings: below 1 means all images
+_ALL_IMAGES = re.compile(r"-\d+|0")  # shots of earlier results and of settings: below 1 means all images
+_MEASURED = {"accuracy_pct": "accuracy", "macro_f1_pct": "macro F1", "top5_pct": "top-5 accuracy", "ece_pct": "ECE"}
+_SPLIT = "split (published, or ours), its SHA-256"
+_PATHS = tuple(end for ends in NAMED.values() for end in ends)  # settings with paths on the machine that trained
 
 
 def header(
@@ -41,7 +44,7 @@ def header(
     except ImportError:
         raise UserError("huggingface_hub is not installed; pip install huggingface_hub safetensors Jinja2") from None
     name = str(clip.get("name") or "")
-    found = [
+    measured = [
         EvalResult(
             task_type="image-classification",
             dataset_type=one_line(dataset),
@@ -57,8 +60,8 @@ def header(
         tags=["clip", "prompt-learning", *([method.lower()] if method else [])],
         license=license_id or None,
         base_model=name[len(PREFIX) :].partition("@")[0] if name.startswith(PREFIX) else None,
-        model_name=(method or "modprompt") if found else None,
-        eval_results=found or None,
+        model_name=(method or "modprompt") if measured else None,
+        eval_results=measured or None,
     )
     return f"---\n{data.to_yaml()}\n---\n"
 
@@ -75,40 +78,6 @@ def how_to_load(repo: str, clip: Mapping[str, Any], run: str = "") -> dict[str, 
     return {"repo": repo, "folder": folder, "file": str(clip.get("file") or "")}
 
 
-def _said_of_clip(clip: Mapping[str, Any]) -> str:
-    name = str(clip.get("file") or clip.get("name") or "a CLIP without a name")
-    commit = str(clip.get("commit") or "")
-    more = [f"commit {commit}" if commit and commit not in name else "", str(clip.get("fingerprint") or "")]
-    return ", ".join(filter(None, [name, f"{clip['size']} pixels" if clip.get("size") else "", *more]))
-
-
-def _said_of_images(result: Mapping[str, Any], settings: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Rows on the data, from a result, or else from the settings of a checkpoint."""
-    split = result.get("split")
-    split_said = " ".join(str(split.get(key, "")) for key in ("status", "hash")) if isinstance(split, Mapping) else ""
-    shots = result.get("shots", settings.get("DATASET.NUM_SHOTS", ""))
-    labels = labels_in(result)
-    return [
-        ("data set", str(result.get("dataset") or settings.get("DATASET.NAME", ""))),
-        ("classes of it", str(result.get("classes") or settings.get("DATASET.SUBSAMPLE_CLASSES", ""))),
-        ("labels", labels),
-        ("shots", "" if labels else "all images" if _WHOLE.fullmatch(str(shots)) else str(shots)),
-        ("seed", str(result.get("seed", settings.get("SEED", "")))),
-        ("split (published, or ours), its SHA-256", split_said),
-        ("hash of all images", str(result.get("images_hash") or "")),
-        ("chosen by", str(result.get("selected_on") or "")),
-        ("saw", str(result.get("seen") or "")),
-        ("notes", "; ".join(map(str, result.get("notes") or ()))),
-    ]
-
-
-def _numbers(result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    names = {"accuracy_pct": "accuracy", "macro_f1_pct": "macro F1", "top5_pct": "top-5 accuracy", "ece_pct": "ECE"}
-    rows = [(name, f"{result[key]:.2f}%") for key, name in names.items() if isinstance(result.get(key), (int, float))]
-    on = f"{result.get('images')} {result.get('tested_on') or 'test'} images" if result.get("images") else ""
-    return [*rows, ("measured on", on)] if rows else []
-
-
 def card_of_run(content: Checkpoint, repo: str, result: Mapping[str, Any] | None = None, license_id: str = "") -> str:
     """The card of one run: data, method, numbers with the seed, how to load.
 
@@ -118,38 +87,56 @@ def card_of_run(content: Checkpoint, repo: str, result: Mapping[str, Any] | None
         result: of the run, if it is known to have tested this checkpoint.
         license_id: a hub's name of it.
     """
-    found = result or {}
-    method, names = content.record["method"], content.record["classes"]["names"]
-    dataset = str(found.get("dataset") or content.settings.get("DATASET.NAME", ""))
-    accuracy = found.get("accuracy_pct")
+    result, settings, clip, method = result or {}, content.settings, content.clip, content.record["method"]
+    dataset = str(result.get("dataset") or settings.get("DATASET.NAME", ""))
+    accuracy, marked, labels = result.get("accuracy_pct"), mark_of(result), labels_in(result)
     measured = [(dataset, accuracy)] if dataset and isinstance(accuracy, (int, float)) else []
-    is_head, marked = kind_of(method["name"]) == HEADS, mark_of(found)
-    numbers = [*_numbers(found), ("seed", str(found.get("seed", ""))), ("beyond the usual rule", marked)]
+    values = {name: result.get(key) for key, name in _MEASURED.items()}
+    numbers = {name: f"{value:.2f}%" for name, value in values.items() if isinstance(value, (int, float))}
+    if result.get("images"):
+        numbers["measured on"] = f"{result['images']} {result.get('tested_on') or 'test'} images"
+    numbers |= {"seed": str(result.get("seed", "")), "beyond the usual rule": marked}
+    names, is_head = content.record["classes"]["names"], kind_of(method["name"]) == HEADS
     more = f" and {len(names) - _MOST_CLASSES} more" if len(names) > _MOST_CLASSES else ""
-    classes = (f"{len(names)} classes", ", ".join(names[:_MOST_CLASSES]) + more)
+    given = {key: text for key, text in method["config"].items() if text not in ("", [], ())}
+    shown = [f"{key} {text}" for key, text in given.items() if not f"{method['node']}.{key}".endswith(_PATHS)]
+    name, commit = str(clip.get("file") or clip.get("name") or "a CLIP without a name"), str(clip.get("commit") or "")
+    said_of_clip = [
+        name,
+        f"{clip['size']} pixels" if clip.get("size") else "",
+        f"commit {commit}" if commit and commit not in name else "",
+        clip.get("fingerprint"),
+    ]
+    shots = str(result.get("shots", settings.get("DATASET.NUM_SHOTS", "")))
+    shots = "" if labels else "all images" if _ALL_IMAGES.fullmatch(shots) else shots
+    split = result.get("split")
     return pages.markdown(
         "use/card.md.j2",
-        header=header(method["name"], content.clip, license_id, [] if marked else measured),
+        header=header(method["name"], clip, license_id, [] if marked else measured),
         title=f"{method['name']} on {dataset}" if dataset else method["name"],
         learned="A head on the features of" if is_head else "Prompts in front of",
         of_others=_OF_OTHERS if is_head else "",
-        method=_said_of_method(content),
-        data=[*_said_of_images(found, content.settings), classes],
-        numbers=numbers if measured else [],
-        **how_to_load(repo, content.clip),
+        method={
+            "method": method["name"],
+            "settings": ", ".join(shown),
+            "on the prompts of": method[FRONT]["name"] if isinstance(method.get(FRONT), Mapping) else "",
+            "epochs": content.epoch,
+            "CLIP": ", ".join(filter(None, said_of_clip)),
+            "versions": ", ".join(f"{key} {text}" for key, text in content.record.get("versions", {}).items()),
+        },
+        data={
+            "data set": dataset,
+            "classes of it": result.get("classes") or settings.get("DATASET.SUBSAMPLE_CLASSES"),
+            "labels": labels,
+            "shots": shots,
+            "seed": str(result.get("seed", settings.get("SEED", ""))),
+            _SPLIT: f"{split.get('status')} {split.get('hash')}" if isinstance(split, Mapping) else "",
+            "hash of all images": result.get("images_hash"),
+            "chosen by": result.get("selected_on"),
+            "saw": result.get("seen"),
+            "notes": "; ".join(result.get("notes") or ()),
+            f"{len(names)} classes": ", ".join(names[:_MOST_CLASSES]) + more,
+        },
+        numbers=numbers if measured else {},
+        **how_to_load(repo, clip),
     )
-
-
-def _said_of_method(content: Checkpoint) -> list[tuple[str, str]]:
-    method, paths = content.record["method"], tuple(end for ends in NAMED.values() for end in ends)
-    given = {key: text for key, text in method["config"].items() if text not in ("", [], ())}
-    # without paths on the machine that trained
-    shown = {key: text for key, text in given.items() if not f"{method['node']}.{key}".endswith(paths)}
-    return [
-        ("method", method["name"]),
-        ("settings", ", ".join(f"{key} {value}" for key, value in shown.items())),
-        *([("on the prompts of", method[FRONT]["name"])] if isinstance(method.get(FRONT), Mapping) else []),
-        ("epochs", str(content.epoch or "")),
-        ("CLIP", _said_of_clip(content.clip)),
-        ("versions", ", ".join(f"{key} {text}" for key, text in content.record.get("versions", {}).items())),
-    ]

@@ -1,4 +1,4 @@
-"""How the run of a checkpoint made its test images, so that other images are made the same way."""
+"""How the run of a checkpoint made its test images: as a transform for others, and as plain values for exports."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,18 +15,17 @@ from modprompt.io.images import READ_AS
 from modprompt.io.records import parse_yaml
 
 _WAYS = ("nearest", "bilinear", "bicubic")
+_COLOURS = {
+    FAMILY: "RGB",  # Pillow's convert
+    PEOPLE: "RGB, turned as EXIF says, 16 bits scaled by 65535, transparency on white, the first of several frames",
+}
 
 
 def transform_of_run(settings: Mapping[str, str], clip_model: CLIP, path: str) -> Callable[..., Tensor]:
     """The transform from a PIL image to (3, H, W) as a run's test images were made; without settings, its CLIP's.
 
-    Args:
-        settings: of the run, {dotted key: text}; only those of INPUT are read.
-        clip_model: its CLIP.
-        path: the file that has the settings, for messages.
-
-    Raises:
-        UserError: if they need something that is not supported here, or are not valid.
+    Of the run's settings, {dotted key: text}, only those of INPUT are read; `path` is their file, for messages. Raises
+    UserError if they need something that is not supported here, or are not valid.
     """
     if "INPUT.SIZE" not in settings:
         return transform_of(clip_model)
@@ -35,18 +34,13 @@ def transform_of_run(settings: Mapping[str, str], clip_model: CLIP, path: str) -
         if rule not in RULES:
             raise Refused(f"{READ_AS} {rule[:40]!r}")
         made: Any = image_transform(_images(settings, clip_model.visual.input_resolution), colours_first=True)
-        if rule == PEOPLE:
-            made.transforms.insert(0, as_people)
-        return made  # type: ignore[no-any-return]
     except Refused as error:
         raise UserError(
             f"{path}: its run made images in an unsupported way ({error}): test it with modprompt train"
         ) from None
-
-
-def rule_of(preprocess: Callable[..., Tensor]) -> str:
-    """The rule of io/image_files.py by which a transform of transform_of_run reads images."""
-    return PEOPLE if as_people in getattr(preprocess, "transforms", ()) else FAMILY
+    if rule == PEOPLE:
+        made.transforms.insert(0, as_people)
+    return made  # type: ignore[no-any-return]
 
 
 def _images(settings: Mapping[str, str], size: int) -> Images:
@@ -75,3 +69,41 @@ def _values(settings: Mapping[str, str], key: str, default: str, kind: Callable[
     except (TypeError, ValueError):
         pass
     raise Refused(f"INPUT.{key} {text[:40]}, not a list{'' if kind is str else ' of numbers'}")
+
+
+def rule_of(preprocess: Callable[..., Tensor]) -> str:
+    """The rule of io/image_files.py by which a transform of transform_of_run reads images."""
+    return PEOPLE if as_people in getattr(preprocess, "transforms", ()) else FAMILY
+
+
+def images_of(preprocess: Callable[..., Tensor]) -> Images:
+    """How a transform of this project (clip.load.image_transform) makes images; UserError if it is another's."""
+    steps = {type(step).__name__: step for step in getattr(preprocess, "transforms", ())}
+    if not {"Resize", "CenterCrop", "Normalize"} <= set(steps):
+        raise UserError("this transform of images is not known: use the one that modprompt.load_clip gives")
+    resize, normalise = steps["Resize"], steps["Normalize"]
+    sides = resize.size if isinstance(resize.size, (list, tuple)) else [resize.size]
+    mean, std = (tuple(float(value) for value in values) for values in (normalise.mean, normalise.std))
+    return Images(int(sides[0]), mean, std, resize.interpolation.value, SQUASH if len(sides) == 2 else SHORTEST)
+
+
+def as_record(images: Images, read_as: str = FAMILY) -> dict[str, Any]:
+    """All steps from an image to numbers as plain values, for programs without this project."""
+    return {
+        "colours": _COLOURS[read_as],
+        "resize": images.resize,
+        "interpolation": images.interpolation,
+        "crop": "centre",
+        "size": images.size,
+        "range": [0.0, 1.0],
+        "mean": list(images.mean),
+        "std": list(images.std),
+        "layout": "NCHW",
+    }
+
+
+def as_settings(images: Images, read_as: str = FAMILY) -> dict[str, str]:
+    """The same as settings of a run, {dotted key: text}."""
+    values = {key: value if isinstance(value, str) else str(list(value)) for key, value in images.settings().items()}
+    made = {f"INPUT.{key}": text for key, text in values.items()}
+    return {**made, "INPUT.TRANSFORMS": "['normalize']", READ_AS: read_as}

@@ -4,157 +4,102 @@ A push is one commit, all of it or nothing. A pull is one commit, of which only 
 are read as weights before they are put in place.
 """
 
-import contextlib
 import os
 import re
-import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from modprompt.clip import hub
-from modprompt.clip.hub import ask
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
-from modprompt.io.checkpoint import POINTER, Checkpoint
-from modprompt.io.files import copy_whole, of_user, sha256_of, write_json
+from modprompt.io.checkpoint import POINTER
+from modprompt.io.files import of_user, sha256_of, write_json
 from modprompt.methods.table import BY_NAME
 
 CARD, ORIGIN = "README.md", "pulled.json"
-_WEIGHTS = re.compile(r"model[A-Za-z0-9_.-]{0,100}")
-_DEEPEST = 12  # folders
+_OURS = re.compile(rf"{CARD}|((?!\.)[^/]+/)+({POINTER}|(?P<weights>model[\w.-]*))")  # in folders, as of runs
 _BY_HAND = "or download it by hand: modprompt reads the folder"
-Content = Path | bytes
 
 
-class Pulled(NamedTuple):
-    """What was downloaded: where it is, its commit, and the folders of runs in it, which modprompt.load reads."""
-
-    folder: Path
-    commit: str
-    runs: list[Path]
-
-
-def is_weights(name: str) -> bool:
-    """Whether a file of a repository is a checkpoint, by its name: in a folder, and named as runs name theirs."""
-    *folders, file = name.split("/")
-    plain = 1 <= len(folders) <= _DEEPEST and not {"", ".", ".."} & set(folders)
-    return plain and bool(_WEIGHTS.fullmatch(file))
-
-
-def _is_ours(name: str) -> bool:
-    folder, _, file = name.rpartition("/")
-    return name == CARD or is_weights(name) or (file == POINTER and is_weights(f"{folder}/model"))
-
-
-def files_of(content: Checkpoint, path: Path, below: str = "") -> dict[str, Content]:
-    """A checkpoint as the files of a run's folder, by their names in the repository.
-
-    Args:
-        content: its content.
-        path: the checkpoint.
-        below: the run's folder in the repository; empty: the repository is one run.
-
-    Raises:
-        UserError: if it does not say what it is.
-    """
+def lay_out(file: Path, folder: Path) -> None:
+    """Copy a checkpoint into a folder, as a run has it there; UserError if it does not say what it is."""
+    content = checkpoint.read(file)
     if not content.record:
         raise UserError(
-            f"{path} does not say what it is (it is the family's), so nobody could load it: "
+            f"{file} does not say what it is (it is the family's), so nobody could load it: "
             "load it with modprompt.load, save it with .save, and push that file"
         )
-    name = content.record["method"]["name"]
-    folder = BY_NAME[name].method.saved_as.folder if name in BY_NAME else "prompt_learner"
-    file = "model.safetensors" if path.suffix == ".safetensors" else f"model.pth.tar-{content.epoch}"
-    place = f"{below}/{folder}" if below else folder
-    return {f"{place}/{file}": path, f"{place}/{POINTER}": f"{file}\n".encode()}
+    method = BY_NAME.get(content.record["method"]["name"])
+    place = folder / (method.method.saved_as.folder if method else "prompt_learner")
+    name = "model.safetensors" if file.suffix == ".safetensors" else f"model.pth.tar-{content.epoch}"
+    place.mkdir(parents=True)
+    shutil.copyfile(file, place / name)
+    (place / POINTER).write_text(f"{name}\n")
 
 
-def push(repo: str, files: Mapping[str, Content], private: bool = False, replace: bool = False) -> str:
-    """Put files into a repository as one commit; a missing repository is created.
+def push(repo: str, folder: Path, private: bool = False, replace: bool = False) -> str:
+    """Put a folder's files into a repository ("owner/name") as one commit, which is returned.
 
-    Args:
-        repo: "owner/name".
-        files: by their names there.
-        private: create it as a private one; an existing public one is refused then.
-        replace: remove its present weights; its history keeps them.
-
-    Returns:
-        The commit.
-
-    Raises:
-        UserError: if the hub cannot be asked or refuses, or the repository has weights already.
+    A missing repository is created, as a private one if asked for; an existing public one is refused then. `replace`
+    removes its present weights; its history keeps them. Raises UserError if the hub cannot be asked or refuses, or the
+    repository has weights already.
     """
     name, revision = hub.of_user(repo)
     if revision:
         raise UserError(f"{repo}: a push goes to the repository's main branch: leave out @{revision}")
-    ask(name, lambda client: client.HfApi().create_repo(name, private=private, exist_ok=True))
-    info = ask(name, lambda client: client.HfApi().model_info(name))
+    hub.ask(name, lambda client: client.HfApi().create_repo(name, private=private, exist_ok=True))
+    info = hub.ask(name, lambda client: client.HfApi().model_info(name))
     if private and info.private is False:
         raise UserError(f"{name} exists already and is public: push to another repository, or without --private")
-    there = sorted(str(one.rfilename) for one in info.siblings or () if is_weights(str(one.rfilename)))
-    if there and not replace:
+    weights = _weights([file.rfilename for file in info.siblings or ()])
+    if weights and not replace:
         raise UserError(
-            f"{name} has weights already ({there[0]}; {len(there)} in all): push to another repository, or --replace "
-            "them, which its history keeps"
+            f"{name} has weights already ({weights[0]}; {len(weights)} in all): push to another repository, or "
+            "--replace them, which its history keeps"
         )
-    gone = [one for one in there if one not in files]
-    commit = ask(name, lambda client: _commit(client, name, files, gone))
-    return str(commit.oid)
+    told = {"repo_id": name, "folder_path": folder, "delete_patterns": weights or None}
+    return str(hub.ask(name, lambda client: client.HfApi().upload_folder(**told, commit_message="modprompt push")).oid)
 
 
-def _commit(client: Any, repo: str, files: Mapping[str, Content], gone: Sequence[str]) -> Any:
-    add, delete = client.CommitOperationAdd, client.CommitOperationDelete
-    operations = [add(name, content if isinstance(content, bytes) else str(content)) for name, content in files.items()]
-    operations += [delete(name) for name in gone]
-    message = f"modprompt: {sum(map(is_weights, files))} checkpoints"
-    return client.HfApi().create_commit(repo, operations, commit_message=message)
+def pull(name: str, folder: str | Path = "") -> tuple[Path, str, list[Path]]:
+    """Download what `push` has put into a repository: where it is then, its commit, and the folders of runs in it.
 
-
-def pull(name: str, folder: str | Path = "") -> Pulled:
-    """Download what `push` has put into a repository.
-
-    Args:
-        name: "owner/name", or "owner/name@revision".
-        folder: where to put it; must not exist yet. By default the repository's name, in the current folder.
-
-    Raises:
-        UserError: if the hub or the cache does not have it, or it has no whole checkpoint; nothing is written then.
+    `name` is "owner/name" or "owner/name@revision", `folder` must not exist yet; by default it is the repository's
+    name, in the current folder. Raises UserError if the hub or the cache does not have it, or it has no whole
+    checkpoint; nothing is written then.
     """
     repo, revision = hub.of_user(name)
     goal = of_user(folder or repo.rpartition("/")[2])
     if os.path.lexists(goal):
         raise UserError(f"{goal} exists already: give another folder")
-    found = hub.snapshot(repo, revision, _chosen, _BY_HAND)
-    names = _chosen(found.files())
-    for one in filter(is_weights, names):
-        checkpoint.read(found.folder / one)  # as weights; whatever else a file holds is refused
-    with _whole(goal) as aside:
-        for one in names:
-            copy_whole(found.folder / one, aside / one)
-        hashes = {one: sha256_of(aside / one) for one in names}
-        write_json(aside / ORIGIN, {"repo": repo, "commit": found.commit, "sha256": hashes})
-    runs = sorted({(goal / one).parent.parent for one in filter(is_weights, names)})
-    return Pulled(goal, found.commit, runs)
-
-
-def _chosen(names: Sequence[str]) -> list[str]:
-    chosen = sorted(name for name in names if _is_ours(name))
-    if not any(map(is_weights, chosen)):
-        raise UserError("it has no checkpoints of modprompt, as modprompt push puts there")
-    return chosen
-
-
-@contextlib.contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
-    """A new folder under another name that becomes `folder` if the block succeeds, and is removed otherwise."""
-    aside = folder.absolute().with_name(f".{folder.name}.{secrets.token_hex(8)}.part")
+    snapshot = hub.snapshot(repo, revision, _ours, _BY_HAND)
+    names = _ours(snapshot.files())
+    for file in _weights(names):
+        checkpoint.read(snapshot.folder / file)  # as weights; whatever else a file holds is refused
     try:
-        aside.mkdir(parents=True)
-        yield aside
-        aside.rename(folder)
+        goal.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{goal.name}.", dir=goal.parent) as aside:
+            copy = Path(aside, goal.name)
+            for file in names:
+                (copy / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(snapshot.folder / file, copy / file)
+            hashes = {file: sha256_of(copy / file) for file in names}
+            write_json(copy / ORIGIN, {"repo": repo, "commit": snapshot.commit, "sha256": hashes})
+            copy.rename(goal)
     except OSError as error:
-        raise UserError(f"cannot write {folder} ({error.strerror})") from None
-    finally:
-        shutil.rmtree(str(aside), ignore_errors=True)
+        raise UserError(f"cannot write {goal} ({error.strerror})") from None
+    return goal, snapshot.commit, sorted({(goal / file).parent.parent for file in _weights(names)})
+
+
+def _weights(names: Iterable[str]) -> list[str]:
+    """The checkpoints among the files of a repository, by their names."""
+    return sorted(name for name in names if (match := _OURS.fullmatch(name)) and match["weights"])
+
+
+def _ours(names: Sequence[str]) -> list[str]:
+    """The files of a repository that are ours; UserError if none of them is a checkpoint."""
+    if not _weights(names):
+        raise UserError("it has no checkpoints of modprompt, as modprompt push puts there")
+    return sorted(filter(_OURS.fullmatch, names))

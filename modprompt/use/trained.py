@@ -12,6 +12,8 @@ from modprompt.errors import UserError
 from modprompt.io import checkpoint, result
 from modprompt.io import folder as run_folder
 from modprompt.io.checkpoint import Checkpoint, class_list, run_or_file
+from modprompt.io.files import of_user
+from modprompt.io.settings import read_settings
 from modprompt.methods.loading import as_stated, load
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.table import ZERO_SHOT, kind_of
@@ -21,16 +23,11 @@ Clip = nn.Module | str | Path | None
 
 
 class Trained(NamedTuple):
-    """A trained model.
+    """A trained model."""
 
-    model: in eval mode, from images (B, 3, H, W) to logits (B, C).
-    preprocess: from a PIL image to (3, H, W), as the run's test images were made.
-    path: the checkpoint that it was read from; if the method trains nothing, the run's result.json.
-    """
-
-    model: PromptedModel
-    preprocess: Callable[..., Tensor]
-    path: Path
+    model: PromptedModel  # in eval mode, from images (B, 3, H, W) to logits (B, C)
+    preprocess: Callable[..., Tensor]  # from a PIL image to (3, H, W), as the run's test images were made
+    path: Path  # the checkpoint that it was read from; if the method trains nothing, the run's result.json
 
     @property
     def read_as(self) -> str:
@@ -50,7 +47,8 @@ def open_trained(
 
     Args:
         path: the folder or file; also a folder of zero-shot CLIP's run, which has no checkpoint.
-        clip: the CLIP, or what load_clip accepts; by default the one that the file names.
+        clip: the CLIP, or what load_clip accepts; by default the one that the file names, or whose path the run has
+            recorded (MODEL.BACKBONE.PATH).
         names: other classes than it was trained on, in label order.
         epoch: the epoch of a checkpoint in a folder; by default the best, or if there is none the last.
         device: for the CLIP; CUDA if there is any, else the CPU. Not used for a clip that is a module.
@@ -59,8 +57,13 @@ def open_trained(
         UserError: as load; if its images cannot be made as its run made them; or if its prompts belong to the classes
             that it was trained on (CSC), but others are given.
     """
-    _require_device(device)
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # an unknown name, a missing GPU, a build without CUDA
+        said = str(error).partition("\n")[0][:120]
+        raise UserError(f"device {device}: PyTorch does not have it here ({said}): use cpu, or leave it out") from None
     place = run_or_file(path)
+    clip = _recorded_clip(place) if clip is None else clip
     untrained = _untrained(place) if place.is_dir() else None
     if untrained is None:
         file = checkpoint.chosen_checkpoint(place, epoch)
@@ -75,24 +78,24 @@ def open_trained(
     return trained if names is None else for_classes(trained, names)
 
 
-def _require_device(device: str | torch.device | None) -> None:
-    """Raise UserError unless PyTorch has this device."""
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # an unknown name, a missing GPU, a build without CUDA
-        said = str(error).partition("\n")[0][:120]
-        raise UserError(f"device {device}: PyTorch does not have it here ({said}): use cpu, or leave it out") from None
+def _recorded_clip(place: Path) -> str | None:
+    """The path of the CLIP that a run was started with, by its own config.yaml; None for a CLIP of a name.
+
+    No file that a checkpoint names is opened: it may be a stranger's. Raises UserError if there is none at the path.
+    """
+    run = place if place.is_dir() else place.absolute().parent.parent
+    config = run / run_folder.CONFIG
+    is_of_run = place.is_dir() or place.name.startswith("model")
+    path = read_settings(str(config)).get("MODEL.BACKBONE.PATH", "") if is_of_run and config.is_file() else ""
+    if path and not of_user(path).exists():
+        raise UserError(f"{config} says that its CLIP is {path}, which is not there: give it, --clip of a command")
+    return str(path) or None
 
 
 def for_classes(trained: Trained, names: Sequence[str]) -> Trained:
-    """The same model for other classes, with shared prompts and CLIP.
+    """The same model for other classes (names in label order), with shared prompts and CLIP.
 
-    Args:
-        trained: from open_trained.
-        names: of the classes, in label order.
-
-    Raises:
-        UserError: if the prompts belong to the classes that they were trained on (CSC), or a name does not fit.
+    Raises UserError if the prompts belong to the classes that they were trained on (CSC), or a name does not fit.
     """
     if not isinstance(names, str) and tuple(names) == trained.model.classes.names:
         return trained
@@ -104,27 +107,23 @@ def for_classes(trained: Trained, names: Sequence[str]) -> Trained:
 
 def _untrained(folder: Path) -> Checkpoint | None:
     """The result of a run of zero-shot CLIP as a checkpoint without tensors; None for other runs."""
-    found = run_folder.read(folder)
-    if found.result is None or not trains_nothing(found.result.get("method")):
+    holding = run_folder.read(folder)
+    if holding.result is None or not trains_nothing(holding.result.get("method")):
         return None
-    if found.trained:
+    if holding.trained:
         warnings.warn(
-            f"{folder} holds a training, but the result of {found.trainer} in place of its own: the training's "
+            f"{folder} holds a training, but the result of {holding.trainer} in place of its own: the training's "
             "checkpoint is used",
             stacklevel=3,
         )
         return None
-    return _as_checkpoint(folder, found.result)
-
-
-def _as_checkpoint(folder: Path, found: dict[str, Any]) -> Checkpoint:
-    parts = {"method": found["method"], "classes": found.get("class_names"), "clip": found.get("clip")}
+    parts = {"method": holding.result["method"], "classes": holding.result.get("class_names")}
     try:
         names = class_list(parts["classes"]["names"])
-        settings: dict[str, str] = {**(found.get("settings") or {}), **(found.get("input") or {})}
+        settings = {**(holding.result.get("settings") or {}), **(holding.result.get("input") or {})}
     except (LookupError, TypeError) as error:
         raise UserError(f"{folder / result.FILE_NAME} is damaged ({error}): use another copy of it") from None
-    return Checkpoint({}, 0, {}, names, settings, parts["clip"], parts)
+    return Checkpoint({}, 0, {}, names, settings, holding.result.get("clip") or {}, parts)
 
 
 def trains_nothing(method: Any) -> bool:

@@ -3,9 +3,8 @@ import csv
 import pytest
 import torch
 
+import modprompt
 from modprompt.cli import interpret
-from modprompt.io.tables import as_csv
-from modprompt.programs import report
 from tests.conftest import SAID, random_clip
 from tests.methods import METHODS
 from tests.trained_once import trained
@@ -19,6 +18,20 @@ def run_folder(command, tmp_path):
         method = METHODS[row]
         trained(command(method, "OPTIM.MAX_EPOCH", 1))
         return tmp_path / "out" / method.folder / "model.pth.tar-1"
+
+    return of
+
+
+@pytest.fixture
+def said(capsys):
+    """Runs the command; its output, or the line of an error."""
+
+    def of(code, *words):
+        capsys.readouterr()
+        assert interpret.main([*map(str, words)]) == code
+        out, err = capsys.readouterr()
+        assert err.count("\n") == (code != 0)
+        return err if code else out
 
     return of
 
@@ -38,65 +51,35 @@ def run_folder(command, tmp_path):
         ("dpl", {0: 2, 2: 3, 3: 1}, 3),
     ],
 )
-def test_every_trainer_and_layer(row, vectors, vision, run_folder, clip_file, tmp_path, capsys):
-    path = run_folder(row)
-    capsys.readouterr()
-    argv = [str(path), "3", "--backbone-path", str(clip_file), *SAID_BY_FLAGS, "--csv", str(tmp_path / "words.csv")]
-    assert report(interpret.run, argv) == 0
-    out = capsys.readouterr().out
+def test_every_trainer_and_layer(row, vectors, vision, run_folder, clip_file, tmp_path, said):
+    path, table = run_folder(row), tmp_path / "words.csv"
+    out = said(0, path, 3, "--backbone-path", clip_file, *SAID_BY_FLAGS, "--csv", table)
     assert (f"{vision} learned vision prompts are left out" in out) == bool(vision)
-    rows = list(csv.DictReader((tmp_path / "words.csv").read_text().splitlines()))
-    found = {}
-    for one in rows:
-        found[int(one["layer"])] = found.get(int(one["layer"]), 0) + 1
-    assert found == {layer: 3 * n for layer, n in vectors.items()}
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    layers = [int(row["layer"]) for row in rows]
+    assert {layer: layers.count(layer) for layer in layers} == {layer: 3 * n for layer, n in vectors.items()}
     for first, second in zip(rows[::3], rows[1::3]):
         assert float(first["distance"]) <= float(second["distance"])
+    folder = said(0, tmp_path / "out", 3, "--backbone-path", clip_file, *SAID_BY_FLAGS)
+    assert folder == "".join(line for line in out.splitlines(True) if not line.startswith("Written"))
 
 
-def test_a_run_s_folder_is_its_last_checkpoint(run_folder, clip_file, tmp_path, capsys):
-    said = []
-    for path in (run_folder("mpl"), tmp_path / "out"):
-        capsys.readouterr()
-        assert report(interpret.run, [str(path), "1", "--backbone-path", str(clip_file), *SAID_BY_FLAGS]) == 0
-        said.append(capsys.readouterr().out)
-    assert "layer 0, token 1" in said[0]
-    assert said[0] == said[1]
-
-
-def test_context_from_words_is_nearest_to_its_words(run_folder, clip_file, capsys):
+def test_context_from_words_is_nearest_to_its_words(run_folder, clip_file, said):
     path = run_folder("coop_front_words")  # one epoch at 1e-5 hardly moves it
-    capsys.readouterr()
-    assert report(interpret.run, [str(path), "1", "--backbone-path", str(clip_file), *SAID_BY_FLAGS]) == 0
-    words = [line.split()[4] for line in capsys.readouterr().out.splitlines()]
-    assert words == ["a", "photo", "of", "a"]
+    out = said(0, path, 1, "--backbone-path", clip_file, *SAID_BY_FLAGS)
+    assert [line.split()[4] for line in out.splitlines()] == ["a", "photo", "of", "a"]
 
 
-def test_clip_that_is_not_there_is_asked_for_by_this_programs_flags(run_folder, tmp_path, capsys):
-    path = run_folder("coop_end")
-    capsys.readouterr()
-    assert report(interpret.run, [str(path), "--backbone-path", str(tmp_path / "gone.pt")]) == 2
-    assert "--backbone-path" in capsys.readouterr().err
-
-
-def test_no_file_is_opened_because_a_checkpoint_names_it(run_folder, clip_file, capsys, monkeypatch):
+def test_clips_that_are_not_its_own_are_a_line_and_no_file_is_opened_because_a_checkpoint_names_it(
+    run_folder, clip_file, tmp_path, said
+):
     path = run_folder("coop_end")  # it says which file it was made with
-    content = torch.load(path, weights_only=True)
-    clip = content["modprompt"]["clip"]
-    assert clip["file"] == clip_file.name
-    assert clip["name"] == ""
-    monkeypatch.setattr("modprompt.cli.interpret.load", None)
-    capsys.readouterr()
-    assert report(interpret.run, [str(path)]) == 2
-    assert f"made with a CLIP from a file ({clip_file.name}): give it with --backbone-path" in capsys.readouterr().err
-
-
-def test_another_clip_is_refused(run_folder, tmp_path, capsys):
-    path = run_folder("coop_end")
+    assert torch.load(path, weights_only=True)["modprompt"]["clip"]["file"] == clip_file.name
     torch.save(random_clip(7, text_layers=4, vision_layers=4).state_dict(), tmp_path / "other.pt")
-    capsys.readouterr()
-    assert report(interpret.run, [str(path), "--backbone-path", str(tmp_path / "other.pt"), *SAID_BY_FLAGS]) == 2
-    assert "the checkpoint was made with another CLIP" in capsys.readouterr().err
+    assert f"made with a CLIP from a file ({clip_file.name}): give it with --backbone-path" in said(2, path)
+    assert "--backbone-path" in said(2, path, "--backbone-path", tmp_path / "gone.pt")
+    other = said(2, path, "--backbone-path", tmp_path / "other.pt", *SAID_BY_FLAGS)
+    assert "the checkpoint was made with another CLIP" in other
 
 
 @pytest.mark.parametrize(
@@ -104,33 +87,21 @@ def test_another_clip_is_refused(run_folder, tmp_path, capsys):
     [
         ([1], "is not a checkpoint of a prompt learner"),
         ({"state_dict": {"w": torch.ones(1)}}, "holds no learned prompts"),
+        ({"state_dict": {"ctx": torch.ones(4)}}, "ctx is not a learned prompt"),
+        ({"state_dict": {"ctx": torch.ones(1, 4)}}, "the checkpoint's text width is 4, that of this CLIP is 64"),
     ],
 )
-def test_other_files_are_refused(content, message, tmp_path, capsys):
+def test_other_files_are_refused(content, message, tmp_path, said):
     torch.save(content, tmp_path / "file")
-    assert report(interpret.run, [str(tmp_path / "file")]) == 2
-    assert message in capsys.readouterr().err
+    assert message in said(2, tmp_path / "file", "--backbone", "glyph-clip")
 
 
-def test_contexts_of_phrases_are_told_apart(tmp_path):
-    import modprompt
-
+def test_contexts_of_phrases_are_told_apart_and_classes_are_no_formulas(tmp_path, said):
     path = tmp_path / "phrases.json"
     path.write_text('{"owl": ["a face", "a wing"], "crow": ["black"]}')
     torch.save(random_clip().state_dict(), tmp_path / "clip.pt")
     clip_model, _ = modprompt.load_clip(tmp_path / "clip.pt", device="cpu", **SAID)
     modprompt.CoOp(n_ctx=1, csc=True, aspath=str(path)).on(clip_model, ["crow", "owl"]).save(tmp_path / "prompts.pt")
-    asked = interpret.Asked(path=str(tmp_path / "clip.pt"), **SAID)
-    rows = interpret.interpret(str(tmp_path / "prompts.pt"), 1, asked)
-    assert [label for _, label, *_ in rows] == ["0 phrase 1", "1 phrase 1", "1 phrase 2"]
-    assert interpret.table(rows).splitlines()[2].startswith("layer 0, class 1 phrase 2, token 1")
-
-
-def test_words_are_no_formulas_in_the_csv_and_distances_stay_numbers():
-    words = [interpret.Word("=", 0.5), interpret.Word("-1", 0.25), interpret.Word("@b", 1.0), interpret.Word("a", 2.0)]
-    assert as_csv(interpret.csv_rows([(0, "+x", 1, words)])).splitlines() == [
-        "0,'+x,1,1,'=,0.500000",
-        "0,'+x,1,2,-1,0.250000",
-        "0,'+x,1,3,'@b,1.000000",
-        "0,'+x,1,4,a,2.000000",
-    ]
+    out = said(0, tmp_path / "prompts.pt", 1, "--backbone-path", tmp_path / "clip.pt", *SAID_BY_FLAGS)
+    labels = [line.split(", ")[1] for line in out.splitlines()]
+    assert labels == ["class 0 phrase 1", "class 1 phrase 1", "class 1 phrase 2"]

@@ -1,4 +1,6 @@
-import huggingface_hub.constants  # noqa: F401 - it reads the environment now: a test of `show` forbids the network
+import sys
+
+import huggingface_hub.constants
 import pytest
 
 import modprompt
@@ -75,11 +77,9 @@ def test_a_dry_run_prints_the_card_and_asks_nobody(run, capsys, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     out, _ = said(capsys, 0, "push", run, "owner/prompts", "--dry-run")
     assert out[0] == "---"
-    assert [line.split()[-1] for line in out[-3:]] == [
-        "README.md",
-        "MultiModalPromptLearner/model.pth.tar-1",
-        "MultiModalPromptLearner/checkpoint",
-    ]
+    folder = "MultiModalPromptLearner"
+    names = [f"{folder}/checkpoint", f"{folder}/model.pth.tar-1", "README.md"]
+    assert [line.split()[-1] for line in out[-3:]] == names
 
 
 @pytest.mark.cover(5)
@@ -112,7 +112,7 @@ def test_bad_input_is_one_line(words, message, run, tmp_path, capsys, monkeypatc
 
 
 def test_without_the_package_it_is_one_line(run, capsys, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     _, err = said(capsys, 2, "push", run, "owner/prompts")
     assert len(err) == 1
     assert "pip install huggingface_hub" in err[0]

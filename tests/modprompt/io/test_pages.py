@@ -7,9 +7,8 @@ CARD = {"header": "", "tables": "", "runs": [], "repo": "o/n", "folder": "n", "f
 
 def test_values_are_text_in_each_language():
     name = "<b>&\"'*x*\udcff"
-    assert pages.html("use/show.html.j2", heading="", note=name, is_wrong=False, shares=[], quiet="", pictures=[]) == (
-        '<div class="mp-note">&lt;b&gt;&amp;&quot;&#x27;*x*\\udcff</div>\n'
-    )
+    page = pages.html("io/page.html.j2", title=name, policy="", style="", script="")
+    assert "<title>&lt;b&gt;&amp;&quot;&#x27;*x*\\udcff</title>\n" in page
     text = pages.markdown("experiments/reporting/card.md.j2", facts=name + "\n# y", **CARD)
     assert text.startswith("\n\\<b>&\"'\\*x\\*\\udcff # y\n\n## How to load it\n")
 

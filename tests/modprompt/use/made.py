@@ -51,12 +51,7 @@ def write_run(folder, model, settings=INPUT, accuracy=75.0):
     state = model.saved_state()
     if state:
         said = describe(record, model.classes, model.clip_facts, model.prompt_learner, {"settings": dict(settings)})
-        write(
-            folder / model.method.saved_as.folder / "model.pth.tar-1",
-            state,
-            said,
-            1,
-        )
+        write(folder / model.method.saved_as.folder / "model.pth.tar-1", state, said, 1)
         (folder / model.method.saved_as.folder / "checkpoint").write_text("model.pth.tar-1\n")
     content = {
         "trainer": record["name"],

@@ -6,7 +6,6 @@ import torch
 from PIL import Image
 
 import modprompt
-from modprompt.engine.encoders import VisionEncoder
 from modprompt.errors import UserError
 from modprompt.use.attention import as_seen, attention_of, overlay
 from tests.conftest import random_clip
@@ -87,30 +86,22 @@ def test_a_grid_need_not_be_seen_to_be_square_by_heads_that_are_narrower_than_it
     assert found.class_token.shape == (3, 2, 16, 16)
 
 
-def test_a_resnet_has_none(resnet_file, images):
-    clip_model = modprompt.load_clip(resnet_file, "cpu", activation="quick_gelu", heads=(1, 4))[0]
-    model = modprompt.CoOp(n_ctx=2).on(clip_model, NAMES).eval()
-    assert not isinstance(model.image_encoder, VisionEncoder)
+def test_a_resnet_has_none_and_other_images_are_refused(resnet_file, images, clip_model):
+    resnet = modprompt.load_clip(resnet_file, "cpu", activation="quick_gelu", heads=(1, 4))[0]
     with pytest.raises(UserError, match="is a ResNet, which has no layers of attention over patches"):
-        attention_of(model, images)
-
-
-def test_other_images_are_refused(clip_model):
+        attention_of(modprompt.CoOp(n_ctx=2).on(resnet, NAMES).eval(), images)
     with pytest.raises(UserError, match="images are 16 x 16 pixels, but this CLIP needs 32 x 32"):
         attention_of(on(modprompt.MPL, clip_model, NAMES), torch.zeros(1, 3, 16, 16))
 
 
-def test_an_overlay_is_brightest_where_attention_is():
+def test_an_overlay_is_brightest_where_attention_is_and_of_one_colour_if_that_is_even():
     laid = overlay(Image.new("RGB", (32, 32), "grey"), torch.tensor([[0.0, 0.0], [0.0, 1.0]]))
     assert laid.size == (224, 224)
     pixels = np.asarray(laid).sum(axis=-1)
     assert pixels[200, 200] > 2 * pixels[20, 20]
-
-
-def test_an_overlay_of_even_attention_is_of_one_colour():
-    laid = np.asarray(overlay(Image.new("RGB", (300, 240), "grey"), torch.full((3, 3), 0.1)))
-    assert laid.shape == (240, 300, 3)
-    assert len(np.unique(laid.reshape(-1, 3), axis=0)) == 1
+    even = np.asarray(overlay(Image.new("RGB", (300, 240), "grey"), torch.full((3, 3), 0.1)))
+    assert even.shape == (240, 300, 3)
+    assert len(np.unique(even.reshape(-1, 3), axis=0)) == 1
 
 
 def test_the_picture_that_is_shown_is_the_one_that_was_given():

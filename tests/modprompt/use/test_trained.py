@@ -9,11 +9,10 @@ from modprompt.cli import train
 from modprompt.io.records import KEY, sealed
 from modprompt.methods.table import METHODS
 from modprompt.use.trained import for_classes, open_trained
-from tests.conftest import ROOT, SAID
+from tests.conftest import SAID, random_clip
 from tests.methods import METHODS as ROWS
 from tests.methods import some_slow
 from tests.modprompt.use.made import NAMES, glyph, model_of, write_run, zero_shot_run
-from tests.warm import run_python
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
@@ -103,22 +102,23 @@ def test_a_real_run_with_a_clip_from_a_file(command, clip_file, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that this is another mean than OpenAI's
         assert train.main(command(ROWS["cocoop"], "OPTIM.MAX_EPOCH", 1, "INPUT.PIXEL_MEAN", "[0.5, 0.5, 0.5]")) == 0
-    with pytest.raises(modprompt.UserError, match="clip.pt .*: give it, load.*, or --clip of a command"):
-        open_trained(tmp_path / "out")
     clip_model = modprompt.load_clip(clip_file, device="cpu", **SAID)[0]
     trained = open_trained(tmp_path / "out", clip=clip_model)
     assert trained.preprocess.transforms[-1].mean == (0.5, 0.5, 0.5)  # the run's, not the CLIP's
-    assert torch.equal(
-        logits(open_trained(tmp_path / "out", clip=clip_file, device="cpu").model), logits(trained.model)
-    )
-
-
-def test_no_dassl_is_imported(tmp_path):
-    model_of(modprompt.MPL).save(tmp_path / "a.pt")
-    text = "import sys; from modprompt.use.trained import open_trained; open_trained(sys.argv[1], device='cpu')\n"
-    text += "assert not {'dassl', 'yacs', 'modprompt.trainers'} & set(sys.modules)"
-    done = run_python("-c", text, tmp_path / "a.pt", folder=ROOT)
-    assert done.returncode == 0, done.stderr
+    config = tmp_path / "out" / "config.yaml"
+    for path in (tmp_path / "out", trained.path):  # by the path that the run recorded
+        assert torch.equal(logits(open_trained(path, device="cpu").model), logits(trained.model))
+    torch.save(random_clip(7, text_layers=4, vision_layers=4).state_dict(), tmp_path / "other.pt")
+    for other, said in (
+        ("other.pt", "was made with another CLIP than"),
+        ("gone.pt", "gone.pt, which is not there: give"),
+    ):
+        config.write_text(f"MODEL: {{BACKBONE: {{PATH: {tmp_path / other}}}}}\n")
+        with pytest.raises(modprompt.UserError, match=said):
+            open_trained(tmp_path / "out")
+    config.unlink()
+    with pytest.raises(modprompt.UserError, match="clip.pt .*: give it, load.*, or --clip of a command"):
+        open_trained(tmp_path / "out")  # no file is opened because a checkpoint names it
 
 
 def test_a_saved_file_has_the_transform_of_its_clip(tmp_path):
