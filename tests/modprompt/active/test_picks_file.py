@@ -1,8 +1,6 @@
 import csv
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from modprompt.active.picks_file import COLUMNS, Row, read_labels, write
 from modprompt.errors import UserError
@@ -77,22 +75,6 @@ def test_labels_come_back_by_file(path, way):
         **way,
     )
     assert read_labels(path, picks(), NAMES) == [0, 1, 2, None, 4, 5, 2, 3, 0]
-
-
-@settings(max_examples=25)
-@given(
-    st.lists(
-        st.text(st.sampled_from("=+-@'; \t\n,\"ab\u00e9"), min_size=1, max_size=6), min_size=2, max_size=6, unique=True
-    ),
-    st.sampled_from([",", ";", "\t"]),
-)
-def test_any_file_and_any_class_name_is_read_back(tmp_path_factory, texts, separator):
-    path = tmp_path_factory.mktemp("picks") / "round_0.csv"
-    names = [f"{text}#" for text in texts]
-    rows = [Row(n, f"{text}.jpg", text, 1.0, 1.0, text, names[n]) for n, text in enumerate(texts)]
-    write(path, rows)
-    fill(path, [line[-1] for line in cells(path)[1:]], separator=separator)
-    assert read_labels(path, [row._replace(label="") for row in rows], names) == list(range(len(texts)))
 
 
 @pytest.mark.parametrize(
