@@ -6,10 +6,14 @@ Shapes: U images without a label, L with one, C classes, E joint width.
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from modprompt.checks import check_name
 from modprompt.errors import SettingError
+
+ROUNDING = 1e-12  # error of sums of some thousand float64 products of numbers up to 1, with a margin
+NUMBERS = 2**25  # that are computed at once in float64, 256 MiB: a copy of a whole pool would not fit into memory
 
 
 class Seen(NamedTuple):
@@ -54,7 +58,7 @@ class Acquisition(NamedTuple):
 
     name: what ACTIVE.METHOD calls it.
     choose: the function.
-    score: what its scores are, in a few words.
+    score: what its scores are, in a few words; empty if it has none.
     first: whether it also chooses the first round, by zero-shot CLIP; otherwise that is drawn at random.
     passes: loaders that the reference makes for it; each draws a number from PyTorch's generator.
     """
@@ -66,36 +70,43 @@ class Acquisition(NamedTuple):
     passes: int = 1
 
 
-_KNOWN: dict[str, Acquisition] = {}
+ACQUISITIONS: dict[str, Acquisition] = {}
 
 
 def acquisition(name: str, score: str, *, first: bool = False, passes: int = 1) -> Callable[[Choose], Choose]:
-    """Decorator: register a function as an acquisition.
-
-    Args:
-        name: what ACTIVE.METHOD calls it.
-        score: what its scores are, in a few words.
-        first: whether it also chooses the first round, by zero-shot CLIP.
-        passes: loaders that the reference makes for it.
-    """
+    """Decorator: enter a function as an acquisition; the arguments are those of Acquisition."""
 
     def enter(choose: Choose) -> Choose:
-        _KNOWN[name] = Acquisition(name, choose, score, first, passes)
+        ACQUISITIONS[name] = Acquisition(name, choose, score, first, passes)
         return choose
 
     return enter
 
 
 def find(name: str) -> Acquisition:
-    """The acquisition of a name.
-
-    Raises:
-        SettingError: if there is none; the message names the nearest.
-    """
+    """The acquisition of a name; SettingError, naming the nearest, if there is none."""
     try:
-        check_name(name, list(_KNOWN), "ACTIVE.METHOD")
+        check_name(name, list(ACQUISITIONS), "ACTIVE.METHOD")
     except SettingError as error:
         raise SettingError(
             [(key, f"{text}; for one of your own, --import its module") for key, text in error.faults]
         ) from None
-    return _KNOWN[name]
+    return ACQUISITIONS[name]
+
+
+def rows_of(matrix: Tensor) -> int:
+    """How many rows of a matrix (U, C) are computed at once."""
+    return max(1, NUMBERS // max(1, matrix[:1].numel()))
+
+
+def by_row(function: Callable[[Tensor], Tensor], matrix: Tensor) -> Tensor:
+    """A function's values (U,) for the rows of a matrix (U, C), which it gets block by block in float64."""
+    return torch.cat([function(block.double()) for block in matrix.split(rows_of(matrix))])
+
+
+def first_largest(values: Tensor, tolerance: float = ROUNDING) -> int:
+    """The first position of the largest of (n,) float64 values, within a tolerance.
+
+    A matrix product gives equal points different last digits, by their place in it and by machine.
+    """
+    return int((values >= values.max() - tolerance).byte().argmax())

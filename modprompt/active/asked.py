@@ -37,21 +37,13 @@ class Asked(NamedTuple):
 
 def asked(folder: Path) -> Asked | None:
     """What the run in a folder waits for, or waited for when it ended; None if it did not end waiting."""
-    said = read_json(folder / FOLDER / WAITING)
-    if said is None:
+    note = read_json(folder / FOLDER / WAITING)
+    if note is None:
         return None
-    file = folder / FOLDER / Path(one_line(str(said.get("file")))).name
-    return Asked(_whole(said.get("round")), file, _missing(file), _whole(said.get("of")))
-
-
-def _whole(value: object) -> int:
-    return value if type(value) is int else 0
-
-
-def _missing(file: Path) -> int:
-    """How many lines of a CSV have an empty label; 0 if it is gone or not such a table."""
+    file = folder / FOLDER / Path(one_line(str(note.get("file")))).name
+    number, of = (value if type(value) is int else 0 for value in (note.get("round"), note.get("of")))
     try:
-        lines = read_table(file, (COLUMN,))
+        missing = sum(not cells[COLUMN].strip() for _, cells in read_table(file, (COLUMN,)))
     except (OSError, ValueError):  # UserError is a ValueError
-        return 0
-    return sum(not cells[COLUMN].strip() for _, cells in lines)
+        missing = 0
+    return Asked(number, file, missing, of)

@@ -4,6 +4,7 @@ All draws come from Python's generator, in the order of the reference.
 """
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -36,33 +37,32 @@ def balance(predicted: Sequence[int], counts: Sequence[int], budget: int, give_u
     """
     if len(predicted) < budget:
         raise ValueError(f"{budget} picks from {len(predicted)} candidates")
-    labels = list(counts)
+    labels, left = list(counts), Counter(predicted)
     of_class: dict[int, list[int]] = {}
-    for position, own in enumerate(predicted):
-        of_class.setdefault(own, []).append(position)
-    left = {own: len(mine) for own, mine in of_class.items()}
+    for position, label in enumerate(predicted):
+        of_class.setdefault(label, []).append(position)
     picks: list[Balanced] = []
     taken: set[int] = set()
     while len(picks) < budget:
-        among = range(len(labels)) if give_up else sorted(own for own, count in left.items() if count)
-        poorest = min(among, key=lambda own: labels[own])  # the first in ties
-        mine = list(of_class.get(poorest, ()))
-        random.shuffle(mine)  # picked ones too: one shuffle a pick
-        found = next((position for position in mine if position not in taken), None)
-        by_chance = found is None
-        if found is None:
-            found = _any(len(predicted), taken)
+        among = range(len(labels)) if give_up else sorted(label for label, count in left.items() if count)
+        poorest = min(among, key=lambda label: labels[label])  # the first in ties
+        candidates = list(of_class.get(poorest, ()))
+        random.shuffle(candidates)  # picked ones too: one shuffle a pick
+        by_chance = not left[poorest]
+        if by_chance:
+            position = _any(len(predicted), taken)
         else:
+            position = next(candidate for candidate in candidates if candidate not in taken)
             labels[poorest] += 1
-            left[poorest] -= 1
-        taken.add(found)
-        picks.append(Balanced(found, poorest, by_chance))
+        left[predicted[position]] -= 1
+        taken.add(position)
+        picks.append(Balanced(position, poorest, by_chance))
     return picks
 
 
 def _any(candidates: int, taken: set[int]) -> int:
     """A random candidate that is not taken: one `randint` a trial."""
     while True:
-        found = random.randint(0, candidates - 1)
-        if found not in taken:
-            return found
+        position = random.randint(0, candidates - 1)
+        if position not in taken:
+            return position

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from dassl.engine import TRAINER_REGISTRY
-from torch import Tensor
 
-from modprompt.active import acquisition, blocks, generators, selection
+from modprompt.active import acquisition, generators, selection
 from modprompt.active.acquisition import Seen
 from modprompt.active.pool import Pool, given
 from modprompt.active.record import Picked
-from modprompt.active.scoring import Scored, Scorer
+from modprompt.active.scoring import Scorer
 from modprompt.data.rounds import Active
 from modprompt.errors import UserError
 from modprompt.trainers.run_config import RunConfig
@@ -38,14 +38,13 @@ class Chooser:
         self.cfg, self.active, self.pool, self.budget = cfg, active, pool, budget
         self.acquisition = acquisition.find(active.method)
         self._scorer = Scorer(pool.images)
-        self.clip = ""  # the weights of the zero-shot CLIP, if it chose
-        wanted, there = active.rounds * budget, len(pool.unlabelled)
-        if wanted > there:
+        wanted, left = active.rounds * budget, len(pool.unlabelled)
+        if wanted > left:
             raise UserError(
                 f"ACTIVE.ROUNDS {active.rounds} of {budget} labels ask for {wanted} images, but the pool of "
-                f"{cfg.DATASET.NAME} has {there} without a label: lower ACTIVE.ROUNDS or ACTIVE.BUDGET"
+                f"{cfg.DATASET.NAME} has {left} without a label: lower ACTIVE.ROUNDS or ACTIVE.BUDGET"
             )
-        selection.candidates(active, budget, len(pool.images), there)
+        selection.candidates(active, budget, len(pool.images), left)
 
     def choose(self, trainer: Any) -> list[Picked]:
         """The picks of a round; draws from all generators as the reference does.
@@ -53,23 +52,18 @@ class Chooser:
         Args:
             trainer: that of the previous round; None in the first.
         """
-        unlabelled = self.pool.unlabelled
+        pool, unlabelled = self.pool, self.pool.unlabelled
         if trainer is None and not self.acquisition.first:
-            drawn = selection.first_at_random(len(unlabelled), self.budget)
-            return [self._drawn(unlabelled[position]) for position in drawn]
-        scored = self._by_zero_shot() if trainer is None else self._scorer.scored(trainer)
-        generators.take_numbers(self.acquisition.passes + selection.has_pcb(self.active))
-        picks = selection.select(
-            self._seen(scored, unlabelled),
-            self.active,
-            self.budget,
-            len(self.pool.images),
-            self.pool.counts(),
-            self.pool.names,
+            drawn = random.sample(unlabelled, self.budget)
+            return [Picked(pool.file(place), None, None, None, "drawn at random: the first round") for place in drawn]
+        seen = seen_of(
+            self._scorer, trainer or self._zero_shot(), unlabelled, pool.labels, self.cfg.DATALOADER.TRAIN_X.BATCH_SIZE
         )
+        generators.take_numbers(self.acquisition.passes + selection.has_pcb(self.active))
+        picks = selection.select(seen, self.active, self.budget, len(pool.images), pool.counts(), pool.names)
         return [
             Picked(
-                self.pool.file(unlabelled[pick.position]),
+                pool.file(unlabelled[pick.position]),
                 pick.predicted,
                 pick.probability,
                 pick.score,
@@ -79,46 +73,26 @@ class Chooser:
             for pick in picks
         ]
 
-    def _drawn(self, place: int) -> Picked:
-        return Picked(self.pool.file(place), None, None, None, "drawn at random: the first round")
-
-    def _by_zero_shot(self) -> Scored:
-        """The scores of zero-shot CLIP; building it draws the random numbers of a CLIP's constructor."""
+    def _zero_shot(self) -> Any:
+        """The trainer of zero-shot CLIP; building it draws the random numbers of a CLIP's constructor."""
         cfg = self.cfg.of_one_training(OUTPUT_DIR="", RESUME="", VERBOSE=False, **{"TRAINER.NAME": ZERO_SHOT})
         with given(cfg.DATASET.NAME, self.pool.for_scoring()):
-            trainer = TRAINER_REGISTRY.get(ZERO_SHOT)(cfg)
-        self.clip = str(trainer.run.fingerprint)
-        return Scorer(self.pool.images).scored(trainer)
-
-    def _seen(self, scored: Scored, unlabelled: list[int]) -> Seen:
-        batch = int(self.cfg.DATALOADER.TRAIN_X.BATCH_SIZE)
-        return seen_of(scored, unlabelled, self.pool.labels, batch)
+            return TRAINER_REGISTRY.get(ZERO_SHOT)(cfg)
 
 
-def seen_of(scored: Scored, unlabelled: Sequence[int], labels: Mapping[int, int], batch_size: int) -> Seen:
-    """What an acquisition may look at; it takes over the memory of the scored matrices.
+def seen_of(
+    scorer: Scorer, trainer: Any, unlabelled: Sequence[int], labels: Mapping[int, int], batch_size: int
+) -> Seen:
+    """What an acquisition may look at: a trainer's outputs, labelled images first, so that no part is copied.
 
     Args:
-        scored: all images.
+        scorer: of all images.
+        trainer: whose model scores them.
         unlabelled: places of those without a label, ascending.
         labels: of the others, by place.
         batch_size: images in a training batch.
     """
-    free, taken = (torch.tensor(places, dtype=torch.long) for places in (unlabelled, list(labels)))
-    labelled = scored.features[taken], scored.probabilities[taken]
-    return Seen(
-        _moved_up(scored.features, free),
-        _moved_up(scored.probabilities, free),
-        *labelled,
-        torch.tensor(list(labels.values()), dtype=torch.long),
-        scored.text,
-        batch_size,
-    )
-
-
-def _moved_up(matrix: Tensor, rows: Tensor) -> Tensor:
-    """Rows of a matrix, ascending, moved up within its memory: a large pool's would not fit twice."""
-    for first in range(0, len(rows), blocks.rows_of(matrix)):
-        part = rows[first : first + blocks.rows_of(matrix)]
-        matrix[first : first + len(part)] = matrix[part]
-    return matrix[: len(rows)]
+    scored, many = scorer.scored(trainer, [*labels, *unlabelled]), len(labels)
+    features, p = scored.features, scored.probabilities
+    known = torch.tensor(list(labels.values()), dtype=torch.long)
+    return Seen(features[many:], p[many:], features[:many], p[:many], known, scored.text, batch_size)

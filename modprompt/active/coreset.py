@@ -1,17 +1,15 @@
 """Coreset (Sener and Savarese, ICLR 2018): greedy k-centre on image features.
 
-Shapes: U images without a label, L with one, E joint width, n points of a block.
+Shapes: U images without a label, L with one, E joint width, n centres.
 """
 
 import torch
 from torch import Tensor
 
-from modprompt.active.acquisition import Choice, Seen, acquisition
-from modprompt.active.blocks import first_largest
+from modprompt.active.acquisition import Choice, Seen, acquisition, by_row, first_largest, rows_of
 
 FARTHEST = 4.0  # squared distance of two features of norm 1, at most
-BLOCK = 2**24  # distances that are computed at once: 128 MiB
-CENTRES = 64  # after so many, the distances of all points are updated in one product
+CENTRES = 64  # whose distances to all points are computed in one product
 TOGETHER = 32  # points that are updated at once in between
 
 
@@ -21,17 +19,17 @@ def coreset(seen: Seen, number: int) -> Choice:
 
     Without labels all are equally far at first.
     """
-    points = seen.features.double()
-    squares = points.norm(dim=1) ** 2
-    nearest = _nearest(points, squares, seen.labelled_features.double())
+    points = seen.features
+    squares = by_row(lambda f: f.norm(dim=1) ** 2, points)
+    nearest = _nearer(torch.full_like(squares, FARTHEST), points, squares, seen.labelled_features.double())
     number = min(number, len(points))
     positions: list[int] = []
     scores: list[float] = []
     while len(positions) < number:
-        found = _farthest(points, squares, nearest, min(CENTRES, number - len(positions)))
-        positions += found
-        scores += nearest[found].sqrt().tolist()
-        nearest = torch.minimum(nearest, _squared(points, squares, points[found]).amin(dim=1))
+        centres = _farthest(points, squares, nearest, min(CENTRES, number - len(positions)))
+        positions += centres
+        scores += nearest[centres].sqrt().tolist()
+        nearest = _nearer(nearest, points, squares, points[centres].double())
         nearest[positions] = -1  # below every distance
     return Choice(positions, scores)
 
@@ -39,8 +37,8 @@ def coreset(seen: Seen, number: int) -> Choice:
 def _farthest(points: Tensor, squares: Tensor, nearest: Tensor, number: int) -> list[int]:
     """The next so many centres.
 
-    A distance to the nearest centre can only shrink, so an old one is an upper bound: only the point that is farthest
-    by these bounds is compared with the centres added since.
+    A distance to the nearest centre can only shrink, so an old one is an upper bound: only the points that are farthest
+    by these bounds are compared with the centres added since.
 
     Args:
         points: (U, E).
@@ -49,34 +47,31 @@ def _farthest(points: Tensor, squares: Tensor, nearest: Tensor, number: int) -> 
         number: how many.
     """
     bounds, known = nearest.clone(), torch.zeros_like(nearest)  # known: how many new centres a bound takes into account
-    found: list[int] = []
-    while len(found) < number:
-        here = first_largest(bounds)
-        if known[here] < len(found):
-            old = known < len(found)
+    centres: list[int] = []
+    while len(centres) < number:
+        farthest = first_largest(bounds)
+        if known[farthest] < len(centres):
+            old = known < len(centres)
             rows = bounds.where(old, -torch.ones_like(bounds)).topk(min(TOGETHER, len(bounds))).indices
-            rows[-1] = here  # the first of equal ones
-            squared = _squared(points[rows], squares[rows], points[found]).amin(dim=1)
-            bounds[rows] = torch.minimum(bounds[rows], squared)
-            known[rows] = len(found)
+            rows[-1] = farthest  # the first of equal ones
+            bounds[rows] = _nearer(bounds[rows], points[rows], squares[rows], points[centres].double())
+            known[rows] = len(centres)
             continue
-        found.append(here)
-        nearest[here] = bounds[here]
-        bounds[here], known[here] = -1, number
-    return found
+        centres.append(farthest)
+        nearest[farthest] = bounds[farthest]
+        bounds[farthest], known[farthest] = -1, number
+    return centres
 
 
-def _nearest(points: Tensor, squares: Tensor, centres: Tensor) -> Tensor:
-    """(U,) squared distance of each point to the nearest of (L, E) centres."""
-    nearest = torch.full_like(squares, FARTHEST)
-    for block in centres.split(max(1, BLOCK // max(1, len(points)))):
-        if len(block):
-            nearest = torch.minimum(nearest, _squared(points, squares, block).amin(dim=1))
+def _nearer(nearest: Tensor, points: Tensor, squares: Tensor, centres: Tensor) -> Tensor:
+    """(U,) squared distances of points (U, E) to the nearest centre, with (n, E) new ones; not below 0 for these."""
+    size = rows_of(points)
+    blocks = zip(nearest.split(size), points.split(size), squares.split(size))
+    return torch.cat([_nearer_of_block(own, block.double(), norms, centres) for own, block, norms in blocks])
+
+
+def _nearer_of_block(nearest: Tensor, points: Tensor, squares: Tensor, centres: Tensor) -> Tensor:
+    for some in centres.split(CENTRES) if len(centres) else ():
+        squared = squares[:, None] + some.norm(dim=1) ** 2 - 2 * (points @ some.t())
+        nearest = torch.minimum(nearest, squared.clamp(min=0).amin(dim=1))
     return nearest
-
-
-def _squared(points: Tensor, squares: Tensor, centres: Tensor) -> Tensor:
-    """(U, n) squared distances to (n, E) centres; never below zero."""
-    products = points @ centres.t()
-    squared: Tensor = squares[:, None] + centres.norm(dim=1) ** 2
-    return squared.sub_(products, alpha=2).clamp_(min=0)

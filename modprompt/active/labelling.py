@@ -6,6 +6,7 @@ there.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,8 @@ def file_of(folder: Path, number: int) -> Path:
 
 
 def rows_of(one: Round, names: Sequence[str]) -> list[picks_file.Row]:
-    """The lines of a round's file, with only the labels that the model gave.
-
-    Args:
-        one: the round.
-        names: class names by label, each once.
-    """
+    """The lines of a round's file, with only the labels that the model gave; class names by label."""
+    names = distinct(names)
 
     def named(label: int | None) -> str:
         return "" if label is None else names[label]
@@ -45,6 +42,11 @@ def rows_of(one: Round, names: Sequence[str]) -> list[picks_file.Row]:
     ]
 
 
+def read_labels(folder: Path, one: Round, names: Sequence[str]) -> list[int | None]:
+    """The labels in a round's file, in the order of its picks; those that the model gave are as in the record."""
+    return picks_file.read_labels(file_of(folder, one.number), rows_of(one, names), names)
+
+
 def differing(output_dir: str | Path, result: Mapping[str, Any]) -> list[str]:
     """Which rounds of a finished run have other labels in their file than it was trained with, or no record any more.
 
@@ -52,24 +54,20 @@ def differing(output_dir: str | Path, result: Mapping[str, Any]) -> list[str]:
         output_dir: of the run.
         result: its result; without rounds nothing differs.
     """
-    active, classes = result.get("active"), result.get("class_names")
-    rounds = active.get("rounds") if isinstance(active, Mapping) else None
-    names = classes.get("names") if isinstance(classes, Mapping) else None
+    rounds, names = (result.get("active") or {}).get("rounds"), (result.get("class_names") or {}).get("names")
     if not rounds or not names:
         return []
-    folder, found = record.folder_of(str(output_dir)), []
+    folder, faults = record.folder_of(str(output_dir)), []
     for number in range(len(rounds)):
         try:
-            one = record.read(folder, number, len(names))
+            one = record.read(folder, number)
             if one is None:
-                found.append(f"round {number} has no record any more")
-            elif picks_file.read_labels(file_of(folder, number), rows_of(one, distinct(names)), names) != [
-                pick.label for pick in one.picks
-            ]:
-                found.append(f"labels of round {number} were changed")
+                faults.append(f"round {number} has no record any more")
+            elif read_labels(folder, one, names) != one.labels:
+                faults.append(f"labels of round {number} were changed")
         except UserError as error:
-            found.append(str(error))
-    return found
+            faults.append(str(error))
+    return faults
 
 
 class Labelling:
@@ -83,7 +81,6 @@ class Labelling:
 
     def __init__(self, folder: Path, pool: Pool, ask: bool) -> None:
         self.folder, self.pool = folder, pool
-        self._names = distinct(pool.names)
         self.asks = ask or any(pool.truth(place) == UNKNOWN for place in pool.unlabelled)
 
     def put_aside(self, one: Round) -> None:
@@ -92,41 +89,32 @@ class Labelling:
         if not path.is_file():
             return
         try:
-            picks_file.read_labels(path, self._rows(one), self.pool.names)
+            self._read(one)
         except UserError as error:
-            number = 1
-            while (aside := path.with_name(f"{path.stem}.aside{number}.csv")).exists():
-                number += 1
-            path.rename(aside)
-            print(f"{error}: it is kept as {aside.name}")
+            names = (path.with_name(f"{path.stem}.aside{number}.csv") for number in itertools.count(1))
+            kept = next(name for name in names if not name.exists())
+            path.rename(kept)
+            print(f"{error}: it is kept as {kept.name}")
 
     def show(self, one: Round) -> None:
         """Write the files of a round, with the labels known so far; what people wrote stays."""
         path = file_of(self.folder, one.number)
-        if path.is_file() and not (one.labelled and None in self._read(one)):
-            if not path.with_suffix(".html").is_file():
-                self._write_sheet(one, self._read(one))
-            return
-        self._write_sheet(one, [pick.label for pick in one.picks])  # first: labels mean a finished page
-        known = [self._named(pick.label) for pick in one.picks]
-        picks_file.write(path, [row._replace(label=row.label or text) for row, text in zip(self._rows(one), known)])
-
-    def _named(self, label: int | None) -> str:
-        return "" if label is None else self._names[label]
-
-    def _rows(self, one: Round) -> list[picks_file.Row]:
-        return rows_of(one, self._names)
+        if not path.is_file() or (None not in one.labels and None in self._read(one)):
+            self._write_sheet(one, one.labels)  # first: labels in the file mean a finished page
+            names = distinct(self.pool.names)
+            rows = zip(rows_of(one, self.pool.names), one.labels)
+            picks_file.write(path, [row if label is None else row._replace(label=names[label]) for row, label in rows])
+        elif not path.with_suffix(".html").is_file():
+            self._write_sheet(one, self._read(one))
 
     def _write_sheet(self, one: Round, labels: Sequence[int | None]) -> None:
         """The page that shows a round's images; it asks for labels as long as one is missing."""
-        rows, path = self._rows(one), file_of(self.folder, one.number).with_suffix(".html")
+        rows, path = rows_of(one, self.pool.names), file_of(self.folder, one.number).with_suffix(".html")
         title = f"Round {one.number}: {len(rows)} images"
         sheet.write(path, rows, self.pool.root, title, self.pool.names, None in labels, labels, rule_of_run())
 
     def _read(self, one: Round) -> list[int | None]:
-        """The labels in a round's file, in the order of its picks; those that the model gave are as in the record."""
-        path = file_of(self.folder, one.number)
-        return picks_file.read_labels(path, self._rows(one), self.pool.names)
+        return read_labels(self.folder, one, self.pool.names)
 
     def labelled(self, one: Round) -> Round:
         """The round with a label for every pick.
@@ -143,36 +131,27 @@ class Labelling:
                     f"{path} has labels that somebody filled in: ACTIVE.ASK True goes on with them; to use the data "
                     "set's, empty the column `label`"
                 )
-            (self.folder / WAITING).unlink(missing_ok=True)
-            return self._with(one, truths)
-        missing = sum(label is None for label in labels)
+            labels = [*truths]
+        missing = labels.count(None)
         if missing:
             facts = {"round": one.number, "file": path.name, "missing": missing, "of": len(labels)}
             write_json(self.folder / WAITING, facts)
-            self._write_sheet(one, labels)  # with what is there by now
+            self._write_sheet(one, labels)  # with those that are filled in by now
             raise WaitsForLabels(
                 f"round {one.number} lacks {missing} of {len(labels)} labels: fill class names into the column `label` "
                 f"of {path} ({path.with_suffix('.html').name} shows the images), then give the same command again"
             )
         (self.folder / WAITING).unlink(missing_ok=True)
-        return self._with(one, labels)
+        return one._replace(picks=tuple(pick._replace(label=label) for pick, label in zip(one.picks, labels)))
 
     def _truth(self, pick: Picked) -> int:
         return self.pool.truth(self.pool.place(pick.file)) if pick.free is None else pick.free
 
-    def _with(self, one: Round, labels: Sequence[int | None]) -> Round:
-        return one._replace(picks=tuple(pick._replace(label=label) for pick, label in zip(one.picks, labels)))
-
     def require_unchanged(self, one: Round) -> None:
-        """Refuse labels in the file of a round that differ from its record.
-
-        Raises:
-            UserError: if there are any.
-        """
+        """Raise UserError if the file of a round has other labels than its record."""
         path = file_of(self.folder, one.number)
-        if not path.is_file():
-            return
-        other = [pick.file for pick, label in zip(one.picks, self._read(one)) if label not in (None, pick.label)]
+        labels = zip(one.picks, self._read(one)) if path.is_file() else ()
+        other = [pick.file for pick, label in labels if label not in (None, pick.label)]
         if other:
             raise UserError(
                 f"{path} has other labels than round {one.number} has (e.g. of {other[0]}): to train anew with these, "

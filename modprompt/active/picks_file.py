@@ -42,11 +42,7 @@ def cells_of(row: Row) -> tuple[Cell, ...]:
 
 
 def write(path: Path, rows: Sequence[Row]) -> None:
-    """Write the picks of a round, whole.
-
-    Raises:
-        UserError: if a file's name cannot be written as text.
-    """
+    """Write the picks of a round, whole; UserError if a file's name cannot be written as text."""
     write_table(path, COLUMNS, map(cells_of, rows))
 
 
@@ -65,22 +61,24 @@ def read_labels(path: Path, rows: Sequence[Row], names: Sequence[str]) -> list[i
         UserError: if the file is missing or not such a table, a line names an image that was not asked for or a second
             time, a line is gone, or a class is not known.
     """
-    known = ClassNames(names)
+    classes = ClassNames(names)
     try:
-        found = label_file.read_labels(path, {row.file: row.file for row in rows}, known, _not_asked)
+        lines = label_file.read_labels(path, {row.file: row.file for row in rows}, classes, _not_asked)
     except FileNotFoundError:
         raise UserError(f"{path} is gone: put it back with its labels filled in") from None
-    gone = [row.file for row in rows if row.file not in found]
+    gone = [row.file for row in rows if row.file not in lines]
     if gone:
         more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
         raise UserError(f"{path}: the line of {gone[0]}{more} is gone: put it back, with or without a label")
-    free = [known.find([row.label]) if row.label else None for row in rows]
-    for row, own in zip(rows, free):
-        label, line = found[row.file]
-        if own is not None and label not in (None, own):
+    labels = []
+    for row in rows:
+        label, line = lines[row.file]
+        free = classes.find([row.label]) if row.label else None
+        if free is not None and label not in (None, free):
             what = f"{row.file} was labelled {row.label!r} by the model, and is not asked for: leave that"
             raise UserError(f"{path}, line {line}: {what}")
-    return [found[row.file].label if own is None else own for row, own in zip(rows, free)]
+        labels.append(label if free is None else free)
+    return labels
 
 
 def _not_asked(cell: str) -> str:

@@ -63,7 +63,7 @@ class Rounds(NamedTuple):
         for dataset in experiment.datasets:
             for method in experiment.lines:
                 if method.under in ("", FEW_SHOT):
-                    yield from _beside(experiment._replace(datasets=(dataset,), methods=(method,)), self.base2new)
+                    yield from _comparison(experiment._replace(datasets=(dataset,), methods=(method,)), self.base2new)
                     continue
                 for seed in method.seeds:
                     job = Job(method, dataset, "accuracy", seed, options=self.options(method.under))
@@ -79,14 +79,15 @@ class Rounds(NamedTuple):
 
     def variants(self, methods: Sequence[Method]) -> list[Method]:
         """Every method under every acquisition, and its few-shot runs; one that trains nothing stays as it is."""
-        found = []
+        variants = []
         for method in methods:
-            if not method.trains:
-                found.append(_without_rounds(method))
-                continue
-            found += [_under(method, name) for name in self.acquisitions]
-            found += [_under(_without_rounds(method), FEW_SHOT)] if self.few_shot else []
-        return found
+            plain = _without_rounds(method)
+            if method.trains:
+                variants += [_under(method, name) for name in self.acquisitions]
+                variants += [_under(plain, FEW_SHOT)] if self.few_shot else []
+            else:
+                variants.append(plain)
+        return variants
 
     def folder(self, dataset: str, method: Method) -> str:
         """The folder of a method's runs under an acquisition, without the seed; it has all that decides numbers."""
@@ -98,18 +99,17 @@ class Rounds(NamedTuple):
 
     def options(self, acquisition: str) -> tuple[tuple[str, str], ...]:
         """The settings of a run, (key, text) pairs; GAMMA only where it matters."""
-        active = [
-            ("METHOD", method_of(acquisition)),
-            ("PCB", str(acquisition.endswith(_PCB))),
-            ("ROUNDS", str(self.number)),
-            ("BUDGET", str(self.budget)),
-        ]
-        active += [("GAMMA", repr(self.gamma))] if _has_pcb(acquisition) else []
-        classes = (("DATASET.SUBSAMPLE_CLASSES", "base"),) if self.base2new else ()
-        return (("DATASET.NUM_SHOTS", "-1"), *classes, *((f"ACTIVE.{key}", text) for key, text in active))
+        options = {"DATASET.NUM_SHOTS": "-1"}
+        if self.base2new:
+            options["DATASET.SUBSAMPLE_CLASSES"] = "base"
+        options |= {"ACTIVE.METHOD": method_of(acquisition), "ACTIVE.PCB": str(acquisition.endswith(_PCB))}
+        options |= {"ACTIVE.ROUNDS": str(self.number), "ACTIVE.BUDGET": str(self.budget)}
+        if _has_pcb(acquisition):
+            options["ACTIVE.GAMMA"] = repr(self.gamma)
+        return tuple(options.items())
 
 
-def _beside(one: Experiment, tests_new: bool) -> Iterator[Job]:
+def _comparison(one: Experiment, tests_new: bool) -> Iterator[Job]:
     """Few-shot or zero-shot runs of one method on one data set, which other protocols have too."""
     if not tests_new:
         yield from few_shot(one)
@@ -135,16 +135,10 @@ def _under(method: Method, acquisition: str) -> Method:
 
 
 def _without_rounds(method: Method) -> Method:
-    beside = method.few_shot or method
-    options = tuple((key, text) for key, text in beside.options if not key.startswith(f"{Active.node}."))
-    return beside._replace(
-        label=method.label,
-        seeds=method.seeds,
-        point=method.point,
-        options=options,
-        image_cache=method.image_cache,
-        few_shot=None,
-    )
+    other = method.few_shot or method
+    options = tuple((key, text) for key, text in other.options if not key.startswith(f"{Active.node}."))
+    same = {name: getattr(method, name) for name in ("label", "seeds", "point", "image_cache")}
+    return other._replace(**same, options=options, few_shot=None)
 
 
 def read(part: Part, methods: Sequence[Method]) -> Rounds:
@@ -169,15 +163,15 @@ def read(part: Part, methods: Sequence[Method]) -> Rounds:
         gamma = Active(gamma=part.get("gamma", Active.gamma)).gamma
     except SettingError as error:
         raise part.fault("gamma", error.faults[0][1].strip()) from None
-    beside = part.flag("few_shot", budget == 0)
-    if beside and budget:
+    with_few_shot = part.flag("few_shot", budget == 0)
+    if with_few_shot and budget:
         raise part.fault("few_shot", f"few-shot runs need budget 0 (one label a class), not {budget}")
     given = part.names("acquisitions")
     own = any(method.imports for method in methods)
     for fault in (_fault_of_name(name, own) for name in given):
         if fault:
             raise part.fault("acquisitions", fault)
-    return Rounds(number, budget, gamma, given, beside, part.flag("base2new", False))
+    return Rounds(number, budget, gamma, given, with_few_shot, part.flag("base2new", False))
 
 
 def method_of(acquisition: str) -> str:

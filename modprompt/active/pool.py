@@ -24,6 +24,7 @@ class Pool:
     Attributes:
         images: those that have a label at the start, then the others, in the data set's order.
         names: of the C classes.
+        root: the image folder.
         labels: {place in images: label that training uses}, in the order of labelling.
         free: places of those that a model has labelled.
     """
@@ -34,28 +35,19 @@ class Pool:
         self.dataset = dataset
         self.images: list[Any] = [*labelled, *(dataset.train_x if rest is None else rest)]
         self.names: list[str] = list(dataset.classnames)
+        self.root = reader_facts(dataset).image_root
         self.labels: dict[int, int] = {place: image.label for place, image in enumerate(labelled)}
         self.known_at_start = len(labelled)
         self.free: set[int] = set()
-        self._root = reader_facts(dataset).image_root
         self._places = {self.file(place): place for place in range(len(self.images))}
 
     def file(self, place: int) -> str:
         """An image's path below the image folder, with forward slashes."""
-        return below(self.images[place].impath, self._root)
+        return below(self.images[place].impath, self.root)
 
     def place(self, file: str) -> int:
-        """The place of an image by its path below the image folder.
-
-        Raises:
-            KeyError: if there is no such image.
-        """
+        """The place of an image by that path; KeyError if there is none."""
         return self._places[file]
-
-    @property
-    def root(self) -> str:
-        """The image folder."""
-        return self._root
 
     @property
     def unlabelled(self) -> list[int]:
@@ -69,10 +61,8 @@ class Pool:
 
     def counts(self) -> list[int]:
         """How many images have each of the C labels."""
-        counts = [0] * len(self.names)
-        for label in self.labels.values():
-            counts[label] += 1
-        return counts
+        labels = list(self.labels.values())
+        return [labels.count(label) for label in range(len(self.names))]
 
     def label(self, place: int, label: int, free: bool = False) -> None:
         """Give an image a label; free: the model gave it."""
@@ -89,13 +79,16 @@ class Pool:
 
     def fingerprint(self) -> str:
         """A hash that tells one pool from another, wherever it lies."""
-        return f"{len(self.images)} images, {images_hash(self.images, root=self._root)}"
+        return f"{len(self.images)} images, {images_hash(self.images, root=self.root)}"
 
     def as_dataset(self) -> Any:
         """The data set with the labelled images, in the order of labelling, for training; all else as it is."""
-        images = [self._datum(place, label) for place, label in self.labels.items()]
+        images = [
+            Datum(self.images[place].impath, label, self.images[place].domain, self.names[label])
+            for place, label in self.labels.items()
+        ]
         chosen = self._with(images)
-        chosen.few_shot_hash, chosen.picked = list_hash(images, self._root), True
+        chosen.few_shot_hash, chosen.picked = list_hash(images, self.root), True
         return chosen
 
     def _with(self, images: list[Any]) -> Any:
@@ -108,27 +101,16 @@ class Pool:
         """The data set for a trainer that trains nothing; Dassl's loaders need a training image even so."""
         return self.dataset if len(self.dataset.train_x) else self._with(self.images[:1])
 
-    def _datum(self, place: int, label: int) -> Datum:
-        image = self.images[place]
-        return Datum(impath=image.impath, label=label, domain=image.domain, classname=self.names[label])
-
-
-def balance(counts: Sequence[int]) -> float:
-    """Entropy of how labels are spread over C classes, over log C: 1 is even, 0 is one class alone."""
-    total = sum(counts)
-    shares = [count / total for count in counts if count]
-    if len(counts) < 2:
-        return 1.0
-    return abs(sum(share * math.log(share) for share in shares)) / math.log(len(counts))
-
 
 def spread(counts: Sequence[int]) -> Mapping[str, Any]:
-    """What a record holds on the labels so far."""
-    return {
-        "counts": list(counts),
-        "classes_covered": sum(count > 0 for count in counts),
-        "balance": round(balance(counts), 6),
-    }
+    """What a record holds on the labels of C classes so far.
+
+    balance: the entropy of how they are spread over log C: 1 is even, 0 is one class alone.
+    """
+    shares = [count / sum(counts) for count in counts if count]
+    entropy = abs(sum(share * math.log(share) for share in shares))
+    balance = entropy / math.log(len(counts)) if len(counts) > 1 else 1.0
+    return {"counts": list(counts), "classes_covered": len(shares), "balance": round(balance, 6)}
 
 
 @contextlib.contextmanager

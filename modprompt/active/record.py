@@ -1,4 +1,4 @@
-"""The record of a round: what was chosen, which labels it got, its results, and the generators' states.
+"""The record of a round: what was chosen, which labels it got, its results; and the generators' states next to it.
 
 Written when images are chosen, when they have labels, and when the round is done; each time whole. A killed run
 resumes from the newest.
@@ -7,16 +7,17 @@ resumes from the newest.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from modprompt.data.rounds import FOLDER, round_name
 from modprompt.errors import UserError
-from modprompt.io.files import Refused, write_json
-from modprompt.io.records import check_seal, read_json, sealed
+from modprompt.io.files import write_json
+from modprompt.io.records import read_json
+from modprompt.io.tensors import read_tensors, write_tensors
+from modprompt.trainers.training_state import random_states, restore_random
 
-VERSION = 1
+CHOSEN, TESTED = "chosen", "tested"  # after what the states of generators are kept
 
 
 class Picked(NamedTuple):
@@ -46,22 +47,18 @@ class Round(NamedTuple):
     number: from 0.
     settings: what must be the same to resume, as {name: text}.
     picks: in the order of choosing.
-    generators: their states after the choice, or, once it is done, after the test.
     facts: its results; None before it is done.
-    clip: the weights of the CLIP that chose, where no round's trainer did; else empty.
     """
 
     number: int
     settings: dict[str, str]
     picks: tuple[Picked, ...]
-    generators: dict[str, Any]
     facts: dict[str, Any] | None = None
-    clip: str = ""
 
     @property
-    def labelled(self) -> bool:
-        """Whether all of its images have a label."""
-        return all(pick.label is not None for pick in self.picks)
+    def labels(self) -> list[int | None]:
+        """Of the picks, as far as they are known."""
+        return [pick.label for pick in self.picks]
 
 
 def folder_of(output_dir: str) -> Path:
@@ -69,71 +66,52 @@ def folder_of(output_dir: str) -> Path:
     return Path(output_dir) / FOLDER
 
 
-def _path(folder: Path, number: int) -> Path:
-    return folder / f"{round_name(number)}.json"
-
-
 def write(folder: Path, one: Round) -> None:
     """Write a round's record, whole."""
-    content = {**one._asdict(), "picks": [pick._asdict() for pick in one.picks]}
-    write_json(_path(folder, one.number), sealed(content, VERSION))
+    picks = [pick._asdict() for pick in one.picks]
+    write_json(folder / f"{round_name(one.number)}.json", {**one._asdict(), "picks": picks})
 
 
-def read(folder: Path, number: int, classes: int) -> Round | None:
-    """The record of a round; None if there is none.
-
-    Args:
-        folder: where rounds are kept.
-        number: of the round.
-        classes: how many there are.
-
-    Raises:
-        UserError: if it is damaged.
-    """
-    path = _path(folder, number)
+def read(folder: Path, number: int) -> Round | None:
+    """The record of a round; None if there is none, UserError if it is damaged."""
+    path = folder / f"{round_name(number)}.json"
     if not path.exists():
         return None
     content = read_json(path) or {}
     try:
-        if not check_seal(content, path):
-            raise Refused("it has no hash")
-        one = _understood(content)
-        if one.number != number:
-            raise Refused(f"it belongs to round {one.number}")
-        if any((label or 0) >= classes for pick in one.picks for label in (pick.predicted, pick.free, pick.label)):
-            raise Refused(f"it has other classes than the {classes} that are there")
-    except UserError as error:
-        raise UserError(f"{error}; {_advice(folder, number)}") from None
-    except Refused as error:
-        raise UserError(f"{path} is damaged ({error}); {_advice(folder, number)}") from None
-    return one
+        facts = {name: content[name] for name in Round._fields}
+        return Round(**{**facts, "picks": tuple(Picked(**pick) for pick in content["picks"])})
+    except (KeyError, TypeError):
+        raise UserError(f"{path} is damaged; {_advice(folder, number)}") from None
+
+
+def keep_states(folder: Path, number: int, after: str) -> None:
+    """Keep the states of all random generators after a round's choice or test, before its record says that it is done.
+
+    A start that is killed in between goes on from the earlier state.
+    """
+    path = folder / f"{round_name(number)}.pt"
+    earlier = {} if after == CHOSEN else read_tensors(path)
+    write_tensors(path, {**earlier, after: random_states()})
+
+
+def restore_states(folder: Path, number: int, after: str) -> None:
+    """Put the generators where they were; UserError if the file is missing, damaged or of another version."""
+    path = folder / f"{round_name(number)}.pt"
+    try:
+        restore_random(read_tensors(path)[after])
+    except (LookupError, TypeError, UserError) as error:
+        said = error if isinstance(error, UserError) else f"{path} is not of such a round"
+        raise UserError(f"the random generators cannot be restored ({said}); {_advice(folder, number)}") from None
 
 
 def _advice(folder: Path, number: int) -> str:
     return f"to choose anew from round {number} on, move {folder / round_name(number)}.* and all later rounds away"
 
 
-def _understood(content: Mapping[str, Any]) -> Round:
-    """The round in a record.
-
-    Raises:
-        Refused: if it is none.
-    """
-    try:
-        picks = tuple(Picked(**pick) for pick in content["picks"])
-        return Round(**{name: content[name] for name in Round._fields if name in content} | {"picks": picks})
-    except (KeyError, TypeError) as error:
-        raise Refused(f"it is no record of a round: {error}") from None
-
-
 def copy_all(source: Path, folder: Path) -> None:
-    """Copy all rounds of another run, whole or not at all.
-
-    Args:
-        source: where the other run keeps its rounds.
-        folder: where they go; empty or missing.
-    """
-    aside = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)  # of a killed start
-    shutil.copytree(source, aside, ignore=shutil.ignore_patterns("job", "*.part"))
-    aside.rename(folder)
+    """Copy all rounds of another run, whole or not at all, into a folder that is empty or missing."""
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)  # of a killed start
+    shutil.copytree(source, part, ignore=shutil.ignore_patterns("job", "*.part"))
+    part.rename(folder)

@@ -7,6 +7,7 @@ trainer, which goes on with the generators as they are.
 from __future__ import annotations
 
 import hashlib
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,10 +19,10 @@ from modprompt.active import generators, record, same_run, selection
 from modprompt.active.choosing import Chooser
 from modprompt.active.labelling import Labelling, differing
 from modprompt.active.pool import Pool, spread
-from modprompt.active.record import Round
+from modprompt.active.record import CHOSEN, TESTED, Round, keep_states, restore_states
 from modprompt.active.scoring import Scorer
 from modprompt.active.trainings import Trainings
-from modprompt.data.rounds import Active, known
+from modprompt.data.rounds import Active
 from modprompt.errors import SettingError, UserError
 from modprompt.io.files import remove_parts
 from modprompt.io.images import IMAGE_FILES, image_files, labels_of_choice, lists_of, reader_facts
@@ -33,23 +34,17 @@ from modprompt.trainers.learned import prompts_hash
 from modprompt.trainers.result import ResultRecorder
 from modprompt.trainers.run_config import RunConfig
 
-_KEPT_ASIDE = ("results", "trainer")  # of a round's facts: for resuming alone
+_FOR_RESUMING = ("results", "trainer")  # of a round's facts
 
 
 def settings_of(cfg: RunConfig) -> Active:
-    """The settings of rounds in a configuration, checked.
-
-    Raises:
-        SettingError: on a wrong setting.
-    """
+    """The settings of rounds in a configuration, checked; SettingError on a wrong one."""
     try:
         active = method_of(Active, cfg.ACTIVE)
         selection.check(active)
-        if not active.rounds:
-            return active
-        if kind_of(cfg.TRAINER.NAME) == ZERO_SHOT:
+        if active.rounds and kind_of(cfg.TRAINER.NAME) == ZERO_SHOT:
             raise SettingError([("ROUNDS", f": {cfg.TRAINER.NAME} trains nothing")])
-        if cfg.SEARCH.RUNS:
+        if active.rounds and cfg.SEARCH.RUNS:
             said = ": a search is not run in rounds; give rounds the schedule that it leaves"
             raise SettingError([("ROUNDS", said)])
     except SettingError as error:
@@ -73,8 +68,6 @@ def run(cfg: RunConfig, settings: Settings) -> None:
         UserError: on a wrong setting, or if the run was begun with others.
         WaitsForLabels: if labels are to be filled in.
     """
-    if not cfg.OUTPUT_DIR:
-        raise UserError("ACTIVE.ROUNDS: rounds are kept in the output folder: give --output-dir")
     trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
     trainer.check_cfg(trainer.__new__(trainer), cfg)  # what it refuses by its settings alone comes first
     Rounds(cfg, settings, settings_of(cfg)).run()
@@ -103,9 +96,9 @@ class Rounds:
         self.new_classes = NewClasses(cfg) if cfg.DATASET.SUBSAMPLE_CLASSES == "base" and self.has_test else None
         self.trainings = Trainings(cfg, settings, self.folder, self.pool, self.has_test)
         self.done: list[Round] = []
-        self._say()
+        self._tell()
 
-    def _say(self) -> None:
+    def _tell(self) -> None:
         active, pool = self.active, self.pool
         known = f", {pool.known_at_start} of them with a label" if pool.known_at_start else ""
         print(
@@ -121,50 +114,42 @@ class Rounds:
 
     def run(self) -> None:
         """Run all rounds that are not done, then write the result."""
-        self._go_on()
+        self._resume()
         for number in range(self.active.rounds):
             self._round(number)
         self._finish()
 
-    # ------------------------------------------------------------------ what was done before
-
-    def _go_on(self) -> None:
-        """Check what is there, of this run or another one.
-
-        Raises:
-            UserError: if it is not this run's.
-        """
+    def _resume(self) -> None:
+        """Check the rounds that are there, of this run or another one; UserError if they are not this run's."""
         same_run.require_own_folder(self.cfg.OUTPUT_DIR)
         new = None if self.new_classes is None else self.new_classes.dataset
         self.decisive = same_run.decisive(self.cfg, self.pool, new)
         if self.folder.is_dir():
             remove_parts(self.folder)  # of killed writers
-        same_run.take_over(self.cfg.RESUME, self.folder, self.decisive, len(self.pool.names))
-        there = known(self.folder)
-        same_run.require_whole(there, self.folder)
-        if len(there) > self.active.rounds:
+        if self.cfg.RESUME:
+            same_run.take_over(self.cfg.RESUME, self.folder, self.decisive)
+        rounds = same_run.require_whole(self.folder)
+        if rounds > self.active.rounds:
             raise UserError(
-                f"{self.folder} has {len(there)} rounds, more than ACTIVE.ROUNDS {self.active.rounds}: "
+                f"{self.folder} has {rounds} rounds, more than ACTIVE.ROUNDS {self.active.rounds}: "
                 "ask for as many, or give another --output-dir"
             )
-        if not there:
+        if not rounds:
             self.trainings.try_out()
 
     def _read(self, number: int) -> Round | None:
-        one = record.read(self.folder, number, len(self.pool.names))
+        one = record.read(self.folder, number)
         if one is not None:
             same_run.require_same(self.decisive, one, self.folder)
             self.trainings.know(one)
-            if one.labelled:
+            if None not in one.labels:
                 self.labelling.require_unchanged(one)
         return one
-
-    # ------------------------------------------------------------------ one round
 
     def _round(self, number: int) -> None:
         one = self._read(number) or self._choose(number)
         self.labelling.show(one)
-        if not one.labelled:
+        if None in one.labels:
             one = self.labelling.labelled(one)
             record.write(self.folder, one)
             self.labelling.show(one)
@@ -177,16 +162,19 @@ class Rounds:
         self.done.append(one)
 
     def _choose(self, number: int) -> Round:
-        trainer = self.trainings.trainer_of(number - 1) if number else None
+        trainer = None
         if number:
-            generators.put(self.done[-1].generators)
+            trainer = self.trainings.trainer_of(number - 1)
+            restore_states(self.folder, number - 1, TESTED)
         print(f"=== Round {number}: choosing")
         picks = self.chooser.choose(trainer)
         if len(picks) < self.budget:
             print(f"note: {self.active.method} chose {len(picks)} images, fewer than {self.budget}")
-        one = Round(number, self.decisive, tuple(picks), generators.taken(), clip=self.chooser.clip)
+        one = Round(number, self.decisive, tuple(picks))
         self.labelling.put_aside(one)
         self.trainings.forget(number)  # a training without a record
+        self.folder.mkdir(parents=True, exist_ok=True)
+        keep_states(self.folder, number, CHOSEN)
         record.write(self.folder, one)
         self.trainings.know(one)
         return one
@@ -194,30 +182,29 @@ class Rounds:
     def _train(self, one: Round) -> Round:
         """Train, test and record the round."""
         started = time.time()
-        generators.put(one.generators)
+        restore_states(self.folder, one.number, CHOSEN)
         print(f"=== Round {one.number}: training on {len(self.pool.labels)} images")
         trainer, results = self.trainings.train(one.number)
-        behind = generators.taken()
+        keep_states(self.folder, one.number, TESTED)
         facts = {**self._facts(one, trainer, results), "elapsed_s": round(time.time() - started, 1)}
-        one = one._replace(generators=behind, facts=facts)
+        one = one._replace(facts=facts)
         record.write(self.folder, one)
         self.trainings.know(one)
         return one
 
     def _facts(self, one: Round, trainer: Any, results: Mapping[str, Any]) -> dict[str, Any]:
-        new = self.new_classes.accuracy_pct(trainer) if self.new_classes else None
         free = sum(pick.free is not None for pick in one.picks)
         asked = len(one.picks) - free
-        before = self.done[-1].facts if self.done else None
+        earlier = (self.done[-1].facts or {}) if self.done else {}
         return {
             "round": one.number,
             "picked": len(one.picks),
             "free": free,
             "asked": asked,
-            "labels": asked + (before["labels"] if before else 0),
+            "labels": asked + earlier.get("labels", 0),
             "images": len(self.pool.labels),
             "accuracy_pct": float(results["accuracy"]) if self.has_test else None,
-            "new_accuracy_pct": new,
+            "new_accuracy_pct": self.new_classes.accuracy_pct(trainer) if self.new_classes else None,
             "results": dict(results),
             "trainer": self.trainings.decisive,
             **spread(self.pool.counts()),
@@ -225,26 +212,47 @@ class Rounds:
             "prompts_hash": prompts_hash(trainer.model.learned),
         }
 
-    # ------------------------------------------------------------------ the end
-
     def _finish(self) -> None:
+        """Leave the last round's files and the result where a run without rounds has its own."""
         last = self.done[-1]
         assert last.facts is not None
-        beside = self.trainings.leave(last.number)
+        files = self.trainings.leave(last.number)
         print(overview(self.done))
         recorder = ResultRecorder(self.trainings.trainer_of(last.number))
         recorder.results = last.facts["results"]
-        more = {
-            **beside,
-            **active_record(self.active, self.budget, self.of_choice, self.pool, self.done, self.cfg.TEST.NO_TEST),
-        }
+        more = {**files, **self._result()}
         more[IMAGE_FILES] = image_files(lists_of(self.pool.dataset, self.cfg), self.pool.root)
         if self.new_classes is not None and self.new_classes.class_bound:
             more["class_bound"] = True
         print(f"Result: {recorder.write(self.cfg, '', self.settings, more=more)}")
+        if self.labelling.asks:
+            words = shlex.join([self.cfg.OUTPUT_DIR, self.pool.root, "--csv", "labels_of_the_model.csv"])
+            print(f"To label the rest with the model: modprompt predict {words}")
 
-
-# ------------------------------------------------------------------ results of rounds, and the new classes
+    def _result(self) -> dict[str, Any]:
+        """What result.json holds on a run in rounds; it replaces what its last training wrote."""
+        rounds = []
+        for one in self.done:
+            facts = {key: value for key, value in (one.facts or {}).items() if key not in _FOR_RESUMING}
+            facts["labels"] += self.of_choice  # records count those that were asked for
+            rounds.append({**facts, "picks_hash": picks_hash(one)})
+        active = {
+            "method": self.active.method,
+            "pcb": self.active.pcb,
+            "gamma": self.active.gamma,
+            "budget": self.budget,
+            "labels_of_choice": self.of_choice,
+            "classes": len(self.pool.names),
+            "pool": len(self.pool.images),
+            "labelled_before": self.pool.known_at_start,
+            "new_classes": any(one["new_accuracy_pct"] is not None for one in rounds),
+            "rounds": rounds,
+        }
+        result = {"active": active, "elapsed_s": round(sum(one["elapsed_s"] for one in rounds), 1)}
+        if rounds[-1]["accuracy_pct"] is None:  # there were no test images
+            untested = NO_TEST if self.cfg.TEST.NO_TEST else NO_IMAGES
+            result |= {"accuracy_pct": None, "images": 0, "correct": 0, "tested_on": "nothing", "untested": untested}
+        return result
 
 
 def picks_hash(one: Round) -> str:
@@ -255,56 +263,13 @@ def picks_hash(one: Round) -> str:
 
 def overview(done: Sequence[Round]) -> str:
     """One line per round, as in the reference's log; where the model gave labels, with their number."""
-    lines, of_all = [], [one.facts or {} for one in done]
-    has_free = any(facts["free"] for facts in of_all)
-    for facts in of_all:
+    lines, rounds = [], [one.facts or {} for one in done]
+    for facts in rounds:
         accuracy = "no test images" if facts["accuracy_pct"] is None else str(facts["accuracy_pct"])
-        free = f", {facts['asked']} asked for and {facts['free']} free" if has_free else ""
+        free = f", {facts['asked']} asked for and {facts['free']} free" if any(one["free"] for one in rounds) else ""
         new = "" if facts["new_accuracy_pct"] is None else f", new classes {facts['new_accuracy_pct']}"
         lines.append(f"{facts['round']}: {accuracy}{new}{free}")
     return "\n".join(["=== Result Overview ===", *lines, "======================="])
-
-
-def active_record(
-    active: Active, budget: int, of_choice: int, pool: Pool, done: Sequence[Round], no_test: bool
-) -> dict[str, Any]:
-    """What result.json holds on a run in rounds; it replaces what its last training wrote.
-
-    Args:
-        active: its settings.
-        budget: labels that a round asks for.
-        of_choice: labels of validation images that a choice needs, which all rounds count.
-        pool: of the images.
-        done: its rounds.
-        no_test: whether nothing was to be tested.
-    """
-    rounds = [
-        {
-            **{key: value for key, value in (one.facts or {}).items() if key not in _KEPT_ASIDE},
-            "labels": (one.facts or {})["labels"] + of_choice,  # records count those that were asked for
-            "picks_hash": picks_hash(one),
-        }
-        for one in done
-    ]
-    facts: dict[str, Any] = {
-        "active": {
-            "method": active.method,
-            "pcb": active.pcb,
-            "gamma": active.gamma,
-            "budget": budget,
-            "labels_of_choice": of_choice,
-            "classes": len(pool.names),
-            "pool": len(pool.images),
-            "labelled_before": pool.known_at_start,
-            "new_classes": any(one["new_accuracy_pct"] is not None for one in rounds),
-            "rounds": rounds,
-        },
-        "elapsed_s": round(sum(one["elapsed_s"] for one in rounds), 1),
-    }
-    if rounds[-1]["accuracy_pct"] is None:  # there were no test images
-        untested = NO_TEST if no_test else NO_IMAGES
-        facts.update({"accuracy_pct": None, "images": 0, "correct": 0, "tested_on": "nothing", "untested": untested})
-    return facts
 
 
 class NewClasses:

@@ -5,7 +5,7 @@ Shapes: N images, C classes, E joint width, B images in a batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -19,7 +19,6 @@ from modprompt.engine.precision import require_finite
 from modprompt.trainers.evaluation import FeatureBatches, encode
 
 T = TypeVar("T")
-_SUMS = 256  # how many batches' class features that depend on the image are kept before they are added up
 
 
 class Scored(NamedTuple):
@@ -36,19 +35,13 @@ class Scored(NamedTuple):
 
 
 def loader_of(trainer: Any, images: Sequence[Any]) -> Any:
-    """A loader of images in their order, like that of the trainer's test images.
-
-    Args:
-        trainer: with a test loader over a data set of Dassl's form.
-        images: Dassl's records.
-    """
-    like = trainer.test_loader.dataset
-    node = trainer.cfg.DATALOADER
+    """A loader of Dassl's records in their order, like that of the trainer's test images."""
+    like, node = trainer.test_loader, trainer.cfg.DATALOADER
     return DataLoader(
-        type(like)(trainer.cfg, images, transform=like.transform, is_train=False),
+        type(like.dataset)(trainer.cfg, images, transform=like.dataset.transform, is_train=False),
         batch_size=node.TEST.BATCH_SIZE,
         num_workers=node.NUM_WORKERS,
-        pin_memory=bool(getattr(trainer.test_loader, "pin_memory", False)),
+        pin_memory=bool(getattr(like, "pin_memory", False)),
     )
 
 
@@ -63,12 +56,22 @@ class Scorer:
 
     def __init__(self, images: Sequence[Any]) -> None:
         self.images = list(images)
-        self._kept: FeatureBatches | None = None
+        self._kept: Any = None  # FeatureBatches, once they are computed
+
+    def _outputs(self, trainer: Any, model: Any) -> Iterator[Output]:
+        of, batches = model.of_features, self._kept
+        if trainer.evaluation.prompts_images:
+            of, batches = model.output, tqdm(loader_of(trainer, self.images), desc="looking at the pool", disable=None)
+        elif self._kept is None:
+            loader = loader_of(trainer, self.images)
+            batches = self._kept = FeatureBatches(*encode(loader, trainer.evaluation.encode_image), loader)
+        for batch in batches:
+            output = of(batch["img"].to(trainer.device, non_blocking=True))
+            require_finite(output.logits)
+            yield output
 
     def each(self, trainer: Any, model: Any, of: Callable[[Output], T]) -> list[T]:
         """A function's values on the outputs of a trainer's model, for each batch of images; no generator moves.
-
-        Only what the function returns is kept.
 
         Raises:
             FloatingPointError: if a logit is not finite.
@@ -76,69 +79,35 @@ class Scorer:
         trainer.set_model_mode("eval")
         model.set_mode(False)
         with torch.no_grad(), generators.kept(), model.unchanging():
-            if trainer.evaluation.prompts_images:
-                batches = tqdm(loader_of(trainer, self.images), desc="looking at the pool", disable=None)
-                return [of(_checked(model.output(_on(trainer, batch)))) for batch in batches]
-            if self._kept is None:
-                loader = loader_of(trainer, self.images)
-                self._kept = FeatureBatches(*encode(loader, trainer.evaluation.encode_image), loader)
-            return [of(_checked(model.of_features(_on(trainer, batch)))) for batch in self._kept]
+            return [of(output) for output in self._outputs(trainer, model)]
 
-    def scored(self, trainer: Any) -> Scored:
-        """The outputs of a trainer's model for all images."""
-        features, probabilities = _Rows(len(self.images)), _Rows(len(self.images))
-        texts: list[Tensor] = []
+    def scored(self, trainer: Any, order: Sequence[int] | None = None) -> Scored:
+        """The outputs of a trainer's model for all images; `order` says which image each row is of."""
+        many, done, text = len(self.images), 0, torch.zeros(())
+        row_of = torch.empty(many, dtype=torch.long)
+        row_of[torch.arange(many) if order is None else torch.tensor(order)] = torch.arange(many)
+        matrices: list[Tensor] = []
 
         def keep(output: Output) -> None:
-            features.add(output.image.float())
-            probabilities.add(output.logits.float().softmax(dim=-1))
-            if output.text.dim() == 3 or not texts:
-                texts.append(output.text.float().cpu())
-            if len(texts) == _SUMS:
-                texts[:] = [torch.cat(texts).sum(dim=0, keepdim=True)]
+            nonlocal done, text
+            rows = row_of[done : done + len(output.logits)]
+            found = output.image.float(), output.logits.float().softmax(dim=-1)
+            if not done:
+                matrices.extend(torch.empty(many, part.shape[1]) for part in found)
+            for matrix, part in zip(matrices, found):
+                matrix[rows] = part.cpu()
+            if output.text.dim() == 3:
+                text = text + output.text.double().sum(dim=0).cpu() / many
+            elif not done:
+                text = output.text.cpu()
+            done += len(rows)
 
         self.each(trainer, trainer.model, keep)
-        text = texts[0] if texts[0].dim() == 2 else torch.cat(texts).sum(dim=0) / len(self.images)
-        return Scored(features.whole, probabilities.whole, text)
+        features, probabilities = matrices
+        return Scored(features, probabilities, text.float())
 
     def accuracy_pct(self, trainer: Any, model: Any) -> float:
         """Accuracy of a model on the images, whose labels must be known, in percent."""
         predicted = torch.cat(self.each(trainer, model, lambda output: output.logits.argmax(dim=-1))).cpu()
         labels = torch.tensor([image.label for image in self.images])
         return 100 * int((predicted == labels).sum()) / len(labels)
-
-
-class _Rows:
-    """A matrix on the CPU that is filled from its first row.
-
-    Args:
-        number: of its rows.
-    """
-
-    whole: Tensor
-
-    def __init__(self, number: int) -> None:
-        self._number, self._filled = number, 0
-
-    def add(self, rows: Tensor) -> None:
-        if not self._filled:
-            self.whole = torch.empty(self._number, rows.shape[1], dtype=rows.dtype)
-        self.whole[self._filled : self._filled + len(rows)] = rows
-        self._filled += len(rows)
-
-
-def _checked(output: Output) -> Output:
-    """An output; class features that depend on the image, which would fill memory, are summed to (1, C, E).
-
-    Raises:
-        FloatingPointError: if a logit is not finite.
-    """
-    require_finite(output.logits)
-    text = output.text if output.text.dim() == 2 else output.text.float().sum(dim=0, keepdim=True)
-    return Output(output.logits, output.image, text)
-
-
-def _on(trainer: Any, batch: Any) -> Tensor:
-    """A batch's images, or their features, on the trainer's device."""
-    images: Tensor = batch["img"].to(trainer.device, non_blocking=True)
-    return images

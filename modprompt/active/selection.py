@@ -6,14 +6,13 @@ Shapes: U images without a label, C classes.
 """
 
 import math
-import random
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from modprompt.active import badge, blocks, clusters, coreset, uncertainty  # noqa: F401 - they register themselves
-from modprompt.active.acquisition import Acquisition, Choice, Seen, find
+from modprompt.active import badge, clusters, coreset, uncertainty  # noqa: F401 - they enter their acquisitions
+from modprompt.active.acquisition import Acquisition, Choice, Seen, find, rows_of
 from modprompt.active.balance import balance
 from modprompt.checks import at_most
 from modprompt.data.rounds import NONE, PCB_ALONE, RANDOM, Active
@@ -24,18 +23,18 @@ class Pick(NamedTuple):
     """An image to be labelled.
 
     position: row of the unlabelled images.
-    score: the acquisition's; None if it has none.
-    reason: why, for people.
     predicted: the class of the largest probability, the first in ties.
     probability: that class's.
+    score: the acquisition's; None if it has none.
+    reason: why, for people.
     free: the label that the model itself gives it; None if it is asked for.
     """
 
     position: int
-    score: float | None
-    reason: str
     predicted: int
     probability: float
+    score: float | None
+    reason: str
     free: int | None
 
 
@@ -46,16 +45,17 @@ def check(settings: Active) -> None:
         SettingError: on an unknown acquisition (the message names the nearest), rounds without one, one without
             rounds, "none" without PCB, a share above 1.
     """
+    method = settings.method
+    if not settings.rounds and method:
+        text = f" is {method!r}, but ACTIVE.ROUNDS is 0, so nothing is chosen: give the number of rounds"
+        raise SettingError([("ACTIVE.METHOD", text)])
     if not settings.rounds:
-        if settings.method:
-            text = f" is {settings.method!r}, but ACTIVE.ROUNDS is 0, so nothing is chosen: give the number of rounds"
-            raise SettingError([("ACTIVE.METHOD", text)])
         return
-    if not settings.method:
+    if not method:
         text = " is empty, but ACTIVE.ROUNDS is not 0: give an acquisition, or none with ACTIVE.PCB True for PCB alone"
         raise SettingError([("ACTIVE.METHOD", text)])
-    find(settings.method)
-    if settings.method == NONE and not settings.pcb:
+    find(method)
+    if method == NONE and not settings.pcb:
         raise SettingError([("ACTIVE.METHOD", " none chooses nothing by itself: it needs ACTIVE.PCB True")])
     at_most("ACTIVE.GAMMA", settings.gamma, 1)
 
@@ -63,11 +63,6 @@ def check(settings: Active) -> None:
 def has_pcb(settings: Active) -> bool:
     """Whether PCB picks from what the acquisition gives."""
     return settings.pcb or settings.method == PCB_ALONE
-
-
-def first_at_random(pool: int, budget: int) -> list[int]:
-    """Rows for the first round, if the acquisition does not choose it: one `sample` of Python's generator."""
-    return random.sample(range(pool), budget)
 
 
 def candidates(settings: Active, budget: int, images: int, pool: int) -> int:
@@ -92,9 +87,10 @@ def candidates(settings: Active, budget: int, images: int, pool: int) -> int:
     share = math.floor(images * settings.gamma)
     if share < budget:
         text = (
-            f" {settings.gamma} of {images} images makes {share} candidates, fewer than the {budget} labels of a round"
+            f" {settings.gamma} of {images} images makes {share} candidates, fewer than the {budget} labels of a round "
+            "(ACTIVE.BUDGET): give a larger share, or ask for fewer labels"
         )
-        raise SettingError([("ACTIVE.GAMMA", f"{text} (ACTIVE.BUDGET): give a larger share, or ask for fewer labels")])
+        raise SettingError([("ACTIVE.GAMMA", text)])
     return min(pool, share)
 
 
@@ -117,13 +113,12 @@ def select(
         ValueError: if an acquisition chooses images that do not exist.
     """
     wanted = candidates(settings, budget, images, len(seen.features))
-    if not all(_is_finite(one) for one in seen if isinstance(one, Tensor)):
+    if not all(_is_finite(part) for part in seen if isinstance(part, Tensor)):
         text = "the model that chooses images gives numbers that are not finite: its training has diverged"
         raise UserError(f"{text}; lower OPTIM.LR")
     used = _acquisition(settings)
-    choice = _plain(used.name, used.choose(seen, wanted))
-    _check_choice(used.name, choice, wanted, len(seen.features), len(names))
-    probability, predicted = (one[choice.positions].tolist() for one in seen.probabilities.max(dim=1))
+    choice = _checked(used.name, used.choose(seen, wanted), wanted, len(seen.features), len(names))
+    probability, predicted = (values[choice.positions].tolist() for values in seen.probabilities.max(dim=1))
     whys = [f"{used.score} {score:.3g}" if used.score else used.name for score in choice.scores]
     order = list(range(len(choice.positions)))
     if has_pcb(settings):
@@ -132,53 +127,52 @@ def select(
             said = "had no candidate left: by chance" if by_chance else "had the fewest labels"
             whys[position] += f"; {names[poorest]!r} {said}"
         order = [pick.position for pick in picks]
-    found = []
-    for one in order:
-        free = choice.free.get(choice.positions[one])
-        why = whys[one] if free is None else f"free label {names[free]!r}; {whys[one]}"
-        score = choice.scores[one] if used.score else None
-        found.append(Pick(choice.positions[one], score, why, predicted[one], probability[one], free))
-    return found
+    chosen = []
+    for place in order:
+        position = choice.positions[place]
+        free = choice.free.get(position)
+        why = whys[place] if free is None else f"free label {names[free]!r}; {whys[place]}"
+        score = choice.scores[place] if used.score else None
+        chosen.append(Pick(position, predicted[place], probability[place], score, why, free))
+    return chosen
 
 
 def _is_finite(numbers: Tensor) -> bool:
-    return all(bool(block.isfinite().all()) for block in blocks.of(numbers))
+    return all(bool(block.isfinite().all()) for block in numbers.split(rows_of(numbers)))
 
 
 def _acquisition(settings: Active) -> Acquisition:
     """The acquisition of the settings; for BADGE with the rows that they ask for."""
-    found = find(settings.method)
-    if found.choose is badge.badge and settings.badge_rows == "reference":
-        return found._replace(choose=badge.badge_of_reference)
-    return found
+    used = find(settings.method)
+    if used.choose is badge.badge and settings.badge_rows == "reference":
+        return used._replace(choose=badge.badge_of_reference)
+    return used
 
 
-def _plain(name: str, choice: Any) -> Choice:
+def _checked(name: str, choice: Any, wanted: int, pool: int, classes: int) -> Choice:
     """A choice in plain numbers, whatever types an acquisition, maybe a user's own, gives.
 
     Raises:
-        ValueError: if it is no choice.
+        ValueError: unless it chose images that exist, once each.
     """
     try:
         positions, scores, free = choice
         labels = {int(position): int(label) for position, label in dict(free).items()}
-        return Choice([int(one) for one in positions], [float(one) for one in scores], labels)
+        plain = Choice([int(position) for position in positions], [float(score) for score in scores], labels)
     except (TypeError, ValueError):
-        what = type(choice).__name__
-        raise ValueError(f"acquisition {name!r} must give a Choice of positions and scores, got a {what}") from None
-
-
-def _check_choice(name: str, choice: Choice, wanted: int, pool: int, classes: int) -> None:
-    """Raise ValueError unless an acquisition, maybe a user's own, chose images that exist, once each."""
-    positions = choice.positions
-    if len(set(positions)) < len(positions) or not all(0 <= one < pool for one in positions):
-        raise ValueError(f"acquisition {name!r} chose rows twice or outside of 0 to {pool - 1}: {positions[:20]}")
-    if not 0 < len(positions) <= wanted or len(choice.scores) != len(positions):
-        numbers = f"{len(positions)} rows with {len(choice.scores)} scores"
-        raise ValueError(f"acquisition {name!r} chose {numbers}; {wanted} are wanted, each with a score")
-    if not all(math.isfinite(score) for score in choice.scores):
-        raise ValueError(f"acquisition {name!r} gave a score that is not finite")
-    if not set(choice.free) <= set(positions):
-        raise ValueError(f"acquisition {name!r} labels images that it did not choose")
-    if not all(0 <= label < classes for label in choice.free.values()):
-        raise ValueError(f"acquisition {name!r} labels images with classes that do not exist")
+        said = f"must give a Choice of positions and scores, got a {type(choice).__name__}"
+        raise ValueError(f"acquisition {name!r} {said}") from None
+    rows = {*plain.positions}
+    exist = len(rows) == len(plain.positions) and all(0 <= row < pool for row in rows)
+    fits = 0 < len(rows) <= wanted and len(rows) == len(plain.scores)
+    faults = {
+        f"chose rows twice or outside of 0 to {pool - 1}": not exist,
+        f"chose {len(rows)} rows with {len(plain.scores)} scores; {wanted} are wanted, each with a score": not fits,
+        "gave a score that is not finite": not all(map(math.isfinite, plain.scores)),
+        "labels images that it did not choose": not {*plain.free} <= rows,
+        "labels images with classes that do not exist": not {*plain.free.values()} <= {*range(classes)},
+    }
+    for fault, is_so in faults.items():
+        if is_so:
+            raise ValueError(f"acquisition {name!r} {fault}")
+    return plain

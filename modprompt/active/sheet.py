@@ -11,6 +11,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,29 +24,27 @@ from modprompt.programs import one_line
 
 _SIDE = 160  # pixels of a thumbnail's longer side, at most
 _SMALL = 64  # an image whose longer side has fewer pixels is shown enlarged
-_QUALITY = 80
 
 
 class _Card(NamedTuple):
     """A pick as it is shown on the page.
 
-    Attributes:
-        row: the pick.
-        cells: those of its row in the file, as JSON.
-        steps: parts of its file's name, between which a line may break.
-        label: what its field begins with.
-        address: of its picture; empty if it cannot be decoded.
-        is_small: whether the image itself is very small.
-        fault: why it cannot be decoded.
+    row: the pick.
+    cells: those of its row in the file, as JSON.
+    steps: parts of its file's name, between which a line may break.
+    label: what its field begins with.
+    address: of its picture; empty if it cannot be decoded.
+    is_small: whether the image itself is very small.
+    fault: why it cannot be decoded.
     """
 
     row: Row
     cells: str
     steps: list[str]
     label: str
-    address: str
-    is_small: bool
-    fault: str
+    address: str = ""
+    is_small: bool = False
+    fault: str = ""
 
 
 def write(
@@ -73,12 +72,11 @@ def write(
     Raises:
         UserError: if a package that makes pages is not installed.
     """
-    known = distinct(list(names))
-    given = ["" if label is None else known[label] for label in labels] or [""] * len(rows)
+    names = distinct(names)
+    given = ["" if label is None else names[label] for label in labels] or [""] * len(rows)
     with ThreadPoolExecutor() as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd metadata
-        cards = list(pool.map(lambda row, label: _card(row, label, Path(image_root, row.file), read_as), rows, given))
-    digest = hashlib.sha256(json.dumps([cells_of(row) for row in rows]).encode("ascii")).hexdigest()[:16]
+        cards = list(pool.map(partial(_card, Path(image_root), read_as), rows, given))
     text = pages.page(
         "active/sheet.html.j2",
         "active/sheet.js" if ask else "",
@@ -86,29 +84,28 @@ def write(
         ask=ask,
         asked=sum(not row.label for row in rows),
         cards=cards,
-        names=known,
+        names=names,
         file=path.with_suffix(".csv").name,
-        round=digest,
+        round=hashlib.sha256(json.dumps([cells_of(row) for row in rows]).encode("ascii")).hexdigest()[:16],
         columns=json.dumps(COLUMNS),
     )
     write_whole(path, text)
 
 
-def _card(row: Row, label: str, path: Path, read_as: str) -> _Card:
+def _card(root: Path, read_as: str, row: Row, label: str) -> _Card:
     """A pick with its image as it is seen when it is trained on, small."""
-    picture, is_small, fault = io.BytesIO(), False, ""
+    card, path = _Card(row, json.dumps(cells_of(row)), re.split(r"(?<=[/_-])", row.file), label), root / row.file
+    picture = io.BytesIO()
     try:
         with opened(path) as image:
             is_small = max(image.size) < _SMALL
             image.draft("RGB", (2 * _SIDE, 2 * _SIDE))
             small = as_rgb(image, read_as)
             small.thumbnail((_SIDE, _SIDE))
-            quality, subsampling = (95, 0) if is_small else (_QUALITY, 2)
+            quality, subsampling = (95, 0) if is_small else (80, 2)
             small.save(picture, "JPEG", quality=quality, subsampling=subsampling)
     except FileNotFoundError:
-        fault = "there is no such file"
+        return card._replace(fault="there is no such file")
     except ValueError as error:  # Refused and UserError are
-        fault = one_line(error).replace(str(path), "it")[:100]
-    steps = re.split(r"(?<=[/_-])", row.file)
-    address = "" if fault else pages.data_address(picture.getvalue())
-    return _Card(row, json.dumps(cells_of(row)), steps, label, address, is_small, fault)
+        return card._replace(fault=one_line(error).replace(str(path), "it")[:100])
+    return card._replace(address=pages.data_address(picture.getvalue()), is_small=is_small)

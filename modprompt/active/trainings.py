@@ -16,14 +16,11 @@ from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io import same_run
 from modprompt.io.files import copy_whole
-from modprompt.io.same_run import CLIP
 from modprompt.io.settings import Settings
 from modprompt.trainers import artifacts, training_state
 from modprompt.trainers.learned import prompts_hash
 from modprompt.trainers.result import ResultRecorder
 from modprompt.trainers.run_config import RunConfig
-
-_INITIAL = "the initial weights"
 
 
 class Trainings:
@@ -41,12 +38,10 @@ class Trainings:
         self.cfg, self.settings, self.folder, self.pool, self.tests = cfg, settings, folder, pool, tests
         self.decisive: dict[str, str] = {}  # from earlier rounds: what the trainers of all rounds share
         self._prompts: dict[int, str] = {}  # hashes of what rounds have learned
-        self._clip = ""  # the weights of the CLIP that chose the first round
         self._trainer: Any = None
 
     def know(self, one: Round) -> None:
         """Compare what is trained from now on with this recorded round."""
-        self._clip = one.clip or self._clip
         if one.facts is not None:
             self.decisive = dict(one.facts["trainer"])
             self._prompts[one.number] = str(one.facts["prompts_hash"])
@@ -65,16 +60,13 @@ class Trainings:
         return cfg if self.tests else cfg.changed({"TEST.NO_TEST": True})
 
     def _built(self, cfg: RunConfig) -> Any:
+        """A trainer on the labels so far; UserError if what decides its training differs from earlier rounds."""
         with given(cfg.DATASET.NAME, self.pool.as_dataset()):
             trainer = build_trainer(cfg)
-        own = {key: text for key, text in trainer.resume.settings().items() if key != training_state.TRAINING_IMAGES}
-        own[_INITIAL] = trainer.checkpoints.initial_hash
-        if self.decisive:
-            training_state.require_same(own, self.decisive, str(self.folder))
-        self.decisive = dict(own)
-        other = same_run.differences({CLIP: self._clip} if self._clip else {}, {CLIP: trainer.run.fingerprint})
-        if other:
-            raise UserError(f"{self.folder}: {other[0]} since images were chosen: use the CLIP that chose them")
+        facts = {**trainer.resume.settings(), same_run.INITIAL: trainer.checkpoints.initial_hash}
+        facts.pop(training_state.TRAINING_IMAGES, None)
+        training_state.require_same(facts, self.decisive or facts, str(self.folder))
+        self.decisive = facts
         return trainer
 
     def try_out(self) -> None:
@@ -114,32 +106,24 @@ class Trainings:
         training_state.remove(self._folder_of(number))
 
     def trainer_of(self, number: int) -> Any:
-        """The trainer of the newest round: the one that trained it, or a new one with its prompts.
+        """The trainer of the newest round: the one that trained it, or a new one with its prompts; no generator moves.
 
-        No generator moves.
+        Raises:
+            UserError: if the prompts are missing, or not those on record.
         """
         if self._trainer is None:
             cfg = self._cfg_of(number)
+            anew = f"to train anew from round {number} on, move {cfg.OUTPUT_DIR}.json and all later rounds away"
             with generators.kept(), run_folder.hold(cfg.OUTPUT_DIR):
                 trainer = self._built(cfg)
-                self._load(trainer, number)
+                try:
+                    trainer.load_model(cfg.OUTPUT_DIR)
+                except UserError as error:
+                    raise UserError(f"the prompts of round {number} cannot be used ({error}); {anew}") from None
+            if prompts_hash(trainer.model.learned) != self._prompts[number]:
+                raise UserError(f"{cfg.OUTPUT_DIR} has other prompts than round {number} was tested with; {anew}")
             self._trainer = trainer
         return self._trainer
-
-    def _load(self, trainer: Any, number: int) -> None:
-        """Load the prompts of a round.
-
-        Raises:
-            UserError: if they are missing, or not those on record.
-        """
-        folder, names = self._folder_of(number), self.folder / round_name(number)
-        anew = f"to train anew from round {number} on, move {names}.json and all later rounds away"
-        try:
-            trainer.load_model(folder)
-        except UserError as error:
-            raise UserError(f"the prompts of round {number} cannot be used ({error}); {anew}") from None
-        if prompts_hash(trainer.model.learned) != self._prompts[number]:
-            raise UserError(f"{folder} has other prompts than round {number} was tested with; {anew}")
 
     def leave(self, number: int) -> dict[str, Any]:
         """Copy a round's files to where a run without rounds has its own, the output folder itself.

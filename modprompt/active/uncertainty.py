@@ -8,8 +8,7 @@ import random
 import numpy as np
 from torch import Tensor
 
-from modprompt.active import blocks
-from modprompt.active.acquisition import Choice, Seen, acquisition
+from modprompt.active.acquisition import Choice, Seen, acquisition, by_row
 from modprompt.data.rounds import NONE, RANDOM
 
 INSIDE_LOG = 1e-6  # of the reference's entropy
@@ -32,7 +31,7 @@ def whole_pool(seen: Seen, number: int) -> Choice:
 @acquisition("entropy", "entropy")
 def entropy(seen: Seen, number: int) -> Choice:
     """The largest entropy first: minus the sum over classes of p ln(p + 1e-6), as the reference writes it."""
-    return largest(blocks.by_row(lambda p: -(p * (p + INSIDE_LOG).log()).sum(dim=1), seen.probabilities), number)
+    return largest(by_row(lambda p: -(p * (p + INSIDE_LOG).log()).sum(dim=1), seen.probabilities), number)
 
 
 @acquisition("margin", "margin")

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from modprompt.active import selection  # noqa: F401 - it enters the acquisitions
 from modprompt.active.acquisition import Seen
 
 GOLDEN = json.loads((Path(__file__).parent / "golden.json").read_text())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modprompt.active.balance import Balanced, balance
+from modprompt.active.balance import balance
 from tests.modprompt.active.given import GOLDEN
 
 CASES = sorted(case for case in GOLDEN if case.startswith("pcb_"))
@@ -32,18 +32,6 @@ def test_giving_up_draws_the_rest_by_chance_and_going_on_does_not():
     assert [pick.poorest for pick in found] == [1, 2, 1, 2, 2, 2]
     assert not any(pick.by_chance for pick in found)
     assert counts == [0, 0, 0]
-
-
-def test_one_shuffle_a_pick_of_all_candidates_of_the_class():
-    random.seed(5)
-    found, after = balance([0, 0, 0, 1], [0, 9], 3, give_up=False), random.random()
-    random.seed(5)
-    wanted = []
-    for _ in range(3):
-        mine = [0, 1, 2]
-        random.shuffle(mine)
-        wanted.append(next(one for one in mine if one not in wanted))
-    assert (found, after) == ([Balanced(one, 0, False) for one in wanted], random.random())
 
 
 @settings(max_examples=40)

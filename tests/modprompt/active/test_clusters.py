@@ -7,11 +7,8 @@ import numpy as np
 import pytest
 import torch
 from sklearn.cluster import KMeans
-from threadpoolctl import threadpool_limits
 
-from modprompt.active import blocks
 from modprompt.active.acquisition import find
-from modprompt.active.clusters import THREADS, _clustered, _units
 from tests.modprompt.active.given import random_seen, seen_of, unit
 
 cb, cbsq = find("cb").choose, find("cbsq").choose
@@ -50,14 +47,6 @@ def test_picks_are_those_of_slow_code(seed, labelled):
     assert cb(seen, 8).positions == slow(seen, 8, clusters=8)  # a budget of one's own
 
 
-def test_first_round_takes_one_of_each_cluster_and_labels_nothing():
-    seen = random_seen(0, images=60)
-    first, selective = cb(seen, 5), cbsq(seen, 5)
-    assert first == selective
-    assert len(first.positions) == 5
-    assert not selective.free
-
-
 def test_free_labels_are_those_of_which_the_model_is_surer_than_of_images_labelled_so():
     seen = random_seen(1, images=90, labelled=20)
     best, labels = seen.labelled_probabilities.double().amax(dim=1).tolist(), seen.labels.tolist()
@@ -72,54 +61,6 @@ def test_free_labels_are_those_of_which_the_model_is_surer_than_of_images_labell
     assert choice.free == wanted
     assert 0 < len(wanted) < 10
     assert not cb(seen, 10).free
-
-
-def test_class_without_a_label_gives_none():
-    p = np.tile([0.9, 0.1], (12, 1))
-    p[2:7] = p[2:7, ::-1]
-    seen = seen_of(unit(np.random.RandomState(0).randn(12, 4)), p, labelled=2, labels=[0, 0])
-    free = cbsq(seen, 10).free
-    assert free == {position: 0 for position in range(5, 10)}  # as sure as those with a label: enough
-
-
-def test_share_of_labels_then_size_then_number_say_which_cluster_is_next():
-    members = {0: [0, 4], 1: [1, 5, 6, 7], 2: [8, 9], 3: [10, 11, 12], 4: [13, 14, 15], 5: [2, 3]}
-    members = {cluster: np.array(rows) for cluster, rows in members.items()}
-    units = [_units(members, 4, number) for number in (1, 2, 3, 4, 12)]
-    assert units[:4] == [{3: 1}, {3: 1, 4: 1}, {2: 1, 3: 1, 4: 1}, {1: 1, 2: 1, 3: 1, 4: 1}]
-    assert units[4] == {0: 1, 1: 3, 2: 2, 3: 3, 4: 3}  # all that have no label; cluster 5 has none
-
-
-class Elsewhere(KMeans):
-    """A KMeans that does not look where ours is told the tolerance."""
-
-    def fit(self, points, **named):
-        plain = KMeans(**{**self.get_params(), "copy_x": True}).fit(points)
-        self.labels_, self.cluster_centers_ = plain.labels_, plain.cluster_centers_
-        return self
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("means", [KMeans, Elsewhere])
-def test_clusters_are_those_of_kmeans_that_computes_its_own_tolerance(means, monkeypatch):
-    monkeypatch.setattr("sklearn.cluster.KMeans", means)
-    points = np.random.RandomState(0).rand(3000, 2).astype(np.float32)
-    with threadpool_limits(THREADS, "openmp"):
-        plain, endless = (KMeans(n_clusters=20, random_state=42, n_init=1, tol=tol).fit(points) for tol in (1e-4, 0))
-    own, centres = _clustered(points.copy(), 20)
-    assert np.array_equal(own, plain.labels_)
-    assert np.array_equal(centres, plain.cluster_centers_)
-    assert not np.array_equal(centres, endless.cluster_centers_)
-
-
-@pytest.mark.parametrize("labelled", [0, 7, 30])
-def test_picks_do_not_depend_on_the_size_of_blocks(labelled, monkeypatch):
-    seen = random_seen(3, images=90, labelled=labelled)
-    whole = cbsq(seen, 5)
-    monkeypatch.setattr(blocks, "NUMBERS", 16 * seen.features.shape[1])  # of 8 images
-    parts = cbsq(seen, 5)
-    assert (parts.positions, parts.free) == (whole.positions, whole.free)
-    assert parts.scores == pytest.approx(whole.scores, abs=1e-6)
 
 
 @pytest.mark.parametrize("choose", [cb, cbsq])

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 import pytest
-import torch
 
+from modprompt.active import acquisition
 from modprompt.active import coreset as module
 from modprompt.active.acquisition import find
 from tests.modprompt.active.given import GOLDEN, golden_seen, random_seen, seen_of
@@ -34,7 +34,7 @@ def slow(seen, number):
 @pytest.mark.parametrize(("seed", "labelled"), [(0, 0), (1, 1), (2, 7)])
 @pytest.mark.parametrize(("centres", "together"), [(64, 32), (4, 3), (7, 1), (1, 1)])
 def test_picks_are_those_of_slow_code(seed, labelled, centres, together, monkeypatch):
-    monkeypatch.setattr(module, "BLOCK", 100)  # three blocks of images with a label
+    monkeypatch.setattr(acquisition, "NUMBERS", 100)  # blocks of a few rows
     monkeypatch.setattr(module, "CENTRES", centres)
     monkeypatch.setattr(module, "TOGETHER", together)
     seen = random_seen(seed, images=40, labelled=labelled)
@@ -58,9 +58,3 @@ def test_many_equal_points_follow_in_order(monkeypatch):
     monkeypatch.setattr(module, "TOGETHER", 3)
     seen = seen_of(np.tile(np.eye(2, 9), (30, 1)), np.full((60, 2), 0.5), labelled=1)
     assert coreset(seen, 59).positions == list(range(59))
-
-
-def test_nothing_is_drawn():
-    before = (np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
-    coreset(random_seen(0, images=10, labelled=2), 5)
-    assert before == (np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())

@@ -17,7 +17,7 @@ PICKS = tuple(Picked(f"{number}.jpg", 0, 0.5, 1.0, "why") for number in (5, 3, 7
 
 @pytest.fixture
 def one():
-    return Round(1, {}, PICKS, {})
+    return Round(1, {}, PICKS)
 
 
 def rows_in(path):
@@ -48,25 +48,6 @@ def test_known_labels_are_taken_without_a_question(tmp_path, dataset, one):
     assert [row["label"] for row in rows_in(labelling.file_of(tmp_path, 1))] == ["eel", "cat", "dog"]
 
 
-def test_a_run_that_ends_between_a_round_s_two_files_makes_both_anew(tmp_path, dataset, one, monkeypatch):
-    labels, path = shown(Labelling(tmp_path, Pool(dataset), ask=False), one), labelling.file_of(tmp_path, 1)
-    found = labels.labelled(one)
-    for module in (labelling.picks_file, labelling.sheet):
-        with monkeypatch.context() as patch:
-            patch.setattr(module, "write", lambda *_: (_ for _ in ()).throw(OSError("no room")))
-            with pytest.raises(OSError, match="no room"):
-                labels.show(found)
-    labels.show(found)
-    assert "<input" not in path.with_suffix(".html").read_text()
-    assert all(row["label"] for row in rows_in(path))
-
-
-def test_a_free_label_is_taken_as_it_is(tmp_path, dataset, one):
-    free = one._replace(picks=(PICKS[0]._replace(free=1), *PICKS[1:]))
-    found = shown(Labelling(tmp_path, Pool(dataset), ask=False), free).labelled(free)
-    assert [pick.label for pick in found.picks] == [1, 0, 1]
-
-
 @pytest.mark.parametrize("ask", [True, False])
 def test_images_without_labels_are_asked_for(tmp_path, unlabelled, one, ask):
     labels = shown(Labelling(tmp_path, Pool(unlabelled), ask), one)
@@ -87,23 +68,6 @@ def test_images_without_labels_are_asked_for(tmp_path, unlabelled, one, ask):
     fill(path, {"7.jpg": "dog"})
     assert [pick.label for pick in labels.labelled(one).picks] == [2, 0, 1]
     assert not (tmp_path / "waiting.json").exists()
-
-
-def test_free_labels_are_never_asked_for(tmp_path, unlabelled, one):
-    free = one._replace(picks=(PICKS[0]._replace(free=1), *PICKS[1:]))
-    labels = shown(Labelling(tmp_path, Pool(unlabelled), ask=True), free)
-    with pytest.raises(WaitsForLabels, match="lacks 2 of 3"):
-        labels.labelled(free)
-    fill(labelling.file_of(tmp_path, 1), {"3.jpg": "cat", "7.jpg": "dog"})
-    assert [pick.label for pick in labels.labelled(free).picks] == [1, 0, 1]
-
-
-def test_labels_that_nobody_asked_for_are_refused(tmp_path, unlabelled, one):
-    labels = shown(Labelling(tmp_path, Pool(unlabelled), ask=True), one)
-    with labelling.file_of(tmp_path, 1).open("a") as file:
-        file.write("4,8.jpg,,,,,dog\n")
-    with pytest.raises(UserError, match=r"round_1.csv.*8\.jpg"):
-        labels.labelled(one)
 
 
 def test_labels_changed_behind_their_round_are_noticed(tmp_path, unlabelled, one):

@@ -1,8 +1,6 @@
 import csv
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from modprompt.active.picks_file import COLUMNS, Row, read_labels, write
 from modprompt.errors import UserError
@@ -58,19 +56,6 @@ def test_file_has_a_line_for_each_pick_with_an_empty_label(path):
     )
 
 
-def test_nothing_in_the_file_begins_a_formula(path):
-    rows = [*picks(), Row(99, "z.jpg", "=1", 0.1, 0.1, "=2", "-5 \u00b0C")]
-    write(path, rows)
-    texts = [
-        cell
-        for line in cells(path)[1:]
-        for name, cell in zip(COLUMNS, line)
-        if name not in ("rank", "probability", "score")
-    ]
-    assert not [cell for cell in texts if cell[:1] in ("=", "+", "-", "@")]
-    assert read_labels(path, rows, NAMES) == [None] * len(FILES) + [3]
-
-
 WAYS = [
     {},
     {"separator": ";"},
@@ -90,41 +75,6 @@ def test_labels_come_back_by_file(path, way):
         **way,
     )
     assert read_labels(path, picks(), NAMES) == [0, 1, 2, None, 4, 5, 2, 3, 0]
-
-
-@settings(max_examples=25)
-@given(
-    st.lists(
-        st.text(st.sampled_from("=+-@'; \t\n,\"ab\u00e9"), min_size=1, max_size=6), min_size=2, max_size=6, unique=True
-    ),
-    st.sampled_from([",", ";", "\t"]),
-)
-def test_any_file_and_any_class_name_is_read_back(tmp_path_factory, texts, separator):
-    path = tmp_path_factory.mktemp("picks") / "round_0.csv"
-    names = [f"{text}#" for text in texts]
-    rows = [Row(n, f"{text}.jpg", text, 1.0, 1.0, text, names[n]) for n, text in enumerate(texts)]
-    write(path, rows)
-    fill(path, [line[-1] for line in cells(path)[1:]], separator=separator)
-    assert read_labels(path, [row._replace(label="") for row in rows], names) == list(range(len(texts)))
-
-
-def test_spreadsheet_that_takes_apostrophes_away_changes_nothing(path):
-    write(path, picks())
-    path.write_text(path.read_text(encoding="utf-8-sig").replace(",'", ",").replace("\"'", '"'), encoding="utf-8")
-    assert read_labels(path, picks(), NAMES) == [None] * len(FILES)
-
-
-def test_label_given_for_nothing_is_kept_and_may_not_be_changed(path):
-    rows = [Row(1, "a.jpg", "forest", 0.99, 1, "free label", "forest"), Row(2, "b.jpg", "forest", 0.5, 1, "")]
-    write(path, rows)
-    assert read_labels(path, rows, NAMES) == [0, None]
-    fill(path, ["", "sea; lake"])
-    assert read_labels(path, rows, NAMES) == [0, 4]
-    fill(path, ["sea; lake", ""])
-    with pytest.raises(
-        UserError, match=r"round_3.csv, line 2: a.jpg was labelled 'forest' by the model, and is not asked"
-    ):
-        read_labels(path, rows, NAMES)
 
 
 @pytest.mark.parametrize(
@@ -158,9 +108,3 @@ def test_faults_are_one_line_that_says_where(path, old, new, message):
 def test_file_that_is_gone_is_told(path):
     with pytest.raises(UserError, match="round_3.csv is gone: put it back with its labels filled in"):
         read_labels(path, picks(), NAMES)
-
-
-def test_many_lines_are_read_at_once(path):
-    rows = picks([f"{n}.jpg" for n in range(5_000)])
-    write(path, rows)
-    assert read_labels(path, rows, [f"class {n}" for n in range(1000)]) == [None] * len(rows)

@@ -1,80 +1,89 @@
-"""Records of rounds: what is written is read, and what is damaged, of another round or made up is refused in a line."""
+"""Records of rounds: what is written is read, what is damaged is refused in a line, states of generators come back."""
 
-import json
+import random
 
+import numpy as np
 import pytest
+import torch
 
 from modprompt.active import generators, record
-from modprompt.active.record import Picked, Round
+from modprompt.active.record import CHOSEN, TESTED, Picked, Round
 from modprompt.data.rounds import known
 from modprompt.errors import UserError
-from modprompt.io.records import sealed
 
 PICKS = (Picked("a/1.jpg", 1, 0.5, -0.7, "entropy -0.7", None, 1), Picked("b 2.jpg", None, None, None, "drawn", 0, 0))
-
-COUNTS = dict.fromkeys(("round", "picked", "free", "asked", "labels", "images"), 2)
-FACTS = {
-    **COUNTS,
-    "accuracy_pct": 50.0,
-    "new_accuracy_pct": None,
-    "results": {"accuracy": 50.0},
-    "trainer": {"OPTIM.LR": "0.1"},
-    "elapsed_s": 1.5,
-    "prompts_hash": "1f",
-}
+ONE = Round(2, {"OPTIM.LR": "0.1"}, PICKS)
 
 
-@pytest.fixture
-def one():
-    return Round(2, {"OPTIM.LR": "0.1"}, PICKS, generators.taken())
-
-
-def test_what_is_written_is_read(tmp_path, one):
-    record.write(tmp_path, one)
-    assert record.read(tmp_path, 2, 3) == one
-    assert one.labelled
-    done = one._replace(facts=FACTS)
-    record.write(tmp_path, done)
-    assert record.read(tmp_path, 2, 3) == done
-    assert record.read(tmp_path, 1, 3) is None
+def test_what_is_written_is_read(tmp_path):
+    for one in (ONE, ONE._replace(facts={"accuracy_pct": 50.0, "trainer": {"OPTIM.LR": "0.1"}})):
+        record.write(tmp_path, one)
+        assert record.read(tmp_path, 2) == one
+    assert record.read(tmp_path, 1) is None
     assert known(tmp_path) == [2]
-    assert not one._replace(picks=(PICKS[0]._replace(label=None),)).labelled
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("number", 3),
-        ("picks", [{"file": "x"}]),
-        ("picks", None),
-        ("picks", [{**PICKS[0]._asdict(), "more": 1}]),
-        ("picks", [PICKS[0]._replace(label=3)._asdict()]),
-    ],
-)
-def test_records_of_something_else_are_refused(tmp_path, one, key, value):
-    record.write(tmp_path, one)
-    path = tmp_path / "round_2.json"
-    content = {name: item for name, item in json.loads(path.read_text()).items() if name != "modprompt"}
-    path.write_text(json.dumps(sealed({**content, key: value}, 1)))
-    with pytest.raises(UserError, match="round_2.json is damaged"):
-        record.read(tmp_path, 2, 3)
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"number": 2, "settings": {}, "picks": [{"file": "x"}]}'])
+def test_records_of_something_else_are_refused(tmp_path, content):
+    (tmp_path / "round_2.json").write_text(content)
+    with pytest.raises(UserError, match=r"round_2.json is damaged; to choose anew from round 2 on, move .*round_2\.\*"):
+        record.read(tmp_path, 2)
 
 
-def test_records_without_a_hash_are_refused(tmp_path):
-    (tmp_path / "round_0.json").write_text("{}")
-    with pytest.raises(UserError, match="it has no hash"):
-        record.read(tmp_path, 0, 3)
+def draws():
+    return random.random(), random.gauss(0, 1), np.random.random_sample(), np.random.randn(), torch.rand(3).tolist()
 
 
-def test_rounds_of_another_run_are_copied_whole(tmp_path, one):
+def test_generators_go_on_where_they_were(tmp_path):
+    random.gauss(0, 1), np.random.randn()  # both keep a second number for the next call
+    record.keep_states(tmp_path, 0, CHOSEN)
+    chosen = draws()
+    record.keep_states(tmp_path, 0, TESTED)
+    tested = draws()
+    for after, wanted in ((CHOSEN, chosen), (TESTED, tested)):
+        record.restore_states(tmp_path, 0, after)
+        assert draws() == wanted
+    before = torch.get_rng_state()
+    with generators.kept():
+        record.restore_states(tmp_path, 0, CHOSEN)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_states_that_are_gone_or_damaged_are_refused(tmp_path):
+    with pytest.raises(
+        UserError, match=r"cannot be restored \(no checkpoint at .*round_0.pt\); to choose anew from round 0 on"
+    ):
+        record.restore_states(tmp_path, 0, CHOSEN)
+    record.keep_states(tmp_path, 0, CHOSEN)
+    with pytest.raises(UserError, match=r"round_0.pt is not of such a round"):
+        record.restore_states(tmp_path, 0, TESTED)
+    path = tmp_path / "round_0.pt"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"cannot be restored \(.*round_0.pt"):
+        record.restore_states(tmp_path, 0, CHOSEN)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_number_is_what_a_loader_takes(workers):
+    torch.manual_seed(3)
+    list(torch.utils.data.DataLoader([1, 2, 3], num_workers=workers))
+    behind = torch.get_rng_state()
+    torch.manual_seed(3)
+    generators.take_numbers(1)
+    assert torch.equal(torch.get_rng_state(), behind)
+
+
+def test_rounds_of_another_run_are_copied_whole(tmp_path):
     source, target = tmp_path / "theirs" / "rounds", tmp_path / "mine" / "rounds"
-    record.write(source, one)
     (source / "round_2" / "job").mkdir(parents=True)
     (source / "round_2" / "job" / "lock").touch()
     (source / "round_2" / "result.json").write_text("{}")
+    record.write(source, ONE)
     target.parent.mkdir()
     record.copy_all(source, target)
-    assert record.read(target, 2, 3) == one
+    assert record.read(target, 2) == ONE
     assert (target / "round_2" / "result.json").exists()
     assert not (target / "round_2" / "job").exists()
     assert list(target.parent.iterdir()) == [target]

@@ -133,19 +133,6 @@ def test_labels_given_for_nothing_are_marked_and_have_no_field(tmp_path):
     assert page.all("button") == [{"id": "save", "type": "button"}]  # none that enters a class: none was seen
 
 
-def test_labels_that_are_there_stand_in_their_fields(tmp_path):
-    page = Page(written(tmp_path, picks(), labels=[1, None, 2, *[None] * 6]))
-    assert [one["value"] for one in page.all("input")] == ["<b>sea</b>", "", 'the "lake"', *[""] * 6]
-
-
-def test_page_that_asks_for_nothing_has_neither_fields_nor_a_script(tmp_path):
-    page = Page(written(tmp_path, picks(), ask=False))
-    tags = {tag for tag, _ in page.elements}
-    assert "article" in tags
-    assert not tags & {"input", "button", "script", "datalist"}
-    assert "to label" not in page.text
-
-
 def pattern(name):
     """A regular expression of the script."""
     (found,) = re.findall(rf"const {name} = .*?/(.*?)/", SCRIPT)
@@ -159,20 +146,3 @@ def test_script_writes_cells_as_the_program_does(text):
     is_number = re.match(pattern("number"), text, re.IGNORECASE)
     cell = f"'{text}" if re.match(pattern("shielded"), text) and not is_number else text
     assert (f'"{cell}"' if re.search(pattern("quoted"), cell) else cell) + "\n" == as_csv([[text, 1]])[:-3] + "\n"
-
-
-def test_name_of_a_file_that_is_no_utf8_is_shown_somehow(tmp_path):
-    assert "a\\udcff.jpg" in Page(written(tmp_path, [Row(1, "a\udcff.jpg", "", None, None, "")])).text
-
-
-def test_page_is_not_written_without_pictures_that_are_there(tmp_path, monkeypatch):
-    """What this machine cannot open now says nothing of an image."""
-    pictures(tmp_path)
-
-    def none_left(path):
-        raise OSError(24, "Too many open files", str(path))
-
-    monkeypatch.setattr("modprompt.io.image_files.open_regular", none_left)
-    with pytest.raises(OSError, match="Too many open files"):
-        written(tmp_path, picks())
-    assert not (tmp_path / "round_3.html").exists()

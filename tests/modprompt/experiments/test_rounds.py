@@ -153,7 +153,7 @@ def own(tmp_path, monkeypatch):
     """An acquisition in a module of a user's."""
     from modprompt.active import acquisition
 
-    monkeypatch.setattr(acquisition, "_KNOWN", dict(acquisition._KNOWN))
+    monkeypatch.setattr(acquisition, "ACQUISITIONS", dict(acquisition.ACQUISITIONS))
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "acquisition_of_a_test.py").write_text(
