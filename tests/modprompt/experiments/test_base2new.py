@@ -10,8 +10,8 @@ from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import command, expected, flags, options
 from modprompt.experiments.reporting import cost, report, tables
-from modprompt.experiments.running import local, runner, state
-from tests.modprompt.experiments.conftest import FILE
+from modprompt.experiments.running import state
+from tests.modprompt.experiments.conftest import FILE, brought_to_an_end
 from tests.modprompt.experiments.fakes import finish, narrowed_to, results_below
 
 TOGETHER = FILE.replace("seeds: [1, 2]", "seeds: [1]\ntogether: true")
@@ -70,10 +70,8 @@ def test_all_classes_wait_for_the_tests_that_keep_their_features(experiment, tmp
     """A run that fails in front of it blocks it, by name."""
     quick("test_new/digits/shots_16/MPL", error="no")
     quick("", seconds=0)
-    launcher = local.LocalLauncher(local.slots(1, [], local.usable_cores()))
     jobs = protocols.jobs(experiment(TOGETHER))
-    summary = runner.Runner(jobs, tmp_path, tmp_path, launcher).run()
-    assert [job.column for job, _ in summary.blocked] == ["all"]
+    assert [job.column for job, _ in brought_to_an_end(jobs, tmp_path, n=1)["blocked"]] == ["all"]
 
 
 TAUGHT = "  KD: {trainer: PromptKD, config: vit_b16_c2_ep20_batch8_4+4ctx}\n"

@@ -8,7 +8,7 @@ from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols, spec
 from modprompt.experiments.plan.experiment import narrowed
 from modprompt.experiments.reporting import report
-from modprompt.experiments.running import run
+from modprompt.experiments.running import status
 from tests.modprompt.experiments.conftest import FILE
 from tests.modprompt.experiments.fakes import finish, narrowed_to
 from tests.modprompt.experiments.test_page import Checker
@@ -175,7 +175,7 @@ def test_parts_of_which_something_is_lacking_are_reported_with_it(file, tmp_path
     assert report.main([str(path), "--out", str(out)]) == 1
     assert "MPL, mnist5k: accuracy seed 2: waiting" in capsys.readouterr().out
     assert report.main([str(path), "--out", str(out), "--parts", "shots"]) == 0
-    assert run.main([str(path), "--out", str(out), "--data", str(tmp_path), "--status"]) == 0
+    assert status.main([str(path), "--out", str(out), "--data", str(tmp_path)]) == 0
     assert "22 finished, 6 waiting, of 28 runs" in capsys.readouterr().out
 
 

@@ -15,7 +15,7 @@ import time
 import pytest
 
 from modprompt.experiments.plan import protocols, spec
-from modprompt.experiments.running import run, state
+from modprompt.experiments.running import chains, run, state
 from modprompt.io.records import read_json
 from tests.conftest import ROOT, SMALL_CONFIG, write_eurosat
 from tests.modprompt.experiments import kills
@@ -127,47 +127,36 @@ def test_dry_run_starts_nothing_and_prints_what_would_run(small, jobs, tmp_path,
     assert not any(starts(tmp_path / "out" / job.folder) for job in jobs)
 
 
-@pytest.mark.slow
-def test_everything_and_the_report(small, jobs, tmp_path, capsys):
-    assert run.main([*small, "--report"]) == 0
-    out, err = capsys.readouterr()
-    assert out.startswith("8 of 8 runs are finished\n# small\n")
-    assert f"finished: {jobs[0].title}: 50.00%" in err
-    assert (tmp_path / "out/reports/small/index.html").exists()
-    assert run.main([*small, "--status"]) == 0
-    assert capsys.readouterr().out == "8 finished, of 8 runs\n"
-
-
 def test_behind_the_last_run_every_result_is_read_once(small, jobs, tmp_path, reads, monkeypatch):
     for job in jobs:
         finish(job, tmp_path / "out", 50.0)
-    monkeypatch.setattr(run, "tell", lambda *_: reads.clear())
+    monkeypatch.setattr(chains.Chains, "run", lambda *_: reads.clear())
     assert run.main([*small, "--report"]) == 0
     assert dict(reads) == {str(tmp_path / "out" / job.folder): 1 for job in jobs}
     assert (tmp_path / "out/reports/small/index.html").exists()
 
 
-def test_failures_end_with_1_and_say_where_to_look(small, quick, capsys):
+@pytest.mark.slow
+def test_failures_and_stale_results_end_with_1_and_say_what_to_do_and_then_all_is_reported(
+    small, quick, jobs, tmp_path, capsys
+):
+    path = finish(jobs[0], tmp_path / "out", 99.0)
+    edit(path, config_hash="other", settings={"OPTIM.LR": "7"})
     quick("ZeroshotCLIP/glyph/seed2", error="broken")
     assert run.main(small) == 1
     out = capsys.readouterr().out
     assert "failed: CLIP, digits base, seed 2 (test): error: broken" in out
-    assert "6 of 8 runs are finished" in out
     assert "job/console.txt" in out
-
-
-@pytest.mark.slow
-def test_stale_results_are_put_aside_when_asked_for_and_not_before(small, jobs, tmp_path, capsys):
-    path = edit_all = finish(jobs[0], tmp_path / "out", 99.0)
-    edit(edit_all, config_hash="other", settings={"OPTIM.LR": "7"})
-    assert run.main(small) == 1
-    out = capsys.readouterr().out
     assert "stale: CLIP, digits base, seed 1 (test): made with other settings: " in out
-    assert "--redo-stale" in out
-    assert run.main([*small, "--redo-stale"]) == 0
+    assert "5 of 8 runs are finished" in out
+    quick("ZeroshotCLIP/glyph/seed2")
+    assert run.main([*small, "--redo-stale", "--report"]) == 0
+    out, err = capsys.readouterr()
     (aside,) = path.parent.parent.glob("seed1.stale-*")
-    assert read_json(aside / "result.json")["accuracy_pct"] == 99.0
-    assert read_json(path)["accuracy_pct"] == 50.0
+    assert out.startswith(f"put aside: {aside}\n8 of 8 runs are finished\n# small\n")
+    assert f"finished: {jobs[0].title}: 50.00%" in err
+    assert [read_json(one / "result.json")["accuracy_pct"] for one in (aside, path.parent)] == [99.0, 50.0]
+    assert (tmp_path / "out/reports/small/index.html").exists()
 
 
 @pytest.mark.cover(4)
@@ -210,6 +199,7 @@ def test_stale_results_are_put_aside_when_asked_for_and_not_before(small, jobs, 
         (FILE, ["--methods", "MPLE"], "--methods: small has no 'MPLE'; did you mean 'MPL'"),
         (FILE, ["--per-gpu", "2"], "--per-gpu: there is no GPU here"),
         (FILE, ["--launcher", "slurm", "--slurm", "partition"], "--slurm: KEY=VALUE is expected"),
+        (FILE, ["--launcher", "slurm", "--slurm", "timeout_min=[1"], "--slurm: timeout_min: '[1' is no value"),
         (FILE.replace("[digits]", "[eurosat]"), ["--present"], "--present: no data set of small is under"),
     ],
 )
@@ -265,13 +255,6 @@ def test_data_sets_that_are_not_there_are_one_line_before_anything_starts(small,
     assert not any(starts(tmp_path / "out" / job.folder) for job in jobs)
 
 
-def test_the_source_of_what_is_trained_elsewhere_is_looked_for_too(small, tmp_path, capsys):
-    cross = FILE.replace("base2new", "domain_generalisation\nsource: digits").replace("[digits]", "[dtd]")
-    (tmp_path / "small.yaml").write_text(cross.replace("source: digits", "source: eurosat"))
-    assert run.main([*small, "--data", str(tmp_path / "data")]) == 2
-    assert "error: 2 of 2 data sets are not under" in capsys.readouterr().err
-
-
 def test_images_without_their_labels_are_missing(small, jobs, tmp_path, capsys):
     data = tmp_path / "data/oxford_flowers"
     (data / "jpg").mkdir(parents=True)
@@ -306,11 +289,6 @@ def test_output_folder_that_cannot_be_written_is_told_before_anything_starts(sma
     err = capsys.readouterr().err
     assert err.startswith(f"error: --out: cannot write into {tmp_path / 'out'} (")
     assert err.count("\n") == 1
-
-
-def test_value_of_slurm_that_is_none(small, capsys):
-    assert run.main([*small, "--launcher", "slurm", "--slurm", "timeout_min=[1"]) == 2
-    assert capsys.readouterr().err == "error: --slurm: timeout_min: '[1' is no value\n"
 
 
 def test_home_of_nobody(small, capsys):
@@ -356,13 +334,6 @@ def test_nohup_is_kept(real, tmp_path):
         process.terminate()
         assert process.wait(30) == 130
     assert kills.all_ended(out)
-
-
-@pytest.mark.parametrize(("words", "cold"), [([], False), (["--cold"], True)])
-def test_runs_start_warm_unless_it_is_said(small, experiment, words, cold):
-    args = run.parse([*small, *words])
-    launcher = run.launcher_of(args, experiment())
-    assert launcher.cold is cold
 
 
 WINDOWS = """
