@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from modprompt.active.asked import asked
 from modprompt.errors import UserError, WaitsForLabels
@@ -39,7 +39,7 @@ from modprompt.programs import signals_here
 if TYPE_CHECKING:
     from modprompt.experiments.running.forked import Forked
 
-    Child = Forked | subprocess.Popen[bytes]
+    Child: TypeAlias = Forked | subprocess.Popen[bytes]
 
 _SHARED = 0.9  # of a GPU's memory, for runs that share it: each process uses some that PyTorch does not count
 _STOPPED = (130, *(-number for number in signals_here("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2")))
@@ -116,11 +116,12 @@ def program(
 
 def end(child: Child, grace_s: float = 10.0) -> None:
     """End a run with all of its session: asked first, killed after a while. What it saved after an epoch stays."""
+    pid = child.pid
+    assert pid is not None  # it was started
     for number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 10.0)):  # a killed one takes a moment
         if child.poll() is None:
             with contextlib.suppress(ProcessLookupError):
-                leads = os.getpgid(child.pid) == child.pid
-                (os.killpg if leads else os.kill)(child.pid, number)
+                (os.killpg if os.getpgid(pid) == pid else os.kill)(pid, number)
         limit = time.monotonic() + wait_s
         while child.poll() is None and time.monotonic() < limit:
             time.sleep(0.05)

@@ -26,6 +26,7 @@ from modprompt.experiments.running.chains import Chains, bring_to_end, end, prog
 from modprompt.io import lock
 from modprompt.io.files import write_json
 from modprompt.io.records import read_json
+from modprompt.programs import signals_here
 
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 DEFAULTS = {"timeout_min": 240, "cpus_per_task": 8, "gpus_per_node": 1, "mem_gb": 32}
 _ARRAY = 1000  # Slurm's default MaxArraySize is 1001
-_REQUESTS = (signal.SIGUSR1, signal.SIGUSR2)  # for the place of a job, to all its processes
+_REQUESTS = signals_here("SIGUSR1", "SIGUSR2")  # for the place of a job, to all its processes
 
 
 class Work:
