@@ -10,9 +10,9 @@ protocols.py   which runs a protocol is made of, and which table they fill
 inputs.py      whether a result's CLIP, split and images are still those; present.py: which data sets are there
 commands.py    a run as a command of train.py, and the settings that its result must show
 state.py       the status of a run, by the files in its folder and its lock
-worker.py      one run under its lock: the same for every launcher; forked.py: as a fork of what imported all it needs
-local.py, slurm.py   launchers
-runner.py      which run is started when
+chains.py      runs in chains of what builds on what, each under its lock; forked.py: as forks of what imported all
+slurm.py       chains as jobs of a cluster
+run.py, stale.py, status.py   the commands, and what a runner shows
 results.py, logs.py   results: ours, and those of other codebases' log files
 alike.py       which of them can be averaged, and compared
 tables.py, compare.py, cost.py, origins.py, recorded.py, figures.py   what a report shows of them

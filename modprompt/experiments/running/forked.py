@@ -9,60 +9,63 @@ import atexit
 import contextlib
 import gc
 import io
-import multiprocessing
 import os
 import runpy
 import signal
+import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from multiprocessing import forkserver, resource_tracker
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from modprompt import places
-from modprompt.experiments.running.worker import Child, program
+from modprompt.experiments.running.chains import program
 
 SERVER = "modprompt.cli.warm"  # the module that it imports
-_SHARED = (signal.SIGINT, signal.SIGHUP)  # a terminal sends them to the runner, and to a server as well
+_TERMINAL = (signal.SIGINT, signal.SIGHUP)  # a terminal sends them to the runner, and to a server as well
+_ALONE = threading.Lock()  # starting a child asks for the exit codes of others, which only one thread gets
 
 
-def forked(words: Sequence[str], environment: Mapping[str, str], console: Path, cores: Sequence[int]) -> Child:
-    """Start a run's command by forking; another command, or if the server is killed meanwhile, as its own program."""
+class Forked(ForkServerProcess):
+    """A child of the server."""
+
+    def poll(self) -> int | None:
+        """Its exit code: minus a signal that ended it, 255 if its server was killed; None while it runs."""
+        with _ALONE:
+            return self.exitcode
+
+
+def forked(
+    words: Sequence[str], environment: Mapping[str, str], console: Path, cores: Sequence[int]
+) -> Forked | subprocess.Popen[bytes]:
+    """Start a run's command by forking; another command, or if the server is killed meanwhile, as its own program.
+
+    A server that is started for it has the environment of this process.
+    """
     ours = places.program()
     if list(words[: len(ours) + 1]) != [*ours, "train"]:
         return program(words, environment, console, cores)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([SERVER])
-    given = (list(words), dict(environment), console, list(cores))
-    process = context.Process(target=_be_program, args=given)
-    try:
-        with _as_of_server(environment):
-            process.start()
-        return process
-    except (EOFError, OSError):
-        print("note: a run starts with its own imports: the server that forks was killed", file=sys.stderr)
-        return program(words, environment, console, cores)
-
-
-@contextlib.contextmanager
-def _as_of_server(environment: Mapping[str, str]) -> Iterator[None]:
-    """What a server that is started in the block inherits: the environment of runs, and that it heeds no terminal."""
-    resource_tracker.ensure_running()  # first: its start unblocks signals
-    ours = dict(os.environ)
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SHARED)
-    os.environ.update(environment)
-    try:
-        forkserver.ensure_running()
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(ours)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    child = Forked(target=_be_program, args=(list(words), dict(environment), console, list(cores)))
+    with _ALONE:
+        resource_tracker.ensure_running()  # first: its start unblocks signals
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _TERMINAL)
+        try:
+            forkserver.set_forkserver_preload([SERVER])
+            child.start()
+            return child
+        except (EOFError, OSError):
+            print("note: a run starts with its own imports: the server that forks was killed", file=sys.stderr)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    return program(words, environment, console, cores)
 
 
 def _be_program(words: list[str], environment: dict[str, str], console: Path, cores: list[int]) -> None:
     """In a child: run a command as its own program would."""
     os.setsid()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SHARED)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _TERMINAL)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
     with console.open("ab") as file:

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from modprompt.errors import UserError, WaitsForLabels
 from modprompt.experiments.plan import arguments, protocols
@@ -26,8 +27,8 @@ from modprompt.experiments.plan.commands import command, shown
 from modprompt.experiments.plan.experiment import Job, Plan
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.present import require_present
-from modprompt.experiments.running import local, slurm, stale, state, status
-from modprompt.experiments.running.runner import Runner, Summary
+from modprompt.experiments.running import chains, slurm, stale, state, status
+from modprompt.experiments.running.state import State
 from modprompt.io import lock
 from modprompt.io.files import Refused
 from modprompt.io.records import parse_yaml
@@ -41,7 +42,6 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--report", action="store_true", help="write the report after the last run, as `experiment report` does")
     add("--dry-run", action="store_true", help="print the runs and their commands, start nothing")
-    add("--status", action="store_true", help="print the state of the runs")
     add("--redo-stale", action="store_true", help="put results made with other settings aside and run again")
     add("--launcher", choices=("local", "slurm"), default="local", help="where runs are started")
     add(
@@ -64,15 +64,12 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def launcher_of(args: argparse.Namespace, plan: Plan) -> local.LocalLauncher | slurm.SubmitLauncher:
-    """The launcher that the command line asks for.
+def slurm_settings(args: argparse.Namespace, plan: Plan) -> dict[str, Any]:
+    """Submitit's settings: the defaults, the file's and the command line's.
 
     Raises:
-        UserError: as local.slots and slurm.SubmitLauncher.
+        UserError: if a word of --slurm is no KEY=VALUE.
     """
-    if args.launcher == "local":
-        places = local.slots(args.jobs, local.gpus(), local.usable_cores(), args.per_gpu)
-        return local.LocalLauncher(places, args.cold)
     given = {}
     for word in args.slurm:
         key, equals, value = word.partition("=")
@@ -82,13 +79,10 @@ def launcher_of(args: argparse.Namespace, plan: Plan) -> local.LocalLauncher | s
             given[key] = parse_yaml(value)
         except Refused:
             raise UserError(f"--slurm: {key}: {value!r} is no value") from None
-    settings = {**slurm.DEFAULTS, **plan.slurm, **given}
-    cluster = str(settings.pop("cluster", "slurm"))
-    name = re.sub(r"[^\w.-]+", "_", plan.name)
-    return slurm.SubmitLauncher(args.out / "slurm" / name, settings, args.jobs, cluster)
+    return {**slurm.DEFAULTS, **plan.slurm, **given}
 
 
-def dry_run(states: Sequence[tuple[Job, state.State]], out: Path, data: Path) -> None:
+def dry_run(states: Sequence[tuple[Job, State]], out: Path, data: Path) -> None:
     """Print every run that is not finished, with its command, and the number of those that are."""
     for job, stands in states:
         if stands.name != state.FINISHED:
@@ -119,43 +113,54 @@ def require_usable(out: Path) -> None:
         raise UserError(f"--out: cannot write into {out} ({error.strerror})") from None
 
 
-def tell(summary: Summary, total: int) -> None:
-    """Print a runner's summary."""
-    for kind in ("failed", "stale", "blocked", "asking"):
-        for job, why in getattr(summary, kind):
-            print(f"{state.LABELS if kind == 'asking' else kind}: {job.title}: {why}")
-    print(f"{summary.finished} of {total} runs are finished")
-    if summary.failed:
+def tell(outcome: Sequence[tuple[Job, State]]) -> int:
+    """Print how runs ended; 0 if all are finished, 3 if the others wait for labels, else 1."""
+    kinds = [stands.name for _, stands in outcome]
+    for kind in (*state.ORDER[1:], state.BLOCKED):
+        for job, stands in outcome:
+            if stands.name == kind:
+                print(f"{kind}: {job.title}: {stands.why}")
+    print(f"{kinds.count(state.FINISHED)} of {len(outcome)} runs are finished")
+    if state.FAILED in kinds:
         print("The same command tries failed runs again; job/console.txt in a run's folder has its whole output")
-    if summary.stale:
+    if state.STALE in kinds:
         print("Results made with other settings are not used; --redo-stale puts them aside and runs again")
-    if summary.asking:
+    if state.LABELS in kinds:
         print("The same command resumes a run once no label is missing in its file")
+    return (
+        0
+        if {*kinds} <= {state.FINISHED}
+        else WaitsForLabels.exit_code
+        if {*kinds} <= {state.FINISHED, state.LABELS}
+        else 1
+    )
 
 
 def start(args: argparse.Namespace, plan: Plan, jobs: Sequence[Job], inputs: Inputs) -> int:
-    """Run what is not finished.
-
-    Returns:
-        0 if all runs are finished, 3 if the others wait for labels, else 1; 130 if stopped.
+    """Run what is not finished; returns the exit code, 130 if stopped.
 
     Raises:
         UserError: if there is nowhere to run.
     """
+    is_here = args.launcher == "local"
+    if is_here:
+        places = chains.places(chains.gpus(), chains.usable_cores(), args.jobs, args.per_gpu)
+    else:
+        folder = args.out / "slurm" / re.sub(r"[^\w.-]+", "_", plan.name)
+        queue = slurm.Queue(folder, slurm_settings(args, plan), args.jobs)
     if args.redo_stale:
         stale.put_aside(jobs, args.out, inputs)
-    launcher = launcher_of(args, plan)
-    runner = Runner(jobs, args.out, args.data, launcher, inputs, args.one_line)
+    runs = chains.Chains(jobs, args.out, args.data, inputs, args.one_line)
     stops = signals_here("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, a request to end, a closed terminal: between steps
     try:
-        with signals_handled(stops, lambda *_: runner.stop.set()):
-            summary = runner.run()
+        with signals_handled(stops, lambda *_: runs.stop.set()):
+            runs.run(places, args.cold) if is_here else queue.run(runs)
     except KeyboardInterrupt:
-        left = "runs stay in the queue (--cancel removes them)" if launcher.stays else "the runs are ended"
+        left = "the runs are ended" if is_here else "runs stay in the queue (--cancel removes them)"
         print(f"stopped: {left}; the same command resumes them", file=sys.stderr)
         return 130
-    tell(summary, len(jobs))
     states = state.of_all(jobs, args.out, inputs)
+    code = tell(runs.outcome(states))
     for line in status.not_compared(states, inputs):
         print(f"warning: {line}", file=sys.stderr)
     if args.report:
@@ -164,7 +169,7 @@ def start(args: argparse.Namespace, plan: Plan, jobs: Sequence[Job], inputs: Inp
 
         found = [results.of_experiment(part, states, args.out) for part in plan.parts]
         reports.write_plan(plan, found, reports.folder_of(plan, args.out), args.data)
-    return 0 if summary.complete else WaitsForLabels.exit_code if summary.asks else 1
+    return code
 
 
 def run(args: argparse.Namespace) -> int:
@@ -176,11 +181,8 @@ def run(args: argparse.Namespace) -> int:
     plan = arguments.what_to_run(args)
     jobs = protocols.jobs(*plan.parts)
     inputs = Inputs(args.out, args.data)
-    if args.status:
-        print("\n".join(status.lines(jobs, args.out, inputs)))
-        return 0
     if args.cancel:
-        print(f"{slurm.cancel([args.out / job.folder for job in jobs])} runs removed from the queue")
+        print(f"{slurm.cancel([args.out / job.folder for job in jobs])} jobs removed from the queue")
         return 0
     if not args.dry_run:
         require_usable(args.out)

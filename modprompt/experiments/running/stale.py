@@ -16,8 +16,6 @@ from modprompt.io import folder as run_folder
 from modprompt.io import lock
 from modprompt.io.files import free_name
 
-_DONE = "put aside: "
-
 
 def put_aside(jobs: Sequence[Job], out: Path, inputs: Inputs, patience_s: float = 300.0) -> None:
     """Rename the folders of runs, each after its training, that are stale; prints a line for each.
@@ -27,26 +25,21 @@ def put_aside(jobs: Sequence[Job], out: Path, inputs: Inputs, patience_s: float 
     """
     gone: set[str] = set()  # what was made from a stage that was put aside goes too
     taken = f"--redo-stale: another runner is putting results aside in {out}: start again when it is done"
-    with lock.alone(out / ".lock", taken, patience_s=patience_s):  # where there are no locks, the runner has warned
+    with lock.alone(out / ".lock", taken, patience_s=patience_s):
         for job in jobs:  # one after the other: a test is looked at after its training was put aside
-            of_gone = job.first is not None and job.first.folder in gone
-            if (of_gone and (out / job.folder).is_dir()) or state.by_result(job, out, inputs).name == state.STALE:
-                line = _rename(job, out, inputs, of_gone)
-                print(line)
-                gone.update([job.folder] if line.startswith(_DONE) else [])
-
-
-def _rename(job: Job, out: Path, inputs: Inputs, of_gone: bool) -> str:
-    """The outcome, as a line."""
-    folder = out / job.folder
-    try:
-        with run_folder.starting(folder), run_folder.hold(folder):
+            folder = out / job.folder
+            of_gone = job.first is not None and job.first.folder in gone and folder.is_dir()
             if not of_gone and state.by_result(job, out, inputs).name != state.STALE:
-                return f"not put aside, it has a new result by now: {folder}"
-            aside = free_name(f"{folder}.stale-{time.strftime('%Y-%m-%d-%H-%M-%S')}")
-            folder.rename(aside)
-            return f"{_DONE}{aside}"
-    except lock.Busy:
-        return f"not put aside, a run is running there: {folder}"
-    except FileNotFoundError:
-        return f"not put aside, it is gone: {folder}"
+                continue
+            try:
+                with run_folder.starting(folder), run_folder.hold(folder):
+                    if not of_gone and state.by_result(job, out, inputs).name != state.STALE:
+                        print(f"not put aside, it has a new result by now: {folder}")
+                        continue
+                    aside = free_name(f"{folder}.stale-{time.strftime('%Y-%m-%d-%H-%M-%S')}")
+                    folder.rename(aside)
+            except lock.Busy:
+                print(f"not put aside, a run is running there: {folder}")
+            else:
+                print(f"put aside: {aside}")
+                gone.add(job.folder)

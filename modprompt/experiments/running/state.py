@@ -13,8 +13,7 @@ waiting     anything else: never started, stopped, its result is damaged or from
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,8 +32,10 @@ CONSOLE = "job/console.txt"
 FAILURE = "job/failure.json"
 QUEUED = "job/queued.json"
 
-FINISHED, RUNNING, FAILED, STALE, WAITING = "finished", "running", "failed", "stale", "waiting"
-LABELS = "waiting for labels"
+FINISHED, RUNNING, WAITING, LABELS, FAILED, STALE = ORDER = (
+    "finished", "running", "waiting", "waiting for labels", "failed", "stale",
+)  # fmt: skip
+BLOCKED = "blocked"  # of a runner: waiting for a run that has not finished
 
 
 class State(NamedTuple):
@@ -47,13 +48,8 @@ class State(NamedTuple):
 
     @property
     def accuracy_pct(self) -> float | None:
-        """Accuracy of a run that has a result, in percent; None if it had no test images.
-
-        Raises:
-            ValueError: if it has none.
-        """
-        if self.result is None:
-            raise ValueError(f"a run that is {self.name} has no accuracy")
+        """Accuracy of a run that has a result, in percent; None if it had no test images."""
+        assert self.result is not None
         accuracy: float | None = self.result["accuracy_pct"]
         return accuracy
 
@@ -125,21 +121,22 @@ def of_all(jobs: Sequence[Job], out: Path, inputs: Inputs | None = None) -> list
 
 def of(job: Job, out: Path, inputs: Inputs | None = None, known: dict[str, State] | None = None) -> State:
     """The state of a run below an output folder; see by_result."""
-    state, folder = by_result(job, out, inputs, known), out / job.folder
-    if state.name == FINISHED:
-        return state
-    if run_folder.is_held(folder):
-        return State(RUNNING)
-    failure = read_json(folder / FAILURE) if state.name == WAITING else None
+    state = by_result(job, out, inputs, known)
+    return (
+        State(RUNNING) if state.name != FINISHED and run_folder.is_held(out / job.folder) else _at_rest(job, out, state)
+    )
+
+
+def at_rest(job: Job, out: Path, inputs: Inputs | None = None) -> State:
+    """As of, for who holds the run's lock."""
+    return _at_rest(job, out, by_result(job, out, inputs))
+
+
+def _at_rest(job: Job, out: Path, state: State) -> State:
+    failure = read_json(out / job.folder / FAILURE) if state.name == WAITING else None
     if failure is not None:
-        return _failed(failure)
-    asks = asked(folder) if state == State(WAITING) else None
+        line, time_s = failure.get("line"), failure.get("time_s")
+        why = one_line(line) if isinstance(line, str) else f"{FAILURE} is damaged and does not say why"
+        return State(FAILED, why, failed_s=time_s if isinstance(time_s, float) else 0.0)
+    asks = asked(out / job.folder) if state == State(WAITING) else None
     return state if asks is None else State(LABELS if asks.missing else WAITING, asks.text)
-
-
-def _failed(failure: Mapping[str, Any]) -> State:
-    """The state from the record of a failure; a part of a wrong type counts as missing."""
-    line, time_s = failure.get("line"), failure.get("time_s")
-    why = one_line(line) if isinstance(line, str) else f"{FAILURE} is damaged and does not say why"
-    is_time = isinstance(time_s, (int, float)) and not isinstance(time_s, bool) and math.isfinite(time_s)
-    return State(FAILED, why, failed_s=float(time_s or 0.0) if is_time else 0.0)

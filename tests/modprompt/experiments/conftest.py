@@ -12,8 +12,7 @@ from PIL import Image
 from modprompt.experiments.plan import protocols, spec
 from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.reporting import figures
-from modprompt.experiments.running import runner
-from modprompt.experiments.running.worker import Task
+from modprompt.experiments.running import chains, slurm, state
 from modprompt.io import result
 from modprompt.io.result import read as read_result
 from modprompt.io.settings import settings_hash
@@ -94,7 +93,7 @@ def quick(monkeypatch):
     """Has a runner start the small program in place of train.py; gives a function that sets how a folder behaves."""
     behaviour = {}
 
-    def task_of(job, out, data):
+    def command(job, out, data):
         import json
 
         more = {
@@ -105,15 +104,15 @@ def quick(monkeypatch):
             **behaviour.get("", {}),
         }
         more.update(next((how for part, how in behaviour.items() if part and part in job.folder), {}))
-        words = [sys.executable, "-c", PROGRAM, str(out / job.folder), json.dumps(expected(job, out)), json.dumps(more)]
-        return Task(job, out, tuple(words))
+        return [sys.executable, "-c", PROGRAM, str(out / job.folder), json.dumps(expected(job, out)), json.dumps(more)]
 
-    monkeypatch.setattr(runner, "task_of", task_of)
+    for module in (chains, slurm):
+        monkeypatch.setattr(module, "command", command)
 
     def behave(part="", **how):
         behaviour[part] = how
 
-    behave.task_of = task_of
+    behave.command = command
     return behave
 
 
@@ -153,6 +152,15 @@ def unpainted(monkeypatch):
         path.with_suffix(".pdf").write_bytes(b"%PDF-")
 
     monkeypatch.setattr(figures, "save", pixel)
+
+
+def brought_to_an_end(jobs, out, n=2):
+    """Run jobs in so many places; (job, reason) by how they stand then."""
+    runs, ended = chains.Chains(jobs, out, out), {}
+    runs.run(chains.places([], chains.usable_cores(), n))
+    for job, stands in runs.outcome(state.of_all(jobs, out)):
+        ended.setdefault(stands.name, []).append((job, stands.why))
+    return ended
 
 
 def starts(folder: Path) -> int:

@@ -95,7 +95,11 @@ def start(name: str, out: Path, *more: str) -> subprocess.Popen:
         return subprocess.Popen(words, cwd=ROOT, stdout=console, stderr=subprocess.STDOUT, preexec_fn=_with_interrupts)
 
 
-_COST = re.compile(rb"## Cost\n.*?(?=\n## |\nNot averaged|\nCLIPs|\Z)|<h2[^>]*>cost</h2>.*?(?=<h2)", re.DOTALL)
+_COST = re.compile(
+    rb"## Cost\n.*?(?=\n## |\nNot averaged|\nCLIPs|\Z)|<h2[^>]*>cost</h2>.*?(?=<h2)"
+    rb'|<img alt="[^"]*, over seconds of one training[^>]*>',
+    re.DOTALL,
+)
 
 
 def report(name: str, out: Path, *more: str) -> dict[str, bytes]:

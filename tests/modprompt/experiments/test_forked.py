@@ -1,19 +1,20 @@
 """Forked runs have the numbers, words and exit codes of programs of their own, whoever is killed."""
 
-import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import forkserver
 
 import pytest
 
 from modprompt import places
 from modprompt.experiments.plan import protocols
-from modprompt.experiments.running import forked, local, state, worker
+from modprompt.experiments.plan.commands import command
+from modprompt.experiments.running import chains, forked, state
 from modprompt.io import folder as run_folder
 from modprompt.io import lock
 from modprompt.io.records import read_json
@@ -31,48 +32,64 @@ def wait_for(condition):
     return found
 
 
-@pytest.fixture
-def server():
-    """Stops the server behind a test, so that the next has one of its own."""
-    forkserver._forkserver._stop()
-    yield
-    forkserver._forkserver._stop()
+class Started:
+    """A real training in its own folder, which a thread brings to its end."""
+
+    def __init__(self, pool, job, words, out, start):
+        self.folder, self.child = out / job.folder, None
+
+        def run(console):
+            self.child = start(words, {**os.environ, **places.environment()}, console, chains.usable_cores()[:1])
+            return wait_for(lambda: None if (code := self.child.poll()) is None else [code])[0]
+
+        self.end = pool.submit(chains.bring_to_end, job, words, out, None, time.time(), run)
+
+    @property
+    def result(self):
+        self.end.result()
+        return read_json(self.folder / "result.json")
+
+    @property
+    def failure(self):
+        self.end.result()
+        return read_json(self.folder / state.FAILURE)
+
+    @property
+    def console(self):
+        """What it said, without its folder and its times."""
+        text = (self.folder / state.CONSOLE).read_text().replace(str(self.folder), "FOLDER")
+        text = re.sub(r".*\d%\|.*\n?", "", text)  # a progress bar
+        text = re.sub(r"\d+:\d\d:\d\d", "TIME", text)
+        return re.sub(r"(time|data) [\d.]+ \([\d.]+\)", "TIME", text).splitlines()
 
 
 @pytest.fixture
-def started(server, experiment, eurosat_root, small_config, clip_file, tmp_path):
-    """Starts a real training of its own folder, of the small MPL, with further options."""
+def started(experiment, eurosat_root, small_config, clip_file, tmp_path, monkeypatch):
+    """Starts trainings of the small MPL with further options, forked from a server of the test's own."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(tmp_path)]))
     clip = f"{{MODEL.BACKBONE.PATH: {clip_file}, MODEL.BACKBONE.ACTIVATION: quick_gelu, MODEL.BACKBONE.HEADS: [1, 2]}}"
     text = f"protocol: base2new\ndatasets: [eurosat]\nshots: 4\nseeds: [1]\noptions: {clip}\n"
     (job, *_) = protocols.jobs(experiment(f"{text}methods:\n  MPL: {{trainer: MPL, config: {small_config}}}\n", "real"))
-    with contextlib.ExitStack() as stack:
+    runs = []
+    forkserver._forkserver._stop()
+    with ThreadPoolExecutor(5) as pool:
 
         def start(name, *options, flags=(), cold=False, seeded=True):
             pairs = tuple(zip(options[::2], options[1::2]))
-            task = worker.task_of(job._replace(folder=name, options=(*job.options, *pairs)), tmp_path, eurosat_root)
-            words = list(task.command)
+            this = job._replace(folder=name, options=(*job.options, *pairs))
+            words = command(this, tmp_path, eurosat_root)
             if not seeded:
                 del words[words.index("--seed") : words.index("--seed") + 2]
             words[len(places.program("train")) : len(places.program("train"))] = flags
-            launcher = local.LocalLauncher([local.Slot((local.usable_cores()[0],))], cold)
-            stack.callback(launcher.close)
-            (run,) = launcher.start([task._replace(command=tuple(words))])
-            return run
+            runs.append(Started(pool, this, words, tmp_path, chains.program if cold else forked.forked))
+            return runs[-1]
 
         yield start
-
-
-def result_of(run):
-    run.wait()
-    return read_json(run.folder / "result.json")
-
-
-def console_of(run):
-    """What a run said, without its folder and its times."""
-    text = (run.folder / state.CONSOLE).read_text().replace(str(run.folder), "FOLDER")
-    text = re.sub(r".*\d%\|.*\n?", "", text)  # a progress bar
-    text = re.sub(r"\d+:\d\d:\d\d", "TIME", text)
-    return re.sub(r"(time|data) [\d.]+ \([\d.]+\)", "TIME", text).splitlines()
+        for run in runs:
+            if run.child is not None:
+                chains.end(run.child)
+    forkserver._forkserver._stop()
 
 
 TIMES = {"elapsed_s", "training_s", "testing_s", "peak_gib", "image_files", "jobs_at_once", "modprompt"}
@@ -85,91 +102,77 @@ def facts(result):
 
 @pytest.mark.slow
 def test_forked_runs_are_those_of_programs_of_their_own(started):
-    assert result_of(started("other", "DATALOADER.NUM_WORKERS", "2", "OPTIM.LR", "0.1"))
-    cold, first = started("cold", cold=True), started("first")
-    results = [result_of(cold), result_of(first)]
-    wrong = started("wrong", "OPTIM.RL", "1")
-    assert wrong.wait() == worker.FAILED
-    second = started("second")
-    results.append(result_of(second))
-    assert results[0]["prompts_hash"]
-    assert [facts(result) for result in results] == [facts(results[0])] * 3
-    assert console_of(cold) == console_of(first) == console_of(second)
-    failure = read_json(wrong.folder / state.FAILURE)
+    assert started("other", "DATALOADER.NUM_WORKERS", "2", "OPTIM.LR", "0.1").result
+    cold, first, second = started("cold", cold=True), started("first"), started("second")
+    assert facts(cold.result) == facts(first.result) == facts(second.result)
+    assert cold.result["prompts_hash"]
+    assert cold.console == first.console == second.console
+    failure = started("wrong", "OPTIM.RL", "1").failure
     assert failure["exit"] == 2
     assert failure["line"].startswith("error: command line: there is no config key 'OPTIM.RL'")
 
 
 @pytest.mark.slow
 def test_runs_without_a_seed_differ(started):
-    assert len({result_of(started(name, seeded=False))["prompts_hash"] for name in ("one", "other", "third")}) == 3
+    assert len({started(name, seeded=False).result["prompts_hash"] for name in ("one", "other", "third")}) == 3
 
 
 ENDING = """
-import atexit, os, random, signal, sys, threading, time
-import numpy, torch
+import atexit, os, signal, sys, threading, time
 sys.left = open("left open", "w")
 sys.left.write("line")
 atexit.register(print, "at the end")
 threading.Thread(target=lambda: (time.sleep(0.2), print("a thread"))).start()
 print(os.getsid(0) == os.getpid(), signal.getsignal(signal.SIGINT), repr(sys.stdin.read()), os.environ.get("LEFT"))
 os.environ["LEFT"] = "to the next"
-sys.exit(int(os.environ["CODE"]))
+sys.exit(5)
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("code", ["0", "5"])
-def test_a_child_ends_as_a_program_does(started, tmp_path, monkeypatch, code):
-    """It does what is registered for its end, and writes files out that it has left open."""
+def test_a_child_ends_as_a_program_does(started, tmp_path, monkeypatch):
+    """It does what is registered for its end, writes out files that it has left open, and leaves the next nothing."""
     (tmp_path / "ending.py").write_text(ENDING)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("CODE", code)
     for name in ("one", "other"):
         run = started(name, flags=("--import", "ending"))
-        run.wait()
+        assert run.failure["exit"] == 5
         lines = (run.folder / state.CONSOLE).read_text().splitlines()
         assert lines[0] == "True <built-in function default_int_handler> '' None"
         assert {*lines[1:]} == {"a thread", "at the end"}
-        assert read_json(run.folder / state.FAILURE)["exit"] == int(code)
         assert (tmp_path / "left open").read_text() == "line"
 
 
 def in_training(run):
     """A long run, once it trains."""
     console = run.folder / state.CONSOLE
-    wait_for(lambda: run.poll() is not None or "epoch [2/" in console.read_text())
-    assert run.poll() is None
+    wait_for(lambda: run.end.done() or (run.child is not None and "epoch [2/" in console.read_text()))
+    assert not run.end.done()
     return run
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_killed_run_is_told_as_a_program_would_be_and_the_next_is_forked(started, number):
+def test_killed_run_is_told_as_a_program_would_be_and_the_next_is_forked(started):
     long = in_training(started("long", "OPTIM.MAX_EPOCH", "500"))
-    os.kill(long.child.pid, number)
-    assert long.wait() == worker.FAILED
-    failure = read_json(long.folder / state.FAILURE)
-    if number == signal.SIGKILL:
-        assert failure["exit"] == -9
-        assert failure["line"].startswith("killed by SIGKILL (out of memory?); before: epoch [")
-    else:
-        assert failure is None
-    if number == signal.SIGINT:
-        assert "interrupted; the same command goes on after the last whole epoch" in console_of(long)[-1]
-    assert not run_folder.is_held(long.folder)
-    assert result_of(started("next", "OPTIM.MAX_EPOCH", "1"))
+    os.kill(long.child.pid, signal.SIGKILL)
+    assert long.failure["exit"] == -9
+    assert long.failure["line"].startswith("killed by SIGKILL (out of memory?); before: epoch [")
+    again = in_training(started("long", "OPTIM.MAX_EPOCH", "500"))
+    os.kill(again.child.pid, signal.SIGINT)
+    assert again.failure is None
+    assert "interrupted; the same command goes on after the last whole epoch" in again.console[-1]
+    assert not run_folder.is_held(again.folder)
 
 
 @pytest.mark.slow
 def test_run_of_a_killed_server_goes_on_under_its_lock_and_the_next_has_another(started):
     long = in_training(started("long", "OPTIM.MAX_EPOCH", "500"))
     os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
-    assert wait_for(long.poll) == worker.BUSY
-    assert run_folder.is_held(long.folder)
+    with pytest.raises(lock.Busy):
+        long.end.result()
     with pytest.raises(lock.Busy):
         run_folder.take(long.folder, 0.1)
-    assert result_of(started("next", "OPTIM.MAX_EPOCH", "1"))
+    assert started("next", "OPTIM.MAX_EPOCH", "1").result
     os.kill(long.child.pid, signal.SIGTERM)
     wait_for(lambda: not run_folder.is_held(long.folder))
 
@@ -193,24 +196,20 @@ def test_what_the_server_imports_touches_no_card_and_starts_no_thread():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", ["import nothing_like_this", "raise SystemExit('no')", "1 / 0"])
-def test_imports_that_fail_are_a_reason(tmp_path, fault):
-    (tmp_path / "modprompt_fault.py").write_text(fault)
-    code = "from modprompt.cli import train; train.import_all = lambda: __import__('modprompt_fault')\n"
+def test_imports_that_fail_are_a_reason():
+    code = "from modprompt.cli import train; train.import_all = lambda: 1 / 0\n"
     code += "from modprompt.cli import warm; print(warm.WHY_NOT)"
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
     words = [sys.executable, "-c", code]
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert done.stdout.startswith("what they import cannot be imported (")
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "what they import cannot be imported (division by zero)\n"
     assert done.stderr == f"note: each run starts with its own imports: {done.stdout}"
 
 
 @pytest.mark.slow
-def test_where_imports_start_threads_runs_are_programs_and_that_is_told(started, tmp_path, monkeypatch, capfd):
+def test_where_imports_start_threads_runs_are_programs_and_that_is_told(started, tmp_path, capfd):
     code = "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()"
     (tmp_path / "sitecustomize.py").write_text(code)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    assert result_of(started("one", "OPTIM.MAX_EPOCH", "1"))
+    assert started("one", "OPTIM.MAX_EPOCH", "1").result
     assert "note: each run starts with its own imports: what they import starts threads\n" in capfd.readouterr().err
 
 
@@ -232,23 +231,13 @@ def test_ctrl_c_ends_runner_and_runs_at_any_moment(tmp_path):
         wait_for(lambda out=out: not kills.processes_of(out))
 
 
-def ended_as_program(tmp_path, *words):
-    child = forked.forked(list(words), {**os.environ, **places.environment()}, tmp_path / "console", [0])
-    assert isinstance(child, subprocess.Popen)
-    assert child.wait() == 0
-    return (tmp_path / "console").read_text()
-
-
-def test_other_commands_are_programs(tmp_path):
-    assert ended_as_program(tmp_path, sys.executable, "-c", "print(1)") == "1\n"
-
-
 def test_run_whose_server_is_killed_while_it_starts_is_a_program(tmp_path, monkeypatch, capsys):
-    @contextlib.contextmanager
     def killed(_):
         raise EOFError
-        yield
 
-    monkeypatch.setattr(forked, "_as_of_server", killed)
-    assert "--trainer" in ended_as_program(tmp_path, *places.program("train", "--help"))
+    monkeypatch.setattr(forked.Forked, "start", killed)
+    words, environment = places.program("train", "--help"), {**os.environ, **places.environment()}
+    child = forked.forked(words, environment, tmp_path / "console", [0])
+    assert child.wait() == 0
+    assert "--trainer" in (tmp_path / "console").read_text()
     assert "own imports: the server that forks was killed" in capsys.readouterr().err

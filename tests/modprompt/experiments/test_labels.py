@@ -4,9 +4,9 @@ import pytest
 
 from modprompt.active import asked as labels
 from modprompt.experiments.plan import protocols
-from modprompt.experiments.running import local, progress, run, runner, state, status, worker
+from modprompt.experiments.running import run, state, status
 from modprompt.io import folder as run_folder
-from tests.modprompt.experiments.conftest import starts
+from tests.modprompt.experiments.conftest import brought_to_an_end, starts
 from tests.modprompt.experiments.fake_rounds import ask, finish_rounds
 from tests.modprompt.experiments.fakes import finish
 from tests.modprompt.experiments.test_rounds import ROUNDS
@@ -18,10 +18,6 @@ ASKS = ROUNDS.replace("random, badge+pcb", "random").replace("rounds: 2", "round
 def found(experiment):
     """(zero-shot test, run with rounds)."""
     return protocols.jobs(experiment(ASKS))
-
-
-def brought_to_an_end(jobs, out):
-    return runner.Runner(jobs, out, out, local.LocalLauncher(local.slots(2, [], local.usable_cores()))).run()
 
 
 def fill(folder, text="one"):
@@ -70,10 +66,10 @@ def test_state_is_told_by_the_labels_that_are_missing(found, tmp_path):
     assert state.of(found[1], tmp_path) == state.State("waiting for labels", labels.asked(folder).text)
     held = run_folder.take(folder)
     assert state.of(found[1], tmp_path).name == "running"
-    assert progress.of_run(folder) == "starting"
+    assert status.of_run(folder) == "starting"
     (folder / "rounds" / "round_2.json").write_text("{}")
     (folder / "rounds" / "round_10.json").write_text("{}")
-    assert progress.of_run(folder) == "round 10, starting"
+    assert status.of_run(folder) == "round 10, starting"
     held.release()
     ask(folder, ["one", "two"])
     assert state.of(found[1], tmp_path) == (
@@ -89,52 +85,19 @@ def test_state_is_told_by_the_labels_that_are_missing(found, tmp_path):
     assert state.of(found[1], tmp_path).name == "finished"
 
 
-def test_worker_records_no_failure_for_it(quick, found, tmp_path):
-    folder = tmp_path / found[1].folder
-    quick("active/", asks=2)
-    task = quick.task_of(found[1], tmp_path, tmp_path)
-    assert worker.Run(task).wait() == worker.ASKS == 3
-    assert not (folder / state.FAILURE).exists()
-    (folder / "rounds" / "waiting.json").unlink()
-    words = ("-c", "import sys; sys.exit(3)")  # the same code without a word of labels
-    assert worker.Run(task._replace(command=(task.command[0], *words))).wait() == worker.FAILED
-    assert (folder / state.FAILURE).exists()
-
-
 def test_runner_ends_when_nothing_else_is_left_and_goes_on_once_all_labels_are_there(quick, found, tmp_path, capsys):
     folder = tmp_path / found[1].folder
     quick("active/", asks=2)
-    summary = brought_to_an_end(found, tmp_path)
     why = f"round 1 lacks 2 of 2 labels: fill in {folder}/rounds/round_1.csv"
-    assert summary == runner.Summary(1, [], [], [], [(found[1], why)])
-    assert summary.asks
-    assert not summary.complete
+    assert brought_to_an_end(found, tmp_path) == {"finished": [(found[0], "")], "waiting for labels": [(found[1], why)]}
     assert f"waiting for labels: {found[1].title}: {why}" in capsys.readouterr().err
+    assert not (folder / state.FAILURE).exists()
     file = folder / "rounds" / "round_1.csv"
     file.write_text(file.read_text().replace("0,\n", "0,one\n"))
-    assert "lacks 1 of 2" in brought_to_an_end(found, tmp_path).asking[0][1]
+    assert "lacks 1 of 2" in brought_to_an_end(found, tmp_path)["waiting for labels"][0][1]
     assert starts(folder) == 1  # half filled: not started
     fill(folder)
-    assert brought_to_an_end(found, tmp_path).complete
-    assert starts(folder) == 2
-
-
-def test_labels_that_come_while_others_run_are_taken_by_the_same_runner(quick, found, tmp_path, monkeypatch):
-    folder = tmp_path / found[1].folder
-    quick("active/", asks=1)
-    quick("ZeroshotCLIP", seconds=0.6)
-    monkeypatch.setattr(runner, "_ASK_EVERY_S", 0.0)
-    launcher = local.LocalLauncher(local.slots(2, [], local.usable_cores()))
-    one = runner.Runner(found, tmp_path, tmp_path, launcher)
-    show = one._show
-
-    def somebody_labels():
-        show()
-        if one.lost:
-            fill(folder)
-
-    monkeypatch.setattr(one, "_show", somebody_labels)
-    assert one.run().complete
+    assert list(brought_to_an_end(found, tmp_path)) == ["finished"]
     assert starts(folder) == 2
 
 
@@ -144,9 +107,9 @@ def test_run_that_asks_for_what_is_there_is_not_started_for_ever(quick, found, t
     ask(folder, ["one"], number=1)  # by our count none is missing; by the program's, whose lines end so, there is
     file = folder / "rounds" / "round_1.csv"
     file.write_text("label,rank\none,\n")
-    summary = brought_to_an_end(found[1:], tmp_path)
-    assert [why for _, why in summary.failed] == [f"round 1 waited for labels; none is missing now in {file}"]
-    assert starts(folder) == 2
+    ((_, why),) = brought_to_an_end(found[1:], tmp_path)["failed"]
+    assert why == f"round 1 waited for labels; none is missing now in {file}"
+    assert starts(folder) == 1
 
 
 @pytest.fixture

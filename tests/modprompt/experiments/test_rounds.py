@@ -5,7 +5,6 @@ import sys
 import pytest
 
 from modprompt.cli.flags import parse_args, settings_of
-from modprompt.data.rounds import METHODS, Active
 from modprompt.errors import UserError
 from modprompt.experiments.plan import check, protocols
 from modprompt.experiments.plan.commands import expected, flags
@@ -176,11 +175,6 @@ def test_own_acquisition_is_known_once_its_module_is_imported(experiment, tmp_pa
         check.check(wrong, tmp_path, tmp_path)
 
 
-def test_names_are_those_of_the_setting():
-    said = next(one.meaning for one in Active.settings() if one.field == "method")
-    assert all(name in said for name in set(METHODS) - {"pcb"})
-
-
 FAULTS = [
     ("badge+pcb", "badg", "acquisitions: there is no 'badg'; did you mean 'badge'"),
     ("badge+pcb", "badge+pbc", "acquisitions: there is no 'badge.pbc'; did you mean 'badge'"),
@@ -219,16 +213,6 @@ def test_fault_is_named_with_file_and_place(experiment, tmp_path, old, new, mess
         experiment(ROUNDS.replace(old, new))
     assert str(caught.value).startswith(str(tmp_path / "small.yaml"))
     assert "\n" not in str(caught.value)
-
-
-def test_few_shot_of_a_method_is_of_this_protocol(experiment):
-    with pytest.raises(UserError, match="methods: MPL: few_shot: protocol base2new has none"):
-        experiment(
-            FILE.replace(
-                "{trainer: MPL, config: glyph}",
-                "{trainer: MPL, config: glyph, few_shot: {trainer: MPL, config: glyph}}",
-            )
-        )
 
 
 @pytest.mark.usefixtures("own")

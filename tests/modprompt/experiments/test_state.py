@@ -6,6 +6,7 @@ import os
 import pytest
 
 from modprompt.experiments.plan import protocols
+from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.running import state
 from modprompt.io import folder as run_folder
 from modprompt.io.files import write_json
@@ -20,14 +21,13 @@ def trained(jobs):
     return jobs[4], jobs[5]
 
 
-def test_never_started(jobs, tmp_path):
+def test_never_started_and_finished(jobs, tmp_path):
     assert state.of(jobs[0], tmp_path) == state.State("waiting")
-
-
-def test_finished(jobs, tmp_path):
     finish(jobs[0], tmp_path, 80.0)
+    (tmp_path / jobs[0].folder / "job").mkdir()
+    (tmp_path / jobs[0].folder / state.FAILURE).write_text('{"line": "before"}')  # it does not outlive a result
     stands = state.of(jobs[0], tmp_path)
-    assert (stands.name, stands.result["accuracy_pct"]) == ("finished", 80.0)
+    assert (stands.name, stands.accuracy_pct) == ("finished", 80.0)
 
 
 def test_result_of_other_settings_is_stale_and_says_what_differs(jobs, tmp_path):
@@ -82,11 +82,29 @@ def test_running_is_who_holds_the_lock_and_nothing_else(jobs, tmp_path):
     assert state.of(jobs[0], tmp_path) == state.State("failed", "before")
 
 
-def test_failure_does_not_outlive_a_result(jobs, tmp_path):
-    finish(jobs[0], tmp_path, 80.0)
-    (tmp_path / jobs[0].folder / "job").mkdir()
-    (tmp_path / jobs[0].folder / state.FAILURE).write_text('{"line": "before"}')
-    assert state.of(jobs[0], tmp_path).name == "finished"
+@pytest.mark.parametrize(
+    ("content", "stands"),
+    [
+        ('{"line": 3}', ("failed", "job/failure.json is damaged and does not say why", None, 0.0)),
+        ("[]", ("waiting", "", None, 0.0)),
+        ('{"line": "a\\nb\\u001b[2J\\udcff", "time_s": "x"}', ("failed", r"a b\x1b[2J\udcff", None, 0.0)),
+        ('{"line": "a", "time_s": true}', ("failed", "a", None, 0.0)),
+        ('{"line": "a", "time_s": 7.5}', ("failed", "a", None, 7.5)),
+    ],
+)
+def test_records_of_failures_that_nobody_has_written_so(jobs, tmp_path, content, stands):
+    path = tmp_path / jobs[0].folder / state.FAILURE
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    assert state.of(jobs[0], tmp_path) == stands
+
+
+@pytest.mark.parametrize("recorded", ["\u00b2:abc", "9" * 5000 + ":abc", ":", "0:x"])
+def test_hash_with_a_version_that_is_no_number_is_another_hash(jobs, tmp_path, recorded):
+    finish(jobs[0], tmp_path, 80.0, backbone_hash=recorded)
+    inputs = Inputs(tmp_path, None)
+    inputs.note_clips(jobs)
+    assert state.of(jobs[0], tmp_path, inputs).name == "stale"
 
 
 def test_test_of_a_stale_training_is_stale_too(experiment, tmp_path):
@@ -114,7 +132,6 @@ def test_all_runs_stand_as_each_alone_and_no_result_is_read_twice(jobs, tmp_path
 
 
 def test_edited_config_is_noticed_by_a_process_that_has_read_it(experiment, tmp_path):
-
     config = tmp_path / "mine.yaml"
     config.write_text("OPTIM:\n  LR: 1\n")
     job = protocols.jobs(experiment(FILE.replace("MPL, config: glyph", "MPL, config: mine.yaml")))[4]
