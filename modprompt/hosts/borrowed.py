@@ -161,7 +161,8 @@ def entered(folder: str | None, its_dassl: bool = False) -> Host | None:
     try:
         clip_package.use_folder(host)
     except Exception as error:  # their code
-        raise UserError(f"--host: {host / 'clip'} cannot be imported ({one_line(error)})") from error
+        how = how_to_get(lacking(host, python_files(host / "clip")))
+        raise UserError(f"--host: {host / 'clip'} cannot be imported ({one_line(error)}){how}") from error
     _leave_out(host, *([] if here is None else [here]))
     if its_dassl:
         places = (host, *sorted(path for path in host.iterdir() if path.is_dir()))

@@ -14,9 +14,9 @@ from modprompt.places import PACKAGE
 PROGRAM, READERS, TRAINERS = "train.py", "datasets", "trainers"
 # a package's name for pip, where it differs from the module's
 _PIP = {
-    "PIL": "Pillow", "cv2": "opencv-python", "kmeans_pytorch": "kmeans-pytorch", "open_clip": "open_clip_torch",
-    "ot": "POT", "pkg_resources": '"setuptools<70"', "skimage": "scikit-image", "sklearn": "scikit-learn",
-    "yaml": "PyYAML",
+    "PIL": "Pillow", "clip": "clip-anytorch", "cv2": "opencv-python", "kmeans_pytorch": "kmeans-pytorch", "ot": "POT",
+    "open_clip": "open_clip_torch", "pkg_resources": '"setuptools<70"', "skimage": "scikit-image",
+    "sklearn": "scikit-learn", "yaml": "PyYAML",
 }  # fmt: skip
 
 
