@@ -50,7 +50,7 @@ campaign: $(ready)
 
 hosts: $(ready)
 	mkdir -p build
-	$(run) -m tests.hosts.check --results build/hosts.json "$(or $(CHECKOUTS),$(error make hosts CHECKOUTS=dir: the folder of the checkouts))" $(if $(ONLY),--only $(ONLY))
+	$(run) -m tests.hosts.check "$(or $(CHECKOUTS),$(error make hosts CHECKOUTS=dir: the folder of the checkouts))" $(if $(ONLY),--only $(ONLY))
 
 docs: $(ready)
 	NO_MKDOCS_2_WARNING=1 $(run) -m mkdocs build --strict

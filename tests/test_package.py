@@ -150,7 +150,7 @@ def test_doctor(modprompt, tmp_path):
     (tmp_path / "train.py").write_text("from dassl.engine import build_trainer\n")  # has to bring its own Dassl
     done = ran([modprompt, "doctor"], tmp_path)
     assert done.returncode == 0, done.stdout
-    assert "launcher  MPL cannot run: No module named 'dassl' (" in done.stdout
+    assert "launcher  not tried: the codebase has no configs/datasets/eurosat.yaml" in done.stdout
     assert done.stdout.endswith("MPL can run here, by --host alone\n")
 
 

@@ -36,7 +36,6 @@ COMMANDS: dict[str, Command] = {
     "backbones": Command("modprompt.cli.backbones", "the CLIPs that are known by name, and what runs on them"),
     "doctor": Command("modprompt.hosts.doctor", "what is in use, from where, and what is wrong with it"),
     "install": Command("modprompt.hosts.install", "put MPL into another codebase, by one import line"),
-    "scripts": Command("modprompt.hosts.scripts", "print the commands for base to new in another codebase"),
     "launch": Command("modprompt.hosts.launch", "run another codebase's program with MPL in it"),
 }
 

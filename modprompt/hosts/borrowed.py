@@ -11,13 +11,13 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from modprompt.clip import package as clip_package
 from modprompt.errors import UserError
-from modprompt.hosts.codebase import PROGRAM, READERS, find, is_codebase
+from modprompt.hosts.codebase import PROGRAM, READERS, TRAINERS, find, how_to_get, is_codebase, lacking, python_files
 from modprompt.hosts.launch import put_host_first
 from modprompt.hosts.rows import rows_of
 from modprompt.io.settings import READER, Given, Settings
@@ -25,13 +25,9 @@ from modprompt.programs import import_modules, one_line
 
 
 class Host(NamedTuple):
-    """A codebase whose parts are importable.
+    """A codebase whose parts are importable."""
 
-    Attributes:
-        folder: where its train.py is.
-    """
-
-    folder: Path
+    folder: Path  # where its train.py is
 
     def config_of(self, word: str) -> str:
         """The path of its config of a data set, by name or path; the word itself if it has none."""
@@ -41,15 +37,30 @@ class Host(NamedTuple):
                 return str(path)
         return word
 
-    def add_keys(self, trainer: str) -> None:
+    def completed(self, settings: Settings) -> Settings:
+        """Settings with the reader that the run uses from this codebase, whose config keys are known from now on.
+
+        Raises as take_reader.
+        """
+        from modprompt.hosts.foreign import is_our_name
+
+        trainer = str(settings["TRAINER.NAME"].value) if "TRAINER.NAME" in settings else ""
+        is_ours = not trainer or is_our_name(trainer)
+        self.add_keys(is_ours)
+        given = settings.get("DATASET.NAME")
+        reader = self.take_reader(str(given.value)) if given else None
+        if reader is None:
+            return settings
+        more = {READER: reader, **(self._asked_of_data(settings) if is_ours else {})}
+        return Settings((*settings.given, *((key, Given(value, "flag --host")) for key, value in more.items())))
+
+    def add_keys(self, is_ours: bool) -> None:
         """Give Dassl's defaults the keys that its `extend_cfg` adds, where they are missing; a message if that fails.
 
-        Args:
-            trainer: the run's; for one of the codebase's own, all settings of trainers are the codebase's.
+        For a trainer of the codebase, none of ours, all settings of trainers are the codebase's.
         """
         from dassl.config import cfg_default, get_cfg_default
 
-        from modprompt.hosts.foreign import is_our_name
         from modprompt.trainers.config_nodes import add_missing
 
         theirs = get_cfg_default()
@@ -57,20 +68,11 @@ class Host(NamedTuple):
             function = _function(self.folder / PROGRAM, "extend_cfg")
             if function is not None:
                 function(theirs)
-                if not is_our_name(trainer):
+                if not is_ours:
                     cfg_default.TRAINER = theirs.TRAINER.clone()
                 add_missing(cfg_default, theirs)
         except Exception as error:  # whatever their code raises; a reader that wants a key says so
             print(f"{self.folder / PROGRAM}: the keys of its extend_cfg are left out ({one_line(error)})")
-
-    def completed(self, settings: Settings) -> Settings:
-        """Settings with the reader that the run uses from this codebase; its config keys are known from now on.
-
-        Raises:
-            UserError: as with_reader.
-        """
-        self.add_keys(str(settings["TRAINER.NAME"].value) if "TRAINER.NAME" in settings else "")
-        return self.with_reader(settings)
 
     def import_modules(self, names: Sequence[str]) -> None:
         """As programs.import_modules, for modules of the codebase: its trainers and readers keep their names."""
@@ -81,76 +83,57 @@ class Host(NamedTuple):
             import_modules(names)
 
     def take_reader(self, name: str) -> str | None:
-        """Use its reader of a data set in place of ours.
-
-        Args:
-            name: under which it is registered.
+        """Use its reader of a data set, registered under this name, in place of ours.
 
         Returns:
             What tells that reader from another: its file, and a hash of all readers and of all else in the codebase
             that it imports. None if it has no such reader; a message says so.
 
         Raises:
-            UserError: if several have this name, or it cannot be imported.
+            UserError: if several have this name, or it cannot be imported, or is entered in another registry.
         """
         from dassl.data.datasets import DATASET_REGISTRY
 
-        files = [path for path in sorted((self.folder / READERS).rglob("*.py")) if _registers(path, name)]
+        readers = python_files(self.folder / READERS)
+        files = [path for path in readers if _registers(path, name)]
         if not files:
             print(f"{self.folder} has no reader {name}: it is read by ours")
             return None
         if len(files) > 1:
             raise UserError(f"--host: {' and '.join(map(str, files))} both register {name}")
         module = ".".join(files[0].relative_to(self.folder).with_suffix("").parts)
-        ours = DATASET_REGISTRY.get(name) if name in DATASET_REGISTRY.registered_names() else None
-        before = {*sys.modules}
+        registered, before = DATASET_REGISTRY.registered_names(), {*sys.modules}
+        only_tests = name in registered and getattr(DATASET_REGISTRY.get(name), "only_tests", False)
         with _registered_over_ours():
             try:
                 importlib.import_module(module)
             except (Exception, SystemExit) as error:  # their code: a failure is theirs to fix
-                raise UserError(f"--host: {files[0]} cannot be imported ({one_line(error)})") from error
-        if getattr(ours, "only_tests", False):
-            DATASET_REGISTRY.get(name).only_tests = True  # ImageNet's variants, whoever reads them
-        return f"{files[0].name} {self._hash_of_readers({*sys.modules} - before)}"
-
-    def _hash_of_readers(self, modules: Collection[str]) -> str:
-        """Hash of all readers, and of those of these modules that belong to the codebase."""
-        found = {path.resolve() for path in (self.folder / READERS).rglob("*.py")}
-        paths = (Path(str(getattr(sys.modules[name], "__file__", None) or "")) for name in modules)
-        found |= {path.resolve() for path in paths if self.folder in path.resolve().parents}
+                how = how_to_get(lacking(self.folder, files))
+                raise UserError(f"--host: {files[0]} cannot be imported ({one_line(error)}){how}") from error
+        theirs: Any = DATASET_REGISTRY.get(name) if name in DATASET_REGISTRY.registered_names() else None
+        if getattr(theirs, "__module__", "") != module:
+            raise UserError(f"--host: {files[0]} does not enter {name} in Dassl's registry: it would be read by ours")
+        if only_tests:
+            theirs.only_tests = True  # ImageNet's variants, whoever reads them
+        imported = {file for file in map(_file_of, {*sys.modules} - before) if self.folder in file.parents}
         digest = hashlib.sha256()
-        for file in sorted(found):
+        for file in sorted({*imported, *(path.resolve() for path in readers)}):
             digest.update(f"{os.path.relpath(file, self.folder)}\n".encode())
             digest.update(file.read_bytes())
-        return digest.hexdigest()[:12]
-
-    def with_reader(self, settings: Settings) -> Settings:
-        """A run's settings, with the reader that it uses from this codebase.
-
-        Raises:
-            UserError: as take_reader, or if no data set is named.
-        """
-        given = settings.get("DATASET.NAME")
-        reader = self.take_reader(str(given.value)) if given else None
-        found = {} if reader is None else {READER: reader, **self._asked_of_data(settings)}
-        return Settings((*settings.given, *((key, Given(value, "flag --host")) for key, value in found.items())))
+        return f"{files[0].name} {digest.hexdigest()[:12]}"
 
     def _asked_of_data(self, settings: Settings) -> dict[str, str]:
-        """Settings that its readers need for one of our trainers and that nobody gave; a message names them."""
+        """Settings that its readers need for one of our trainers and that nobody gave; a message names each."""
         from dassl.config import cfg_default
 
-        from modprompt.hosts.foreign import is_our_name
-
-        if "TRAINER.NAME" in settings and not is_our_name(str(settings["TRAINER.NAME"].value)):
-            return {}
-        found: dict[str, str] = {}
+        more: dict[str, str] = {}
         for row in rows_of((self.folder / PROGRAM).read_bytes()):
-            wanted = {key: value for key, value in row.pairs.items() if key not in settings}
-            news = {key: value for key, value in wanted.items() if _has(cfg_default, key)}
-            for key, value in news.items():
-                print(f"note: {self.folder / PROGRAM}: {row.why}; added: {key} {value}")
-            found.update(news)
-        return found
+            for key, value in row.pairs.items():
+                node, _, name = key.partition(".")
+                if key not in settings and node == "DATASET" and name in cfg_default.DATASET:
+                    print(f"note: {self.folder / PROGRAM}: {row.why}; added: {key} {value}")
+                    more[key] = value
+        return more
 
 
 def entered(folder: str | None, its_dassl: bool = False) -> Host | None:
@@ -175,30 +158,36 @@ def entered(folder: str | None, its_dassl: bool = False) -> Host | None:
     if not folder:
         raise UserError("--host: the folder of a codebase is missing")
     host = find(Path(folder).expanduser(), "--host ")
-    _use_clip(host)
+    try:
+        clip_package.use_folder(host)
+    except Exception as error:  # their code
+        how = how_to_get(lacking(host, python_files(host / "clip")))
+        raise UserError(f"--host: {host / 'clip'} cannot be imported ({one_line(error)}){how}") from error
     _leave_out(host, *([] if here is None else [here]))
     if its_dassl:
-        sys.path.insert(0, str(_own_dassl(host)))
+        places = (host, *sorted(path for path in host.iterdir() if path.is_dir()))
+        dassl = next((path for path in places if (path / "dassl" / "__init__.py").is_file()), None)
+        if dassl is None:
+            raise UserError(f"--its-dassl: {host} has no Dassl of its own")
+        sys.path.insert(0, str(dassl))
     importlib.import_module("modprompt.compat.find").add_to_path()
     importlib.import_module("dassl")  # now: the codebase's folder may hold another one, which was not asked for
     put_host_first(host)
-    for name in (READERS, "trainers"):
+    for name in (READERS, TRAINERS):
         _use_package(host, name)
     return Host(host)
 
 
-def _use_clip(host: Path) -> None:
-    try:
-        clip_package.use_folder(host)
-    except Exception as error:  # their code
-        raise UserError(f"--host: {host / 'clip'} cannot be imported ({one_line(error)})") from error
+def _file_of(module: str) -> Path:
+    """The file of an imported module; the root of all folders if it has none."""
+    return Path(str(getattr(sys.modules.get(module), "__file__", None) or "/")).resolve()
 
 
 def _use_package(host: Path, name: str) -> None:
     """Make a name mean the codebase's package: ours may be imported already, and an installed one may win."""
-    for one in [one for one in sys.modules if one.partition(".")[0] == name]:
-        if host not in Path(str(getattr(sys.modules[one], "__file__", None) or ".")).resolve().parents:
-            del sys.modules[one]
+    for module in [module for module in sys.modules if module.partition(".")[0] == name]:
+        if host not in _file_of(module).parents:
+            del sys.modules[module]
     if (host / name).is_dir() and not (host / name / "__init__.py").is_file():
         clip_package.load_package(host / name)
 
@@ -208,31 +197,16 @@ def _leave_out(*folders: Path) -> None:
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() not in folders]
 
 
-def _has(cfg: Any, key: str) -> bool:
-    """Whether a configuration has a setting of data sets."""
-    node, _, name = key.partition(".")
-    return node == "DATASET" and name in cfg.DATASET
-
-
 def require_no_reader(settings: Settings) -> None:
     """Raise UserError if settings name the reader: only --host may."""
     if READER in settings:
         raise UserError(f"{settings[READER].where}: {READER} is set by --host FOLDER and cannot be given")
 
 
-def _own_dassl(host: Path) -> Path:
-    """The folder that holds a codebase's own package `dassl`."""
-    for folder in (host, *sorted(one for one in host.iterdir() if one.is_dir())):
-        if (folder / "dassl" / "__init__.py").is_file():
-            return folder
-    raise UserError(f"--its-dassl: {host} has no Dassl of its own")
-
-
 def _registers(path: Path, name: str) -> bool:
     text = path.read_text(encoding="utf-8", errors="replace")
-    return (
-        re.search(rf"^@DATASET_REGISTRY\.register\(.*\)\s*\nclass {re.escape(name)}\b", text, re.MULTILINE) is not None
-    )
+    pattern = rf"^@DATASET_REGISTRY\.register\(.*\)\s*\nclass {re.escape(name)}\b"
+    return re.search(pattern, text, re.MULTILINE) is not None
 
 
 @contextlib.contextmanager
@@ -255,12 +229,12 @@ def _registered_over_ours() -> Iterator[None]:
 def _function(program: Path, name: str) -> Any:
     """A function of a program, with the program's imports and plain values that it names; None if there is none."""
     tree = ast.parse(program.read_bytes(), str(program))
-    found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name]
-    if not found:
+    function = next((node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name), None)
+    if function is None:
         return None
-    named = {node.id for node in ast.walk(found[0]) if isinstance(node, ast.Name)}
+    named = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
     needed: list[ast.stmt] = [node for node in tree.body if _names(node) & named]
-    module = ast.Module(body=[*needed, found[0]], type_ignores=[])
+    module = ast.Module(body=[*needed, function], type_ignores=[])
     names: dict[str, Any] = {"__name__": program.stem, "__file__": str(program)}
     exec(compile(module, str(program), "exec"), names)  # noqa: S102 - the codebase's own, which --host names
     return names[name]
@@ -269,7 +243,7 @@ def _function(program: Path, name: str) -> Any:
 def _names(node: ast.stmt) -> frozenset[str]:
     """The names that a statement of a module defines."""
     if isinstance(node, (ast.Import, ast.ImportFrom)):
-        return frozenset((one.asname or one.name.partition(".")[0]) for one in node.names)
+        return frozenset((alias.asname or alias.name.partition(".")[0]) for alias in node.names)
     if isinstance(node, ast.Assign):
-        return frozenset(one.id for one in node.targets if isinstance(one, ast.Name))
+        return frozenset(target.id for target in node.targets if isinstance(target, ast.Name))
     return frozenset()

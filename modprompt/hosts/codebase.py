@@ -1,17 +1,23 @@
-"""A codebase of the CoOp family: how it is recognised, and what our trainer is called in it."""
+"""A codebase of the CoOp family: how it is recognised, its files, and the packages that it lacks."""
 
+import ast
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from modprompt.clip.package import own_folder
 from modprompt.errors import UserError
 from modprompt.places import PACKAGE
 
-PROGRAM, READERS = "train.py", "datasets"
-
-
-def starts_trainers(program: bytes) -> bool:
-    """Whether a program belongs to the family: it calls Dassl's build_trainer."""
-    return b"dassl" in program and b"build_trainer" in program
+PROGRAM, READERS, TRAINERS = "train.py", "datasets", "trainers"
+# a package's name for pip, where it differs from the module's
+_PIP = {
+    "PIL": "Pillow", "clip": "clip-anytorch", "cv2": "opencv-python", "kmeans_pytorch": "kmeans-pytorch", "ot": "POT",
+    "open_clip": "open_clip_torch", "pkg_resources": '"setuptools<70"', "skimage": "scikit-image",
+    "sklearn": "scikit-learn", "yaml": "PyYAML",
+}  # fmt: skip
 
 
 def is_this_project(folder: Path) -> bool:
@@ -20,10 +26,13 @@ def is_this_project(folder: Path) -> bool:
 
 
 def is_codebase(folder: Path) -> bool:
-    """Whether a folder holds a program of the family, and readers or a `clip` next to it."""
+    """Whether a folder holds a program that calls Dassl's build_trainer, and readers or a `clip` next to it."""
     program = folder / PROGRAM
-    beside = (folder / READERS).is_dir() or own_folder(folder) is not None
-    return beside and program.is_file() and not is_this_project(folder) and starts_trainers(program.read_bytes())
+    has_parts = (folder / READERS).is_dir() or own_folder(folder) is not None
+    if not has_parts or not program.is_file() or is_this_project(folder):
+        return False
+    content = program.read_bytes()
+    return b"dassl" in content and b"build_trainer" in content
 
 
 def find(folder: Path, asked: str = "") -> Path:
@@ -41,11 +50,11 @@ def find(folder: Path, asked: str = "") -> Path:
     if is_codebase(folder):
         return folder.resolve()
     below = sorted(folder.iterdir()) if folder.is_dir() else []
-    found = [one for one in below if one.is_dir() and is_codebase(one)]
-    if len(found) == 1:
-        return found[0].resolve()
-    several = ", ".join(one.name for one in found)
-    why = f"it holds several codebases ({several}): name one" if found else (
+    codebases = [path for path in below if path.is_dir() and is_codebase(path)]
+    if len(codebases) == 1:
+        return codebases[0].resolve()
+    several = ", ".join(path.name for path in codebases)
+    why = f"it holds several codebases ({several}): name one" if codebases else (
         f"there is no {PROGRAM} that calls Dassl's build_trainer, with {READERS}/ or clip/ next to it"
         if folder.is_dir() else "there is no such folder"
     )  # fmt: skip
@@ -54,4 +63,65 @@ def find(folder: Path, asked: str = "") -> Path:
 
 def our_trainer(folder: Path) -> str:
     """The name of our trainer in a codebase; if the codebase has an MPL of its own, that one keeps the name."""
-    return "ModMPL" if (folder / "trainers" / "mpl.py").is_file() else "MPL"
+    return "ModMPL" if (folder / TRAINERS / "mpl.py").is_file() else "MPL"
+
+
+def python_files(folder: Path) -> list[Path]:
+    """The Python files below a folder, in order; nothing that is hidden, as in .ipynb_checkpoints/, is one of them."""
+    every = ((path, path.relative_to(folder).parts) for path in folder.rglob("*.py"))
+    return sorted(path for path, parts in every if not any(part.startswith(".") for part in parts))
+
+
+def lacking(folder: Path, files: Sequence[Path], trainers: bool = False) -> list[str]:
+    """The packages that files of a codebase import when they are loaded and that are not installed, by pip's names.
+
+    Dassl, which pip cannot install, is never one.
+
+    Args:
+        folder: of the codebase; its modules and Dassl's that the files import are read, too.
+        files: to begin with.
+        trainers: whether its trainers are read, which --host and the launcher do without.
+    """
+    dassl = spec_of("dassl")
+    roots = [folder, *(Path(place).parent for place in (dassl and dassl.submodule_search_locations) or ())]
+    waiting, read, missing = [*files], set[Path](), set[str]()
+    while waiting:
+        file = waiting.pop()
+        if file in read or not file.is_file() or (not trainers and folder / TRAINERS in file.parents):
+            continue
+        read.add(file)
+        for parts in _imports_of(file, next((root for root in roots if root in file.parents), file.parent)):
+            places = [root.joinpath(*parts[:count]) for root in roots for count in range(1, len(parts) + 1)]
+            waiting += [path for place in places for path in (place / "__init__.py", place.with_suffix(".py"))]
+            is_theirs = any((root / parts[0]).is_dir() or (root / f"{parts[0]}.py").is_file() for root in roots)
+            if not is_theirs and parts[0] not in sys.modules and spec_of(parts[0]) is None:
+                missing.add(_PIP.get(parts[0], parts[0]))
+    return sorted(missing - {"dassl"})
+
+
+def how_to_get(packages: Sequence[str]) -> str:
+    """The end of a message on these packages; empty if there are none."""
+    return f": pip install {' '.join(packages)}" if packages else ""
+
+
+def _imports_of(file: Path, root: Path) -> Iterator[list[str]]:
+    """The parts of the names that a file imports, relative ones from this folder on; `from a import b` may mean a.b."""
+    try:
+        body = ast.parse(file.read_bytes()).body
+    except (SyntaxError, ValueError):  # what loads it says so
+        return
+    for node in body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = file.relative_to(root).parts[: -node.level] if node.level else ()
+            parts = [*package, *(node.module or "").split(".")]
+            yield from ([*filter(None, parts), alias.name] for alias in node.names)
+
+
+def spec_of(module: str) -> importlib.machinery.ModuleSpec | None:
+    """Where a module would be imported from; None if it is not installed."""
+    try:
+        return importlib.util.find_spec(module)
+    except (ImportError, ValueError):  # a stand-in without a spec
+        return None

@@ -3,19 +3,22 @@
 Messages say which of the user's settings it changes (overrides.py), and what the user can correct when it fails.
 """
 
+import contextlib
 import os
 import sys
 import traceback
 import types
+from pathlib import Path
 
 from dassl.engine import TRAINER_REGISTRY
 
 from modprompt.checks import known_names
+from modprompt.clip.package import import_clip, own_folder
 from modprompt.errors import UserError
 from modprompt.places import OUR_CODE
 from modprompt.programs import one_line
 from modprompt.trainers import mistakes, overrides
-from modprompt.trainers.registration import is_ours
+from modprompt.trainers.registration import PREFIX, is_ours
 
 _IMPORTERS = ("importlib", "_frozen_importlib")
 _WRAPPERS = (Exception, RuntimeError)
@@ -27,8 +30,10 @@ def asks_for_ours() -> bool:
 
 
 def is_our_name(name: str) -> bool:
-    """Whether a name in Dassl's registry is that of one of our trainers."""
-    return name in TRAINER_REGISTRY.registered_names() and is_ours(TRAINER_REGISTRY.get(name))
+    """Whether a name is that of one of our trainers, or will be once the codebase has entered its own of that name."""
+    names = TRAINER_REGISTRY.registered_names()
+    known = name if name in names else name.removeprefix(PREFIX)
+    return known in names and is_ours(TRAINER_REGISTRY.get(known))
 
 
 def is_imported_by_a_program(module: types.FrameType) -> bool:
@@ -51,9 +56,20 @@ def enter() -> None:
     overrides.enter(sys.argv[1:])
 
 
+def say_which_clip(folder: Path) -> None:
+    """Print where this process has `clip` from; a program's own folder may lose to an installed one, or to a hook."""
+    own = own_folder(folder)
+    with contextlib.suppress(ImportError):  # what builds a model says so
+        place = Path(str(import_clip().__file__)).parent.resolve()
+        other = "" if own in (None, place) else f", not {own}: modprompt launch takes that one"
+        print(f"clip: {place}{other}")
+
+
 def enter_by_line() -> None:
     """What the import line does besides registering, for the rest of the codebase's process."""
     enter()
+    if asks_for_ours():
+        say_which_clip(Path(sys.argv[0]).parent)
     before = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
@@ -87,30 +103,22 @@ def _line_of(error: BaseException) -> str:
     if isinstance(error, FloatingPointError):
         return one_line(error) if _is_raised_by_us(error) else ""
     name, known = overrides.user_words().trainer(), TRAINER_REGISTRY.registered_names()
-    if is_our_name(name) and _raised_in(error).startswith(("yacs.", "yaml.")):  # a file or option that does not fit
+    if is_our_name(name) and _raised_in(error)[0].startswith(("yacs.", "yaml.")):  # a file or option that does not fit
         return mistakes.said_by(error) if isinstance(error, KeyError) else one_line(error)
-    if isinstance(error, AttributeError) and is_our_name(name) and _asked_of_our_trainer(error, name):
-        return (
-            f"{one_line(error)}, which this program expects of trainers: modprompt train --host . runs ours without it"
-        )
+    is_asked = isinstance(error, AttributeError) and str(error).startswith(f"{name!r} object has no attribute ")
+    if is_asked and is_our_name(name) and not _is_raised_by_us(error):
+        how = "modprompt train --host . runs ours without it"
+        return f"{one_line(error)}, which this program expects of trainers: {how}"
     if isinstance(error, ValueError) and name and name not in known and repr(name)[1:-1] in str(error):
         return f"--trainer: there is no {name!r}{known_names(name, known)}"  # what Dassl's build_trainer raises
     return ""
 
 
-def _asked_of_our_trainer(error: BaseException, name: str) -> bool:
-    """Whether the program, not our code, asked our trainer for an attribute that it lacks."""
-    return str(error).startswith(f"{name!r} object has no attribute ") and not _is_raised_by_us(error)
+def _raised_in(error: BaseException) -> tuple[str, str]:
+    """The name and the file of the module that raised an error."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][-1:]
+    return next(((str(one.f_globals.get("__name__", "")), one.f_code.co_filename) for one in frames), ("", ""))
 
 
 def _is_raised_by_us(error: BaseException) -> bool:
-    return any(frame.f_code.co_filename.startswith(OUR_CODE) for frame in _last_frame(error))
-
-
-def _raised_in(error: BaseException) -> str:
-    """The name of the module that raised an error."""
-    return "".join(str(frame.f_globals.get("__name__", "")) for frame in _last_frame(error))
-
-
-def _last_frame(error: BaseException) -> list[types.FrameType]:
-    return [frame for frame, _ in traceback.walk_tb(error.__traceback__)][-1:]
+    return _raised_in(error)[1].startswith(OUR_CODE)

@@ -1,120 +1,143 @@
 """Put MPL into a codebase of the CoOp family by one import line in its train.py; pip installs modprompt itself.
 
-modprompt install CODEBASE              write the line
-modprompt install CODEBASE --dry-run    show it
+modprompt install CODEBASE              try its imports with the line, then write it
 modprompt install CODEBASE --uninstall  restore every byte
-
-`modprompt scripts CODEBASE` prints the commands for base to new there.
 """
 
 import argparse
-import difflib
+import ast
 import os
+import re
+import shlex
 import stat
 import subprocess
 import sys
 from pathlib import Path
 
 from modprompt.errors import UserError
-from modprompt.hosts.codebase import PROGRAM, find
-from modprompt.hosts.scripts import start_of
-from modprompt.hosts.train_line import STATEMENT, has_line, with_line, without_line
-from modprompt.hosts.which_clip import found_by, require_own_clip
+from modprompt.hosts.codebase import PROGRAM, find, lacking, our_trainer
+from modprompt.hosts.launch import NO_DASSL
+from modprompt.hosts.rows import with_rows
 from modprompt.io.files import part_of
-from modprompt.places import PACKAGE
+from modprompt.places import ROOT
 from modprompt.programs import report
 
-
-def is_uncommitted(folder: Path) -> bool:
-    """Whether git lists uncommitted changes of train.py."""
-    git = ["git", "-C", str(folder), "status", "--porcelain", "--", PROGRAM]
-    try:
-        done = subprocess.run(git, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
-    except OSError:  # no git
-        return False
-    state = done.stdout.decode(errors="replace").strip()
-    return done.returncode == 0 and bool(state) and not state.startswith("??")
-
-
-def require_found(folder: Path) -> None:
-    """Raise UserError unless a program in this folder would import this very modprompt."""
-    found = found_by(folder, PACKAGE.name)
-    if found is None:
-        raise UserError(f"a program in {folder} would not find modprompt: pip install --no-deps {PACKAGE.parent} first")
-    if found != PACKAGE:
-        raise UserError(f"a program in {folder} would import {found}, not {PACKAGE}: remove that one")
+STATEMENT = "import modprompt.trainers.mpl"
+LINE = f"{STATEMENT}  # MPL; `modprompt install . --uninstall` takes this line out"
+CONFIG = "vit_b4_c1_add2_rm1"
+_ENDS = (b"\n", b"\r")
+# the imports of a program, by a Python started as that program is, and nothing else of it
+_TRY = """
+import ast, sys
+from pathlib import Path
+tree = ast.parse(sys.stdin.buffer.read())
+tree.body = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+exec(compile(tree, "train.py", "exec"), {"__name__": "train"})
+from modprompt.hosts.foreign import say_which_clip
+say_which_clip(Path())
+"""
 
 
-def put_in(folder: Path, dry_run: bool, even_if_changed: bool) -> None:
-    """Write the import line into a codebase's train.py, or show it.
+def has_line(program: bytes) -> bool:
+    """Whether a train.py imports the trainer, in a line of its own that is not a comment."""
+    return any(line.strip().startswith(STATEMENT.encode()) for line in program.splitlines())
+
+
+def with_line(program: bytes) -> bytes:
+    """A train.py with the line after its last import of trainers, or else after its last import.
 
     Raises:
-        UserError: if the line would have no effect there, or the user's changes are not committed.
+        UserError: if it is not valid Python, or imports nothing.
+    """
+    try:
+        tree = ast.parse(program)
+    except (SyntaxError, ValueError) as error:
+        raise UserError(f"{PROGRAM} is not a Python program ({error})") from None
+    imports = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    if not imports:
+        raise UserError(f"{PROGRAM} imports nothing: add the import line by hand: {STATEMENT}")
+    of_trainers = [node for node in imports if re.match(r"(from|import) trainers\b", ast.unparse(node))]
+    last = max(node.end_lineno or node.lineno for node in (of_trainers or imports))
+    for node in tree.body:  # another statement may begin in that line and end in a later one
+        if node.lineno <= last:
+            last = max(last, node.end_lineno or node.lineno)
+    lines = program.splitlines(keepends=True)
+    eol = b"\r\n" if lines[0].endswith(b"\r\n") else b"\n"
+    head = b"".join(lines[:last])
+    line = LINE.encode() + eol if head.endswith(_ENDS) else eol + LINE.encode()
+    return head + line + b"".join(lines[last:])
+
+
+def without_line(program: bytes) -> bytes:
+    """A train.py without the line, byte for byte as it was."""
+    lines = program.splitlines(keepends=True)
+    kept = [line for line in lines if not line.strip().startswith(STATEMENT.encode())]
+    if len(kept) < len(lines) and not lines[-1].endswith(_ENDS) and kept and kept[-1] is not lines[-1]:
+        kept[-1] = kept[-1].rstrip(b"\r\n")  # ours came after a last line without a newline
+    return b"".join(kept)
+
+
+def put(folder: Path, there: bool) -> None:
+    """Insert the import line into a codebase's train.py after trying it, or remove it: `there`, whether it is wanted.
+
+    Raises:
+        UserError: if the program's imports fail with the line, or there is no line to remove.
     """
     program = folder / PROGRAM
     content = program.read_bytes()
-    require_found(folder)
-    require_own_clip(folder)
-    if has_line(content):
+    if there and has_line(content):
         print(f"nothing to do: {program} has the line already")
         return
-    if dry_run:
-        before, after = (
-            text.decode(errors="replace").splitlines(keepends=True) for text in (content, with_line(content))
-        )
-        sys.stdout.writelines(difflib.unified_diff(before, after, f"a/{PROGRAM}", f"b/{PROGRAM}"))
-        return
-    if is_uncommitted(folder) and not even_if_changed:
-        raise UserError(
-            f"{program} has changes that are not committed: commit them, or add --even-if-changed "
-            "(one line is added; --uninstall removes it)"
-        )
-    _write(program, with_line(content))
-    print(f"{program} has a new line: {STATEMENT}")
-    print(f"Start with: {start_of(folder)}")
-    print(f"        or: modprompt scripts {folder} > base2new.sh && bash base2new.sh eurosat 1")
-    print(f"Whether it runs: cd {folder} && modprompt doctor")
-
-
-def uninstall(folder: Path) -> None:
-    """Restore every byte of a codebase.
-
-    Raises:
-        UserError: if there is no line.
-    """
-    program = folder / PROGRAM
-    content = program.read_bytes()
-    if without_line(content) == content:
+    if not there and not has_line(content):
         raise UserError(f"nothing is installed in {folder}: its {PROGRAM} has no line {STATEMENT!r}")
-    _write(program, without_line(content))
-    if STATEMENT.encode() in program.read_bytes():
-        raise UserError(f"removed, but {program} still names modprompt.trainers.mpl elsewhere: look there")
-    print(f"{folder} is as it was")
-
-
-def _write(program: Path, content: bytes) -> None:
+    changed = with_line(content) if there else without_line(content)
+    said = _tried(folder, changed) if there else ""
     path = program.resolve()  # a linked train.py stays a link
     mode = stat.S_IMODE(path.stat().st_mode)
     with part_of(path) as file:
-        file.write(content)
+        file.write(changed)
         if hasattr(os, "fchmod"):
             os.fchmod(file.fileno(), mode)
-
-
-def run(args: argparse.Namespace) -> None:
-    """Install, uninstall or show, by the arguments."""
-    folder = find(Path(args.folder))
-    if args.uninstall:
-        uninstall(folder)
+    if there:
+        print(f"{said}{program} has a new line: {STATEMENT}\nStart with: {start_of(folder)}")
     else:
-        put_in(folder, args.dry_run, args.even_if_changed)
+        print(f"{folder} is as it was")
+
+
+def _tried(folder: Path, program: bytes) -> str:
+    """What the imports of a program say; UserError if they fail."""
+    command = [sys.executable, "-B", "-c", _TRY]
+    done = subprocess.run(command, cwd=folder, input=program, capture_output=True, check=False)
+    if not done.returncode:
+        lines = done.stdout.decode(errors="replace").splitlines()
+        return "".join(f"{line}\n" for line in lines if line.startswith("clip: "))
+    why = (done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    packages = lacking(folder, [folder / PROGRAM], trainers=True)
+    if "No module named 'modprompt" in why:
+        advice = f"pip install --no-deps {ROOT} first"
+    elif "No module named 'dassl'" in why:
+        advice = NO_DASSL
+    elif packages:
+        advice = f"pip install {' '.join(packages)} first, or use modprompt launch, which leaves trainers out"
+    else:
+        advice = "modprompt launch leaves out trainers that cannot be imported, and needs no line"
+    raise UserError(f"{folder / PROGRAM}: its imports fail with the line, which is not written ({why}): {advice}")
+
+
+def start_of(folder: Path) -> str:
+    """How a codebase's own program starts a run, on EuroSAT, with what it needs."""
+    trainer = our_trainer(folder)
+    words = ["--trainer", trainer, "--config-file", CONFIG, "--dataset-config-file", "configs/datasets/eurosat.yaml"]
+    words += ["--root", "DATA", "--output-dir", "output/mpl"]
+    words += ["DATASET.NUM_SHOTS", "16", "DATASET.SUBSAMPLE_CLASSES", "base"]
+    more = with_rows(words, folder / PROGRAM, trainer).words
+    return " ".join(map(shlex.quote, ["python", PROGRAM, *more]))
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit code 0, or 2 after a message on what is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", help="the codebase, with its train.py")
-    parser.add_argument("--dry-run", action="store_true", help="show what would change")
     parser.add_argument("--uninstall", action="store_true", help="restore every byte")
-    parser.add_argument("--even-if-changed", action="store_true", help="also with uncommitted changes in train.py")
-    return report(run, parser.parse_args(argv))
+    args = parser.parse_args(argv)
+    return report(lambda: put(find(Path(args.folder)), not args.uninstall))

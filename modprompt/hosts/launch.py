@@ -13,38 +13,24 @@ import importlib
 import os
 import runpy
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from modprompt.clip import package as clip_package
 from modprompt.errors import UserError
-from modprompt.hosts.rows import with_rows
+from modprompt.hosts.codebase import PROGRAM, how_to_get, lacking
+from modprompt.hosts.rows import More, with_rows
 from modprompt.hosts.tolerant import tolerated
+from modprompt.places import ROOT
 from modprompt.programs import one_line
 
 NO_DASSL = "put the folder of Dassl.pytorch on PYTHONPATH, or use modprompt train --host"
-_ROOT = Path(__file__).resolve().parents[2]
 
 
 def put_host_first(folder: Path) -> None:
     """Make module names such as trainers, datasets and clip mean the codebase's, whatever else is on the path."""
-    checkout = _ROOT if (_ROOT / "train.py").is_file() else None  # else it is where pip installs packages
+    checkout = ROOT if (ROOT / "train.py").is_file() else None  # else it is where pip installs packages
     kept = [entry for entry in sys.path if Path(entry or ".").resolve() not in (checkout, folder)]
     sys.path[:] = [str(folder), *kept]
-
-
-def with_what_is_asked(script: Path, words: list[str]) -> list[str]:
-    """A program's words with what else it needs to start our trainer; a message says what was added."""
-    from modprompt.hosts.foreign import is_our_name
-    from modprompt.trainers.overrides import words_of
-
-    trainer = words_of(words).trainer()
-    if not is_our_name(trainer):
-        return words
-    more = with_rows(words, script, trainer)
-    if more.added:
-        print(f"note: {script.name}: {more.why}; added: {more.added}")
-    return more.words
 
 
 def prepare(folder: Path) -> None:
@@ -59,26 +45,32 @@ def prepare(folder: Path) -> None:
         clip_package.import_clip()
         from modprompt.trainers.registration import give_way
     except ImportError as error:
-        how = f": {NO_DASSL}" if error.name == "dassl" else ""
+        how = f": {NO_DASSL}" if error.name == "dassl" else how_to_get(lacking(folder, [folder / PROGRAM]))
         raise UserError(f"{one_line(error)} (this codebase's program, clip or Dassl needs it){how}") from None
     give_way()
     importlib.import_module("modprompt.trainers.mpl")
 
 
-def _mistake_of(error: BaseException) -> str:
+def _mistake_of(error: BaseException, script: Path) -> str:
+    """The message on what a user can correct; empty if the program is at fault."""
     if isinstance(error, UserError):  # perhaps raised before PyTorch can be imported
         return one_line(error)
     from modprompt.hosts.foreign import mistake_of
 
-    return mistake_of(error)
+    packages = lacking(script.parent, [script]) if isinstance(error, ModuleNotFoundError) else []
+    return f"{one_line(error)}{how_to_get(packages)}" if packages else mistake_of(error)
 
 
-def _run(words: list[str]) -> None:
+def _run(script: Path, words: list[str]) -> None:
+    """Run a program with its words, and with what else it needs to start our trainer; a message says what."""
     from modprompt.hosts import foreign
     from modprompt.trainers import overrides
 
-    sys.argv[:] = words
-    script = Path(words[0])
+    trainer = overrides.words_of(words).trainer()
+    more = with_rows(words, script, trainer) if foreign.is_our_name(trainer) else More(words)
+    if more.added:
+        print(f"note: {script.name}: {more.why}; added: {more.added}")
+    sys.argv[:] = [str(script), *more.words]
     foreign.enter()
     try:
         with tolerated(script) if foreign.asks_for_ours() else contextlib.nullcontext():
@@ -87,12 +79,8 @@ def _run(words: list[str]) -> None:
         overrides.leave()
 
 
-def main(argv: list[str] | None = None, imports: Sequence[str] = ()) -> int:
-    """Run a program with our trainers.
-
-    Args:
-        argv: its path, and its words; None for those of this process.
-        imports: modules to import first.
+def main(argv: list[str] | None = None) -> int:
+    """Run a program, its path and words given, with our trainers.
 
     Returns:
         The exit code: that of the program, or 2 after a message on what is wrong, or 130 when interrupted.
@@ -108,14 +96,12 @@ def main(argv: list[str] | None = None, imports: Sequence[str] = ()) -> int:
         if not script.is_file():
             raise UserError(f"there is no {script}: start this in a codebase's folder, with its train.py")
         prepare(script.parent)
-        for module in imports:
-            importlib.import_module(module)
-        _run([str(script), *with_what_is_asked(script, words[1:])])
+        _run(script, words[1:])
     except KeyboardInterrupt:
         print("interrupted; started again, a run of MPL goes on after its last whole epoch", file=sys.stderr)
         return 130
     except Exception as error:
-        mistake = _mistake_of(error)
+        mistake = _mistake_of(error, script)
         if not mistake or os.environ.get("MODPROMPT_TRACEBACK"):
             raise
         print(f"error: {mistake}", file=sys.stderr)

@@ -40,23 +40,16 @@ def rows_of(program: bytes) -> list[Row]:
 
 
 def with_rows(words: Sequence[str], program: Path, trainer: str) -> More:
-    """A program's words with what it needs; what the user gave stays.
-
-    Args:
-        words: flags, then KEY VALUE pairs.
-        program: its file.
-        trainer: ours, named in the words.
-    """
+    """A program's words (flags, then KEY VALUE pairs) with what our trainer in them needs; what was given stays."""
     more = More([*words])
     for row in rows_of(program.read_bytes()):
-        one = _with_row(more.words, row, trainer, program.parent)
-        if one.added:
-            both = (f"{more.added} {one.added}".strip(), "; ".join(filter(None, [more.why, row.why])))
-            more = More(one.words, *both)
+        whole, added = _with_row(more.words, row, trainer, program.parent)
+        if added:
+            more = More(whole, f"{more.added} {added}".strip(), "; ".join(filter(None, [more.why, row.why])))
     return more
 
 
-def _with_row(words: Sequence[str], row: Row, trainer: str, folder: Path) -> More:
+def _with_row(words: Sequence[str], row: Row, trainer: str, folder: Path) -> tuple[list[str], str]:
     given = {word.partition("=")[0] if word.startswith("--") else word for word in words}
     flags: list[str] = []
     for name, value in row.flags.items():
@@ -71,7 +64,7 @@ def _with_row(words: Sequence[str], row: Row, trainer: str, folder: Path) -> Mor
         pairs["TRAINER.NAME"] = trainer  # pairs are merged after the program's check of the flag
     behind = [word for key, value in pairs.items() if key not in given for word in (key, value)]
     added = " ".join(filter(None, [*(word or "''" for word in flags), instead, *behind]))
-    return More([*flags, *named, *behind], added)
+    return [*flags, *named, *behind], added
 
 
 def _dataset_of(words: Sequence[str], folder: Path) -> str:

@@ -15,32 +15,23 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from modprompt.hosts.codebase import READERS
+from modprompt.hosts.codebase import READERS, TRAINERS
 from modprompt.programs import one_line
-
-_TRAINERS = "trainers"
 
 
 @contextlib.contextmanager
 def tolerated(program: Path) -> Iterator[None]:
     """In this context modules of the program's trainers/ that cannot be imported are left out."""
     finder = _Finder(program)
-    last = _NotThere(_asked_for(program))
     sys.meta_path.insert(0, finder)
-    sys.meta_path.append(last)
     try:
         yield
     finally:
         sys.meta_path.remove(finder)
-        sys.meta_path.remove(last)
-
-
-def _is_of_trainers(name: str) -> bool:
-    return name.partition(".")[0] == _TRAINERS
 
 
 def _asked_for(program: Path) -> set[str]:
-    """Names of modules of trainers/ that a program's imports may mean."""
+    """Names of modules that a program's imports may mean."""
     try:
         tree = ast.parse(program.read_bytes())
     except (SyntaxError, ValueError):  # reported when it runs
@@ -51,21 +42,23 @@ def _asked_for(program: Path) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return set(filter(_is_of_trainers, names))
+    return names
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """The first finder: gives modules of trainers/ a loader that goes on when they fail."""
+    """Gives modules of trainers/ a loader that goes on when they fail, or the program imports one that is not there."""
 
     def __init__(self, program: Path) -> None:
-        self._folder = program.parent
+        self._folder, self._asked = program.parent, _asked_for(program)
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if not _is_of_trainers(fullname):
+        if fullname.partition(".")[0] != TRAINERS:
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path)
+        if spec is None and fullname in self._asked and path is not None:
+            return importlib.machinery.ModuleSpec(fullname, _Loader(None, self))
         if spec is not None and spec.loader is not None and spec.origin is not None:
             spec.loader = _Loader(spec.loader, self)
         return spec
@@ -81,7 +74,7 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 class _Loader(importlib.abc.Loader):
-    """Wraps a loader; a module that fails stays with what it had defined by then."""
+    """Wraps a loader, or none; a module that fails stays with what it had defined by then."""
 
     def __init__(self, plain: Any, finder: _Finder) -> None:
         self._plain, self._finder = plain, finder
@@ -90,10 +83,12 @@ class _Loader(importlib.abc.Loader):
         return getattr(self._plain, name)
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType | None:
-        module: types.ModuleType | None = self._plain.create_module(spec)
-        return module
+        return None if self._plain is None else self._plain.create_module(spec)
 
     def exec_module(self, module: types.ModuleType) -> None:
+        if self._plain is None:
+            print(f"{module.__name__} of this codebase is left out: it is not there")
+            return
         module.__loader__ = self._plain
         try:
             self._plain.exec_module(module)
@@ -101,21 +96,3 @@ class _Loader(importlib.abc.Loader):
             if self._finder.is_of_what_must_run(error):
                 raise
             print(f"{module.__name__} of this codebase is left out: it cannot be imported ({one_line(error)})")
-
-
-class _NotThere(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """The last finder: an empty module for one of trainers/ that the program imports but that is missing."""
-
-    def __init__(self, names: set[str]) -> None:
-        self._names = names
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        return importlib.machinery.ModuleSpec(fullname, self) if fullname in self._names and path is not None else None
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
-        return None
-
-    def exec_module(self, module: types.ModuleType) -> None:
-        print(f"{module.__name__} of this codebase is left out: it is not there")

@@ -5,7 +5,6 @@ which has made a configuration of its own. Each step returns what it changes, fr
 """
 
 import copy
-import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +29,7 @@ from modprompt.methods.parts import teachers
 from modprompt.methods.parts.capabilities import RunFacts, SecondNode
 from modprompt.methods.search import over as search
 from modprompt.methods.table import BY_NAME, always_beside, counts_steps, unread_of
-from modprompt.trainers import backbone, config, overrides, skip_finished
+from modprompt.trainers import backbone, config, overrides
 from modprompt.trainers.config_nodes import add_defaults
 
 
@@ -170,8 +169,6 @@ def from_host(cfg: CfgNode, method: Any = None) -> RunConfig:
         return cfg
     mine = RunConfig.of(cfg)
     mine = mine.changed(overrides.kept(mine))
-    if os.environ.get(skip_finished.ONCE):
-        skip_finished.require_folder_agrees(mine)
     second = _second_node(method)
     if second is not None:
         raise UserError(f"{second.node}: only train.py and `modprompt active` of this project read its settings")

@@ -20,8 +20,6 @@ from modprompt.methods import named_files
 from modprompt.trainers import backbone
 from modprompt.trainers.training_state import settings_of
 
-ONCE = "MODPROMPT_ONCE"  # in the environment of scripts in other codebases: as --once here
-
 
 def require_folder_agrees(cfg: Any) -> None:
     """Raise UserError if the output folder's name states other shots, seed or classes than the run has."""

@@ -1,55 +1,49 @@
 """Run MPL in real checkouts of the CoOp family, by each way there is, and hold all against this project's own runs.
 
-    python -m tests.hosts.check FOLDER [--only NAME ...] [--again] [--jobs 2] [--results FILE] [--packages FOLDER]
+    python -m tests.hosts.check FOLDER [--only NAME ...] [--packages FOLDER ...]
 
-FOLDER holds the checkouts of tests/hosts/table.py (never committed here). Each gets small pictures laid out as EuroSAT and
-a small CLIP with random weights. Dassl's requirements are installed, or in folders on PYTHONPATH; what programs import
-beyond those is in --packages (pip install --target) and is there for the import line, and the doctor, alone.
-All ways are tried in all of them, then the doctor is asked, which takes longest. A row is written to FILE when it is
-done, and once more with the doctor's report; what is there is left out, unless --again. The page is made from FILE by
-`python -m tests.hosts.page`.
+FOLDER holds the checkouts of tests/hosts/table.py (never committed here). Each gets small pictures laid out as EuroSAT
+and a small CLIP with random weights; MPL trains and is tested there by --host and the launcher, trains by the import
+line, and the doctor's verdict is held against what happened. A row is printed for each; exit code 1 if one is not as
+the table says. Dassl's requirements are installed, or in folders on PYTHONPATH; what programs import beyond those is in
+--packages (pip install --target) and is there for the import line, and the doctor, alone.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
+import re
+import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import groupby
+from collections.abc import Iterable
 from pathlib import Path
 
-import torch
-
 from modprompt.errors import UserError
-from modprompt.hosts.trial import HOST, LAUNCHER
-from modprompt.io.files import write_json
-from tests.hosts.bench import CLASSES, Bench
-from tests.hosts.row import CLEAN, EQUAL, LINE, ask_doctor, git, visit
-from tests.hosts.table import DASSL, DASSL_COMMIT, HOSTS, Host
+from modprompt.hosts.codebase import PROGRAM
+from modprompt.hosts.doctor import CANNOT, HOST, LAUNCHER, UNTRIED, WELL
+from modprompt.hosts.rows import with_rows
+from tests.hosts.bench import EPOCHS, TESTED_EPOCH, Bench, Run, Way, checkpoint, difference, loading, other_tensors
+from tests.hosts.table import DASSL, DASSL_COMMIT, HOSTS, KEEP, Host
 
-RESULTS = Path(__file__).parent / "results.json"
-DONE = ("trained", *CLASSES, "resumed")  # by each of two ways
+EQUAL, LINE = "equal", "line"
+TOLD = re.compile(
+    r"^(?:note: |kept: |\S+ of this codebase is left out|.* are left out |.*: it is read by ours).*", re.M
+)
 
 
 def chosen(names: Iterable[str] | None) -> list[Host]:
-    """Rows of the table by name or by checkout.
+    """Rows of the table by name or by checkout; all for None.
 
     Raises:
         UserError: naming what is not in it.
     """
     if names is None:
         return [*HOSTS]
-    unknown = [name for name in names if not any(name in (host.name, host.checkout) for host in HOSTS)]
+    known = {name for host in HOSTS for name in (host.name, host.checkout)}
+    unknown = [name for name in names if name not in known]
     if unknown:
-        raise UserError(
-            f"not in tests/hosts/table.py: {', '.join(unknown)}; it has {', '.join(host.name for host in HOSTS)}"
-        )
+        raise UserError(f"not in tests/hosts/table.py: {', '.join(unknown)}; it has {', '.join(sorted(known))}")
     return [host for host in HOSTS if {host.name, host.checkout} & {*names}]
 
 
@@ -60,86 +54,134 @@ def require(folder: Path, hosts: list[Host]) -> None:
         wanted[DASSL.split("/")[1]] = (DASSL, DASSL_COMMIT)
     missing = []
     for name, (address, commit) in wanted.items():
-        there = (folder / name / ".git").exists()
-        if not there:
-            missing.append(
-                f"git clone https://github.com/{address} {folder / name} && git -C {folder / name} checkout {commit}"
-            )
-        elif not git(folder / name, "rev-parse", "HEAD").startswith(commit):
-            missing.append(f"git -C {folder / name} checkout {commit}")
+        place = folder / name
+        if not (place / ".git").exists():
+            missing.append(f"git clone https://github.com/{address} {place} && git -C {place} checkout {commit}")
+        elif not git(place, "rev-parse", "HEAD").startswith(commit):
+            missing.append(f"git -C {place} checkout {commit}")
     if missing:
         raise UserError("first, for the checkouts of the table:\n" + "\n".join(missing))
 
 
-def differences(row: dict) -> dict[str, str]:
-    """What of a row is not as our own runs are, by what it is: WAY WHAT, or one of the other columns."""
-    cells = {f"{way} {what}": row[way][what] for way in (HOST, LAUNCHER) for what in DONE}
-    found = {name: text for name, text in {**cells, LINE: row[LINE]}.items() if text != EQUAL}
-    others = {"git": "" if row["git"] == CLEAN else row["git"], "doctor": row["doctor"].get("wrong", "not asked")}
-    return {**found, **{name: text for name, text in others.items() if text}}
+def git(folder: Path, *words: str) -> str:
+    """What git prints; subprocess.CalledProcessError if it fails."""
+    return subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True).stdout
 
 
-def holds(host: Host, row: dict) -> bool:
-    """Whether all is equal, or differs as the table says."""
-    found = differences(row)
-    return {*found} == {*host.differs} and all(said in found[name] for name, said in host.differs.items())
+class Visit:
+    """The runs in one codebase.
+
+    Args:
+        bench: what all runs share.
+        host: its row.
+        folder: of all checkouts.
+        packages: folders with what its program imports by itself, for PYTHONPATH.
+    """
+
+    def __init__(self, bench: Bench, host: Host, folder: Path, packages: tuple[Path, ...]):
+        self.bench, self.host, self.desk = bench, host, bench.desk(host.name)
+        self.top, self.folder = folder / host.checkout, host.folder(folder)
+        ours, dassl = bench.folder / "ours", host.dassl_folder(folder)
+        start = (PROGRAM, *([KEEP] if host.keep else []))
+        launched = (dassl, *(packages if host.needs else ()), ours)
+        self.whole = (dassl, bench.folder / "wilds", *packages, ours)
+        by_host = ("-m", "modprompt", "train", "--host", str(self.folder))
+        self.ways = {
+            HOST: Way(by_host, self.desk, (ours,), "MPL", host.dataset_config),
+            LAUNCHER: Way(("-m", "modprompt.launch", *start), self.folder, launched, host.trainer, host.dataset_config),
+            LINE: Way(start, self.folder, self.whole, host.trainer, host.dataset_config),
+        }
+
+    def row(self) -> dict[str, str]:
+        """What came of each way, {what: EQUAL, or what is wrong}."""
+        row, failed = {}, {}
+        for way in (HOST, LAUNCHER):
+            run = self.bench.run(self.desk, self.ways[way], "base", way)
+            failed[way], row[way] = run.failed, self.learned(run, way)
+            for line in dict.fromkeys(match[0] for match in TOLD.finditer(run.out)):
+                print(f"    {way}: {self.plain(line)}")
+            saved = checkpoint(self.desk / way, TESTED_EPOCH)
+            words = loading(self.desk / way if saved is None else saved.parents[1])
+            test = self.bench.run(self.desk, self.ways[way], "new", f"{way}-new", words)
+            row[f"{way} new"] = difference(test, self.bench.tested)
+        row["doctor"] = self.doctor(failed)
+        row[LINE] = self.install() or "; ".join(filter(None, [self.line(), self.install("--uninstall")]))
+        row["git"] = git(self.top, "status", "--porcelain", "--ignored", "--untracked-files=all")
+        return {name: self.plain(text) or EQUAL for name, text in row.items()}
+
+    def learned(self, run: Run, out: str) -> str:
+        """What tells a training from ours, the learned tensors included, or ""."""
+        fault, saved = difference(run, self.bench.trained), checkpoint(self.desk / out, EPOCHS)
+        if saved is None:
+            return fault or "it left no checkpoint"
+        return fault or other_tensors(saved, self.bench.model)
+
+    def line(self) -> str:
+        """The same of a training by `python train.py`, with the words that its user is told."""
+        way = self.ways[LINE]
+        words = with_rows(self.bench.words(self.desk, way, "base", LINE), self.folder / PROGRAM, way.trainer).words
+        return self.learned(self.bench.program(self.desk, words, way, LINE), LINE)
+
+    def doctor(self, failed: dict[str, str]) -> str:
+        """What of the doctor's report is not what happened, or "".
+
+        Args:
+            failed: why MPL does not train, by way; "" where it does.
+        """
+        done = self.bench.command(["doctor", "--seconds", 200], self.whole, self.folder)
+        return wrong(done.returncode, done.stdout, failed)
+
+    def install(self, *words: str) -> str:
+        """What is wrong with a call of the installer, or ""."""
+        done = self.bench.command(["install", self.folder, *words], self.whole, self.desk)
+        said = re.sub(r"/\S*/site-packages/", "site-packages/", done.stderr.strip())  # no folder of a machine
+        return f"modprompt install: {said[:300]}" if done.returncode else ""
+
+    def plain(self, text: str) -> str:
+        """What was said, without folders of this machine."""
+        return text.replace(f"{self.desk}/", "").replace(str(self.top), self.host.checkout)
 
 
-class Results:
-    """The file of results, written whole after each row."""
+def wrong(code: int, report: str, failed: dict[str, str]) -> str:
+    """What of a doctor's report is not what happened, or "": its verdicts on the ways that it tried, its exit code.
 
-    def __init__(self, path: Path):
-        self.path, self.lock = path, threading.Lock()
-        self.rows: dict[str, dict] = json.loads(path.read_text()) if path.is_file() else {}
+    That a way could not be tried is no verdict, and so no wrong one.
+    """
+    states = dict(re.findall(rf"^({LAUNCHER}|{HOST}) +(\S.*)$", report, re.MULTILINE))
+    faults = [
+        f"{way}: said '{state}', happened: {failed[way] or 'it did'}"
+        for way, state in states.items()
+        if not state.startswith(UNTRIED) and (state == WELL) != (not failed[way])
+    ]
+    last = next(reversed(states.values()), "")
+    expected = 0 if last == WELL else UserError.exit_code if last.startswith(UNTRIED) else CANNOT
+    return "; ".join(faults + ([f"exit code {code} in place of {expected}"] if code != expected else []))
 
-    def add(self, host: Host, row: dict) -> None:
-        """Put a row in its place, in the order of the table."""
-        with self.lock:
-            rows = {**self.rows, host.name: row}
-            self.rows = {one.name: rows[one.name] for one in HOSTS if one.name in rows}
-            write_json(self.path, self.rows)
+
+def holds(host: Host, row: dict[str, str]) -> bool:
+    """Whether all of a row is equal, or differs as the table says; packages that are not there may keep the line out."""
+    differing = {name: text for name, text in row.items() if text != EQUAL}
+    if host.packages and "pip install" in differing.get(LINE, ""):
+        del differing[LINE]
+    return {*differing} == {*host.differs} and all(said in differing[name] for name, said in host.differs.items())
 
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 1 if a row does not hold."""
-    hosts, folder, results = chosen(args.only), args.folder.resolve(), Results(args.results)
+    hosts, folder = chosen(args.only), args.folder.resolve()
     require(folder, hosts)
-    if args.again:
-        results.rows = {name: row for name, row in results.rows.items() if name not in {host.name for host in hosts}}
-    versions = {"python": platform.python_version(), "torch": torch.__version__.split("+")[0]}
+    bad = []
     with tempfile.TemporaryDirectory() as work:
-        bench, packages = Bench(Path(work), sys.executable), tuple(args.packages)
-
-        def all_ways(host: Host) -> None:
-            started = time.monotonic()
-            row = visit(bench, host, folder, packages)
-            row.update(commit=host.commit, seconds=round(time.monotonic() - started), **versions)
-            results.add(host, row)
-            print(f"{host.name}: {json.dumps(differences(row))}", flush=True)
-
-        def its_doctor(host: Host) -> None:
-            row = ask_doctor(bench, host, folder, packages, results.rows[host.name])
-            results.add(host, row)
-            print(f"{'holds' if holds(host, row) else 'DOES NOT HOLD'}: {host.name} {row['doctor']}", flush=True)
-
-        in_turn([host for host in hosts if host.name not in results.rows], all_ways, args.jobs)
-        in_turn([host for host in hosts if not results.rows[host.name]["doctor"]], its_doctor, args.jobs)
-    bad = [host.name for host in hosts if not holds(host, results.rows[host.name])]
+        bench = Bench(Path(work).resolve())
+        for host in hosts:
+            row = Visit(bench, host, folder, tuple(args.packages)).row()
+            bad += [] if holds(host, row) else [host.name]
+            cells = " | ".join(f"{name}: {text}" for name, text in row.items())
+            print(
+                f"{'DOES NOT HOLD: ' if host.name in bad[-1:] else ''}{host.name} {host.commit} | {cells}", flush=True
+            )
     print(f"{len(hosts) - len(bad)} of {len(hosts)} hold" + (f"; not: {', '.join(bad)}" if bad else ""))
     return int(bool(bad))
-
-
-def in_turn(hosts: Iterable[Host], do: Callable[[Host], None], jobs: int) -> None:
-    """Do something in each codebase, in one of a checkout at a time."""
-
-    def one_after_another(group: list[Host]) -> None:
-        for host in group:
-            do(host)
-
-    groups = [list(group) for _, group in groupby(hosts, lambda host: host.checkout)]
-    with ThreadPoolExecutor(jobs) as pool:
-        for done in [pool.submit(one_after_another, group) for group in groups]:
-            done.result()
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -147,9 +189,6 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="the folder of the checkouts")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="rows of the table, by name or by checkout")
-    parser.add_argument("--jobs", type=int, default=1, help="codebases at a time")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="where rows are kept")
-    parser.add_argument("--again", action="store_true", help="also rows that are there")
     parser.add_argument("--packages", type=Path, nargs="+", default=[], help="folders with what programs import")
     try:
         return run(parser.parse_args(argv))

@@ -3,33 +3,12 @@ import re
 import pytest
 
 from modprompt.hosts.rows import with_rows
-from tests.conftest import ROOT, bare
-from tests.modprompt.hosts.stand_in import run_in, site, write_data, write_weights
-from tests.modprompt.hosts.traits import DATASET
-
-OURS = """
-import sys
-sys.path[:0] = [{root!r}, {folder!r}]
-from modprompt.compat import find
-find.add_to_path()
-import modprompt.trainers
-import squares
-from modprompt.cli import train
-sys.exit(train.main(sys.argv[1:]))
-"""
-
+from tests.conftest import bare
+from tests.modprompt.hosts.stand_in import DATASET, run_in, site, write_data, write_weights
 
 # options that have a shipped config of MPL run on the workshop's pictures and weights
-SMALL = [
-    "INPUT.SIZE",
-    "(32, 32)",
-    "TRAINER.MPL.PROMPT_DEPTH",
-    "3",
-    "OPTIM.MAX_EPOCH",
-    "1",
-    "DATALOADER.NUM_WORKERS",
-    "0",
-]
+SMALL = ["INPUT.SIZE", "(32, 32)", "TRAINER.MPL.PROMPT_DEPTH", "3", "OPTIM.MAX_EPOCH", "1"]
+SMALL += ["DATALOADER.NUM_WORKERS", "0"]
 
 
 class Workshop:
@@ -41,8 +20,7 @@ class Workshop:
         self.weights = write_weights(folder)
         (folder / "squares.py").write_text(DATASET)
         (folder / "squares.yaml").write_text('DATASET:\n  NAME: "Squares"\n')
-        (folder / "ours.py").write_text(OURS.format(root=str(ROOT), folder=str(folder)))
-        done = run_in(folder, "ours.py", *self.words("MPL", folder / "ours"))
+        done = run_in(folder, "-m", "modprompt", "train", "--import", "squares", *self.words("MPL", folder / "ours"))
         assert done.returncode == 0, done.stderr
         self.losses = losses(done.stdout)
 
@@ -54,7 +32,7 @@ class Workshop:
         return [*flags, *([] if trainer == "OWN" else bare(self.weights))]
 
     def asked(self, host, out, *more, trainer="MPL"):
-        """The same of our trainer with what a codebase's train.py asks for; further words go in front of the options."""
+        """The same of our trainer with what a codebase's train.py asks for; further words go before the options."""
         return with_rows([*map(str, self.words(trainer, out, *more))], host / "train.py", trainer).words
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import atexit
 import functools
-import json
 import os
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,18 +16,299 @@ from PIL import Image
 
 from modprompt.clip.package import import_clip
 from tests.conftest import BARE_CONFIG, ROOT, published, random_clip
-from tests.modprompt.hosts.traits import (
-    DATASET,
-    EUROSAT,
-    LATE_MODEL,
-    LOADS,
-    MODEL_CODE,
-    NOISE,
-    OVERRIDES,
-    OWN_TRAINER,
-    PROGRAM,
-)
 from tests.warm import run_python
+
+PROGRAM = '''"""Stand-in program."""
+import argparse
+#FIRST
+from dassl.config import clean_cfg, get_cfg_default
+from dassl.engine import build_trainer
+from dassl.utils import set_random_seed, setup_logger
+from yacs.config import CfgNode as CN
+
+import datasets.eurosat
+import datasets.squares
+#IMPORTS
+import trainers.own
+#LAST
+
+
+def extend_cfg(cfg):
+    cfg.TRAINER.OWN = CN()
+    cfg.TRAINER.OWN.PREC = "fp32"
+    cfg.DATASET.SUBSAMPLE_CLASSES = "all"
+    #DEFAULTS
+
+
+def setup_cfg(args):
+    cfg = get_cfg_default()
+    #CONFIG
+    extend_cfg(cfg)
+    if args.dataset_config_file:
+        cfg.merge_from_file(args.dataset_config_file)
+    if args.config_file:
+        cfg.merge_from_file(args.config_file)
+    cfg.DATASET.ROOT, cfg.OUTPUT_DIR, cfg.TRAINER.NAME, cfg.SEED = args.root, args.output_dir, args.trainer, args.seed
+    if args.backbone:
+        cfg.MODEL.BACKBONE.NAME = args.backbone
+    #BEFORE_OPTIONS
+    cfg.merge_from_list(args.opts)
+    #AFTER_OPTIONS
+    cfg.freeze()
+    return cfg
+
+
+def main(args):
+    cfg = setup_cfg(args)
+    set_random_seed(cfg.SEED)
+    setup_logger(cfg.OUTPUT_DIR)
+    #BEFORE_BUILDING
+    trainer = build_trainer(cfg)
+    if args.eval_only:
+        trainer.load_model(args.model_dir, epoch=args.load_epoch)
+        trainer.test()
+        return
+    #BEFORE_TRAINING
+    trainer.train()
+
+
+parser = argparse.ArgumentParser()
+for flag in ("--root", "--trainer", "--output-dir", "--config-file", "--dataset-config-file", "--model-dir"):
+    parser.add_argument(flag, default="")
+parser.add_argument("--seed", type=int, default=1)
+parser.add_argument("--backbone", default="")
+parser.add_argument("--load-epoch", type=int)
+parser.add_argument("--eval-only", action="store_true")
+#FLAGS
+parser.add_argument("opts", nargs=argparse.REMAINDER)
+if __name__ == "__main__":
+    main(parser.parse_args())
+'''
+
+DATASET = '''"""Pictures of a folder per class; the first half of each is for training."""
+import os
+
+from dassl.data.datasets import DATASET_REGISTRY, Datum, DatasetBase
+
+
+def pictures(root):
+    train, test = [], []
+    for label, name in enumerate(sorted(os.listdir(root))):
+        folder = os.path.join(root, name)
+        images = [Datum(os.path.join(folder, file), label, classname=name) for file in sorted(os.listdir(folder))]
+        train += images[: len(images) // 2]
+        test += images[len(images) // 2 :]
+    return train, test
+
+
+@DATASET_REGISTRY.register()
+class Squares(DatasetBase):
+    def __init__(self, cfg):
+        train, test = pictures(cfg.DATASET.ROOT)
+        super().__init__(train_x=train, test=test)
+'''
+
+EUROSAT = '''"""EuroSAT as the family lays it out."""
+import os
+
+from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
+
+from .squares import pictures
+
+
+@DATASET_REGISTRY.register()
+class EuroSAT(DatasetBase):
+    dataset_dir = "eurosat"
+
+    def __init__(self, cfg):
+        train, test = pictures(os.path.join(os.path.abspath(cfg.DATASET.ROOT), self.dataset_dir, "2750"))
+        super().__init__(train_x=train, val=test, test=test)
+'''
+
+OWN_TRAINER = '''"""The stand-in's own method."""
+import torch
+import torch.nn.functional as F
+from dassl.engine import TRAINER_REGISTRY, TrainerX
+from dassl.optim import build_lr_scheduler, build_optimizer
+
+from clip import clip
+
+
+@TRAINER_REGISTRY.register()
+class {name}(TrainerX):
+    def build_model(self):
+        print("own trainer {name}")
+        self.model = torch.nn.Linear(3 * 32 * 32, self.num_classes)
+        self.optim = build_optimizer(self.model, self.cfg.OPTIM)
+        self.sched = build_lr_scheduler(self.optim, self.cfg.OPTIM)
+        self.register_model("{name}", self.model, self.optim, self.sched)
+
+    def forward_backward(self, batch):
+        loss = F.cross_entropy(self.model(batch["img"].flatten(1)), batch["label"])
+        self.model_backward_and_update(loss)
+        return {{"loss": loss.item()}}
+
+    def model_inference(self, input):
+        return self.model(input.flatten(1))
+'''
+
+# a Dassl whose constructor leaves the model out, and builds it in before_train, which resumes nothing
+LATE_MODEL = '''"""The model is built when the training begins."""
+import time
+
+from dassl.engine import TrainerX
+
+_plain = TrainerX.__init__
+
+
+def _without_model(self, cfg):
+    self.build_model = lambda: None
+    _plain(self, cfg)
+    del self.build_model
+
+
+def _build(self):
+    self.build_model()
+    self.time_start = time.time()
+
+
+TrainerX.__init__ = _without_model
+TrainerX.before_train = _build
+'''
+
+OVERRIDES = '''"""Settings by data set."""
+
+
+def overrides(dataset, trainer, task):
+    assert task in ["B2N", "FS", "CD"], "TASK must be one of these"
+    assert trainer in ["MMRL", "MMRLpp"], "no other trainer is known here"
+    return {"Squares": ["TRAINER.OWN.PREC", "fp32"]}.get(dataset, [])
+'''
+
+NOISE = '''"""Labels that are wrong on purpose, out of more classes than there are."""
+from dassl.data.datasets import DatasetBase, Datum
+
+_plain = DatasetBase.__init__
+
+
+def make(count):
+    def noisy(self, train_x=None, **more):
+        _plain(self, train_x=train_x, **more)
+        self._train_x = [Datum(item.impath, count - 1, classname=item.classname) for item in train_x]
+
+    DatasetBase.__init__ = noisy
+'''
+
+_WORDS = """
+
+_plain_build_model = build_model
+
+
+def build_model(state_dict, design_details):
+    assert design_details["trainer"] in {words!r}, "no design " + design_details["trainer"]
+    assert design_details["vision_depth"] == 0
+    assert design_details["language_depth"] == 0
+    print("building")
+    return _plain_build_model(state_dict)
+"""
+ODD_BLOCK = """
+
+def _needs_more(self, x, attn_mask):
+    raise TypeError("a block of this codebase is never called")
+
+
+ResidualAttentionBlock.forward = _needs_more
+"""
+LOSES_WEIGHTS = """
+
+def build_model(state_dict):
+    vision = state_dict["visual.conv1.weight"]
+    model = CLIP(32, 32, 4, vision.shape[0], 16, 77, 49408, 64, 1, 4)
+    return model.requires_grad_(False).apply(lambda part: [value.zero_() for value in part.parameters()])
+"""
+
+# what codebases have beside the usual: text put before a marker of the program, in place of other text of it, or into a
+# file (behind what clip/model.py has; None: the file is not there)
+INDENTED = ("#CONFIG", "#DEFAULTS", "#BEFORE_OPTIONS", "#AFTER_OPTIONS", "#BEFORE_BUILDING", "#BEFORE_TRAINING")
+TRAITS: dict[str, dict[str, str | None]] = {
+    "design": {"clip/model.py": _WORDS.format(words=("CoOp", "CoCoOp"))},
+    "ivlp": {"clip/model.py": _WORDS.format(words=("IVLP", "VPT"))},
+    "vpt": {"clip/model.py": _WORDS.format(words=("VPT",))},
+    "own word": {"clip/model.py": _WORDS.format(words=("Mine",))},
+    "odd block": {"clip/model.py": ODD_BLOCK},
+    "loses weights": {"clip/model.py": LOSES_WEIGHTS},
+    "shadowed clip": {"clip/__init__.py": None},
+    "cleaned config": {"#CONFIG": "clean_cfg(cfg, args.trainer)"},
+    "own MPL": {"#LAST": "import trainers.mpl", "trainers/mpl.py": OWN_TRAINER.format(name="MPL")},
+    "loads before training": {"#BEFORE_TRAINING": "trainer.load_model(None, 10)"},
+    "hands load_model more": {"load_model(args.model_dir, ": "load_model(args.model_dir, cfg, "},
+    "never loads": {"trainer.load_model(args.model_dir, epoch=args.load_epoch)": "pass"},
+    "builds the model late": {"#IMPORTS": "import trainers.late", "trainers/late.py": LATE_MODEL},
+    "data set by a flag": {
+        "#FLAGS": 'parser.add_argument("--dataset")',
+        "#AFTER_OPTIONS": "cfg.DATASET.NAME = args.dataset",
+    },
+    "task": {
+        "#IMPORTS": "import trainers.by_dataset as by_dataset",
+        "#DEFAULTS": 'cfg.TASK = "B2N"',
+        "#BEFORE_OPTIONS": "cfg.merge_from_list(by_dataset.overrides(dataset=cfg.DATASET.NAME, "
+        "trainer=cfg.TRAINER.NAME, task=args.opts[args.opts.index('TASK') + 1]))",
+        "trainers/by_dataset.py": OVERRIDES,
+    },
+    "wrong labels": {
+        "#IMPORTS": "import datasets.noise",
+        "#DEFAULTS": "cfg.DATASET.NOISE_LABEL = True",
+        "#BEFORE_BUILDING": "if cfg.DATASET.NOISE_LABEL: datasets.noise.make(100)",
+        "datasets/noise.py": NOISE,
+    },
+    "backbone by a flag": {'"--backbone", default=""': '"--backbone", default="RN50"'},
+    "epochs": {"#AFTER_OPTIONS": "cfg.OPTIM.MAX_EPOCH = 3"},
+    "rate": {"#AFTER_OPTIONS": "cfg.merge_from_list(['OPTIM.LR', 0.5])"},
+    "best_val": {"#AFTER_OPTIONS": "cfg.merge_from_list(['TEST.FINAL_MODEL', 'best_val'])"},
+    "wilds": {"#FIRST": "import wilds"},
+    "not shipped": {"#LAST": "import trainers.not_shipped"},
+    "unknown flag": {"#FLAGS": 'parser.add_argument("--key-file", required=True)'},
+    "asks its own trainers": {"        trainer.test()\n": "        trainer.test_withlabel()\n"},
+    "deletes weights": {
+        "trainer.train()\n": "trainer.train()\n    __import__('shutil').rmtree(cfg.OUTPUT_DIR + '/MultiModalPromptLearner')\n"
+    },
+}
+
+
+def write_host(folder: Path, *traits: str, eol: str = "\n") -> Path:
+    """A codebase with train.py, clip/, datasets/ and trainers/, under git; what it has beside the usual is in TRAITS."""
+    installed = Path(str(import_clip().__file__)).parent
+    shutil.copytree(installed, folder / "clip", ignore=shutil.ignore_patterns("__pycache__"))
+    source = (folder / "clip" / "clip.py").read_text()
+    source = source.replace("from pkg_resources import packaging", "import packaging.version")
+    files: dict[str, str | None] = {
+        "clip/clip.py": source,
+        "datasets/__init__.py": "",
+        "datasets/squares.py": DATASET,
+        "datasets/eurosat.py": EUROSAT,
+        "configs/datasets/eurosat.yaml": 'DATASET:\n  NAME: "EuroSAT"\n',
+        "trainers/__init__.py": "",
+        "trainers/own.py": OWN_TRAINER.format(name="OWN"),
+        ".gitignore": "__pycache__/\noutput/\n",
+    }
+    program, model = PROGRAM, (folder / "clip" / "model.py").read_text()
+    for key, text in (pair for name in traits for pair in TRAITS[name].items()):
+        if "/" in key and "\n" not in key:
+            files[key] = model + text if text and key == "clip/model.py" else text
+        else:
+            assert key in program
+            program = program.replace(
+                key, f"{text}\n{' ' * 4 * (key in INDENTED)}{key}" if key[0] == "#" else str(text)
+            )
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text or "")
+        if text is None:
+            (folder / name).unlink()
+    (folder / "train.py").write_bytes(program.replace("\n", eol).encode())
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "start"]):
+        git(folder, *words)
+    return folder
 
 
 def write_data(folder: Path) -> Path:
@@ -41,138 +320,6 @@ def write_data(folder: Path) -> Path:
         for number in range(8):
             pixels = np.clip(colour + rng.normal(0, 40, colour.shape), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).resize((32, 32)).save(folder / name / f"{number}.png")
-    return folder
-
-
-class Traits(NamedTuple):
-    """What a codebase has beside the usual; each alone and all together make a stand-in.
-
-    clip: a key of MODEL_CODE.
-    clean: its program takes other trainers' nodes out of the config first.
-    own_mpl: it has a trainer MPL of its own.
-    package: whether clip/ has an __init__.py.
-    old_clip: its clip asks for pkg_resources, which setuptools has no more.
-    eol: line ends of train.py.
-    load: a key of LOADS, how train.py calls load_model.
-    late_model: its Dassl builds the model in before_train.
-    dataset_flag: DATASET.NAME comes from a flag --dataset alone.
-    task: TASK must be among the options, and --trainer one of its own.
-    noise: labels are wrong on purpose unless DATASET.NOISE_LABEL is False.
-    backbone: default of --backbone, which takes the place of the config file's.
-    epochs: OPTIM.MAX_EPOCH after all merges; 0: as asked.
-    override: "KEY VALUE" merged behind the options.
-    first, last: modules that train.py imports, in front of Dassl and behind its trainers.
-    unknown_flag: its parser requires a flag for which nobody knows a value.
-    eurosat: it has a reader of EuroSAT and a config file for it, as nearly all have.
-    """
-
-    clip: str = "plain"
-    clean: bool = False
-    own_mpl: bool = False
-    package: bool = True
-    old_clip: bool = False
-    eol: str = "\n"
-    load: str = "usual"
-    late_model: bool = False
-    dataset_flag: bool = False
-    task: bool = False
-    noise: bool = False
-    backbone: str = ""
-    epochs: int = 0
-    override: str = ""
-    first: tuple[str, ...] = ()
-    last: tuple[str, ...] = ()
-    unknown_flag: bool = False
-    eurosat: bool = True
-
-
-def program_of(traits: Traits) -> str:
-    """The train.py of a stand-in."""
-
-    def lines(indent, *statements):
-        return "".join(f"\n{' ' * indent}{statement}" for statement in statements if statement)
-
-    evaluating, training = LOADS[traits.load]
-    task = "task=args.opts[args.opts.index('TASK') + 1]"
-    return PROGRAM.format(
-        clean=traits.clean,
-        backbone=traits.backbone,
-        first=lines(0, *(f"import {name}" for name in traits.first)).lstrip("\n"),
-        imports=lines(
-            0,
-            "import datasets.eurosat" if traits.eurosat else "",
-            "import datasets.noise" if traits.noise else "",
-            "import trainers.late" if traits.late_model else "",
-            "import trainers.by_dataset as by_dataset" if traits.task else "",
-        ),
-        last=lines(0, "import trainers.mpl" if traits.own_mpl else "", *(f"import {name}" for name in traits.last)),
-        defaults=lines(
-            4,
-            'cfg.TASK = "B2N"' if traits.task else "",
-            "cfg.DATASET.NOISE_LABEL = True" if traits.noise else "",
-        ),
-        before_options=lines(
-            4,
-            f"own = by_dataset.overrides(dataset=cfg.DATASET.NAME, trainer=cfg.TRAINER.NAME, {task})"
-            if traits.task
-            else "",
-            "cfg.merge_from_list(own)" if traits.task else "",
-        ),
-        after_options=lines(
-            4,
-            f"cfg.merge_from_list({traits.override.split()!r})" if traits.override else "",
-            f"cfg.OPTIM.MAX_EPOCH = {traits.epochs}" if traits.epochs else "",
-            "cfg.DATASET.NAME = args.dataset" if traits.dataset_flag else "",
-        ),
-        before_building=lines(
-            4, *(("if cfg.DATASET.NOISE_LABEL:", "    datasets.noise.make(100)") if traits.noise else ())
-        ),
-        load=lines(8, evaluating),
-        before_training=lines(4, training),
-        flags=lines(
-            0,
-            'parser.add_argument("--dataset")' if traits.dataset_flag else "",
-            'parser.add_argument("--key-file", required=True)' if traits.unknown_flag else "",
-        ),
-    )
-
-
-def write_host(folder: Path, **traits) -> Path:
-    """A codebase with train.py, clip/, datasets/ and trainers/, under git; what it has beside the usual is a field of Traits."""
-    asked = Traits(**traits)
-    (folder / "datasets").mkdir(parents=True)
-    (folder / "trainers").mkdir()
-    for name in ("datasets", "trainers"):
-        (folder / name / "__init__.py").touch()
-    modules = {
-        "datasets/squares.py": DATASET,
-        "datasets/eurosat.py": EUROSAT if asked.eurosat else "",
-        "configs/datasets/eurosat.yaml": 'DATASET:\n  NAME: "EuroSAT"\n' if asked.eurosat else "",
-        "datasets/noise.py": NOISE if asked.noise else "",
-        "trainers/own.py": OWN_TRAINER.format(name="OWN"),
-        "trainers/mpl.py": OWN_TRAINER.format(name="MPL") if asked.own_mpl else "",
-        "trainers/late.py": LATE_MODEL if asked.late_model else "",
-        "trainers/by_dataset.py": OVERRIDES if asked.task else "",
-    }
-    for name, source in modules.items():
-        if source:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(source)
-    installed = Path(str(import_clip().__file__)).parent
-    shutil.copytree(installed, folder / "clip", ignore=shutil.ignore_patterns("__pycache__"))
-    if not asked.old_clip:
-        source = (folder / "clip" / "clip.py").read_text()
-        (folder / "clip" / "clip.py").write_text(
-            source.replace("from pkg_resources import packaging", "import packaging.version")
-        )
-    with (folder / "clip" / "model.py").open("a") as file:
-        file.write(MODEL_CODE[asked.clip])
-    if not asked.package:
-        (folder / "clip" / "__init__.py").unlink()
-    (folder / "train.py").write_bytes(program_of(asked).replace("\n", asked.eol).encode())
-    (folder / ".gitignore").write_text("__pycache__/\noutput/\n")
-    for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "start"]):
-        git(folder, *words)
     return folder
 
 
@@ -189,17 +336,6 @@ def write_weights(folder: Path) -> Path:
     (folder / "mpl.yaml").write_text(BARE_CONFIG + "\nTRAINER:\n  MPL:\n    N_CTX: 1\n    PROMPT_DEPTH: 3\n")
     (folder / "own.yaml").write_text(BARE_CONFIG)
     return folder / "clip.pt"
-
-
-def write_open_clip(folder: Path) -> Path:
-    """A small CLIP as a folder of open_clip's: GELU, heads 32 wide, squashed images of other statistics."""
-    folder.mkdir()
-    torch.save(random_clip(1, text_layers=4, vision_layers=4).state_dict(), folder / "open_clip_pytorch_model.bin")
-    image = {"image_size": 32, "layers": 4, "width": 128, "head_width": 32, "patch_size": 16}
-    model = {"embed_dim": 32, "vision_cfg": image, "text_cfg": {"layers": 4, "width": 64, "heads": 2}}
-    images = {"mean": [0.5, 0.5, 0.5], "std": [0.3, 0.3, 0.3], "resize_mode": "squash"}
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": model, "preprocess_cfg": images}))
-    return folder
 
 
 def dassl_folder() -> str:

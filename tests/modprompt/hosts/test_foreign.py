@@ -60,43 +60,28 @@ sys.path.insert(0, {root!r})
 from modprompt.compat import find
 find.add_to_path()
 {line}
-import modprompt.trainers.all  # noqa: F401 - registers the trainers
 from modprompt.errors import UserError
 from modprompt.trainers import overrides
-import argparse
-parser = argparse.ArgumentParser()
-parser.add_argument("--trainer")
-parser.add_argument("opts", nargs=argparse.REMAINDER)
-print(overrides.in_codebase(), parser.parse_known_args()[0].opts)
+print(overrides.in_codebase(), sys.argv[1:])
 raise {error}
 """
 
 
-def run(tmp_path, line, error, *words):
-    (tmp_path / "train.py").write_text(PROGRAM.format(root=str(ROOT), line=line, error=error))
-    return run_python("train.py", *words, folder=tmp_path)
-
-
 @pytest.mark.slow
-def test_import_line_enters_a_program(tmp_path):
-    line = "import modprompt.trainers.mpl"
-    done = run(tmp_path, line, "UserError('no such\\n  thing')", "--trainer", "MPL", "A.B", "1", "--keep-settings")
-    assert (done.returncode, done.stderr) == (2, "error: no such thing\n")
-    assert done.stdout.splitlines()[-1] == "True ['A.B', '1']"
-
-
-@pytest.mark.slow
-def test_faults_of_a_program_stay_tracebacks(tmp_path):
-    done = run(tmp_path, "import modprompt.trainers.mpl", "RuntimeError('a fault')", "--trainer", "MPL")
-    assert done.returncode == 1
-    assert "Traceback" in done.stderr
-    assert done.stderr.rstrip().endswith("RuntimeError: a fault")
-
-
-@pytest.mark.slow
-def test_module_that_imports_the_trainer_enters_nothing(tmp_path):
+@pytest.mark.parametrize(
+    ("line", "error", "code", "last", "said"),
+    [
+        ("import modprompt.trainers.mpl", "UserError('no such\\n  thing')", 2, "error: no such thing", "True ['A.B', '1']"),
+        ("import modprompt.trainers.mpl", "RuntimeError('a fault')", 1, "RuntimeError: a fault", "True ['A.B', '1']"),
+        ("import mine", "RuntimeError('a fault')", 1, "RuntimeError: a fault", "False ['A.B', '1', '--keep-settings']"),
+    ],
+)  # fmt: skip
+def test_import_line_in_a_program_enters_it_and_faults_of_programs_stay_tracebacks(
+    line, error, code, last, said, tmp_path
+):
     (tmp_path / "mine.py").write_text("import modprompt.trainers.mpl\n")
-    done = run(tmp_path, "import mine", "UserError('no such thing')", "--keep-settings")
-    assert done.returncode == 1
-    assert "Traceback" in done.stderr
-    assert done.stdout.splitlines()[-1] == "False []"
+    (tmp_path / "train.py").write_text(PROGRAM.format(root=str(ROOT), line=line, error=error))
+    done = run_python("train.py", "A.B", "1", "--keep-settings", folder=tmp_path)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (code, last)
+    assert ("Traceback" in done.stderr) == (code == 1)
+    assert done.stdout.splitlines()[-1] == said

@@ -4,46 +4,27 @@ from modprompt.hosts.rows import rows_of, with_rows
 from tests.modprompt.hosts.stand_in import write_host
 
 CONFIG = "configs/datasets/eurosat.yaml"
-
-
-def test_a_program_that_asks_for_nothing_has_no_row(tmp_path):
-    host = write_host(tmp_path / "host")
-    assert rows_of((host / "train.py").read_bytes()) == []
-    assert with_rows(["--trainer", "MPL"], host / "train.py", "MPL") == (["--trainer", "MPL"], "", "")
+TASK = "--trainer MMRL TASK B2N TRAINER.NAME MPL"
 
 
 @pytest.mark.parametrize(
     ("traits", "words", "added", "whole"),
     [
-        (
-            {"task": True},
-            ["--trainer", "MPL", "A", "1"],
-            "--trainer MMRL TASK B2N TRAINER.NAME MPL",
-            ["--trainer", "MMRL", "A", "1", "TASK", "B2N", "TRAINER.NAME", "MPL"],
-        ),
-        ({"task": True}, ["--trainer=MPL", "TASK", "FS"], "--trainer MMRL TRAINER.NAME MPL", ["--trainer=MMRL", "TASK", "FS", "TRAINER.NAME", "MPL"]),
-        ({"task": True}, ["--trainer", "MMRL", "TRAINER.NAME", "MPL", "TASK", "CD"], "", ["--trainer", "MMRL", "TRAINER.NAME", "MPL", "TASK", "CD"]),
-        ({"noise": True}, ["--trainer", "MPL"], "DATASET.NOISE_LABEL False", ["--trainer", "MPL", "DATASET.NOISE_LABEL", "False"]),
-        ({"noise": True}, ["DATASET.NOISE_LABEL", "True"], "", ["DATASET.NOISE_LABEL", "True"]),
-        (
-            {"dataset_flag": True},
-            ["--dataset-config-file", CONFIG, "A", "1"],
-            "--dataset EuroSAT",
-            ["--dataset", "EuroSAT", "--dataset-config-file", CONFIG, "A", "1"],
-        ),
-        ({"dataset_flag": True}, ["--dataset=DTD"], "", ["--dataset=DTD"]),
+        ((), "--trainer MPL", "", "--trainer MPL"),
+        (("task",), "--trainer MPL A 1", TASK, "--trainer MMRL A 1 TASK B2N TRAINER.NAME MPL"),
+        (("task",), "--trainer=MPL TASK FS", "--trainer MMRL TRAINER.NAME MPL", "--trainer=MMRL TASK FS TRAINER.NAME MPL"),
+        (("task",), "--trainer MMRL TRAINER.NAME MPL TASK CD", "", "--trainer MMRL TRAINER.NAME MPL TASK CD"),
+        (("wrong labels",), "DATASET.NOISE_LABEL True", "", "DATASET.NOISE_LABEL True"),
+        (("data set by a flag",), f"--dataset-config-file {CONFIG} A 1", "--dataset EuroSAT", f"--dataset EuroSAT --dataset-config-file {CONFIG} A 1"),
+        (("data set by a flag",), "--dataset=DTD", "", "--dataset=DTD"),
+        (("task", "wrong labels"), "--trainer MPL", f"{TASK} DATASET.NOISE_LABEL False", f"{TASK} DATASET.NOISE_LABEL False"),
     ],
 )  # fmt: skip
 def test_what_a_program_asks_for_is_added_and_what_was_given_stays(traits, words, added, whole, tmp_path):
-    host = write_host(tmp_path / "host", **traits)
-    assert with_rows(words, host / "train.py", "MPL")[:2] == (whole, added)
-
-
-def test_a_program_may_have_several_rows_and_each_says_why(tmp_path):
-    host = write_host(tmp_path / "host", task=True, noise=True)
-    more = with_rows(["--trainer", "MPL"], host / "train.py", "MPL")
-    assert more.added == "--trainer MMRL TASK B2N TRAINER.NAME MPL DATASET.NOISE_LABEL False"
-    assert more.why.count("; ") == 1
+    host = write_host(tmp_path / "host", *traits)
+    more = with_rows(words.split(), host / "train.py", "MPL")
+    assert more[:2] == (whole.split(), added)
+    assert more.why.count("; ") == max(0, len(traits) - 1)
 
 
 def test_every_row_says_why():

@@ -1,0 +1,273 @@
+"""By the launcher and by the import line MPL trains in codebases with this project's losses, whatever they have."""
+
+import re
+
+import pytest
+
+from modprompt.hosts import install, launch
+from modprompt.io.checkpoint import read
+from modprompt.io.settings import Settings, as_text
+from modprompt.trainers.overrides import with_our_config
+from tests.conftest import ROOT
+from tests.modprompt.hosts.conftest import SMALL, losses
+from tests.modprompt.hosts.stand_in import git, run_in, write_host
+
+pytestmark = pytest.mark.timeout(360)  # several programs one behind the other
+LAUNCHER = ("-m", "modprompt.launch", "train.py")
+MANY = ("loads before training", "builds the model late", "ivlp", "data set by a flag", "task", "wrong labels")
+
+
+def started(host, way, *words):
+    """A run of a codebase's program, by launcher, or as it is with the line in it."""
+    if way == "launcher":
+        return run_in(host, *LAUNCHER, *words)
+    program = (host / "train.py").read_bytes()
+    if not install.has_line(program):
+        (host / "train.py").write_bytes(install.with_line(program))
+    return run_in(host, "train.py", *words, installed=True)
+
+
+def notes(done, beginning):
+    return [line for line in done.stdout.splitlines() if line.startswith(beginning)]
+
+
+def results(done):
+    return re.findall(r"\* accuracy: .*|\* correct: .*", done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["launcher", "line"])
+@pytest.mark.parametrize(
+    "traits",
+    [(), ("design",), ("vpt", "cleaned config"), ("own MPL",), ("hands load_model more",), ("never loads",),
+     ("odd block", "backbone by a flag"), MANY],
+)  # fmt: skip
+def test_mpl_trains_with_our_losses_and_tests_what_it_trained(traits, way, workshop, tmp_path):
+    host, name = write_host(tmp_path / "host", *traits), "ModMPL" if "own MPL" in traits else "MPL"
+    trained = started(host, way, *workshop.asked(host, "output/run", trainer=name))
+    assert trained.returncode == 0, trained.stderr
+    assert losses(trained.stdout) == workshop.losses
+    assert len(workshop.losses) == 10
+    where = ("--eval-only", "--model-dir", "output/run", "--load-epoch", 2)
+    evaluated = started(host, way, *workshop.asked(host, "output/test", *where, trainer=name))
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert results(evaluated) == results(trained) != []
+    if way == "line":
+        assert notes(trained, "clip: ")[0] == f"clip: {host / 'clip'}"
+        assert install.main([str(host), "--uninstall"]) == 0
+    assert git(host, "status", "--porcelain") == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("traits", [("shadowed clip",), ("loses weights",)])
+def test_launcher_takes_its_clip_and_all_weights(traits, workshop, tmp_path):
+    host = write_host(tmp_path / "host", *traits)
+    done = started(host, "launcher", *workshop.words("MPL", "output/run"))
+    assert done.returncode == 0, done.stderr
+    assert losses(done.stdout) == workshop.losses
+    if traits == ("shadowed clip",):
+        line = started(host, "line", *workshop.words("MPL", "output/line"))
+        assert f", not {host / 'clip'}: modprompt launch takes that one" in line.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["launcher", "line"])
+@pytest.mark.parametrize(
+    ("trait", "told"),
+    [
+        ("epochs", "OPTIM.MAX_EPOCH: asked 2 (file {config}), got 3"),
+        ("rate", "OPTIM.LR: asked 0.0035 (file {config}), got 0.5"),
+        ("backbone by a flag", "MODEL.BACKBONE.NAME: asked ViT-B/32 (file {config}), got RN50"),
+    ],
+)
+def test_settings_that_a_program_changes_are_told_and_kept_if_asked(trait, told, way, workshop, tmp_path):
+    host, config = write_host(tmp_path / "host", trait), tmp_path / "mpl.yaml"
+    config.write_text((workshop.folder / "mpl.yaml").read_text() + 'MODEL:\n  BACKBONE:\n    NAME: "ViT-B/32"\n')
+    words = workshop.words("MPL", "output/run")
+    words[words.index("--config-file") + 1] = config
+    changed = started(host, way, *words)
+    assert changed.returncode == 0, changed.stderr
+    told = f"{told.format(config=config)}: the codebase's program or config sets it"
+    assert f"note: {told}" in notes(changed, "note: ")
+    assert (losses(changed.stdout) == workshop.losses) == ("backbone" in trait)  # the weights are of a file
+    words[words.index("output/run")] = "output/kept"
+    kept = started(host, way, *words, "--keep-settings")
+    assert notes(kept, "kept: ") == [f"kept: {told}"], kept.stderr
+    assert losses(kept.stdout) == workshop.losses
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("way", "flag", "value", "told"),
+    [
+        ("launcher", "--config-file", "configs/trainers/MPL/vit_b4_c1_ad2_rm1.yaml", "vit_b4_c1_ad2_rm1.yaml"),
+        ("launcher", "--dataset-config-file", "configs/datasets/eurosta.yaml", "eurosta.yaml"),
+        ("line", "OPTIM.LRR", 1, "OPTIM.LRR"),
+        ("launcher", "OPTIM.MAX_EPOCH", "many", "MAX_EPOCH"),
+        ("line", "TRAINER.MPL.N_CTXX", 1, "TRAINER.MPL.N_CTXX"),
+    ],
+)
+def test_what_a_user_got_wrong_is_one_line(flag, value, told, way, workshop, tmp_path):
+    words = workshop.words("MPL", "output/run")
+    if flag in words:
+        words[words.index(flag) + 1] = value
+    else:
+        words += [flag, value]
+    done = started(write_host(tmp_path / "host"), way, *words)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert told in last
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trait", ["data set by a flag", "task", "wrong labels"])
+def test_launcher_adds_what_it_asks_for_and_the_line_cannot(trait, workshop, tmp_path):
+    host = write_host(tmp_path / "host", trait)
+    launched = started(host, "launcher", *workshop.words("MPL", "output/run"))
+    assert launched.returncode == 0, launched.stderr
+    assert losses(launched.stdout) == workshop.losses
+    assert len([line for line in notes(launched, "note: train.py: ") if "; added: " in line]) == 1
+    assert started(host, "line", *workshop.words("MPL", "output/line")).returncode != 0
+
+
+@pytest.mark.slow
+def test_builder_that_wants_a_word_nobody_knows_is_told_with_what_was_tried(workshop, tmp_path):
+    host = write_host(tmp_path / "host", "own word")
+    done = started(host, "launcher", *workshop.words("MPL", "output/run"))
+    assert done.returncode == 2
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith(f"error: these weights do not make up a CLIP that the `clip` package at {host / 'clip'}")
+    assert all(f"with design_details of trainer {word}: no design {word}" in last for word in ("CoOp", "IVLP", "VPT"))
+
+
+@pytest.mark.slow
+def test_packages_that_a_program_lacks_are_named_all_at_once_and_wilds_is_brought(workshop, tmp_path):
+    host = write_host(tmp_path / "host", "wilds")
+    assert started(host, "launcher", *workshop.words("MPL", "output/run")).returncode == 0
+    with (host / "datasets" / "squares.py").open("a") as file:
+        file.write("import not_there\n")
+    (host / "datasets" / "eurosat.py").write_text("import skimage_not\nfrom .squares import pictures\n")
+    done = started(host, "launcher", *workshop.words("MPL", "output/run"))
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == ("error: No module named 'skimage_not': pip install not_there skimage_not")
+
+
+@pytest.mark.slow
+def test_trainers_that_cannot_be_imported_are_left_out_of_our_runs_alone(workshop, tmp_path):
+    host = write_host(tmp_path / "host", "not shipped")
+    (host / "trainers" / "own.py").write_text("import no_package\n")
+    done = started(host, "launcher", *workshop.words("MPL", "output/run"))
+    assert losses(done.stdout) == workshop.losses, done.stderr
+    assert done.stdout.count("trainers.own of this codebase is left out: ") == 1
+    own = started(host, "launcher", *workshop.words("OWN", "output/own"))
+    assert own.returncode == 1
+    assert "No module named 'no_package'" in own.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["launcher", "line"])
+def test_what_a_program_asks_its_own_trainers_for_is_one_line_that_names_the_other_way(way, workshop, tmp_path):
+    host = write_host(tmp_path / "host", "asks its own trainers")
+    assert started(host, way, *workshop.words("MPL", "output/run")).returncode == 0
+    where = ("--eval-only", "--model-dir", "output/run")
+    done = started(host, way, *workshop.words("MPL", "output/test", *where))
+    assert done.returncode == 2, done.stderr
+    line = "error: 'MPL' object has no attribute 'test_withlabel', which this program expects of trainers: "
+    assert done.stderr.strip().splitlines()[-1] == f"{line}modprompt train --host . runs ours without it"
+
+
+@pytest.mark.slow
+def test_own_trainers_keep_their_names(workshop, tmp_path):
+    host = write_host(tmp_path / "host", "own MPL")
+    for name in ("OWN", "MPL"):
+        done = started(host, "launcher", *workshop.words(name, f"output/{name}"))
+        assert f"own trainer {name}" in done.stdout, done.stderr
+    assert "modprompt's is --trainer ModMPL" in done.stdout
+
+
+@pytest.mark.slow
+def test_our_config_is_found_by_name_and_merged_whole_with_its_base(workshop, tmp_path):
+    host, words = write_host(tmp_path / "host"), workshop.words("MPL", "output/run")
+    for way, name in (("line", "configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml"), ("launcher", "glyph")):
+        words[words.index("--config-file") + 1], words[words.index("--output-dir") + 1] = name, f"output/{way}"
+        done = started(host, way, *words, *SMALL)
+        assert done.returncode == 0, done.stderr
+        assert f"{name} is not in this codebase; using modprompt's: " in done.stdout
+    used = read(host / "output/launcher/MultiModalPromptLearner/model.pth.tar-1").record["run"]["settings"]
+    mine = Settings.read([str(ROOT / "configs/trainers/MPL/glyph.yaml")], options=list(map(str, SMALL))).texts()
+    assert mine["INPUT.RRCROP_SCALE"] == "[0.6, 1]"
+    assert {key: as_text(used[key]) for key in mine} == mine
+
+
+@pytest.mark.parametrize(
+    ("trainer", "named", "is_replaced"),
+    [
+        ("ModMPL", "configs/trainers/ModMPL/vit_b4_c1_add2_rm1.yaml", True),
+        ("MPL", "vit_b4_c1_add2_rm1", True),
+        ("MPL", "configs/trainers/CoOp/vit_b4_c1_add2_rm1.yaml", False),
+        ("MPL", "vit_b4_c1_add2_rm2", False),
+        ("CoOp", "vit_b4_c1_add2_rm1", False),
+    ],
+)
+def test_our_config_stands_in_for_one_that_is_not_there(trainer, named, is_replaced, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for words in (["--config-file", named], [f"--config-file={named}"]):
+        ours = str(ROOT / "configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml")
+        expected = [word.replace(named, ours) for word in words] if is_replaced else words
+        assert with_our_config(["--trainer", trainer, *words])[2:] == expected
+    (tmp_path / named).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / named).touch()
+    assert with_our_config(["--trainer", trainer, "--config-file", named])[3] == named
+
+
+@pytest.mark.parametrize(
+    ("words", "line"), [([], "Run a codebase's own train.py"), (["nothing.py"], "error: there is no ")]
+)
+def test_wrong_use_is_one_line(words, line, tmp_path):
+    done = run_in(tmp_path, "-m", "modprompt.launch", *words)
+    assert done.returncode == 2
+    assert done.stderr.startswith(line)
+
+
+@pytest.mark.slow
+def test_unfinished_run_goes_on_after_its_last_epoch_and_a_finished_one_is_tested_again(workshop, tmp_path):
+    host = write_host(tmp_path / "host")
+    reader, words = host / "datasets" / "squares.py", workshop.words("MPL", "output/run")
+    plain = reader.read_text()
+    stop = "def stop(self):\n    if self.epoch == 1:\n        raise KeyboardInterrupt  # as Ctrl-C would\n"
+    reader.write_text(f"{plain}\nfrom dassl.engine import TrainerX\n\n{stop}\nTrainerX.before_epoch = stop\n")
+    killed = started(host, "launcher", *words)
+    assert killed.returncode == 130
+    reader.write_text(plain)
+    rest = started(host, "launcher", *words)
+    assert "resuming after epoch 1" in rest.stdout
+    assert losses(killed.stdout) + losses(rest.stdout) == workshop.losses
+    again = started(host, "launcher", *words)
+    assert "nothing to train, testing again" in again.stdout
+    assert results(again) == results(rest) != []
+
+
+def test_installed_package_keeps_its_neighbours_on_the_path(tmp_path, monkeypatch):
+    (tmp_path / "site").mkdir()
+    monkeypatch.setattr("sys.path", [str(tmp_path / "site"), str(tmp_path / "other")])
+    monkeypatch.setattr(launch, "ROOT", tmp_path / "site")
+    launch.put_host_first(tmp_path / "host")
+    assert launch.sys.path == [str(tmp_path / name) for name in ("host", "site", "other")]
+    (tmp_path / "site" / "train.py").touch()  # a checkout: its trainers and datasets are not the codebase's
+    launch.put_host_first(tmp_path / "host")
+    assert launch.sys.path == [str(tmp_path / name) for name in ("host", "other")]
+
+
+@pytest.mark.slow
+def test_weights_that_a_program_deletes_are_tested_all_the_same_and_not_across_a_new_training(workshop, tmp_path):
+    host = write_host(tmp_path / "host", "deletes weights")
+    trained = started(host, "launcher", *workshop.words("MPL", "output/run"))
+    assert not (host / "output" / "run" / "MultiModalPromptLearner").exists()
+    where = ("--eval-only", "--model-dir", "output/run")
+    evaluated = started(host, "launcher", *workshop.words("MPL", "output/eval", *where))
+    assert results(trained) == results(evaluated) != [], evaluated.stderr
+    assert "MultiModalPromptLearner is gone: " in evaluated.stdout
+    again = started(host, "launcher", *workshop.words("MPL", "output/run"))
+    assert losses(again.stdout) == losses(trained.stdout) != [], again.stderr
