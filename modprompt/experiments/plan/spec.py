@@ -211,7 +211,7 @@ def _compare(part: Part, protocol: str, methods: Sequence[Method], must: bool) -
     variants = [method.label for method in methods if method.family == word]
     if variants:
         raise part.fault("compare", f"{word} has several variants: name one of {', '.join(map(repr, variants))}")
-    raise part.fault("compare", f"there is no method {word!r}" + known_names(word, labels))
+    raise part.fault("compare", f"there is no method {part.get('compare')!r}" + known_names(word, labels))
 
 
 def _options(part: Part, folder: Path | None = None) -> dict[str, str]:
