@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from tqdm import tqdm
 
 from benchmarks import plain_active
-from benchmarks.gelu import CLOCKS, in_turn
+from benchmarks.pairs import CLOCKS, in_turn
 from modprompt.active import badge, coreset
 from modprompt.active.acquisition import Seen
 
