@@ -6,9 +6,9 @@
 # make hosts CHECKOUTS=dir   MPL in checkouts of other codebases of the family, whose folder that is, by each way there is;
 #             what is missing is said with the command that makes it. ONLY="CoOp MaPLe" takes some of them. Rows that are in
 #             build/hosts.json are not run again
-# make card   on a machine with a GPU: tests/card and one table of what is asked of it, within nine minutes; FULL=1 within an
-#             hour, going on where it stopped; REFERENCE=dir is a checkout of the official MPL repository. It ends with one
-#             file to send. WHEELS=dir takes Python's packages from that folder, and PyTorch from the system. No GPU has run it
+# make card   on a machine with a GPU: a table of what is asked of it; FULL=1 has more class counts, REFERENCE=dir the code of a
+#             checkout of the official MPL repository. WHEELS=dir takes Python's packages from that folder, and PyTorch from
+#             the system. No GPU has run it
 # make docs   the pages of docs/ and an API reference, into site/
 # make wheel  the package, into build/wheel/, and whether it starts in an environment of its own
 #
@@ -43,7 +43,7 @@ lint: $(ready)
 	$(run) -m mypy
 
 card: $(if $(WHEELS),$(VENV)/.ready-wheels,$(ready))
-	$(run) -m benchmarks.gpu $(if $(FULL),--full,--quick) $(if $(REFERENCE),--reference "$(REFERENCE)")
+	$(run) -m benchmarks.card $(if $(FULL),--full) $(if $(REFERENCE),--reference "$(REFERENCE)")
 
 campaign: $(ready)
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(run) -m tests.campaign --seed $(SEED)

@@ -3,18 +3,16 @@
 import importlib
 import random
 from collections.abc import Callable
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.names import read_names
 from benchmarks.plain import Learner, PlainCLIP
 from modprompt.clip.cast import cast_products
-from modprompt.clip.known import QUICK_GELU
 from modprompt.clip.package import import_clip
-from modprompt.clip.towers import CLIP, VisionTransformer
+from modprompt.clip.towers import CLIP
 from modprompt.engine.context import from_words, placeholders
 from modprompt.engine.memory import keep_freed_memory
 from modprompt.engine.model import PromptedCLIP
@@ -38,8 +36,6 @@ class Case(NamedTuple):
     batch: images at a time.
     images: of an evaluation; 0 measures training steps.
     precision: "fp32" or "bf16".
-    activation: of the CLIP, "quick_gelu" or "gelu".
-    names: a file of class names, whose first `classes` are used; "" for made-up names.
     """
 
     side: str
@@ -48,13 +44,6 @@ class Case(NamedTuple):
     batch: int = 4
     images: int = 0
     precision: str = "fp32"
-    activation: str = QUICK_GELU
-    names: str = ""
-
-    @property
-    def classnames(self) -> list[str]:
-        """The names of its classes."""
-        return read_names(self.names)[: self.classes] if self.names else class_names(self.classes)
 
 
 def class_names(count: int) -> list[str]:
@@ -77,19 +66,14 @@ def random_clip(layers: int = 12, size: int = 224) -> CLIP:
     return clip_model.eval().requires_grad_(False)
 
 
-def vit_b16(activation: str = QUICK_GELU) -> CLIP:
-    """A CLIP of ViT-B/16's size, the same weights with either activation."""
-    clip_model = random_clip()
-    if activation != QUICK_GELU:
-        for side in (clip_model.transformer, cast(VisionTransformer, clip_model.visual).transformer):
-            for block in side.resblocks:
-                block.mlp.gelu = torch.nn.GELU()
-    return clip_model.eval().requires_grad_(False)
+def vit_b16() -> CLIP:
+    """A CLIP of ViT-B/16's size."""
+    return random_clip()
 
 
 def build(case: Case) -> tuple[PlainCLIP | PromptedCLIP, Learner]:
     """The model of a case, and its learner."""
-    clip_model, names = vit_b16(case.activation), case.classnames
+    clip_model, names = vit_b16(), class_names(case.classes)
     if case.method == "MPL":
         schedules = Schedules(replacement(12, 9, 1, "text"), modular(12, 9, 1, 1, 2))
         context = placeholders("a photo of a", 1, clip_model)
@@ -128,7 +112,7 @@ def stepper(case: Case) -> Callable[[], None]:
     if case.side not in ("ours", "plain"):
         from benchmarks.reference import reference_model
 
-        reference = reference_model(case.side, vit_b16().state_dict(), case.classnames).train()
+        reference = reference_model(case.side, vit_b16().state_dict(), class_names(case.classes)).train()
         return training_step(reference, reference.get_submodule("prompt_learner"), case)
     model, learner = build(case)
     if not case.images:

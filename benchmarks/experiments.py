@@ -67,10 +67,10 @@ def main() -> None:
             for path in Path(out).rglob("result.json"):
                 json.loads(path.read_bytes())
             reads.append(time.perf_counter() - began)
-            reports.append(seconds("-m", "experiments.report", str(file), "--out", out))
-            scans.append(seconds("-m", "experiments.run", str(file), "--out", out, "--status"))
+            reports.append(seconds("-m", "modprompt", "experiment", "report", str(file), "--out", out))
+            scans.append(seconds("-m", "modprompt", "experiment", "status", str(file), "--out", out))
     report, scan, read = (sorted(values)[repeats // 2] for values in (reports, scans, reads))
-    print(f"{runs} finished runs: report {report:.2f} s, --status {scan:.2f} s, reading the files alone {read:.2f} s")
+    print(f"{runs} finished runs: report {report:.2f} s, status {scan:.2f} s, reading the files alone {read:.2f} s")
     print(f"report / reading alone: {report / read:.1f}")
 
 

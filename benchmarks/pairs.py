@@ -15,6 +15,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,6 +35,18 @@ HEADING = (
     "| method | classes | ours | theirs | time, ours / theirs | peak memory |\n| --- | ---: | --- | --- | ---: | ---: |"
 )
 _SHARE = 0.75  # of free memory
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
+def in_turn(sides: Mapping[str, Callable[[], object]], count: int, clock: str) -> dict[str, list[float]]:
+    """Seconds of `count` calls of each side, in turn, since machines slow down and speed up."""
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(count):
+        for name in list(sides) if number % 2 else reversed(list(sides)):  # neither is always the second
+            start = CLOCKS[clock]()
+            sides[name]()
+            seconds[name].append(CLOCKS[clock]() - start)
+    return seconds
 
 
 @contextlib.contextmanager

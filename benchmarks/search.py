@@ -2,7 +2,6 @@
 
     python -m benchmarks.search                    50 classes, options of 0 to 6 tokens, batches of 4
     python -m benchmarks.search --clock cpu --threads 1    for a machine that others use as well
-    python -m benchmarks.search --marker           also ours with PyTorch's fused attention
 
 A search step is one of the alphas on a validation batch and one of the prompts on a training batch. Both sides have the
 same random weights of ViT-B/16's size. They alternate in one process; peak memory is that of a separate process each.
@@ -11,7 +10,6 @@ same random weights of ViT-B/16's size. They alternate in one process; peak memo
 from __future__ import annotations
 
 import argparse
-import contextlib
 import platform
 import resource
 import statistics
@@ -27,15 +25,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 import modprompt
-from benchmarks import marker
 from benchmarks.cases import class_names, vit_b16
-from benchmarks.gelu import CLOCKS, in_turn
+from benchmarks.pairs import CLOCKS, in_turn
 from benchmarks.plain_search import PlainSearch
 from modprompt.clip.towers import CLIP
 from modprompt.engine.memory import keep_freed_memory
 from modprompt.methods.search.learners import OptionsPromptLearner
 
-OURS, PLAIN, MARKER = "ours", "plain", "marker"
+OURS, PLAIN = "ours", "plain"
 LEAST = 3.0  # least ratio, at 50 classes and 6 tokens on a CPU
 BATCH, SIZE = 4, 224  # images of a batch, and their pixels a side
 Step = Callable[[], None]
@@ -54,15 +51,11 @@ def stepper(side: str, clip_model: CLIP, classes: int, most: int) -> Step:
     images, labels = torch.randn(2, BATCH, 3, SIZE, SIZE), torch.arange(BATCH) % classes
 
     def step() -> None:
-        kind: contextlib.AbstractContextManager[None] = (
-            marker.in_place() if side == MARKER else contextlib.nullcontext()
-        )
-        with kind:
-            for optimiser, batch in zip((alphas, prompts), images):
-                loss = F.cross_entropy(logits_of(batch), labels)
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
+        for optimiser, batch in zip((alphas, prompts), images):
+            loss = F.cross_entropy(logits_of(batch), labels)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
 
     return step
 
@@ -110,8 +103,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of PyTorch")
     parser.add_argument("--clock", choices=tuple(CLOCKS), default="wall")
-    parser.add_argument("--marker", action="store_true", help="also ours with fused attention (benchmarks/marker.py)")
-    parser.add_argument("--one", choices=(OURS, PLAIN, MARKER), help=argparse.SUPPRESS)
+    parser.add_argument("--one", choices=(OURS, PLAIN), help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     keep_freed_memory()
@@ -119,7 +111,7 @@ def main(argv: list[str] | None = None) -> int:
         stepper(args.one, vit_b16(), args.classes, args.options)()
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
         return 0
-    sides = [OURS, PLAIN, *([MARKER] if args.marker else [])]
+    sides = [OURS, PLAIN]
     memory = {side: peak_gib(side, args) for side in sides}  # first: a process's peak begins with that of its parent
     clip_model = vit_b16()
     steps = {side: stepper(side, clip_model, args.classes, args.options) for side in sides}

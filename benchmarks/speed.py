@@ -4,7 +4,6 @@
     python -m benchmarks.speed --quick            a few of them
     python -m benchmarks.speed --reference DIR    also a checkout of the official MPL repository
     python -m benchmarks.speed --classes 21000    only one step, with so many classes
-    python -m benchmarks.speed --names FILE ...   class names from files, one on each line, not made-up ones
 
 Each measurement runs in a separate process, both sides in turn; times are medians. It prints a table in Markdown and
 writes it, with all numbers, to benchmarks/results/.
@@ -27,7 +26,6 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from benchmarks import name_rows
 from benchmarks.cases import Case, needed_flops, stepper
 from modprompt.io.files import write_json, write_whole
 from modprompt.programs import report
@@ -162,18 +160,12 @@ def share_row(threads: int) -> tuple[str, dict[str, float]]:
 def run(args: argparse.Namespace) -> None:
     """Print the chosen table and write it."""
     head = f"{platform.machine()}, {args.threads} threads, torch {torch.__version__}, ViT-B/16 size, random weights"
-    others: dict[str, float] = {}
-    if args.names:
-        name = "speed_names"
-        text, measurements = table(args.threads, name_rows.rows(args.names, args.reference))
-    else:
-        name = "speed"
-        text, measurements = table(args.threads, rows(args.quick, args.reference))
-        row, others = share_row(args.threads)
-        text = f"{text}\n{row}"
+    text, measurements = table(args.threads, rows(args.quick, args.reference))
+    row, peaks = share_row(args.threads)
+    text = f"{text}\n{row}"
     print(f"{head}\n\n{text}")
-    write_whole(RESULTS / f"{name}.md", f"{head}\n\n{text}\n")
-    write_json(RESULTS / f"{name}.json", {"machine": head, "measurements": measurements, **others})
+    write_whole(RESULTS / "speed.md", f"{head}\n\n{text}\n")
+    write_json(RESULTS / "speed.json", {"machine": head, "measurements": measurements, **peaks})
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -183,7 +175,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of PyTorch")
     parser.add_argument("--reference", default="", help="a checkout of the official MPL repository")
     parser.add_argument("--classes", type=int, help="only one training step with so many classes")
-    parser.add_argument("--names", nargs="+", metavar="FILE", help="files of class names: a row each, and the first 5")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.one:

@@ -1,16 +1,12 @@
-"""The time before training begins: two cases, in temporary folders.
+"""Seconds from the start of train.py to the end of its first step, the median of three.
 
-    python -m benchmarks.startup                   both
-    python -m benchmarks.startup --only step       seconds from the start of train.py to the end of its first step
-    python -m benchmarks.startup --only imagenet   seconds and memory of the lists of a data set of ImageNet's size
+    python -m benchmarks.startup
 
-For the first it makes weights of ViT-B/16's size (random, in half precision like OpenAI's) and a few images, for the
-second a tree of 1.3 million empty files, in about a minute.
+It makes weights of ViT-B/16's size (random, in half precision like OpenAI's) and a few images in a temporary folder.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import subprocess
 import sys
@@ -22,7 +18,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks import imagenet_start
 from benchmarks.cases import vit_b16
 from modprompt.clip.cast import cast_products
 
@@ -63,31 +58,13 @@ def seconds_to_first_step(folder: Path, weights: Path, number: int) -> float:
     raise RuntimeError("train.py ended before its first step")
 
 
-def _first_step(folder: Path) -> None:
-    weights = prepare(folder)
-    taken = [seconds_to_first_step(folder, weights, number) for number in range(3)]
+def main() -> None:
+    """Print the figure."""
+    with tempfile.TemporaryDirectory() as name:
+        weights = prepare(Path(name))
+        taken = [seconds_to_first_step(Path(name), weights, number) for number in range(3)]
     print(f"start to first step, ViT-B/16: {statistics.median(taken):.1f} s of {', '.join(f'{s:.1f}' for s in taken)}")
 
 
-def _imagenet(folder: Path) -> None:
-    for row in imagenet_start.rows(folder, imagenet_start.Size()):
-        print(row, flush=True)
-
-
-CASES = {"step": _first_step, "imagenet": _imagenet}
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Print the figures of each case."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=CASES, help="only one case")
-    parser.add_argument("--folder", help="where the temporary folders are made, e.g. on a network disk")
-    args = parser.parse_args(argv)
-    for name in [args.only] if args.only else CASES:
-        with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-            CASES[name](Path(folder))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -22,8 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 os.environ["OMP_NUM_THREADS"] = "1"  # of the programs that tests start, too: threads that wait for a core take it all
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-SEEN = os.environ.get(VISIBLE)
-os.environ[VISIBLE] = ""  # until --card is read, of workers and programs too: the cases are written for a CPU
+os.environ[VISIBLE] = ""  # of workers and programs too: the cases are written for a CPU
 
 from modprompt.compat import find as compat  # noqa: E402
 
@@ -54,15 +53,6 @@ SLOW_S = 360  # limit of a slow case; pyproject.toml has that of the others, and
 
 def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="run the cases marked slow, too")
-    parser.addoption("--card", action="store_true", help="let the cases see a GPU, as those of tests/card must")
-
-
-def pytest_configure(config):
-    """Give the GPUs back that were there, if they are asked for; nothing has started CUDA by then."""
-    if config.option.card:
-        os.environ.pop(VISIBLE)
-        if SEEN is not None:
-            os.environ[VISIBLE] = SEEN
 
 
 LEFT_OUT = pytest.StashKey[int]()

@@ -73,7 +73,10 @@ def test_folder_that_is_no_checkout_is_refused(tmp_path):
 @pytest.mark.slow
 def test_model_of_a_checkout_is_the_checkouts_own(tmp_path):
     trainer = """
+        from dassl.engine import TRAINER_REGISTRY
         from torch import nn
+
+        TRAINER_REGISTRY.register()(type("MPL", (), {}))
 
         class CustomCLIP(nn.Module):
             def __init__(self, cfg, classnames, clip_model):
@@ -91,6 +94,9 @@ def test_model_of_a_checkout_is_the_checkouts_own(tmp_path):
         (tmp_path / name).write_text(textwrap.dedent(text))
     code = """
         import inspect, sys
+        from modprompt.compat import find
+        find.add_to_path()
+        import modprompt.trainers.run  # registers ours under the same name
         from benchmarks.reference import reference_model
         model = reference_model(sys.argv[1], {}, ["cat", "dog"])  # it changes the whole process
         again = reference_model(sys.argv[1], {}, ["cat", "dog"])  # whose trainer must not register a second time
