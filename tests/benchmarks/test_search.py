@@ -5,9 +5,8 @@ import torch
 import torch.nn.functional as F
 
 import modprompt
-from benchmarks import marker, search
+from benchmarks import search
 from benchmarks.plain_search import PlainSearch
-from modprompt.methods.search import supernet
 from tests.conftest import random_clip
 
 NAMES = ["cat", "dog with a hat", "sea or lake"]
@@ -44,17 +43,7 @@ def test_plain_side_has_our_numbers(clip_model, model):
     assert_alike(logits_and_gradients(model, model), logits_and_gradients(plain, model))
 
 
-def test_marker_has_our_numbers_and_goes_again(model):
-    before = supernet.Mixed
-    wanted = logits_and_gradients(model, model)
-    with marker.in_place():
-        assert supernet.Mixed is marker.Marked
-        found = logits_and_gradients(model, model)
-    assert supernet.Mixed is before
-    assert_alike(found, wanted)
-
-
-@pytest.mark.parametrize("side", [search.OURS, search.PLAIN, search.MARKER])
+@pytest.mark.parametrize("side", [search.OURS, search.PLAIN])
 def test_step_changes_alphas_and_prompts(clip_model, monkeypatch, side):
     made = []
     on = modprompt.DPLSearch.on
