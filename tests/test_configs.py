@@ -248,4 +248,4 @@ def test_options_win_over_flags_and_flags_over_files():
     assert load(path, "--backbone", "ViT-B/32", "MODEL.BACKBONE.NAME", "ViT-L/14").MODEL.BACKBONE.NAME == "ViT-L/14"
     assert load(path, "--transforms", "normalize").INPUT.TRANSFORMS == ("normalize",)
     assert load(path, "--seed", "0").SEED == 0
-    assert load(path).SEED == -1
+    assert load(path, "--seed", "-1").SEED == -1

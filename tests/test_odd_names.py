@@ -11,7 +11,6 @@ from tests.conftest import ROOT
 ODD = os.fsdecode(b"b\xff\xc3d\xe4\xe9 \x1b")
 SLOW = pytest.mark.slow
 PROGRAMS = [
-    (["-m", "experiments.run", "digits", "--out", "{odd}", "--data", "{odd}", "--status"], 0),
     (["-m", "modprompt", "experiment", "status", "digits", "--out", "{odd}"], 0),
     (["-m", "experiments.report", "digits", "--out", "{odd}", "--to", "{odd}/report"], 1),
     (["-m", "experiments.run", "{odd}"], 2),

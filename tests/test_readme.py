@@ -1,7 +1,7 @@
 """What the README and the tutorials tell people to type works: run where that needs neither network, cluster nor GPU.
 
 Every command of PAGES has one way (`way_of`): "run" as it stands, in the order of its pages (SESSIONS); "parse", by its
-own program's flags ("launch" by the family's, as codebases have them); "file" and "target", which must exist; "shell",
+own program's flags; "file" and "target", which must exist; "shell",
 a program that is not ours (SHELL). The ids of the cases list which: python -m pytest tests/test_readme.py --collect-only
 """
 
@@ -133,8 +133,6 @@ def way_of(command):
         return "file"
     if first == "python" and rest[0] == "-m":
         return "module"
-    if command.words[:2] == ("modprompt", "launch"):
-        return "launch"
     if first != "modprompt":
         raise ValueError(f"{command}: no way to try it")
     return "run" if any(command.page in pages for pages in SESSIONS) and is_at_hand(rest) else "parse"
@@ -142,8 +140,7 @@ def way_of(command):
 
 AT_HAND = {"train", "active", "predict", "export", "interpret", "doctor", "experiment", "--help", "--version"}
 NEEDED = {  # that a session does not have
-    "--backbone", "--host", "base2new", "eurosat", "output/my_photos/MPL/vit_b4_c1_add2_rm1/seed1",
-    "output/my_photos/shots_all/MPL/vit_b4_c1_add2_rm1/seed1", "output/theirs",
+    "--backbone", "--host", "base2new", "eurosat", "output/my_photos/shots_all/MPL/vit_b4_c1_add2_rm1/seed1", "output/theirs",
     "lora", "rates.yaml", "/path/to/CoOp/output", "active_digits", "...", "cat",
 }  # fmt: skip
 
@@ -160,7 +157,7 @@ def tried(way):
 
 def test_every_command_has_its_way():
     ways = [way_of(command) for command in COMMANDS]
-    assert set(ways) == {"run", "parse", "target", "file", "module", "shell", "launch"}
+    assert set(ways) == {"run", "parse", "target", "file", "module", "shell"}
     with pytest.raises(ValueError, match="no way"):
         way_of(Command("README", ("conda", "install", "x")))
 
@@ -209,13 +206,6 @@ def test_command_is_accepted_by_its_program(command, monkeypatch, tmp_path, only
             file in ("output", "rates.yaml", "/path/to/CoOp/output")
             or (ROOT / "configs" / "experiments" / f"{file}.yaml").is_file()
         )
-
-
-@tried("launch")
-def test_flags_of_a_codebase_are_the_family_s(command):
-    program, *words = command.words[2:]
-    assert program == "train.py"
-    assert parse_args([word for word in words if word != "--keep-settings"]).trainer in ("MPL", "ModMPL")
 
 
 @tried("target")

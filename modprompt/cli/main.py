@@ -23,7 +23,7 @@ COMMANDS: dict[str, Command] = {
     "train": Command("modprompt.cli.train", "train a method, or evaluate one"),
     "active": Command("modprompt.active.command", "train in rounds that choose which images are labelled"),
     "predict": Command("modprompt.cli.predict", "classify images with a trained model"),
-    "export": Command("modprompt.cli.export", "a trained model as an ONNX, torch.export or safetensors file"),
+    "export": Command("modprompt.cli.export", "a trained model as an ONNX or safetensors file"),
     "show": Command("modprompt.cli.show", "a trained model as a page: images in, classes and attention out"),
     "interpret": Command("modprompt.cli.interpret", "the nearest words to each learned text vector"),
     "push": Command("modprompt.cli.push", "share a run or an experiment on a Hugging Face hub"),

@@ -102,9 +102,7 @@ def test_records_of_failures_that_nobody_has_written_so(jobs, tmp_path, content,
 @pytest.mark.parametrize("recorded", ["\u00b2:abc", "9" * 5000 + ":abc", ":", "0:x"])
 def test_hash_with_a_version_that_is_no_number_is_another_hash(jobs, tmp_path, recorded):
     finish(jobs[0], tmp_path, 80.0, backbone_hash=recorded)
-    inputs = Inputs(tmp_path, None)
-    inputs.note_clips(jobs)
-    assert state.of(jobs[0], tmp_path, inputs).name == "stale"
+    assert state.of(jobs[0], tmp_path, Inputs(tmp_path, None)).name == "stale"
 
 
 def test_test_of_a_stale_training_is_stale_too(experiment, tmp_path):
