@@ -143,8 +143,9 @@ def tried(way: str, host: Path | None, work: Path, seconds: float) -> tuple[str,
         except subprocess.TimeoutExpired:
             return f"{UNTRIED}time ran out (--seconds)", []
         finally:
-            with contextlib.suppress(OSError):  # all that it started have ended already
+            with contextlib.suppress(OSError, AttributeError):  # all that it started have ended; Windows has no groups
                 os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
             process.wait()
     logs = [*out.glob("**/log.txt*"), work / "said.txt"]  # some programs print into a log alone
     said = "\n".join(path.read_text(errors="replace") for path in logs).replace(str(work), "TEMP").splitlines()
