@@ -25,12 +25,6 @@ class Tiny(EmbeddedDataset):
         return np.arange(24, dtype=np.uint8)[:, None, None] * np.ones((1, 3, 5), np.uint8), labels
 
 
-class Lacking(Tiny):
-    @staticmethod
-    def arrays():
-        raise UserError("the package has no images")
-
-
 def test_parts_go_by_the_place_among_the_images_of_a_class(tmp_path):
     Tiny.write(tmp_path / "tiny")
     split = json.loads((tmp_path / "tiny" / "split_tiny.json").read_text())
@@ -41,16 +35,6 @@ def test_parts_go_by_the_place_among_the_images_of_a_class(tmp_path):
     assert dark == {"train": [0, 1, 2, 3, 4, 10, 11], "val": [5, 6], "test": [7, 8, 9]}
     assert [label for _, label, _ in split["train"]] == [0] * 7 + [1] * 7
     assert {(label, name) for rows in map(split.get, dark) for _, label, name in rows} == {(0, "dark"), (1, "bright")}
-
-
-def test_files_are_the_arrays_grey_and_without_loss(tmp_path):
-    Tiny.write(tmp_path / "tiny")
-    images = sorted((tmp_path / "tiny" / "images").rglob("*.png"), key=lambda path: path.name)
-    assert [path.parent.name for path in images] == ["dark", "bright"] * 12
-    for value, path in enumerate(images):
-        picture = Image.open(path)
-        assert (picture.mode, picture.size) == ("L", (5, 3))
-        assert (np.asarray(picture) == value).all()
 
 
 def test_second_writer_leaves_what_the_first_wrote(tmp_path):
@@ -82,13 +66,6 @@ def test_full_disk_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"cannot write .*tiny \(No space left on device\)"):
         Tiny.write(tmp_path / "tiny")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_package_without_the_images_leaves_nothing_and_tells_of_no_writing(tmp_path, capsys):
-    with pytest.raises(UserError, match="the package has no images"):
-        Lacking.write(tmp_path / "deep" / "tiny")
-    assert list(tmp_path.iterdir()) == []
-    assert capsys.readouterr().out == ""
 
 
 def test_images_of_somebodys_own_get_none_of_it_among_them(tmp_path):

@@ -6,29 +6,18 @@ import shutil
 
 import pytest
 import torch
-from dassl.config import get_cfg_default
-from dassl.data.datasets import build_dataset
 
-import modprompt.data.readers.all  # noqa: F401 - registers
-import modprompt.trainers.mpl  # noqa: F401 - SUBSAMPLE_CLASSES
 from modprompt.cli import train
 from modprompt.errors import UserError
 from tests.conftest import ROOT
 from tests.methods import METHODS
-from tests.modprompt.data import trees
+from tests.modprompt.data import test_readers, trees
 
 
-def read(
-    root, name="ImageNet", shots=2, half="all", final="best_val", split="test", val_from_test=False, by="", only=False
-):
-    cfg = get_cfg_default()
-    cfg.DATASET.CHOOSE_BY = by
-    cfg.DATASET.NAME, cfg.DATASET.ROOT, cfg.SEED = name, str(root), 1
-    cfg.DATASET.NUM_SHOTS, cfg.DATASET.SUBSAMPLE_CLASSES = shots, half
-    cfg.DATASET.VAL_FROM_TEST = val_from_test
-    cfg.TEST.FINAL_MODEL, cfg.TEST.SPLIT, cfg.TEST.ONLY = final, split, only
-    random.seed(1)
-    return build_dataset(cfg)
+def read(root, name="ImageNet", shots=2, half="all", final="best_val", split="test", val_from_test=False, by=""):
+    options = ["TEST.FINAL_MODEL", final, "TEST.SPLIT", split, "DATASET.VAL_FROM_TEST", val_from_test]
+    options += ["DATASET.CHOOSE_BY", by]
+    return test_readers.read(name, root, shots, half, seed=1, options=options)
 
 
 @pytest.fixture
@@ -57,10 +46,8 @@ def test_training_images_that_were_not_drawn_are_held_out(imagenet, capsys, fina
     assert dataset.selected_on == "held out"
     assert not dataset.own_validation
     assert random.getstate() == state
-    assert (
-        "ImageNet has no validation images: 9 training images are held out to choose by (up to 2 a class)"
-        in capsys.readouterr().out
-    )
+    said = "ImageNet has no validation images: 9 training images are held out to choose by (up to 2 a class)"
+    assert said in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("half", "labels"), [("base", [0, 1, 1, 2, 2]), ("new", [0, 0, 1, 1])])
@@ -98,24 +85,18 @@ def test_familys_way_is_one_for_a_split_with_an_empty_list_too(tmp_path, final):
 
 def test_variants_have_nothing_to_choose_by(tmp_path):
     trees.imagenet_a(tmp_path)
-    assert read(tmp_path, "ImageNetA", final="last_step", only=True).val is None
+    assert read(tmp_path, "ImageNetA", final="last_step").val is None
     with pytest.raises(UserError, match="ImageNetA has only test images, and none to choose by: TEST.FINAL_MODEL"):
-        read(tmp_path, "ImageNetA", split="val", final="last_step", only=True)
-    dataset = read(tmp_path, "ImageNetA", split="val", val_from_test=True, only=True)
+        read(tmp_path, "ImageNetA", split="val", final="last_step")
+    dataset = read(tmp_path, "ImageNetA", split="val", val_from_test=True)
     assert paths(dataset.val) == paths(dataset.test)
     assert dataset.selected_on == "test"
 
 
-def test_validation_images_of_ones_own_stay(tmp_path):
-    trees.eurosat(tmp_path)
-    dataset = read(tmp_path, "EuroSAT")
-    assert dataset.own_validation
-    assert dataset.selected_on == "validation"
-    assert paths(dataset.val) == paths(read(tmp_path, "EuroSAT", final="last_step").val)
-
-
 def test_as_many_validation_images_as_of_training_are_those_drawn_behind_them(tmp_path):
     trees.eurosat(tmp_path)
+    few = read(tmp_path, "EuroSAT", shots=6)
+    assert (few.own_validation, few.selected_on) == (True, "validation")
     whole = read(tmp_path, "EuroSAT", shots=-1, final="last_step")
     dataset = read(tmp_path, "EuroSAT", shots=6, final="last_step", by="as many")
     assert dataset.selected_on == "as many validation images as of training"
@@ -126,7 +107,7 @@ def test_as_many_validation_images_as_of_training_are_those_drawn_behind_them(tm
         own = [[image.impath for image in images if image.label == label] for label in labels]
         drawn.append([path for paths in own for path in (random.sample(paths, 6) if len(paths) >= 6 else paths)])
     assert [paths(dataset.train_x), paths(dataset.val)] == drawn
-    assert len(dataset.val) > len(read(tmp_path, "EuroSAT", shots=6).val)
+    assert len(dataset.val) > len(few.val)
 
 
 @pytest.fixture

@@ -69,24 +69,30 @@ def own(tmp_path):
     return tmp_path, tmp_path / "split_ImageFolder.json"
 
 
-def test_class_folder_that_came_later_is_refused_with_the_way_out(own):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda root: pictures(root, {"bird": 5}),
+            "class folder .*bird was added after the split: move it away, or delete .*json",
+        ),
+        (
+            lambda root: (root / "dog" / "image_0003.png").unlink(),
+            "lists dog/image_0003.png, but there is no .*: complete the images, or delete it to split",
+        ),
+        (
+            lambda root: lines(root / "classnames.txt", ["cat tabby"]),
+            "cat is 'tabby' by .* but 'cat' in the split: name it as it was, or delete",
+        ),
+    ],
+)
+def test_change_after_the_split_is_refused_with_the_way_out(own, change, message):
     root, path = own
-    pictures(root, {"bird": 5})
-    with pytest.raises(
-        UserError, match="class folder .*bird was added after the split: move it away, or delete .*json"
-    ):
+    change(root)
+    with pytest.raises(UserError, match=message):
         read("ImageFolder", root)
     path.unlink()
-    assert read("ImageFolder", root).classnames == ["bird", "cat", "dog"]
-
-
-def test_image_that_was_removed_is_named(own):
-    root, _ = own
-    (root / "dog" / "image_0003.png").unlink()
-    with pytest.raises(
-        UserError, match=r"lists dog/image_0003.png, but there is no .*: complete the images, or delete it to split"
-    ):
-        read("ImageFolder", root)
+    read("ImageFolder", root)
 
 
 def test_images_that_came_later_are_told_and_not_used(own, capsys):
@@ -98,14 +104,7 @@ def test_images_that_came_later_are_told_and_not_used(own, capsys):
     assert "2 images were added after the split: not used, e.g. " in capsys.readouterr().out
 
 
-def test_class_names_that_changed_are_refused(own):
-    root, _ = own
-    lines(root / "classnames.txt", ["cat tabby"])
-    with pytest.raises(UserError, match="cat is 'tabby' by .* but 'cat' in the split: name it as it was, or delete"):
-        read("ImageFolder", root)
-
-
-def test_images_that_cannot_be_decoded_are_named_before_a_split_is_made(tmp_path):
+def test_damaged_images_and_empty_classes_are_named_before_a_split_is_made(tmp_path):
     pictures(tmp_path, {"cat": 8, "dog": 6})
     whole = (tmp_path / "dog" / "image_0001.png").read_bytes()
     (tmp_path / "dog" / "image_0001.png").write_bytes(whole[:45])
@@ -114,11 +113,6 @@ def test_images_that_cannot_be_decoded_are_named_before_a_split_is_made(tmp_path
     with pytest.raises(UserError, match=r"5 images cannot be decoded: .*cat/image_0000.png .* and 2 more") as raised:
         read("ImageFolder", tmp_path)
     assert "\n" not in str(raised.value)
-    assert not (tmp_path / "split_ImageFolder.json").exists()
-
-
-def test_class_folder_without_images_is_refused_before_a_split_is_made(tmp_path):
-    pictures(tmp_path, {"cat": 8, "dog": 6})
     (tmp_path / "bird").mkdir()
     with pytest.raises(UserError, match="the class folder .*bird has no images: move it away"):
         read("ImageFolder", tmp_path)
