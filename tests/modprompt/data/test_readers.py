@@ -92,12 +92,6 @@ PUBLISHED_HASHES = {
     "oxford_flowers": ["8c3b75a3aef3/a6261b635c0c", "c3b74b70b239/a789d3104493", "cd3b3a535fa4/c6a81eb6671a"],
     "oxford_pets": ["542b878e99d3/4473770df985", "da4e58b46e1f/75a354768a14", "49f663616ecf/4e988fcfb725"],
 }
-PUBLISHED_SIZES = {
-    "dtd": (2820, 1128, 1692),
-    "eurosat": (13500, 5400, 8100),
-    "oxford_flowers": (4093, 1633, 2463),
-    "oxford_pets": (2944, 736, 3669),
-}
 
 
 @pytest.mark.slow
@@ -111,8 +105,6 @@ def test_published_splits_give_the_published_few_shot_lists(module, tmp_path, mo
     shutil.copy(PUBLISHED / split_file, tmp_path / folder / split_file)
     # tens of thousands of images, all taken to be there
     monkeypatch.setattr(os.path, "isfile", lambda path: True)
-    full = read(name, tmp_path)
-    assert (len(full.train_x), len(full.val), len(full.test)) == PUBLISHED_SIZES[module]
     monkeypatch.setattr("modprompt.data.fewshot.FewShotCache.read", lambda self, whole, key: None)
     for seed, hashes in enumerate(PUBLISHED_HASHES[module], start=1):
         dataset = read(name, tmp_path, 16, seed=seed)
@@ -382,26 +374,24 @@ def test_flat_imagenet_validation_folder_says_what_is_wrong(tmp_path):
         read("ImageNet", tmp_path)
 
 
-def relabelled(split, label):
+def changed(split, column, value):
+    """Give all images of label 1 another label (column 1) or class name (column 2)."""
     for row in (*split["train"], *split["val"], *split["test"]):
-        row[1] = label if row[1] == 1 else row[1]
+        if row[1] == 1:
+            row[column] = value
 
 
-def renamed(split):
-    for row in (*split["train"], *split["val"], *split["test"]):
-        row[2] = "Sea or Lake" if row[1] == 1 else row[2]
+def without_training_images(split):
+    split["train"] = [row for row in split["train"] if row[1] != 4]
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda split: relabelled(split, 11), "training labels must be 0 to 4, but there is no 1"),
-        (lambda split: relabelled(split, -1), "training labels must be 0 to 4, but there is no 1"),
-        (renamed, "'Sea or Lake' is the name of both label 1 and label 4"),
-        (
-            lambda split: split.update(train=[row for row in split["train"] if row[1] != 4]),
-            "label 4 has test images but no training image",
-        ),
+        (lambda split: changed(split, 1, 11), "training labels must be 0 to 4, but there is no 1"),
+        (lambda split: changed(split, 1, -1), "training labels must be 0 to 4, but there is no 1"),
+        (lambda split: changed(split, 2, "Sea or Lake"), "'Sea or Lake' is the name of both label 1 and label 4"),
+        (without_training_images, "label 4 has test images but no training image"),
     ],
 )
 def test_labels_of_somebodys_split_that_cannot_be_are_refused(change, message, eurosat_split, tmp_path):

@@ -1,31 +1,17 @@
 import os
 
 import pytest
-from dassl.config import get_cfg_default
-from dassl.data.datasets import build_dataset
 
-import modprompt.data.readers.unlabelled  # noqa: F401 - registers
 from modprompt.errors import UserError
 from modprompt.io.images import facts_of
-from modprompt.io.settings import read_settings
-from modprompt.trainers.config_nodes import add_defaults
-from tests.conftest import ROOT
+from tests.modprompt.data import test_readers
 from tests.modprompt.data.trees import lines, pictures
 
 NAMES = ["cat", "big_dog", "F-16A/B"]
 
 
-def settings_for(root, *options):
-    cfg = get_cfg_default()
-    add_defaults(cfg)
-    for key, value in read_settings(str(ROOT / "configs/datasets/unlabelled.yaml")).items():
-        cfg.merge_from_list([key, value])
-    cfg.merge_from_list(["DATASET.ROOT", str(root), "ACTIVE.ROUNDS", 2, *options])
-    return cfg
-
-
 def read(root, *options):
-    return build_dataset(settings_for(root, *options))
+    return test_readers.read("Unlabelled", root, options=("ACTIVE.ROUNDS", 2, *options))
 
 
 @pytest.fixture
@@ -76,12 +62,13 @@ def test_labels_that_there_are_already_leave_the_pool(root, capsys):
 
 
 def test_hash_and_facts_know_names_labels_and_tests_and_not_the_place(root, tmp_path_factory):
-    facts = facts_of(read(root), settings_for(root))
-    assert facts["split"] == {"name": "Unlabelled", "status": "not known", "hash": read(root).split_facts["hash"]}
+    found = read(root)
+    facts = facts_of(found, found.cfg)
+    assert facts["split"] == {"name": "Unlabelled", "status": "not known", "hash": found.split_facts["hash"]}
     assert (facts["few_shot"], facts["selected_on"]) == ({"hash": ""}, "")
     moved = tmp_path_factory.mktemp("moved") / "data"
     root.rename(moved)
-    assert facts_of(read(moved), settings_for(moved)) == facts
+    assert facts_of(found := read(moved), found.cfg) == facts
     hashes = {facts["split"]["hash"]}
     for change in (
         lambda: lines(moved / "labels.csv", ["file,label", "images/b/image_0001.png,cat"]),

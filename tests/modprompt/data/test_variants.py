@@ -38,10 +38,9 @@ def test_fewer_classes_than_published_are_told(tmp_path, capsys):
     assert f"ImageNetA: there are {classes} classes, the published data set has 200" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("more", [[], ["DATASET.NUM_SHOTS", "4"]])
-def test_training_on_them_is_refused_before_anything_starts(mpl_flags, tmp_path, more, capsys):
+def test_training_on_them_is_refused_before_anything_starts(mpl_flags, tmp_path, capsys):
     trees.imagenet_a(tmp_path)
-    words = [*mpl_flags, *more]
+    words = [*mpl_flags]
     words[words.index("--root") + 1] = str(tmp_path)
     words[words.index("--dataset-config-file") + 1] = str(ROOT / "configs/datasets/imagenet_a.yaml")
     words += ["MODEL.BACKBONE.NAME", "glyph-clip"]
