@@ -20,9 +20,9 @@ def saved(tmp_path):
 
 
 def test_safetensors_lie_beside_the_checkpoint(saved, tmp_path, said):
-    (out,), err = said(0, "export", saved(modprompt.MPL(n_ctx=1, prompt_depth=3)), "--to", "safetensors")
+    out, err = said(0, "export", saved(modprompt.MPL(n_ctx=1, prompt_depth=3)), "--to", "safetensors")
     assert err == []
-    assert out.startswith(f"written: {tmp_path / 'export.safetensors'} (")
+    assert out[0].startswith(f"written: {tmp_path / 'export.safetensors'} (")
     assert modprompt.load(tmp_path / "export.safetensors", device="cpu").classes.names == tuple(WORDS)
 
 

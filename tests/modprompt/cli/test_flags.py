@@ -9,8 +9,7 @@ from modprompt import programs
 from modprompt.cli import flags, train
 from modprompt.engine import precision
 from modprompt.errors import UserError
-from modprompt.io.settings import FLAGS, settings_hash
-from modprompt.methods.search import file as schedule_file
+from modprompt.io.settings import FLAGS
 from modprompt.trainers import config_nodes
 from tests.conftest import ROOT, run_program
 
@@ -128,17 +127,3 @@ def test_help_lists_the_settings_of_the_trainer_that_is_named(capsys):
     (prec,) = [line for line in out.splitlines() if "TRAINER.MPL.PREC" in line]
     assert f"{config_nodes.node_of(modprompt.MPL).PREC} (the default)" in prec
     assert all(choice in prec for choice in precision.CHOICES)
-
-
-def test_schedule_of_a_file_is_in_the_settings_of_a_run_and_the_file_is_not(tmp_path, monkeypatch, command):
-    monkeypatch.chdir(tmp_path)
-    found = schedule_file.SideOfSearch("", ((0, 2), (2, 0), (0, 3)))
-    schedule_file.write("found/schedule.json", {"text": found}, {})
-    words = command("IVLP", "TRAINER.IVLP.SCHEDULE_TEXT", "@found/schedule.json", "OPTIM.MAX_EPOCH", 1)
-    words += ["TRAINER.IVLP.PROMPT_DEPTH_VISION", "2"]
-    assert train.main(words) == 0
-    text = (tmp_path / "out" / "result.json").read_text()
-    result = json.loads(text)
-    assert result["settings"]["TRAINER.IVLP.SCHEDULE_TEXT"] == "[[0, 2], [2, 0], [0, 3]]"
-    assert result["config_hash"] == settings_hash(result["settings"])
-    assert "found/" not in text

@@ -87,14 +87,6 @@ def test_classes_that_are_no_text_are_one_line(run, photos, refused):
     assert err.endswith(r"'\udcc3\udca9ins' is not UTF-8 text: start Python with PYTHONUTF8=1, or in a UTF-8 locale")
 
 
-def test_csc_is_refused_in_one_line(photos, tmp_path, said):
-    run = write_run(tmp_path / "csc", model_of(modprompt.CoOp, csc=True))
-    assert said(0, "predict", run, photos)[1] == []
-    _, (*_, err) = said(2, "predict", run, photos, "--classes", "four", "five")
-    assert err.startswith("error: ")
-    assert "these prompts belong to their classes (CSC)" in err
-
-
 WITHOUT = """
 import sys
 from modprompt.cli import main

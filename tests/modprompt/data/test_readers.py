@@ -15,9 +15,10 @@ from dassl.data.datasets import DATASET_REGISTRY, Datum, build_dataset
 
 import modprompt.data.readers.all  # noqa: F401 - registers
 import modprompt.trainers.mpl  # noqa: F401 - SUBSAMPLE_CLASSES
+from modprompt.cli import train
 from modprompt.errors import UserError
 from modprompt.experiments.plan.present import missing
-from modprompt.io.images import list_hash
+from modprompt.io.images import by_label, list_hash
 from tests.conftest import ROOT
 from tests.modprompt.data import trees
 
@@ -183,10 +184,7 @@ def elsewhere(items):
 
 
 def two_of_each(items):
-    chosen = []
-    for label in sorted({item.label for item in items}):
-        chosen += [item for item in items if item.label == label][:2]
-    return chosen
+    return [item for group in by_label(items).values() for item in group[:2]]
 
 
 def test_cache_of_the_family_is_used_if_it_agrees(eurosat_split, tmp_path, capsys):
@@ -199,7 +197,7 @@ def test_cache_of_the_family_is_used_if_it_agrees(eurosat_split, tmp_path, capsy
     assert "Loading the few-shot lists of" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("fault", ["test image", "other label", "too few", "one twice", "foreign class", "cut off"])
+@pytest.mark.parametrize("fault", ["test image", "other label", "too few", "one twice", "cut off"])
 def test_cache_of_the_family_that_does_not_agree_is_not_used(eurosat_split, tmp_path, capsys, fault):
     full, path = eurosat_split
     train, val = elsewhere(two_of_each(full.train_x)), elsewhere(two_of_each(full.val))
@@ -214,8 +212,6 @@ def test_cache_of_the_family_that_does_not_agree_is_not_used(eurosat_split, tmp_
     family_cache(path, {"train": train, "val": val})
     if fault == "cut off":
         path.write_bytes(path.read_bytes()[:100])
-    elif fault == "foreign class":
-        path.write_bytes(pickle.dumps({"train": [subprocess.Popen], "val": []}))
     dataset = read("EuroSAT", tmp_path, 2, seed=9)
     assert len(dataset.train_x) == 10
     assert {i.impath for i in dataset.train_x} <= {i.impath for i in full.train_x}
@@ -442,3 +438,41 @@ def test_split_is_readable_by_the_familys_readers(eurosat_split, tmp_path):
     seal = content["modprompt"]
     assert seal["generator"] == "random.Random(1)"
     assert len(seal["hash"]) == len(seal["split"]) == len(seal["listing"]) == 64
+
+
+def test_variants_of_imagenet_have_no_halves(tmp_path):
+    trees.imagenet_a(tmp_path)
+    with pytest.raises(UserError, match="SUBSAMPLE_CLASSES new: ImageNetA has no base and new classes"):
+        read("ImageNetA", tmp_path, half="new")
+
+
+@pytest.mark.parametrize("module", ["imagenet_a", "imagenetv2"])  # which list their classes in two ways
+def test_an_empty_class_folder_of_a_variant_is_refused(module, tmp_path):
+    """It would shift the labels of all behind it."""
+    make, name, folder, *_ = trees.DATA_SETS[module]
+    make(tmp_path)
+    images = next(path for path in sorted((tmp_path / folder).rglob("*")) if path.is_file() and path.suffix != ".txt")
+    shutil.rmtree(images.parent)
+    images.parent.mkdir()
+    (images.parent / "Thumbs.db").write_bytes(b"x")
+    with pytest.raises(UserError, match=f"the class folder {images.parent} has no images"):
+        read(name, tmp_path)
+
+
+def test_fewer_classes_than_published_are_told(tmp_path, capsys):
+    trees.imagenet_a(tmp_path)
+    found = read("ImageNetA", tmp_path)
+    classes = len(found.classnames)
+    assert found.split_facts["classes"] == f"{classes} of 200 classes"
+    assert f"ImageNetA: there are {classes} classes, the published data set has 200" in capsys.readouterr().out
+
+
+def test_training_on_a_variant_is_refused_before_anything_starts(mpl_flags, tmp_path, capsys):
+    trees.imagenet_a(tmp_path)
+    words = [*mpl_flags]
+    words[words.index("--root") + 1] = str(tmp_path)
+    words[words.index("--dataset-config-file") + 1] = str(ROOT / "configs/datasets/imagenet_a.yaml")
+    words += ["MODEL.BACKBONE.NAME", "glyph-clip"]
+    assert train.main(words) == 2
+    assert "ImageNetA has only test images, so that nothing is trained on it" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

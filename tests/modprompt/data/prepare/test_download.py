@@ -50,20 +50,6 @@ def broken_off(server, folder):
     server.be()
 
 
-@pytest.mark.parametrize("how", ["other file", "does not resume", "no version"])
-def test_part_of_another_file_is_not_joined_to_it(server, tmp_path, how):
-    broken_off(server, tmp_path)
-    if how == "other file":
-        server.files["f"] = CONTENT[::-1]
-        server.be(version='"2"')
-    elif how == "does not resume":
-        server.be(resumes=False)
-    else:
-        (tmp_path / "f.part.version").unlink()
-    download(tmp_path / "f", url=server.url("f"))
-    assert (tmp_path / "f").read_bytes() == server.files["f"]
-
-
 @pytest.mark.parametrize(
     "said", [{"version": '"2"'}, {"Content_Range": "bytes 7-9/10"}, {"Content_Range": "lines 1-2"}]
 )
