@@ -30,7 +30,3 @@ def test_help_of_a_trainer_shows_them_above_its_own(capsys):
     places = [out.index(part) for part in ("for glyph-clip", values, files, "settings of CoOp, as")]
     assert places == sorted(places)
     assert "  DATASET.NUM_SHOTS " in out
-
-
-def test_trainer_without_a_config_has_none():
-    assert first_settings.help_text("PromptKDs", "TRAINER.PROMPTKDS") == ""

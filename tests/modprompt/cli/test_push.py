@@ -1,5 +1,3 @@
-import sys
-
 import huggingface_hub.constants
 import pytest
 
@@ -99,8 +97,3 @@ def test_bad_input_is_one_line(words, message, run, tmp_path, refused, monkeypat
     zero_shot_run(tmp_path / "zero")
     line = refused(*(word.format(run=run, tmp=tmp_path) for word in words))
     assert line.startswith(f"error: {message.format(run=run, tmp=tmp_path)}")
-
-
-def test_without_the_package_it_is_one_line(run, refused, monkeypatch):
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    assert "pip install huggingface_hub" in refused("push", run, "owner/prompts")

@@ -119,10 +119,3 @@ SECOND = PLAIN_TAR.index(b"inner/images/b.jpg")
 )
 def test_damaged_archive_is_refused(content, tmp_path):
     refused(content, tmp_path)
-
-
-def test_encrypted_member_is_refused(tmp_path):
-    raw = bytearray(zip_of({"a": b"x"}))
-    for mark, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
-        raw[raw.index(mark) + offset] |= 1
-    assert "required for extraction" in refused(bytes(raw), tmp_path)
