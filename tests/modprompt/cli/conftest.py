@@ -1,11 +1,27 @@
-import signal
-
 import pytest
 
+from modprompt.cli import main
 
-@pytest.fixture(autouse=True)
-def _interrupts_are_heard():
-    """Programs that a test starts hear Ctrl-C, even where the tests run in the background of a shell, which ignores it."""
-    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, signal.SIG_DFL if earlier is None else earlier)
+
+@pytest.fixture
+def said(capsys):
+    """Runs `modprompt WORDS`, which ends with that code: the lines of its output, and those of its errors."""
+
+    def run(code, *words):
+        capsys.readouterr()
+        assert main.main([str(word) for word in words]) == code
+        return [text.splitlines() for text in capsys.readouterr()]
+
+    return run
+
+
+@pytest.fixture
+def refused(said):
+    """Runs `modprompt WORDS`, which is refused: the one line of the error."""
+
+    def run(*words):
+        out, (line,) = said(2, *words)
+        assert out == []
+        return line
+
+    return run

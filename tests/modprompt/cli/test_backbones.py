@@ -1,18 +1,10 @@
 import sys
 
-import pytest
-
-from modprompt.cli import backbones, main
 from modprompt.clip import known
 
 
-def run(capsys, *words):
-    assert main.main(["backbones", *words]) == 0
-    return capsys.readouterr().out.splitlines()
-
-
-def test_all_that_are_known_have_a_line(capsys):
-    text = run(capsys)
+def test_all_that_are_known_have_a_line(said):
+    text, _ = said(0, "backbones")
     assert text[0].split() == ["name", "from", "activation", "pixels", "runs"]
     rows = {line.split()[0]: line.split()[1:] for line in text[1 : text.index("")]}
     assert [*rows][:10] == [*known.OPENAI, "glyph-clip"]
@@ -23,28 +15,17 @@ def test_all_that_are_known_have_a_line(capsys):
     assert text[-2].startswith(f"{len(rows)} are known: text side and heads on ")
 
 
-def test_a_word_filters_names_in_any_case_and_another_name_finds_its_own(capsys):
-    assert {line.split("/")[0] for line in run(capsys, "vit-h-14-378")[1:-3]} == {
-        "ViT-H-14-378",
-        "ViT-H-14-378-quickgelu",
-    }
-    assert run(capsys, "ViT-L-14-336/openai")[1].split()[0] == "ViT-L/14@336px"
-    assert run(capsys, "RN50") == backbones.lines("RN50")
-    assert main.main(["backbones", "ViT-B-16/dfn3b"]) == 2
-    out, err = capsys.readouterr()
-    assert (out, err.count("\n")) == ("", 1)
-    assert "no name has 'ViT-B-16/dfn3b' in it; did you mean 'ViT-B-16/dfn2b'?" in err
+def test_a_word_filters_names_in_any_case_and_another_name_finds_its_own(said, refused):
+    found = {line.split("/")[0] for line in said(0, "backbones", "vit-h-14-378")[0][1:-3]}
+    assert found == {"ViT-H-14-378", "ViT-H-14-378-quickgelu"}
+    assert said(0, "backbones", "ViT-L-14-336/openai")[0][1].split()[0] == "ViT-L/14@336px"
+    line = refused("backbones", "ViT-B-16/dfn3b")
+    assert "no name has 'ViT-B-16/dfn3b' in it; did you mean 'ViT-B-16/dfn2b'?" in line
 
 
-def test_without_open_clip_its_names_are_not_listed_and_the_extra_is_named(capsys, monkeypatch):
+def test_without_open_clip_its_names_are_not_listed_and_the_extra_is_named(said, monkeypatch):
     monkeypatch.setitem(sys.modules, "open_clip", None)
-    text = run(capsys)
+    text, _ = said(0, "backbones")
     assert len(text[1 : text.index("")]) == 10
     assert "open_clip's pretrained tags are not among them: " in text[-2]
     assert "pip install 'open_clip_torch>=3.3,<4'" in text[-2]
-
-
-def test_unknown_flag_is_told(capsys):
-    with pytest.raises(SystemExit, match="2"):
-        main.main(["backbones", "--all"])
-    assert "unrecognized arguments: --all" in capsys.readouterr().err

@@ -3,7 +3,6 @@ import sys
 import pytest
 
 import modprompt
-from modprompt.cli import main
 from tests.modprompt.use import made
 
 WORDS = ["zero", "one", "two"]
@@ -20,30 +19,23 @@ def saved(tmp_path):
     return save
 
 
-def refused(capsys, *words):
-    assert main.main(["export", *map(str, words)]) == 2
-    out, err = capsys.readouterr()
-    assert (out, err.count("\n")) == ("", 1)
-    assert "Traceback" not in err
-    return err
-
-
-def test_safetensors_lie_beside_the_checkpoint(saved, tmp_path, capsys):
-    assert main.main(["export", saved(modprompt.MPL(n_ctx=1, prompt_depth=3)), "--to", "safetensors"]) == 0
-    out, err = capsys.readouterr()
-    assert err == ""
-    assert out.startswith(f"written: {tmp_path / 'export.safetensors'} (")
+def test_safetensors_lie_beside_the_checkpoint(saved, tmp_path, said):
+    out, err = said(0, "export", saved(modprompt.MPL(n_ctx=1, prompt_depth=3)), "--to", "safetensors")
+    assert err == []
+    assert out[0].startswith(f"written: {tmp_path / 'export.safetensors'} (")
     assert modprompt.load(tmp_path / "export.safetensors", device="cpu").classes.names == tuple(WORDS)
 
 
-def test_bad_input_is_a_line(saved, capsys, tmp_path, monkeypatch):
-    assert "CoCoOp makes new class prompts for each image" in refused(capsys, saved(modprompt.CoCoOp()), "--to", "onnx")
+def test_bad_input_is_a_line(saved, refused, tmp_path, monkeypatch):
+    assert "CoCoOp makes new class prompts for each image" in refused(
+        "export", saved(modprompt.CoCoOp()), "--to", "onnx"
+    )
     (tmp_path / "folder").mkdir()
     (tmp_path / "text.pt").write_text("no checkpoint")
     for name in ("text.pt", "nowhere", "folder"):
-        assert name in refused(capsys, tmp_path / name, "--to", "onnx")
+        assert name in refused("export", tmp_path / name, "--to", "onnx")
     path = saved(modprompt.VPT(prompt_depth_vision=2))
-    assert "ends in .onnx" in refused(capsys, path, "--to", "onnx", "--out", tmp_path / "a.pt")
+    assert "ends in .onnx" in refused("export", path, "--to", "onnx", "--out", tmp_path / "a.pt")
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     missing = "needs onnxscript, which is missing: pip install onnx onnxruntime onnxscript"
-    assert missing in refused(capsys, path, "--to", "onnx")
+    assert missing in refused("export", path, "--to", "onnx")

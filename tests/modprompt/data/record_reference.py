@@ -61,26 +61,15 @@ def main():
             shutil.rmtree(root)
     names = sorted({row[0] for lists in recorded.values() for items in lists for row in items or []})
     index = {name: number for number, name in enumerate(names)}
-    compact = {
-        key: [
-            None if items is None else [[index[path], label, cname] for path, label, cname in items] for items in lists
-        ]
-        for key, lists in recorded.items()
-    }
-    print(len(recorded), "cases", len(names), "files")
-    (HERE / "reference_lists.json").write_text(json.dumps(pack(compact, names)))
-
-
-def pack(compact, names):
-    """Class names once per case and label; items as 'file:label' numbers."""
     cases = {}
-    for key, lists in compact.items():
-        cnames = {str(label): cname for items in lists for _, label, cname in items or []}
+    for key, lists in recorded.items():  # class names once per case and label, files by their numbers
+        rows = [row for items in lists for row in items or []]
         cases[key] = {
-            "names": cnames,
-            "lists": [None if i is None else [[n, label] for n, label, _ in i] for i in lists],
+            "names": {str(label): cname for _, label, cname in rows},
+            "lists": [items and [[index[path], label] for path, label, _ in items] for items in lists],
         }
-    return {"files": names, "cases": cases}
+    print(len(cases), "cases", len(names), "files")
+    (HERE / "reference_lists.json").write_text(json.dumps({"files": names, "cases": cases}))
 
 
 if __name__ == "__main__":

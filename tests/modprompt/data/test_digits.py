@@ -1,45 +1,56 @@
-import hashlib
+import errno
 import json
+import shutil
 
 import numpy as np
-from dassl.config import get_cfg_default
-from dassl.data.datasets import build_dataset
+import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-import modprompt.data.readers.digits  # noqa: F401 - registers
-import modprompt.trainers.mpl  # noqa: F401 - SUBSAMPLE_CLASSES
+from modprompt.data.published import DIGITS_SHA256
 from modprompt.data.readers.digits import CLASS_NAMES, Digits
+from modprompt.errors import UserError
+from tests.modprompt.data.test_readers import read
 
 
-def cfg_for(root, subsample="all", shots=-1):
-    cfg = get_cfg_default()
-    cfg.DATASET.NAME, cfg.DATASET.ROOT = "Digits", str(root)
-    cfg.DATASET.SUBSAMPLE_CLASSES, cfg.DATASET.NUM_SHOTS, cfg.SEED = subsample, shots, 1
-    return cfg
-
-
-def test_images_are_the_digits_of_scikit_learn(tmp_path):
-    dataset = build_dataset(cfg_for(tmp_path))
+def test_images_are_the_digits_of_scikit_learn_and_the_split_is_fixed(tmp_path):
+    dataset = read("Digits", tmp_path)
+    assert [len(items) for items in (dataset.train_x, dataset.val, dataset.test)] == [908, 358, 531]
     items = [*dataset.train_x, *dataset.val, *dataset.test]
     digits = load_digits()
-    assert len(items) == len({item.impath for item in items}) == 1797
+    assert len({item.impath for item in items}) == 1797
     for item in items[::97]:
         number = int(item.impath.rsplit("/", 1)[1][:-4])
         assert item.label == digits.target[number]
         assert item.classname == CLASS_NAMES[item.label]
         pixels = np.asarray(Image.open(item.impath), dtype=float) * 16 / 255
         assert np.abs(pixels - digits.images[number]).max() < 0.05
+    split = json.loads((tmp_path / "digits" / "split_digits.json").read_text())
+    assert dataset.split_facts == {"name": "Digits", "status": "ours", "hash": DIGITS_SHA256}
+    assert split["modprompt"]["split"] == DIGITS_SHA256
 
 
-def test_split_is_fixed(tmp_path):
+def test_second_writer_leaves_what_the_first_wrote(tmp_path):
+    images = tmp_path / "digits" / "images"
     Digits.write(tmp_path / "digits")
-    text = (tmp_path / "digits" / "split_digits.json").read_text()
-    split = json.loads(text)
-    seal = split.pop("modprompt")
-    assert {part: len(items) for part, items in split.items()} == {"train": 908, "val": 358, "test": 531}
-    plain = json.dumps(split, indent=4, separators=(",", ": "))
-    assert hashlib.sha256(plain.encode()).hexdigest() == SPLIT_SHA256 == seal["split"]
+    before = images.stat().st_ino
+    Digits.write(tmp_path / "digits")
+    assert images.stat().st_ino == before
+    images.rename(tmp_path / ".digits-part")  # as a killed writer leaves it
+    shutil.rmtree(tmp_path / "digits")
+    Digits.write(tmp_path / "digits")
+    assert [path.name for path in tmp_path.iterdir()] == ["digits"]
 
 
-SPLIT_SHA256 = "575c920c6089031ec9183b6fd0a4c50b65d54648d5c928e8ac303e28e7a5e10e"
+def test_full_disk_leaves_nothing(tmp_path, monkeypatch):
+    save = Image.Image.save
+
+    def until_full(picture, path):
+        if path.name == "0013.png":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(picture, path)
+
+    monkeypatch.setattr(Image.Image, "save", until_full)
+    with pytest.raises(UserError, match=r"^Digits: cannot write .*digits \(No space left on device\): give another"):
+        Digits.write(tmp_path / "digits")
+    assert list(tmp_path.iterdir()) == []

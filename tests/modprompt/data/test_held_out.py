@@ -6,29 +6,18 @@ import shutil
 
 import pytest
 import torch
-from dassl.config import get_cfg_default
-from dassl.data.datasets import build_dataset
 
-import modprompt.data.readers.all  # noqa: F401 - registers
-import modprompt.trainers.mpl  # noqa: F401 - SUBSAMPLE_CLASSES
 from modprompt.cli import train
 from modprompt.errors import UserError
 from tests.conftest import ROOT
 from tests.methods import METHODS
-from tests.modprompt.data import trees
+from tests.modprompt.data import test_readers, trees
 
 
-def read(
-    root, name="ImageNet", shots=2, half="all", final="best_val", split="test", val_from_test=False, by="", only=False
-):
-    cfg = get_cfg_default()
-    cfg.DATASET.CHOOSE_BY = by
-    cfg.DATASET.NAME, cfg.DATASET.ROOT, cfg.SEED = name, str(root), 1
-    cfg.DATASET.NUM_SHOTS, cfg.DATASET.SUBSAMPLE_CLASSES = shots, half
-    cfg.DATASET.VAL_FROM_TEST = val_from_test
-    cfg.TEST.FINAL_MODEL, cfg.TEST.SPLIT, cfg.TEST.ONLY = final, split, only
-    random.seed(1)
-    return build_dataset(cfg)
+def read(root, name="ImageNet", shots=2, half="all", final="best_val", split="test", val_from_test=False, by=""):
+    options = ["TEST.FINAL_MODEL", final, "TEST.SPLIT", split, "DATASET.VAL_FROM_TEST", val_from_test]
+    options += ["DATASET.CHOOSE_BY", by]
+    return test_readers.read(name, root, shots, half, seed=1, options=options)
 
 
 @pytest.fixture
@@ -57,10 +46,8 @@ def test_training_images_that_were_not_drawn_are_held_out(imagenet, capsys, fina
     assert dataset.selected_on == "held out"
     assert not dataset.own_validation
     assert random.getstate() == state
-    assert (
-        "ImageNet has no validation images: 9 training images are held out to choose by (up to 2 a class)"
-        in capsys.readouterr().out
-    )
+    said = "ImageNet has no validation images: 9 training images are held out to choose by (up to 2 a class)"
+    assert said in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("half", "labels"), [("base", [0, 1, 1, 2, 2]), ("new", [0, 0, 1, 1])])
@@ -98,24 +85,18 @@ def test_familys_way_is_one_for_a_split_with_an_empty_list_too(tmp_path, final):
 
 def test_variants_have_nothing_to_choose_by(tmp_path):
     trees.imagenet_a(tmp_path)
-    assert read(tmp_path, "ImageNetA", final="last_step", only=True).val is None
+    assert read(tmp_path, "ImageNetA", final="last_step").val is None
     with pytest.raises(UserError, match="ImageNetA has only test images, and none to choose by: TEST.FINAL_MODEL"):
-        read(tmp_path, "ImageNetA", split="val", final="last_step", only=True)
-    dataset = read(tmp_path, "ImageNetA", split="val", val_from_test=True, only=True)
+        read(tmp_path, "ImageNetA", split="val", final="last_step")
+    dataset = read(tmp_path, "ImageNetA", split="val", val_from_test=True)
     assert paths(dataset.val) == paths(dataset.test)
     assert dataset.selected_on == "test"
 
 
-def test_validation_images_of_ones_own_stay(tmp_path):
-    trees.eurosat(tmp_path)
-    dataset = read(tmp_path, "EuroSAT")
-    assert dataset.own_validation
-    assert dataset.selected_on == "validation"
-    assert paths(dataset.val) == paths(read(tmp_path, "EuroSAT", final="last_step").val)
-
-
 def test_as_many_validation_images_as_of_training_are_those_drawn_behind_them(tmp_path):
     trees.eurosat(tmp_path)
+    few = read(tmp_path, "EuroSAT", shots=6)
+    assert (few.own_validation, few.selected_on) == (True, "validation")
     whole = read(tmp_path, "EuroSAT", shots=-1, final="last_step")
     dataset = read(tmp_path, "EuroSAT", shots=6, final="last_step", by="as many")
     assert dataset.selected_on == "as many validation images as of training"
@@ -126,7 +107,7 @@ def test_as_many_validation_images_as_of_training_are_those_drawn_behind_them(tm
         own = [[image.impath for image in images if image.label == label] for label in labels]
         drawn.append([path for paths in own for path in (random.sample(paths, 6) if len(paths) >= 6 else paths)])
     assert [paths(dataset.train_x), paths(dataset.val)] == drawn
-    assert len(dataset.val) > len(read(tmp_path, "EuroSAT", shots=6).val)
+    assert len(dataset.val) > len(few.val)
 
 
 @pytest.fixture
@@ -144,30 +125,31 @@ def own_run(command, tmp_path):
     return words, tmp_path / "out"
 
 
-@pytest.mark.parametrize("from_test", [False, True])
-def test_result_and_log_say_what_was_chosen_on(own_run, from_test):
+def test_result_and_log_say_that_test_images_chose(own_run):
     words, out = own_run
-    assert train.main(words("DATASET.VAL_FROM_TEST", from_test)) == 0
+    assert train.main(words("DATASET.VAL_FROM_TEST", True)) == 0
     result, log = json.loads((out / "result.json").read_text()), (out / "log.txt").read_text()
-    assert result["selected_on"] == ("test" if from_test else "held out")
+    assert result["selected_on"] == "test"
     assert result["split"]["status"] == "not known"
-    assert ("held out to choose by" in log) is not from_test
-    assert ("what is chosen is selected on test" in log) is from_test
+    assert "what is chosen is selected on test" in log
 
 
 def test_run_that_only_tests_chooses_nothing_and_names_what_its_model_was_chosen_by(own_run, tmp_path, capsys):
     words, out = own_run
     assert train.main(words()) == 0
-    test = words("DATASET.NUM_SHOTS", -1)  # nothing could be held out
-    test[test.index("--output-dir") + 1] = str(tmp_path / "tested")
-    capsys.readouterr()
-    assert train.main(["--eval-only", "--model-dir", str(out), *test]) == 0
-    assert "held out" not in capsys.readouterr().out
-    assert json.loads((tmp_path / "tested" / "result.json").read_text())["selected_on"] == "held out"
-    test[test.index("--trainer") + 1] = "ZeroshotCLIP"
-    test[test.index("--output-dir") + 1] = str(tmp_path / "plain")
-    assert train.main(test) == 0
-    assert json.loads((tmp_path / "plain" / "result.json").read_text())["selected_on"] == ""
+    assert "held out to choose by" in (out / "log.txt").read_text()
+
+    def selected_on(place, *flags, trainer="MPL"):
+        test = words("DATASET.NUM_SHOTS", -1)  # nothing could be held out
+        test[test.index("--output-dir") + 1] = str(tmp_path / place)
+        test[test.index("--trainer") + 1] = trainer
+        capsys.readouterr()
+        assert train.main([*flags, *test]) == 0
+        assert "held out" not in capsys.readouterr().out
+        return json.loads((tmp_path / place / "result.json").read_text())["selected_on"]
+
+    assert selected_on("tested", "--eval-only", "--model-dir", str(out)) == "held out"
+    assert selected_on("plain", trainer="ZeroshotCLIP") == ""
 
 
 @pytest.mark.cover(1)

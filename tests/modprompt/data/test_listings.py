@@ -12,17 +12,7 @@ from tests.modprompt.data.test_readers import read
 
 @pytest.mark.parametrize(
     "labels",
-    [
-        np.zeros((0, 0)),
-        np.ones((2, 2)),
-        np.array([[1.5, 2]]),
-        np.array([[np.nan, 1]]),
-        np.array([[0, 1]]),
-        np.array([[1e30, 1]]),
-        np.array([[1 + 1j, 1]]),
-        np.array([[1, "b"]], dtype=object),
-        {"field": 1},
-    ],
+    [np.zeros((0, 0)), np.ones((2, 2)), [[1.5, 2]], [[np.nan, 1]], [[0, 1]], [[1e30, 1]], [[1 + 1j, 1]], {"field": 1}],
     ids=str,
 )
 def test_labels_that_are_none_are_one_line(labels, tmp_path):
@@ -32,13 +22,13 @@ def test_labels_that_are_none_are_one_line(labels, tmp_path):
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("kind", [np.uint8, np.int32, np.float64])
-@pytest.mark.parametrize("turned", [False, True])
-def test_labels_of_any_number_type_in_a_row_or_column_are_whole_numbers(kind, turned, tmp_path):
+@pytest.mark.parametrize("kind", [np.uint8, np.float64])
+def test_labels_of_any_number_type_in_a_row_or_column_are_whole_numbers(kind, tmp_path):
     row = np.array([[3, 1, 102]], dtype=kind)
-    savemat(tmp_path / "l.mat", {"labels": row.T if turned else row})
-    found = read_mat_labels(tmp_path / "l.mat", "labels")
-    assert (found.tolist(), found.dtype) == ([3, 1, 102], np.int64)
+    for labels in (row, row.T):
+        savemat(tmp_path / "l.mat", {"labels": labels})
+        found = read_mat_labels(tmp_path / "l.mat", "labels")
+        assert (found.tolist(), found.dtype) == ([3, 1, 102], np.int64)
 
 
 @pytest.mark.parametrize(

@@ -37,12 +37,7 @@ sys.exit(code)
 """
 
 
-def run(name):
-    words = [sys.executable, "-c", CODE, name]
-    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-def test_program_brings_no_torch_and_ends_in_one_line():
-    assert run("EuroSAT").stdout == "eurosat\n"
-    refused = run("nothing")
-    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
+@pytest.mark.parametrize(("name", "expected"), [("EuroSAT", (0, "eurosat\n", 0)), ("nothing", (2, "", 1))])
+def test_program_brings_no_torch_and_ends_in_one_line(name, expected):
+    done = subprocess.run([sys.executable, "-c", CODE, name], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == expected

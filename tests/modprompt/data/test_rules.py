@@ -3,15 +3,15 @@
 import json
 import random
 from collections import namedtuple
-from pathlib import Path
 
 import pytest
 
+from modprompt.data import published
 from modprompt.data.fewshot import FewShotCache, few_shot, fewer_than, sample
 from modprompt.data.images import Image
-from modprompt.data.splits import read_split, split_folders, write_split
-from modprompt.data.subsample import subsample_classes
+from modprompt.data.splits import read_split, split_folders
 from modprompt.errors import UserError
+from tests.modprompt.data import trees
 
 Item = namedtuple("Item", "id label")
 
@@ -43,31 +43,6 @@ def test_classes_with_fewer_images_than_shots_are_named_or_counted():
     assert not fewer_than(4, [])
 
 
-FOLDER_GOLDEN = {1: ("6 8 9 7 5 3 0 4 1 2", "2 5 4 3 0 1 6"), 2: ("5 9 3 4 6 7 2 8 1 0", "5 2 3 1 6 0 4")}
-
-
-@pytest.mark.parametrize("seed", list(FOLDER_GOLDEN))
-def test_folder_split_golden_permutation(tmp_path, monkeypatch, seed):
-    listing = {"a": [f"{i}.jpg" for i in range(10)], "b": [f"{i}.jpg" for i in range(7)]}
-    for folder, names in listing.items():
-        (tmp_path / folder).mkdir()
-        for name in names:
-            (tmp_path / folder / name).write_bytes(b"x")
-    monkeypatch.setattr(
-        "modprompt.data.images.listdir_nohidden", lambda path: list(listing.get(Path(path).name, listing))
-    )
-    monkeypatch.setattr("modprompt.data.splits.SPLIT_SEED", seed)
-    split = split_folders(tmp_path, rename={"a": "a", "b": "bee"}.get)
-    first, second = (permutation.split() for permutation in FOLDER_GOLDEN[seed])
-
-    def ids(items, label):
-        return [item.impath.rsplit("/", 1)[1][:-4] for item in items if item.label == label]
-
-    assert [ids(part, 0) for part in split] == [first[:5], first[5:7], first[7:]]
-    assert [ids(part, 1) for part in split] == [second[:4], second[4:5], second[5:]]
-    assert {item.classname for item in split.test} == {"a", "bee"}
-
-
 @pytest.fixture
 def pictures(tmp_path):
     items = []
@@ -79,23 +54,7 @@ def pictures(tmp_path):
     return items
 
 
-def facts(items):
-    return [(item.impath, item.label, item.classname) for item in items]
-
-
-def test_split_file_keeps_order_and_paths(tmp_path, pictures):
-    write_split((pictures[:10], pictures[10:12], pictures[12:]), tmp_path / "s.json", tmp_path)
-    content = json.loads((tmp_path / "s.json").read_text())
-    assert list(content) == ["train", "val", "test", "modprompt"]
-    assert content["val"] == [["0/10.jpg", 0, "class_0"], ["1/11.jpg", 1, "class_1"]]
-    again = read_split(tmp_path / "s.json", tmp_path)
-    assert again.ours
-    assert [facts(part) for part in again.split] == [facts(pictures[:10]), facts(pictures[10:12]), facts(pictures[12:])]
-
-
-@pytest.mark.parametrize(
-    "row", [["a"], ["a", 1.5, "cat"], ["a", True, "cat"], ["a", 0, None], [7, 0, "cat"], "abc", None]
-)
+@pytest.mark.parametrize("row", [["a"], ["a", 1.5, "cat"], ["a", True, "cat"], ["a", 0, None], [7, 0, "cat"], None])
 def test_row_of_a_split_of_other_types_is_one_line(tmp_path, row):
     (tmp_path / "s.json").write_text(json.dumps({"train": [row], "val": [], "test": []}))
     with pytest.raises(UserError, match="s.json is not a whole split file") as raised:
@@ -113,15 +72,6 @@ def test_folder_with_too_few_images_and_stray_file_are_named(tmp_path):
     (tmp_path / "0.txt").write_text("")
     with pytest.raises(UserError, match="0.txt is among the class folders"):
         split_folders(tmp_path)
-
-
-@pytest.mark.parametrize(("half", "labels"), [("base", {0, 1, 2}), ("new", {3, 4})])
-def test_halves_are_counted_anew(pictures, half, labels):
-    train, test = subsample_classes(pictures, pictures[::-1], subsample=half)
-    names = {f"class_{label}" for label in labels}
-    assert {item.classname for item in train} == names == {item.classname for item in test}
-    assert {item.label for item in train} == set(range(len(labels)))
-    assert [item.impath for item in test] == [item.impath for item in pictures[::-1] if item.label in labels]
 
 
 def cache(tmp_path, seed=1, shots=2):
@@ -149,26 +99,49 @@ def test_cache_of_another_split_is_not_used(pictures, tmp_path, capsys):
     assert "does not belong to the present split" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("fault", ["unknown image", "no train", "null", "empty", "not a name"])
-def test_cache_of_the_right_key_but_wrong_content_is_drawn_anew(pictures, tmp_path, fault):
+@pytest.mark.parametrize("wrong", [["gone.jpg"], [["0/0.jpg"]], [], None])
+def test_cache_of_the_right_key_but_wrong_content_is_drawn_anew(pictures, tmp_path, wrong):
     first = draw(pictures, tmp_path)
     path = tmp_path / "split_fewshot" / "shot_2-seed_1.json"
     content = json.loads(path.read_text())
-    if fault == "no train":
-        del content["train"]
-    else:
-        wrong = {"unknown image": ["gone.jpg"], "null": None, "empty": [], "not a name": [["0/0.jpg"]]}
-        content["train"] = wrong[fault]
     del content["modprompt"]
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps({**content, "train": wrong}))
     assert draw(pictures, tmp_path) == first
 
 
-def test_moved_data_keep_their_cache(pictures, tmp_path):
-    first = draw(pictures, tmp_path)
-    moved = tmp_path.with_name(tmp_path.name + "-moved")
-    tmp_path.rename(moved)
-    items = [image._replace(impath=image.impath.replace(str(tmp_path), str(moved))) for image in pictures]
-    random.seed(5)
-    again = few_shot(items[:15], items[15:], cache=cache(moved))
-    assert [i.impath.replace(str(moved), str(tmp_path)) for i in again.train] == [i.impath for i in first.train]
+def test_what_is_no_image_enters_no_split_of_ours(tmp_path, capsys):
+    trees.folders(tmp_path, {"a": 4, "b": 5})
+    for name in "ab":
+        (tmp_path / name / "Thumbs.db").write_bytes(b"x")
+    found = split_folders(tmp_path)
+    assert {one.impath.rpartition(".")[2] for part in found for one in part} == {"jpg"}
+    assert [len(part) for part in found] == [2 + 2, 1 + 1, 1 + 2]
+    assert "a: 1 files not named like images are left out, e.g. 'Thumbs.db'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "digest", "ours", "status"),
+    [
+        ("EuroSAT", published.SPLIT_SHA256["EuroSAT"], False, "published"),
+        ("EuroSAT", published.SPLIT_SHA256["OxfordPets"], False, "not known"),
+        ("EuroSAT", "0" * 64, True, "ours"),
+        ("Caltech256", "0" * 64, True, "ours"),
+        ("Caltech256", "0" * 64, False, "not known"),
+        ("Digits", published.DIGITS_SHA256, False, "ours"),
+    ],
+)
+def test_status_by_the_hash_of_a_split_file(name, digest, ours, status):
+    assert published.split_status(name, digest, ours, few_shot=None) == status
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 2, 3])
+def test_status_by_few_shot_lists_where_no_hash_of_the_file_is_known(wrong):
+    known = published.FEW_SHOT_SHA256["Food101"]
+    asked = []
+
+    def few_shot(shots, seed):
+        asked.append((shots, seed))
+        return "another" if seed == wrong else known[seed]
+
+    assert published.split_status("Food101", "0" * 64, True, few_shot) == ("ours" if wrong else "published")
+    assert set(asked) <= {(16, 1), (16, 2), (16, 3)}

@@ -1,31 +1,17 @@
 import os
 
 import pytest
-from dassl.config import get_cfg_default
-from dassl.data.datasets import build_dataset
 
-import modprompt.data.readers.unlabelled  # noqa: F401 - registers
 from modprompt.errors import UserError
 from modprompt.io.images import facts_of
-from modprompt.io.settings import read_settings
-from modprompt.trainers.config_nodes import add_defaults
-from tests.conftest import ROOT
+from tests.modprompt.data import test_readers
 from tests.modprompt.data.trees import lines, pictures
 
 NAMES = ["cat", "big_dog", "F-16A/B"]
 
 
-def settings_for(root, *options):
-    cfg = get_cfg_default()
-    add_defaults(cfg)
-    for key, value in read_settings(str(ROOT / "configs/datasets/unlabelled.yaml")).items():
-        cfg.merge_from_list([key, value])
-    cfg.merge_from_list(["DATASET.ROOT", str(root), "ACTIVE.ROUNDS", 2, *options])
-    return cfg
-
-
 def read(root, *options):
-    return build_dataset(settings_for(root, *options))
+    return test_readers.read("Unlabelled", root, options=("ACTIVE.ROUNDS", 2, *options))
 
 
 @pytest.fixture
@@ -66,29 +52,23 @@ def test_images_may_lie_in_the_folder_itself_beside_tests_a_run_and_other_files(
 
 
 def test_labels_that_there_are_already_leave_the_pool(root, capsys):
-    rows = [
-        "\ufefflabel;file;note",
-        "Big Dog;images/b/image_0001.png;x",
-        ";b/image_0002.png;",
-        "cat;a/deep/image_0000.png;",
-    ]
-    lines(root / "labels.csv", rows)
+    labels = ["Big Dog;images/b/image_0001.png;x", ";b/image_0002.png;", "cat;a/deep/image_0000.png;"]
+    lines(root / "labels.csv", ["\ufefflabel;file;note", *labels])
     found = read(root)
-    assert [(file, item.label, item.classname) for file, item in zip(files(found.train_x, root), found.train_x)] == [
-        ("images/a/deep/image_0000.png", 0, "cat"),
-        ("images/b/image_0001.png", 1, "big_dog"),
-    ]
+    assert files(found.train_x, root) == ["images/a/deep/image_0000.png", "images/b/image_0001.png"]
+    assert [(item.label, item.classname) for item in found.train_x] == [(0, "cat"), (1, "big_dog")]
     assert len(found.pool) == 7
     assert "1 of 3 lines have no label" in capsys.readouterr().out
 
 
 def test_hash_and_facts_know_names_labels_and_tests_and_not_the_place(root, tmp_path_factory):
-    facts = facts_of(read(root), settings_for(root))
-    assert facts["split"] == {"name": "Unlabelled", "status": "not known", "hash": read(root).split_facts["hash"]}
+    found = read(root)
+    facts = facts_of(found, found.cfg)
+    assert facts["split"] == {"name": "Unlabelled", "status": "not known", "hash": found.split_facts["hash"]}
     assert (facts["few_shot"], facts["selected_on"]) == ({"hash": ""}, "")
     moved = tmp_path_factory.mktemp("moved") / "data"
     root.rename(moved)
-    assert facts_of(read(moved), settings_for(moved)) == facts
+    assert facts_of(found := read(moved), found.cfg) == facts
     hashes = {facts["split"]["hash"]}
     for change in (
         lambda: lines(moved / "labels.csv", ["file,label", "images/b/image_0001.png,cat"]),
@@ -114,53 +94,33 @@ def test_choosing_by_test_images_is_a_choice_of_ones_own(root):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (
-            ("ACTIVE.ROUNDS", 0),
-            "Unlabelled has no images to test on: put some into .*test, .*or give TEST.NO_TEST True",
-        ),
-        (
-            ("ACTIVE.ROUNDS", 0, "TEST.NO_TEST", True),
-            "Unlabelled has no labels to train on: ACTIVE.ROUNDS says how many",
-        ),
-        (("TEST.ONLY", True), "has no images to test on: put some into .*test, in folders of their classes$"),
-        (("DATASET.NUM_SHOTS", 4), "DATASET.NUM_SHOTS 4: Unlabelled trains on all existing labels: give -1"),
-        (
-            ("DATASET.SUBSAMPLE_CLASSES", "base"),
-            "SUBSAMPLE_CLASSES base: images without labels have no halves: give all",
-        ),
-        (("DATASET.SUBSAMPLE_CLASSES", "bass"), "SUBSAMPLE_CLASSES bass: it must be one of all, base, new"),
-        (("TEST.FINAL_MODEL", "best_val", "DATASET.VAL_FROM_TEST", True), "Unlabelled has no validation images"),
+        ("ACTIVE.ROUNDS 0", "has no images to test on: put some into .*test, .*or give TEST.NO_TEST True"),
+        ("ACTIVE.ROUNDS 0 TEST.NO_TEST True", "has no labels to train on: ACTIVE.ROUNDS says how many"),
+        ("TEST.ONLY True", "has no images to test on: put some into .*test, in folders of their classes$"),
+        ("DATASET.NUM_SHOTS 4", "DATASET.NUM_SHOTS 4: Unlabelled trains on all existing labels: give -1"),
+        ("DATASET.SUBSAMPLE_CLASSES base", "SUBSAMPLE_CLASSES base: images without labels have no halves: give all"),
+        ("DATASET.SUBSAMPLE_CLASSES bass", "SUBSAMPLE_CLASSES bass: it must be one of all, base, new"),
+        ("TEST.FINAL_MODEL best_val DATASET.VAL_FROM_TEST True", "Unlabelled has no validation images"),
     ],
 )
 def test_what_the_run_would_need_and_is_not_there_is_said(root, options, message):
     with pytest.raises(UserError, match=message):
-        read(root, *options)
+        read(root, *options.split())
+
+
+IN_LINE_1 = "line 3: expected another name than 'cat', which is in line 1, got 'cat'"
+SAME_TO_CLIP = "line 3: .* than 'a_cat', which is in line 1, and the same to CLIP, got"
+LISTED = ["file,label", "b/image_0001.png,cat", "images/b/image_0001.png,"]
 
 
 @pytest.mark.parametrize(
     ("file", "rows", "message"),
     [
         ("classnames.txt", [""], "classnames.txt has no class names: write one per line"),
-        (
-            "classnames.txt",
-            ["cat", "dog", "cat"],
-            "line 3: expected another name than 'cat', which is in line 1, got 'cat'",
-        ),
-        (
-            "classnames.txt",
-            ["a_cat", "", "A cat"],
-            "line 3: .* than 'a_cat', which is in line 1, and the same to CLIP, got",
-        ),
-        (
-            "labels.csv",
-            ["file,label", "z.png,cat"],
-            "labels.csv, line 2: there is no image 'z.png' in .*: name a file below",
-        ),
-        (
-            "labels.csv",
-            ["file,label", "b/image_0001.png,cat", "images/b/image_0001.png,"],
-            "labels.csv, line 3: images/b/image_0001.png is in line 2 already",
-        ),
+        ("classnames.txt", ["cat", "dog", "cat"], IN_LINE_1),
+        ("classnames.txt", ["a_cat", "", "A cat"], SAME_TO_CLIP),
+        ("labels.csv", ["file,label", "z.png,cat"], "labels.csv, line 2: there is no image 'z.png' in .*: name a file"),
+        ("labels.csv", LISTED, "labels.csv, line 3: images/b/image_0001.png is in line 2 already"),
         ("test/cat.jpg", [""], "cat.jpg is among the class folders but is no folder"),
         ("test/bird/a.jpg", [""], "test: there is no class 'bird'"),
         ("test/cat/notes.txt", [""], "test has no images: put them into folders of their classes, or remove it"),
@@ -176,9 +136,7 @@ def test_faults_of_the_files_are_named(root, file, rows, message):
 def test_what_is_missing_is_named(tmp_path):
     with pytest.raises(UserError, match="DATASET.ROOT: there is no folder .*none; give --root"):
         read(tmp_path / "none")
-    with pytest.raises(
-        UserError, match="annotation file missing: .*classnames.txt; write one class name per line into it"
-    ):
+    with pytest.raises(UserError, match="annotation file missing: .*classnames.txt; write one class name per line"):
         read(tmp_path)
     lines(tmp_path / "classnames.txt", NAMES)
     with pytest.raises(UserError, match=r"has no images \(.bmp, .*\): put them there, at any depth"):

@@ -87,14 +87,8 @@ def oxford_flowers(root):
     for number in range(1, len(labels) + 1):
         touch(where / "jpg" / f"image_{number:05d}.jpg")
     savemat(where / "imagelabels.mat", {"labels": np.array([labels], dtype=np.uint8)})
-    names = {
-        "1": "pink primrose",
-        "2": "hard-leaved pocket orchid",
-        "3": "canterbury bells",
-        "4": "sweet pea",
-        "5": "rose",
-    }
-    (where / "cat_to_name.json").write_text(json.dumps(names))
+    names = ["pink primrose", "hard-leaved pocket orchid", "canterbury bells", "sweet pea", "rose"]
+    (where / "cat_to_name.json").write_text(json.dumps({str(label): name for label, name in enumerate(names, start=1)}))
 
 
 def oxford_pets(root):

@@ -6,9 +6,8 @@ import json
 import tarfile
 
 import pytest
+from dassl.data.datasets import DATASET_REGISTRY
 
-import modprompt.data.readers.all  # noqa: F401 - registers
-import modprompt.trainers.mpl  # noqa: F401 - SUBSAMPLE_CLASSES
 from modprompt.data.prepare.__main__ import main
 from modprompt.data.prepare.layout import prepare
 from modprompt.data.prepare.recipe import Archive, ByHand, File, Recipe
@@ -21,21 +20,17 @@ from tests.modprompt.data.prepare.test_unpack import GOOD, tar_of, zip_of
 from tests.modprompt.data.test_readers import read
 
 
-def recipe(server, archive, name="data.tar.gz", moves=None, digest=None):
-    server.files[name] = archive
-    server.files["split.json"] = b"{}"
-    return Recipe(
-        "set",
-        (
-            File("split.json", url=server.url("split.json"), digest=md5(b"{}")),
-            Archive(
-                name,
-                moves or {"inner/images": "images", "inner/list.txt": "lists/list.txt"},
-                url=server.url(name),
-                digest=md5(archive) if digest is None else digest,
-            ),
-        ),
+def recipe(server, archive, name="data.tar.gz", moves=None):
+    server.files.update({name: archive, "split.json": b"{}"})
+    moves = moves or {"inner/images": "images", "inner/list.txt": "lists/list.txt"}
+    steps = (
+        File("split.json", url=server.url("split.json"), digest=md5(b"{}")),
+        Archive(name, moves, url=server.url(name), digest=md5(archive)),
     )
+    return Recipe("set", steps)
+
+
+TREE = ["images/a.jpg", "images/b.jpg", "lists/list.txt", "split.json"]
 
 
 def tree(folder):
@@ -45,11 +40,14 @@ def tree(folder):
 @pytest.mark.parametrize(("make", "name"), [(tar_of, "data.tar.gz"), (zip_of, "data.zip")])
 def test_complete_download_lays_out_the_tree_and_a_second_run_does_nothing(server, tmp_path, make, name):
     one = recipe(server, make(GOOD), name)
+    left = tmp_path / "set" / ".prepare" / f"{name}.unpacked" / "inner"  # by a killed run
+    left.mkdir(parents=True)
+    (left / "half").write_text("half")
     assert prepare(one, tmp_path) == []
-    assert tree(tmp_path / "set") == ["images/a.jpg", "images/b.jpg", "lists/list.txt", "split.json"]
-    asked = len(server.asked)
+    assert tree(tmp_path / "set") == TREE
+    assert not (tmp_path / "set" / ".prepare").exists()
     assert prepare(one, tmp_path) == []
-    assert len(server.asked) == asked == 2
+    assert len(server.asked) == 2
 
 
 def test_full_disk_while_unpacking_leaves_nothing_half_unpacked(server, tmp_path, monkeypatch):
@@ -62,10 +60,9 @@ def test_full_disk_while_unpacking_leaves_nothing_half_unpacked(server, tmp_path
         with pytest.raises(UserError, match="cannot unpack into .*No space left"):
             prepare(one, tmp_path)
     assert tree(tmp_path / "set") == [".prepare/data.tar.gz", "split.json"]  # the archive need not be fetched again
-    asked = len(server.asked)
     assert prepare(one, tmp_path) == []
-    assert len(server.asked) == asked
-    assert tree(tmp_path / "set") == ["images/a.jpg", "images/b.jpg", "lists/list.txt", "split.json"]
+    assert len(server.asked) == 2
+    assert tree(tmp_path / "set") == TREE
 
 
 def test_users_files_are_never_written_over(server, tmp_path, capsys):
@@ -79,14 +76,6 @@ def test_users_files_are_never_written_over(server, tmp_path, capsys):
     assert "split.json is yours and is left alone, but it is not the published file" in capsys.readouterr().out
 
 
-def test_leftovers_of_a_killed_run_are_cleared(server, tmp_path):
-    left = tmp_path / "set" / ".prepare" / "data.tar.gz.unpacked" / "inner"
-    left.mkdir(parents=True)
-    (left / "half").write_text("half")
-    assert prepare(recipe(server, tar_of(GOOD)), tmp_path) == []
-    assert not (tmp_path / "set" / ".prepare").exists()
-
-
 def test_archive_inside_an_archive_is_unpacked(server, tmp_path):
     outer = zip_of({"caltech-101/inner.tar.gz": tar_of({"101/a/1.jpg": b"x"})})
     one = recipe(server, outer, "outer.zip", {"caltech-101/inner.tar.gz//101": "101"})
@@ -97,9 +86,7 @@ def test_archive_inside_an_archive_is_unpacked(server, tmp_path):
 def test_missing_page_says_what_to_fetch_by_hand_and_other_steps_go_on(server, tmp_path):
     one = recipe(server, tar_of(GOOD))
     del server.files["split.json"]
-    with pytest.raises(
-        UserError, match=r"split.json: .*404.*fetch http.*split.json by hand and put it at .*set/split.json"
-    ):
+    with pytest.raises(UserError, match=r"split.json: .*404.*fetch http.*split.json by hand and put it at .*set/split"):
         prepare(one, tmp_path)
     assert (tmp_path / "set" / "images" / "a.jpg").is_file()
 
@@ -112,19 +99,17 @@ def test_what_must_be_done_by_hand_is_said(tmp_path):
 
 
 def test_every_reader_of_the_family_has_a_recipe_for_its_folders():
-    from dassl.data.datasets import DATASET_REGISTRY
-
     assert len(RECIPES) == 16
     for name, one in RECIPES.items():
         reader = DATASET_REGISTRY.get(name)
         assert one.folder == reader.dataset_dir
-        targets = [
-            t for step in one.steps for t in (step.moves.values() if isinstance(step, Archive) else [step.target])
-        ]
+        targets = []
+        for step in one.steps:
+            targets += step.moves.values() if isinstance(step, Archive) else [step.target]
+            assert isinstance(step, ByHand) or step.url.startswith("http") or step.drive
         assert any(target.startswith(reader.image_folder) for target in targets)
         split_file = getattr(reader, "split_file", "")
         assert not split_file or split_file in targets or name == "Caltech256"
-        assert all(step.url.startswith("http") or step.drive for step in one.steps if not isinstance(step, ByHand))
 
 
 def test_addresses_and_digests_are_those_of_torchvision():
@@ -151,103 +136,91 @@ def eurosat_recipe(server, eurosat_root, monkeypatch):
     """A served EuroSAT: the test tree as the published archive, its split as the published one."""
     full = read("EuroSAT", eurosat_root)
     folder = eurosat_root / "eurosat"
-    archive = zip_of(
-        {f"2750/{p.relative_to(folder / '2750')}": p.read_bytes() for p in (folder / "2750").rglob("*.jpg")}
-    )
+    archive = zip_of({str(path.relative_to(folder)): path.read_bytes() for path in folder.glob("2750/*/*.jpg")})
     content = json.loads((folder / "split_zhou_EuroSAT.json").read_text())
     del content["modprompt"]
     split = json.dumps(content, indent=4, separators=(",", ": ")).encode()
     monkeypatch.setitem(SPLIT_SHA256, "EuroSAT", hashlib.sha256(split).hexdigest())
     server.files.update({"EuroSAT.zip": archive, "split": split})
-    one = Recipe(
-        "eurosat",
-        (
-            File("split_zhou_EuroSAT.json", url=server.url("split"), digest=md5(split)),
-            Archive("EuroSAT.zip", {"2750": "2750"}, url=server.url("EuroSAT.zip"), digest=md5(archive)),
-        ),
-        (len(full.train_x), len(full.val), len(full.test)),
+    steps = (
+        File("split_zhou_EuroSAT.json", url=server.url("split"), digest=md5(split)),
+        Archive("EuroSAT.zip", {"2750": "2750"}, url=server.url("EuroSAT.zip"), digest=md5(archive)),
     )
-    monkeypatch.setitem(RECIPES, "EuroSAT", one)
-    return one
+    sizes = (len(full.train_x), len(full.val), len(full.test))
+    monkeypatch.setitem(RECIPES, "EuroSAT", Recipe("eurosat", steps, sizes))
 
 
-def test_command_downloads_checks_and_is_read_by_the_reader(eurosat_recipe, tmp_path, capsys):
-    root = tmp_path / "new"
-    assert main(["EuroSAT", "--root", str(root), "--check"]) == 1
-    assert f"EuroSAT: missing: {root / 'eurosat'}" in capsys.readouterr().err
-    assert main(["EuroSAT", "--root", str(root)]) == 0
+def checked(capsys, root, *more, name="EuroSAT"):
+    """Exit code, output and errors of the check; nothing is written."""
     before = tree(root)
-    assert main(["EuroSAT", "--root", str(root), "--check"]) == 0
-    out = capsys.readouterr().out
+    capsys.readouterr()
+    code = main([name, "--root", str(root), "--check", *more])
+    assert tree(root) == before
+    return code, *capsys.readouterr()
+
+
+def test_command_downloads_and_checks_what_the_reader_reads(eurosat_recipe, tmp_path, capsys):
+    root = tmp_path / "new"
+    code, _, err = checked(capsys, root)
+    assert code == 1
+    assert f"EuroSAT: missing: {root / 'eurosat'}" in err
+    assert main(["EuroSAT", "--root", str(root)]) == 0
+    code, out, _ = checked(capsys, root)
+    assert code == 0
     assert "EuroSAT split: the published one" in out
     assert "EuroSAT train: 60 images (as published)" in out
     assert "EuroSAT: complete" in out
-    assert tree(root) == before
     assert len(read("EuroSAT", root, 4, "base").train_x) == 20
-
-
-def test_check_names_what_is_missing_miscounted_and_unreadable(eurosat_recipe, tmp_path, capsys):
-    root = tmp_path / "new"
-    main(["EuroSAT", "--root", str(root)])
     images = sorted((root / "eurosat" / "2750" / "River").iterdir())
     images[0].write_bytes(b"no image")
-    capsys.readouterr()
-    assert main(["EuroSAT", "--root", str(root), "--check"]) == 1
-    assert f"unreadable image {images[0]}" in capsys.readouterr().err
-    assert main(["EuroSAT", "--root", str(root), "--check", "--no-images"]) == 0
+    code, _, err = checked(capsys, root)
+    assert code == 1
+    assert f"unreadable image {images[0]}" in err
+    assert checked(capsys, root, "--no-images")[0] == 0
     images[1].unlink()
-    assert main(["EuroSAT", "--root", str(root), "--check"]) == 1
-    assert f"lists River/{images[1].name}, but there is no" in capsys.readouterr().err
+    assert f"lists River/{images[1].name}, but there is no" in checked(capsys, root)[2]
     (root / "eurosat" / "split_zhou_EuroSAT.json").unlink()
-    before = tree(root)
-    assert main(["EuroSAT", "--root", str(root), "--check", "--no-images"]) == 1
-    err = capsys.readouterr().err
+    code, _, err = checked(capsys, root, "--no-images")
+    assert code == 1
     assert "missing: " in err
     assert "split_zhou_EuroSAT.json" in err
-    assert tree(root) == before
 
 
-@pytest.mark.parametrize("drawn", ["here", "by somebody"])
-def test_check_does_not_take_a_home_made_split_for_the_published_one(eurosat_recipe, eurosat_root, capsys, drawn):
+def test_check_does_not_take_a_home_made_split_for_the_published_one(eurosat_recipe, eurosat_root, capsys):
     path = eurosat_root / "eurosat" / "split_zhou_EuroSAT.json"
     content = json.loads(path.read_text())
-    if drawn == "by somebody":
-        del content["modprompt"]
-        content["train"].reverse()
-        path.write_text(json.dumps(content))
-    elif drawn == "here":
-        SPLIT_SHA256["EuroSAT"] = "0" * 64  # put back by the fixture
-    assert main(["EuroSAT", "--root", str(eurosat_root), "--check", "--no-images"]) == 1
-    said = capsys.readouterr()
-    what = "drawn by this project" if drawn == "here" else "not known"
-    assert f"EuroSAT: split: {what}" in said.err
-    assert "so that numbers cannot be compared with papers: move" in said.err
-    assert "EuroSAT: incomplete" in said.out
-    assert "as published" not in said.out
+    del content["modprompt"]
+    content["train"].reverse()
+    path.write_text(json.dumps(content))
+    code, out, err = checked(capsys, eurosat_root, "--no-images")
+    assert code == 1
+    assert "EuroSAT: split: not known" in err
+    assert "so that numbers cannot be compared with papers: move" in err
+    assert "EuroSAT: incomplete" in out
+    assert "as published" not in out
 
 
-def test_check_counts_data_sets_without_a_split_file(tmp_path, capsys):
-    trees.imagenet_a(tmp_path)
-    assert main(["ImageNetA", "--root", str(tmp_path), "--check", "--no-images"]) == 1
-    assert "test: 9 images, published are 7,500" in capsys.readouterr().err
-    trees.fgvc_aircraft(tmp_path)
-    assert main(["FGVCAircraft", "--root", str(tmp_path), "--check", "--no-images"]) == 1
-    assert "train: 31 images, published are 3,334" in capsys.readouterr().err
-    trees.imagenet(tmp_path)
-    assert main(["ImageNet", "--root", str(tmp_path), "--check", "--no-images"]) == 1
-    assert "test: 20 images, published are 50,000" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("module", "counted"),
+    [("imagenet_a", "test: 9 images, published are 7,500"), ("fgvc_aircraft", "train: 31 images, published are 3,334")],
+)
+def test_check_counts_data_sets_without_a_split_file(module, counted, tmp_path, capsys):
+    make, name, *_ = trees.DATA_SETS[module]
+    make(tmp_path)
+    code, _, err = checked(capsys, tmp_path, "--no-images", name=name)
+    assert code == 1
+    assert counted in err
 
 
-@pytest.mark.parametrize("name", ["eurosta", "EuroSATT"])
-def test_unknown_name_gets_the_nearest(name, capsys):
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("eurosta", "there is no data set 'eurosta'; did you mean 'EuroSAT'?"),
+        ("digits", "Digits is not downloaded: its images come with a package, or are your own"),
+    ],
+)
+def test_name_without_a_download_is_one_line(name, said, capsys):
     assert main([name]) == 2
     err = capsys.readouterr().err
-    assert f"error: there is no data set {name!r}; did you mean 'EuroSAT'?" in err
+    assert err.startswith(f"error: {said}")
     assert err.count("\n") == 1
-
-
-def test_data_set_without_a_download_is_one_line(capsys):
-    assert main(["digits"]) == 2
-    assert (
-        capsys.readouterr().err == "error: Digits is not downloaded: its images come with a package, or are your own\n"
-    )

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import io
+import itertools
 import lzma
 import stat
 import tarfile
@@ -58,47 +59,37 @@ def test_whole_archive_of_any_kind_is_unpacked_whatever_its_name(content, tmp_pa
     assert {name: path.read_bytes() for name, path in files.items()} == GOOD
 
 
-def test_tar_that_ends_in_a_zip_is_a_tar(tmp_path):
-    (tmp_path / "a").write_bytes(tar_of({"inner.zip": zip_of(GOOD)}, "w"))
-    unpack(tmp_path / "a", tmp_path / "folder")
-    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["inner.zip"]
+def zip_with_link():
+    link = zipfile.ZipInfo("link")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return zip_of({link: "/etc/passwd"}, zipfile.ZIP_STORED)
 
 
 @pytest.mark.parametrize(
-    "members",
+    ("content", "said"),
     [
-        {"../outside.txt": b"x"},
-        {"inner/../../outside.txt": b"x"},
-        {"inner/link": (tarfile.SYMTYPE, "images")},
-        {"inner/link": (tarfile.SYMTYPE, "../../outside"), "inner/link/x": b"x"},
-        {"inner/hard": (tarfile.LNKTYPE, "inner/list.txt")},
-        {"inner/pipe": (tarfile.FIFOTYPE, "")},
-        {"inner/device": (tarfile.BLKTYPE, "")},
+        (tar_of({**GOOD, "../outside.txt": b"x"}), "outside the destination"),
+        (tar_of({**GOOD, "inner/../../outside.txt": b"x"}), "outside the destination"),
+        (tar_of({**GOOD, "inner/link": (tarfile.SYMTYPE, "images")}), "is neither file nor folder"),
+        (tar_of({"link": (tarfile.SYMTYPE, "../outside"), "link/x": b"x"}), "is neither file nor folder"),
+        (tar_of({**GOOD, "inner/hard": (tarfile.LNKTYPE, "inner/list.txt")}), "is neither file nor folder"),
+        (tar_of({**GOOD, "inner/device": (tarfile.BLKTYPE, "")}), "is neither file nor folder"),
+        (zip_of({"good.txt": b"x", "../outside.txt": b"x"}), "would land outside"),
+        (zip_of({"good.txt": b"x", "/outside.txt": b"x"}), "would land outside"),
+        (zip_of({"good.txt": b"x", "..\\outside.txt": b"x"}), "would land outside"),
+        (zip_of({"good.txt": b"x", "C:\\outside.txt": b"x"}), "would land outside"),
+        (zip_with_link(), "its member 'link' is a link"),
     ],
+    ids=itertools.count(),
 )
-def test_member_of_a_tar_that_leads_outside_or_is_no_file_is_refused(members, tmp_path):
-    said = refused(tar_of({**GOOD, **members}), tmp_path)
-    assert "is neither file nor folder" in said or "outside the destination" in said
+def test_member_that_leads_outside_or_is_no_file_is_refused(content, said, tmp_path):
+    assert said in refused(content, tmp_path)
 
 
 def test_absolute_path_of_a_tar_stays_inside(tmp_path):
     (tmp_path / "a").write_bytes(tar_of({f"{tmp_path}/outside.txt": b"x"}))
     unpack(tmp_path / "a", tmp_path / "folder")
     assert {path.name for path in tmp_path.iterdir()} == {"a", "folder"}
-
-
-@pytest.mark.parametrize("name", ["../outside.txt", "/outside.txt", "..\\outside.txt", "C:\\outside.txt"])
-def test_member_of_a_zip_that_would_land_outside_is_refused(tmp_path, name):
-    assert "would land outside" in refused(zip_of({"good.txt": b"x", name: b"x"}), tmp_path)
-
-
-def test_link_in_a_zip_is_refused(tmp_path):
-    link = zipfile.ZipInfo("link")
-    link.external_attr = (stat.S_IFLNK | 0o777) << 16
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as file:
-        file.writestr(link, "/etc/passwd")
-    assert "its member 'link' is a link" in refused(stream.getvalue(), tmp_path)
 
 
 def flipped(content, place):
@@ -117,30 +108,14 @@ SECOND = PLAIN_TAR.index(b"inner/images/b.jpg")
         flipped(PLAIN_TAR, SECOND),  # a header that cannot be read looks like the end
         PLAIN_TAR[:SECOND],
         PLAIN_TAR[: SECOND + 100],
-        PLAIN_TAR[:600],
         flipped(gzip.compress(PLAIN_TAR), -8),
         *(pack(PLAIN_TAR)[:-9] for pack in (gzip.compress, bz2.compress, lzma.compress)),
         zip_of(GOOD)[:-9],
         flipped(zip_of(GOOD, zipfile.ZIP_STORED), 100),
-        b"PK\3\4",
         b"",
         b"no archive" * 100,
     ],
+    ids=itertools.count(),
 )
 def test_damaged_archive_is_refused(content, tmp_path):
     refused(content, tmp_path)
-
-
-def test_encrypted_member_is_refused(tmp_path):
-    raw = bytearray(zip_of({"a": b"x"}))
-    for mark, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
-        raw[raw.index(mark) + offset] |= 1
-    assert "required for extraction" in refused(bytes(raw), tmp_path)
-
-
-@pytest.mark.parametrize("make", [zip_of, tar_of])
-def test_path_that_the_disk_does_not_take_is_one_line_and_leaves_nothing(make, tmp_path):
-    (tmp_path / "a").write_bytes(make({"good.txt": b"x", "b" * 300: b"x"}))
-    with pytest.raises(UserError, match=r"^a: cannot unpack into .* \(File name too long\)$"):
-        unpack(tmp_path / "a", tmp_path / "folder")
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
