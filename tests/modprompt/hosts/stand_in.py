@@ -199,19 +199,18 @@ def make(count):
     DatasetBase.__init__ = noisy
 '''
 
-_WORDS = """
+# a builder that takes a word for its design and loses the weights, and a block that takes more than the usual
+OTHER_CLIP = """
 
 _plain_build_model = build_model
 
 
 def build_model(state_dict, design_details):
-    assert design_details["trainer"] in {words!r}, "no design " + design_details["trainer"]
-    assert design_details["vision_depth"] == 0
-    assert design_details["language_depth"] == 0
-    print("building")
-    return _plain_build_model(state_dict)
-"""
-ODD_BLOCK = """
+    assert design_details["trainer"] == {word!r}, "no design " + design_details["trainer"]
+    assert design_details["vision_depth"] == design_details["language_depth"] == 0
+    model = _plain_build_model(state_dict).requires_grad_(False)
+    return model.apply(lambda part: [value.zero_() for value in part.parameters()])
+
 
 def _needs_more(self, x, attn_mask):
     raise TypeError("a block of this codebase is never called")
@@ -219,59 +218,39 @@ def _needs_more(self, x, attn_mask):
 
 ResidualAttentionBlock.forward = _needs_more
 """
-LOSES_WEIGHTS = """
-
-def build_model(state_dict):
-    vision = state_dict["visual.conv1.weight"]
-    model = CLIP(32, 32, 4, vision.shape[0], 16, 77, 49408, 64, 1, 4)
-    return model.requires_grad_(False).apply(lambda part: [value.zero_() for value in part.parameters()])
-"""
 
 # what codebases have beside the usual: text put before a marker of the program, in place of other text of it, or into a
 # file (behind what clip/model.py has; None: the file is not there)
 INDENTED = ("#CONFIG", "#DEFAULTS", "#BEFORE_OPTIONS", "#AFTER_OPTIONS", "#BEFORE_BUILDING", "#BEFORE_TRAINING")
 TRAITS: dict[str, dict[str, str | None]] = {
-    "design": {"clip/model.py": _WORDS.format(words=("CoOp", "CoCoOp"))},
-    "ivlp": {"clip/model.py": _WORDS.format(words=("IVLP", "VPT"))},
-    "vpt": {"clip/model.py": _WORDS.format(words=("VPT",))},
-    "own word": {"clip/model.py": _WORDS.format(words=("Mine",))},
-    "odd block": {"clip/model.py": ODD_BLOCK},
-    "loses weights": {"clip/model.py": LOSES_WEIGHTS},
+    "other clip": {"clip/model.py": OTHER_CLIP.format(word="VPT")},
     "shadowed clip": {"clip/__init__.py": None},
-    "cleaned config": {"#CONFIG": "clean_cfg(cfg, args.trainer)"},
     "own MPL": {"#LAST": "import trainers.mpl", "trainers/mpl.py": OWN_TRAINER.format(name="MPL")},
-    "loads before training": {"#BEFORE_TRAINING": "trainer.load_model(None, 10)"},
-    "hands load_model more": {"load_model(args.model_dir, ": "load_model(args.model_dir, cfg, "},
-    "never loads": {"trainer.load_model(args.model_dir, epoch=args.load_epoch)": "pass"},
-    "builds the model late": {"#IMPORTS": "import trainers.late", "trainers/late.py": LATE_MODEL},
-    "data set by a flag": {
-        "#FLAGS": 'parser.add_argument("--dataset")',
-        "#AFTER_OPTIONS": "cfg.DATASET.NAME = args.dataset",
+    "loads otherwise": {
+        "#IMPORTS": "import trainers.late",
+        "#BEFORE_TRAINING": "trainer.load_model(None, 10)",
+        "load_model(args.model_dir, ": "load_model(args.model_dir, cfg, ",
+        "trainer.train()\n": "trainer.train()\n    __import__('shutil').rmtree(cfg.OUTPUT_DIR + '/MultiModalPromptLearner')\n",
+        "trainers/late.py": LATE_MODEL,
     },
-    "task": {
-        "#IMPORTS": "import trainers.by_dataset as by_dataset",
-        "#DEFAULTS": 'cfg.TASK = "B2N"',
+    "never loads": {"trainer.load_model(args.model_dir, epoch=args.load_epoch)": "pass"},
+    "asks for more": {
+        "#IMPORTS": "import datasets.noise, trainers.by_dataset as by_dataset",
+        "#FLAGS": 'parser.add_argument("--dataset")',
+        "#DEFAULTS": 'cfg.TASK = "B2N"; cfg.DATASET.NOISE_LABEL = True',
         "#BEFORE_OPTIONS": "cfg.merge_from_list(by_dataset.overrides(dataset=cfg.DATASET.NAME, "
         "trainer=cfg.TRAINER.NAME, task=args.opts[args.opts.index('TASK') + 1]))",
-        "trainers/by_dataset.py": OVERRIDES,
-    },
-    "wrong labels": {
-        "#IMPORTS": "import datasets.noise",
-        "#DEFAULTS": "cfg.DATASET.NOISE_LABEL = True",
+        "#AFTER_OPTIONS": "cfg.DATASET.NAME = args.dataset",
         "#BEFORE_BUILDING": "if cfg.DATASET.NOISE_LABEL: datasets.noise.make(100)",
         "datasets/noise.py": NOISE,
+        "trainers/by_dataset.py": OVERRIDES,
     },
-    "backbone by a flag": {'"--backbone", default=""': '"--backbone", default="RN50"'},
-    "epochs": {"#AFTER_OPTIONS": "cfg.OPTIM.MAX_EPOCH = 3"},
-    "rate": {"#AFTER_OPTIONS": "cfg.merge_from_list(['OPTIM.LR', 0.5])"},
-    "best_val": {"#AFTER_OPTIONS": "cfg.merge_from_list(['TEST.FINAL_MODEL', 'best_val'])"},
-    "wilds": {"#FIRST": "import wilds"},
-    "not shipped": {"#LAST": "import trainers.not_shipped"},
-    "unknown flag": {"#FLAGS": 'parser.add_argument("--key-file", required=True)'},
-    "asks its own trainers": {"        trainer.test()\n": "        trainer.test_withlabel()\n"},
-    "deletes weights": {
-        "trainer.train()\n": "trainer.train()\n    __import__('shutil').rmtree(cfg.OUTPUT_DIR + '/MultiModalPromptLearner')\n"
+    "changes settings": {
+        "#CONFIG": "clean_cfg(cfg, args.trainer)",
+        '"--backbone", default=""': '"--backbone", default="RN50"',
+        "#AFTER_OPTIONS": "cfg.merge_from_list(['OPTIM.MAX_EPOCH', 3, 'OPTIM.LR', 0.5, 'TEST.FINAL_MODEL', 'best_val'])",
     },
+    "lacks modules": {"#FIRST": "import wilds", "#LAST": "import trainers.not_shipped"},
 }
 
 
