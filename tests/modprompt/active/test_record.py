@@ -1,4 +1,4 @@
-"""Records of rounds: what is written is read, what is damaged is refused in a line, states of generators come back."""
+"""Records of rounds: what is damaged is refused in a line, states of generators come back."""
 
 import random
 
@@ -7,20 +7,8 @@ import pytest
 import torch
 
 from modprompt.active import record
-from modprompt.active.record import CHOSEN, TESTED, Picked, Round
-from modprompt.data.rounds import known
+from modprompt.active.record import CHOSEN, TESTED
 from modprompt.errors import UserError
-
-PICKS = (Picked("a/1.jpg", 1, 0.5, -0.7, "entropy -0.7", None, 1), Picked("b 2.jpg", None, None, None, "drawn", 0, 0))
-ONE = Round(2, {"OPTIM.LR": "0.1"}, PICKS)
-
-
-def test_what_is_written_is_read(tmp_path):
-    for one in (ONE, ONE._replace(facts={"accuracy_pct": 50.0, "trainer": {"OPTIM.LR": "0.1"}})):
-        record.write(tmp_path, one)
-        assert record.read(tmp_path, 2) == one
-    assert record.read(tmp_path, 1) is None
-    assert known(tmp_path) == [2]
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"number": 2, "settings": {}, "picks": [{"file": "x"}]}'])

@@ -118,10 +118,8 @@ from .squares import pictures
 
 @DATASET_REGISTRY.register()
 class EuroSAT(DatasetBase):
-    dataset_dir = "eurosat"
-
     def __init__(self, cfg):
-        train, test = pictures(os.path.join(os.path.abspath(cfg.DATASET.ROOT), self.dataset_dir, "2750"))
+        train, test = pictures(os.path.join(os.path.abspath(cfg.DATASET.ROOT), "eurosat", "2750"))
         super().__init__(train_x=train, val=test, test=test)
 '''
 
@@ -172,31 +170,7 @@ def _build(self):
     self.time_start = time.time()
 
 
-TrainerX.__init__ = _without_model
-TrainerX.before_train = _build
-'''
-
-OVERRIDES = '''"""Settings by data set."""
-
-
-def overrides(dataset, trainer, task):
-    assert task in ["B2N", "FS", "CD"], "TASK must be one of these"
-    assert trainer in ["MMRL", "MMRLpp"], "no other trainer is known here"
-    return {"Squares": ["TRAINER.OWN.PREC", "fp32"]}.get(dataset, [])
-'''
-
-NOISE = '''"""Labels that are wrong on purpose, out of more classes than there are."""
-from dassl.data.datasets import DatasetBase, Datum
-
-_plain = DatasetBase.__init__
-
-
-def make(count):
-    def noisy(self, train_x=None, **more):
-        _plain(self, train_x=train_x, **more)
-        self._train_x = [Datum(item.impath, count - 1, classname=item.classname) for item in train_x]
-
-    DatasetBase.__init__ = noisy
+TrainerX.__init__, TrainerX.before_train = _without_model, _build
 '''
 
 # a builder that takes a word for its design and loses the weights, and a block that takes more than the usual
@@ -235,15 +209,11 @@ TRAITS: dict[str, dict[str, str | None]] = {
     },
     "never loads": {"trainer.load_model(args.model_dir, epoch=args.load_epoch)": "pass"},
     "asks for more": {
-        "#IMPORTS": "import datasets.noise, trainers.by_dataset as by_dataset",
         "#FLAGS": 'parser.add_argument("--dataset")',
         "#DEFAULTS": 'cfg.TASK = "B2N"; cfg.DATASET.NOISE_LABEL = True',
-        "#BEFORE_OPTIONS": "cfg.merge_from_list(by_dataset.overrides(dataset=cfg.DATASET.NAME, "
-        "trainer=cfg.TRAINER.NAME, task=args.opts[args.opts.index('TASK') + 1]))",
+        "#BEFORE_OPTIONS": "assert cfg.TRAINER.NAME == 'MMRL' and args.opts[args.opts.index('TASK') + 1] == 'B2N'",
         "#AFTER_OPTIONS": "cfg.DATASET.NAME = args.dataset",
-        "#BEFORE_BUILDING": "if cfg.DATASET.NOISE_LABEL: datasets.noise.make(100)",
-        "datasets/noise.py": NOISE,
-        "trainers/by_dataset.py": OVERRIDES,
+        "#BEFORE_BUILDING": "assert not cfg.DATASET.NOISE_LABEL, 'labels would be wrong'",
     },
     "changes settings": {
         "#CONFIG": "clean_cfg(cfg, args.trainer)",

@@ -21,6 +21,7 @@ from tests.modprompt.methods.test_model import NAMES, by_name, on
 from tests.tower_clips import IMAGE_SIDES, PIXELS, of_open_clip, tower_clip
 
 KINDS = [modprompt.MPL, modprompt.CoOp, modprompt.DPL, modprompt.CLIPLoRA, modprompt.MMRL]
+HEADS = [modprompt.TipAdapter, modprompt.TaskRes]
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +40,10 @@ def loaded(two_layers):
 def trained(cls, loaded, tmp_path):
     clip_model, preprocess = loaded
     model = on(cls, clip_model, NAMES).eval()
+    if cls in HEADS:
+        views = [torch.randn(6, model.width) for _ in range(2)]
+        with torch.no_grad():
+            model.head.build(model.bank(views, torch.tensor([0, 0, 1, 1, 2, 2])), model.scale())
     model.save(tmp_path / "own.pt")
     return Trained(model, preprocess, tmp_path / "own.pt")
 
@@ -83,13 +88,14 @@ def test_onnx_says_what_it_takes(loaded, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cls", KINDS[1:], ids=by_name)
+@pytest.mark.parametrize("cls", [*KINDS[1:], modprompt.TaskRes], ids=by_name)
 def test_onnx_is_the_model(cls, loaded, tmp_path):
     holds(trained(cls, loaded, tmp_path), tmp_path / "a.onnx")
 
 
 @pytest.mark.slow
-def test_half_precision_is_half_the_size(loaded, tmp_path):
+def test_half_precision_is_half_the_size_and_heads_stay_float32(loaded, tmp_path):
+    holds(trained(modprompt.TipAdapter, loaded, tmp_path), tmp_path / "head.onnx", "fp16")
     given = trained(modprompt.VPT, loaded, tmp_path)
     for precision in export.PRECISIONS:
         holds(given, tmp_path / f"{precision}.onnx", precision)
@@ -136,6 +142,19 @@ def test_safetensors_of_other_classes_say_so(loaded, tmp_path):
     other = checkpoint.read(path)
     assert other.record["classes"]["names"] == ["one", "two"]
     assert other.settings["INPUT.SIZE"] == "[32, 32]"
+
+
+@pytest.mark.parametrize("cls", HEADS, ids=by_name)
+def test_safetensors_of_a_head_are_for_the_classes_of_its_training(cls, loaded, tmp_path):
+    given, path, images = trained(cls, loaded, tmp_path), tmp_path / "a.safetensors", torch.rand(2, 3, 32, 32)
+    carried = given._replace(model=given.model.with_classes(["four", "five", "six"]))
+    with pytest.warns(UserWarning, match="a.safetensors is for the classes of the training"):
+        said = export.export(carried, "safetensors", path)
+    tensors, _ = read_safetensors(path)
+    assert set(tensors) == set(given.model.head.state_dict())  # no class matrix: logits are not cosines with one
+    assert said.endswith(f"\n{len(tensors)} learned tensors, for modprompt.load")
+    with torch.no_grad():
+        assert torch.equal(modprompt.load(path, loaded[0])(images), given.model(images))
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"modprompt": 3}', '{"epoch": 0, "modprompt": {"version": 2}}'])

@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 import modprompt
+from modprompt.cli import predict
 from modprompt.use.page import answer, look
 from modprompt.use.trained import Trained
 
@@ -61,3 +62,16 @@ def test_of_many_classes_the_first_ten_are_shown(image, tmp_path):
     seen, shares, message = answer(given, image, "\n".join("abcdefghijkl"))
     assert list(shares.items()) == seen.shares[:10]
     assert message.endswith("and 2 less probable classes")
+
+
+@pytest.mark.parametrize("cls", [modprompt.TaskRes, modprompt.CLIP_Adapter])
+def test_classes_that_a_head_has_learned_nothing_for_are_told_by_page_and_command(
+    cls, image, tmp_path, monkeypatch, capsys
+):
+    given = trained(cls(), tmp_path)
+    said = given.model.said_of(["one", "five"])
+    assert (said == "") == (cls is modprompt.CLIP_Adapter)  # which sees images alone
+    monkeypatch.setattr("modprompt.use.trained.open_trained", lambda *_, **__: given)
+    assert predict.main(["run", image, "--classes", "one", "five"]) == 0
+    assert ("learned nothing for 1 of 2 classes" in capsys.readouterr().err) == bool(said)
+    assert look(given, image, "one\nfive").said == said

@@ -11,7 +11,7 @@ from modprompt.use.trained import for_classes, open_trained
 from tests.conftest import SAID, random_clip
 from tests.methods import METHODS as ROWS
 from tests.modprompt.methods.test_model import by_name
-from tests.modprompt.use.made import NAMES, glyph, model_of, write_run, zero_shot_run
+from tests.modprompt.use.made import glyph, model_of, write_run, zero_shot_run
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
@@ -61,17 +61,6 @@ def test_a_file_has_a_teachers_class_features_and_no_teacher(tmp_path):
         open_trained(write_run(tmp_path / "run", model_of(modprompt.PromptKD)), names=["four", "five"], device="cpu")
 
 
-def test_prompts_of_classes_stay_with_theirs(tmp_path):
-    folder = write_run(tmp_path / "run", model_of(modprompt.CoOp, csc=True))
-    trained = open_trained(folder, names=NAMES)  # its own are no others
-    assert trained.model.classes.names == tuple(NAMES)
-    for names in (["four", "five"], NAMES[::-1]):
-        with pytest.raises(
-            modprompt.UserError, match=r"model.pth.tar-1: these prompts belong to their classes \(CSC\)"
-        ):
-            for_classes(trained, names)
-
-
 def test_classes_without_phrases_are_told(tmp_path):
     phrases = tmp_path / "phrases.json"
     phrases.write_text(json.dumps({"one": ["a stroke"], "two": ["a bow"], "three": ["two bows", "round"]}))
@@ -84,16 +73,6 @@ def test_classes_without_phrases_are_told(tmp_path):
             for_classes(trained, ["one", "nine"])
     assert "nine" in str(told.value)
     assert "\n" not in str(told.value)
-
-
-def test_what_is_not_there_is_told(tmp_path):
-    with pytest.raises(modprompt.UserError, match="there is no run and no file"):
-        open_trained(tmp_path / "nosuch")
-    with pytest.raises(modprompt.UserError, match="must hold the checkpoints of one model, there is: none"):
-        open_trained(tmp_path)
-    for device in ("nosuch", "meta:x"):
-        with pytest.raises(modprompt.UserError, match=f"device {device}: PyTorch does not have it here"):
-            open_trained(tmp_path, device=device)
 
 
 def test_a_real_run_with_a_clip_from_a_file(command, clip_file, tmp_path):
