@@ -1,4 +1,4 @@
-"""A round's picks: which settings go together, how many candidates there are, PCB behind any acquisition."""
+"""A round's picks: how many candidates there are, PCB behind any acquisition, and one of a user's own."""
 
 import random
 

@@ -105,7 +105,7 @@ def pictures(root):
 class Squares(DatasetBase):
     def __init__(self, cfg):
         train, test = pictures(cfg.DATASET.ROOT)
-        super().__init__(train_x=train, test=test)
+        super().__init__(train_x=train, val=test, test=test)
 '''
 
 EUROSAT = '''"""EuroSAT as the family lays it out."""

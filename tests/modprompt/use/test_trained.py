@@ -7,7 +7,7 @@ import torch
 import modprompt
 from modprompt.cli import train
 from modprompt.io.records import KEY, sealed
-from modprompt.use.trained import for_classes, open_trained
+from modprompt.use.trained import open_trained
 from tests.conftest import SAID, random_clip
 from tests.methods import METHODS as ROWS
 from tests.modprompt.methods.test_model import by_name
@@ -54,25 +54,6 @@ def test_other_classes(cls, tmp_path):
     other = open_trained(write_run(tmp_path / "run", model), names=["four", "five"], device="cpu").model
     assert other.classes.names == ("four", "five")
     assert torch.equal(logits(other), logits(model.with_classes(["four", "five"])))
-
-
-def test_a_file_has_a_teachers_class_features_and_no_teacher(tmp_path):
-    with pytest.raises(modprompt.UserError, match="'four' is none of them"):
-        open_trained(write_run(tmp_path / "run", model_of(modprompt.PromptKD)), names=["four", "five"], device="cpu")
-
-
-def test_classes_without_phrases_are_told(tmp_path):
-    phrases = tmp_path / "phrases.json"
-    phrases.write_text(json.dumps({"one": ["a stroke"], "two": ["a bow"], "three": ["two bows", "round"]}))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # words that the embedded CLIP does not know
-        folder = write_run(tmp_path / "run", model_of(modprompt.ALVLM, aepath=str(phrases)))
-        trained = open_trained(folder)
-        assert logits(trained.model).shape == (2, 3)
-        with pytest.raises(modprompt.UserError) as told:
-            for_classes(trained, ["one", "nine"])
-    assert "nine" in str(told.value)
-    assert "\n" not in str(told.value)
 
 
 def test_a_real_run_with_a_clip_from_a_file(command, clip_file, tmp_path):
