@@ -1,5 +1,7 @@
-"""What acquisitions are given in the tests: fixed random matrices, and those of the golden picks."""
+"""What acquisitions are given: fixed random matrices, and those of the golden picks; and how a round's CSV is filled in."""
 
+import csv
+import io
 import json
 from pathlib import Path
 
@@ -44,3 +46,17 @@ def golden_seen(labelled=2, batch_size=32):
 
 def unit(rows):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def picks_in(path):
+    """The lines of a round's CSV."""
+    return list(csv.DictReader(io.StringIO(path.read_text("utf-8-sig"), newline="")))
+
+
+def fill(path, labels):
+    """Write the labels of images, by their file, into a round's CSV."""
+    rows = picks_in(path)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows({**row, "label": labels.get(row["file"], row["label"])} for row in rows)

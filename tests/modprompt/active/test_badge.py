@@ -5,7 +5,7 @@ import pytest
 
 from modprompt.active import acquisition
 from modprompt.active.acquisition import find
-from modprompt.active.badge import badge, badge_of_reference, misplaced
+from modprompt.active.badge import badge, badge_of_reference
 from tests.modprompt.active.given import GOLDEN, golden_seen, random_seen, seen_of, unit
 
 ROWS = {"badge_40_right_rows": badge, "badge_40": badge_of_reference}
@@ -46,8 +46,8 @@ def slow(points, number):
     return found
 
 
-@pytest.mark.parametrize("sharper", [0.01, 1, 5])  # nearly even probabilities to nearly certain ones
-@pytest.mark.parametrize("batch", [8, 7, 50])  # of 40 images: no short batch, one of 5, nothing but one
+@pytest.mark.parametrize("sharper", [0.01, 5])  # nearly even probabilities, nearly certain ones
+@pytest.mark.parametrize("batch", [7, 50])  # of 40 images: a short batch of 5, nothing but one
 @pytest.mark.parametrize(("choose", "as_reference"), [(badge, False), (badge_of_reference, True)])
 def test_picks_and_draws_are_those_of_whole_embeddings(sharper, batch, choose, as_reference, monkeypatch):
     seen = random_seen(batch, images=40, batch_size=batch)
@@ -58,14 +58,6 @@ def test_picks_and_draws_are_those_of_whole_embeddings(sharper, batch, choose, a
         monkeypatch.setattr(acquisition, "NUMBERS", numbers)
         np.random.seed(2)
         assert (choose(seen, 15).positions, np.random.random_sample()) == (wanted, after)
-
-
-@pytest.mark.parametrize(
-    ("images", "batch", "rows"),
-    [(4, 2, [0, 1, 2, 3]), (3, 8, [0, 1, 2]), (8, 3, [0, 1, 2, 3, 6, 7, -1, -1]), (7, 3, [0, 1, 6, 3, 4, 5, -1])],
-)
-def test_short_batch_goes_where_the_reference_writes_it(images, batch, rows):
-    assert misplaced(images, batch).tolist() == rows
 
 
 @pytest.mark.parametrize("choose", [badge, find("pcb").choose])
@@ -85,11 +77,6 @@ def test_equal_points_follow_in_order_without_a_draw(choose):
     assert choice.positions[3:] == sorted(choice.positions[3:])
     assert choice.scores[3:] == [0.0] * 5
     assert sorted(choice.positions) == list(range(8))
-
-
-@pytest.mark.parametrize("images", [0, 1])
-def test_no_more_come_than_there_are(images):
-    assert badge(random_seen(0, images=images), 3).positions == list(range(images))
 
 
 def test_a_centre_is_drawn_again(monkeypatch):

@@ -25,15 +25,6 @@ def test_picks_and_draws_are_those_of_the_reference(case):
     assert after == wanted["counts_after"]
 
 
-def test_giving_up_draws_the_rest_by_chance_and_going_on_does_not():
-    predicted, counts = [1, 1, 2, 2, 2, 2], [0, 0, 0]  # none of class 0
-    assert all(pick[1:] == (0, True) for pick in balance(predicted, counts, 6, give_up=True))
-    found = balance(predicted, counts, 6, give_up=False)
-    assert [pick.poorest for pick in found] == [1, 2, 1, 2, 2, 2]
-    assert not any(pick.by_chance for pick in found)
-    assert counts == [0, 0, 0]
-
-
 @settings(max_examples=40)
 @given(
     st.lists(st.integers(0, 4), min_size=1, max_size=30), st.lists(st.integers(0, 6), min_size=5, max_size=5), st.data()
@@ -47,8 +38,3 @@ def test_every_pick_is_for_the_poorest_class_that_has_a_candidate(predicted, cou
         assert left.pop(position) == poorest
         labels[poorest] += 1
     assert len(left) == len(predicted) - budget
-
-
-def test_fewer_candidates_than_picks_are_refused():
-    with pytest.raises(ValueError, match="3 picks from 2 candidates"):
-        balance([0, 1], [0, 0], 3, give_up=True)

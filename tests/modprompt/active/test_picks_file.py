@@ -7,13 +7,8 @@ from modprompt.errors import UserError
 
 NAMES = ["forest", "annual_crop", "=SUM(A1)", "-5 \u00b0C", "sea; lake", 'the "sea"']
 FILES = ["a/1.jpg", "=1+1.png", "-x.jpg", "@a.jpg", "+b, c.jpg", "'q.jpg", "d;=e.jpg", 'f"g.jpg', "\u00e9.jpg"]
-
-
-def picks(files=FILES):
-    return [
-        Row(n, file, NAMES[n % len(NAMES)], 0.5, -n / 3, "entropy 0.98; 'sea' had least")
-        for n, file in enumerate(files, 1)
-    ]
+PICKS = [Row(n, file, NAMES[n % len(NAMES)], 0.5, -n / 3, "'sea' had least") for n, file in enumerate(FILES, 1)]
+LABELS = ["forest", "Annual Crop", " =SUM(A1)", "", "sea; lake", 'the "sea"', "'=SUM(A1)", "'-5 \u00b0C", "FOREST"]
 
 
 @pytest.fixture
@@ -21,90 +16,59 @@ def path(tmp_path):
     return tmp_path / "round_3.csv"
 
 
-def cells(path):
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        return list(csv.reader(file))
-
-
-def fill(
-    path, labels, *, order=None, separator=",", encoding="utf-8", end="\r\n", columns=COLUMNS, quoting=csv.QUOTE_ALL
-):
-    """What comes back from a spreadsheet: other order, separators, encoding, and columns."""
-    head, *lines = cells(path)
-    for line, label in zip(lines, labels):
-        line[-1] = label
-    keep = [head.index(name) for name in columns]
-    with path.open("w", encoding=encoding, newline="") as file:
-        writer = csv.writer(file, delimiter=separator, lineterminator=end, quoting=quoting)
-        writer.writerows(
-            [[line[place] for place in keep] for line in [head, *(lines[k] for k in order or range(len(lines)))]]
-        )
-
-
 def test_file_has_a_line_for_each_pick_with_an_empty_label(path):
-    write(
-        path,
-        [
-            Row(1, "a.jpg", "sea", 0.98765432, 1.23456789, "why"),
-            Row(2, "b.jpg", "", None, None, "", "sea"),
-            Row(3, "c", "", 1, -0.0, ""),
-        ],
-    )
+    more = [Row(2, "b.jpg", "", None, None, "", "sea"), Row(3, "c", "", 1, -0.0, "")]
+    write(path, [Row(1, "a.jpg", "sea", 0.98765432, 1.23456789, "why"), *more])
     assert path.read_text() == (
         "rank,file,predicted_class,probability,score,reason,label\n"
         "1,a.jpg,sea,0.9877,1.23457,why,\n2,b.jpg,,,,,sea\n3,c,,1.0000,0,,\n"
     )
 
 
-WAYS = [
-    {},
-    {"separator": ";"},
-    {"separator": "\t"},
-    {"encoding": "utf-8-sig", "end": "\n", "quoting": csv.QUOTE_MINIMAL},
-    {"order": [3, 1, 0, 2, 8, 7, 6, 5, 4]},
-    {"columns": ("label", "file")},
-]
-
-
-@pytest.mark.parametrize("way", WAYS, ids=str)
-def test_labels_come_back_by_file(path, way):
-    write(path, picks())
-    fill(
-        path,
-        ["forest", "Annual Crop", " =SUM(A1)", "", "sea; lake", 'the "sea"', "'=SUM(A1)", "'-5 \u00b0C", "FOREST"],
-        **way,
-    )
-    assert read_labels(path, picks(), NAMES) == [0, 1, 2, None, 4, 5, 2, 3, 0]
+@pytest.mark.parametrize(
+    ("form", "encoding", "columns"),
+    [
+        ({"delimiter": ";"}, "utf-8", COLUMNS),
+        ({"delimiter": "\t", "quoting": csv.QUOTE_ALL}, "utf-8", COLUMNS[::-1]),
+        ({"lineterminator": "\n"}, "utf-8-sig", ("label", "file")),
+    ],
+)
+def test_labels_come_back_from_spreadsheets_by_file(path, form, encoding, columns):
+    write(path, PICKS)
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        lines = [{**line, "label": label} for line, label in zip(csv.DictReader(file), LABELS)]
+    with path.open("w", encoding=encoding, newline="") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore", **form)
+        writer.writeheader()
+        writer.writerows(reversed(lines))
+    assert read_labels(path, PICKS, NAMES) == [0, 1, 2, None, 4, 5, 2, 3, 0]
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
+    ("line", "instead", "message"),
     [
-        ("", "9,z.jpg,,,,,\n", "line 4: 'z.jpg' was not asked for in this round: remove the line"),
-        ("", "9,a.jpg,,,,,forest\n", "line 4: a.jpg is in line 2 already: keep one of the two"),
-        ("", "9,,,,,,forest\n", "line 4: it names no file: put the name back, or remove the line"),
-        ("2,b.jpg,sea,0.5000,1,,\n", "", ": the line of b.jpg is gone: put it back, with or without a label"),
-        (
-            "2,b.jpg,sea,0.5000,1,,",
-            "2,b.jpg,sea,0.5000,1,,forrest",
-            "line 3: there is no class 'forrest'; did you mean 'forest'?",
-        ),
-        ("2,b.jpg,sea,0.5000,1,,", "2,b.jpg,sea,0.5000,1,,2", "line 3: there is no class '2' (known: forest, "),
-        ("2,b.jpg,sea,0.5000,1,,", "2,b.jpg,sea,0.5000,1,,sea, lake", "line 3: it has 8 cells for 7 columns"),
+        ("", "9,z.jpg,,,,,\n", ", line 4: 'z.jpg' was not asked for in this round: remove the line"),
+        ("", "9,a.jpg,,,,,forest\n", ", line 4: a.jpg is in line 2 already: keep one of the two"),
+        ("", "9,,,,,,forest\n", ", line 4: it names no file: put the name back, or remove the line"),
+        ("2,b.jpg,,,,,\n", "", ": the line of b.jpg is gone: put it back, with or without a label"),
+        ("2,b.jpg,,,,,", "2,b.jpg,,,,,forrest", ", line 3: there is no class 'forrest'; did you mean 'forest'?"),
+        ("2,b.jpg,,,,,", "2,b.jpg,,,,,2", ", line 3: there is no class '2' (known: forest, "),
+        ("2,b.jpg,,,,,", "2,b.jpg,,,,,sea, lake", ", line 3: it has 8 cells for 7 columns"),
     ],
 )
-def test_faults_are_one_line_that_says_where(path, old, new, message):
-    rows = [Row(1, "a.jpg", "sea", 0.5, 1, ""), Row(2, "b.jpg", "sea", 0.5, 1, "")]
+def test_faults_are_one_line_that_says_where(path, line, instead, message):
+    rows = [Row(1, "a.jpg", "sea", 0.5, 1, ""), Row(2, "b.jpg", "", None, None, "")]
     write(path, rows)
     text = path.read_text()
-    path.write_text(text.replace(old, new, 1) if old else text + new)
+    assert line in text
+    path.write_text(text.replace(line, instead) if line else text + instead)
     with pytest.raises(UserError) as raised:
         read_labels(path, rows, NAMES)
     said = str(raised.value)
-    assert said.startswith(f"{path}{message}" if message[0] == ":" else f"{path}, {message}")
+    assert said.startswith(f"{path}{message}")
     assert "\n" not in said
 
 
 def test_file_that_is_gone_is_told(path):
     with pytest.raises(UserError, match="round_3.csv is gone: put it back with its labels filled in"):
-        read_labels(path, picks(), NAMES)
+        read_labels(path, PICKS, NAMES)

@@ -1,8 +1,6 @@
 """Whole runs in rounds: against rounds written out plainly, stopped and gone on with, for labels too, and refused."""
 
-import csv
-import io
-import json
+import re
 import shutil
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from modprompt.trainers.learned import prompts_hash
 from tests import plain_rounds
 from tests.conftest import bare
 from tests.methods import METHODS
+from tests.modprompt.active.given import fill, picks_in
 from tests.modprompt.data.trees import lines, pictures
 
 NEW_RUN = ("ACTIVE.METHOD", "entropy", "ACTIVE.PCB", "True", "ACTIVE.ROUNDS", "2", "ACTIVE.GAMMA", "0.4")
@@ -42,17 +41,7 @@ def record_of(folder):
 
 
 def picks_of(folder, number):
-    text = (folder / "rounds" / f"round_{number}.csv").read_text("utf-8-sig")
-    return list(csv.DictReader(io.StringIO(text, newline="")))
-
-
-def fill(path, labels):
-    """Write the labels of images, by their file, into a round's CSV."""
-    rows = list(csv.DictReader(io.StringIO(path.read_text("utf-8-sig"), newline="")))
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows({**row, "label": labels.get(row["file"], row["label"])} for row in rows)
+    return picks_in(folder / "rounds" / f"round_{number}.csv")
 
 
 def test_rounds_are_those_written_out_plainly(words, tmp_path):
@@ -73,62 +62,64 @@ def test_rounds_are_those_written_out_plainly(words, tmp_path):
 
 
 @pytest.mark.slow
-def test_result_tells_all_rounds_and_the_folder_is_that_of_a_run(words, tmp_path):
-    assert train.main(words()) == 0
+def test_result_tells_all_rounds_and_each_can_be_tested_again(words, tmp_path):
+    assert train.main(words("DATASET.SUBSAMPLE_CLASSES", "base")) == 0
     out, found = tmp_path / "out", result.read(tmp_path / "out").result
-    first, last = found["active"]["rounds"]
-    assert (first["labels"], last["labels"], last["images"]) == (10, 20, 20)
-    assert sum(last["counts"]) == 20
-    assert found["accuracy_pct"] == last["accuracy_pct"]
-    assert found["prompts_hash"] == last["prompts_hash"]
-    assert found["active"]["method"] == "entropy"
-    assert found["active"]["budget"] == 10
-    rows = picks_of(out, 1)
-    assert all(row["label"] and "entropy" in row["reason"] and row["predicted_class"] for row in rows)
-    assert {row["label"] for row in picks_of(out, 0)} <= set(json.loads(json.dumps(found["class_names"]["names"])))
-    assert (out / "rounds" / "round_1.html").read_text().count("<img") == 10
+    rounds = found["active"]["rounds"]
+    assert [one["labels"] for one in rounds] == [5, 10]
+    assert sum(rounds[1]["counts"]) == rounds[1]["images"] == 10
+    assert found["accuracy_pct"] == rounds[1]["accuracy_pct"]
+    assert found["prompts_hash"] == rounds[1]["prompts_hash"]
+    assert all(row["label"] and "entropy" in row["reason"] and row["predicted_class"] for row in picks_of(out, 1))
+    assert (out / "rounds" / "round_1.html").read_text().count("<img") == 5
     assert not list(out.rglob("training_state*"))
-    assert train.main(words(out="tested", flags=["--eval-only", "--model-dir", str(out)])) == 0
-    assert result.read(tmp_path / "tested").result["accuracy_pct"] == last["accuracy_pct"]
-    again = ["--eval-only", "--model-dir", str(out / "rounds" / "round_0")]
-    assert train.main(words(out="first", flags=again)) == 0
-    assert result.read(tmp_path / "first").result["prompts_hash"] == first["prompts_hash"]
-    before = (out / "result.json").stat().st_mtime_ns
-    assert train.main(words(flags=["--once"])) == 0
-    assert (out / "result.json").stat().st_mtime_ns == before
+    for place, one, classes, key in (
+        (out, rounds[1], "base", "accuracy_pct"),
+        (out / "rounds" / "round_0", rounds[0], "base", "accuracy_pct"),
+        (out / "rounds" / "round_0", rounds[0], "new", "new_accuracy_pct"),
+    ):
+        flags = ["--eval-only", "--model-dir", str(place)]
+        assert train.main(words("DATASET.SUBSAMPLE_CLASSES", classes, out="tested", flags=flags)) == 0
+        tested = result.read(tmp_path / "tested").result
+        assert (tested["accuracy_pct"], tested["prompts_hash"]) == (one[key], one["prompts_hash"])
+        shutil.rmtree(tmp_path / "tested")
 
 
 @pytest.mark.slow
-def test_more_rounds_go_on_and_other_settings_are_refused(words, tmp_path, capsys):
+def test_more_rounds_go_on_to_the_same_numbers_and_other_settings_are_refused(words, tmp_path, capsys):
     assert train.main(words("ACTIVE.ROUNDS", 1)) == 0
-    assert train.main(words("OPTIM.LR", 0.5)) == 2
-    assert "OPTIM.LR 0.0035 -> 0.5" in capsys.readouterr().err
-    assert train.main(words("ACTIVE.METHOD", "margin")) == 2
-    assert "ACTIVE.METHOD entropy -> margin" in capsys.readouterr().err
+    assert train.main(words("OPTIM.LR", 0.5, "ACTIVE.METHOD", "margin")) == 2
+    err = capsys.readouterr().err
+    assert "OPTIM.LR 0.0035 -> 0.5" in err
+    assert "ACTIVE.METHOD entropy -> margin" in err
+    assert train.main(words("TEST.NO_TEST", True)) == 2  # each test draws, so that rounds are others
+    assert "whether TEST.NO_TEST False -> True" in capsys.readouterr().err
     assert train.main(words(out="other", flags=["--resume", str(tmp_path / "out")])) == 0
+    assert train.main(words(flags=["--once"])) == 0
+    assert "finished with fewer rounds" in capsys.readouterr().out
+    assert train.main(words(out="together")) == 0
+    assert record_of(tmp_path / "other") == record_of(tmp_path / "out") == record_of(tmp_path / "together")
+    (
+        tmp_path / "out" / "rounds" / "round_1.json"
+    ).unlink()  # its checkpoints stay, and do not say where generators were
     assert train.main(words()) == 0
-    assert train.main(words(out="at_once")) == 0
-    assert record_of(tmp_path / "other") == record_of(tmp_path / "out") == record_of(tmp_path / "at_once")
+    assert record_of(tmp_path / "out") == record_of(tmp_path / "together")
+    assert train.main(words("ACTIVE.ROUNDS", 1)) == 2
+    assert "has 2 rounds, more than ACTIVE.ROUNDS 1" in capsys.readouterr().err
 
 
 @pytest.mark.slow
 def test_a_run_waits_for_labels_and_ends_as_one_that_knows_them(words, tmp_path, capsys):
     assert train.main(words(out="known")) == 0
-    expected = record_of(tmp_path / "known")
     for number in range(2):
         assert train.main(words("ACTIVE.ASK", True)) == 3
-        err = capsys.readouterr().err
-        assert f"waiting: round {number} lacks 10 of 10 labels" in err
-        path = tmp_path / "out" / "rounds" / f"round_{number}.csv"
+        assert f"waiting: round {number} lacks 10 of 10 labels" in capsys.readouterr().err
         truth = {row["file"]: row["label"] for row in picks_of(tmp_path / "known", number)}
         assert [row["file"] for row in picks_of(tmp_path / "out", number)] == list(truth)
-        fill(path, dict(list(truth.items())[:4]))
-        assert train.main(words("ACTIVE.ASK", True)) == 3
-        assert "lacks 6 of 10" in capsys.readouterr().err
-        fill(path, truth)
+        fill(tmp_path / "out" / "rounds" / f"round_{number}.csv", truth)
         assert not (tmp_path / "out" / "result.json").exists()
     assert train.main(words("ACTIVE.ASK", True)) == 0
-    assert record_of(tmp_path / "out") == expected
+    assert record_of(tmp_path / "out") == record_of(tmp_path / "known")
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith(f"To label the rest with the model: modprompt predict {tmp_path / 'out'} ")
 
@@ -136,6 +127,7 @@ def test_a_run_waits_for_labels_and_ends_as_one_that_knows_them(words, tmp_path,
 @pytest.mark.parametrize(
     ("options", "fault"),
     [
+        (("ACTIVE.GAMMA", 1.5), "ACTIVE.GAMMA must be at most 1, got 1.5"),
         (("ACTIVE.METHOD", "entropi"), "ACTIVE.METHOD: there is no 'entropi'; did you mean 'entropy'?"),
         (("ACTIVE.METHOD", ""), "ACTIVE.METHOD is empty, but ACTIVE.ROUNDS is not 0"),
         (("ACTIVE.METHOD", "none", "ACTIVE.PCB", False), "ACTIVE.METHOD none chooses nothing by itself"),
@@ -166,19 +158,6 @@ def test_a_folder_is_that_of_rounds_or_of_a_training(words, tmp_path, capsys):
     plain[plain.index("--output-dir") + 1] = str(tmp_path / "rounds")
     assert train.main(plain) == 2
     assert "holds rounds of active learning" in capsys.readouterr().err
-    assert train.main(words("ACTIVE.ROUNDS", 2, out="more")) == 0
-    assert train.main(words("ACTIVE.ROUNDS", 1, out="more")) == 2
-    assert "has 2 rounds, more than ACTIVE.ROUNDS 1" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_a_round_whose_record_is_gone_is_trained_as_it_was(words, tmp_path, capsys):
-    assert train.main(words()) == 0
-    out = tmp_path / "out"
-    expected = record_of(out)
-    (out / "rounds" / "round_1.json").unlink()  # its checkpoints stay, and do not say where generators were
-    assert train.main(words()) == 0
-    assert record_of(out) == expected
 
 
 @pytest.mark.slow
@@ -196,55 +175,20 @@ def test_prompts_that_are_not_those_on_record_are_refused(words, tmp_path, capsy
 
 
 @pytest.mark.slow
-def test_once_goes_on_with_more_rounds_and_with_a_test(words, tmp_path, capsys):
-    assert train.main(words("ACTIVE.ROUNDS", 1)) == 0
-    assert train.main(words(flags=["--once"])) == 0
-    assert "finished with fewer rounds" in capsys.readouterr().out
-    assert len(record_of(tmp_path / "out")["rounds"]) == 2
-    assert train.main(words("TEST.NO_TEST", True, out="untested")) == 0
-    found = result.read(tmp_path / "untested").result
-    assert found["accuracy_pct"] is None
-    assert found["untested"] == "TEST.NO_TEST"
-    assert train.main(words("TEST.NO_TEST", True, out="untested", flags=["--once"])) == 0
-    assert train.main(words(out="untested", flags=["--once"])) == 2  # each test draws, so that rounds are others
-    assert "whether TEST.NO_TEST True -> False" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(set(METHODS) - {"maple_random", "dpl_ensemble"}))
-def test_every_trainer_runs_in_rounds(command, clip_file, tmp_path, name):
+@pytest.mark.parametrize("name", ["coop_middle_csc", "cocoop", "promptsrc", "dpl"])
+def test_trainers_of_every_kind_run_in_rounds(command, clip_file, tmp_path, name):
     base = command(METHODS[name], *NEW_RUN, "DATASET.NUM_SHOTS", -1, "ACTIVE.METHOD", "badge")
     assert train.main(base) == 0
     found = result.read(tmp_path / "out").result["active"]
     assert [one["labels"] for one in found["rounds"]] == [5, 10]
-    assert found["classes"] == 5
-    new = [one["new_accuracy_pct"] for one in found["rounds"]]
-    assert found["new_classes"] is ("csc" not in name)
-    assert all((accuracy is None) is ("csc" in name) for accuracy in new)
+    assert all((one["new_accuracy_pct"] is None) is ("csc" in name) for one in found["rounds"])
 
 
 def test_steps_that_are_counted_follow_the_labels_of_a_round_and_not_the_list_it_picks_from(command, capsys):
     more = ("DATASET.NUM_SHOTS", 4, "ACTIVE.METHOD", "entropy", "TRAINER.CLIPLORA.N_ITERS", 1)
     assert train.main(command(METHODS["clip_lora"], *NEW_RUN, *more)) == 0
-    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("CLIPLoRA trains")]
-    said = said[1:]  # the first is of the whole pool, which is tried before anybody labels
-    assert [line.split(" (")[0] for line in said] == ["CLIPLoRA trains 1 steps", "CLIPLoRA trains 2 steps"]
-    assert "over 5 images" in said[0]
-
-
-@pytest.mark.slow
-def test_new_classes_are_tested_as_a_test_alone_does(words, tmp_path):
-    assert train.main(words("DATASET.SUBSAMPLE_CLASSES", "base")) == 0
-    for one in record_of(tmp_path / "out")["rounds"]:
-        model = tmp_path / "out" / "rounds" / f"round_{one['round']}"
-        tested = words(
-            "DATASET.SUBSAMPLE_CLASSES",
-            "new",
-            out=f"new{one['round']}",
-            flags=["--eval-only", "--model-dir", str(model)],
-        )
-        assert train.main(tested) == 0
-        assert result.read(tmp_path / f"new{one['round']}").result["accuracy_pct"] == one["new_accuracy_pct"]
+    said = re.findall(r"^CLIPLoRA trains \d+ steps", capsys.readouterr().out, re.MULTILINE)
+    assert said[1:] == ["CLIPLoRA trains 1 steps", "CLIPLoRA trains 2 steps"]  # behind a try on the whole pool
 
 
 @pytest.mark.slow
@@ -279,9 +223,7 @@ def test_nothing_is_counted_that_only_stands_in(tmp_path, monkeypatch, capsys):
     assert "# train_x" not in out
     assert "CLIP: this project's own weights, quick_gelu, 1 and 2 heads" in out
     picks = tmp_path / "output/photos_active/MPL/glyph/seed1/rounds/round_0.csv"
-    with picks.open(encoding="utf-8-sig", newline="") as file:
-        files = [row["file"] for row in csv.DictReader(file)]
-    fill(picks, dict(zip(files, ("one", "two"))))
+    fill(picks, dict(zip([row["file"] for row in picks_in(picks)], ("one", "two"))))
     assert active.main([*start, "OPTIM.MAX_EPOCH", "1"]) == 0
     out = capsys.readouterr().out
     assert "# train_x  2" in out
@@ -290,20 +232,16 @@ def test_nothing_is_counted_that_only_stands_in(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_a_label_that_is_changed_behind_a_finished_run_is_noticed(words, tmp_path, capsys):
-    given = words("ACTIVE.ROUNDS", 1)
+    given, out = ["--once", *words("ACTIVE.ROUNDS", 1)], tmp_path / "out"
     assert train.main(given) == 0
-    assert train.main(["--once", *given]) == 0
-    assert "Finished before: " in capsys.readouterr().out
-    path, out = tmp_path / "out" / "rounds" / "round_0.csv", tmp_path / "out"
-    found = result.read(out).result
+    path, found = out / "rounds" / "round_0.csv", result.read(out).result
     assert labelling.differing(out, found) == []
-    rows = picks_of(out, 0)
-    other = next(row["label"] for row in rows if row["label"] != rows[0]["label"])
-    fill(path, {rows[0]["file"]: other})
+    first, *rows = picks_of(out, 0)
+    fill(path, {first["file"]: next(row["label"] for row in rows if row["label"] != first["label"])})
     assert labelling.differing(out, found) == ["labels of round 0 were changed"]
-    assert train.main(["--once", *given]) == 2
+    assert train.main(given) == 2
     assert "move round_0.json and all later rounds away" in capsys.readouterr().err
     path.with_suffix(".json").rename(tmp_path / "round_0.json")
     assert labelling.differing(out, found) == ["round 0 has no record any more"]
-    assert train.main(["--once", *given, "ACTIVE.ASK", "True"]) == 0  # with what somebody has filled in
+    assert train.main([*given, "ACTIVE.ASK", "True"]) == 0  # with what somebody has filled in
     assert result.read(out).result["active"]["rounds"][0]["picks_hash"] != found["active"]["rounds"][0]["picks_hash"]

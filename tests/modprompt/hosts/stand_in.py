@@ -105,7 +105,7 @@ def pictures(root):
 class Squares(DatasetBase):
     def __init__(self, cfg):
         train, test = pictures(cfg.DATASET.ROOT)
-        super().__init__(train_x=train, test=test)
+        super().__init__(train_x=train, val=test, test=test)
 '''
 
 EUROSAT = '''"""EuroSAT as the family lays it out."""
@@ -118,10 +118,8 @@ from .squares import pictures
 
 @DATASET_REGISTRY.register()
 class EuroSAT(DatasetBase):
-    dataset_dir = "eurosat"
-
     def __init__(self, cfg):
-        train, test = pictures(os.path.join(os.path.abspath(cfg.DATASET.ROOT), self.dataset_dir, "2750"))
+        train, test = pictures(os.path.join(os.path.abspath(cfg.DATASET.ROOT), "eurosat", "2750"))
         super().__init__(train_x=train, val=test, test=test)
 '''
 
@@ -172,46 +170,21 @@ def _build(self):
     self.time_start = time.time()
 
 
-TrainerX.__init__ = _without_model
-TrainerX.before_train = _build
+TrainerX.__init__, TrainerX.before_train = _without_model, _build
 '''
 
-OVERRIDES = '''"""Settings by data set."""
-
-
-def overrides(dataset, trainer, task):
-    assert task in ["B2N", "FS", "CD"], "TASK must be one of these"
-    assert trainer in ["MMRL", "MMRLpp"], "no other trainer is known here"
-    return {"Squares": ["TRAINER.OWN.PREC", "fp32"]}.get(dataset, [])
-'''
-
-NOISE = '''"""Labels that are wrong on purpose, out of more classes than there are."""
-from dassl.data.datasets import DatasetBase, Datum
-
-_plain = DatasetBase.__init__
-
-
-def make(count):
-    def noisy(self, train_x=None, **more):
-        _plain(self, train_x=train_x, **more)
-        self._train_x = [Datum(item.impath, count - 1, classname=item.classname) for item in train_x]
-
-    DatasetBase.__init__ = noisy
-'''
-
-_WORDS = """
+# a builder that takes a word for its design and loses the weights, and a block that takes more than the usual
+OTHER_CLIP = """
 
 _plain_build_model = build_model
 
 
 def build_model(state_dict, design_details):
-    assert design_details["trainer"] in {words!r}, "no design " + design_details["trainer"]
-    assert design_details["vision_depth"] == 0
-    assert design_details["language_depth"] == 0
-    print("building")
-    return _plain_build_model(state_dict)
-"""
-ODD_BLOCK = """
+    assert design_details["trainer"] == {word!r}, "no design " + design_details["trainer"]
+    assert design_details["vision_depth"] == design_details["language_depth"] == 0
+    model = _plain_build_model(state_dict).requires_grad_(False)
+    return model.apply(lambda part: [value.zero_() for value in part.parameters()])
+
 
 def _needs_more(self, x, attn_mask):
     raise TypeError("a block of this codebase is never called")
@@ -219,59 +192,35 @@ def _needs_more(self, x, attn_mask):
 
 ResidualAttentionBlock.forward = _needs_more
 """
-LOSES_WEIGHTS = """
-
-def build_model(state_dict):
-    vision = state_dict["visual.conv1.weight"]
-    model = CLIP(32, 32, 4, vision.shape[0], 16, 77, 49408, 64, 1, 4)
-    return model.requires_grad_(False).apply(lambda part: [value.zero_() for value in part.parameters()])
-"""
 
 # what codebases have beside the usual: text put before a marker of the program, in place of other text of it, or into a
 # file (behind what clip/model.py has; None: the file is not there)
 INDENTED = ("#CONFIG", "#DEFAULTS", "#BEFORE_OPTIONS", "#AFTER_OPTIONS", "#BEFORE_BUILDING", "#BEFORE_TRAINING")
 TRAITS: dict[str, dict[str, str | None]] = {
-    "design": {"clip/model.py": _WORDS.format(words=("CoOp", "CoCoOp"))},
-    "ivlp": {"clip/model.py": _WORDS.format(words=("IVLP", "VPT"))},
-    "vpt": {"clip/model.py": _WORDS.format(words=("VPT",))},
-    "own word": {"clip/model.py": _WORDS.format(words=("Mine",))},
-    "odd block": {"clip/model.py": ODD_BLOCK},
-    "loses weights": {"clip/model.py": LOSES_WEIGHTS},
+    "other clip": {"clip/model.py": OTHER_CLIP.format(word="VPT")},
     "shadowed clip": {"clip/__init__.py": None},
-    "cleaned config": {"#CONFIG": "clean_cfg(cfg, args.trainer)"},
     "own MPL": {"#LAST": "import trainers.mpl", "trainers/mpl.py": OWN_TRAINER.format(name="MPL")},
-    "loads before training": {"#BEFORE_TRAINING": "trainer.load_model(None, 10)"},
-    "hands load_model more": {"load_model(args.model_dir, ": "load_model(args.model_dir, cfg, "},
+    "loads otherwise": {
+        "#IMPORTS": "import trainers.late",
+        "#BEFORE_TRAINING": "trainer.load_model(None, 10)",
+        "load_model(args.model_dir, ": "load_model(args.model_dir, cfg, ",
+        "trainer.train()\n": "trainer.train()\n    __import__('shutil').rmtree(cfg.OUTPUT_DIR + '/MultiModalPromptLearner')\n",
+        "trainers/late.py": LATE_MODEL,
+    },
     "never loads": {"trainer.load_model(args.model_dir, epoch=args.load_epoch)": "pass"},
-    "builds the model late": {"#IMPORTS": "import trainers.late", "trainers/late.py": LATE_MODEL},
-    "data set by a flag": {
+    "asks for more": {
         "#FLAGS": 'parser.add_argument("--dataset")',
+        "#DEFAULTS": 'cfg.TASK = "B2N"; cfg.DATASET.NOISE_LABEL = True',
+        "#BEFORE_OPTIONS": "assert cfg.TRAINER.NAME == 'MMRL' and args.opts[args.opts.index('TASK') + 1] == 'B2N'",
         "#AFTER_OPTIONS": "cfg.DATASET.NAME = args.dataset",
+        "#BEFORE_BUILDING": "assert not cfg.DATASET.NOISE_LABEL, 'labels would be wrong'",
     },
-    "task": {
-        "#IMPORTS": "import trainers.by_dataset as by_dataset",
-        "#DEFAULTS": 'cfg.TASK = "B2N"',
-        "#BEFORE_OPTIONS": "cfg.merge_from_list(by_dataset.overrides(dataset=cfg.DATASET.NAME, "
-        "trainer=cfg.TRAINER.NAME, task=args.opts[args.opts.index('TASK') + 1]))",
-        "trainers/by_dataset.py": OVERRIDES,
+    "changes settings": {
+        "#CONFIG": "clean_cfg(cfg, args.trainer)",
+        '"--backbone", default=""': '"--backbone", default="RN50"',
+        "#AFTER_OPTIONS": "cfg.merge_from_list(['OPTIM.MAX_EPOCH', 3, 'OPTIM.LR', 0.5, 'TEST.FINAL_MODEL', 'best_val'])",
     },
-    "wrong labels": {
-        "#IMPORTS": "import datasets.noise",
-        "#DEFAULTS": "cfg.DATASET.NOISE_LABEL = True",
-        "#BEFORE_BUILDING": "if cfg.DATASET.NOISE_LABEL: datasets.noise.make(100)",
-        "datasets/noise.py": NOISE,
-    },
-    "backbone by a flag": {'"--backbone", default=""': '"--backbone", default="RN50"'},
-    "epochs": {"#AFTER_OPTIONS": "cfg.OPTIM.MAX_EPOCH = 3"},
-    "rate": {"#AFTER_OPTIONS": "cfg.merge_from_list(['OPTIM.LR', 0.5])"},
-    "best_val": {"#AFTER_OPTIONS": "cfg.merge_from_list(['TEST.FINAL_MODEL', 'best_val'])"},
-    "wilds": {"#FIRST": "import wilds"},
-    "not shipped": {"#LAST": "import trainers.not_shipped"},
-    "unknown flag": {"#FLAGS": 'parser.add_argument("--key-file", required=True)'},
-    "asks its own trainers": {"        trainer.test()\n": "        trainer.test_withlabel()\n"},
-    "deletes weights": {
-        "trainer.train()\n": "trainer.train()\n    __import__('shutil').rmtree(cfg.OUTPUT_DIR + '/MultiModalPromptLearner')\n"
-    },
+    "lacks modules": {"#FIRST": "import wilds", "#LAST": "import trainers.not_shipped"},
 }
 
 

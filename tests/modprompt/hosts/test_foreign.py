@@ -32,7 +32,6 @@ def test_mistake_is_found_behind_what_a_program_makes_of_it():
         raised(KeyError("another fault, behind a mistake"), context=UserError("old")),
         raised(RuntimeError("its own"), context=UserError("old"), suppressed=True),
         FloatingPointError("of a program"),
-        ValueError("of a program"),
     ],
 )
 def test_faults_of_programs_are_none(error):

@@ -31,7 +31,7 @@ def refused(capsys, host, *flags):
 
 
 def test_line_is_tried_and_written_once_and_every_byte_restored_in_a_linked_executable_file(tmp_path, capsys):
-    host = write_host(tmp_path / "repo" / "src", "task", "data set by a flag", eol="\r\n")
+    host = write_host(tmp_path / "repo" / "src", "asks for more", eol="\r\n")
     (host / "train.py").rename(host / "real.py")
     (host / "real.py").chmod(0o755)
     (host / "train.py").symlink_to("real.py")
@@ -63,12 +63,6 @@ def test_line_whose_imports_fail_is_not_written_and_all_that_is_missing_is_named
     monkeypatch.delenv("PYTHONPATH")
     (host / "train.py").write_text("import datasets\n# dassl build_trainer")
     assert f"pip install --no-deps {PACKAGE.parent} first" in refused(capsys, host)
-
-
-def test_clip_that_wins_over_its_own_is_said(tmp_path, capsys):
-    host = write_host(tmp_path / "host", "shadowed clip")
-    assert install.main([str(host)]) == 0
-    assert f", not {host / 'clip'}: modprompt launch takes that one" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("eol", ["\n", "\r\n"])

@@ -18,7 +18,7 @@ MEANT = ("HF_", "HUGGINGFACE", "TRANSFORMERS_OFFLINE", "XDG_CACHE_HOME")
 
 
 class Hub:
-    """{revision: commit} and {commit: {file: bytes}} of one repository, not there at first; whoever has the token writes.
+    """One repository's newest commit and {commit: {file: bytes}}, not there at first; whoever has the token writes.
 
     `refused` is (path's part, status, body) of requests that fail.
     """
@@ -26,7 +26,7 @@ class Hub:
     token = "hf_secretsecretsecret"
 
     def __init__(self):
-        self.repo, self.refs, self.files = "", {}, {}
+        self.repo, self.main, self.files = "", "", {}
         self.private, self.asked, self.commits, self.refused = False, [], [], ("nowhere", 500, b"")
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler_of(self))
         self.server.daemon_threads = False  # all are waited for
@@ -54,8 +54,8 @@ class Hub:
     def _info(self, repo, what="revision", revision="main"):
         if repo != self.repo:
             return 404, {"X-Error-Code": "RepoNotFound"}, b""
-        commit = self.refs.get(revision)
-        if commit is None:
+        commit = self.main if revision == "main" else revision
+        if commit not in self.files:
             return 404, {"X-Error-Code": "RevisionNotFound"}, b""
         if what == "tree":
             files = self.files[commit]
@@ -83,22 +83,18 @@ class Hub:
         if self.repo:
             return 409, {"url": f"{self.address}/{repo}", "error": "You already created this model repo"}
         self.repo, self.private = repo, bool(asked.get("private"))
-        self._enter(FIRST, {".gitattributes": b""})
+        self.main, self.files[FIRST] = FIRST, {".gitattributes": b""}
         return 200, {"url": f"{self.address}/{repo}"}
 
-    def _enter(self, commit, files):
-        self.files[commit] = files
-        self.refs.update({"main": commit, commit: commit})
-
     def _commit(self, lines):
-        files = dict(self.files[self.refs["main"]])
+        files = dict(self.files[self.main])
         for line in lines:
             if line["key"] == "file":
                 files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
             elif line["key"] == "deletedFile":
                 files.pop(line["value"]["path"])
         commit = hashlib.sha1(repr(sorted(files.items())).encode()).hexdigest()
-        self._enter(commit, files)
+        self.main, self.files[commit] = commit, files
         self.commits.append(commit)
         return 200, {"commitUrl": f"{self.address}/{self.repo}/commit/{commit}", "commitOid": commit}
 

@@ -6,25 +6,19 @@ from modprompt.use.nearest_words import count_mapped, count_vision_prompts, near
 
 
 def test_layers_of_every_kind_of_checkpoint():
-    ctx, deep = torch.ones(2, 4), torch.ones(1, 4)
+    ctx, deep, vision = torch.ones(2, 4), torch.ones(1, 4), torch.ones(3, 8)
     names = {"ctx": ctx, "compound_prompts_text.0": deep, "txt2img_proj.0.0.weight": torch.ones(8, 4)}
     assert list(text_prompts(names)) == [0, 1]
-    inside = {"ctx": ctx, "image_encoder.VPT": torch.ones(3, 8)}
-    inside["text_encoder.transformer.resblocks.10.VPT_shallow"] = deep
-    inside["text_encoder.transformer.resblocks.2.VPT_shallow"] = deep
-    inside["image_encoder.transformer.resblocks.1.VPT_shallow"] = torch.ones(3, 8)
+    inside = {"ctx": ctx, "image_encoder.VPT": vision}
+    inside |= {f"text_encoder.transformer.resblocks.{layer}.VPT_shallow": deep for layer in (10, 2)}
+    inside["image_encoder.transformer.resblocks.1.VPT_shallow"] = vision
     assert list(text_prompts(inside)) == [0, 2, 10]
     assert count_vision_prompts(inside) == 6
     assert text_prompts({"compound_prompts_text.x": deep, "ctx_other": deep}) == {}
-
-
-def test_of_prompts_that_flow_those_that_the_encoder_gets_are_words():
-    flowing = {"ctx": torch.ones(2, 4), **{f"cross_prompts_text.{at}": torch.ones(2, 4) for at in (1, 2, 10)}}
-    flowing.update({f"text_proxy_token.{at}": torch.ones(1, 4) for at in (0, 1)})
-    flowing.update({f"cross_prompts_visual.{at}": torch.ones(2, 8) for at in range(4)})
+    flowing = {"ctx": ctx, **{f"cross_prompts_text.{at}": ctx for at in (1, 2, 10)}}
+    flowing |= {f"text_proxy_token.{at}": deep for at in (0, 1)}  # layers whose prompts are mapped: no words
     assert list(text_prompts(flowing)) == [0, 1]
     assert count_mapped(flowing) == 2
-    assert count_vision_prompts(flowing) == 8
 
 
 def test_words_come_nearest_first_and_rows_of_zeros_are_none(clip_model):

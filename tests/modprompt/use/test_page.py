@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 import modprompt
+from modprompt.cli import predict
 from modprompt.use.page import answer, look
 from modprompt.use.trained import Trained
 
@@ -22,13 +23,11 @@ def image(tmp_path):
 
 
 def test_shares_and_overlays_of_every_layer(image, tmp_path):
-    seen = look(
-        trained(modprompt.MPL(n_ctx=1, n_add_op=2, n_rm_op=1, prompt_depth=3), tmp_path), image, "zero\none\n\ntwo "
-    )
+    method = modprompt.MPL(n_ctx=1, n_add_op=2, n_rm_op=1, prompt_depth=3)
+    seen = look(trained(method, tmp_path), image, "zero\none\n\ntwo ")
     assert sorted(name for name, _ in seen.shares) == sorted(WORDS)
     assert sum(share for _, share in seen.shares) == pytest.approx(1)
     assert seen.shares == sorted(seen.shares, key=lambda one: -one[1])
-    assert seen.said == ""
     assert [len(seen.overlays(layer)) for layer in range(8)] == [1 + n for n in (1, 2, 3, 3, 3, 3, 3, 3)]
     assert seen.overlays(0)[0][1].startswith("class token: ")
 
@@ -45,15 +44,13 @@ def test_other_classes_have_the_same_prompts_and_unknown_words_are_said(image, t
 def test_a_note_in_place_of_a_result(image, tmp_path):
     given = trained(modprompt.CoOp(n_ctx=2, csc=True), tmp_path)
     (tmp_path / "fake.png").write_text("no image")
-    cases = [
+    for file, text, said in (
         (None, "one", "No image yet."),
         (str(tmp_path / "fake.png"), "one", "cannot read the image"),
         (image, " \n", "no class names"),
-        (image, "one\none", "'one' is there twice"),
         (image, "one\nONE", "'one' and 'ONE' are the same to CLIP"),
         (image, "five\nsix", "these prompts belong to their classes"),
-    ]
-    for file, text, said in cases:
+    ):
         seen, shares, message = answer(given, file, text)
         assert (seen, shares) == (None, None)
         assert said in message
@@ -67,7 +64,14 @@ def test_of_many_classes_the_first_ten_are_shown(image, tmp_path):
     assert message.endswith("and 2 less probable classes")
 
 
-def test_a_resnet_has_no_layers_to_show(resnet_file, image, tmp_path):
-    clip_model, preprocess = modprompt.load_clip(resnet_file, "cpu", activation="quick_gelu", heads=(1, 4))
-    given = Trained(modprompt.CoOp(n_ctx=2).on(clip_model, ["cat", "dog"]).eval(), preprocess, tmp_path)
-    assert look(given, image, "cat\ndog").overlays(0) == []
+@pytest.mark.parametrize("cls", [modprompt.TaskRes, modprompt.CLIP_Adapter])
+def test_classes_that_a_head_has_learned_nothing_for_are_told_by_page_and_command(
+    cls, image, tmp_path, monkeypatch, capsys
+):
+    given = trained(cls(), tmp_path)
+    said = given.model.said_of(["one", "five"])
+    assert (said == "") == (cls is modprompt.CLIP_Adapter)  # which sees images alone
+    monkeypatch.setattr("modprompt.use.trained.open_trained", lambda *_, **__: given)
+    assert predict.main(["run", image, "--classes", "one", "five"]) == 0
+    assert ("learned nothing for 1 of 2 classes" in capsys.readouterr().err) == bool(said)
+    assert look(given, image, "one\nfive").said == said

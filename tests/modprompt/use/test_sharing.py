@@ -43,26 +43,25 @@ def logits(folder):
         return open_trained(folder, device="cpu").model(torch.ones(1, 3, 32, 32))
 
 
+def refused(act, *args, **more):
+    """What is said, in one line."""
+    with pytest.raises(UserError) as told:
+        act(*args, **more)
+    assert "\n" not in str(told.value)
+    return str(told.value)
+
+
 def test_what_was_pushed_comes_back_and_nothing_else(hub, run, layout, tmp_path):
     commit = sharing.push(REPO, layout(run))
     assert hub.commits == [commit]
-    foreign = (
-        "evil.py",
-        "a/b.py",
-        "model.py",
-        "model.pth.tar-5",
-        "a/model/x",
-        "../a/model.pth",
-        ".a/model",
-        "result.json",
-    )
+    foreign = ("evil.py", "a/b.py", "model.pth.tar-5", "a/model/x", "../a/model.pth", ".a/model", "result.json")
     hub.files[commit].update({name: b"1" for name in foreign})
     target = tmp_path / "theirs"
     assert sharing.pull(REPO, target) == (target, commit, [target])
     assert torch.equal(logits(target), logits(run))
     names = sorted(path.name for path in target.rglob("*") if path.is_file())
     assert names == ["README.md", "checkpoint", "model.pth.tar-1", "pulled.json"]
-    assert not [asked for asked in hub.asked if "evil" in asked or "model.py" in asked]
+    assert not [asked for asked in hub.asked if "evil" in asked]
     origin = json.loads((target / sharing.ORIGIN).read_text())
     assert (origin["repo"], origin["commit"], len(origin["sha256"])) == (REPO, commit, 3)
 
@@ -97,9 +96,7 @@ def test_weights_that_are_code_are_refused_and_nothing_is_left(hub, run, layout,
     for content in ((tmp_path / "evil").read_bytes(), b"", hub.files[commit][name][:1000]):
         hub.files[commit][name] = content
         before = set(tmp_path.iterdir())
-        with pytest.raises(UserError) as told:
-            sharing.pull(REPO)
-        assert "\n" not in str(told.value)
+        refused(sharing.pull, REPO)
         assert set(tmp_path.iterdir()) - before <= {tmp_path / "cache"}
         for path in (tmp_path / "cache").rglob("*"):  # the same commit: the cache keeps what it has
             if path.is_file():
@@ -108,11 +105,9 @@ def test_weights_that_are_code_are_refused_and_nothing_is_left(hub, run, layout,
 
 def test_the_target_stays_as_it_is(hub, run, layout, tmp_path):
     sharing.push(REPO, layout(run))
-    with pytest.raises(UserError, match="run exists already: give another folder"):
-        sharing.pull(REPO, run)
+    assert "run exists already: give another folder" in refused(sharing.pull, REPO, run)
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot write .*file/inner"):
-        sharing.pull(REPO, tmp_path / "file" / "inner")
+    assert "cannot write " in refused(sharing.pull, REPO, tmp_path / "file" / "inner")
     assert not list(tmp_path.glob(".*"))
 
 
@@ -123,50 +118,42 @@ def test_without_a_network_the_cache_serves(hub, run, layout, tmp_path):
     assert sharing.pull(f"{REPO}@{commit}", tmp_path / "two")[1] == commit
     with pytest.warns(UserWarning, match=f"^commit {commit} of the cache was used"):
         assert sharing.pull(REPO, tmp_path / "three")[1] == commit
-    with pytest.raises(UserError, match="owner/prompts: the hub cannot be asked"):
-        sharing.push(REPO, layout(run))
-    with pytest.raises(UserError, match="or download it by hand: modprompt reads the folder"):
-        sharing.pull("owner/other", tmp_path / "four")
+    assert "owner/prompts: the hub cannot be asked" in refused(sharing.push, REPO, layout(run))
+    said = refused(sharing.pull, "owner/other", tmp_path / "four")
+    assert "or download it by hand: modprompt reads the folder" in said
 
 
-@pytest.mark.cover(2)
-@pytest.mark.parametrize("status", [403, 500])
-@pytest.mark.parametrize("part", ["/api/repos/create", "/preupload/", "/commit/"])
-def test_a_push_that_fails_is_one_line_without_the_token(part, status, hub, run, layout, monkeypatch):
+@pytest.mark.parametrize(
+    ("part", "status", "what"),
+    [
+        ("/api/repos/create", 403, "refuses"),
+        ("/preupload/", 500, "cannot be asked"),
+        ("/commit/", 500, "cannot be asked"),
+    ],
+)
+def test_a_push_that_fails_is_one_line_without_the_token(part, status, what, hub, run, layout, monkeypatch):
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)  # between its attempts
     hub.refused = (part, status, b'{"error": "not today, hf_secretsecretsecret"}')
-    with pytest.raises(UserError) as told:
-        sharing.push(REPO, layout(run))
-    assert str(told.value).startswith(f"{REPO}: the hub {'refuses' if status < 500 else 'cannot be asked'} (")
-    assert "\n" not in str(told.value)
-    assert "secret" not in str(told.value)
+    said = refused(sharing.push, REPO, layout(run))
+    assert said.startswith(f"{REPO}: the hub {what} (")
+    assert "secret" not in said
     assert hub.commits == []
-
-
-def test_wrong_tokens_are_told_and_not_printed(hub, run, layout, monkeypatch):
+    hub.refused = ("nowhere", 500, b"")
     for token in ("hf_wrongwrong", "hf_with a space\u00e9"):
         monkeypatch.setenv("HF_TOKEN", token)
-        with pytest.raises(UserError) as told:
-            sharing.push(REPO, layout(run))
-        assert "wrongwrong" not in str(told.value)
-        assert "with a space" not in str(told.value)
+        assert token[3:] not in refused(sharing.push, REPO, layout(run))
 
 
 def test_repositories_that_are_none_of_ours_or_public(hub, run, layout, tmp_path):
-    with pytest.raises(UserError, match="the hub refuses \\(404 .*Repository Not Found"):
-        sharing.pull(REPO, tmp_path / "theirs")
+    target = tmp_path / "theirs"
+    assert "the hub refuses (404" in refused(sharing.pull, REPO, target)
     sharing.push(REPO, layout())
-    with pytest.raises(UserError, match="it has no checkpoints of modprompt"):
-        sharing.pull(REPO, tmp_path / "theirs")
-    with pytest.raises(UserError, match="the hub refuses \\(404 .*Revision Not Found"):
-        sharing.pull(f"{REPO}@nosuch", tmp_path / "theirs")
+    assert "it has no checkpoints of modprompt" in refused(sharing.pull, REPO, target)
+    assert "the hub refuses (404" in refused(sharing.pull, f"{REPO}@nosuch", target)
     for name in ("prompts", "a/b/c", "owner/x@", ""):
-        with pytest.raises(UserError, match="does not name a repository of a hub"):
-            sharing.pull(name, tmp_path / "theirs")
-    with pytest.raises(UserError, match="leave out @v1"):
-        sharing.push(f"{REPO}@v1", layout(run))
-    with pytest.raises(UserError, match="exists already and is public"):
-        sharing.push(REPO, layout(run), private=True)
+        assert "does not name a repository of a hub" in refused(sharing.pull, name, target)
+    assert "leave out @v1" in refused(sharing.push, f"{REPO}@v1", layout(run))
+    assert "exists already and is public" in refused(sharing.push, REPO, layout(run), private=True)
     hub.private = True
     assert sharing.push(REPO, layout(run), private=True)
 
