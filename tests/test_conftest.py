@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 
 HOOKS = """
 from tests.conftest import _process_is_kept, pytest_addoption, pytest_collection_modifyitems
-from tests.conftest import pytest_configure, pytest_terminal_summary, pytest_testnodedown
+from tests.conftest import pytest_terminal_summary, pytest_testnodedown
 """
 CASES = """
 import os, signal, threading

@@ -135,7 +135,7 @@ def test_programs_import_it(own, tmp_path, capsys):
         predict.main(["warm.pt", "red.png"])
     assert predict.main(["warm.pt", "red.png", "--import", "warm_of_a_test"]) == 0
     assert capsys.readouterr().out.startswith("red.png: ")
-    assert export.main(["warm.pt", "--to", "torch", "--out", "warm.pt2", "--import", "warm_of_a_test"]) == 0
+    assert export.main(["warm.pt", "--to", "onnx", "--out", "warm.onnx", "--import", "warm_of_a_test"]) == 0
 
 
 def test_names_that_are_taken_are_refused(own):
