@@ -13,7 +13,7 @@ from modprompt.experiments.reporting import figures, origins, report
 from modprompt.experiments.reporting.recorded import Recorded, gallery, losses, recorded
 from modprompt.experiments.reporting.results import Outcome, of_experiment
 from modprompt.experiments.running import state
-from modprompt.io.run_files import TestParts, Wrong, write_test
+from modprompt.io import run_files
 from tests.modprompt.experiments.fakes import TWO, by_hand, finish
 
 NAMES = ("forest", "river", "lake")
@@ -26,17 +26,17 @@ def parts(names=NAMES):
     for label, row in enumerate(CONFUSION):
         others = [other for other, images in enumerate(row) for _ in range(images) if other != label]
         for number, other in enumerate(others):
-            sure = 0.6 + 0.05 * number + 0.01 * label
-            wrong.append(Wrong(f"{names[label]}/{number}.png", label, (other, label), (sure, 1 - sure), 1 - sure))
+            sure, image = 0.6 + 0.05 * number + 0.01 * label, f"{names[label]}/{number}.png"
+            wrong.append(run_files.Wrong(image, label, (other, label), (sure, 1 - sure), 1 - sure))
     calibration = np.zeros((15, 3))
     calibration[[7, 14]] = [(10, 0.5, 0.4), (20, 0.95, 0.9)]
-    return TestParts(names, np.array(CONFUSION), calibration, wrong)
+    return run_files.TestParts(names, np.array(CONFUSION), calibration, wrong)
 
 
 def leave(job, out, accuracy, losses):
     """A finished run with the files of its test and its steps; five steps are an epoch."""
     folder = out / job.folder
-    more = {"test_files": write_test(folder, parts()), "top5_pct": 99.0, "ece_pct": 2.5}
+    more = {"test_files": run_files.write_test(folder, parts()), "top5_pct": 99.0, "ece_pct": 2.5}
     more["split"] = {"name": job.dataset, "status": "published", "hash": "ab" * 32}
     more["date"] = "2026-01-02"
     more["versions"] = {"modprompt": "0.3.0", "commit": "c" * 40}
@@ -80,7 +80,7 @@ def test_page_has_all_of_it(two, tmp_path, capsys):
 def test_classes_of_other_names_are_not_added(tmp_path):
     outcomes = []
     for folder, names in ((tmp_path / "a", NAMES), (tmp_path / "b", ("x", "y", "z"))):
-        files = write_test(folder, parts(names=names))
+        files = run_files.write_test(folder, parts(names=names))
         outcomes.append(Outcome(1.0, "", {"test_files": files}, folder))
     faults = []
     assert recorded(outcomes, faults) is None
