@@ -71,7 +71,7 @@ def started(experiment, eurosat_root, small_config, clip_file, tmp_path, monkeyp
             this = job._replace(folder=name, options=(*job.options, *pairs))
             words = command(this, tmp_path, eurosat_root)
             if not seeded:
-                del words[words.index("--seed") : words.index("--seed") + 2]
+                words[words.index("--seed") + 1] = "-1"
             words[len(places.program("train")) : len(places.program("train"))] = flags
             runs.append(Started(pool, this, words, tmp_path, chains.program if cold else forked.forked))
             return runs[-1]
