@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
+import time
 from pathlib import Path
 
 import pytest
@@ -13,8 +13,6 @@ from modprompt.experiments.plan import protocols, spec
 from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.reporting import figures
 from modprompt.experiments.running import chains, slurm, state
-from modprompt.io import result
-from modprompt.io.result import read as read_result
 from modprompt.io.settings import settings_hash
 from tests.modprompt.experiments.fakes import embedded_clip, schedules
 
@@ -117,19 +115,6 @@ def quick(monkeypatch):
 
 
 @pytest.fixture
-def reads(monkeypatch):
-    """How often the result in each folder is read from now on, by the folder's path."""
-    counted = Counter()
-
-    def read(folder):
-        counted[str(folder)] += 1
-        return read_result(folder)
-
-    monkeypatch.setattr(result, "read", read)
-    return counted
-
-
-@pytest.fixture
 def drawn(monkeypatch):
     """Keeps figures, laid out, instead of writing them."""
     kept = {}
@@ -161,6 +146,15 @@ def brought_to_an_end(jobs, out, n=2):
     for job, stands in runs.outcome(state.of_all(jobs, out)):
         ended.setdefault(stands.name, []).append((job, stands.why))
     return ended
+
+
+def wait_for(condition, patience_s=120.0):
+    """What a condition gives once that is true."""
+    end = time.monotonic() + patience_s
+    while not (found := condition()):
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+    return found
 
 
 def starts(folder: Path) -> int:

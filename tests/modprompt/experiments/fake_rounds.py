@@ -54,13 +54,8 @@ def finish_rounds(job: Job, out: Path, accuracies: Sequence[float | None], class
 
 
 def fill_rounds(found: Experiment, out: Path, accuracy: Any) -> None:
-    """Finish every run of an experiment with rounds.
-
-    Args:
-        found: the experiment.
-        out: output folder.
-        accuracy: gives the accuracies of a job's rounds, or of one that has none its accuracy; None leaves it out.
-    """
+    """Finish every run of an experiment with rounds; `accuracy` gives the accuracies of a job's rounds, or of one that
+    has none its accuracy; None leaves it out."""
     for job in jobs(found):
         value = accuracy(job)
         if value is None:

@@ -87,13 +87,10 @@ def results_below(experiment: Experiment, out: Path, selected_on_test: bool = Fa
     return of_experiment(experiment, state.of_all(jobs(experiment), out, Inputs(out, None)), out, selected_on_test)
 
 
-def write_log(
-    folder: Path, correct: int, total: int = 1000, *, trained: bool = False, finished: bool = True, model: str = ""
-) -> None:
-    """A log.txt as codebases of the family leave it; of a test with the path of the tested model."""
+def write_log(folder: Path, correct: int, total: int = 1000, *, trained: bool = False, finished: bool = True) -> None:
+    """A log.txt as codebases of the family leave it."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = f'Loading weights to prompt_learner from "{model}" (epoch = 50)\n' if model else ""
-    text += "epoch [1/1] batch [1/1] loss 1.0\n" if trained else ""
+    text = "epoch [1/1] batch [1/1] loss 1.0\n" if trained else ""
     text += "Finish training\n" if trained and finished else ""
     if finished:
         accuracy = 100 * correct / total

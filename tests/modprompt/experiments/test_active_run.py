@@ -50,16 +50,6 @@ def test_rounds_are_run_recorded_and_reported(tmp_path, capsys):
     assert (report / "rounds.png").is_file()
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_base_to_new_tests_the_new_classes_behind_every_round(tmp_path):
-    words, (job, *_), out = command(tmp_path, FILE.replace("random, badge+pcb", "random") + "base2new: true\n")
-    assert run.main(words) == 0
-    rounds = read(out / job.folder).result["active"]["rounds"]
-    assert [one["labels"] for one in rounds] == [5, 10]
-    assert all(0 <= one["new_accuracy_pct"] <= 100 for one in rounds)
-
-
 def answer(file, most):
     """Fill in labels, at most so many, as the folders of the digits say them."""
     with file.open(newline="", encoding="utf-8-sig") as opened:

@@ -4,6 +4,7 @@ import pytest
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols
+from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import expected, flags
 from modprompt.experiments.reporting.results import of_experiment
 from modprompt.experiments.running import state
@@ -71,10 +72,8 @@ def test_a_front_fills_no_column_of_the_head(experiment, tmp_path):
     states = [(job, state.by_result(job, tmp_path, None)) for job in protocols.jobs(made)]
     results = of_experiment(made, states)
     line = {one.label: one for one in results.lines}
-    assert {seed: one.accuracy_pct for seed, one in results.outcomes(line["MPL"], "digits", "base").items()} == {
-        1: 70.0,
-        2: 70.0,
-    }
+    of_mpl = results.outcomes(line["MPL"], "digits", "base")
+    assert {seed: one.accuracy_pct for seed, one in of_mpl.items()} == {1: 70.0, 2: 70.0}
     assert all(one.accuracy_pct is None for one in results.outcomes(line["CLAP on MPL"], "digits", "base").values())
     assert [line[name].group for name in ("MPL", "CLAP", "CLAP on MPL")] == ["prompts", "heads", "prompts + head"]
 
@@ -84,11 +83,7 @@ def test_a_front_fills_no_column_of_the_head(experiment, tmp_path):
     [
         ("prompts_from: MPL", "prompts_from: MPLE", "'MPLE' is no method above this one; did you mean 'MPL'?"),
         ("prompts_from: MPL", "prompts_from: CLAP", "CLAP trains no prompts in one stage"),
-        (
-            "ADAPTER, config: glyph, prompts_from",
-            "CoOp, config: glyph, prompts_from",
-            "CoOp is not a head, and only heads",
-        ),
+        ("ADAPTER, config: glyph, p", "CoOp, config: glyph, p", "CoOp is not a head, and only heads"),
         ("MPL, config: glyph}", "MPL, config: glyph, grid: {OPTIM.LR: [1, 2]}}", "'MPL' has several variants"),
     ],
 )
@@ -100,8 +95,6 @@ def test_what_no_head_stands_behind_is_told_in_a_line(old, new, what, experiment
 
 
 def test_another_clip_than_its_prompts_is_told_before_anything_runs(experiment, tmp_path):
-    from modprompt.experiments.plan.check import check
-
     text = HEADS.replace("glyph, prompts_from", "glyph, options: {MODEL.BACKBONE.PATH: x.pt}, prompts_from")
     with pytest.raises(UserError, match="in the training of its prompts '': give both the same CLIP"):
         check(protocols.jobs(experiment(text)), tmp_path, tmp_path)

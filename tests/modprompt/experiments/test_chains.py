@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -14,19 +13,12 @@ from modprompt.errors import UserError
 from modprompt.experiments.running import chains, state
 from modprompt.io import folder as run_folder
 from modprompt.io import lock
-from tests.modprompt.experiments.conftest import brought_to_an_end, has_ended, starts
+from tests.modprompt.experiments.conftest import brought_to_an_end, has_ended, starts, wait_for
 from tests.modprompt.experiments.fakes import edit, finish
 
 
 def counts(jobs, out):
     return [starts(out / job.folder) for job in jobs]
-
-
-def wait_for(condition, seconds=60.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.02)
 
 
 def test_everything_runs_once_each_behind_what_it_needs_and_then_nothing(quick, jobs, tmp_path):
@@ -89,21 +81,6 @@ def test_two_runners_do_not_run_a_job_twice(quick, jobs, tmp_path, how, name):
         names = [stands.name for _, stands in runner.outcome(state.of_all(jobs, tmp_path))]
         assert {*names} == ({"finished"} if not how else {"failed", "blocked"})
         assert names[4] == name
-
-
-def test_run_of_somebody_else_is_waited_for(quick, jobs, tmp_path):
-    folder = tmp_path / jobs[0].folder
-    held = run_folder.take(folder)
-    runs = chains.Chains(jobs[:1], tmp_path, tmp_path)
-    with pytest.raises(lock.Busy):
-        chains.bring_to_end(jobs[0], [], tmp_path, None, runs.began, lambda _: 0)
-    runner = threading.Thread(target=runs.run, args=(chains.places([], [0], 1),))
-    runner.start()
-    time.sleep(0.5)
-    assert starts(folder) == 0
-    held.release()
-    runner.join(60)
-    assert state.of(jobs[0], tmp_path).name == "finished"
 
 
 @pytest.mark.parametrize("how", ["asked", "an error"])
@@ -265,10 +242,3 @@ def test_runs_keep_to_their_places(quick, jobs, tmp_path, monkeypatch):
     assert sorted(tuple(one["cores"]) for one in results) == sorted(place.cores for place in places)
     assert {one["threads"] for one in results} == {str(len(places[0].cores))}
     assert "OMP_NUM_THREADS" not in os.environ
-
-
-def test_what_is_started_finds_this_package(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", "/somewhere")
-    monkeypatch.chdir(tmp_path)
-    words = chains.command.__globals__["places"].program("--version")
-    assert subprocess.run(words, env={**os.environ, **chains.of_package()}, check=True, stdout=-1).stdout

@@ -70,51 +70,39 @@ def test_contexts_of_single_classes_that_words_overrule_are_told_by_check_and_re
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        (
-            "convnext_base/laion400m_s13b_b51k",
-            ": MPL puts prompts into its image side, where none can go: methods of",
-        ),
+        ("convnext_base/laion400m_s13b_b51k", "MPL puts prompts into its image side, where none can go"),
         ("RN50", "MPL puts prompts into a vision transformer, but RN50 is a ResNet"),
     ],
 )
 def test_a_method_that_the_named_clip_has_no_side_for_is_refused(experiment, tmp_path, name, said):
-    other = f"{{trainer: MPL, config: glyph, options: {{MODEL.BACKBONE.NAME: {name}}}}}"
-    text = FILE.replace("{trainer: MPL, config: glyph}", other)
-    assert text != FILE
+    text = FILE.replace("MPL, config: glyph", f"MPL, config: glyph, options: {{MODEL.BACKBONE.NAME: {name}}}")
     with pytest.raises(UserError, match=f"method MPL: .*{said}"):
         check(protocols.jobs(experiment(text)), tmp_path / "out", tmp_path / "data")
 
 
-def test_training_on_what_has_test_images_alone_is_refused(folder, experiment):
-    text = FILE.replace("[digits]", "[imagenet_a]")
-    assert text != FILE
-    with pytest.raises(UserError, match="method MPL: ImageNetA has only test images"):
-        check(protocols.jobs(experiment(text)), folder / "out", folder / "data")
-
-
-def test_measuring_on_validation_images_that_there_are_not_is_refused(folder, experiment):
-    text = "protocol: validation\ndatasets: [imagenet]\nseeds: [1]\nmethods:\n  MPL: {trainer: MPL, config: glyph}\n"
-    with pytest.raises(
-        UserError, match="method MPL: ImageNet has no validation images of its own; protocol validation"
-    ):
-        check(protocols.jobs(experiment(text)), folder / "out", folder / "data")
-    zero_shot = "protocol: validation\ndatasets: [{}]\nmethods:\n  CLIP: {{trainer: ZeroshotCLIP, config: glyph}}\n"
-    for name, why in (
-        ("imagenet_a", "ImageNetA has only test images"),
-        ("unlabelled", "Unlabelled has no validation"),
-    ):
-        with pytest.raises(UserError, match=f"method CLIP: {why}"):
-            check(protocols.jobs(experiment(zero_shot.format(name))), folder / "out", folder / "data")
-
-
-OWN_VALIDATION = """
+VALIDATION = """
 protocol: validation
-datasets: [image_folder]
+datasets: [{}]
 shots: 2
 seeds: [1]
 methods:
-  MPL: {trainer: MPL, config: glyph}
+  {}, config: glyph}}
 """
+MPL, CLIP = "MPL: {trainer: MPL", "CLIP: {trainer: ZeroshotCLIP"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (FILE.replace("[digits]", "[imagenet_a]"), "method MPL: ImageNetA has only test images"),
+        (VALIDATION.format("imagenet", MPL), "method MPL: ImageNet has no validation images of its own; protocol val"),
+        (VALIDATION.format("imagenet_a", CLIP), "method CLIP: ImageNetA has only test images"),
+        (VALIDATION.format("unlabelled", CLIP), "method CLIP: Unlabelled has no validation"),
+    ],
+)
+def test_training_or_measuring_on_images_that_there_are_not_is_refused(folder, experiment, text, message):
+    with pytest.raises(UserError, match=message):
+        check(protocols.jobs(experiment(text)), folder / "out", folder / "data")
 
 
 @pytest.mark.parametrize(
@@ -122,7 +110,6 @@ methods:
     [
         (("train", "test"), "val"),
         (("train", "val"), "test"),
-        (("train", "val", "test"), ""),
         (("",), ""),  # split by us
     ],
 )
@@ -131,7 +118,7 @@ def test_measuring_on_validation_images_that_a_folder_has_not_is_refused(tmp_pat
         for name in ("one", "two"):
             (tmp_path / "photos" / part / name).mkdir(parents=True)
             (tmp_path / "photos" / part / name / "a.png").write_bytes(b"not looked at")
-    found, root = experiment(OWN_VALIDATION), tmp_path / "photos"
+    found, root = experiment(VALIDATION.format("image_folder", MPL)), tmp_path / "photos"
     (root / lacks / "one").mkdir(parents=True, exist_ok=True)  # a folder without an image
     out = tmp_path / "out"
     words = [str(tmp_path / "small.yaml"), "--out", str(out), "--data", str(root)]
@@ -142,5 +129,3 @@ def test_measuring_on_validation_images_that_a_folder_has_not_is_refused(tmp_pat
     why = f"{root} has train/, but no images in {lacks}/: put some there; protocol validation measures on validation"
     assert f"error: method MPL: {why} images" in capsys.readouterr().err
     assert not list(out.glob("validation*"))  # nothing was started
-    found = experiment(OWN_VALIDATION + "options: {DATASET.VAL_FROM_TEST: true}\n")  # who asks for it is not refused
-    check(protocols.jobs(found), out, root)

@@ -20,16 +20,7 @@ from modprompt.io import lock
 from modprompt.io.records import read_json
 from tests.conftest import ROOT
 from tests.modprompt.experiments import kills
-
-PATIENCE_S = 120.0
-
-
-def wait_for(condition):
-    end = time.monotonic() + PATIENCE_S
-    while not (found := condition()):
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.02)
-    return found
+from tests.modprompt.experiments.conftest import wait_for
 
 
 class Started:
@@ -193,16 +184,6 @@ def test_what_the_server_imports_touches_no_card_and_starts_no_thread():
     words = [sys.executable, "-c", REFUSING]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (0, "may be forked []\n"), done.stderr
-
-
-@pytest.mark.slow
-def test_imports_that_fail_are_a_reason():
-    code = "from modprompt.cli import train; train.import_all = lambda: 1 / 0\n"
-    code += "from modprompt.cli import warm; print(warm.WHY_NOT)"
-    words = [sys.executable, "-c", code]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
-    assert done.stdout == "what they import cannot be imported (division by zero)\n"
-    assert done.stderr == f"note: each run starts with its own imports: {done.stdout}"
 
 
 @pytest.mark.slow

@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -19,7 +17,7 @@ from modprompt.experiments.running import state, status
 from modprompt.io import descriptions
 from modprompt.io.images import IMAGE_FILES, image_files
 from modprompt.io.records import file_hash
-from modprompt.io.same_run import CLIP, DESCRIPTIONS, TEACHER
+from modprompt.io.same_run import DESCRIPTIONS, TEACHER
 from tests.conftest import SAID, random_clip
 from tests.modprompt.experiments.conftest import FILE
 from tests.modprompt.experiments.fakes import finish
@@ -64,13 +62,6 @@ def test_another_clip_under_the_same_path_makes_results_stale(job, clip, tmp_pat
     clip().unlink()
     assert stands(job, tmp_path).name == "finished"  # nothing to compare with, which is said
     assert Inputs(tmp_path, None).not_compared(job, {"backbone_hash": "2:x"}) == ["CLIP", "split and few-shot list"]
-
-
-def test_clip_that_looks_as_it_did_is_not_read(job, clip, tmp_path, monkeypatch):
-    looks = known.seen(Asked("", str(clip()), **SAID))
-    finish(job, tmp_path, 80.0, backbone_hash="2:x", clip_files={CLIP: looks})
-    monkeypatch.setattr("modprompt.clip.known.identity", None)
-    assert stands(job, tmp_path).name == "finished"
 
 
 def test_another_split_makes_results_stale(jobs, tmp_path):
@@ -179,12 +170,6 @@ def test_recorded_names_lead_nowhere_else(jobs, tmp_path):
     finish(jobs[0], tmp_path, 80.0, files={"../secret.json": file_hash(tmp_path / "secret.json")})
     why = stands(jobs[0], tmp_path, tmp_path / "data").why
     assert why == "made of other inputs: ../secret.json is not there any more"
-
-
-def test_looking_needs_no_pytorch():
-    names = "modprompt.experiments.running.status, modprompt.experiments.reporting.results"
-    code = f"import sys, {names}; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_how_a_bare_file_is_run_is_part_of_what_it_is(experiment, clip, tmp_path):

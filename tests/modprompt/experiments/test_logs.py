@@ -75,40 +75,26 @@ def test_few_shot_runs_are_no_cross_data_set_runs_and_the_other_way_round(tmp_pa
     assert sorted((run.dataset, run.trainer) for run in few) == [("caltech101", "CoOp"), ("imagenet", "CoOp")]
 
 
-SMALL = """
-protocol: {}
-datasets: [dtd]
-shots: [{}]
-seeds: [1]
-methods:
-  CLIP: {{trainer: ZeroshotCLIP, config: vit_b16}}
-"""
-
-
-@pytest.mark.parametrize("shots", ["0", "-1"])
-def test_trainings_on_all_images_are_a_row_of_their_own_and_have_no_place_among_few_shots(
-    shots, experiment, tmp_path, capsys
-):
-    for number, correct in (("16", 500), ("8", 1), (shots, 900)):
-        write_log(tmp_path / f"base2new/train_base/dtd/shots_{number}/MaPLe/cfg/seed1", correct, trained=True)
-        write_log(tmp_path / f"dtd/MaPLe/cfg_{number}shots/seed1", correct, trained=True)
-    write_log(tmp_path / "eurosat/MaPLe/cfg_16shots/seed1", 800, trained=True)
-    found = experiment(SMALL.format("base2new", 16))
-    results = results_below(found, tmp_path / "none")
-    add_tree(results, found, tmp_path, "theirs")
-    shown = {
-        line.label: (results.outcomes(line, "dtd", "base")[1].accuracy_pct, results.said(line, ["dtd"], (1,)))
-        for line in results.lines[1:]
-    }
-    of_all = ("MaPLe cfg, all images (theirs)", (90.0, "trained on all images"))
-    assert shown == dict([of_all, ("MaPLe cfg (theirs)", (50.0, ""))])
-    found = experiment(SMALL.format("few_shot", 16))
-    results = results_below(found, tmp_path / "none")
-    add_tree(results, found, tmp_path, "theirs")
-    assert [line.label for line in results.lines] == ["CLIP", "MaPLe (theirs)"]
+def test_trainings_on_all_images_are_a_row_of_their_own_and_have_no_place_among_few_shots(experiment, tmp_path, capsys):
+    for shots, correct in ((16, 500), (8, 1), (-1, 900)):
+        write_log(tmp_path / f"base2new/train_base/dtd/shots_{shots}/MaPLe/cfg/seed1", correct, trained=True)
+        write_log(tmp_path / f"dtd/MaPLe/cfg_{shots}shots/seed1", correct, trained=True)
+    rows = {}
+    for protocol, column in (("base2new", "base"), ("few_shot", "16")):
+        text = f"protocol: {protocol}\ndatasets: [dtd]\nshots: [16]\nseeds: [1]\nmethods:\n"
+        found = experiment(text + "  CLIP: {trainer: ZeroshotCLIP, config: vit_b16}\n")
+        results = results_below(found, tmp_path / "none")
+        add_tree(results, found, tmp_path, "theirs")
+        rows[protocol] = {
+            line.label: (results.outcomes(line, "dtd", column)[1].accuracy_pct, results.said(line, ["dtd"], (1,)))
+            for line in results.lines[1:]
+        }
+    of_all = {"MaPLe cfg, all images (theirs)": (90.0, "trained on all images")}
+    assert rows["base2new"] == {**of_all, "MaPLe cfg (theirs)": (50.0, "")}
+    assert rows["few_shot"] == {"MaPLe (theirs)": (50.0, "")}
     first, second = capsys.readouterr().err.splitlines()
     assert first == "warning: theirs: this report has no place for its 8 shots"
-    assert second == "warning: theirs: this report has no place for its eurosat, all shots, 8 shots"
+    assert second == "warning: theirs: this report has no place for its all shots, 8 shots"
 
 
 def theirs(root, finished=True):
@@ -133,20 +119,6 @@ def test_output_folder_alone_is_reported_from_its_logs(tmp_path, capsys):
     assert "over seeds 1, 2, 3" in capsys.readouterr().out  # those that it has
 
 
-@pytest.mark.usefixtures("unpainted")
-def test_few_shot_folder_of_coop(tmp_path, capsys):
-    for shots in (1, 16):
-        for seed in (1, 2, 3):
-            path = f"dtd/CoOp/rn50_{shots}shots/nctx16_cscFalse_ctpend/seed{seed}"
-            write_log(tmp_path / "coop" / path, 600 + shots, trained=True)
-    write_log(tmp_path / "coop/ZeroshotCLIP/rn50/dtd", 500)
-    assert report.main([str(tmp_path / "coop"), "--protocol", "few_shot", "--out", str(tmp_path / "out")]) == 0
-    out = capsys.readouterr().out
-    assert "| CoOp (logs) | - | 60.10 ± 0.00 | 61.60 ± 0.00 |" in out
-    assert "| ZeroshotCLIP (logs) | 50.00 | - | - |" in out
-    assert (tmp_path / "out/reports/coop/curves.png").exists()
-
-
 # ---------------------------------------------------------------------- logs
 
 RESULT = "=> result\n* total: {}\n* correct: {}\n* accuracy: {}%\n"
@@ -157,7 +129,6 @@ TEST = "Evaluate on the *test* set\n" + RESULT.format("3,000", "1,999", 66.6)
     ("text", "accuracy"),
     [
         (TEST, 100 * 1999 / 3000),  # exact where the log rounds it
-        ("=> result\n* accuracy: 60.5%\n", 60.5),
         (TEST + RESULT.format(10, 1, 10.0), 10.0),  # the last
         (f"{TEST}Evaluate on the *val* set\n{RESULT.format(10, 9, 90.0)}", 100 * 1999 / 3000),
         (f"epoch [1/2] x\n{TEST}Finished training\n=> result\n* accuracy: 70.25%\n", 70.25),
@@ -172,13 +143,9 @@ def test_the_last_result_on_test_images_counts(text, accuracy, tmp_path):
     ("text", "reason"),
     [
         ("", "unfinished (empty log)"),
-        (
-            "epoch [1/2] batch [1/4]\nRuntimeError: CUDA out of memory\n\n",
-            "unfinished (RuntimeError: CUDA out of memory)",
-        ),
+        ("epoch [1/2]\nRuntimeError: out of memory\n\n", "unfinished (RuntimeError: out of memory)"),
         (f"epoch [1/2] x\n{TEST}epoch [2/2] x", "unfinished (epoch [2/2] x)"),  # a result before the end
         (f"epoch [1/1] x\nFinish training\n{TEST}epoch [1/2] x", "unfinished (epoch [1/2] x)"),  # started again
-        ("=> result\n* accuracy: 300.0%\n", "damaged log (accuracy 300%)"),
         ("=> result\n* accuracy: 1.0.0%\n", "damaged log (could not convert string to float: '1.0.0')"),
         (RESULT.format(5, 9, 1), "damaged log (accuracy 180%)"),
         (f"Do evaluation on val set\n{RESULT.format(10, 9, 90.0)}", "measured on val images alone"),

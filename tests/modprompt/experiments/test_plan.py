@@ -32,9 +32,8 @@ def file(tmp_path):
     """Writes an experiment file; its path."""
 
     def write(text=PARTS):
-        path = tmp_path / "parts.yaml"
-        path.write_text(text)
-        return path
+        (tmp_path / "parts.yaml").write_text(text)
+        return tmp_path / "parts.yaml"
 
     return write
 
@@ -102,19 +101,10 @@ def test_some_of_a_plan(file):
         (PARTS[PARTS.index("parts:") :], "parts: {}\n", "parts.yaml: parts is missing"),
         ("  shift:", "  sh-ift:", "parts: sh-ift: a part's name is a letter"),
         ("methods: [MaPLe]", "methods: [MaPL]", "parts: shots: methods: there is no 'MaPL'; did you mean 'MaPLe'"),
-        ("methods: [MaPLe]", "methods: [MaPLe, MaPLe]", "parts: shots: methods: a name occurs twice"),
         ("shots: [1, 4]", "shotz: [1, 4]", "parts: shots: there is no key 'shotz'; did you mean 'shots'"),
         ("shots: [1, 4]", "options: {OPTIM.LR: 1}", "parts: shots: there is no key 'options'"),
-        ("protocol: few_shot", "protocol: few", "parts: shots: protocol: there is no 'few'"),
-        (
-            "protocol: few_shot",
-            "protocol: few_shot, source: digits",
-            "parts: shots: source: protocol few_shot has none",
-        ),
         ("protocol: few_shot, ", "", "parts: shots: protocol is missing"),
         ("  shots: {", "  shots: 3\n#", "parts: shots: KEY: VALUE pairs are expected, got 3"),
-        ("datasets: [digits, mnist5k]", "datasets: [digit]", "parts: base2new: datasets: there is no 'digit'"),
-        ("seeds: [3]", "highlight: CLIP", "parts: shots: highlight: there is no method 'CLIP'"),
     ],
 )
 def test_mistake_in_a_part_is_named_with_its_place(file, old, new, expected):
@@ -142,9 +132,8 @@ def test_one_page_has_all_parts_and_each_has_its_own_files(file, tmp_path, capsy
     assert {"base2new", "shift", "shots", "base2new-figures", "shots-mnist5k"} <= set(links)
     assert "What was left out." in page
     for part in ("base2new", "shift", "shots"):
-        assert {"report.md", "report.csv", "report.tex", "index.html"} <= {
-            one.name for one in (folder / part).iterdir()
-        }
+        names = {one.name for one in (folder / part).iterdir()}
+        assert {"report.md", "report.csv", "report.tex", "index.html"} <= names
     said = capsys.readouterr().out
     assert "What was left out." in said
     assert said.rstrip().endswith("index.html, the page of all parts")

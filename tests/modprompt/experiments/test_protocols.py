@@ -1,6 +1,5 @@
 """The runs of a protocol have the folders of the scripts, and settings that train.py records alike."""
 
-import json
 import os
 import subprocess
 
@@ -8,7 +7,7 @@ import pytest
 
 from modprompt.cli.flags import parse_args, settings_of
 from modprompt.experiments.plan import check, protocols, spec
-from modprompt.experiments.plan.commands import command, expected, flags
+from modprompt.experiments.plan.commands import expected, flags
 from modprompt.methods.search import file as schedule_file
 from modprompt.methods.search.file import SideOfSearch
 from tests.conftest import ROOT
@@ -32,11 +31,8 @@ def test_base_to_new(jobs):
 
 def test_cross_data_set(experiment):
     text = FILE.replace("base2new", "cross_dataset\nsource: imagenet").replace("[digits]", "[eurosat, dtd]")
-    text = (
-        text.replace("[1, 2]", "[1]")
-        .replace("glyph", "vit_b16")
-        .replace("MPL, config: vit_b16", "MPL, config: vit_b4_c1_add2_rm1")
-    )
+    text = text.replace("[1, 2]", "[1]").replace("glyph", "vit_b16")
+    text = text.replace("MPL, config: vit_b16", "MPL, config: vit_b4_c1_add2_rm1")
     found = experiment(text)
     jobs = protocols.jobs(found)
     assert [(job.dataset, job.folder.split("/MPL")[0], bool(job.parent)) for job in jobs[3:]] == [
@@ -60,13 +56,6 @@ def test_few_shot(experiment):
     assert protocols.columns(found) == ("0", "1", "4")
 
 
-def fake_python(tmp_path):
-    fake = tmp_path / "fake"
-    fake.write_text('#!/bin/sh\nshift\necho "$@"\n')
-    fake.chmod(0o755)
-    return str(fake)
-
-
 @pytest.mark.parametrize(
     ("script", "arguments", "protocol", "number"),
     [
@@ -86,10 +75,13 @@ def test_script_and_experiment_share_their_runs(experiment, tmp_path, script, ar
     if job.parent:
         (tmp_path / "out" / job.parent.folder).mkdir(parents=True)
         (tmp_path / "out" / job.parent.folder / "result.json").write_text("{}")
+    fake = tmp_path / "fake"
+    fake.write_text('#!/bin/sh\nshift\necho "$@"\n')
+    fake.chmod(0o755)
     clean = {key: value for key, value in os.environ.items() if key not in ("CFG", "TRAINER", "SHOTS")}
     words = subprocess.run(
         ["bash", str(ROOT / "scripts" / script), *arguments],
-        env={**clean, "PYTHON": fake_python(tmp_path), "OUT": str(tmp_path / "out"), "DATA": str(tmp_path)},
+        env={**clean, "PYTHON": str(fake), "OUT": str(tmp_path / "out"), "DATA": str(tmp_path)},
         capture_output=True,
         text=True,
         check=True,
@@ -102,14 +94,7 @@ def test_script_and_experiment_share_their_runs(experiment, tmp_path, script, ar
 
 @pytest.mark.cover(1)
 @pytest.mark.parametrize(
-    "name",
-    [
-        "cross_dataset",
-        "domain_generalisation",
-        "ablation_operations",
-        "base2new",
-        "few_shot",
-    ],
+    "name", ["cross_dataset", "domain_generalisation", "ablation_operations", "base2new", "few_shot"]
 )
 def test_expected_settings_are_those_that_train_records(name, tmp_path):
     found = narrowed_to(spec.read(spec.FILES / f"{name}.yaml", {"OPTIM.LR": "1e-3"}), seeds=[1])
@@ -121,29 +106,6 @@ def test_expected_settings_are_those_that_train_records(name, tmp_path):
         assert dict(check.settings_of(job, tmp_path, tmp_path)) == dict(read)
 
 
-@pytest.mark.slow
-def test_run_is_recorded_as_it_was_expected(experiment, tmp_path, eurosat_root):
-    """A real run: what it writes is finished for the experiment."""
-    found = experiment(FILE.replace("[1, 2]", "[1]"))
-    job = protocols.jobs(found)[0]
-    subprocess.run(command(job, tmp_path, tmp_path), check=True, capture_output=True)
-    result = json.loads((tmp_path / job.folder / "result.json").read_text())
-    assert result["settings"] == expected(job, tmp_path)
-    assert len(list((tmp_path / "image_cache").glob("*.npy"))) == 1
-
-
-def searched(path, *steps):
-    """A schedule.json whose text side has these steps."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    schedule_file.write(path, {"text": SideOfSearch("behind_start", steps)}, {})
-
-
-WITH_FILE = FILE.replace(
-    "{trainer: MPL, config: glyph}",
-    "{trainer: MPL, config: glyph, options: {TRAINER.MPL.SCHEDULE_TEXT: '@../searches/one/seed1/schedule.json'}}",
-)
-
-
 def test_option_of_the_command_line_is_seen_from_the_current_folder(experiment, tmp_path, monkeypatch):
     experiment()
     (tmp_path / "below").mkdir()
@@ -153,12 +115,14 @@ def test_option_of_the_command_line_is_seen_from_the_current_folder(experiment, 
 
 
 def test_expected_settings_hold_the_pairs_once_the_file_is_there(experiment, tmp_path):
-    found = experiment(WITH_FILE.replace("../searches", "searches"))
+    option = "options: {TRAINER.MPL.SCHEDULE_TEXT: '@searches/schedule.json'}"
+    found = experiment(FILE.replace("MPL, config: glyph", f"MPL, config: glyph, {option}"))
     job = next(job for job in protocols.jobs(found) if job.method.label == "MPL")
-    path = tmp_path / "searches" / "one" / "seed1" / "schedule.json"
+    path = tmp_path / "searches" / "schedule.json"
+    path.parent.mkdir()
     assert expected(job, tmp_path)["TRAINER.MPL.SCHEDULE_TEXT"] == f"@{path}"
     for steps in (((0, 3), (1, 1)), ((0, 2), (2, 2))):
-        searched(path, *steps)
+        schedule_file.write(path, {"text": SideOfSearch("behind_start", steps)}, {})
         read = settings_of(parse_args(flags(job, tmp_path, tmp_path)))
         assert expected(job, tmp_path) == read.texts()
         assert dict(check.settings_of(job, tmp_path, tmp_path)) == dict(read)

@@ -24,37 +24,25 @@ def folder(tmp_path, name="two"):
     return tmp_path / "out" / "reports" / name
 
 
-def test_files_are_written_and_printed(two, tmp_path, capsys):
+TABLES = {"files.json", "index.html", "report.csv", "report.json", "report.md", "report.tex"}
+
+
+def test_files_are_written_and_printed_and_again_the_same_bytes(two, tmp_path, capsys):
     assert report.main(two) == 0
     text = (folder(tmp_path) / "report.md").read_text()
     assert text in capsys.readouterr().out
     assert "| MPL | **90.00 ± 4.08** | **60.00 ± 4.08** | **72.00 ± 4.25** |" in text
     assert "| *MaPLe, published, H of the means* | 94.07 | 73.23 | 82.35 |" in text
-    assert (
-        "- MaPLe, published: MaPLe issue 28, quoting its paper; ViT-B/16, 16 shots, setting: 2 prompt tokens, 5 epochs; H of the means"
-        in text
-    )
-    assert "PromptKD (unlabelled images and names of new classes seen; selected on test), published" in text
+    assert "- MaPLe, published: MaPLe issue 28, quoting its paper; ViT-B/16, 16 shots, setting: 2 prompt tokens" in text
     rows = list(csv.DictReader((folder(tmp_path) / "report.csv").read_text().splitlines()))
     assert [row["table"] for row in rows] == ["eurosat"] * 6 + ["dtd"] * 5 + ["average"] * 3
     assert (float(rows[3]["base_mean_pct"]), rows[0]["base_population_std_pct"]) == (90.0, "")
     assert (rows[0]["seeds"], rows[3]["seeds"], rows[3]["said"]) == ("1", "1 2 3", "")
-    for name in ("methods.png", "tokens.png"):
-        assert (folder(tmp_path) / name).read_bytes().startswith(b"\x89PNG")
-    assert sorted(path.name for path in folder(tmp_path).iterdir()) == [
-        "datasets.pdf",
-        "datasets.png",
-        "files.json",
-        "index.html",
-        "methods.pdf",
-        "methods.png",
-        "report.csv",
-        "report.json",
-        "report.md",
-        "report.tex",
-        "tokens.pdf",
-        "tokens.png",
-    ]
+    figures = {f"{name}.{form}" for name in ("methods", "datasets", "tokens") for form in ("pdf", "png")}
+    assert {path.name for path in folder(tmp_path).iterdir()} == {*figures, *TABLES}
+    first = {path.name: path.read_bytes() for path in folder(tmp_path).iterdir()}
+    assert report.main(two) == 0
+    assert {path.name: path.read_bytes() for path in folder(tmp_path).iterdir()} == first
 
 
 def test_without_matplotlib_there_are_tables_and_a_line(two, tmp_path, capsys, monkeypatch):
@@ -63,8 +51,7 @@ def test_without_matplotlib_there_are_tables_and_a_line(two, tmp_path, capsys, m
     out, err = capsys.readouterr()
     assert err == "warning: the report has no figures: they need matplotlib, pip install matplotlib\n"
     assert out.endswith("index.html, report.md, report.csv, report.tex, report.json\n")
-    names = sorted(path.name for path in folder(tmp_path).iterdir())
-    assert names == ["files.json", "index.html", "report.csv", "report.json", "report.md", "report.tex"]
+    assert {path.name for path in folder(tmp_path).iterdir()} == TABLES
     assert "<img" not in (folder(tmp_path) / "index.html").read_text()
 
 
@@ -87,11 +74,7 @@ def test_what_was_selected_on_test_stands_in_tables_only_where_it_is_asked_for(t
 
 @pytest.mark.usefixtures("unpainted")
 def test_a_row_of_other_seeds_than_the_caption_says_so_and_is_not_the_best(experiment, tmp_path):
-    seeds = {"MaPLe": "[1, 2]", "MPL": "[1, 2, 3]"}
-    text = "".join(
-        f"{line[:-1]}, seeds: {seeds[label]}}}\n" if (label := line.strip().partition(":")[0]) in seeds else f"{line}\n"
-        for line in TWO.splitlines()
-    )
+    text = TWO.replace("2ctx}", "2ctx, seeds: [1, 2]}").replace("rm1}", "rm1, seeds: [1, 2, 3]}")
     fill(experiment(text, "two"), tmp_path / "out", lambda job: by_hand(job) + (job.method.label == "MaPLe"))
     assert report.main([str(tmp_path / "two.yaml"), "--out", str(tmp_path / "out")]) == 0
     shown = (folder(tmp_path) / "report.md").read_text()
@@ -105,26 +88,10 @@ def test_a_row_of_other_seeds_than_the_caption_says_so_and_is_not_the_best(exper
 
 
 @pytest.mark.usefixtures("unpainted")
-def test_every_result_is_read_once(two, tmp_path, reads):
-    assert report.main(two) == 0
-    jobs = protocols.jobs(spec.read(tmp_path / "two.yaml"))
-    assert dict(reads) == {str(tmp_path / "out" / job.folder): 1 for job in jobs}
-
-
-def test_same_results_give_the_same_bytes(two, tmp_path):
-    report.main(two)
-    first = {path.name: path.read_bytes() for path in folder(tmp_path).iterdir()}
-    report.main(two)
-    assert {path.name: path.read_bytes() for path in folder(tmp_path).iterdir()} == first
-
-
-@pytest.mark.usefixtures("unpainted")
 def test_latex_is_booktabs_with_escaped_words(two, tmp_path):
     report.main(two)
     text = (folder(tmp_path) / "report.tex").read_text()
-    assert (
-        text.count(r"\begin{tabular}{lccc}") == text.count(r"\toprule") == text.count(r"\end{table}") == 5
-    )  # two have a block of published methods
+    assert text.count(r"\begin{tabular}{lccc}") == text.count(r"\end{table}") == 5  # two are of published methods
     assert r"MPL & \textbf{90.00} {\scriptsize $\pm$ 4.08} &" in text
     assert r"CLIP & 85.00 & 55.00 & 66.79 \\" in text
     assert not re.search(r"(?<!\\)_", text)
@@ -138,13 +105,6 @@ def test_missing_runs_end_with_1_and_are_named(two, tmp_path, capsys):
     text = (folder(tmp_path) / "report.md").read_text()
     assert "No mean, since runs are missing or differ:\n\n- MPL, dtd: new seed 3: waiting" in text
     assert "| MPL | **70.00 ± 4.08** | - | - |" in text  # the base of dtd is whole
-
-
-def test_nothing_finished_is_a_report_of_what_is_missing(experiment, tmp_path):
-    experiment(TWO, "two")
-    assert report.main([str(tmp_path / "two.yaml"), "--out", str(tmp_path / "out")]) == 1
-    assert not list(folder(tmp_path).glob("*.png"))
-    assert "MPL, dtd: base seed 1, base seed 2, base seed 3" in (folder(tmp_path) / "report.md").read_text()
 
 
 @pytest.mark.usefixtures("unpainted")
@@ -178,7 +138,6 @@ def test_logs_of_another_codebase_stand_beside_ours(two, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["nothing"], "no experiment file nothing"),
         (["two.yaml", "--with", "nowhere"], "--with: there is no folder nowhere"),
         (["two.yaml", "--with", "empty"], "--with: empty has no base2new run of these data sets and shots"),
         (["empty"], "no base2new run below empty"),
@@ -193,21 +152,3 @@ def test_bad_words_end_with_one_line(two, tmp_path, monkeypatch, capsys, words, 
     assert err.startswith("error: ")
     assert message in err
     assert err.count("\n") == 1
-
-
-@pytest.mark.usefixtures("unpainted")
-def test_two_trees_of_one_name_are_not_mixed(two, tmp_path, capsys):
-    one, other = theirs(tmp_path / "a/output"), theirs(tmp_path / "b/output")
-    assert report.main([*two, "--with", str(one), str(other)]) == 2
-    assert "there is a method 'MaPLe (output)' already; name the folder, LABEL=FOLDER" in capsys.readouterr().err
-    assert report.main([*two, "--with", f"a={one}", f"b={other}"]) == 0
-
-
-@pytest.mark.slow
-def test_names_that_matplotlib_would_take_for_something_else(experiment, tmp_path):
-    found = experiment(TWO.replace("  MaPLe:", "  _a $\\foo$ b_%:"), "two")
-    fill(found, tmp_path / "out", by_hand)
-    assert report.main([str(tmp_path / "two.yaml"), "--out", str(tmp_path / "out")]) == 0
-    found = experiment(TWO.replace("  MaPLe:", "  _a:").replace("  MPL:", "  _b:").replace("  CLIP:", "  _c:"), "three")
-    fill(found, tmp_path / "out", by_hand)
-    assert report.main([str(tmp_path / "three.yaml"), "--out", str(tmp_path / "out")]) == 0

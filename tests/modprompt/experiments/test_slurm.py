@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.running import chains, slurm, state
-from tests.modprompt.experiments.conftest import starts
+from tests.modprompt.experiments.conftest import starts, wait_for
 
 pytest.importorskip("submitit")
 HERE = Path(__file__).parent
@@ -41,13 +40,6 @@ def cluster(started_cluster, monkeypatch):
 
 def queue_of(tmp_path, **more):
     return slurm.Queue(tmp_path / "slurm" / "small", {**SETTINGS, **more}, None)
-
-
-def wait_for(condition, seconds=60.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.1)
 
 
 def brought_to_an_end(jobs, out, **more):

@@ -2,9 +2,14 @@
 
 import pytest
 
+from modprompt.cli.flags import parse_args, settings_of
 from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols, spec
+from modprompt.experiments.plan.check import check
+from modprompt.experiments.plan.commands import expected, flags, options
 from modprompt.places import ROOT
+from modprompt.trainers import run  # noqa: F401 - registers all
+from modprompt.trainers.run_config import merged
 from tests.modprompt.experiments.conftest import FILE
 
 
@@ -49,47 +54,33 @@ FAULTS = [
         for old, new, message in (
             ("base2new", "base2now", "protocol: there is no 'base2now'; did you mean 'base2new'"),
             ("[digits]", "[digit]", "datasets: there is no 'digit'; did you mean 'digits'"),
-            ("[digits]", "[digits, digits]", "datasets: a name occurs twice"),
             ("datasets", "dataset", "there is no key 'dataset'; did you mean 'datasets'"),
             ("glyph}", "glyf}", "CLIP: no config file glyf; ZeroshotCLIP has .*, by name; did you mean 'glyph'"),
             ("trainer: MPL", "trainr: MPL", "methods: MPL: there is no key 'trainr'; did you mean 'trainer'"),
             ("trainer: MPL, ", "", "methods: MPL: trainer is missing"),
             ("[1, 2]", "[1, -2]", "seeds: different whole numbers from 0 up"),
-            ("[1, 2]", "[1, 1]", "seeds: different whole numbers"),
-            ("glyph}", "glyph, grid: {OPTIM.LR: 0.1}}", "grid: OPTIM.LR: a list of values"),
             ("glyph}", "glyph, grid: {OPTIM.LR: [1, 1.0]}}", "grid: OPTIM.LR: a value occurs twice"),
             ("glyph}", "glyph, options: {A.B: 3}, grid: {A.B: [1, 2]}}", "A.B is an axis of the grid and set to 3 as"),
             ("base2new", "cross_dataset\nsource: digits", "datasets: digits is the source"),
             ("base2new", "validation\nclasses: new", "classes: there is no"),
-            ("base2new", "validation\nrule: best", "rule: there is no"),
-            ("base2new", "validation\nties: highest", "ties: there is no"),
-            ("base2new", "validation\nclasses: [base]", "classes: there is no"),
             ("base2new", "few_shot\ntogether: true", "protocol few_shot has none; it belongs to protocol base2new"),
             ("config: glyph", f"config: {'x' * 5000}", "CLIP: .*File name too long"),
-            ("trainer: MPL", f"trainer: {'x' * 5000}", "methods: MPL: .*File name too long"),
-            ("methods:", "methods: {}\nnotes:", "methods is missing"),
         )
     ),
     *(
         (FILE + line, message)
         for line, message in (
             ("shots: [1, 2]\n", "shots: protocol base2new accepts one number"),
-            ("shots: many\n", "shots: different whole numbers from 1 up"),
-            ("source: imagenet\n", "source: protocol base2new has none"),
             ("image_cache:\n", "image_cache: true or false is expected, got None"),
-            ("together: 1\n", "together: true or false is expected, got 1"),
             ("ties: config\n", "ties: protocol base2new has none; it belongs to protocol validation"),
-            ("highlight: CoOp\n", "highlight: there is no method 'CoOp'"),
             ("options: {DATASET.NUM_SHOTS: 4}\n", "options: DATASET.NUM_SHOTS cannot be set here"),
             ("options: {OPTIM: {LR: 4}}\n", "options: OPTIM: a dotted key with one value"),
             ("  CLIP: {}\n", "is not usable YAML .the key 'CLIP' occurs twice, the second time in line 8"),
-            ("  1: {}\n  '1': {}\n", "the key '1' occurs twice"),
             ("title: 2025-02-30\n", "is not usable YAML"),
         )
     ),
     ("methods: [", "is not usable YAML"),
     ("", "KEY: VALUE pairs are expected"),
-    ("- a", "KEY: VALUE pairs are expected"),
     ("seeds: !!set {a}\n", "seeds: different whole numbers"),
     ("'protocol': \"\\ud800\"\n", "protocol: there is no"),
     ('"a\\nb\\e[2J": 1\n', "there is no key"),
@@ -115,18 +106,16 @@ def test_file_is_found_by_path_or_name(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("word", "path"),
+    ("trainer", "word", "path"),
     [
-        ("mine.yaml", "{here}/mine.yaml"),  # beside the file, from any folder
-        ("glyph", "{ours}/MPL/glyph.yaml"),
-        ("VPT/glyph", "{ours}/VPT/glyph.yaml"),
-        ("configs/trainers/VPT/glyph.yaml", "{ours}/VPT/glyph.yaml"),
+        ("MPL", "mine.yaml", "{here}/mine.yaml"),  # beside the file, from any folder
+        ("MPL", "glyph", "{ours}/MPL/glyph.yaml"),
+        ("OfAUser", "MPL/glyph", "{ours}/MPL/glyph.yaml"),
+        ("OfAUser", "configs/trainers/VPT/glyph.yaml", "{ours}/VPT/glyph.yaml"),
     ],
 )
-@pytest.mark.parametrize("trainer", ["MPL", "OfAUser"])
-def test_config_by_path_and_by_name(experiment, tmp_path, word, path, trainer):
+def test_config_by_path_and_by_name(experiment, tmp_path, trainer, word, path):
     (tmp_path / "mine.yaml").write_text("OPTIM:\n  LR: 1\n")
-    word = f"MPL/{word}" if (word, trainer) == ("glyph", "OfAUser") else word
     found = experiment(FILE.replace("{trainer: MPL, config: glyph}", f"{{trainer: {trainer}, config: {word}}}"))
     assert str(found.methods[1].config) == path.format(here=tmp_path, ours=ROOT / "configs/trainers")
 
@@ -141,19 +130,12 @@ QUICK = ("demo", "digits")  # the others are many runs
     ids=lambda path: path.stem,
 )
 def test_ready_file_is_whole_and_accepted_by_train(path, tmp_path):
-    from modprompt.experiments.plan.check import check
-
     jobs = protocols.jobs(*spec.read_plan(path).parts)
     assert len({job.folder for job in jobs}) == len(jobs)
     check(jobs, tmp_path, tmp_path)
 
 
 def test_list_of_words_is_an_option_as_train_reads_it(experiment, tmp_path):
-    from modprompt.cli.flags import parse_args, settings_of
-    from modprompt.experiments.plan.commands import expected, flags
-    from modprompt.trainers import run  # noqa: F401 - registers all
-    from modprompt.trainers.run_config import merged
-
     found = experiment(FILE + "options: {INPUT.TRANSFORMS: [random_flip, normalize], TRAIN.PRINT_FREQ: 3}\n")
     job = protocols.jobs(found)[0]
     settings = settings_of(parse_args(flags(job, tmp_path, tmp_path)))
@@ -167,10 +149,8 @@ def test_list_of_words_is_an_option_as_train_reads_it(experiment, tmp_path):
     [
         ("TRAINER.MPL.SCHEDULE_TEXT", "@../c.json", "@{above}/c.json"),
         ("TRAINER.MPL.SCHEDULE_TEXT", "@/c.json", "@/c.json"),
-        ("TRAINER.MPL.SCHEDULE_TEXT", "[[0, 1]]", "[[0, 1]]"),
         ("TRAINER.DPL.IMG_ALPHA_PATH", "c.npz", "{here}/c.npz"),
         ("TRAINER.DPL.IMG_ALPHA_PATH", "None", "None"),
-        ("TRAINER.DPL.ALPHAS_SWAPPED", "True", "True"),
         ("OPTIM.NAME", "@c", "@c"),
     ],
 )
@@ -188,8 +168,6 @@ def test_a_file_that_an_option_names_is_found_from_the_experiments(experiment, t
     ],
 )
 def test_test_images_are_kept_unless_the_file_says_otherwise(experiment, tmp_path, text, words):
-    from modprompt.experiments.plan.commands import expected, options
-
     job, plain = (protocols.jobs(experiment(FILE + more))[0] for more in (text, ""))
     found = options(job, tmp_path)
     given = [value for key, value in zip(found[::2], found[1::2]) if key == "TEST.IMAGE_CACHE"]
@@ -199,15 +177,12 @@ def test_test_images_are_kept_unless_the_file_says_otherwise(experiment, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("options", "folder"),
+    ("given", "folder"),
     [
-        (
-            {"DATALOADER.TRAIN_X.BATCH_SIZE": 8, "DATALOADER.TEST.BATCH_SIZE": 9, "MODEL.BACKBONE.PATH": "x"},
-            "BATCH_SIZE8",
-        ),
+        ({"DATALOADER.TRAIN_X.BATCH_SIZE": 8, "DATALOADER.TEST.BATCH_SIZE": 9}, "BATCH_SIZE8"),
         ({"TRAINER.DEPT.ON": True}, "DEPT.ONTrue"),  # what stands beside prompts
         ({"A.X": 1, "B.X": 2, "C.Y": 3}, "A.X1-B.X2-Y3"),
     ],
 )
-def test_options_that_decide_something_name_the_folder(experiment, options, folder):
-    assert experiment(FILE + f"options: {options}\n").methods[1].folder == f"glyph-{folder}"
+def test_options_that_decide_something_name_the_folder(experiment, given, folder):
+    assert experiment(FILE + f"options: {given}\n").methods[1].folder == f"glyph-{folder}"

@@ -56,10 +56,7 @@ def test_search_is_on_the_base_classes_and_stands_before_its_training(staged):
 def test_cross_protocols_search_on_the_source(experiment):
     text = STAGES.replace("base2new", "cross_dataset\nsource: caltech101").replace("[1, 2]", "[1]")
     search, train, test = protocols.jobs(experiment(text))[2:]
-    assert (search.dataset, search.folder) == (
-        "caltech101",
-        "search/crossdataset/caltech101/MPL/glyph-ONTrue_16shots/seed1",
-    )
+    assert search.folder == "search/crossdataset/caltech101/MPL/glyph-ONTrue_16shots/seed1"
     assert (train.first, test.first, test.needs) == (search, search, train)
 
 
@@ -73,15 +70,11 @@ def test_one_search_serves_all_seeds_if_it_is_said(experiment):
 
 
 def test_search_has_the_clip_of_its_training_and_what_is_set_for_every_run(experiment):
-    text = STAGES.replace(
-        "IVLP, config: glyph, search", "IVLP, config: glyph, options: {MODEL.BACKBONE.PATH: x.pt, OPTIM.LR: 1}, search"
-    )
-    search = next(job for job in protocols.jobs(experiment(text + "options: {TRAIN.PRINT_FREQ: 3}\n")) if job.stage)
-    assert dict(search.method.options) == {
-        "TRAIN.PRINT_FREQ": "3",
-        "MODEL.BACKBONE.PATH": "x.pt",
-        "SEARCH.ON": "True",
-    }
+    clip = "IVLP, config: glyph, options: {MODEL.BACKBONE.PATH: x.pt, OPTIM.LR: 1}, search"
+    text = STAGES.replace("IVLP, config: glyph, search", clip) + "options: {TRAIN.PRINT_FREQ: 3}\n"
+    search = next(job for job in protocols.jobs(experiment(text)) if job.stage)
+    options = {"TRAIN.PRINT_FREQ": "3", "MODEL.BACKBONE.PATH": "x.pt", "SEARCH.ON": "True"}
+    assert dict(search.method.options) == options
 
 
 def test_training_names_the_file_and_must_show_what_is_in_it(staged, tmp_path):
@@ -124,7 +117,6 @@ def test_result_whose_search_is_gone_waits_for_it(staged, tmp_path):
     ("text", "why"),
     [
         (None, "it has left no schedule.json: its trainer and options do not search"),
-        ("{", "schedule.json is damaged"),
         ("{}", "schedule.json is damaged or not a schedule of a search"),
     ],
 )
@@ -148,21 +140,6 @@ def test_runs_come_in_order_and_each_once(quick, experiment, tmp_path):
     assert [starts(tmp_path / job.folder) for job in jobs] == [1] * 9
 
 
-@pytest.mark.slow
-def test_failed_search_blocks_its_training_and_test_and_nothing_else(quick, experiment, tmp_path):
-    jobs = protocols.jobs(experiment(STAGES))
-    quick("search/base2new/train_base/digits/shots_16/MPL/glyph-ONTrue/seed1", error="no validation images")
-    summary = brought_to_an_end(jobs, tmp_path)
-    assert [(job.kind, why) for job, why in summary["failed"]] == [("search", "error: no validation images")]
-    assert [(job.kind, job.seed, why) for job, why in summary["blocked"]] == [
-        ("training", 1, "its search has not finished (error: no validation images)"),
-        ("test", 1, "its training has not finished (its search has not finished (error: no validation images))"),
-    ]
-    assert len(summary["finished"]) == 7
-    quick("search/base2new/train_base/digits/shots_16/MPL/glyph-ONTrue/seed1")
-    assert list(brought_to_an_end(jobs, tmp_path)) == [state.FINISHED]
-
-
 def test_search_that_is_made_again_makes_trainings_of_another_schedule_stale(quick, staged, tmp_path):
     done(staged, tmp_path)
     (tmp_path / staged[0].folder / "result.json").unlink()
@@ -172,52 +149,17 @@ def test_search_that_is_made_again_makes_trainings_of_another_schedule_stale(qui
     assert [starts(tmp_path / job.folder) for job in staged] == [1, 0, 0]
 
 
-@pytest.fixture
-def words(quick, experiment, tmp_path):
-    """(Words of the command, its runs) of an experiment in two stages."""
+def test_stale_search_goes_aside_with_all_that_its_schedule_made(quick, experiment, tmp_path, capsys):
     jobs = protocols.jobs(experiment(STAGES.replace("[1, 2]", "[1]"), "stages"))
-    folders = ["--out", str(tmp_path / "out"), "--data", str(tmp_path / "data")]
-    return [str(tmp_path / "stages.yaml"), *folders], jobs
-
-
-def test_stale_search_goes_aside_with_all_that_its_schedule_made(words, quick, tmp_path, capsys):
-    words, jobs = words
     staged, out = jobs[2:], tmp_path / "out"
     done(staged, out)
     path = out / staged[0].folder / "result.json"
     edit(path, settings={**json.loads(path.read_text())["settings"], "OPTIM.LR": "7"})
     quick("search/", schedules=schedules(3))
+    words = [str(tmp_path / "stages.yaml"), "--out", str(out), "--data", str(tmp_path / "data")]
     assert run.main([*words, "--redo-stale"]) == 0
     assert capsys.readouterr().out.count("put aside: ") == 3
     assert [starts(out / job.folder) for job in staged] == [1, 1, 1]
-
-
-def test_dry_run_names_the_search(words, tmp_path, capsys):
-    words, jobs = words
-    assert run.main([*words, "--dry-run"]) == 0
-    text = capsys.readouterr().out
-    assert f"# waiting: {jobs[2].title}\n" in text
-    assert f"# waiting: {jobs[3].title}, after {jobs[2].folder}\n" in text
-    assert text.endswith("# 5 of 5 runs would start, 0 are finished\n")
-
-
-def report_of(words, capsys):
-    from modprompt.experiments.reporting import report
-
-    code = report.main(words)
-    return code, capsys.readouterr().out
-
-
-def test_report_has_no_column_for_searches(words, tmp_path, capsys):
-    words, jobs = words
-    out = tmp_path / "out"
-    for job in jobs[:2]:
-        finish(job, out, 50.0)
-    done(jobs[2:], out)
-    code, text = report_of(words, capsys)
-    assert code == 0
-    assert "| method | base | new | H |" in text
-    assert "| Searched | **80.00** | **70.00** | **74.67** |" in text
 
 
 @pytest.mark.parametrize(
@@ -225,20 +167,15 @@ def test_report_has_no_column_for_searches(words, tmp_path, capsys):
     [
         ("{trainer: MPL, ", "{", "search: trainer is missing"),
         ("options: {SEARCH", "option: {SEARCH", "search: there is no key 'option'; did you mean 'options'?"),
-        ("trainer: MPL, config: glyph", "trainer: MPL, config: gliph", "search: no config file gliph"),
         ("SEARCH.ON: True", "SEED: 3", "search: options: SEED cannot be set here"),
         ("}}}", "}}, search_seed: [1, 2]}", "search_seed is one seed, of the method's search"),
-        ("}}}", "}}, search_seed: -1}", "search_seed: different whole numbers from 0 up"),
-        ("search: {", "search: 3, x: {", "there is no key 'x'"),
         ("{trainer: IVLP, config: glyph, s", "{trainer: ZeroshotCLIP, config: glyph, s", "ZeroshotCLIP is not one of our"),
         ("glyph, s", "glyph, options: {TRAINER.IVLP.SCHEDULE_TEXT: [[0, 2]]}, s", "is set, but a search is to find it"),
     ],
 )  # fmt: skip
 def test_faults_are_told_with_their_place(experiment, old, new, message):
     assert old in STAGES
-    with pytest.raises(
-        UserError, match=f"methods: Searched: .*{re.escape(message)}|methods: Searched: {re.escape(message)}"
-    ):
+    with pytest.raises(UserError, match=f"methods: Searched: .*{re.escape(message)}"):
         experiment(STAGES.replace(old, new, 1))
 
 
@@ -251,16 +188,9 @@ def test_two_searches_of_one_folder_and_other_settings_are_refused(experiment):
         )
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ("SEARCH.ONN: True", "search of Searched: .*SEARCH.ONN"),
-        ("SEARCH.ON: False", "search of Searched: MPL does not search: SEARCH.ON True, or DPLSearch"),
-    ],
-)
-def test_search_that_cannot_be_is_told_before_anything_runs(experiment, tmp_path, options, message):
-    with pytest.raises(UserError, match=message):
-        check(protocols.jobs(experiment(STAGES.replace("SEARCH.ON: True", options))), tmp_path, tmp_path)
+def test_search_that_does_not_search_is_told_before_anything_runs(experiment, tmp_path):
+    with pytest.raises(UserError, match="search of Searched: MPL does not search: SEARCH.ON True, or DPLSearch"):
+        check(protocols.jobs(experiment(STAGES.replace("ON: True", "ON: False"))), tmp_path, tmp_path)
 
 
 def test_method_that_has_no_schedule_of_its_own_is_checked_without_one(experiment, tmp_path):

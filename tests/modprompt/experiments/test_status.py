@@ -14,7 +14,6 @@ from tests.modprompt.experiments.fakes import edit, finish
             "epoch [2/5] batch [20/40] time 0.1 (0.1) data 0.0 (0.0) loss 1.2500 (1.4000) lr 1.0000e-05 eta 0:01:02",
             "epoch [2/5] batch [20/40] loss 1.2500 (1.4000) eta 0:01:02",
         ),
-        ("epoch [2/5][20/40]\ttime 0.1 (0.1)\tloss nan (nan)", "epoch [2/5][20/40] loss nan (nan)"),
         ("  0%|    | 0/9\r 50%|##  | 4/9\r\n", "50%|## | 4/9"),
         ("x" * 20_000 + "\n\udcff end", "\ufffd end"),
     ],
@@ -36,12 +35,9 @@ def test_screen_without_a_terminal_tells_events_alone(capsys):
     assert capsys.readouterr() == ("", "failed: another\nfinished: a run: 50.00%\n")
 
 
-@pytest.mark.parametrize("one_line", [False, True])
-def test_screen_on_a_terminal_is_a_bar_that_ends_with_the_runs_at_work_or_the_newest_number(
-    monkeypatch, capsys, one_line
-):
+def test_screen_on_a_terminal_is_a_bar_that_ends_with_the_runs_at_work(monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    screen = status.Screen(30, 1, one_line)
+    screen = status.Screen(30, 1)
     screen.show(["one run: epoch 1/2", "another: testing"])
     screen.finished(2, "a run", "50.00%")
     screen.event("failed: another")
@@ -49,21 +45,8 @@ def test_screen_on_a_terminal_is_a_bar_that_ends_with_the_runs_at_work_or_the_ne
     err = capsys.readouterr().err
     assert "2/30 runs" in err
     assert "failed: another\n" in err
-    assert ("left, one run: epoch 1/2; another: testing" in err) is not one_line
-    assert ("finished: a run: 50.00%\n" in err) is not one_line
-    assert ("left, 50.00% a run" in err) is one_line
-
-
-def test_one_line_for_all_runs_is_a_line_per_tenth_without_a_terminal(capsys):
-    screen = status.Screen(40, 3, one_line=True)
-    for done in range(4, 41):
-        screen.finished(done, f"run {done}", "50.00%")
-    status.Screen(0, 0, one_line=True).close()
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 10
-    assert lines[0].startswith("4 of 40 runs, ")
-    assert lines[0].endswith("; run 4: 50.00%")
-    assert lines[-1].startswith("40 of 40 runs")
+    assert "left, one run: epoch 1/2; another: testing" in err
+    assert "finished: a run: 50.00%\n" in err
 
 
 def test_status_is_told_from_the_files(jobs, tmp_path):

@@ -9,9 +9,9 @@ from modprompt.io.files import write_json
 from modprompt.io.records import sealed
 
 
-def finished(folder, accuracy, **more):
+def finished(folder, accuracy):
     folder.mkdir()
-    write_json(folder / "result.json", sealed({"accuracy_pct": accuracy, "settings": {}, **more}, result.VERSION))
+    write_json(folder / "result.json", sealed({"accuracy_pct": accuracy, "settings": {}}, result.VERSION))
     return folder
 
 
@@ -22,21 +22,6 @@ def test_it_is_the_mean_and_the_interval_that_the_repository_prints(tmp_path, ca
     wanted = 1.96 * np.std(accuracies) / np.sqrt(3)
     how = "1.96 std / sqrt(3), std with n in the denominator"
     assert capsys.readouterr().out == f"3 tasks: {np.mean(accuracies):.2f} ± {wanted:.2f} % ({how})\n"
-
-
-def test_marks_of_runs_are_the_mean_s(tmp_path, capsys):
-    marked = {"selected_on": "as many validation images as of training"}
-    folders = [str(finished(tmp_path / str(seed), 50.0, **(marked if seed else {}))) for seed in range(3)]
-    assert tasks.main(folders) == 0
-    assert capsys.readouterr().out.endswith("; 2 of them selected on as many validation images as of training\n")
-
-
-def test_runs_that_were_read_by_two_rules_have_no_mean(tmp_path, capsys):
-    other = {"input": {"INPUT.READ_AS": "people"}}
-    folders = [str(finished(tmp_path / str(seed), 50.0, dataset="Own", **(other if seed else {}))) for seed in range(2)]
-    assert tasks.main(folders) == 2
-    why = f"(family: {folders[0]} / people: {folders[1]})"
-    assert capsys.readouterr().err.strip() == f"error: no mean, made with different reading of images of Own {why}"
 
 
 @pytest.mark.parametrize("broken", [None, "{"])
