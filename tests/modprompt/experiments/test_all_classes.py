@@ -1,5 +1,7 @@
 """A report of base and new classes together, and its reports without."""
 
+import csv
+
 import numpy as np
 import pytest
 
@@ -38,6 +40,14 @@ def test_tables_have_the_halves_among_all_and_their_h(experiment, tmp_path):
     (detail,) = section.details
     assert detail.columns == ("base (all)", "new (all)", "H (all)")
     assert [cell.mean for cell in detail.rows[1].cells] == pytest.approx([61.5, 48.5, mpl["H (all)"].mean])
+
+
+def test_report_has_it_in_a_file_of_its_own(experiment, tmp_path):
+    found = experiment(TWO_SEEDS, "two")
+    fill(found, tmp_path / "out")
+    assert report.main([str(tmp_path / "two.yaml"), "--out", str(tmp_path / "out")]) == 0
+    rows = list(csv.DictReader((tmp_path / "out/reports/two/together.csv").read_text().splitlines()))
+    assert [(row["method"], float(row["base (all)_mean_pct"])) for row in rows] == [("CLIP", 61.5), ("MPL", 61.5)]
 
 
 def test_results_without_halves_leave_a_line_and_an_empty_cell(experiment, tmp_path):
