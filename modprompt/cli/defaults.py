@@ -47,7 +47,7 @@ class Command:
         empty = ["OUTPUT_DIR", ""] if args.output_dir == "" else []  # a script's variable that is not set: no default
         self.words = Settings.read((), flags, [*empty, *args.opts])
         self.defaults: list[tuple[str, Given]] = []  # above files, below flags and options
-        self.only_tests: bool = args.eval_only
+        self.tested = run_folder.describe_model(args.model_dir, args.load_epoch) if args.eval_only else None
         self.trainer = str(self.words["TRAINER.NAME"].value) if "TRAINER.NAME" in self.words else ""
         self.configs = configs_by_clip(self.trainer)
         self.take_data(path_of(args.dataset_config_file) if args.dataset_config_file else None)
@@ -170,7 +170,7 @@ def _take_seed_and_folder(command: Command) -> None:
     half = f"_{classes}" if classes in ("base", "new") else ""
     config = "" if command.method_file is None else command.method_file.stem
     above = Path("output", f"{data}{images}{half}", command.trainer, config)
-    place = run_folder.place_of_seed(above, seed, command.only_tests)
+    place = run_folder.place_of_seed(above, seed, command.tested)
     command.defaults.append(("OUTPUT_DIR", Given(place, "flag --output-dir")))
 
 

@@ -60,21 +60,35 @@ def read(folder: PathLike) -> Holding:
     return Holding(str(said), trained, result, why)
 
 
-def place_of_seed(folder: PathLike, seed: str, only_tests: bool) -> str:
-    """Where a run of this seed goes below the folder of its kind, if none is given: a test into `eval` in its own.
+def place_of_seed(folder: PathLike, seed: str, tested: str | None = None) -> str:
+    """Where a run of this seed goes below the folder of its kind, if none is given.
 
-    A run without a seed (-1) gets the first unseeded-N that is free, or has an unfinished run, which goes on.
+    A run without a seed (-1) gets the first unseeded-N that is free, or has an unfinished run, which goes on. A test,
+    of the model that `tested` names as its result does, goes below it: into `eval`, or the first `eval-N` that is free
+    or has a test of that model.
     """
-    below = "eval" if only_tests else ""
-    if not seed.startswith("-"):
-        return str(Path(folder, f"seed{seed}", below))
+    unseeded = seed.startswith("-")
+    if tested is None and not unseeded:
+        return str(Path(folder, f"seed{seed}"))
 
     def can_begin(place: str) -> bool:
         there = read(place)
-        return (there.is_free or (there.result is None and _has_begun(place))) and not is_held(place)
+        if tested is None:
+            is_same = there.result is None and _has_begun(place)
+        else:
+            is_same = there.result is not None and test_of(there.result) == tested
+        return (there.is_free or is_same) and not is_held(place)
 
-    numbered = (str(Path(folder, f"unseeded-{number}", below)) for number in itertools.count(1))
-    return next(filter(can_begin, numbered))
+    names = (f"unseeded-{number}" for number in itertools.count(1))
+    if tested is not None:
+        name = "unseeded-1" if unseeded else f"seed{seed}"
+        names = (f"{name}/eval{f'-{number}' if number > 1 else ''}" for number in itertools.count(1))
+    return next(filter(can_begin, (str(Path(folder, name)) for name in names)))
+
+
+def describe_model(model_dir: str, epoch: int | None) -> str:
+    """Which model a test tests, as written in result.json; empty if it loads none."""
+    return f"{model_dir} epoch {epoch or 'last'}" if model_dir else ""
 
 
 def or_delete(folder: PathLike, then: str = "to start anew") -> str:

@@ -29,7 +29,7 @@ from modprompt.methods.table import counts_steps
 from modprompt.trainers import card_errors, closing, device
 from modprompt.trainers.result import ResultRecorder
 from modprompt.trainers.run_config import Mode, RunConfig, from_words, tested_by, trains
-from modprompt.trainers.skip_finished import describe_model, finished_before
+from modprompt.trainers.skip_finished import finished_before
 
 _IN_HEAD = (
     "TRAINER.NAME", "DATASET.NAME", "DATASET.NUM_SHOTS", "DATASET.SUBSAMPLE_CLASSES", "DATASET.ROOT", "SEED",
@@ -172,7 +172,9 @@ def _test(trainer: Any, mode: Mode) -> None:
 
 def _write(recorder: ResultRecorder, cfg: RunConfig, settings: Settings, mode: Mode) -> None:
     tested = tested_by(cfg, mode)
-    path = recorder.write(cfg, describe_model(tested, mode.load_epoch), settings, tested, epoch=mode.load_epoch)
+    path = recorder.write(
+        cfg, run_folder.describe_model(tested, mode.load_epoch), settings, tested, epoch=mode.load_epoch
+    )
     if path:
         print(f"Result: {path}")
 

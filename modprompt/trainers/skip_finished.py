@@ -115,8 +115,3 @@ def _other_kind(cfg: Any, result: Mapping[str, Any], tests: bool, model_dir: str
     if model_dir and not tested:
         return ["it is a training, no test"]
     return [] if tests else run_folder.differing_beginning(result, cfg.RESUME)
-
-
-def describe_model(model_dir: str, epoch: int | None) -> str:
-    """Which model a test tests, as written in result.json; empty if it loads none."""
-    return f"{model_dir} epoch {epoch or 'last'}" if model_dir else ""

@@ -107,8 +107,12 @@ class Inputs:
         return None if self.data is None else find_recorded(self.data, name)
 
     def _has_data(self, result: Mapping[str, Any]) -> bool:
-        files = result.get("files") or {}
-        return self.data is not None and all((self.data / _folder_in(str(name))).exists() for name in files)
+        """Whether the data set of a result is below the folder of data sets, as far as the files that it names tell."""
+        names = map(str, result.get("files") or {})
+        if self.data is None:
+            return False
+        # own images have theirs in the root itself, which may be any folder: --data may name another one
+        return all((self.data / (_folder_in(name) if "/" in name else name)).exists() for name in names)
 
     def _split_hash(self, dataset: str) -> str | None:
         """The hash of the split that a data set's folders give; empty if they give none, None if it is not known."""

@@ -6,6 +6,8 @@ import yaml
 from modprompt.cli import defaults, flags, train
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
+from modprompt.io.files import write_json
+from modprompt.io.records import sealed
 from modprompt.io.settings import read_settings
 from modprompt.methods.table import METHODS, config_of
 from modprompt.trainers import run  # noqa: F401 - registers all
@@ -73,6 +75,19 @@ def test_each_run_has_a_folder_of_its_own_unless_one_is_given(words, place, tmp_
     (tmp_path / "mine/pets.yaml").write_text("DATASET: {NAME: Digits}\n")
     (tmp_path / "mine/named.yaml").write_text("OUTPUT_DIR: named.yaml's\n")
     assert value(read("--trainer", "MPL", *words), "OUTPUT_DIR") == place
+
+
+def test_tests_of_two_models_have_two_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def place(model):
+        return value(read("--trainer", "MPL", "--eval-only", "--model-dir", model), "OUTPUT_DIR")
+
+    first = "output/digits/shots_16/MPL/glyph/seed1/eval"
+    assert place("one") == first
+    (tmp_path / first).mkdir(parents=True)
+    write_json(tmp_path / first / "result.json", sealed({"evaluated": "one epoch last"}, 1))
+    assert (place("one"), place("other")) == (first, f"{first}-2")
 
 
 def test_runs_without_a_seed_are_numbered_and_an_unfinished_one_goes_on(tmp_path, monkeypatch):
