@@ -20,6 +20,7 @@ from modprompt.use.trained import Trained
 
 _READERS = 8  # images that are decoded at the same time
 _MOST_PIXELS = 100_000_000  # of one whose shorter side is scaled to the model's
+_BESIDE = ("classnames.txt", "split_ImageFolder.json")  # what readers of own images have beside them
 SOFTMAX, SIGMOID = "softmax", "sigmoid"  # probabilities among all classes; each class judged by itself
 
 
@@ -74,7 +75,7 @@ def find_images(paths: Sequence[PathLike]) -> tuple[list[Path], list[Path]]:
             folders[:] = [name for name in folders if not name.startswith(".")]
             links = [name for name in folders if Path(place, name).is_symlink()]
             below += [Path(place, name) for name in (*names, *links) if not name.startswith(".")]
-        for file in sorted(below):
+        for file in sorted(file for file in below if file.name not in _BESIDE):
             (images if is_image_name(file.name) and not file.is_dir() else left_out).append(file)
         images += [] if path.is_dir() else [path]
     if not images:

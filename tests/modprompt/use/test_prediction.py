@@ -33,6 +33,7 @@ def test_images_of_folders_and_files(tmp_path):
     (folder / "loop.png").symlink_to(folder)
     for path in (folder / "notes.txt", named):
         path.write_text("no image")
+    (folder / "split_ImageFolder.json").write_text("{}")  # ours: nothing to be said of it
     images, left_out = find_images([named, folder, str(top)])
     assert images == [named, top, deep]
     assert [path.name for path in left_out] == ["loop.png", "notes.txt"]
