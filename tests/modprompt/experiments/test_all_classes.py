@@ -37,9 +37,6 @@ def test_tables_have_the_halves_among_all_and_their_h(experiment, tmp_path):
     mpl = dict(zip(section.columns, section.rows[1].cells))
     own = [harmonic_mean(60 + seed, 50 - seed) for seed in (1, 2)]
     assert mpl["H (all)"] == pytest.approx((harmonic_mean(61.5, 48.5), np.std(own)))
-    (detail,) = section.details
-    assert detail.columns == ("base (all)", "new (all)", "H (all)")
-    assert [cell.mean for cell in detail.rows[1].cells] == pytest.approx([61.5, 48.5, mpl["H (all)"].mean])
 
 
 def test_report_has_it_in_a_file_of_its_own(experiment, tmp_path):
@@ -47,7 +44,7 @@ def test_report_has_it_in_a_file_of_its_own(experiment, tmp_path):
     fill(found, tmp_path / "out")
     assert report.main([str(tmp_path / "two.yaml"), "--out", str(tmp_path / "out")]) == 0
     rows = list(csv.DictReader((tmp_path / "out/reports/two/together.csv").read_text().splitlines()))
-    assert [(row["method"], float(row["base (all)_mean_pct"])) for row in rows] == [("CLIP", 61.5), ("MPL", 61.5)]
+    assert [(row["base (all)_mean_pct"], row["new (all)_mean_pct"]) for row in rows] == [("61.5000", "48.5000")] * 2
 
 
 def test_results_without_halves_leave_a_line_and_an_empty_cell(experiment, tmp_path):
@@ -57,21 +54,15 @@ def test_results_without_halves_leave_a_line_and_an_empty_cell(experiment, tmp_p
     results = results_below(found, tmp_path)
     (section,) = report.tables_of(found, results).sections
     assert section.rows[1].cells[3] is None
-    assert section.rows[1].cells[2] is not None
     (outcome, *_) = results.outcomes(results.lines[1], "digits", "new (all)").values()
     assert outcome.reason == "its result has no accuracy of that half"
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
-        "CLIP_Adapter, config: glyph, prompts_from: CSC",
-        "KgCoOp, config: glyph, options: {TRAINER.COOP.CSC: True, TRAINER.KGCOOP.CTX_INIT: False}",  # a shared node
-    ],
-)
-def test_what_belongs_to_its_classes_by_its_prompts_or_a_shared_node_is_not_tested_on_all(more, experiment):
-    found = experiment(f"{TWO_SEEDS}{BOUND}  Head: {{trainer: {more}}}\n")
-    assert {job.column for job in protocols.jobs(found) if job.method.label == "Head"} == {"base"}
+def test_what_belongs_to_its_classes_by_its_prompts_or_a_shared_node_is_not_tested_on_all(experiment):
+    shared = "KgCoOp, config: glyph, options: {TRAINER.COOP.CSC: True, TRAINER.KGCOOP.CTX_INIT: False}"
+    for more in ("CLIP_Adapter, config: glyph, prompts_from: CSC", shared):
+        found = experiment(f"{TWO_SEEDS}{BOUND}  Head: {{trainer: {more}}}\n")
+        assert {job.column for job in protocols.jobs(found) if job.method.label == "Head"} == {"base"}
 
 
 def test_prompts_of_single_classes_are_empty_and_not_lacking(experiment, tmp_path):
