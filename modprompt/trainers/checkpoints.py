@@ -124,7 +124,9 @@ class Checkpoints(Part):
                 return 0
             path = newest_checkpoint(folder)
             epoch = self.load_file(self.trainer._models[name], path)
-            print(f'Found checkpoint "{path}": going on after epoch {epoch}, with a new optimiser')
+            goes_on = epoch < self.trainer.max_epoch
+            what = f"going on after epoch {epoch}, with a new optimiser" if goes_on else "of the last epoch"
+            print(f'Found checkpoint "{path}": {what}')
             self.pass_epochs(name, epoch)
         return epoch
 
