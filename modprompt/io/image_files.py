@@ -30,7 +30,6 @@ SUFFIXES = (
 )  # fmt: skip
 RULE_VARIABLE = "MODPROMPT_READ_AS"  # of the environment, so that loaders' workers have it too
 
-_ORIENTATION = 0x0112  # in EXIF: 1 to 8
 _WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 _BITS, _PHOTOMETRIC = 258, 262  # tags of a TIFF
 
@@ -104,21 +103,6 @@ def as_rgb(image: Image.Image, rule: str) -> Image.Image:
 def as_people(image: Image.Image) -> Image.Image:
     """As as_rgb under PEOPLE, a step of transforms; a second call changes nothing."""
     return as_rgb(image, PEOPLE)
-
-
-def oddities(image: Image.Image) -> list[str]:
-    """Why the two rules read an open image differently, in words, mostly none; what is behind pixels is not seen."""
-    found = []
-    if _is_deep(image):
-        found.append("with more than 8 bits a colour")
-    if _has_alpha(image):
-        found.append("with transparency")
-    with contextlib.suppress(Exception):  # damaged metadata turns nothing; a PNG's own getexif would decode it
-        turned = image.format != "TIFF" and 2 <= int(Image.Image.getexif(image).get(_ORIENTATION, 1)) <= 8
-        found += ["turned by EXIF"] if turned else []  # Pillow itself turns a TIFF
-    if image.format != "MPO" and getattr(image, "is_animated", False):  # a phone's, whose second frame is a preview
-        found.append("of several frames")
-    return found
 
 
 def _is_deep(image: Image.Image) -> bool:

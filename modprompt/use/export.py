@@ -28,7 +28,6 @@ from modprompt.use.trained import Trained
 from modprompt.version import __version__
 
 SUFFIXES = {"onnx": ".onnx", "safetensors": checkpoint.SAFETENSORS, "lora": ".pt"}
-PRECISIONS = ("fp32", "fp16")
 
 
 def place_of(trained: Trained, to: str, out: str = "") -> Path:

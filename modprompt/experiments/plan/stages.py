@@ -57,12 +57,10 @@ class Stage(NamedTuple):
     key: str = ""  # in a method of an experiment file
     names_method: bool = False  # whether the key names another method; else it gives a trainer, config and options
     called: str = ""  # in messages
-    plural: str = ""  # of several methods
     without: str = ""  # what a protocol without first stages says that it has none of
     seconds: str = ""  # of which a training has its share
     group: str = ""  # a report's name for methods on top of what another one has trained
     parameters: str = ""  # whose trained parameters are counted, too
-    tested: Mapping[str, str] = {}  # percentages in its part of a result, with their names in a report
     # why it cannot come before a trainer whose method has these options' keys, and these settings with its config
     fault: Callable[[str, Sequence[str], Settings], str] = lambda trainer, keys, settings: ""
     # the settings with which a trainer with settings uses what it left in a folder
@@ -119,10 +117,8 @@ STAGES: tuple[Stage, ...] = (
         "search",
         "search",
         called="its search",
-        plural="searches",
         without="searches: write the schedule out",
         seconds="a search",
-        tested={"mixture_pct": "mixture", "path_pct": "discrete path"},
         fault=_no_search,
         handed_on=_schedules,
         finds=_finds_schedule,
@@ -134,7 +130,6 @@ STAGES: tuple[Stage, ...] = (
         "teacher_from",
         names_method=True,
         called="the training of its teacher",
-        plural="teachers",
         without="teachers that it trains: name a checkpoint",
         seconds="the training of its teacher",
         fault=_no_teacher,
