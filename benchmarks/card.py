@@ -34,7 +34,7 @@ from tqdm import tqdm
 
 from benchmarks.cases import class_names, random_clip
 from benchmarks.plain import PlainCLIP
-from benchmarks.reference import PUBLISHED, reference_model
+from benchmarks.reference import PUBLISHED, reference_model, require_checkout
 from modprompt.clip.cast import cast_products
 from modprompt.clip.towers import CLIP
 from modprompt.engine import precision
@@ -220,8 +220,8 @@ def run(args: argparse.Namespace, outcome: list[int]) -> None:
     if not args.dry_run and not torch.cuda.is_available():
         raise UserError("PyTorch sees no GPU here; --dry-run walks all cases on a CPU")
     place = Place(torch.device("cpu" if args.dry_run else "cuda"), args.reference, args.dry_run)
-    if args.reference and not Path(args.reference, "trainers", "mpl.py").is_file():
-        raise UserError(f"--reference {args.reference}: there is no trainers/mpl.py of the official MPL repository")
+    if args.reference:
+        require_checkout(args.reference)
     precision.set_products()
     name = "NO GPU, a dry run" if args.dry_run else torch.cuda.get_device_name()
     head = f"{name}, CUDA {torch.version.cuda}, torch {torch.__version__}, python {platform.python_version()}"

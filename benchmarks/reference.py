@@ -108,12 +108,18 @@ def reference_model(
     return WithLoss(model) if method == "CoOp" else model
 
 
-def import_from(directory: str, module: str) -> Any:
-    """The checkout's `clip.clip`, which is found under that name from here on."""
+def require_checkout(directory: str, module: str = "mpl") -> Path:
+    """The folder of a checkout that has a trainer's module; UserError if it is none."""
     root = Path(directory).resolve()
     for needed in (f"trainers/{module}.py", "clip/clip.py"):
         if not (root / needed).is_file():
             raise UserError(f"--reference {directory}: there is no {needed} of the official MPL repository there")
+    return root
+
+
+def import_from(directory: str, module: str) -> Any:
+    """The checkout's `clip.clip`, which is found under that name from here on."""
+    root = require_checkout(directory, module)
     compat.add_to_path()
     import_clip()  # leaves a substitute for what old copies of clip need from setuptools
     if Path(str(sys.modules["clip.clip"].__file__)) != root / "clip" / "clip.py":  # its trainers register once

@@ -170,7 +170,10 @@ def _take_seed_and_folder(command: Command) -> None:
     half = f"_{classes}" if classes in ("base", "new") else ""
     config = "" if command.method_file is None else command.method_file.stem
     above = Path("output", f"{data}{images}{half}", command.trainer, config)
-    place = run_folder.place_of_seed(above, seed, command.tested)
+    if command.tested is None:
+        place = run_folder.place_of_training(above, seed)
+    else:
+        place = run_folder.place_of_eval(above, seed, command.tested)
     command.defaults.append(("OUTPUT_DIR", Given(place, "flag --output-dir")))
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from modprompt.io import lock
 from modprompt.io.files import is_inside, remove_parts
 
+OF_OWN_IMAGES = ("classnames.txt", "split_ImageFolder.json")  # what a folder of own images has beside them
+
 
 def cache_of(folder: Path) -> Path:
     """Where the files of a data set go if its folder is read-only."""

@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,30 +60,39 @@ def read(folder: PathLike) -> Holding:
     return Holding(str(said), trained, result, why)
 
 
-def place_of_seed(folder: PathLike, seed: str, tested: str | None = None) -> str:
+def place_of_training(folder: PathLike, seed: str) -> str:
     """Where a run of this seed goes below the folder of its kind, if none is given.
 
-    A run without a seed (-1) gets the first unseeded-N that is free, or has an unfinished run, which goes on. A test,
-    of the model that `tested` names as its result does, goes below it: into `eval`, or the first `eval-N` that is free
-    or has a test of that model.
+    A run without a seed (-1) gets the first unseeded-N that is free, or has an unfinished run, which goes on.
     """
-    unseeded = seed.startswith("-")
-    if tested is None and not unseeded:
-        return str(Path(folder, f"seed{seed}"))
 
     def can_begin(place: str) -> bool:
         there = read(place)
-        if tested is None:
-            is_same = there.result is None and _has_begun(place)
-        else:
-            is_same = there.result is not None and test_of(there.result) == tested
-        return (there.is_free or is_same) and not is_held(place)
+        return there.is_free or (there.result is None and _has_begun(place))
 
-    names = (f"unseeded-{number}" for number in itertools.count(1))
-    if tested is not None:
-        name = "unseeded-1" if unseeded else f"seed{seed}"
-        names = (f"{name}/eval{f'-{number}' if number > 1 else ''}" for number in itertools.count(1))
-    return next(filter(can_begin, (str(Path(folder, name)) for name in names)))
+    if seed.startswith("-"):
+        return _first(can_begin, (str(Path(folder, f"unseeded-{number}")) for number in itertools.count(1)))
+    return str(Path(folder, f"seed{seed}"))
+
+
+def place_of_eval(folder: PathLike, seed: str, tested: str) -> str:
+    """Where a test goes if no folder is given, below that of a training of this seed; place_of_test: if one is given.
+
+    It is `eval`, or the first `eval-N` that is free or has a test of the model that `tested` names as results do.
+    """
+
+    def can_test(place: str) -> bool:
+        there = read(place)
+        return there.is_free or (there.result is not None and test_of(there.result) == tested)
+
+    own = Path(folder, "unseeded-1" if seed.startswith("-") else f"seed{seed}")
+    others = (str(own / f"eval-{number}") for number in itertools.count(2))
+    return _first(can_test, itertools.chain([str(own / "eval")], others))
+
+
+def _first(is_usable: Callable[[str], bool], folders: Iterable[str]) -> str:
+    """The first usable folder that no process holds."""
+    return next(place for place in folders if is_usable(place) and not is_held(place))
 
 
 def describe_model(model_dir: str, epoch: int | None) -> str:

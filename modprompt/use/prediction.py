@@ -11,6 +11,7 @@ from torch import Tensor
 
 from modprompt.clip.facts import called
 from modprompt.clip.towers import logit_bias_of
+from modprompt.data.split_files import OF_OWN_IMAGES
 from modprompt.engine.precision import require_finite
 from modprompt.errors import UserError
 from modprompt.io.files import PathLike, of_user
@@ -20,7 +21,6 @@ from modprompt.use.trained import Trained
 
 _READERS = 8  # images that are decoded at the same time
 _MOST_PIXELS = 100_000_000  # of one whose shorter side is scaled to the model's
-_BESIDE = ("classnames.txt", "split_ImageFolder.json")  # what readers of own images have beside them
 SOFTMAX, SIGMOID = "softmax", "sigmoid"  # probabilities among all classes; each class judged by itself
 
 
@@ -75,7 +75,7 @@ def find_images(paths: Sequence[PathLike]) -> tuple[list[Path], list[Path]]:
             folders[:] = [name for name in folders if not name.startswith(".")]
             links = [name for name in folders if Path(place, name).is_symlink()]
             below += [Path(place, name) for name in (*names, *links) if not name.startswith(".")]
-        for file in sorted(file for file in below if file.name not in _BESIDE):
+        for file in sorted(file for file in below if file.name not in OF_OWN_IMAGES):
             (images if is_image_name(file.name) and not file.is_dir() else left_out).append(file)
         images += [] if path.is_dir() else [path]
     if not images:

@@ -19,12 +19,13 @@ from modprompt.data.fewshot import FOLDER
 from modprompt.data.images import Image, class_folders, holds_images, relative, require_decodable
 from modprompt.data.listings import read_lines
 from modprompt.data.reader import FamilyDataset
+from modprompt.data.split_files import OF_OWN_IMAGES
 from modprompt.data.splits import PARTS, Split, split_groups
 from modprompt.errors import UserError
 from modprompt.io.image_files import PEOPLE, is_image_name
 from modprompt.io.images import by_label
 
-_NOT_CLASSES = ("classnames.txt", "split_ImageFolder.json", FOLDER)  # older versions made the last one
+_NOT_CLASSES = (*OF_OWN_IMAGES, FOLDER)  # older versions made the last one
 
 
 @DATASET_REGISTRY.register()

@@ -55,10 +55,13 @@ def _differing_labels(folder: Path, result: Mapping[str, Any]) -> list[str]:
     return differing(folder, result)
 
 
-def _folder_in(name: str) -> str:
-    """The data set's folder under the root, by a recorded file's name; empty if it is the root itself."""
-    first, _, rest = name.partition("/")
-    return "" if not rest or first == "split_fewshot" else first
+def _top_of(name: str) -> str:
+    """A data set's folder in the root, by a recorded file; empty for a few-shot list that lies in the root itself.
+
+    Own images have their split file in the root itself, which may be any folder: --data may name another one.
+    """
+    first = name.partition("/")[0]
+    return "" if first == "split_fewshot" else first
 
 
 class Inputs:
@@ -109,10 +112,7 @@ class Inputs:
     def _has_data(self, result: Mapping[str, Any]) -> bool:
         """Whether the data set of a result is below the folder of data sets, as far as the files that it names tell."""
         names = map(str, result.get("files") or {})
-        if self.data is None:
-            return False
-        # own images have theirs in the root itself, which may be any folder: --data may name another one
-        return all((self.data / (_folder_in(name) if "/" in name else name)).exists() for name in names)
+        return self.data is not None and all((self.data / _top_of(name)).exists() for name in names)
 
     def _split_hash(self, dataset: str) -> str | None:
         """The hash of the split that a data set's folders give; empty if they give none, None if it is not known."""

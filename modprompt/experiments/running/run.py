@@ -16,7 +16,6 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -127,13 +126,10 @@ def tell(outcome: Sequence[tuple[Job, State]]) -> int:
         print("Results made with other settings are not used; --redo-stale puts them aside and runs again")
     if state.LABELS in kinds:
         print("The same command resumes a run once no label is missing in its file")
-    return (
-        0
-        if {*kinds} <= {state.FINISHED}
-        else WaitsForLabels.exit_code
-        if {*kinds} <= {state.FINISHED, state.LABELS}
-        else 1
-    )
+    left = {*kinds} - {state.FINISHED}
+    if not left:
+        return 0
+    return WaitsForLabels.exit_code if left == {state.LABELS} else 1
 
 
 def start(args: argparse.Namespace, plan: Plan, jobs: Sequence[Job], inputs: Inputs) -> int:
@@ -194,8 +190,12 @@ def run(args: argparse.Namespace) -> int:
         dry_run(states, args.out, args.data)
         return 0
     require_present(list(dict.fromkeys(job.dataset for job in unfinished)), args.data)
-    if args.report and unfinished and find_spec("matplotlib") is None:  # said before hours of runs, not after them
-        print("warning: --report will have no figures: they need matplotlib, pip install matplotlib", file=sys.stderr)
+    if args.report and unfinished:
+        from modprompt.experiments.reporting import figures  # late: it brings pandas
+
+        if not figures.can_draw():  # said before hours of runs, not after them
+            needed = "they need matplotlib, pip install matplotlib"
+            print(f"warning: --report will have no figures: {needed}", file=sys.stderr)
     return start(args, plan, jobs, inputs)
 
 
