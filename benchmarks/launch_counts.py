@@ -18,9 +18,8 @@ from modprompt.methods.model import PromptedModel
 from modprompt.methods.search.over import Search
 from modprompt.methods.search.space import BETAS, AlphaSettings
 from modprompt.methods.table import row_of
-from tests.fake_cuda.counting import kept_mib
 from tests.fake_cuda.device import CUDA, fake_cuda, with_values
-from tests.fake_cuda.watching import Counted, Watch
+from tests.fake_cuda.watching import Counted, Watch, kept_mib
 
 BATCH = 4
 REFERENCE = {"MPL": {"n_ctx": 1}}  # the reference setting, if it is not the method's default

@@ -1,4 +1,4 @@
-"""The table of launches puts both sides side by side; counting itself is tested in tests/fake_cuda."""
+"""The table of launches: both sides side by side, and a step that launches no more than its ceiling."""
 
 import pytest
 
@@ -6,14 +6,18 @@ from benchmarks import launches
 from modprompt.errors import UserError
 from tests.fake_cuda.needed import needs_fake_cuda
 
+KEPT = 0.1  # of what the official code keeps for the backward pass at 1000 classes
+
 
 @pytest.fixture
 def asked(monkeypatch):
-    """What was counted, and counts of 1000 launches, or 2000 in a checkout."""
+    """What was counted; counts of 1000 launches, or 2000 in a checkout, and of an alternation."""
     asked = []
 
-    def run(target, method, classes, directory, cast_norms):
-        asked.append((method, classes, directory) + ("cast",) * cast_norms)
+    def run(target, method, classes, directory="", cast_norms=False):
+        asked.append((target.partition(":")[2], method, classes, directory, cast_norms))
+        if target.endswith("count_search"):
+            return {"alphas": {"mm": 3, "add": 1}, "prompts": {"mm": 2}, "waits": {}}
         forward = {"mm": 600, "add": 100} if not directory else {"mm": 1700}
         waits = {"index by a mask": 1} if directory else {}
         return {"forward": forward, "backward": {"mm": 300}, "waits": waits, "kept_mib": 120.4}
@@ -23,48 +27,24 @@ def asked(monkeypatch):
 
 
 def test_table_without_a_checkout_has_the_known_counts(asked, capsys):
-    assert launches.main(["--only", "MPL", "--classes", "50", "200"]) == 0
+    assert launches.main(["--only", "MPL", "--classes", "50", "200", "--cast-norms"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[2] == "| MPL, 50 classes | 1000 / 1372 | 0.73 | 0 / 7 | 120 / 963 |"
     assert lines[3].endswith("| 120 / not counted |")
-    assert asked == [("MPL", 50, ""), ("MPL", 200, "")]
-
-
-def test_casts_around_normalisations_are_counted_where_they_are_asked_for(asked):
-    assert launches.main(["--only", "MPL", "--classes", "5", "--cast-norms"]) == 0
-    assert asked == [("MPL", 5, "", "cast")]
-
-
-def test_searches_have_a_table_of_their_own(monkeypatch, capsys):
-    asked = []
-
-    def run(target, *inputs):
-        asked.append((target, *inputs))
-        return {"alphas": {"mm": 3, "add": 1}, "prompts": {"mm": 2}, "waits": {}}
-
-    monkeypatch.setattr(launches.child, "run", run)
-    assert launches.main(["--searches", "--classes", "5"]) == 0
-    assert capsys.readouterr().out.splitlines()[2:] == [
-        "| DPLSearch, 5 classes | 4 + 2 | 0 |",
-        "| MPL, 5 classes | 4 + 2 | 0 |",
-    ]
-    assert asked == [("benchmarks.launch_counts:count_search", method, 5) for method in launches.SEARCHES]
-
-
-def test_no_classes_are_refused_before_anything_is_counted(asked):
-    with pytest.raises(SystemExit):
-        launches.main(["--classes", "0"])
-    assert asked == []
+    assert asked == [("count", "MPL", 50, "", True), ("count", "MPL", 200, "", True)]
 
 
 def test_table_of_a_checkout_is_counted_there(asked, capsys, tmp_path):
     assert launches.main(["--classes", "5", "--reference", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[2:] == [f"| {name}, 5 classes | 1000 / 2000 | 0.50 | 0 / 1 | 120 / 120 |" for name in launches.METHODS]
-    assert {directory for _, _, directory in asked} == {"", str(tmp_path)}
+    assert {directory for *_, directory, _ in asked} == {"", str(tmp_path)}
 
 
-def test_parts_are_by_operation(asked, capsys):
+def test_searches_have_a_table_of_their_own_and_parts_are_by_operation(asked, capsys):
+    assert launches.main(["--searches", "--classes", "5"]) == 0
+    rows = [f"| {method}, 5 classes | 4 + 2 | 0 |" for method in launches.SEARCHES]
+    assert capsys.readouterr().out.splitlines()[2:] == rows
     assert launches.main(["--only", "CoOp", "--classes", "5", "--parts"]) == 0
     out = capsys.readouterr().out
     assert "CoOp, 5 classes: 1000 launches" in out
@@ -72,13 +52,37 @@ def test_parts_are_by_operation(asked, capsys):
     assert "waits: none" in out
 
 
-def test_what_cannot_be_counted_is_one_line(monkeypatch, capsys):
-    def refuse(*_):
-        raise UserError("fake CUDA tensors cannot be had: there is no g++")
+def test_what_cannot_be_counted_is_one_line(monkeypatch, asked, capsys):
+    with pytest.raises(SystemExit):
+        launches.main(["--classes", "0"])
+    assert asked == []
 
+    def refuse(*_):
+        raise UserError("there is no g++")
+
+    capsys.readouterr()
     monkeypatch.setattr(launches.child, "run", refuse)
     assert launches.main(["--only", "MPL"]) == 2
-    assert capsys.readouterr().err == "error: fake CUDA tensors cannot be had: there is no g++\n"
+    assert capsys.readouterr().err == "error: there is no g++\n"
+
+
+@pytest.mark.slow
+@needs_fake_cuda
+@pytest.mark.parametrize(("method", "most"), [("MPL", 862), ("MaPLe", 847), ("CoOp", 561)])  # 0.64 of the official code
+def test_a_step_launches_no_more_than_its_ceiling_and_does_not_wait(method, most):
+    few, many = (launches.counted(method, classes) for classes in (5, 1000))
+    assert max(few.launches, many.launches) <= most
+    assert (few.waits, many.waits) == ({}, {})
+    assert many.kept_mib < KEPT * launches.OFFICIAL_KEPT_MIB["MPL", 1000]
+
+
+@pytest.mark.slow
+@needs_fake_cuda
+@pytest.mark.parametrize(("method", "most"), [("DPLSearch", 5059), ("MPL", 2762)])
+def test_an_alternation_launches_no_more_than_its_ceiling_and_does_not_wait(method, most):
+    found = launches.searched(method, 1000)
+    assert sum(found.alphas.values()) + sum(found.prompts.values()) <= most
+    assert found.waits == {}
 
 
 @pytest.mark.slow

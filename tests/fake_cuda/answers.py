@@ -1,4 +1,4 @@
-"""Answers for code that asks a tensor without values for a number: what is compared is equal, what there is is finite."""
+"""Answers for code that asks a tensor without values for a number: a truth is True, what is compared is equal."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -12,8 +12,6 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 
 DEVICE = torch.ops.prim.device.default  # asked for all the time
 READS = ("_local_scalar_dense", "equal")
-_FALSE = ("isnan", "isinf")
-_NOT = ("logical_not", "bitwise_not")
 
 
 def tensors(values: Any) -> list[Tensor]:
@@ -24,40 +22,16 @@ def tensors(values: Any) -> list[Tensor]:
 
 
 class Answers(TorchDispatchMode):
-    """Answers reads of fake tensors: a truth by how it was made, True otherwise; a number with 1."""
+    """Answers reads of fake tensors: a truth with True, a number with 1."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Answer a read, or run an operation and remember what a truth would be."""
-        if func is DEVICE:
-            return func(*args)
-        name = func.overloadpacket.__name__
-        if name in READS and any(isinstance(one, FakeTensor) for one in args):
-            return _answer(name, args[0])
-        out = func(*args, **(kwargs or {}))
-        _pass_truth_on(func, name, tensors(args), tensors(out))
-        return out
-
-
-def _answer(name: str, tensor: Tensor) -> Any:
-    if name == "equal":
-        return True
-    value = getattr(tensor, "says", True)
-    if tensor.dtype == torch.bool:
-        return value
-    return float(value) if tensor.is_floating_point() else int(value)
-
-
-def _pass_truth_on(func: Any, name: str, given: list[Tensor], made: list[Tensor]) -> None:
-    """Note on what is made of truths whether it would be False; two tensors are equal, a number is finite."""
-    if not (made and isinstance(made[0], FakeTensor)):
-        return
-    truth = all(getattr(one, "says", True) for one in given)
-    if name in _NOT:
-        truth = not truth
-    if name in _FALSE or func is torch.ops.aten.ne.Tensor:
-        truth = False
-    if not truth:
-        made[0].says = False  # type: ignore[attr-defined]  # ours
+        """Answer a read, or run an operation."""
+        name = "" if func is DEVICE else func.overloadpacket.__name__
+        if name not in READS or not any(isinstance(one, FakeTensor) for one in args):
+            return func(*args, **(kwargs or {}))
+        if name == "equal" or args[0].dtype == torch.bool:
+            return True
+        return 1.0 if args[0].is_floating_point() else 1
 
 
 def _reading(name: str) -> Callable[..., Any]:

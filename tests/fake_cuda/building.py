@@ -13,14 +13,7 @@ from pathlib import Path
 from modprompt.errors import UserError
 
 SOURCE = Path(__file__).parent / "guard.cpp"
-CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
-REQUIRED = "MODPROMPT_REQUIRE_GPU_PATH"  # set where a test that cannot run has failed
-
-
-def tried_version() -> str:
-    """The PyTorch that all of this was tried with: that of constraints.txt."""
-    lines = CONSTRAINTS.read_text(encoding="utf-8").splitlines()
-    return next(line.partition("==")[2] for line in lines if line.startswith("torch=="))
+ROOT = Path(__file__).parents[2]
 
 
 def _torch() -> Path:
@@ -31,25 +24,17 @@ def _torch() -> Path:
     return Path(spec.origin).parent
 
 
-def other_pytorch() -> str:
-    """What PyTorch there is, if it is another than all of this was tried with; else empty."""
-    installed = importlib.metadata.version("torch")
-    if installed.partition("+")[0] != tried_version():
-        return f"PyTorch is {installed}, fake CUDA tensors were tried with {tried_version()}"
-    if (_torch() / "lib" / "libtorch_cuda.so").exists():
-        return f"PyTorch {installed} is built for cards, fake CUDA tensors were tried with a build for CPUs"
-    return ""
-
-
 def why_not() -> str:
     """Why fake CUDA tensors cannot be had here, in a few words; empty where they can."""
-    other = other_pytorch()
-    if other:
-        return other
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    tried = next(line.partition("==")[2] for line in lines if line.startswith("torch=="))
+    installed = importlib.metadata.version("torch")
+    if installed.partition("+")[0] != tried:
+        return f"PyTorch is {installed}, fake CUDA tensors were tried with {tried}"
+    if (_torch() / "lib" / "libtorch_cuda.so").exists():
+        return f"PyTorch {installed} is built for cards, fake CUDA tensors were tried with a build for CPUs"
     if shutil.which("g++") is None:
         return "there is no g++"
-    if os.name != "posix" or not hasattr(os, "getuid"):
-        return "LD_PRELOAD is not known here"
     return ""
 
 

@@ -4,24 +4,15 @@ import ctypes
 import importlib
 import json
 import os
+import subprocess
 import sys
 from typing import Any
 
 from modprompt.errors import UserError
-from tests import warm
-from tests.fake_cuda.building import CONSTRAINTS, compiled
+from tests.fake_cuda.building import ROOT, compiled
 
-ROOT = CONSTRAINTS.parent
 REFUSED = 2  # exit code of a child whose function has raised a UserError
 LIMIT_S = 3600
-_FIRST = f"""
-import sys
-sys.path.insert(0, {str(ROOT)!r})
-from tests.fake_cuda import child
-child.set_guard()  # before torch
-import tests.fake_cuda.runs
-sys.path.remove({str(ROOT)!r})
-"""
 
 
 def run(target: str, *inputs: Any) -> Any:
@@ -36,12 +27,14 @@ def run(target: str, *inputs: Any) -> Any:
         RuntimeError: if it fails otherwise; with the end of what it wrote.
     """
     own = {"LD_PRELOAD": str(compiled()), "CUDA_VISIBLE_DEVICES": "", "PYTHONHASHSEED": "0"}
-    done = warm.run_python(
-        *("-m", "tests.fake_cuda.child", target, json.dumps(inputs)),
-        folder=ROOT,
-        environment={**os.environ, **own},
-        seconds=LIMIT_S,
-        by=warm.kept(_FIRST, tuple(own.items())),
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.fake_cuda.child", target, json.dumps(inputs)],
+        cwd=ROOT,
+        env={**os.environ, **own},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
     )
     if done.returncode == REFUSED:
         raise UserError(done.stderr.splitlines()[-1])
@@ -50,13 +43,9 @@ def run(target: str, *inputs: Any) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def set_guard() -> None:
-    """Have PyTorch see a device, in a process that LD_PRELOAD has given the library; before it is imported."""
-    ctypes.CDLL(os.environ["LD_PRELOAD"]).set_guard()
-
-
 def main() -> None:
-    """Call the function that the arguments name, and print its value as JSON; in a fork of one that has the guard."""
+    """Call the function that the arguments name, and print its value as JSON."""
+    ctypes.CDLL(os.environ["LD_PRELOAD"]).set_guard()  # before PyTorch is imported, which then sees a device
     target, inputs = sys.argv[1:]
     module, _, name = target.partition(":")
     function = getattr(importlib.import_module(module), name)

@@ -83,28 +83,11 @@ def with_values(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def _copying(plain: Callable[..., Any]) -> Callable[..., Any]:
-    """Tensor.__deepcopy__ for tensors with values, and for fake ones, whose storage cannot be copied."""
-
-    def copied(tensor: Tensor, memo: dict[int, Any]) -> Any:
-        if not isinstance(tensor, FakeTensor):
-            return with_values(plain)(tensor, memo)
-        if id(tensor) not in memo:
-            other = tensor.detach().clone()
-            memo[id(tensor)] = nn.Parameter(other, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else other
-        return memo[id(tensor)]
-
-    return copied
-
-
 @contextlib.contextmanager
-def fake_cuda(capability: tuple[int, int] = (8, 0)) -> Iterator[FakeTensorMode]:
+def fake_cuda() -> Iterator[FakeTensorMode]:
     """Within it a card is there: `module.to("cuda")` gives fake tensors, and what is made of them is fake.
 
     Class names become tokens with values, and a method is put on a CLIP with values; all else has none.
-
-    Args:
-        capability: the card's; from (8, 0) on it multiplies bfloat16.
     """
     mode = _NoCard(allow_non_fake_inputs=True)
     moves = _Moves(mode)
@@ -130,12 +113,10 @@ def fake_cuda(capability: tuple[int, int] = (8, 0)) -> Iterator[FakeTensorMode]:
         patch(torch.accelerator, "is_available", lambda: False)
         patch(torch.cuda, "is_available", lambda: True)
         patch(torch.cuda, "device_count", lambda: 1)
-        patch(torch.cuda, "get_device_capability", lambda *_: tuple(capability))
+        patch(torch.cuda, "get_device_capability", lambda *_: (8, 0))
         patch(torch.cuda, "mem_get_info", lambda *_: (FREE, FREE))
         patch(torch.cuda, "memory_reserved", lambda *_: 0)
         patch(torch.cuda, "memory_allocated", lambda *_: 0)
-        for kind in (Tensor, nn.Parameter):
-            patch(kind, "__deepcopy__", _copying(kind.__deepcopy__))
         patch(nn.Module, "to", to)
         patch(nn.Module, "_apply", apply)
         patch(prompts, "embed_ids", embed_where_it_is)

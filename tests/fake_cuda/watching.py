@@ -5,7 +5,7 @@ A dispatched operation that is no view and makes no empty tensor counts as one l
 
 from collections import Counter
 from collections import Counter as CounterOf
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -22,8 +22,6 @@ ONE_TYPE = {
     "native_layer_norm": 4,
     "_scaled_dot_product_flash_attention": 3,
     "_scaled_dot_product_flash_attention_backward": 4,
-    "_scaled_dot_product_cudnn_attention": 4,
-    "_scaled_dot_product_cudnn_attention_backward": 4,
     "_scaled_dot_product_efficient_attention": 4,
     "_scaled_dot_product_efficient_attention_backward": 5,
 }
@@ -46,11 +44,6 @@ class Counted(NamedTuple):
     waits_by_name: dict[str, int]
 
 
-def _formed(one: Any) -> Any:
-    """A tensor's form; anything else as it is."""
-    return (one.shape, one.stride(), one.dtype) if isinstance(one, Tensor) else one
-
-
 def _on_card(given: list[Tensor]) -> bool:
     return any(one.device.type == "cuda" for one in given)
 
@@ -60,18 +53,15 @@ class Watch(TorchDispatchMode):
 
     by_name: launches by the operation's name.
     waits: waits by what the host waits for.
-    plans: what cuDNN's attention would build a plan for, each once: its operation, tensors and other inputs.
     """
 
     by_name: CounterOf[str]
     waits: CounterOf[str]
-    plans: set[tuple[Any, ...]]
 
     def __init__(self) -> None:
         super().__init__()
         self.by_name = Counter()
         self.waits = Counter()
-        self.plans = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Count an operation, check it, and run it below."""
@@ -84,19 +74,11 @@ class Watch(TorchDispatchMode):
         _require_one_type(name, args)
         for wait in _waits(name, given, args, kwargs):
             self.waits[wait] += 1
-        if "cudnn_attention" in name:
-            self.plans.add((name, *(_formed(one) for one in args)))
         out = func(*args, **kwargs)
         made = tensors(out)
         if _on_card(given + made) and name not in READS and not func.is_view and not name.startswith(NO_KERNEL):
             self.by_name[name] += 1
         return out
-
-    def clear(self) -> None:
-        """Count from nothing again."""
-        self.by_name.clear()
-        self.waits.clear()
-        self.plans.clear()
 
     def counted(self) -> Counted:
         """What was counted so far."""
@@ -144,3 +126,30 @@ def _blocking_copy(name: str, given: list[Tensor], args: Any, kwargs: Any) -> It
         yield f"{name} to the CPU"
     elif (source, to) == ("cpu", "cuda") and not non_blocking:
         yield f"{name} to the card, blocking"
+
+
+def counted(call: Callable[[], Any]) -> Counted:
+    """Run a call, under `device.fake_cuda`, and tell what it launched and where it waited.
+
+    Raises:
+        Mismatch: if a card would refuse an operation for the types or devices of its tensors.
+    """
+    with Watch() as watch:
+        call()
+    return watch.counted()
+
+
+def kept_mib(call: Callable[[], Any], parameters: Iterable[Tensor]) -> tuple[Any, float]:
+    """The value of a call, and MiB that it keeps for the backward pass beside parameters; what is shared counts once."""
+    own = {one.untyped_storage()._cdata for one in parameters}
+    kept: dict[int, tuple[Tensor, int]] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:
+            kept[storage._cdata] = tensor, storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        value = call()
+    return value, sum(size for _, size in kept.values()) / 2**20

@@ -7,8 +7,6 @@ import torch
 from modprompt.active import acquisition
 from modprompt.active.selection import select
 from modprompt.data.rounds import Active
-from tests.fake_cuda import child
-from tests.fake_cuda.needed import needs_fake_cuda
 from tests.held import Held
 from tests.modprompt.active.given import seen_of
 
@@ -37,11 +35,3 @@ def test_imagenets_pool_takes_less_than_16_gib(settings, monkeypatch):
     an_image = (large - small) / 2000
     rest = max(0, small - 2000 * an_image) * 2**25 / BLOCK
     assert an_image * IMAGENET + rest < 16 * GIB
-
-
-@pytest.mark.slow
-@needs_fake_cuda
-def test_on_a_gpu_a_pool_takes_what_a_batch_does():
-    small, large = (child.run("tests.fake_cuda.pools:scored", images) for images in (40, 400))
-    assert small["devices"] == ["cpu"] * 3
-    assert large["peak"] == small["peak"] > 0

@@ -10,8 +10,6 @@ from torch import nn
 import modprompt
 from modprompt.engine import blocks
 from tests.conftest import lay_out_for
-from tests.fake_cuda import child
-from tests.fake_cuda.needed import needs_fake_cuda
 
 ACTIVATIONS = ["gelu", "quick_gelu"]
 TOKENS, WIDTH, HIDDEN = 50, 64, 256
@@ -82,17 +80,6 @@ def test_backward_keeps_one_tensor_beside_the_weights(activation):
         block.mlp(x)
     assert ours == [(TOKENS, HIDDEN)]
     assert activation == "gelu" or kept.count((TOKENS, HIDDEN)) > 1, "the hooks saw nothing"
-
-
-# ------------------------------------------------------------------ attention on a GPU
-
-
-@pytest.mark.slow
-@needs_fake_cuda
-def test_no_plan_is_built_for_any_of_the_lengths_of_prompts():
-    preferred = child.run("tests.fake_cuda.plans:counted", "MPL", False)
-    assert preferred == {"training": 22, "test": 21}  # one for each shape, each way
-    assert child.run("tests.fake_cuda.plans:counted", "MPL", True) == {"training": 0, "test": 0}
 
 
 @pytest.mark.slow

@@ -7,8 +7,6 @@ from modprompt.engine.encoders import ResNetEncoder, TextEncoder, VisionEncoder,
 from modprompt.engine.prompts import PromptText, class_texts
 from modprompt.engine.schedule import Schedule, from_config
 from tests.conftest import RESNET_HEADS, lay_out_for, random_clip
-from tests.fake_cuda import child
-from tests.fake_cuda.needed import needs_fake_cuda
 
 NAMES = ["cat", "a very long name of a thing", "x_y", "dog"]
 
@@ -71,15 +69,6 @@ def test_no_call_of_attention_has_more_sequences_than_a_card_takes(monkeypatch, 
     assert max(seen) == 2  # what is computed again, too
     (two,) = torch.autograd.grad(whole.square().sum(), given[1])
     torch.testing.assert_close(one, two)
-
-
-@pytest.mark.slow
-@needs_fake_cuda
-@pytest.mark.parametrize(("trains", "most", "chunks"), [(True, 32700, 3 * 12 * 3), (False, 64100, 12)])
-def test_cocoop_on_1000_classes_fits_attention_on_a_large_card(trains, most, chunks):
-    """Of 98,100 sequences without a shared beginning; a step's are computed again twice in the backward pass, and bounded by it."""
-    found = child.run("tests.fake_cuda.plans:sequences", "CoCoOp", 1000, 100, trains)
-    assert (found["most"], found["chunks"]) == (most, chunks)
 
 
 def test_attention_is_its_formula():
