@@ -5,12 +5,12 @@ The tests run on the Dassl that is importable, the real one or the small one of 
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import os
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import hypothesis
@@ -21,8 +21,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 os.environ["OMP_NUM_THREADS"] = "1"  # of the programs that tests start, too: threads that wait for a core take it all
-VISIBLE = "CUDA_VISIBLE_DEVICES"
-os.environ[VISIBLE] = ""  # of workers and programs too: the cases are written for a CPU
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the cases are written for a CPU
 
 from modprompt.compat import find as compat  # noqa: E402
 
@@ -37,65 +36,103 @@ from modprompt.clip.package import import_clip  # noqa: E402
 
 import_clip()
 
-from clip.model import CLIP, convert_weights  # noqa: E402
+from clip.model import CLIP  # noqa: E402
 
-from tests import cover, process_state  # noqa: E402
-from tests.warm import run_python  # noqa: E402
+from tests import cover  # noqa: E402
 
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("suite", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("suite")
-
-
 DASSL_IS_OURS = ROOT in Path(dassl.__file__).resolve().parents
-SLOW_S = 360  # limit of a slow case; pyproject.toml has that of the others, and one above all limits
 
 
 def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="run the cases marked slow, too")
 
 
-LEFT_OUT = pytest.StashKey[int]()
-
-
 def pytest_collection_modifyitems(config, items):
-    """Leave slow cases and most of what has a cover out, unless they are asked for, by --slow, -m or name; give them time."""
+    """Leave slow cases out, unless they are asked for: by --slow, -m or name."""
     for item in cover.left_out(items):
         item.add_marker(pytest.mark.slow)
+    if config.option.slow or config.option.markexpr or any("::" in word for word in config.args):
+        return
     slow = [item for item in items if item.get_closest_marker("slow")]
-    for item in slow:
-        if not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(SLOW_S))
-    asked_for = config.option.slow or config.option.markexpr or any("::" in word for word in config.args)
-    if slow and not asked_for:
-        items[:] = [item for item in items if item not in slow]
-        config.hook.pytest_deselected(items=slow)
-        config.stash[LEFT_OUT] = len(slow)
-        if hasattr(config, "workeroutput"):
-            config.workeroutput["left_out"] = len(slow)
-
-
-@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
-def pytest_testnodedown(node, error):
-    left_out = getattr(node, "workeroutput", {}).get("left_out", 0)
-    node.config.stash[LEFT_OUT] = max(left_out, node.config.stash.get(LEFT_OUT, 0))
+    items[:] = [item for item in items if item not in slow]
+    config.hook.pytest_deselected(items=slow)
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """What was not run and why, how to repeat the order, and on what all ran."""
-    reasons = Counter(
-        report.longrepr[2].replace("Skipped: ", "", 1) for report in terminalreporter.stats.get("skipped", [])
-    )
-    for reason, count in sorted(reasons.items()):
-        terminalreporter.write_line(f"skipped: {count}, {reason}")
-    if config.stash.get(LEFT_OUT, 0):
-        terminalreporter.write_line(f"left out: {config.stash[LEFT_OUT]} slow cases (--slow, make test SLOW=1)")
-    if isinstance(getattr(config.option, "randomly_seed", None), int):
-        terminalreporter.write_line(f"order and draws of --randomly-seed={config.option.randomly_seed}")
-    terminalreporter.write_line(
-        f"on Dassl {getattr(dassl, '__version__', '?')}, {'the small one of this project' if DASSL_IS_OURS else dassl.__file__}; "
-        f"PyTorch {torch.__version__}, Python {sys.version.split()[0]}"
-    )
+    """Whether all was run, how to repeat the order, and on what it ran."""
+    if not config.option.slow:
+        terminalreporter.write_line("slow cases are left out (--slow, make test SLOW=1)")
+    terminalreporter.write_line(f"order and draws of --randomly-seed={config.getoption('randomly_seed', 'none')}")
+    version = "the small one of this project" if DASSL_IS_OURS else f"{dassl.__version__} of {dassl.__file__}"
+    terminalreporter.write_line(f"Dassl: {version}; PyTorch {torch.__version__}, Python {sys.version.split()[0]}")
+
+
+@contextlib.contextmanager
+def process_kept():
+    """Restore behind the block what a program sets in its process for good, as it ends with it."""
+    streams, folder, threads = (sys.stdout, sys.stderr), Path.cwd(), torch.get_num_threads()
+    environment, words, path, draws = dict(os.environ), [*sys.argv], [*sys.path], torch.get_rng_state()
+    fixed, attention = torch.are_deterministic_algorithms_enabled(), torch.backends.cuda.cudnn_sdp_enabled()
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    flags = cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = streams
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(environment)
+        sys.argv[:], sys.path[:] = words, path
+        torch.set_rng_state(draws)
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(fixed)
+        torch.backends.cuda.enable_cudnn_sdp(attention)
+        cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32 = flags
+
+
+@pytest.fixture(autouse=True)
+def _process_is_kept():
+    """Every test draws from the same seed, whatever ran before, and leaves the process as it found it."""
+    with process_kept():
+        torch.manual_seed(0)
+        yield
+
+
+BY_DESIGN = ("from multiprocessing.", "compile_worker", "warm.py")  # processes that end with the one that uses them
+
+
+def _processes():
+    """Command lines of this process's children that run."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended
+            state, parent = file.read_text().rpartition(")")[2].split()[:2]
+            if state != "Z" and int(parent) == os.getpid():
+                found.append(file.with_name("cmdline").read_text().replace("\0", " "))
+    return [line for line in found if not any(word in line for word in BY_DESIGN)]
+
+
+def _ports():
+    """Addresses on which this process listens, as /proc has them."""
+    own = {os.readlink(file) for file in Path("/proc/self/fd").glob("*") if file.is_symlink()}  # noqa: PTH115
+    rows = [row.split() for file in Path("/proc/self/net").glob("tcp*") for row in file.read_text().splitlines()[1:]]
+    return [row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in own]
+
+
+def _files():
+    """Files and folders of the checkout, and what is in its folders, but caches."""
+    return {path for pattern in ("[!.]*", "[!.]*/[!.]*") for path in ROOT.glob(pattern) if path.name != "__pycache__"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_is_left():
+    """Behind all tests no process that they started runs, no port is open, and the checkout has no new file."""
+    before = _files()
+    yield
+    assert (_processes(), _ports(), _files() - before) == ([], [], set())
 
 
 LAYOUTS = ("arithmetic", "whole", "packed")  # a CPU's, a card's of few tokens, a card's of many
@@ -109,18 +146,6 @@ def lay_out_for(monkeypatch, layout):
     monkeypatch.setattr(text_layout, "FEW_TOKENS", 10**9 if layout == "whole" else 0)
 
 
-@pytest.fixture(autouse=True)
-def _process_is_kept():
-    """Every test draws from generators of its own seed, whatever ran before, and leaves the process as it found it."""
-    torch.manual_seed(0)
-    before = process_state.settings()
-    with process_state.left_as_found():
-        yield
-    left = process_state.changes(before, process_state.settings())
-    if left:
-        pytest.fail("\n".join(["the test has changed its process for all that follow:", *left]), pytrace=False)
-
-
 @pytest.fixture
 def traced(monkeypatch):
     """torch.compile traces and makes no kernels: that needs no C++ compiler, and is quick."""
@@ -128,37 +153,24 @@ def traced(monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda forward, mode: plain(forward, backend="aot_eager"))
 
 
+TEXTS = {"context_length": 77, "vocab_size": 49408}  # of all CLIPs of the `clip` package
+RESNET_HEADS = (1, 4)  # of resnet_file
+SAID = {"activation": "quick_gelu", "heads": (1, 2)}  # in Python, of clip_file and of random_clip's state dicts
+
+
 @functools.lru_cache(maxsize=8)
 def _made_clip(seed, text_layers, vision_layers, text_width, vision_width, resolution, patch, embed_dim):
     """The model that random_clip gives copies of, and the state in which it leaves the generator."""
     torch.manual_seed(seed)
-    model = CLIP(
-        embed_dim=embed_dim,
-        image_resolution=resolution,
-        vision_layers=vision_layers,
-        vision_width=vision_width,
-        vision_patch_size=patch,
-        context_length=77,
-        vocab_size=49408,
-        transformer_width=text_width,
-        transformer_heads=text_width // 64,
-        transformer_layers=text_layers,
-    )
+    image = (embed_dim, resolution, vision_layers, vision_width, patch)
+    model = CLIP(*image, *TEXTS.values(), text_width, text_width // 64, text_layers)
     with torch.no_grad():
         model.token_embedding.weight.mul_(10)
     return model.eval(), torch.get_rng_state()
 
 
 def random_clip(
-    seed=0,
-    *,
-    text_layers=3,
-    vision_layers=3,
-    text_width=64,
-    vision_width=128,
-    resolution=32,
-    patch=16,
-    embed_dim=32,
+    seed=0, *, text_layers=3, vision_layers=3, text_width=64, vision_width=128, resolution=32, patch=16, embed_dim=32
 ):
     """A stock CLIP with random float weights, token embeddings made larger so that words matter; PyTorch draws on from there."""
     model, state = _made_clip(seed, text_layers, vision_layers, text_width, vision_width, resolution, patch, embed_dim)
@@ -168,7 +180,7 @@ def random_clip(
 
 def published(model):
     """The state dict of a CLIP for images of 32 pixels with its bookkeeping, as published ones have it."""
-    numbers = {"input_resolution": 32, "context_length": 77, "vocab_size": 49408}
+    numbers = {"input_resolution": 32, **TEXTS}
     return {**model.state_dict(), **{name: torch.tensor(number) for name, number in numbers.items()}}
 
 
@@ -185,8 +197,13 @@ def clip_file(tmp_path_factory):
     return path
 
 
-RESNET_HEADS = (1, 4)  # of resnet_file
-SAID = {"activation": "quick_gelu", "heads": (1, 2)}  # in Python, of clip_file and of random_clip's state dicts
+@pytest.fixture(scope="session")
+def resnet_file(tmp_path_factory):
+    """A file with the state dict of a small random ResNet CLIP, for images of 64 pixels."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("resnet") / "resnet.pt"
+    torch.save(CLIP(32, 64, (1, 1, 1, 1), 8, None, *TEXTS.values(), 64, 1, 2).state_dict(), path)
+    return path
 
 
 def bare(path, heads=SAID["heads"]):
@@ -200,38 +217,9 @@ def by_config(folder):
     return ["MODEL.BACKBONE.PATH", str(folder), "MODEL.BACKBONE.ACTIVATION", "", "MODEL.BACKBONE.HEADS", "()"]
 
 
-@pytest.fixture(scope="session")
-def resnet_file(tmp_path_factory):
-    """A file with the state dict of a small random ResNet CLIP."""
-    torch.manual_seed(0)
-    model = CLIP(
-        embed_dim=32,
-        image_resolution=64,
-        vision_layers=(1, 1, 1, 1),
-        vision_width=8,
-        vision_patch_size=None,
-        context_length=77,
-        vocab_size=49408,
-        transformer_width=64,
-        transformer_heads=1,
-        transformer_layers=2,
-    )
-    path = tmp_path_factory.mktemp("resnet") / "resnet.pt"
-    torch.save(model.state_dict(), path)
-    return path
-
-
 EUROSAT_FOLDERS = (
-    "AnnualCrop",
-    "Forest",
-    "HerbaceousVegetation",
-    "Highway",
-    "Industrial",
-    "Pasture",
-    "PermanentCrop",
-    "Residential",
-    "River",
-    "SeaLake",
+    *("AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial"),
+    *("Pasture", "PermanentCrop", "Residential", "River", "SeaLake"),
 )
 
 
@@ -255,10 +243,8 @@ def eurosat_root(tmp_path):
 
 BARE_CONFIG = """
 DATALOADER:
-  TRAIN_X:
-    BATCH_SIZE: 4
-  TEST:
-    BATCH_SIZE: 50
+  TRAIN_X: {BATCH_SIZE: 4}
+  TEST: {BATCH_SIZE: 50}
   NUM_WORKERS: 0
 INPUT:
   SIZE: (32, 32)
@@ -277,6 +263,13 @@ OPTIM:
 TRAIN:
   PRINT_FREQ: 1
 """
+SMALL_CONFIG = (
+    BARE_CONFIG
+    + """
+TRAINER:
+  MPL: {N_CTX: 1, PREC: "fp32", PROMPT_DEPTH: 3}
+"""
+)
 COUNTS_STEPS = "CLIPLoRA"  # whose training has no epochs
 
 
@@ -287,18 +280,6 @@ def bare_config(trainer):
     return "".join(line for line in lines if trainer != COUNTS_STEPS or not line.strip().startswith(by_epoch))
 
 
-SMALL_CONFIG = (
-    BARE_CONFIG
-    + """
-TRAINER:
-  MPL:
-    N_CTX: 1
-    PREC: "fp32"
-    PROMPT_DEPTH: 3
-"""
-)
-
-
 @pytest.fixture
 def small_config(tmp_path):
     path = tmp_path / "small.yaml"
@@ -307,22 +288,11 @@ def small_config(tmp_path):
 
 
 @pytest.fixture
-def mpl_flags(eurosat_root, small_config, clip_file, tmp_path):
+def mpl_flags(eurosat_root, small_config, tmp_path):
     """Flags of a small MPL run on the EuroSAT-shaped tree, without the trailing options."""
-    return [
-        "--root",
-        str(eurosat_root),
-        "--seed",
-        "1",
-        "--trainer",
-        "MPL",
-        "--output-dir",
-        str(tmp_path / "out"),
-        "--config-file",
-        str(small_config),
-        "--dataset-config-file",
-        str(ROOT / "configs/datasets/eurosat.yaml"),
-    ]
+    data = ["--root", str(eurosat_root), "--dataset-config-file", str(ROOT / "configs/datasets/eurosat.yaml")]
+    run = ["--seed", "1", "--trainer", "MPL", "--output-dir", str(tmp_path / "out")]
+    return [*data, *run, "--config-file", str(small_config)]
 
 
 @pytest.fixture
@@ -349,34 +319,6 @@ def command(mpl_flags, mpl_options, tmp_path):
 
 def run_program(*arguments, folder=None, **environment):
     """train.py in a process of its own; returns the finished process, its output as text."""
-    return run_python(
-        ROOT / "train.py", *arguments, folder=folder or Path.cwd(), environment={**os.environ, **environment}
-    )
-
-
-@pytest.fixture
-def half_weights():
-    """Cast a stock model's weights to half, as `clip.build_model` does."""
-    return convert_weights
-
-
-@pytest.fixture
-def typed(tmp_path):
-    """Runs a script with an interpreter that only prints what it is called with."""
-    fake = tmp_path / "fake"
-    fake.write_text('#!/bin/sh\nshift\necho "$@"\n')
-    fake.chmod(0o755)
-
-    def run(script, *arguments, **env):
-        clean = {key: value for key, value in os.environ.items() if key not in ("CFG", "TRAINER", "SHOTS")}
-        done = subprocess.run(
-            ["bash", str(ROOT / "scripts" / script), *map(str, arguments)],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=True,
-            env={**clean, "PYTHON": str(fake), "OUT": "results", **env},
-        )
-        return done.stdout.splitlines()
-
-    return run
+    words = [sys.executable, ROOT / "train.py", *map(str, arguments)]
+    environment = {**os.environ, **environment}
+    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False)

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from tests.conftest import process_kept
 from tests.other_clips import other_package
-from tests.process_state import left_as_found
 
 FILE = Path(__file__).parent / "modprompt" / "clip" / "towers.npz"
 SEED = 11
@@ -110,5 +110,5 @@ def open_clips(one: Case) -> nn.Module:
     """open_clip's own model of a case, as it draws it, in eval mode."""
     config = json.loads(json.dumps(one.config))
     config.pop("custom_text", None)
-    with left_as_found():
+    with process_kept():
         return getattr(other_package("open_clip"), one.kind)(**config).eval()

@@ -15,14 +15,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from tests.process_state import left_as_found
+from tests.conftest import process_kept
 
 Oracle = tuple[Any, Callable[[Any], torch.Tensor]]  # a model, and from a PIL image to (3, H, W)
 
 
 def other_package(name: str, *parts: str) -> Any:
     """A package, or parts of it; to import them warns and sets variables of the environment."""
-    with left_as_found(), warnings.catch_warnings():
+    with process_kept(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         package = importlib.import_module(name)
         return [getattr(package, part) for part in parts] if parts else package
@@ -130,7 +130,7 @@ def open_clip_folder(
     }
     path.mkdir(parents=True)
     (path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": dict(images)}))
-    with left_as_found():
+    with process_kept():
         made, _, transform = factory.create_model_and_transforms(f"local-dir:{path}", load_weights=False)
     randomise(made, seed)
     push.save_config_for_hf(made, path / "open_clip_config.json", config)
@@ -179,7 +179,7 @@ def transformers_folder(
     small = {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 2, "intermediate_size": 512}
     vision = {**small, "patch_size": 16, "image_size": 32, "hidden_act": act, **image}
     words = {**small, "hidden_act": act, "eos_token_id": eos, **text}
-    with left_as_found():
+    with process_kept():
         made = model_of(config_of(text_config=words, vision_config=vision, projection_dim=embed)).eval()
     randomise(made, seed)
     made = made.half() if half else made
@@ -188,7 +188,7 @@ def transformers_folder(
     processor = processor_of(**{**standard, **images})
     processor.save_pretrained(path)
     _save_transformers(made, path, file)
-    with left_as_found():
+    with process_kept():
         read = model_of.from_pretrained(path, dtype=torch.float32).eval()
     return read, lambda picture: processor(picture, return_tensors="pt")["pixel_values"][0]
 

@@ -12,8 +12,6 @@ import yaml
 
 from tests.conftest import ROOT, SMALL_CONFIG, bare
 
-pytestmark = pytest.mark.timeout(360)  # several programs one behind the other
-
 SCRIPTS = ROOT / "scripts"
 LINKS = sorted(path for path in SCRIPTS.rglob("*.sh") if path.is_symlink())
 FAKE_PYTHON = """#!/bin/sh

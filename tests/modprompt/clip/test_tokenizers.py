@@ -10,8 +10,8 @@ import pytest
 from modprompt.clip.tokenizers import FileTokenizer, TooLong
 from modprompt.errors import UserError
 from tests import small_tokenizers
+from tests.conftest import process_kept
 from tests.other_clips import other_package
-from tests.process_state import left_as_found
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the packages that read the files
 TEXTS = ["a photo of a cat", "A Photo, of a CAT!", "golden  retriever .", "", "x"]
@@ -34,7 +34,7 @@ def test_rows_are_open_clips_and_facts_say_padding_and_end(kind, tmp_path):
     length, cleaning, zero_end, padding, end = KINDS[kind]
     folder = small_tokenizers.write(tmp_path, kind)
     ours = read(folder, length=length, clean=cleaning, strip_sep_token=zero_end)
-    with left_as_found():
+    with process_kept():
         theirs = other_package("open_clip").tokenizer.HFTokenizer(
             str(folder), context_length=length, clean=cleaning, strip_sep_token=zero_end
         )

@@ -13,10 +13,10 @@ from modprompt.io.files import open_regular
 from modprompt.io.settings import Settings
 from modprompt.programs import close_log, one_line
 from modprompt.trainers import run, run_config
-from tests.process_state import left_as_found
+from tests.conftest import process_kept
 
 
-@left_as_found()
+@process_kept()
 def started(settings, **mode):
     console = sys.stdout
     try:
