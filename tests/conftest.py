@@ -9,6 +9,7 @@ import contextlib
 import copy
 import functools
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -280,6 +281,14 @@ def bare_config(trainer):
     return "".join(line for line in lines if trainer != COUNTS_STEPS or not line.strip().startswith(by_epoch))
 
 
+def small_run(folder, clip_file):
+    """Flags and options of a small MPL run on folder/data by the settings folder/small.yaml, into folder/out."""
+    data = ["--root", str(folder / "data"), "--dataset-config-file", str(ROOT / "configs/datasets/eurosat.yaml")]
+    run = ["--seed", "1", "--trainer", "MPL", "--output-dir", str(folder / "out")]
+    options = [*bare(clip_file), "DATASET.NUM_SHOTS", "4", "DATASET.SUBSAMPLE_CLASSES", "base"]
+    return [*data, *run, "--config-file", str(folder / "small.yaml")], options
+
+
 @pytest.fixture
 def small_config(tmp_path):
     path = tmp_path / "small.yaml"
@@ -288,17 +297,38 @@ def small_config(tmp_path):
 
 
 @pytest.fixture
-def mpl_flags(eurosat_root, small_config, tmp_path):
+def mpl_flags(eurosat_root, small_config, clip_file, tmp_path):
     """Flags of a small MPL run on the EuroSAT-shaped tree, without the trailing options."""
-    data = ["--root", str(eurosat_root), "--dataset-config-file", str(ROOT / "configs/datasets/eurosat.yaml")]
-    run = ["--seed", "1", "--trainer", "MPL", "--output-dir", str(tmp_path / "out")]
-    return [*data, *run, "--config-file", str(small_config)]
+    return small_run(tmp_path, clip_file)[0]
 
 
 @pytest.fixture
-def mpl_options(clip_file):
+def mpl_options(clip_file, tmp_path):
     """Trailing options that go with mpl_flags."""
-    return [*bare(clip_file), "DATASET.NUM_SHOTS", "4", "DATASET.SUBSAMPLE_CLASSES", "base"]
+    return small_run(tmp_path, clip_file)[1]
+
+
+@pytest.fixture(scope="session")
+def small_training(clip_file, tmp_path_factory):
+    """A folder with images, and the small MPL run of them that was trained for two epochs."""
+    from modprompt.cli import train
+
+    folder = tmp_path_factory.mktemp("trained")
+    write_eurosat(folder / "data")
+    (folder / "small.yaml").write_text(SMALL_CONFIG)
+    with process_kept():
+        flags, options = small_run(folder, clip_file)
+        assert train.main([*flags, *options]) == 0
+    return folder
+
+
+@pytest.fixture
+def trained(small_training, mpl_flags, tmp_path, capsys):
+    """The folder of the run of mpl_flags and mpl_options, trained as it stands."""
+    for name in ("data", "out"):
+        shutil.copytree(small_training / name, tmp_path / name, dirs_exist_ok=True)
+    capsys.readouterr()
+    return tmp_path / "out"
 
 
 @pytest.fixture

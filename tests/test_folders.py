@@ -8,7 +8,6 @@ import pytest
 from modprompt.cli import train
 from modprompt.trainers.mpl import MPL
 from modprompt.use.trained import open_trained
-from tests import trained_once
 from tests.stopping import stopped_before
 from tests.test_runs import to
 from tests.test_train import refusal
@@ -24,14 +23,6 @@ def words(mpl_flags, mpl_options):
         return [*map(str, words), *mpl_options, "OPTIM.MAX_EPOCH", "2", *options]
 
     return make
-
-
-@pytest.fixture
-def trained(words, tmp_path, capsys):
-    """The folder of a finished training."""
-    trained_once.trained(words())
-    capsys.readouterr()
-    return tmp_path / "out"
 
 
 def content(folder):
@@ -109,7 +100,6 @@ def test_the_last_epoch_does_not_pass_for_the_best(best, tmp_path, capsys):
         open_trained(tmp_path / "out")
 
 
-@pytest.mark.cover(1)
 @pytest.mark.parametrize("where", ["own", "another"])
 def test_a_killed_training_does_not_go_on_without_its_best_epoch(best, tmp_path, capsys, where):
     with stopped_before(MPL, 2):

@@ -11,7 +11,6 @@ from tests import plain_mpl
 from tests.conftest import bare, random_clip
 from tests.stopping import stopped_before
 from tests.test_train import losses, refusal
-from tests.trained_once import trained
 
 
 def to(flags, folder):
@@ -87,8 +86,7 @@ def test_staged_rates_are_told_and_do_not_lose_the_prompts(mpl_flags, mpl_option
     assert not torch.equal(*copies)  # they start as copies of one projection
 
 
-def test_initial_prompts_are_loaded(mpl_flags, mpl_options, tmp_path):
-    trained([*mpl_flags, *mpl_options])
+def test_initial_prompts_are_loaded(trained, mpl_flags, mpl_options, tmp_path):
     path = tmp_path / "out" / "MultiModalPromptLearner" / "model.pth.tar-2"
     # at a rate of nothing, what is saved is what was loaded
     options = ["MODEL.INIT_WEIGHTS", str(path), "OPTIM.LR", "0", "OPTIM.WARMUP_CONS_LR", "0"]
@@ -107,9 +105,9 @@ def test_evaluation_computes_class_features_once(mpl_flags, mpl_options, monkeyp
     assert len(calls) == 1 + 1  # one training step, one test of seven batches
 
 
-def test_finished_run_is_only_tested_again_and_not_continued_with_other_settings(mpl_flags, mpl_options, capsys):
-    trained([*mpl_flags, *mpl_options])
-    capsys.readouterr()
+def test_finished_run_is_only_tested_again_and_not_continued_with_other_settings(
+    trained, mpl_flags, mpl_options, capsys
+):
     assert train.main([*mpl_flags, *mpl_options, "DATALOADER.TEST.BATCH_SIZE", "5"]) == 0
     out = capsys.readouterr().out
     assert "is trained already (2 epochs): nothing to train, testing again" in out
@@ -155,8 +153,7 @@ def test_resume_from_another_folder_and_then_from_ones_own(mpl_flags, mpl_option
     assert f"unfinished run in {tmp_path / 'second'}: resuming after epoch 3" in capsys.readouterr().out
 
 
-def test_another_clip_of_the_same_shape_is_noticed(mpl_flags, mpl_options, tmp_path, capsys):
-    trained([*mpl_flags, *mpl_options])
+def test_another_clip_of_the_same_shape_is_noticed(trained, mpl_flags, mpl_options, tmp_path, capsys):
     torch.save(random_clip(2, text_layers=4, vision_layers=4).state_dict(), tmp_path / "other.pt")
     options = [*mpl_options, *bare(tmp_path / "other.pt")]
     assert "other settings (the weights of CLIP" in refusal(capsys, *mpl_flags, *options)
@@ -164,8 +161,9 @@ def test_another_clip_of_the_same_shape_is_noticed(mpl_flags, mpl_options, tmp_p
     assert "was made with other settings: the weights of CLIP" in line
 
 
-def test_checkpoint_of_another_schedule_of_equal_shapes_is_not_evaluated(mpl_flags, mpl_options, tmp_path, capsys):
-    trained([*mpl_flags, *mpl_options])
+def test_checkpoint_of_another_schedule_of_equal_shapes_is_not_evaluated(
+    trained, mpl_flags, mpl_options, tmp_path, capsys
+):
     flags = [*mpl_flags, "--eval-only", "--model-dir", tmp_path / "out"]
     line = refusal(capsys, *flags, *mpl_options, "TRAINER.MPL.N_RM_OP", "0")
     assert "TRAINER.MPL.N_RM_OP is 0 here and 1 in the file" in line
@@ -179,8 +177,7 @@ def test_step_that_spoils_the_prompts_saves_nothing(mpl_flags, mpl_options, tmp_
     assert not (tmp_path / "out" / "training_state.pth.tar").exists()
 
 
-def test_checkpoint_that_is_not_finite_is_not_evaluated(mpl_flags, mpl_options, tmp_path, capsys):
-    trained([*mpl_flags, *mpl_options])
+def test_checkpoint_that_is_not_finite_is_not_evaluated(trained, mpl_flags, mpl_options, tmp_path, capsys):
     content = saved(tmp_path / "out")
     content["state_dict"] = {name: value * float("nan") for name, value in content["state_dict"].items()}
     torch.save(content, tmp_path / "out" / "MultiModalPromptLearner" / "model.pth.tar-2")
@@ -188,12 +185,11 @@ def test_checkpoint_that_is_not_finite_is_not_evaluated(mpl_flags, mpl_options, 
     assert "is damaged (its ctx is not made of finite numbers" in line
 
 
-@pytest.mark.cover(1)
-@pytest.mark.parametrize("content", ["", "nothing.pth\n", "\xff\xfe"])
-def test_damaged_pointer_is_named(mpl_flags, mpl_options, tmp_path, capsys, content):
-    trained([*mpl_flags, *mpl_options])
-    (tmp_path / "out" / "MultiModalPromptLearner" / "checkpoint").write_bytes(content.encode("latin-1"))
-    assert "checkpoint does not name a checkpoint in its folder" in refusal(capsys, *mpl_flags, *mpl_options)
+def test_damaged_pointer_is_named(trained, mpl_flags, mpl_options, capsys):
+    for content in (b"", b"nothing.pth\n", b"\xff\xfe"):
+        (trained / "MultiModalPromptLearner" / "checkpoint").write_bytes(content)
+        line = refusal(capsys, *mpl_flags, *mpl_options)
+        assert "checkpoint does not name a checkpoint in its folder" in line, content
 
 
 def test_zero_shot_uses_the_data_sets_template(mpl_flags, mpl_options, capsys):
