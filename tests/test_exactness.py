@@ -160,8 +160,9 @@ def plain_pooled(raw, counts, of):
 
 
 KINDS = ["independent", "classes", "coupled", "conditional", "own", "own_deep", "middle", "front", "fixed"]
-DESCRIBED = ["independent", "conditional", "own_deep", "middle"]
 PLACED = ["independent", "classes", "coupled", "conditional", "none_first", "coupled_none_first", "lengths"]
+PLACES = [("before_start", "before_ln_pre"), ("before_start", "behind_ln_pre"), ("", "")]
+POOLED = ["logits", "embeddings"]
 
 
 def described_by(rng, names, of):
@@ -210,7 +211,7 @@ def build(kind, rng, clip_model, names, layers, places=("", ""), described=None)
     return IndependentPromptLearner(names, clip_model, schedules, context, position, described), position
 
 
-def compare(kind, seed, most_tokens=None, places=("", ""), of=None):
+def compare(kind, seed, most_tokens, places, of):
     rng = random.Random(seed)
     layers = rng.randint(1, 5), rng.randint(1, 5)
     clip_model = random_clip(seed, text_layers=layers[0], vision_layers=layers[1], text_width=128)
@@ -252,41 +253,31 @@ def compare(kind, seed, most_tokens=None, places=("", ""), of=None):
         assert (one - two).abs().max() <= 1e-5 * max(largest, 1e-3)
 
 
-@pytest.fixture(params=LAYOUTS)
-def layout(request, monkeypatch):
-    """One of the ways in which text sides are computed, on the CPU."""
-    lay_out_for(monkeypatch, request.param)
+def cases():
+    """(kind, seed, most tokens of a chunk, places of prompts, in what several prompts of a class are pooled)."""
+    for kind in KINDS:
+        yield from ((kind, seed, None, PLACES[-1], None) for seed in range(6))
+    for kind in ("independent", "classes", "conditional", "own_deep", "middle"):
+        yield from ((kind, seed, 12, PLACES[-1], None) for seed in (10, 11, 12))
+    for kind in PLACED:
+        yield from ((kind, seed, most, places, None) for seed, most in ((20, None), (21, 12)) for places in PLACES)
+    for kind in ("independent", "conditional", "own_deep", "middle"):  # of some in chunks that cut classes apart
+        late = kind in ("middle", "conditional")
+        yield from ((kind, 30, 12 if (of == "logits") == late else None, PLACES[-1], of) for of in POOLED)
 
 
-@pytest.mark.cover(30)
-@pytest.mark.usefixtures("layout")
-@pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("kind", KINDS)
-def test_fast_path_equals_whole_sequences(kind, seed):
-    compare(kind, seed)
+QUICK = [
+    (kind, *rest)
+    for kind in ("independent", "coupled", "conditional")
+    for rest in ((0, None, PLACES[-1], None), (21, 12, PLACES[0], None))
+]
 
 
-@pytest.mark.cover(27)
-@pytest.mark.usefixtures("layout")
-@pytest.mark.parametrize("places", [("before_start", "before_ln_pre"), ("before_start", "behind_ln_pre"), ("", "")])
-@pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("kind", PLACED)
-def test_fast_path_equals_whole_sequences_wherever_prompts_stand(kind, seed, places):
-    compare(kind, seed + 20, most_tokens=12 if seed else None, places=places)
-
-
-@pytest.mark.cover(5)
-@pytest.mark.usefixtures("layout")
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("kind", ["independent", "classes", "conditional", "own_deep", "middle"])
-def test_chunks_with_recomputation_equal_whole_sequences(kind, seed):
-    compare(kind, seed + 10, most_tokens=12)
-
-
-@pytest.mark.cover(12)
-@pytest.mark.usefixtures("layout")
-@pytest.mark.parametrize("of", ["logits", "embeddings"])
-@pytest.mark.parametrize("kind", DESCRIBED)
-def test_several_prompts_a_class_equal_one_after_the_other(kind, of):
-    """Of some in chunks that cut classes apart."""
-    compare(kind, 30, most_tokens=12 if (of == "logits") == (kind in ("middle", "conditional")) else None, of=of)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    ("kind", "seed", "most_tokens", "places", "of"),
+    [*QUICK, *(pytest.param(*case, marks=pytest.mark.slow) for case in cases() if case not in QUICK)],
+)
+def test_fast_path_equals_whole_sequences(kind, seed, most_tokens, places, of, layout, monkeypatch):
+    lay_out_for(monkeypatch, layout)
+    compare(kind, seed, most_tokens, places, of)

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 import torch
+from clip.model import convert_weights
 
 import modprompt
 from modprompt.clip import facts
@@ -39,7 +40,6 @@ def step_fused(clip_model):
     parameter.requires_grad_(False)
 
 
-@pytest.mark.cover(1)
 @pytest.mark.parametrize("change", [load_state, through_data, step_fused])
 def test_prompts_know_a_clip_that_was_changed_behind_loading_as_another(change, loaded, tmp_path):
     model = on(modprompt.MPL, loaded)
@@ -101,10 +101,10 @@ def test_every_tensor_counts():
         assert fingerprint({**changed, name: tensor}, model) == before
 
 
-def test_half_file_and_its_exact_float_copy_are_one(half_weights):
+def test_half_file_and_its_exact_float_copy_are_one():
     model = random_clip(text_layers=1, vision_layers=1)
     exact = of(model)
-    half_weights(model)
+    convert_weights(model)
     half = of(model)
     assert half == of(model.float())
     assert half != exact  # what the cast has rounded away

@@ -77,10 +77,8 @@ WITHOUT = "sys.modules['pkg_resources'] = None\n"
 EMPTY = "import types; sys.modules['pkg_resources'] = types.ModuleType('pkg_resources')\n"  # setuptools from 70 on
 
 
-@pytest.mark.parametrize("setuptools", [WITHOUT, EMPTY])
-@pytest.mark.parametrize("statement", ["import clip", "import clip.clip"])
+@pytest.mark.parametrize(("setuptools", "statement"), [(WITHOUT, "import clip"), (EMPTY, "import clip.clip")])
 def test_plain_import_works_behind_modprompt(folder, setuptools, statement):
-    assert "pkg_resources" in python(f"{setuptools}{statement}", [folder]).stderr  # or this shows nothing
     done = python(f"{setuptools}import modprompt\n{statement}", [folder])
     assert done.returncode == 0, done.stderr
 

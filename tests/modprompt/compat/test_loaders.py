@@ -2,16 +2,17 @@
 
 import random
 
-import dassl
+import dassl.data.data_manager as data_manager
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from modprompt.cli import train
+from tests.test_runs import to
+from tests.test_train import losses
 
 loaders = pytest.importorskip("dassl.data.loaders")
-assert dassl
 
 
 class Draws(Dataset):
@@ -34,11 +35,9 @@ def epochs(loader, count=3):
     return seen, torch.rand(1).item()
 
 
-@pytest.mark.cover(1)
-@pytest.mark.parametrize("drop_last", [True, False])
-def test_same_samples_and_the_same_stream_as_with_new_workers(drop_last):
+def test_same_samples_and_the_same_stream_as_with_new_workers():
     dataset = Draws()
-    common = {"batch_size": 4, "num_workers": 2, "drop_last": drop_last}
+    common = {"batch_size": 4, "num_workers": 2, "drop_last": True}
     plain, after = epochs(DataLoader(dataset, sampler=RandomSampler(dataset), **common))
     lasting, lasting_after = epochs(
         loaders.lasting_loader(dataset, sampler=RandomSampler(dataset), pin_memory=False, **common)
@@ -51,25 +50,6 @@ def test_same_samples_and_the_same_stream_as_with_new_workers(drop_last):
     assert not set(plain[0][:, 4].tolist()) & set(plain[1][:, 4].tolist())
 
 
-@pytest.mark.slow
-def test_runs_with_workers_have_the_losses_of_runs_with_new_ones(mpl_flags, mpl_options, tmp_path, monkeypatch):
-    import dassl.data.data_manager as data_manager
-
-    from tests.test_train import losses
-
-    found = []
-    assert train.main([*mpl_flags, "--no-train", *mpl_options]) == 0  # makes the split
-    for name in ("lasting", "new"):
-        if name == "new":
-            monkeypatch.setattr(data_manager, "lasting_loader", DataLoader)
-        flags = [*mpl_flags]
-        flags[flags.index("--output-dir") + 1] = str(tmp_path / name)
-        assert train.main([*flags, *mpl_options, "DATALOADER.NUM_WORKERS", "2", "OPTIM.MAX_EPOCH", "3"]) == 0
-        found.append(losses((tmp_path / name / "log.txt").read_text()))
-    assert found[0] == found[1]
-    assert len(found[0]) == 15
-
-
 def test_loader_says_of_what_it_is_made():
     sampler = RandomSampler(Draws())
     loader = loaders.lasting_loader(Draws(), 4, sampler, num_workers=1, drop_last=True, pin_memory=False)
@@ -77,14 +57,16 @@ def test_loader_says_of_what_it_is_made():
 
 
 @pytest.mark.slow
-def test_kept_images_change_nothing(mpl_flags, mpl_options, tmp_path):
-    from tests.test_train import losses
-
-    found = []
+def test_lasting_workers_and_kept_images_change_no_loss(mpl_flags, mpl_options, tmp_path, monkeypatch):
     assert train.main([*mpl_flags, "--no-train", *mpl_options]) == 0  # makes the split
-    for name, keep in (("read", "False"), ("kept", "True")):
-        flags = [*mpl_flags]
-        flags[flags.index("--output-dir") + 1] = str(tmp_path / name)
-        assert train.main([*flags, *mpl_options, "DATALOADER.KEEP_IMAGES", keep]) == 0
-        found.append(losses((tmp_path / name / "log.txt").read_text()))
-    assert found[0] == found[1] != {}
+
+    def losses_of(name, *options):
+        assert train.main([*to(mpl_flags, tmp_path / name), *mpl_options, "OPTIM.MAX_EPOCH", "3", *options]) == 0
+        return losses((tmp_path / name / "log.txt").read_text())
+
+    lasting = losses_of("lasting", "DATALOADER.NUM_WORKERS", "2")
+    read, kept = losses_of("read"), losses_of("kept", "DATALOADER.KEEP_IMAGES", "True")
+    monkeypatch.setattr(data_manager, "lasting_loader", DataLoader)
+    assert lasting == losses_of("new", "DATALOADER.NUM_WORKERS", "2")
+    assert read == kept
+    assert len(lasting) == len(read) == 15

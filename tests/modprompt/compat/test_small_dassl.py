@@ -1,6 +1,7 @@
 """Behaviour of the small Dassl's own parts; skipped where the real one is installed."""
 
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -13,7 +14,6 @@ from dassl.engine import TRAINER_REGISTRY
 from dassl.evaluation import build_evaluator
 from dassl.metrics import compute_accuracy
 from dassl.utils import (
-    AverageMeter,
     MetricMeter,
     Registry,
     check_availability,
@@ -28,6 +28,9 @@ from dassl.utils import (
 )
 from PIL import Image
 from torchvision.transforms.functional import to_tensor
+
+from modprompt.compat import find
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.skipif(
     not str(__import__("dassl").__file__).endswith("stand_in/dassl/__init__.py"), reason="the real Dassl is installed"
@@ -142,19 +145,10 @@ def test_training_resizes_only_without_a_crop():
     assert test == ["Resize", "CenterCrop", "ToTensor", "Normalize"]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "random_translation",
-        "random_crop",
-        "colorjitter",
-        "randomgrayscale",
-        "gaussian_blur",
-        "cutout",
-        "gaussian_noise",
-        "instance_norm",
-    ],
-)
+RARER = ("random_translation", "random_crop", "colorjitter", "randomgrayscale", "gaussian_blur", "cutout")
+
+
+@pytest.mark.parametrize("name", [*RARER, "gaussian_noise", "instance_norm"])
 def test_rarer_transforms_give_an_image_of_the_size(name):
     image = Image.fromarray(np.arange(16 * 16 * 3, dtype=np.uint8).reshape(16, 16, 3))
     for seed in range(3):
@@ -164,12 +158,11 @@ def test_rarer_transforms_give_an_image_of_the_size(name):
         assert torch.isfinite(out).all()
 
 
-@pytest.mark.parametrize("interpolation", ["nearest", "bicubic"])
-def test_translation_is_bilinear_whatever_is_asked_for(interpolation):
+def test_translation_is_bilinear_whatever_is_asked_for():
     image = Image.fromarray(np.random.RandomState(1).randint(0, 256, (16, 16, 3), dtype=np.uint8))
     enlarged = to_tensor(image.resize((18, 18), Image.BILINEAR))
     windows = [enlarged[:, top : top + 16, left : left + 16] for top in range(3) for left in range(3)]
-    transform = build_transform(small_cfg(INPUT__INTERPOLATION=interpolation), choices=("random_translation",))
+    transform = build_transform(small_cfg(INPUT__INTERPOLATION="bicubic"), choices=("random_translation",))
     set_random_seed(1)
     found = [out for out in (transform(image) for _ in range(8)) if not torch.equal(out, to_tensor(image))]
     assert found
@@ -200,7 +193,7 @@ def test_evaluator_prints_the_lines_that_parsers_know(capsys):
     assert results["perclass_accuracy"] == pytest.approx((100 + 200 / 3) / 2)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_f1_and_confusions_are_scikit_learns_to_the_last_bit(tmp_path, seed):
     from sklearn.metrics import confusion_matrix, f1_score
 
@@ -217,24 +210,16 @@ def test_f1_and_confusions_are_scikit_learns_to_the_last_bit(tmp_path, seed):
     )
 
 
-def test_accuracy_is_in_percent():
+def test_accuracy_is_in_percent_and_meters_say_the_last_and_the_mean():
+    metrics = MetricMeter()
+    for value in (1.0, 3.0):
+        metrics.update({"loss": torch.tensor(value)})
+    assert str(metrics) == "loss 3.0000 (2.0000)"
     top1, top2 = compute_accuracy(torch.tensor([[3.0, 2, 1], [3, 2, 1]]), torch.tensor([0, 1]), topk=(1, 2))
     assert (top1.item(), top2.item()) == (50.0, 100.0)
 
 
-def test_meters():
-    meter = AverageMeter()
-    for value in (1.0, 3.0):
-        meter.update(value)
-    assert (meter.val, meter.avg) == (3.0, 2.0)
-    metrics = MetricMeter()
-    metrics.update({"loss": torch.tensor(0.5)})
-    assert str(metrics) == "loss 0.5000 (0.5000)"
-
-
 def test_existing_log_gets_a_neighbour(tmp_path, monkeypatch, capsys):
-    import sys
-
     (tmp_path / "log.txt").write_text("old")
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", sys.stdout)
@@ -280,20 +265,18 @@ def test_weights_that_fit_are_loaded_and_others_said(tmp_path, capsys):
     assert "Not used: bias" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("content", [None, 7, {"state_dict": [1]}])
-def test_file_of_no_weights_is_a_line(tmp_path, content):
-    torch.save(content, tmp_path / "w.pth")
-    with pytest.raises(ValueError, match="w.pth is not a file of weights: it holds no tensors by name"):
-        load_pretrained_weights(torch.nn.Linear(2, 2), str(tmp_path / "w.pth"))
-
-
-@pytest.mark.parametrize("state", [{"weight": []}, {"weight": torch.ones(7), "bias": torch.ones(2)}, None, 7])
-def test_checkpoint_of_another_model_is_a_line(tmp_path, state):
-    torch.save({"state_dict": state, "epoch": 1}, tmp_path / "model.pth.tar-1")
+def test_file_of_no_weights_or_of_another_model_is_a_line(tmp_path):
+    model = torch.nn.Linear(2, 2)
+    for content in (None, 7, {"state_dict": [1]}):
+        torch.save(content, tmp_path / "w.pth")
+        with pytest.raises(ValueError, match="w.pth is not a file of weights: it holds no tensors by name"):
+            load_pretrained_weights(model, str(tmp_path / "w.pth"))
     (tmp_path / "checkpoint").write_text("model.pth.tar-1\n")
-    with pytest.raises(ValueError, match="is damaged or of another model") as error:
-        resume_from_checkpoint(str(tmp_path), torch.nn.Linear(2, 2))
-    assert "\n" not in str(error.value)
+    for state in ({"weight": []}, {"weight": torch.ones(7), "bias": torch.ones(2)}, None, 7):
+        torch.save({"state_dict": state, "epoch": 1}, tmp_path / "model.pth.tar-1")
+        with pytest.raises(ValueError, match="is damaged or of another model") as error:
+            resume_from_checkpoint(str(tmp_path), model)
+        assert "\n" not in str(error.value)
 
 
 def test_listing_hides_dots(tmp_path):
@@ -309,16 +292,10 @@ def test_trainer_registry_knows_our_trainers():
     assert {"MPL", "ZeroshotCLIP"} <= set(TRAINER_REGISTRY.registered_names())
 
 
-@pytest.mark.slow
-def test_package_is_found_last():
-    import subprocess
-    import sys
-
-    from tests.conftest import ROOT
-
-    code = "import sys; from modprompt.compat import find; find.add_to_path(); find.add_to_path(); print(sys.path[-1]); print(len(sys.path))"
-    count = [sys.executable, "-c", "import sys; print(len(sys.path))"]
-    plain = int(subprocess.run(count, cwd=ROOT, capture_output=True, text=True).stdout)
-    lines = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
-    assert lines[0] == str(ROOT / "modprompt" / "compat" / "stand_in")
-    assert int(lines[1]) == plain + 1  # once
+def test_package_is_found_last_and_once(monkeypatch):
+    place = str(ROOT / "modprompt" / "compat" / "stand_in")
+    monkeypatch.setattr(sys, "path", [one for one in sys.path if one != place])
+    before = [*sys.path]
+    find.add_to_path()
+    find.add_to_path()
+    assert sys.path == [*before, place]

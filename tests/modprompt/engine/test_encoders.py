@@ -5,7 +5,7 @@ import modprompt.engine.blocks as blocks
 from modprompt.engine import additions, text_layout
 from modprompt.engine.encoders import ResNetEncoder, TextEncoder, VisionEncoder, image_encoder
 from modprompt.engine.prompts import PromptText, class_texts
-from modprompt.engine.schedule import Schedule, from_config
+from modprompt.engine.schedule import Schedule
 from tests.conftest import RESNET_HEADS, lay_out_for, random_clip
 
 NAMES = ["cat", "a very long name of a thing", "x_y", "dog"]
@@ -88,32 +88,6 @@ def test_other_activations_and_trained_weights_run_as_they_are(clip_model):
     trained = clip_model.visual.transformer.resblocks[1].requires_grad_(True)
     blocks.feed_forward(trained, x).sum().backward()
     assert trained.mlp.c_fc.weight.grad.abs().sum() > 0
-
-
-def test_text_schedule_may_grow_and_shrink_and_reads_the_right_end(clip_model):
-    """Whole sequences through the blocks' own forward, layer by layer, against the encoder."""
-    from clip import clip
-
-    names = ["cat", "dog with a hat"]
-    text = PromptText(class_texts(names, "X X a photo of a"), names, 2, clip_model)
-    ids = clip.tokenize(text.texts).long()
-    words, end = clip_model.token_embedding(ids), ids.argmax(1)
-    schedule = from_config([[0, 2], [1, 3], [4, 1]], 3, "text", 2)
-    new = [None, torch.randn(3, 64), torch.randn(1, 64)]
-    x = words + clip_model.positional_embedding
-    steps = [
-        lambda x: x,
-        lambda x: torch.cat([x[:, :2], new[1].expand(2, -1, -1), x[:, 3:]], 1),  # start, 1 kept | 3 new | the rest
-        lambda x: torch.cat([x[:, :1], new[2].expand(2, -1, -1), x[:, 5:]], 1),  # start | 1 new | the rest
-    ]
-    for step, block in zip(steps, clip_model.transformer.resblocks):
-        x = step(x)
-        block.attn_mask = torch.full((x.shape[1], x.shape[1]), float("-inf")).triu_(1)
-        x = block(x.permute(1, 0, 2)).permute(1, 0, 2)
-    x = clip_model.ln_final(x) @ clip_model.text_projection
-    expected = torch.stack([x[c, end[c] - 1] for c in range(2)])  # 2 prompt tokens became 1
-    (ours,) = TextEncoder(clip_model, schedule)(text(words[0, 1:3]), new)
-    torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_resnets_have_their_own_encoder(resnet_file):

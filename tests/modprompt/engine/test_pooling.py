@@ -18,12 +18,11 @@ def plainly(features, of):
 
 
 @pytest.mark.parametrize("of", [LOGITS, EMBEDDINGS])
-@pytest.mark.parametrize("batch", [1, 3])
-def test_classes_have_the_mean_of_their_prompts(of, batch):
-    features = torch.randn(batch, 7, 16, requires_grad=True)
+def test_classes_have_the_mean_of_their_prompts(of):
+    features = torch.randn(3, 7, 16, requires_grad=True)
     ours, plain = Pooling(COUNTS, of)(features), plainly(features, of)
     torch.testing.assert_close(ours, plain)
-    goal = torch.randn(batch, 3, 16)
+    goal = torch.randn(3, 3, 16)
     grads = [torch.autograd.grad((x * goal).sum(), features, retain_graph=True)[0] for x in (ours, plain)]
     torch.testing.assert_close(*grads)
 

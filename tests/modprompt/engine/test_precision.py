@@ -1,5 +1,6 @@
 import pytest
 import torch
+from clip.model import convert_weights
 
 from modprompt.clip.cast import cast_products
 from modprompt.engine.precision import resolve, set_products
@@ -31,11 +32,11 @@ def test_unknown_precision_names_the_choices():
         resolve("fp8", CPU)
 
 
-def test_matrices_are_cast_as_clip_casts_them_and_nothing_else(clip_model, half_weights):
+def test_matrices_are_cast_as_clip_casts_them_and_nothing_else(clip_model):
     import copy
 
     theirs = copy.deepcopy(clip_model)
-    half_weights(theirs)
+    convert_weights(theirs)
     cast_products(clip_model, torch.bfloat16)
     for (name, mine), (_, other) in zip(clip_model.state_dict().items(), theirs.state_dict().items()):
         assert (mine.dtype == torch.bfloat16) == (other.dtype == torch.float16), name

@@ -17,7 +17,7 @@ from modprompt.engine.text_layout import (
 CPU, CARD = torch.device("cpu"), torch.device("cuda")
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(6))
 def test_groups_hold_every_class_once_within_the_padding(seed):
     rng = random.Random(seed)
     lengths = [rng.randint(2, 15) for _ in range(rng.choice((1, 5, 50, 400)))]

@@ -63,10 +63,8 @@ def require_equal(mine, theirs, tokens):
         torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-4)
 
 
-@pytest.mark.cover(12)
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("place", ["", BEHIND_POSITIONS])
-@pytest.mark.parametrize("most_tokens", [None, 4])
+@pytest.mark.parametrize(("most_tokens", "place"), [(None, ""), (4, BEHIND_POSITIONS)])
 @pytest.mark.parametrize("kind", TEXTS)
 def test_text(kind, most_tokens, place, layout, monkeypatch):
     lay_out_for(monkeypatch, layout)
