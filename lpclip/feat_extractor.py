@@ -32,6 +32,8 @@ compat.add_to_path()
 from dassl.engine import build_trainer  # noqa: E402
 from dassl.utils import set_random_seed  # noqa: E402
 
+import modprompt.data.readers.all  # noqa: E402
+import modprompt.trainers.all  # noqa: E402, F401 - they register
 from modprompt.trainers import backbone, kept_features, run_config  # noqa: E402
 from modprompt.trainers.evaluation import encode  # noqa: E402
 from modprompt.trainers.skip_finished import split_hash  # noqa: E402

@@ -24,22 +24,14 @@ NAMES = ["cat", "dog with a hat", "sea or lake"]
 
 
 def test_plain_side_has_our_logits(clip_model):
-    learner = build(clip_model, names=NAMES)
-    images = torch.randn(2, 3, 32, 32)
-    ours, plain = PromptedCLIP(learner, clip_model)(images), PlainCLIP(learner, clip_model, NAMES)(images)
-    torch.testing.assert_close(ours, plain, atol=1e-4, rtol=1e-5)
-
-
-def test_plain_cocoop_has_our_logits(clip_model):
     schedules = Schedules(shallow(3, 4, "text"), no_prompts(3))
-    context = from_words("a photo of a", 4, clip_model)
-    learner = ConditionalPromptLearner(NAMES, clip_model, schedules, context)
-    images = torch.randn(2, 3, 32, 32)
-    ours, plain = PromptedCLIP(learner, clip_model)(images), PlainCLIP(learner, clip_model, NAMES)(images)
-    torch.testing.assert_close(ours, plain, atol=1e-4, rtol=1e-5)
+    cocoop = ConditionalPromptLearner(NAMES, clip_model, schedules, from_words("a photo of a", 4, clip_model))
+    for learner in (build(clip_model, names=NAMES), cocoop):
+        images = torch.randn(2, 3, 32, 32)
+        ours, plain = PromptedCLIP(learner, clip_model)(images), PlainCLIP(learner, clip_model, NAMES)(images)
+        torch.testing.assert_close(ours, plain, atol=1e-4, rtol=1e-5)
 
 
-@pytest.mark.slow
 def test_class_names_are_different_and_always_the_same():
     assert len(set(class_names(21000))) == 21000
     assert class_names(50) == class_names(21000)[:50]
@@ -60,12 +52,9 @@ def test_table_holds_every_ratio(monkeypatch):
     assert numbers["peak_flops"] == 100e9
 
 
-def test_flops_are_counted_for_steps_of_mpl_alone():
+def test_what_cannot_be_measured_is_refused(tmp_path):
     with pytest.raises(ValueError, match="counted for training steps of MPL alone"):
         needed_flops(Case("ours", "CoCoOp"))
-
-
-def test_folder_that_is_no_checkout_is_refused(tmp_path):
     with pytest.raises(UserError, match="there is no trainers/mpl.py of the official"):
         reference_model(str(tmp_path), random_clip().state_dict(), NAMES)
 

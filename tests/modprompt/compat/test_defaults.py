@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import yaml
 from dassl.config import get_cfg_default
 from dassl.data.transforms import build_transform
 from PIL import Image
@@ -53,33 +54,38 @@ WRONG = {
 }
 
 
-def refusal(values, *files):
-    """What is said of wrong values by key; an empty text if nothing is."""
-    settings = Settings.read([str(file) for file in files], {"TRAINER.NAME": "MPL", "DATASET.NAME": "Digits", **values})
-    try:
-        run_config.merged(settings)
-    except UserError as error:
-        return str(error)
-    return ""
+@pytest.fixture
+def refusal(tmp_path):
+    """What is said of a config file with these values by key; an empty text if nothing is."""
+
+    def of(values):
+        content = {"DATASET": {"NAME": "Digits"}}
+        for key, value in values.items():
+            *path, leaf = key.split(".")
+            node = content
+            for part in path:
+                node = node.setdefault(part, {})
+            node[leaf] = value
+        (tmp_path / "c.yaml").write_text(yaml.safe_dump(content))
+        try:
+            run_config.merged(Settings.read([str(tmp_path / "c.yaml")], {"TRAINER.NAME": "MPL"}))
+        except UserError as error:
+            return str(error)
+        return ""
+
+    return of
 
 
 @pytest.mark.parametrize("number", range(max(map(len, WRONG.values()))))
-def test_all_wrong_values_are_named_in_one_line(number):
+def test_all_wrong_values_are_named_in_one_line(number, refusal):
     """The first of each key at once, then the second, and so on."""
     wrong = {key: values[number] for key, values in WRONG.items() if number < len(values)}
     said = refusal(wrong)
-    assert [key for key in wrong if f"{key} must be" not in said and f"{key}: " not in said] == []
+    assert [key for key in wrong if f"c.yaml: {key}" not in said] == []
     assert "\n" not in said
 
 
-def test_numbers_of_no_meaning_in_a_file_are_named_with_it(tmp_path):
-    (tmp_path / "c.yaml").write_text("INPUT: {PIXEL_MEAN: [.nan, 0, 0], RRCROP_SCALE: [5, 1]}\nOPTIM: {LR: .nan}\n")
-    said = refusal({}, tmp_path / "c.yaml")
-    keys = ("INPUT.PIXEL_MEAN", "INPUT.RRCROP_SCALE", "OPTIM.LR")
-    assert [key for key in keys if f"c.yaml: {key} must be" not in said] == []
-
-
-def test_blur_that_is_larger_than_the_image_is_told():
+def test_blur_that_is_larger_than_the_image_is_told(refusal):
     values = {"INPUT.SIZE": (10, 10), "INPUT.TRANSFORMS": ("gaussian_blur",)}
     assert "INPUT.GB_K" in refusal(values)
     assert refusal({**values, "INPUT.GB_K": 19}) == ""

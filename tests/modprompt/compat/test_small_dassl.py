@@ -10,7 +10,6 @@ from dassl.config import clean_cfg, get_cfg_default
 from dassl.data.data_manager import build_data_loader
 from dassl.data.datasets import DatasetBase, Datum
 from dassl.data.transforms import build_transform
-from dassl.engine import TRAINER_REGISTRY
 from dassl.evaluation import build_evaluator
 from dassl.metrics import compute_accuracy
 from dassl.utils import (
@@ -20,7 +19,6 @@ from dassl.utils import (
     listdir_nohidden,
     load_checkpoint,
     load_pretrained_weights,
-    read_image,
     resume_from_checkpoint,
     save_checkpoint,
     set_random_seed,
@@ -55,7 +53,7 @@ def images(tmp_path):
     return items
 
 
-def test_registry_refuses_a_second_registration_unless_forced():
+def test_registry_refuses_a_second_registration_unless_forced_and_proposes_the_nearest_name():
     table = Registry("THINGS")
 
     @table.register()
@@ -66,9 +64,6 @@ def test_registry_refuses_a_second_registration_unless_forced():
         table.register(Thing)
     assert table.register(Thing, force=True) is Thing
     assert table.registered_names() == ["Thing"]
-
-
-def test_unknown_name_proposes_the_nearest():
     with pytest.raises(ValueError, match="there is no 'caltech101'; did you mean 'Caltech101'"):
         check_availability("caltech101", ["EuroSAT", "Caltech101"])
 
@@ -83,12 +78,6 @@ def test_clean_cfg_keeps_the_trainers_own_node():
 def test_datum_names_a_missing_image(tmp_path):
     with pytest.raises(FileNotFoundError, match="gone.jpg"):
         Datum(impath=str(tmp_path / "gone.jpg"))
-
-
-def test_damaged_image_is_named(tmp_path):
-    (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8\xff not an image")
-    with pytest.raises(ValueError, match=r"cannot read the image .*bad.jpg"):
-        read_image(str(tmp_path / "bad.jpg"))
 
 
 def test_few_shot_groups_follow_first_appearance(images):
@@ -118,16 +107,10 @@ def test_training_loader_drops_the_partial_batch_and_sees_torchs_order(images):
     test_loader = build_data_loader(
         cfg, "SequentialSampler", images, 4, tfm=build_transform(cfg, False), is_train=False
     )
-    assert [len(batch["label"]) for batch in test_loader] == [4, 4, 2]
-
-
-def test_sample_has_the_contracts_fields(images):
-    cfg = small_cfg()
-    batch = next(
-        iter(build_data_loader(cfg, "SequentialSampler", images, 3, tfm=build_transform(cfg, False), is_train=False))
-    )
-    assert set(batch) == {"img", "label", "domain", "impath", "index"}
-    assert batch["img"].shape == (3, 3, 16, 16)
+    samples = [*test_loader]
+    assert [len(batch["label"]) for batch in samples] == [4, 4, 2]
+    assert {*samples[0]} == {"img", "label", "domain", "impath", "index"}
+    assert samples[0]["img"].shape == (4, 3, 16, 16)
 
 
 def test_training_resizes_only_without_a_crop():
@@ -283,13 +266,6 @@ def test_listing_hides_dots(tmp_path):
     for name in ("b", "a", ".x"):
         (tmp_path / name).write_text("")
     assert listdir_nohidden(str(tmp_path), sort=True) == ["a", "b"]
-
-
-def test_trainer_registry_knows_our_trainers():
-    import trainers.mpl
-    import trainers.zsclip  # noqa: F401
-
-    assert {"MPL", "ZeroshotCLIP"} <= set(TRAINER_REGISTRY.registered_names())
 
 
 def test_package_is_found_last_and_once(monkeypatch):

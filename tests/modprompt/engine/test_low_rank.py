@@ -59,8 +59,7 @@ def clip(clip_model):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("most_tokens", [None, 1, 20])
-@pytest.mark.parametrize("how", [{}, {"rate": 0.25}, {"through": False}], ids=str)
+@pytest.mark.parametrize(("most_tokens", "how"), [(None, {}), (1, {"rate": 0.25}), (20, {"through": False})])
 def test_text_side_is_that_of_plain_layers(clip, monkeypatch, layout, most_tokens, how):
     """Each class has masks of its own, drawn for all 77 tokens, however many are run and at a time."""
     lay_out_for(monkeypatch, layout)

@@ -49,8 +49,7 @@ def compare(ours, theirs, learned):
         assert (one - two).abs().max() <= 1e-4 * two.abs().max()
 
 
-@pytest.mark.parametrize("most_tokens", [None, 3 * LENGTH])
-@pytest.mark.parametrize("own", ["all", "classes", "deep classes"])
+@pytest.mark.parametrize(("own", "most_tokens"), [("all", None), ("classes", 3 * LENGTH), ("deep classes", None)])
 @pytest.mark.parametrize("kind", siglips.KINDS)
 def test_context_and_deep_prompts_take_the_first_places(kind, own, most_tokens):
     found = siglips.made(kind)
