@@ -101,6 +101,7 @@ def model(clip_model):
     return PromptedCLIP(Changed(clip_model), clip_model).eval()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of what the compiler looks into
 def test_compiled_encoders_take_changes(model, traced):
     images = torch.randn(2, 3, 32, 32)
