@@ -12,7 +12,7 @@ from modprompt.errors import UserError
 from modprompt.io.settings import Settings
 from modprompt.trainers import run, run_config  # noqa: F401 - registers trainers and readers
 
-WRONG = {
+WRONG: dict[str, list] = {
     "SEED": [2**32, 10**12],
     "INPUT.SIZE": [(0, 32), (32,), (32, 32, 32), (-1, 32), (1.5, 32), ("a", 32), (10**9, 10**9), (True, "b")],
     "INPUT.PIXEL_MEAN": [["a", "b", "c"], [1, 2], [math.nan, 0, 0], [math.inf, 0, 0], [[1], 2, 3]],
@@ -76,7 +76,7 @@ def refusal(tmp_path):
     return of
 
 
-@pytest.mark.parametrize("number", range(max(map(len, WRONG.values()))))
+@pytest.mark.parametrize("number", range(max(len(values) for values in WRONG.values())))
 def test_all_wrong_values_are_named_in_one_line(number, refusal):
     """The first of each key at once, then the second, and so on."""
     wrong = {key: values[number] for key, values in WRONG.items() if number < len(values)}
