@@ -175,19 +175,3 @@ def test_prompts_with_adapters_beside_them_are_loaded_and_take_other_classes(met
         assert torch.equal(loaded(images()), model(images()))
     assert loaded.method.joined_by == model.method.joined_by
     assert not recwarn.list
-
-
-def test_scripts_of_mmas_reference(typed, tmp_path):
-    """A config behind the seed; ImageNet where no data set is named."""
-    (train,) = typed("mmadapter/base2new_train.sh", "eurosat", 1, "vit_b16_ep5_imnet", 7, "OPTIM.LR", "1")
-    assert "configs/trainers/MultiModalAdapter/vit_b16_ep5_imnet.yaml" in train
-    folder = "shots_16/MultiModalAdapter/vit_b16_ep5_imnet/seed1"
-    assert f"/results/base2new/train_base/eurosat/{folder} " in train
-    assert train.endswith("DATASET.SUBSAMPLE_CLASSES base OPTIM.MAX_EPOCH 7 OPTIM.LR 1")
-    (test,) = typed("mmadapter/base2new_test.sh", "eurosat", 1, "vit_b16_ep5_imnet", 5)
-    assert f"--model-dir {tmp_path}/results/base2new/train_base/eurosat/{folder} --load-epoch 5" in test
-    (across,) = typed("mmadapter/xd_train.sh", 2, "vit_b16_ep5")
-    assert "--seed 2 " in across
-    assert "/results/crossdataset/imagenet/MultiModalAdapter/vit_b16_ep5_16shots/seed2 " in across
-    (other,) = typed("maple/base2new_train.sh", "eurosat", 1, "OPTIM.LR", "1")  # which is no config
-    assert other.endswith("OPTIM.LR 1")
