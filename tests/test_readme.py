@@ -5,7 +5,6 @@ other commands of ours are parsed by their own program; targets, scripts and mod
 """
 
 import argparse
-import os
 import re
 import shlex
 import shutil
@@ -177,42 +176,56 @@ def as_typed(command, folder):
     return typed
 
 
+@pytest.fixture
+def typed(tmp_path, monkeypatch, capfd):
+    """Runs a command in this process and in a folder of the test; gives what it prints."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["modprompt"])
+    for name, value in {"OUT": tmp_path / "output", "DATA": tmp_path / "data", "PYTHONPATH": ROOT}.items():
+        monkeypatch.setenv(name, str(value))
+
+    def run_it(_, *words, code=0):
+        capfd.readouterr()
+        try:
+            ended = main([*words])
+        except SystemExit as parsed:  # --help
+            ended = parsed.code
+        out, err = capfd.readouterr()
+        assert ended == code, f"{words}: {err[-2000:]}"
+        return out
+
+    return run_it
+
+
+def same_as_predicted(text, typed):
+    """Whether a page's program for an exported file prints what `modprompt predict` does."""
+    (folder,) = re.findall(r'InferenceSession\("(.+)/export\.onnx"\)', text)
+    (image,) = re.findall(r'^PHOTO = "(.+)"$', text, re.MULTILINE)
+    predicted = typed("modprompt", "predict", folder, image, "--top", "2").partition(": ")[2]
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    return done.stdout.split() == predicted.replace(",", "").split()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.filterwarnings("ignore")  # as in a program
 @pytest.mark.parametrize("pages", SESSIONS, ids=lambda pages: pages[0])
-def test_pages_run_from_their_first_command_to_their_last(pages, tmp_path):
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "OUT": str(tmp_path / "output"),
-        "DATA": str(tmp_path / "data"),
-    }
+def test_pages_run_from_their_first_command_to_their_last(pages, tmp_path, typed):
     ran = []
-
-    def python(*words, code=0):
-        done = subprocess.run(
-            [sys.executable, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == code, f"{words}: {done.stderr[-2000:]}"
-        return done.stdout
-
     for words in session_folder(tmp_path, pages):
-        python("-m", *words)
+        typed(*words)
     for page, (kind, text) in ((name, block) for name in pages for block in blocks(name)):
         if kind == "yaml" and page in YAML:
             (tmp_path / YAML[page]).write_text(text)
         elif kind == "python" and "onnxruntime" in text:
-            (folder,) = re.findall(r'InferenceSession\("(.+)/export\.onnx"\)', text)
-            (image,) = re.findall(r'^PHOTO = "(.+)"$', text, re.MULTILINE)
-            predicted = python("-m", "modprompt", "predict", folder, image, "--top", "2")
-            assert python("-c", text).split() == predicted.partition(": ")[2].replace(",", "").split()
+            assert same_as_predicted(text, typed)
         for words in split(text) if kind == "bash" else ():
             command = Command(page, words)
             if words[0] == "cp":
                 shutil.copytree(tmp_path / words[-2], tmp_path / words[-1])
             if command.kind == "run":
                 asks = words[1] == "active" and "--root" in words  # for labels, and ends with 3
-                python("-m", *as_typed(command, tmp_path), code=3 if asks else 0)
+                typed(*as_typed(command, tmp_path), code=3 if asks else 0)
                 ran.append(words)
     assert len(ran) == sum(command.kind == "run" for command in COMMANDS if command.page in pages)
     if pages[0] in YAML:
