@@ -6,11 +6,12 @@ python -m tools.method_figure --to method.pdf
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modprompt.engine.schedule import Schedule, modular, replacement
-from tools import figure_file
+from modprompt.programs import report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -101,9 +102,17 @@ def figure() -> Figure:
     return fig
 
 
+def _main(argv: list[str] | None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--to", type=Path, default=DEFAULT, help="a file, .png, .pdf or .svg")
+    to = parser.parse_args(argv).to
+    figure().savefig(to, dpi=160, facecolor="white")
+    print(f"Written: {to}")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Draw the figure; 2 after a message on a file that cannot be written."""
-    return figure_file.main(figure, DEFAULT, __doc__, argv)
+    return report(_main, argv)
 
 
 if __name__ == "__main__":
