@@ -93,20 +93,3 @@ def test_hostile_pickle_is_refused_at_once(tmp_path, content):
     assert "\n" not in str(error.value)
     (tmp_path / "a.pkl").write_bytes(record_pickle("/x/2750/Forest/1.jpg", 3))  # and one of this form is read
     assert read_family_pickle(tmp_path / "a.pkl", tmp_path / "2750")["train"] == [("Forest/1.jpg", 3)]
-
-
-def test_postscript_under_the_name_of_an_image_is_not_run(tmp_path, monkeypatch):
-    from dassl.utils import read_image
-
-    from modprompt.data.images import Image, undecodable
-
-    ghostscript = tmp_path / "gs"
-    ghostscript.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
-    ghostscript.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    (tmp_path / "a.jpg").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n{} loop\n%%EOF\n")
-    with pytest.raises(ValueError, match="a.jpg .it is none of JPEG"):
-        read_image(str(tmp_path / "a.jpg"))
-    ((_, fault),) = undecodable([Image(str(tmp_path / "a.jpg"), 0, "")])
-    assert fault == "it is none of JPEG, PNG, BMP, GIF, TIFF, WEBP, PPM, or damaged"
-    assert not (tmp_path / "ran").exists()

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import tarfile
+import zipfile
 
 import pytest
 from dassl.data.datasets import DATASET_REGISTRY
@@ -36,64 +37,56 @@ def tree(folder):
 
 
 @pytest.mark.parametrize(("make", "name"), [(tar_of, "data.tar.gz"), (zip_of, "data.zip")])
-def test_complete_download_lays_out_the_tree_and_a_second_run_does_nothing(server, tmp_path, make, name):
-    steps = steps_of(server, make(GOOD), name)
-    left = tmp_path / "set" / ".prepare" / f"{name}.unpacked" / "inner"  # by a killed run
-    left.mkdir(parents=True)
-    (left / "half").write_text("half")
-    assert prepare(steps, tmp_path / "set") == []
-    assert tree(tmp_path / "set") == TREE
-    assert not (tmp_path / "set" / ".prepare").exists()
-    assert prepare(steps, tmp_path / "set") == []
-    assert len(server.asked) == 2
-
-
-def test_full_disk_while_unpacking_leaves_nothing_half_unpacked(server, tmp_path, monkeypatch):
+def test_download_broken_off_by_a_full_disk_goes_on_and_a_further_run_does_nothing(
+    server, tmp_path, make, name, monkeypatch
+):
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    steps = steps_of(server, tar_of(GOOD))
+    steps = steps_of(server, make(GOOD), name)
     with monkeypatch.context() as patch:
         patch.setattr(tarfile.TarFile, "extract", full)
+        patch.setattr(zipfile.ZipFile, "extractall", full)
         with pytest.raises(UserError, match="cannot unpack into .*No space left"):
-            prepare(steps, tmp_path / "set")
-    assert tree(tmp_path / "set") == [".prepare/data.tar.gz", "split.json"]  # the archive need not be fetched again
-    assert prepare(steps, tmp_path / "set") == []
+            prepare(steps, tmp_path)
+    assert tree(tmp_path) == [f".prepare/{name}", "split.json"]  # the archive need not be fetched again
+    left = tmp_path / ".prepare" / f"{name}.unpacked" / "inner"  # by a killed run
+    left.mkdir(parents=True)
+    (left / "half").write_text("half")
+    for _ in range(2):
+        assert prepare(steps, tmp_path) == []
+        assert tree(tmp_path) == TREE
+        assert not (tmp_path / ".prepare").exists()
     assert len(server.asked) == 2
-    assert tree(tmp_path / "set") == TREE
 
 
 def test_users_files_are_never_written_over(server, tmp_path, capsys):
-    folder = tmp_path / "set"
-    (folder / "images").mkdir(parents=True)
-    (folder / "images" / "mine.jpg").write_text("mine")
-    (folder / "split.json").write_text("mine")
-    prepare(steps_of(server, tar_of(GOOD)), folder)
-    assert tree(folder) == ["images/mine.jpg", "list.txt", "split.json"]
-    assert (folder / "split.json").read_text() == "mine"
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "mine.jpg").write_text("mine")
+    (tmp_path / "split.json").write_text("mine")
+    prepare(steps_of(server, tar_of(GOOD)), tmp_path)
+    assert tree(tmp_path) == ["images/mine.jpg", "list.txt", "split.json"]
+    assert (tmp_path / "split.json").read_text() == "mine"
     assert "split.json is yours and is left alone, but it is not the published file" in capsys.readouterr().out
 
 
 def test_archive_inside_an_archive_is_unpacked(server, tmp_path):
     outer = zip_of({"caltech-101/inner.tar.gz": tar_of({"101/a/1.jpg": b"x"})})
-    steps = steps_of(server, outer, "outer.zip", {"caltech-101/inner.tar.gz//101": "101"})
-    prepare(steps, tmp_path / "set")
-    assert tree(tmp_path / "set") == ["101/a/1.jpg", "split.json"]
+    prepare(steps_of(server, outer, "outer.zip", {"caltech-101/inner.tar.gz//101": "101"}), tmp_path)
+    assert tree(tmp_path) == ["101/a/1.jpg", "split.json"]
 
 
-def test_missing_page_says_what_to_fetch_by_hand_and_other_steps_go_on(server, tmp_path):
-    steps = steps_of(server, tar_of(GOOD))
+def test_what_must_be_done_by_hand_is_said_and_other_steps_go_on(server, tmp_path):
+    by_hand = Step("cars_train", note="take a mirror and put {target} into {folder}")
+    steps = [*steps_of(server, tar_of(GOOD)), by_hand]
     del server.files["split.json"]
-    with pytest.raises(UserError, match=r"split.json: .*404.*fetch http.*split.json by hand and put it at .*set/split"):
-        prepare(steps, tmp_path / "set")
-    assert (tmp_path / "set" / "images" / "a.jpg").is_file()
-
-
-def test_what_must_be_done_by_hand_is_said(tmp_path):
-    steps = [Step("cars_train", note="take a mirror and put {target} into {folder}")]
-    assert prepare(steps, tmp_path) == [f"by hand: take a mirror and put cars_train into {tmp_path}"]
+    said = r"split.json: 404 .*fetch http.*split.json by hand and put it at .*/split.json \| by hand: take a mirror"
+    with pytest.raises(UserError, match=said):
+        prepare(steps, tmp_path)
+    assert (tmp_path / "images" / "a.jpg").is_file()
+    assert prepare([by_hand], tmp_path) == [f"by hand: take a mirror and put cars_train into {tmp_path}"]
     (tmp_path / "cars_train").mkdir()
-    assert prepare(steps, tmp_path) == []
+    assert prepare([by_hand], tmp_path) == []
 
 
 def test_every_reader_of_the_family_has_a_recipe_for_its_folders():
@@ -111,20 +104,18 @@ def test_every_reader_of_the_family_has_a_recipe_for_its_folders():
 def test_addresses_and_digests_are_those_of_torchvision():
     from torchvision import datasets as tv
 
-    def step(name, file):
-        return next(step for step in RECIPES[name] if step.url.endswith(f"/{file}"))
-
-    assert step("DescribableTextures", "dtd-r1.0.1.tar.gz").url == tv.DTD._URL
-    assert step("DescribableTextures", "dtd-r1.0.1.tar.gz").digest == f"md5:{tv.DTD._MD5}"
-    assert step("Food101", "food-101.tar.gz").digest == f"md5:{tv.Food101._MD5}"
-    assert step("SUN397", "SUN397.tar.gz").digest == f"md5:{tv.SUN397._DATASET_MD5}"
-    assert step("FGVCAircraft", "fgvc-aircraft-2013b.tar.gz").url == tv.FGVCAircraft._URL
-    for url, digest in tv.OxfordIIITPet._RESOURCES:
-        one = step("OxfordPets", url.rpartition("/")[2])
-        assert (one.url, one.digest) == (url, f"md5:{digest}")
-    for file, digest in (tv.Flowers102._file_dict["image"], tv.Flowers102._file_dict["label"]):
-        assert step("OxfordFlowers", file).url == tv.Flowers102._download_url_prefix + file
-        assert step("OxfordFlowers", file).digest == f"md5:{digest}"
+    steps = {step.name: step for steps in RECIPES.values() for step in steps}
+    flowers = [tv.Flowers102._file_dict[name] for name in ("image", "label")]
+    urls = [tv.DTD._URL, tv.FGVCAircraft._URL, *(url for url, _ in tv.OxfordIIITPet._RESOURCES)]
+    urls += [tv.Flowers102._download_url_prefix + file for file, _ in flowers]
+    assert [steps[url.rpartition("/")[2]].url for url in urls] == urls
+    digests = {
+        "dtd-r1.0.1.tar.gz": tv.DTD._MD5,
+        "food-101.tar.gz": tv.Food101._MD5,
+        "SUN397.tar.gz": tv.SUN397._DATASET_MD5,
+    }
+    digests |= {url.rpartition("/")[2]: digest for url, digest in tv.OxfordIIITPet._RESOURCES} | dict(flowers)
+    assert {name: steps[name].digest for name in digests} == {name: f"md5:{md5}" for name, md5 in digests.items()}
 
 
 @pytest.fixture
@@ -211,15 +202,7 @@ def test_check_counts_data_sets_without_a_split_file(module, counted, tmp_path, 
     assert (code, counted in err) == (int(bool(counted)), True)
 
 
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("eurosta", "there is no data set 'eurosta'; did you mean 'EuroSAT'?"),
-        ("digits", "Digits is not downloaded: its images come with a package, or are your own"),
-    ],
-)
-def test_name_without_a_download_is_one_line(name, said, capsys):
-    assert main([name]) == 2
-    err = capsys.readouterr().err
-    assert err.startswith(f"error: {said}")
-    assert err.count("\n") == 1
+def test_name_without_a_download_is_one_line(capsys):
+    assert main(["digits"]) == 2
+    said = "error: Digits is not downloaded: its images come with a package, or are your own\n"
+    assert capsys.readouterr().err == said
