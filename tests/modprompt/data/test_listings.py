@@ -23,30 +23,28 @@ def test_labels_of_flowers_that_are_none_are_one_line(labels, tmp_path):
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize(
-    ("file", "content", "said"),
-    [
-        ("devkit/cars_meta.mat", {"class_names": np.zeros((0, 0))}, "'class_names' must be a row"),
-        ("devkit/cars_meta.mat", {"class_names": np.ones((1, 4))}, "'class_names' must hold names"),
-        ("devkit/cars_meta.mat", {"class_names": np.array([[np.ones(1), ""]], dtype=object)}, "must hold names"),
-        ("cars_test_annos_withlabels.mat", {"annotations": np.zeros((0, 0))}, "'annotations' must be a row"),
-        ("cars_test_annos_withlabels.mat", {"annotations": np.ones((1, 3))}, "annotation 1 has no file name"),
-    ],
-)
-def test_annotations_of_cars_that_are_none_are_one_line(file, content, said, tmp_path):
-    trees.stanford_cars(tmp_path)
-    savemat(tmp_path / "stanford_cars" / file, content)
-    with pytest.raises(UserError, match=f"{file}.*{said}"):
-        read("StanfordCars", tmp_path)
-
-
-@pytest.mark.parametrize("label", [0, 99, 1.5, np.nan, "a"])
-def test_class_of_a_car_that_is_none_is_one_line(label, tmp_path):
-    trees.stanford_cars(tmp_path)
+def annotations(label):
     rows = np.empty((1, 1), dtype=[("fname", object), ("class", object)])
     rows[0, 0] = ("00001.jpg", np.array([[label]]))
-    savemat(tmp_path / "stanford_cars/cars_test_annos_withlabels.mat", {"annotations": rows})
-    with pytest.raises(UserError, match="annotation 1 has no file name or no class of cars_meta.mat"):
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("class_names", np.zeros((0, 0)), "'class_names' must be a row"),
+        ("class_names", np.ones((1, 4)), "'class_names' must hold names"),
+        ("class_names", np.array([[np.ones(1), ""]], dtype=object), "must hold names"),
+        ("annotations", np.zeros((0, 0)), "'annotations' must be a row"),
+        ("annotations", np.ones((1, 3)), "annotation 1 has no file name"),
+        *(("annotations", annotations(label), "annotation 1 has no") for label in (0, 99, 1.5, np.nan, "a")),
+    ],
+)
+def test_annotations_of_cars_that_are_none_are_one_line(key, value, said, tmp_path):
+    trees.stanford_cars(tmp_path)
+    file = "devkit/cars_meta.mat" if key == "class_names" else "cars_test_annos_withlabels.mat"
+    savemat(tmp_path / "stanford_cars" / file, {key: value})
+    with pytest.raises(UserError, match=f"{file}.*{said}"):
         read("StanfordCars", tmp_path)
 
 

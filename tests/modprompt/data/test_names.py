@@ -1,14 +1,10 @@
 """A data set has two names, and is found by either."""
 
-import subprocess
-import sys
-
 import pytest
 
 from modprompt.data import names
 from modprompt.data.prepare.recipes import RECIPES
 from modprompt.errors import UserError
-from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize("name", ["dtd", "DescribableTextures", "DTD"])
@@ -30,8 +26,3 @@ def test_program_prints_the_config_name_or_one_line(name, expected, capsys):
     code = names.main([name])
     out, err = capsys.readouterr()
     assert (code, out, err.count("\n")) == expected
-
-
-def test_program_brings_no_torch():
-    code = "import sys, modprompt.data.names; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

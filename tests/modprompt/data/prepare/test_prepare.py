@@ -137,54 +137,42 @@ def eurosat_recipe(server, eurosat_root, monkeypatch):
     monkeypatch.setitem(SIZES, "EuroSAT", (len(full.train_x), len(full.val), len(full.test)))
 
 
-def checked(capsys, root, *more, name="EuroSAT"):
-    """Exit code, output and errors of the check; nothing is written."""
+def check(capsys, root, expected, *texts, name="EuroSAT", more=()):
+    """The check's exit code, and texts that it says; nothing is written."""
     before = tree(root)
     capsys.readouterr()
     code = main([name, "--root", str(root), "--check", *more])
-    assert tree(root) == before
-    return code, *capsys.readouterr()
+    said = "".join(capsys.readouterr())
+    assert (code, [text for text in texts if text not in said], tree(root)) == (expected, [], before), said
+    return said
 
 
 def test_command_downloads_and_checks_what_the_reader_reads(eurosat_recipe, tmp_path, capsys):
-    root = tmp_path / "new"
-    code, _, err = checked(capsys, root)
-    assert code == 1
-    assert f"EuroSAT: missing: {root / 'eurosat'}" in err
+    root, quick = tmp_path / "new", ["--no-images"]
+    check(capsys, root, 1, f"EuroSAT: missing: {root / 'eurosat'}")
     assert main(["EuroSAT", "--root", str(root)]) == 0
-    code, out, _ = checked(capsys, root)
-    assert code == 0
-    assert "EuroSAT split: the published one" in out
-    assert "EuroSAT train: 60 images (as published)" in out
-    assert "EuroSAT: complete" in out
+    published = ("EuroSAT split: the published one", "EuroSAT train: 60 images (as published)", "EuroSAT: complete")
+    check(capsys, root, 0, *published)
     assert len(read("EuroSAT", root, 4, "base").train_x) == 20
     images = sorted((root / "eurosat" / "2750" / "River").iterdir())
     images[0].write_bytes(b"no image")
-    code, _, err = checked(capsys, root)
-    assert code == 1
-    assert f"unreadable image {images[0]}" in err
-    assert checked(capsys, root, "--no-images")[0] == 0
+    check(capsys, root, 1, f"unreadable image {images[0]}")
+    check(capsys, root, 0, more=quick)
     images[1].unlink()
-    assert f"lists River/{images[1].name}, but there is no" in checked(capsys, root)[2]
-    (root / "eurosat" / "split_zhou_EuroSAT.json").unlink()
-    code, _, err = checked(capsys, root, "--no-images")
-    assert code == 1
-    assert "missing: " in err
-    assert "split_zhou_EuroSAT.json" in err
-
-
-def test_check_does_not_take_a_home_made_split_for_the_published_one(eurosat_recipe, eurosat_root, capsys):
-    path = eurosat_root / "eurosat" / "split_zhou_EuroSAT.json"
-    content = json.loads(path.read_text())
-    del content["modprompt"]
+    check(capsys, root, 1, f"lists River/{images[1].name}, but there is no")
+    split = root / "eurosat" / "split_zhou_EuroSAT.json"
+    content = json.loads(split.read_text())
+    split.unlink()
+    check(capsys, root, 1, f"missing: {split}", more=quick)
+    images[1].write_bytes(b"an image")
     content["train"].reverse()
-    path.write_text(json.dumps(content))
-    code, out, err = checked(capsys, eurosat_root, "--no-images")
-    assert code == 1
-    assert "EuroSAT: split: not known" in err
-    assert "so that numbers cannot be compared with papers: move" in err
-    assert "EuroSAT: incomplete" in out
-    assert "as published" not in out
+    split.write_text(json.dumps(content))  # one of somebody's is not taken for the published one
+    faults = (
+        "EuroSAT: split: not known",
+        "so that numbers cannot be compared with papers: move",
+        "EuroSAT: incomplete",
+    )
+    assert "as published" not in check(capsys, root, 1, *faults, more=quick)
 
 
 @pytest.mark.parametrize(
@@ -198,8 +186,7 @@ def test_check_does_not_take_a_home_made_split_for_the_published_one(eurosat_rec
 def test_check_counts_data_sets_without_a_split_file(module, counted, tmp_path, capsys):
     make, name, *_ = trees.DATA_SETS[module]
     make(tmp_path)
-    code, _, err = checked(capsys, tmp_path, "--no-images", name=name)
-    assert (code, counted in err) == (int(bool(counted)), True)
+    check(capsys, tmp_path, int(bool(counted)), counted, name=name, more=["--no-images"])
 
 
 def test_name_without_a_download_is_one_line(capsys):
