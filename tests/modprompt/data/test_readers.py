@@ -137,7 +137,7 @@ with context.Pool(20) as pool:
 def test_twenty_processes_at_once_end_with_the_same_lists(tmp_path):
     trees.eurosat(tmp_path)
     words = [sys.executable, "-W", "ignore", "-c", AT_ONCE, str(tmp_path)]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     lists = json.loads(done.stdout.splitlines()[-1])
     assert lists == [lists[0]] * 20
