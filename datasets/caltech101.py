@@ -1,3 +1,3 @@
-"""See modprompt/data/readers/caltech101.py."""
+"""See modprompt/data/readers/folders.py."""
 
-from modprompt.data.readers.caltech101 import Caltech101  # noqa: F401
+from modprompt.data.readers.folders import Caltech101  # noqa: F401

@@ -1,3 +1,3 @@
-"""See modprompt/data/readers/caltech256.py."""
+"""See modprompt/data/readers/folders.py."""
 
-from modprompt.data.readers.caltech256 import Caltech256  # noqa: F401
+from modprompt.data.readers.folders import Caltech256  # noqa: F401

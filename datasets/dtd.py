@@ -1,3 +1,3 @@
-"""See modprompt/data/readers/dtd.py."""
+"""See modprompt/data/readers/folders.py."""
 
-from modprompt.data.readers.dtd import DescribableTextures  # noqa: F401
+from modprompt.data.readers.folders import DescribableTextures  # noqa: F401

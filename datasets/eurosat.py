@@ -1,3 +1,3 @@
-"""See modprompt/data/readers/eurosat.py."""
+"""See modprompt/data/readers/folders.py."""
 
-from modprompt.data.readers.eurosat import EuroSAT  # noqa: F401
+from modprompt.data.readers.folders import EuroSAT  # noqa: F401

@@ -1,3 +1,3 @@
-"""See modprompt/data/readers/fgvc_aircraft.py."""
+"""See modprompt/data/readers/lists.py."""
 
-from modprompt.data.readers.fgvc_aircraft import FGVCAircraft  # noqa: F401
+from modprompt.data.readers.lists import FGVCAircraft  # noqa: F401

@@ -1,3 +1,3 @@
-"""See modprompt/data/readers/food101.py."""
+"""See modprompt/data/readers/folders.py."""
 
-from modprompt.data.readers.food101 import Food101  # noqa: F401
+from modprompt.data.readers.folders import Food101  # noqa: F401

@@ -1,3 +1,3 @@
-"""See modprompt/data/readers/imagenet_a.py."""
+"""See modprompt/data/readers/imagenet_variants.py."""
 
-from modprompt.data.readers.imagenet_a import ImageNetA  # noqa: F401
+from modprompt.data.readers.imagenet_variants import ImageNetA  # noqa: F401

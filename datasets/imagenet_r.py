@@ -1,3 +1,3 @@
-"""See modprompt/data/readers/imagenet_r.py."""
+"""See modprompt/data/readers/imagenet_variants.py."""
 
-from modprompt.data.readers.imagenet_r import ImageNetR  # noqa: F401
+from modprompt.data.readers.imagenet_variants import ImageNetR  # noqa: F401

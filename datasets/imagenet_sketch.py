@@ -1,3 +1,3 @@
-"""See modprompt/data/readers/imagenet_sketch.py."""
+"""See modprompt/data/readers/imagenet_variants.py."""
 
-from modprompt.data.readers.imagenet_sketch import ImageNetSketch  # noqa: F401
+from modprompt.data.readers.imagenet_variants import ImageNetSketch  # noqa: F401

@@ -1,3 +1,3 @@
-"""See modprompt/data/readers/imagenetv2.py."""
+"""See modprompt/data/readers/imagenet_variants.py."""
 
-from modprompt.data.readers.imagenetv2 import ImageNetV2  # noqa: F401
+from modprompt.data.readers.imagenet_variants import ImageNetV2  # noqa: F401

@@ -1,3 +1,3 @@
-"""See modprompt/data/readers/mnist5k.py."""
+"""See modprompt/data/readers/digits.py."""
 
-from modprompt.data.readers.mnist5k import Mnist5k  # noqa: F401
+from modprompt.data.readers.digits import Mnist5k  # noqa: F401

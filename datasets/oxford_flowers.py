@@ -1,3 +1,3 @@
-"""See modprompt/data/readers/oxford_flowers.py."""
+"""See modprompt/data/readers/matlab.py."""
 
-from modprompt.data.readers.oxford_flowers import OxfordFlowers  # noqa: F401
+from modprompt.data.readers.matlab import OxfordFlowers  # noqa: F401

@@ -1,3 +1,3 @@
-"""See modprompt/data/readers/oxford_pets.py."""
+"""See modprompt/data/readers/lists.py."""
 
-from modprompt.data.readers.oxford_pets import OxfordPets  # noqa: F401
+from modprompt.data.readers.lists import OxfordPets  # noqa: F401

@@ -1,3 +1,3 @@
-"""See modprompt/data/readers/stanford_cars.py."""
+"""See modprompt/data/readers/matlab.py."""
 
-from modprompt.data.readers.stanford_cars import StanfordCars  # noqa: F401
+from modprompt.data.readers.matlab import StanfordCars  # noqa: F401

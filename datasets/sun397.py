@@ -1,3 +1,3 @@
-"""See modprompt/data/readers/sun397.py."""
+"""See modprompt/data/readers/lists.py."""
 
-from modprompt.data.readers.sun397 import SUN397  # noqa: F401
+from modprompt.data.readers.lists import SUN397  # noqa: F401

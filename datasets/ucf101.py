@@ -1,3 +1,3 @@
-"""See modprompt/data/readers/ucf101.py."""
+"""See modprompt/data/readers/lists.py."""
 
-from modprompt.data.readers.ucf101 import UCF101  # noqa: F401
+from modprompt.data.readers.lists import UCF101  # noqa: F401

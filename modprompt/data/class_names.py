@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from modprompt.checks import some
+from modprompt.checks import nearest, some
 from modprompt.io.files import Refused
 
 
@@ -25,16 +25,8 @@ def _spellings(name: str) -> list[str]:
 
 def distinct(names: Sequence[str]) -> list[str]:
     """The names by label; one that several classes have is followed by the label."""
-    repeated = _repeated(names)
-    return [f"{name} ({label})" if name in repeated else name for label, name in enumerate(names)]
-
-
-def _repeated(names: Sequence[str]) -> dict[str, list[int]]:
-    """{name: its labels} of names that several classes have."""
-    labels: dict[str, list[int]] = {}
-    for label, name in enumerate(names):
-        labels.setdefault(name, []).append(label)
-    return {name: some for name, some in labels.items() if len(some) > 1}
+    counts = Counter(names)
+    return [f"{name} ({label})" if counts[name] > 1 else name for label, name in enumerate(names)]
 
 
 class ClassNames:
@@ -48,10 +40,9 @@ class ClassNames:
         self.names = distinct(names)
         self._exact = {name: label for label, name in enumerate(self.names)}
         self._spelt: dict[str, list[int]] = {}
-        for label, name in enumerate(self.names):
-            for spelling in _spellings(name):
+        for label, both in enumerate(zip(names, self.names)):
+            for spelling in {spelling for name in both for spelling in _spellings(name)}:
                 self._spelt.setdefault(spelling, []).append(label)
-        self._spelt.update(_repeated(names))
 
     def find(self, readings: Iterable[str]) -> int:
         """The label of a class.
@@ -68,18 +59,11 @@ class ClassNames:
             if text in self._exact:
                 return self._exact[text]
         for text in texts:
-            labels = next((self._spelt[one] for one in (text, *_spellings(text)) if one in self._spelt), [])
+            labels = next((self._spelt[key] for key in _spellings(text) if key in self._spelt), [])
             if len(labels) == 1:
                 return labels[0]
             if labels:
-                raise Refused(
-                    f"{text!r} may be {' or '.join(repr(self.names[label]) for label in labels)}: write one of these"
-                )
-        raise Refused(f"there is no class {texts[0][:80]!r}{self._hint(texts[0])}")
-
-    def _hint(self, text: str) -> str:
-        by_spelling = {folded(name): name for name in self.names}
-        near = difflib.get_close_matches(folded(text), list(by_spelling), n=1, cutoff=0.5)
-        if near:
-            return f"; did you mean {by_spelling[near[0]]!r}?"
-        return f" (known: {some(self.names, 10)})"
+                known = " or ".join(repr(self.names[label]) for label in labels)
+                raise Refused(f"{text!r} may be {known}: write one of these")
+        hint = nearest(texts[0], self.names) or f" (known: {some(self.names, 10)})"
+        raise Refused(f"there is no class {texts[0][:80]!r}{hint}")

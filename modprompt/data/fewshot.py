@@ -13,13 +13,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
 
 from modprompt.data.family_pickle import read_family_pickle
 from modprompt.data.images import Image, relatives
 from modprompt.data.splits import Split, read_record
 from modprompt.errors import UserError
-from modprompt.io.files import is_inside, write_json
+from modprompt.io.files import write_json
 from modprompt.io.images import by_label, list_hash
 from modprompt.io.records import sealed
 
@@ -27,25 +26,12 @@ _VERSION = 1
 VAL_SHOTS = 4  # at most, per class
 FOLDER = "split_fewshot"  # of the cache files, as the family calls it
 _Lists = Mapping[str, Sequence[Image]]  # by part
-_Names = Mapping[str, Any]  # lists of names by part, as a file has them
-
-
-class FewShot(NamedTuple):
-    """Few-shot training and validation lists; val is None where only training images are drawn."""
-
-    train: Sequence[Image]
-    val: Sequence[Image] | None
 
 
 def sample(images: Sequence[Image], shots: int, rng: random.Random | ModuleType = random) -> list[Image]:
-    """`shots` random images of each label, labels in order of first appearance.
+    """`shots` random images of each label, labels in order of first appearance; of fewer images all, without a draw.
 
-    Of a label with fewer images all are used, without a draw.
-
-    Args:
-        images: what is drawn from.
-        shots: images of each label.
-        rng: the generator; a run's own is Python's global one.
+    A run's own generator is Python's global one.
     """
     chosen: list[Image] = []
     for group in by_label(images).values():
@@ -83,10 +69,19 @@ class FewShotCache:
         name = f"shot_{shots}-seed_{seed}" + ("-val_first" if val_first else "")
         self.candidates = [folder / f"{name}{end}" for end in (".json", ".pkl") for folder in folders if folder]
         self.path = folders[-1] and folders[-1] / f"{name}.json"
-        self.image_dir = image_dir
-        self.shots = shots
-        self.seed = seed
-        self.val_first = val_first
+        self.image_dir, self.shots, self.seed, self.val_first = image_dir, shots, seed, val_first
+
+    def lists(
+        self, train: Sequence[Image], val: Sequence[Image] | None
+    ) -> tuple[Sequence[Image], Sequence[Image] | None]:
+        """The lists of these images: kept ones, else drawn (train first, unless `val_first`) and kept.
+
+        `shots` training images of each class and min(shots, 4) for validation; without `val` none of these.
+        """
+        whole = {"train": train} if val is None else {"train": train, "val": val}
+        key = fingerprint(list(whole.values()), self.image_dir)
+        lists = self.read(whole, key) or self.draw(whole, key)
+        return lists["train"], lists.get("val")
 
     def read(self, whole: _Lists, key: str) -> _Lists | None:
         """The cached lists if they belong to those (of this fingerprint) that they would be drawn from, else None.
@@ -96,19 +91,23 @@ class FewShotCache:
         """
         damaged: list[UserError] = []
         for path in filter(Path.is_file, self.candidates):
+            lists = None
             try:
-                names = self._own(path, key, whole) if path.suffix == ".json" else self._family(path, whole)
+                lists = self._lists(path, whole, key)
             except UserError as error:
-                damaged.append(error)
-                continue
-            lists = None if names is None else self._images(names, whole)
+                if path.suffix == ".json":
+                    damaged.append(error)
+                    continue
+                print(error)
             if lists is not None:
                 print(f"Loading the few-shot lists of {path}")
                 self.path = path
                 return lists
             print(f"{path} does not belong to the present split: not used")
         for fault in damaged:
-            self._redraw(fault)
+            if self.seed < 0 or random.getstate() != random.Random(self.seed).getstate():
+                raise fault  # only a generator that was just seeded draws the same lists again
+            print(f"{fault} (done: drawn anew from seed {self.seed})")
         return None
 
     def draw(self, whole: _Lists, key: str) -> _Lists:
@@ -125,52 +124,31 @@ class FewShotCache:
     def _shots(self, part: str) -> int:
         return self.shots if part == "train" else min(self.shots, VAL_SHOTS)
 
-    def _redraw(self, error: UserError) -> None:
-        """Say that a file is damaged, if drawing gives the same lists again: from a generator that was just seeded."""
-        if self.seed < 0 or random.getstate() != random.Random(self.seed).getstate():
-            raise error
-        print(f"{error} (done: drawn anew from seed {self.seed})")
+    def _lists(self, path: Path, whole: _Lists, key: str) -> _Lists | None:
+        """The lists of a file, if all its images are there, each once, and as many of each label as would be drawn.
 
-    def _own(self, path: Path, key: str, whole: _Lists) -> _Names | None:
-        content, _ = read_record(path, "few-shot list", "delete it to draw anew")
-        for part in whole:
-            listed = content.get(part)
-            outside = [name for name in listed if not is_inside(name)] if isinstance(listed, list) else []
-            if outside:
-                raise UserError(f"{path} ({part}) lists {outside[0]!r}: a path must be relative, without `..`")
-        return content if content.get("split") == key else None
-
-    def _family(self, path: Path, whole: _Lists) -> _Names | None:
-        """A pickle of the family, only if every image in it has its present label and is listed once."""
-        try:
-            lists = read_family_pickle(path, self.image_dir)
-        except UserError as error:
-            print(error)
-            return None
-        for part, images in whole.items():
-            rows = set(lists.get(part, []))
-            if len(rows) < len(lists.get(part, [])):
+        The family's pickles have no fingerprint, but labels, which must be the present ones.
+        """
+        rows: Mapping[str, list[tuple[str, int | None]]]
+        if path.suffix == ".json":
+            content, _ = read_record(path, "few-shot list", "delete it to draw anew")
+            if content.get("split") != key:
                 return None
-            if not rows <= {*zip(relatives(images, self.image_dir), (image.label for image in images), strict=True)}:
-                return None
-        return {part: [name for name, _ in rows] for part, rows in lists.items()}
-
-    def _images(self, names: _Names, whole: _Lists) -> _Lists | None:
-        """The images of these names, if there are as many of each label as would be drawn."""
+            listed = {part: content.get(part) for part in whole}
+            rows = {
+                part: [(str(name), None) for name in names] for part, names in listed.items() if isinstance(names, list)
+            }
+        else:
+            rows = {part: [*pairs] for part, pairs in read_family_pickle(path, self.image_dir).items()}
         lists: dict[str, list[Image]] = {}
         for part, images in whole.items():
-            listed = names.get(part)
-            if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
-                return None
-            wanted = set(listed)
+            labels = dict(rows.get(part, []))
             named = zip(relatives(images, self.image_dir), images, strict=True)
-            by_name = {name: image for name, image in named if name in wanted}
-            if len(by_name) < len(wanted):
+            by_name = {name: one for name, one in named if name in labels and labels[name] in (None, one.label)}
+            drawn = {label: min(n, self._shots(part)) for label, n in Counter(image.label for image in images).items()}
+            if len(by_name) < len(rows.get(part, [])) or Counter(image.label for image in by_name.values()) != drawn:
                 return None
-            lists[part] = [by_name[name] for name in listed]
-            drawn = {label: min(n, self._shots(part)) for label, n in Counter(one.label for one in images).items()}
-            if Counter(image.label for image in lists[part]) != drawn:
-                return None
+            lists[part] = [by_name[name] for name in labels]
         return lists
 
 
@@ -199,17 +177,3 @@ def fewer_than(shots: int, images: Sequence[Image]) -> str:
     if len(few) == 1:
         return f"class {name} has {counts[least]} of {shots} images"
     return f"{len(few)} of {len(counts)} classes have fewer than {shots} images (class {name} has {counts[least]})"
-
-
-def few_shot(train: Sequence[Image], val: Sequence[Image] | None, *, cache: FewShotCache) -> FewShot:
-    """The few-shot lists of a seed: from the cache, else drawn (train first, unless `cache` says otherwise) and kept.
-
-    Args:
-        train: training images; `cache.shots` of each class are drawn.
-        val: validation images; min(shots, 4) of each class are drawn; None draws none.
-        cache: where they are kept.
-    """
-    whole = {"train": train} if val is None else {"train": train, "val": val}
-    key = fingerprint(list(whole.values()), cache.image_dir)
-    lists = cache.read(whole, key) or cache.draw(whole, key)
-    return FewShot(lists["train"], lists.get("val"))

@@ -1,4 +1,4 @@
-"""One image of a data set as the readers pass it around, before it becomes a Datum."""
+"""One image of a data set as the readers pass it around, before it becomes a Datum; and folders of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from modprompt.io.text import is_text
 from modprompt.programs import one_line
 
 UNKNOWN = -1  # the label of an image that nobody has labelled
-_MANY = 1000  # images from which on a progress bar is shown
 
 
 class Image(NamedTuple):
@@ -39,11 +38,6 @@ def relatives(images: Iterable[Image], image_dir: Path) -> Iterator[str]:
         yield name if os.sep == "/" else name.replace(os.sep, "/")
 
 
-def relative(image: Image, image_dir: Path) -> str:
-    """As relatives, of one image."""
-    return next(relatives([image], image_dir))
-
-
 def _fault(path: str) -> str:
     """Why an image file cannot be decoded; empty if it can. Raises OSError if this machine fails."""
     try:
@@ -59,10 +53,8 @@ def undecodable(images: Iterable[Image]) -> list[tuple[str, str]]:
     paths = list(dict.fromkeys(image.impath for image in images))
     with ThreadPoolExecutor() as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd metadata
-        faults = pool.map(_fault, paths)
-        silent = True if len(paths) < _MANY else None
-        told = tqdm(faults, total=len(paths), desc="reading images", unit="image", disable=silent)
-        return [(path, fault) for path, fault in zip(paths, told) if fault]
+        faults = tqdm(pool.map(_fault, paths), "reading images", len(paths), unit="image", disable=None)
+        return [(path, fault) for path, fault in zip(paths, faults) if fault]
 
 
 def require_decodable(images: Iterable[Image], what: str) -> None:
@@ -79,10 +71,11 @@ def place_of_images(reader: Any, root: Path) -> Path | None:
 
 
 def holds_images(folder: Path) -> bool:
-    """Whether a folder holds an image directly, by the endings of names; it stops at the first."""
+    """Whether there is a folder that holds an image directly, by the endings of names; it stops at the first."""
+    if not folder.is_dir():
+        return False
     with os.scandir(folder) as entries:
-        names = (entry.name for entry in entries if not entry.is_dir())
-        return any(is_image_name(name) and not name.startswith(".") for name in names)
+        return any(is_image_name(entry.name) and entry.name[0] != "." and not entry.is_dir() for entry in entries)
 
 
 def file_names(folder: str | Path) -> list[str]:
@@ -109,18 +102,6 @@ def class_folders(image_dir: Path, ignore: Collection[str] = ()) -> list[str]:
         if not is_text(folder):
             raise UserError(f"the class folder {str(image_dir / folder)!r} has a name that is not UTF-8: rename it")
     return folders
-
-
-def folder_images(folder: str | Path, label: int, classname: str) -> list[Image]:
-    """The images of a class folder, in the system's order.
-
-    Raises:
-        UserError: if there is none: numbers would be for other classes than the data set's.
-    """
-    names = file_names(folder)
-    if not names:
-        raise UserError(f"the class folder {folder} has no images: add them, or move it away")
-    return [Image(os.path.join(folder, name), label, classname) for name in names]
 
 
 def datums(images: Iterable[Image]) -> list[Datum]:

@@ -42,18 +42,17 @@ def read_labels(
         FileNotFoundError: if there is no file.
         UserError: if it is not such a table, or a line names no image, one twice, or an unknown class; it is named.
     """
-    found: dict[str, Labelled] = {}
-    for line, cells in read_table(path, ("file", "label")):
-        where, cell, said = f"{path}, line {line}", cells["file"], cells["label"]
+    lines: dict[str, Labelled] = {}
+    for number, cells in read_table(path, ("file", "label")):
+        where, cell, label = f"{path}, line {number}", cells["file"], cells["label"]
         file = next((files[text] for text in _readings(cell) if text in files), None)
         if file is None:
             what = unknown(cell[:200]) if cell.strip() else "it names no file: put the name back, or remove the line"
             raise UserError(f"{where}: {what}")
-        if file in found:
-            raise UserError(f"{where}: {file} is in line {found[file].line} already: keep one of the two")
+        if file in lines:
+            raise UserError(f"{where}: {file} is in line {lines[file].line} already: keep one of the two")
         try:
-            label = names.find(_readings(said)) if said.strip() else None
+            lines[file] = Labelled(names.find(_readings(label)) if label.strip() else None, number)
         except Refused as error:
             raise UserError(f"{where}: {error}") from None
-        found[file] = Labelled(label, line)
-    return found
+    return lines

@@ -39,7 +39,6 @@ def read_lines(path: Path, how_to_get: str = "") -> Iterator[Line]:
         raise UserError(f"annotation file missing: {path}" + (f"; {how_to_get}" if how_to_get else "")) from None
     except OSError as error:
         raise UserError(f"cannot read {path} ({error})") from None
-    text = text[1:] if text.startswith("\ufeff") else text  # which some editors write first
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip():
             yield Line(line.strip(), number, path)
@@ -67,19 +66,6 @@ def read_mat(path: Path, key: str) -> np.ndarray:
     if variable is None or variable.ndim != 2 or min(variable.shape) != 1:
         raise UserError(f"{path}: {key!r} must be a row: fetch it again")
     return variable.reshape(-1)
-
-
-def read_mat_labels(path: Path, key: str) -> np.ndarray:
-    """As read_mat, for labels: (N,) int64, each at least 1.
-
-    Raises:
-        UserError: as read_mat, and if an entry is not a whole number from 1 up.
-    """
-    row = read_mat(path, key)
-    if row.dtype.kind not in "iuf" or not all(float(value).is_integer() and 1 <= value < 2**31 for value in row):
-        raise UserError(f"{path}: {key!r} must hold labels, whole numbers from 1 up: fetch it again")
-    labels: np.ndarray = row.astype("int64")
-    return labels
 
 
 def read_classnames(path: Path) -> dict[str, str]:

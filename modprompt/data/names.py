@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from modprompt import places
 from modprompt.checks import known_names, nearest
@@ -28,8 +27,7 @@ def config_names() -> list[str]:
 
 def registered_names() -> dict[str, str]:
     """Registered names by config names."""
-    contents: dict[str, Any] = {name: read_yaml(config_file(name)) for name in config_names()}
-    return {name: str(content["DATASET"]["NAME"]) for name, content in contents.items()}
+    return {name: str(read_yaml(config_file(name))["DATASET"]["NAME"]) for name in config_names()}
 
 
 def find(name: str) -> tuple[str, str]:
@@ -53,17 +51,17 @@ def path_of(word: str) -> Path:
     Raises:
         UserError: if there is none; known ones are named.
     """
-    found = places.named_file(word)
-    if found is not None:
-        return found
-    if "/" not in word and not word.endswith(".yaml"):
-        try:
+    given = places.named_file(word)
+    if given is not None:
+        return given
+    is_name = "/" not in word and not word.endswith(".yaml")
+    try:
+        if is_name:
             return config_file(find(word)[0])
-        except UserError:
-            places.require_no_folder(word)
-            raise
-    places.require_no_folder(word)
-    raise UserError(f"no config file {word}{known_names(Path(word).stem, config_names())}")
+        raise UserError(f"no config file {word}{known_names(Path(word).stem, config_names())}")
+    except UserError:
+        places.require_no_folder(word)
+        raise
 
 
 def _main(argv: list[str] | None) -> int:

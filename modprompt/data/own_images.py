@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from dassl.data.datasets import DATASET_REGISTRY
 
@@ -49,19 +48,17 @@ def kind_of(root: Path, labels_later: bool) -> str:
 
 
 def data_sets_in(root: Path) -> list[str]:
-    """Config names of the data sets whose readers are registered and whose images are below a root."""
-    there = DATASET_REGISTRY.registered_names()
-    known = [(name, reader) for name, reader in registered_names().items() if reader in there]
-    return [name for name, reader in known if _lies_in(DATASET_REGISTRY.get(reader), root)]
+    """Config names of the data sets whose readers are registered and whose images are in their folder below a root."""
+    readers = DATASET_REGISTRY.registered_names()
+    known = {name: DATASET_REGISTRY.get(reader) for name, reader in registered_names().items() if reader in readers}
+    places = {name: place_of_images(reader, root) for name, reader in known.items()}
+    return [name for name, place in places.items() if place and place != root and place.is_dir()]
 
 
 def names_in(dataset: str, root: Path) -> Sequence[str] | None:
-    """The class names of a data set, if its reader knows them before it reads images; else none.
+    """The class names of a data set, if its reader knows them before it reads images, else none; None without a reader.
 
-    None if no reader of that name is registered.
-
-    Raises:
-        UserError: if the folder is not as its reader expects.
+    Raises UserError if the folder is not as its reader expects.
     """
     if dataset not in DATASET_REGISTRY.registered_names():
         return None
@@ -69,15 +66,9 @@ def names_in(dataset: str, root: Path) -> Sequence[str] | None:
     return find(root) if find else ()
 
 
-def _lies_in(reader: Any, root: Path) -> bool:
-    """Whether the images of a reader's data set are in their folder below a root; false if it has no such folder."""
-    images = place_of_images(reader, root)
-    return images is not None and bool(reader.dataset_dir) and images.is_dir()
-
-
 def require_no_images(root: Path, what: str) -> None:
     """Raise UserError if a data set's images would be written among somebody's own."""
-    if root.is_dir() and _folders_of_images(root) and not data_sets_in(root):
+    if _folders_of_images(root) and not data_sets_in(root):
         raise UserError(
             f"{what} would be written into {root}, whose folders hold images of your own: give another --root, or "
             f"--dataset-config-file {IMAGE_FOLDER} to read them"
@@ -87,18 +78,15 @@ def require_no_images(root: Path, what: str) -> None:
 def _folders_of_images(root: Path) -> list[str]:
     """Names of the folders in train/, else in the root, that hold an image directly."""
     for folder in (root / "train", root):
-        if folder.is_dir():
-            names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
-            found = [name for name in names if (folder / name).is_dir() and holds_images(folder / name)]
-            if found:
-                return found
+        names = sorted(os.listdir(folder)) if folder.is_dir() else []
+        classes = [name for name in names if name[0] != "." and holds_images(folder / name)]
+        if classes:
+            return classes
     return []
 
 
 def _has_names_alone(root: Path, folders: list[str]) -> bool:
     """Whether a root's file of class names is for images without labels: not every name has a folder before it."""
     path = root / _NAMES
-    if not path.is_file():
-        return False
-    parts = (line.text.partition(" ") for line in read_lines(path))
-    return not all(folder in folders and name for folder, _, name in parts)
+    lines = (line.text.partition(" ") for line in read_lines(path)) if path.is_file() else ()
+    return path.is_file() and not all(folder in folders and name for folder, _, name in lines)

@@ -12,9 +12,16 @@ from yacs.config import CfgNode
 
 from modprompt.data import fewshot, published
 from modprompt.data.images import Image, datums, place_of_images
-from modprompt.data.split_files import Storage, recorded_name
-from modprompt.data.splits import Split, read_split, split_folders, split_hash, write_split
-from modprompt.data.subsample import subsample_classes, which_of_name
+from modprompt.data.split_files import Storage
+from modprompt.data.splits import (
+    Split,
+    read_split,
+    split_folders,
+    split_hash,
+    subsample_classes,
+    which_of_name,
+    write_split,
+)
 from modprompt.errors import UserError
 from modprompt.io import images as runs
 from modprompt.io.files import of_user
@@ -64,15 +71,7 @@ class FamilyDataset(DatasetBase):
         cfg: DATASET.ROOT, NUM_SHOTS, SUBSAMPLE_CLASSES, VAL_FROM_TEST and SEED are read; of TEST the keys that choose
             by validation images.
 
-    Attributes:
-        image_root: the folder that image paths are relative to.
-        split_facts: name, status and hash of the split.
-        few_shot_hash: of the few-shot lists of all classes; empty if all images are used.
-        own_validation: whether it has validation images of its own.
-        selected_on: which images are chosen by; empty if nothing chooses.
-        which: by label, each class's place among the data set's classes of its name, if names repeat; else empty.
-        notes: what results say about the training images, besides settings.
-        record_files: split file and few-shot list, as {name in results: path}.
+    What results say of it is in the attributes of `io.images.ReaderFacts`.
 
     Raises:
         UserError: if the root or the images are missing, or the data break the rules.
@@ -85,37 +84,26 @@ class FamilyDataset(DatasetBase):
     names_repeat = False  # whether several labels may have one class name
     makes_itself = False  # whether the images are written on first use
     lists_beside_run = False  # whether few-shot lists go into the run's folder, and no folder among the images
+    cfg: Any = None  # of the run
 
     def __init__(self, cfg: CfgNode) -> None:
         self.cfg = cfg
-        self.folder = self.find(Path(cfg.DATASET.ROOT or "."))
-        self.image_dir = self.folder / self.image_folder
-        self.storage = Storage(self.folder)
+        self._open(self.find(Path(cfg.DATASET.ROOT or ".")))
         if self.storage.own != self.folder:
             print(f"{self.folder} is read-only: split and few-shot lists are kept in {self.storage.own}")
         self.record_files: dict[str, str] = {}
+        shots, half = cfg.DATASET.NUM_SHOTS, cfg.DATASET.SUBSAMPLE_CLASSES
         with self._alone():
             split = self.read_or_make_split()
             train, val, test = split
             self.few_shot_hash = ""
-            if cfg.DATASET.NUM_SHOTS >= 1:
-                cache = self.cache()
-                train, val = fewshot.few_shot(train, val, cache=cache)
-                if cache.path and self.storage.keeps(cache.path):
-                    self._record(cache.path)
-                self.few_shot_hash = "/".join(runs.list_hash(images, self.image_root) for images in (train, val or []))
+            if shots >= 1:
+                train, val = self._few_shot(split)
             # all names that are needed are read here: their file may have changed later
             self._check_labels(train, val, test)
             self.own_validation = runs.own_validation(split)
-            held_out = self._held_out(split, train)
-        if self.selected_on == runs.WHOLE:
-            val = split.val
-        elif self.selected_on == runs.AS_TRAINING:
-            val = fewshot.validation_of_seed(split, cfg.DATASET.NUM_SHOTS, cfg.SEED)
-        elif runs.chosen_by(cfg) == runs.TEST:
-            val = None
-        val = val if held_out is None else held_out
-        half = cfg.DATASET.SUBSAMPLE_CLASSES
+            self.selected_on = selected_on(cfg, self.own_validation)
+            val = self._validation(split, train, val)
         self.which = which_of_name(train, half)
         if val is None or (not val and cfg.DATASET.get("VAL_FROM_TEST", False)):  # the test images serve as both
             train, test = subsample_classes(train, test, subsample=half)
@@ -123,37 +111,139 @@ class FamilyDataset(DatasetBase):
         else:
             train, val, test = subsample_classes(train, val, test, subsample=half)
             val, test = datums(val), datums(test)
-        few = "" if cfg.TEST.get("ONLY", False) else fewshot.fewer_than(cfg.DATASET.NUM_SHOTS, train)
+        few = "" if cfg.TEST.get("ONLY", False) else fewshot.fewer_than(shots, train)
         self.notes = [one_line(few)] if few else []
         for note in self.notes:
             print(f"note: {note}")
         super().__init__(train_x=datums(train), val=val, test=test)
+
+    def _open(self, folder: Path) -> None:
+        self.folder, self.image_dir, self.storage = folder, folder / self.image_folder, Storage(folder)
+        self.image_root = str(self.image_dir)
 
     @classmethod
     def without_validation(cls, root: Path) -> str:
         """Hook: why there are no validation images of its own under a root; empty if there may be some."""
         return ""
 
-    @property
-    def image_root(self) -> str:
-        """The folder that image paths are relative to."""
-        return str(self.image_dir)
+    def find(self, root: Path) -> Path:
+        """The data set's folder under an existing root."""
+        return find_images(root, type(self))
 
-    def _held_out(self, split: Split, train: Sequence[Image]) -> list[Image] | None:
-        """Training images held out to choose by, if something chooses and there are no validation images.
+    def _alone(self) -> contextlib.AbstractContextManager[None]:
+        """While files are made other processes wait; among one's own images only while a split is made."""
+        if not self.lists_beside_run:
+            return self.storage.lock(fewshot.FOLDER)
+        makes = self.split_file and self.storage.find(self.split_file) is None
+        return self.storage.lock("") if makes else contextlib.nullcontext()
+
+    def _present(self) -> tuple[tuple[Split, str, bool], Path | None]:
+        """The split of the split file, and that file; where there is none, a new one, which is not written yet."""
+        path = self.storage.find(self.split_file)
+        if path is not None:
+            return read_split(path, self.image_dir, names_repeat=self.names_repeat), path
+        split = self.make_split()
+        return (split, split_hash(split, self.image_dir), bool(self.split_file)), None
+
+    def read_or_make_split(self) -> Split:
+        """The split of the split file; where there is none, a new one, which is then written."""
+        (split, digest, ours), path = self._present()
+        if path is not None:
+            print(f"Reading split from {path}")
+            self.check_against_folder(split, path)
+        elif ours:
+            path = self.storage.own / self.split_file
+            write_split(split, path, self.image_dir, names_repeat=self.names_repeat)
+            print(f"Saved split to {path}")
+        if path is not None:
+            self._record(path)
+        self.split_facts = self._facts(split, digest, ours)
+        return split
+
+    def _record(self, path: Path) -> None:
+        root = of_user(self.cfg.DATASET.ROOT or ".").absolute()
+        self.record_files[self.storage.recorded_name(path, root)] = str(path)
+
+    def check_against_folder(self, split: Split, path: Path) -> None:
+        """Hook: refuse a folder that is not the one its split file was made from."""
+
+    def make_split(self) -> Split:
+        """A new split, always the same; from class folders unless a subclass has another way."""
+        return split_folders(self.image_dir)
+
+    def _facts(self, split: Split, digest: str, ours: bool) -> dict[str, str]:
+        name = type(self).__name__
+        status = published.split_status(
+            name, digest, ours, lambda shots, seed: fewshot.hashes_of_seed(split, shots, seed, self.image_dir)
+        )
+        classes = published.class_facts(name, len({image.label for image in split.test}))
+        return {"name": name, "status": status, "hash": digest, **classes}
+
+    @classmethod
+    def look(cls, folder: Path) -> tuple[Split, str, Path | None]:
+        """The split of a data set's folder, its status, and its file, if any; raises as a run. Nothing is written."""
+        reader = cls.__new__(cls)
+        reader._open(folder)
+        (split, digest, ours), path = reader._present()
+        return split, reader._facts(split, digest, ours)["status"], path
+
+    @classmethod
+    def split_hash_now(cls, root: Path) -> str | None:
+        """The hash of the split that the folders under a root give; raises as a run. Nothing is written.
+
+        None for a data set whose split is always kept in a file; empty for folders that are not split yet.
+        """
+        if isinstance(cls.split_file, str) and cls.split_file:
+            return None
+        reader = cls.__new__(cls)
+        reader._open(reader.find(root))
+        return "" if reader.split_file else split_hash(reader.make_split(), reader.image_dir)
+
+    def _few_shot(self, split: Split) -> tuple[Sequence[Image], Sequence[Image] | None]:
+        """The few-shot lists, kept in the family's place, or, of one's own images, in the run's folder."""
+        cfg = self.cfg
+        folders: list[Path | None] = [folder / fewshot.FOLDER for folder in self.storage.folders]
+        if self.lists_beside_run:
+            folders.append(of_user(cfg.OUTPUT_DIR) / fewshot.FOLDER if cfg.OUTPUT_DIR else None)
+        val_first = cfg.DATASET.get("VAL_FIRST", False)
+        cache = fewshot.FewShotCache(folders, self.image_dir, cfg.DATASET.NUM_SHOTS, cfg.SEED, val_first)
+        train, val = cache.lists(split.train, split.val)
+        if cache.path and cache.path.parent.parent in self.storage.folders:
+            self._record(cache.path)
+        self.few_shot_hash = "/".join(runs.list_hash(images, self.image_root) for images in (train, val or []))
+        return train, val
+
+    def _check_labels(self, train: Sequence[Image], *others: Sequence[Image] | None) -> None:
+        """Training labels are 0, 1, 2, ... without a gap, and no other list has another."""
+        known = {image.label for image in train}
+        where = f"{type(self).__name__} in {self.folder}"
+        if not known:
+            raise UserError(f"{where}: there is no training image")
+        gaps = set(range(len(known))) - known
+        if gaps:
+            raise UserError(f"{where}: training labels must be 0 to {len(known) - 1}, but there is no {min(gaps)}")
+        unknown = {image.label for images in others for image in images or []} - known
+        if unknown:
+            raise UserError(f"{where}: label {min(unknown)} has test images but no training image")
+
+    def _validation(self, split: Split, train: Sequence[Image], val: Sequence[Image] | None) -> Sequence[Image] | None:
+        """The images to choose by; training images held out where something chooses and there are no others.
 
         Raises:
             UserError: if all training images are used, so that none can be held out.
         """
         cfg = self.cfg
-        self.selected_on = selected_on(cfg, self.own_validation)
+        if self.selected_on == runs.WHOLE:
+            return split.val
+        if self.selected_on == runs.AS_TRAINING:
+            return fewshot.validation_of_seed(split, cfg.DATASET.NUM_SHOTS, cfg.SEED)
         if self.selected_on != runs.HELD_OUT:
-            return None
+            return None if runs.chosen_by(cfg) == runs.TEST else val
         per_class = min(cfg.DATASET.NUM_SHOTS, fewshot.VAL_SHOTS)
         images = runs.hold_out(split.train, train, per_class, cfg.SEED) if per_class >= 1 else []
         if not images and not runs.must_choose(cfg):
             self.selected_on = ""  # nothing may choose by the test images, which stand in for validation images
-            return None
+            return val
         if not images:
             raise UserError(
                 f"{cfg.DATASET.NAME} has no validation images, and all training images are used: give fewer "
@@ -166,94 +256,3 @@ class FamilyDataset(DatasetBase):
             f"(up to {per_class} a class{some})"
         )
         return images
-
-    def find(self, root: Path) -> Path:
-        """The data set's folder under an existing root."""
-        return find_images(root, type(self))
-
-    def _check_labels(self, train: Sequence[Image], *others: Sequence[Image] | None) -> None:
-        """Training labels are 0, 1, 2, ... without a gap, and no other list has another."""
-        known = {image.label for image in train}
-        where = f"{type(self).__name__} in {self.folder}"
-        if not known:
-            raise UserError(f"{where}: there is no training image")
-        if known != set(range(len(known))):
-            gap = min(set(range(len(known))) - known)
-            raise UserError(f"{where}: training labels must be 0 to {len(known) - 1}, but there is no {gap}")
-        for images in others:
-            unknown = {image.label for image in images or []} - known
-            if unknown:
-                raise UserError(f"{where}: label {min(unknown)} has test images but no training image")
-
-    def cache(self) -> fewshot.FewShotCache:
-        """The few-shot cache of this run: in the family's place, or, of one's own images, in the run's folder."""
-        cfg = self.cfg
-        folders: list[Path | None] = [folder / fewshot.FOLDER for folder in self.storage.folders]
-        if self.lists_beside_run:
-            folders.append(of_user(cfg.OUTPUT_DIR) / fewshot.FOLDER if cfg.OUTPUT_DIR else None)
-        val_first = cfg.DATASET.get("VAL_FIRST", False)
-        return fewshot.FewShotCache(folders, self.image_dir, cfg.DATASET.NUM_SHOTS, cfg.SEED, val_first)
-
-    def _alone(self) -> contextlib.AbstractContextManager[None]:
-        """While files are made other processes wait; among one's own images only while a split is made."""
-        if not self.lists_beside_run:
-            return self.storage.lock(fewshot.FOLDER)
-        makes = self.split_file and self.storage.find(self.split_file) is None
-        return self.storage.lock("") if makes else contextlib.nullcontext()
-
-    def read_or_make_split(self) -> Split:
-        """The split of the split file; where there is none, a new one, which is then written."""
-        path = self.storage.find(self.split_file) if self.split_file else None
-        if path is not None:
-            print(f"Reading split from {path}")
-            found = read_split(path, self.image_dir, names_repeat=self.names_repeat)
-            self._record(path)
-            self.check_against_folder(found.split, path)
-            self.state_split(found.split, found.hash, found.ours)
-            return found.split
-        split = self.make_split()
-        if not self.split_file:
-            self.state_split(split, split_hash(split, self.image_dir), ours=False)
-            return split
-        path = self.storage.own / self.split_file
-        self.state_split(split, write_split(split, path, self.image_dir, names_repeat=self.names_repeat), ours=True)
-        self._record(path)
-        print(f"Saved split to {path}")
-        return split
-
-    @classmethod
-    def split_hash_now(cls, root: Path) -> str | None:
-        """The hash of the split that the folders under a root give. Nothing is written.
-
-        Returns:
-            None for a data set whose split is always kept in a file; empty for folders that are not split yet.
-
-        Raises:
-            UserError: if the images are missing, or their folders are wrong.
-        """
-        if isinstance(cls.split_file, str) and cls.split_file:
-            return None
-        reader = cls.__new__(cls)
-        reader.folder = reader.find(root)
-        reader.image_dir = reader.folder / reader.image_folder
-        return "" if reader.split_file else split_hash(reader.make_split(), reader.image_dir)
-
-    def _record(self, path: Path) -> None:
-        root = of_user(self.cfg.DATASET.ROOT or ".").absolute()
-        self.record_files[recorded_name(path, self.storage, root)] = str(path)
-
-    def state_split(self, split: Split, found: str, ours: bool) -> None:
-        """Store the facts about a split that has this hash."""
-        name = type(self).__name__
-        status = published.split_status(
-            name, found, ours, lambda shots, seed: fewshot.hashes_of_seed(split, shots, seed, self.image_dir)
-        )
-        classes = published.class_facts(name, len({image.label for image in split.test}))
-        self.split_facts = {"name": name, "status": status, "hash": found, **classes}
-
-    def check_against_folder(self, split: Split, path: Path) -> None:
-        """Hook: refuse a folder that is not the one its split file was made from."""
-
-    def make_split(self) -> Split:
-        """A new split, always the same; from class folders unless a subclass has another way."""
-        return split_folders(self.image_dir)

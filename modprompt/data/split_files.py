@@ -21,12 +21,6 @@ def cache_of(folder: Path) -> Path:
     return cache / "modprompt" / f"{folder.name}-{place}"
 
 
-def recorded_name(path: Path, storage: Storage, root: Path) -> str:
-    """The name that results give a split file or few-shot list: its path below the root of the data sets."""
-    inner = path.relative_to(storage.own if storage.own in path.parents else storage.folder)
-    return (storage.folder.relative_to(root) / inner).as_posix()
-
-
 def find_recorded(root: Path, name: str) -> str | None:
     """The path of a file that a result names; None if it is not there."""
     if not is_inside(name):
@@ -54,11 +48,12 @@ class Storage:
 
     def find(self, name: str) -> Path | None:
         """An existing file of that name, next to the data or in this reader's own folder."""
-        return next((folder / name for folder in self.folders if (folder / name).is_file()), None)
+        return next((folder / name for folder in self.folders if name and (folder / name).is_file()), None)
 
-    def keeps(self, path: Path) -> bool:
-        """Whether a few-shot list lies with the data, not in a run's folder."""
-        return path.parent.parent in self.folders
+    def recorded_name(self, path: Path, root: Path) -> str:
+        """The name that results give a split file or few-shot list: its path below the root of the data sets."""
+        inner = path.relative_to(self.own if self.own in path.parents else self.folder)
+        return (self.folder.relative_to(root) / inner).as_posix()
 
     @contextlib.contextmanager
     def lock(self, lists: str) -> Iterator[None]:

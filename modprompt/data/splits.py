@@ -1,4 +1,4 @@
-"""Train/val/test splits: read from a split file, or made by one of the family's two rules.
+"""Train/val/test splits, read from a split file or made by one of the family's rules; base and new classes.
 
 A split file is JSON, {"train": [[path, label, class name], ...], "val": ..., "test": ...}, with paths relative to the
 image folder. Files of a folder come in the system's order, as in the reference. Shuffles are Python's random in the
@@ -22,15 +22,17 @@ from dassl.utils import listdir_nohidden
 from modprompt.data.images import Image, class_folders, file_names, relatives
 from modprompt.data.published import SPLIT_SHA256
 from modprompt.errors import UserError
+from modprompt.io.base_new import base_classes
 from modprompt.io.files import is_inside, read_bytes, write_whole
 from modprompt.io.images import by_label
 from modprompt.io.records import KEY, check_seal, parse_json, sealed
 
 PARTS = ("train", "val", "test")
+HALVES = ("all", "base", "new")  # of the classes: the first and second half of the sorted labels (arXiv 2203.05557)
 SPLIT_SEED = 1  # of the generator that makes splits
 _VERSION = 1
 _ANEW = "delete it to split anew"
-_Row = tuple[str, int, str]  # path, label, class name
+_Rows = Mapping[str, Iterable[tuple[str, int, str]]]  # (path, label, class name) of each image, by part
 
 
 class Split(NamedTuple):
@@ -39,19 +41,6 @@ class Split(NamedTuple):
     train: Sequence[Image]
     val: Sequence[Image] | None
     test: Sequence[Image]
-
-
-class SplitFile(NamedTuple):
-    """What a split file holds.
-
-    split: the lists.
-    hash: SHA-256 of the split in the form of the published files.
-    ours: whether this project made it.
-    """
-
-    split: Split
-    hash: str
-    ours: bool
 
 
 def existing(image_dir: Path, name: str, label: int, classname: str, *, where: str, anew: str = "") -> Image:
@@ -83,20 +72,17 @@ def read_record(path: Path, what: str, what_to_do: str) -> tuple[dict[str, Any],
     try:
         raw = read_bytes(path)
         content = parse_json(raw)
+        if not isinstance(content, dict):
+            raise ValueError("it is no object")
     except OSError as error:
-        raise UserError(f"cannot read {path} ({error.strerror})") from None
+        raise UserError(f"cannot read {path} ({error.strerror or error})") from None
     except ValueError as error:
         raise UserError(f"{path} is not a whole {what} ({error}): fetch it again, or {what_to_do}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is not a whole {what} (it is no object): fetch it again, or {what_to_do}")
-    strange = [key for key, value in content.items() if isinstance(value, dict) and "hash" in value and key != KEY]
-    if strange or (KEY in content and not isinstance(content[KEY], dict)):
-        raise UserError(f"{path} is damaged or was changed by hand (its seal is malformed): {what_to_do}")
     check_seal(content, path, what_to_do)
     return content, raw
 
 
-def read_split(path: Path, image_dir: Path, *, names_repeat: bool = False) -> SplitFile:
+def read_split(path: Path, image_dir: Path, *, names_repeat: bool = False) -> tuple[Split, str, bool]:
     """The split of a file, in its order.
 
     Args:
@@ -104,41 +90,32 @@ def read_split(path: Path, image_dir: Path, *, names_repeat: bool = False) -> Sp
         image_dir: what its paths are relative to.
         names_repeat: whether several labels may have one class name.
 
+    Returns:
+        The lists, SHA-256 of the split in the form of the published files, and whether this project made it.
+
     Raises:
         UserError: if the file is not a whole split file, is a damaged one of ours, gives one label two names or two
             labels one name, or lists a missing image or a path that leads elsewhere.
     """
     content, raw = read_record(path, "split file", _ANEW)
     try:
-        rows = {part: [_row(*row) for row in content[part]] for part in PARTS}
+        rows = {part: [(name, label, classname) for name, label, classname in content[part]] for part in PARTS}
+        for row in (row for part in PARTS for row in rows[part]):
+            if [type(value) for value in row] != [str, int, str]:
+                raise TypeError(f"an image is a path, a whole number and a class name, not {[*row]!r:.100}")
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is not a whole split file ({error}): fetch it again, or {_ANEW}") from None
-    _check_names(path, {row[1:] for part in PARTS for row in rows[part]}, names_repeat)
+    _check_names(path, rows, names_repeat)
     anew = f", or {_ANEW}" if KEY in content else ""
-    split = Split(
-        *([existing(image_dir, *row, where=f"{path} ({part})", anew=anew) for row in rows[part]] for part in PARTS)
-    )
+    lists = ([existing(image_dir, *row, where=f"{path} ({part})", anew=anew) for row in rows[part]] for part in PARTS)
     digest = hashlib.sha256(raw).hexdigest()
-    return SplitFile(split, digest if digest in SPLIT_SHA256.values() else _digest(rows), KEY in content)
+    return Split(*lists), digest if digest in SPLIT_SHA256.values() else _digest(rows), KEY in content
 
 
-def _row(name: Any, label: Any, classname: Any) -> _Row:
-    if not (isinstance(name, str) and isinstance(classname, str) and isinstance(label, int)) or isinstance(label, bool):
-        raise TypeError(f"an image is a path, a whole number and a class name, not {[name, label, classname]!r:.100}")
-    return name, label, classname
-
-
-def _digest(rows: Mapping[str, Iterable[_Row]]) -> str:
-    digest = hashlib.sha256()
-    for piece in _form(rows):
-        digest.update(piece.encode("ascii"))
-    return digest.hexdigest()
-
-
-def _check_names(path: Path, pairs: set[tuple[int, str]], names_repeat: bool) -> None:
+def _check_names(path: Path, rows: _Rows, names_repeat: bool) -> None:
     names: dict[int, str] = {}
     labels: dict[str, int] = {}
-    for label, classname in sorted(pairs):
+    for label, classname in sorted({row[1:] for part in PARTS for row in rows[part]}):
         if label in names:
             raise UserError(f"{path}: label {label} is called both {names[label]!r} and {classname!r}")
         if classname in labels and not names_repeat:
@@ -146,41 +123,47 @@ def _check_names(path: Path, pairs: set[tuple[int, str]], names_repeat: bool) ->
         names[label], labels[classname] = classname, label
 
 
-def _form(rows: Mapping[str, Iterable[_Row]]) -> Iterator[str]:
+def _form(rows: _Rows) -> Iterator[str]:
     """A split in the form of the published files, in pieces: JSON, four spaces deep; the json module needs seconds."""
     indent = "\n" + 12 * " "
-    between_parts = "{"
-    for part, items in rows.items():
-        yield f"{between_parts}\n    {quoted(part)}: ["
-        between, end = "\n", "]"
+    for number, (part, items) in enumerate(rows.items()):
+        yield f"{',' if number else '{'}\n    {quoted(part)}: ["
+        end, between = "]", "\n"
         for name, label, classname in items:
-            listed = f"        [{indent}{quoted(name)},{indent}{label},{indent}{quoted(classname)}\n        ]"
-            yield between + listed
-            between, end = ",\n", "\n    ]"
+            yield f"{between}        [{indent}{quoted(name)},{indent}{label},{indent}{quoted(classname)}\n        ]"
+            end, between = "\n    ]", ",\n"
         yield end
-        between_parts = ","
     yield "\n}"
 
 
-def rows_of(images: Iterable[Image], image_dir: Path) -> Iterator[_Row]:
-    """(path, label, class name) of each image, as in a file."""
-    listed = list(images)
-    return ((name, *image[1:]) for name, image in zip(relatives(listed, image_dir), listed, strict=True))
+def _digest(rows: _Rows) -> str:
+    digest = hashlib.sha256()
+    for piece in _form(rows):
+        digest.update(piece.encode("ascii"))
+    return digest.hexdigest()
+
+
+def _rows_of(split: Split, image_dir: Path) -> _Rows:
+    """The rows of a split, as in a file; each part can be gone through once."""
+    lists = {part: images or [] for part, images in zip(PARTS, split)}
+    return {
+        part: ((name, *image[1:]) for name, image in zip(relatives(images, image_dir), images, strict=True))
+        for part, images in lists.items()
+    }
 
 
 def split_hash(split: Split, image_dir: Path) -> str:
     """SHA-256 of a split in the form of the published files."""
-    return _digest({part: rows_of(images or [], image_dir) for part, images in zip(PARTS, split)})
+    return _digest(_rows_of(split, image_dir))
 
 
-def write_split(split: Split, path: Path, image_dir: Path, *, made_by: str = "", names_repeat: bool = False) -> str:
-    """Write a split file, whole and sealed, with paths relative to the image folder; returns the split's hash.
+def write_split(split: Split, path: Path, image_dir: Path, *, made_by: str = "", names_repeat: bool = False) -> None:
+    """Write a split file, whole and sealed, with paths relative to the image folder.
 
-    Raises:
-        UserError: if it could not be read again: one label has two names, or two labels one name.
+    Raises UserError if it could not be read again: one label has two names, or two labels one name.
     """
-    rows = {part: list(rows_of(images or [], image_dir)) for part, images in zip(PARTS, split)}
-    _check_names(path, {row[1:] for part in PARTS for row in rows[part]}, names_repeat)
+    rows = {part: [*listed] for part, listed in _rows_of(split, image_dir).items()}
+    _check_names(path, rows, names_repeat)
     form = "".join(_form(rows))
     listing = "".join(f"{name}\n" for name in sorted(row[0] for part in PARTS for row in rows[part]))
     facts = {
@@ -190,33 +173,24 @@ def write_split(split: Split, path: Path, image_dir: Path, *, made_by: str = "",
     }
     seal = json.dumps(sealed(rows, _VERSION, **facts)[KEY], indent=4).replace("\n", "\n    ")
     write_whole(path, f'{form[:-2]},\n    "{KEY}": {seal}\n}}')
-    return facts["split"]
 
 
-def _bounds(size: int, what: str) -> tuple[int, int]:
-    """Where half of so many images ends, and a fifth behind them (Python's round: half to even)."""
+def _in_three(items: list[Any], size: int, what: str) -> tuple[list[Any], list[Any], list[Any]]:
+    """Items up to half of a size, the next up to a fifth of it more, and the rest (Python's round: half to even)."""
     n_train, n_val = round(size * 0.5), round(size * 0.2)
     if min(n_train, n_val, size - n_train - n_val) < 1:
         raise UserError(f"{what} has {size} images; a train/val/test split needs at least 4")
-    return n_train, n_train + n_val
+    return items[:n_train], items[n_train : n_train + n_val], items[n_train + n_val :]
 
 
-def _add(parts: Sequence[list[Image]], images: list[Image], bounds: tuple[int, int]) -> None:
-    for part, low, high in zip(parts, (0, *bounds), (*bounds, None)):
-        part += images[low:high]
-
-
-def split_groups(groups: dict[int, list[Image]], what: str) -> Split:
-    """One shuffle per group, then half, a fifth and the rest; groups in their order.
-
-    Raises:
-        UserError: if a group is too small for three non-empty parts.
-    """
+def split_groups(groups: Mapping[int, list[Image]], what: str) -> Split:
+    """One shuffle per group, then half, a fifth and the rest; UserError if a group is too small for three parts."""
     parts: tuple[list[Image], ...] = ([], [], [])
     rng = random.Random(SPLIT_SEED)
     for label, images in groups.items():
         rng.shuffle(images)
-        _add(parts, images, _bounds(len(images), f"{what}: label {label}"))
+        for part, share in zip(parts, _in_three(images, len(images), f"{what}: label {label}")):
+            part += share
     return Split(*parts)
 
 
@@ -242,16 +216,17 @@ def split_folders(
     parts: tuple[list[Image], ...] = ([], [], [])
     rng = random.Random(SPLIT_SEED)
     for label, folder in enumerate(class_folders(image_dir, ignore)):
-        names = listdir_nohidden(str(image_dir / folder)) if keep else file_names(image_dir / folder)
+        path = os.path.join(image_dir, folder)
+        names = listdir_nohidden(path) if keep else file_names(path)
         rng.shuffle(names)
-        bounds = _bounds(len(names), str(image_dir / folder))
-        kept = [name for name in names if keep(name)] if keep else names
-        _add(parts, [_file(image_dir, folder, name, label, rename(folder)) for name in kept], bounds)
+        kept = [_file(path, name, label, rename(folder)) for name in names if not keep or keep(name)]
+        for part, share in zip(parts, _in_three(kept, len(names), path)):
+            part += share
     return Split(*parts)
 
 
-def _file(image_dir: Path, folder: str, name: str, label: int, classname: str) -> Image:
-    impath = os.path.join(image_dir, folder, name)
+def _file(folder: str, name: str, label: int, classname: str) -> Image:
+    impath = os.path.join(folder, name)
     if not os.path.isfile(impath):
         raise UserError(f"{impath} is among the images but is no file: move it away")
     return Image(impath, label, classname)
@@ -260,8 +235,7 @@ def _file(image_dir: Path, folder: str, name: str, label: int, classname: str) -
 def split_trainval(trainval: list[Image], what: str) -> tuple[list[Image], list[Image]]:
     """Train and val of a list: per label, in order of first appearance, one shuffle; the first fifth is val.
 
-    Raises:
-        UserError: if a label has fewer than 3 images, so that its fifth is empty.
+    Raises UserError if a label has fewer than 3 images, so that its fifth is empty.
     """
     train: list[Image] = []
     val: list[Image] = []
@@ -274,3 +248,45 @@ def split_trainval(trainval: list[Image], what: str) -> tuple[list[Image], list[
         val += images[:n_val]
         train += images[n_val:]
     return train, val
+
+
+def _selected(images: Sequence[Image], subsample: str) -> list[int]:
+    """The labels of a half, or all."""
+    if subsample not in HALVES:
+        raise UserError(f"DATASET.SUBSAMPLE_CLASSES must be one of {', '.join(HALVES)}, got {subsample!r}")
+    labels = sorted({image.label for image in images})
+    half = base_classes(len(labels))
+    selected = {"all": labels, "base": labels[:half], "new": labels[half:]}[subsample]
+    if not selected:
+        raise UserError(f"DATASET.SUBSAMPLE_CLASSES {subsample}: of {len(labels)} class(es) that half is empty")
+    return selected
+
+
+def subsample_classes(*lists: Sequence[Image], subsample: str) -> tuple[Sequence[Image], ...]:
+    """The lists with the images of one half of the classes, labels renumbered from 0; `all` leaves them as they are.
+
+    The labels of the first list decide; if their number is odd, the base half gets one more.
+
+    Raises:
+        UserError: if `subsample` is not all, base or new, or the half has no class.
+    """
+    if subsample == "all":
+        return lists  # as they are, though they may be many
+    relabel = {label: position for position, label in enumerate(_selected(lists[0], subsample))}
+    return tuple(
+        [image._replace(label=relabel[image.label]) for image in images if image.label in relabel] for images in lists
+    )
+
+
+def which_of_name(images: Sequence[Image], subsample: str) -> tuple[int, ...]:
+    """For each class of a half its place, from 0, among all classes, which `images` have, of its name.
+
+    Empty if no name repeats.
+    """
+    names = {image.label: image.classname for image in images}
+    labels: dict[str, list[int]] = {}
+    for label, name in sorted(names.items()):
+        labels.setdefault(name, []).append(label)
+    if len(labels) == len(names):
+        return ()
+    return tuple(labels[names[label]].index(label) for label in _selected(images, subsample))

@@ -11,57 +11,47 @@ import os
 import sys
 from pathlib import Path
 
-from modprompt.compat import find as compat  # noqa: E402
+from modprompt.compat import find as compat
 
 compat.add_to_path()
 
+from dassl.data.datasets import DATASET_REGISTRY  # noqa: E402
 
 import modprompt.data.readers.all  # noqa: E402, F401
 from modprompt.data.names import find  # noqa: E402
-from modprompt.data.prepare.check import check  # noqa: E402
-from modprompt.data.prepare.layout import prepare  # noqa: E402
+from modprompt.data.prepare.layout import check, prepare  # noqa: E402
 from modprompt.data.prepare.recipes import RECIPES  # noqa: E402
 from modprompt.errors import UserError  # noqa: E402
 from modprompt.io.files import of_user  # noqa: E402
 from modprompt.programs import report  # noqa: E402
 
 
-def _names(given: list[str]) -> list[str]:
-    if given == ["all"]:
-        return list(RECIPES)
-    names = [find(name)[1] for name in given]
-    for name in names:
-        if name not in RECIPES:
-            raise UserError(f"{name} is not downloaded: its images come with a package, or are your own")
-    return names
-
-
 def _main(argv: list[str] | None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "names", nargs="+", metavar="NAME", help=f"all, or some of: {', '.join(RECIPES)}, or as in configs/datasets"
-    )
-    parser.add_argument(
-        "--root", type=Path, default=Path(os.environ.get("DATA", "data")), help="folder of the data sets"
-    )
+    named = f"all, or some of: {', '.join(RECIPES)}, or as in configs/datasets"
+    parser.add_argument("names", nargs="+", metavar="NAME", help=named)
+    data = Path(os.environ.get("DATA", "data"))
+    parser.add_argument("--root", type=Path, default=data, help="folder of the data sets")
     parser.add_argument("--check", action="store_true", help="only look: what is missing, miscounted, unreadable")
     parser.add_argument("--no-images", action="store_true", help="with --check: do not read the images themselves")
     args = parser.parse_args(argv)
-    names = _names(args.names)
-    root, faulty = of_user(args.root).absolute(), []
+    root, incomplete = of_user(args.root).absolute(), False
+    names = list(RECIPES) if args.names == ["all"] else [find(name)[1] for name in args.names]
+    others = [name for name in names if name not in RECIPES]
+    if others:
+        raise UserError(f"{others[0]} is not downloaded: its images come with a package, or are your own")
     for name in names:
+        steps, folder = RECIPES[name], root / DATASET_REGISTRY.get(name).dataset_dir
         try:
-            if args.check:
-                faults = check(name, RECIPES[name], root, images=not args.no_images)
-            else:
-                faults = prepare(RECIPES[name], root) or check(name, RECIPES[name], root, images=False)
-        except UserError as error:
+            by_hand = [] if args.check else prepare(steps, folder)
+            faults = by_hand or check(name, steps, folder, images=args.check and not args.no_images)
+        except (UserError, OSError) as error:
             faults = str(error).split(" | ")
         for fault in faults:
             print(f"{name}: {fault}", file=sys.stderr)
         print(f"{name}: {'incomplete' if faults else 'complete'}")
-        faulty += [name] if faults else []
-    return 1 if faulty else 0
+        incomplete |= bool(faults)
+    return int(incomplete)
 
 
 def main(argv: list[str] | None = None) -> int:

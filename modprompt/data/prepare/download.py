@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from modprompt.data.prepare.recipes import DRIVE
 from modprompt.errors import UserError
 from modprompt.io import lock
 
@@ -20,28 +21,24 @@ _PAGE_STARTS = (b"<!doctype html", b"<html", b"<head", b"<script", b"<meta ")
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 
 
-def verify(path: Path, digest: str) -> None:
-    """Compare a file with its published digest ("md5:hex", "sha256:hex"; "" passes).
-
-    Raises:
-        UserError: if they differ.
-    """
-    if not digest:
-        return
+def differing(path: Path, digest: str) -> str:
+    """How a file's digest differs from the published one ("md5:hex", "sha256:hex"); empty if it does not, or for ""."""
     kind, _, expected = digest.partition(":")
-    found = hashlib.new(kind)
+    if not digest:
+        return ""
+    actual = hashlib.new(kind)
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
-            found.update(chunk)
-    if found.hexdigest() != expected:
-        raise UserError(f"{path.name.removesuffix('.part')}: {kind} is {found.hexdigest()}, published is {expected}")
+            actual.update(chunk)
+    return "" if actual.hexdigest() == expected else f"{kind} is {actual.hexdigest()}, published is {expected}"
 
 
 def _require_file(start: bytes, kind: str = "") -> None:
     """Raise UserError if what a server sends begins as a web page, has that type, or is nothing."""
-    if kind in _PAGES or start.lstrip(_BLANK)[:20].lower().startswith(_PAGE_STARTS):
+    text = start.lstrip(_BLANK)[:20].lower()
+    if kind in _PAGES or text.startswith(_PAGE_STARTS):
         raise UserError("a web page was sent in place of the file")
-    if not start.strip(_BLANK):
+    if not text:
         raise UserError("what was sent is empty")
 
 
@@ -55,11 +52,9 @@ def _fetch(url: str, part: Path, version: Path) -> None:
     """Download what is missing of `part`; all of it, unless the server's file is of the version noted beside it."""
     have = part.stat().st_size if part.is_file() and version.is_file() else 0
     noted = version.read_text() if have else ""
-    asked = {"Range": f"bytes={have}-", "If-Range": noted} if have else {}
+    asked = {"User-Agent": "modprompt", **({"Range": f"bytes={have}-", "If-Range": noted} if have else {})}
     try:
-        response = urllib.request.urlopen(
-            urllib.request.Request(url, headers={"User-Agent": "modprompt", **asked}), timeout=_TIMEOUT_S
-        )
+        response = urllib.request.urlopen(urllib.request.Request(url, headers=asked), timeout=_TIMEOUT_S)
     except urllib.error.HTTPError as error:
         error.close()
         if have and error.code == 416 and error.headers.get("Content-Range") == f"bytes */{have}":
@@ -67,9 +62,8 @@ def _fetch(url: str, part: Path, version: Path) -> None:
         version.unlink(missing_ok=True)  # the next call begins anew
         raise
     with response:
-        start = have if response.status == 206 else 0
-        range_sent = response.headers.get("Content-Range", "")
-        if start and (not range_sent.startswith(f"bytes {start}-") or _version_of(response.headers) != noted):
+        start, sent = have if response.status == 206 else 0, response.headers.get("Content-Range", "")
+        if start and (not sent.startswith(f"bytes {start}-") or _version_of(response.headers) != noted):
             part.unlink()
             raise UserError("the server's file has changed since its first part was sent: that is removed")
         total = None if response.length is None else start + response.length
@@ -93,59 +87,52 @@ def _fetch(url: str, part: Path, version: Path) -> None:
 def _fetch_from_drive(identity: str, part: Path) -> None:
     try:
         import gdown
+
+        gdown.download(id=identity, output=str(part), resume=True)
+        with part.open("rb") as file:
+            start = file.read(_CHUNK)
     except ImportError:
         raise UserError("files on Google Drive need gdown: pip install gdown") from None
-    try:
-        gdown.download(id=identity, output=str(part), resume=True)
+    except FileNotFoundError:
+        raise UserError("Google Drive did not deliver it") from None
     except Exception as error:  # gdown and requests raise many kinds
         raise UserError(" ".join(str(error).split())[:200]) from None
-    if not part.is_file():
-        raise UserError("Google Drive did not deliver it")
     try:
-        with part.open("rb") as file:
-            _require_file(file.read(_CHUNK))
+        _require_file(start)
     except UserError:
         part.unlink()
         raise
 
 
-def download(target: Path, *, url: str = "", drive: str = "", digest: str = "") -> None:
+def download(target: Path, url: str, digest: str = "") -> None:
     """Download a file to `target`; until it is whole and verified it is `target`.part, from which a later call resumes.
 
     Args:
         target: where it goes; its folder exists.
-        url: its address, or
-        drive: its id on Google Drive.
+        url: its address; what begins with DRIVE is fetched by gdown.
         digest: "kind:hex" it must have, or "".
 
     Raises:
         UserError: if it cannot be downloaded, what was sent is not the file, or the disk is full.
     """
     part, version = (target.with_name(f"{target.name}.part{end}") for end in ("", ".version"))
-    by_hand = f"fetch {url or f'https://drive.google.com/file/d/{drive}'} by hand and put it at {target}"
+    by_hand = f"fetch {url} by hand and put it at {target}"
     taken = f"another download into {target.parent} is running: wait for it, then run again"
     with lock.alone(target.parent / ".lock", taken, removes=True):
         if target.exists():  # another process was faster
             return
         try:
-            if url:
-                _fetch(url, part, version)
+            if url.startswith(DRIVE):
+                _fetch_from_drive(url.removeprefix(DRIVE), part)
             else:
-                _fetch_from_drive(drive, part)
-        except (OSError, http.client.HTTPException) as error:  # the network's, or the disk's
+                _fetch(url, part, version)
+            if wrong := differing(part, digest):
+                part.unlink()
+                version.unlink(missing_ok=True)
+                raise UserError(f"{wrong}: removed")
+        except (OSError, http.client.HTTPException, UserError) as error:  # the network's, the disk's, or ours
             reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
-            text = " ".join(str(reason).split()) or type(error).__name__
-            code = f"{error.code} " if isinstance(error, urllib.error.HTTPError) else ""
-            raise UserError(
-                f"{target.name}: the download broke off ({code}{text}); run again to resume, or {by_hand}"
-            ) from None
-        except UserError as error:
-            raise UserError(f"{target.name}: {error}; run again, or {by_hand}") from None
-        try:
-            verify(part, digest)
-        except UserError as error:
-            part.unlink()
-            raise UserError(f"{error}: removed; run again, or {by_hand}") from None
-        finally:
-            version.unlink(missing_ok=True)
+            text = " ".join(f"{getattr(error, 'code', '')} {reason}".split()) or type(error).__name__
+            raise UserError(f"{target.name}: {text}; run again to go on, or {by_hand}") from None
+        version.unlink(missing_ok=True)
         part.replace(target)

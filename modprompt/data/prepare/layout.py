@@ -1,100 +1,124 @@
-"""From a recipe to the tree that the readers expect. What is there already is left alone."""
+"""From a recipe to the tree that a reader expects, where what is there is left alone; and the check of a tree."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
-from modprompt.data.prepare.download import download, verify
-from modprompt.data.prepare.recipe import Archive, File, Recipe
+from dassl.data.datasets import DATASET_REGISTRY
+
+from modprompt.data import published
+from modprompt.data.images import undecodable
+from modprompt.data.prepare.download import differing, download
+from modprompt.data.prepare.recipes import Step
 from modprompt.data.prepare.unpack import unpack
+from modprompt.data.splits import PARTS
 from modprompt.errors import UserError
+from modprompt.io import images as runs
 
 _WORK = ".prepare"  # folder of archives and of what is being unpacked; gone when the tree is complete
+_SAYS = {
+    published.PUBLISHED: "the published one",
+    published.OURS: "drawn by this project",
+    runs.NOT_KNOWN: "not known: neither a published one nor drawn by this project",
+}
 
 
-def _get_file(step: File, folder: Path) -> None:
-    target = folder / step.target
+def _get_file(step: Step, target: Path) -> None:
     if not target.exists():
-        download(target, url=step.url, drive=step.drive, digest=step.digest)
+        download(target, step.url, step.digest)
         print(f"{target}: ready")
-        return
-    try:
-        verify(target, step.digest)
-    except UserError as error:
-        print(f"note: {target} is yours and is left alone, but it is not the published file ({error})")
+    elif wrong := differing(target, step.digest):
+        print(f"note: {target} is yours and is left alone, but it is not the published file ({wrong})")
 
 
-def _get_archive(step: Archive, folder: Path) -> None:
-    if all((folder / target).exists() for target in step.moves.values()):
-        return
-    work = folder / _WORK
-    work.mkdir(exist_ok=True)
-    archive = work / step.name
+def _get_archive(step: Step, folder: Path) -> None:
+    archive = folder / _WORK / step.name
+    archive.parent.mkdir(exist_ok=True)
     if not archive.exists():
-        try:
-            download(archive, url=step.url, drive=step.drive, digest=step.digest)
-        except UserError as error:
-            raise UserError(f"{error} ({step.note})" if step.note else str(error)) from None
-    unpacked = work / f"{step.name}.unpacked"
+        download(archive, step.url, step.digest)
+    unpacked = archive.with_name(f"{step.name}.unpacked")
     if unpacked.exists():  # left by a killed run
         shutil.rmtree(unpacked)
     unpack(archive, unpacked)
     for source, target in step.moves.items():
-        inner = _inner(unpacked, source)
+        outer, nested, path = source.partition("//")
+        inner = unpacked / outer
+        if nested and inner.is_file():
+            unpack(inner, unpacked / "nested")
+            inner = unpacked / "nested" / path
         if not inner.exists():
             raise UserError(f"{step.name} has no {source}: the publisher changed it, please report; it is at {archive}")
         if not (folder / target).exists():
-            (folder / target).parent.mkdir(parents=True, exist_ok=True)
             inner.rename(folder / target)
             print(f"{folder / target}: ready")
     shutil.rmtree(unpacked)
     archive.unlink()
 
 
-def _inner(unpacked: Path, source: str) -> Path:
-    """A path in an unpacked archive; `inner.tar//path` is one in an archive inside it."""
-    archive, nested, path = source.partition("//")
-    if not nested:
-        return unpacked / source
-    inside = unpacked / f"{archive}.unpacked"
-    if not inside.exists() and (unpacked / archive).exists():
-        unpack(unpacked / archive, inside)
-    return inside / path
-
-
-def prepare(recipe: Recipe, root: Path) -> list[str]:
+def prepare(steps: Sequence[Step], folder: Path) -> list[str]:
     """Make the tree of one data set what its reader expects.
 
     Args:
-        recipe: where it comes from.
-        root: folder of the data sets.
+        steps: where it comes from.
+        folder: where it goes.
 
     Returns:
         What must be done by hand, a text each; empty if the tree is complete.
 
     Raises:
         UserError: if a step fails; what was done stays, and the next call resumes.
+        OSError: if the folder cannot be made.
     """
-    folder = root / recipe.folder
     by_hand, failed = [], []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make {folder} ({error.strerror})") from None
-    for step in recipe.steps:
+    folder.mkdir(parents=True, exist_ok=True)
+    for step in steps:
+        missing = not all((folder / target).exists() for target in step.targets)
         try:
-            if isinstance(step, File):
-                _get_file(step, folder)
-            elif isinstance(step, Archive):
+            if step.url and not step.moves:
+                _get_file(step, folder / step.name)
+            elif step.url and missing:
                 _get_archive(step, folder)
-            elif not (folder / step.target).exists():
-                by_hand.append(f"by hand: {step.how.format(folder=folder, target=step.target)}")
+            elif missing:
+                by_hand.append(f"by hand: {step.note.format(folder=folder, target=step.name)}")
         except (UserError, OSError) as error:
-            failed.append(str(error))
+            failed.append(f"{error} ({step.note})" if step.note else str(error))
     work = folder / _WORK
     if work.is_dir() and not any(work.iterdir()):
         work.rmdir()
     if failed:
         raise UserError(" | ".join([*failed, *by_hand]))
     return by_hand
+
+
+def check(name: str, steps: Sequence[Step], folder: Path, *, images: bool = True) -> list[str]:
+    """Faults of the tree of a data set (by its registered name), a message each; what is as it should be is printed.
+
+    With `images` every image is read, too.
+    """
+    if not folder.is_dir():
+        return [f"missing: {folder}"]
+    targets = [folder / target for step in steps for target in step.targets]
+    faults = [f"missing: {target}" for target in targets if not target.exists()]
+    try:
+        split, status, path = DATASET_REGISTRY.get(name).look(folder)
+    except (UserError, OSError) as error:
+        return [*faults, str(error)]
+    known = name in published.SPLIT_SHA256 or name in published.FEW_SHOT_SHA256
+    if known and status != published.PUBLISHED and path is not None:
+        way = f"move {path} away, then run `modprompt prepare {name}` for the published one"
+        faults.append(f"split: {_SAYS[status]}, so that numbers cannot be compared with papers: {way}")
+    else:
+        print(f"{name} split: {_SAYS[status]}" + ("" if known else "; no published one is known"))
+    if not runs.own_validation(split):
+        print(f"{name} val: it has no validation images of its own")
+    for part, listed, size in zip(PARTS, split, published.SIZES.get(name, (None, None, None))):
+        number = len(listed or [])
+        if size is not None and number != size:
+            faults.append(f"{part}: {number:,} images, published are {size:,}")
+        elif number:
+            as_published = " (as published)" if status == published.PUBLISHED else ""
+            print(f"{name} {part}: {number:,} images{as_published}")
+    bad = undecodable(image for part in split for image in part or []) if images else []
+    return faults + [f"unreadable image {image} ({fault})" for image, fault in bad]

@@ -39,11 +39,9 @@ def _unpack_tar(archive: Path, folder: Path) -> None:
 
 def _unpack_zip(archive: Path, folder: Path) -> None:
     with zipfile.ZipFile(archive) as content:
-        for member in content.infolist():
-            if not is_inside(member.filename):  # zipfile would put it elsewhere without a word
-                raise Refused(f"its member {member.filename[:200]!r} would land outside the data set's folder")
-            if stat.S_ISLNK(member.external_attr >> 16):
-                raise Refused(f"its member {member.filename[:200]!r} is a link")
+        for member in content.infolist():  # zipfile would put elsewhere, without a word, what leads outside
+            if not is_inside(member.filename) or stat.S_ISLNK(member.external_attr >> 16):
+                raise Refused(f"its member {member.filename[:200]!r} is a link, or would land outside the folder")
         content.extractall(folder)
 
 
@@ -55,10 +53,10 @@ def unpack(archive: Path, folder: Path) -> None:
     """
     print(f"Unpacking {archive}")
     with archive.open("rb") as file:
-        is_zip = file.read(len(_ZIP)) == _ZIP
+        unpack_kind = _unpack_zip if file.read(len(_ZIP)) == _ZIP else _unpack_tar
     try:
         folder.mkdir(parents=True)
-        (_unpack_zip if is_zip else _unpack_tar)(archive, folder)
+        unpack_kind(archive, folder)
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         if not isinstance(error, Exception):

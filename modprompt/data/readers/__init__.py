@@ -1,1 +1,1 @@
-"""Data set readers of the CoOp family; importing one registers it. A reader is a page of facts."""
+"""Data set readers of the CoOp family; importing one registers it. A reader is facts."""

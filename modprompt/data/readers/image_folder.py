@@ -16,7 +16,7 @@ from dassl.data.datasets import DATASET_REGISTRY
 
 from modprompt.clip.tokens import require_distinct_names
 from modprompt.data.fewshot import FOLDER
-from modprompt.data.images import Image, class_folders, holds_images, relative, require_decodable
+from modprompt.data.images import Image, class_folders, holds_images, relatives, require_decodable
 from modprompt.data.listings import read_lines
 from modprompt.data.reader import FamilyDataset
 from modprompt.data.split_files import OF_OWN_IMAGES
@@ -26,6 +26,27 @@ from modprompt.io.image_files import PEOPLE, is_image_name
 from modprompt.io.images import by_label
 
 _NOT_CLASSES = (*OF_OWN_IMAGES, FOLDER)  # older versions made the last one
+
+
+def _classes(root: Path) -> dict[str, str]:
+    """{class folder of a root, or of its train/: name}, in the order of labels.
+
+    Raises UserError if there are none, or classnames.txt is wrong or gives two classes one name, as CLIP reads them.
+    """
+    folders = class_folders(root / "train") if (root / "train").is_dir() else class_folders(root, _NOT_CLASSES)
+    path = root / "classnames.txt"
+    names: dict[str, str] = {}
+    for line in read_lines(path) if path.is_file() else ():
+        folder, _, name = line.text.partition(" ")
+        if folder not in folders or not name:
+            raise line.bad("a class folder, a space and its name")
+        names[folder] = name
+    names = {folder: names.get(folder, folder) for folder in folders}
+    try:
+        require_distinct_names([*names.values()])
+    except UserError as error:
+        raise UserError(f"{root}: {error}, as {path.name} can") from None
+    return names
 
 
 @DATASET_REGISTRY.register()
@@ -40,12 +61,7 @@ class ImageFolder(FamilyDataset):
         """The class names of a folder; no image is looked at."""
         if not root.is_dir():
             raise UserError(f"DATASET.ROOT: there is no folder {root}; give --root")
-        reader = cls.__new__(cls)
-        reader.folder = root
-        is_split = (root / "train").is_dir()
-        classes = class_folders(root / "train") if is_split else class_folders(root, _NOT_CLASSES)
-        names = reader._names(classes)
-        return [names.get(name, name) for name in classes]
+        return [*_classes(root).values()]
 
     @classmethod
     def without_validation(cls, root: Path) -> str:
@@ -54,8 +70,7 @@ class ImageFolder(FamilyDataset):
             return ""
         classes = class_folders(root / "train")
         for part in ("val", "test"):
-            folders = [root / part / name for name in classes]
-            if not any(holds_images(folder) for folder in folders if folder.is_dir()):
+            if not any(holds_images(root / part / name) for name in classes):
                 return f"{root} has train/, but no images in {part}/: put some there"
         return ""
 
@@ -66,71 +81,59 @@ class ImageFolder(FamilyDataset):
 
     def make_split(self) -> Split:
         """The split given by the folders, or a random one of the images."""
+        names = _classes(self.folder)
         if not (self.folder / "train").is_dir():
-            classes = class_folders(self.folder, _NOT_CLASSES)
-            images = self._list(self.folder, classes)
-            empty = sorted(set(range(len(classes))) - {image.label for image in images})
-            if empty:
-                raise UserError(f"the class folder {self.folder / classes[empty[0]]} has no images: move it away")
-            require_decodable(images, str(self.folder))
-            return split_groups(by_label(images), str(self.folder))
-        classes = class_folders(self.folder / "train")
+            groups = by_label(self._list(self.folder, names))
+            for label, folder in enumerate(names):
+                if label not in groups:
+                    raise UserError(f"the class folder {self.folder / folder} has no images: move it away")
+            require_decodable((image for images in groups.values() for image in images), str(self.folder))
+            return split_groups(groups, str(self.folder))
         others = [name for name in class_folders(self.folder, _NOT_CLASSES) if name not in PARTS]
         if others:
             print(
                 f"{self.folder}: {', '.join(others)} next to train/ is not read: the parts are train/, val/ and test/"
             )
-        parts = {part: self._part(part, classes) for part in PARTS}
-        if not parts["test"] and not parts["val"]:
+        for part in (self.folder / "val", self.folder / "test"):
+            unknown = sorted({*class_folders(part)} - {*names}) if part.is_dir() else []
+            if unknown:
+                raise UserError(f"{part / unknown[0]} is a class that {self.folder / 'train'} does not have")
+        train, val, test = (self._list(self.folder / part, names) for part in PARTS)
+        if not test and not val:
             raise UserError(f"{self.folder} has train/ but neither test/ nor val/ with images")
-        if not parts["test"]:
-            return Split(parts["train"], None, parts["val"])
-        return Split(parts["train"], parts["val"] or None, parts["test"])
+        return Split(train, (val or None) if test else None, test or val)
 
     def check_against_folder(self, split: Split, path: Path) -> None:
-        """Refuse class folders that were added later and other class names; print how many images were added.
-
-        Raises:
-            UserError: on such a folder or name.
-        """
+        """Raise UserError on class folders that were added later and other names; print how many images were added."""
         anew = f"delete {path} to split anew"
-        listed = {relative(image, self.image_dir): image for part in split for image in part or []}
-        named = {name.partition("/")[0]: image.classname for name, image in listed.items()}
-        folders = class_folders(self.folder, _NOT_CLASSES)
-        new = [folder for folder in folders if folder not in named]
-        if new:
-            raise UserError(f"class folder {self.folder / new[0]} was added after the split: move it away, or {anew}")
-        names = self._names(folders)
-        for folder in folders:
-            if names.get(folder, folder) != named[folder]:
+        images = [image for part in split for image in part or []]
+        listed = dict(zip(relatives(images, self.image_dir), images))
+        split_names = {name.partition("/")[0]: image.classname for name, image in listed.items()}
+        names = _classes(self.folder)
+        for folder, name in names.items():
+            if folder not in split_names:
                 raise UserError(
-                    f"{self.folder / folder} is {names.get(folder, folder)!r} by its name or classnames.txt, but "
-                    f"{named[folder]!r} in the split: name it as it was, or {anew}"
+                    f"class folder {self.folder / folder} was added after the split: move it away, or {anew}"
                 )
-        later = [one for one in self._list(self.folder, folders) if relative(one, self.image_dir) not in listed]
+            if name != split_names[folder]:
+                raise UserError(
+                    f"{self.folder / folder} is {name!r} by its name or classnames.txt, but "
+                    f"{split_names[folder]!r} in the split: name it as it was, or {anew}"
+                )
+        present = self._list(self.folder, names)
+        later = [image for image, name in zip(present, relatives(present, self.image_dir)) if name not in listed]
         if later:
             print(f"{len(later)} images were added after the split: not used, e.g. {later[0].impath}: {anew} with them")
 
-    def _part(self, part: str, classes: list[str]) -> list[Image]:
-        folder = self.folder / part
-        if not folder.is_dir():
-            return []
-        unknown = sorted(set(class_folders(folder)) - set(classes))
-        if unknown:
-            raise UserError(f"{folder / unknown[0]} is a class that {self.folder / 'train'} does not have")
-        return self._list(folder, classes)
-
-    def _list(self, folder: Path, classes: list[str]) -> list[Image]:
-        names = self._names(classes)
+    def _list(self, folder: Path, names: dict[str, str]) -> list[Image]:
+        """The images of the class folders in a folder, sorted; it prints what else is in them."""
         images: list[Image] = []
         others: list[Path] = []
-        for label, name in enumerate(classes):
+        for label, (name, classname) in enumerate(names.items()):
             for path in sorted((folder / name).iterdir()) if (folder / name).is_dir() else ():
-                if path.name.startswith("."):
-                    continue
-                if is_image_name(path.name) and not path.is_dir():
-                    images.append(Image(str(path), label, names.get(name, name)))
-                else:
+                if is_image_name(path.name) and path.name[0] != "." and not path.is_dir():
+                    images.append(Image(str(path), label, classname))
+                elif path.name[0] != ".":
                     others.append(path)
         if others:
             folders = sum(path.is_dir() for path in others)
@@ -139,19 +142,3 @@ class ImageFolder(FamilyDataset):
                 f"{len(others) - folders} files not named like images, e.g. {others[0]}"
             )
         return images
-
-    def _names(self, classes: list[str]) -> dict[str, str]:
-        path = self.folder / "classnames.txt"
-        names: dict[str, str] = {}
-        for line in read_lines(path) if path.is_file() else ():
-            folder, _, name = line.text.partition(" ")
-            if folder not in classes or not name:
-                raise line.bad("a class folder, a space and its name")
-            if name in names.values():
-                raise line.bad(f"another name: {name!r} is in use")
-            names[folder] = name
-        try:
-            require_distinct_names([names.get(folder, folder) for folder in classes])
-        except UserError as error:
-            raise UserError(f"{self.folder}: {error}, as {path.name} can") from None
-        return names

@@ -15,25 +15,10 @@ from modprompt.data.family_pickle import read_family_pickle, write_family_pickle
 from modprompt.data.images import Image, file_names, relatives
 from modprompt.data.listings import read_classnames
 from modprompt.data.reader import FamilyDataset
-from modprompt.data.split_files import Storage
-from modprompt.data.splits import Split, split_hash
+from modprompt.data.splits import Split
 from modprompt.errors import UserError
 
 CLASSNAMES, PICKLE = "classnames.txt", "preprocessed.pkl"
-
-
-def class_folders(folder: Path) -> list[str]:
-    """The class folders of train or val, sorted; files and hidden folders among them do not count.
-
-    Raises:
-        UserError: if there is none.
-    """
-    if not folder.is_dir():
-        raise UserError(f"there is no folder {folder}")
-    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
-    if not names:
-        raise UserError(f"{folder} has no class folders: the images must be sorted into folders named by wnid")
-    return names
 
 
 @DATASET_REGISTRY.register()
@@ -51,62 +36,58 @@ class ImageNet(FamilyDataset):
 
     def read_or_make_split(self) -> Split:
         """The images that are there; their list is kept as the family keeps it, for the next start and for its code."""
-        split = self.make_split()
-        path = self.storage.own / PICKLE
+        split, path = super().read_or_make_split(), self.storage.own / PICKLE
         if self.storage.find(PICKLE) is None:
             try:
                 write_family_pickle(path, {"train": split.train, "test": split.test})
                 print(f"Saved the list of images to {path}")
             except OSError as error:
                 print(f"cannot write {path} ({error.strerror}): the order of the images is the file system's")
-        self.state_split(split, split_hash(split, self.image_dir), ours=False)
         return split
 
     def make_split(self) -> Split:
         """Training images, no validation images of their own, and the official validation images as test."""
         names = read_classnames(self.folder / CLASSNAMES)
-        wnids = {part: class_folders(self.image_dir / part) for part in ("train", "val")}
-        labels = {wnid: label for label, wnid in enumerate(wnids["train"])}
-        images = {part: self._list(part, folders, labels, names) for part, folders in wnids.items()}
-        path = Storage(self.folder).find(PICKLE)
+        labels = {wnid: label for label, wnid in enumerate(self._wnids("train"))}
+        train, test = (self._list(part, labels, names) for part in ("train", "val"))
+        path = self.storage.find(PICKLE)
         if path is not None:
-            images = self._in_order_of(path, images)
-        return Split(images["train"], None, images["val"])
+            try:
+                listed = read_family_pickle(path, self.image_dir)
+                train, test = self._in_order(train, listed["train"]), self._in_order(test, listed["test"])
+                print(f"Images in the order of {path}")
+            except KeyError:
+                print(f"{path} does not list the images that are there now: not used (delete it to list them anew)")
+            except UserError as error:
+                print(f"{error}: not used")
+        return Split(train, None, test)
 
-    def _list(self, part: str, wnids: list[str], labels: dict[str, int], names: dict[str, str]) -> list[Image]:
-        """All images of a part: folders sorted, files in the system's order.
+    def _wnids(self, part: str) -> list[str]:
+        """The class folders of train or val, sorted; files and hidden folders among them do not count."""
+        folder = self.image_dir / part
+        if not folder.is_dir():
+            raise UserError(f"there is no folder {folder}")
+        wnids = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+        if not wnids:
+            raise UserError(f"{folder} has no class folders: the images must be sorted into folders named by wnid")
+        return wnids
 
-        Raises:
-            UserError: if a folder's wnid has no name, or no folder among those of train, or cannot be listed.
-        """
+    def _list(self, part: str, labels: dict[str, int], names: dict[str, str]) -> list[Image]:
+        """All images of a part: folders sorted, files in the system's order."""
         images = []
-        for wnid in wnids:
+        for wnid in self._wnids(part):
             folder = os.path.join(self.image_dir, part, wnid)
             if wnid not in names:
                 raise UserError(f"{self.folder / CLASSNAMES} has no class name for the folder {folder}")
             if wnid not in labels:
                 raise UserError(f"{folder} is a class folder that the training images do not have")
-            try:
-                files = file_names(folder)
-            except OSError as error:
-                raise UserError(f"cannot list {folder} ({error.strerror})") from None
-            images += [Image(f"{folder}{os.sep}{file}", labels[wnid], names[wnid]) for file in files]
+            images += [Image(f"{folder}{os.sep}{file}", labels[wnid], names[wnid]) for file in file_names(folder)]
         return images
 
-    def _in_order_of(self, path: Path, images: dict[str, list[Image]]) -> dict[str, list[Image]]:
-        """The images in the order of a preprocessed.pkl, if it lists them all and no others; else as they are."""
-        try:
-            listed = read_family_pickle(path, self.image_dir)
-        except UserError as error:
-            print(f"{error}: not used")
-            return images
-        ordered = {}
-        for part, theirs in (("train", "train"), ("val", "test")):
-            by_name = dict(zip(relatives(images[part], self.image_dir), images[part], strict=True))
-            names = [name for name, _ in listed.get(theirs, [])]
-            if len(names) != len(by_name) or by_name.keys() != set(names):
-                print(f"{path} does not list the images that are there now: not used (delete it to list them anew)")
-                return images
-            ordered[part] = [by_name[name] for name in names]
-        print(f"Images in the order of {path}")
+    def _in_order(self, images: list[Image], rows: list[tuple[str, int]]) -> list[Image]:
+        """The images in the order of a list's rows; KeyError if it does not list them all, each once, and no others."""
+        by_name = dict(zip(relatives(images, self.image_dir), images, strict=True))
+        ordered = [by_name.pop(name) for name, _ in rows]
+        if by_name:
+            raise KeyError
         return ordered

@@ -1,29 +1,31 @@
-"""What the test-only variants of ImageNet share: no training, no few-shot lists, no base and new classes."""
+"""The test-only variants of ImageNet: no training, no few-shot lists, no base and new classes.
+
+ImageNet-A: 7,500 natural images of 200 classes that fool ResNets (arXiv 1907.07174)
+ImageNet-R: 30,000 renditions of 200 classes (arXiv 2006.16241)
+ImageNet-Sketch: 50,889 sketches of the 1,000 classes (arXiv 1905.13549)
+ImageNetV2: 10,000 new test images of the 1,000 classes, matched frequency (arXiv 1902.10811)
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
-from dassl.data.datasets import DatasetBase
+from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
 from yacs.config import CfgNode
 
 from modprompt.data import published
-from modprompt.data.images import Image, class_folders, datums, folder_images
+from modprompt.data.images import Image, class_folders, datums, file_names
 from modprompt.data.listings import read_classnames
 from modprompt.data.reader import WITHOUT_VALIDATION, find_images, selected_on
-from modprompt.data.splits import Split, split_hash
+from modprompt.data.splits import Split, split_hash, which_of_name
 from modprompt.errors import UserError
 from modprompt.io import images as runs
 
 
 def require_only_tests(dataset: Any, trains: bool) -> None:
-    """Raise UserError if a run would train on a data set that has only test images.
-
-    Args:
-        dataset: its registered class.
-        trains: whether the run trains.
-    """
+    """Raise UserError if a run `trains` on a data set, given by its registered class, that has only test images."""
     if trains and getattr(dataset, "only_tests", False):
         raise UserError(
             f"{dataset.__name__} has only test images, so that nothing is trained on it: test a run that was trained "
@@ -49,7 +51,6 @@ class ImageNetVariant(DatasetBase):
     label_files = ("classnames.txt",)
     own_validation = False
     few_shot_hash = ""
-    ignore: tuple[str, ...] = ()  # entries of the image folder that are not classes
 
     @classmethod
     def without_validation(cls, root: Path) -> str:
@@ -57,20 +58,16 @@ class ImageNetVariant(DatasetBase):
         return f"{cls.__name__} has only test images"
 
     def __init__(self, cfg: CfgNode) -> None:
-        self.folder = find_images(Path(cfg.DATASET.ROOT or "."), type(self))
-        self.image_dir = self.folder / self.image_folder
-        self.listing = self.folder / "classnames.txt"
-        name = type(self).__name__
+        name, half = type(self).__name__, cfg.DATASET.SUBSAMPLE_CLASSES
+        folder = find_images(Path(cfg.DATASET.ROOT or "."), type(self))
         require_only_tests(type(self), trains=not cfg.TEST.ONLY)
-        half = cfg.DATASET.SUBSAMPLE_CLASSES
         if half != "all":
             raise UserError(f"DATASET.SUBSAMPLE_CLASSES {half}: {name} has no base and new classes, it is tested whole")
         self.selected_on = selected_on(cfg, own_validation=False)
         if self.selected_on == runs.HELD_OUT:
             raise UserError(f"{name} has only test images, and none to choose by: {WITHOUT_VALIDATION}")
-        names = read_classnames(self.listing)
-        images = self.list_images(names)
-        self.which = self._which_of_name(names)
+        images = self._list(folder)
+        self.image_root = str(self.image_dir)  # that image paths are relative to
         self.record_files: dict[str, str] = {}
         self.split_facts = {
             "name": name,
@@ -81,30 +78,70 @@ class ImageNetVariant(DatasetBase):
         data = datums(images)
         super().__init__(train_x=data, val=data if self.selected_on else None, test=data)
 
-    @property
-    def image_root(self) -> str:
-        """The folder that image paths are relative to."""
-        return str(self.image_dir)
+    @classmethod
+    def look(cls, folder: Path) -> tuple[Split, str, None]:
+        """As FamilyDataset.look."""
+        return Split([], None, cls.__new__(cls)._list(folder)), runs.NOT_KNOWN, None
 
-    def wnids(self, names: dict[str, str]) -> list[str]:
-        """The wnids of the classes, in label order."""
-        return class_folders(self.image_dir, self.ignore)
+    def classes(self, names: dict[str, str]) -> list[tuple[str, str]]:
+        """(folder, wnid) of each class in the order of labels: sorted folders, whose names are wnids."""
+        return [(wnid, wnid) for wnid in class_folders(self.image_dir, ("README.txt",))]
 
-    def _which_of_name(self, names: dict[str, str]) -> tuple[int, ...]:
-        """For each class its place, from 0, among ImageNet's classes of its name; empty if no name repeats there."""
-        which: dict[str, int] = {}
-        wnids_by_name: dict[str, list[str]] = {}
-        for wnid in sorted(names):
-            others = wnids_by_name.setdefault(names[wnid], [])
-            which[wnid] = len(others)
-            others.append(wnid)
-        return tuple(which[wnid] for wnid in self.wnids(names)) if any(which.values()) else ()
-
-    def list_images(self, names: dict[str, str]) -> list[Image]:
-        """All images, labelled by the place of their wnid among the sorted folders."""
-        images = []
-        for label, wnid in enumerate(class_folders(self.image_dir, self.ignore)):
+    def _list(self, folder: Path) -> list[Image]:
+        """All images of a data set's folder; their classes' places are stored as `which`."""
+        self.image_dir, listing = folder / self.image_folder, folder / "classnames.txt"
+        names = read_classnames(listing)
+        images: list[Image] = []
+        classes = self.classes(names)
+        for label, (class_folder, wnid) in enumerate(classes):
+            path = self.image_dir / class_folder
             if wnid not in names:
-                raise UserError(f"{self.listing} has no class name for the folder {self.image_dir / wnid}")
-            images += folder_images(self.image_dir / wnid, label, names[wnid])
+                raise UserError(f"{listing} has no class name for the folder {path}")
+            if not path.is_dir():
+                raise UserError(f"{type(self).__name__}: there is no folder {path}: complete the images")
+            files = file_names(path)
+            if not files:  # numbers would be for other classes than the data set's
+                raise UserError(f"the class folder {path} has no images: add them, or move it away")
+            images += [Image(os.path.join(path, file), label, names[wnid]) for file in files]
+        wnids = sorted(names)
+        which = which_of_name([Image("", label, names[wnid]) for label, wnid in enumerate(wnids)], "all")
+        self.which = tuple(which[wnids.index(wnid)] for _, wnid in classes) if which else ()
         return images
+
+
+@DATASET_REGISTRY.register()
+class ImageNetA(ImageNetVariant):
+    """ImageNet-A under ROOT/imagenet-adversarial; evaluated over its own 200 classes."""
+
+    dataset_dir = "imagenet-adversarial"
+    image_folder = "imagenet-a"
+
+
+@DATASET_REGISTRY.register()
+class ImageNetR(ImageNetVariant):
+    """ImageNet-R under ROOT/imagenet-rendition; evaluated over its own 200 classes."""
+
+    dataset_dir = "imagenet-rendition"
+    image_folder = "imagenet-r"
+
+
+@DATASET_REGISTRY.register()
+class ImageNetSketch(ImageNetVariant):
+    """ImageNet-Sketch under ROOT/imagenet-sketch."""
+
+    dataset_dir = "imagenet-sketch"
+    image_folder = "images"
+
+
+@DATASET_REGISTRY.register()
+class ImageNetV2(ImageNetVariant):
+    """ImageNetV2 under ROOT/imagenetv2; its folders are numbers, in the order of the lines of classnames.txt."""
+
+    dataset_dir = "imagenetv2"
+    image_folder = "imagenetv2-matched-frequency-format-val"
+
+    def classes(self, names: dict[str, str]) -> list[tuple[str, str]]:
+        """(folder, wnid) of 1,000 classes: the place of its wnid in classnames.txt is the name of its folder."""
+        if len(names) < 1000:
+            raise UserError(f"ImageNetV2: classnames.txt has {len(names)} class names, 1000 are needed")
+        return [(str(label), wnid) for label, wnid in enumerate([*names][:1000])]

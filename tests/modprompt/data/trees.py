@@ -6,6 +6,7 @@ Each maker fills ROOT/<data set>. Sizes and orders are chosen so that rounding, 
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -151,13 +152,8 @@ def ucf101(root):
         lines(where / "ucfTrainTestlist" / f"{part}.txt", rows)
 
 
-WNIDS = {
-    "n01440764": "tench",
-    "n01443537": "goldfish",
-    "n02012849": "crane bird",
-    "n03773504": "missile",
-    "n04008634": "missile",
-}
+WNIDS = dict.fromkeys(("n01440764", "n01443537", "n02012849", "n03773504", "n04008634"), "missile")
+WNIDS |= {"n01440764": "tench", "n01443537": "goldfish", "n02012849": "crane bird"}
 
 
 def imagenet(root):
@@ -170,7 +166,7 @@ def imagenet(root):
             touch(where / "images" / "val" / wnid / f"ILSVRC2012_val_{number}{k}.JPEG")
 
 
-def _variant(root, folder, image_folder, names, readme=False):
+def _variant(folder, image_folder, names, readme, root):
     where = root / folder
     lines(where / "classnames.txt", [f"{wnid} {name}" for wnid, name in WNIDS.items()])
     for number, name in enumerate(names):
@@ -180,16 +176,9 @@ def _variant(root, folder, image_folder, names, readme=False):
         lines(where / image_folder / "README.txt", ["read me"])
 
 
-def imagenet_a(root):
-    _variant(root, "imagenet-adversarial", "imagenet-a", list(WNIDS)[1:4], readme=True)
-
-
-def imagenet_r(root):
-    _variant(root, "imagenet-rendition", "imagenet-r", list(WNIDS)[:3], readme=True)
-
-
-def imagenet_sketch(root):
-    _variant(root, "imagenet-sketch", "images", list(WNIDS))
+imagenet_a = partial(_variant, "imagenet-adversarial", "imagenet-a", list(WNIDS)[1:4], True)
+imagenet_r = partial(_variant, "imagenet-rendition", "imagenet-r", list(WNIDS)[:3], True)
+imagenet_sketch = partial(_variant, "imagenet-sketch", "images", list(WNIDS), False)
 
 
 def imagenetv2(root):

@@ -146,7 +146,7 @@ def test_its_reader_stands_for_ours_and_its_modules_tell_it_from_another(tmp_pat
     assert len(found) == 4
     said, none, module = taken(host, "SUN397")
     assert "has no reader SUN397: it is read by ours" in said
-    assert (none, module) == ("None", "modprompt.data.readers.sun397 False")
+    assert (none, module) == ("None", "modprompt.data.readers.lists False")
     (readers / "a.py").write_text(READER.format(name="ImageNetA"))
     assert taken(host, "ImageNetA")[-1] == "datasets.a True"  # only tested, whoever reads it
 

@@ -21,12 +21,12 @@ from tests.modprompt.trainers.test_methods import Recorder
 
 def write_split(root, train, val, test):
     """Images of EuroSAT's shape and a split by these numbers of each class's images; the folder."""
-    from modprompt.data.readers.eurosat import CLASS_NAMES
+    from modprompt.data.readers.folders import EUROSAT
 
     parts = {"train": train, "val": val, "test": test}
     split = {
         part: [
-            [f"{name}/{name}_{number}.jpg", label, CLASS_NAMES[name]]
+            [f"{name}/{name}_{number}.jpg", label, EUROSAT[name]]
             for label, name in enumerate(EUROSAT_FOLDERS)
             for number in numbers
         ]

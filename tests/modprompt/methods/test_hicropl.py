@@ -13,7 +13,7 @@ from modprompt import HiCroPL, UserError
 from modprompt.cli import train
 from modprompt.clip.load import load_clip
 from modprompt.data.readers.digits import CLASS_NAMES
-from modprompt.data.readers.eurosat import CLASS_NAMES as EUROSAT
+from modprompt.data.readers.folders import EUROSAT
 from modprompt.io import checkpoint
 from modprompt.io.same_run import differing
 from modprompt.methods import hicropl

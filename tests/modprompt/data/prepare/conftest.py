@@ -33,20 +33,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         server.asked.append((self.path[1:], wanted))
         if body is None:
             return self.send_error(404)
-        start = 0
-        if wanted and server.resumes and (if_range == server.version or not server.believes):
-            start = int(wanted.removeprefix("bytes=").rstrip("-"))
-        said = {"Content-Length": str(len(body) - start), "ETag": server.version}
-        if start >= len(body) > 0:
-            status, said, start = 416, {"Content-Range": f"bytes */{len(body)}", "Content-Length": "0"}, len(body)
-        else:
-            status = 206 if start else 200
-            said |= {"Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"} if start else {}
-        said |= {name.replace("_", "-"): value for name, value in server.headers.items()}
-        self.send_response(status)
-        for name, value in said.items():
-            if value is not None:
-                self.send_header(name, value)
+        resumes = wanted and server.resumes and (if_range == server.version or not server.believes)
+        start = min(int(wanted.removeprefix("bytes=").rstrip("-")), len(body)) if resumes else 0
+        said = {"Content_Length": len(body) - start, "ETag": server.version}
+        whole = start == len(body) > 0
+        if start:
+            part = "*" if whole else f"{start}-{len(body) - 1}"
+            said["Content_Range"] = f"bytes {part}/{len(body)}"
+        self.send_response(416 if whole else 206 if start else 200)
+        for name, value in {**said, **server.headers}.items():
+            self.send_header(name.replace("_", "-"), str(value))
         self.end_headers()
         self.wfile.write(body[start:][: server.cut])
         self.close_connection = True

@@ -4,15 +4,15 @@ import errno
 import hashlib
 import json
 import tarfile
+import zipfile
 
 import pytest
 from dassl.data.datasets import DATASET_REGISTRY
 
 from modprompt.data.prepare.__main__ import main
 from modprompt.data.prepare.layout import prepare
-from modprompt.data.prepare.recipe import Archive, ByHand, File, Recipe
-from modprompt.data.prepare.recipes import RECIPES
-from modprompt.data.published import SPLIT_SHA256
+from modprompt.data.prepare.recipes import RECIPES, Step
+from modprompt.data.published import SIZES, SPLIT_SHA256
 from modprompt.errors import UserError
 from tests.modprompt.data import trees
 from tests.modprompt.data.prepare.conftest import md5
@@ -20,17 +20,16 @@ from tests.modprompt.data.prepare.test_unpack import GOOD, tar_of, zip_of
 from tests.modprompt.data.test_readers import read
 
 
-def recipe(server, archive, name="data.tar.gz", moves=None):
+def steps_of(server, archive, name="data.tar.gz", moves=None):
     server.files.update({name: archive, "split.json": b"{}"})
-    moves = moves or {"inner/images": "images", "inner/list.txt": "lists/list.txt"}
-    steps = (
-        File("split.json", url=server.url("split.json"), digest=md5(b"{}")),
-        Archive(name, moves, url=server.url(name), digest=md5(archive)),
-    )
-    return Recipe("set", steps)
+    moves = moves or {"inner/images": "images", "inner/list.txt": "list.txt"}
+    return [
+        Step("split.json", server.url("split.json"), md5(b"{}")),
+        Step(name, server.url(name), md5(archive), moves),
+    ]
 
 
-TREE = ["images/a.jpg", "images/b.jpg", "lists/list.txt", "split.json"]
+TREE = ["images/a.jpg", "images/b.jpg", "list.txt", "split.json"]
 
 
 def tree(folder):
@@ -38,97 +37,85 @@ def tree(folder):
 
 
 @pytest.mark.parametrize(("make", "name"), [(tar_of, "data.tar.gz"), (zip_of, "data.zip")])
-def test_complete_download_lays_out_the_tree_and_a_second_run_does_nothing(server, tmp_path, make, name):
-    one = recipe(server, make(GOOD), name)
-    left = tmp_path / "set" / ".prepare" / f"{name}.unpacked" / "inner"  # by a killed run
-    left.mkdir(parents=True)
-    (left / "half").write_text("half")
-    assert prepare(one, tmp_path) == []
-    assert tree(tmp_path / "set") == TREE
-    assert not (tmp_path / "set" / ".prepare").exists()
-    assert prepare(one, tmp_path) == []
-    assert len(server.asked) == 2
-
-
-def test_full_disk_while_unpacking_leaves_nothing_half_unpacked(server, tmp_path, monkeypatch):
+def test_download_broken_off_by_a_full_disk_goes_on_and_a_further_run_does_nothing(
+    server, tmp_path, make, name, monkeypatch
+):
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    one = recipe(server, tar_of(GOOD))
+    steps = steps_of(server, make(GOOD), name)
     with monkeypatch.context() as patch:
         patch.setattr(tarfile.TarFile, "extract", full)
+        patch.setattr(zipfile.ZipFile, "extractall", full)
         with pytest.raises(UserError, match="cannot unpack into .*No space left"):
-            prepare(one, tmp_path)
-    assert tree(tmp_path / "set") == [".prepare/data.tar.gz", "split.json"]  # the archive need not be fetched again
-    assert prepare(one, tmp_path) == []
+            prepare(steps, tmp_path)
+    assert tree(tmp_path) == [f".prepare/{name}", "split.json"]  # the archive need not be fetched again
+    left = tmp_path / ".prepare" / f"{name}.unpacked" / "inner"  # by a killed run
+    left.mkdir(parents=True)
+    (left / "half").write_text("half")
+    for _ in range(2):
+        assert prepare(steps, tmp_path) == []
+        assert tree(tmp_path) == TREE
+        assert not (tmp_path / ".prepare").exists()
     assert len(server.asked) == 2
-    assert tree(tmp_path / "set") == TREE
 
 
 def test_users_files_are_never_written_over(server, tmp_path, capsys):
-    folder = tmp_path / "set"
-    (folder / "images").mkdir(parents=True)
-    (folder / "images" / "mine.jpg").write_text("mine")
-    (folder / "split.json").write_text("mine")
-    prepare(recipe(server, tar_of(GOOD)), tmp_path)
-    assert tree(folder) == ["images/mine.jpg", "lists/list.txt", "split.json"]
-    assert (folder / "split.json").read_text() == "mine"
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "mine.jpg").write_text("mine")
+    (tmp_path / "split.json").write_text("mine")
+    prepare(steps_of(server, tar_of(GOOD)), tmp_path)
+    assert tree(tmp_path) == ["images/mine.jpg", "list.txt", "split.json"]
+    assert (tmp_path / "split.json").read_text() == "mine"
     assert "split.json is yours and is left alone, but it is not the published file" in capsys.readouterr().out
 
 
 def test_archive_inside_an_archive_is_unpacked(server, tmp_path):
     outer = zip_of({"caltech-101/inner.tar.gz": tar_of({"101/a/1.jpg": b"x"})})
-    one = recipe(server, outer, "outer.zip", {"caltech-101/inner.tar.gz//101": "101"})
-    prepare(one, tmp_path)
-    assert tree(tmp_path / "set") == ["101/a/1.jpg", "split.json"]
+    prepare(steps_of(server, outer, "outer.zip", {"caltech-101/inner.tar.gz//101": "101"}), tmp_path)
+    assert tree(tmp_path) == ["101/a/1.jpg", "split.json"]
 
 
-def test_missing_page_says_what_to_fetch_by_hand_and_other_steps_go_on(server, tmp_path):
-    one = recipe(server, tar_of(GOOD))
+def test_what_must_be_done_by_hand_is_said_and_other_steps_go_on(server, tmp_path):
+    by_hand = Step("cars_train", note="take a mirror and put {target} into {folder}")
+    steps = [*steps_of(server, tar_of(GOOD)), by_hand]
     del server.files["split.json"]
-    with pytest.raises(UserError, match=r"split.json: .*404.*fetch http.*split.json by hand and put it at .*set/split"):
-        prepare(one, tmp_path)
-    assert (tmp_path / "set" / "images" / "a.jpg").is_file()
-
-
-def test_what_must_be_done_by_hand_is_said(tmp_path):
-    one = Recipe("set", (ByHand("cars_train", "take a mirror and put {target} into {folder}"),))
-    assert prepare(one, tmp_path) == [f"by hand: take a mirror and put cars_train into {tmp_path / 'set'}"]
-    (tmp_path / "set" / "cars_train").mkdir()
-    assert prepare(one, tmp_path) == []
+    said = r"split.json: 404 .*fetch http.*split.json by hand and put it at .*/split.json \| by hand: take a mirror"
+    with pytest.raises(UserError, match=said):
+        prepare(steps, tmp_path)
+    assert (tmp_path / "images" / "a.jpg").is_file()
+    assert prepare([by_hand], tmp_path) == [f"by hand: take a mirror and put cars_train into {tmp_path}"]
+    (tmp_path / "cars_train").mkdir()
+    assert prepare([by_hand], tmp_path) == []
 
 
 def test_every_reader_of_the_family_has_a_recipe_for_its_folders():
     assert len(RECIPES) == 16
-    for name, one in RECIPES.items():
+    for name, steps in RECIPES.items():
         reader = DATASET_REGISTRY.get(name)
-        assert one.folder == reader.dataset_dir
-        targets = []
-        for step in one.steps:
-            targets += step.moves.values() if isinstance(step, Archive) else [step.target]
-            assert isinstance(step, ByHand) or step.url.startswith("http") or step.drive
-        assert any(target.startswith(reader.image_folder) for target in targets)
+        targets = [target for step in steps for target in step.targets]
+        assert all(step.url.startswith("http") or "{folder}" in step.note for step in steps), name
+        assert any(target.startswith(reader.image_folder) for target in targets), name
         split_file = getattr(reader, "split_file", "")
-        assert not split_file or split_file in targets or name == "Caltech256"
+        assert not split_file or split_file in targets or name == "Caltech256", name
+    assert {*SIZES} <= {*RECIPES}
 
 
 def test_addresses_and_digests_are_those_of_torchvision():
     from torchvision import datasets as tv
 
-    def step(name, file):
-        return next(s for s in RECIPES[name].steps if isinstance(s, (Archive, File)) and s.url.endswith(f"/{file}"))
-
-    assert step("DescribableTextures", "dtd-r1.0.1.tar.gz").url == tv.DTD._URL
-    assert step("DescribableTextures", "dtd-r1.0.1.tar.gz").digest == f"md5:{tv.DTD._MD5}"
-    assert step("Food101", "food-101.tar.gz").digest == f"md5:{tv.Food101._MD5}"
-    assert step("SUN397", "SUN397.tar.gz").digest == f"md5:{tv.SUN397._DATASET_MD5}"
-    assert step("FGVCAircraft", "fgvc-aircraft-2013b.tar.gz").url == tv.FGVCAircraft._URL
-    for url, digest in tv.OxfordIIITPet._RESOURCES:
-        one = step("OxfordPets", url.rpartition("/")[2])
-        assert (one.url, one.digest) == (url, f"md5:{digest}")
-    for file, digest in (tv.Flowers102._file_dict["image"], tv.Flowers102._file_dict["label"]):
-        assert step("OxfordFlowers", file).url == tv.Flowers102._download_url_prefix + file
-        assert step("OxfordFlowers", file).digest == f"md5:{digest}"
+    steps = {step.name: step for steps in RECIPES.values() for step in steps}
+    flowers = [tv.Flowers102._file_dict[name] for name in ("image", "label")]
+    urls = [tv.DTD._URL, tv.FGVCAircraft._URL, *(url for url, _ in tv.OxfordIIITPet._RESOURCES)]
+    urls += [tv.Flowers102._download_url_prefix + file for file, _ in flowers]
+    assert [steps[url.rpartition("/")[2]].url for url in urls] == urls
+    digests = {
+        "dtd-r1.0.1.tar.gz": tv.DTD._MD5,
+        "food-101.tar.gz": tv.Food101._MD5,
+        "SUN397.tar.gz": tv.SUN397._DATASET_MD5,
+    }
+    digests |= {url.rpartition("/")[2]: digest for url, digest in tv.OxfordIIITPet._RESOURCES} | dict(flowers)
+    assert {name: steps[name].digest for name in digests} == {name: f"md5:{md5}" for name, md5 in digests.items()}
 
 
 @pytest.fixture
@@ -142,85 +129,67 @@ def eurosat_recipe(server, eurosat_root, monkeypatch):
     split = json.dumps(content, indent=4, separators=(",", ": ")).encode()
     monkeypatch.setitem(SPLIT_SHA256, "EuroSAT", hashlib.sha256(split).hexdigest())
     server.files.update({"EuroSAT.zip": archive, "split": split})
-    steps = (
-        File("split_zhou_EuroSAT.json", url=server.url("split"), digest=md5(split)),
-        Archive("EuroSAT.zip", {"2750": "2750"}, url=server.url("EuroSAT.zip"), digest=md5(archive)),
-    )
-    sizes = (len(full.train_x), len(full.val), len(full.test))
-    monkeypatch.setitem(RECIPES, "EuroSAT", Recipe("eurosat", steps, sizes))
+    steps = [
+        Step("split_zhou_EuroSAT.json", server.url("split"), md5(split)),
+        Step("EuroSAT.zip", server.url("EuroSAT.zip"), md5(archive), {"2750": "2750"}),
+    ]
+    monkeypatch.setitem(RECIPES, "EuroSAT", steps)
+    monkeypatch.setitem(SIZES, "EuroSAT", (len(full.train_x), len(full.val), len(full.test)))
 
 
-def checked(capsys, root, *more, name="EuroSAT"):
-    """Exit code, output and errors of the check; nothing is written."""
+def check(capsys, root, expected, *texts, name="EuroSAT", more=()):
+    """The check's exit code, and texts that it says; nothing is written."""
     before = tree(root)
     capsys.readouterr()
     code = main([name, "--root", str(root), "--check", *more])
-    assert tree(root) == before
-    return code, *capsys.readouterr()
+    said = "".join(capsys.readouterr())
+    assert (code, [text for text in texts if text not in said], tree(root)) == (expected, [], before), said
+    return said
 
 
 def test_command_downloads_and_checks_what_the_reader_reads(eurosat_recipe, tmp_path, capsys):
-    root = tmp_path / "new"
-    code, _, err = checked(capsys, root)
-    assert code == 1
-    assert f"EuroSAT: missing: {root / 'eurosat'}" in err
+    root, quick = tmp_path / "new", ["--no-images"]
+    check(capsys, root, 1, f"EuroSAT: missing: {root / 'eurosat'}")
     assert main(["EuroSAT", "--root", str(root)]) == 0
-    code, out, _ = checked(capsys, root)
-    assert code == 0
-    assert "EuroSAT split: the published one" in out
-    assert "EuroSAT train: 60 images (as published)" in out
-    assert "EuroSAT: complete" in out
+    published = ("EuroSAT split: the published one", "EuroSAT train: 60 images (as published)", "EuroSAT: complete")
+    check(capsys, root, 0, *published)
     assert len(read("EuroSAT", root, 4, "base").train_x) == 20
     images = sorted((root / "eurosat" / "2750" / "River").iterdir())
     images[0].write_bytes(b"no image")
-    code, _, err = checked(capsys, root)
-    assert code == 1
-    assert f"unreadable image {images[0]}" in err
-    assert checked(capsys, root, "--no-images")[0] == 0
+    check(capsys, root, 1, f"unreadable image {images[0]}")
+    check(capsys, root, 0, more=quick)
     images[1].unlink()
-    assert f"lists River/{images[1].name}, but there is no" in checked(capsys, root)[2]
-    (root / "eurosat" / "split_zhou_EuroSAT.json").unlink()
-    code, _, err = checked(capsys, root, "--no-images")
-    assert code == 1
-    assert "missing: " in err
-    assert "split_zhou_EuroSAT.json" in err
-
-
-def test_check_does_not_take_a_home_made_split_for_the_published_one(eurosat_recipe, eurosat_root, capsys):
-    path = eurosat_root / "eurosat" / "split_zhou_EuroSAT.json"
-    content = json.loads(path.read_text())
-    del content["modprompt"]
+    check(capsys, root, 1, f"lists River/{images[1].name}, but there is no")
+    split = root / "eurosat" / "split_zhou_EuroSAT.json"
+    content = json.loads(split.read_text())
+    split.unlink()
+    check(capsys, root, 1, f"missing: {split}", more=quick)
+    images[1].write_bytes(b"an image")
     content["train"].reverse()
-    path.write_text(json.dumps(content))
-    code, out, err = checked(capsys, eurosat_root, "--no-images")
-    assert code == 1
-    assert "EuroSAT: split: not known" in err
-    assert "so that numbers cannot be compared with papers: move" in err
-    assert "EuroSAT: incomplete" in out
-    assert "as published" not in out
+    split.write_text(json.dumps(content))  # one of somebody's is not taken for the published one
+    faults = (
+        "EuroSAT: split: not known",
+        "so that numbers cannot be compared with papers: move",
+        "EuroSAT: incomplete",
+    )
+    assert "as published" not in check(capsys, root, 1, *faults, more=quick)
 
 
 @pytest.mark.parametrize(
     ("module", "counted"),
-    [("imagenet_a", "test: 9 images, published are 7,500"), ("fgvc_aircraft", "train: 31 images, published are 3,334")],
+    [
+        ("imagenet_a", "test: 9 images, published are 7,500"),
+        ("fgvc_aircraft", "train: 31 images, published are 3,334"),
+        ("caltech256", ""),  # without a published split or number
+    ],
 )
 def test_check_counts_data_sets_without_a_split_file(module, counted, tmp_path, capsys):
     make, name, *_ = trees.DATA_SETS[module]
     make(tmp_path)
-    code, _, err = checked(capsys, tmp_path, "--no-images", name=name)
-    assert code == 1
-    assert counted in err
+    check(capsys, tmp_path, int(bool(counted)), counted, name=name, more=["--no-images"])
 
 
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("eurosta", "there is no data set 'eurosta'; did you mean 'EuroSAT'?"),
-        ("digits", "Digits is not downloaded: its images come with a package, or are your own"),
-    ],
-)
-def test_name_without_a_download_is_one_line(name, said, capsys):
-    assert main([name]) == 2
-    err = capsys.readouterr().err
-    assert err.startswith(f"error: {said}")
-    assert err.count("\n") == 1
+def test_name_without_a_download_is_one_line(capsys):
+    assert main(["digits"]) == 2
+    said = "error: Digits is not downloaded: its images come with a package, or are your own\n"
+    assert capsys.readouterr().err == said
