@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from modprompt.cli import first_settings
-from modprompt.cli.defaults import Command, completed
+from modprompt.cli.defaults import completed
 from modprompt.data.rounds import Active
 from modprompt.errors import UserError
 from modprompt.io.settings import Settings
@@ -28,32 +28,24 @@ _MEANT = {
 
 
 class _Parser(argparse.ArgumentParser):
-    """Accepts no shortened flags: --model would be --model-dir, and --data a config file. A fault is one message."""
-
-    def __init__(self, **given: Any) -> None:
-        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **given)
+    """A fault is one message, and no flag may be shortened: --model would be --model-dir, and --data a config file."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (--help lists all flags)")
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        found, unknown = self.parse_known_args(args, namespace)
-        if unknown:
-            raise UserError(f"there is no flag {unknown[0]}{self._meant(unknown[0], found.opts)}")
-        return found
-
-    def _meant(self, word: str, after: Sequence[str]) -> str:
-        """What may have been meant by an unknown flag, with its value."""
-        name, _, value = word.partition("=")
-        name = name.replace("_", "-")
-        known = [flag for action in self._actions for flag in action.option_strings]
-        named = {flag.strip("-"): meant for flag, meant in [*_MEANT.items(), *zip(known, known)]}
-        near = difflib.get_close_matches(name.strip("-"), named, n=1)
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if not unknown:
+            return parsed
+        name, _, value = unknown[0].partition("=")
+        flags = [flag for action in self._actions for flag in action.option_strings]
+        by_name = {flag.strip("-"): meant for flag, meant in [*_MEANT.items(), *zip(flags, flags)]}
+        near = difflib.get_close_matches(name.replace("_", "-").strip("-"), by_name, n=1)
         if not near:
-            return " (--help lists all flags)"
-        meant, value = named[near[0]], value or next(iter(after), "")
+            self.error(f"there is no flag {unknown[0]}")
+        meant, value = by_name[near[0]], value or "".join(parsed.opts[:1])
         where = "" if meant.startswith("--") else ", after all flags"
-        return f"; did you mean {f'{meant} {value}'.strip()}{where}?"
+        raise UserError(f"there is no flag {unknown[0]}; did you mean {f'{meant} {value}'.strip()}{where}?")
 
 
 def parse_args(argv: list[str] | None = None, description: str = "") -> argparse.Namespace:
@@ -66,6 +58,8 @@ def parse_args(argv: list[str] | None = None, description: str = "") -> argparse
         description=description,
         epilog=_settings_help(sys.argv[1:] if argv is None else argv),
         usage="%(prog)s --trainer NAME [--root DIR] [--dataset-config-file NAME] [--backbone NAME] [flags] [KEY VALUE]",
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument_group("the essentials").add_argument
     add("--trainer", default="", help="name of the method's trainer, e.g. MPL; --trainer MPL --help lists its settings")
@@ -104,12 +98,10 @@ def _settings_help(words: Sequence[str]) -> str:
     """For --help: the settings of the method of --trainer; without one, how to list them."""
     if not {"-h", "--help"} & set(words):
         return ""
-    values = {
-        flag: [after for word, after in zip(words, words[1:]) if word == flag] for flag in ("--trainer", "--import")
-    }
-    named = next(iter(values["--trainer"]), "")
+    pairs = list(zip(words, words[1:]))
+    named = next((value for flag, value in pairs if flag == "--trainer"), "")
     if named not in BY_NAME:
-        import_modules(values["--import"])
+        import_modules([value for flag, value in pairs if flag == "--import"])
     if named not in BY_NAME:
         return "--trainer MPL --help lists the settings of MPL; the same for every trainer"
     from modprompt.methods.search import over as search  # late: it imports PyTorch
@@ -140,6 +132,6 @@ def settings_of(args: argparse.Namespace, takes_all: bool = False) -> Settings:
         takes_all: whether the program is for runs that use all.
 
     Raises:
-        UserError: as Command and completed, and on files that are named in place of settings.
+        UserError: as completed, and on files that are named in place of settings.
     """
-    return expanded(completed(Command(args), takes_all))
+    return expanded(completed(args, takes_all))

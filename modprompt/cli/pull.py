@@ -13,8 +13,6 @@ import argparse
 
 from modprompt.io.text import one_line
 
-_MOST_NAMED = 10
-
 
 def main(argv: list[str] | None = None) -> int:
     """Exit code 0.
@@ -30,8 +28,6 @@ def main(argv: list[str] | None = None) -> int:
 
     folder, commit, runs = pull(args.repo, args.to)
     print(f"Pulled {args.repo.partition('@')[0]}@{commit} to {folder}")
-    for run in runs[:_MOST_NAMED]:
+    for run in runs:
         print(f"modprompt predict {one_line(str(run))} IMAGE")
-    if len(runs) > _MOST_NAMED:
-        print(f"and {len(runs) - _MOST_NAMED} more runs below {folder}")
     return 0

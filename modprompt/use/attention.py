@@ -5,9 +5,8 @@ Shapes: B images, H heads, d width of a head, L tokens, n prompt tokens of a lay
 
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from modprompt.clip.facts import called, facts_of
@@ -19,7 +18,6 @@ from modprompt.engine.tower_vision import TowerVisionEncoder
 from modprompt.errors import UserError
 from modprompt.methods.model import PromptedModel
 
-_COLOURS = ((12, 16, 64), (110, 26, 120), (214, 62, 84), (250, 150, 52), (255, 242, 150))  # from the least to the most
 _SHARE = 0.6  # share of the colours in an overlay
 _SMALLEST = 224  # pixels of a side of an overlay
 
@@ -134,14 +132,10 @@ def overlay(image: Image.Image, map: Tensor) -> Image.Image:
         image: what the model was given (`as_seen`); a small one is enlarged.
         map: (rows, columns) over the whole image.
     """
-    values = np.asarray(map, dtype=np.float32)
-    spread = float(values.max() - values.min())
-    scaled = (values - values.min()) / spread if spread > 0 else np.zeros_like(values)
     larger = max(1.0, _SMALLEST / min(image.size))
     size = (round(image.width * larger), round(image.height * larger))
-    smooth = np.asarray(Image.fromarray(scaled).resize(size, Image.Resampling.BICUBIC)).clip(0, 1)
-    steps = np.linspace(0, 1, len(_COLOURS))
-    colours = np.stack([np.interp(smooth, steps, channel) for channel in zip(*_COLOURS)], axis=-1)
-    grey = np.asarray(image.convert("L").resize(size, Image.Resampling.BICUBIC), dtype=np.float32)[..., None]
-    mixed = _SHARE * colours + (1 - _SHARE) * grey
-    return Image.fromarray(mixed.round().astype(np.uint8))
+    shares = (map - map.min()) / (map.max() - map.min()).clamp(min=1e-12)
+    patches = Image.fromarray((255 * shares).round().byte().numpy()).resize(size, Image.Resampling.BICUBIC)
+    colours = ImageOps.colorize(patches, black=(12, 16, 64), mid=(214, 62, 84), white=(255, 242, 150))
+    grey = image.convert("L").resize(size, Image.Resampling.BICUBIC).convert("RGB")
+    return Image.blend(grey, colours, _SHARE)

@@ -1,4 +1,4 @@
-"""How the run of a checkpoint made its test images: as a transform for others, and as plain values for exports."""
+"""How the run of a checkpoint made its test images: as a transform, and read off a transform."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,13 +11,16 @@ from modprompt.clip.towers import CLIP
 from modprompt.errors import UserError
 from modprompt.io.files import Refused
 from modprompt.io.image_files import FAMILY, PEOPLE, RULES, as_people
-from modprompt.io.images import READ_AS
 from modprompt.io.records import parse_yaml
 
-_WAYS = ("nearest", "bilinear", "bicubic")
-_COLOURS = {
-    FAMILY: "RGB",  # Pillow's convert
-    PEOPLE: "RGB, turned as EXIF says, 16 bits scaled by 65535, transparency on white, the first of several frames",
+_DEFAULTS = {  # of runs that do not record it, as text
+    "TRANSFORMS": "[]",
+    "NO_TRANSFORM": "False",
+    "PIXEL_MEAN": str(list(OPENAI_MEAN)),
+    "PIXEL_STD": str(list(OPENAI_STD)),
+    "INTERPOLATION": "bicubic",
+    "RESIZE_MODE": SHORTEST,
+    "READ_AS": FAMILY,
 }
 
 
@@ -29,46 +32,40 @@ def transform_of_run(settings: Mapping[str, str], clip_model: CLIP, path: str) -
     """
     if "INPUT.SIZE" not in settings:
         return transform_of(clip_model)
-    rule = settings.get(READ_AS, FAMILY)  # runs that do not record it read as the family
+    texts = {key: settings.get(f"INPUT.{key}", _DEFAULTS.get(key, "")) for key in ("SIZE", *_DEFAULTS)}
+    size = clip_model.visual.input_resolution
     try:
-        if rule not in RULES:
-            raise Refused(f"{READ_AS} {rule[:40]!r}")
-        made: Any = image_transform(_images(settings, clip_model.visual.input_resolution), colours_first=True)
-    except Refused as error:
-        raise UserError(
-            f"{path}: its run made images in an unsupported way ({error}): test it with modprompt train"
-        ) from None
-    if rule == PEOPLE:
+        values = {key: parse_yaml(text) for key, text in texts.items()}
+    except Refused:
+        values = texts  # as text none of the lists is one
+    steps, how = values["TRANSFORMS"], values["RESIZE_MODE"]
+    normalised = isinstance(steps, list) and "normalize" in steps
+    mean, std = (values[key] for key in ("PIXEL_MEAN", "PIXEL_STD")) if normalised else ([0.0] * 3, [1.0] * 3)
+    supported = {
+        "TRANSFORMS": isinstance(steps, list) and "instance_norm" not in steps,
+        "NO_TRANSFORM": values["NO_TRANSFORM"] is False,
+        "SIZE": values["SIZE"] == [size, size],
+        "PIXEL_MEAN": _are_three_numbers(mean),
+        "PIXEL_STD": _are_three_numbers(std) and all(std),
+        "INTERPOLATION": values["INTERPOLATION"] in ("nearest", "bilinear", "bicubic"),
+        "RESIZE_MODE": how in (SHORTEST, SQUASH),
+        "READ_AS": values["READ_AS"] in RULES,
+    }
+    for key, is_supported in supported.items():
+        if not is_supported:
+            raise UserError(
+                f"{path}: its run made images in an unsupported way (INPUT.{key} {texts[key][:60]}; its CLIP needs "
+                f"{size} x {size} pixels): test it with modprompt train"
+            )
+    images = Images(size, tuple(map(float, mean)), tuple(map(float, std)), values["INTERPOLATION"], how)
+    made: Any = image_transform(images, colours_first=True)
+    if values["READ_AS"] == PEOPLE:
         made.transforms.insert(0, as_people)
     return made  # type: ignore[no-any-return]
 
 
-def _images(settings: Mapping[str, str], size: int) -> Images:
-    steps = _values(settings, "TRANSFORMS", "[]", str)
-    if "instance_norm" in steps or settings.get("INPUT.NO_TRANSFORM", "False") != "False":
-        raise Refused(f"INPUT.TRANSFORMS {', '.join(steps)}, INPUT.NO_TRANSFORM {settings.get('INPUT.NO_TRANSFORM')}")
-    if _values(settings, "SIZE", "", int) != (size, size):
-        raise Refused(f"INPUT.SIZE {settings['INPUT.SIZE']}, its CLIP needs {size} x {size}")
-    mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    if "normalize" in steps:
-        mean = _values(settings, "PIXEL_MEAN", str(list(OPENAI_MEAN)), float)
-        std = _values(settings, "PIXEL_STD", str(list(OPENAI_STD)), float)
-    how = settings.get("INPUT.INTERPOLATION", "bicubic")
-    resize = settings.get("INPUT.RESIZE_MODE", SHORTEST)
-    if how not in _WAYS or resize not in (SHORTEST, SQUASH) or not all(std) or (len(mean), len(std)) != (3, 3):
-        raise Refused(f"INPUT.INTERPOLATION {how}, INPUT.RESIZE_MODE {resize}, INPUT.PIXEL_STD {list(std)}")
-    return Images(size, mean, std, how, resize)
-
-
-def _values(settings: Mapping[str, str], key: str, default: str, kind: Callable[[Any], Any]) -> tuple[Any, ...]:
-    text = settings.get(f"INPUT.{key}", default)
-    values = parse_yaml(text)
-    try:
-        if isinstance(values, list):
-            return tuple(map(kind, values))
-    except (TypeError, ValueError):
-        pass
-    raise Refused(f"INPUT.{key} {text[:40]}, not a list{'' if kind is str else ' of numbers'}")
+def _are_three_numbers(values: Any) -> bool:
+    return isinstance(values, list) and len(values) == 3 and all(type(value) in (int, float) for value in values)
 
 
 def rule_of(preprocess: Callable[..., Tensor]) -> str:
@@ -85,25 +82,3 @@ def images_of(preprocess: Callable[..., Tensor]) -> Images:
     sides = resize.size if isinstance(resize.size, (list, tuple)) else [resize.size]
     mean, std = (tuple(float(value) for value in values) for values in (normalise.mean, normalise.std))
     return Images(int(sides[0]), mean, std, resize.interpolation.value, SQUASH if len(sides) == 2 else SHORTEST)
-
-
-def as_record(images: Images, read_as: str = FAMILY) -> dict[str, Any]:
-    """All steps from an image to numbers as plain values, for programs without this project."""
-    return {
-        "colours": _COLOURS[read_as],
-        "resize": images.resize,
-        "interpolation": images.interpolation,
-        "crop": "centre",
-        "size": images.size,
-        "range": [0.0, 1.0],
-        "mean": list(images.mean),
-        "std": list(images.std),
-        "layout": "NCHW",
-    }
-
-
-def as_settings(images: Images, read_as: str = FAMILY) -> dict[str, str]:
-    """The same as settings of a run, {dotted key: text}."""
-    values = {key: value if isinstance(value, str) else str(list(value)) for key, value in images.settings().items()}
-    made = {f"INPUT.{key}": text for key, text in values.items()}
-    return {**made, "INPUT.TRANSFORMS": "['normalize']", READ_AS: read_as}

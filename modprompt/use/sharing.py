@@ -14,16 +14,15 @@ from pathlib import Path
 from modprompt.clip import hub
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
-from modprompt.io.checkpoint import POINTER
+from modprompt.io.checkpoint import POINTER, Checkpoint
 from modprompt.io.files import of_user, sha256_of, write_json
 from modprompt.methods.table import BY_NAME
 
 CARD, ORIGIN = "README.md", "pulled.json"
 _OURS = re.compile(rf"{CARD}|((?!\.)[^/]+/)+({POINTER}|(?P<weights>model[\w.-]*))")  # in folders, as of runs
-_BY_HAND = "or download it by hand: modprompt reads the folder"
 
 
-def lay_out(file: Path, folder: Path) -> None:
+def lay_out(file: Path, folder: Path) -> Checkpoint:
     """Copy a checkpoint into a folder, as a run has it there; UserError if it does not say what it is."""
     content = checkpoint.read(file)
     if not content.record:
@@ -37,6 +36,7 @@ def lay_out(file: Path, folder: Path) -> None:
     place.mkdir(parents=True)
     shutil.copyfile(file, place / name)
     (place / POINTER).write_text(f"{name}\n")
+    return content
 
 
 def push(repo: str, folder: Path, private: bool = False, replace: bool = False) -> str:
@@ -53,7 +53,7 @@ def push(repo: str, folder: Path, private: bool = False, replace: bool = False) 
     info = hub.ask(name, lambda client: client.HfApi().model_info(name))
     if private and info.private is False:
         raise UserError(f"{name} exists already and is public: push to another repository, or without --private")
-    weights = _weights([file.rfilename for file in info.siblings or ()])
+    weights = _weights(file.rfilename for file in info.siblings or ())
     if weights and not replace:
         raise UserError(
             f"{name} has weights already ({weights[0]}; {len(weights)} in all): push to another repository, or "
@@ -68,28 +68,25 @@ def pull(name: str, folder: str | Path = "") -> tuple[Path, str, list[Path]]:
 
     `name` is "owner/name" or "owner/name@revision", `folder` must not exist yet; by default it is the repository's
     name, in the current folder. Raises UserError if the hub or the cache does not have it, or it has no whole
-    checkpoint; nothing is written then.
+    checkpoint, OSError if the folder cannot be written; nothing is left then.
     """
     repo, revision = hub.of_user(name)
     goal = of_user(folder or repo.rpartition("/")[2])
     if os.path.lexists(goal):
         raise UserError(f"{goal} exists already: give another folder")
-    snapshot = hub.snapshot(repo, revision, _ours, _BY_HAND)
+    snapshot = hub.snapshot(repo, revision, _ours, "or download it by hand: modprompt reads the folder")
     names = _ours(snapshot.files())
     for file in _weights(names):
         checkpoint.read(snapshot.folder / file)  # as weights; whatever else a file holds is refused
-    try:
-        goal.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{goal.name}.", dir=goal.parent) as aside:
-            copy = Path(aside, goal.name)
-            for file in names:
-                (copy / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(snapshot.folder / file, copy / file)
-            hashes = {file: sha256_of(copy / file) for file in names}
-            write_json(copy / ORIGIN, {"repo": repo, "commit": snapshot.commit, "sha256": hashes})
-            copy.rename(goal)
-    except OSError as error:
-        raise UserError(f"cannot write {goal} ({error.strerror})") from None
+    goal.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{goal.name}.", dir=goal.parent) as aside:
+        copy = Path(aside, goal.name)
+        for file in names:
+            (copy / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(snapshot.folder / file, copy / file)
+        hashes = {file: sha256_of(copy / file) for file in names}
+        write_json(copy / ORIGIN, {"repo": repo, "commit": snapshot.commit, "sha256": hashes})
+        copy.rename(goal)
     return goal, snapshot.commit, sorted({(goal / file).parent.parent for file in _weights(names)})
 
 

@@ -19,8 +19,6 @@ from modprompt.methods.model import PromptedModel
 from modprompt.methods.table import ZERO_SHOT, kind_of
 from modprompt.use.run_images import rule_of, transform_of_run
 
-Clip = nn.Module | str | Path | None
-
 
 class Trained(NamedTuple):
     """A trained model."""
@@ -34,11 +32,23 @@ class Trained(NamedTuple):
         """The rule by which its run read images; `preprocess` uses it, too."""
         return rule_of(self.preprocess)
 
+    def with_classes(self, names: Sequence[str]) -> "Trained":
+        """The same model for other classes (names in label order), with shared prompts and CLIP.
+
+        Raises UserError if the prompts belong to the classes that they were trained on (CSC), or a name does not fit.
+        """
+        if not isinstance(names, str) and tuple(names) == self.model.classes.names:
+            return self
+        try:
+            return self._replace(model=self.model.with_classes(names))
+        except UserError as error:
+            raise UserError(f"{self.path}: {error}") from None
+
 
 def open_trained(
     path: str | Path,
     *,
-    clip: Clip = None,
+    clip: nn.Module | str | Path | None = None,
     names: Sequence[str] | None = None,
     epoch: int | None = None,
     device: str | torch.device | None = None,
@@ -63,7 +73,7 @@ def open_trained(
         said = str(error).partition("\n")[0][:120]
         raise UserError(f"device {device}: PyTorch does not have it here ({said}): use cpu, or leave it out") from None
     place = run_or_file(path)
-    clip = _recorded_clip(place) if clip is None else clip
+    clip = recorded_clip(place) if clip is None else clip
     untrained = _untrained(place) if place.is_dir() else None
     if untrained is None:
         file = checkpoint.chosen_checkpoint(place, epoch)
@@ -75,34 +85,20 @@ def open_trained(
         model = as_stated(untrained, file, clip, device=device).eval()
     model.limit_text()
     trained = Trained(model, transform_of_run(settings, model.clip_model, file), Path(file))
-    return trained if names is None else for_classes(trained, names)
+    return trained if names is None else trained.with_classes(names)
 
 
-def _recorded_clip(place: Path) -> str | None:
+def recorded_clip(place: Path) -> str | None:
     """The path of the CLIP that a run was started with, by its own config.yaml; None for a CLIP of a name.
 
     No file that a checkpoint names is opened: it may be a stranger's. Raises UserError if there is none at the path.
     """
-    run = place if place.is_dir() else place.absolute().parent.parent
-    config = run / run_folder.CONFIG
+    config = (place if place.is_dir() else place.absolute().parent.parent) / run_folder.CONFIG
     is_of_run = place.is_dir() or place.name.startswith("model")
     path = read_settings(str(config)).get("MODEL.BACKBONE.PATH", "") if is_of_run and config.is_file() else ""
     if path and not of_user(path).exists():
         raise UserError(f"{config} says that its CLIP is {path}, which is not there: give it, --clip of a command")
     return str(path) or None
-
-
-def for_classes(trained: Trained, names: Sequence[str]) -> Trained:
-    """The same model for other classes (names in label order), with shared prompts and CLIP.
-
-    Raises UserError if the prompts belong to the classes that they were trained on (CSC), or a name does not fit.
-    """
-    if not isinstance(names, str) and tuple(names) == trained.model.classes.names:
-        return trained
-    try:
-        return trained._replace(model=trained.model.with_classes(names))
-    except UserError as error:
-        raise UserError(f"{trained.path}: {error}") from None
 
 
 def _untrained(folder: Path) -> Checkpoint | None:
@@ -117,13 +113,13 @@ def _untrained(folder: Path) -> Checkpoint | None:
             stacklevel=3,
         )
         return None
-    parts = {"method": holding.result["method"], "classes": holding.result.get("class_names")}
+    record = {"method": holding.result["method"], "classes": holding.result.get("class_names")}
     try:
-        names = class_list(parts["classes"]["names"])
+        names = class_list(record["classes"]["names"])
         settings = {**(holding.result.get("settings") or {}), **(holding.result.get("input") or {})}
     except (LookupError, TypeError) as error:
         raise UserError(f"{folder / result.FILE_NAME} is damaged ({error}): use another copy of it") from None
-    return Checkpoint({}, 0, {}, names, settings, holding.result.get("clip") or {}, parts)
+    return Checkpoint({}, 0, {}, names, settings, holding.result.get("clip") or {}, record)
 
 
 def trains_nothing(method: Any) -> bool:
