@@ -60,11 +60,7 @@ def lines(word: str = "") -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the report. Exit code 0.
-
-    Raises:
-        UserError: if no name contains the word.
-    """
+    """Print the report; exit code 0. UserError if no name contains the word."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("word", nargs="?", default="", metavar="WORD", help="only names that contain this")
     print("\n".join(lines(parser.parse_args(argv).word)))

@@ -79,12 +79,8 @@ class _Command:
 def completed(args: argparse.Namespace, takes_all: bool) -> Settings:
     """What a command gives (flags.parse_args), with defaults for what it does not name; a message says what was chosen.
 
-    Args:
-        args: its flags and options.
-        takes_all: whether the program is for runs that use all images of a root.
-
-    Raises:
-        UserError: as Settings.read; if there is no such file; or if a default cannot be decided: what to give is said.
+    `takes_all` says whether the program is for runs that use all images of a root. Raises UserError as Settings.read,
+    if there is no such file, or if a default cannot be decided: what to give is said.
     """
     command = _Command(args)
     named = [key for key in command.words if key in ("DATASET.NAME", "DATASET.ROOT") or key.startswith(_BACKBONE)]
@@ -101,7 +97,10 @@ def completed(args: argparse.Namespace, takes_all: bool) -> Settings:
     if "OUTPUT_DIR" not in command.settings() and command.value("DATASET.NAME"):  # one given as empty is given
         tested = run_folder.describe_model(args.model_dir, args.load_epoch) if args.eval_only else None
         command.defaults["OUTPUT_DIR"] = Given(_folder_of(command, tested), "flag --output-dir")
-    _require_output_outside(command)
+    root, place = command.root().resolve(), of_user(command.value("OUTPUT_DIR")).resolve()
+    is_inside = bool(command.value("OUTPUT_DIR")) and (root == place or root in place.parents)
+    if is_inside and command.value("DATASET.NAME") == "ImageFolder":
+        raise UserError(f"--output-dir: {place} would be a class among the images in {root}: give one outside of it")
     return command.settings()
 
 
@@ -168,13 +167,3 @@ def _folder_of(command: _Command, tested: str | None) -> str:
     if tested is None:
         return run_folder.place_of_training(above, seed)
     return run_folder.place_of_eval(above, seed, tested)
-
-
-def _require_output_outside(command: _Command) -> None:
-    """Raise UserError if a run's output would be in a folder whose folders are classes."""
-    output = command.value("OUTPUT_DIR")
-    if command.value("DATASET.NAME") != "ImageFolder" or not output:
-        return
-    root, place = command.root().resolve(), of_user(output).resolve()
-    if root == place or root in place.parents:
-        raise UserError(f"--output-dir: {place} would be a class among the images in {root}: give one outside of it")

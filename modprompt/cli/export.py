@@ -12,11 +12,7 @@ from modprompt.cli.model_flags import opened, parser_of
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Write the file, and print what it is and how it compares with PyTorch. Exit code 0.
-
-    Raises:
-        UserError: if there is no such model, it cannot be exported, or the file's outputs are not the model's.
-    """
+    """Write the file, and print what it is and how it compares with PyTorch; exit code 0. UserError as use.export."""
     parser = parser_of(__doc__, device=False)
     add = parser.add_argument
     add("--to", required=True, choices=["onnx", "safetensors", "lora"], help="the kind of file")

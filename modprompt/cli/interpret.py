@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from modprompt.checks import at_least
-from modprompt.clip.load import load_clip
 from modprompt.errors import UserError
 from modprompt.io import descriptions
 from modprompt.io.checkpoint import Checkpoint, checkpoint_at, read, run_or_file
@@ -45,10 +44,8 @@ def _run(argv: list[str] | None = None) -> None:
     add = parser.add_argument
     add("checkpoint", help="a run's folder, or a file like model.pth.tar-5")
     add("topk", type=int, nargs="?", default=5, help="words per vector")
-    clip = "the CLIP, by name or path (default: what the checkpoint or the run says, else ViT-B/16)"
-    add("--clip", "--backbone", "--backbone-path", dest="clip", default="", help=clip)
-    add("--activation", default="", help="quick_gelu or gelu, for weights on disk of which nothing else says it")
-    add("--heads", type=int, nargs=2, default=(), metavar=("TEXT", "IMAGE"), help="the same for their attention heads")
+    what = "the CLIP, by name or path (default: what the checkpoint or the run says, else ViT-B/16)"
+    add("--clip", "--backbone", "--backbone-path", dest="clip", default="", help=what)
     add("--csv", default="", help="also write the rows to this file")
     args = parser.parse_args(argv)
     at_least("topk", args.topk, 1)
@@ -59,10 +56,8 @@ def _run(argv: list[str] | None = None) -> None:
     layers, vision = text_prompts(learned), count_vision_prompts(learned)
     if not layers and not vision:
         raise UserError(f"{path} holds no learned prompts")
-    named = args.clip or recorded_clip(place) or (None if content.record else "ViT-B/16")
-    own = args.activation or args.heads  # of weights that say nothing themselves
-    given = load_clip(named or "", "cpu", activation=args.activation, heads=args.heads)[0] if own else named
-    known_words = vocabulary(clip_of(content, given, None if own else "cpu", path))
+    clip = args.clip or recorded_clip(place) or (None if content.record else "ViT-B/16")
+    known_words = vocabulary(clip_of(content, clip, "cpu", path))
     if vision:
         print(f"{vision} learned vision prompts are left out: no words have the vision width")
     if count_mapped(learned):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tqdm import tqdm
 
@@ -24,9 +24,6 @@ from modprompt.errors import UserError
 from modprompt.io.files import of_user, read_text
 from modprompt.io.tables import Cell, write_table
 from modprompt.io.text import one_line, writable
-
-if TYPE_CHECKING:  # --help does not import PyTorch
-    from modprompt.use.trained import Trained
 
 COLUMNS = ("image", "rank", "class", "probability")  # of the CSV; for another rule than softmax also its name
 
@@ -49,20 +46,8 @@ def _class_names(words: Sequence[str]) -> list[str]:
 
 
 def _note(text: str) -> None:
-    print(f"note: {text}", file=sys.stderr)  # standard output only has the predictions
-
-
-def _with_classes(trained: Trained, words: Sequence[str]) -> Trained:
-    """The model for the classes of --classes; a note says which are new to it."""
-    names, known = _class_names(words), trained.model.classes.names
-    other = trained.with_classes(names)
-    new = [one_line(name) for name in names if name not in known]
-    if new:
-        _note(f"{len(new)} of {len(names)} classes are not those that {trained.path} was trained on: {some(new)}")
-    said = trained.model.said_of(names)
-    if said:
-        _note(said)
-    return other
+    if text:
+        print(f"note: {text}", file=sys.stderr)  # standard output only has the predictions
 
 
 def _run(args: Any) -> int:
@@ -71,7 +56,12 @@ def _run(args: Any) -> int:
     images, left_out = find_images(args.images)
     trained = opened(args)
     if args.classes:
-        trained = _with_classes(trained, args.classes)
+        names, known = _class_names(args.classes), trained.model.classes.names
+        trained = trained.with_classes(names)
+        new = [one_line(name) for name in names if name not in known]
+        if new:
+            _note(f"{len(new)} of {len(names)} classes are not those that {trained.path} was trained on: {some(new)}")
+        _note(trained.model.said_of(names))
     require_rule(trained.model, args.rule)
     names = distinct(trained.model.classes.names)
     if left_out:
@@ -103,11 +93,7 @@ def _run(args: Any) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code: 0 if all images were classified, 1 if some could not be read.
-
-    Raises:
-        UserError: if the model, the classes or the folders cannot be read.
-    """
+    """Exit code: 0 if all images were classified, 1 if some could not be read; UserError if the rest cannot be."""
     parser = parser_of(__doc__)
     add = parser.add_argument
     add("images", nargs="+", metavar="IMAGE|FOLDER", help="image files, and folders of them")

@@ -15,11 +15,7 @@ from modprompt.io.text import one_line
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code 0.
-
-    Raises:
-        UserError: if it cannot be downloaded, or was not pushed by this project.
-    """
+    """Exit code 0; UserError if it cannot be downloaded, or was not pushed by this project."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("repo", metavar="OWNER/NAME[@REVISION]", help="the repository")
     parser.add_argument("--to", default="", metavar="FOLDER", help="where to put it (default: the repository's name)")

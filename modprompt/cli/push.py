@@ -26,24 +26,19 @@ from modprompt.programs import import_modules, take_imports
 def _of_run(args: argparse.Namespace, repo: str, folder: Path) -> str:
     """The card of a run, or of one checkpoint, which is copied into a folder."""
     from modprompt.io import folder as run_folder
-    from modprompt.use.card import card_of_run
-    from modprompt.use.sharing import lay_out
+    from modprompt.use.sharing import card_of_run, lay_out
     from modprompt.use.trained import trains_nothing
 
     place = of_user(args.file)
     if not place.exists():
-        raise UserError(
-            f"there is no run, file or experiment {args.file}: give a run's output folder, or an experiment"
-        )
-    if not place.is_dir() and args.epoch is not None:
-        raise UserError(f"--epoch {args.epoch}: {place} is not a run's folder")
+        raise UserError(f"there is no run, file or experiment {args.file}: give a run's output folder")
     result = run_folder.of_training(place).result if place.is_dir() else None
     if result and trains_nothing(result.get("method")):
         if not run_folder.read(place).trained:
             raise UserError(f"{place} is a run of a method that trains nothing: there is nothing to share")
         result = None
-    file = Path(chosen_checkpoint(place, args.epoch))
-    tested = result if result and run_folder.is_of(result, file, args.epoch) else None
+    file = Path(chosen_checkpoint(place))
+    tested = result if result and run_folder.is_of(result, file) else None
     return card_of_run(lay_out(file, folder), repo, tested, args.license)
 
 
@@ -74,11 +69,7 @@ def _of_experiment(args: argparse.Namespace, repo: str, folder: Path) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code 0.
-
-    Raises:
-        UserError: if there is nothing to share, or the hub cannot be asked or refuses.
-    """
+    """Exit code 0; UserError if there is nothing to share, or the hub cannot be asked or refuses."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("file", metavar="RUN_OR_EXPERIMENT", help="a run's output folder, a checkpoint, or an experiment file or name")
@@ -86,7 +77,6 @@ def main(argv: list[str] | None = None) -> int:
     add("--private", action="store_true", help="create it as a private one")
     add("--replace", action="store_true", help="remove its present weights; its history keeps them")
     add("--license", default="", metavar="ID", help="the hub's name of the prompts' licence, e.g. mit (default: none)")
-    add("--epoch", type=int, help="epoch of the checkpoint of a run (default: the best, or the last)")
     add("--dry-run", action="store_true", help="print the card and the files, and upload nothing")
     arguments.add_common(parser.add_argument_group("for an experiment"))  # type: ignore[arg-type]
     arguments.add_data(parser)

@@ -12,14 +12,9 @@ from modprompt.cli.model_flags import opened, parser_of
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Serve the page until it is interrupted. Exit code 0.
-
-    Raises:
-        UserError: if there is no such model, a package is missing, or the port is in use.
-    """
+    """Serve the page until it is interrupted; exit code 0. UserError if there is no model, Gradio, or free port."""
     parser = parser_of(__doc__)
-    port = "of the page; 0 finds a free one (default: %(default)s)"
-    parser.add_argument("--port", type=int, default=7860, help=port)
+    parser.add_argument("--port", type=int, default=7860, help="0 finds a free one (default: %(default)s)")
     args = parser.parse_args(argv)
     at_least("--port", args.port, 0)
     at_most("--port", args.port, 65535)

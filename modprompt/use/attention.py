@@ -53,14 +53,9 @@ def layers_of(model: PromptedModel) -> int:
 
 
 def attention_of(model: PromptedModel, images: Tensor) -> Attention:
-    """Attention over the patches of images, on the CPU.
+    """Attention over the patches of images (B, 3, H, W), as a model's transform makes them, on the CPU.
 
-    Args:
-        model: of any method; its image side must be run layer by layer here.
-        images: (B, 3, H, W), as its transform makes them.
-
-    Raises:
-        UserError: as `unseen` says, or if the images do not fit.
+    Raises UserError as `unseen` says, or if the images do not fit.
     """
     reason = unseen(model)
     if reason:
@@ -112,12 +107,9 @@ def _weights(attend: Attend, query: Tensor, key: Tensor, value: Tensor, mask: Te
 
 
 def as_seen(model: PromptedModel, image: Tensor, made: Images | None = None) -> Image.Image:
-    """The image that a model was given, in its original colours.
+    """The image (3, H, W) that a model was given, in its original colours.
 
-    Args:
-        model: its CLIP says how images are made.
-        image: (3, H, W), from a transform.
-        made: how that transform made it, if not as the CLIP's.
+    `made` is how its transform made it, if not as the transform of the model's CLIP.
     """
     how = facts_of(model.clip_model) if made is None else made
     mean, std = (torch.tensor(x).view(3, 1, 1) for x in (how.mean or OPENAI_MEAN, how.std or OPENAI_STD))
@@ -126,11 +118,9 @@ def as_seen(model: PromptedModel, image: Tensor, made: Images | None = None) -> 
 
 
 def overlay(image: Image.Image, map: Tensor) -> Image.Image:
-    """An image with attention over it in colours, from dark blue (least) to yellow (most).
+    """What a model was given (`as_seen`; a small one is enlarged), with attention (rows, columns) over all of it.
 
-    Args:
-        image: what the model was given (`as_seen`); a small one is enlarged.
-        map: (rows, columns) over the whole image.
+    In colours from dark blue (least) to yellow (most).
     """
     larger = max(1.0, _SMALLEST / min(image.size))
     size = (round(image.width * larger), round(image.height * larger))

@@ -23,8 +23,7 @@ from modprompt.methods.model import PromptedModel
 from modprompt.methods.records import describe, method_record
 from modprompt.use import export_model
 from modprompt.use.prediction import SOFTMAX
-from modprompt.use.run_images import images_of
-from modprompt.use.trained import Trained
+from modprompt.use.trained import Trained, images_of
 from modprompt.version import __version__
 
 SUFFIXES = {"onnx": ".onnx", "safetensors": checkpoint.SAFETENSORS, "lora": ".pt"}
@@ -46,25 +45,17 @@ def place_of(trained: Trained, to: str, out: str = "") -> Path:
     path = of_user(out)
     if path.suffix != suffix:
         raise UserError(f"--out {out}: a file of --to {to} ends in {suffix}")
-    if path.is_dir():
-        raise UserError(f"--out {out} is a folder: name a file in it")
     if path.exists() and path.samefile(trained.path):
         raise UserError(f"--out {out} is the file that is exported: name another")
     return path
 
 
 def export(trained: Trained, to: str, path: Path, precision: str = "fp32") -> str:
-    """Write a trained model's file, and say what it is and how it compares with PyTorch, in a few lines.
+    """Write the file of a model in float32 on the CPU; say what it is and how it compares with PyTorch, in a few lines.
 
-    Args:
-        trained: the model, in float32 on the CPU, with the transform of its images.
-        to: onnx, safetensors, or lora for the file of CLIP-LoRA's repository.
-        path: the file; an existing one is replaced.
-        precision: of the weights: fp32 or fp16; safetensors and lora only have fp32.
-
-    Raises:
-        UserError: if the method has no class matrix, a package is missing, PyTorch's exporter refuses the model, or the
-            file's outputs are not the model's; then nothing is written.
+    `to` is onnx, safetensors, or lora for the file of CLIP-LoRA's repository, `precision` that of an ONNX file's
+    weights, fp32 or fp16. Raises UserError if the method has no class matrix, a package is missing, PyTorch's exporter
+    refuses the model, or the file's outputs are not the model's; what was at the path stays then.
     """
     if to != "onnx" and precision != "fp32":
         raise UserError(f"--to {to} has what was learned, unchanged: leave out --precision")
@@ -77,8 +68,6 @@ def export(trained: Trained, to: str, path: Path, precision: str = "fp32") -> st
 
 def _onnx(trained: Trained, path: Path, half: bool) -> str:
     model, images = trained.model, images_of(trained.preprocess)
-    if model.logit_scale.device.type != "cpu" or model.products != torch.float32:
-        raise UserError("a model is exported from float32 on the CPU: open it there")
     if half and has_image_tower(model.clip_model):
         raise UserError(f"--precision fp16: the image side of {called(model.clip_model)} runs in float32: use fp32")
     facts = metadata_of(model, images, "fp16" if half else "fp32", trained.read_as)

@@ -35,16 +35,11 @@ _DECIDED = 0.1  # between the logits of the two likeliest classes; less counts a
 
 
 class ExportedModel(nn.Module):
-    """A model's image encoder with its prompts, and the classifier of its features; copied from the model.
+    """The image encoder with its prompts, and the classifier of its features, copied from a model (float32, CPU).
 
-    If the model blends its features with frozen ones, it has the encoder of these, too: images go through both.
-
-    Args:
-        model: in float32, on the CPU.
-        half: whether matrices are float16; images, features and probabilities stay float32.
-
-    Raises:
-        UserError: if class features depend on the image.
+    If the model blends its features with frozen ones, it has the encoder of these, too: images go through both. With
+    `half` matrices are float16; images, features and probabilities stay float32. Raises UserError if class features
+    depend on the image.
     """
 
     def __init__(self, model: PromptedModel, half: bool = False):
@@ -87,10 +82,8 @@ def onnx_bytes(model: PromptedModel, half: bool, size: int, metadata: Mapping[st
     """The file of a model for any number of images of `size` pixels a side; its metadata has each part as JSON.
 
     `half` says whether its weights are fp16. The exporter's notes, which have paths of this machine, are left out.
-
-    Raises:
-        UserError: if a package is missing, class features depend on the image, PyTorch's exporter refuses the model, or
-            it would be larger than such a file can be.
+    Raises UserError if a package is missing, class features depend on the image, PyTorch's exporter refuses the model,
+    or it would be larger than such a file can be.
     """
     for package in ("onnx", "onnxruntime", "onnxscript"):
         if importlib.util.find_spec(package) is None:
@@ -159,11 +152,11 @@ def check(model: PromptedModel, images: Images, run: Runs, half: bool) -> str:
         is_decided = best[:, 0] - best[:, -1] > _DECIDED
         same += int((is_decided & (its_shares.argmax(dim=1) == shares.argmax(dim=1))).sum())
         decided += int(is_decided.sum())
-    if half and features > HALF_FEATURES:
-        raise UserError(f"fp16 features are {features:.1e} away from fp32's: this model needs --precision fp32")
-    if half and same < decided:
-        other = f"fp16 has another likeliest class for {decided - same} of {decided} images"
-        raise UserError(f"{other}: this model needs --precision fp32")
+    if half and (features > HALF_FEATURES or same < decided):
+        raise UserError(
+            f"fp16 features are {features:.1e} away from fp32's, and {decided - same} of {decided} images have another "
+            "likeliest class: this model needs --precision fp32"
+        )
     if not half and (features > FEATURES or probabilities > PROBABILITIES):
         raise UserError(
             f"what was exported is not the model: its features are {features:.1e} away from PyTorch's "

@@ -6,7 +6,6 @@ import importlib.util
 import os
 import tempfile
 import threading
-import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -19,8 +18,7 @@ from modprompt.errors import UserError
 from modprompt.io.image_files import read_rgb
 from modprompt.methods.model import PromptedModel
 from modprompt.use.attention import as_seen, attention_of, layers_of, overlay, unseen
-from modprompt.use.run_images import images_of
-from modprompt.use.trained import Trained
+from modprompt.use.trained import Trained, images_of
 
 HOST = "127.0.0.1"
 _MOST_SHOWN = 10  # classes with a bar
@@ -51,8 +49,7 @@ def look(trained: Trained, file: str, text: str, layer: int = 0) -> Seen:
     names = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not names:
         raise UserError("no class names: write at least one, one on each line")
-    image = read_rgb(file, trained.read_as)
-    model, said = _for_classes(trained.model, names)
+    image, model = read_rgb(file, trained.read_as), _for_classes(trained.model, names)
     images = trained.preprocess(image)[None].to(model.logit_scale.device)
     with torch.no_grad():
         shares = model(images)[0].float().softmax(dim=0).sort(descending=True)
@@ -64,18 +61,12 @@ def look(trained: Trained, file: str, text: str, layer: int = 0) -> Seen:
         maps += [(f"prompt {number}", prompt[0]) for number, prompt in enumerate(prompts[layer], start=1)]
     picture = as_seen(model, images[0], images_of(trained.preprocess))
     pictures = [(overlay(picture, map), f"{name}: {100 * float(map.sum()):.0f}% on patches") for name, map in maps]
-    return Seen(list(zip(ordered, shares.values.tolist())), pictures, said)
+    return Seen(list(zip(ordered, shares.values.tolist())), pictures, model.said_of(names))
 
 
 @functools.lru_cache(maxsize=1)  # a visitor tries several images with the same names
-def _for_classes(model: PromptedModel, names: tuple[str, ...]) -> tuple[PromptedModel, str]:
-    """A model for these classes, and what is to say of them."""
-    if names == model.classes.names:
-        return model, ""
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        other = model.with_classes(names)
-    return other, "; ".join(filter(None, [model.said_of(names), *(str(warning.message) for warning in told)]))
+def _for_classes(model: PromptedModel, names: tuple[str, ...]) -> PromptedModel:
+    return model if names == model.classes.names else model.with_classes(names)
 
 
 def answer(

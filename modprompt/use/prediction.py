@@ -77,17 +77,8 @@ def predict(
 ) -> Iterator[Prediction]:
     """A model's predictions for images, in their order; those that cannot be read say why and stop nothing.
 
-    Args:
-        trained: the model.
-        images: their paths.
-        top: how many classes for each; all if there are fewer.
-        batch_size: images at a time.
-        rule: SOFTMAX or SIGMOID, from logits to probabilities.
-
-    Raises:
-        UserError: if that rule does not suit the model's logits.
-        FloatingPointError: if a logit is not finite.
-        OSError: if this machine fails, not an image.
+    Each has the `top` likeliest classes, all if there are fewer; `rule` is SOFTMAX or SIGMOID. Raises UserError if the
+    rule does not suit the model's logits, FloatingPointError if a logit is not finite, OSError if this machine fails.
     """
     model = trained.model
     require_rule(model, rule)
@@ -106,8 +97,9 @@ def predict(
                 with torch.no_grad():
                     logits = model(torch.stack(tensors).to(model.logit_scale.device)).float()
                     require_finite(logits)
-                    by_itself = rule == SIGMOID and bias is not None  # which all classes share: no matter to a softmax
-                    shares = (logits + float(bias)).sigmoid() if by_itself else logits.softmax(dim=-1)
+                    shares = logits.softmax(dim=-1)
+                    if rule == SIGMOID and bias is not None:
+                        shares = (logits + float(bias)).sigmoid()
                 probabilities, labels = (part.tolist() for part in shares.topk(most, dim=-1))
                 rows = iter(zip(labels, probabilities))
             for path, image in zip(images[first : first + batch_size], batch):

@@ -79,8 +79,6 @@ def test_a_dry_run_prints_the_card_and_asks_nobody(run, said, monkeypatch):
     [
         (["push", "{tmp}/nosuch", "a/b"], "there is no run, file or experiment {tmp}/nosuch"),
         (["push", "{run}", "prompts"], "'hf-hub:prompts' does not name a repository of a hub"),
-        (["push", "{run}", "a/b", "--epoch", "9"], "no model.pth.tar-9 in"),
-        (["push", "{run}/result.json", "a/b", "--epoch", "1"], "--epoch 1: {run}/result.json is not a run's folder"),
         (["push", "{tmp}/zero", "a/b"], "{tmp}/zero is a run of a method that trains nothing"),
         (["push", "{tmp}/nosuch.yaml", "a/b"], "no experiment file {tmp}/nosuch.yaml"),
         (["push", "digits", "a/b", "--out", "{tmp}"], "digits: none of its trainings is finished in {tmp}"),

@@ -3,7 +3,7 @@ import yaml
 
 from modprompt.io import checkpoint, result
 from modprompt.io.checkpoint import checkpoint_at
-from modprompt.use.card import card_of_run, header
+from modprompt.use.sharing import card_of_run, header
 from tests.modprompt.use.made import NAMES, model_of, write_run
 
 

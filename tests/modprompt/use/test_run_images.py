@@ -7,7 +7,7 @@ from PIL import Image
 
 from modprompt.errors import UserError
 from modprompt.trainers.backbone import squash
-from modprompt.use.run_images import transform_of_run
+from modprompt.use.trained import transform_of_run
 from tests.modprompt.use.made import INPUT, glyph
 
 
