@@ -35,87 +35,83 @@ def configs_by_clip(trainer: str) -> dict[str, str]:
     return {clip: config for clip, config in row.items() if clip not in _OF_SCRIPTS}
 
 
-class Command:
-    """A command's files, flags and options (flags.parse_args), and the defaults for what they do not name.
-
-    Raises:
-        UserError: as Settings.read, and if there is no such file.
-    """
+class _Command:
+    """What a command gives by flags and options, config files below them, and the defaults chosen so far between."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         flags = {key: getattr(args, flag[2:].replace("-", "_")) for key, flag in FLAGS.items()}
         empty = ["OUTPUT_DIR", ""] if args.output_dir == "" else []  # a script's variable that is not set: no default
         self.words = Settings.read((), flags, [*empty, *args.opts])
-        self.defaults: list[tuple[str, Given]] = []  # above files, below flags and options
-        self.tested = run_folder.describe_model(args.model_dir, args.load_epoch) if args.eval_only else None
         self.trainer = str(self.words["TRAINER.NAME"].value) if "TRAINER.NAME" in self.words else ""
         self.configs = configs_by_clip(self.trainer)
-        self.take_data(path_of(args.dataset_config_file) if args.dataset_config_file else None)
-        self.take_config(file_of_method(args.config_file, self.trainer) if args.config_file else None)
+        self.data: Path | None = None
+        self.method: Path | None = None
+        self.defaults: dict[str, Given] = {}
+        self.use(
+            path_of(args.dataset_config_file) if args.dataset_config_file else None,
+            file_of_method(args.config_file, self.trainer) if args.config_file else None,
+        )
 
-    def take_data(self, path: Path | None) -> None:
-        """Use the data set's config at a path; None for none."""
-        self.data_file, self.data = path, Settings.read([] if path is None else [str(path)])
-
-    def take_config(self, path: Path | None) -> None:
-        """Use the method's config at a path; None for none."""
-        self.method_file, self.method = path, Settings.read([] if path is None else [str(path)])
+    def use(self, data: Path | None = None, method: Path | None = None) -> None:
+        """Use the config file of a data set, of a method, or both."""
+        self.data, self.method = data or self.data, method or self.method
+        self.files = Settings.read(str(path) for path in (self.data, self.method) if path)
 
     def settings(self) -> Settings:
         """All that is given, in order of precedence."""
-        return Settings((*self.data.given, *self.method.given, *self.defaults, *self.words.given))
+        return Settings((*self.files.given, *self.defaults.items(), *self.words.given))
 
     def value(self, key: str) -> str:
         """What is given for a key, as text; empty if nothing is."""
-        found = self.settings().get(key)
-        return "" if found is None or found.value is None else str(found.value)
+        given = self.settings().get(key)
+        return "" if given is None or given.value is None else str(given.value)
 
-    @property
+    def root(self) -> Path:
+        """The folder of the data sets, or of own images."""
+        return of_user(places.data_root(self.value("DATASET.ROOT"))).absolute()
+
     def in_rounds(self) -> bool:
         """Whether the run has rounds, which choose from all training images."""
         rounds = self.value("ACTIVE.ROUNDS")
         return rounds != "0" if rounds else self.trainer in BY_NAME and BY_NAME[self.trainer].rounds
 
-    def names_nothing(self) -> bool:
-        """Whether neither a file nor data nor a CLIP is named."""
-        keys = [key for key in self.words if key in ("DATASET.NAME", "DATASET.ROOT") or key.startswith(_BACKBONE)]
-        return not (self.data_file or self.method_file or keys)
 
+def completed(args: argparse.Namespace, takes_all: bool) -> Settings:
+    """What a command gives (flags.parse_args), with defaults for what it does not name; a message says what was chosen.
 
-def completed(command: Command, takes_all: bool) -> Settings:
-    """A command's settings with defaults for what it does not name; a message says what was chosen.
-
-    Args:
-        command: what is given.
-        takes_all: whether the program is for runs that use all.
-
-    Raises:
-        UserError: if a default cannot be decided; the message says what to give.
+    `takes_all` says whether the program is for runs that use all images of a root. Raises UserError as Settings.read,
+    if there is no such file, or if a default cannot be decided: what to give is said.
     """
-    if command.configs.get(EMBEDDED) and command.names_nothing():
-        command.take_data(config_file("digits"))
-        command.take_config(config_of(command.trainer, command.configs[EMBEDDED]))
-        command.defaults.append(("DATASET.NUM_SHOTS", Given("-1" if command.in_rounds else "16", "option")))
+    command = _Command(args)
+    named = [key for key in command.words if key in ("DATASET.NAME", "DATASET.ROOT") or key.startswith(_BACKBONE)]
+    if EMBEDDED in command.configs and not (command.data or command.method or named):
+        command.use(config_file("digits"), config_of(command.trainer, command.configs[EMBEDDED]))
+        command.defaults["DATASET.NUM_SHOTS"] = Given("-1" if command.in_rounds() else "16", "option")
     else:
-        _take_data(command, takes_all)
-        if command.configs and command.method_file is None:
-            named = command.value(f"{_BACKBONE}NAME") or command.value(f"{_BACKBONE}PATH")
-            _take_config(command, named or _embedded(command))
-    _take_seed_and_folder(command)
-    _require_output_outside(command)
+        if not command.value("DATASET.NAME"):
+            _take_data(command, takes_all)
+        if command.configs and command.method is None:
+            _take_config(command)
+    if "SEED" not in command.settings():
+        command.defaults["SEED"] = Given(1, "flag --seed")
+    if "OUTPUT_DIR" not in command.settings() and command.value("DATASET.NAME"):  # one given as empty is given
+        tested = run_folder.describe_model(args.model_dir, args.load_epoch) if args.eval_only else None
+        command.defaults["OUTPUT_DIR"] = Given(_folder_of(command, tested), "flag --output-dir")
+    root, place = command.root().resolve(), of_user(command.value("OUTPUT_DIR")).resolve()
+    is_inside = bool(command.value("OUTPUT_DIR")) and (root == place or root in place.parents)
+    if is_inside and command.value("DATASET.NAME") == "ImageFolder":
+        raise UserError(f"--output-dir: {place} would be a class among the images in {root}: give one outside of it")
     return command.settings()
 
 
-def _take_data(command: Command, takes_all: bool) -> None:
+def _take_data(command: _Command, takes_all: bool) -> None:
     """Read a root without a named data set by its content, and say so."""
     root = command.value("DATASET.ROOT")
-    if command.value("DATASET.NAME"):
-        return
     if root and command.trainer:
         from modprompt.data.own_images import kind_of
 
-        kind = kind_of(of_user(root).absolute(), takes_all or command.in_rounds)
-        command.take_data(config_file(kind))
+        kind = kind_of(command.root(), takes_all or command.in_rounds())
+        command.use(data=config_file(kind))
         print(f"--root {root}: no data set is named; by its content it is read as {kind}")
     elif command.configs:
         raise UserError(
@@ -124,29 +120,26 @@ def _take_data(command: Command, takes_all: bool) -> None:
         )
 
 
-def _take_config(command: Command, clip: str) -> None:
-    """Use the trainer's config for a CLIP, and say so."""
+def _take_config(command: _Command) -> None:
+    """Use the trainer's config for the CLIP, and say so."""
+    clip = command.value(f"{_BACKBONE}NAME") or command.value(f"{_BACKBONE}PATH") or _embedded(command)
     name = command.configs.get(plain(clip))
     path = config_of(command.trainer, name or command.configs[_LARGE])
     which = f"its config for {clip}" if name else f"it has no config for {clip}; this is its config for {_LARGE}"
     print(f"{command.trainer} uses {path}: {which}")
-    command.take_config(path)
+    command.use(method=path)
 
 
-def _embedded(command: Command) -> str:
-    """The embedded CLIP, if none is named.
-
-    Raises:
-        UserError: if it does not know all class names, or the trainer has no config for it.
-    """
+def _embedded(command: _Command) -> str:
+    """The embedded CLIP, if none is named; UserError if it does not know all class names, or has no config."""
     from modprompt.clip.tokens import unknown_words
     from modprompt.data.own_images import names_in
 
     dataset = command.value("DATASET.NAME")
-    names = names_in(dataset, of_user(places.data_root(command.value("DATASET.ROOT"))).absolute())
+    names = names_in(dataset, command.root())
+    unknown = unknown_words(names or ())
     if names is not None and not names:
         raise UserError(f"no CLIP is named for {dataset}: give {_GIVE}, or {EMBEDDED}, which only knows numerals")
-    unknown = unknown_words(names or ())
     if unknown:
         raise UserError(
             f"{EMBEDDED}, which is used if no CLIP is named, has never seen the words "
@@ -157,43 +150,20 @@ def _embedded(command: Command) -> str:
     return EMBEDDED
 
 
-def _take_seed_and_folder(command: Command) -> None:
-    """Seed 1 and a folder of the run's own, where none is given; a folder given as empty is given."""
-    if "SEED" not in command.settings():
-        command.defaults.append(("SEED", Given(1, "flag --seed")))
-    data = _name_of_data(command)
-    if "OUTPUT_DIR" in command.settings() or not data:
-        return
+def _folder_of(command: _Command, tested: str | None) -> str:
+    """The run's own folder; `tested` describes the model that a test tests, None for a training."""
+    dataset = command.value("DATASET.NAME")
+    if dataset in _OWN_IMAGES:
+        data = command.root().name
+    elif "DATASET.NAME" in command.words or command.data is None:
+        data = next((config for config, name in registered_names().items() if name == dataset), dataset)
+    else:
+        data = command.data.stem
     shots, classes, seed = map(command.value, ("DATASET.NUM_SHOTS", "DATASET.SUBSAMPLE_CLASSES", "SEED"))
     images = "/shots_all" if not shots or shots.startswith("-") else f"/shots_{shots}"
-    images = "_active" if command.in_rounds else images  # rounds choose from all images
+    images = "_active" if command.in_rounds() else images  # rounds choose from all images
     half = f"_{classes}" if classes in ("base", "new") else ""
-    config = "" if command.method_file is None else command.method_file.stem
-    above = Path("output", f"{data}{images}{half}", command.trainer, config)
-    if command.tested is None:
-        place = run_folder.place_of_training(above, seed)
-    else:
-        place = run_folder.place_of_eval(above, seed, command.tested)
-    command.defaults.append(("OUTPUT_DIR", Given(place, "flag --output-dir")))
-
-
-def _name_of_data(command: Command) -> str:
-    """What the folder of a run's data is called: the root of own images, else the data set's config; "" for no data."""
-    dataset = command.value("DATASET.NAME")
-    if not dataset:
-        return ""
-    if dataset in _OWN_IMAGES:
-        return of_user(places.data_root(command.value("DATASET.ROOT"))).absolute().name
-    if "DATASET.NAME" in command.words or command.data_file is None:
-        return next((config for config, name in registered_names().items() if name == dataset), dataset)
-    return command.data_file.stem
-
-
-def _require_output_outside(command: Command) -> None:
-    """Raise UserError if a run's output would be in a folder whose folders are classes."""
-    output = command.value("OUTPUT_DIR")
-    if command.value("DATASET.NAME") != "ImageFolder" or not output:
-        return
-    root, place = (of_user(path).resolve() for path in (places.data_root(command.value("DATASET.ROOT")), output))
-    if root == place or root in place.parents:
-        raise UserError(f"--output-dir: {place} would be a class among the images in {root}: give one outside of it")
+    above = Path("output", f"{data}{images}{half}", command.trainer, command.method.stem if command.method else "")
+    if tested is None:
+        return run_folder.place_of_training(above, seed)
+    return run_folder.place_of_eval(above, seed, tested)

@@ -8,64 +8,58 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from modprompt.cli import first_settings
-from modprompt.cli.defaults import Command, completed
+from modprompt.cli.defaults import completed, configs_by_clip
 from modprompt.data.rounds import Active
 from modprompt.errors import UserError
-from modprompt.io.settings import Settings
+from modprompt.io.settings import Settings, read_settings
 from modprompt.methods.search.file import expanded
-from modprompt.methods.table import BY_NAME
+from modprompt.methods.table import BY_NAME, ZERO_SHOT, config_of, kind_of, unread_of
 from modprompt.programs import import_modules, take_imports
 
 # other programs' names for them
 _MEANT = {
     "--epochs": "OPTIM.MAX_EPOCH", "--lr": "OPTIM.LR", "--batch-size": "DATALOADER.TRAIN_X.BATCH_SIZE",
-    "--shots": "DATASET.NUM_SHOTS", "--num-shots": "DATASET.NUM_SHOTS",
-    "--workers": "DATALOADER.NUM_WORKERS", "--num-workers": "DATALOADER.NUM_WORKERS",
-    "--data": "--root", "--data-dir": "--root", "--dataset": "--dataset-config-file",
+    "--shots": "DATASET.NUM_SHOTS", "--data": "--root", "--data-dir": "--root", "--dataset": "--dataset-config-file",
     "--model": "--backbone", "--clip": "--backbone",
 }  # fmt: skip
+_SHOWN = ("glyph-clip", "ViT-B/16")  # CLIPs whose configs --help shows: the one that comes along, and most papers'
+_FIRST = {  # the settings that people change first: what they are
+    "OPTIM.LR": "learning rate",
+    "OPTIM.MAX_EPOCH": "epochs",
+    "DATALOADER.TRAIN_X.BATCH_SIZE": "images in a training step",
+    "OPTIM.WARMUP_EPOCH": "epochs of warm-up, counted among the epochs",
+    "OPTIM.WARMUP_CONS_LR": "learning rate of the warm-up",
+}
 
 
 class _Parser(argparse.ArgumentParser):
-    """Accepts no shortened flags: --model would be --model-dir, and --data a config file. A fault is one message."""
-
-    def __init__(self, **given: Any) -> None:
-        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **given)
+    """A fault is one message, and no flag may be shortened: --model would be --model-dir, and --data a config file."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (--help lists all flags)")
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        found, unknown = self.parse_known_args(args, namespace)
-        if unknown:
-            raise UserError(f"there is no flag {unknown[0]}{self._meant(unknown[0], found.opts)}")
-        return found
-
-    def _meant(self, word: str, after: Sequence[str]) -> str:
-        """What may have been meant by an unknown flag, with its value."""
-        name, _, value = word.partition("=")
-        name = name.replace("_", "-")
-        known = [flag for action in self._actions for flag in action.option_strings]
-        named = {flag.strip("-"): meant for flag, meant in [*_MEANT.items(), *zip(known, known)]}
-        near = difflib.get_close_matches(name.strip("-"), named, n=1)
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if not unknown:
+            return parsed
+        name = unknown[0].partition("=")[0].replace("_", "-").strip("-")
+        flags = [flag for action in self._actions for flag in action.option_strings]
+        by_name = {flag.strip("-"): meant for flag, meant in [*_MEANT.items(), *zip(flags, flags)]}
+        near = difflib.get_close_matches(name, by_name, n=1)
         if not near:
-            return " (--help lists all flags)"
-        meant, value = named[near[0]], value or next(iter(after), "")
-        where = "" if meant.startswith("--") else ", after all flags"
-        return f"; did you mean {f'{meant} {value}'.strip()}{where}?"
+            self.error(f"there is no flag {unknown[0]}")
+        where = "" if by_name[near[0]].startswith("--") else " VALUE, after all flags"
+        raise UserError(f"there is no flag {unknown[0]}; did you mean {by_name[near[0]]}{where}?")
 
 
 def parse_args(argv: list[str] | None = None, description: str = "") -> argparse.Namespace:
-    """The family's flags, and ours.
-
-    Raises:
-        UserError: on an unknown flag, with a similar one, or on a flag without its value.
-    """
+    """The family's flags, and ours; UserError on an unknown flag, with a similar one, or on one without its value."""
     parser = _Parser(
         description=description,
         epilog=_settings_help(sys.argv[1:] if argv is None else argv),
         usage="%(prog)s --trainer NAME [--root DIR] [--dataset-config-file NAME] [--backbone NAME] [flags] [KEY VALUE]",
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument_group("the essentials").add_argument
     add("--trainer", default="", help="name of the method's trainer, e.g. MPL; --trainer MPL --help lists its settings")
@@ -104,12 +98,10 @@ def _settings_help(words: Sequence[str]) -> str:
     """For --help: the settings of the method of --trainer; without one, how to list them."""
     if not {"-h", "--help"} & set(words):
         return ""
-    values = {
-        flag: [after for word, after in zip(words, words[1:]) if word == flag] for flag in ("--trainer", "--import")
-    }
-    named = next(iter(values["--trainer"]), "")
+    pairs = list(zip(words, words[1:]))
+    named = next((value for flag, value in pairs if flag == "--trainer"), "")
     if named not in BY_NAME:
-        import_modules(values["--import"])
+        import_modules([value for flag, value in pairs if flag == "--import"])
     if named not in BY_NAME:
         return "--trainer MPL --help lists the settings of MPL; the same for every trainer"
     from modprompt.methods.search import over as search  # late: it imports PyTorch
@@ -119,7 +111,7 @@ def _settings_help(words: Sequence[str]) -> str:
     if not own:
         return f"{named} has no settings"
     parts = [
-        first_settings.help_text(named, method.node),
+        _first_settings(named, method.node),
         f"settings of {named}, as KEY VALUE, with their defaults:\n{own}",
         second.help_text() if second else "",
         f"and {method.node}.PREC, how the run computes: fp16 (the default), fp32, amp or bf16",
@@ -129,17 +121,37 @@ def _settings_help(words: Sequence[str]) -> str:
     return "\n".join(filter(None, parts))
 
 
+def _first_settings(trainer: str, node: str) -> str:
+    """The settings that people change first, with the values of a trainer's configs; empty if these set none of them.
+
+    Its own settings, at `node` (TRAINER.NAME), are listed too where configs give them a value.
+    """
+    names, read = configs_by_clip(trainer), [key for key in _FIRST if key not in unread_of(trainer)]
+    paths = {
+        clip: config_of(trainer, names[clip]) for clip in _SHOWN if clip in names and kind_of(trainer) != ZERO_SHOT
+    }
+    configs = {clip: settings for clip, path in paths.items() if {*read} & {*(settings := read_settings(str(path)))}}
+    if not configs:
+        return ""
+    rows = [("", [f"for {clip}" for clip in configs], "")]
+    for key in read:
+        if any(key in settings for settings in configs.values()):
+            rows.append((key, [str(settings.get(key, "")) for settings in configs.values()], _FIRST[key]))
+    shots = "training images of each class; -1 for all. Papers use 16, or 1, 2, 4, 8, 16"
+    rows.append(("DATASET.NUM_SHOTS", ["-1"] * len(configs), shots))
+    lines = [f"  {key:<32}{''.join(f'{value:<16}' for value in values)}{what}".rstrip() for key, values, what in rows]
+    for clip, settings in configs.items():
+        own = {key: value for key, value in settings.items() if key.startswith(f"{node}.")}
+        said = ", ".join(f"{key.removeprefix(f'{node}.')} {value!r}" for key, value in own.items())
+        path = f"configs/trainers/{paths[clip].parent.name}/{paths[clip].name}"
+        lines.append(f"for {clip}: {path}{f', with {node}: {said}' if own else ''}")
+    return "\n".join(["settings that people change first, as KEY VALUE, with the values of configs:", *lines, ""])
+
+
 def settings_of(args: argparse.Namespace, takes_all: bool = False) -> Settings:
     """What the data set's file, the method's file, the flags and the trailing options give, in this order.
 
-    What they do not name gets a default (defaults.py). A file named in place of a schedule is read: its numbers
-    replace its name.
-
-    Args:
-        args: from parse_args.
-        takes_all: whether the program is for runs that use all.
-
-    Raises:
-        UserError: as Command and completed, and on files that are named in place of settings.
+    What they do not name gets a default (defaults.completed, which explains `takes_all`). A file named in place of a
+    schedule is read: its numbers replace its name. Raises UserError as completed, and on such files.
     """
-    return expanded(completed(Command(args), takes_all))
+    return expanded(completed(args, takes_all))

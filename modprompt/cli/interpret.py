@@ -1,9 +1,9 @@
 """The nearest words of the vocabulary to each learned text vector of a checkpoint, layer by layer.
 
-    modprompt interpret output/run 5 --backbone RN50
+    modprompt interpret output/run 5
+    modprompt interpret model.pth.tar-5 --clip RN50      a checkpoint of the family, which does not say its CLIP
 
-It reads a run's folder, or a checkpoint of any trainer, ours and the family's. Vision prompts have no words: they are
-only counted.
+Vision prompts have no words: they are only counted.
 """
 
 from __future__ import annotations
@@ -14,40 +14,18 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from modprompt.checks import at_least
-from modprompt.clip import known
-from modprompt.clip.known import Asked
-from modprompt.clip.load import load
-from modprompt.clip.towers import CLIP
 from modprompt.errors import UserError
 from modprompt.io import descriptions
-from modprompt.io.checkpoint import Checkpoint, checkpoint_at, read
+from modprompt.io.checkpoint import Checkpoint, checkpoint_at, read, run_or_file
 from modprompt.io.tables import Cell, write_table
 from modprompt.io.text import writable
+from modprompt.methods.loading import clip_of
 from modprompt.methods.records import learner_part
 from modprompt.programs import report
 from modprompt.use.nearest_words import count_mapped, count_vision_prompts, nearest_words, text_prompts, vocabulary
+from modprompt.use.trained import recorded_clip
 
 COLUMNS = ("layer", "class", "token", "rank", "word", "distance")  # of the CSV
-
-
-def _clip_of(content: Checkpoint, path: str, asked: Asked) -> CLIP:
-    """The CLIP that is asked for, or that a checkpoint names; a file that it names is never opened because of that."""
-    if not asked.name and not asked.path:
-        name, file, commit = (str(content.clip.get(key) or "") for key in ("name", "file", "commit"))
-        if file or known.named(name).path:
-            raise UserError(f"{path} was made with a CLIP from a file ({file or name}): give it with --backbone-path")
-        asked = asked._replace(name=known.pinned(name, commit) or "ViT-B/16")
-    try:
-        clip_model = load(asked)
-    except UserError as error:
-        flags = f"--backbone {asked.name or 'not given'}, --backbone-path {asked.path or 'not given'}"
-        raise UserError(f"{flags}: {error}") from None
-    if content.made_with.get("the weights of CLIP", clip_model.fingerprint) != clip_model.fingerprint:
-        raise UserError(
-            f"the checkpoint was made with another CLIP than {asked.path or asked.name}: see --backbone and "
-            "--backbone-path"
-        )
-    return clip_model
 
 
 def _contexts(content: Checkpoint, layers: dict[int, Tensor]) -> Iterator[tuple[int, str, Tensor]]:
@@ -66,26 +44,25 @@ def _run(argv: list[str] | None = None) -> None:
     add = parser.add_argument
     add("checkpoint", help="a run's folder, or a file like model.pth.tar-5")
     add("topk", type=int, nargs="?", default=5, help="words per vector")
-    add("--backbone", default="", help="the CLIP it was trained with (default: what the file says, else ViT-B/16)")
-    add("--backbone-path", default="", help="its weights on disk")
-    add("--activation", default="", help="quick_gelu or gelu, for weights on disk of which nothing else says it")
-    add("--heads", type=int, nargs=2, default=(), metavar=("TEXT", "IMAGE"), help="the same for their attention heads")
+    what = "the CLIP, by name or path (default: what the checkpoint or the run says, else ViT-B/16)"
+    add("--clip", "--backbone", "--backbone-path", dest="clip", default="", help=what)
     add("--csv", default="", help="also write the rows to this file")
     args = parser.parse_args(argv)
     at_least("topk", args.topk, 1)
-    path = checkpoint_at(args.checkpoint)
+    place = run_or_file(args.checkpoint)
+    path = checkpoint_at(place)
     content = read(path)
     learned = learner_part(content.state_dict)
     layers, vision = text_prompts(learned), count_vision_prompts(learned)
     if not layers and not vision:
         raise UserError(f"{path} holds no learned prompts")
-    clip_model = _clip_of(content, path, Asked(args.backbone, args.backbone_path, args.activation, tuple(args.heads)))
+    clip = args.clip or recorded_clip(place) or (None if content.record else "ViT-B/16")
+    known_words = vocabulary(clip_of(content, clip, "cpu", path))
     if vision:
         print(f"{vision} learned vision prompts are left out: no words have the vision width")
     if count_mapped(learned):
         print(f"Text prompts from layer {count_mapped(learned)} on are mapped from vision prompts: they are left out")
     rows: list[list[Cell]] = []
-    known_words = vocabulary(clip_model)
     for layer, label, vectors in _contexts(content, layers):
         for number, words in enumerate(nearest_words(vectors, *known_words, args.topk), start=1):
             where = f"layer {layer}" + (f", class {label}" if label else "") + f", token {number}"

@@ -38,6 +38,7 @@ COMMANDS: dict[str, Command] = {
     "install": Command("modprompt.hosts.install", "put MPL into another codebase, by one import line"),
     "launch": Command("modprompt.hosts.launch", "run another codebase's program with MPL in it"),
 }
+_GROUP = "experiment"  # whose commands have two words
 
 
 def help_text(start: str = "") -> str:
@@ -48,18 +49,13 @@ def help_text(start: str = "") -> str:
 
 
 def parse(words: list[str]) -> tuple[str, list[str]]:
-    """The name of a command and the words after it.
-
-    Raises:
-        UserError: if there is no such command.
-    """
-    groups = {name.split()[0] for name in COMMANDS if " " in name}
-    length = 2 if words[0] in groups else 1
-    check_name(words[0], [*groups, *(name for name in COMMANDS if " " not in name)], "modprompt")
+    """The name of a command and the words after it; UserError if there is no such command."""
+    length = 2 if words[0] == _GROUP else 1
     name = " ".join(words[:length])
     if name not in COMMANDS:
-        known = [one.split()[1] for one in COMMANDS if one.startswith(f"{words[0]} ")]
-        check_name("".join(words[1:2]), known, f"modprompt {words[0]}")
+        known = [command.split() for command in COMMANDS]
+        check_name(words[0], [*{command[0]: None for command in known}], "modprompt")
+        check_name("".join(words[1:2]), [command[1] for command in known if command[1:]], f"modprompt {_GROUP}")
     return name, words[length:]
 
 
@@ -67,7 +63,7 @@ def _main(words: list[str]) -> int:
     if words[:1] == ["--version"]:
         print(f"modprompt {__version__}")
         return 0
-    start = "experiment" if words[:1] == ["experiment"] else ""
+    start = _GROUP if words[:1] == [_GROUP] else ""
     if not words or {"-h", "--help"} & set(words[1:2] if start else words[:1]):
         print(help_text(start), file=sys.stdout if words else sys.stderr)
         return 0 if words else 2

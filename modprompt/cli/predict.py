@@ -11,23 +11,19 @@ modprompt predict output/run photos/ --rule sigmoid                       each c
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 from tqdm import tqdm
 
 from modprompt.checks import at_least, some
+from modprompt.cli.model_flags import opened, parser_of
 from modprompt.data.class_names import distinct
 from modprompt.errors import UserError
 from modprompt.io.files import of_user, read_text
 from modprompt.io.tables import Cell, write_table
 from modprompt.io.text import one_line, writable
-from modprompt.programs import import_modules, take_imports
-
-if TYPE_CHECKING:  # --help does not import PyTorch
-    from modprompt.use.trained import Trained
 
 COLUMNS = ("image", "rank", "class", "probability")  # of the CSV; for another rule than softmax also its name
 
@@ -37,54 +33,39 @@ def _class_names(words: Sequence[str]) -> list[str]:
     names: list[str] = []
     for word in words:
         try:
-            lines = read_text(of_user(word[1:])).splitlines() if word.startswith("@") else []
+            lines = read_text(of_user(word[1:])).splitlines() if word.startswith("@") else [word]
         except FileNotFoundError:
             raise UserError(f"--classes {word}: there is no such file") from None
-        names += [line.strip() for line in lines if line.strip()] if word.startswith("@") else [word.strip()]
-    if not all(names):
-        raise UserError("--classes: a name is empty: remove it")
-    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+        names += [line.strip() for line in lines if line.strip()]
+    twice = next((name for name in names if names.count(name) > 1), "") if len(set(names)) < len(names) else ""
     if twice:
-        raise UserError(f"--classes: {twice[0]!r} is there twice: remove one")
+        raise UserError(f"--classes: {twice!r} is there twice: remove one")
     if len(names) < 2:
         raise UserError(f"--classes: give two names or more, got {len(names)}: with one, every image belongs to it")
     return names
 
 
-def _say(text: str) -> None:
-    print(f"note: {text}", file=sys.stderr)  # standard output only has the predictions
+def _note(text: str) -> None:
+    if text:
+        print(f"note: {text}", file=sys.stderr)  # standard output only has the predictions
 
 
-def _with_classes(trained: Trained, words: Sequence[str]) -> Trained:
-    """The model for the classes of --classes; a note says which are new to it."""
-    from modprompt.use.trained import for_classes
-
-    names = _class_names(words)
-    other = for_classes(trained, names)
-    known = set(trained.model.classes.names)
-    new = [one_line(name) for name in names if name not in known]
-    if new:
-        _say(f"{len(new)} of {len(names)} classes are not those that {trained.path} was trained on: {some(new)}")
-    said = trained.model.said_of(names)
-    if said:
-        _say(said)
-    return other
-
-
-def _run(args: argparse.Namespace) -> int:
-    from modprompt.engine.precision import set_products
+def _run(args: Any) -> int:
     from modprompt.use.prediction import SOFTMAX, find_images, predict, require_rule
-    from modprompt.use.trained import open_trained
 
     images, left_out = find_images(args.images)
-    set_products()
-    trained = open_trained(args.run, clip=args.clip or None, epoch=args.epoch, device=args.device or None)
+    trained = opened(args)
     if args.classes:
-        trained = _with_classes(trained, args.classes)
+        names, known = _class_names(args.classes), trained.model.classes.names
+        trained = trained.with_classes(names)
+        new = [one_line(name) for name in names if name not in known]
+        if new:
+            _note(f"{len(new)} of {len(names)} classes are not those that {trained.path} was trained on: {some(new)}")
+        _note(trained.model.said_of(names))
     require_rule(trained.model, args.rule)
     names = distinct(trained.model.classes.names)
     if left_out:
-        _say(f"{len(left_out)} files in these folders do not have names of images, e.g. {one_line(str(left_out[0]))}")
+        _note(f"{len(left_out)} files in these folders do not have names of images, e.g. {one_line(str(left_out[0]))}")
     rule = [] if args.rule == SOFTMAX else [args.rule]
     rows: list[list[Cell]] = []
     skipped = 0
@@ -105,34 +86,24 @@ def _run(args: argparse.Namespace) -> int:
             write_table(of_user(args.csv), (*COLUMNS, *(["rule"] if rule else [])), rows)
         except OSError as error:
             raise UserError(f"--csv: cannot write {args.csv} ({error.strerror})") from None
-        _say(f"written: {args.csv}")
+        _note(f"written: {args.csv}")
     if skipped:
-        _say(f"{skipped} of {len(images)} images were skipped")
+        _note(f"{skipped} of {len(images)} images were skipped")
     return 1 if skipped else 0
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code: 0 if all images were classified, 1 if some could not be read.
-
-    Raises:
-        UserError: if the model, the classes or the folders cannot be read.
-    """
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Exit code: 0 if all images were classified, 1 if some could not be read; UserError if the rest cannot be."""
+    parser = parser_of(__doc__)
     add = parser.add_argument
-    add("run", metavar="RUN_OR_FILE", help="a run's output folder, or a checkpoint")
     add("images", nargs="+", metavar="IMAGE|FOLDER", help="image files, and folders of them")
     add("--classes", nargs="+", default=[], metavar="NAME", help="other class names; @FILE has a name on each line")
     add("--top", type=int, default=5, help="how many classes to print for each image (default: %(default)s)")
     add("--csv", default="", metavar="F", help="also write the predictions to this file")
     rule = "shares among the classes, or each class by itself, by the CLIP's logit bias (default: %(default)s)"
     add("--rule", choices=["softmax", "sigmoid"], default="softmax", help=rule)
-    add("--clip", default="", help="the CLIP, by name or path (default: what the checkpoint or the run says)")
-    add("--epoch", type=int, help="epoch of the checkpoint in a folder (default: the best, or the last)")
-    add("--device", default="", help="e.g. cpu (default: CUDA if there is any)")
     add("--batch-size", type=int, default=64, help="images at a time (default: %(default)s)")
-    take_imports(parser)
     args = parser.parse_args(argv)
-    import_modules(args.imports)
     at_least("--top", args.top, 1)
     at_least("--batch-size", args.batch_size, 1)
     if args.csv and of_user(args.csv).is_dir():

@@ -13,15 +13,9 @@ import argparse
 
 from modprompt.io.text import one_line
 
-_MOST_NAMED = 10
-
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code 0.
-
-    Raises:
-        UserError: if it cannot be downloaded, or was not pushed by this project.
-    """
+    """Exit code 0; UserError if it cannot be downloaded, or was not pushed by this project."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("repo", metavar="OWNER/NAME[@REVISION]", help="the repository")
     parser.add_argument("--to", default="", metavar="FOLDER", help="where to put it (default: the repository's name)")
@@ -30,8 +24,6 @@ def main(argv: list[str] | None = None) -> int:
 
     folder, commit, runs = pull(args.repo, args.to)
     print(f"Pulled {args.repo.partition('@')[0]}@{commit} to {folder}")
-    for run in runs[:_MOST_NAMED]:
+    for run in runs:
         print(f"modprompt predict {one_line(str(run))} IMAGE")
-    if len(runs) > _MOST_NAMED:
-        print(f"and {len(runs) - _MOST_NAMED} more runs below {folder}")
     return 0

@@ -18,34 +18,28 @@ from pathlib import Path
 from modprompt.clip import hub
 from modprompt.errors import UserError
 from modprompt.experiments.plan import arguments, spec
+from modprompt.io.checkpoint import chosen_checkpoint
 from modprompt.io.files import of_user
 from modprompt.programs import import_modules, take_imports
 
 
 def _of_run(args: argparse.Namespace, repo: str, folder: Path) -> str:
     """The card of a run, or of one checkpoint, which is copied into a folder."""
-    from modprompt.io import checkpoint
     from modprompt.io import folder as run_folder
-    from modprompt.use.card import card_of_run
-    from modprompt.use.sharing import lay_out
+    from modprompt.use.sharing import card_of_run, lay_out
     from modprompt.use.trained import trains_nothing
 
     place = of_user(args.file)
     if not place.exists():
-        raise UserError(
-            f"there is no run, file or experiment {args.file}: give a run's output folder, or an experiment"
-        )
-    if not place.is_dir() and args.epoch is not None:
-        raise UserError(f"--epoch {args.epoch}: {place} is not a run's folder")
+        raise UserError(f"there is no run, file or experiment {args.file}: give a run's output folder")
     result = run_folder.of_training(place).result if place.is_dir() else None
     if result and trains_nothing(result.get("method")):
         if not run_folder.read(place).trained:
             raise UserError(f"{place} is a run of a method that trains nothing: there is nothing to share")
         result = None
-    file = Path(checkpoint.chosen_checkpoint(place, args.epoch))
-    lay_out(file, folder)
-    tested = result if result and run_folder.is_of(result, file, args.epoch) else None
-    return card_of_run(checkpoint.read(file), repo, tested, args.license)
+    file = Path(chosen_checkpoint(place))
+    tested = result if result and run_folder.is_of(result, file) else None
+    return card_of_run(lay_out(file, folder), repo, tested, args.license)
 
 
 def _of_experiment(args: argparse.Namespace, repo: str, folder: Path) -> str:
@@ -55,12 +49,11 @@ def _of_experiment(args: argparse.Namespace, repo: str, folder: Path) -> str:
     from modprompt.experiments.reporting.report import card
     from modprompt.experiments.reporting.results import of_experiment
     from modprompt.experiments.running import state
-    from modprompt.io import checkpoint
     from modprompt.use.sharing import lay_out
 
     plan = arguments.plan_of(args)
     if len(plan.parts) > 1:
-        raise UserError(f"{args.what} has several parts: name one, --parts {plan.parts[0].name}")
+        raise UserError(f"{args.file} has several parts: name one, --parts {plan.parts[0].name}")
     (experiment,) = plan.parts
     states = state.of_all(jobs(experiment), args.out, Inputs(args.out, args.data))
     trainings = [(job, stands) for job, stands in states if job.kind == "training" and job.method.trains]
@@ -70,19 +63,13 @@ def _of_experiment(args: argparse.Namespace, repo: str, folder: Path) -> str:
     lacking = len({job.folder for job, _ in trainings}) - len(done)
     if lacking:
         print(f"warning: {lacking} trainings of {args.file} are not finished: they are left out", file=sys.stderr)
-    files = [Path(checkpoint.chosen_checkpoint(args.out / run)) for run in done]
-    for run, file in zip(done, files):
-        lay_out(file, folder / run)
-    clip = next((clip for clip in (checkpoint.read(file).clip for file in files) if clip), {})
+    contents = [lay_out(Path(chosen_checkpoint(args.out / run)), folder / run) for run in done]
+    clip = next((content.clip for content in contents if content.clip), {})
     return card(experiment, of_experiment(experiment, states), done, clip, repo, args.license)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code 0.
-
-    Raises:
-        UserError: if there is nothing to share, or the hub cannot be asked or refuses.
-    """
+    """Exit code 0; UserError if there is nothing to share, or the hub cannot be asked or refuses."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("file", metavar="RUN_OR_EXPERIMENT", help="a run's output folder, a checkpoint, or an experiment file or name")
@@ -90,7 +77,6 @@ def main(argv: list[str] | None = None) -> int:
     add("--private", action="store_true", help="create it as a private one")
     add("--replace", action="store_true", help="remove its present weights; its history keeps them")
     add("--license", default="", metavar="ID", help="the hub's name of the prompts' licence, e.g. mit (default: none)")
-    add("--epoch", type=int, help="epoch of the checkpoint of a run (default: the best, or the last)")
     add("--dry-run", action="store_true", help="print the card and the files, and upload nothing")
     arguments.add_common(parser.add_argument_group("for an experiment"))  # type: ignore[arg-type]
     arguments.add_data(parser)

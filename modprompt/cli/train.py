@@ -20,28 +20,10 @@ from collections.abc import Callable
 from typing import Any
 
 from modprompt.cli.flags import parse_args, settings_of
-from modprompt.io.settings import Settings
 from modprompt.programs import close_log, ending, import_modules
 
 INTERRUPTED = "interrupted; the same command goes on after the last whole epoch"
 Check = Callable[[Any], Any] | None  # of a configuration, before any work
-
-
-def _settings(args: argparse.Namespace, takes_all: bool, host: Any) -> Settings:
-    """All settings of files, flags and options, with what a codebase (hosts/borrowed.py), if there is one, adds."""
-    from modprompt.hosts.borrowed import require_no_reader
-
-    if host is None:
-        import_modules(args.imports)
-        settings = settings_of(args, takes_all=takes_all)
-        require_no_reader(settings)
-        return settings
-    host.import_modules(args.imports)
-    args.dataset_config_file = host.config_of(args.dataset_config_file)
-    settings = settings_of(args, takes_all=takes_all)
-    require_no_reader(settings)
-    completed: Settings = host.completed(settings)
-    return completed
 
 
 def import_all() -> None:
@@ -54,17 +36,36 @@ def import_all() -> None:
     import modprompt.trainers.run  # noqa: F401
 
 
+def _run(args: argparse.Namespace, host: Any, check: Check) -> None:
+    """Run what the words ask for, with what a codebase (hosts/borrowed.py), if there is one, adds to the settings."""
+    from modprompt.active import rounds
+    from modprompt.hosts.borrowed import require_no_reader
+    from modprompt.trainers import run, run_config
+
+    if host is None:
+        import_modules(args.imports)
+    else:
+        host.import_modules(args.imports)
+        args.dataset_config_file = host.config_of(args.dataset_config_file)
+    settings = settings_of(args, takes_all=check is not None)
+    require_no_reader(settings)
+
+    def both(cfg: Any) -> None:
+        rounds.settings_of(cfg)  # refuses impossible ones
+        if check is not None:
+            check(cfg)
+
+    mode = run_config.Mode(args.once, args.eval_only, args.model_dir, args.load_epoch, args.no_train)
+    settings = settings if host is None else host.completed(settings)
+    run.run(settings, mode, both, run.Rounds(rounds.run, rounds.changed))
+
+
 def main(argv: list[str] | None = None, description: str | None = None, check: Check = None) -> int:
     """A program with these flags.
 
-    Args:
-        argv: the words after its name; None for those of this process.
-        description: of its help, if not this module's.
-        check: raises UserError if a configuration is not for this program; None accepts all.
-
-    Returns:
-        Exit code: 0, 2 after a message on what is wrong (MODPROMPT_TRACEBACK=1 shows where), 3 if labels are missing,
-        or 130.
+    `argv` are the words after its name, `description` is of its help, if not this module's, and `check` raises
+    UserError if a configuration is not for this program; None accepts all. Exit code: 0, 2 after a message on what is
+    wrong (MODPROMPT_TRACEBACK=1 shows where), 3 if labels are missing, or 130.
     """
     with ending() as end:
         args = parse_args(argv, description or __doc__)
@@ -75,17 +76,7 @@ def main(argv: list[str] | None = None, description: str | None = None, check: C
         console = sys.stdout
         try:
             with ending(INTERRUPTED) as ran:  # while the log is open, which gets the message too
-                from modprompt.active import rounds
-                from modprompt.trainers import run, run_config
-
-                def both(cfg: Any) -> None:
-                    rounds.settings_of(cfg)  # refuses impossible ones
-                    if check is not None:
-                        check(cfg)
-
-                settings = _settings(args, check is not None, host)
-                mode = run_config.Mode(args.once, args.eval_only, args.model_dir, args.load_epoch, args.no_train)
-                run.run(settings, mode, both, run.Rounds(rounds.run, rounds.changed))
+                _run(args, host, check)
         finally:
             close_log(console)
         end.code = ran.code

@@ -131,8 +131,10 @@ def _of_path(asked: Asked) -> Source:
     path = of_user(asked.path)
     try:
         if not path.exists():
-            at = f"no file or folder at {path}; a name is given with --backbone (MODEL.BACKBONE.NAME)"
-            raise UserError(f"MODEL.BACKBONE.PATH: {at}; {_RUN_EMBEDDED}")
+            at = f"no file or folder at {path}, where a CLIP's weights should be"
+            is_name = not known.named(asked.path).path
+            more = f": a name is given with --backbone (MODEL.BACKBONE.NAME); {_RUN_EMBEDDED}" if is_name else ""
+            raise UserError(f"{at} (MODEL.BACKBONE.PATH, or --clip){more}")
         if path.is_dir():
             path = path / _pick([one.name for one in path.iterdir() if one.is_file()], asked.path)
         return _of_weights(asked, path)

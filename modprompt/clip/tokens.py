@@ -91,7 +91,7 @@ def require_known_words(names: Sequence[str], clip_model: CLIP) -> None:
         if readable(other).lower() != readable(name).lower():
             raise UserError(
                 f"this CLIP has never seen the words of {other!r} and {name!r}, so both are the same to it: "
-                "use a CLIP that knows them, e.g. MODEL.BACKBONE.NAME ViT-B/16"
+                "give other names, or train with a CLIP that knows these words (--backbone ViT-B/16, say)"
             )
     if strange:
         warnings.warn(f"this CLIP has never seen words of {some(strange)}: they mean nothing to it", stacklevel=2)

@@ -66,6 +66,11 @@ def _run(script: Path, words: list[str]) -> None:
     from modprompt.hosts import foreign
     from modprompt.trainers import overrides
 
+    configs, flag = script.parent / "configs" / "datasets", "--dataset-config-file"  # by name, too, as in ours
+    words = [
+        str(path) if before == flag and (path := configs / f"{word}.yaml").is_file() else word
+        for before, word in zip(["", *words], words)
+    ]
     trainer = overrides.words_of(words).trainer()
     more = with_rows(words, script, trainer) if foreign.is_our_name(trainer) else More(words)
     if more.added:

@@ -77,9 +77,10 @@ def checkpoint_at(path: PathLike, epoch: int | None = None) -> str:
     if not os.path.isdir(path):
         return str(path)
     inner = model_folders(path)
-    if len(inner) != 1:
-        there = ", ".join(model.name for model in inner) or "none"
-        raise UserError(f"{path} must hold the checkpoints of one model, there is: {there}")
+    if not inner:
+        raise UserError(f"{path} holds no trained model: give the output folder of a run, or a checkpoint in it")
+    if len(inner) > 1:
+        raise UserError(f"{path} holds several models: give one's folder, {', '.join(str(model) for model in inner)}")
     return find_checkpoint(str(inner[0]), epoch)
 
 

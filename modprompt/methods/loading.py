@@ -77,7 +77,7 @@ def as_stated(
     """The model that a file (`file`, for messages) describes, its prompts newly drawn; all else is as for load."""
     method, names, dataset = _what(content, method, names, file)
     with torch.random.fork_rng(devices=[]):
-        clip_model = _clip_of(content, clip, device, file)
+        clip_model = clip_of(content, clip, device, file)
         with _said_by(file if content.record else ""):
             return method.on(clip_model, names, dataset=dataset, listed=True)
 
@@ -140,7 +140,7 @@ def stated_method(
         return Search.of(stated["search"]).over(found) if "search" in stated else found
 
 
-def _clip_of(
+def clip_of(
     content: Checkpoint,
     clip: nn.Module | str | Path | None,
     device: str | torch.device | None,

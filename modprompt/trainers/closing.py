@@ -28,9 +28,14 @@ def lines(trainer: Any, tested_pct: float | None, in_series: bool) -> Iterator[s
         return
     if tested_pct is not None and not in_series and zero_shot_costs_little(trainer):
         yield f"Zero-shot CLIP has {zero_shot_pct(trainer):.1f}% of the tested images right, this run {tested_pct:.1f}%"
+    yield next_command(trainer)
+
+
+def next_command(trainer: PromptTrainer) -> str:
+    """The command to type next, which uses the run's model."""
     module = type(trainer.run.method).__module__
     own = [] if module.startswith("modprompt.") else ["--import", module]
-    yield f"Next: {shlex.join(['modprompt', 'predict', cfg.OUTPUT_DIR, 'IMAGE', *own])}"
+    return f"Next: {shlex.join(['modprompt', 'predict', trainer.cfg.OUTPUT_DIR, 'IMAGE', *own])}"
 
 
 def zero_shot_costs_little(trainer: PromptTrainer) -> bool:

@@ -28,7 +28,7 @@ from modprompt.methods.search import file as schedule_file
 from modprompt.methods.table import counts_steps
 from modprompt.trainers import card_errors, closing, device
 from modprompt.trainers.result import ResultRecorder
-from modprompt.trainers.run_config import Mode, RunConfig, from_words, tested_by, trains
+from modprompt.trainers.run_config import Mode, RunConfig, from_words, tested_by, trains, trains_nothing
 from modprompt.trainers.skip_finished import finished_before
 
 _IN_HEAD = (
@@ -139,6 +139,8 @@ def run(
                 tested_pct = (recorder.results or {}).get("accuracy")
                 for line in closing.lines(recorder.trainer, tested_pct, in_series=mode.once):
                     print(line)
+            elif trains_nothing(cfg) and not mode.no_train:
+                print(closing.next_command(recorder.trainer))
 
 
 @contextlib.contextmanager

@@ -5,9 +5,8 @@ Shapes: B images, H heads, d width of a head, L tokens, n prompt tokens of a lay
 
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from modprompt.clip.facts import called, facts_of
@@ -19,7 +18,6 @@ from modprompt.engine.tower_vision import TowerVisionEncoder
 from modprompt.errors import UserError
 from modprompt.methods.model import PromptedModel
 
-_COLOURS = ((12, 16, 64), (110, 26, 120), (214, 62, 84), (250, 150, 52), (255, 242, 150))  # from the least to the most
 _SHARE = 0.6  # share of the colours in an overlay
 _SMALLEST = 224  # pixels of a side of an overlay
 
@@ -55,14 +53,9 @@ def layers_of(model: PromptedModel) -> int:
 
 
 def attention_of(model: PromptedModel, images: Tensor) -> Attention:
-    """Attention over the patches of images, on the CPU.
+    """Attention over the patches of images (B, 3, H, W), as a model's transform makes them, on the CPU.
 
-    Args:
-        model: of any method; its image side must be run layer by layer here.
-        images: (B, 3, H, W), as its transform makes them.
-
-    Raises:
-        UserError: as `unseen` says, or if the images do not fit.
+    Raises UserError as `unseen` says, or if the images do not fit.
     """
     reason = unseen(model)
     if reason:
@@ -114,12 +107,9 @@ def _weights(attend: Attend, query: Tensor, key: Tensor, value: Tensor, mask: Te
 
 
 def as_seen(model: PromptedModel, image: Tensor, made: Images | None = None) -> Image.Image:
-    """The image that a model was given, in its original colours.
+    """The image (3, H, W) that a model was given, in its original colours.
 
-    Args:
-        model: its CLIP says how images are made.
-        image: (3, H, W), from a transform.
-        made: how that transform made it, if not as the CLIP's.
+    `made` is how its transform made it, if not as the transform of the model's CLIP.
     """
     how = facts_of(model.clip_model) if made is None else made
     mean, std = (torch.tensor(x).view(3, 1, 1) for x in (how.mean or OPENAI_MEAN, how.std or OPENAI_STD))
@@ -128,20 +118,14 @@ def as_seen(model: PromptedModel, image: Tensor, made: Images | None = None) -> 
 
 
 def overlay(image: Image.Image, map: Tensor) -> Image.Image:
-    """An image with attention over it in colours, from dark blue (least) to yellow (most).
+    """What a model was given (`as_seen`; a small one is enlarged), with attention (rows, columns) over all of it.
 
-    Args:
-        image: what the model was given (`as_seen`); a small one is enlarged.
-        map: (rows, columns) over the whole image.
+    In colours from dark blue (least) to yellow (most).
     """
-    values = np.asarray(map, dtype=np.float32)
-    spread = float(values.max() - values.min())
-    scaled = (values - values.min()) / spread if spread > 0 else np.zeros_like(values)
     larger = max(1.0, _SMALLEST / min(image.size))
     size = (round(image.width * larger), round(image.height * larger))
-    smooth = np.asarray(Image.fromarray(scaled).resize(size, Image.Resampling.BICUBIC)).clip(0, 1)
-    steps = np.linspace(0, 1, len(_COLOURS))
-    colours = np.stack([np.interp(smooth, steps, channel) for channel in zip(*_COLOURS)], axis=-1)
-    grey = np.asarray(image.convert("L").resize(size, Image.Resampling.BICUBIC), dtype=np.float32)[..., None]
-    mixed = _SHARE * colours + (1 - _SHARE) * grey
-    return Image.fromarray(mixed.round().astype(np.uint8))
+    shares = (map - map.min()) / (map.max() - map.min()).clamp(min=1e-12)
+    patches = Image.fromarray((255 * shares).round().byte().numpy()).resize(size, Image.Resampling.BICUBIC)
+    colours = ImageOps.colorize(patches, black=(12, 16, 64), mid=(214, 62, 84), white=(255, 242, 150))
+    grey = image.convert("L").resize(size, Image.Resampling.BICUBIC).convert("RGB")
+    return Image.blend(grey, colours, _SHARE)

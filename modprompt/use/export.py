@@ -15,19 +15,22 @@ from modprompt.clip.towers import has_image_tower, joint_width
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
 from modprompt.io.files import of_user, part_of
-from modprompt.io.image_files import FAMILY
+from modprompt.io.image_files import FAMILY, PEOPLE
+from modprompt.io.images import READ_AS
 from modprompt.io.records import KEY
 from modprompt.io.tensors import write_safetensors, write_tensors
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.records import describe, method_record
-from modprompt.use import onnx_file
-from modprompt.use.export_model import ExportedModel
+from modprompt.use import export_model
 from modprompt.use.prediction import SOFTMAX
-from modprompt.use.run_images import as_record, as_settings, images_of
-from modprompt.use.trained import Trained
+from modprompt.use.trained import Trained, images_of
 from modprompt.version import __version__
 
 SUFFIXES = {"onnx": ".onnx", "safetensors": checkpoint.SAFETENSORS, "lora": ".pt"}
+_COLOURS = {
+    FAMILY: "RGB",  # Pillow's convert
+    PEOPLE: "RGB, turned as EXIF says, 16 bits scaled by 65535, transparency on white, the first of several frames",
+}
 
 
 def place_of(trained: Trained, to: str, out: str = "") -> Path:
@@ -42,44 +45,34 @@ def place_of(trained: Trained, to: str, out: str = "") -> Path:
     path = of_user(out)
     if path.suffix != suffix:
         raise UserError(f"--out {out}: a file of --to {to} ends in {suffix}")
-    if path.is_dir():
-        raise UserError(f"--out {out} is a folder: name a file in it")
     if path.exists() and path.samefile(trained.path):
         raise UserError(f"--out {out} is the file that is exported: name another")
     return path
 
 
 def export(trained: Trained, to: str, path: Path, precision: str = "fp32") -> str:
-    """Write a trained model's file, and say what it is and how it compares with PyTorch, in a few lines.
+    """Write the file of a model in float32 on the CPU; say what it is and how it compares with PyTorch, in a few lines.
 
-    Args:
-        trained: the model, in float32 on the CPU, with the transform of its images.
-        to: onnx, safetensors, or lora for the file of CLIP-LoRA's repository.
-        path: the file; an existing one is replaced.
-        precision: of the weights: fp32 or fp16; safetensors and lora only have fp32.
-
-    Raises:
-        UserError: if the method has no class matrix, a package is missing, PyTorch's exporter refuses the model, or the
-            file's outputs are not the model's; then nothing is written.
+    `to` is onnx, safetensors, or lora for the file of CLIP-LoRA's repository, `precision` that of an ONNX file's
+    weights, fp32 or fp16. Raises UserError if the method has no class matrix, a package is missing, PyTorch's exporter
+    refuses the model, or the file's outputs are not the model's; what was at the path stays then.
     """
     if to != "onnx" and precision != "fp32":
         raise UserError(f"--to {to} has what was learned, unchanged: leave out --precision")
     if to == "onnx":
-        said = _onnx(trained, path, precision)
+        said = _onnx(trained, path, precision == "fp16")
     else:
         said = _safetensors(trained, path) if to == "safetensors" else _low_rank(trained, path)
     return f"written: {path} ({path.stat().st_size / 1e6:.2f} MB)\n{said}"
 
 
-def _onnx(trained: Trained, path: Path, precision: str) -> str:
-    model, images, half = trained.model, images_of(trained.preprocess), precision == "fp16"
-    if model.logit_scale.device.type != "cpu" or model.products != torch.float32:
-        raise UserError("a model is exported from float32 on the CPU: open it there")
+def _onnx(trained: Trained, path: Path, half: bool) -> str:
+    model, images = trained.model, images_of(trained.preprocess)
     if half and has_image_tower(model.clip_model):
         raise UserError(f"--precision fp16: the image side of {called(model.clip_model)} runs in float32: use fp32")
-    facts = metadata_of(model, images, precision, trained.read_as)
-    content = onnx_file.onnx_bytes(ExportedModel(model, half), images.size, facts)
-    checked = onnx_file.check(model, images, onnx_file.run_onnx(content), half)
+    facts = metadata_of(model, images, "fp16" if half else "fp32", trained.read_as)
+    content = export_model.onnx_bytes(model, half, images.size, facts)
+    checked = export_model.check(model, images, export_model.run_onnx(content), half)
     with part_of(path, durable=True) as file:
         file.write(content)
     shape = f"(batch, 3, {images.size}, {images.size})"
@@ -89,11 +82,22 @@ def _onnx(trained: Trained, path: Path, precision: str) -> str:
 
 
 def metadata_of(model: PromptedModel, images: Images, precision: str, read_as: str = FAMILY) -> dict[str, Any]:
-    """An ONNX file's metadata, plain values by name."""
+    """An ONNX file's metadata, plain values by name; all steps from an image to numbers are among them."""
     facts = model.clip_facts
+    preprocessing = {
+        "colours": _COLOURS[read_as],
+        "resize": images.resize,
+        "interpolation": images.interpolation,
+        "crop": "centre",
+        "size": images.size,
+        "range": [0.0, 1.0],
+        "mean": list(images.mean),
+        "std": list(images.std),
+        "layout": "NCHW",
+    }
     return {
         "classes": list(model.classes.names),
-        "preprocessing": as_record(images, read_as),
+        "preprocessing": preprocessing,
         "method": type(model.method).__name__,
         "clip": {"name": facts.name or facts.file, "fingerprint": facts.fingerprint},
         "precision": precision,
@@ -111,7 +115,9 @@ def _safetensors(trained: Trained, path: Path) -> str:
     content = None if trained.path.suffix == ".json" else checkpoint.read(trained.path)  # a run that trains nothing
     record = {} if content is None else content.record
     if not record or tuple(record["classes"]["names"]) != classes.names:
-        run = {"settings": as_settings(images_of(trained.preprocess), trained.read_as)}
+        values = images_of(trained.preprocess).settings()
+        texts = {f"INPUT.{key}": one if isinstance(one, str) else str(list(one)) for key, one in values.items()}
+        run = {"settings": {**texts, "INPUT.TRANSFORMS": "['normalize']", READ_AS: trained.read_as}}
         record = describe(method_record(model.method), classes, model.clip_facts, model.prompt_learner, run)
     head = {"epoch": 0 if content is None else content.epoch, "val_result": None, KEY: record}
     write_safetensors(path, {**state, **finished}, {KEY: json.dumps(head)})

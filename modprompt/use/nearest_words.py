@@ -20,13 +20,9 @@ _VISION_PROMPTS = ("image_encoder.", "ctx_img_lst.", "cross_prompts_visual.")
 
 
 def text_prompts(state_dict: Mapping[str, Tensor]) -> dict[int, Tensor]:
-    """The learned text vectors of a checkpoint by layer: (n, T), or (C, n, T) for contexts of single classes.
+    """The learned text vectors among a learner's tensors (records.learner_part), by layer.
 
-    Args:
-        state_dict: a learner's tensors, without `prompt_learner.` in their names; see records.learner_part.
-
-    Raises:
-        UserError: if one of them is not a tensor of such a shape.
+    They are (n, T), or (C, n, T) for contexts of single classes; UserError if one is not a tensor of such a shape.
     """
     layers = {}
     for key, value in state_dict.items():
@@ -63,8 +59,7 @@ def vocabulary(clip_model: CLIP) -> tuple[list[str], Tensor]:
 def nearest_words(vectors: Tensor, words: list[str], embeddings: Tensor, count: int) -> list[list[tuple[str, float]]]:
     """The `count` nearest words to each of n vectors (n, T), with their Euclidean distances.
 
-    Raises:
-        UserError: if the vectors have another width than the embeddings (W, T).
+    Raises UserError if the vectors have another width than the embeddings (W, T).
     """
     if vectors.shape[-1] != embeddings.shape[-1]:
         raise UserError(

@@ -6,20 +6,19 @@ import importlib.util
 import os
 import tempfile
 import threading
-import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from modprompt.clip.facts import called
 from modprompt.errors import UserError
 from modprompt.io.image_files import read_rgb
 from modprompt.methods.model import PromptedModel
-from modprompt.use.attention import Attention, as_seen, attention_of, layers_of, overlay, unseen
-from modprompt.use.run_images import images_of
-from modprompt.use.trained import Trained
+from modprompt.use.attention import as_seen, attention_of, layers_of, overlay, unseen
+from modprompt.use.trained import Trained, images_of
 
 HOST = "127.0.0.1"
 _MOST_SHOWN = 10  # classes with a bar
@@ -38,69 +37,56 @@ class Seen(NamedTuple):
     """The results for an image."""
 
     shares: list[tuple[str, float]]  # (class name, probability), most probable first
-    picture: Image.Image  # as the model was given it
-    attention: Attention | None  # None if it cannot be shown (a ResNet)
+    pictures: list[tuple[Image.Image, str]]  # where a layer's class token and prompt tokens look, with captions
     said: str  # on the class names; empty for nothing
 
-    def overlays(self, layer: int) -> list[tuple[Image.Image, str]]:
-        """Images with captions: where a layer's (from 0) class token, if there is one, and prompt tokens look."""
-        if self.attention is None:
-            return []
-        class_token, prompts = self.attention.class_token, self.attention.prompts[layer]
-        maps = [] if class_token is None else [("class token", class_token[layer, 0])]
-        maps += [(f"prompt {number}", prompt[0]) for number, prompt in enumerate(prompts, start=1)]
-        return [(overlay(self.picture, map), f"{name}: {100 * float(map.sum()):.0f}% on patches") for name, map in maps]
 
+def look(trained: Trained, file: str, text: str, layer: int = 0) -> Seen:
+    """The results for an image file and class names, one on each line, with the pictures of a layer (from 0).
 
-def look(trained: Trained, file: str, text: str) -> Seen:
-    """The results for an image file and class names, one on each line; UserError if it is none, or they do not fit."""
+    Raises UserError if it is no image, or the names do not fit.
+    """
     names = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not names:
         raise UserError("no class names: write at least one, one on each line")
-    image, model, said = read_rgb(file, trained.read_as), trained.model, ""
-    if names != model.classes.names:
-        model, said = _for_classes(model, names)
+    image, model = read_rgb(file, trained.read_as), _for_classes(trained.model, names)
     images = trained.preprocess(image)[None].to(model.logit_scale.device)
     with torch.no_grad():
         shares = model(images)[0].float().softmax(dim=0).sort(descending=True)
-    attention = None if unseen(model) else attention_of(model, images)
-    picture = as_seen(model, images[0], images_of(trained.preprocess))
     ordered = [names[label] for label in shares.indices.tolist()]
-    return Seen(list(zip(ordered, shares.values.tolist())), picture, attention, said)
+    maps: list[tuple[str, Tensor]] = []
+    if not unseen(model):
+        _, class_token, prompts = attention_of(model, images)
+        maps += [] if class_token is None else [("class token", class_token[layer, 0])]
+        maps += [(f"prompt {number}", prompt[0]) for number, prompt in enumerate(prompts[layer], start=1)]
+    picture = as_seen(model, images[0], images_of(trained.preprocess))
+    pictures = [(overlay(picture, map), f"{name}: {100 * float(map.sum()):.0f}% on patches") for name, map in maps]
+    return Seen(list(zip(ordered, shares.values.tolist())), pictures, model.said_of(names))
 
 
 @functools.lru_cache(maxsize=1)  # a visitor tries several images with the same names
-def _for_classes(model: PromptedModel, names: tuple[str, ...]) -> tuple[PromptedModel, str]:
-    """A model for other classes, and what is to say of them."""
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        other = model.with_classes(names)
-    return other, "; ".join(filter(None, [model.said_of(names), *(str(warning.message) for warning in told)]))
+def _for_classes(model: PromptedModel, names: tuple[str, ...]) -> PromptedModel:
+    return model if names == model.classes.names else model.with_classes(names)
 
 
-def answer(trained: Trained, file: str | None, text: str) -> tuple[Seen | None, dict[str, float] | None, str]:
-    """What the page shows for an image and class names: all of it, the likeliest classes, and a message."""
+def answer(
+    trained: Trained, file: str | None, text: str, layer: int = 0
+) -> tuple[dict[str, float] | None, str, list[tuple[Image.Image, str]]]:
+    """What the page shows for an image and class names: the likeliest classes, a message, and a layer's pictures."""
     if not file:
-        return None, None, "No image yet."
+        return None, "No image yet.", []
     try:
-        seen = look(trained, file, text)
+        shares, pictures, said = look(trained, file, text, int(layer))
     except (UserError, OSError) as error:  # without the path where the server keeps an image
-        return None, None, str(error).replace(f" {file}", "").replace(": replace the file", ": choose another one")
-    left = len(seen.shares) - _MOST_SHOWN
+        return None, html.escape(str(error).replace(f" {file}", "")), []
+    left = len(shares) - _MOST_SHOWN
     more = f"and {left} less probable classes" if left > 0 else ""
-    return seen, dict(seen.shares[:_MOST_SHOWN]), "; ".join(filter(None, [seen.said, more]))
+    return dict(shares[:_MOST_SHOWN]), html.escape("; ".join(filter(None, [said, more]))), pictures
 
 
 def _blocks_of(trained: Trained) -> Any:
     """The page's fields and what they do."""
     import gradio as gr
-
-    def show(file: str | None, text: str, layer: int) -> tuple[Any, ...]:
-        seen, shares, said = answer(trained, file, text)
-        return seen, shares, html.escape(said), show_layer(seen, layer)
-
-    def show_layer(seen: Seen | None, layer: int) -> list[Any]:
-        return [] if seen is None else seen.overlays(int(layer))
 
     model = trained.model
     method, clip = type(model.method).__name__, called(model.clip_model)
@@ -108,7 +94,6 @@ def _blocks_of(trained: Trained) -> Any:
     hint = "these prompts belong to these classes (CSC)" if bound else "one on each line"
     with gr.Blocks(title=f"modprompt: {method}", analytics_enabled=False) as blocks:
         gr.HTML(f"<h2>{html.escape(method)}</h2>{html.escape(f'{clip}, {trained.path}')}")
-        seen = gr.State(None)
         with gr.Row():
             with gr.Column(min_width=300):
                 image: Any = gr.Image(label="Image", type="filepath", sources=["upload", "webcam"], height=320)
@@ -124,10 +109,15 @@ def _blocks_of(trained: Trained) -> Any:
         maps = gr.Gallery(label="Attention", columns=4, interactive=False, visible=layers > 0)
         if not layers:
             gr.HTML(html.escape(f"{clip} {unseen(model)}."))
-        how: dict[str, Any] = {"trigger_mode": "always_last", "show_progress": "hidden", "api_visibility": "private"}
-        for field in (image, names):
-            field.change(show, [image, names, layer], [seen, shares, said, maps], **how)
-        layer.change(show_layer, [seen, layer], maps, **how)
+        for field in (image, names, layer):
+            field.change(
+                functools.partial(answer, trained),
+                [image, names, layer],
+                [shares, said, maps],
+                trigger_mode="always_last",
+                show_progress="hidden",
+                api_visibility="private",
+            )
     return blocks
 
 

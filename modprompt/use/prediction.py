@@ -24,30 +24,6 @@ _MOST_PIXELS = 100_000_000  # of one whose shorter side is scaled to the model's
 SOFTMAX, SIGMOID = "softmax", "sigmoid"  # probabilities among all classes; each class judged by itself
 
 
-def require_rule(model: PromptedModel, rule: str) -> None:
-    """Raise UserError unless a rule suits a model's logits."""
-    if rule == SOFTMAX:
-        return
-    if logit_bias_of(model.clip_model) is None:
-        raise UserError(
-            f"--rule sigmoid: {called(model.clip_model)} was not trained to judge each class by itself (it has no "
-            "logit bias, as SigLIP has): use --rule softmax"
-        )
-    if model.has_own_logits:
-        raise UserError(
-            f"--rule sigmoid: {type(model.method).__name__} makes logits that are not scaled cosines, and trains them "
-            "for a softmax: use --rule softmax"
-        )
-
-
-def shares_of(model: PromptedModel, logits: Tensor, rule: str = SOFTMAX) -> Tensor:
-    """Probabilities (B, C) of logits (B, C) by a rule; the bias, shared by all classes, does not change a softmax."""
-    bias = logit_bias_of(model.clip_model)
-    if rule == SOFTMAX or bias is None:
-        return logits.softmax(dim=-1)
-    return (logits + float(bias.detach())).sigmoid()
-
-
 class Prediction(NamedTuple):
     """A model's prediction for an image."""
 
@@ -55,6 +31,17 @@ class Prediction(NamedTuple):
     labels: Sequence[int] = ()  # the likeliest classes, likeliest first, as indices of the model's class names
     probabilities: Sequence[float] = ()  # of these classes
     fault: str = ""  # why it could not be read; then there are no labels
+
+
+def require_rule(model: PromptedModel, rule: str) -> None:
+    """Raise UserError unless a rule suits a model's logits."""
+    why = ""
+    if logit_bias_of(model.clip_model) is None:
+        why = f"{called(model.clip_model)} was not trained to judge each class by itself (it has no logit bias)"
+    elif model.has_own_logits:
+        why = f"{type(model.method).__name__} makes logits that are not scaled cosines, for a softmax"
+    if why and rule != SOFTMAX:
+        raise UserError(f"--rule {rule}: {why}: use --rule {SOFTMAX}")
 
 
 def find_images(paths: Sequence[PathLike]) -> tuple[list[Path], list[Path]]:
@@ -70,14 +57,16 @@ def find_images(paths: Sequence[PathLike]) -> tuple[list[Path], list[Path]]:
     images: list[Path] = []
     left_out: list[Path] = []
     for path in map(of_user, paths):
+        if not path.is_dir():
+            images.append(path)
+            continue
         below: list[Path] = []
-        for place, folders, names in os.walk(path, onerror=fail) if path.is_dir() else ():
+        for place, folders, names in os.walk(path, onerror=fail):
             folders[:] = [name for name in folders if not name.startswith(".")]
             links = [name for name in folders if Path(place, name).is_symlink()]
             below += [Path(place, name) for name in (*names, *links) if not name.startswith(".")]
         for file in sorted(file for file in below if file.name not in OF_OWN_IMAGES):
             (images if is_image_name(file.name) and not file.is_dir() else left_out).append(file)
-        images += [] if path.is_dir() else [path]
     if not images:
         raise UserError(f"there is no image in {', '.join(map(str, paths))}: known endings are {' '.join(SUFFIXES)}")
     return list(dict.fromkeys(images)), left_out
@@ -88,44 +77,33 @@ def predict(
 ) -> Iterator[Prediction]:
     """A model's predictions for images, in their order; those that cannot be read say why and stop nothing.
 
-    Args:
-        trained: the model.
-        images: their paths.
-        top: how many classes for each; all if there are fewer.
-        batch_size: images at a time.
-        rule: SOFTMAX or SIGMOID, from logits to probabilities.
-
-    Raises:
-        UserError: if that rule does not suit the model's logits.
-        FloatingPointError: if a logit is not finite.
-        OSError: if this machine fails, not an image.
+    Each has the `top` likeliest classes, all if there are fewer; `rule` is SOFTMAX or SIGMOID. Raises UserError if the
+    rule does not suit the model's logits, FloatingPointError if a logit is not finite, OSError if this machine fails.
     """
     model = trained.model
     require_rule(model, rule)
-    most = min(top, len(model.classes.names))
-    for batch in _decoded(trained, images, batch_size):
-        tensors = [image for _, image in batch if isinstance(image, Tensor)]
-        with torch.no_grad():
-            logits = model(torch.stack(tensors).to(model.logit_scale.device)) if tensors else torch.zeros(0, most)
-        require_finite(logits)
-        probabilities, labels = (part.tolist() for part in shares_of(model, logits.float(), rule).topk(most, dim=-1))
-        rows = iter(zip(labels, probabilities))
-        for path, image in batch:
-            yield Prediction(path, fault=image) if isinstance(image, str) else Prediction(path, *next(rows))
-
-
-def _decoded(trained: Trained, images: Sequence[Path], batch_size: int) -> Iterator[list[tuple[Path, Tensor | str]]]:
-    """Batches of (path, image (3, H, W) or its fault); the next one is decoded while one is in use."""
-    batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
+    bias, most = logit_bias_of(model.clip_model), min(top, len(model.classes.names))
     with ThreadPoolExecutor(_READERS) as pool:
 
-        def begin(batch: Sequence[Path]) -> Iterator[Tensor | str]:
-            return pool.map(lambda path: _read(trained, path), batch)
+        def begin(first: int) -> Iterator[Tensor | str]:
+            return pool.map(lambda path: _read(trained, path), images[first : first + batch_size])
 
-        ahead = begin(batches[0]) if batches else iter(())
-        for batch, following in zip(batches, [*batches[1:], ()]):
-            now, ahead = ahead, begin(following)
-            yield list(zip(batch, now))
+        following = begin(0)
+        for first in range(0, len(images), batch_size):
+            batch, following = list(following), begin(first + batch_size)
+            tensors = [image for image in batch if isinstance(image, Tensor)]
+            rows: Iterator[tuple[list[int], list[float]]] = iter(())
+            if tensors:
+                with torch.no_grad():
+                    logits = model(torch.stack(tensors).to(model.logit_scale.device)).float()
+                    require_finite(logits)
+                    shares = logits.softmax(dim=-1)
+                    if rule == SIGMOID and bias is not None:
+                        shares = (logits + float(bias)).sigmoid()
+                probabilities, labels = (part.tolist() for part in shares.topk(most, dim=-1))
+                rows = iter(zip(labels, probabilities))
+            for path, image in zip(images[first : first + batch_size], batch):
+                yield Prediction(path, fault=image) if isinstance(image, str) else Prediction(path, *next(rows))
 
 
 def _read(trained: Trained, path: Path) -> Tensor | str:

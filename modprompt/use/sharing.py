@@ -1,5 +1,7 @@
 """Uploading trained prompts to a repository of a Hugging Face hub, laid out as runs' folders with a card, and back.
 
+The card is the repository's README, from the records of a checkpoint and its result.
+
 A push is one commit, all of it or nothing. A pull is one commit, of which only the card and checkpoints are used, which
 are read as weights before they are put in place.
 """
@@ -8,22 +10,32 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from modprompt.clip import hub
+from modprompt.data.rounds import labels_in
 from modprompt.errors import UserError
-from modprompt.io import checkpoint
-from modprompt.io.checkpoint import POINTER
+from modprompt.io import checkpoint, pages
+from modprompt.io.checkpoint import POINTER, Checkpoint
 from modprompt.io.files import of_user, sha256_of, write_json
-from modprompt.methods.table import BY_NAME
+from modprompt.io.images import mark_of
+from modprompt.io.same_run import NAMED
+from modprompt.io.text import one_line
+from modprompt.methods.named_files import FRONT
+from modprompt.methods.table import BY_NAME, HEADS, kind_of
 
 CARD, ORIGIN = "README.md", "pulled.json"
 _OURS = re.compile(rf"{CARD}|((?!\.)[^/]+/)+({POINTER}|(?P<weights>model[\w.-]*))")  # in folders, as of runs
-_BY_HAND = "or download it by hand: modprompt reads the folder"
+_MOST_CLASSES = 50  # named in a card
+_MEASURED = {"accuracy_pct": "accuracy", "macro_f1_pct": "macro F1", "top5_pct": "top-5 accuracy", "ece_pct": "ECE"}
+_PATHS = tuple(end for ends in NAMED.values() for end in ends)  # settings with paths on the machine that trained
 
 
-def lay_out(file: Path, folder: Path) -> None:
+def lay_out(file: Path, folder: Path) -> Checkpoint:
     """Copy a checkpoint into a folder, as a run has it there; UserError if it does not say what it is."""
     content = checkpoint.read(file)
     if not content.record:
@@ -37,6 +49,7 @@ def lay_out(file: Path, folder: Path) -> None:
     place.mkdir(parents=True)
     shutil.copyfile(file, place / name)
     (place / POINTER).write_text(f"{name}\n")
+    return content
 
 
 def push(repo: str, folder: Path, private: bool = False, replace: bool = False) -> str:
@@ -53,7 +66,7 @@ def push(repo: str, folder: Path, private: bool = False, replace: bool = False) 
     info = hub.ask(name, lambda client: client.HfApi().model_info(name))
     if private and info.private is False:
         raise UserError(f"{name} exists already and is public: push to another repository, or without --private")
-    weights = _weights([file.rfilename for file in info.siblings or ()])
+    weights = _weights(file.rfilename for file in info.siblings or ())
     if weights and not replace:
         raise UserError(
             f"{name} has weights already ({weights[0]}; {len(weights)} in all): push to another repository, or "
@@ -68,28 +81,25 @@ def pull(name: str, folder: str | Path = "") -> tuple[Path, str, list[Path]]:
 
     `name` is "owner/name" or "owner/name@revision", `folder` must not exist yet; by default it is the repository's
     name, in the current folder. Raises UserError if the hub or the cache does not have it, or it has no whole
-    checkpoint; nothing is written then.
+    checkpoint, OSError if the folder cannot be written; nothing is left then.
     """
     repo, revision = hub.of_user(name)
     goal = of_user(folder or repo.rpartition("/")[2])
     if os.path.lexists(goal):
         raise UserError(f"{goal} exists already: give another folder")
-    snapshot = hub.snapshot(repo, revision, _ours, _BY_HAND)
+    snapshot = hub.snapshot(repo, revision, _ours, "or download it by hand: modprompt reads the folder")
     names = _ours(snapshot.files())
     for file in _weights(names):
         checkpoint.read(snapshot.folder / file)  # as weights; whatever else a file holds is refused
-    try:
-        goal.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{goal.name}.", dir=goal.parent) as aside:
-            copy = Path(aside, goal.name)
-            for file in names:
-                (copy / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(snapshot.folder / file, copy / file)
-            hashes = {file: sha256_of(copy / file) for file in names}
-            write_json(copy / ORIGIN, {"repo": repo, "commit": snapshot.commit, "sha256": hashes})
-            copy.rename(goal)
-    except OSError as error:
-        raise UserError(f"cannot write {goal} ({error.strerror})") from None
+    goal.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{goal.name}.", dir=goal.parent) as aside:
+        copy = Path(aside, goal.name)
+        for file in names:
+            (copy / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(snapshot.folder / file, copy / file)
+        hashes = {file: sha256_of(copy / file) for file in names}
+        write_json(copy / ORIGIN, {"repo": repo, "commit": snapshot.commit, "sha256": hashes})
+        copy.rename(goal)
     return goal, snapshot.commit, sorted({(goal / file).parent.parent for file in _weights(names)})
 
 
@@ -103,3 +113,75 @@ def _ours(names: Sequence[str]) -> list[str]:
     if not _weights(names):
         raise UserError("it has no checkpoints of modprompt, as modprompt push puts there")
     return sorted(filter(_OURS.fullmatch, names))
+
+
+def header(
+    method: str, clip: Mapping[str, Any], license_id: str = "", results: Sequence[tuple[str, float]] = ()
+) -> str:
+    """The part of a card that a hub reads: YAML between two lines of dashes.
+
+    `clip` is what is known of the CLIP, `license_id` a hub's name, `results` are (data set, accuracy in percent) pairs.
+    """
+    name = str(clip.get("name") or "")
+    measured = [
+        {
+            "task": {"type": "image-classification"},
+            "dataset": {"name": one_line(dataset), "type": one_line(dataset)},
+            "metrics": [{"type": "accuracy", "value": round(accuracy_pct, 2)}],
+        }
+        for dataset, accuracy_pct in results
+    ]
+    values = {
+        "library_name": "modprompt",
+        "license": license_id,
+        "pipeline_tag": "zero-shot-image-classification",
+        "tags": ["clip", "prompt-learning", *([method.lower()] if method else [])],
+        "base_model": name[len(hub.PREFIX) :].partition("@")[0] if name.startswith(hub.PREFIX) else "",
+        "model-index": [{"name": method or "modprompt", "results": measured}] if measured else [],
+    }
+    return f"---\n{yaml.safe_dump({key: one for key, one in values.items() if one}, sort_keys=False)}---\n"
+
+
+def how_to_load(repo: str, clip: Mapping[str, Any], run: str = "") -> dict[str, str]:
+    """The values of the template how_to_load.md.j2, for a repository "owner/name" and the folder of a run in it."""
+    folder = repo.rpartition("/")[2] + (f"/{run}" if run else "")
+    return {"repo": repo, "folder": folder, "file": str(clip.get("file") or "")}
+
+
+def card_of_run(content: Checkpoint, repo: str, result: Mapping[str, Any] | None = None, license_id: str = "") -> str:
+    """The card of one run, by its checkpoint: data, method, numbers with the seed, how to load it from "owner/name".
+
+    `result` is the run's, if it is known to have tested this checkpoint.
+    """
+    result, settings, clip, method = result or {}, content.settings, content.clip, content.record["method"]
+    dataset = str(result.get("dataset") or settings.get("DATASET.NAME", ""))
+    names, marked, front = content.record["classes"]["names"], mark_of(result), method.get(FRONT)
+    percents = {name: result.get(key) for key, name in _MEASURED.items()}
+    numbers = {name: f"{value:.2f}%" for name, value in percents.items() if isinstance(value, (int, float))}
+    is_measured = bool(dataset) and "accuracy" in numbers
+    used = {key: text for key, text in method["config"].items() if text not in ("", [], ())}
+    return pages.markdown(
+        "use/card.md.j2",
+        header=header(
+            method["name"], clip, license_id, [(dataset, result["accuracy_pct"])] if is_measured and not marked else []
+        ),
+        title=f"{method['name']} on {dataset}" if dataset else method["name"],
+        dataset=dataset,
+        result=result,
+        run=settings,
+        method=method["name"],
+        is_head=kind_of(method["name"]) == HEADS,
+        front=front["name"] if isinstance(front, Mapping) else "",
+        settings=[f"{key} {text}" for key, text in used.items() if not f"{method['node']}.{key}".endswith(_PATHS)],
+        epochs=content.epoch,
+        versions=content.record.get("versions", {}),
+        clip=clip,
+        clip_name=str(clip.get("file") or clip.get("name") or "a CLIP without a name"),
+        labels=labels_in(result),
+        shots=str(result.get("shots", settings.get("DATASET.NUM_SHOTS", ""))),
+        names=names,
+        shown=names[:_MOST_CLASSES],
+        marked=marked,
+        numbers=numbers if is_measured else {},
+        **how_to_load(repo, clip),
+    )

@@ -1,6 +1,5 @@
-"""A trained model to use: from a run's folder or one of its files, with the transform of its run's images."""
+"""A trained model to use: from a run's folder or one of its files, with the transform of its run's test images."""
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,18 +7,30 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from modprompt.clip.known import OPENAI_MEAN, OPENAI_STD, SHORTEST, SQUASH, Images
+from modprompt.clip.load import image_transform, transform_of
+from modprompt.clip.towers import CLIP
 from modprompt.errors import UserError
 from modprompt.io import checkpoint, result
 from modprompt.io import folder as run_folder
 from modprompt.io.checkpoint import Checkpoint, class_list, run_or_file
-from modprompt.io.files import of_user
+from modprompt.io.files import Refused, of_user
+from modprompt.io.image_files import FAMILY, PEOPLE, RULES, as_people
+from modprompt.io.records import parse_yaml
 from modprompt.io.settings import read_settings
 from modprompt.methods.loading import as_stated, load
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.table import ZERO_SHOT, kind_of
-from modprompt.use.run_images import rule_of, transform_of_run
 
-Clip = nn.Module | str | Path | None
+_DEFAULTS = {  # of runs that do not record it, as text
+    "TRANSFORMS": "[]",
+    "NO_TRANSFORM": "False",
+    "PIXEL_MEAN": str(list(OPENAI_MEAN)),
+    "PIXEL_STD": str(list(OPENAI_STD)),
+    "INTERPOLATION": "bicubic",
+    "RESIZE_MODE": SHORTEST,
+    "READ_AS": FAMILY,
+}
 
 
 class Trained(NamedTuple):
@@ -32,13 +43,25 @@ class Trained(NamedTuple):
     @property
     def read_as(self) -> str:
         """The rule by which its run read images; `preprocess` uses it, too."""
-        return rule_of(self.preprocess)
+        return PEOPLE if as_people in getattr(self.preprocess, "transforms", ()) else FAMILY
+
+    def with_classes(self, names: Sequence[str]) -> "Trained":
+        """The same model for other classes (names in label order), with shared prompts and CLIP.
+
+        Raises UserError if the prompts belong to the classes that they were trained on (CSC), or a name does not fit.
+        """
+        if not isinstance(names, str) and tuple(names) == self.model.classes.names:
+            return self
+        try:
+            return self._replace(model=self.model.with_classes(names))
+        except UserError as error:
+            raise UserError(f"{self.path}: {error}") from None
 
 
 def open_trained(
     path: str | Path,
     *,
-    clip: Clip = None,
+    clip: nn.Module | str | Path | None = None,
     names: Sequence[str] | None = None,
     epoch: int | None = None,
     device: str | torch.device | None = None,
@@ -63,7 +86,7 @@ def open_trained(
         said = str(error).partition("\n")[0][:120]
         raise UserError(f"device {device}: PyTorch does not have it here ({said}): use cpu, or leave it out") from None
     place = run_or_file(path)
-    clip = _recorded_clip(place) if clip is None else clip
+    clip = recorded_clip(place) if clip is None else clip
     untrained = _untrained(place) if place.is_dir() else None
     if untrained is None:
         file = checkpoint.chosen_checkpoint(place, epoch)
@@ -75,16 +98,15 @@ def open_trained(
         model = as_stated(untrained, file, clip, device=device).eval()
     model.limit_text()
     trained = Trained(model, transform_of_run(settings, model.clip_model, file), Path(file))
-    return trained if names is None else for_classes(trained, names)
+    return trained if names is None else trained.with_classes(names)
 
 
-def _recorded_clip(place: Path) -> str | None:
+def recorded_clip(place: Path) -> str | None:
     """The path of the CLIP that a run was started with, by its own config.yaml; None for a CLIP of a name.
 
     No file that a checkpoint names is opened: it may be a stranger's. Raises UserError if there is none at the path.
     """
-    run = place if place.is_dir() else place.absolute().parent.parent
-    config = run / run_folder.CONFIG
+    config = (place if place.is_dir() else place.absolute().parent.parent) / run_folder.CONFIG
     is_of_run = place.is_dir() or place.name.startswith("model")
     path = read_settings(str(config)).get("MODEL.BACKBONE.PATH", "") if is_of_run and config.is_file() else ""
     if path and not of_user(path).exists():
@@ -92,41 +114,74 @@ def _recorded_clip(place: Path) -> str | None:
     return str(path) or None
 
 
-def for_classes(trained: Trained, names: Sequence[str]) -> Trained:
-    """The same model for other classes (names in label order), with shared prompts and CLIP.
-
-    Raises UserError if the prompts belong to the classes that they were trained on (CSC), or a name does not fit.
-    """
-    if not isinstance(names, str) and tuple(names) == trained.model.classes.names:
-        return trained
-    try:
-        return trained._replace(model=trained.model.with_classes(names))
-    except UserError as error:
-        raise UserError(f"{trained.path}: {error}") from None
-
-
 def _untrained(folder: Path) -> Checkpoint | None:
     """The result of a run of zero-shot CLIP as a checkpoint without tensors; None for other runs."""
     holding = run_folder.read(folder)
-    if holding.result is None or not trains_nothing(holding.result.get("method")):
+    if holding.trained or holding.result is None or not trains_nothing(holding.result.get("method")):
         return None
-    if holding.trained:
-        warnings.warn(
-            f"{folder} holds a training, but the result of {holding.trainer} in place of its own: the training's "
-            "checkpoint is used",
-            stacklevel=3,
-        )
-        return None
-    parts = {"method": holding.result["method"], "classes": holding.result.get("class_names")}
+    record = {"method": holding.result["method"], "classes": holding.result.get("class_names")}
     try:
-        names = class_list(parts["classes"]["names"])
+        names = class_list(record["classes"]["names"])
         settings = {**(holding.result.get("settings") or {}), **(holding.result.get("input") or {})}
     except (LookupError, TypeError) as error:
         raise UserError(f"{folder / result.FILE_NAME} is damaged ({error}): use another copy of it") from None
-    return Checkpoint({}, 0, {}, names, settings, holding.result.get("clip") or {}, parts)
+    return Checkpoint({}, 0, {}, names, settings, holding.result.get("clip") or {}, record)
 
 
 def trains_nothing(method: Any) -> bool:
     """Whether a result's record of its method names one that learns nothing."""
     name = method.get("name") if isinstance(method, Mapping) else None
     return isinstance(name, str) and kind_of(name) == ZERO_SHOT
+
+
+def transform_of_run(settings: Mapping[str, str], clip_model: CLIP, path: str) -> Callable[..., Tensor]:
+    """The transform from a PIL image to (3, H, W) as a run's test images were made; without settings, its CLIP's.
+
+    Of the run's settings, {dotted key: text}, only those of INPUT are read; `path` is their file, for messages. Raises
+    UserError if they need something that is not supported here, or are not valid.
+    """
+    if "INPUT.SIZE" not in settings:
+        return transform_of(clip_model)
+    texts = {key: settings.get(f"INPUT.{key}", _DEFAULTS.get(key, "")) for key in ("SIZE", *_DEFAULTS)}
+    size = clip_model.visual.input_resolution
+    try:
+        values = {key: parse_yaml(text) for key, text in texts.items()}
+    except Refused:
+        values = texts  # as text none of the lists is one
+    steps, how = values["TRANSFORMS"], values["RESIZE_MODE"]
+    normalised = isinstance(steps, list) and "normalize" in steps
+    mean, std = (values[key] for key in ("PIXEL_MEAN", "PIXEL_STD")) if normalised else ([0.0] * 3, [1.0] * 3)
+    supported = {
+        "TRANSFORMS": isinstance(steps, list) and "instance_norm" not in steps,
+        "NO_TRANSFORM": values["NO_TRANSFORM"] is False,
+        "SIZE": values["SIZE"] == [size, size],
+        "PIXEL_MEAN": _are_three_numbers(mean),
+        "PIXEL_STD": _are_three_numbers(std) and all(std),
+        "INTERPOLATION": values["INTERPOLATION"] in ("nearest", "bilinear", "bicubic"),
+        "RESIZE_MODE": how in (SHORTEST, SQUASH),
+        "READ_AS": values["READ_AS"] in RULES,
+    }
+    for key, is_supported in supported.items():
+        if not is_supported:
+            raise UserError(
+                f"{path}: its run made images in an unsupported way (INPUT.{key} {texts[key][:60]}; its CLIP needs "
+                f"{size} x {size} pixels): test it with modprompt train"
+            )
+    images = Images(size, tuple(map(float, mean)), tuple(map(float, std)), values["INTERPOLATION"], how)
+    made: Any = image_transform(images, colours_first=True)
+    if values["READ_AS"] == PEOPLE:
+        made.transforms.insert(0, as_people)
+    return made  # type: ignore[no-any-return]
+
+
+def _are_three_numbers(values: Any) -> bool:
+    return isinstance(values, list) and len(values) == 3 and all(type(value) in (int, float) for value in values)
+
+
+def images_of(preprocess: Callable[..., Tensor]) -> Images:
+    """How a transform of this project (clip.load.image_transform) makes images."""
+    steps = {type(step).__name__: step for step in getattr(preprocess, "transforms", ())}
+    resize, normalise = steps["Resize"], steps["Normalize"]
+    sides = resize.size if isinstance(resize.size, (list, tuple)) else [resize.size]
+    mean, std = (tuple(float(value) for value in values) for values in (normalise.mean, normalise.std))
+    return Images(int(sides[0]), mean, std, resize.interpolation.value, SQUASH if len(sides) == 2 else SHORTEST)

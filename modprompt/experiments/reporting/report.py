@@ -347,7 +347,7 @@ def card(
         repo: "owner/name".
         license_id: as a hub calls it.
     """
-    from modprompt.use.card import header, how_to_load  # late: it brings torch
+    from modprompt.use.sharing import header, how_to_load  # late: it brings torch
 
     _, sections, about = tables_of(experiment, results)
     methods = ", ".join(line.label for line in results.lines)

@@ -1,41 +1,27 @@
 import sys
 
-import pytest
-
 import modprompt
-from tests.modprompt.use import made
-
-WORDS = ["zero", "one", "two"]
+from tests.modprompt.use.made import NAMES, model_of
 
 
-@pytest.fixture
-def saved(tmp_path):
-    clip_model = made.glyph()
-
-    def save(method):
-        method.on(clip_model, WORDS).save(tmp_path / "own.pt")
-        return str(tmp_path / "own.pt")
-
-    return save
-
-
-def test_safetensors_lie_beside_the_checkpoint(saved, tmp_path, said):
-    out, err = said(0, "export", saved(modprompt.MPL(n_ctx=1, prompt_depth=3)), "--to", "safetensors")
+def test_safetensors_lie_beside_the_checkpoint(tmp_path, said):
+    model_of("MPL").save(tmp_path / "own.pt")
+    out, err = said(0, "export", tmp_path / "own.pt", "--to", "safetensors")
     assert err == []
     assert out[0].startswith(f"written: {tmp_path / 'export.safetensors'} (")
-    assert modprompt.load(tmp_path / "export.safetensors", device="cpu").classes.names == tuple(WORDS)
+    assert modprompt.load(tmp_path / "export.safetensors", device="cpu").classes.names == tuple(NAMES)
 
 
-def test_bad_input_is_a_line(saved, refused, tmp_path, monkeypatch):
-    assert "CoCoOp makes new class prompts for each image" in refused(
-        "export", saved(modprompt.CoCoOp()), "--to", "onnx"
-    )
+def test_bad_input_is_a_line(refused, tmp_path, monkeypatch):
     (tmp_path / "folder").mkdir()
     (tmp_path / "text.pt").write_text("no checkpoint")
     for name in ("text.pt", "nowhere", "folder"):
         assert name in refused("export", tmp_path / name, "--to", "onnx")
-    path = saved(modprompt.VPT(prompt_depth_vision=2))
+    path = tmp_path / "own.pt"
+    model_of("VPT").save(path)
     assert "ends in .onnx" in refused("export", path, "--to", "onnx", "--out", tmp_path / "a.pt")
+    assert "leave out --precision" in refused("export", path, "--to", "safetensors", "--precision", "fp16")
+    assert "VPT has no such file: it is CLIPLoRA's" in refused("export", path, "--to", "lora")
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     missing = "needs onnxscript, which is missing: pip install onnx onnxruntime onnxscript"
     assert missing in refused("export", path, "--to", "onnx")

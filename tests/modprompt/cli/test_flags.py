@@ -11,7 +11,7 @@ from modprompt.engine import precision
 from modprompt.errors import UserError
 from modprompt.io.settings import FLAGS
 from modprompt.trainers import config_nodes
-from tests.conftest import ROOT, run_program
+from tests.conftest import ROOT
 
 MODULE = """
 from dassl.data.datasets import DATASET_REGISTRY
@@ -36,16 +36,11 @@ def read(*words):
     return flags.settings_of(flags.parse_args([str(word) for word in words]))
 
 
-def test_every_flag_of_a_setting_gives_it():
-    values = {"--seed": "3", "--transforms": "normalize"}
+def test_every_flag_of_a_setting_gives_it_and_others_give_none():
     for key, flag in FLAGS.items():
-        settings = read(flag, values.get(flag, "x"))
+        settings = read(flag, {"--seed": "3", "--transforms": "normalize"}.get(flag, "x"))
         assert {*settings} == {"SEED", key}
         assert settings[key].source == f"flag {flag}"
-
-
-def test_no_flags_are_no_settings_but_a_seed():
-    assert list(read()) == ["SEED"]
     assert list(read("--once", "--eval-only", "--no-train", "--model-dir", "x", "--load-epoch", 3)) == ["SEED"]
 
 
@@ -59,10 +54,10 @@ def test_order_of_files_is_data_set_then_method(tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--epochs", "3"], "there is no flag --epochs; did you mean OPTIM.MAX_EPOCH 3, after all flags?"),
-        (["--lr=0.1", "A", "b"], "there is no flag --lr=0.1; did you mean OPTIM.LR 0.1, after all flags?"),
-        (["--config_file", "x"], "there is no flag --config_file; did you mean --config-file x?"),
-        (["--model", "ViT-B/16"], "there is no flag --model; did you mean --backbone ViT-B/16?"),  # not --model-dir
+        (["--epochs", "3"], "there is no flag --epochs; did you mean OPTIM.MAX_EPOCH VALUE, after all flags?"),
+        (["--lr=0.1", "A", "b"], "there is no flag --lr=0.1; did you mean OPTIM.LR VALUE, after all flags?"),
+        (["--config_file", "x"], "there is no flag --config_file; did you mean --config-file?"),
+        (["--model", "ViT-B/16"], "there is no flag --model; did you mean --backbone?"),  # not --model-dir
         (["--quite-other"], "there is no flag --quite-other (--help lists all flags)"),
         (["--seed", "one"], "argument --seed: invalid int value: 'one' (--help lists all flags)"),
     ],
@@ -109,14 +104,19 @@ def test_module_of_the_current_folder_registers_trainer_and_reader(tmp_path):
     words = ["--trainer", "Mine", "--seed", 1, "--output-dir", "out", "--root", tmp_path / "data"]
     words += ["--config-file", ROOT / "configs/trainers/MPL/glyph.yaml"]
     options = ["DATASET.NAME", "MyDigits", "DATASET.NUM_SHOTS", 1, "OPTIM.MAX_EPOCH", 1]
-    done = run_program("--import", "mine", *words, *options, folder=tmp_path)
+    program = [sys.executable, ROOT / "train.py", "--import", "mine", *words, *options]
+    done = subprocess.run([str(word) for word in program], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     assert (result["trainer"], result["dataset"]) == ("Mine", "MyDigits")
-    without = run_program(*words, *options, folder=tmp_path)
-    assert without.returncode == 2
-    assert without.stderr.startswith("error: --trainer: there is no 'Mine'")
-    assert "; DATASET.NAME: there is no 'MyDigits'" in without.stderr
+
+
+def test_names_that_nobody_has_registered_are_one_line(tmp_path, capsys):
+    words = ["--trainer", "Mine", "--root", str(tmp_path), "--output-dir", str(tmp_path / "out"), "--seed", "1"]
+    assert train.main([*words, "DATASET.NAME", "MyDigits", "MODEL.BACKBONE.NAME", "glyph-clip"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: --trainer: there is no 'Mine'")
+    assert "; DATASET.NAME: there is no 'MyDigits'" in line
 
 
 def test_help_lists_the_settings_of_the_trainer_that_is_named(capsys):
@@ -127,3 +127,16 @@ def test_help_lists_the_settings_of_the_trainer_that_is_named(capsys):
     (prec,) = [line for line in out.splitlines() if "TRAINER.MPL.PREC" in line]
     assert f"{config_nodes.node_of(modprompt.MPL).PREC} (the default)" in prec
     assert all(choice in prec for choice in precision.CHOICES)
+
+
+def test_help_shows_the_settings_that_are_changed_first_above_a_trainers_own(capsys):
+    for trainer in ("CoOp", "LPPlusPlus"):
+        with pytest.raises(SystemExit):
+            flags.parse_args(["--trainer", trainer, "--help"])
+    out, _, other = capsys.readouterr().out.partition("settings of LPPlusPlus")
+    files = "for ViT-B/16: configs/trainers/CoOp/vit_b16_ctxv1.yaml, with TRAINER.COOP: CTX_INIT 'a photo of a'"
+    values = "  OPTIM.MAX_EPOCH                 10              200  "
+    places = [out.index(part) for part in ("for glyph-clip", values, files, "settings of CoOp, as")]
+    assert places == sorted(places)
+    assert "  DATASET.NUM_SHOTS " in out
+    assert out.count("  OPTIM.LR ") == 1  # LP++ does not read it

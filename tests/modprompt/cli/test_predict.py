@@ -1,20 +1,15 @@
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from PIL import Image
 
-import modprompt
 from modprompt.cli.predict import COLUMNS
 from modprompt.io.tables import read_table
-from tests.conftest import ROOT
 from tests.modprompt.use.made import NAMES, model_of, write_run
 
 
 @pytest.fixture
 def run(tmp_path):
-    return write_run(tmp_path / "run", model_of(modprompt.MPL))
+    return write_run(tmp_path / "run", model_of("MPL"))
 
 
 @pytest.fixture
@@ -58,7 +53,6 @@ def test_other_classes_are_said(run, photos, tmp_path, said):
     assert said(0, "predict", run, photos, "--classes", *NAMES)[1] == []
 
 
-@pytest.mark.cover(7)
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -71,7 +65,9 @@ def test_other_classes_are_said(run, photos, tmp_path, said):
         (["{run}", "{photos}", "--epoch", "7"], "error: no model.pth.tar-7 in"),
         (["{run}", "{photos}", "--device", "nosuch"], "error: device nosuch: PyTorch does not have it here"),
         (["{run}/nosuch", "{photos}"], "error: there is no run and no file {run}/nosuch"),
+        (["{photos}", "{photos}"], "error: {photos} holds no trained model: give the output folder of a run"),
         (["{photos}/b.png", "{photos}"], "error: {photos}/b.png is not a whole PyTorch checkpoint"),
+        (["{run}", "{photos}", "--clip", "./x.pt"], "error: no file or folder at x.pt, where a CLIP's weights should"),
         (["{run}", "{run}"], "error: there is no image in {run}"),
     ],
     ids=str,
@@ -86,17 +82,7 @@ def test_classes_that_are_no_text_are_one_line(run, photos, refused):
     assert err.endswith(r"'\udcc3\udca9ins' is not UTF-8 text: start Python with PYTHONUTF8=1, or in a UTF-8 locale")
 
 
-WITHOUT = """
-import sys
-from modprompt.cli import main
-try:
-    main.main(["predict", *sys.argv[2:]])
-except SystemExit:
-    pass
-assert sys.argv[1] not in sys.modules and "yacs" not in sys.modules
-"""
-
-
-def test_help_needs_no_torch_and_predicting_no_dassl(run, photos):
-    for words in (("torch", "-h"), ("dassl", run, photos)):
-        subprocess.run([sys.executable, "-c", WITHOUT, *words], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+def test_a_rule_is_named_in_the_table(run, photos, tmp_path, monkeypatch, said):
+    monkeypatch.setattr("modprompt.use.prediction.require_rule", lambda model, rule: None)
+    said(0, "predict", run, photos, "--csv", tmp_path / "out.csv", "--rule", "sigmoid")
+    assert {cells["rule"] for _, cells in read_table(tmp_path / "out.csv", (*COLUMNS, "rule"))} == {"sigmoid"}

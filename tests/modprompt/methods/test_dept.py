@@ -12,8 +12,7 @@ from modprompt.methods.parts.learners import Classes, places
 from modprompt.methods.parts.lr_schedule import build_lr_scheduler
 from modprompt.use.export import metadata_of
 from modprompt.use.export_model import ExportedModel
-from modprompt.use.run_images import images_of
-from modprompt.use.trained import open_trained
+from modprompt.use.trained import images_of, open_trained
 from tests.conftest import RESNET_HEADS, ROOT
 from tests.modprompt.methods.reference_runs import require_recorded
 from tests.modprompt.trainers.test_methods import Recorder

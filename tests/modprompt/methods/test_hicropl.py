@@ -22,7 +22,7 @@ from modprompt.methods.records import made_with, of_clip
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.use.export import metadata_of
 from modprompt.use.export_model import ExportedModel
-from modprompt.use.run_images import images_of
+from modprompt.use.trained import images_of
 from tests import plain_hicropl, plain_neighbours
 from tests.conftest import LAYOUTS, ROOT, bare, lay_out_for, published, random_clip
 from tests.test_runs import to

@@ -10,10 +10,16 @@ from modprompt.io import result
 from modprompt.io.files import write_json
 from modprompt.io.records import sealed
 from modprompt.methods.records import describe, method_record, write
-from modprompt.methods.zeroshot import ZeroshotCLIP
-from tests.methods import small
 
 NAMES = ["one", "two", "three"]
+FITTING = {  # settings for CLIPs of two layers or more
+    "CoOp": {"n_ctx": 2},
+    "CoCoOp": {"n_ctx": 2},
+    "MPL": {"n_ctx": 1, "prompt_depth": 2},
+    "VPT": {"prompt_depth_vision": 2},
+    "PromptSRC": {"prompt_depth_text": 2, "prompt_depth_vision": 2},
+    "MMRL": {"rep_layers": (1, 2), "rep_dim": 16},
+}
 INPUT = {
     "INPUT.SIZE": "[32, 32]",
     "INPUT.TRANSFORMS": "['random_flip', 'normalize']",
@@ -35,10 +41,11 @@ def glyph():
     return copy.deepcopy(_loaded())
 
 
-def model_of(cls, names=NAMES, **settings):
-    clip_model = glyph()
+def model_of(name, names=NAMES, clip_model=None, **settings):
+    """A model of the method of this name, as if it had learned something."""
     torch.manual_seed(0)
-    model = small(cls, clip_model, **settings).on(clip_model, names)
+    method = getattr(modprompt, name)(**{**FITTING.get(name, {}), **settings})
+    model = method.on(glyph() if clip_model is None else clip_model, names)
     with torch.no_grad():
         for parameter in model.learned.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape))
@@ -60,14 +67,10 @@ def write_run(folder, model, settings=INPUT, accuracy=75.0):
         "class_names": {"names": list(model.classes.names), "dataset": "", "templates": ["a {}."]},
         "clip": model.clip_facts.as_record(),
         "input": {key: text for key, text in settings.items() if key not in ("INPUT.TRANSFORMS", "INPUT.NO_TRANSFORM")},
-        "settings": {"INPUT.TRANSFORMS": settings["INPUT.TRANSFORMS"]} if "INPUT.TRANSFORMS" in settings else {},
+        "settings": {"INPUT.TRANSFORMS": settings["INPUT.TRANSFORMS"]},
         "seed": 1,
         "shots": 16,
         "accuracy_pct": accuracy,
     }
     write_json(folder / result.FILE_NAME, sealed(content, result.VERSION))
     return folder
-
-
-def zero_shot_run(folder):
-    return write_run(folder, model_of(ZeroshotCLIP))

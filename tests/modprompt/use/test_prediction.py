@@ -5,12 +5,14 @@ import pytest
 import torch
 from PIL import Image
 
-import modprompt
+from modprompt.clip.known import Images
+from modprompt.clip.load import image_transform
 from modprompt.errors import UserError
 from modprompt.io.image_files import as_people
 from modprompt.use.prediction import find_images, predict
-from modprompt.use.trained import open_trained
+from modprompt.use.trained import Trained, open_trained
 from tests.modprompt.use.made import NAMES, model_of
+from tests.tower_clips import PIXELS, tower_clip
 
 
 def picture(path, size=(40, 30), seed=0):
@@ -21,8 +23,13 @@ def picture(path, size=(40, 30), seed=0):
 
 @pytest.fixture
 def trained(tmp_path):
-    model_of(modprompt.MPL).save(tmp_path / "a.pt")
+    model_of("MPL").save(tmp_path / "a.pt")
     return open_trained(tmp_path / "a.pt", device="cpu")
+
+
+def logits_of(trained, path):
+    with torch.no_grad():
+        return trained.model(trained.preprocess(Image.open(path))[None])[0]
 
 
 def test_images_of_folders_and_files(tmp_path):
@@ -52,20 +59,37 @@ def test_each_image_has_its_own_probabilities_and_bad_ones_say_why(batch_size, t
     (tmp_path / "bad.png").write_bytes(b"\x89PNG broken")
     picture(tmp_path / "strip.png", size=(200000, 1))
     paths[2:2] = [tmp_path / "bad.png", tmp_path / "nosuch.png", tmp_path / "strip.png"]
-    found = list(predict(trained, paths, top=top, batch_size=batch_size))
-    assert [one.image for one in found] == paths
-    bad = [one for one in found if one.fault]
-    assert not any(one.labels for one in bad)
+    predictions = list(predict(trained, paths, top=top, batch_size=batch_size))
+    assert [prediction.image for prediction in predictions] == paths
+    bad = [prediction for prediction in predictions if prediction.fault]
+    assert not any(prediction.labels for prediction in bad)
     assert "bad.png" in bad[0].fault
     assert bad[1].fault == f"image not found: {tmp_path / 'nosuch.png'}"
     assert "it has 200000 x 1 pixels, a strip" in bad[2].fault
-    for one in found:
-        if not one.fault:
-            batch = trained.preprocess(Image.open(one.image))[None]
-            with torch.no_grad():
-                expected = trained.model(batch).softmax(-1)[0].topk(min(top, len(NAMES)))
-            assert one.labels == expected.indices.tolist()
-            assert one.probabilities == pytest.approx(expected.values.tolist(), abs=1e-5)
+    for prediction in predictions:
+        if not prediction.fault:
+            expected = logits_of(trained, prediction.image).softmax(-1).topk(min(top, len(NAMES)))
+            assert prediction.labels == expected.indices.tolist()
+            assert prediction.probabilities == pytest.approx(expected.values.tolist(), abs=1e-5)
+
+
+def test_a_sigmoid_judges_each_class_by_itself_where_a_clip_was_trained_so(tmp_path):
+    path = picture(tmp_path / "a.png")
+
+    def shares(name, bias, rule):
+        trained = Trained(model_of(name, clip_model=tower_clip(bias=bias)), image_transform(Images(PIXELS)), path)
+        (prediction,) = predict(trained, [path], rule=rule)
+        return torch.tensor(prediction.probabilities), logits_of(trained, path).sort(descending=True).values
+
+    for rule, by_plain in (("softmax", lambda x: x.softmax(0)), ("sigmoid", lambda x: (x - 3).sigmoid())):
+        probabilities, logits = shares("ZeroshotCLIP", -3.0, rule)
+        torch.testing.assert_close(probabilities, by_plain(logits))
+    for name, bias, said in (
+        ("ZeroshotCLIP", None, "this CLIP was not trained to judge each class by itself"),
+        ("CLIP_Adapter", -3.0, "CLIP_Adapter makes logits that are not scaled cosines"),
+    ):
+        with pytest.raises(UserError, match=f"^--rule sigmoid: {said}"):
+            shares(name, bias, "sigmoid")
 
 
 def test_numbers_that_are_none_and_a_machine_that_fails_are_told(trained, tmp_path, monkeypatch):
@@ -89,9 +113,9 @@ def test_images_are_read_as_the_models_run_read_them(trained, tmp_path):
     for name, values in seen_as.items():
         Image.fromarray(values if name == "deep" else values.astype(np.uint8)).save(tmp_path / f"{name}.png")
     paths = [tmp_path / f"{name}.png" for name in seen_as]
-    deep, scaled, clipped = (one.probabilities for one in predict(trained, paths))
+    deep, scaled, clipped = (prediction.probabilities for prediction in predict(trained, paths))
     assert deep == pytest.approx(clipped, abs=1e-6)
     assert scaled != pytest.approx(clipped, abs=1e-3)
     trained.preprocess.transforms.insert(0, as_people)
-    deep, scaled, _ = (one.probabilities for one in predict(trained, paths))
+    deep, scaled, _ = (prediction.probabilities for prediction in predict(trained, paths))
     assert deep == pytest.approx(scaled, abs=1e-6)
