@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None, description: str | None = None, check: C
         console = sys.stdout
         try:
             with ending(INTERRUPTED) as ran:  # while the log is open, which gets the message too
-                from modprompt.active import rounds
+                from modprompt.active import labelling, rounds
                 from modprompt.trainers import run, run_config
 
                 def both(cfg: Any) -> None:
@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None, description: str | None = None, check: C
 
                 settings = _settings(args, check is not None, host)
                 mode = run_config.Mode(args.once, args.eval_only, args.model_dir, args.load_epoch, args.no_train)
-                run.run(settings, mode, both, run.Rounds(rounds.run, rounds.changed))
+                run.run(settings, mode, both, run.Rounds(rounds.run, labelling.differing))
         finally:
             close_log(console)
         end.code = ran.code
