@@ -18,28 +18,36 @@ import torch
 import torch.nn.functional as F
 
 from modprompt.active import selection  # noqa: F401 - it knows the acquisitions
-from modprompt.active.acquisition import Seen, find, rows_of
+from modprompt.active.acquisition import FEATURES, PROBABILITIES, Acquisition, Seen, find, rows_of
 from modprompt.data.rounds import METHODS
 
 
-def made_up(images: int, classes: int, width: int) -> Seen:
-    """Random features and probabilities: a block of them again and again, its columns in turn."""
+def made_up(acquisition: Acquisition, args: argparse.Namespace) -> Seen:
+    """The random matrices that an acquisition needs: a block of rows again and again, its columns in turn."""
     torch.manual_seed(0)
-    features, p = torch.empty(images + classes, width), torch.empty(images + classes, classes)
-    many = min(rows_of(features), rows_of(p))
-    drawn = F.normalize(torch.randn(many, width)), torch.randn(many, classes).mul_(3).softmax(dim=1)
-    for matrix, block in zip((features, p), drawn):
-        for turn, rows in enumerate(matrix.split(many)):
-            rows.copy_(block[: len(rows)].roll(turn, dims=1))
-    text, labels = F.normalize(torch.randn(classes, width)), torch.arange(classes)
-    return Seen(features[classes:], p[classes:], features[:classes], p[:classes], labels, text, 32)
+    classes, made = args.classes, {}
+    for name, width in ((FEATURES, args.width), (PROBABILITIES, classes)):
+        made[name] = matrix = torch.empty(args.images + classes, width if name in acquisition.needs else 0)
+        many = min(len(matrix), rows_of(matrix))
+        drawn = torch.randn(many if matrix.shape[1] else 0, width)
+        drawn = F.normalize(drawn) if name == FEATURES else drawn.mul_(3).softmax(dim=1)
+        for turn, rows in enumerate(matrix.split(many) if len(drawn) else ()):
+            rows.copy_(drawn[: len(rows)].roll(turn, dims=1))
+    features, p = made[FEATURES], made[PROBABILITIES]
+    if p.shape[1]:
+        largest, predicted = p[classes:].max(dim=1)
+    else:
+        largest, predicted = torch.rand(args.images), torch.randint(classes, (args.images,))
+    text, labels = F.normalize(torch.randn(classes, args.width)), torch.arange(classes)
+    return Seen(features[classes:], p[classes:], features[:classes], p[:classes], labels, text, 32, predicted, largest)
 
 
 def measured(method: str, args: argparse.Namespace) -> str:
     """A line on an acquisition in this process."""
-    seen = made_up(args.images, args.classes, args.width)
+    acquisition = find(method)
+    seen = made_up(acquisition, args)
     start = time.perf_counter()
-    find(method).choose(seen, args.wanted)
+    acquisition.choose(seen, args.wanted)
     taken_s, peak = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return f"{method}: {taken_s:.1f} s, peak {peak / 1e9:.2f} GB"
 

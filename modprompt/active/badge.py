@@ -20,24 +20,32 @@ class Gradients:
     """Gradients as their factors a and f; what is computed from these is float64.
 
     Args:
-        features: (U, E) the rows f.
-        probabilities: (U, C).
+        seen: the images.
+        image: (U,) the image whose gradient each row is; -1: none, it is zero.
     """
 
-    def __init__(self, features: Tensor, probabilities: Tensor) -> None:
-        self.features, self.probabilities = features, probabilities
-        self.predicted = probabilities.argmax(dim=1)
-        self.own = (1 - probabilities.amax(dim=1)).double()  # the entry of a for the predicted class
-        rows = torch.arange(len(features)).split(rows_of(probabilities))
-        self.error_norms = torch.cat([self.errors(some).norm(dim=1) for some in rows])
-        self.feature_norms = by_row(lambda f: f.norm(dim=1), features)
+    def __init__(self, seen: Seen, image: Tensor) -> None:
+        self.seen, self.image, self.is_there = seen, image.clamp(min=0), (image >= 0).double()
+        self.predicted = seen.predicted[self.image]
+        self.own = (1 - seen.largest[self.image]).double()  # the entry of a for the predicted class
+        self.error_norms = torch.cat([self.errors(some).norm(dim=1) for some in self.blocks(torch.arange(len(image)))])
+        self.feature_norms = by_row(lambda f: f.norm(dim=1), seen.features)[self.image] * self.is_there
         self.norms = self.error_norms * self.feature_norms
+
+    def blocks(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """Some rows in parts that are computed at once."""
+        parts: tuple[Tensor, ...] = rows.split(min(rows_of(self.seen.probabilities), rows_of(self.seen.features)))
+        return parts
 
     def errors(self, rows: Tensor) -> Tensor:
         """(n, C) a = onehot of the predicted class minus probabilities, for some rows."""
-        p = self.probabilities[rows]
+        p = self.seen.probabilities[self.image[rows]]
         ones = torch.ones_like(p[:, :1])
         return p.neg_().scatter_add_(1, self.predicted[rows, None], ones).double()
+
+    def features(self, rows: Tensor) -> Tensor:
+        """(n, E) f of some rows."""
+        return self.seen.features[self.image[rows]].double() * self.is_there[rows, None]
 
     def nearer(self, nearest: Tensor, position: int) -> Tensor:
         """Squared distances (U,) to the nearest centre, from those before a centre is added at this position.
@@ -45,14 +53,13 @@ class Gradients:
         0 where a gradient equals the new one up to rounding. Only rows that may become nearer are computed.
         """
         may = (self._least(position) < nearest).nonzero()[:, 0]
-        squared = [self._squared(some, position) for some in may.split(rows_of(self.probabilities))]
+        squared = [self._squared(some, position) for some in self.blocks(may)]
         return nearest.index_copy(0, may, torch.minimum(nearest[may], torch.cat(squared)))
 
     def _squared(self, rows: Tensor, position: int) -> Tensor:
-        """(n,) squared distances of rows to one of them."""
         centre = rows.new_tensor([position])
         products = self.errors(rows) @ self.errors(centre)[0]
-        products *= self.features[rows].double() @ self.features[position].double()
+        products *= self.features(rows) @ self.features(centre)[0]
         both = self.norms[rows] ** 2 + self.norms[position] ** 2
         squared = both - 2 * products
         return squared.where(squared > ROUNDING * both, torch.zeros_like(squared))
@@ -66,7 +73,7 @@ class Gradients:
         centre = self.predicted[position]
         at_theirs = self.errors(self.predicted.new_tensor([position]))[0][self.predicted]
         other = self.predicted != centre
-        at_centre = -self.probabilities[:, centre].double() * other
+        at_centre = -self.seen.probabilities[:, centre][self.image].double() * other
         own = self.own[position] * other
         squares = self.error_norms**2 * (1 + ROUNDING)  # more than is lost in the differences
         left = (squares - self.own**2 - at_centre**2) * (squares[position] - at_theirs**2 - own**2)
@@ -79,29 +86,21 @@ class Gradients:
 @acquisition(PCB_ALONE, _SCORE)
 def badge(seen: Seen, number: int) -> Choice:
     """Centres of k-means++ on gradients, in the order in which they are drawn."""
-    return k_means_plus_plus(Gradients(seen.features, seen.probabilities), number)
+    return _k_means_plus_plus(Gradients(seen, torch.arange(len(seen.features))), number)
 
 
 def badge_of_reference(seen: Seen, number: int) -> Choice:
-    """The same on the reference's misplaced rows: what it picks if the batch size does not divide the images."""
-    rows = misplaced(len(seen.features), seen.batch_size)
-    images = rows.clamp(min=0)
-    features = seen.features[images] * (rows >= 0)[:, None]  # without a feature the gradient is zero
-    return k_means_plus_plus(Gradients(features, seen.probabilities[images]), number)
-
-
-def misplaced(images: int, batch: int) -> Tensor:
-    """(U,) which image's gradient each row of the reference's matrix holds; -1: none, the row is zero.
+    """The same on the reference's misplaced rows: what it picks if the batch size does not divide the images.
 
     It writes image j of batch i to row i * b + j, with b the size of that batch: a short last one goes too far up.
     """
-    rows = torch.full((images,), -1)
-    for number, block in enumerate(torch.arange(images).split(batch)):
-        rows[number * len(block) : (number + 1) * len(block)] = block
-    return rows
+    rows = torch.full((len(seen.features),), -1)
+    for number_of_batch, batch in enumerate(torch.arange(len(rows)).split(seen.batch_size)):
+        rows[number_of_batch * len(batch) : (number_of_batch + 1) * len(batch)] = batch
+    return _k_means_plus_plus(Gradients(seen, rows), number)
 
 
-def k_means_plus_plus(points: Gradients, number: int) -> Choice:
+def _k_means_plus_plus(points: Gradients, number: int) -> Choice:
     """At most so many centres as k-means++ seeds them.
 
     The first is that of the largest norm; each of the others is drawn with probability proportional to the squared
@@ -118,24 +117,13 @@ def k_means_plus_plus(points: Gradients, number: int) -> Choice:
     while len(positions) < number:
         nearest = points.nearer(nearest, positions[-1])
         nearest[positions[-1]] = 0
-        weights: np.ndarray = nearest.cpu().numpy()
+        weights: np.ndarray = nearest.numpy()
         if not weights.any():
             rest = sorted({*range(len(weights))} - {*positions})[: number - len(positions)]
             return Choice(positions + rest, scores + [0.0] * len(rest))
-        positions.append(_drawn(weights, positions))
-        scores.append(float(weights[positions[-1]]) ** 0.5)
+        cumulated, drawn = np.cumsum(weights / weights.sum()), positions[-1]
+        while drawn in positions or drawn == len(weights):  # the last sum may be just below 1
+            drawn = int(np.searchsorted(cumulated, np.random.random_sample()))
+        positions.append(drawn)
+        scores.append(float(weights[drawn]) ** 0.5)
     return Choice(positions, scores)
-
-
-def _drawn(weights: np.ndarray, centres: list[int]) -> int:
-    """The first position whose cumulated probability is not below a double of NumPy's generator.
-
-    Args:
-        weights: (U,) of each position, none below 0, not all 0.
-        centres: positions that, when drawn, mean another trial.
-    """
-    cumulated = np.cumsum(weights / weights.sum())
-    while True:
-        position = int(np.searchsorted(cumulated, np.random.random_sample()))
-        if position < len(weights) and position not in centres:  # beyond: the last sum may be just below 1
-            return position

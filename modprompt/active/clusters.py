@@ -1,23 +1,27 @@
 """Class-guided clustering and selective querying (arXiv 2411.16722): clusters with the fewest labels come first.
 
-An image is its feature joined to the mean class feature weighted by its probabilities, as one unit vector.
-Images with a label are clustered too, and there are enough clusters for each of them and for what is wanted.
+An image is its feature joined to the mean class feature weighted by its probabilities, as one unit vector:
+x = [f, p T] / |.|. Images with a label are clustered too, and there are enough clusters for each of them and for what
+is wanted. Vectors of a large pool would not fit into memory beside f and p, and are not built: a centre is kept as
+means a of f / |.| and q of p / |.|, so that x . c = (f . a + p . T T' q) / |.|.
 
-Shapes: U images without a label, L with one, N = L + U, C classes, E joint width, M clusters.
+Shapes: U images without a label, L with one, N = L + U (the latter first), C classes, E joint width, M clusters.
 """
 
 import heapq
-import random
-import warnings
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from modprompt.active.acquisition import Choice, Seen, acquisition
+from modprompt.active.acquisition import NUMBERS, Choice, Seen, acquisition
 
-SEED = 42  # of the reference's KMeans; it draws from no generator of the process
-THREADS = 2  # sums of two threads are the same in either order, those of more are not
+SEED = 42  # of the reference's clustering; it draws from no generator of the process
 SPREAD = 4  # cbsq: clusters for each image that is wanted, once there are labels
+MOST_STEPS, TOLERANCE = 300, 1e-4  # of scikit-learn's KMeans, which the reference calls
+TIE = 1e-6  # error of cosine distances: of two images in a cluster both are equally near to its centre
 _SCORE = "distance to its cluster's centre"
 
 
@@ -35,20 +39,15 @@ def selective(seen: Seen, number: int) -> Choice:
     labelled so. In the first round there are none, and it is class-guided clustering alone.
     """
     choice = _nearest_to_centres(seen, number, number * (SPREAD if len(seen.labels) else 1))
-    best, predicted = (values.cpu().numpy() for values in seen.probabilities.max(dim=1))
-    sure = _thresholds(seen)
-    free = [position for position in choice.positions if best[position] >= sure[predicted[position]]]
-    return choice._replace(free={position: int(predicted[position]) for position in free})
-
-
-def _thresholds(seen: Seen) -> np.ndarray:
-    """(C,) mean largest probability of the images with each label; infinite where there are none."""
-    best = seen.labelled_probabilities.amax(dim=1).double().cpu().numpy()
-    labels = seen.labels.cpu().numpy()
-    means = np.full(seen.probabilities.shape[1], np.inf)
-    for label in np.unique(labels):
-        means[label] = best[labels == label].mean()
-    return means
+    sure = seen.labelled_probabilities.amax(dim=1).double()
+    enough = {int(label): float(sure[seen.labels == label].mean()) for label in seen.labels.unique()}
+    predicted = {position: int(seen.predicted[position]) for position in choice.positions}
+    free = {
+        position: label
+        for position, label in predicted.items()
+        if float(seen.largest[position]) >= enough.get(label, np.inf)
+    }
+    return choice._replace(free=free)
 
 
 def _nearest_to_centres(seen: Seen, number: int, clusters: int) -> Choice:
@@ -59,47 +58,20 @@ def _nearest_to_centres(seen: Seen, number: int, clusters: int) -> Choice:
     number, labelled = min(number, len(seen.features)), len(seen.labels)
     if not number:
         return Choice([], [])
-    points = _points(seen)
-    cluster_of, centres = _clustered(points, min(clusters + labelled, len(points)))
-    members = {int(cluster): np.flatnonzero(cluster_of == cluster) for cluster in np.unique(cluster_of)}
+    points = _Points(seen)
+    cluster_of, centres = points.clustered(min(clusters + labelled, len(points.lengths)))
+    order = np.argsort(cluster_of, kind="stable")
+    parts = np.split(order, np.cumsum(np.bincount(cluster_of, minlength=len(centres.a)))[:-1])
+    members = {cluster: rows for cluster, rows in enumerate(parts) if len(rows)}
     positions: list[int] = []
     scores: list[float] = []
     for cluster, units in sorted(_units(members, labelled, number).items()):
         rows = members[cluster][members[cluster] >= labelled]
-        distances = _cosine_distances(points[rows], centres[cluster])
-        nearest = np.argsort(distances, kind="stable")[:units]
+        distances = points.cosine_distances(torch.from_numpy(rows), centres, cluster).numpy()
+        nearest = np.argsort(np.round(distances / TIE), kind="stable")[:units]
         positions += (rows[nearest] - labelled).tolist()
         scores += distances[nearest].tolist()
     return Choice(positions, scores)
-
-
-def _points(seen: Seen) -> np.ndarray:
-    """(N, 2E) what is clustered, float32: images with a label first."""
-    labelled, width = len(seen.labels), seen.text.shape[1]
-    joined = torch.empty(labelled + len(seen.features), 2 * width)
-    for rows, features, probabilities in (
-        (joined[:labelled], seen.labelled_features, seen.labelled_probabilities),
-        (joined[labelled:], seen.features, seen.probabilities),
-    ):
-        rows[:, :width] = features
-        torch.mm(probabilities, seen.text, out=rows[:, width:])
-    points: np.ndarray = joined.numpy()
-    points /= np.linalg.norm(points, axis=1, keepdims=True)
-    return points
-
-
-def _clustered(points: np.ndarray, clusters: int) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) the cluster of each of (N, 2E) points, and (M, 2E) centres; equal points may leave clusters empty."""
-    state = random.getstate()
-    from sklearn.cluster import KMeans  # late: it takes a second to import
-    from sklearn.exceptions import ConvergenceWarning
-    from threadpoolctl import threadpool_limits
-
-    random.setstate(state)  # from which the import draws
-    with warnings.catch_warnings(), threadpool_limits(THREADS, "openmp"):
-        warnings.simplefilter("ignore", ConvergenceWarning)  # of empty clusters
-        means = KMeans(clusters, n_init=1, random_state=SEED, copy_x=False).fit(points)  # a pool may be large
-    return means.labels_, means.cluster_centers_
 
 
 def _units(members: dict[int, np.ndarray], labelled: int, number: int) -> dict[int, int]:
@@ -124,9 +96,114 @@ def _units(members: dict[int, np.ndarray], labelled: int, number: int) -> dict[i
     return units
 
 
-def _cosine_distances(points: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """(n,) of (n, 2E) points to their centre, in float64; equal points have equal ones."""
-    points, centre = points.astype(np.float64), centre.astype(np.float64)
-    lengths = np.sqrt((points * points).sum(axis=1)) * np.sqrt((centre * centre).sum())
-    distances: np.ndarray = 1 - (points * centre).sum(axis=1) / lengths
-    return distances
+class _Centres(NamedTuple):
+    """Centres as the means a (M, E) and q (M, C) of their members."""
+
+    a: Tensor
+    q: Tensor
+
+
+class _Points:
+    """The N unit vectors of some images, as their factors; all is float32 and computed in blocks.
+
+    Attributes:
+        lengths: (N,) of [f, p T].
+        gram: (C, C) T T'.
+    """
+
+    def __init__(self, seen: Seen) -> None:
+        self.parts = (
+            (seen.labelled_features, seen.labelled_probabilities),
+            (seen.features, seen.probabilities),
+        )
+        self.labelled = len(seen.labels)
+        self.gram = (seen.text.double() @ seen.text.double().t()).float()
+        self.lengths = torch.cat([self._squares(_Centres(f, p)) for _, f, p in self.blocks(1)]).sqrt()
+
+    def blocks(self, centres: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Rows, f (n, E) and p (n, C) of blocks that are compared with so many centres at once."""
+        size, start = max(1, NUMBERS // max(centres, self.parts[1][0].shape[1], self.parts[1][1].shape[1])), 0
+        for features, probabilities in self.parts:
+            for f, p in zip(features.split(size), probabilities.split(size)) if len(features) else ():
+                yield slice(start, start + len(f)), f, p
+                start += len(f)
+
+    def at(self, rows: Tensor) -> _Centres:
+        """Some vectors as centres."""
+        a, q = (
+            torch.stack([rest[row - self.labelled] if row >= self.labelled else first[row] for row in rows.tolist()])
+            for first, rest in zip(*self.parts)
+        )
+        return _Centres(a / self.lengths[rows, None], q / self.lengths[rows, None])
+
+    def _squares(self, centres: _Centres) -> Tensor:
+        """(M,) squared norms of centres."""
+        return (centres.a**2).sum(dim=1) + ((centres.q @ self.gram) * centres.q).sum(dim=1)
+
+    def squared(self, centres: _Centres) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
+        """Rows, f and p of each block, and its squared distances (n, M) to centres."""
+        weights, squares = centres.q @ self.gram, self._squares(centres)
+        for rows, f, p in self.blocks(len(squares)):
+            products = (f @ centres.a.t()).addmm_(p, weights.t())
+            yield rows, f, p, products.mul_(-2 / self.lengths[rows, None]).add_(1 + squares).clamp_(min=0)
+
+    def clustered(self, clusters: int) -> tuple[np.ndarray, _Centres]:
+        """(N,) the cluster of each vector, and the centres, as scikit-learn's KMeans with one start finds them.
+
+        Equal vectors may leave clusters empty, which keep their centre.
+        """
+        _, mean = self._step(self.at(torch.tensor([0])))  # of all, whose only centre it is
+        tolerance = TOLERANCE * (1 - float(self._squares(mean))) / (2 * mean.a.shape[1])  # of the mean variance
+        centres = self.at(self._seeds(clusters))
+        cluster_of = torch.full((len(self.lengths),), -1)
+        for _ in range(MOST_STEPS):
+            before, (cluster_of, centres), old = cluster_of, self._step(centres), centres
+            if torch.equal(cluster_of, before):
+                return cluster_of.numpy(), centres
+            if float(self._squares(_Centres(centres.a - old.a, centres.q - old.q)).sum()) <= tolerance:
+                break
+        return self._step(centres)[0].numpy(), centres
+
+    def _seeds(self, clusters: int) -> Tensor:
+        """(M,) rows that k-means++ seeds: of some candidates each time the one that leaves the smallest distances."""
+        generator, trials = np.random.RandomState(SEED), 2 + int(np.log(clusters))
+        uniform = np.full(len(self.lengths), 1 / len(self.lengths))
+        seeds = [int(generator.choice(len(uniform), p=uniform))]
+        nearest = torch.cat([distances for *_, distances in self.squared(self.at(torch.tensor(seeds)))])[:, 0]
+        while len(seeds) < clusters:
+            drawn = generator.uniform(size=trials) * float(nearest.double().sum())
+            candidates = np.searchsorted(nearest.double().cumsum(dim=0).numpy(), drawn).clip(max=len(nearest) - 1)
+            left = torch.cat(
+                [
+                    torch.minimum(distances, nearest[rows, None])
+                    for rows, *_, distances in self.squared(self.at(torch.from_numpy(candidates)))
+                ]
+            )
+            best = int(left.double().sum(dim=0).argmin())
+            seeds.append(int(candidates[best]))
+            nearest = left[:, best].contiguous()
+        return torch.tensor(seeds)
+
+    def _step(self, centres: _Centres) -> tuple[Tensor, _Centres]:
+        """(N,) the nearest of some centres, and the centres of the vectors that have the same."""
+        nearest, sums = [], [torch.zeros_like(part) for part in centres]
+        for rows, f, p, distances in self.squared(centres):
+            nearest.append(distances.argmin(dim=1))
+            for total, part in zip(sums, (f, p)):
+                total.index_add_(0, nearest[-1], part / self.lengths[rows, None])
+        cluster_of = torch.cat(nearest)
+        sizes = cluster_of.bincount(minlength=len(centres.a))[:, None]
+        a, q = (torch.where(sizes > 0, total / sizes.clamp(min=1), own) for total, own in zip(sums, centres))
+        return cluster_of, _Centres(a, q)
+
+    def cosine_distances(self, rows: Tensor, centres: _Centres, cluster: int) -> Tensor:
+        """(n,) of vectors without a label to a centre, in float64."""
+        a, q = centres.a[cluster].double(), centres.q[cluster].double()
+        weights = self.gram.double() @ q
+        length, (features, probabilities) = float(a @ a + weights @ q) ** 0.5, self.parts[1]
+        found = [
+            (features[some].double() * a).sum(dim=1) + (probabilities[some].double() * weights).sum(dim=1)
+            for some in (rows - self.labelled).split(NUMBERS // max(len(a), len(q)))
+        ]
+        distances: Tensor = 1 - torch.cat(found) / self.lengths[rows].double() / length
+        return distances

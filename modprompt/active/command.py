@@ -14,9 +14,7 @@ from modprompt.errors import UserError
 
 
 def _check(cfg: Any) -> None:
-    from modprompt.active import rounds
-
-    if not rounds.settings_of(cfg).rounds and not cfg.TEST.ONLY:
+    if not cfg.ACTIVE.ROUNDS and not cfg.TEST.ONLY:
         raise UserError("ACTIVE.ROUNDS is 0: say how many rounds to run (modprompt train runs none)")
 
 

@@ -1,50 +1,42 @@
 """Labels for what a round has chosen: those that the data set knows, or those that somebody fills into its file.
 
-The file is round_3.csv, and round_3.html shows the images. A run that lacks labels stops, and goes on when they are
-there.
+The file is round_3.csv; round_3.html shows the images, and fills the file in where scripts run. It needs no other file.
+A run that lacks labels stops, and goes on when they are there.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import itertools
+import json
+import warnings
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from modprompt.active import picks_file, record, sheet
+from modprompt.active import picks_file, record
+from modprompt.active.picks_file import COLUMNS, Picked, cells_of
 from modprompt.active.pool import Pool
-from modprompt.active.record import Picked, Round
+from modprompt.active.record import Round
 from modprompt.data.class_names import distinct
 from modprompt.data.images import UNKNOWN
 from modprompt.data.rounds import WAITING, round_name
 from modprompt.errors import UserError, WaitsForLabels
-from modprompt.io.files import write_json
-from modprompt.io.image_files import rule_of_run
+from modprompt.io import pages
+from modprompt.io.files import write_json, write_whole
+from modprompt.io.image_files import FAMILY, as_rgb, opened, rule_of_run
+from modprompt.programs import one_line
+
+_SIDE = 160  # pixels of a picture's longer side, at most
+_SMALL = 64  # an image whose longer side has fewer pixels is shown enlarged
 
 
 def file_of(folder: Path, number: int) -> Path:
     """The file of a round's picks."""
     return folder / f"{round_name(number)}.csv"
-
-
-def rows_of(one: Round, names: Sequence[str]) -> list[picks_file.Row]:
-    """The lines of a round's file, with only the labels that the model gave; class names by label."""
-    names = distinct(names)
-
-    def named(label: int | None) -> str:
-        return "" if label is None else names[label]
-
-    return [
-        picks_file.Row(
-            rank, pick.file, named(pick.predicted), pick.probability, pick.score, pick.reason, named(pick.free)
-        )
-        for rank, pick in enumerate(one.picks, start=1)
-    ]
-
-
-def read_labels(folder: Path, one: Round, names: Sequence[str]) -> list[int | None]:
-    """The labels in a round's file, in the order of its picks; those that the model gave are as in the record."""
-    return picks_file.read_labels(file_of(folder, one.number), rows_of(one, names), names)
 
 
 def differing(output_dir: str | Path, result: Mapping[str, Any]) -> list[str]:
@@ -57,13 +49,13 @@ def differing(output_dir: str | Path, result: Mapping[str, Any]) -> list[str]:
     rounds, names = (result.get("active") or {}).get("rounds"), (result.get("class_names") or {}).get("names")
     if not rounds or not names:
         return []
-    folder, faults = record.folder_of(str(output_dir)), []
+    folder, faults = record.folder_of(output_dir), []
     for number in range(len(rounds)):
         try:
             one = record.read(folder, number)
             if one is None:
                 faults.append(f"round {number} has no record any more")
-            elif read_labels(folder, one, names) != one.labels:
+            elif picks_file.read_labels(file_of(folder, number), one.picks, names) != one.labels:
                 faults.append(f"labels of round {number} were changed")
         except UserError as error:
             faults.append(str(error))
@@ -100,21 +92,19 @@ class Labelling:
         """Write the files of a round, with the labels known so far; what people wrote stays."""
         path = file_of(self.folder, one.number)
         if not path.is_file() or (None not in one.labels and None in self._read(one)):
-            self._write_sheet(one, one.labels)  # first: labels in the file mean a finished page
-            names = distinct(self.pool.names)
-            rows = zip(rows_of(one, self.pool.names), one.labels)
-            picks_file.write(path, [row if label is None else row._replace(label=names[label]) for row, label in rows])
+            self._write_page(one, one.labels)  # first: labels in the file mean a finished page
+            picks_file.write(path, one.picks, self.pool.names)
         elif not path.with_suffix(".html").is_file():
-            self._write_sheet(one, self._read(one))
+            self._write_page(one, self._read(one))
 
-    def _write_sheet(self, one: Round, labels: Sequence[int | None]) -> None:
-        """The page that shows a round's images; it asks for labels as long as one is missing."""
-        rows, path = rows_of(one, self.pool.names), file_of(self.folder, one.number).with_suffix(".html")
-        title = f"Round {one.number}: {len(rows)} images"
-        sheet.write(path, rows, self.pool.root, title, self.pool.names, None in labels, labels, rule_of_run())
+    def _write_page(self, one: Round, labels: Sequence[int | None]) -> None:
+        picks = [pick._replace(label=label) for pick, label in zip(one.picks, labels)]
+        path = file_of(self.folder, one.number).with_suffix(".html")
+        title = f"Round {one.number}: {len(picks)} images"
+        write_page(path, picks, self.pool.root, title, self.pool.names, rule_of_run())
 
     def _read(self, one: Round) -> list[int | None]:
-        return read_labels(self.folder, one, self.pool.names)
+        return picks_file.read_labels(file_of(self.folder, one.number), one.picks, self.pool.names)
 
     def labelled(self, one: Round) -> Round:
         """The round with a label for every pick.
@@ -125,7 +115,9 @@ class Labelling:
         """
         labels, path = self._read(one), file_of(self.folder, one.number)
         if not self.asks:
-            truths = [self._truth(pick) for pick in one.picks]
+            truths = [
+                self.pool.truth(self.pool.place(pick.file)) if pick.free is None else pick.free for pick in one.picks
+            ]
             if any(label not in (None, truth) for label, truth in zip(labels, truths)):
                 raise UserError(
                     f"{path} has labels that somebody filled in: ACTIVE.ASK True goes on with them; to use the data "
@@ -136,16 +128,13 @@ class Labelling:
         if missing:
             facts = {"round": one.number, "file": path.name, "missing": missing, "of": len(labels)}
             write_json(self.folder / WAITING, facts)
-            self._write_sheet(one, labels)  # with those that are filled in by now
+            self._write_page(one, labels)  # with those that are filled in by now
             raise WaitsForLabels(
                 f"round {one.number} lacks {missing} of {len(labels)} labels: fill class names into the column `label` "
                 f"of {path} ({path.with_suffix('.html').name} shows the images), then give the same command again"
             )
         (self.folder / WAITING).unlink(missing_ok=True)
         return one._replace(picks=tuple(pick._replace(label=label) for pick, label in zip(one.picks, labels)))
-
-    def _truth(self, pick: Picked) -> int:
-        return self.pool.truth(self.pool.place(pick.file)) if pick.free is None else pick.free
 
     def require_unchanged(self, one: Round) -> None:
         """Raise UserError if the file of a round has other labels than its record."""
@@ -158,3 +147,68 @@ class Labelling:
                 f"move {round_name(one.number)}.json and all later rounds away (not this file); else put the "
                 "old labels back"
             )
+
+
+def write_page(
+    path: Path, picks: Sequence[Picked], root: str, title: str, names: Sequence[str], read_as: str = FAMILY
+) -> None:
+    """Write the page of a round, whole; it asks for labels as long as one is missing.
+
+    Args:
+        path: of the page; the file that its button saves has the same name, with the ending .csv.
+        picks: with the labels that are there already, with which the page's fields begin.
+        root: the folder that their files are below; in place of an image that cannot be decoded is a box that says so.
+        title: of the page.
+        names: class names by label, proposed where a label is entered.
+        read_as: the rule by which the run reads images, so that people see what the model does.
+
+    Raises:
+        UserError: if a package that makes pages is not installed.
+    """
+    names = distinct(names)
+    rows = [cells_of(rank, pick._replace(label=None), names) for rank, pick in enumerate(picks, start=1)]
+    with ThreadPoolExecutor() as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of odd metadata
+        pictures = list(pool.map(partial(_picture, Path(root), read_as), (pick.file for pick in picks)))
+    cards = [
+        {
+            **pick._asdict(),
+            "cells": json.dumps(row),
+            "seen": row[COLUMNS.index("predicted_class")],
+            "free": row[-1],
+            "label": "" if pick.label is None else names[pick.label],
+            **picture,
+        }
+        for pick, row, picture in zip(picks, rows, pictures)
+    ]
+    ask = any(pick.label is None for pick in picks)
+    text = pages.page(
+        "active/sheet.html.j2",
+        "active/sheet.js" if ask else "",
+        title=title,
+        ask=ask,
+        asked=sum(pick.free is None for pick in picks),
+        cards=cards,
+        names=names,
+        file=path.with_suffix(".csv").name,
+        round=hashlib.sha256(json.dumps(rows).encode("ascii")).hexdigest()[:16],
+        columns=json.dumps(COLUMNS),
+    )
+    write_whole(path, text)
+
+
+def _picture(root: Path, read_as: str, file: str) -> dict[str, Any]:
+    """An image as the run sees it, small: its address in the page, or the fault for which it cannot be decoded."""
+    picture, fault, is_small = io.BytesIO(), "", False
+    try:
+        with opened(root / file) as image:
+            is_small = max(image.size) < _SMALL
+            image.draft("RGB", (2 * _SIDE, 2 * _SIDE))
+            small = as_rgb(image, read_as)
+            small.thumbnail((_SIDE, _SIDE))
+            small.save(picture, "JPEG", quality=90)
+    except FileNotFoundError:
+        fault = "there is no such file"
+    except ValueError as error:  # Refused and UserError are
+        fault = one_line(error).replace(str(root / file), "it")[:100]
+    return {"fault": fault, "is_small": is_small, "address": pages.data_address(picture.getvalue())}

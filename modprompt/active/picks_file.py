@@ -1,61 +1,82 @@
-"""round_3.csv, the picks of a round for those who label: written with an empty `label`, read back when filled."""
+"""round_3.csv, the picks of a round for those who label: written with an empty `label`, read back when filled.
+
+It is read without PyTorch, so that the state of an experiment says which labels a run waits for.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from modprompt.data import label_file
-from modprompt.data.class_names import ClassNames
+from modprompt.data.class_names import ClassNames, distinct
+from modprompt.data.rounds import FOLDER, WAITING
 from modprompt.errors import UserError
-from modprompt.io.tables import Cell, write_table
+from modprompt.io.records import read_json
+from modprompt.io.tables import Cell, read_table, write_table
+from modprompt.io.text import one_line
 
 COLUMNS = ("rank", "file", "predicted_class", "probability", "score", "reason", "label")
 
 
-class Row(NamedTuple):
-    """A pick.
+class Picked(NamedTuple):
+    """An image that a round has chosen.
 
-    Attributes:
-        rank: its place in the order of picking, from 1.
-        file: its path below the image root, with forward slashes.
-        predicted_class: name of the class that the model predicts; empty if no model was asked.
-        probability: the model's, of that class.
-        score: by which it was chosen.
-        reason: why it was chosen, in a few words.
-        label: the class name that the model itself gave it, for which nobody is asked; else empty.
+    file: its path below the image folder, with forward slashes.
+    predicted: the class number that the model gave it; None where no model was asked.
+    probability: of that class.
+    score: by which it was chosen; None where it was drawn.
+    reason: why, in words.
+    free: the label that the model itself gave it, for which nobody is asked.
+    label: the label that training uses, once it is known.
     """
 
-    rank: int
     file: str
-    predicted_class: str
+    predicted: int | None
     probability: float | None
     score: float | None
     reason: str
-    label: str = ""
+    free: int | None = None
+    label: int | None = None
 
 
-def cells_of(row: Row) -> tuple[Cell, ...]:
-    """A pick as the cells of its line, in the order of COLUMNS."""
-    probability = "" if row.probability is None else f"{row.probability:.4f}"
-    score = "" if row.score is None else f"{row.score + 0.0:.6g}"  # no -0
-    return row.rank, row.file, row.predicted_class, probability, score, row.reason, row.label
+def cells_of(rank: int, pick: Picked, names: Sequence[str]) -> tuple[Cell, ...]:
+    """A pick as the cells of its line, in the order of COLUMNS.
+
+    Args:
+        rank: its place in the order of picking, from 1.
+        pick: the pick; in the column `label` is the label that training uses, else the model's.
+        names: class names by label, as `distinct` gives them.
+    """
+    label = pick.free if pick.label is None else pick.label
+    return (
+        rank,
+        pick.file,
+        "" if pick.predicted is None else names[pick.predicted],
+        "" if pick.probability is None else f"{pick.probability:.4f}",
+        "" if pick.score is None else f"{pick.score + 0.0:.6g}",  # no -0
+        pick.reason,
+        "" if label is None else names[label],
+    )
 
 
-def write(path: Path, rows: Sequence[Row]) -> None:
+def write(path: Path, picks: Sequence[Picked], names: Sequence[str]) -> None:
     """Write the picks of a round, whole; UserError if a file's name cannot be written as text."""
-    write_table(path, COLUMNS, map(cells_of, rows))
+    named = distinct(names)
+    write_table(path, COLUMNS, [cells_of(rank, pick, named) for rank, pick in enumerate(picks, start=1)])
 
 
-def read_labels(path: Path, rows: Sequence[Row], names: Sequence[str]) -> list[int | None]:
+def read_labels(path: Path, picks: Sequence[Picked], names: Sequence[str]) -> list[int | None]:
     """The labels that were filled in.
 
     Args:
         path: the file.
-        rows: the picks that it was written for.
+        picks: those that it was written for.
         names: class names by label.
 
     Returns:
-        A label for each of `rows`, None where there is none yet. A label that the model gave is kept.
+        A label for each of `picks`, None where there is none yet. A label that the model gave is kept.
 
     Raises:
         UserError: if the file is missing or not such a table, a line names an image that was not asked for or a second
@@ -63,23 +84,56 @@ def read_labels(path: Path, rows: Sequence[Row], names: Sequence[str]) -> list[i
     """
     classes = ClassNames(names)
     try:
-        lines = label_file.read_labels(path, {row.file: row.file for row in rows}, classes, _not_asked)
+        lines = label_file.read_labels(path, {pick.file: pick.file for pick in picks}, classes, _not_asked)
     except FileNotFoundError:
         raise UserError(f"{path} is gone: put it back with its labels filled in") from None
-    gone = [row.file for row in rows if row.file not in lines]
+    gone = [pick.file for pick in picks if pick.file not in lines]
     if gone:
         more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
         raise UserError(f"{path}: the line of {gone[0]}{more} is gone: put it back, with or without a label")
-    labels = []
-    for row in rows:
-        label, line = lines[row.file]
-        free = classes.find([row.label]) if row.label else None
-        if free is not None and label not in (None, free):
-            what = f"{row.file} was labelled {row.label!r} by the model, and is not asked for: leave that"
-            raise UserError(f"{path}, line {line}: {what}")
-        labels.append(label if free is None else free)
-    return labels
+    for pick in picks:
+        label, line = lines[pick.file]
+        if pick.free is not None and label not in (None, pick.free):
+            what = f"{pick.file} was labelled {classes.names[pick.free]!r} by the model, and is not asked for"
+            raise UserError(f"{path}, line {line}: {what}: leave that")
+    return [lines[pick.file].label if pick.free is None else pick.free for pick in picks]
 
 
 def _not_asked(cell: str) -> str:
     return f"{cell!r} was not asked for in this round: remove the line"
+
+
+class Asked(NamedTuple):
+    """The labels that a run asked for when it ended.
+
+    round: the number of its round.
+    file: the CSV with a column for labels.
+    missing: labels that it still lacks; 0 also if the file cannot be read, which the run itself reports.
+    of: labels that it asks for.
+    """
+
+    round: int
+    file: Path
+    missing: int
+    of: int
+
+    @property
+    def text(self) -> str:
+        """The same as a sentence."""
+        if self.missing:
+            return f"round {self.round} lacks {self.missing} of {self.of} labels: fill in {self.file}"
+        return f"round {self.round} waited for labels; none is missing now in {self.file}"
+
+
+def asked(folder: Path) -> Asked | None:
+    """What the run in a folder waits for, or waited for when it ended; None if it did not end waiting."""
+    note = read_json(folder / FOLDER / WAITING)
+    if note is None:
+        return None
+    file = folder / FOLDER / Path(one_line(str(note.get("file")))).name
+    number, of = (value if type(value) is int else 0 for value in (note.get("round"), note.get("of")))
+    try:
+        missing = sum(not cells["label"].strip() for _, cells in read_table(file, ("label",)))
+    except (OSError, ValueError):  # UserError is a ValueError
+        missing = 0
+    return Asked(number, file, missing, of)

@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 from modprompt.checks import check_name, known_names
 from modprompt.data.rounds import METHODS, NONE, PCB_ALONE, Active
 from modprompt.errors import SettingError, UserError
 from modprompt.experiments.plan.experiment import Experiment, Job, Method
-from modprompt.experiments.plan.protocols import ANY_SHOTS, base2new, few_shot, in_order, is_bound
+from modprompt.experiments.plan.protocols import ANY_SHOTS, base2new, few_shot, is_bound
 from modprompt.experiments.plan.reading import Part
 from modprompt.experiments.plan.stages import stage_of
 
@@ -32,7 +31,6 @@ SET_HERE = (
 )  # fmt: skip
 FEW_SHOT = "few-shot"  # in place of an acquisition
 _PCB = "+pcb"
-_NAME = re.compile(r"\w[\w-]*")  # it is the name of a folder
 
 
 class Rounds(NamedTuple):
@@ -63,11 +61,24 @@ class Rounds(NamedTuple):
         for dataset in experiment.datasets:
             for method in experiment.lines:
                 if method.under in ("", FEW_SHOT):
-                    yield from _comparison(experiment._replace(datasets=(dataset,), methods=(method,)), self.base2new)
+                    yield from self._compared(experiment._replace(datasets=(dataset,), methods=(method,)))
                     continue
+                folder, options = self._folder(dataset, method), self._options(method.under)
                 for seed in method.seeds:
-                    job = Job(method, dataset, "accuracy", seed, options=self.options(method.under))
-                    yield from in_order([(job, partial(self.folder, dataset))])
+                    yield Job(method, dataset, "accuracy", seed, options=options)._replace(
+                        folder=f"{folder}/seed{seed}"
+                    )
+
+    def _compared(self, alone: Experiment) -> Iterator[Job]:
+        """Few-shot or zero-shot runs of one method on one data set, which other protocols have too."""
+        if not self.base2new:
+            yield from few_shot(alone)
+            return
+        trains = alone.methods[0].trains
+        for shots in alone.shots if trains else (ANY_SHOTS,):
+            column = str(shots if trains else 0)
+            for job in base2new(alone._replace(shots=(shots,))):
+                yield job._replace(column=column if job.column == "base" else new_of(column))
 
     def columns_of(self, method: Method, experiment: Experiment) -> tuple[str, ...]:
         """Only one for rounds: all their accuracies, on new classes too, are in the one result of their run."""
@@ -89,15 +100,14 @@ class Rounds(NamedTuple):
                 variants.append(plain)
         return variants
 
-    def folder(self, dataset: str, method: Method) -> str:
+    def _folder(self, dataset: str, method: Method) -> str:
         """The folder of a method's runs under an acquisition, without the seed; it has all that decides numbers."""
-        more = [f"{self.number}rounds"]
-        more += [f"{self.budget}labels"] if self.budget else []
-        more += [f"gamma{self.gamma:g}"] if _has_pcb(method.under) else []
+        budget = f"_{self.budget}labels" if self.budget else ""
+        gamma = f"_gamma{self.gamma:g}" if _has_pcb(method.under) else ""
         place = f"active/{'base2new/' if self.base2new else ''}{dataset}/{method.trainer}"
-        return f"{place}/{'_'.join([method.folder, *more])}/{method.under}"
+        return f"{place}/{method.folder}_{self.number}rounds{budget}{gamma}/{method.under}"
 
-    def options(self, acquisition: str) -> tuple[tuple[str, str], ...]:
+    def _options(self, acquisition: str) -> tuple[tuple[str, str], ...]:
         """The settings of a run, (key, text) pairs; GAMMA only where it matters."""
         options = {"DATASET.NUM_SHOTS": "-1"}
         if self.base2new:
@@ -109,21 +119,14 @@ class Rounds(NamedTuple):
         return tuple(options.items())
 
 
-def _comparison(one: Experiment, tests_new: bool) -> Iterator[Job]:
-    """Few-shot or zero-shot runs of one method on one data set, which other protocols have too."""
-    if not tests_new:
-        yield from few_shot(one)
-        return
-    (method,) = one.methods
-    for shots in one.shots if method.trains else (ANY_SHOTS,):
-        for job in base2new(one._replace(shots=(shots,))):
-            column = str(shots if method.trains else 0)
-            yield job._replace(column=column if job.column == "base" else new_of(column))
-
-
 def new_of(column: str) -> str:
     """The column for the new classes' accuracy that belongs to one of shots."""
     return f"{column} new"
+
+
+def method_of(acquisition: str) -> str:
+    """What ACTIVE.METHOD calls an acquisition."""
+    return acquisition.removesuffix(_PCB)
 
 
 def _has_pcb(acquisition: str) -> bool:
@@ -167,16 +170,11 @@ def read(part: Part, methods: Sequence[Method]) -> Rounds:
     if with_few_shot and budget:
         raise part.fault("few_shot", f"few-shot runs need budget 0 (one label a class), not {budget}")
     given = part.names("acquisitions")
-    own = any(method.imports for method in methods)
-    for fault in (_fault_of_name(name, own) for name in given):
+    for name in given:
+        fault = _fault_of_name(name, any(method.imports for method in methods))
         if fault:
             raise part.fault("acquisitions", fault)
     return Rounds(number, budget, gamma, given, with_few_shot, part.flag("base2new", False))
-
-
-def method_of(acquisition: str) -> str:
-    """What ACTIVE.METHOD calls an acquisition."""
-    return acquisition.removesuffix(_PCB)
 
 
 def _fault_of_name(given: str, own: bool) -> str:
@@ -184,7 +182,7 @@ def _fault_of_name(given: str, own: bool) -> str:
     name, pcb = method_of(given), given.endswith(_PCB)
     if name not in METHODS and not own:
         return f"there is no {name!r}{known_names(name, METHODS)}"
-    if name == FEW_SHOT or not _NAME.fullmatch(name):
+    if name == FEW_SHOT or not re.fullmatch(r"\w[\w-]*", name):  # it is the name of a folder
         return f"{given!r} is no name for an acquisition: letters, digits, _ and - are expected"
     if name == NONE and not pcb:
         return f"{NONE} chooses nothing by itself: {NONE}{_PCB} is PCB on all images"
@@ -211,12 +209,8 @@ def check(cfg: Any, job: Job) -> None:
 
 def require_known(job: Job) -> None:
     """Raise SettingError if a run's acquisition is not registered; all modules are imported by now."""
-    from modprompt.active.acquisition import find
+    from modprompt.active.acquisition import ACQUISITIONS
 
     name = method_of(job.method.under)
-    if name in ("", FEW_SHOT, *METHODS):
-        return
-    try:
-        find(name)
-    except SettingError:
+    if name not in ("", FEW_SHOT, *ACQUISITIONS):
         check_name(name, METHODS, "ACTIVE.METHOD")

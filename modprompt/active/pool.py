@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dassl.data.datasets import DATASET_REGISTRY, Datum
 
 from modprompt.data.images import UNKNOWN
-from modprompt.io.images import below, images_hash, list_hash, reader_facts
+from modprompt.io.images import below, list_hash, reader_facts
 
 
 class Pool:
@@ -64,22 +64,12 @@ class Pool:
         labels = list(self.labels.values())
         return [labels.count(label) for label in range(len(self.names))]
 
-    def label(self, place: int, label: int, free: bool = False) -> None:
-        """Give an image a label; free: the model gave it."""
-        self.labels[place] = label
-        if free:
-            self.free.add(place)
-
     def wrong(self) -> int | None:
         """How many free labels differ from the data set's; None if it does not know them all."""
         truths = {place: self.truth(place) for place in self.free}
         if UNKNOWN in truths.values():
             return None
         return sum(self.labels[place] != truth for place, truth in truths.items())
-
-    def fingerprint(self) -> str:
-        """A hash that tells one pool from another, wherever it lies."""
-        return f"{len(self.images)} images, {images_hash(self.images, root=self.root)}"
 
     def as_dataset(self) -> Any:
         """The data set with the labelled images, in the order of labelling, for training; all else as it is."""
@@ -102,7 +92,7 @@ class Pool:
         return self.dataset if len(self.dataset.train_x) else self._with(self.images[:1])
 
 
-def spread(counts: Sequence[int]) -> Mapping[str, Any]:
+def spread(counts: Sequence[int]) -> dict[str, Any]:
     """What a record holds on the labels of C classes so far.
 
     balance: the entropy of how they are spread over log C: 1 is even, 0 is one class alone.

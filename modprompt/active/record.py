@@ -6,39 +6,23 @@ resumes from the newest.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from modprompt.data.rounds import FOLDER, round_name
+from modprompt.active.picks_file import Picked
+from modprompt.data.rounds import FOLDER, known, round_name
 from modprompt.errors import UserError
+from modprompt.io import folder as run_folder
 from modprompt.io.files import write_json
 from modprompt.io.records import read_json
 from modprompt.io.tensors import read_tensors, write_tensors
+from modprompt.trainers import training_state
 from modprompt.trainers.training_state import random_states, restore_random
 
 CHOSEN, TESTED = "chosen", "tested"  # after what the states of generators are kept
-
-
-class Picked(NamedTuple):
-    """An image that a round has chosen.
-
-    file: its path below the image folder.
-    predicted: the class number that the model gave it; None where no model was asked.
-    probability: of that class.
-    score: by which it was chosen; None where it was drawn.
-    reason: why, in words.
-    free: the label that the model itself gave it, if it did.
-    label: the label that training uses, once it is known.
-    """
-
-    file: str
-    predicted: int | None
-    probability: float | None
-    score: float | None
-    reason: str
-    free: int | None = None
-    label: int | None = None
 
 
 class Round(NamedTuple):
@@ -61,7 +45,7 @@ class Round(NamedTuple):
         return [pick.label for pick in self.picks]
 
 
-def folder_of(output_dir: str) -> Path:
+def folder_of(output_dir: str | Path) -> Path:
     """Where the rounds of a run are kept."""
     return Path(output_dir) / FOLDER
 
@@ -83,6 +67,66 @@ def read(folder: Path, number: int) -> Round | None:
         return Round(**{**facts, "picks": tuple(Picked(**pick) for pick in content["picks"])})
     except (KeyError, TypeError):
         raise UserError(f"{path} is damaged; {_advice(folder, number)}") from None
+
+
+def require_whole(folder: Path) -> int:
+    """How many rounds a folder has; UserError if one has no record, but a later one has."""
+    numbers = known(folder)
+    for number, there in enumerate(numbers):
+        if number != there:
+            raise UserError(
+                f"{folder} has round {there} but no record of round {number}: move the rounds after it away"
+            )
+    return len(numbers)
+
+
+def require_same(mine: Mapping[str, str], one: Round, folder: Path) -> None:
+    """Raise UserError, naming what differs, unless a round belongs to the run with these facts."""
+    try:
+        training_state.require_same(mine, one.settings, str(folder))
+    except UserError as error:
+        raise UserError(f"{error}; picks and labels are in round_*.csv there: keep these") from None
+
+
+def take_over(other: str, folder: Path, mine: Mapping[str, str]) -> None:
+    """Copy all rounds of another run, RESUME, whole or not at all, if this one has none yet.
+
+    Args:
+        other: the other run's output folder.
+        folder: where this run's rounds are kept.
+        mine: the facts that must be the same.
+
+    Raises:
+        UserError: if there are no rounds, their run has other settings, or files would be lost.
+    """
+    if known(folder):
+        print(f"RESUME is not used: {folder} has its own rounds")
+        return
+    source = folder_of(other)
+    if not known(source):
+        raise UserError(f"RESUME: there are no rounds to resume from in {other}")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"RESUME: {folder} is not empty: move it away, or give another --output-dir")
+    with run_folder.hold(other):
+        for number in range(require_whole(source)):
+            one = read(source, number)
+            assert one is not None
+            require_same(mine, one, source)
+        part = folder.with_name(f".{folder.name}.part")
+        shutil.rmtree(part, ignore_errors=True)  # of a killed start
+        shutil.copytree(source, part, ignore=shutil.ignore_patterns("job", "*.part"))
+        part.rename(folder)
+    print(f"Resuming from the rounds of {other}")
+
+
+@contextlib.contextmanager
+def generators_kept() -> Iterator[None]:
+    """After the block all random generators are as before it, whatever it draws."""
+    states = random_states()
+    try:
+        yield
+    finally:
+        restore_random(states)
 
 
 def keep_states(folder: Path, number: int, after: str) -> None:
@@ -107,11 +151,3 @@ def restore_states(folder: Path, number: int, after: str) -> None:
 
 def _advice(folder: Path, number: int) -> str:
     return f"to choose anew from round {number} on, move {folder / round_name(number)}.* and all later rounds away"
-
-
-def copy_all(source: Path, folder: Path) -> None:
-    """Copy all rounds of another run, whole or not at all, into a folder that is empty or missing."""
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)  # of a killed start
-    shutil.copytree(source, part, ignore=shutil.ignore_patterns("job", "*.part"))
-    part.rename(folder)

@@ -5,8 +5,8 @@ Few-shot runs of the same budget are reported likewise, a round for each number 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,15 +16,7 @@ from modprompt.active.plan import FEW_SHOT, Rounds, method_of, new_of
 from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.reporting.figures import MOST_PANELS, WHISKERS, first_of, look, name_of, panels
 from modprompt.experiments.reporting.results import Line, Outcome, Results
-from modprompt.experiments.reporting.tables import (
-    AVERAGE,
-    Cell,
-    Section,
-    average_over,
-    cell_of,
-    images_of,
-    row_of,
-)
+from modprompt.experiments.reporting.tables import AVERAGE, Cell, Section, cell_of, images_of, row_of
 from modprompt.io.base_new import harmonic_mean
 from modprompt.io.text import one_line
 
@@ -48,8 +40,7 @@ ABOUT = (
     "All but labels are in percent."
 )
 _OF_ROUNDS = ("labels", "accuracy", "new", "classes", "balance")
-Seeds = list[float] | None  # a number for each seed; None if one is missing
-Values = dict[str, Seeds]
+Values = dict[str, np.ndarray]  # a number for each seed, nan where one is missing
 
 
 def rows(results: Results) -> Iterator[dict[str, Any]]:
@@ -58,19 +49,16 @@ def rows(results: Results) -> Iterator[dict[str, Any]]:
         runs = [_active(outcome) for line in results.lines for outcome in results.outcomes(line, dataset, RUN).values()]
         classes = next((run["classes"] for run in runs if run.get("classes")), None)
         for line in results.lines:
-            facts = {"line": line.label, "dataset": dataset, "method": line.panel, "classes": classes}
-            for row in (_few_shot if line.under == FEW_SHOT else _rounds)(results, line, dataset, classes):
-                yield {**facts, "acquisition": line.under, **row}
+            facts = {"line": line.label, "dataset": dataset, "method": line.panel, "acquisition": line.under}
+            for row in _few_shot(results, line, dataset, classes) if line.under == FEW_SHOT else ():
+                yield {**facts, "classes": classes, **row}
+            for seed, outcome in results.outcomes(line, dataset, RUN).items() if line.under != FEW_SHOT else ():
+                for one in _active(outcome).get("rounds") or () if line.under else ():
+                    yield {**one, **facts, "classes": classes, "seed": seed}
 
 
 def _active(outcome: Outcome) -> dict[str, Any]:
     return (outcome.result or {}).get("active") or {}
-
-
-def _rounds(results: Results, line: Line, dataset: str, classes: int | None) -> Iterator[dict[str, Any]]:
-    for seed, outcome in results.outcomes(line, dataset, RUN).items() if line.under else ():
-        for one in _active(outcome).get("rounds") or ():
-            yield {key: one.get(key) for key in COLUMNS[4:] if key != "classes"} | {"seed": seed}
 
 
 def _few_shot(results: Results, line: Line, dataset: str, classes: int | None) -> Iterator[dict[str, Any]]:
@@ -100,21 +88,20 @@ def long_table(results: Results) -> pd.DataFrame:
     import pandas as pd  # late: few commands need it
 
     table = pd.DataFrame(rows(results), columns=["line", *COLUMNS])
-    numbers = [name for name in COLUMNS[3:] if not name.endswith("hash")]
-    table = table.astype(dict.fromkeys(numbers, float))
+    table = table.astype({name: float for name in COLUMNS[3:] if not name.endswith("hash")})
     table["classes"] = 100 * table["classes_covered"] / table["classes"]
     table["balance"] *= 100
     return table.rename(columns={"accuracy_pct": "accuracy", "new_accuracy_pct": "new"})
 
 
-def curves(results: Results, table: pd.DataFrame, line: Line, dataset: str) -> dict[str, np.ndarray]:
+def curves(results: Results, table: pd.DataFrame, line: Line, dataset: str) -> Values:
     """The numbers of a line, (seeds, rounds) each; nan where there is none, no rounds where there is no mean."""
     table = table[(table["line"] == line.label) & (table["dataset"] == dataset)]
-    if results.parted(line, [dataset]):
-        table = table[:0]
+    if not len(table) or results.parted(line, [dataset]):
+        return {}
     wide = table.pivot(index="seed", columns="round", values=list(_OF_ROUNDS)).reindex(index=list(line.seeds))
-    found = {name: wide[name].to_numpy(dtype=float) for name in _OF_ROUNDS} if len(table) else {}
-    return {} if line.under == FEW_SHOT and found and np.isnan(found["accuracy"]).all() else found
+    found = {name: wide[name].to_numpy(dtype=float) for name in _OF_ROUNDS}
+    return {} if line.under == FEW_SHOT and np.isnan(found["accuracy"]).all() else found
 
 
 def area_pct(labels: Sequence[float], accuracy: Sequence[float]) -> float:
@@ -132,27 +119,32 @@ def area_pct(labels: Sequence[float], accuracy: Sequence[float]) -> float:
     return float(np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2) / span) if span > 0 else float("nan")
 
 
-def _known(numbers: Any) -> Seeds:
-    values = [float("nan") if number is None else float(number) for number in numbers]
-    return None if not values or np.isnan(values).any() else values
+def _last_round(results: Results, table: pd.DataFrame, line: Line, dataset: str) -> Values:
+    found = curves(results, table, line, dataset)
+    if not found:
+        return _of_zero_shot(results, line, dataset)
+    area = np.array([area_pct(*seed) for seed in zip(found["labels"], found["accuracy"])])
+    return {**{name: numbers[:, -1] for name, numbers in found.items()}, "area": area}
 
 
 def _of_zero_shot(results: Results, line: Line, dataset: str) -> Values:
     """The accuracies of a line that trains nothing, in percent."""
-    runs = {
-        name: results.runs(line, dataset, column) or () for name, column in (("accuracy", "0"), ("new", new_of("0")))
+    return {
+        name: np.array([one.accuracy_pct for one in results.runs(line, dataset, column) or ()], dtype=float)
+        for name, column in (("accuracy", "0"), ("new", new_of("0")))
     }
-    return {name: _known(one.accuracy_pct for one in found) for name, found in runs.items()}
 
 
 def _cells(values: Values, columns: Sequence[str]) -> list[Cell | None]:
     """A row of a table: H is that of the mean base and mean new accuracy, its deviation that of the seeds' own H."""
-    cells = {name: cell_of(own) for name, own in values.items()}
-    base, new = values.get("accuracy"), values.get("new")
-    cells["base"] = cell_of(base)
-    if base is not None and new is not None:
-        own = cell_of([harmonic_mean(b, n) for b, n in zip(base, new)])
-        cells["H"] = own and own._replace(mean=harmonic_mean(float(np.mean(base)), float(np.mean(new))))
+    known = {name: own.tolist() for name, own in values.items() if len(own) and not np.isnan(own).any()}
+    cells = {name: cell_of(own) for name, own in known.items()}
+    cells["base"] = cells.get("accuracy")
+    if "accuracy" in known and "new" in known:
+        own = cell_of(list(map(harmonic_mean, known["accuracy"], known["new"])))
+        cells["H"] = own and own._replace(
+            mean=harmonic_mean(*(float(np.mean(known[name])) for name in ("accuracy", "new")))
+        )
     return [cells.get(name) for name in columns]
 
 
@@ -160,50 +152,40 @@ def sections(experiment: Experiment, results: Results) -> list[Section]:
     """A table of the last round for each data set, and one of their average over several."""
     halves = isinstance(experiment.added, Rounds) and experiment.added.base2new
     columns = (*(("base", "new", "H") if halves else (RUN,)), "area", *UNRANKED)
-    table, made, of_lines = long_table(results), [], {line: list[Values]() for line in results.lines}
+    table, made = long_table(results), []
 
-    def add(title: str, place: str, about: str, values: Mapping[Line, Values]) -> None:
-        own = (row_of(experiment, results, line, place, _cells(found, columns)) for line, found in values.items())
+    def add(title: str, place: str, about: str, of_lines: Mapping[Line, Values]) -> None:
+        own = (row_of(experiment, results, line, place, _cells(found, columns)) for line, found in of_lines.items())
         made.append(Section(title, place, columns, tuple(own), about, UNRANKED))
 
-    for dataset in results.datasets:
-        for line, values in of_lines.items():
-            values.append(_last_round(results, table, line, dataset))
-        add(dataset, dataset, images_of(results, dataset), {line: values[-1] for line, values in of_lines.items()})
-    if len(made) > 1:
-        of_lines = {line: [] if results.parted(line, results.datasets) else parts for line, parts in of_lines.items()}
-        add(
-            f"average over {len(made)} data sets", AVERAGE, "", {line: _mean(parts) for line, parts in of_lines.items()}
-        )
+    whole = {
+        dataset: {line: _last_round(results, table, line, dataset) for line in results.lines}
+        for dataset in results.datasets
+    }
+    for dataset, of_lines in whole.items():
+        add(dataset, dataset, images_of(results, dataset), of_lines)
+    if len(whole) > 1:
+        means = {line: _mean([of_lines[line] for of_lines in whole.values()]) for line in results.lines}
+        means = {line: {} if results.parted(line, results.datasets) else own for line, own in means.items()}
+        add(f"average over {len(whole)} data sets", AVERAGE, "", means)
     return made
 
 
-def _last_round(results: Results, table: pd.DataFrame, line: Line, dataset: str) -> Values:
-    found = curves(results, table, line, dataset)
-    if not found:
-        return _of_zero_shot(results, line, dataset)
-    area = _known(map(area_pct, found["labels"], found["accuracy"]))
-    return {**{name: _known(numbers[:, -1]) for name, numbers in found.items()}, "area": area}
-
-
 def _mean(of_datasets: Sequence[Values]) -> Values:
-    """The mean over data sets, seed by seed."""
-    names = dict.fromkeys(name for values in of_datasets for name in values)
-    return {name: average_over([values.get(name) for values in of_datasets]) for name in names}
+    """The mean over data sets, seed by seed, of what all of them have."""
+    names = [name for name in of_datasets[0] if len({len(values.get(name, ())) for values in of_datasets}) == 1]
+    return {name: np.mean([values[name] for values in of_datasets], axis=0) for name in names}
 
 
 def notes(results: Results) -> dict[str, list[str]]:
     """What a report says below its tables, by heading: labels that models gave."""
     table, free = long_table(results), []
-    for (label, dataset), own in table[table["free"] > 0].groupby(["line", "dataset"], sort=False):
-        own = table[(table["line"] == label) & (table["dataset"] == dataset)]
-        wrong = own.loc[own["round"] == own["round"].max(), "wrong_free"]
-        said = "not known" if wrong.isna().any() else f"{wrong.sum():.0f}"
-        free.append(f"{label}, {dataset}: {own['free'].sum():.0f} labels in {len(wrong)} runs, wrong ones: {said}")
+    for (label, dataset), own in table.groupby(["line", "dataset"], sort=False):
+        if own["free"].sum():
+            wrong = own.loc[own["round"] == own["round"].max(), "wrong_free"]
+            said = "not known" if wrong.isna().any() else f"{wrong.sum():.0f}"
+            free.append(f"{label}, {dataset}: {own['free'].sum():.0f} labels in {len(wrong)} runs, wrong ones: {said}")
     return {"Labels that models gave": free}
-
-
-# ------------------------------------------------------------------ figures
 
 
 class Figure(NamedTuple):
@@ -234,7 +216,7 @@ FIGURES = {
 def figures(results: Results) -> Iterator[tuple[str, Callable[[Path], str]]]:
     """For each figure its file, and a function that draws it and returns its caption."""
     for name, kind in FIGURES.items():
-        yield name, functools.partial(figure, kind, results)
+        yield name, partial(figure, kind, results)
 
 
 def figure(kind: Figure, results: Results, path: Path) -> str:
@@ -266,10 +248,10 @@ def _draw(
 ) -> None:
     """A panel: a colour for each acquisition, strong with PCB; few-shot black and dashed; zero-shot a level line."""
     for number, line in enumerate(line for line in results.lines if not line.trains):
-        values = _of_zero_shot(results, line, dataset).get(kind.values)
-        if values is not None:
+        values = _of_zero_shot(results, line, dataset).get(kind.values, np.empty(0))
+        if len(values) and not np.isnan(values).any():
             style = (":", "-.")[number % 2]
-            axes.axhline(float(np.mean(values)), color="0.55", ls=style, lw=1.4, label=name_of(line.label))
+            axes.axhline(float(values.mean()), color="0.55", ls=style, lw=1.4, label=name_of(line.label))
     known = list(dict.fromkeys(method_of(one.under) for one in results.lines if one.under not in ("", FEW_SHOT)))
     for line, (x, y) in lines.items():
         how: dict[str, Any] = {"color": "0.1", "ls": "--", "lw": 1.5, "marker": "x", "ms": 4, "zorder": 3}

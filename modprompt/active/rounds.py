@@ -7,34 +7,44 @@ trainer, which goes on with the generators as they are.
 from __future__ import annotations
 
 import hashlib
+import random
 import shlex
+import shutil
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from dassl.data.datasets import build_dataset
-from dassl.engine import TRAINER_REGISTRY
+from dassl.engine import TRAINER_REGISTRY, build_trainer
+from yacs.config import CfgNode
 
-from modprompt.active import generators, record, same_run, selection
-from modprompt.active.choosing import Chooser
-from modprompt.active.labelling import Labelling, differing
-from modprompt.active.pool import Pool, spread
-from modprompt.active.record import CHOSEN, TESTED, Round, keep_states, restore_states
+from modprompt.active import record, selection
+from modprompt.active.acquisition import find
+from modprompt.active.labelling import Labelling
+from modprompt.active.picks_file import Picked
+from modprompt.active.pool import Pool, given, spread
+from modprompt.active.record import CHOSEN, TESTED, Round, generators_kept, keep_states, restore_states
 from modprompt.active.scoring import Scorer
-from modprompt.active.trainings import Trainings
-from modprompt.data.rounds import Active
+from modprompt.data.rounds import Active, known, round_name
 from modprompt.errors import SettingError, UserError
-from modprompt.io.files import remove_parts
-from modprompt.io.images import IMAGE_FILES, image_files, labels_of_choice, lists_of, reader_facts
-from modprompt.io.result import NO_IMAGES, NO_TEST
+from modprompt.io import folder as run_folder
+from modprompt.io import result as results
+from modprompt.io import same_run
+from modprompt.io.files import copy_whole, remove_parts
+from modprompt.io.images import IMAGE_FILES, image_files, images_hash, labels_of_choice, lists_of, reader_facts
 from modprompt.io.settings import Settings
 from modprompt.methods.table import ZERO_SHOT, kind_of
+from modprompt.trainers import artifacts, training_state
 from modprompt.trainers.config_nodes import method_of
+from modprompt.trainers.evaluation import take_number
 from modprompt.trainers.learned import prompts_hash
 from modprompt.trainers.result import ResultRecorder
 from modprompt.trainers.run_config import RunConfig
 
+_FREE = ("ACTIVE.ROUNDS", "ACTIVE.ASK")  # may change between starts
 _FOR_RESUMING = ("results", "trainer")  # of a round's facts
+ZERO_SHOT_TRAINER = "ZeroshotCLIP"  # scores where a first round is not drawn
 
 
 def settings_of(cfg: RunConfig) -> Active:
@@ -50,11 +60,6 @@ def settings_of(cfg: RunConfig) -> Active:
     except SettingError as error:
         raise error.under("ACTIVE") from None
     return active
-
-
-def changed(folder: str, result: Mapping[str, Any]) -> list[str]:
-    """Which rounds of a finished run have other labels now, or no record any more."""
-    return differing(folder, result) if result.get("active") else []
 
 
 def run(cfg: RunConfig, settings: Settings) -> None:
@@ -73,6 +78,27 @@ def run(cfg: RunConfig, settings: Settings) -> None:
     Rounds(cfg, settings, settings_of(cfg)).run()
 
 
+def decisive(cfg: CfgNode, pool: Pool, new: Any = None) -> dict[str, str]:
+    """The facts that must be the same to resume rounds, as {name: text}.
+
+    Args:
+        cfg: the configuration of the run.
+        pool: its images.
+        new: the data set of the new classes, if they are tested.
+    """
+    node = getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "node_name", "")
+    settings = training_state.of_trainer(training_state.settings_of(cfg), node)
+    return {
+        **{key: text for key, text in settings.items() if key not in _FREE},
+        # free in single trainings; here each test draws a number from PyTorch's generator
+        "whether TEST.NO_TEST": str(bool(cfg.TEST.NO_TEST)),
+        "the pool of images": f"{len(pool.images)} images, {images_hash(pool.images, root=pool.root)}",
+        "the validation and test images": images_hash(pool.dataset.val, pool.dataset.test, root=pool.root),
+        "the class names": ", ".join(pool.names),
+        **({} if new is None else {"the test images of the new classes": images_hash(new.test, root=pool.root)}),
+    }
+
+
 class Rounds:
     """The rounds of one run.
 
@@ -80,33 +106,41 @@ class Rounds:
         cfg: the configuration.
         settings: what files, flags and options gave.
         active: its settings of rounds.
+
+    Raises:
+        UserError: if the pool has fewer images than all rounds together ask for, or a share of it than a round.
     """
 
     def __init__(self, cfg: RunConfig, settings: Settings, active: Active) -> None:
         self.cfg, self.settings, self.active = cfg, settings, active
         self.folder = record.folder_of(cfg.OUTPUT_DIR)
-        with generators.kept():  # making a split draws numbers; finding one does not
+        with generators_kept():  # making a split draws numbers; finding one does not
             dataset = build_dataset(cfg)
-        self.pool = Pool(dataset)
+        self.pool = pool = Pool(dataset)
         self.has_test = reader_facts(dataset).has_test and not cfg.TEST.NO_TEST
-        self.budget = active.budget or len(self.pool.names)
+        self.budget = active.budget or len(pool.names)
         self.of_choice = labels_of_choice(dataset, cfg)
-        self.chooser = Chooser(cfg, active, self.pool, self.budget)
-        self.labelling = Labelling(self.folder, self.pool, active.ask)
+        self.acquisition, self.scorer = find(active.method), Scorer(pool.images)
+        wanted, left = active.rounds * self.budget, len(pool.unlabelled)
+        if wanted > left:
+            raise UserError(
+                f"ACTIVE.ROUNDS {active.rounds} of {self.budget} labels ask for {wanted} images, but the pool of "
+                f"{cfg.DATASET.NAME} has {left} without a label: lower ACTIVE.ROUNDS or ACTIVE.BUDGET"
+            )
+        selection.candidates(active, self.budget, len(pool.images), left)
+        self.labelling = Labelling(self.folder, pool, active.ask)
         self.new_classes = NewClasses(cfg) if cfg.DATASET.SUBSAMPLE_CLASSES == "base" and self.has_test else None
-        self.trainings = Trainings(cfg, settings, self.folder, self.pool, self.has_test)
         self.done: list[Round] = []
-        self._tell()
-
-    def _tell(self) -> None:
-        active, pool = self.active, self.pool
-        known = f", {pool.known_at_start} of them with a label" if pool.known_at_start else ""
+        self.trainer: Any = None  # of the newest round
+        self.of_trainings: dict[str, str] = {}  # the facts that the trainings of all rounds share, of earlier rounds
         print(
             f"Active learning: {active.rounds} rounds of {self.budget} labels, chosen by {active.method}"
-            f"{' with PCB' if active.pcb else ''} from {len(pool.images)} images{known} of {len(pool.names)} classes"
+            f"{' with PCB' if active.pcb else ''} from {len(pool.images)} images"
+            f"{f', {pool.known_at_start} of them with a label' if pool.known_at_start else ''}"
+            f" of {len(pool.names)} classes"
         )
-        if self.cfg.DATASET.NUM_SHOTS >= 1:
-            print(f"note: the pool is the few-shot list of DATASET.NUM_SHOTS {self.cfg.DATASET.NUM_SHOTS}; -1 is all")
+        if cfg.DATASET.NUM_SHOTS >= 1:
+            print(f"note: the pool is the few-shot list of DATASET.NUM_SHOTS {cfg.DATASET.NUM_SHOTS}; -1 is all")
         if not self.has_test:
             print("note: there are no test images: rounds have no accuracy")
         if self.of_choice:
@@ -121,33 +155,35 @@ class Rounds:
 
     def _resume(self) -> None:
         """Check the rounds that are there, of this run or another one; UserError if they are not this run's."""
-        same_run.require_own_folder(self.cfg.OUTPUT_DIR)
-        new = None if self.new_classes is None else self.new_classes.dataset
-        self.decisive = same_run.decisive(self.cfg, self.pool, new)
+        output_dir = self.cfg.OUTPUT_DIR
+        result = results.read(output_dir).result
+        if not known(self.folder) and ((result and not result.get("active")) or training_state.exists(output_dir)):
+            or_delete = run_folder.or_delete(output_dir)
+            raise UserError(f"{output_dir} holds a run without rounds: give another --output-dir{or_delete}")
+        self.decisive = decisive(self.cfg, self.pool, self.new_classes and self.new_classes.dataset)
         if self.folder.is_dir():
             remove_parts(self.folder)  # of killed writers
         if self.cfg.RESUME:
-            same_run.take_over(self.cfg.RESUME, self.folder, self.decisive)
-        rounds = same_run.require_whole(self.folder)
+            record.take_over(self.cfg.RESUME, self.folder, self.decisive)
+        rounds = record.require_whole(self.folder)
         if rounds > self.active.rounds:
             raise UserError(
                 f"{self.folder} has {rounds} rounds, more than ACTIVE.ROUNDS {self.active.rounds}: "
                 "ask for as many, or give another --output-dir"
             )
-        if not rounds:
-            self.trainings.try_out()
-
-    def _read(self, number: int) -> Round | None:
-        one = record.read(self.folder, number)
-        if one is not None:
-            same_run.require_same(self.decisive, one, self.folder)
-            self.trainings.know(one)
-            if None not in one.labels:
-                self.labelling.require_unchanged(one)
-        return one
+        if not rounds:  # what a trainer refuses costs nobody a label
+            cfg = self.cfg.of_one_training(OUTPUT_DIR="", RESUME="", VERBOSE=False)  # its lists belong to no training
+            with generators_kept(), given(cfg.DATASET.NAME, self.pool.for_scoring()):
+                build_trainer(cfg)
 
     def _round(self, number: int) -> None:
-        one = self._read(number) or self._choose(number)
+        one = record.read(self.folder, number)
+        if one is None:
+            one = self._choose(number)
+        else:
+            record.require_same(self.decisive, one, self.folder)
+            if None not in one.labels:
+                self.labelling.require_unchanged(one)
         self.labelling.show(one)
         if None in one.labels:
             one = self.labelling.labelled(one)
@@ -155,47 +191,118 @@ class Rounds:
             self.labelling.show(one)
         for pick in one.picks:
             assert pick.label is not None
-            self.pool.label(self.pool.place(pick.file), pick.label, pick.free is not None)
+            place = self.pool.place(pick.file)
+            self.pool.labels[place] = pick.label
+            if pick.free is not None:
+                self.pool.free.add(place)
         if one.facts is None:
             one = self._train(one)
-        self.trainings.settled(number)  # not yet done if a start was killed right after its record
+        assert one.facts is not None
+        self.of_trainings = dict(one.facts["trainer"])
+        training_state.remove(self._training(number))  # still there if a start was killed right after its record
         self.done.append(one)
 
+    # ------------------------------------------------------------------ choosing
+
     def _choose(self, number: int) -> Round:
-        trainer = None
         if number:
-            trainer = self.trainings.trainer_of(number - 1)
+            self._load_trainer()
             restore_states(self.folder, number - 1, TESTED)
         print(f"=== Round {number}: choosing")
-        picks = self.chooser.choose(trainer)
+        picks = self._picks(number)
         if len(picks) < self.budget:
             print(f"note: {self.active.method} chose {len(picks)} images, fewer than {self.budget}")
         one = Round(number, self.decisive, tuple(picks))
         self.labelling.put_aside(one)
-        self.trainings.forget(number)  # a training without a record
+        shutil.rmtree(self._training(number), ignore_errors=True)  # without a record
         self.folder.mkdir(parents=True, exist_ok=True)
         keep_states(self.folder, number, CHOSEN)
         record.write(self.folder, one)
-        self.trainings.know(one)
         return one
+
+    def _picks(self, number: int) -> list[Picked]:
+        """The picks of a round; draws from all generators as the reference does."""
+        pool, unlabelled, active = self.pool, self.pool.unlabelled, self.active
+        if not number and not self.acquisition.first:
+            drawn = random.sample(unlabelled, self.budget)
+            return [Picked(pool.file(place), None, None, None, "drawn at random: the first round") for place in drawn]
+        trainer = self.trainer if number else self._zero_shot()
+        batch = self.cfg.DATALOADER.TRAIN_X.BATCH_SIZE
+        seen = self.scorer.seen(trainer, unlabelled, pool.labels, self.acquisition.needs, batch)
+        for _ in range(self.acquisition.passes + selection.has_pcb(active)):
+            take_number()
+        picks = selection.select(seen, active, self.budget, len(pool.images), pool.counts(), pool.names)
+        return [Picked(pool.file(unlabelled[pick.position]), *pick[1:]) for pick in picks]
+
+    def _zero_shot(self) -> Any:
+        """The trainer of zero-shot CLIP; building it draws the random numbers of a CLIP's constructor."""
+        cfg = self.cfg.of_one_training(OUTPUT_DIR="", RESUME="", VERBOSE=False, **{"TRAINER.NAME": ZERO_SHOT_TRAINER})
+        with given(cfg.DATASET.NAME, self.pool.for_scoring()):
+            return TRAINER_REGISTRY.get(ZERO_SHOT_TRAINER)(cfg)
+
+    # ------------------------------------------------------------------ training
+
+    def _training(self, number: int) -> str:
+        """The output folder of a round's training."""
+        return str(self.folder / round_name(number))
+
+    def _built(self, number: int) -> Any:
+        """A trainer on the labels so far; UserError if what decides its training differs from earlier rounds."""
+        cfg = self.cfg.of_one_training(OUTPUT_DIR=self._training(number), RESUME="")
+        cfg = cfg if self.has_test else cfg.changed({"TEST.NO_TEST": True})
+        with given(cfg.DATASET.NAME, self.pool.as_dataset()):
+            trainer = build_trainer(cfg)
+        facts = {**trainer.resume.settings(), same_run.INITIAL: trainer.checkpoints.initial_hash}
+        facts.pop(training_state.TRAINING_IMAGES, None)
+        training_state.require_same(facts, self.of_trainings or facts, str(self.folder))
+        self.of_trainings = facts
+        return trainer
 
     def _train(self, one: Round) -> Round:
-        """Train, test and record the round."""
-        started = time.time()
+        """Train, test and record the round, resuming where an earlier start was killed."""
+        started, output_dir = time.time(), self._training(one.number)
         restore_states(self.folder, one.number, CHOSEN)
         print(f"=== Round {one.number}: training on {len(self.pool.labels)} images")
-        trainer, results = self.trainings.train(one.number)
+        self.trainer = None  # its memory first
+        if not training_state.exists(output_dir):
+            shutil.rmtree(output_dir, ignore_errors=True)  # checkpoints alone do not have the generators' states
+        with run_folder.hold(output_dir):
+            self.trainer = self._built(one.number)
+            self.trainer.resume.keeps_state = True  # until the generators' states are on record
+            recorder = ResultRecorder(self.trainer)
+            self.trainer.train()
+            recorder.write(self.trainer.cfg, "", self.settings)
         keep_states(self.folder, one.number, TESTED)
-        facts = {**self._facts(one, trainer, results), "elapsed_s": round(time.time() - started, 1)}
+        tested = {name: float(value) for name, value in (recorder.results or {}).items()}
+        facts = {**self._facts(one, tested), "elapsed_s": round(time.time() - started, 1)}
         one = one._replace(facts=facts)
         record.write(self.folder, one)
-        self.trainings.know(one)
         return one
 
-    def _facts(self, one: Round, trainer: Any, results: Mapping[str, Any]) -> dict[str, Any]:
+    def _load_trainer(self) -> None:
+        """Have the trainer of the newest round: the one that trained it, or a new one with its prompts.
+
+        No generator moves. UserError if the prompts are missing, or not those on record.
+        """
+        if self.trainer is not None:
+            return
+        number, facts = self.done[-1].number, self.done[-1].facts or {}
+        output_dir = self._training(number)
+        anew = f"to train anew from round {number} on, move {output_dir}.json and all later rounds away"
+        with generators_kept(), run_folder.hold(output_dir):
+            trainer = self._built(number)
+            try:
+                trainer.load_model(output_dir)
+            except UserError as error:
+                raise UserError(f"the prompts of round {number} cannot be used ({error}); {anew}") from None
+        if prompts_hash(trainer.model.learned) != facts["prompts_hash"]:
+            raise UserError(f"{output_dir} has other prompts than round {number} was tested with; {anew}")
+        self.trainer = trainer
+
+    def _facts(self, one: Round, tested: Mapping[str, float]) -> dict[str, Any]:
+        """What is recorded of a round, with what its evaluator found, in percent; nothing without test images."""
         free = sum(pick.free is not None for pick in one.picks)
-        asked = len(one.picks) - free
-        earlier = (self.done[-1].facts or {}) if self.done else {}
+        asked, earlier = len(one.picks) - free, (self.done[-1].facts or {}) if self.done else {}
         return {
             "round": one.number,
             "picked": len(one.picks),
@@ -203,22 +310,30 @@ class Rounds:
             "asked": asked,
             "labels": asked + earlier.get("labels", 0),
             "images": len(self.pool.labels),
-            "accuracy_pct": float(results["accuracy"]) if self.has_test else None,
-            "new_accuracy_pct": self.new_classes.accuracy_pct(trainer) if self.new_classes else None,
-            "results": dict(results),
-            "trainer": self.trainings.decisive,
+            "accuracy_pct": tested["accuracy"] if self.has_test else None,
+            "new_accuracy_pct": self.new_classes.accuracy_pct(self.trainer) if self.new_classes else None,
+            "results": dict(tested),
+            "trainer": self.of_trainings,
             **spread(self.pool.counts()),
             "wrong_free": self.pool.wrong(),
-            "prompts_hash": prompts_hash(trainer.model.learned),
+            "prompts_hash": prompts_hash(self.trainer.model.learned),
         }
+
+    # ------------------------------------------------------------------ the end
 
     def _finish(self) -> None:
         """Leave the last round's files and the result where a run without rounds has its own."""
-        last = self.done[-1]
+        last, output_dir = self.done[-1], self.cfg.OUTPUT_DIR
         assert last.facts is not None
-        files = self.trainings.leave(last.number)
+        self._load_trainer()
+        source = Path(self._training(last.number))
+        for name in self.trainer.get_model_names():
+            for path in sorted((source / name).iterdir()):
+                if path.is_file():
+                    copy_whole(path, Path(output_dir) / name / path.name)
+        files = artifacts.of_another(str(source), output_dir)
         print(overview(self.done))
-        recorder = ResultRecorder(self.trainings.trainer_of(last.number))
+        recorder = ResultRecorder(self.trainer)
         recorder.results = last.facts["results"]
         more = {**files, **self._result()}
         more[IMAGE_FILES] = image_files(lists_of(self.pool.dataset, self.cfg), self.pool.root)
@@ -226,7 +341,7 @@ class Rounds:
             more["class_bound"] = True
         print(f"Result: {recorder.write(self.cfg, '', self.settings, more=more)}")
         if self.labelling.asks:
-            words = shlex.join([self.cfg.OUTPUT_DIR, self.pool.root, "--csv", "labels_of_the_model.csv"])
+            words = shlex.join([output_dir, self.pool.root, "--csv", "labels_of_the_model.csv"])
             print(f"To label the rest with the model: modprompt predict {words}")
 
     def _result(self) -> dict[str, Any]:
@@ -250,7 +365,7 @@ class Rounds:
         }
         result = {"active": active, "elapsed_s": round(sum(one["elapsed_s"] for one in rounds), 1)}
         if rounds[-1]["accuracy_pct"] is None:  # there were no test images
-            untested = NO_TEST if self.cfg.TEST.NO_TEST else NO_IMAGES
+            untested = results.NO_TEST if self.cfg.TEST.NO_TEST else results.NO_IMAGES
             result |= {"accuracy_pct": None, "images": 0, "correct": 0, "tested_on": "nothing", "untested": untested}
         return result
 
@@ -277,16 +392,18 @@ class NewClasses:
 
     Args:
         cfg: the configuration of a run on the base classes.
+
+    Attributes:
+        class_bound: whether what was learned per class had no effect on these.
     """
 
     def __init__(self, cfg: RunConfig) -> None:
         new = cfg.of_one_training(**{"DATASET.SUBSAMPLE_CLASSES": "new"})
-        with generators.kept():
+        with generators_kept():
             self.dataset = build_dataset(new)
         self.names, self.dataset_name = list(self.dataset.classnames), cfg.DATASET.NAME
-        self._scorer = Scorer(self.dataset.test)
-        self._told = False
-        self.class_bound = False  # whether what was learned per class had no effect on these
+        self.class_bound = False
+        self._scorer, self._told = Scorer(self.dataset.test), False
 
     def accuracy_pct(self, trainer: Any) -> float | None:
         """Accuracy of a trainer's prompts on the new classes, in percent; None for class-specific ones."""
@@ -295,11 +412,11 @@ class NewClasses:
                 print("note: class-specific prompts (CSC) do not fit new classes, which are not tested")
             self._told = True
             return None
-        with generators.kept():
+        with generators_kept():
             model = trainer.model.with_classes(
                 self.names, self.dataset_name, listed=True, which=reader_facts(self.dataset).which
             )
-            self.class_bound = bool(getattr(model, "class_bound", False))
+            self.class_bound = model.class_bound
             accuracy = self._scorer.accuracy_pct(trainer, model)
         print(f"* accuracy on {len(self.names)} new classes: {accuracy:.1f}%")
         return accuracy

@@ -1,37 +1,25 @@
-"""The outputs of a trained model for all images of a pool: features, probabilities, class features.
+"""The outputs of a trained model for all images of a pool.
 
-Shapes: N images, C classes, E joint width, B images in a batch.
+Shapes: N images, C classes, E joint width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from modprompt.active import generators
+from modprompt.active.acquisition import FEATURES, PROBABILITIES, Seen
+from modprompt.active.record import generators_kept
 from modprompt.engine.model import Output
 from modprompt.engine.precision import require_finite
 from modprompt.trainers.evaluation import FeatureBatches, encode
 
+KEPT = 2**31  # bytes of image features that are kept at most; those of a larger pool leave room for what is chosen by
 T = TypeVar("T")
-
-
-class Scored(NamedTuple):
-    """Float32, on the CPU: a pool may be larger than a GPU.
-
-    features: (N, E) of norm 1.
-    probabilities: (N, C), the softmax of logits in float32.
-    text: (C, E) class features; their mean over all images where they depend on the image.
-    """
-
-    features: Tensor
-    probabilities: Tensor
-    text: Tensor
 
 
 def loader_of(trainer: Any, images: Sequence[Any]) -> Any:
@@ -48,7 +36,7 @@ def loader_of(trainer: Any, images: Sequence[Any]) -> Any:
 class Scorer:
     """Runs models on one list of images, round after round.
 
-    Image features that no prompts change are computed once, and kept on the CPU.
+    Image features that no prompts change are computed once, and kept on the CPU, unless there are too many.
 
     Args:
         images: Dassl's records.
@@ -60,7 +48,7 @@ class Scorer:
 
     def _outputs(self, trainer: Any, model: Any) -> Iterator[Output]:
         of, batches = model.of_features, self._kept
-        if trainer.evaluation.prompts_images:
+        if trainer.evaluation.prompts_images or 4 * model.feature_width * len(self.images) > KEPT:
             of, batches = model.output, tqdm(loader_of(trainer, self.images), desc="looking at the pool", disable=None)
         elif self._kept is None:
             loader = loader_of(trainer, self.images)
@@ -78,24 +66,45 @@ class Scorer:
         """
         trainer.set_model_mode("eval")
         model.set_mode(False)
-        with torch.no_grad(), generators.kept(), model.unchanging():
+        with torch.no_grad(), generators_kept(), model.unchanging():
             return [of(output) for output in self._outputs(trainer, model)]
 
-    def scored(self, trainer: Any, order: Sequence[int] | None = None) -> Scored:
-        """The outputs of a trainer's model for all images; `order` says which image each row is of."""
-        many, done, text = len(self.images), 0, torch.zeros(())
+    def seen(
+        self,
+        trainer: Any,
+        unlabelled: Sequence[int],
+        labels: Mapping[int, int],
+        needs: Collection[str] = (FEATURES, PROBABILITIES),
+        batch_size: int = 1,
+    ) -> Seen:
+        """What an acquisition may look at, by a trainer's model. Labelled images come first in what is made of all, so
+        that no part is copied.
+
+        Args:
+            trainer: whose model scores the images.
+            unlabelled: places of images without a label, ascending.
+            labels: of the others, by place.
+            needs: the matrices that the acquisition reads; the other is not made.
+            batch_size: images in a training batch.
+        """
+        many, done, known = len(self.images), 0, len(labels)
         row_of = torch.empty(many, dtype=torch.long)
-        row_of[torch.arange(many) if order is None else torch.tensor(order)] = torch.arange(many)
-        matrices: list[Tensor] = []
+        row_of[torch.tensor([*labels, *unlabelled])] = torch.arange(many)
+        made: dict[str, Any] = {"predicted": torch.empty(many, dtype=torch.long), "largest": torch.empty(many)}
+        text = torch.zeros(())
 
         def keep(output: Output) -> None:
             nonlocal done, text
             rows = row_of[done : done + len(output.logits)]
-            found = output.image.float(), output.logits.float().softmax(dim=-1)
-            if not done:
-                matrices.extend(torch.empty(many, part.shape[1]) for part in found)
-            for matrix, part in zip(matrices, found):
-                matrix[rows] = part.cpu()
+            p = output.logits.float().softmax(dim=-1).cpu()
+            largest, predicted = p.max(dim=1)
+            parts = {FEATURES: output.image.float(), PROBABILITIES: p, "largest": largest, "predicted": predicted}
+            for name in (FEATURES, PROBABILITIES):
+                if name not in made:
+                    made[name] = torch.empty(many, parts[name].shape[1] if name in needs else 0)
+            for name, matrix in made.items():
+                if matrix.dim() == 1 or name in needs:
+                    matrix[rows] = parts[name].cpu()
             if output.text.dim() == 3:
                 text = text + output.text.double().sum(dim=0).cpu() / many
             elif not done:
@@ -103,8 +112,18 @@ class Scorer:
             done += len(rows)
 
         self.each(trainer, trainer.model, keep)
-        features, probabilities = matrices
-        return Scored(features, probabilities, text.float())
+        features, p = made[FEATURES], made[PROBABILITIES]
+        return Seen(
+            features[known:],
+            p[known:],
+            features[:known],
+            p[:known],
+            torch.tensor(list(labels.values()), dtype=torch.long),
+            text.float(),
+            batch_size,
+            made["predicted"][known:],
+            made["largest"][known:],
+        )
 
     def accuracy_pct(self, trainer: Any, model: Any) -> float:
         """Accuracy of a model on the images, whose labels must be known, in percent."""

@@ -1,4 +1,4 @@
-"""Which images a round asks labels for: an acquisition's choice, alone or balanced by PCB.
+"""Which images a round asks labels for: an acquisition's choice, alone or balanced by PCB (arXiv 2311.11178).
 
 It draws from Python's and NumPy's generators; PyTorch's is not touched.
 
@@ -6,17 +6,16 @@ Shapes: U images without a label, C classes.
 """
 
 import math
+import random
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from torch import Tensor
-
-from modprompt.active import badge, clusters, coreset, uncertainty  # noqa: F401 - they enter their acquisitions
-from modprompt.active.acquisition import Acquisition, Choice, Seen, find, rows_of
-from modprompt.active.balance import balance
+from modprompt.active import badge, clusters, coreset  # noqa: F401 - they enter their acquisitions
+from modprompt.active.acquisition import Choice, Seen, find
 from modprompt.checks import at_most
 from modprompt.data.rounds import NONE, PCB_ALONE, RANDOM, Active
-from modprompt.errors import SettingError, UserError
+from modprompt.errors import SettingError
 
 
 class Pick(NamedTuple):
@@ -45,19 +44,18 @@ def check(settings: Active) -> None:
         SettingError: on an unknown acquisition (the message names the nearest), rounds without one, one without
             rounds, "none" without PCB, a share above 1.
     """
-    method = settings.method
+    method, fault = settings.method, ""
     if not settings.rounds and method:
-        text = f" is {method!r}, but ACTIVE.ROUNDS is 0, so nothing is chosen: give the number of rounds"
-        raise SettingError([("ACTIVE.METHOD", text)])
-    if not settings.rounds:
-        return
-    if not method:
-        text = " is empty, but ACTIVE.ROUNDS is not 0: give an acquisition, or none with ACTIVE.PCB True for PCB alone"
-        raise SettingError([("ACTIVE.METHOD", text)])
-    find(method)
-    if method == NONE and not settings.pcb:
-        raise SettingError([("ACTIVE.METHOD", " none chooses nothing by itself: it needs ACTIVE.PCB True")])
-    at_most("ACTIVE.GAMMA", settings.gamma, 1)
+        fault = f" is {method!r}, but ACTIVE.ROUNDS is 0, so nothing is chosen: give the number of rounds"
+    elif settings.rounds and not method:
+        fault = " is empty, but ACTIVE.ROUNDS is not 0: give an acquisition, or none with ACTIVE.PCB True for PCB alone"
+    elif method == NONE and not settings.pcb:
+        fault = " none chooses nothing by itself: it needs ACTIVE.PCB True"
+    if fault:
+        raise SettingError([("ACTIVE.METHOD", fault)])
+    if settings.rounds:
+        find(method)
+        at_most("ACTIVE.GAMMA", settings.gamma, 1)
 
 
 def has_pcb(settings: Active) -> bool:
@@ -70,16 +68,13 @@ def candidates(settings: Active, budget: int, images: int, pool: int) -> int:
 
     Args:
         settings: of the rounds.
-        budget: labels that are asked for in a round.
+        budget: labels that are asked for in a round; not above `pool`.
         images: in the whole pool, labelled ones included.
         pool: without a label.
 
     Raises:
         SettingError: if there are fewer than the budget.
     """
-    if pool < budget:
-        text = f": {budget} labels a round are asked for, but only {pool} images have no label: ask for fewer"
-        raise SettingError([("ACTIVE.BUDGET", text)])
     if not has_pcb(settings) or settings.method == RANDOM:
         return budget
     if settings.method == NONE:
@@ -108,71 +103,96 @@ def select(
         names: of the classes.
 
     Raises:
-        SettingError: if there are too few images or candidates.
-        UserError: if the model's numbers are not finite.
+        SettingError: if there are too few candidates.
         ValueError: if an acquisition chooses images that do not exist.
     """
-    wanted = candidates(settings, budget, images, len(seen.features))
-    if not all(_is_finite(part) for part in seen if isinstance(part, Tensor)):
-        text = "the model that chooses images gives numbers that are not finite: its training has diverged"
-        raise UserError(f"{text}; lower OPTIM.LR")
-    used = _acquisition(settings)
-    choice = _checked(used.name, used.choose(seen, wanted), wanted, len(seen.features), len(names))
-    probability, predicted = (values[choice.positions].tolist() for values in seen.probabilities.max(dim=1))
-    whys = [f"{used.score} {score:.3g}" if used.score else used.name for score in choice.scores]
-    order = list(range(len(choice.positions)))
-    if has_pcb(settings):
-        picks = balance(predicted, counts, min(budget, len(order)), settings.give_up)
-        for position, poorest, by_chance in picks:
-            said = "had no candidate left: by chance" if by_chance else "had the fewest labels"
-            whys[position] += f"; {names[poorest]!r} {said}"
-        order = [pick.position for pick in picks]
-    chosen = []
-    for place in order:
-        position = choice.positions[place]
-        free = choice.free.get(position)
-        why = whys[place] if free is None else f"free label {names[free]!r}; {whys[place]}"
-        score = choice.scores[place] if used.score else None
-        chosen.append(Pick(position, predicted[place], probability[place], score, why, free))
-    return chosen
-
-
-def _is_finite(numbers: Tensor) -> bool:
-    return all(bool(block.isfinite().all()) for block in numbers.split(rows_of(numbers)))
-
-
-def _acquisition(settings: Active) -> Acquisition:
-    """The acquisition of the settings; for BADGE with the rows that they ask for."""
-    used = find(settings.method)
+    wanted, used = candidates(settings, budget, images, len(seen.largest)), find(settings.method)
     if used.choose is badge.badge and settings.badge_rows == "reference":
-        return used._replace(choose=badge.badge_of_reference)
-    return used
+        used = used._replace(choose=badge.badge_of_reference)
+    choice = _checked(used.name, used.choose(seen, wanted), wanted, len(seen.largest), len(names))
+    predicted, probability = (values[choice.positions].tolist() for values in (seen.predicted, seen.largest))
+    why = [f"{used.score} {score:.3g}" if used.score else used.name for score in choice.scores]
+    order = list(range(len(why)))
+    if has_pcb(settings):
+        balanced = balance(predicted, counts, min(budget, len(order)), settings.give_up)
+        for place, poorest, by_chance in balanced:
+            said = "had no candidate left: by chance" if by_chance else "had the fewest labels"
+            why[place] += f"; {names[poorest]!r} {said}"
+        order = [pick.position for pick in balanced]
+    picks = []
+    for place in order:
+        position, score = choice.positions[place], choice.scores[place] if used.score else None
+        free = choice.free.get(position)
+        reason = why[place] if free is None else f"free label {names[free]!r}; {why[place]}"
+        picks.append(Pick(position, predicted[place], probability[place], score, reason, free))
+    return picks
 
 
 def _checked(name: str, choice: Any, wanted: int, pool: int, classes: int) -> Choice:
-    """A choice in plain numbers, whatever types an acquisition, maybe a user's own, gives.
-
-    Raises:
-        ValueError: unless it chose images that exist, once each.
-    """
+    """A choice in plain numbers, whatever types an acquisition gives; ValueError on one that cannot be."""
     try:
         positions, scores, free = choice
         labels = {int(position): int(label) for position, label in dict(free).items()}
         plain = Choice([int(position) for position in positions], [float(score) for score in scores], labels)
     except (TypeError, ValueError):
-        said = f"must give a Choice of positions and scores, got a {type(choice).__name__}"
-        raise ValueError(f"acquisition {name!r} {said}") from None
+        raise ValueError(f"acquisition {name!r} must give a Choice, got a {type(choice).__name__}") from None
     rows = {*plain.positions}
-    exist = len(rows) == len(plain.positions) and all(0 <= row < pool for row in rows)
-    fits = 0 < len(rows) <= wanted and len(rows) == len(plain.scores)
-    faults = {
-        f"chose rows twice or outside of 0 to {pool - 1}": not exist,
-        f"chose {len(rows)} rows with {len(plain.scores)} scores; {wanted} are wanted, each with a score": not fits,
-        "gave a score that is not finite": not all(map(math.isfinite, plain.scores)),
-        "labels images that it did not choose": not {*plain.free} <= rows,
-        "labels images with classes that do not exist": not {*plain.free.values()} <= {*range(classes)},
-    }
-    for fault, is_so in faults.items():
-        if is_so:
-            raise ValueError(f"acquisition {name!r} {fault}")
-    return plain
+    if not (0 < len(rows) == len(plain.positions) == len(plain.scores) <= wanted and rows <= {*range(pool)}):
+        must = f"choose 1 to {wanted} different rows of 0 to {pool - 1}, each with a score"
+    elif not all(map(math.isfinite, plain.scores)):
+        must = "give finite scores"
+    elif not ({*plain.free} <= rows and {*plain.free.values()} <= {*range(classes)}):
+        must = f"label only images that it chose, with classes of 0 to {classes - 1}"
+    else:
+        return plain
+    raise ValueError(f"acquisition {name!r} must {must}")
+
+
+class Balanced(NamedTuple):
+    """A pick of PCB.
+
+    position: among the candidates.
+    poorest: the class with the fewest labels at that moment.
+    by_chance: whether that class had no candidate left, so that a random one was drawn.
+    """
+
+    position: int
+    poorest: int
+    by_chance: bool
+
+
+def balance(predicted: Sequence[int], counts: Sequence[int], budget: int, give_up: bool) -> list[Balanced]:
+    """PCB: pick for the class with the fewest labels, again and again; a pick counts as a label of its predicted class.
+
+    All draws come from Python's generator, in the order of the reference: a shuffle for each pick.
+
+    Args:
+        predicted: class of each candidate, in the acquisition's order.
+        counts: labelled images of each class, by true label.
+        budget: how many picks; at most as many as candidates.
+        give_up: when the poorest class has no candidate left, draw any candidate, without counting it (so that the
+            rest is drawn at random too); else go on with the next poorest class that has one.
+    """
+    labels, left = list(counts), Counter(predicted)
+    of_class: dict[int, list[int]] = {}
+    for position, label in enumerate(predicted):
+        of_class.setdefault(label, []).append(position)
+    picks: list[Balanced] = []
+    taken: set[int] = set()
+    while len(picks) < budget:
+        among = range(len(labels)) if give_up else sorted(label for label, count in left.items() if count)
+        poorest = min(among, key=lambda label: labels[label])  # the first in ties
+        shuffled = list(of_class.get(poorest, ()))
+        random.shuffle(shuffled)  # picked ones too
+        by_chance = not left[poorest]
+        if by_chance:
+            position = random.randint(0, len(predicted) - 1)
+            while position in taken:
+                position = random.randint(0, len(predicted) - 1)
+        else:
+            position = next(candidate for candidate in shuffled if candidate not in taken)
+            labels[poorest] += 1
+        left[predicted[position]] -= 1
+        taken.add(position)
+        picks.append(Balanced(position, poorest, by_chance))
+    return picks

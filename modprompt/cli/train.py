@@ -38,7 +38,7 @@ def import_all() -> None:
 
 def _run(args: argparse.Namespace, host: Any, check: Check) -> None:
     """Run what the words ask for, with what a codebase (hosts/borrowed.py), if there is one, adds to the settings."""
-    from modprompt.active import rounds
+    from modprompt.active import labelling, rounds
     from modprompt.hosts.borrowed import require_no_reader
     from modprompt.trainers import run, run_config
 
@@ -57,7 +57,7 @@ def _run(args: argparse.Namespace, host: Any, check: Check) -> None:
 
     mode = run_config.Mode(args.once, args.eval_only, args.model_dir, args.load_epoch, args.no_train)
     settings = settings if host is None else host.completed(settings)
-    run.run(settings, mode, both, run.Rounds(rounds.run, rounds.changed))
+    run.run(settings, mode, both, run.Rounds(rounds.run, labelling.differing))
 
 
 def main(argv: list[str] | None = None, description: str | None = None, check: Check = None) -> int:

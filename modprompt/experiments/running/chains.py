@@ -21,7 +21,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from modprompt.active.asked import asked
+from modprompt.active.picks_file import asked
 from modprompt.errors import UserError, WaitsForLabels
 from modprompt.experiments.plan.commands import command
 from modprompt.experiments.plan.experiment import Job

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from modprompt.active.asked import asked
+from modprompt.active.picks_file import asked
 from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.plan.experiment import Job
 from modprompt.experiments.plan.inputs import Inputs

@@ -18,10 +18,9 @@ def seen_of(features, probabilities, labelled=0, labels=(), text=None, batch_siz
     """The first so many rows as those with a label."""
     features, p = torch.as_tensor(features).float(), torch.as_tensor(probabilities).float()
     text = torch.zeros(p.shape[1], features.shape[1]) if text is None else text
-    labels = torch.as_tensor(labels, dtype=torch.int64)
-    return Seen(
-        features[labelled:], p[labelled:], features[:labelled], p[:labelled], labels[:labelled], text, batch_size
-    )
+    labels, best = torch.as_tensor(labels, dtype=torch.int64)[:labelled], p[labelled:].max(dim=1)
+    with_label = features[:labelled], p[:labelled], labels
+    return Seen(features[labelled:], p[labelled:], *with_label, text, batch_size, best.indices, best.values)
 
 
 def random_seen(seed, images, labelled=0, classes=5, width=8, batch_size=32):

@@ -51,7 +51,7 @@ def slow(points, number):
 @pytest.mark.parametrize(("choose", "as_reference"), [(badge, False), (badge_of_reference, True)])
 def test_picks_and_draws_are_those_of_whole_embeddings(sharper, batch, choose, as_reference, monkeypatch):
     seen = random_seen(batch, images=40, batch_size=batch)
-    seen = seen._replace(probabilities=(seen.probabilities.log() * sharper).softmax(dim=1))
+    seen = seen_of(seen.features, (seen.probabilities.log() * sharper).softmax(dim=1), batch_size=batch)
     np.random.seed(2)
     wanted, after = slow(whole_embeddings(seen, as_reference), 15), np.random.random_sample()
     for numbers in (2**25, 40):  # the second: in blocks of a few rows

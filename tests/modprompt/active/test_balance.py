@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modprompt.active.balance import balance
+from modprompt.active.selection import balance
 from tests.modprompt.active.given import GOLDEN
 
 CASES = sorted(case for case in GOLDEN if case.startswith("pcb_"))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from sklearn.cluster import KMeans
 
+from modprompt.active import clusters as module
 from modprompt.active.acquisition import find
 from tests.modprompt.active.given import random_seen, seen_of, unit
 
@@ -15,7 +16,7 @@ cb, cbsq = find("cb").choose, find("cbsq").choose
 
 
 def slow(seen, number, clusters):
-    """Positions, one cluster after the other, with shares counted anew for each unit."""
+    """Positions, one of scikit-learn's clusters after the other, with shares counted anew for each unit."""
     features = torch.cat([seen.labelled_features, seen.features]).numpy()
     p = torch.cat([seen.labelled_probabilities, seen.probabilities])
     points = np.concatenate([features, (p @ seen.text).numpy()], axis=1)
@@ -35,12 +36,14 @@ def slow(seen, number, clusters):
             return 1 - point @ centre / np.linalg.norm(point) / np.linalg.norm(centre)
 
         mine = [row for row in range(labelled, len(points)) if means.labels_[row] == cluster]
-        found += sorted(mine, key=distance)[: units[cluster]]
+        found += sorted(mine, key=lambda row: round(distance(row), 5))[: units[cluster]]  # of two, the first
     return [row - labelled for row in found]
 
 
 @pytest.mark.parametrize(("seed", "labelled"), [(0, 0), (1, 5), (2, 10)])
-def test_picks_are_those_of_slow_code(seed, labelled):
+@pytest.mark.parametrize("numbers", [2**25, 50])  # the second: in blocks of a few rows
+def test_picks_are_those_of_scikit_learns_clusters(seed, labelled, numbers, monkeypatch):
+    monkeypatch.setattr(module, "NUMBERS", numbers)
     seen = random_seen(seed, images=90, labelled=labelled)
     assert cb(seen, 5).positions == slow(seen, 5, clusters=5)
     assert cbsq(seen, 5).positions == slow(seen, 5, clusters=20 if labelled else 5)

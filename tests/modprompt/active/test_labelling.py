@@ -6,8 +6,9 @@ import pytest
 
 from modprompt.active import labelling
 from modprompt.active.labelling import Labelling
+from modprompt.active.picks_file import Picked
 from modprompt.active.pool import Pool
-from modprompt.active.record import Picked, Round
+from modprompt.active.record import Round
 from modprompt.errors import UserError, WaitsForLabels
 from tests.modprompt.active.given import fill, picks_in
 

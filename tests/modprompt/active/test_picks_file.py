@@ -2,12 +2,12 @@ import csv
 
 import pytest
 
-from modprompt.active.picks_file import COLUMNS, Row, read_labels, write
+from modprompt.active.picks_file import Picked, read_labels, write
 from modprompt.errors import UserError
 
 NAMES = ["forest", "annual_crop", "=SUM(A1)", "-5 \u00b0C", "sea; lake", 'the "sea"']
 FILES = ["a/1.jpg", "=1+1.png", "-x.jpg", "@a.jpg", "+b, c.jpg", "'q.jpg", "d;=e.jpg", 'f"g.jpg', "\u00e9.jpg"]
-PICKS = [Row(n, file, NAMES[n % len(NAMES)], 0.5, -n / 3, "'sea' had least") for n, file in enumerate(FILES, 1)]
+PICKS = [Picked(file, n % len(NAMES), 0.5, -n / 3, "'sea' had least") for n, file in enumerate(FILES, 1)]
 LABELS = ["forest", "Annual Crop", " =SUM(A1)", "", "sea; lake", 'the "sea"', "'=SUM(A1)", "'-5 \u00b0C", "FOREST"]
 
 
@@ -17,28 +17,20 @@ def path(tmp_path):
 
 
 def test_file_has_a_line_for_each_pick_with_an_empty_label(path):
-    more = [Row(2, "b.jpg", "", None, None, "", "sea"), Row(3, "c", "", 1, -0.0, "")]
-    write(path, [Row(1, "a.jpg", "sea", 0.98765432, 1.23456789, "why"), *more])
+    more = [Picked("b.jpg", None, None, None, "", 1), Picked("c", None, 1, -0.0, "")]
+    write(path, [Picked("a.jpg", 1, 0.98765432, 1.23456789, "why"), *more], ["lake", "sea"])
     assert path.read_text() == (
         "rank,file,predicted_class,probability,score,reason,label\n"
         "1,a.jpg,sea,0.9877,1.23457,why,\n2,b.jpg,,,,,sea\n3,c,,1.0000,0,,\n"
     )
 
 
-@pytest.mark.parametrize(
-    ("form", "encoding", "columns"),
-    [
-        ({"delimiter": ";"}, "utf-8", COLUMNS),
-        ({"delimiter": "\t", "quoting": csv.QUOTE_ALL}, "utf-8", COLUMNS[::-1]),
-        ({"lineterminator": "\n"}, "utf-8-sig", ("label", "file")),
-    ],
-)
-def test_labels_come_back_from_spreadsheets_by_file(path, form, encoding, columns):
-    write(path, PICKS)
+def test_labels_come_back_from_spreadsheets_by_file(path):
+    write(path, PICKS, NAMES)
     with path.open(encoding="utf-8-sig", newline="") as file:
         lines = [{**line, "label": label} for line, label in zip(csv.DictReader(file), LABELS)]
-    with path.open("w", encoding=encoding, newline="") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore", **form)
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.DictWriter(file, ("label", "file"), extrasaction="ignore", delimiter=";")
         writer.writeheader()
         writer.writerows(reversed(lines))
     assert read_labels(path, PICKS, NAMES) == [0, 1, 2, None, 4, 5, 2, 3, 0]
@@ -53,17 +45,16 @@ def test_labels_come_back_from_spreadsheets_by_file(path, form, encoding, column
         ("2,b.jpg,,,,,\n", "", ": the line of b.jpg is gone: put it back, with or without a label"),
         ("2,b.jpg,,,,,", "2,b.jpg,,,,,forrest", ", line 3: there is no class 'forrest'; did you mean 'forest'?"),
         ("2,b.jpg,,,,,", "2,b.jpg,,,,,2", ", line 3: there is no class '2' (known: forest, "),
-        ("2,b.jpg,,,,,", "2,b.jpg,,,,,sea, lake", ", line 3: it has 8 cells for 7 columns"),
     ],
 )
 def test_faults_are_one_line_that_says_where(path, line, instead, message):
-    rows = [Row(1, "a.jpg", "sea", 0.5, 1, ""), Row(2, "b.jpg", "", None, None, "")]
-    write(path, rows)
+    picks = [Picked("a.jpg", 0, 0.5, 1, ""), Picked("b.jpg", None, None, None, "")]
+    write(path, picks, NAMES)
     text = path.read_text()
     assert line in text
     path.write_text(text.replace(line, instead) if line else text + instead)
     with pytest.raises(UserError) as raised:
-        read_labels(path, rows, NAMES)
+        read_labels(path, picks, NAMES)
     said = str(raised.value)
     assert said.startswith(f"{path}{message}")
     assert "\n" not in said

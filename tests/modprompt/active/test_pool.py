@@ -33,8 +33,7 @@ def test_images_without_labels_stand_behind_those_that_have_one(unlabelled):
 
 def test_a_wrong_free_label_is_counted_and_changes_the_class_name(dataset):
     pool = Pool(dataset)
-    for place, label, free in ((4, 2, True), (0, 0, True), (1, 2, False)):
-        pool.label(place, label, free)
+    pool.labels, pool.free = {4: 2, 0: 0, 1: 2}, {4, 0}
     assert pool.wrong() == 1  # what people say is not counted
     assert pool.as_dataset().train_x[0].classname == "eel"
 

@@ -1,13 +1,18 @@
-"""Records of rounds: what is damaged is refused in a line, states of generators come back."""
+"""Records of rounds: which are this run's and whole, what is damaged is refused in a line, generators come back."""
 
 import random
 
 import numpy as np
 import pytest
 import torch
+from dassl.config import get_cfg_default
 
+import modprompt.trainers.run  # noqa: F401 - all trainers and readers
 from modprompt.active import record
-from modprompt.active.record import CHOSEN, TESTED
+from modprompt.active.pool import Pool
+from modprompt.active.record import CHOSEN, TESTED, Round
+from modprompt.active.rounds import decisive
+from modprompt.data.rounds import known
 from modprompt.errors import UserError
 
 
@@ -18,6 +23,57 @@ def test_records_of_something_else_are_refused(tmp_path, content):
         record.read(tmp_path, 2)
 
 
+@pytest.fixture
+def cfg():
+    made = get_cfg_default()
+    made.TRAINER.NAME = "MPL"
+    return made
+
+
+def test_other_settings_images_and_classes_are_told(cfg, dataset, tmp_path):
+    before = decisive(cfg, Pool(dataset))
+    assert "TRAINER.MPL.N_CTX" in before
+    assert "TRAINER.COOP.N_CTX" not in before
+    cfg.ACTIVE.ROUNDS, cfg.ACTIVE.ASK = 9, True  # may be others
+    assert decisive(cfg, Pool(dataset)) == before
+    cfg.ACTIVE.GAMMA, cfg.TEST.NO_TEST = 0.5, True
+    (tmp_path / "images" / "1.jpg").write_bytes(b"a test image, and one of the pool, of another size")
+    dataset._classnames = ["cat", "dog", "frog"]
+    after = decisive(cfg, Pool(dataset))
+    assert {key for key in before if before[key] != after[key]} == {
+        "ACTIVE.GAMMA",
+        "whether TEST.NO_TEST",
+        "the pool of images",
+        "the validation and test images",
+        "the class names",
+    }
+
+
+def test_rounds_are_taken_over_whole_or_not_at_all(tmp_path):
+    mine, other, folder = {"OPTIM.LR": "0.1"}, tmp_path / "other", tmp_path / "out" / "rounds"
+    folder.parent.mkdir()
+    with pytest.raises(UserError, match="there are no rounds to resume from"):
+        record.take_over(str(other), folder, mine)
+    record.write(other / "rounds", Round(0, {"OPTIM.LR": "7"}, ()))
+    record.write(other / "rounds", Round(2, mine, ()))
+    with pytest.raises(UserError, match="has round 2 but no record of round 1"):
+        record.require_whole(other / "rounds")
+    (other / "rounds" / "round_2.json").unlink()
+    with pytest.raises(UserError, match="OPTIM.LR 7 -> 0.1.*keep these"):
+        record.take_over(str(other), folder, mine)
+    assert not folder.exists()
+    record.write(other / "rounds", Round(0, mine, ()))
+    (other / "rounds" / "round_0" / "job").mkdir(parents=True)  # of a process that may still run
+    folder.mkdir()
+    (folder / "round_0.csv").write_text("labels of somebody")
+    with pytest.raises(UserError, match="is not empty"):
+        record.take_over(str(other), folder, mine)
+    (folder / "round_0.csv").unlink()
+    record.take_over(str(other), folder, mine)
+    assert known(folder) == [0]
+    assert not (folder / "round_0" / "job").exists()
+
+
 def draws():
     return random.random(), random.gauss(0, 1), np.random.random_sample(), np.random.randn(), torch.rand(3).tolist()
 
@@ -25,6 +81,8 @@ def draws():
 def test_generators_go_on_where_they_were(tmp_path):
     random.gauss(0, 1), np.random.randn()  # both keep a second number for the next call
     record.keep_states(tmp_path, 0, CHOSEN)
+    with record.generators_kept():
+        assert draws()
     chosen = draws()
     record.keep_states(tmp_path, 0, TESTED)
     tested = draws()

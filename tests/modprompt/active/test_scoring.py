@@ -7,11 +7,13 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 import modprompt
+from modprompt.active import scoring
 from modprompt.active.scoring import Scorer
 from tests.conftest import random_clip
 from tests.methods import small
 
 IMAGES = [SimpleNamespace(seed=seed, label=seed % 3) for seed in range(7)]
+WIDTH = random_clip(2).text_projection.shape[1]
 
 
 class Pictures(Dataset):
@@ -57,23 +59,42 @@ def plain(trainer, images):
         return trainer.model.eval().output(torch.stack([pixels(one) for one in images]))
 
 
-@pytest.mark.parametrize(("name", "passes"), [("CoOp", 1), ("MPL", 2), ("CoCoOp", 1), ("VPT", 2)])
-def test_scores_are_those_of_a_plain_pass_and_features_that_cannot_change_are_computed_once(name, passes):
+@pytest.mark.parametrize(
+    ("name", "kept", "needs", "passes"),
+    [
+        ("CoOp", 2**31, ["probabilities"], 1),
+        ("CoOp", 7 * WIDTH * 4 - 1, ["features"], 2),
+        ("MPL", 2**31, [], 2),
+        ("CoCoOp", 7 * WIDTH * 4, ["features"], 1),
+    ],
+)
+def test_scores_are_those_of_a_plain_pass_and_features_that_cannot_change_are_computed_once(
+    name, kept, needs, passes, monkeypatch
+):
+    monkeypatch.setattr(scoring, "KEPT", kept)
     scorer, trainer, order = Scorer(IMAGES), trainer_of(name), [3, 0, 6, 1, 2, 5, 4]
     Pictures.asked, before = 0, torch.get_rng_state()
-    scored = scorer.scored(trainer, order)
+    labels, rest = {3: 2, 0: 1}, order[2:]
+    seen = scorer.seen(trainer, rest, labels)
     assert torch.equal(torch.get_rng_state(), before)
     whole = plain(trainer, [IMAGES[place] for place in order])
     text = whole.text if whole.text.dim() == 2 else whole.text.mean(dim=0)
-    assert torch.allclose(scored.features, whole.image, atol=1e-6)
-    assert torch.allclose(scored.probabilities, whole.logits.softmax(dim=1), atol=1e-6)
-    assert torch.allclose(scored.text, text, atol=1e-6)
+    p = whole.logits.softmax(dim=1)
+    assert torch.allclose(torch.cat([seen.labelled_features, seen.features]), whole.image, atol=1e-6)
+    assert torch.allclose(torch.cat([seen.labelled_probabilities, seen.probabilities]), p, atol=1e-6)
+    assert torch.equal(seen.predicted, p[2:].argmax(dim=1))
+    assert torch.allclose(seen.largest, p[2:].amax(dim=1), atol=1e-6)
+    assert torch.allclose(seen.text, text, atol=1e-6)
+    assert seen.labels.tolist() == [2, 1]
     with torch.no_grad():
         for parameter in trainer.model.prompt_learner.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
-    again = scorer.scored(trainer)
+    again = scorer.seen(trainer, range(7), {}, needs)
     assert Pictures.asked == passes * len(IMAGES)
-    assert torch.allclose(again.probabilities, plain(trainer, IMAGES).logits.softmax(dim=1), atol=1e-6)
+    wanted = plain(trainer, IMAGES)
+    for name, values in (("features", wanted.image), ("probabilities", wanted.logits.softmax(dim=1))):
+        made = getattr(again, name)
+        assert torch.allclose(made, values, atol=1e-6) if name in needs else made.shape == (7, 0)
 
 
 def test_logits_that_are_not_finite_are_refused():
@@ -81,4 +102,4 @@ def test_logits_that_are_not_finite_are_refused():
     with torch.no_grad():
         trainer.model.prompt_learner.ctx.fill_(float("nan"))
     with pytest.raises(FloatingPointError, match="not finite"):
-        Scorer(IMAGES).scored(trainer)
+        Scorer(IMAGES).seen(trainer, range(7), {})

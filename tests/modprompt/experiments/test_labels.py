@@ -2,7 +2,7 @@
 
 import pytest
 
-from modprompt.active import asked as labels
+from modprompt.active import picks_file as labels
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.running import run, state, status
 from modprompt.io import folder as run_folder
