@@ -11,7 +11,6 @@ from modprompt.methods.parts.capabilities import Results, RunFacts
 from modprompt.use.export_model import ExportedModel
 from tests import siglips
 from tests.conftest import random_clip
-from tests.methods import small
 
 NAMES = ["cat", "golden retriever", "dog"]
 
@@ -238,26 +237,12 @@ def test_a_result_says_what_the_reference_does_not_do():
     assert "GRADIENT reference" in wrong
 
 
-@pytest.mark.parametrize("cls", [CoOp, MPL])
-def test_without_additions_prompts_are_as_before_and_with_them_go_to_other_classes(cls, clip_model, images):
-    torch.manual_seed(2)
-    plain = small(cls).on(clip_model, NAMES).eval()
-    torch.manual_seed(2)
-    model = CLIPLoRA(dropout=0.0).over(small(cls)).on(clip_model, NAMES).eval()
-    with torch.no_grad():
-        torch.testing.assert_close(model(images), plain(images), atol=1e-5, rtol=1e-5)  # B is zero
-        other = learned(model).with_classes(NAMES[:2])
-        torch.testing.assert_close(other(images), model(images)[:, :2], atol=1e-4, rtol=1e-4)
-        assert not torch.allclose(model(images), plain(images), atol=1e-3)
-
-
 @pytest.mark.parametrize(
     "method", [CLIPLoRA(), CLIPLoRA().over(CoOp(n_ctx=2)), CLIPLoRA().over(MPL(prompt_depth=3))], ids=repr
 )
-@pytest.mark.parametrize("classes_at_a_time", [1, 2])
-def test_masks_are_the_same_however_many_classes_are_computed_at_a_time(method, classes_at_a_time, clip_model, images):
+def test_masks_are_the_same_however_many_classes_are_computed_at_a_time(method, clip_model, images):
     labels, found = torch.tensor([0, 2]), []
-    for classes in (0, classes_at_a_time):
+    for classes in (0, 2):
         torch.manual_seed(2)
         model = method.on(clip_model, NAMES)
         learned(model).train()

@@ -14,9 +14,9 @@ from modprompt.use.export import metadata_of
 from modprompt.use.export_model import ExportedModel
 from modprompt.use.run_images import images_of
 from modprompt.use.trained import open_trained
-from tests.conftest import RESNET_HEADS, ROOT
+from tests.conftest import ROOT
 from tests.modprompt.methods.reference_runs import require_recorded
-from tests.modprompt.trainers.test_methods import Recorder
+from tests.recorder import Recorder
 from tests.test_runs import to
 from tests.test_train import refusal
 
@@ -43,8 +43,12 @@ CASES = {  # the base, options below TRAINER
 }
 
 
-@pytest.mark.cover(4)
-@pytest.mark.parametrize("case", CASES)
+QUICK = ["coop", "cocoop, random, a bare head", "kgcoop, similarity", "maple"]  # each base, kind and way
+
+
+@pytest.mark.parametrize(
+    "case", [*QUICK, *(pytest.param(case, marks=pytest.mark.slow) for case in CASES if case not in QUICK)]
+)
 def test_every_loss_and_all_counts_are_the_repositorys(case, tmp_path, monkeypatch, capsys):
     base, options = CASES[case]
     (config, node), trainer = CONFIGS[base], f"ExtrasLinearProbe{base}"
@@ -80,9 +84,7 @@ def spread(model):
     return model.eval()
 
 
-@pytest.mark.cover(4)
-@pytest.mark.parametrize("kind", KINDS, ids=repr)
-@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize(("base", "kind"), [*zip(BASES, KINDS * 2)], ids=repr)
 def test_loss_files_and_classifiers_beside_every_base(base, kind, clip_model, images, tmp_path):
     model, labels = kind.over(BASES[base]).on(clip_model, NAMES), torch.tensor([0, 1, 1])
     plain = {name: one.clone() for name, one in model.prompt_learner.named_parameters()}
@@ -108,7 +110,7 @@ def test_loss_files_and_classifiers_beside_every_base(base, kind, clip_model, im
                 torch.testing.assert_close(one.classifier()(one.encode_image(images)), one(images))
 
 
-@pytest.mark.parametrize("base", ["CoOp", "CoCoOp", "MaPLe"])
+@pytest.mark.parametrize("base", ["CoCoOp", "MaPLe"])
 def test_rows_go_by_name_and_cosines_stand_alone_where_one_lacks(base, clip_model, images, tmp_path):
     model = spread(DePT().over(BASES[base]).on(clip_model, NAMES))
     with torch.no_grad():
@@ -252,17 +254,6 @@ def test_it_is_no_method_by_itself_nor_beside_a_search(clip_model):
         DePT().on(clip_model, NAMES)
     with pytest.raises(UserError, match="^ON does not work for a search"):
         DePT().over(modprompt.Search(remove=1, add=1).over(MPL(n_ctx=1, prompt_depth=2)))
-
-
-def test_on_a_resnet_it_stands_beside_text_prompts(resnet_file, images):
-    clip_model, _ = modprompt.load_clip(str(resnet_file), "cpu", activation="quick_gelu", heads=RESNET_HEADS)
-    pictures = torch.randn(2, 3, 64, 64)
-    for base in ("CoOp", "CoCoOp", "KgCoOp"):
-        model = DePT().over(BASES[base]).on(clip_model, NAMES)
-        model.loss(pictures, torch.tensor([0, 1])).backward()
-        assert len(model.output(pictures).each) == 2
-    with pytest.raises(UserError, match="ResNet"):
-        DePT().over(BASES["MaPLe"]).on(clip_model, NAMES)
 
 
 def test_a_test_on_other_classes_and_exported_files_say_which_logits_count(

@@ -14,24 +14,11 @@ from tests.conftest import LAYOUTS, lay_out_for, random_clip
 
 NAMES = ["cat", "annual crop land", "x", "photorealistic sea", "dog"]
 PETS = "a photo of a {}, a type of pet."
-STEPS = {  # of four layers
-    "replaced": [[0, 3], [0, 0], [3, 2], [0, 0]],
-    "beside the context": [[0, 3], [0, 2], [0, 0], [0, 0]],
-    "some of both gone": [[0, 3], [0, 2], [4, 0], [0, 0]],
-    "several layers": [[0, 3], [1, 2], [2, 1], [3, 3]],
-    "in the last layer": [[0, 3], [0, 0], [0, 0], [2, 4]],
-}
 
 
 @pytest.fixture
 def clip_model():
     return random_clip(0, text_layers=4)
-
-
-@pytest.fixture(params=LAYOUTS)
-def layout(request, monkeypatch):
-    """One of the ways in which text sides are computed, on the CPU."""
-    lay_out_for(monkeypatch, request.param)
 
 
 def batch():
@@ -62,22 +49,12 @@ def require_equal(model, expected):
     assert all((a - b).abs().max() <= 1e-5 * largest for a, b in zip(mine, plain))
 
 
-@pytest.mark.cover(10)
-@pytest.mark.usefixtures("layout")
-@pytest.mark.parametrize("chunk", [0, 2])
-@pytest.mark.parametrize("kind", STEPS)
-def test_loss_and_gradients_are_those_of_one_class_after_the_other(kind, chunk, clip_model):
-    method = TCP(n_ctx=3, schedule_text=STEPS[kind], kg_weight=5.0)
-    model = method.on(clip_model, NAMES, dataset="OxfordPets")
-    model.limit_text(chunk or 1000)
-    require_equal(model, plain_loss(model, [f"X X X {name}, a type of pet." for name in NAMES], PETS, STEPS[kind], 5))
-
-
-@pytest.mark.cover(3)
-@pytest.mark.usefixtures("layout")
-@pytest.mark.parametrize("place", ["behind_start", "before_start"])
-def test_fixed_words_between_context_and_name_are_each_classs_own_behind_its_tokens(place, clip_model):
+@pytest.mark.parametrize(("place", "layout"), [*(("behind_start", one) for one in LAYOUTS), ("before_start", "packed")])
+def test_fixed_words_between_context_and_name_are_each_classs_own_behind_its_tokens(
+    place, layout, clip_model, monkeypatch
+):
     """UCF101's: "person doing" is shared up to the layer of the class tokens."""
+    lay_out_for(monkeypatch, layout)
     template = "a photo of a person doing {}."
     model = TCP(layer=2, place_text=place).on(clip_model, NAMES, dataset="UCF101")
     texts = model.prompt_learner.prompt_text.texts

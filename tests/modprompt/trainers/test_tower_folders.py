@@ -29,7 +29,6 @@ def on_folder(command, tmp_path):
     return words
 
 
-@pytest.mark.cover(1)
 @pytest.mark.parametrize("name", FOLDERS)
 def test_zero_shot_and_a_head_are_run_and_used(on_folder, name, tmp_path, eurosat_root, capsys):
     photo = next(eurosat_root.rglob("*.jpg"))

@@ -17,16 +17,6 @@ SEARCH = ["TRAINER.DPLSEARCH.PREC", "fp32", "TRAINER.DPLSEARCH.N_CTX_TEXT", 2, "
 OF_MPL = ["SEARCH.ON", True, "SEARCH.ADD", 2, "SEARCH.REMOVE", 1]
 
 
-def of_six(method):
-    """Options that give alphas batches of six images."""
-    node = (
-        "SEARCH"
-        if getattr(method, "trainer", method) == "MPL"
-        else f"TRAINER.{getattr(method, 'node', method).upper()}"
-    )
-    return [f"{node}.ALPHA_BATCH", 6]
-
-
 class Recorder:
     """What a search saw: first values, every batch and its loss."""
 
@@ -57,7 +47,7 @@ class Recorder:
 @pytest.mark.parametrize("data", ["first", "all"])
 def test_two_epochs_equal_the_plain_alternation(data, command, tmp_path, monkeypatch):
     seen, method = Recorder(monkeypatch), SEARCHES["dpl_search"]
-    words = command(method, "TRAINER.DPLSEARCH.ALPHA_DATA", data, *of_six(method))
+    words = command(method, "TRAINER.DPLSEARCH.ALPHA_DATA", data, "TRAINER.DPLSEARCH.ALPHA_BATCH", 6)
     assert train.main(words) == 0
     from clip import clip
 
@@ -112,40 +102,6 @@ def left(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("row", "more"),
-    [
-        ("DPLSearch", SEARCH),
-        ("TrainerSupernet", ["TRAINER.TRAINERSUPERNET.PREC", "fp32"]),
-        (METHODS["mpl"], OF_MPL),
-    ],
-)
-def test_a_killed_search_goes_on_exactly(row, more, command, tmp_path, monkeypatch, capsys):
-    words = command(row, *more, *of_six(row))
-    out = words.index("--output-dir") + 1
-    words[out] = str(tmp_path / "whole")
-    assert train.main(words) == 0
-    words[out] = str(tmp_path / "killed")
-    step, count = PromptTrainer.forward_backward, []
-
-    def killed(trainer, batch):
-        count.append(1)
-        if len(count) == 8:  # in the second epoch
-            raise KeyboardInterrupt
-        return step(trainer, batch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(PromptTrainer, "forward_backward", killed)
-        assert train.main(words) == 130
-    assert train.main(words) == 0
-    assert "resuming after epoch 1" in capsys.readouterr().out
-    (result, found), (other, same) = left(tmp_path / "whole"), left(tmp_path / "killed")
-    assert result["prompts_hash"] == other["prompts_hash"]  # alphas are among them
-    assert result["search"] == other["search"]
-    assert found == same
-
-
-@pytest.mark.slow
 def test_a_search_says_what_it_found_and_what_it_saw(command, tmp_path, capsys):
     assert train.main(command("DPLSearch", *SEARCH)) == 0
     out = capsys.readouterr().out
@@ -184,23 +140,6 @@ def test_what_is_found_is_trained(row, searching, command, tmp_path):
         assert result["places"][side] == found[side].place
         assert result["settings"][f"TRAINER.{method.node}.SCHEDULE_{side.upper()}"] == steps
     assert str(file) not in json.dumps(result)
-
-
-@pytest.mark.slow
-def test_a_finished_search_is_tested_again(command, tmp_path, capsys):
-    words = command(METHODS["mpl"], *OF_MPL)
-    assert train.main(words) == 0
-    result, found = left(tmp_path / "out")
-    assert train.main(words) == 0
-    assert "nothing to train, testing again" in capsys.readouterr().out
-    again, same = left(tmp_path / "out")
-    assert found == same
-    assert result["search"] == again["search"]
-    evaluate = (
-        words[: words.index("--output-dir") + 1] + [str(tmp_path / "test")] + words[words.index("--output-dir") + 2 :]
-    )
-    assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *evaluate]) == 0
-    assert json.loads((tmp_path / "test" / "result.json").read_text())["accuracy_pct"] == result["accuracy_pct"]
 
 
 @pytest.mark.slow
@@ -297,7 +236,6 @@ def npy(path, *lengths, most=6):
     return path
 
 
-@pytest.mark.cover(1)
 @pytest.mark.parametrize(
     ("image", "text", "said"),
     [
