@@ -342,10 +342,7 @@ def test_checkpoint_of_the_reference_is_read(row, trained, shared, tmp_path):
 
 STOPPED = ["coop_dept", "cocoop", "mpl", "promptsrc", "tip_adapter_f"]  # a learner of every kind
 # batch statistics, two optimisers, steps without epochs, written prompts, heads with a state of their own
-WITH_MORE = [
-    *("promptkd", "coop_kdpl", "dpl_search", "mpl_search", "clip_lora", "hicropl_written", "mpl_adapters", "lpplusplus"),
-    "adapter",
-]
+WITH_MORE = [*TAUGHT, "dpl_search", "mpl_search", "clip_lora", "mpl_adapters", "lpplusplus", "adapter"]
 
 
 @pytest.mark.parametrize("row", [*STOPPED, *(pytest.param(row, marks=pytest.mark.slow) for row in WITH_MORE)])

@@ -218,37 +218,6 @@ def test_the_head_has_a_rate_of_its_own_and_warms_up_with_the_rest(command, monk
     assert sched.get_last_lr() == [1e-5, 1e-5]
 
 
-@pytest.mark.parametrize(
-    ("trainer", "more", "message"),
-    [
-        ("VPT", (), "TRAINER.DEPT.ON does not work for VPT: it is added to the prompts of CoOp, CoCoOp, KgCoOp, MaPLe, "),
-        ("TCP", (), "MPL and PromptSRC"),
-        ("ZeroshotCLIP", (), "TRAINER.DEPT.ON does not work for ZeroshotCLIP: it is added to the prompts of"),
-        ("TaskRes", (), "TRAINER.DEPT.ON does not work for TaskRes: it is added to the prompts of"),
-        ("CoOp", ("TRAINER.DEPT.WEIGHT", 1.2), "TRAINER.DEPT.WEIGHT must be at most 1, got 1.2"),
-        ("CoOp", ("TRAINER.DEPT.WEIGHT", -0.1), "TRAINER.DEPT.WEIGHT must be a number from 0 up, got -0.1"),
-        ("CoOp", ("TRAINER.DEPT.TYPE", "cosine"), "TRAINER.DEPT.TYPE must be one of linear, similarity, got 'cosine'"),
-        ("CoOp", ("TRAINER.CLIPLORA.ON", "True"), "TRAINER.DEPT.ON: CLIPLoRA is already added to the prompts"),
-        ("CoOp", ("TRAINER.COOP.AEPATH", PHRASES), "TRAINER.DEPT.ON does not work with phrases: the head needs one feature"),
-        ("MPL", ("SEARCH.ON", "True"), "SEARCH.ON does not work for MPL with DePT"),
-        ("ExtrasLinearProbeCoOp", ("OPTIM.STAGED_LR", "False"), "OPTIM.STAGED_LR must be True for ExtrasLinearProbeCoOp"),
-    ],
-)  # fmt: skip
-def test_what_does_not_go_is_one_line(trainer, more, message, command, capsys):
-    assert train.main(command(trainer, "TRAINER.DEPT.ON", "True", *more)) == 2
-    errors = capsys.readouterr().err.strip().splitlines()
-    assert [line for line in errors if line.startswith("error: ")] == errors[-1:]
-    assert message in errors[-1]
-
-
-def test_a_trainer_that_always_has_it_is_not_without(command, capsys):
-    assert train.main(command("ExtrasLinearProbeCoOp", "TRAINER.DEPT.ON", "False")) == 2
-    said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert said.endswith(
-        "TRAINER.DEPT.ON is False, but ExtrasLinearProbeCoOp always has it: use CoOp for prompts alone"
-    )
-
-
 def test_it_is_no_method_by_itself_nor_beside_a_search(clip_model):
     with pytest.raises(UserError, match="DePT is added to the prompts of a method"):
         DePT().on(clip_model, NAMES)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from modprompt import TCP, UserError
+from modprompt import TCP
 from modprompt.clip.build import draw_constructor
 from modprompt.clip.tokenizers import ClipTokenizer
 from tests import plain_tcp, plain_teachers
@@ -115,27 +115,3 @@ def test_phrases_of_a_class_have_its_tokens(clip_model, tmp_path):
     assert rows.shape == (3, 4, 64)
     assert torch.equal(rows[0], rows[1])
     assert not torch.equal(rows[0], rows[2])
-
-
-@pytest.mark.parametrize(
-    ("settings", "dataset", "message"),
-    [
-        ({}, "", "LAYER must be less than 4, the number of text layers of this model, got 8"),
-        ({"layer": 0}, "", "LAYER must be at least 1, got 0"),
-        ({"n_class": 0}, "", "N_CLASS must be at least 1, got 0"),
-        ({"eps": -1.0}, "", "EPS must be a number from 0 up, got -1"),
-        ({"prompt_template": "X X"}, "", "PROMPT_TEMPLATE must have {} where the class name goes, got 'X X'"),
-        (
-            {"layer": 2, "n_ctx": 6},
-            "ImageNet",
-            "N_CTX must be at most 4, the number of tokens in front of the name in 'a photo of a {}.', got 6",
-        ),
-        ({"schedule_text": [[0, 4]]}, "", "SCHEDULE_TEXT must add tokens after layer 0: those are the class tokens"),
-        ({"schedule_text": [[0, 3], [0, 1]]}, "", "layer 0: must add N_CTX = 4 tokens, adds 3"),
-    ],
-)
-def test_bad_settings_are_one_line(settings, dataset, message, clip_model):
-    with pytest.raises(UserError) as found:
-        TCP(**settings).on(clip_model, NAMES, dataset=dataset)
-    assert message in str(found.value)
-    assert "\n" not in str(found.value)

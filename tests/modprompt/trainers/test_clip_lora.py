@@ -155,20 +155,6 @@ def test_without_shots_the_images_of_a_class_are_counted(shots, counted, command
     assert said in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        (["OPTIM.STEPSIZE", "(3,)"], "OPTIM.STEPSIZE: CLIPLoRA counts steps"),
-        (["OPTIM.WARMUP_EPOCH", 1], "OPTIM.WARMUP_EPOCH: CLIPLoRA counts steps, and its learning rate falls at each"),
-        (["MODEL.COMPILE", "default"], "MODEL.COMPILE default: dropout draws new masks at each step"),
-        (["TRAINER.CLIPLORA.POSITION", "3 9"], "names layer 9, but a side has 4 from 0 on"),
-    ],
-)
-def test_what_does_not_go_with_it_is_one_line(more, message, command, capsys):
-    assert message in refusal(capsys, *command(LORA, *more))
-    assert "OPTIM.MAX_EPOCH: CLIPLoRA counts" in refusal(capsys, *command(LORA), "OPTIM.MAX_EPOCH", "3")
-
-
 def test_the_repositorys_file_is_written_and_begins_a_training(command, tmp_path, capsys):
     assert train.main(command(LORA, "OPTIM.MAX_EPOCH", 1)) == 0
     file = tmp_path / "lora_weights.pt"

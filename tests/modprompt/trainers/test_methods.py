@@ -41,7 +41,7 @@ def test_a_test_says_that_it_drops_the_class_tokens_of_the_family(command, tmp_p
     assert train.main(command(method, "OPTIM.MAX_EPOCH", 1)) == 0
     (path,) = (tmp_path / "out" / method.folder).glob("model.pth.tar-*")
     state = torch.load(path, weights_only=True)["state_dict"]
-    torch.save({"state_dict": {**state, "prompt_learner.token_prefix": torch.zeros(37, 1, 64)}, "epoch": 1}, path)
+    torch.save({"state_dict": {**state, "prompt_learner.token_suffix": torch.zeros(37, 75, 64)}, "epoch": 1}, path)
     words = to(command(method, "DATASET.SUBSAMPLE_CLASSES", "new"), tmp_path / "new")
     assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *words]) == 0
     assert "Dropped the class tokens of 37 classes" in capsys.readouterr().out

@@ -33,12 +33,7 @@ def result(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("method", "text", "image"),
-    [
-        ("coop_end", "stock", "tower"),
-        ("tcp", "stock", "tower"),
-        ("vpt", "tower", "stock"),
-    ],
+    ("method", "text", "image"), [("coop_end", "stock", "tower"), ("tcp", "stock", "tower"), ("vpt", "tower", "stock")]
 )
 def test_prompts_are_trained_on_the_side_that_is_stock(on_towers, method, text, image, tmp_path):
     words = on_towers(METHODS[method], text, image, layers=4)

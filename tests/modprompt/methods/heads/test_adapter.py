@@ -163,25 +163,6 @@ def test_class_features_in_the_references_files_are_not_read():
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        ({"init": "CrossModal"}, "INIT must be one of RANDOM, ZS, TR, ClipA, TipA, got 'CrossModal'"),
-        ({"init": "RANDOM2"}, "INIT must be one of"),
-        ({"init": "TR-grid_search"}, "INIT TR-grid_search: only TipA has a search"),
-        ({"constraint": "l1"}, "CONSTRAINT must be none, or l2 and any of balanced, constant"),
-        ({"constraint": "l2-balancd"}, "CONSTRAINT must be none, or l2 and any of"),
-        ({"init": "ClipA"}, "CONSTRAINT must be none with INIT ClipA"),
-        ({"views": 0}, "VIEWS must be"),
-    ],
-)
-def test_settings_that_mean_nothing(settings, said):
-    with pytest.raises(modprompt.UserError) as error:
-        modprompt.ADAPTER(**settings)
-    assert said in str(error.value)
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
     ("init", "head"),
     [
         ("RANDOM", "PrototypesHead"),

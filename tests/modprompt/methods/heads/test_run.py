@@ -196,29 +196,6 @@ def test_without_a_search_the_given_values_stay(command, tmp_path):
     assert not result(tmp_path)["selected_on"]
 
 
-@pytest.mark.parametrize(
-    ("trainer", "more", "said"),
-    [
-        ("TipAdapter", (TIP + "SEARCH_SCALE", "[7]"), "TRAINER.TIPADAPTER.SEARCH_SCALE must be two numbers above 0.1"),
-        ("TipAdapter", (TIP + "SEARCH_STEP", "[3, 0.5]"), "SEARCH_STEP must be two whole numbers from 1 up"),
-        ("CLIP_Adapter", ("TRAINER.CLIP_ADAPTER.RATIO", "1.5"), "TRAINER.CLIP_ADAPTER.RATIO must be at most 1"),
-        (
-            "TaskRes",
-            ("TRAINER.TaskRes.ENHANCED_BASE", "/nowhere.pt"),
-            "ENHANCED_BASE: /nowhere.pt is no enhanced base",
-        ),
-        ("TaskRes", ("SEARCH.ON", "True"), "SEARCH.ON does not work for TaskRes: a head has no schedule"),
-    ],
-    ids=["scale", "step", "ratio", "base", "search"],
-)
-def test_bad_input_is_one_line(trainer, more, said, command, capsys):
-    words = command(trainer)
-    if more[0] in words:
-        words[words.index(more[0]) + 1] = more[1]
-        more = ()
-    assert said in refusal(capsys, *words, *more)
-
-
 def test_a_cache_of_another_clip_is_refused(command, tmp_path, capsys):
     words = command("TipAdapter", *CACHE)
     assert train.main(words) == 0

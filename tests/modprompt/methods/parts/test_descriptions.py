@@ -43,8 +43,7 @@ def moved(model):
 
 
 @pytest.mark.parametrize(
-    ("mode", "settings"),
-    [("AS", {}), ("AE", {"csc": True}), ("AS", {"csc": True, "class_token_position": "middle"})],
+    ("mode", "settings"), [("AS", {}), ("AE", {"csc": True}), ("AS", {"csc": True, "class_token_position": "middle"})]
 )
 def test_coop_equals_one_prompt_after_the_other(mode, settings, birds, clip_model):
     model = moved(modprompt.CoOp(n_ctx=3, **{MODES[mode]: birds}, **settings).on(clip_model, NAMES))

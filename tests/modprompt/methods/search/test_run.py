@@ -165,22 +165,6 @@ def test_a_cap_is_kept_and_a_weight_on_tokens_makes_fewer(command, tmp_path):
     assert few["text"].alphas == ()
 
 
-@pytest.mark.parametrize(
-    ("more", "said"),
-    [
-        (["TEST.FINAL_MODEL", "best_val"], "TEST.FINAL_MODEL best_val: the alphas of a search have seen"),
-        (["TEST.SPLIT", "val"], "TEST.SPLIT val: the alphas of a search have seen"),
-        (["TRAINER.DPLSEARCH.ALPHA_DATA", "second"], "TRAINER.DPLSEARCH.ALPHA_DATA"),
-        (["TRAINER.DPLSEARCH.N_CTX_TEXT", 0, "TRAINER.DPLSEARCH.N_CTX_VISION", 0], "N_CTX_VISION must be at least 1"),
-        (["SEARCH.ON", True], "SEARCH.ON does not work for DPLSearch, which is a search by itself"),
-    ],
-)
-def test_what_does_not_go_with_a_search_is_refused(more, said, command, capsys, tmp_path):
-    assert train.main(command("DPLSearch", *SEARCH, *more)) == 2
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
-    assert said in line
-
-
 @pytest.mark.slow
 def test_a_search_does_not_go_on_from_a_checkpoint_alone(command, tmp_path, capsys):
     words = command("DPLSearch", *SEARCH, "OPTIM.MAX_EPOCH", 1)
@@ -302,13 +286,6 @@ def test_a_search_goes_on_in_another_folder_and_has_all_alphas_there(command, tm
     assert left(tmp_path / "other")[1] == left(tmp_path / "whole")[1]
 
 
-def test_too_few_tokens_are_told_before_anything_is_trained(command, tmp_path, capsys):
-    assert train.main(command(METHODS["ivlp"], *OF_MPL, "SEARCH.MOST_TOKENS", 1)) == 2
-    said = capsys.readouterr()
-    assert "MOST_TOKENS 1: no path has at most 1 prompt tokens" in said.err
-    assert "epoch [1/2]" not in said.out
-
-
 def test_validation_images_that_are_test_images_too_are_refused(command, monkeypatch, capsys):
     from modprompt.methods.search.run import SearchRun
 
@@ -349,21 +326,3 @@ def test_settings_of_a_search_that_is_none_are_told(command, tmp_path, capsys):
     other[other.index("--output-dir") + 1] = str(tmp_path / "other")
     assert train.main(["--no-train", *other]) == 0
     assert "SEARCH.ADD is not used: DPLSearch reads TRAINER.DPLSEARCH" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("row", "more", "said"),
-    [
-        ("ZeroshotCLIP", ["SEARCH.ON", True], "SEARCH.ON True: ZeroshotCLIP learns no prompts"),
-        (METHODS["mpl"], [*OF_MPL, "SEARCH.ADD", 1000], "SEARCH.ADD must be at most 64, got 1000"),
-        (
-            "DPLSearch",
-            ["TRAINER.DPLSEARCH.N_CTX_TEXT", 100],
-            "TRAINER.DPLSEARCH.N_CTX_TEXT must be at most 64, got 100",
-        ),
-        ("DPL", [], "TRAINER.DPL.LENGTHS_TEXT is missing: DPLSearch finds it"),
-    ],
-)
-def test_searches_that_nobody_means_are_refused(row, more, said, command, capsys):
-    assert train.main(command(row, *more)) == 2
-    assert said in capsys.readouterr().err
