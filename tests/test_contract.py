@@ -63,17 +63,18 @@ def shared(tmp_path_factory):
     with FileLock(folder / "lock"):
         if not (folder / "clip.pt").exists():
             write_eurosat(folder / "data")
+            for trainer in {method.trainer for method in ROWS.values()}:
+                (folder / f"{trainer}.yaml").write_text(bare_config(trainer))
             torch.save(random_clip(1, text_layers=4, vision_layers=4).state_dict(), folder / "clip.pt")
     return folder
 
 
 def words_of(shared, method, out, *more):
     """Words of a run of a row on the base classes, into a folder."""
-    config = shared / f"{method.trainer}.yaml"
-    config.write_text(bare_config(method.trainer))
     return [
         *("--root", str(shared / "data"), "--seed", "1", "--trainer", method.trainer, "--output-dir", str(out)),
-        *("--config-file", str(config), "--dataset-config-file", str(ROOT / "configs/datasets/eurosat.yaml")),
+        *("--config-file", str(shared / f"{method.trainer}.yaml")),
+        *("--dataset-config-file", str(ROOT / "configs/datasets/eurosat.yaml")),
         *(*bare(shared / "clip.pt"), "DATASET.NUM_SHOTS", "4", "DATASET.SUBSAMPLE_CLASSES", "base"),
         *(*method.words, *more),
     ]
@@ -360,6 +361,6 @@ def test_a_stopped_training_goes_on_to_the_same_numbers_and_is_finished(row, tra
     assert state.keys() == expected.keys()
     assert [name for name, value in expected.items() if not torch.equal(state[name], value)] == []
     results = [result_of(out) for out in (whole.out, tmp_path / "out")]
-    for key in ("correct", "macro_f1_pct", "prompts_hash", "searched", "selected_on", "selected_on_test"):
+    for key in ("correct", "macro_f1_pct", "prompts_hash", "searched", "search", "selected_on", "selected_on_test"):
         assert results[0].get(key) == results[1].get(key), key
     assert not {path.name for path in (tmp_path / "out").iterdir()} & {"training_state.pth.tar", "bank.pth.tar"}

@@ -44,13 +44,6 @@ def test_prompts_are_trained_on_the_side_that_is_stock(on_towers, method, text, 
     assert train.main(["--once", *words]) == 0
 
 
-@pytest.mark.parametrize("trainer", ["TipAdapterF", "LPPlusPlus"])
-def test_heads_are_trained_on_two_towers(on_towers, trainer, tmp_path):
-    assert train.main(on_towers(trainer, "tower", "tower", *short(trainer))) == 0
-    clip = result(tmp_path)["clip"]
-    assert clip["tokenizer"] == tower_clip().tokenizer.facts._asdict()
-
-
 def test_a_head_stands_behind_text_prompts_in_front_of_an_image_tower(on_towers, tmp_path):
     assert train.main(on_towers(METHODS["coop_end"], "stock", "tower")) == 0
     behind = ("TRAINER.TIPADAPTER.PROMPTS_FROM", tmp_path / "out")
@@ -65,12 +58,6 @@ def test_a_head_stands_behind_text_prompts_in_front_of_an_image_tower(on_towers,
 def test_images_are_chosen_in_rounds(on_towers, trainer, text, tmp_path):
     assert train.main(on_towers(trainer, text, "tower", *NEW_RUN)) == 0
     assert len(result(tmp_path)["active"]["rounds"]) == 2
-
-
-@pytest.mark.parametrize("trainer", ["ZeroshotCLIP", "ZeroshotCLIP2"])
-def test_zero_shot_runs_on_two_towers(on_towers, trainer, tmp_path, capsys):
-    assert train.main(on_towers(trainer, "tower", "tower")) == 0
-    assert "weights, texts of 12 ids (words); what runs: heads\n" in capsys.readouterr().out
 
 
 def test_kept_features_are_those_of_one_fingerprint_and_tokenizer(on_towers, tmp_path, capsys):
