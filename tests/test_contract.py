@@ -210,11 +210,12 @@ def test_two_epochs_equal_the_plain_implementation(row, trained, shared):
         torch.testing.assert_close(value, expected[own_name(name)], atol=1e-5, rtol=1e-4)
 
 
-def plain_loop(row, shared, seen, method):
-    """A loop in Python over a run's batches, its model and the losses."""
+def plain_loop(shared, seen, method, cast=None):
+    """A loop in Python over a run's batches: its model, and the losses."""
     torch.set_rng_state(seen["draws"])
     clip_model, _ = modprompt.load_clip(shared / "clip.pt", device="cpu", **SAID)  # which draws
     model = method.on(clip_model, seen["names"], dataset="EuroSAT", epochs=2)
+    model = model if cast is None else model.to(cast)
     optimiser = torch.optim.SGD(model.prompt_learner.parameters(), lr=1, momentum=0.9, weight_decay=5e-4)
     half, losses = len(seen["batches"]) // 2, []
     for number, (images, labels, _) in enumerate(seen["batches"]):
@@ -231,12 +232,18 @@ def plain_loop(row, shared, seen, method):
     return model.eval(), losses
 
 
-@pytest.mark.parametrize("row", ["coop_middle_csc", "cocoop", "prograd", "promptsrc", "clip_lora", "mpl_adapters"])
-def test_a_loop_in_python_has_the_runs_numbers_to_the_last_digit(row, trained, shared, capsys):
-    seen, run = trained(row).seen, result_of(trained(row).out)
-    method = modprompt.load(trained(row).out, clip_of(shared)).method
-    assert method.metadata().items() <= run["method"].items()
-    model, losses = plain_loop(row, shared, seen, method)
+@pytest.mark.parametrize(
+    ("row", "prec"),
+    [(row, "") for row in ("coop_middle_csc", "cocoop", "prograd", "promptsrc", "clip_lora")]
+    + [("mpl_adapters", "bf16")],
+)
+def test_a_loop_in_python_has_the_runs_numbers_to_the_last_digit(row, prec, trained, shared, tmp_path, capsys):
+    out, _, seen = trained(row)
+    method = modprompt.load(out, clip_of(shared)).method
+    if prec:
+        words = words_of(shared, ROWS[row], tmp_path / "out", f"TRAINER.{ROWS[row].node}.PREC", prec)
+        _, seen = recorded(shared, words, has_twin=False)
+    model, losses = plain_loop(shared, seen, method, torch.bfloat16 if prec else None)
     assert losses == [loss for *_, loss in seen["batches"]]
     with torch.no_grad():
         assert torch.equal(model(seen["images"]), seen["logits"])

@@ -1,5 +1,7 @@
 """CLIP-LoRA as a model: which layers, its files and those of its repository, tests with merged matrices, beside prompts."""
 
+import functools
+
 import pytest
 import torch
 
@@ -154,27 +156,29 @@ def test_a_file_of_the_repository_is_read_and_written(clip_model, images, tmp_pa
     assert not torch.allclose(loaded(images), model(images))
 
 
+LAYER, GONE = ("weights", "layer_2", "q_proj"), object()
+
+
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("place", "value", "message"),
     [
-        (lambda made: made["metadata"].update(r=4), "made with other settings: r is 1 here and 4 there"),
-        (lambda made: made["metadata"].pop("alpha"), "made with other settings: alpha is 1 here and None there"),
-        (lambda made: made["metadata"].update(r=torch.ones(3)), "made with other settings: r is 1 here and"),
-        (lambda made: made["metadata"].update(params=["v", "q"]), "made with other settings: params is"),
-        (lambda made: made["weights"].pop("layer_2"), "has additions to 5 layers, but this model has 6"),
-        (lambda made: made["weights"].update(layer_2=3), "is damaged ("),
-        (lambda made: made["weights"]["layer_2"]["q_proj"].update(w_lora_A=[1]), "is damaged ("),
-        (
-            lambda made: made["weights"]["layer_2"]["q_proj"].update(w_lora_A=torch.zeros(1, 9)),
-            "is damaged (",
-        ),
-        (lambda made: [one["q_proj"].update(w_lora_B=torch.full((64, 1), float("nan"))) for one in made["weights"].values()], ""),
+        (("metadata", "r"), 4, "made with other settings: r is 1 here and 4 there"),
+        (("metadata", "alpha"), GONE, "made with other settings: alpha is 1 here and None there"),
+        (("metadata", "r"), torch.ones(3), "made with other settings: r is 1 here and"),
+        (("metadata", "params"), ["v", "q"], "made with other settings: params is"),
+        (LAYER[:2], GONE, "has additions to 5 layers, but this model has 6"),
+        (LAYER[:2], 3, "is damaged ("),
+        ((*LAYER, "w_lora_A"), [1], "is damaged ("),
+        ((*LAYER, "w_lora_A"), torch.zeros(1, 9), "is damaged ("),
+        ((*LAYER, "w_lora_B"), torch.full((64, 1), float("nan")), ""),
     ],
-)  # fmt: skip
-def test_other_files_of_the_repository_are_one_line(change, message, clip_model, tmp_path):
+)
+def test_other_files_of_the_repository_are_one_line(place, value, message, clip_model, tmp_path):
     method = CLIPLoRA(r=1, params="q v")
     made = method.on(clip_model, NAMES).prompt_learner.as_repository()
-    change(made)
+    *outer, last = place
+    inner = functools.reduce(dict.__getitem__, outer, made)
+    inner.pop(last) if value is GONE else inner.update({last: value})
     torch.save(made, tmp_path / "lora_weights.pt")
     with pytest.raises(UserError) as found:
         modprompt.load(tmp_path / "lora_weights.pt", clip_model, method=method, names=NAMES)

@@ -14,7 +14,6 @@ from modprompt.use.export import metadata_of
 from modprompt.use.export_model import ExportedModel
 from modprompt.use.run_images import images_of
 from modprompt.use.trained import open_trained
-from tests.conftest import ROOT
 from tests.modprompt.methods.reference_runs import require_recorded
 from tests.recorder import Recorder
 from tests.test_runs import to
@@ -58,7 +57,6 @@ def test_every_loss_and_all_counts_are_the_repositorys(case, tmp_path, monkeypat
     assert "note: logits are only scaled cosines: the joint head was not trained on 5 of 5" in capsys.readouterr().out
 
 
-PHRASES = str(ROOT / "tests/eurosat_phrases.json")
 NAMES = ["cat", "golden retriever", "x"]
 BASES = {
     "CoOp": CoOp(n_ctx=2),

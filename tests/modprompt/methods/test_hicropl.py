@@ -25,7 +25,7 @@ from modprompt.use.export import metadata_of
 from modprompt.use.export_model import ExportedModel
 from modprompt.use.run_images import images_of
 from tests import plain_hicropl, plain_neighbours
-from tests.conftest import ROOT, bare, published, random_clip
+from tests.conftest import ROOT, bare, lay_out_for, published, random_clip
 from tests.stopping import stopped_before
 from tests.test_runs import to
 from tests.test_train import refusal
@@ -156,6 +156,23 @@ def same(mine, theirs):
 def facts(names, images):
     tokens = torch.cat([clip.tokenize(f"a photo of a {name}.") for name in names]).long()
     return tokens, images, torch.arange(len(images)) % len(names)
+
+
+@pytest.mark.parametrize(("depth", "cross", "layout"), [(3, 2, "packed"), (2, 1, "whole")])
+def test_in_chunks_and_as_on_a_card_loss_and_gradients_are_the_plain_ones(
+    depth, cross, layout, clip_model, images, monkeypatch
+):
+    lay_out_for(monkeypatch, layout)
+    model = made(clip_model, flow="learned", prompt_depth=depth, cross_layer=cross, lambd=3.0)
+    model.limit_text(2)
+    params = dict(model.prompt_learner.named_parameters())
+    tokens, images, labels = facts(NAMES, images)
+    expected = plain_hicropl.loss(clip_model, params, tokens, images, labels, NAMES, 3.0)
+    loss = model.loss(images, labels)
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
+    mine, plain = (torch.autograd.grad(one, list(params.values())) for one in (loss, expected))
+    largest = max(gradient.abs().max() for gradient in plain)
+    assert all((a - b).abs().max() <= 1e-4 * largest for a, b in zip(mine, plain))
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 import modprompt
 from modprompt import KDPL, MPL, VPT, CoCoOp, CoOp, KgCoOp, MaPLe, PromptSRC, UserError
 from modprompt.cli import train
-from tests.conftest import ROOT, published, random_clip
+from tests.conftest import published, random_clip
 from tests.modprompt.methods.reference_runs import require_recorded
 from tests.test_runs import to
 from tests.test_train import refusal
@@ -21,7 +21,6 @@ CASES = {  # the base, options
     "maple": ("MaPLe", ("TRAINER.MAPLE.PROMPT_DEPTH", "4", "TRAINER.MAPLE.N_CTX", "2", "TRAINER.MAPLE.CTX_INIT", "a photo of a")),
 }  # fmt: skip
 TEACHER = {"text_layers": 2, "vision_layers": 3, "text_width": 128, "vision_width": 192}
-PHRASES = str(ROOT / "tests/eurosat_phrases.json")
 NAMES = ["cat", "golden retriever", "x"]
 BASES = {
     "CoOp": CoOp(n_ctx=2),

@@ -16,7 +16,7 @@ from modprompt.methods.parts.capabilities import RunFacts
 from modprompt.methods.records import view_of
 from modprompt.use.export_model import ExportedModel
 from tests import plain_mmrl, plain_teachers
-from tests.conftest import ROOT, bare, published, random_clip
+from tests.conftest import ROOT, bare, lay_out_for, published, random_clip
 from tests.test_runs import to
 
 NAMES = ["cat", "golden retriever", "x"]
@@ -133,6 +133,27 @@ def ids_of(names, template=plain_teachers.CENTERED):
     from clip import clip
 
     return torch.cat([clip.tokenize(template.format(name)) for name in names]).long()
+
+
+@pytest.mark.parametrize(
+    ("layers", "cls", "beta", "layout"),
+    [((1, 3), MMRL, 1.0, "packed"), ((2, 3), MMRL, 1.0, "whole"), ((1, 2, 3), MMRLpp, 0.3, "packed")],
+)
+def test_in_chunks_and_as_on_a_card_loss_and_gradients_are_the_plain_ones(
+    layers, cls, beta, layout, clip_model, images, monkeypatch
+):
+    lay_out_for(monkeypatch, layout)
+    more = {"beta": beta} if cls is MMRLpp else {}
+    model = made(cls, clip_model, rep_layers=layers, reg_weight=2.0, alpha=0.4, **more)
+    model.limit_text(2)
+    labels, params = torch.tensor([2, 0, 1]), plain_params(model)
+    frozen = plain_teachers.teacher(clip_model, NAMES, plain_teachers.CENTERED)
+    expected = plain_mmrl.loss(clip_model, params, ids_of(NAMES), images, labels, frozen, layers, beta, 0.4, 2.0)
+    loss, learned = model.loss(images, labels), list(model.prompt_learner.parameters())
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
+    mine, plain = (torch.autograd.grad(one, learned) for one in (loss, expected))
+    largest = max(gradient.abs().max() for gradient in plain)
+    assert all((a - b).abs().max() <= 1e-4 * largest for a, b in zip(mine, plain))
 
 
 @pytest.mark.parametrize("cls", BOTH)

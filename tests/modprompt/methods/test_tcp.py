@@ -49,6 +49,16 @@ def require_equal(model, expected):
     assert all((a - b).abs().max() <= 1e-5 * largest for a, b in zip(mine, plain))
 
 
+@pytest.mark.parametrize(
+    ("steps", "layout"), [([[0, 3], [0, 2], [4, 0], [0, 0]], "packed"), ([[0, 3], [1, 2], [2, 1], [3, 3]], "whole")]
+)
+def test_class_tokens_of_several_layers_are_those_of_one_class_after_the_other(steps, layout, clip_model, monkeypatch):
+    lay_out_for(monkeypatch, layout)
+    model = TCP(n_ctx=3, schedule_text=steps, kg_weight=5.0).on(clip_model, NAMES, dataset="OxfordPets")
+    model.limit_text(2)
+    require_equal(model, plain_loss(model, [f"X X X {name}, a type of pet." for name in NAMES], PETS, steps, 5))
+
+
 @pytest.mark.parametrize(("place", "layout"), [*(("behind_start", one) for one in LAYOUTS), ("before_start", "packed")])
 def test_fixed_words_between_context_and_name_are_each_classs_own_behind_its_tokens(
     place, layout, clip_model, monkeypatch

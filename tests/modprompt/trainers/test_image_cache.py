@@ -4,6 +4,7 @@ Also which are kept and in which file, by whom it is written, and what kills and
 """
 
 import copy
+import io
 import json
 import os
 import types
@@ -176,37 +177,34 @@ def test_rows_are_the_images_as_the_transform_makes_them(images, tmp_path, mode,
     assert names(kept.path.parent) == [kept.path.name]
 
 
-def grow(path):
-    """It is longer, and as old."""
-    facts = path.stat()
+def test_other_images_packages_or_rules_are_another_file(images, kept_of, monkeypatch):
+    paths = [kept_of().path]
+
+    def is_another():
+        paths.append(kept_of().path)
+        return paths[-1] not in paths[:-1]
+
+    assert not is_another()
+    os.utime(images[3][0], (5, 5))
+    assert is_another(), "touched"
+    path = Path(images[3][0])
+    before = path.stat()
     path.write_bytes(path.read_bytes() + b"x")
-    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
-
-
-def update_codec(patch):
-    """Nothing but the pixels tells."""
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert is_another(), "longer, and as old"
+    images.reverse()
+    assert is_another(), "another order"
+    images.pop(3)
+    assert is_another(), "one less"
+    monkeypatch.setattr(PIL, "__version__", "0.1")
+    assert is_another(), "Pillow"
+    monkeypatch.setattr(torchvision, "__version__", "0.1")
+    assert is_another(), "torchvision"
     plain = image_files.as_rgb
-    patch.setattr(image_files, "as_rgb", lambda *given: plain(*given).point(lambda value: value ^ 1))
-
-
-CHANGES = {
-    "touched": lambda images, patch: os.utime(images[3][0], (5, 5)),
-    "grown": lambda images, patch: grow(Path(images[3][0])),
-    "one less": lambda images, patch: images.pop(3),
-    "another order": lambda images, patch: images.reverse(),
-    "Pillow": lambda images, patch: patch.setattr(PIL, "__version__", "0.1"),
-    "torchvision": lambda images, patch: patch.setattr(torchvision, "__version__", "0.1"),
-    "codec": lambda images, patch: update_codec(patch),
-    "read as people": lambda images, patch: patch.setenv(image_files.RULE_VARIABLE, image_files.PEOPLE),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_other_images_packages_or_rules_are_another_file(images, kept_of, monkeypatch, change):
-    before = kept_of().path
-    assert kept_of().path == before
-    CHANGES[change](images, monkeypatch)
-    assert kept_of().path != before
+    monkeypatch.setattr(image_files, "as_rgb", lambda *given: plain(*given).point(lambda value: value ^ 1))
+    assert is_another(), "a codec that nothing but the pixels tells"
+    monkeypatch.setenv(image_files.RULE_VARIABLE, image_files.PEOPLE)
+    assert is_another(), "read as people"
 
 
 def test_labels_are_the_runs_own(images, tmp_path):
@@ -255,24 +253,22 @@ def test_data_sets_and_loaders_of_another_kind_are_refused(images, tmp_path):
             KeptImages(other, tmp_path, "Odd")
 
 
-FAULTS = {
-    "cut off": (lambda path: path.write_bytes(path.read_bytes()[:-1]), "is damaged ("),
-    "no array": (lambda path: path.write_bytes(bytes(5000)), "is damaged ("),
-    "others": (lambda path: np.save(path, np.zeros((3, 32, 32, 3), np.uint8)), "has uint8 (3, 32, 32, 3): "),
-}
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_file_that_does_not_fit_is_made_anew_with_a_line(images, tmp_path, capsys, fault):
+def test_file_that_does_not_fit_is_made_anew_with_a_line(images, tmp_path, capsys):
     loader = kept(images, tmp_path / "kept")
     list(loader)
     (file,) = (tmp_path / "kept").glob("*.npy")
-    whole, (spoil, said) = file.read_bytes(), FAULTS[fault]
-    spoil(file)
-    capsys.readouterr()
-    assert same(loader, loader_of(images))
-    assert f"{file} {said}" in capsys.readouterr().out
-    assert file.read_bytes() == whole
+    whole, others = file.read_bytes(), io.BytesIO()
+    np.save(others, np.zeros((3, 32, 32, 3), np.uint8))
+    for content, said in (
+        (whole[:-1], "is damaged ("),
+        (bytes(5000), "is damaged ("),
+        (others.getvalue(), "has uint8 (3, 32, 32, 3): "),
+    ):
+        file.write_bytes(content)
+        capsys.readouterr()
+        assert same(loader, loader_of(images)), said
+        assert f"{file} {said}" in capsys.readouterr().out
+        assert file.read_bytes() == whole
 
 
 def test_while_another_process_writes_images_are_decoded(images, tmp_path, kept_of, capsys):

@@ -12,6 +12,7 @@ from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.conftest import ROOT
 from tests.methods import METHODS, SEARCHES
 from tests.modprompt.data import trees
+from tests.test_runs import to
 
 SEARCH = ["TRAINER.DPLSEARCH.PREC", "fp32", "TRAINER.DPLSEARCH.N_CTX_TEXT", 2, "TRAINER.DPLSEARCH.N_CTX_VISION", 3]
 OF_MPL = ["SEARCH.ON", True, "SEARCH.ADD", 2, "SEARCH.REMOVE", 1]
@@ -88,8 +89,10 @@ def test_draws_between_steps_are_those_of_a_new_pass_each_time(command, monkeypa
                 from modprompt.methods.search.run import ValidationBatches
 
                 patch.setattr(ValidationBatches, "__next__", lambda batches: next(iter(batches.loader)))
-            words = command("DPLSearch", *SEARCH, "TRAINER.DPLSEARCH.ALPHA_DATA", "first", "OPTIM.MAX_EPOCH", 1)
-            words[words.index("--output-dir") + 1] = str(tmp_path / str(anew))
+            words = to(
+                command("DPLSearch", *SEARCH, "TRAINER.DPLSEARCH.ALPHA_DATA", "first", "OPTIM.MAX_EPOCH", 1),
+                tmp_path / str(anew),
+            )
             assert train.main(words) == 0
             pictures.append([training[0] for _, training, _, _ in seen.steps])
     assert all(torch.equal(one, two) for one, two in zip(*pictures))
@@ -130,8 +133,7 @@ def test_what_is_found_is_trained(row, searching, command, tmp_path):
     own = {key: value for key, value in method.options.items() if not key.startswith("LENGTHS")}
     file = tmp_path / "out" / "schedule.json"
     schedules = [word for side in ("TEXT", "VISION") for word in (f"TRAINER.{method.node}.SCHEDULE_{side}", f"@{file}")]
-    words = command(method._replace(options=own), *schedules)
-    words[words.index("--output-dir") + 1] = str(tmp_path / "trained")
+    words = to(command(method._replace(options=own), *schedules), tmp_path / "trained")
     assert train.main(words) == 0
     result = json.loads((tmp_path / "trained" / "result.json").read_text())
     for side in ("text", "vision"):
@@ -147,8 +149,7 @@ def test_a_cap_is_kept_and_a_weight_on_tokens_makes_fewer(command, tmp_path):
     rate = ["SEARCH.ALPHA_LR", 0.2, "OPTIM.MAX_EPOCH", 3]
     assert train.main(command(METHODS["vpt"], *OF_MPL, *rate, "SEARCH.TOKENS_WEIGHT", 5.0)) == 0
     _, few = left(tmp_path / "out")
-    words = command(METHODS["vpt"], *OF_MPL, "SEARCH.MOST_TOKENS", 9)
-    words[words.index("--output-dir") + 1] = str(tmp_path / "capped")
+    words = to(command(METHODS["vpt"], *OF_MPL, "SEARCH.MOST_TOKENS", 9), tmp_path / "capped")
     assert train.main(words) == 0
     _, capped = left(tmp_path / "capped")
 
@@ -259,8 +260,9 @@ def test_an_average_over_epochs_leaves_the_alphas_as_they_are(command, tmp_path)
 def test_alphas_of_other_options_are_refused(command, tmp_path, capsys):
     words = command(METHODS["mpl"], "SEARCH.ON", True, "SEARCH.REMOVE", 2, "SEARCH.REMOVE_ALL", True)
     assert train.main(words) == 0
-    words = command(METHODS["mpl"], "SEARCH.ON", True, "SEARCH.REMOVE", 3, "SEARCH.REMOVE_ALL", False)
-    words[words.index("--output-dir") + 1] = str(tmp_path / "other")
+    words = to(
+        command(METHODS["mpl"], "SEARCH.ON", True, "SEARCH.REMOVE", 3, "SEARCH.REMOVE_ALL", False), tmp_path / "other"
+    )
     assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *words]) == 2
     assert "was made with other settings: SEARCH.REMOVE is 3 here and 2 in the file" in capsys.readouterr().err
 
@@ -322,7 +324,6 @@ def test_a_search_without_its_schedule_is_not_finished(command, tmp_path, capsys
 def test_settings_of_a_search_that_is_none_are_told(command, tmp_path, capsys):
     assert train.main([*command(METHODS["mpl"], "SEARCH.ALPHA_LR", 0.02, "OPTIM.MAX_EPOCH", 1)]) == 0
     assert "SEARCH.ALPHA_LR is not used: SEARCH.ON is False" in capsys.readouterr().err
-    other = command("DPLSearch", *SEARCH, "SEARCH.ADD", 3)
-    other[other.index("--output-dir") + 1] = str(tmp_path / "other")
+    other = to(command("DPLSearch", *SEARCH, "SEARCH.ADD", 3), tmp_path / "other")
     assert train.main(["--no-train", *other]) == 0
     assert "SEARCH.ADD is not used: DPLSearch reads TRAINER.DPLSEARCH" in capsys.readouterr().err
