@@ -234,8 +234,7 @@ def plain_loop(shared, seen, method, cast=None):
 
 @pytest.mark.parametrize(
     ("row", "prec"),
-    [(row, "") for row in ("coop_middle_csc", "cocoop", "prograd", "promptsrc", "clip_lora")]
-    + [("mpl_adapters", "bf16")],
+    [("coop_middle_csc", ""), ("cocoop", ""), ("prograd", ""), ("promptsrc", ""), ("clip_lora", ""), ("mpl", "bf16")],
 )
 def test_a_loop_in_python_has_the_runs_numbers_to_the_last_digit(row, prec, trained, shared, tmp_path, capsys):
     out, _, seen = trained(row)

@@ -165,14 +165,14 @@ def test_encoding_test_images_is_testing(command, tmp_path, monkeypatch):
 
     def slow(evaluation, loader):
         if loader is evaluation.trainer.test_loader and not seen:
-            time.sleep(2)
+            time.sleep(0.5)
             seen.append(loader)
         return find(evaluation, loader)
 
     monkeypatch.setattr(HeadEvaluation, "_feature_batches", slow)
     assert train.main(command("TipAdapter", *CACHE)) == 0
     said = result(tmp_path)
-    assert said["testing_s"] > 2
+    assert said["testing_s"] > 0.5
     assert said["training_s"] > 0
     assert said["training_s"] + said["testing_s"] <= said["elapsed_s"] + 0.01
 
