@@ -31,6 +31,11 @@ from tests.modprompt.methods import promptkd_inputs
 TEACHER = "the folder of a teacher"  # a value that `words` replaces
 
 
+def words_of(node, settings):
+    """KEY VALUE words of a node below TRAINER."""
+    return tuple(word for key, value in settings.items() for word in (f"TRAINER.{node}.{key}", str(value)))
+
+
 class Method(NamedTuple):
     """A trainer under some settings.
 
@@ -59,8 +64,7 @@ class Method(NamedTuple):
     @property
     def words(self):
         """The options as a list of words."""
-        settings = {"PREC": "fp32", **self.options}
-        own = [word for key, value in settings.items() for word in (f"TRAINER.{self.node}.{key}", str(value))]
+        own = words_of(self.node, {"PREC": "fp32", **self.options})
         return [teacher_folder() if word == TEACHER else word for word in (*own, *self.more)]
 
 
@@ -113,21 +117,17 @@ DEEP = {"PROMPT_DEPTH_TEXT": 3, "PROMPT_DEPTH_VISION": 2, "N_CTX_TEXT": 2, "N_CT
 MAPLE = ("MultiModalPromptLearner", "prompt_learner.")  # where checkpoints lie, and how names in them begin
 IVLP = ("VLPromptLearner", "prompt_learner.")
 MMRL = ("MultiModalRepresentationLearner", "representation_learner.")
-LORA = ("TRAINER.CLIPLORA.ON", "True", "TRAINER.CLIPLORA.DROPOUT", "0", "TRAINER.CLIPLORA.POSITION", "half-up")
-LORA = (*LORA, "TRAINER.CLIPLORA.PARAMS", "q v")
+LORA = words_of("CLIPLORA", {"ON": "True", "DROPOUT": "0", "POSITION": "half-up", "PARAMS": "q v"})
 OF_LORA = 2 * 2 * 2 * 2 * (T + V)  # layers of a side, matrices, A and B, rank
 ADAPTERS = {"ADAPTER_START": 2, "ADAPTER_END": 3, "ADAPTER_DIM": 8, "ADAPTER_SCALE": plain_mma.SCALE}
-ADAPTED = tuple(
-    word for key, one in {"ON": True, **ADAPTERS}.items() for word in (f"TRAINER.MMADAPTER.{key}", str(one))
-)
+ADAPTED = words_of("MMADAPTER", {"ON": True, **ADAPTERS})
 OF_ADAPTERS = 2 * ((8 * T + 8) + (T * 8 + T) + (8 * V + 8) + (V * 8 + V) + (8 * 8 + 8))
+OF_MPL = 3 * T + (1 + 2 * 2) * BRIDGE
 PHRASES = str(Path(__file__).with_name("eurosat_phrases.json"))
 
 _COOP = Method("CoOp", "COOP", {"N_CTX": 4}, parameters=4 * T, logits=plain_neighbours.coop)
 _MAPLE = Method("MaPLe", "MAPLE", {"PROMPT_DEPTH": 3}, *MAPLE, 3 * (2 * T + BRIDGE), plain_neighbours.maple)
-_MPL = Method(
-    "MPL", "MPL", {"N_CTX": 1, "PROMPT_DEPTH": 3}, *MAPLE, 3 * T + (1 + 2 * 2) * BRIDGE, plain_mpl.logits_of_row
-)
+_MPL = Method("MPL", "MPL", {"N_CTX": 1, "PROMPT_DEPTH": 3}, *MAPLE, OF_MPL, plain_mpl.logits_of_row)
 METHODS = {
     "coop_end": _COOP,
     "coop_middle_csc": _COOP._replace(
@@ -219,7 +219,9 @@ METHODS = {
     "language_prompting": Method(
         *("IVLP", "IVLP"),
         {"PROMPT_DEPTH_TEXT": 4, "PROMPT_DEPTH_VISION": 0, "N_CTX_TEXT": 4, "N_CTX_VISION": 0},
-        *(*IVLP, 4 * 4 * T, plain_neighbours.ivlp),
+        *IVLP,
+        parameters=4 * 4 * T,
+        logits=plain_neighbours.ivlp,
     ),
     "vpt": Method(
         *("VPT", "VPT", {"PROMPT_DEPTH_VISION": 4, "N_CTX_VISION": 2}, "prompt_learner", "prompt_learner."),
@@ -242,9 +244,9 @@ METHODS = {
         parameters=2 * 3 * 2 * 2 * (T + V),
     ),
     "mpl": _MPL,
-    "mpl_lora": _MPL._replace(parameters=_MPL.parameters + OF_LORA, logits=plain_lora.mpl, more=LORA),
+    "mpl_lora": _MPL._replace(parameters=OF_MPL + OF_LORA, logits=plain_lora.mpl, more=LORA),
     "mpl_adapters": _MPL._replace(
-        parameters=_MPL.parameters + OF_ADAPTERS,
+        parameters=OF_MPL + OF_ADAPTERS,
         logits=plain_mma.beside_mpl,
         step=plain_mma.step_of(plain_mma.beside_mpl),
         more=ADAPTED,

@@ -17,7 +17,7 @@ from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests import plain_mpl
 from tests import plain_neighbours as plain
 from tests.conftest import RESNET_HEADS, bare
-from tests.methods import METHODS
+from tests.methods import METHODS, words_of
 from tests.recorder import Recorder
 from tests.stopping import stopped_before
 from tests.test_runs import to
@@ -30,9 +30,7 @@ def saved(folder, method, epoch=2):
 
 def with_settings(command, row, settings, *more):
     """Words of a run of a row with other settings of its node."""
-    node = METHODS[row].node
-    own = [word for key, value in settings.items() for word in (f"TRAINER.{node}.{key}", value)]
-    return command(METHODS[row], *own, *more)
+    return command(METHODS[row], *words_of(METHODS[row].node, settings), *more)
 
 
 @pytest.mark.filterwarnings("default::UserWarning")

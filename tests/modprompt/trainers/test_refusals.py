@@ -10,7 +10,7 @@ PHRASES = str(ROOT / "tests/eurosat_phrases.json")
 ADAPTERS = ("TRAINER.MMADAPTER.ON", "True", "TRAINER.MMADAPTER.ADAPTER_END", "4")
 SEARCH = ("TRAINER.DPLSEARCH.PREC", "fp32", "TRAINER.DPLSEARCH.N_CTX_TEXT", 2, "TRAINER.DPLSEARCH.N_CTX_VISION", 3)
 OF_MPL = ("SEARCH.ON", True, "SEARCH.ADD", 2, "SEARCH.REMOVE", 1)
-CASES = {  # by words in front: a trainer or a row of tests/methods.py, words, and the line
+CASES: dict[tuple, list] = {  # by words in front: a trainer or a row of tests/methods.py, words, and the line
     ("TRAINER.DEPT.ON", "True"): [
         (
             "VPT",
