@@ -8,6 +8,7 @@ import math
 
 import torch
 
+from modprompt.methods.parts.templates import DIVERSE
 from tests.plain_mpl import _norm
 
 
@@ -68,6 +69,22 @@ def trained_logits(clip_model, params, tokens, images, name_lengths, words=None)
             width = blocks[layer].attn.in_proj_weight.shape[1]
             whole[f"ctx_{side}_lst.{layer}"] = params.get(f"ctx_{side}_lst.{layer}", torch.empty(0, width))
     return logits(clip_model, whole, tokens, images, words)
+
+
+def search(clip_model, params, tokens, images, name_lengths):
+    """The search stage's; alphas under the names that learners have in steps."""
+    names = {"alphas.vision": "alpha_img", "alphas.text": "alpha_txt"}
+    return logits(clip_model, {names.get(key, key): value for key, value in params.items()}, tokens, images)
+
+
+def ensemble(clip_model, params, tokens, images, name_lengths):
+    """The train stage's for prompts that end in `itap of the NAME.`, embedded words averaged over all templates."""
+    from clip import clip
+
+    names = [clip._tokenizer.decode(row[5 : int(row.argmax()) - 1].tolist()).strip() for row in tokens]
+    each = [clip.tokenize([template.replace("{}", name) for name in names]).long() for template in DIVERSE]
+    words = torch.stack([clip_model.token_embedding.weight[ids] for ids in each]).mean(0)
+    return trained_logits(clip_model, params, tokens, images, name_lengths, words)
 
 
 def logits(clip_model, params, tokens, images, words=None):

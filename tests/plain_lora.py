@@ -5,6 +5,7 @@ import math
 import torch
 
 from modprompt.engine.layer_change import LayerChange
+from tests import plain_mpl
 from tests import plain_neighbours as plain
 
 
@@ -58,3 +59,15 @@ def logits(clip_model, params, tokens, images, matrices, r, scale, **more):
     words = clip_model.token_embedding.weight[tokens]
     classes = plain.text_features(clip_model, tokens, words, {}, 0, changes=text)
     return scale * plain.image_features(clip_model, images, {}, vision) @ classes.T
+
+
+def coop(clip_model, params, tokens, images, name_lengths):
+    """CoOp's logits with additions to q and v, of rank 2."""
+    added = of_both(clip_model, params, "qv", 2, prefix="adapters.")
+    return plain.coop(clip_model, params, tokens, images, name_lengths, changes=added)
+
+
+def mpl(clip_model, params, tokens, images, name_lengths):
+    """MPL's logits with additions to q and v, of rank 2."""
+    added = of_both(clip_model, params, "qv", 2, prefix="adapters.")
+    return plain_mpl.logits_of_row(clip_model, params, tokens, images, name_lengths, added)

@@ -54,8 +54,8 @@ def beside_coop(clip_model, params, tokens, images, name_lengths):
 
 
 def beside_mpl(clip_model, params, tokens, images, name_lengths):
-    settings = {"n_ctx": 1, "n_add": 2, "n_rm": 1, "depth": 3}
-    return plain_mpl.logits(clip_model, params, tokens, images, **settings, changes=both(clip_model, params))
+    """MPL's logits with adapters."""
+    return plain_mpl.logits_of_row(clip_model, params, tokens, images, name_lengths, both(clip_model, params))
 
 
 def step_of(logits_of):

@@ -87,7 +87,7 @@ def each(clip_model, params, ids, images, layers, beta=1.0, scale=None):
     return scale * image @ text.T, scale * read @ text.T, image, text
 
 
-def fused(clip_model, params, ids, images, layers, beta=1.0, alpha=0.7):
+def fused(clip_model, params, ids, images, name_lengths, layers, beta=1.0, alpha=0.7):
     """Logits (B, C) for the classes of the training."""
     own, read, *_ = each(clip_model, params, ids, images, layers, beta)
     return alpha * own + (1 - alpha) * read
@@ -102,12 +102,8 @@ def loss(clip_model, params, ids, images, labels, frozen_text, layers, beta=1.0,
     return alpha * _entropy(own, labels) + (1 - alpha) * _entropy(read, labels) + weight * apart
 
 
-def step(layers, beta=1.0):
+def step(clip_model, params, ids, images, labels, lengths, names, layers, beta=1.0):
     """A step on EuroSAT: (loss, gradients)."""
-
-    def of(clip_model, params, ids, images, labels, lengths, names):
-        frozen = teacher(clip_model, names, CENTERED)
-        found = loss(clip_model, params, ids, images, labels, frozen, layers, beta)
-        return found, torch.autograd.grad(found, list(params.values()))
-
-    return of
+    frozen = teacher(clip_model, names, CENTERED)
+    found = loss(clip_model, params, ids, images, labels, frozen, layers, beta)
+    return found, torch.autograd.grad(found, list(params.values()))

@@ -98,6 +98,11 @@ def image_features(clip_model, params, images, *, n_add, n_rm, depth, changes=()
     return _norm(x[:, 0], visual.ln_post) @ visual.proj
 
 
+def logits_of_row(clip_model, params, tokens, images, name_lengths, changes=((), ())):
+    """(B, C) under the settings of the rows of tests/methods.py."""
+    return logits(clip_model, params, tokens, images, n_ctx=1, n_add=2, n_rm=1, depth=3, changes=changes)
+
+
 def logits(clip_model, params, tokens, images, *, n_ctx, n_add, n_rm, depth, changes=((), ())):
     """(B, C); changes are those of the text side's layers and of the vision side's, or none."""
     text = text_features(clip_model, params, tokens, n_ctx=n_ctx, depth=depth, changes=changes[0])

@@ -3,11 +3,13 @@
 Parameters are dicts under the names of the reference's checkpoints, without `prompt_learner.`.
 """
 
+import functools
 import math
 from collections import OrderedDict
 
 import torch
 
+from modprompt.methods.parts.templates import DIVERSE
 from tests.plain_mpl import _layer, _norm
 
 
@@ -100,6 +102,18 @@ def described(clip_model, ctx, names, phrases, images, mode, position="end"):
     return torch.stack(columns, dim=1)
 
 
+def of_phrases(clip_model, params, tokens, images, name_lengths):
+    """ALVLM's logits; names and phrases are in the prompts: `X ... X NAME, which is/has PHRASE.`"""
+    from clip import clip
+
+    phrases = {}
+    for row in tokens:
+        words = clip._tokenizer.decode(row[1 : int(row.argmax())].tolist()).replace(" .", "").lstrip("x ")
+        name, _, phrase = words.replace(" is / has ", " is/has ").partition(" , which is/has ")
+        phrases.setdefault(name, []).append(phrase.strip())
+    return described(clip_model, params["ctx"], list(phrases), phrases, images, "AE")
+
+
 def cocoop(clip_model, params, tokens, images, name_lengths):
     """CoCoOp's logits, one image after the other."""
     frozen = clip_model.token_embedding.weight[tokens]
@@ -167,6 +181,19 @@ def promptsrc_loss(clip_model, params, tokens, images, labels, name_lengths, fro
         + image_weight * (image - teacher).abs().mean()
         + logits_weight * divergence
     )
+
+
+@functools.lru_cache(maxsize=1)
+@torch.no_grad()
+def _frozen_text(clip_model, names):
+    return mean_template_features(clip_model, names, DIVERSE)
+
+
+def promptsrc_step(clip_model, params, tokens, images, labels, name_lengths, names):
+    """A step with the published weights."""
+    frozen = _frozen_text(clip_model, tuple(names))
+    loss = promptsrc_loss(clip_model, params, tokens, images, labels, name_lengths, frozen, (25, 10, 1))
+    return loss, torch.autograd.grad(loss, list(params.values()))
 
 
 def mean_template_features(clip_model, classnames, templates):

@@ -16,7 +16,7 @@ import torch
 
 from modprompt.cli import train
 from tests.conftest import BARE_CONFIG, EUROSAT_FOLDERS, ROOT, bare, published, random_clip, write_eurosat
-from tests.modprompt.trainers.test_methods import Recorder
+from tests.recorder import Recorder
 
 
 def write_split(root, train, val, test):
@@ -50,16 +50,8 @@ def require_recorded(golden, case, base, trainer, config, options, folder, monke
     seen, right = Recorder(monkeypatch), {}
     for classes, how in (("base", []), ("new", ["--eval-only", "--model-dir", str(folder / "base")])):
         words = [
-            *(
-                "--root",
-                str(folder / "data"),
-                "--seed",
-                "1",
-                "--trainer",
-                trainer,
-                "--output-dir",
-                str(folder / classes),
-            ),
+            *("--root", str(folder / "data"), "--seed", "1"),
+            *("--trainer", trainer, "--output-dir", str(folder / classes)),
             *("--config-file", str(ROOT / f"configs/trainers/{config}" if config else folder / "config.yaml")),
             *("--dataset-config-file", str(ROOT / "configs/datasets/eurosat.yaml"), *how),
             *bare(folder / "clip.pt", (8, 12) if widths else (1, 2)),

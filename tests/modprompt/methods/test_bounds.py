@@ -35,7 +35,6 @@ def test_number_of_tokens_names_its_setting(name, field):
     assert "got 100000" in said
 
 
-@pytest.mark.cover(10)
 @pytest.mark.parametrize(("name", "field"), WRITTEN)
 def test_schedule_or_lengths_name_their_setting(name, field, clip_model):
     cls = METHODS[name]

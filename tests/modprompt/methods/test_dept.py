@@ -13,9 +13,8 @@ from modprompt.methods.parts.lr_schedule import build_lr_scheduler
 from modprompt.use.export import metadata_of
 from modprompt.use.export_model import ExportedModel
 from modprompt.use.trained import images_of, open_trained
-from tests.conftest import RESNET_HEADS, ROOT
 from tests.modprompt.methods.reference_runs import require_recorded
-from tests.modprompt.trainers.test_methods import Recorder
+from tests.recorder import Recorder
 from tests.test_runs import to
 from tests.test_train import refusal
 
@@ -42,8 +41,12 @@ CASES = {  # the base, options below TRAINER
 }
 
 
-@pytest.mark.cover(4)
-@pytest.mark.parametrize("case", CASES)
+QUICK = ["coop", "cocoop, random, a bare head", "kgcoop, similarity", "maple"]  # each base, kind and way
+
+
+@pytest.mark.parametrize(
+    "case", [*QUICK, *(pytest.param(case, marks=pytest.mark.slow) for case in CASES if case not in QUICK)]
+)
 def test_every_loss_and_all_counts_are_the_repositorys(case, tmp_path, monkeypatch, capsys):
     base, options = CASES[case]
     (config, node), trainer = CONFIGS[base], f"ExtrasLinearProbe{base}"
@@ -53,7 +56,6 @@ def test_every_loss_and_all_counts_are_the_repositorys(case, tmp_path, monkeypat
     assert "note: logits are only scaled cosines: the joint head was not trained on 5 of 5" in capsys.readouterr().out
 
 
-PHRASES = str(ROOT / "tests/eurosat_phrases.json")
 NAMES = ["cat", "golden retriever", "x"]
 BASES = {
     "CoOp": CoOp(n_ctx=2),
@@ -79,9 +81,7 @@ def spread(model):
     return model.eval()
 
 
-@pytest.mark.cover(4)
-@pytest.mark.parametrize("kind", KINDS, ids=repr)
-@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize(("base", "kind"), [*zip(BASES, KINDS * 2)], ids=repr)
 def test_loss_files_and_classifiers_beside_every_base(base, kind, clip_model, images, tmp_path):
     model, labels = kind.over(BASES[base]).on(clip_model, NAMES), torch.tensor([0, 1, 1])
     plain = {name: one.clone() for name, one in model.prompt_learner.named_parameters()}
@@ -107,7 +107,7 @@ def test_loss_files_and_classifiers_beside_every_base(base, kind, clip_model, im
                 torch.testing.assert_close(one.classifier()(one.encode_image(images)), one(images))
 
 
-@pytest.mark.parametrize("base", ["CoOp", "CoCoOp", "MaPLe"])
+@pytest.mark.parametrize("base", ["CoCoOp", "MaPLe"])
 def test_rows_go_by_name_and_cosines_stand_alone_where_one_lacks(base, clip_model, images, tmp_path):
     model = spread(DePT().over(BASES[base]).on(clip_model, NAMES))
     with torch.no_grad():
@@ -215,53 +215,11 @@ def test_the_head_has_a_rate_of_its_own_and_warms_up_with_the_rest(command, monk
     assert sched.get_last_lr() == [1e-5, 1e-5]
 
 
-@pytest.mark.parametrize(
-    ("trainer", "more", "message"),
-    [
-        ("VPT", (), "TRAINER.DEPT.ON does not work for VPT: it is added to the prompts of CoOp, CoCoOp, KgCoOp, MaPLe, "),
-        ("TCP", (), "MPL and PromptSRC"),
-        ("ZeroshotCLIP", (), "TRAINER.DEPT.ON does not work for ZeroshotCLIP: it is added to the prompts of"),
-        ("TaskRes", (), "TRAINER.DEPT.ON does not work for TaskRes: it is added to the prompts of"),
-        ("CoOp", ("TRAINER.DEPT.WEIGHT", 1.2), "TRAINER.DEPT.WEIGHT must be at most 1, got 1.2"),
-        ("CoOp", ("TRAINER.DEPT.WEIGHT", -0.1), "TRAINER.DEPT.WEIGHT must be a number from 0 up, got -0.1"),
-        ("CoOp", ("TRAINER.DEPT.TYPE", "cosine"), "TRAINER.DEPT.TYPE must be one of linear, similarity, got 'cosine'"),
-        ("CoOp", ("TRAINER.CLIPLORA.ON", "True"), "TRAINER.DEPT.ON: CLIPLoRA is already added to the prompts"),
-        ("CoOp", ("TRAINER.COOP.AEPATH", PHRASES), "TRAINER.DEPT.ON does not work with phrases: the head needs one feature"),
-        ("MPL", ("SEARCH.ON", "True"), "SEARCH.ON does not work for MPL with DePT"),
-        ("ExtrasLinearProbeCoOp", ("OPTIM.STAGED_LR", "False"), "OPTIM.STAGED_LR must be True for ExtrasLinearProbeCoOp"),
-    ],
-)  # fmt: skip
-def test_what_does_not_go_is_one_line(trainer, more, message, command, capsys):
-    assert train.main(command(trainer, "TRAINER.DEPT.ON", "True", *more)) == 2
-    errors = capsys.readouterr().err.strip().splitlines()
-    assert [line for line in errors if line.startswith("error: ")] == errors[-1:]
-    assert message in errors[-1]
-
-
-def test_a_trainer_that_always_has_it_is_not_without(command, capsys):
-    assert train.main(command("ExtrasLinearProbeCoOp", "TRAINER.DEPT.ON", "False")) == 2
-    said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert said.endswith(
-        "TRAINER.DEPT.ON is False, but ExtrasLinearProbeCoOp always has it: use CoOp for prompts alone"
-    )
-
-
 def test_it_is_no_method_by_itself_nor_beside_a_search(clip_model):
     with pytest.raises(UserError, match="DePT is added to the prompts of a method"):
         DePT().on(clip_model, NAMES)
     with pytest.raises(UserError, match="^ON does not work for a search"):
         DePT().over(modprompt.Search(remove=1, add=1).over(MPL(n_ctx=1, prompt_depth=2)))
-
-
-def test_on_a_resnet_it_stands_beside_text_prompts(resnet_file, images):
-    clip_model, _ = modprompt.load_clip(str(resnet_file), "cpu", activation="quick_gelu", heads=RESNET_HEADS)
-    pictures = torch.randn(2, 3, 64, 64)
-    for base in ("CoOp", "CoCoOp", "KgCoOp"):
-        model = DePT().over(BASES[base]).on(clip_model, NAMES)
-        model.loss(pictures, torch.tensor([0, 1])).backward()
-        assert len(model.output(pictures).each) == 2
-    with pytest.raises(UserError, match="ResNet"):
-        DePT().over(BASES["MaPLe"]).on(clip_model, NAMES)
 
 
 def test_a_test_on_other_classes_and_exported_files_say_which_logits_count(

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 import modprompt
 from modprompt import KDPL, MPL, VPT, CoCoOp, CoOp, KgCoOp, MaPLe, PromptSRC, UserError
 from modprompt.cli import train
-from tests.conftest import ROOT, published, random_clip
+from tests.conftest import published, random_clip
 from tests.modprompt.methods.reference_runs import require_recorded
 from tests.test_runs import to
 from tests.test_train import refusal
@@ -21,7 +21,6 @@ CASES = {  # the base, options
     "maple": ("MaPLe", ("TRAINER.MAPLE.PROMPT_DEPTH", "4", "TRAINER.MAPLE.N_CTX", "2", "TRAINER.MAPLE.CTX_INIT", "a photo of a")),
 }  # fmt: skip
 TEACHER = {"text_layers": 2, "vision_layers": 3, "text_width": 128, "vision_width": 192}
-PHRASES = str(ROOT / "tests/eurosat_phrases.json")
 NAMES = ["cat", "golden retriever", "x"]
 BASES = {
     "CoOp": CoOp(n_ctx=2),
@@ -85,29 +84,6 @@ def words(teacher, command):
     """Words of a run of a trainer that the teacher teaches."""
     taught = ("TRAINER.KDPL.ON", "True", "TRAINER.KDPL.TEACHER", str(teacher))
     return lambda trainer, *more: command(trainer, *taught, *more)
-
-
-@pytest.mark.filterwarnings("ignore:nothing says how images of")
-@pytest.mark.parametrize(
-    ("trainer", "more", "message"),
-    [
-        ("KgCoOp", (), "TRAINER.KDPL.ON does not work for KgCoOp: it is added to the prompts of CoOp, CoCoOp, VPT, "),
-        ("PromptKD", (), "TRAINER.KDPL.ON does not work for PromptKD: it is added to"),
-        ("TipAdapter", (), "TRAINER.KDPL.ON does not work for TipAdapter: it is added to"),
-        ("CoOp", ("TRAINER.KDPL.TEACHER", "nowhere.pt"), "TRAINER.KDPL.TEACHER: "),
-        ("CoOp", ("TRAINER.KDPL.TEACHER_CKPT", "nowhere.tar"), "TRAINER.KDPL.TEACHER_CKPT: "),
-        ("CoOp", ("TRAINER.KDPL.CLASS_AGNOSTIC", "True"), "TRAINER.KDPL.CLASS_AGNOSTIC must be False: images are told"),
-        ("CoOp", ("TRAINER.DEPT.ON", "True"), "TRAINER.DEPT.ON: KDPL is already added to the prompts"),
-        ("CoOp", ("INPUT.TRANSFORMS", "['random_flip']"), "INPUT.TRANSFORMS has no 'normalize'"),
-        ("CoOp", ("INPUT.PIXEL_MEAN", "[0.5, 0.5, 0.5]"), "from which the teacher's images are made: leave it out"),
-        ("CoOp", ("ACTIVE.METHOD", "entropy", "ACTIVE.ROUNDS", "2"), "KDPL reads no labels: it does not work in rounds"),
-        ("CoOp", ("TRAINER.COOP.PROGRAD_LAMBDA", "1.0"), "KDPL reads no labels, so it cannot project steps"),
-        ("CoOp", ("TRAINER.COOP.AEPATH", PHRASES), "does not work with phrases"),
-        ("MPL", ("SEARCH.ON", "True"), "SEARCH.ON does not work for MPL with KDPL"),
-    ],
-)  # fmt: skip
-def test_what_does_not_go_is_one_line(trainer, more, message, words, capsys):
-    assert message in refusal(capsys, *words(trainer, *more))
 
 
 def test_a_run_says_its_teacher_and_that_labels_were_not_read_and_takes_no_other(words, teacher, tmp_path, capsys):

@@ -11,8 +11,7 @@ from modprompt.cli import train
 from modprompt.io.records import KEY
 from tests.conftest import SAID, random_clip
 from tests.methods import METHODS as ROWS
-from tests.methods import some_slow
-from tests.modprompt.methods.test_model import CLASSES, NAMES, by_name, on
+from tests.modprompt.methods.test_model import NAMES, on
 from tests.modprompt.use import made
 
 WORDS = ["zero", "one"]
@@ -36,45 +35,21 @@ def moved(model):
     return model
 
 
-@pytest.mark.cover(3)
-@pytest.mark.parametrize("cls", some_slow(CLASSES), ids=by_name)
-def test_back_with_the_same_logits_to_the_bit(cls, glyph, tmp_path):
-    model = moved(on(cls, glyph, WORDS))
+def test_file_holds_plain_values_that_say_what_it_is(glyph, tmp_path):
+    model = on(modprompt.MPL, glyph, WORDS)
     model.save(tmp_path / "a.pt")
-    draws = torch.get_rng_state()
-    again = modprompt.load(tmp_path / "a.pt", device="cpu")
-    assert torch.equal(torch.get_rng_state(), draws)
-    assert torch.equal(logits(again), logits(model))
-    assert (again.method, again.classes) == (model.method, model.classes)
-    assert torch.equal(logits(modprompt.load(tmp_path / "a.pt", glyph)), logits(model))
-
-
-@pytest.mark.cover(3)
-@pytest.mark.parametrize("cls", some_slow(CLASSES), ids=by_name)
-def test_file_holds_plain_values_that_say_what_it_is(cls, glyph, tmp_path):
-    model = on(cls, glyph, WORDS)
-    model.save(tmp_path / "a.pt")
-    content = torch.load(tmp_path / "a.pt", weights_only=True)
-    record = content[KEY]
+    record = torch.load(tmp_path / "a.pt", weights_only=True)[KEY]
     assert set(record) == {"version", "hash", "versions", "method", "schedules", "classes", "clip", "run"}
-    assert (record["version"], record["method"]["name"]) == (2, cls.__name__)
-    assert cls(**record["method"]["settings"]) == model.method
+    assert (record["version"], record["method"]["name"]) == (2, "MPL")
+    assert modprompt.MPL(**record["method"]["settings"]) == model.method
     assert record["classes"]["names"] == WORDS
     assert record["classes"]["templates"]
     sides = {side: [list(step) for step in steps] for side, steps in model.prompt_learner.schedules._asdict().items()}
-    assert {side: found["steps"] for side, found in record["schedules"].items()} == sides
+    assert {side: schedule["steps"] for side, schedule in record["schedules"].items()} == sides
     clip = record["clip"]
     assert (clip["name"], clip["file"], clip["size"]) == ("glyph-clip", "", 32)
     assert len(clip["mean"]) == len(clip["std"]) == 3
     assert clip["fingerprint"] == glyph.fingerprint
-
-    def walk(value):
-        assert type(value) in (str, int, float, list, dict, bool), value
-        for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-            walk(inner)
-
-    walk(record)
-    json.dumps(record)
 
 
 def test_what_was_cast_is_saved_with_the_fingerprint_of_the_exact_weights(glyph, tmp_path):
@@ -125,17 +100,13 @@ def test_a_runs_folder_gives_the_last_or_an_epoch(run):
     assert torch.equal(
         logits(modprompt.load(folder / ROWS["mpl"].folder / "model.pth.tar-2", clip_model)), logits(last)
     )
-    with pytest.raises(modprompt.UserError, match="no model.pth.tar-7"):
-        modprompt.load(folder, clip_model, epoch=7)
-
-
-def test_result_says_what_the_checkpoint_says(run):
-    folder, _ = run
     result = json.loads((folder / "result.json").read_text())
     record = torch.load(folder / ROWS["mpl"].folder / "model.pth.tar-2", weights_only=True)[KEY]
     assert (result["method"], result["class_names"], result["clip"]) == tuple(
-        record[k] for k in ("method", "classes", "clip")
+        record[key] for key in ("method", "classes", "clip")
     )
+    with pytest.raises(modprompt.UserError, match="no model.pth.tar-7"):
+        modprompt.load(folder, clip_model, epoch=7)
 
 
 def test_files_of_the_family_need_method_and_names(run, tmp_path):
@@ -161,7 +132,6 @@ def altered(content, **changes):
     return {**content, KEY: {**content[KEY], **changes}}
 
 
-@pytest.mark.cover(2)
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -8,14 +8,13 @@ import torch
 
 import modprompt
 from modprompt import CoOp, MultiModalAdapter, UserError
-from modprompt.cli import train
 from modprompt.io import checkpoint
 from modprompt.io.settings import Settings
 from modprompt.methods.records import load_learner, made_with, of_clip, view_of
 from modprompt.trainers import run, run_config  # noqa: F401 - registers trainers and readers
 from modprompt.use.export_model import ExportedModel
 from tests import siglips
-from tests.conftest import ROOT, random_clip
+from tests.conftest import ROOT
 from tests.modprompt.methods.reference_runs import require_recorded
 
 NAMES = ["cat", "golden retriever"]
@@ -55,27 +54,6 @@ def test_what_is_exported_of_towers_has_the_adapters(over):
         after = model(pictures)
         assert not torch.allclose(after, before, atol=1e-2)
         torch.testing.assert_close(ExportedModel(model)(pictures)[1], after.softmax(-1), atol=1e-5, rtol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"adapter_end": 4}, "ADAPTER_END must be at most 3, the number of layers of the shorter side, got 4"),
-        ({"adapter_start": 3, "adapter_end": 2}, "ADAPTER_START 3 is after ADAPTER_END 2: no layer has an adapter"),
-        ({"adapter_dim": 64}, "ADAPTER_DIM must differ from the widths of the sides (64 and 128), got 64"),
-        ({"adapter_dim": 128}, "ADAPTER_DIM must differ from the widths of the sides (64 and 128), got 128"),
-        ({"adapter_dim": 0}, "ADAPTER_DIM must be at least 1, got 0"),
-        ({"adapter_start": -1}, "ADAPTER_START must be at least 0, got -1"),
-        ({"adapter_scale": float("nan")}, "ADAPTER_SCALE must be finite, got nan"),
-        ({"adapter_scale": 0}, "ADAPTER_SCALE must not be 0"),
-        ({"text_ctx_init": "very " * 80}, "the prompt of class 'cat' is longer than the model's 77 text tokens"),
-    ],
-)
-def test_bad_settings_are_one_line(settings, message):
-    with pytest.raises(UserError) as found:
-        MultiModalAdapter(**{**SMALL, **settings}).on(random_clip(), NAMES)
-    assert message in str(found.value)
-    assert "\n" not in str(found.value)
 
 
 def test_parameters_learn_alike_at_any_scale(clip_model):
@@ -138,40 +116,3 @@ def test_only_layers_from_the_first_adapter_on_have_a_graph(clip_model):
         kept.clear()
         MultiModalAdapter(**{**SMALL, "adapter_start": 3}).on(clip_model, NAMES).encode_image(images(7))
     assert 0 < len(kept) < 0.6 * some
-
-
-@pytest.mark.parametrize(
-    ("trainer", "more", "message"),
-    [
-        ("KgCoOp", (), "TRAINER.MMADAPTER.ON does not work for KgCoOp: it is added to the prompts of CoOp and MPL"),
-        ("ZeroshotCLIP", (), "TRAINER.MMADAPTER.ON does not work for ZeroshotCLIP: it is added to the prompts of"),
-        ("TaskRes", (), "TRAINER.MMADAPTER.ON does not work for TaskRes: it is added to the prompts of CoOp and MPL"),
-        ("MultiModalAdapter", (), "TRAINER.MMADAPTER.ON does not work for MultiModalAdapter itself: it is for CoOp"),
-        ("CoOp", ("TRAINER.MMADAPTER.ADAPTER_END", 9), "TRAINER.MMADAPTER.ADAPTER_END must be at most 4"),
-        ("MPL", ("TRAINER.MMADAPTER.ADAPTER_START", 0), "TRAINER.MMADAPTER.ADAPTER_START 0 adapts words, which are"),
-        ("MPL", ("SEARCH.ON", "True"), "SEARCH.ON does not work for MPL with MultiModalAdapter"),
-    ],
-)
-def test_what_adapters_do_not_stand_beside_is_one_line(trainer, more, message, command, capsys):
-    adapters = ["TRAINER.MMADAPTER.ON", "True", "TRAINER.MMADAPTER.ADAPTER_END", "4"]
-    assert train.main(command(trainer, *adapters, *more)) == 2
-    errors = capsys.readouterr().err.strip().splitlines()
-    assert [line for line in errors if line.startswith("error: ")] == errors[-1:]
-    assert message in errors[-1]
-
-
-@pytest.mark.parametrize("method", [modprompt.CoOp(n_ctx=2), modprompt.MPL(n_ctx=1, prompt_depth=2)])
-def test_prompts_with_adapters_beside_them_are_loaded_and_take_other_classes(method, clip_model, tmp_path, recwarn):
-    model = MultiModalAdapter(**SMALL, adapter_scale=0.5).over(method).on(clip_model, NAMES).eval()
-    plain = method.on(clip_model, NAMES).eval()
-    with torch.no_grad():
-        for one in model.prompt_learner.adapters.parameters():
-            one.normal_(std=0.5)
-        assert not torch.allclose(model.encode_image(images()), plain.encode_image(images()), atol=1e-3)
-        other = model.with_classes(["dog", "cat"])
-        torch.testing.assert_close(other(images())[:, 1], model(images())[:, 0])
-        model.save(tmp_path / "saved.pt")
-        loaded = modprompt.load(tmp_path / "saved.pt", clip_model)
-        assert torch.equal(loaded(images()), model(images()))
-    assert loaded.method.joined_by == model.method.joined_by
-    assert not recwarn.list

@@ -2,16 +2,20 @@
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
 import modprompt
-from modprompt import PromptKD, PromptSRC, UserError
+from modprompt import PromptKD, UserError
 from modprompt.cli import train
+from modprompt.clip.facts import facts_of
 from modprompt.clip.load import load_clip
-from modprompt.methods.parts.teachers import read
+from modprompt.methods.parts.learners import Classes
+from modprompt.methods.parts.teachers import Teacher, TeacherLogits, read, renormalised
+from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.use.export_model import ExportedModel
 from tests.conftest import RESNET_HEADS, ROOT, bare, published, random_clip
 from tests.methods import small
@@ -26,29 +30,14 @@ from tests.modprompt.methods.promptkd_inputs import (
     inputs,
     teacher_checkpoint,
 )
+from tests.stopping import stopped_before
 from tests.test_runs import to
 from tests.test_train import refusal
+from tests.tower_clips import PIXELS, tower_clip
 
 # as promptkd_inputs says: losses of two epochs, right ones of a validation behind each and of the end, and the number that
 # is drawn in front of the first step
-RECORDED = {
-    "base2novel": (
-        [
-            *[5.930141, 7.462429, 7.739822, 6.833174, 6.444236, 7.543379],
-            *[5.814774, 5.935841, 7.905187, 7.183249, 6.44585, 5.995099],
-        ],
-        (5, 5, 5),
-        0.6047808527946472,
-    ),
-    "cross": (
-        [
-            *[13.05818, 15.895563, 12.048025, 13.405068, 14.760518, 14.304016],
-            *[12.751682, 17.115128, 21.581438, 19.490799, 21.489338, 20.229849],
-        ],
-        (5, 5, 5),
-        0.24779289960861206,
-    ),
-}
+RECORDED = json.loads(Path(__file__).with_name("golden_promptkd.json").read_text())
 NAMES = ["cat", "golden retriever", "x"]
 DEEP = "TRAINER:\n  PROMPTSRC:\n    PROMPT_DEPTH_VISION: 3\n    PROMPT_DEPTH_TEXT: 3\n"
 
@@ -68,18 +57,17 @@ def words(made, tmp_path, monkeypatch):
     def of(case, *more):
         modal, config, options = CASES[case]
         node = "TRAINER.PROMPTKD."
-        run = (
-            "--root",
-            str(made / "data"),
-            "--seed",
-            "1",
-            "--trainer",
-            "PromptKD",
-            "--output-dir",
-            str(tmp_path / "out"),
-        )
         return [
-            *run,
+            *(
+                "--root",
+                str(made / "data"),
+                "--seed",
+                "1",
+                "--trainer",
+                "PromptKD",
+                "--output-dir",
+                str(tmp_path / "out"),
+            ),
             *("--config-file", str(ROOT / f"configs/trainers/PromptKD/{config}.yaml")),
             *("--dataset-config-file", str(ROOT / "configs/datasets/eurosat.yaml")),
             *(*bare(made / "student.pt"), *SETTINGS, *options, "TRAINER.MODAL", modal, node + "PREC", "fp32"),
@@ -98,12 +86,9 @@ def result(folder):
     return json.loads((folder / "result.json").read_text())
 
 
-@pytest.mark.cover(1)
 @pytest.mark.parametrize("case", RECORDED)
 def test_losses_draws_and_counts_are_the_references(case, words, tmp_path, monkeypatch):
-    from modprompt.trainers.prompt_trainer import PromptTrainer
-
-    losses, counts, draw = RECORDED[case]
+    losses, counts, draw = RECORDED[case].values()
     tests, drawn = [], []
     test, step = PromptTrainer.test, PromptTrainer.forward_backward
 
@@ -127,30 +112,13 @@ def test_losses_draws_and_counts_are_the_references(case, words, tmp_path, monke
     assert drawn == [draw]
     found = result(tmp_path / "out")
     apart = found.get("halves_apart")
-    assert (*tests[:2], tests[2] if apart is None else apart["new"]["correct"]) == counts
+    assert (*tests[:2], tests[2] if apart is None else apart["new"]["correct"]) == tuple(counts)
     assert found["selected_on_test"] == "selected on test"
     assert found["selected_on"] == "test"
     assert ("new" in found["seen"]) == (case == "base2novel")
 
 
 # ------------------------------ the run
-
-
-def test_labels_are_not_read(words, tmp_path, monkeypatch):
-    from modprompt.trainers.prompt_trainer import PromptTrainer
-
-    def losses(name):
-        assert train.main(to(words("cross"), tmp_path / name)) == 0
-        return (tmp_path / name / "steps.csv").read_text()
-
-    first, parse = losses("as they are"), PromptTrainer.parse_batch_train
-
-    def without(self, batch):
-        image, label = parse(self, batch)
-        return image, torch.zeros_like(label)
-
-    monkeypatch.setattr(PromptTrainer, "parse_batch_train", without)
-    assert losses("all alike") == first
 
 
 def test_a_run_tests_both_halves_each_among_its_own_and_says_what_it_saw(words, tmp_path):
@@ -170,13 +138,6 @@ def test_a_run_tests_both_halves_each_among_its_own_and_says_what_it_saw(words, 
     assert "halves_apart" not in result(tmp_path / "new")
 
 
-def test_validation_images_are_counted_as_they_are_tested(words, tmp_path):
-    assert train.main(words("base2novel", "TEST.SPLIT", "val")) == 0
-    found = result(tmp_path / "out")
-    assert found["images"] == 20
-    assert found["correct"] == sum(found["halves_apart"][half]["correct"] for half in ("base", "new"))
-
-
 def test_best_val_without_a_name_is_by_validation_images_of_base_classes(words, tmp_path, capsys):
     assert train.main(words("base2novel", "TEST.FINAL_MODEL", "best_val")) == 0
     assert "* total: 10\n" in capsys.readouterr().out  # 2 of each of 5
@@ -185,30 +146,14 @@ def test_best_val_without_a_name_is_by_validation_images_of_base_classes(words, 
     assert found["labels_of_choice"] == 10
 
 
-def test_a_killed_run_goes_on_exactly_and_not_with_another_teacher(words, made, tmp_path, monkeypatch, capsys):
-    from modprompt.trainers.resume import Resume
-
-    assert train.main(to(words("cross"), tmp_path / "whole")) == 0
-    end = Resume.end_epoch
-
-    def killed(self):
-        end(self)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Resume, "end_epoch", killed)
-        train.main(words("cross"))
-    other = tmp_path / "other.tar"
+def test_a_stopped_run_does_not_go_on_with_another_teacher(words, made, tmp_path, capsys):
+    with stopped_before(PromptTrainer, 1):
+        assert train.main(words("cross")) == 130
     content = torch.load(made / "teacher_model" / PLACES[1])
     content["state_dict"]["prompt_learner.ctx"] += 1
-    torch.save(content, other)
-    ckpt = ("TRAINER.PROMPTKD.TEACHER_CKPT", str(other))
-    assert "the teacher's prompts" in refusal(capsys, *words("cross", *ckpt))
-    assert train.main(words("cross")) == 0
-    whole, resumed = (torch.load(tmp_path / name / "VLPromptLearner" / "model.pth.tar-2") for name in ("whole", "out"))
-    for name, one in whole["state_dict"].items():
-        assert torch.equal(resumed["state_dict"][name], one), name
-    assert "projection.1.running_mean".replace("projection", "VPT_image_trans.conv1") in whole["state_dict"]
+    torch.save(content, tmp_path / "other.tar")
+    other = ("TRAINER.PROMPTKD.TEACHER_CKPT", str(tmp_path / "other.tar"))
+    assert "the teacher's prompts" in refusal(capsys, *words("cross", *other))
 
 
 @pytest.mark.filterwarnings("ignore:nothing says how images of")
@@ -222,12 +167,9 @@ def test_a_killed_run_goes_on_exactly_and_not_with_another_teacher(words, made, 
         (["INPUT.PIXEL_MEAN", "[0.5, 0.5, 0.5]"], "leave it out"),
         (["INPUT.TRANSFORMS", "['random_flip']"], "no 'normalize'"),
         (["TRAINER.PROMPTKD.TEACHER_CKPT", "nowhere.tar"], "TEACHER_CKPT"),
-        (["TRAINER.PROMPTKD.TEACHER_NAME", "ViT-X/99"], "TEACHER_NAME"),
         (["TRAINER.PROMPTKD.TEACHER_CONFIG", ""], "the teacher, teacher_model"),
         (["TRAINER.PROMPTKD.CE_WEIGHT", "1.0"], "labels are not read"),
         (["TRAINER.PROMPTKD.PROJECT_LAYER", "3"], "PROJECT_LAYER must be 2"),
-        (["TRAINER.PROMPTKD.TEMPERATURE", "0"], "TEMPERATURE must be more than 0"),
-        (["TRAINER.MODAL", "both"], "MODAL"),
     ],
 )
 def test_what_does_not_go_is_said_in_a_line(more, said, words, capsys):
@@ -265,11 +207,9 @@ def written(made, tmp_path, change, depth=3):
     "missing",
     [
         "prompt_learner.ctx",
-        "image_encoder.VPT",
         "image_encoder.transformer.resblocks.2.VPT_shallow",
         "text_encoder.transformer.resblocks.1.VPT_shallow",
         "image_encoder.conv1.weight",
-        "text_encoder.transformer.resblocks.0.mlp.c_fc.bias",
         "logit_scale",
     ],
 )
@@ -281,38 +221,21 @@ def test_a_tensor_that_lacks_is_refused(missing, made, student, tmp_path):
     assert missing.removeprefix("prompt_learner.") in str(caught.value)
 
 
-@pytest.fixture(scope="module")
-def published_teacher(tmp_path_factory):
-    """A CLIP of nine layers, and its prompts as the repository's teachers have them: (folder, state dict)."""
-    folder = tmp_path_factory.mktemp("published") / "teacher"
-    folder.mkdir()
+def test_a_published_teacher_is_read_with_all_that_it_holds(student, images, tmp_path):
+    """Of nine layers, with PromptSRC's frozen image side inside its learner."""
     clip_model = published(random_clip(2, **{**TEACHER, "text_layers": 9, "vision_layers": 9}))
     parts = {side: {**TEACHERS_CONFIG[side], "layers": 9} for side in ("vision_cfg", "text_cfg")}
-    torch.save(clip_model, folder / "open_clip_pytorch_model.bin")
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": {**TEACHERS_CONFIG, **parts}}))
+    torch.save(clip_model, tmp_path / "open_clip_pytorch_model.bin")
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": {**TEACHERS_CONFIG, **parts}}))
     content = teacher_checkpoint(clip_model, depth=9)
-    frozen = {  # PromptSRC keeps a frozen image side inside its learner
-        f"prompt_learner.ZS_image_encoder.{name[7:]}": one
-        for name, one in clip_model.items()
-        if name.startswith("visual.")
-    }
-    return folder, {**content, "state_dict": {**content["state_dict"], **frozen}}
-
-
-def by_published(teacher, student, tmp_path, place, lacks=()):
-    folder, content = teacher
-    file = tmp_path / "teacher_model" / place
-    file.parent.mkdir(parents=True)
-    state = {key: one for key, one in content["state_dict"].items() if key not in lacks}
-    torch.save({**content, "state_dict": state}, file)
+    state = content["state_dict"]
+    visual = {name[7:]: one for name, one in clip_model.items() if name.startswith("visual.")}
+    state.update({f"prompt_learner.ZS_image_encoder.{name}": one for name, one in visual.items()})
+    torch.save(content, tmp_path / "teacher.tar")
     depths = {"prompt_depth_vision": 3, "prompt_depth_text": 3}
-    return PromptKD(teacher_name=str(folder), teacher_ckpt=str(file), **depths).on(student, NAMES)
-
-
-@pytest.mark.parametrize("place", PLACES)
-def test_a_published_teacher_is_read_with_all_that_it_holds(place, published_teacher, student, images, tmp_path):
-    model = by_published(published_teacher, student, tmp_path, place)
-    learner, state = model.objective.terms[0].of.teacher.model.prompt_learner, published_teacher[1]["state_dict"]
+    files = {"teacher_name": str(tmp_path), "teacher_ckpt": str(tmp_path / "teacher.tar")}
+    model = PromptKD(**files, **depths).on(student, NAMES)
+    learner = model.objective.terms[0].of.teacher.model.prompt_learner
     learned = {key: one for key, one in state.items() if key.endswith(("prompt_learner.ctx", ".VPT", ".VPT_shallow"))}
     assert len(learned) == 1 + 1 + 2 * 8
     mine = [one for one in learner.parameters() if one.numel()]
@@ -341,7 +264,7 @@ def of_ones_own(kind, made, names):
     return model.eval()
 
 
-@pytest.mark.parametrize("kind", [PromptSRC, modprompt.IVLP, modprompt.MPL, modprompt.CoOp])
+@pytest.mark.parametrize("kind", [modprompt.MPL, modprompt.CoOp])
 def test_ones_own_checkpoint_says_what_it_is(kind, made, student, images, tmp_path):
     own = of_ones_own(kind, made, NAMES[:2])
     own.save(tmp_path / "own.pt")
@@ -352,9 +275,8 @@ def test_ones_own_checkpoint_says_what_it_is(kind, made, student, images, tmp_pa
     torch.testing.assert_close(said, expected(images).detach(), atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("kind", [modprompt.IVLP, modprompt.MPL])
-def test_a_file_of_the_family_is_what_its_config_says(kind, made, student, tmp_path):
-    own = of_ones_own(kind, made, NAMES)
+def test_a_file_of_the_family_is_what_its_config_says(made, student, tmp_path):
+    own = of_ones_own(modprompt.MPL, made, NAMES)
     torch.save({"state_dict": own.saved_state(), "epoch": 5}, tmp_path / "theirs.tar")
     config = {"TRAINER": {own.method.node_name(): {**own.method.as_config(), "PREC": "fp16"}}}
     (tmp_path / "theirs.yaml").write_text(yaml.safe_dump(config))
@@ -363,10 +285,7 @@ def test_a_file_of_the_family_is_what_its_config_says(kind, made, student, tmp_p
     torch.testing.assert_close(model.class_matrix(), own.class_matrix())
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["TRAINER: {}", "- a list", "TRAINER: 3", "TRAINER: {IVLP: {}, MPL: {}}", "TRAINER: {IVLP: {N_CTX_TEXT: 0}}"],
-)
+@pytest.mark.parametrize("text", ["- a list", "TRAINER: {IVLP: {}, MPL: {}}", "TRAINER: {IVLP: {N_CTX_TEXT: 0}}"])
 def test_a_config_of_no_method_is_refused(text, made, student, tmp_path):
     (tmp_path / "odd.yaml").write_text(text)
     with pytest.raises(UserError, match="TEACHER_CONFIG"):
@@ -412,6 +331,7 @@ def test_loss_and_gradients_are_the_plain_ones(made, student, images):
     shares = (goal / 2).softmax(-1)
     plain = 100 * 4 * (shares * (shares.log() - (said / 2).log_softmax(-1))).sum() / goal.numel()
     assert loss.item() == pytest.approx(plain.item(), rel=1e-5)
+    assert torch.equal(model.loss(images, torch.tensor([2, 0, 1, 1])), loss)  # labels are not read
     mine, expected = (torch.autograd.grad(one, learned) for one in (loss, plain))
     largest = max(gradient.abs().max() for gradient in expected)
     assert all((a - b).abs().max() <= 1e-4 * largest for a, b in zip(mine, expected))
@@ -476,20 +396,15 @@ def test_in_half_precision_the_convolutions_alone_are_half(made, student):
     torch.testing.assert_close(logits.float(), exact, atol=0.2, rtol=0.02)
 
 
-@pytest.mark.parametrize(("text", "image"), [("stock", "tower"), ("tower", "stock"), ("tower", "tower")])
-def test_towers_teach_without_prompts(text, image, images):
-    from modprompt.methods.parts.learners import Classes
-    from modprompt.methods.parts.teachers import Teacher, TeacherLogits
-    from tests.tower_clips import PIXELS, tower_clip
-
-    clip_model = tower_clip(text, image)
+def test_towers_teach_without_prompts():
+    clip_model = tower_clip("tower", "tower")
     student = modprompt.CoOp(n_ctx=2).on(random_clip(1, resolution=PIXELS), NAMES)
     teacher = Teacher(clip_model, modprompt.ZeroshotCLIP(), None, "", "", "")
-    said = TeacherLogits(teacher, Classes(tuple(NAMES)), student, resize=False)
+    logits = TeacherLogits(teacher, Classes(tuple(NAMES)), student, resize=False)
     batch = torch.randn(4, 3, PIXELS, PIXELS)
     plain = modprompt.ZeroshotCLIP().on(clip_model, NAMES).eval()
     with torch.no_grad():
-        torch.testing.assert_close(said.logits(batch), plain(batch), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(logits.logits(batch), plain(batch), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("resize", [False, True])
@@ -505,9 +420,6 @@ def test_another_size_is_resized_only_when_asked_for(resize, made, images):
 
 
 def test_the_teacher_is_given_images_by_its_own_mean_and_std(made, student, images):
-    from modprompt.clip.facts import facts_of
-    from modprompt.methods.parts.teachers import renormalised
-
     teacher = read(str(made / "teacher"), "none", "").clip_model
     facts = {"student": ((0.1, 0.2, 0.3), (0.5, 0.6, 0.7)), "teacher": ((0.4, 0.4, 0.5), (0.3, 0.2, 0.1))}
     for one, (mean, std) in zip((student, teacher), facts.values()):
@@ -576,10 +488,6 @@ def test_a_resnet_is_refused_as_a_student(made, resnet_file):
         taught(made).on(resnet, NAMES)
 
 
-@pytest.mark.parametrize("trainer", ["PromptKD", "CoOp"])
-def test_key_that_taught_other_methods_is_refused(words, trainer, capsys):
-    run = words("base2novel")
-    run[run.index("--trainer") + 1] = trainer
-    assert "TRAINER.PROMPTKD.ON is gone: train PromptKD by itself" in refusal(
-        capsys, *run, "TRAINER.PROMPTKD.ON", "True"
-    )
+def test_key_that_taught_other_methods_is_refused(words, capsys):
+    line = refusal(capsys, *words("base2novel"), "TRAINER.PROMPTKD.ON", "True")
+    assert "TRAINER.PROMPTKD.ON is gone: train PromptKD by itself" in line

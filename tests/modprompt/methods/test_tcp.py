@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from modprompt import TCP, UserError
+from modprompt import TCP
 from modprompt.clip.build import draw_constructor
 from modprompt.clip.tokenizers import ClipTokenizer
 from tests import plain_tcp, plain_teachers
@@ -14,24 +14,11 @@ from tests.conftest import LAYOUTS, lay_out_for, random_clip
 
 NAMES = ["cat", "annual crop land", "x", "photorealistic sea", "dog"]
 PETS = "a photo of a {}, a type of pet."
-STEPS = {  # of four layers
-    "replaced": [[0, 3], [0, 0], [3, 2], [0, 0]],
-    "beside the context": [[0, 3], [0, 2], [0, 0], [0, 0]],
-    "some of both gone": [[0, 3], [0, 2], [4, 0], [0, 0]],
-    "several layers": [[0, 3], [1, 2], [2, 1], [3, 3]],
-    "in the last layer": [[0, 3], [0, 0], [0, 0], [2, 4]],
-}
 
 
 @pytest.fixture
 def clip_model():
     return random_clip(0, text_layers=4)
-
-
-@pytest.fixture(params=LAYOUTS)
-def layout(request, monkeypatch):
-    """One of the ways in which text sides are computed, on the CPU."""
-    lay_out_for(monkeypatch, request.param)
 
 
 def batch():
@@ -62,22 +49,22 @@ def require_equal(model, expected):
     assert all((a - b).abs().max() <= 1e-5 * largest for a, b in zip(mine, plain))
 
 
-@pytest.mark.cover(10)
-@pytest.mark.usefixtures("layout")
-@pytest.mark.parametrize("chunk", [0, 2])
-@pytest.mark.parametrize("kind", STEPS)
-def test_loss_and_gradients_are_those_of_one_class_after_the_other(kind, chunk, clip_model):
-    method = TCP(n_ctx=3, schedule_text=STEPS[kind], kg_weight=5.0)
-    model = method.on(clip_model, NAMES, dataset="OxfordPets")
-    model.limit_text(chunk or 1000)
-    require_equal(model, plain_loss(model, [f"X X X {name}, a type of pet." for name in NAMES], PETS, STEPS[kind], 5))
+@pytest.mark.parametrize(
+    ("steps", "layout"), [([[0, 3], [0, 2], [4, 0], [0, 0]], "packed"), ([[0, 3], [1, 2], [2, 1], [3, 3]], "whole")]
+)
+def test_class_tokens_of_several_layers_are_those_of_one_class_after_the_other(steps, layout, clip_model, monkeypatch):
+    lay_out_for(monkeypatch, layout)
+    model = TCP(n_ctx=3, schedule_text=steps, kg_weight=5.0).on(clip_model, NAMES, dataset="OxfordPets")
+    model.limit_text(2)
+    require_equal(model, plain_loss(model, [f"X X X {name}, a type of pet." for name in NAMES], PETS, steps, 5))
 
 
-@pytest.mark.cover(3)
-@pytest.mark.usefixtures("layout")
-@pytest.mark.parametrize("place", ["behind_start", "before_start"])
-def test_fixed_words_between_context_and_name_are_each_classs_own_behind_its_tokens(place, clip_model):
+@pytest.mark.parametrize(("place", "layout"), [*(("behind_start", one) for one in LAYOUTS), ("before_start", "packed")])
+def test_fixed_words_between_context_and_name_are_each_classs_own_behind_its_tokens(
+    place, layout, clip_model, monkeypatch
+):
     """UCF101's: "person doing" is shared up to the layer of the class tokens."""
+    lay_out_for(monkeypatch, layout)
     template = "a photo of a person doing {}."
     model = TCP(layer=2, place_text=place).on(clip_model, NAMES, dataset="UCF101")
     texts = model.prompt_learner.prompt_text.texts
@@ -138,27 +125,3 @@ def test_phrases_of_a_class_have_its_tokens(clip_model, tmp_path):
     assert rows.shape == (3, 4, 64)
     assert torch.equal(rows[0], rows[1])
     assert not torch.equal(rows[0], rows[2])
-
-
-@pytest.mark.parametrize(
-    ("settings", "dataset", "message"),
-    [
-        ({}, "", "LAYER must be less than 4, the number of text layers of this model, got 8"),
-        ({"layer": 0}, "", "LAYER must be at least 1, got 0"),
-        ({"n_class": 0}, "", "N_CLASS must be at least 1, got 0"),
-        ({"eps": -1.0}, "", "EPS must be a number from 0 up, got -1"),
-        ({"prompt_template": "X X"}, "", "PROMPT_TEMPLATE must have {} where the class name goes, got 'X X'"),
-        (
-            {"layer": 2, "n_ctx": 6},
-            "ImageNet",
-            "N_CTX must be at most 4, the number of tokens in front of the name in 'a photo of a {}.', got 6",
-        ),
-        ({"schedule_text": [[0, 4]]}, "", "SCHEDULE_TEXT must add tokens after layer 0: those are the class tokens"),
-        ({"schedule_text": [[0, 3], [0, 1]]}, "", "layer 0: must add N_CTX = 4 tokens, adds 3"),
-    ],
-)
-def test_bad_settings_are_one_line(settings, dataset, message, clip_model):
-    with pytest.raises(UserError) as found:
-        TCP(**settings).on(clip_model, NAMES, dataset=dataset)
-    assert message in str(found.value)
-    assert "\n" not in str(found.value)

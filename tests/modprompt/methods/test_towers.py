@@ -73,7 +73,7 @@ def test_a_head_is_trained_and_comes_back_from_its_file(text, image, tmp_path):
         torch.testing.assert_close(again(images()), model(images()))
 
 
-@pytest.mark.parametrize("name", ["timm_vit", "clipa", "fastvit"])
+@pytest.mark.parametrize("name", ["timm_vit", "fastvit"])
 def test_text_prompts_in_front_of_an_image_tower_are_trained_as_open_clips_modules_say(name):
     """CoOp's losses are those of a plain loop on the package's own modules."""
     clip_model, package = of_open_clip(name)
@@ -100,35 +100,6 @@ def test_text_prompts_in_front_of_an_image_tower_are_trained_as_open_clips_modul
         expected.backward()
         plain.step()
         torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-4)
-
-
-def test_vision_prompts_are_trained_beside_a_text_tower():
-    """VPT's losses are those of a plain loop."""
-    clip_model = tower_clip("tower", "stock")
-    model = modprompt.VPT(n_ctx_vision=2, prompt_depth_vision=1).on(clip_model, NAMES).train()
-    labels = torch.tensor([0, 1, 2, 0])
-    optimiser = torch.optim.SGD(model.prompt_parameters(), 0.5)
-    (prompt,) = model.prompt_parameters()
-    mine = prompt.detach().clone().requires_grad_()
-    plain = torch.optim.SGD([mine], 0.5)
-    ids = torch.tensor([tokenizer_of(clip_model).row(f"a photo of a {name}.") for name in NAMES])
-    classes = F.normalize(clip_model.encode_text(ids), dim=-1).detach()
-    visual = clip_model.visual
-    for _ in range(4):
-        optimiser.zero_grad()
-        loss = model.loss(images(), labels)
-        loss.backward()
-        optimiser.step()
-        plain.zero_grad()
-        x = visual.conv1(images()).flatten(2).transpose(1, 2)
-        x = torch.cat([visual.class_embedding.expand(len(x), 1, -1), x], 1) + visual.positional_embedding
-        x = visual.ln_pre(torch.cat([x, mine.expand(len(x), -1, -1)], 1)).transpose(0, 1)
-        x = visual.ln_post(visual.transformer(x)[0]) @ visual.proj
-        expected = F.cross_entropy(clip_model.logit_scale.exp() * F.normalize(x, dim=-1) @ classes.t(), labels)
-        expected.backward()
-        plain.step()
-        torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-4)
-    assert not torch.equal(mine, torch.zeros_like(mine))
 
 
 HEADS = r"zero-shot and heads \(TipAdapter, \.\.\.\) run on it$"
@@ -176,7 +147,6 @@ def test_a_text_tower_computes_a_few_texts_at_a_time():
     assert calls == [64, 64, 22, 100, 50]
 
 
-@pytest.mark.cover(2)
 @pytest.mark.parametrize("name", [name for name in IMAGE_SIDES if name != "vitamin"])
 def test_zero_shot_and_a_head_on_image_sides_of_open_clip(name):
     clip_model, package = of_open_clip(name)

@@ -50,7 +50,6 @@ def test_other_errors_are_left_as_they_are():
     assert found.value is error
 
 
-@pytest.mark.cover(1)
 @pytest.mark.parametrize(("encoder", "steps"), [(TextEncoder, 0), (VisionEncoder, 5)], ids=["training", "test"])
 def test_out_of_memory_in_a_run_is_one_line_with_its_exit_code(encoder, steps, command, monkeypatch, capsys, tmp_path):
     left, plain = [steps], encoder.forward

@@ -5,14 +5,15 @@ import math
 
 import pytest
 import torch
-from PIL import Image
 
 from modprompt.cli import export, train
+from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests import plain_lora
 from tests.conftest import ROOT, bare, random_clip
 from tests.methods import METHODS
 from tests.modprompt.methods.reference_runs import write_split
-from tests.modprompt.trainers.test_methods import Recorder
+from tests.recorder import Recorder
+from tests.test_runs import to
 from tests.test_train import refusal
 
 # Of the public program (MaxZanella/CLIP-LoRA at 358f0d7) on a CPU: its main.py on the inputs below with --n_iters 4
@@ -118,12 +119,8 @@ LORA = METHODS["clip_lora"]
 
 def test_a_killed_training_goes_on_in_its_pass_and_at_its_rate(command, tmp_path, monkeypatch):
     """12 steps in passes of 5."""
-    from modprompt.trainers.prompt_trainer import PromptTrainer
-
     words = command(LORA, "TRAINER.CLIPLORA.N_ITERS", 3)
-    whole = [*words]
-    whole[whole.index("--output-dir") + 1] = str(tmp_path / "whole")
-    assert train.main(whole) == 0
+    assert train.main(to(words, tmp_path / "whole")) == 0
     step, taken = PromptTrainer.forward_backward, []
 
     def killed(trainer, batch):
@@ -143,21 +140,12 @@ def test_a_killed_training_goes_on_in_its_pass_and_at_its_rate(command, tmp_path
     assert len(set(taken)) == 12  # it falls at each step
 
 
-def test_a_finished_training_is_tested_again_and_on_other_classes(command, tmp_path, capsys):
-    words = command(LORA, "DATALOADER.TRAIN_X.BATCH_SIZE", 8)
-    assert train.main(words) == 0
+def test_steps_passes_and_additions_are_told(command, capsys):
+    assert train.main(["--no-train", *command(LORA, "DATALOADER.TRAIN_X.BATCH_SIZE", 8)]) == 0
     out = capsys.readouterr().out
-    said = "CLIPLoRA trains 8 steps (2 for each of 4 images of a class): 3 passes of up to 3 batches over 20 images"
-    assert said in out
+    assert "CLIPLoRA trains 8 steps (2 for each of 4 images of a class): 3 passes of up to 3 batches over 20 im" in out
     assert "Training: steps of batches of 8, sgd, learning rate 0.0035" in out
     assert "Low-rank additions: q v o of rank 2, times 0.7071, in text layers 2 3, vision layers 2 3" in out
-    correct = result(tmp_path / "out")["correct"]
-    assert train.main(words) == 0
-    assert "is trained already (3 epochs): nothing to train, testing again" in capsys.readouterr().out
-    assert result(tmp_path / "out")["correct"] == correct
-    test = [*words, "DATASET.SUBSAMPLE_CLASSES", "new"]
-    test[test.index("--output-dir") + 1] = str(tmp_path / "new")
-    assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *test]) == 0
 
 
 @pytest.mark.parametrize(("shots", "counted"), [(4, 4), (-1, 6)])
@@ -167,27 +155,12 @@ def test_without_shots_the_images_of_a_class_are_counted(shots, counted, command
     assert said in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        (["OPTIM.STEPSIZE", "(3,)"], "OPTIM.STEPSIZE: CLIPLoRA counts steps"),
-        (["OPTIM.WARMUP_EPOCH", 1], "OPTIM.WARMUP_EPOCH: CLIPLoRA counts steps, and its learning rate falls at each"),
-        (["MODEL.COMPILE", "default"], "MODEL.COMPILE default: dropout draws new masks at each step"),
-        (["TRAINER.CLIPLORA.POSITION", "3 9"], "names layer 9, but a side has 4 from 0 on"),
-    ],
-)
-def test_what_does_not_go_with_it_is_one_line(more, message, command, capsys):
-    assert message in refusal(capsys, *command(LORA, *more))
-    assert "OPTIM.MAX_EPOCH: CLIPLoRA counts" in refusal(capsys, *command(LORA), "OPTIM.MAX_EPOCH", "3")
-
-
 def test_the_repositorys_file_is_written_and_begins_a_training(command, tmp_path, capsys):
     assert train.main(command(LORA, "OPTIM.MAX_EPOCH", 1)) == 0
     file = tmp_path / "lora_weights.pt"
     assert export.main([str(tmp_path / "out"), "--to", "lora", "--out", str(file), "--clip", clip_of(command)]) == 0
     assert "low-rank matrices, as CLIP-LoRA's repository reads them" in capsys.readouterr().out
-    words = command(LORA, "MODEL.INIT_WEIGHTS", file)
-    words[words.index("--output-dir") + 1] = str(tmp_path / "second")
+    words = to(command(LORA, "MODEL.INIT_WEIGHTS", file), tmp_path / "second")
     assert train.main(["--no-train", *words]) == 0
     assert f"Loaded the initial prompts from {file}" in capsys.readouterr().out
     assert "r is 3 here and 2 there" in refusal(capsys, *words, "TRAINER.CLIPLORA.R", "3")
@@ -221,15 +194,3 @@ def test_steps_are_those_of_a_plain_loop(words, monkeypatch):
                 value.mul_(1 - 0.01 * rate).sub_(rate * mean / (square.sqrt() + 1e-8))
     for key, value in seen.trainer.model.prompt_learner.named_parameters():
         torch.testing.assert_close(value, params[key.removeprefix("adapters.")], atol=1e-4, rtol=1e-3)
-
-
-def test_images_of_ones_own_are_trained_on_and_tested(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    for number, name in enumerate(("three", "seven")):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        for image in range(6):
-            Image.new("RGB", (40, 40), (80 * number, 40 * image, 0)).save(tmp_path / "photos" / name / f"{image}.png")
-    words = ["--trainer", "CLIPLoRA", "--root", str(tmp_path / "photos"), "--output-dir", str(tmp_path / "out")]
-    assert train.main([*words, "DATASET.NUM_SHOTS", "-1", "TRAINER.CLIPLORA.N_ITERS", "1"]) == 0
-    assert "CLIPLoRA trains 3 steps (1 for each of 3 images of a class)" in capsys.readouterr().out
-    assert result(tmp_path / "out")["trainer"] == "CLIPLoRA"

@@ -97,16 +97,8 @@ def test_settings_of_a_shared_node_are_the_methods_own_and_one_line_says_so(tmp_
     file = tmp_path / "vit_b16_ep100_ctxv1.yaml"  # as KgCoOp's repository has it
     file.write_text("TRAINER:\n  COOP:\n    CTX_INIT: True\n")
     given = [
-        "DATASET.NAME",
-        "Digits",
-        "TRAINER.COOP.N_CTX",
-        4,
-        "TRAINER.COOP.W",
-        8.0,
-        "TRAINER.COOP.ALPHA",
-        1.0,
-        "TRAINER.COCOOP.PREC",
-        "fp32",
+        *("DATASET.NAME", "Digits", "TRAINER.COOP.N_CTX", 4, "TRAINER.COOP.W", 8.0),
+        *("TRAINER.COOP.ALPHA", 1.0, "TRAINER.COCOOP.PREC", "fp32"),
     ]
     cfg = built("--config-file", file, *given, "TRAINER.COOP.PREC", "fp32", trainer="KgCoOp")
     node = cfg.TRAINER.KGCOOP

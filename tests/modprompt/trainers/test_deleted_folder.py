@@ -33,7 +33,6 @@ def left(out):
     return [path.name for path in out.rglob("*") if path.is_file()] if out.exists() else []
 
 
-@pytest.mark.cover(2)
 @pytest.mark.parametrize("anew", [False, True])
 @pytest.mark.parametrize("where", ["forward_backward", "test"])
 def test_training_whose_folder_went_says_so(mpl_flags, mpl_options, out, monkeypatch, capsys, where, anew):

@@ -1,15 +1,12 @@
 import os
-import re
 
 import pytest
 import torch
 from dassl.config import get_cfg_default
 
-from modprompt.cli import train
 from modprompt.errors import UserError
 from modprompt.trainers import device
 from modprompt.trainers.device import WORKSPACE
-from tests.methods import METHODS
 
 
 @pytest.fixture
@@ -95,46 +92,6 @@ def test_another_workspace_gives_way_before_cuda_starts_and_it_is_said(cfg, card
 
 class FoundTheFlags(Exception):
     pass
-
-
-# ------------------------------------------------------------------ whole runs on a CPU
-
-
-def losses(out):
-    """What follows from the first loss on in each line of a log."""
-    return [
-        re.split(r" \w*loss", line.split(" lr ")[0], maxsplit=1)[1]
-        for line in out.splitlines()
-        if line.startswith("epoch [")
-    ]
-
-
-@pytest.mark.slow
-def test_a_deterministic_run_has_the_losses_of_another_also_when_it_goes_on(command, tmp_path, capsys, monkeypatch):
-    from modprompt.trainers.prompt_trainer import PromptTrainer
-
-    seen, plain = [], PromptTrainer.before_epoch
-
-    def stop(self):
-        seen.append(torch.are_deterministic_algorithms_enabled())
-        if self.epoch == 1 and len(seen) == 2:
-            raise KeyboardInterrupt
-        plain(self)
-
-    def words(folder, *more):
-        found = command(METHODS["mpl"], "TRAIN.PRINT_FREQ", 1, *more)
-        found[found.index("--output-dir") + 1] = str(tmp_path / folder)
-        return found
-
-    assert train.main(words("plain")) == 0
-    expected = losses(capsys.readouterr().out)
-    monkeypatch.setattr(PromptTrainer, "before_epoch", stop)
-    assert train.main(words("fixed", "MODEL.DETERMINISTIC", "True")) == 130
-    out = capsys.readouterr().out
-    assert train.main(words("fixed", "MODEL.DETERMINISTIC", "True")) == 0
-    out += capsys.readouterr().out
-    assert seen == [True, True, True]
-    assert losses(out) == expected
 
 
 def test_a_host_that_builds_our_trainer_itself_is_set_up_too(monkeypatch, cfg):

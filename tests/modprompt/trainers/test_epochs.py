@@ -56,8 +56,7 @@ def run(words, folder, capsys, scalars):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("row", ["mpl", "coop_end"])  # without accuracy in its lines, and with it
-@pytest.mark.parametrize("frequency", [2, 9])
+@pytest.mark.parametrize(("row", "frequency"), [("mpl", 9), ("coop_end", 2)])  # without accuracy in its lines, with it
 def test_numbers_that_are_read_together_are_those_of_reading_each(
     row, frequency, command, tmp_path, monkeypatch, capsys, scalars
 ):
@@ -87,8 +86,7 @@ def test_numbers_of_the_lines_are_those_of_dassls_own_loop(command, tmp_path, mo
     assert their_scalars in ([], our_scalars)  # the small Dassl writes none
 
 
-@pytest.mark.cover(2)
-@pytest.mark.parametrize("row", ["mpl", "maple", "coop_end", "promptsrc"])
+@pytest.mark.parametrize("row", ["mpl", "promptsrc"])
 def test_a_step_of_a_card_reads_nothing(row, command, monkeypatch):
     as_on_a_card(monkeypatch)
     counts, step = [], PromptTrainer.forward_backward
@@ -115,7 +113,6 @@ def spoilt(monkeypatch, epoch, step):
     monkeypatch.setattr(PromptTrainer, "output", poisoned)
 
 
-@pytest.mark.cover(1)
 @pytest.mark.parametrize("loop", ["own", "dassl"])
 def test_the_first_loss_of_a_card_that_is_not_finite_is_named_and_nothing_is_saved(
     loop, mpl_flags, mpl_options, tmp_path, monkeypatch, capsys
@@ -157,7 +154,6 @@ def test_a_host_that_saves_between_lines_saves_no_prompts_that_a_card_has_spoilt
     assert len([name for name, *_ in scalars if name == "train/loss"]) == 5  # of the first epoch, with its line
 
 
-@pytest.mark.cover(1)
 @pytest.mark.parametrize("loop", ["own", "dassl"])
 def test_a_test_of_logits_that_are_not_finite_has_no_result(loop, command, tmp_path, monkeypatch, capsys):
     as_on_a_card(monkeypatch)

@@ -54,7 +54,6 @@ METHODS_OF_FEATURES = [
 ]
 
 
-@pytest.mark.cover(8)
 @pytest.mark.parametrize("method", METHODS_OF_FEATURES, ids=lambda method: type(method).__name__)
 @pytest.mark.parametrize(
     ("prec", "kind"),

@@ -1,4 +1,7 @@
-"""Every trainer that learns prompts, on the rows of tests/methods.py."""
+"""What only some trainers have: kept words, contexts of single classes, averages, schedules, ResNets, precisions, refusals.
+
+What all have is in tests/test_contract.py.
+"""
 
 import json
 from pathlib import Path
@@ -6,185 +9,40 @@ from pathlib import Path
 import pytest
 import torch
 
-from modprompt import CLIPLoRA
 from modprompt.cli import train
-from modprompt.clip.tokenizers import ClipTokenizer
-from modprompt.clip.tokens import readable
-from modprompt.engine.schedule import Shape
-from modprompt.methods.clip_lora import as_repository
+from modprompt.engine import precision
 from modprompt.methods.parts.templates import DIVERSE
 from modprompt.methods.table import row_of
+from modprompt.trainers.prompt_trainer import PromptTrainer
+from tests import plain_mpl
 from tests import plain_neighbours as plain
-from tests.conftest import RESNET_HEADS, bare, random_clip
-from tests.methods import METHODS, some_slow
+from tests.conftest import RESNET_HEADS, bare
+from tests.methods import METHODS, words_of
+from tests.recorder import Recorder
 from tests.stopping import stopped_before
+from tests.test_runs import to
 from tests.test_train import refusal
 
-OF_TEMPLATES = ("MMRL", "MMRLpp")  # without a context
-LOSSES = ("loss", "loss_train", "xe_loss")  # what logs call it
+
+def saved(folder, method, epoch=2):
+    return torch.load(folder / method.folder / f"model.pth.tar-{epoch}", weights_only=True)
 
 
-def saved(tmp_path, method, epoch=2):
-    return torch.load(tmp_path / "out" / method.folder / f"model.pth.tar-{epoch}", weights_only=True)
+def with_settings(command, row, settings, *more):
+    """Words of a run of a row with other settings of its node."""
+    return command(METHODS[row], *words_of(METHODS[row].node, settings), *more)
 
 
-def own_name(name):
-    return name.removeprefix("prompt_learner.")
-
-
-class Recorder:
-    """What a training run saw: the trainer, its first parameters, and every batch with its loss."""
-
-    def __init__(self, monkeypatch):
-        from modprompt.trainers.prompt_trainer import PromptTrainer
-
-        self.batches, self.trainer = [], None
-        step = PromptTrainer.forward_backward
-
-        def recorded(trainer, batch):
-            if self.trainer is None:
-                self.trainer = trainer
-                (view,) = trainer._models.values()
-                self.start = {own_name(key): value.detach().clone() for key, value in view.state_dict().items()}
-            summary = step(trainer, batch)
-            self.batches.append(
-                (batch["img"].clone(), batch["label"].clone(), next(summary[key] for key in LOSSES if key in summary))
-            )
-            return summary
-
-        monkeypatch.setattr(PromptTrainer, "forward_backward", recorded)
-
-    def facts(self):
-        """(clip_model, tokens, class-name lengths, class names) of the run."""
-        from clip import clip
-
-        names = [readable(name) for name in self.trainer.dm.dataset.classnames]
-        texts = self.trainer.model.prompt_learner.prompt_text.texts
-        tokens = torch.cat([clip.tokenize(text) for text in texts]).long()
-        return self.trainer.clip_model, tokens, [len(ClipTokenizer().words(name)) for name in names], names
-
-
-def descend(loss_of, start, batches, step=None):
-    """SGD with momentum written out: two epochs at 1e-5 and 0.0035. Gives the parameters after each epoch."""
-    params = {name: value.clone().requires_grad_(True) for name, value in start.items()}
-    speed = {name: torch.zeros_like(value) for name, value in params.items()}
-    after = []
-    for number, (images, labels, seen) in enumerate(batches):
-        if step is None:
-            loss = loss_of(params, images, labels)
-            gradients = torch.autograd.grad(loss, list(params.values()))
-        else:
-            loss, gradients = step(params, images, labels)
-        assert seen == pytest.approx(loss.item(), abs=1e-4 if step is None else 1e-5), number
-        with torch.no_grad():
-            for (name, value), gradient in zip(params.items(), gradients):
-                speed[name] = 0.9 * speed[name] + gradient + 5e-4 * value
-                value -= (1e-5 if number < len(batches) // 2 else 0.0035) * speed[name]
-        if number + 1 in (len(batches) // 2, len(batches)):
-            after.append({name: value.detach().clone() for name, value in params.items()})
-    return after
-
-
-@pytest.mark.cover(3)
-@pytest.mark.parametrize("row", some_slow(row for row in METHODS if row not in ("promptsrc", "clip_lora")))
-def test_two_epochs_equal_the_plain_implementation(row, command, tmp_path, monkeypatch, capsys):
-    method, seen = METHODS[row], Recorder(monkeypatch)
-    assert train.main(command(method)) == 0
-    assert f"Parameters to be updated: {method.parameters:,} in " in capsys.readouterr().out
-    clip_model, tokens, lengths, names = seen.facts()
-
-    def loss_of(params, images, labels):
-        logits = method.logits(clip_model, params, tokens, images, lengths)
-        return torch.nn.functional.cross_entropy(logits, labels)
-
-    def step(params, images, labels):
-        return method.step(clip_model, params, tokens, images, labels, lengths, names)
-
-    *_, last = descend(loss_of, seen.start, seen.batches, method.step and step)
-    state = saved(tmp_path, method)["state_dict"]
-    assert {own_name(key) for key in state} == set(last)
-    for key, value in state.items():
-        assert key == own_name(key) or key.startswith(method.prefix)
-        torch.testing.assert_close(value, last[own_name(key)], atol=1e-5, rtol=1e-4)
-
-
-def test_promptsrc_equals_the_plain_losses_and_ends_with_the_average(command, tmp_path, monkeypatch, capsys):
-    method, seen = METHODS["promptsrc"], Recorder(monkeypatch)
-    assert train.main(command(method)) == 0
-    out = capsys.readouterr().out
-    assert f"Parameters to be updated: {method.parameters:,} in " in out
-    assert "Using GPA model for final inference..." in out
-    clip_model, tokens, lengths, names = seen.facts()
-    with torch.no_grad():
-        frozen_text = plain.mean_template_features(clip_model, names, DIVERSE)
-
-    def loss_of(params, images, labels):
-        return plain.promptsrc_loss(clip_model, params, tokens, images, labels, lengths, frozen_text, (25, 10, 1))
-
-    first, second = descend(loss_of, seen.start, seen.batches)
-    density = [torch.exp(torch.tensor(-0.5 * (epoch - 2.0) ** 2)) for epoch in (1, 2)]
-    weights = [value / sum(density) for value in density]
-    for key, value in saved(tmp_path, method)["state_dict"].items():
-        expected = weights[0] * first[own_name(key)] + weights[1] * second[own_name(key)]
-        torch.testing.assert_close(value, expected, atol=1e-5, rtol=1e-4)
-
-
-def reference_checkpoint(path, state, method, clip_model, classes):
-    """A file as the reference writes it: with class tokens, mostly with all of CLIP, and for PromptSRC with it twice."""
-    state = dict(state)
-    if method.node == "CLIPLORA":
-        settings = CLIPLoRA(params="q v o", position="half-up")
-        torch.save(as_repository(state, settings, settings.layers(Shape(4, 4))), path)
-        return
-    if method.node in OF_TEMPLATES:
-        state["prompt_embeddings"] = torch.zeros(classes, 77, 64)
-    elif method.node != "VPT":
-        state[method.prefix + "token_prefix"] = torch.zeros(classes, 1, 64)
-        state[method.prefix + "token_suffix"] = torch.zeros(classes, 70, 64)
-    if method.prefix:
-        state.update({f"image_encoder.{key}": value for key, value in clip_model.visual.state_dict().items()})
-        state.update({f"text_encoder.transformer.{k}": v for k, v in clip_model.transformer.state_dict().items()})
-        state["logit_scale"] = clip_model.logit_scale.detach()
-    if method.node == "KGCOOP":
-        state.update({"bias_vectors": torch.zeros(1, 512), "meta_net.linear1.weight": torch.zeros(512, 512)})
-        state["meta_net.linear1.bias"] = torch.zeros(512)
-    if method.node == "PROMPTSRC":
-        inner = clip_model.visual.state_dict()
-        state.update({f"prompt_learner.ZS_image_encoder.{key}": value for key, value in inner.items()})
-    if method.trainer in ("DPL", "TrainerSubnet"):
-        state.update({f"prompt_learner.ZS_image.{key}": value for key, value in clip_model.state_dict().items()})
-        for side, width in (("img", 128), ("txt", 64)):
-            names = [f"prompt_learner.ctx_{side}_lst.{layer}" for layer in range(4)]
-            state.update({name: torch.empty(0, width) for name in names if name not in state})
-    torch.save({"state_dict": state, "epoch": 2, "optimizer": None, "scheduler": None, "val_result": None}, path)
-
-
-@pytest.mark.cover(2)
 @pytest.mark.filterwarnings("default::UserWarning")
-@pytest.mark.parametrize("row", some_slow())
-def test_checkpoint_of_the_reference_is_evaluated_on_other_classes(row, command, tmp_path, capsys):
-    method = METHODS[row]
-    assert train.main(command(method)) == 0
-    capsys.readouterr()
-    state = saved(tmp_path, method)["state_dict"]
-    results = []
-    for folder in ("out", "published"):
-        if folder == "published":
-            (tmp_path / folder / method.folder).mkdir(parents=True)
-            clip_model = random_clip(1, text_layers=4, vision_layers=4)
-            path = tmp_path / folder / method.folder / "model.pth.tar-2"
-            reference_checkpoint(path, state, method, clip_model, classes=37)
-        words = command(method, "DATASET.SUBSAMPLE_CLASSES", "new")
-        words[words.index("--output-dir") + 1] = str(tmp_path / f"new_{folder}")
-        test = ["--eval-only", "--model-dir", str(tmp_path / folder), *words]
-        if "csc" in row and folder == "out":  # it says whose classes its contexts are
-            assert "were learned for other class names" in refusal(capsys, *test)
-            continue
-        assert train.main(test) == 0
-        results.append(json.loads((tmp_path / f"new_{folder}" / "result.json").read_text())["accuracy_pct"])
-    assert len(set(results)) == 1
-    told = "Dropped the class tokens of 37 classes" in capsys.readouterr().out
-    assert told == (method.node not in ("VPT", "CLIPLORA", *OF_TEMPLATES))
+def test_a_test_says_that_it_drops_the_class_tokens_of_the_family(command, tmp_path, capsys):
+    method = METHODS["mpl"]
+    assert train.main(command(method, "OPTIM.MAX_EPOCH", 1)) == 0
+    (path,) = (tmp_path / "out" / method.folder).glob("model.pth.tar-*")
+    state = torch.load(path, weights_only=True)["state_dict"]
+    torch.save({"state_dict": {**state, "prompt_learner.token_suffix": torch.zeros(37, 75, 64)}, "epoch": 1}, path)
+    words = to(command(method, "DATASET.SUBSAMPLE_CLASSES", "new"), tmp_path / "new")
+    assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *words]) == 0
+    assert "Dropped the class tokens of 37 classes" in capsys.readouterr().out
 
 
 def test_checkpoints_with_deep_prompts_beside_a_bare_learner_load(command, tmp_path):
@@ -194,7 +52,6 @@ def test_checkpoints_with_deep_prompts_beside_a_bare_learner_load(command, tmp_p
     assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *command(method, *deep)]) == 0
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("default::UserWarning")
 def test_contexts_of_single_classes_are_not_tested_on_other_classes(command, tmp_path, capsys):
     method = METHODS["coop_middle_csc"]
@@ -249,23 +106,21 @@ def test_checkpoint_of_another_method_is_refused(command, tmp_path, capsys):
     line = refusal(capsys, "--eval-only", "--model-dir", tmp_path / "out", *words["maple"])
     assert "the method is MAPLE here and MPL in the file" in line
 
-    source = command(METHODS["promptsrc"], "OPTIM.MAX_EPOCH", 1)
-    source[source.index("--output-dir") + 1] = str(tmp_path / "src")
+    source = to(command(METHODS["promptsrc"], "OPTIM.MAX_EPOCH", 1), tmp_path / "src")
     assert train.main(source) == 0
-    test = command(METHODS["ivlp"])
-    test[test.index("--output-dir") + 1] = str(tmp_path / "tested")
+    test = to(command(METHODS["ivlp"]), tmp_path / "tested")
     assert train.main(["--eval-only", "--model-dir", str(tmp_path / "src"), *test]) == 0
 
 
 def test_resuming_from_a_run_with_other_settings_is_refused(command, tmp_path, capsys):
     csc, plain = METHODS["coop_middle_csc"], METHODS["coop_end"]
     assert train.main(command(csc, "OPTIM.MAX_EPOCH", 1)) == 0
-    words = command(plain)
-    words[words.index("--output-dir") + 1] = str(tmp_path / "second")
+    words = to(command(plain), tmp_path / "second")
     line = refusal(capsys, "--resume", tmp_path / "out", *words)
     assert "does not fit this model" in line
-    same_shape = command(plain, "TRAINER.COOP.CLASS_TOKEN_POSITION", "front", "OPTIM.MAX_EPOCH", 1)
-    same_shape[same_shape.index("--output-dir") + 1] = str(tmp_path / "front")
+    same_shape = to(
+        command(plain, "TRAINER.COOP.CLASS_TOKEN_POSITION", "front", "OPTIM.MAX_EPOCH", 1), tmp_path / "front"
+    )
     assert train.main(same_shape) == 0
     line = refusal(capsys, "--resume", tmp_path / "front", *words)
     assert "TRAINER.COOP.CLASS_TOKEN_POSITION is end here and front in the file" in line
@@ -275,16 +130,14 @@ def test_resuming_from_a_run_with_other_settings_is_refused(command, tmp_path, c
 def test_resuming_from_a_finished_run_goes_on_at_its_rate(command, tmp_path, capsys):
     method = METHODS["coop_end"]
     assert train.main(command(method, "OPTIM.MAX_EPOCH", 2)) == 0
-    words = command(method, "OPTIM.MAX_EPOCH", 4)
-    words[words.index("--output-dir") + 1] = str(tmp_path / "second")
+    words = to(command(method, "OPTIM.MAX_EPOCH", 4), tmp_path / "second")
     capsys.readouterr()
     assert train.main(["--resume", str(tmp_path / "out"), *words]) == 0
     out = capsys.readouterr().out
     assert "going on after epoch 2, with a new optimiser" in out
     assert "epoch [3/4]" in out
     assert "epoch [2/4]" not in out
-    whole = command(method, "OPTIM.MAX_EPOCH", 4)
-    whole[whole.index("--output-dir") + 1] = str(tmp_path / "whole")
+    whole = to(command(method, "OPTIM.MAX_EPOCH", 4), tmp_path / "whole")
     assert train.main(whole) == 0
     rates = [
         [line.split(" lr ")[1].split()[0] for line in text.splitlines() if line.startswith("epoch [4/4]")]
@@ -297,8 +150,7 @@ def test_resuming_from_a_finished_run_goes_on_at_its_rate(command, tmp_path, cap
 def test_average_cannot_go_on_from_a_checkpoint(command, tmp_path, capsys):
     method = METHODS["promptsrc"]
     assert train.main(command(method, "OPTIM.MAX_EPOCH", 1)) == 0
-    words = command(method, "OPTIM.MAX_EPOCH", 2)
-    words[words.index("--output-dir") + 1] = str(tmp_path / "second")
+    words = to(command(method, "OPTIM.MAX_EPOCH", 2), tmp_path / "second")
     line = refusal(capsys, "--resume", tmp_path / "out", *words)
     assert "the average over epochs (GPA) lacks epochs 1 to 1" in line
     assert not (tmp_path / "second" / method.folder).exists()
@@ -367,15 +219,11 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.cover(6)
 @pytest.mark.parametrize(("row", "settings", "message"), BAD, ids=[f"{case[0]}-{case[1]}" for case in BAD])
 def test_bad_setting_is_named_with_what_is_allowed(row, settings, message, command, capsys):
-    method = METHODS[row]
-    more = [word for key, value in settings.items() for word in (f"TRAINER.{method.node}.{key}", value)]
-    assert message in refusal(capsys, *command(method, *more))
+    assert message in refusal(capsys, *with_settings(command, row, settings))
 
 
-@pytest.mark.cover(2)
 @pytest.mark.filterwarnings("default::UserWarning")
 @pytest.mark.parametrize(
     ("row", "settings", "message"),
@@ -387,37 +235,42 @@ def test_bad_setting_is_named_with_what_is_allowed(row, settings, message, comma
     ],
 )
 def test_setting_that_is_not_used_is_warned_of(row, settings, message, command, capsys):
-    method = METHODS[row]
-    more = [word for key, value in settings.items() for word in (f"TRAINER.{method.node}.{key}", value)]
-    assert train.main(["--no-train", *command(method, *more)]) == 0
+    assert train.main(["--no-train", *with_settings(command, row, settings)]) == 0
     assert f"warning: {message}" in capsys.readouterr().err
 
 
-@pytest.mark.cover(2)
-@pytest.mark.parametrize("row", some_slow())
-def test_resnet_runs_text_side_methods_and_refuses_the_others(row, command, resnet_file, capsys):
-    method = METHODS[row]
-    depth = [
-        word
-        for key, layers in {"PROMPT_DEPTH_TEXT": 2, "LAYER": 1}.items()
-        for word in (f"TRAINER.{method.node}.{key}", layers)
-        if key in method.options
-    ]
-    words = command(method, *bare(resnet_file, RESNET_HEADS), "INPUT.SIZE", "(64, 64)", "OPTIM.MAX_EPOCH", 1, *depth)
-    on_text = method.trainer in ("CoOp", "CoCoOp", "ALVLM", "KgCoOp", "ProGrad", "TCP")
-    if (on_text and row not in ("coop_adapters", "coop_lora")) or row == "language_prompting":
-        assert train.main(words) == 0
-        return
-    line = refusal(capsys, *words)
-    assert f"{method.trainer} puts prompts into a vision transformer, but {Path(resnet_file).name} is a ResNet" in line
-    if row in ("clip_lora", "coop_lora"):
-        assert train.main([*words, "TRAINER.CLIPLORA.ENCODER", "text"]) == 0
+def on_resnet(command, row, resnet_file, *more):
+    size = ("INPUT.SIZE", "(64, 64)", "OPTIM.MAX_EPOCH", 1)
+    return command(METHODS[row], *bare(resnet_file, RESNET_HEADS), *size, *more)
+
+
+@pytest.mark.parametrize(
+    ("row", "more"),
+    [
+        ("coop_middle_csc", ()),
+        ("cocoop", ()),
+        ("prograd", ()),
+        ("tcp", ("TRAINER.TCP.LAYER", 1)),
+        ("language_prompting", ("TRAINER.IVLP.PROMPT_DEPTH_TEXT", 2)),
+        ("coop_lora", ("TRAINER.CLIPLORA.ENCODER", "text")),
+    ],
+)
+def test_methods_of_the_text_side_run_on_a_resnet(row, more, command, resnet_file):
+    assert train.main(on_resnet(command, row, resnet_file, *more)) == 0
+
+
+@pytest.mark.parametrize(
+    "row", ["mma", "mmrl", "hicropl", "maple", "vpt", "promptsrc", "dpl", "clip_lora", "mpl_adapters"]
+)
+def test_methods_of_the_image_side_are_refused_on_a_resnet(row, command, resnet_file, capsys):
+    line = refusal(capsys, *on_resnet(command, row, resnet_file))
+    name = Path(resnet_file).name
+    assert f"{METHODS[row].trainer} puts prompts into a vision transformer, but {name} is a ResNet" in line
 
 
 def test_batch_statistics_of_a_resnet_stay(command, resnet_file, monkeypatch):
     seen = Recorder(monkeypatch)
-    words = command(METHODS["coop_end"], *bare(resnet_file, RESNET_HEADS), "INPUT.SIZE", "(64, 64)")
-    assert train.main(words) == 0
+    assert train.main(on_resnet(command, "coop_end", resnet_file)) == 0
     stored = torch.load(resnet_file, weights_only=True)
     for name, value in seen.trainer.clip_model.visual.state_dict().items():
         torch.testing.assert_close(value, stored[f"visual.{name}"], atol=1e-3, rtol=1e-3)  # once half
@@ -433,39 +286,17 @@ SCHEDULES = [
 ]  # fmt: skip
 
 
-@pytest.mark.cover(2)
 @pytest.mark.parametrize(("row", "settings", "counts"), SCHEDULES, ids=[case[0] for case in SCHEDULES])
 def test_operations_of_mpl_run_in_every_method(row, settings, counts, command, monkeypatch):
-    method, seen = METHODS[row], Recorder(monkeypatch)
-    more = [word for key, value in settings.items() for word in (f"TRAINER.{method.node}.{key}", value)]
-    assert train.main(command(method, "OPTIM.MAX_EPOCH", 1, *more)) == 0
+    seen = Recorder(monkeypatch)
+    assert train.main(with_settings(command, row, settings, "OPTIM.MAX_EPOCH", 1)) == 0
     model = seen.trainer.model
     image, label, _ = seen.batches[0]
     for side, expected in counts.items():
         assert getattr(model.prompt_learner.schedules, side).counts == expected
     model.zero_grad(set_to_none=True)
-    seen.trainer.model.objective.loss(model.output(image), image, label).backward()
+    model.objective.loss(model.output(image), image, label).backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in model.prompt_learner.parameters())
-
-
-@pytest.mark.slow
-def test_regularised_run_that_was_stopped_goes_on_with_its_average(command, tmp_path, monkeypatch):
-    from trainers.promptsrc import PromptSRC
-
-    method = METHODS["promptsrc"]
-    words = command(method, "OPTIM.MAX_EPOCH", 3)
-    whole = [*words]
-    whole[whole.index("--output-dir") + 1] = str(tmp_path / "whole")
-    assert train.main(whole) == 0
-
-    with stopped_before(PromptSRC, 2):
-        assert train.main(words) == 130
-    assert train.main(words) == 0
-    one, two = (
-        torch.load(tmp_path / name / method.folder / "model.pth.tar-3", weights_only=True)["state_dict"]
-        for name in ("whole", "out")
-    )
-    assert all(torch.equal(value, two[key]) for key, value in one.items())
 
 
 @pytest.mark.slow
@@ -473,8 +304,7 @@ def test_self_regularised_mpl_is_mpl_with_promptsrcs_losses(command, monkeypatch
     """Its loss minus the plain cross entropy is what the engine's regularisation gives, and it is not nothing."""
     seen, method = Recorder(monkeypatch), METHODS["mpl"]
     weights = {"TEXT_LOSS_WEIGHT": 25, "IMAGE_LOSS_WEIGHT": 10, "LOGITS_LOSS_WEIGHT": 1, "GPA_MEAN": 1, "GPA_STD": 2}
-    more = [word for key, value in weights.items() for word in (f"TRAINER.MPL.{key}", value)]
-    assert train.main(command(method, *more)) == 0
+    assert train.main(with_settings(command, "mpl", weights)) == 0
     clip_model, tokens, lengths, names = seen.facts()
     images, labels, loss = seen.batches[0]
     logits = method.logits(clip_model, seen.start, tokens, images, lengths)
@@ -482,8 +312,6 @@ def test_self_regularised_mpl_is_mpl_with_promptsrcs_losses(command, monkeypatch
         teacher = clip_model.encode_image(images)
         teacher = teacher / teacher.norm(dim=-1, keepdim=True)
         frozen = plain.mean_template_features(clip_model, names, DIVERSE)
-        from tests import plain_mpl
-
         text = plain_mpl.text_features(clip_model, seen.start, tokens, n_ctx=1, depth=3)
         image = plain_mpl.image_features(clip_model, seen.start, images, n_add=2, n_rm=1, depth=3)
         text, image = (x / x.norm(dim=-1, keepdim=True) for x in (text, image))
@@ -495,9 +323,27 @@ def test_self_regularised_mpl_is_mpl_with_promptsrcs_losses(command, monkeypatch
     assert loss == pytest.approx((expected + extra).item(), abs=1e-4)
 
 
-@pytest.mark.cover(2)
-@pytest.mark.parametrize("precision", ["amp", "fp16", "bf16"])
-@pytest.mark.parametrize("row", some_slow(["coop_end", "cocoop", "prograd", "maple", "ivlp", "vpt", "promptsrc"]))
-def test_other_precisions_train_on_a_cpu(row, precision, command):
-    method = METHODS[row]
-    assert train.main(command(method, f"TRAINER.{method.node}.PREC", precision, "OPTIM.MAX_EPOCH", 1)) == 0
+@pytest.mark.parametrize(("row", "prec"), [("cocoop", "amp"), ("maple", "fp16"), ("promptsrc", "bf16")])
+def test_other_precisions_train_on_a_cpu(row, prec, command):
+    assert train.main(with_settings(command, row, {"PREC": prec}, "OPTIM.MAX_EPOCH", 1)) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", ["mpl", "cocoop", "promptsrc", "coop_dept"])
+def test_stopped_run_in_half_goes_on_to_the_same_prompts(row, command, tmp_path, monkeypatch):
+    """With real half tensors: PREC fp16 means on the CPU what it means on a card."""
+    resolve, as_on_a_card = precision.resolve, precision.Precision(True, None, False, "")
+    monkeypatch.setattr(
+        precision, "resolve", lambda prec, device: as_on_a_card if prec == "fp16" else resolve(prec, device)
+    )
+    words = with_settings(command, row, {"PREC": "fp16"}, "TEST.NO_TEST", "True", "DATASET.NUM_SHOTS", "2")
+    with stopped_before(PromptTrainer, 1):
+        assert train.main(words) == 130
+    assert train.main(words) == 0
+    assert train.main(to(words, tmp_path / "whole")) == 0
+    resumed, whole = (saved(tmp_path / name, METHODS[row])["state_dict"] for name in ("out", "whole"))
+    assert resumed.keys() == whole.keys()
+    for name, value in whole.items():
+        assert torch.equal(resumed[name], value), name
+        assert resumed[name].dtype == value.dtype, name
+    assert torch.float16 in {value.dtype for value in whole.values()}

@@ -1,4 +1,4 @@
-"""Every trainer on a CLIP of open_clip's with GELU, heads 80 wide and images of its own: trained, resumed, tested.
+"""Runs on a CLIP of open_clip's with GELU, heads 80 wide and images of its own: trained, resumed, tested.
 
 Its ratios and heads are those of ViT-H and ViT-bigG, which the `clip` package cannot build.
 """
@@ -12,21 +12,15 @@ from PIL import Image
 
 from modprompt.cli import train
 from modprompt.io import checkpoint
-from modprompt.methods.table import METHODS as TABLE
-from modprompt.methods.table import PROMPTS
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.trainers.registration import register
 from tests.conftest import by_config
-from tests.methods import METHODS as LEARNING
-from tests.methods import SEARCHES, TAUGHT
+from tests.methods import METHODS, TAUGHT
 from tests.other_clips import open_clip_folder, transformers_folder
 from tests.stopping import stopped_before
 from tests.test_runs import to
 
-METHODS = {**LEARNING, **SEARCHES, **TAUGHT}
-QUICK = ["mpl", "coop_end"]
-_FIRST = {method.trainer: row for row, method in reversed(LEARNING.items())}  # one row a trainer
-ROWS = list(dict.fromkeys([*QUICK, *_FIRST.values(), *SEARCHES, *TAUGHT]))
+ROWS = {"mpl": METHODS["mpl"], "coop_dept": METHODS["coop_dept"], "promptkd": TAUGHT["promptkd"]}
 IMAGES = {"mean": [0.5, 0.4, 0.3], "std": [0.3, 0.3, 0.25], "interpolation": "bilinear", "resize_mode": "squash"}
 CLIP = {"name": "", "dialect": "open_clip", "activation": "gelu", "heads": [2, 2], "size": 48, **IMAGES}
 CLIP["resize"] = CLIP.pop("resize_mode")
@@ -50,16 +44,10 @@ def result_of(folder):
     return json.loads((folder / "result.json").read_text())
 
 
-def test_every_trainer_that_learns_prompts_is_among_the_rows():
-    """But those that are a method and a head beside it."""
-    learning = {row.name for row in TABLE if row.kind == PROMPTS and not row.beside}
-    assert {METHODS[row].trainer for row in ROWS} == learning
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS)
 def test_run_that_was_stopped_ends_as_an_undisturbed_one_and_is_tested_again(row, command, gelu, tmp_path, capsys):
-    method, (folder, *_) = METHODS[row], gelu
+    method, (folder, *_) = ROWS[row], gelu
     words = command(method, *by_config(folder))
     assert train.main(to(words, tmp_path / "whole")) == 0
     out = capsys.readouterr().out

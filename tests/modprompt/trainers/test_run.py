@@ -76,7 +76,6 @@ def test_wrong_settings_touch_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.cover(1)
 @pytest.mark.parametrize(
     "more",
     [

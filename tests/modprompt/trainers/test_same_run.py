@@ -26,8 +26,8 @@ def clip_in(path, seed):
 class Run:
     """A run on small images, on CLIPs and other files of its own, which a case may change."""
 
-    def __init__(self, root, trainer, tmp_path):
-        self.root, self.trainer, self.out, self.files = root, trainer, tmp_path / "out", tmp_path / "files"
+    def __init__(self, root, tmp_path):
+        self.root, self.trainer, self.out, self.files = root, "MPL", tmp_path / "out", tmp_path / "files"
         self.files.mkdir(exist_ok=True)
         self.backbone = clip_in(self.files / "clip.pt", 1)
         self.config = self.files / "config.yaml"
@@ -52,56 +52,36 @@ INPUT:
   TRANSFORMS: ["normalize"]
 OPTIM: {NAME: "sgd", LR: 0.01, MAX_EPOCH: 1}
 """
-DEEP = ("TRAINER.MPL.PROMPT_DEPTH", 2, "TRAINER.MPL.N_CTX", 1)
+DEEP = ("TRAINER.MPL.PREC", "fp32", "TRAINER.MPL.PROMPT_DEPTH", 2, "TRAINER.MPL.N_CTX", 1)
+PROMPTS, TEACHER = "prompts.pth.tar", "teacher"  # among the run's files
+KINDS = {
+    "method": ("MPL", DEEP),
+    "teacher": ("MPL", (*DEEP, "TRAINER.KDPL.ON", "True", "TRAINER.KDPL.TEACHER", TEACHER)),
+    "initial": ("MPL", (*DEEP, "MODEL.INIT_WEIGHTS", PROMPTS)),
+    "head": ("TipAdapter", ("TRAINER.TIPADAPTER.PROMPTS_FROM", PROMPTS)),
+    "rounds": ("MPL", (*DEEP, "ACTIVE.ROUNDS", 1, "ACTIVE.METHOD", "random", "DATASET.NUM_SHOTS", -1)),
+    "search": ("MPL", (*DEEP, "SEARCH.ON", "True", "DATASET.NUM_SHOTS", 4)),
+}
 
 
-def mpl(run):
-    return "MPL", ("TRAINER.MPL.PREC", "fp32", *DEEP)
-
-
-def weights_from(run):
-    before = run.files / "before"
-    name, words = mpl(run)
-    made = Run.words(run, *words, out=before)
-    made[made.index("--trainer") + 1] = name
-    assert train.main(made) == 0
-    return shutil.copy(next(before.glob("*/model.pth.tar-1")), run.files / "prompts.pth.tar")
-
-
-def initial(run):
-    name, words = mpl(run)
-    return name, (*words, "MODEL.INIT_WEIGHTS", weights_from(run))
-
-
-def head(run):
-    return "TipAdapter", ("TRAINER.TIPADAPTER.PROMPTS_FROM", weights_from(run))
-
-
-def rounds(run):
-    name, words = mpl(run)
-    return name, (*words, "ACTIVE.ROUNDS", 1, "ACTIVE.METHOD", "random", "DATASET.NUM_SHOTS", -1)
-
-
-def search(run):
-    name, words = mpl(run)
-    return name, (*words, "SEARCH.ON", "True", "DATASET.NUM_SHOTS", 4)
-
-
-def teacher(run):
-    name, words = mpl(run)
-    open_clip_folder(run.files / "teacher")
-    return name, (*words, "TRAINER.KDPL.ON", "True", "TRAINER.KDPL.TEACHER", run.files / "teacher")
+def prepared(run, kind):
+    """The words of a kind of run, whose files are made."""
+    if PROMPTS in KINDS[kind][1]:
+        run.trainer, words = KINDS["method"]
+        assert train.main(run.words(*words, out=run.files / "before")) == 0
+        shutil.copy(next((run.files / "before").glob("*/model.pth.tar-1")), run.files / PROMPTS)
+    if kind == "teacher":
+        open_clip_folder(run.files / TEACHER)
+    run.trainer, words = KINDS[kind]
+    return [run.files / word if word in (PROMPTS, TEACHER) else word for word in words]
 
 
 def another_teacher(run):
     """Other weights of the same sizes, in the same place."""
-    weights = run.files / "teacher" / "open_clip_model.safetensors"
+    weights = run.files / TEACHER / "open_clip_model.safetensors"
     open_clip_folder(run.files / "other", seed=9)
     shutil.move(run.files / "other" / weights.name, weights)
     shutil.rmtree(run.files / "other")
-
-
-KINDS = {"method": mpl, "initial": initial, "head": head, "rounds": rounds, "search": search, "teacher": teacher}
 
 
 def image_of(run, what):
@@ -139,7 +119,7 @@ def once(run, words, capsys):
 
 @pytest.fixture
 def run(eurosat_root, tmp_path, monkeypatch):
-    return Run(eurosat_root, "", tmp_path)
+    return Run(eurosat_root, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +127,7 @@ def run(eurosat_root, tmp_path, monkeypatch):
     ["method", "teacher", *(pytest.param(k, marks=pytest.mark.slow) for k in KINDS if k not in ("method", "teacher"))],
 )
 def test_a_finished_run_is_another_once_anything_that_decides_it_has_changed(run, kind, capsys):
-    run.trainer, words = KINDS[kind](run)
+    words = prepared(run, kind)
     assert train.main(run.words(*words)) == 0, capsys.readouterr().err
     result = results.read(run.out).result
     assert once(run, words, capsys) == "finished"
@@ -158,11 +138,11 @@ def test_a_finished_run_is_another_once_anything_that_decides_it_has_changed(run
         "the training images": lambda: repaint(image_of(run, "training")),
     }
     if same_run.TEACHER in facts:
-        weights = run.files / "teacher" / "open_clip_model.safetensors"
+        weights = run.files / TEACHER / "open_clip_model.safetensors"
         changes[same_run.TEACHER] = lambda: rewrite(weights, lambda: another_teacher(run))
     for fact in (same_run.INITIAL, same_run.PROMPTS_BEFORE):
         if fact in facts:
-            path = run.files / "prompts.pth.tar"
+            path = run.files / PROMPTS
             changes[fact] = lambda path=path: rewrite(path, lambda: path.write_bytes(path.read_bytes() + b"x"))
     for name in result["files"]:
         path = Path(run.root, name)
@@ -178,9 +158,9 @@ def test_a_finished_run_is_another_once_anything_that_decides_it_has_changed(run
 
 
 def test_a_teacher_that_moved_is_the_same_and_copied_images_are_too(run, capsys):
-    run.trainer, words = teacher(run)
+    words = prepared(run, "teacher")
     assert train.main(run.words(*words)) == 0
-    shutil.copytree(run.files / "teacher", run.files / "elsewhere")
+    shutil.copytree(run.files / TEACHER, run.files / "elsewhere")
     assert once(run, (*words[:-1], run.files / "elsewhere"), capsys) == "finished"
     for path in (run.root / "eurosat" / "2750").rglob("*.jpg"):
         os.utime(path, ns=(1, 1))
@@ -189,7 +169,7 @@ def test_a_teacher_that_moved_is_the_same_and_copied_images_are_too(run, capsys)
 
 
 def test_without_a_folder_nothing_is_trained(run, capsys):
-    run.trainer, words = mpl(run)
+    run.trainer, words = KINDS["method"]
     given = run.words(*words)
     given[given.index("--output-dir") + 1] = ""
     line = refusal(capsys, *given[1:], "OUTPUT_DIR", "")

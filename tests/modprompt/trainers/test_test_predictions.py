@@ -80,16 +80,6 @@ def test_bins_of_the_calibration_are_those_of_scikit_learn():
     assert mean[images_of > 0].tolist() == their_mean.tolist()
 
 
-@pytest.mark.cover(1)
-@pytest.mark.parametrize("scale", [0.3, 3.0, 8.0])
-def test_calibration_error_is_that_of_torchmetrics(scale):
-    functional = pytest.importorskip("torchmetrics.functional.classification")
-    logits, labels = drawn(500, scale=scale)
-    parts, _ = answered(logits, labels).parts(NAMES, None, images(labels))
-    theirs = functional.multiclass_calibration_error(logits.double().softmax(1), labels, 7, n_bins=15, norm="l1")
-    assert ece_pct(parts.calibration) == pytest.approx(100 * float(theirs), abs=1e-4)
-
-
 @pytest.mark.parametrize("all_right", [True, False])
 def test_nothing_wrong_or_nothing_right(all_right):
     labels = torch.arange(20) % 7

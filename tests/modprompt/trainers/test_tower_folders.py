@@ -7,6 +7,7 @@ import pytest
 from modprompt.cli import main, train
 from tests.modprompt.clip.test_open_clips import BERT, BIOMED, SIGLIP, STOCK, write
 from tests.modprompt.trainers.test_towers import result
+from tests.test_runs import to
 from tests.test_train import refusal
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the packages
@@ -29,13 +30,11 @@ def on_folder(command, tmp_path):
     return words
 
 
-@pytest.mark.cover(1)
 @pytest.mark.parametrize("name", FOLDERS)
 def test_zero_shot_and_a_head_are_run_and_used(on_folder, name, tmp_path, eurosat_root, capsys):
     photo = next(eurosat_root.rglob("*.jpg"))
     for trainer in ("ZeroshotCLIP", "CLIP_Adapter"):
-        words = on_folder(trainer, name)
-        words[words.index("--output-dir") + 1] = str(tmp_path / trainer)
+        words = to(on_folder(trainer, name), tmp_path / trainer)
         assert train.main(words) == 0
         clip = json.loads((tmp_path / trainer / "result.json").read_text())["clip"]
         assert (clip.get("tokenizer", {}).get("length"), clip["file"]) == (

@@ -105,22 +105,15 @@ def test_learned_tensors_must_be_finite(tmp_path):
     assert "what it has learned is not made of finite numbers" in refused(tmp_path, settings, parts)
 
 
-def sizes_differ(parts):
-    parts[0]["m"] = torch.nn.Linear(4, 1)
-
-
-def names_differ(parts):
-    parts[1]["other"] = parts[1]["m"]
-
-
-def groups_differ(parts):
-    parts[1]["m"].add_param_group({"params": [torch.nn.Parameter(torch.ones(1))]})
-
-
-@pytest.mark.parametrize("change", [sizes_differ, names_differ, groups_differ])
-def test_state_that_does_not_fit_the_run_is_refused(tmp_path, change):
+@pytest.mark.parametrize("what", ["sizes", "names", "groups"])
+def test_state_that_does_not_fit_the_run_is_refused(tmp_path, what):
     settings, parts, path = saved(tmp_path)
-    change(parts)
+    if what == "sizes":
+        parts[0]["m"] = torch.nn.Linear(4, 1)
+    elif what == "names":
+        parts[1]["other"] = parts[1]["m"]
+    else:
+        parts[1]["m"].add_param_group({"params": [torch.nn.Parameter(torch.ones(1))]})
     with pytest.raises(UserError) as raised:
         training_state.load(str(tmp_path), settings, *parts)
     line = str(raised.value)
@@ -168,10 +161,7 @@ class Cards:
     [
         ([1, 2, 3, 4], 0, [9], 0, [1]),
         ([1, 2, 3, 4], 2, [9], 0, [3]),  # the run's own card first
-        ([1, 2, 3, 4], 0, [8, 9], 1, [1, 1]),
-        ([1], 0, [7, 8, 9], 0, [1, 8, 9]),
         ([1], 0, [7, 8, 9], 2, [1, 8, 1]),
-        ([1, 2], 1, [8, 9], 1, [1, 2]),
         ([], 0, [8, 9], 0, [8, 9]),
         ([1, 2], 0, [], 0, []),
     ],

@@ -29,7 +29,6 @@ def class_features(monkeypatch, words, trainer):
     return one, names, seen[0].model.clip_model
 
 
-@pytest.mark.cover(1)
 @pytest.mark.parametrize(
     ("trainer", "templates"),
     [

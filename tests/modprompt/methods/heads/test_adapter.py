@@ -101,35 +101,13 @@ def test_multipliers_adapt_after_each_epoch():
     assert torch.equal(fixed.multipliers, first)
 
 
-@pytest.mark.parametrize("starts", [RANDOM, TEXT, RESIDUAL])
-def test_as_many_new_classes_as_old_have_their_own_features(starts):
-    """The reference answers for them with the old ones' without a word."""
-    head = built(starts, "l2")
-    train(head, 5)
-    new = torch.randn(5, 32)
-    logits = head.for_classes([f"new {name}" for name in NAMES])(FEATURES["test"], new, SCALE)
-    assert torch.allclose(logits, SCALE * of_length_1(FEATURES["test"]) @ of_length_1(new).T, atol=1e-3)
-
-
-@pytest.mark.parametrize("starts", [RANDOM, TEXT, RESIDUAL])
+@pytest.mark.parametrize("starts", [TEXT, RESIDUAL])
 def test_rows_go_by_name(starts):
     head = built(starts)
     train(head, 5)
     turned = NAMES[::-1]
     other = head.for_classes(turned)(FEATURES["test"], MEAN.flip(0), SCALE)
     assert torch.allclose(other.flip(1), head(FEATURES["test"], MEAN, SCALE), atol=1e-4)
-
-
-def test_class_features_of_single_images_are_taken():
-    head = built(RESIDUAL)
-    train(head, 3)
-    each = MEAN.expand(len(FEATURES["test"]), -1, -1)
-    assert torch.allclose(head(FEATURES["test"], each, SCALE), head(FEATURES["test"], MEAN, SCALE), atol=1e-3)
-
-
-def test_checkpoints_have_the_references_names():
-    assert set(built().state_dict()) == {"prototypes", "base_text_features", "logit_scale"}
-    assert built().logit_scale.exp().item() == pytest.approx(100, rel=1e-5)
 
 
 def test_clip_a_is_the_references():
@@ -182,25 +160,6 @@ def test_class_features_in_the_references_files_are_not_read():
     extra = {"prototypes": MEAN, "base_text_features": MEAN, "logit_scale": torch.tensor(4.6)}
     head.take({**theirs.state_dict(), **extra}, "file")
     assert torch.equal(head.mlp[0].weight, theirs.mlp[0].weight)
-
-
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        ({"init": "CrossModal"}, "INIT must be one of RANDOM, ZS, TR, ClipA, TipA, got 'CrossModal'"),
-        ({"init": "RANDOM2"}, "INIT must be one of"),
-        ({"init": "TR-grid_search"}, "INIT TR-grid_search: only TipA has a search"),
-        ({"constraint": "l1"}, "CONSTRAINT must be none, or l2 and any of balanced, constant"),
-        ({"constraint": "l2-balancd"}, "CONSTRAINT must be none, or l2 and any of"),
-        ({"init": "ClipA"}, "CONSTRAINT must be none with INIT ClipA"),
-        ({"views": 0}, "VIEWS must be"),
-    ],
-)
-def test_settings_that_mean_nothing(settings, said):
-    with pytest.raises(modprompt.UserError) as error:
-        modprompt.ADAPTER(**settings)
-    assert said in str(error.value)
-    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(

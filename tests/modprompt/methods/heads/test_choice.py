@@ -45,8 +45,7 @@ def own(command, tmp_path):
     return words
 
 
-@pytest.mark.cover(1)
-@pytest.mark.parametrize(("shots", "more"), [(-1, ()), (6, ()), (-1, (TIP + "SEARCH_ON", "validation split"))])
+@pytest.mark.parametrize(("shots", "more"), [(6, ()), (-1, (TIP + "SEARCH_ON", "validation split"))])
 def test_test_images_that_stand_in_for_validation_images_choose_nothing(shots, more, own, tmp_path, capsys):
     words = instead(own({"train": 6, "test": 5}, "TipAdapter", *CACHE, *more), shots=shots)
     assert train.main(words) == 0
@@ -72,35 +71,16 @@ def test_kept_features_are_those_of_the_test_whatever_was_encoded_last(own, tmp_
     assert [len(one) for one in images.values()] == [result(tmp_path)["images"]] * 2
 
 
-@pytest.mark.cover(1)
-@pytest.mark.parametrize("trainer", ["TaskRes", "LPPlusPlus", "TipAdapter", "TipAdapterF", "ADAPTER"])
-def test_a_finished_run_is_tested_again(trainer, command, tmp_path, capsys):
-    short = {
-        "TaskRes": ("OPTIM.MAX_EPOCH", "2"),
-        "LPPlusPlus": ("TRAINER.LPPLUSPLUS.TRAIN_EPOCH", "3"),
-        "ADAPTER": ("OPTIM.MAX_EPOCH", "2", "TRAINER.ADAPTER.VIEWS", "2"),
-    }
-    words = command(trainer, *short.get(trainer, CACHE))
-    assert train.main(words) == 0
-    first = result(tmp_path)
-    assert train.main(words) == 0
-    assert "is trained already" in capsys.readouterr().out
-    for key in ("accuracy_pct", "prompts_hash", "searched", "selected_on", "selected_on_test"):
-        assert first.get(key) == result(tmp_path).get(key), key
-
-
 def rates(folder):
     rows = [line.split(",") for line in (folder / "steps.csv").read_text().splitlines()]
     return [float(row[rows[0].index("lr")]) for row in rows[1:]]
 
 
 @pytest.mark.slow
-@pytest.mark.cover(1)
-@pytest.mark.parametrize("trainer", ["TipAdapterF", "TaskRes", "LPPlusPlus"])
+@pytest.mark.parametrize("trainer", ["TipAdapterF", "LPPlusPlus"])
 def test_checkpoints_of_another_folder_are_gone_on_with_at_their_rates(trainer, command, tmp_path):
-    epochs = {"TaskRes": "OPTIM.MAX_EPOCH", "LPPlusPlus": "TRAINER.LPPLUSPLUS.TRAIN_EPOCH"}.get(trainer)
-    more = (*CACHE, "TRAIN.CHECKPOINT_FREQ", "1") if epochs is None else (epochs, "3", "TRAIN.CHECKPOINT_FREQ", "1")
-    words = command(trainer, *more, "OPTIM.WARMUP_EPOCH", "-1")
+    more = CACHE if trainer == "TipAdapterF" else ("TRAINER.LPPLUSPLUS.TRAIN_EPOCH", "3")
+    words = command(trainer, *more, "TRAIN.CHECKPOINT_FREQ", "1", "OPTIM.WARMUP_EPOCH", "-1")
     assert train.main(words) == 0
     (folder,) = (tmp_path / "out").glob("*/model.pth.tar-1")
     shutil.copytree(folder.parent, tmp_path / "other" / folder.parent.name)
@@ -116,22 +96,14 @@ def test_checkpoints_of_another_folder_are_gone_on_with_at_their_rates(trainer, 
 
 
 @pytest.mark.slow
-@pytest.mark.cover(1)
-@pytest.mark.parametrize("trainer", ["ADAPTER", "TaskRes", "TipAdapterF"])
-def test_initial_weights_are_what_the_training_starts_from(trainer, command, tmp_path):
-    short = (
-        (*CACHE, TIP + "SEARCH_HP", "False") if trainer == "TipAdapterF" else ("OPTIM.MAX_EPOCH", "2", "OPTIM.LR", "1")
-    )
-    words = command(trainer, *short)
+def test_initial_weights_are_what_the_training_starts_from(command, tmp_path):
+    words = command("TipAdapterF", *CACHE, TIP + "SEARCH_HP", "False")
     assert train.main(words) == 0
-    (path,) = (tmp_path / "out").rglob("model.pth.tar-[23]")
-    still = ("TRAINER.TIPADAPTER.LR", "0") if trainer == "TipAdapterF" else ("OPTIM.LR", "1e-20")
-    again = [*instead(words, out=tmp_path / "again"), *still, "OPTIM.WARMUP_EPOCH", "-1", "OPTIM.WEIGHT_DECAY", "0"]
-    assert train.main([*again, "MODEL.INIT_WEIGHTS", str(path)]) == 0
-    first = torch.load(path, weights_only=True)["state_dict"]
+    (path,) = (tmp_path / "out").rglob("model.pth.tar-3")
+    still = ["TRAINER.TIPADAPTER.LR", "0", "OPTIM.WEIGHT_DECAY", "0"]
+    assert train.main([*instead(words, out=tmp_path / "again"), *still, "MODEL.INIT_WEIGHTS", str(path)]) == 0
     second, _ = checkpoint_of(tmp_path / "again", path.name)
-    learned = {"ADAPTER": "prototypes", "TaskRes": "text_feature_residuals", "TipAdapterF": "keys"}[trainer]
-    torch.testing.assert_close(second["state_dict"][learned], first[learned])
+    torch.testing.assert_close(second["state_dict"]["keys"], torch.load(path, weights_only=True)["state_dict"]["keys"])
 
 
 def test_a_test_takes_its_mark_from_the_checkpoint(command, tmp_path):
@@ -193,14 +165,14 @@ def test_encoding_test_images_is_testing(command, tmp_path, monkeypatch):
 
     def slow(evaluation, loader):
         if loader is evaluation.trainer.test_loader and not seen:
-            time.sleep(2)
+            time.sleep(0.5)
             seen.append(loader)
         return find(evaluation, loader)
 
     monkeypatch.setattr(HeadEvaluation, "_feature_batches", slow)
     assert train.main(command("TipAdapter", *CACHE)) == 0
     said = result(tmp_path)
-    assert said["testing_s"] > 2
+    assert said["testing_s"] > 0.5
     assert said["training_s"] > 0
     assert said["training_s"] + said["testing_s"] <= said["elapsed_s"] + 0.01
 

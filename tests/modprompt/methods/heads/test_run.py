@@ -1,4 +1,4 @@
-"""Runs of the trainers whose learned part is a head: killed and resumed, tested on other classes, loaded, refused."""
+"""Runs of the trainers whose learned part is a head: what was searched, other classes, prompts in front, what is refused."""
 
 import json
 import shutil
@@ -10,11 +10,12 @@ from PIL import Image
 import modprompt
 from modprompt.cli import train
 from modprompt.io.tensors import read_tensors, write_tensors
-from modprompt.methods.heads.base import unit
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.conftest import SAID, bare, random_clip
+from tests.methods import METHODS
 from tests.modprompt.data import trees
 from tests.stopping import stopped_before
+from tests.test_runs import to
 from tests.test_train import refusal
 
 pytestmark = pytest.mark.filterwarnings("ignore:OPTIM")  # words for all trainers, also for those that do not read it
@@ -37,88 +38,6 @@ def state(folder, epoch=None):
 
 def result(tmp_path, out="out"):
     return json.loads((tmp_path / out / "result.json").read_text())
-
-
-def of_adapter(init, constraint, *marks):
-    words = ("OPTIM.LR", "0.1", "TRAINER.ADAPTER.INIT", init, "TRAINER.ADAPTER.CONSTRAINT", constraint)
-    return pytest.param("ADAPTER", (*words, "TRAINER.ADAPTER.VIEWS", "2"), marks=marks, id=f"{init} {constraint}")
-
-
-SLOW = pytest.mark.slow
-PROBES = [
-    pytest.param("LPPlusPlus", ("TRAINER.LPPLUSPLUS.TRAIN_EPOCH", "23"), id="LPPlusPlus"),
-    of_adapter("ZS", "l2"),
-    of_adapter("ZS", "l2-adaptative", SLOW),
-    of_adapter("RANDOM", "none", SLOW),
-    of_adapter("TR", "l2-balanced", SLOW),
-    of_adapter("ClipA", "none", SLOW),
-    of_adapter("TipA-f-", "none", SLOW),
-]
-
-
-@pytest.mark.cover(2)
-@pytest.mark.parametrize(
-    ("trainer", "more"),
-    [
-        ("TipAdapterF", ()),
-        ("TipAdapter", ()),
-        ("CLIP_Adapter", ()),
-        ("TaskRes", ("TRAINER.TaskRes.VIEWS", "2")),
-        *PROBES,
-    ],
-)
-def test_a_killed_run_goes_on_exactly(trainer, more, command, tmp_path, monkeypatch):
-    words = command(trainer, *short(trainer), *more)
-    assert train.main(words) == 0
-    (whole, _), there = state(tmp_path / "out"), result(tmp_path)
-    epochs = {"TipAdapter": 1, "LPPlusPlus": 23}.get(trainer, 3)
-    again = [str(tmp_path / "again") if word == str(tmp_path / "out") else word for word in words]
-
-    def stop(self):
-        if self.epoch == epochs // 2:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(PromptTrainer, "after_train" if epochs == 1 else "before_epoch", stop)
-        assert train.main(again) == 130
-    torch.manual_seed(77)
-    assert train.main(again) == 0
-    resumed, _ = state(tmp_path / "again")
-    assert whole.keys() == resumed.keys()
-    for name, tensor in whole.items():
-        assert torch.equal(tensor, resumed[name]), name
-    for key in ("accuracy_pct", "prompts_hash", "searched", "selected_on"):
-        assert there.get(key) == result(tmp_path, "again").get(key), key
-    left = {path.name for path in (tmp_path / "again").iterdir()}
-    assert not left & {"training_state.pth.tar", "bank.pth.tar"}
-
-
-@pytest.mark.cover(1)
-@pytest.mark.parametrize(("trainer", "more"), PROBES)
-def test_comes_back_in_python_and_answers_for_new_classes_with_their_own_features(
-    trainer, more, command, clip_file, tmp_path
-):
-    """As many new classes as old: the references answer with the old ones' features, without a word."""
-    assert train.main(command(trainer, *EPOCHS, *more)) == 0
-    clip_model = modprompt.load_clip(str(clip_file), "cpu", **SAID)[0]
-    model = modprompt.load(tmp_path / "out", clip_model)
-    saved, _ = state(tmp_path / "out")
-    assert model.head.state_dict().keys() == saved.keys()
-    assert all(torch.equal(value, saved[name]) for name, value in model.head.state_dict().items())
-
-    new = [f"new class {number}" for number in "abcde"]
-    other, images = model.with_classes(new), torch.randn(6, 3, 32, 32)
-    zero_shot = modprompt.ZeroshotCLIP().on(clip_model, new, dataset="EuroSAT").eval()
-    with torch.no_grad():
-        logits, plain = other(images), zero_shot(images)
-    if model.head.class_bound:
-        assert torch.equal(logits.argmax(1), plain.argmax(1))
-    else:
-        features = unit(model.encode_image(images).float())
-        assert not torch.allclose(logits, features @ other.class_features().T * plain.new_tensor(100.0))
-    model.save(tmp_path / "again.pt")
-    with torch.no_grad():
-        assert torch.equal(modprompt.load(tmp_path / "again.pt", clip_model)(images), model(images))
 
 
 @pytest.mark.slow
@@ -176,9 +95,8 @@ def on_new(words, tmp_path):
     return ["--eval-only", "--model-dir", str(tmp_path / "out"), *words]
 
 
-@pytest.mark.parametrize("trainer", ["TaskRes", pytest.param("TipAdapterF", marks=SLOW)])
-def test_as_many_new_classes_have_their_own_features(trainer, command, tmp_path, monkeypatch):
-    words = command(trainer, *short(trainer), *(("OPTIM.LR", "1") if trainer == "TaskRes" else ()))
+def test_as_many_new_classes_have_their_own_features(command, tmp_path, monkeypatch):
+    words = command("TaskRes", *EPOCHS, "OPTIM.LR", "1")
     assert train.main(words) == 0
     model, names = model_tested_by(monkeypatch, on_new(words, tmp_path))
     trained = state(tmp_path / "out")[1]["classes"]["names"]
@@ -191,46 +109,35 @@ def test_as_many_new_classes_have_their_own_features(trainer, command, tmp_path,
     assert result(tmp_path, "new")["evaluated"]
 
 
-def test_a_loaded_model_is_the_one_that_was_tested(command, clip_file, tmp_path, monkeypatch):
-    model, names = model_tested_by(monkeypatch, command("TipAdapterF", *CACHE))
-    images = torch.randn(3, 3, 32, 32)
-    loaded = modprompt.load(tmp_path / "out", modprompt.load_clip(clip_file, activation="quick_gelu", heads=(1, 2))[0])
-    with torch.no_grad():
-        wanted = model.eval()(images)
-        torch.testing.assert_close(loaded(images), wanted)
-        loaded.save(tmp_path / "saved.pt")
-        torch.testing.assert_close(modprompt.load(tmp_path / "saved.pt", loaded.clip_model)(images), wanted)
-        other = loaded.with_classes([names[2], "something else", names[0]])
-        torch.testing.assert_close(other(images)[:, [0, 2]], wanted[:, [2, 0]])
-    assert loaded.count_parameters()["trainable"] == loaded.head.keys.numel()
-
-
-@pytest.mark.cover(1)
 @pytest.mark.parametrize(
-    ("trainer", "more"),
-    [
-        ("TipAdapterF", CACHE),
-        ("TipAdapter", CACHE),
-        ("TaskRes", ()),
-        ("CLIP_Adapter", ()),
-        ("LPPlusPlus", ("TRAINER.LPPLUSPLUS.TRAIN_EPOCH", "12")),
-    ],
+    ("trainer", "node", "more"), [("TipAdapterF", "TIPADAPTER", CACHE), ("TaskRes", "TaskRes", ())]
 )
-def test_a_head_runs_behind_prompts_of_each_image(trainer, more, command, clip_file, tmp_path, monkeypatch):
-    front = [str(tmp_path / "front") if word == str(tmp_path / "out") else word for word in command("CoCoOp")]
-    assert train.main(front) == 0
-    node = {"TipAdapterF": "TIPADAPTER", "TaskRes": "TaskRes"}.get(trainer, trainer.upper())
+def test_a_head_runs_behind_prompts_of_each_image(trainer, node, more, command, clip_file, tmp_path, monkeypatch):
+    assert train.main(to(command("CoCoOp"), tmp_path / "front")) == 0
     words = command(trainer, *more, f"TRAINER.{node}.PROMPTS_FROM", tmp_path / "front")
-    model, names = model_tested_by(monkeypatch, words)
+    model, _ = model_tested_by(monkeypatch, words)
     assert train.main(on_new(words, tmp_path)) == 0
     images = torch.randn(3, 3, 32, 32)
-    loaded = modprompt.load(tmp_path / "out", modprompt.load_clip(clip_file, activation="quick_gelu", heads=(1, 2))[0])
+    loaded = modprompt.load(tmp_path / "out", modprompt.load_clip(clip_file, device="cpu", **SAID)[0])
     before = modprompt.load(tmp_path / "front", loaded.clip_model)
     with torch.no_grad():
         torch.testing.assert_close(loaded(images), model.eval()(images))
         new = loaded.with_classes(["river", "forest"]), before.with_classes(["river", "forest"])
-        if loaded.class_bound:  # nothing for new classes: the order of the prompts'
-            assert torch.equal(*(one(images).argsort(1) for one in new))
+        assert torch.equal(
+            *(one(images).argsort(1) for one in new)
+        )  # nothing for new classes: the order of the prompts'
+
+
+FLOW = ("TRAINER.HICROPL.FLOW", "written")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("front", "more"), [("coop_end", ("TRAINER.DEPT.ON", "True")), ("hicropl", FLOW)])
+def test_a_head_runs_behind_a_joint_head_and_behind_written_prompts(front, more, command, tmp_path):
+    assert train.main(to(command(METHODS[front], "OPTIM.MAX_EPOCH", 1, *more), tmp_path / "front")) == 0
+    behind = command("TaskRes", "TRAINER.TaskRes.PROMPTS_FROM", tmp_path / "front", "OPTIM.MAX_EPOCH", 1)
+    assert train.main(behind) == 0
+    assert result(tmp_path)["images"] == result(tmp_path, "front")["images"]
 
 
 def test_a_result_says_what_was_searched_on_which_images(command, tmp_path):
@@ -262,7 +169,6 @@ def test_ways_beyond_the_rule_are_marked(more, images, marked, command, tmp_path
     assert said["searched"]["images"] == tested[images] or "EPOCH" in more[0]
 
 
-@pytest.mark.cover(1)
 @pytest.mark.parametrize(
     ("more", "images", "marked"),
     [
@@ -290,29 +196,6 @@ def test_without_a_search_the_given_values_stay(command, tmp_path):
     assert not result(tmp_path)["selected_on"]
 
 
-@pytest.mark.parametrize(
-    ("trainer", "more", "said"),
-    [
-        ("TipAdapter", (TIP + "SEARCH_SCALE", "[7]"), "TRAINER.TIPADAPTER.SEARCH_SCALE must be two numbers above 0.1"),
-        ("TipAdapter", (TIP + "SEARCH_STEP", "[3, 0.5]"), "SEARCH_STEP must be two whole numbers from 1 up"),
-        ("CLIP_Adapter", ("TRAINER.CLIP_ADAPTER.RATIO", "1.5"), "TRAINER.CLIP_ADAPTER.RATIO must be at most 1"),
-        (
-            "TaskRes",
-            ("TRAINER.TaskRes.ENHANCED_BASE", "/nowhere.pt"),
-            "ENHANCED_BASE: /nowhere.pt is no enhanced base",
-        ),
-        ("TaskRes", ("SEARCH.ON", "True"), "SEARCH.ON does not work for TaskRes: a head has no schedule"),
-    ],
-    ids=["scale", "step", "ratio", "base", "search"],
-)
-def test_bad_input_is_one_line(trainer, more, said, command, capsys):
-    words = command(trainer)
-    if more[0] in words:
-        words[words.index(more[0]) + 1] = more[1]
-        more = ()
-    assert said in refusal(capsys, *words, *more)
-
-
 def test_a_cache_of_another_clip_is_refused(command, tmp_path, capsys):
     words = command("TipAdapter", *CACHE)
     assert train.main(words) == 0
@@ -337,15 +220,14 @@ def test_a_bank_of_another_run_is_refused(command, tmp_path, capsys):
     assert "bank.pth.tar, which the run in that folder was built from, is missing" in refusal(capsys, *words)
 
 
-@pytest.mark.parametrize("trainer", [pytest.param("TaskRes", marks=SLOW), "ADAPTER"])
-def test_files_of_the_reference_are_known_by_their_class_features(trainer, command, tmp_path, capsys):
-    words = command(trainer, *EPOCHS, *(("TRAINER.ADAPTER.VIEWS", "1") if trainer == "ADAPTER" else ()))
+def test_files_of_the_reference_are_known_by_their_class_features(command, tmp_path, capsys):
+    words = command("ADAPTER", *EPOCHS, "TRAINER.ADAPTER.VIEWS", "1")
     assert train.main(words) == 0
     (path,) = (tmp_path / "out").glob("*/model.pth.tar-3")
     tensors = torch.load(path, weights_only=True)["state_dict"]
     torch.save({"state_dict": tensors, "epoch": 3, "optimizer": None, "scheduler": None, "val_result": None}, path)
-    again = [str(tmp_path / "again") if word == str(tmp_path / "out") else word for word in words]
-    assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *again]) == 0
+    test = ["--eval-only", "--model-dir", str(tmp_path / "out"), *to(words, tmp_path / "again")]
+    assert train.main(test) == 0
     assert result(tmp_path, "again")["accuracy_pct"] == result(tmp_path)["accuracy_pct"]
     capsys.readouterr()
     assert "its class features belong to others" in refusal(capsys, *on_new(words, tmp_path))

@@ -80,26 +80,6 @@ def test_logits_and_gradients_equal_the_plain_implementation(setting):
         assert (parameter.grad - params[name].grad).abs().max() <= 1e-5 * largest, name
 
 
-def test_schedule_of_the_config_equals_the_setting_it_spells_out(clip_model):
-    torch.manual_seed(1)
-    setting = PromptedCLIP(build(clip_model, n_ctx=2, n_add=2, n_rm=1, depth=3), clip_model)
-    torch.manual_seed(1)
-    steps = {"text": [[0, 2], [2, 2], [2, 2]], "vision": [[0, 2], [1, 4], [1, 4]]}
-    spelled = PromptedCLIP(build(clip_model, n_ctx=2, **steps), clip_model)
-    images = torch.randn(1, 3, 32, 32)
-    assert torch.equal(setting(images), spelled(images))
-
-
-def test_free_schedules_train_every_parameter(clip_model):
-    """Text grows by one and shrinks; vision adds an odd number where text adds none, and skips a layer."""
-    steps = {"text": [[0, 2], [0, 1], [2, 0]], "vision": [[0, 2], [0, 0], [1, 3]]}
-    learner = build(clip_model, n_ctx=2, **steps)
-    assert learner.schedules.text.counts == (2, 3, 1)
-    assert learner.schedules.vision.counts == (2, 2, 4)
-    PromptedCLIP(learner, clip_model)(torch.randn(1, 3, 32, 32)).sum().backward()
-    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in learner.parameters())
-
-
 def test_layer_zero_must_add_the_context(clip_model):
     with pytest.raises(UserError, match="vision schedule, layer 0: must add N_CTX = 2 tokens, adds 1"):
         build(clip_model, n_ctx=2, vision=[[0, 1]])

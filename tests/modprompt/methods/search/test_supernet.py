@@ -49,9 +49,8 @@ def tokens_of(clip_model):
     return clip.tokenize([f"a photo of a {name}." for name in NAMES]).long()
 
 
-@pytest.mark.cover(6)
 @pytest.mark.usefixtures("layout")
-@pytest.mark.parametrize("most", [(2, 3), (4, 1), (0, 2), (3, 0)])
+@pytest.mark.parametrize("most", [(2, 3), (0, 2)])
 def test_one_attention_equals_the_sum_over_all_options(most):
     clip_model = random_clip(2, text_width=128)
     model = dpl_search(clip_model, n_ctx_text=most[0], n_ctx_vision=most[1])
@@ -82,9 +81,8 @@ def test_draws_are_the_reference_s():
     assert all(torch.equal(found[name], value) for name, value in wanted.items())
 
 
-@pytest.mark.cover(4)
 @pytest.mark.usefixtures("layout")
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_decided_options_equal_the_train_stage(seed):
     clip_model = random_clip(seed, text_layers=4, vision_layers=3, text_width=128)
     model = dpl_search(clip_model, n_ctx_text=3, n_ctx_vision=2)
@@ -149,11 +147,12 @@ class Fixed(Learner):
         return [new if new is None or new.dim() > 2 else new[: step.add] for new, step in zip(additions, steps)]
 
 
-@pytest.mark.cover(18)
-@pytest.mark.usefixtures("layout")
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("name", SEARCHED)
-def test_decided_slots_equal_the_engine_s_schedule(name, seed):
+@pytest.mark.parametrize(
+    ("name", "seed", "layout"),
+    [(name, (at + more) % 3, LAYOUTS[(at + 2 * more) % 3]) for more in (0, 1) for at, name in enumerate(SEARCHED)],
+)
+def test_decided_slots_equal_the_engine_s_schedule(name, seed, layout, monkeypatch):
+    lay_out_for(monkeypatch, layout)
     clip_model = random_clip(seed, text_layers=4, vision_layers=4, text_width=128)
     model = Search(remove=1 + seed % 2, add=2).over(SEARCHED[name]).on(clip_model, NAMES)
     learner, rng = model.prompt_learner, random.Random(seed)
@@ -202,14 +201,6 @@ def test_presences_of_decided_layers_are_those_of_the_stack(seed):
         wanted.append([*stack, *[0] * (10 - len(stack))])
     found = presences(*map(torch.stack, zip(*layers)))
     assert found.tolist() == wanted
-
-
-def test_presence_between_whole_numbers_is_interpolated():
-    removes = torch.tensor([[1.0, 0.0], [0.5, 0.5]])  # in the second layer one is removed or none, evenly
-    comes = torch.tensor([[1.0, 0.4], [0.0, 0.0]])
-    _, second = presences(removes, comes)
-    # the last slot is first from the end: 0.5 of 0.4; the other has 0.4 behind it: between 0.5 and 1
-    assert second.tolist() == pytest.approx([0.5 + 0.4 * 0.5, 0.2])
 
 
 def interpolated(removes, comes):
