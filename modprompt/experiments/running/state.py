@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from modprompt.active.asked import asked
-from modprompt.experiments.plan.commands import expected
+from modprompt.experiments.plan.commands import expected, tests_unknown
 from modprompt.experiments.plan.experiment import Job
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.stages import stage_of
@@ -104,6 +104,9 @@ def _read(job: Job, out: Path, inputs: Inputs | None, known: dict[str, State]) -
         return State(STALE, stale, result)
     if fault := stage_of(job.stage).lacks(out / job.folder):
         return State(WAITING, fault)
+    asked = dict(job.method.options).get("TEST.OOD")
+    if asked and (asked != "new" or tests_unknown(job)) and (result.get("ood") or {}).get("of") != asked:
+        return State(WAITING, f"it was tested without TEST.OOD {asked}")
     if job.parent:
         training, parent = by_result(job.parent, out, inputs, known), out / job.parent.folder
         if training.name == STALE:
