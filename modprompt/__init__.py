@@ -32,6 +32,7 @@ LAZY = {  # name: its module
     "register_own": "methods.own",
     "setting": "fields",
 }
+_TRAINERS = {row.name for row in METHODS}
 
 __all__ = ["SettingError", "UserError", "__version__", *LAZY]  # noqa: PLE0604 - names
 
@@ -42,6 +43,8 @@ def __getattr__(name):
     if name not in LAZY:
         raise AttributeError(f"module 'modprompt' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"modprompt.{LAZY[name]}"), name)
+    if name in _TRAINERS:
+        importlib.import_module("modprompt.cli.python_help").describe(value, name)
     globals()[name] = value
     return value
 

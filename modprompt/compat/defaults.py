@@ -72,6 +72,7 @@ OURS = CfgNode(  # and the family's, beside any Dassl's
             "IMAGE_CACHE": "",  # folder for decoded, resized and cropped test images; empty: none
             "KEEP_FEATURES": False,  # keep the test's image features with its other files
             "FEATURES_OF": "",  # output folders of tests that kept those of all images, separated by colons
+            "OOD": "",  # also known classes against unknown ones: new, or a data set (trainers/unknown_classes.py)
             "BASE_NEW": False,  # in a test of all classes: also the accuracies of base and of new images
         },
         "MODEL": {

@@ -20,7 +20,7 @@ from modprompt.clip.towers import CLIP, Tower, tokenizer_of
 from modprompt.engine.additions import attends, in_type, new_tokens, of_classes, step_of
 from modprompt.engine.blocks import run_block, run_last_block
 from modprompt.engine.context import leading_placeholders
-from modprompt.engine.layer_change import Changes, change_of
+from modprompt.engine.layer_change import Changes, change_of, draws
 from modprompt.engine.memory import most_text_tokens, recomputed
 from modprompt.engine.prompts import Additions, embed_ids
 from modprompt.engine.schedule import BEHIND_START, Schedule
@@ -138,7 +138,13 @@ class WholeTextEncoder(nn.Module):
         return most_text_tokens(layers, positions.shape[1], itemsize, free)
 
     def forward(self, text: WholeTokens, additions: Additions, changes: Changes = ()) -> Tensor:
-        """Features (B, C, E) of class prompts; `additions` has one (n, T) tensor or None per layer, or OfClasses."""
+        """Features (B, C, E) of class prompts; `additions` has one (n, T) tensor or None per layer, or OfClasses.
+
+        Raises:
+            UserError: if a change draws masks: layers that are computed again would draw others.
+        """
+        if draws(changes):
+            raise UserError("DROPOUT: this CLIP's text side takes none: set it to 0")
         with self.tower.autocast(self.device):
             chunks = [(text.of(rows), of_classes(additions, itemgetter(rows))) for rows in self._chunks(text)]
             if len(chunks) == 1:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from modprompt.checks import at_least
 from modprompt.clip.tokens import readable
-from modprompt.clip.towers import CLIP
+from modprompt.clip.towers import CLIP, tokenizer_of
 from modprompt.engine.context import Context, from_words, random_context
 from modprompt.engine.prompts import POSITIONS
 from modprompt.engine.schedule import BEFORE_START, MOST_TOKENS, Schedules, Shape, no_prompts, shallow
@@ -31,6 +31,7 @@ class OneContext(LearnedText, WithDescriptions):
 
     saved_as = SavedAs(prefix="")
     own_words: ClassVar[str] = ""  # the words that True stands for, in methods that accept it
+    name_moves = False  # whether the class name stands among the context's words
 
     # a checkpoint shows it, and with CTX_INIT it is not used
     n_ctx: int = setting(16, "context tokens; with CTX_INIT, the number of its words", most=MOST_TOKENS, compared=False)
@@ -69,8 +70,22 @@ class OneContext(LearnedText, WithDescriptions):
         """
         words = self.words(classes.dataset)
         if words:
+            if not self.own_words:
+                self._tell_of(words, clip_model)
             return from_words(words, self.length(), clip_model)
         return random_context(self.n_ctx, clip_model, n_cls)
+
+    def _tell_of(self, words: str, clip_model: CLIP) -> None:
+        """A note where the repository's code, which cuts CTX_INIT at each space, takes other tokens for the context."""
+        parts = self.ctx_init.replace("_", " ").split(" ")
+        moved = self.name_moves and len(tokenizer_of(clip_model).words(words)) > self.length()
+        if "" in parts or moved:
+            why = (
+                "spaces that are between no words count"
+                if "" in parts
+                else "it takes the last tokens of CTX_INIT for the name"
+            )
+            print(f"note: {self.node}.CTX_INIT {self.ctx_init!r}: the repository's own code has other numbers: {why}")
 
 
 @dataclass(frozen=True, repr=False)
@@ -82,6 +97,10 @@ class CoOp(OneContext):
 
     csc: bool = setting(False, "a context of its own for each class; with phrases, for each prompt")
     class_token_position: str = setting("end", "where the class name stands", choices=POSITIONS)
+
+    @property
+    def name_moves(self) -> bool:  # type: ignore[override]
+        return self.class_token_position != "end"
 
     def check(self) -> None:
         super().check()

@@ -36,7 +36,7 @@ from modprompt.io.settings import Settings, settings_hash, texts_of
 from modprompt.io.versions import versions
 from modprompt.methods.named_files import clip_files
 from modprompt.methods.records import classes_record
-from modprompt.trainers import artifacts
+from modprompt.trainers import artifacts, unknown_classes
 from modprompt.trainers.backbone import input_texts
 from modprompt.trainers.device import on_card
 from modprompt.trainers.learned import prompts_hash
@@ -244,6 +244,7 @@ class ResultRecorder:
             "correct": round(len(tested) * self.results.get("accuracy", 0) / 100),
             **{f"{name}_pct": float(value) for name, value in self.results.items()},
             **(artifacts.of_test(self.answers, trainer, folder, tested) if more is None else {}),
+            **(unknown_classes.entry(trainer, self.answers.scores()) if more is None and cfg.TEST.OOD else {}),
             **(artifacts.of_training(folder) if more is None and not evaluated else {}),
             "trained_parameters": _trained(ours.model.learned if ours else getattr(trainer, "model", None)),
             **({"jobs_at_once": int(jobs)} if jobs.isdecimal() else {}),

@@ -153,7 +153,10 @@ def _begun(cfg: CfgNode, settings: Settings, is_training: bool, said: str) -> It
     print(said, end="\n" if said else "")
     tell(cfg, settings, is_training)
     is_kept = keep_config(cfg, begins=True)
-    yield
+    with warnings.catch_warnings():
+        # NUM_WORKERS stays as it is given, since the draws of augmentation depend on it, whatever cores there are
+        warnings.filterwarnings("ignore", message="This DataLoader will create")
+        yield
     if not is_kept:  # the folder held another run, or an earlier start of this one
         keep_config(cfg, begins=False)
 

@@ -16,6 +16,7 @@ from yacs.config import CfgNode
 
 from modprompt import places
 from modprompt.clip import known
+from modprompt.data import names
 from modprompt.data.readers.imagenet_variants import require_only_tests
 from modprompt.errors import SettingError, UserError
 from modprompt.io import checkpoint
@@ -52,6 +53,7 @@ class Mode(NamedTuple):
 
 
 TRAINING = Mode()
+NEW = "new"  # as TEST.OOD: the other half of the run's own data set
 _BY_EPOCH = ("OPTIM.MAX_EPOCH", "OPTIM.LR_SCHEDULER", "OPTIM.STEPSIZE", "OPTIM.WARMUP_EPOCH")  # settings by epochs
 
 
@@ -268,6 +270,13 @@ def _decided(cfg: RunConfig, given: Sequence[str], method: Any) -> dict[str, Any
 def _require_together(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
     if cfg.TEST.BASE_NEW and not (cfg.TEST.ONLY and cfg.DATASET.SUBSAMPLE_CLASSES == "all"):
         raise UserError("TEST.BASE_NEW True: only for a test (--eval-only), with DATASET.SUBSAMPLE_CLASSES all")
+    asked = cfg.TEST.OOD
+    if asked == NEW and cfg.DATASET.SUBSAMPLE_CLASSES != "base":
+        raise UserError(f"TEST.OOD {NEW}: only with DATASET.SUBSAMPLE_CLASSES base; else name another data set")
+    if asked and asked != NEW and names.find(asked)[1] == cfg.DATASET.NAME:
+        raise UserError(f"TEST.OOD {asked}: the run knows the classes of its own data set: name another")
+    if asked and (cfg.TEST.SPLIT != "test" or cfg.TEST.NO_TEST):
+        raise UserError(f"TEST.OOD {asked}: it is compared with test images: leave out TEST.SPLIT and TEST.NO_TEST")
 
 
 def _require_no_epochs(cfg: RunConfig, settings: Settings, mode: Mode) -> None:

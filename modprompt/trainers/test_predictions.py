@@ -14,12 +14,19 @@ _ODD = "the test did not give logits with a class for each image"
 
 
 class _Batch(NamedTuple):
-    """Of B images: labels (B,), the T most probable classes (B, T), their probabilities, the labels' (B,)."""
+    """Of B images: labels (B,), the T most probable classes (B, T), their probabilities, the labels' (B,), `scores`."""
 
     labels: Tensor
     top: Tensor
     probabilities: Tensor
     own: Tensor
+    scores: Tensor
+
+
+def scores(logits: Tensor) -> Tensor:
+    """The greatest probability and the logsumexp (B, 2) of logits (B, C), in float64, on the CPU."""
+    logits = logits.detach().cpu().double()
+    return torch.stack([logits.softmax(1).amax(1), logits.logsumexp(1)], dim=1)
 
 
 def _batch(logits: Tensor, labels: Tensor) -> _Batch:
@@ -27,7 +34,7 @@ def _batch(logits: Tensor, labels: Tensor) -> _Batch:
     logits, labels = logits.detach().cpu().double(), labels.detach().cpu().long()
     shares, predicted = logits.softmax(1), logits.argmax(1, keepdim=True)
     top = logits.scatter(1, predicted, float("inf")).topk(min(MOST_TOP, logits.shape[1]), dim=1).indices
-    return _Batch(labels, top, shares.gather(1, top), shares.gather(1, labels[:, None])[:, 0])
+    return _Batch(labels, top, shares.gather(1, top), shares.gather(1, labels[:, None])[:, 0], scores(logits))
 
 
 class Answers:
@@ -72,6 +79,10 @@ class Answers:
 
     def _all(self) -> _Batch:
         return _Batch(*(torch.cat(parts) for parts in zip(*self._batches)))
+
+    def scores(self) -> Tensor:
+        """The scores (N, 2) of all images."""
+        return self._all().scores
 
     def top_pct(self) -> float:
         """The share of images whose class is among the five most probable, in percent."""

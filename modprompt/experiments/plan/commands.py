@@ -15,6 +15,8 @@ from modprompt.experiments.plan.stages import stage_of
 from modprompt.io.settings import Given, Settings, as_text, decisive, read_settings
 from modprompt.methods.search.file import expanded
 
+_NEW = ("TEST.OOD", "new")
+
 
 def command(job: Job, out: Path, data: Path) -> list[str]:
     """The words that run a job, in any folder, in the environment that places.environment() completes."""
@@ -45,7 +47,13 @@ def options(job: Job, out: Path) -> list[str]:
     kept += [("TEST.KEEP_FEATURES", "True")] if job.keeps else []
     features = os.pathsep.join(str(out / test.folder) for test in job.features)
     kept += [("TEST.FEATURES_OF", features)] if features else []
-    return [word for pair in (*kept, *job.method.options, *job.options, *options_of(job, out)) for word in pair]
+    pairs = (*kept, *job.method.options, *job.options, *options_of(job, out))
+    return [word for pair in pairs if pair != _NEW or tests_unknown(job) for word in pair]
+
+
+def tests_unknown(job: Job) -> bool:
+    """Whether a job's images can stand against those of the new classes: it tests the base classes alone."""
+    return dict(job.options).get("DATASET.SUBSAMPLE_CLASSES") == "base"
 
 
 _text = functools.cache(as_text)  # thousands of runs have the same settings

@@ -15,7 +15,7 @@ import numpy as np
 from modprompt.engine.schedule import Schedule
 from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, Experiment
 from modprompt.experiments.plan.protocols import ALONE, TOGETHER
-from modprompt.experiments.reporting import cost
+from modprompt.experiments.reporting import cost, unknown
 from modprompt.experiments.reporting.compare import LEVEL, interval, own_column
 from modprompt.experiments.reporting.recorded import Recorded, losses
 from modprompt.experiments.reporting.results import Line, Outcome, Results
@@ -220,8 +220,25 @@ def datasets(measured: Measured, path: Path) -> str:
     return _dots(measured, places, measured.closest(_MOST_OF_PANELS), start, path)
 
 
+def unknown_classes(measured: Measured, path: Path) -> str:
+    """How well known classes are told from unknown ones, a panel for each score; "" where nothing was tested so."""
+    found = unknown.numbers(measured.results)
+    if found is None:
+        return ""
+    section = measured.sections[-1]
+    places = {column: (section.key, column) for column in unknown.RISING}
+    start = f"{section.title}: {unknown.TITLE}, {unknown.against(measured.results)}."
+    shown = measured._replace(numbers=found)
+    return _dots(shown, places, measured.closest(_MOST_ROWS), start, path, "AUROC (%)")
+
+
 def _dots(
-    measured: Measured, places: Mapping[str, tuple[str, str]], labels: Sequence[str], start: str, path: Path
+    measured: Measured,
+    places: Mapping[str, tuple[str, str]],
+    labels: Sequence[str],
+    start: str,
+    path: Path,
+    axis: str = "accuracy (%)",
 ) -> str:
     """A row for each method in a panel for each place and column; the caption."""
     found = {
@@ -244,7 +261,7 @@ def _dots(
             _name_rows(axes, rows, measured.mine)
             axes.locator_params(axis="x", nbins=4)
             axes.grid(visible=False, axis="y")
-        grid[0].figure.supxlabel("accuracy (%)")
+        grid[0].figure.supxlabel(axis)
     return f"{start} {_HOW}.{measured.said(labels)}"
 
 

@@ -26,7 +26,7 @@ from modprompt.experiments.plan import arguments, spec
 from modprompt.experiments.plan.experiment import OF_TREES, Experiment, Plan
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import jobs
-from modprompt.experiments.reporting import alike, compare, cost, figures, origins, page, published, tables
+from modprompt.experiments.reporting import alike, compare, cost, figures, origins, page, published, tables, unknown
 from modprompt.experiments.reporting.logs import add_tree, experiment_of_tree
 from modprompt.experiments.reporting.recorded import Recorded, gallery, recorded
 from modprompt.experiments.reporting.results import Results, of_experiment
@@ -117,6 +117,8 @@ def tables_of(experiment: Experiment, results: Results) -> Tables:
     numbers = tables.numbers(experiment, results)
     if experiment.added is None:
         sections = tables.sections(experiment, results, numbers)
+        if (known := unknown.numbers(results)) is not None:
+            sections = unknown.with_unknown(experiment, results, sections, known)
         return Tables(numbers, sections, tables.caption(experiment, sections))
     of_rounds = _report_of_rounds()
     sections = of_rounds.sections(experiment, results)
@@ -220,6 +222,8 @@ def write(
         csvs[cost.FILE_NAME] = (list(cost.COLUMNS_OF_CSV), cost.rows_of_csv(spent, accuracy))
     if experiment.together:
         csvs["together.csv"] = tables.csv_of([one for section in sections for one in section.details[:1]])
+    if known := [one for section in sections for one in section.details if one.columns == unknown.COLUMNS]:
+        csvs[unknown.FILE_NAME] = tables.csv_of(known)
     for name, (columns, cells) in csvs.items():
         write_table(folder / name, columns, cells)
     text = _markdown(shown, sections)
@@ -305,6 +309,7 @@ def _draw(measured: figures.Measured, tests: Tests, faults: list[str], folder: P
         else:
             wanted["methods.png"] = partial(figures.methods, measured)
             wanted["datasets.png"] = partial(figures.datasets, measured)
+        wanted["ood.png"] = partial(figures.unknown_classes, measured)
         wanted["tokens.png"] = partial(figures.tokens, measured)
         wanted["cost.png"] = partial(figures.costs, measured)
     if measured.labels:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from modprompt.active.picks_file import asked
-from modprompt.experiments.plan.commands import expected
+from modprompt.experiments.plan.commands import expected, tests_unknown
 from modprompt.experiments.plan.experiment import Job
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.stages import stage_of
@@ -102,7 +102,7 @@ def _read(job: Job, out: Path, inputs: Inputs | None, known: dict[str, State]) -
             return State(WAITING, f"{what} is not there")
     if stale := _staleness(job, result, out, inputs):
         return State(STALE, stale, result)
-    if fault := stage_of(job.stage).lacks(out / job.folder):
+    if fault := stage_of(job.stage).lacks(out / job.folder) or _untested(job, result):
         return State(WAITING, fault)
     if job.parent:
         training, parent = by_result(job.parent, out, inputs, known), out / job.parent.folder
@@ -111,6 +111,13 @@ def _read(job: Job, out: Path, inputs: Inputs | None, known: dict[str, State]) -
         if training.result and run_folder.of_other_weights(result, parent, trained=training.result):
             return State(WAITING, "its training has made another model since")
     return State(FINISHED, "", result)
+
+
+def _untested(job: Job, result: dict[str, Any]) -> str:
+    """That a result lacks unknown classes that its run asks for; empty if it does not."""
+    asked = dict(job.method.options).get("TEST.OOD", "")
+    lacks = asked and (asked != "new" or tests_unknown(job)) and (result.get("ood") or {}).get("of") != asked
+    return f"it was tested without TEST.OOD {asked}" if lacks else ""
 
 
 def of_all(jobs: Sequence[Job], out: Path, inputs: Inputs | None = None) -> list[tuple[Job, State]]:

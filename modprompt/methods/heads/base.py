@@ -179,6 +179,7 @@ class Head(nn.Module):
     in_order = True  # whether passes over the training images for the bank go in their order; else each is shuffled
     keeps_rest = False  # whether a last batch that is not full is trained on
     trains = True  # whether anything is learned by steps
+    on_clip_scale = True  # whether logits are cosines times CLIP's factor
     reads_text = False  # whether `build` asks for class features
     moves = True  # whether each image may have class features of its own; else it starts from one feature per class
 

@@ -99,6 +99,7 @@ class LPPlusPlusHead(Head):
     encodes = (TRAIN, VAL)
     seeds_anew = True
     in_order = False
+    on_clip_scale = False
     rows = {"weight": 0, "bias": 0, "alpha": 0}
     reads_text = True
     weight: nn.Parameter

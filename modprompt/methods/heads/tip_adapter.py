@@ -121,6 +121,7 @@ class TipAdapterHead(Head):
     from_bank = ("keys", "values")
     seeds_anew = True
     keeps_rest = True
+    on_clip_scale = False
     rows = {"values": 1}
     keys: nn.Parameter
     values: Tensor

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from modprompt.clip.towers import CLIP, image_width, text_width
 from modprompt.engine import text_layout
 from modprompt.engine.class_prompts import ClassPrompts, class_prompts
-from modprompt.engine.context import Context
+from modprompt.engine.context import PLACEHOLDER, Context
 from modprompt.engine.layer_change import LayerChanges
 from modprompt.engine.pooling import Pooling
 from modprompt.engine.prompts import Additions, ClassTokens, Prompts, class_texts, template_texts
@@ -157,7 +157,8 @@ class Learner(nn.Module):
     def beginning(self) -> str:
         """What a training starts from, as text for its log."""
         ensemble = f", the mean of {len(self.averaged)} templates" if self.averaged else ""
-        return f'Initial context: "{self.prefix}"{ensemble}'
+        random = " (X: a random vector)" if PLACEHOLDER in self.prefix.split() else ""
+        return f'Initial context: "{self.prefix}"{random}{ensemble}'
 
     @property
     def writes(self) -> bool:

@@ -1,0 +1,41 @@
+"""help(modprompt.MPL): the settings, as --trainer MPL --help lists them."""
+
+from __future__ import annotations
+
+import inspect
+
+from modprompt.cli.first_settings import AT_HAND, CLIP, given
+from modprompt.fields import Configured, as_config
+
+
+def describe(cls: type[Configured], trainer: str) -> None:
+    """Give a method's class a docstring with its settings, and a signature that begins with `n_ctx`.
+
+    Args:
+        cls: the class.
+        trainer: the name of its trainer, whose configs may set other values than the class's defaults.
+    """
+    settings = sorted(cls.settings(), key=lambda one: one.field != "n_ctx")
+    if not settings:
+        return
+    width = max(len(one.field) for one in settings)
+    lines = [f"    {one.field:<{width}}  {one.meaning} ({as_config(one.default)!r})" for one in settings]
+    for clip in (AT_HAND, CLIP):
+        config = given(trainer, clip)
+        values = {one.field: config.settings.get(f"{cls.node}.{one.key}") for one in settings}
+        others = {
+            one.field: values[one.field]
+            for one in settings
+            if values[one.field] is not None and as_config(one.fitted(values[one.field])) != as_config(one.default)
+        }
+        if config.config:
+            said = ", ".join(f"{field}={value!r}" for field, value in others.items()) or "the same"
+            lines.append(f"    --trainer {trainer} on {clip} takes {config.config}: {said}")
+    first = (cls.__doc__ or "").partition("\n\nSettings")[0]
+    cls.__doc__ = "\n".join([f"{first}\n", "Settings, with the defaults of this class:", *lines])
+    by_field = {name: one for name, one in inspect.signature(cls).parameters.items()}
+    order = dict.fromkeys([*(one.field for one in settings), *by_field])
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    cls.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [by_field[name].replace(kind=keyword) for name in order if name in by_field]
+    )

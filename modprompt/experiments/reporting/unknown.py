@@ -1,0 +1,82 @@
+"""Known classes against unknown ones (TEST.OOD): tables, ood.csv and a figure of the runs that have them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from modprompt.experiments.plan.experiment import Experiment
+from modprompt.experiments.reporting.results import Results
+from modprompt.experiments.reporting.tables import AVERAGE, Numbers, Section, row_of
+
+FILE_NAME = "ood.csv"
+TITLE = "known classes against unknown ones"
+_MEASURES = {
+    f"{name}, {score}": (score, key)
+    for score in ("probability", "energy")
+    for name, key in (("AUROC", "auroc_pct"), ("FPR at 95% TPR", "fpr95_pct"))
+}
+COLUMNS = tuple(_MEASURES)
+RISING = tuple(column for column in COLUMNS if column.startswith("AUROC"))  # higher is better
+_ABOUT = "Test images of the classes trained on against images of {}; a high score means known. In percent."
+
+
+def numbers(results: Results) -> Numbers | None:
+    """Means over seeds by data set and column, and over data sets; None if no run was tested so."""
+    rows, of = [], dict[str, None]()
+    for line, dataset, _, seed, outcome in results.all():
+        found = (outcome.result or {}).get("ood") if outcome.is_there else None
+        if isinstance(found, dict):
+            of[str(found["of"])] = None
+            cells = (found[score][key] for score, key in _MEASURES.values())
+            rows += [(line.label, seed, dataset, column, cell) for column, cell in zip(COLUMNS, cells)]
+    if not rows:
+        return None
+    runs = pd.DataFrame(rows, columns=["method", "seed", "dataset", "column", "value"])
+    index = pd.MultiIndex.from_tuples([(line.label, seed) for line in results.lines for seed in line.seeds])
+    columns = pd.MultiIndex.from_product([results.datasets, COLUMNS])
+    wide = runs.pivot_table("value", ["method", "seed"], ["dataset", "column"]).reindex(index=index, columns=columns)
+    if len(results.datasets) > 1:
+        for column in COLUMNS:
+            wide[AVERAGE, column] = wide[[(dataset, column) for dataset in results.datasets]].to_numpy().mean(axis=1)
+    labels = [line.label for line in results.lines]
+    mean, std = (
+        pd.DataFrame({one: take(wide.loc[one].to_numpy(), axis=0) for one in labels}, index=wide.columns).T
+        for take in (np.mean, np.std)
+    )
+    return Numbers(wide, mean, std)
+
+
+def against(results: Results) -> str:
+    """What the unknown classes are."""
+    found = [(outcome.result or {}).get("ood") for *_, outcome in results.all()]
+    named = dict.fromkeys(str(one["of"]) for one in found if one)
+    return ", ".join("the new classes" if one == "new" else one for one in named)
+
+
+def with_unknown(
+    experiment: Experiment, results: Results, sections: Sequence[Section], found: Numbers
+) -> list[Section]:
+    """Tables, each with a further one of the same data set."""
+    about = _ABOUT.format(against(results))
+    notes = [
+        f"{line.label}: {outcome.result['ood']['note']}"
+        for line, *_, outcome in results.all()
+        if outcome.result and (outcome.result.get("ood") or {}).get("note")
+    ]
+    about = " ".join([about, *(f"{note}." for note in dict.fromkeys(notes))])
+    more = []
+    for section in sections:
+        rows = [
+            row_of(
+                experiment, results, line, section.key, [found.cell(line.label, section.key, one) for one in COLUMNS]
+            )
+            for line in results.in_groups()
+        ]
+        rows = [row for row in rows if any(row.cells)]
+        falling = tuple(column for column in COLUMNS if column not in RISING)
+        own = Section(f"{section.title}: {TITLE}", section.key, COLUMNS, tuple(rows), about, falling)
+        more.append(section._replace(details=(*section.details, own)) if rows else section)
+    return more

@@ -1,0 +1,131 @@
+"""Images of classes that a model does not know (TEST.OOD): how well its confidence tells them from the tested ones.
+
+The classes are the run's own alone. An image has two scores, of its logits as tested, in float64: the greatest
+probability (Hendrycks and Gimpel, arXiv 1610.02136) and the negative energy, logsumexp of the logits (Liu et al., arXiv
+2010.03759, temperature 1). A high score means a known class. No threshold is chosen.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from dassl.data.data_manager import build_data_loader
+from dassl.data.datasets import build_dataset
+from dassl.utils import set_random_seed
+from torch import Tensor
+from tqdm import tqdm
+
+from modprompt.checks import some
+from modprompt.data import names
+from modprompt.errors import UserError
+from modprompt.methods.heads.model import HeadedModel
+from modprompt.trainers import mistakes
+from modprompt.trainers.prompt_trainer import PromptTrainer
+from modprompt.trainers.run_config import NEW
+from modprompt.trainers.test_predictions import scores
+
+KEY = "ood"  # of a result
+SCORES = ("probability", "energy")
+NOT_COMPARABLE = "this head's logits are not on CLIP's scale: its energy is not comparable with other methods'"
+
+
+def separation(known: np.ndarray, unknown: np.ndarray) -> dict[str, float]:
+    """How well a score tells known images from unknown ones, in percent.
+
+    Args:
+        known: scores (N,) of images of known classes, the positive ones.
+        unknown: scores (M,) of the others.
+
+    Returns:
+        auroc_pct, the area under the ROC curve, and fpr95_pct, the share of unknown images that pass at the first
+        threshold that 95% or more of the known ones pass.
+    """
+    from sklearn.metrics import auc, roc_curve  # late: few runs need it
+
+    is_known = np.r_[np.ones(len(known)), np.zeros(len(unknown))]
+    false, true, _ = roc_curve(is_known, np.r_[known, unknown], drop_intermediate=False)
+    return {"auroc_pct": 100 * float(auc(false, true)), "fpr95_pct": 100 * float(false[(true >= 0.95).argmax()])}
+
+
+def entry(trainer: Any, known: Tensor) -> dict[str, Any]:
+    """The result's entry on TEST.OOD; a message with its numbers.
+
+    Args:
+        trainer: after its test.
+        known: scores (N, 2) of the tested images.
+
+    Raises:
+        UserError: if the unknown images are not there, or one of their classes has a name that the run knows.
+    """
+    cfg = trainer.cfg
+    with _generators_kept(), mistakes.of_reader(cfg.TEST.OOD, cfg.DATASET.ROOT):
+        if cfg.SEED >= 0:
+            set_random_seed(cfg.SEED)  # a reader may draw a split, and keeps it
+        other = build_dataset(_config_of(cfg))
+    both = sorted({*map(_plain, other.classnames)} & {*map(_plain, trainer.dm.dataset.classnames)})
+    if both and cfg.TEST.OOD != NEW:  # ImageNet has two classes of one name
+        raise UserError(f"TEST.OOD {cfg.TEST.OOD}: {some(both)} is a class of both: its images are not unknown")
+    with _generators_kept():
+        unknown = torch.cat([scores(logits) for logits in _logits(trainer, other.test)])
+    found = {name: separation(known[:, at].numpy(), unknown[:, at].numpy()) for at, name in enumerate(SCORES)}
+    odd = isinstance(trainer, PromptTrainer) and isinstance(trainer.model, HeadedModel)
+    note = NOT_COMPARABLE if odd and not trainer.model.made.on_clip_scale else ""
+    said = "; ".join(f"{name}: {_told(found[name])}" for name in SCORES)
+    print(f"Known against {cfg.TEST.OOD} ({len(unknown)} images): {said}")
+    if note:
+        print(f"note: {note}")
+    return {KEY: {"of": cfg.TEST.OOD, "images": len(unknown), **found, **({"note": note} if note else {})}}
+
+
+def _told(numbers: Mapping[str, float]) -> str:
+    return f"AUROC {numbers['auroc_pct']:.2f}, FPR at 95% TPR {numbers['fpr95_pct']:.2f}"
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ").strip().lower()
+
+
+def _config_of(cfg: Any) -> Any:
+    """The configuration that the unknown images are read by: all test images, no few-shot list."""
+    other = cfg.clone()
+    other.defrost()
+    other.DATASET.NUM_SHOTS, other.TEST.ONLY, other.DATASET.CHOOSE_BY = -1, True, ""
+    if cfg.TEST.OOD == NEW:
+        other.DATASET.SUBSAMPLE_CLASSES = NEW
+    else:
+        other.DATASET.NAME, other.DATASET.SUBSAMPLE_CLASSES = names.find(cfg.TEST.OOD)[1], "all"
+    other.freeze()
+    return other
+
+
+def _logits(trainer: Any, images: list[Any]) -> Iterator[Tensor]:
+    """Logits (B, C) of images, through the transform of the tested ones."""
+    cfg = trainer.cfg
+    loader = build_data_loader(
+        cfg,
+        sampler_type=cfg.DATALOADER.TEST.SAMPLER,
+        data_source=images,
+        batch_size=cfg.DATALOADER.TEST.BATCH_SIZE,
+        tfm=trainer.test_loader.dataset.transform,
+        is_train=False,
+    )
+    trainer.set_model_mode("eval")
+    with torch.no_grad():
+        for batch in tqdm(loader, desc="unknown classes", disable=None):
+            yield trainer.model_inference(trainer.parse_batch_test(batch)[0])
+
+
+@contextmanager
+def _generators_kept() -> Iterator[None]:
+    states = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])

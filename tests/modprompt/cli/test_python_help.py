@@ -1,0 +1,24 @@
+"""help(modprompt.MPL) says what --trainer MPL --help says."""
+
+import inspect
+
+import pytest
+
+import modprompt
+from modprompt.methods.table import METHODS
+
+
+@pytest.mark.parametrize("name", [row.name for row in METHODS])
+def test_every_setting_has_its_meaning_and_default(name):
+    cls = getattr(modprompt, name)
+    for one in cls.settings():
+        assert f"    {one.field} " in cls.__doc__
+        assert one.meaning in cls.__doc__
+
+
+def test_context_comes_first_and_configs_say_where_they_differ():
+    signature = inspect.signature(modprompt.MPL)
+    assert next(iter(signature.parameters)) == "n_ctx"
+    assert signature.parameters["n_ctx"].default == modprompt.MPL().n_ctx == 2
+    assert "on ViT-B/16 takes configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml: n_ctx=1" in modprompt.MPL.__doc__
+    assert "takes configs/trainers/TipAdapter/glyph.yaml: the same" in modprompt.TipAdapter.__doc__

@@ -1,0 +1,92 @@
+"""TEST.OOD: known classes against unknown ones."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from modprompt.cli import train
+from modprompt.trainers.unknown_classes import separation
+
+
+def plain(known, unknown):
+    """AUROC by all pairs, ties half; FPR at the highest threshold that 95% of the known pass, in percent."""
+    wins = [(one > other) + 0.5 * (one == other) for one in known for other in unknown]
+    for threshold in sorted({*known, *unknown}, reverse=True):
+        if np.mean(known >= threshold) >= 0.95:
+            return 100 * np.mean(wins), 100 * np.mean(unknown >= threshold)
+    raise AssertionError
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_separation_is_that_of_all_pairs(seed):
+    rng = np.random.default_rng(seed)
+    known, unknown = rng.integers(3, 40, 57) / 8, rng.integers(0, 30, 31) / 8  # with ties
+    found = separation(known, unknown)
+    assert (found["auroc_pct"], found["fpr95_pct"]) == pytest.approx(plain(known, unknown), abs=1e-9)
+
+
+def result(folder):
+    return json.loads((folder / "result.json").read_text())
+
+
+def test_new_classes_against_base_classes(mpl_flags, mpl_options, tmp_path, capsys):
+    plain_words = [*mpl_flags, *mpl_options]
+    assert train.main(plain_words) == 0
+    before = result(tmp_path / "out")
+    assert "ood" not in before
+    torch.manual_seed(5)
+    assert train.main(["--once", *plain_words, "TEST.OOD", "new"]) == 0  # nothing is trained again
+    said = capsys.readouterr().out
+    assert "was tested without TEST.OOD new: testing again" in said
+    assert "Known against new (20 images): probability: AUROC" in said
+    after = result(tmp_path / "out")
+    assert {name: after[name] for name in ("accuracy_pct", "ece_pct", "prompts_hash")} == {
+        name: before[name] for name in ("accuracy_pct", "ece_pct", "prompts_hash")
+    }
+    found = after["ood"]
+    assert (found["of"], found["images"]) == ("new", 20)
+    for score in ("probability", "energy"):
+        assert 0 <= found[score]["auroc_pct"] <= 100
+        assert 0 <= found[score]["fpr95_pct"] <= 100
+    assert "note" not in found
+    assert train.main(["--once", *plain_words, "TEST.OOD", "new"]) == 0
+    assert "Finished before" in capsys.readouterr().out
+    words = [*mpl_flags, "--eval-only", "--model-dir", str(tmp_path / "out"), *mpl_options, "TEST.OOD", "new"]
+    words[words.index("--output-dir") + 1] = str(tmp_path / "test")
+    assert train.main(words) == 0
+    assert result(tmp_path / "test")["ood"] == found
+
+
+def test_energy_of_a_cache_is_not_comparable(command, tmp_path, capsys):
+    assert train.main(command("TipAdapter", "TEST.OOD", "new")) == 0
+    assert "energy is not comparable" in capsys.readouterr().out
+    assert "not on CLIP's scale" in result(tmp_path / "out")["ood"]["note"]
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        (("TEST.OOD", "new", "DATASET.SUBSAMPLE_CLASSES", "all"), "only with DATASET.SUBSAMPLE_CLASSES base"),
+        (("TEST.OOD", "eurosat"), "the run knows the classes of its own data set"),
+        (("TEST.OOD", "eurosta"), "there is no data set 'eurosta'; did you mean 'EuroSAT'?"),
+        (("TEST.OOD", "new", "TEST.NO_TEST", "True"), "leave out TEST.SPLIT and TEST.NO_TEST"),
+    ],
+)
+def test_what_names_no_unknown_images_is_refused_before_any_work(mpl_flags, mpl_options, more, why, tmp_path, capsys):
+    assert train.main([*mpl_flags, *mpl_options, *more]) == 2
+    assert why in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_class_of_both_data_sets_is_refused(mpl_flags, mpl_options, eurosat_root, tmp_path, capsys):
+    for name in ("Forest", "Annual_Crop Land", "Moon"):
+        folder = eurosat_root / "caltech-101" / "101_ObjectCategories" / name
+        folder.mkdir(parents=True)
+        for number in range(4):
+            picture = next((eurosat_root / "eurosat").rglob("*.jpg"))
+            (folder / f"{number}.jpg").write_bytes(picture.read_bytes())
+    assert train.main([*mpl_flags, *mpl_options, "TEST.OOD", "caltech101"]) == 2
+    assert "is a class of both: its images are not unknown" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "result.json").exists()
