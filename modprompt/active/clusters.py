@@ -2,13 +2,15 @@
 
 An image is its feature joined to the mean class feature weighted by its probabilities, as one unit vector:
 x = [f, p T] / |.|. Images with a label are clustered too, and there are enough clusters for each of them and for what
-is wanted. Vectors of a large pool would not fit into memory beside f and p, and are not built: a centre is kept as
-means a of f / |.| and q of p / |.|, so that x . c = (f . a + p . T T' q) / |.|.
+is wanted. The vectors of a pool beyond MOST_BYTES would not fit into memory beside f and p, and are not built: there a
+centre is kept as means a of f / |.| and q of p / |.|, so that x . c = (f . a + p . T T' q) / |.|.
 
 Shapes: U images without a label, L with one, N = L + U (the latter first), C classes, E joint width, M clusters.
 """
 
 import heapq
+import random
+import warnings
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -21,7 +23,9 @@ from modprompt.active.acquisition import NUMBERS, Choice, Seen, acquisition
 SEED = 42  # of the reference's clustering; it draws from no generator of the process
 SPREAD = 4  # cbsq: clusters for each image that is wanted, once there are labels
 MOST_STEPS, TOLERANCE = 300, 1e-4  # of scikit-learn's KMeans, which the reference calls
-TIE = 1e-6  # error of cosine distances: of two images in a cluster both are equally near to its centre
+TIE = 1e-6  # error of the large pools' cosine distances: of two images in a cluster both are equally near its centre
+THREADS = 2  # sums of two threads are the same in either order, those of more are not
+MOST_BYTES = 2 * 2**30  # of vectors that scikit-learn clusters, which needs twice as much
 _SCORE = "distance to its cluster's centre"
 
 
@@ -58,18 +62,19 @@ def _nearest_to_centres(seen: Seen, number: int, clusters: int) -> Choice:
     number, labelled = min(number, len(seen.features)), len(seen.labels)
     if not number:
         return Choice([], [])
-    points = _Points(seen)
-    cluster_of, centres = points.clustered(min(clusters + labelled, len(points.lengths)))
+    rows = len(seen.features) + labelled
+    points: _Vectors | _Factors = (_Vectors if rows * 8 * seen.text.shape[1] <= MOST_BYTES else _Factors)(seen)
+    cluster_of, centres = points.clustered(min(clusters + labelled, rows))
     order = np.argsort(cluster_of, kind="stable")
-    parts = np.split(order, np.cumsum(np.bincount(cluster_of, minlength=len(centres.a)))[:-1])
+    parts = np.split(order, np.cumsum(np.bincount(cluster_of))[:-1])
     members = {cluster: rows for cluster, rows in enumerate(parts) if len(rows)}
     positions: list[int] = []
     scores: list[float] = []
     for cluster, units in sorted(_units(members, labelled, number).items()):
-        rows = members[cluster][members[cluster] >= labelled]
-        distances = points.cosine_distances(torch.from_numpy(rows), centres, cluster).numpy()
-        nearest = np.argsort(np.round(distances / TIE), kind="stable")[:units]
-        positions += (rows[nearest] - labelled).tolist()
+        own = members[cluster][members[cluster] >= labelled]
+        distances = points.cosine_distances(own, centres, cluster)
+        nearest = np.argsort(np.round(distances / points.tie) if points.tie else distances, kind="stable")[:units]
+        positions += (own[nearest] - labelled).tolist()
         scores += distances[nearest].tolist()
     return Choice(positions, scores)
 
@@ -103,13 +108,53 @@ class _Centres(NamedTuple):
     q: Tensor
 
 
-class _Points:
+class _Vectors:
+    """The N unit vectors of some images, float32, clustered by scikit-learn."""
+
+    tie = 0.0
+
+    def __init__(self, seen: Seen) -> None:
+        self.labelled, width = len(seen.labels), seen.text.shape[1]
+        joined = torch.empty(self.labelled + len(seen.features), 2 * width)
+        for rows, features, probabilities in (
+            (joined[: self.labelled], seen.labelled_features, seen.labelled_probabilities),
+            (joined[self.labelled :], seen.features, seen.probabilities),
+        ):
+            rows[:, :width] = features
+            torch.mm(probabilities, seen.text, out=rows[:, width:])
+        self.points: np.ndarray = joined.numpy()
+        self.points /= np.linalg.norm(self.points, axis=1, keepdims=True)
+
+    def clustered(self, clusters: int) -> tuple[np.ndarray, np.ndarray]:
+        """(N,) the cluster of each vector, and the centres; equal vectors may leave clusters empty."""
+        state = random.getstate()
+        from sklearn.cluster import KMeans  # late: it takes a second to import
+        from sklearn.exceptions import ConvergenceWarning
+        from threadpoolctl import threadpool_limits
+
+        random.setstate(state)  # from which the import draws
+        with warnings.catch_warnings(), threadpool_limits(THREADS, "openmp"):
+            warnings.simplefilter("ignore", ConvergenceWarning)  # of empty clusters
+            means = KMeans(clusters, n_init=1, random_state=SEED, copy_x=False).fit(self.points)
+        return means.labels_, means.cluster_centers_
+
+    def cosine_distances(self, rows: np.ndarray, centres: np.ndarray, cluster: int) -> np.ndarray:
+        """(n,) of some vectors to a centre, in float64; equal ones have equal distances."""
+        points, centre = self.points[rows].astype(np.float64), centres[cluster].astype(np.float64)
+        lengths = np.sqrt((points * points).sum(axis=1)) * np.sqrt((centre * centre).sum())
+        distances: np.ndarray = 1 - (points * centre).sum(axis=1) / lengths
+        return distances
+
+
+class _Factors:
     """The N unit vectors of some images, as their factors; all is float32 and computed in blocks.
 
     Attributes:
         lengths: (N,) of [f, p T].
         gram: (C, C) T T'.
     """
+
+    tie = TIE
 
     def __init__(self, seen: Seen) -> None:
         self.parts = (
@@ -196,8 +241,9 @@ class _Points:
         a, q = (torch.where(sizes > 0, total / sizes.clamp(min=1), own) for total, own in zip(sums, centres))
         return cluster_of, _Centres(a, q)
 
-    def cosine_distances(self, rows: Tensor, centres: _Centres, cluster: int) -> Tensor:
+    def cosine_distances(self, members: np.ndarray, centres: _Centres, cluster: int) -> np.ndarray:
         """(n,) of vectors without a label to a centre, in float64."""
+        rows = torch.from_numpy(members)
         a, q = centres.a[cluster].double(), centres.q[cluster].double()
         weights = self.gram.double() @ q
         length, (features, probabilities) = float(a @ a + weights @ q) ** 0.5, self.parts[1]
@@ -205,5 +251,5 @@ class _Points:
             (features[some].double() * a).sum(dim=1) + (probabilities[some].double() * weights).sum(dim=1)
             for some in (rows - self.labelled).split(NUMBERS // max(len(a), len(q)))
         ]
-        distances: Tensor = 1 - torch.cat(found) / self.lengths[rows].double() / length
+        distances: np.ndarray = (1 - torch.cat(found) / self.lengths[rows].double() / length).numpy()
         return distances

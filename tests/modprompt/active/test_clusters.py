@@ -15,7 +15,7 @@ from tests.modprompt.active.given import random_seen, seen_of, unit
 cb, cbsq = find("cb").choose, find("cbsq").choose
 
 
-def slow(seen, number, clusters):
+def slow(seen, number, clusters, places=12):
     """Positions, one of scikit-learn's clusters after the other, with shares counted anew for each unit."""
     features = torch.cat([seen.labelled_features, seen.features]).numpy()
     p = torch.cat([seen.labelled_probabilities, seen.probabilities])
@@ -36,18 +36,19 @@ def slow(seen, number, clusters):
             return 1 - point @ centre / np.linalg.norm(point) / np.linalg.norm(centre)
 
         mine = [row for row in range(labelled, len(points)) if means.labels_[row] == cluster]
-        found += sorted(mine, key=lambda row: round(distance(row), 5))[: units[cluster]]  # of two, the first
+        found += sorted(mine, key=lambda row: round(distance(row), places))[: units[cluster]]  # of two, the first
     return [row - labelled for row in found]
 
 
 @pytest.mark.parametrize(("seed", "labelled"), [(0, 0), (1, 5), (2, 10)])
-@pytest.mark.parametrize("numbers", [2**25, 50])  # the second: in blocks of a few rows
-def test_picks_are_those_of_scikit_learns_clusters(seed, labelled, numbers, monkeypatch):
-    monkeypatch.setattr(module, "NUMBERS", numbers)
+@pytest.mark.parametrize(("most", "numbers", "places"), [(2**31, 2**25, 12), (0, 2**25, 5), (0, 50, 5)])
+def test_picks_are_those_of_scikit_learns_clusters(seed, labelled, most, numbers, places, monkeypatch):
+    monkeypatch.setattr(module, "MOST_BYTES", most)  # 0: as a pool that does not fit into memory
+    monkeypatch.setattr(module, "NUMBERS", numbers)  # 50: in blocks of a few rows
     seen = random_seen(seed, images=90, labelled=labelled)
-    assert cb(seen, 5).positions == slow(seen, 5, clusters=5)
-    assert cbsq(seen, 5).positions == slow(seen, 5, clusters=20 if labelled else 5)
-    assert cb(seen, 8).positions == slow(seen, 8, clusters=8)  # a budget of one's own
+    assert cb(seen, 5).positions == slow(seen, 5, 5, places)
+    assert cbsq(seen, 5).positions == slow(seen, 5, 20 if labelled else 5, places)
+    assert cb(seen, 8).positions == slow(seen, 8, 8, places)  # a budget of one's own
 
 
 def test_free_labels_are_those_of_which_the_model_is_surer_than_of_images_labelled_so():
@@ -68,7 +69,9 @@ def test_free_labels_are_those_of_which_the_model_is_surer_than_of_images_labell
 
 @pytest.mark.parametrize("choose", [cb, cbsq])
 @pytest.mark.parametrize("labelled", [0, 3])
-def test_equal_points_do_not_make_fewer_picks(choose, labelled):
+@pytest.mark.parametrize("most", [2**31, 0])
+def test_equal_points_do_not_make_fewer_picks(choose, labelled, most, monkeypatch):
+    monkeypatch.setattr(module, "MOST_BYTES", most)
     rows = np.repeat(unit(np.random.RandomState(0).randn(2, 6)), 10, axis=0)
     seen = seen_of(rows, np.full((20, 4), 0.25), labelled, labels=[0] * labelled)
     choice = choose(seen, 8)
