@@ -27,14 +27,6 @@ def test_last_line_in_few_words(tmp_path, line, expected):
     held.release()
 
 
-def test_screen_without_a_terminal_tells_events_alone(capsys):
-    screen = status.Screen(3, 1)
-    screen.event("failed: another")
-    screen.finished(2, "a run", "50.00%")
-    screen.close()
-    assert capsys.readouterr() == ("", "failed: another\nfinished: a run: 50.00%\n")
-
-
 def test_screen_on_a_terminal_is_a_bar_that_ends_with_the_runs_at_work(monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     screen = status.Screen(30, 1)
