@@ -1,7 +1,6 @@
 """Kill an experiment at random moments, runner and all, and compare its report with an undisturbed run's.
 
     python -m tests.modprompt.experiments.kills digits FOLDER --kills 5
-    python -m tests.modprompt.experiments.kills digits FOLDER --kills 20 --one   a single process each time
 
 FOLDER/undisturbed is run first if it is not finished. Prints what was killed, and ends with 1 if a byte of a report's
 tables or figures differs.
@@ -66,15 +65,6 @@ def kill_all(out: Path) -> int:
     return len(killed)
 
 
-def kill_one(out: Path) -> int:
-    """SIGKILL to a process of them, whichever; 1, or 0 where there is none."""
-    there = processes_of(out)
-    if there:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(random.choice(there), signal.SIGKILL)
-    return min(len(there), 1)
-
-
 def all_ended(out: Path, within_s: float = 300.0) -> bool:
     """Whether no process is left, or none soon: a run whose runner was killed ends by itself."""
     end = time.monotonic() + within_s
@@ -111,27 +101,6 @@ def report(name: str, out: Path, *more: str) -> dict[str, bytes]:
     return {path.name: _COST.sub(b"", path.read_bytes()) for path in files if not path.name.startswith("cost.")}
 
 
-def disturbed_in_part(name: str, out: Path, kills: int) -> None:
-    """Run an experiment to its end while single processes of it are killed, each within MOST_S seconds.
-
-    A run that was killed has failed and is run by the next runner, as all is if the runner was killed.
-    """
-    runner = start(name, out)
-    for number in range(kills):
-        while len(processes_of(out)) < 2 and runner.poll() is None:  # it has started nothing yet
-            time.sleep(0.05)
-        time.sleep(random.uniform(0.1, MOST_S))
-        before, now = len(processes_of(out)), kill_one(out)
-        print(f"kill {number + 1}: {now} of {before} processes", flush=True)
-        time.sleep(0.1)
-        if runner.poll() is not None:
-            print(f"runner: ended with {runner.returncode}, started again", flush=True)
-            runner = start(name, out)
-    runner.wait()
-    assert start(name, out).wait() == 0, f"see {out}/runner.txt"
-    assert all_ended(out), f"left: {processes_of(out)}"
-
-
 def disturbed(name: str, out: Path, kills: int) -> None:
     """Run an experiment to its end, killed so often, each time within MOST_S seconds of its start."""
     for number in range(kills):
@@ -152,13 +121,12 @@ def main() -> int:
     parser.add_argument("name", help="experiment")
     parser.add_argument("folder", type=Path, help="where both runs go")
     parser.add_argument("--kills", type=int, default=5)
-    parser.add_argument("--one", action="store_true", help="kill a single process each time, not all")
     args = parser.parse_args()
     whole, killed = args.folder.absolute() / "undisturbed", args.folder.absolute() / "killed"
     began = time.monotonic()
     assert start(args.name, whole).wait() == 0, f"see {whole}/runner.txt"
     print(f"undisturbed: {time.monotonic() - began:.0f} s", flush=True)
-    (disturbed_in_part if args.one else disturbed)(args.name, killed, args.kills)
+    disturbed(args.name, killed, args.kills)
     one, other = report(args.name, whole), report(args.name, killed)
     differing = sorted(name for name in set(one) | set(other) if one.get(name) != other.get(name))
     print(f"report: {len(one)} files, differing: {', '.join(differing) or 'none'}")

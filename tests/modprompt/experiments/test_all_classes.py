@@ -72,12 +72,3 @@ def test_prompts_of_single_classes_are_empty_and_not_lacking(experiment, tmp_pat
     assert tables.lacking(results) == []
     (note,) = alike.class_notes(found, results)
     assert note == "No numbers on new classes, since what is learned belongs to the trained ones: CSC"
-
-
-def test_class_bound_results_say_whose_numbers_those_of_new_classes_are(experiment, tmp_path):
-    found = experiment(TWO_SEEDS)
-    fill(found, tmp_path)
-    (job,) = [job for job in protocols.jobs(found) if (job.method.label, job.column, job.seed) == ("MPL", "new", 2)]
-    finish(job, tmp_path, 50, class_bound=True)
-    (note,) = alike.class_notes(found, results_below(found, tmp_path))
-    assert note.endswith("the accuracy is that of the features before it: MPL")

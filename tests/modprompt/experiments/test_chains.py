@@ -216,7 +216,7 @@ def test_gpus_are_used_in_turn(jobs, per_gpu, of_gpus):
     assert [(one["CUDA_VISIBLE_DEVICES"], one["MODPROMPT_RUNS_ON_GPU"]) for one in variables] == of_gpus
 
 
-def test_a_gpu_that_is_shared_is_shared_evenly():
+def test_memory_of_a_gpu_is_shared_evenly():
     assert chains.places(["0"], [0], None, 3)[0].variables["MODPROMPT_GPU_SHARE"] == "0.3000"
     assert "MODPROMPT_GPU_SHARE" not in chains.places(["0"], [0])[0].variables
     with pytest.raises(UserError, match="--per-gpu: there is no GPU here"):

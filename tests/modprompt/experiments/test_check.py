@@ -110,11 +110,3 @@ def test_measuring_on_validation_images_that_a_folder_has_not_is_refused(tmp_pat
     why = f"{root} has train/, but no images in {lacks}/: put some there; protocol validation measures on validation"
     assert f"error: method MPL: {why} images" in capsys.readouterr().err
     assert not list(out.glob("validation*"))  # nothing was started
-
-
-def test_measuring_on_validation_images_that_are_split_by_us_is_accepted(tmp_path, experiment):
-    for name in ("one", "two"):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        (tmp_path / "photos" / name / "a.png").write_bytes(b"not looked at")
-    jobs = protocols.jobs(experiment(VALIDATION.format("image_folder", MPL)))
-    assert check(jobs, tmp_path / "out", tmp_path / "photos") == []

@@ -118,16 +118,6 @@ def test_seeds_that_one_side_lacks_are_named_and_their_pairs_left_out(experiment
     assert said == "n = 5 where no other number is given; p is Holm-corrected over 2 methods."
 
 
-def test_equal_differences_are_said_and_not_tested(experiment, tmp_path):
-    found = experiment(FIVE)
-    fill(found, tmp_path, lambda job: 80.0 + job.seed + (2.1 if job.method.label == "MPL" else 0))
-    one = compared(found, tmp_path)
-    said, rows = texts(one)
-    assert rows["CoOp"][0] == "+2.10, equal in all pairs"
-    assert cells(one, "eurosat", "CLIP")["base"].p is not None
-    assert said == "n = 5; p is Holm-corrected over 1 method."
-
-
 def test_few_shots_are_compared_by_column_and_zero_shot_with_each(experiment, tmp_path):
     found = experiment(FIVE.replace("base2new", "few_shot\nshots: [1, 4]"))
     fill(found, tmp_path, of_job)

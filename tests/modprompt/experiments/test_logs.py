@@ -8,8 +8,8 @@ import pytest
 
 from modprompt.cli import train
 from modprompt.experiments.reporting import report
-from modprompt.experiments.reporting.logs import add_tree, discover, read_run
-from tests.modprompt.experiments.fakes import results_below, write_log
+from modprompt.experiments.reporting.logs import discover, read_run
+from tests.modprompt.experiments.fakes import write_log
 
 
 @pytest.mark.parametrize(
@@ -71,28 +71,6 @@ def test_few_shot_runs_are_no_cross_data_set_runs_and_the_other_way_round(tmp_pa
     assert sorted(path.relative_to(tmp_path).parts[0] for path in across) == ["crossdataset", "evaluation", "imagenet"]
     few = discover(tmp_path, "few_shot")
     assert sorted((run.dataset, run.trainer) for run in few) == [("caltech101", "CoOp"), ("imagenet", "CoOp")]
-
-
-def test_trainings_on_all_images_are_a_row_of_their_own_and_have_no_place_among_few_shots(experiment, tmp_path, capsys):
-    for shots, correct in ((16, 500), (8, 1), (-1, 900)):
-        write_log(tmp_path / f"base2new/train_base/dtd/shots_{shots}/MaPLe/cfg/seed1", correct, trained=True)
-        write_log(tmp_path / f"dtd/MaPLe/cfg_{shots}shots/seed1", correct, trained=True)
-    rows = {}
-    for protocol, column in (("base2new", "base"), ("few_shot", "16")):
-        text = f"protocol: {protocol}\ndatasets: [dtd]\nshots: [16]\nseeds: [1]\nmethods:\n"
-        found = experiment(text + "  CLIP: {trainer: ZeroshotCLIP, config: vit_b16}\n")
-        results = results_below(found, tmp_path / "none")
-        add_tree(results, found, tmp_path, "theirs")
-        rows[protocol] = {
-            line.label: (results.outcomes(line, "dtd", column)[1].accuracy_pct, results.said(line, ["dtd"], (1,)))
-            for line in results.lines[1:]
-        }
-    of_all = {"MaPLe cfg, all images (theirs)": (90.0, "trained on all images")}
-    assert rows["base2new"] == {**of_all, "MaPLe cfg (theirs)": (50.0, "")}
-    assert rows["few_shot"] == {"MaPLe (theirs)": (50.0, "")}
-    first, second = capsys.readouterr().err.splitlines()
-    assert first == "warning: theirs: this report has no place for its 8 shots"
-    assert second == "warning: theirs: this report has no place for its all shots, 8 shots"
 
 
 def theirs(root, finished=True):

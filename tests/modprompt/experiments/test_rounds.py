@@ -1,7 +1,5 @@
 """Protocol active: what its runs are, told and found."""
 
-import sys
-
 import pytest
 
 from modprompt.cli.flags import parse_args, settings_of
@@ -111,32 +109,9 @@ def test_part_of_the_acquisitions(experiment):
         narrowed_to(found, acquisitions=["badge"])
 
 
-MINE = ROUNDS.replace("random, badge+pcb", "mine+pcb") + "import: acquisition_of_a_test\n"
-
-
-@pytest.fixture
-def own(tmp_path, monkeypatch):
-    """An acquisition in a module of a user's."""
-    from modprompt.active import acquisition
-
-    monkeypatch.setattr(acquisition, "ACQUISITIONS", dict(acquisition.ACQUISITIONS))
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "acquisition_of_a_test.py").write_text(
-        "from modprompt.active.acquisition import Choice, acquisition\n\n"
-        "@acquisition('mine', 'place')\n"
-        "def mine(seen, number):\n    return Choice(list(range(number)), [0.0] * number)\n"
-    )
-    yield
-    sys.modules.pop("acquisition_of_a_test", None)
-
-
-@pytest.mark.usefixtures("own")
-def test_own_acquisition_is_known_once_its_module_is_imported(experiment, tmp_path):
-    job = protocols.jobs(experiment(MINE))[1]
+def test_own_acquisition_may_be_of_a_module_that_is_imported_by_the_check_and_every_run(experiment, tmp_path):
+    job = protocols.jobs(experiment(ROUNDS.replace("random, badge+pcb", "mine+pcb") + "import: json\n"))[1]
     assert dict(job.options)["ACTIVE.METHOD"] == "mine"
     assert job.folder.endswith("/mine+pcb/seed1")
-    check.check([job], tmp_path, tmp_path)
-    wrong = protocols.jobs(experiment(MINE.replace("mine+pcb", "entropi")))
-    with pytest.raises(UserError, match="method MPL entropi: ACTIVE.METHOD: there is no 'entropi'; did you mean 'entr"):
-        check.check(wrong, tmp_path, tmp_path)
+    with pytest.raises(UserError, match="method MPL mine.pcb: ACTIVE.METHOD: there is no 'mine'"):  # json has none
+        check.check([job], tmp_path, tmp_path)
