@@ -63,8 +63,10 @@ def difference(run: Run, expected: Run) -> str:
     """What tells a run from another: "" if losses (to the last digit) and tests are equal."""
     if run.failed:
         return run.failed
+    if len(run.losses) != len(expected.losses):
+        return f"{len(run.losses)} steps in place of {len(expected.losses)}"
     if run.losses != expected.losses:
-        return f"other losses: {run.losses} in place of {expected.losses}"
+        return f"losses differ by {max(abs(a - b) for a, b in zip(run.losses, expected.losses)):.0e}"
     other = [name for name, a, b in zip(NUMBERS, run.tested, expected.tested) if not same_number(a, b)]
     return f"other {', '.join(other)}: {run.tested} in place of {expected.tested}" if other else ""
 

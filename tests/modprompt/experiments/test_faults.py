@@ -51,7 +51,7 @@ FAULTS = [
     (ROUNDS, "badge+pcb", "badg", "acquisitions: there is no 'badg'; did you mean 'badge'"),
     (ROUNDS, "badge+pcb", "random", "acquisitions: a name occurs twice"),
     (ROUNDS, "badge+pcb", "none", "acquisitions: none chooses nothing by itself: none+pcb is PCB on all images"),
-    (ROUNDS, "badge+pcb", "'../up'", "is no name for an acquisition"),
+    (ROUNDS, "[random, badge+pcb]", "['../up']\nimport: json", "is no name for an acquisition"),
     (ROUNDS, "True}}", HEAD, "methods: Head: protocol active has no heads on trained prompts"),
     (ROUNDS, "rounds: 2", "rounds: 0", "rounds: a whole number from 1 up to 4,294,967,295 is expected, got 0"),
     (ROUNDS, "rounds: 2", "gamma: -0.1", "gamma: must be a number from 0 up, got -0.1"),

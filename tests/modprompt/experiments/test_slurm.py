@@ -1,7 +1,9 @@
 """Chains through submitit, on a real Slurm where one can be started (slurm.sh)."""
 
 import json
+import os
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -104,6 +106,24 @@ def test_job_that_is_asked_for_its_place_is_queued_again_and_goes_on_under_the_n
     assert not (tmp_path / train.folder / "result.json").exists()
     assert list(brought_to_an_end([train, test], tmp_path)) == ["finished"]
     assert [starts(tmp_path / job.folder) for job in (train, test)] == [2, 1]
+
+
+@pytest.mark.slow
+def test_runs_that_are_taken_out_of_the_queue_before_or_after_they_start_are_failures(quick, jobs, tmp_path, cluster):
+    quick(seconds=60)
+    folders, ended = [tmp_path / job.folder for job in jobs[:4]], {}
+
+    def run():
+        ended.update(brought_to_an_end(jobs[:4], tmp_path, cpus_per_task=os.cpu_count()))
+
+    runner = threading.Thread(target=run)
+    runner.start()  # one runs, the others wait for its cores
+    wait_for(lambda: any(starts(folder) for folder in folders))
+    assert slurm.cancel(folders) == 4
+    runner.join(60)
+    whys = sorted(why[:23] for _, why in ended["failed"])
+    assert whys == ["stopped; before: "] * 3 + ["stopped; before: epoch "]
+    assert slurm.cancel(folders) == 0
 
 
 def test_cluster_that_does_not_answer_is_thought_to_have_the_runs(jobs, tmp_path, monkeypatch):
