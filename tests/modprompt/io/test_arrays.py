@@ -37,6 +37,8 @@ def test_mapped_array_that_is_cut_off_or_holds_objects_is_a_line(tmp_path):
         with pytest.raises(UserError, match="a.npy is damaged") as raised:
             read_array(path, maps=True)
         assert "\n" not in str(raised.value)
+    with pytest.raises(FileNotFoundError):
+        read_array(tmp_path / "none")
 
 
 def test_flipped_bit_is_refused_or_changes_nothing(tmp_path):

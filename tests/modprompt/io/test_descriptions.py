@@ -82,6 +82,7 @@ def test_hash_is_that_of_the_content(tmp_path):
 LIST = "class 'owl' must have a list of phrases, none of them empty, not "
 DAMAGED = {
     "empty": ("", "is not JSON"),
+    "list": (["owl"], "must hold one JSON object .*, not .'owl'."),
     "no class": ({}, "must hold one JSON object .* with a class, not {}"),
     "empty list": ({"owl": []}, LIST),
     "one phrase": ({"owl": "round"}, f"{LIST}'round'"),

@@ -124,6 +124,7 @@ HEAD = "epoch,step,loss,lr\n"
     "text",
     [
         "epoch,loss\n1,2\n",
+        f"{HEAD}1,1,1.0\n",
         f"{HEAD}1,1,one,1.0\n",
         f"{HEAD},1,1.0,1.0\n",
         f'{HEAD}1,1,"1.0"x,1.0\n',

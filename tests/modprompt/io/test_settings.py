@@ -71,8 +71,10 @@ def test_file_that_is_no_config_is_named(tmp_path, text):
     [
         (["A", "1", "B"], "the option B has no value;"),
         (["OPTIM.LR=0.1", "OPTIM.MAX_EPOCH=2"], "the option OPTIM.LR=0.1: options come as KEY VALUE pairs, as in OPTIM"),
+        (["OPTIM.LR=0.1"], "the option OPTIM.LR=0.1: options come as KEY VALUE pairs, as in OPTIM.LR 0.1"),
         (["OPTIM.LR", "--output-dir", "X"], "the option OPTIM.LR has no value: '--output-dir' follows it;"),
         (["OPTIM.LR", "OPTIM.MAX_EPOCH", "3"], "the option OPTIM.LR has no value: 'OPTIM.MAX_EPOCH' follows it;"),
+        (["A", "1", "--no-train"], "the flag --no-train must come before the KEY VALUE options"),
         (["A", "1", "--seed", "2"], "the flag --seed must come before the KEY VALUE options"),
     ],
 )  # fmt: skip

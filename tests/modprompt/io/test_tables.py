@@ -80,6 +80,7 @@ def test_ascii_has_no_mark_in_front_and_other_text_has_one(tmp_path):
     [
         ("", "line 1: there must be one column 'file' (there is nothing)"),
         ("file,x\na,b\n", "line 1: there must be one column 'label' (there is file, x)"),
+        ("file,label,label\n", "line 1: there must be one column 'label' (there is file, label, label)"),
         ("file,label\na,b\na,b,c\n", "line 3: it has 3 cells for 2 columns: put quotation marks around"),
         ('file,label\na,"b\nc,d\n', "line 3: its quotation marks do not match (unexpected end of data)"),
         ('file,label\n"a"b,c\n', "line 2: its quotation marks do not match"),
