@@ -76,18 +76,25 @@ def place_of_training(folder: PathLike, seed: str) -> str:
 
 
 def place_of_eval(folder: PathLike, seed: str, tested: str) -> str:
-    """Where a test goes if no folder is given, below that of a training of this seed; place_of_test: if one is given.
+    """Where a test goes if no folder is given: `eval`, numbered, below that of a training of this seed.
 
-    It is `eval`, or the first `eval-N` that is free or has a test of the model that `tested` names as results do.
+    tested: the model that it tests, as results name it.
+    """
+    own = Path(folder, "unseeded-1" if seed.startswith("-") else f"seed{seed}")
+    return _numbered(str(own / "eval"), lambda _, result: test_of(result) == tested)
+
+
+def _numbered(first: str, is_same: Callable[[str, Mapping[str, Any]], bool]) -> str:
+    """Where a test goes: `first`, or `first_2` and so on, if that has another run, or a process is at work there.
+
+    is_same: whether the result in a folder is of the same test, which is done again.
     """
 
     def can_test(place: str) -> bool:
         there = read(place)
-        return there.is_free or (there.result is not None and test_of(there.result) == tested)
+        return there.is_free or (there.result is not None and is_same(place, there.result))
 
-    own = Path(folder, "unseeded-1" if seed.startswith("-") else f"seed{seed}")
-    others = (str(own / f"eval-{number}") for number in itertools.count(2))
-    return _first(can_test, itertools.chain([str(own / "eval")], others))
+    return _first(can_test, itertools.chain([first], (f"{first}_{number}" for number in itertools.count(2))))
 
 
 def _first(is_usable: Callable[[str], bool], folders: Iterable[str]) -> str:
@@ -159,11 +166,10 @@ def require_own(folder: PathLike, trainer: str, trains: bool | None = None) -> s
 def place_of_test(
     folder: str, model_dir: str, epoch: int | None, data: Mapping[str, str], settings: Mapping[str, str]
 ) -> str:
-    """Where a test goes: the folder asked for, or, if that is its training's (`model_dir`), one in `tests/` there.
+    """Where a test goes: the folder asked for, or, if that is its training's (`model_dir`), one in `tests/`, numbered.
 
-    A place that has another test of that name, with other settings or another root, stays as it is. data: NAME,
-    SUBSAMPLE_CLASSES and ROOT of DATASET. settings: those that files and options gave. Raises UserError if the training
-    has no checkpoint of this epoch.
+    data: NAME, SUBSAMPLE_CLASSES and ROOT of DATASET. settings: those that files and options gave. Raises UserError if
+    the training has no checkpoint of this epoch.
     """
     if not folder or not model_dir or os.path.realpath(folder) != os.path.realpath(model_dir):
         return folder
@@ -172,14 +178,12 @@ def place_of_test(
         raise UserError(f"--model-dir: there is no checkpoint in {model_dir}: train first")
     checkpoint = os.path.basename(find_checkpoint(str(models[0]), epoch))
     name = f"{checkpoint}_{_NO_NAME.sub('_', data['NAME'])}_{data['SUBSAMPLE_CLASSES']}"
-    root, number = os.path.realpath(data["ROOT"]), 1
-    while True:
-        place = os.path.join(folder, "tests", name if number == 1 else f"{name}_{number}")
-        found = results.read(place).result
-        same_root = os.path.realpath(_of_config(place, "DATASET.ROOT")) == root
-        if found is None or (same_root and found.get("settings") == settings):
-            return place
-        number += 1
+    root = os.path.realpath(data["ROOT"])
+
+    def is_same(place: str, result: Mapping[str, Any]) -> bool:
+        return os.path.realpath(_of_config(place, "DATASET.ROOT")) == root and result.get("settings") == settings
+
+    return _numbered(os.path.join(folder, "tests", name), is_same)
 
 
 def weights_of(folder: PathLike, epoch: int | None = None) -> dict[str, str]:

@@ -27,24 +27,15 @@ from tests.hosts.bench import EPOCHS, TESTED_EPOCH, Bench, Run, Way, checkpoint,
 from tests.hosts.table import DASSL, DASSL_COMMIT, HOSTS, KEEP, Host
 
 EQUAL, LINE = "equal", "line"
-TOLD = re.compile(
-    r"^(?:note: |kept: |\S+ of this codebase is left out|.* are left out |.*: it is read by ours).*", re.M
-)
 
 
-def chosen(names: Iterable[str] | None) -> list[Host]:
-    """Rows of the table by name or by checkout; all for None.
-
-    Raises:
-        UserError: naming what is not in it.
-    """
-    if names is None:
-        return [*HOSTS]
+def chosen(names: Iterable[str]) -> list[Host]:
+    """Rows of the table by name or by checkout, all for no name; raises UserError, naming what is not in it."""
     known = {name for host in HOSTS for name in (host.name, host.checkout)}
     unknown = [name for name in names if name not in known]
     if unknown:
         raise UserError(f"not in tests/hosts/table.py: {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-    return [host for host in HOSTS if {host.name, host.checkout} & {*names}]
+    return [host for host in HOSTS if not names or {host.name, host.checkout} & {*names}]
 
 
 def require(folder: Path, hosts: list[Host]) -> None:
@@ -98,8 +89,6 @@ class Visit:
         for way in (HOST, LAUNCHER):
             run = self.bench.run(self.desk, self.ways[way], "base", way)
             failed[way], row[way] = run.failed, self.learned(run, way)
-            for line in dict.fromkeys(match[0] for match in TOLD.finditer(run.out)):
-                print(f"    {way}: {self.plain(line)}")
             saved = checkpoint(self.desk / way, TESTED_EPOCH)
             words = loading(self.desk / way if saved is None else saved.parents[1])
             test = self.bench.run(self.desk, self.ways[way], "new", f"{way}-new", words)
@@ -176,10 +165,9 @@ def run(args: argparse.Namespace) -> int:
         for host in hosts:
             row = Visit(bench, host, folder, tuple(args.packages)).row()
             bad += [] if holds(host, row) else [host.name]
+            holding = "DOES NOT HOLD: " if host.name in bad else ""
             cells = " | ".join(f"{name}: {text}" for name, text in row.items())
-            print(
-                f"{'DOES NOT HOLD: ' if host.name in bad[-1:] else ''}{host.name} {host.commit} | {cells}", flush=True
-            )
+            print(f"{holding}{host.name} {host.commit} | {cells}", flush=True)
     print(f"{len(hosts) - len(bad)} of {len(hosts)} hold" + (f"; not: {', '.join(bad)}" if bad else ""))
     return int(bool(bad))
 
@@ -188,7 +176,9 @@ def main(argv: list[str] | None = None) -> int:
     """Exit code: 0, 1 if a row does not hold, 2 after one line on what is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="the folder of the checkouts")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="rows of the table, by name or by checkout")
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="NAME", help="rows of the table, by name or by checkout"
+    )
     parser.add_argument("--packages", type=Path, nargs="+", default=[], help="folders with what programs import")
     try:
         return run(parser.parse_args(argv))

@@ -144,6 +144,7 @@ def start(args: argparse.Namespace, plan: Plan, jobs: Sequence[Job], inputs: Inp
     else:
         folder = args.out / "slurm" / re.sub(r"[^\w.-]+", "_", plan.name)
         queue = slurm.Queue(folder, slurm_settings(args, plan), args.jobs)
+    print(f"runs go into {args.out}", flush=True)
     if args.redo_stale:
         stale.put_aside(jobs, args.out, inputs)
     runs = chains.Chains(jobs, args.out, args.data, inputs, args.one_line)

@@ -87,7 +87,7 @@ def test_tests_of_two_models_have_two_folders(tmp_path, monkeypatch):
     assert place("one") == first
     (tmp_path / first).mkdir(parents=True)
     write_json(tmp_path / first / "result.json", sealed({"evaluated": "one epoch last"}, 1))
-    assert (place("one"), place("other")) == (first, f"{first}-2")
+    assert (place("one"), place("other")) == (first, f"{first}_2")
 
 
 def test_runs_without_a_seed_are_numbered_and_an_unfinished_one_goes_on(tmp_path, monkeypatch):

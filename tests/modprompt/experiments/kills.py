@@ -1,8 +1,6 @@
 """Kill an experiment at random moments, runner and all, and compare its report with an undisturbed run's.
 
     python -m tests.modprompt.experiments.kills digits FOLDER --kills 5
-    python -m tests.modprompt.experiments.kills digits FOLDER --kills 20 --one   a single process each time
-    python -m tests.modprompt.experiments.kills digits FOLDER --words=--cold     with more words for the runner
 
 FOLDER/undisturbed is run first if it is not finished. Prints what was killed, and ends with 1 if a byte of a report's
 tables or figures differs.
@@ -23,6 +21,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.conftest import ROOT
+
+MOST_S = 25.0  # the latest moment of a kill behind a start
 
 
 def _opened(folder: Path) -> Iterator[str]:
@@ -65,15 +65,6 @@ def kill_all(out: Path) -> int:
     return len(killed)
 
 
-def kill_one(out: Path, draw: random.Random) -> int:
-    """SIGKILL to a process of them, whichever; 1, or 0 where there is none."""
-    there = processes_of(out)
-    if there:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(draw.choice(there), signal.SIGKILL)
-    return min(len(there), 1)
-
-
 def all_ended(out: Path, within_s: float = 300.0) -> bool:
     """Whether no process is left, or none soon: a run whose runner was killed ends by itself."""
     end = time.monotonic() + within_s
@@ -110,44 +101,18 @@ def report(name: str, out: Path, *more: str) -> dict[str, bytes]:
     return {path.name: _COST.sub(b"", path.read_bytes()) for path in files if not path.name.startswith("cost.")}
 
 
-def disturbed_in_part(name: str, out: Path, kills: int, most_s: float, draw: random.Random, *more: str) -> int:
-    """Run an experiment to its end while single processes of it are killed, each within `most_s` seconds; how many.
-
-    A run that was killed has failed and is run by the next runner, as all is if the runner was killed.
-    """
-    runner, killed = start(name, out, *more), 0
+def disturbed(name: str, out: Path, kills: int) -> None:
+    """Run an experiment to its end, killed so often, each time within MOST_S seconds of its start."""
     for number in range(kills):
-        while len(processes_of(out)) < 2 and runner.poll() is None:  # it has started nothing yet
-            time.sleep(0.05)
-        time.sleep(draw.uniform(0.1, most_s))
-        before, now = len(processes_of(out)), kill_one(out, draw)
-        print(f"kill {number + 1}: {now} of {before} processes", flush=True)
-        killed += now
-        time.sleep(0.1)
-        if runner.poll() is not None:
-            print(f"runner: ended with {runner.returncode}, started again", flush=True)
-            runner = start(name, out, *more)
-    runner.wait()
-    assert start(name, out, *more).wait() == 0, f"see {out}/runner.txt"
-    assert all_ended(out), f"left: {processes_of(out)}"
-    return killed
-
-
-def disturbed(name: str, out: Path, kills: int, most_s: float, draw: random.Random, *more: str) -> int:
-    """Run an experiment to its end, killed `kills` times, each within `most_s` seconds of its start; how many hit."""
-    hit = 0
-    for number in range(kills):
-        moment = draw.uniform(min(2.0, most_s / 4), most_s)
-        runner = start(name, out, *more)
+        moment = random.uniform(2.0, MOST_S)
+        runner = start(name, out)
         with contextlib.suppress(subprocess.TimeoutExpired):
             code = runner.wait(moment)
             print(f"kill {number + 1}: over before {moment:.1f} s (exit code {code})")
             continue
-        hit += 1
         print(f"kill {number + 1}: after {moment:.1f} s, {kill_all(out)} processes", flush=True)
         runner.wait()
-    assert start(name, out, *more).wait() == 0, f"see {out}/runner.txt"
-    return hit
+    assert start(name, out).wait() == 0, f"see {out}/runner.txt"
 
 
 def main() -> int:
@@ -156,17 +121,12 @@ def main() -> int:
     parser.add_argument("name", help="experiment")
     parser.add_argument("folder", type=Path, help="where both runs go")
     parser.add_argument("--kills", type=int, default=5)
-    parser.add_argument("--one", action="store_true", help="kill a single process each time, not all")
-    parser.add_argument("--words", action="append", default=[], help="a word more for the runner")
-    parser.add_argument("--most", type=float, default=25.0, help="the latest moment of a kill, seconds after a start")
-    parser.add_argument("--seed", type=int, default=None, help="of the moments")
     args = parser.parse_args()
-    draw = random.Random(args.seed)
     whole, killed = args.folder.absolute() / "undisturbed", args.folder.absolute() / "killed"
     began = time.monotonic()
-    assert start(args.name, whole, *args.words).wait() == 0, f"see {whole}/runner.txt"
+    assert start(args.name, whole).wait() == 0, f"see {whole}/runner.txt"
     print(f"undisturbed: {time.monotonic() - began:.0f} s", flush=True)
-    (disturbed_in_part if args.one else disturbed)(args.name, killed, args.kills, args.most, draw, *args.words)
+    disturbed(args.name, killed, args.kills)
     one, other = report(args.name, whole), report(args.name, killed)
     differing = sorted(name for name in set(one) | set(other) if one.get(name) != other.get(name))
     print(f"report: {len(one)} files, differing: {', '.join(differing) or 'none'}")

@@ -1,11 +1,9 @@
 """Protocol active for real: rounds of the small CLIP on the digits, alone and with somebody who labels."""
 
-import csv
-
 import pytest
 
 from modprompt.experiments.plan import protocols, spec
-from modprompt.experiments.running import run, state
+from modprompt.experiments.running import run
 from modprompt.io.result import read
 
 FILE = """
@@ -21,20 +19,14 @@ methods:
 """
 
 
-def command(tmp_path, text):
-    """(Words of a runner's command, the runs with rounds, output folder)."""
-    path = tmp_path / "small.yaml"
-    path.write_text(text)
-    jobs = [job for job in protocols.jobs(spec.read(path)) if job.column == "accuracy"]
-    out = tmp_path / "out"
-    return [str(path), "--out", str(out), "--data", str(tmp_path / "data"), "--jobs", "2"], jobs, out
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_rounds_are_run_recorded_and_reported(tmp_path, capsys):
-    words, jobs, out = command(tmp_path, FILE)
-    assert run.main([*words, "--report"]) == 0
+    path, out = tmp_path / "small.yaml", tmp_path / "out"
+    path.write_text(FILE)
+    jobs = [job for job in protocols.jobs(spec.read(path)) if job.column == "accuracy"]
+    words = [str(path), "--out", str(out), "--data", str(tmp_path / "data"), "--jobs", "2", "--report"]
+    assert run.main(words) == 0
     for job in jobs:
         active = read(out / job.folder).result["active"]
         rounds = active["rounds"]
@@ -48,33 +40,3 @@ def test_rounds_are_run_recorded_and_reported(tmp_path, capsys):
     report = out / "reports" / "small"
     assert len((report / "rounds.csv").read_text().splitlines()) == 1 + 2 * 2 + 2
     assert (report / "rounds.png").is_file()
-
-
-def answer(file, most):
-    """Fill in labels, at most so many, as the folders of the digits say them."""
-    with file.open(newline="", encoding="utf-8-sig") as opened:
-        rows = list(csv.DictReader(opened))
-    for row in rows[:most]:
-        row["label"] = row["label"] or row["file"].split("/")[-2]
-    with file.open("w", newline="", encoding="utf-8") as opened:
-        writer = csv.DictWriter(opened, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_run_that_asks_goes_on_with_whole_answers_alone(tmp_path):
-    text = FILE.replace("random, badge+pcb", "random").replace("MAX_EPOCH: 1", "MAX_EPOCH: 1, ACTIVE.ASK: True")
-    words, (job,), out = command(tmp_path, text + "few_shot: false\n")
-    rounds = out / job.folder / "rounds"
-    for number in range(2):
-        assert run.main(words) == 3
-        assert "lacks 10 of 10 labels" in state.of(job, out).why
-        answer(rounds / f"round_{number}.csv", 4)
-        assert run.main(words) == 3
-        assert "lacks 6 of 10 labels" in state.of(job, out).why
-        answer(rounds / f"round_{number}.csv", 10)
-    assert run.main(words) == 0
-    assert not (rounds / "waiting.json").exists()
-    assert [one["labels"] for one in read(out / job.folder).result["active"]["rounds"]] == [10, 20]

@@ -58,13 +58,6 @@ def test_results_without_halves_leave_a_line_and_an_empty_cell(experiment, tmp_p
     assert outcome.reason == "its result has no accuracy of that half"
 
 
-def test_what_belongs_to_its_classes_by_its_prompts_or_a_shared_node_is_not_tested_on_all(experiment):
-    shared = "KgCoOp, config: glyph, options: {TRAINER.COOP.CSC: True, TRAINER.KGCOOP.CTX_INIT: False}"
-    for more in ("CLIP_Adapter, config: glyph, prompts_from: CSC", shared):
-        found = experiment(f"{TWO_SEEDS}{BOUND}  Head: {{trainer: {more}}}\n")
-        assert {job.column for job in protocols.jobs(found) if job.method.label == "Head"} == {"base"}
-
-
 def test_prompts_of_single_classes_are_empty_and_not_lacking(experiment, tmp_path):
     found = experiment(TWO_SEEDS + BOUND)
     fill(found, tmp_path)
@@ -79,12 +72,3 @@ def test_prompts_of_single_classes_are_empty_and_not_lacking(experiment, tmp_pat
     assert tables.lacking(results) == []
     (note,) = alike.class_notes(found, results)
     assert note == "No numbers on new classes, since what is learned belongs to the trained ones: CSC"
-
-
-def test_class_bound_results_say_whose_numbers_those_of_new_classes_are(experiment, tmp_path):
-    found = experiment(TWO_SEEDS)
-    fill(found, tmp_path)
-    (job,) = [job for job in protocols.jobs(found) if (job.method.label, job.column, job.seed) == ("MPL", "new", 2)]
-    finish(job, tmp_path, 50, class_bound=True)
-    (note,) = alike.class_notes(found, results_below(found, tmp_path))
-    assert note.endswith("the accuracy is that of the features before it: MPL")

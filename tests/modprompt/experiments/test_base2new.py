@@ -2,12 +2,8 @@
 
 import os
 
-import pytest
-
 from modprompt.cli.flags import parse_args, settings_of
-from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols
-from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import command, expected, flags, options
 from modprompt.experiments.reporting import cost, report, tables
 from modprompt.experiments.running import state
@@ -77,9 +73,3 @@ def test_what_is_taught_on_all_classes_fills_both_columns_of_one_run_and_says_wh
     assert f"KD ({seen})" in names
     assert seen in tables.latex(sections, "a title", "about")
     assert {one.label: one.testing_s.mean for one in cost.costs(found, results, sections)} == {"MPL": 2.0, "KD": 7.0}
-
-
-def test_it_is_taught_in_no_other_protocol(experiment, tmp_path):
-    text = FILE.replace("protocol: base2new", "protocol: few_shot") + TAUGHT
-    with pytest.raises(UserError, match="it needs protocol base2new"):
-        check([one for one in protocols.jobs(experiment(text)) if one.method.label == "KD"], tmp_path, tmp_path)

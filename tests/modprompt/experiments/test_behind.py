@@ -78,22 +78,6 @@ def test_a_front_fills_no_column_of_the_head(experiment, tmp_path):
     assert [line[name].group for name in ("MPL", "CLAP", "CLAP on MPL")] == ["prompts", "heads", "prompts + head"]
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "what"),
-    [
-        ("prompts_from: MPL", "prompts_from: MPLE", "'MPLE' is no method above this one; did you mean 'MPL'?"),
-        ("prompts_from: MPL", "prompts_from: CLAP", "CLAP trains no prompts in one stage"),
-        ("ADAPTER, config: glyph, p", "CoOp, config: glyph, p", "CoOp is not a head, and only heads"),
-        ("MPL, config: glyph}", "MPL, config: glyph, grid: {OPTIM.LR: [1, 2]}}", "'MPL' has several variants"),
-    ],
-)
-def test_what_no_head_stands_behind_is_told_in_a_line(old, new, what, experiment):
-    with pytest.raises(UserError) as caught:
-        experiment(HEADS.replace(old, new))
-    assert what in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
 def test_another_clip_than_its_prompts_is_told_before_anything_runs(experiment, tmp_path):
     text = HEADS.replace("glyph, prompts_from", "glyph, options: {MODEL.BACKBONE.PATH: x.pt}, prompts_from")
     with pytest.raises(UserError, match="in the training of its prompts '': give both the same CLIP"):

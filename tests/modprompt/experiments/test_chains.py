@@ -149,9 +149,8 @@ def test_older_logs_are_named_after_their_time_and_a_console_is_not_written_thro
     assert not (tmp_path / "elsewhere").exists()
 
 
-@pytest.mark.parametrize("ends", [0, 2])
-def test_folder_that_went_meanwhile_is_the_reason(jobs, tmp_path, ends):
-    code = f"import shutil; shutil.rmtree({str(tmp_path / jobs[4].folder)!r}); sys.exit({ends})"
+def test_folder_that_went_meanwhile_is_the_reason(jobs, tmp_path):
+    code = f"import shutil; shutil.rmtree({str(tmp_path / jobs[4].folder)!r})"
     assert brought(jobs[4], tmp_path, code)[:2] == ("failed", f"its output folder {run_folder.GONE}")
 
 
@@ -185,33 +184,39 @@ def test_run_by_hand_that_was_faster_is_waited_for(jobs, tmp_path):
     assert state.of(jobs[4], tmp_path) == state.State("waiting")
 
 
-def test_folder_that_cannot_be_written_is_one_line(quick, jobs, tmp_path, capsys):
-    (tmp_path / "base2new").write_text("a file")
-    ended = brought_to_an_end(jobs[:1], tmp_path)
-    assert "cannot write into" in ended["failed"][0][1]
-    assert capsys.readouterr().err.count("\n") == 1
-
-
 # ---------------------------------------------------------------------- places
 
 
-def test_cores_are_shared_evenly_and_gpus_in_turn(monkeypatch):
-    def shares(*words):
-        return [place.cores for place in chains.places(*words)]
+@pytest.mark.parametrize(
+    ("gpus", "cores", "jobs", "shares"),
+    [
+        ([], [0, 1, 2, 3], 2, [(0, 1), (2, 3)]),
+        ([], [4, 5, 6, 7, 8], 2, [(4, 5), (6, 7, 8)]),
+        ([], [0, 1], 3, [(0,), (0,), (1,)]),
+        ([], [*range(8)], None, [(0, 1), (2, 3), (4, 5), (6, 7)]),
+        (["0", "3"], [*range(4)], None, [(0, 1), (2, 3)]),
+    ],
+)
+def test_cores_are_shared_evenly(gpus, cores, jobs, shares):
+    assert [place.cores for place in chains.places(gpus, cores, jobs)] == shares
 
-    def of_gpus(*words):
-        found = [place.variables for place in chains.places(["0", "1"], range(8), *words)]
-        return [(one["CUDA_VISIBLE_DEVICES"], one["MODPROMPT_RUNS_ON_GPU"]) for one in found]
 
-    assert shares([], [0, 1, 2, 3], 2) == [(0, 1), (2, 3)]
-    assert shares([], [4, 5, 6, 7, 8], 2) == [(4, 5), (6, 7, 8)]
-    assert sorted(shares([], [0, 1], 3)) == [(0,), (0,), (1,)]
-    assert len(shares([], range(64))) == 4
-    assert shares(["0", "3"], range(4)) == [(0, 1), (2, 3)]
-    assert of_gpus() == [("0", "1"), ("1", "1")]
-    assert of_gpus(None, 2) == of_gpus(8, 2) == [("0", "2"), ("1", "2")] * 2
-    assert of_gpus(3) == of_gpus(3, 2) == [("0", "2"), ("1", "2"), ("0", "2")]  # shares decide numbers: all alike
-    assert of_gpus(1, 2) == [("0", "1")]
+@pytest.mark.parametrize(
+    ("jobs", "per_gpu", "of_gpus"),
+    [
+        (None, None, [("0", "1"), ("1", "1")]),
+        (None, 2, [("0", "2"), ("1", "2")] * 2),
+        (8, 2, [("0", "2"), ("1", "2")] * 2),
+        (3, None, [("0", "2"), ("1", "2"), ("0", "2")]),  # shares decide numbers: all alike
+        (1, 2, [("0", "1")]),
+    ],
+)
+def test_gpus_are_used_in_turn(jobs, per_gpu, of_gpus):
+    variables = [place.variables for place in chains.places(["0", "1"], range(8), jobs, per_gpu)]
+    assert [(one["CUDA_VISIBLE_DEVICES"], one["MODPROMPT_RUNS_ON_GPU"]) for one in variables] == of_gpus
+
+
+def test_memory_of_a_gpu_is_shared_evenly():
     assert chains.places(["0"], [0], None, 3)[0].variables["MODPROMPT_GPU_SHARE"] == "0.3000"
     assert "MODPROMPT_GPU_SHARE" not in chains.places(["0"], [0])[0].variables
     with pytest.raises(UserError, match="--per-gpu: there is no GPU here"):

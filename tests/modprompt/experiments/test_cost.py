@@ -1,11 +1,10 @@
-"""What methods cost: sums that one can do by hand, empty cells for what results do not say, groups of methods."""
+"""What methods cost: sums that one can do by hand, empty cells for what results do not say; headings of groups."""
 
 import csv
 
 import pytest
 
 from modprompt.experiments.plan import protocols
-from modprompt.experiments.plan.stages import group_of
 from modprompt.experiments.reporting import cost, report, tables
 from tests.modprompt.experiments.conftest import FILE
 from tests.modprompt.experiments.fakes import edit, finish, leave_schedules, results_below
@@ -40,21 +39,17 @@ def test_parameters_and_seconds_by_hand(experiment, tmp_path):
     assert (of["CLIP"].parameters, of["CLIP"].training_s) == ((0, 0), (0.0, None))
 
 
-def test_a_search_is_shared_by_the_trainings_that_it_serves(experiment, tmp_path):
-    found = experiment(FILE + DPL)
+def test_a_search_is_shared_by_the_trainings_that_it_serves_and_a_head_has_the_seconds_of_its_prompts(
+    experiment, tmp_path
+):
+    found = experiment(FILE + DPL + "  Tip on MPL: {trainer: TipAdapterF, config: glyph, prompts_from: MPL}\n")
     for job in protocols.jobs(found):
         if job.stage:
             leave_schedules(job, tmp_path)
     fill(found, tmp_path)
-    assert costs_of(found, tmp_path)["DPL"].training_s == pytest.approx((41.5, 0.5))
-
-
-def test_a_head_has_the_seconds_of_the_prompts_that_it_stands_behind(experiment, tmp_path):
-    found = experiment(FILE + "  Tip on MPL: {trainer: TipAdapterF, config: glyph, prompts_from: MPL}\n")
-    fill(found, tmp_path)
-    of = costs_of(found, tmp_path)
-    assert of["MPL"].training_s == pytest.approx((11.5, 0.5))
-    assert of["Tip on MPL"].training_s == pytest.approx((23.0, 1.0))
+    spent = {label: one.training_s for label, one in costs_of(found, tmp_path).items()}
+    assert (spent["DPL"], spent["MPL"]) == (pytest.approx((41.5, 0.5)), pytest.approx((11.5, 0.5)))
+    assert spent["Tip on MPL"] == pytest.approx((23.0, 1.0))
 
 
 def test_what_results_do_not_say_is_empty(experiment, tmp_path):
@@ -90,17 +85,6 @@ def test_report_has_table_file_and_figure(experiment, tmp_path):
     assert (rows["MPL"]["training_s_mean"], rows["MPL"]["accuracy_of"]) == ("11.5000", "H (%), digits")
     assert (folder / "cost.png").exists()
     assert '<h2 id="cost">cost</h2>' in (folder / "index.html").read_text()
-
-
-# ------------------------------------------------------------------ groups
-
-
-def test_group_of_a_method():
-    behind = "TRAINER.TIPADAPTER.PROMPTS_FROM"
-    assert group_of("MPL", {}) == "prompts"
-    assert group_of("TipAdapterF", {behind: ""}) == "heads"
-    assert group_of("TipAdapterF", {behind: "output/run"}) == "prompts + head"
-    assert group_of("ZeroshotCLIP", {}) == group_of("Theirs", {}) == ""
 
 
 def test_methods_stand_under_the_headings_of_their_groups(experiment, tmp_path):

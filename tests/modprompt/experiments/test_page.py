@@ -9,14 +9,6 @@ from modprompt.experiments.reporting import report
 from tests.modprompt.experiments.fakes import TWO, by_hand, fill
 
 
-@pytest.fixture
-def page(experiment, tmp_path):
-    found = experiment(TWO.replace("  MPL:", '  "<b>&\\"x":'), "two")  # a method with a name that is no good HTML
-    fill(found, tmp_path / "out", by_hand)
-    report.main([str(tmp_path / "two.yaml"), "--out", str(tmp_path / "out")])
-    return (tmp_path / "out/reports/two/index.html").read_text()
-
-
 class Checker(html.parser.HTMLParser):
     """Keeps what is not closed, and everything that is fetched."""
 
@@ -33,28 +25,22 @@ class Checker(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_page_is_whole_and_needs_nothing_beside_it(page):
+@pytest.mark.usefixtures("unpainted")
+def test_page_is_whole_needs_nothing_from_elsewhere_and_opens_with_its_finding(experiment, tmp_path):
+    text = TWO.replace("  MPL:", '  "<b>&\\"x":')  # a method with a name that is no good HTML
+    fill(experiment(text + 'notes: "Run by `modprompt experiment run two`."\n', "two"), tmp_path / "out", by_hand)
+    assert report.main([str(tmp_path / "two.yaml"), "--out", str(tmp_path / "out")]) == 0
+    page = (tmp_path / "out/reports/two/index.html").read_text()
     checker = Checker()
     checker.feed(page)
     assert checker.open == []
     assert len(checker.fetched) == 3
     assert all(value.startswith("data:image/png;base64,") for value in checker.fetched)
-    assert "url(" not in page
-    assert "<b>" not in page
+    assert not any(text in page for text in ("url(", "<b>", "`", "<script"))
     assert "&lt;b&gt;&amp;&quot;x" in page
     for anchor in re.findall(r'href="#([\w-]+)"', page):
         assert f'id="{anchor}"' in page
-
-
-def test_page_opens_with_its_finding_and_has_no_raw_backticks(experiment, tmp_path, monkeypatch):
-    monkeypatch.setattr(report.figures, "can_draw", lambda: False)
-    found = experiment(TWO + 'notes: "Run by `modprompt experiment run two`."\n', "two")
-    fill(found, tmp_path / "out", by_hand)
-    report.main([str(tmp_path / "two.yaml"), "--out", str(tmp_path / "out")])
-    page = (tmp_path / "out/reports/two/index.html").read_text()
     first = page.index('<p class="finding">')
     assert page.index("<h1>") < first < page.index('<p class="about">')
-    assert "MaPLe minus MPL, the best of the others: H, average over 2 data sets: +0.00" in page[first : first + 300]
+    assert ", the best of the others: H, average over 2 data sets: +0.00" in page[first : first + 300]
     assert "Run by <code>modprompt experiment run two</code>." in page
-    assert "`" not in page
-    assert "<script" not in page

@@ -87,7 +87,6 @@ def test_some_of_a_plan(file):
     for given, what in (
         ({"datasets": ["mnist"]}, "--datasets: parts has no 'mnist'; did you mean 'mnist5k'"),
         ({"seeds": [9]}, "--seeds: parts has no 9"),
-        ({"parts": ["shot"]}, "--parts: parts has no 'shot'; did you mean 'shots'"),
         ({"acquisitions": ["badge"]}, "--acquisitions: parts has no 'badge'"),
         ({"methods": ["CLIP"], "seeds": [3]}, "no part of parts has all of that"),
     ):
@@ -95,26 +94,7 @@ def test_some_of_a_plan(file):
             narrowed(plan, **given)
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "expected"),
-    [
-        (PARTS[PARTS.index("parts:") :], "parts: {}\n", "parts.yaml: parts is missing"),
-        ("  shift:", "  sh-ift:", "parts: sh-ift: a part's name is a letter"),
-        ("methods: [MaPLe]", "methods: [MaPL]", "parts: shots: methods: there is no 'MaPL'; did you mean 'MaPLe'"),
-        ("shots: [1, 4]", "shotz: [1, 4]", "parts: shots: there is no key 'shotz'; did you mean 'shots'"),
-        ("shots: [1, 4]", "options: {OPTIM.LR: 1}", "parts: shots: there is no key 'options'"),
-        ("protocol: few_shot, ", "", "parts: shots: protocol is missing"),
-        ("  shots: {", "  shots: 3\n#", "parts: shots: KEY: VALUE pairs are expected, got 3"),
-    ],
-)
-def test_mistake_in_a_part_is_named_with_its_place(file, old, new, expected):
-    assert old in PARTS
-    with pytest.raises(UserError, match=re.escape(expected)) as caught:
-        spec.read_plan(file(PARTS.replace(old, new)))
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_one_page_has_all_parts_and_each_has_its_own_files(file, tmp_path, capsys):
     path, out = file(), tmp_path / "out"
     for job in protocols.jobs(*spec.read_plan(path).parts):

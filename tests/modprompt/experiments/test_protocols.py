@@ -31,9 +31,7 @@ def test_base_to_new(jobs):
 
 def test_cross_data_set(experiment):
     text = FILE.replace("base2new", "cross_dataset\nsource: imagenet").replace("[digits]", "[eurosat, dtd]")
-    text = text.replace("[1, 2]", "[1]").replace("glyph", "vit_b16")
-    text = text.replace("MPL, config: vit_b16", "MPL, config: vit_b4_c1_add2_rm1")
-    found = experiment(text)
+    found = experiment(text.replace("[1, 2]", "[1]"))
     jobs = protocols.jobs(found)
     assert [(job.dataset, job.folder.split("/MPL")[0], bool(job.parent)) for job in jobs[3:]] == [
         ("imagenet", "crossdataset/imagenet", False),
@@ -59,11 +57,9 @@ def test_few_shot(experiment):
 @pytest.mark.parametrize(
     ("script", "arguments", "protocol", "number"),
     [
-        ("mpl/base2new_train.sh", ("eurosat", "1"), "base2new", 0),
         ("mpl/base2new_test.sh", ("eurosat", "1"), "base2new", 1),
         ("mpl/base2new_all.sh", ("eurosat", "1"), "base2new\ntogether: true", 2),
         ("mpl/few_shot.sh", ("eurosat", "1", "16"), "few_shot\nshots: 16", 0),
-        ("mpl/xd_train.sh", ("imagenet", "1"), "cross_dataset", 0),
         ("mpl/xd_test.sh", ("eurosat", "1"), "cross_dataset", 1),
     ],
 )
@@ -92,13 +88,11 @@ def test_script_and_experiment_share_their_runs(experiment, tmp_path, script, ar
     assert settings_of(theirs).texts() == settings_of(ours).texts() == expected(job, tmp_path)
 
 
-@pytest.mark.cover(1)
-@pytest.mark.parametrize(
-    "name", ["cross_dataset", "domain_generalisation", "ablation_operations", "base2new", "few_shot"]
-)
+@pytest.mark.parametrize("name", ["domain_generalisation", pytest.param("base2new", marks=pytest.mark.slow)])
 def test_expected_settings_are_those_that_train_records(name, tmp_path):
     found = narrowed_to(spec.read(spec.FILES / f"{name}.yaml", {"OPTIM.LR": "1e-3"}), seeds=[1])
-    for job in protocols.jobs(found):
+    jobs = {(job.method.label, job.kind, job.column): job for job in protocols.jobs(found)}  # of one data set each
+    for job in jobs.values():
         if job.first:
             leave_schedules(job.first, tmp_path)
         read = settings_of(parse_args(flags(job, tmp_path, tmp_path)))

@@ -40,6 +40,10 @@ def test_files_are_written_and_printed_and_again_the_same_bytes(two, tmp_path, c
     assert (rows[0]["seeds"], rows[3]["seeds"], rows[3]["said"]) == ("1", "1 2 3", "")
     figures = {f"{name}.{form}" for name in ("methods", "datasets", "tokens") for form in ("pdf", "png")}
     assert {path.name for path in folder(tmp_path).iterdir()} == {*figures, *TABLES}
+    latex = (folder(tmp_path) / "report.tex").read_text()
+    assert latex.count(r"\begin{tabular}{lccc}") == latex.count(r"\end{table}") == 5  # two are of published methods
+    assert r"MPL & \textbf{90.00} {\scriptsize $\pm$ 4.08} &" in latex
+    assert not re.search(r"(?<!\\)_", latex)
     first = {path.name: path.read_bytes() for path in folder(tmp_path).iterdir()}
     assert report.main(two) == 0
     assert {path.name: path.read_bytes() for path in folder(tmp_path).iterdir()} == first
@@ -69,7 +73,6 @@ def test_what_was_selected_on_test_stands_in_tables_only_where_it_is_asked_for(t
     assert "| MPL (selected on test) | 90.00 ± 4.08 | 60.00 ± 4.08 | 72.00 ± 4.25 |" in shown
     assert "selected on test: MPL" in shown
     assert "| MaPLe | **90.00 ± 4.08** |" in shown  # the best of those that can be compared
-    assert r"MPL (selected on test) & 90.00 {" in (folder(tmp_path) / "report.tex").read_text()
 
 
 @pytest.mark.usefixtures("unpainted")
@@ -85,16 +88,6 @@ def test_a_row_of_other_seeds_than_the_caption_says_so_and_is_not_the_best(exper
     assert "<td>MaPLe (seeds 1, 2)</td>" in (folder(tmp_path) / "index.html").read_text()
     rows = json.loads((folder(tmp_path) / "report.json").read_text())["tables"][0]["rows"]
     assert [row.get("seeds") for row in rows if row["method"] in ("MaPLe", "MPL")] == [[1, 2], [1, 2, 3]]
-
-
-@pytest.mark.usefixtures("unpainted")
-def test_latex_is_booktabs_with_escaped_words(two, tmp_path):
-    report.main(two)
-    text = (folder(tmp_path) / "report.tex").read_text()
-    assert text.count(r"\begin{tabular}{lccc}") == text.count(r"\end{table}") == 5  # two are of published methods
-    assert r"MPL & \textbf{90.00} {\scriptsize $\pm$ 4.08} &" in text
-    assert r"CLIP & 85.00 & 55.00 & 66.79 \\" in text
-    assert not re.search(r"(?<!\\)_", text)
 
 
 @pytest.mark.usefixtures("unpainted")
@@ -126,12 +119,10 @@ def test_files_that_a_report_does_not_write_any_more_go_and_others_are_named(two
 
 
 @pytest.mark.usefixtures("unpainted")
-@pytest.mark.slow
-def test_logs_of_another_codebase_stand_beside_ours(two, tmp_path, capsys):
+def test_logs_of_another_codebase_stand_among_ours(two, tmp_path, capsys):
     assert report.main([*two, "--with", f"theirs={theirs(tmp_path / 'maple', finished=False)}"]) == 1
     text = capsys.readouterr().out
     assert "| MaPLe (theirs) | 80.20 ± 0.08 | **70.00 ± 0.00** | **74.75 ± 0.04** |" in text
-    assert "| MaPLe (theirs) | **80.20 ± 0.08** | - | - |" in text
     assert "- MaPLe (theirs), dtd: new seed 3: unfinished (empty log)" in text
 
 
@@ -141,7 +132,6 @@ def test_logs_of_another_codebase_stand_beside_ours(two, tmp_path, capsys):
         (["two.yaml", "--with", "nowhere"], "--with: there is no folder nowhere"),
         (["two.yaml", "--with", "empty"], "--with: empty has no base2new run of these data sets and shots"),
         (["empty"], "no base2new run below empty"),
-        (["two.yaml", "--options", "A"], "the option A has no value"),
     ],
 )
 def test_bad_words_end_with_one_line(two, tmp_path, monkeypatch, capsys, words, message):

@@ -145,14 +145,6 @@ def test_cluster_that_does_not_answer_is_thought_to_have_the_runs(jobs, tmp_path
         slurm.cancel([tmp_path])
 
 
-@pytest.mark.slow
-def test_what_the_cluster_refuses_is_one_line(quick, jobs, tmp_path, cluster):
-    with pytest.raises(UserError, match="--launcher slurm: .*timeout_minutes"):
-        slurm.Queue(tmp_path / "x", {"timeout_minutes": 3}, None)
-    with pytest.raises(UserError, match="the cluster accepts no runs: .*[Pp]artition"):
-        brought_to_an_end(jobs[:1], tmp_path, slurm_partition="nowhere")
-
-
 def test_machine_without_slurm_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert slurm.queue() is None
@@ -169,10 +161,3 @@ def test_no_reaches_submitit_and_zero_leaves_a_setting_out(tmp_path, monkeypatch
     queue_of(tmp_path, slurm_use_srun=False, slurm_exclusive=None)
     assert given["slurm_use_srun"] is False
     assert {"gpus_per_node", "slurm_exclusive"}.isdisjoint(given)
-
-
-@pytest.mark.parametrize("text", ['{"cluster": "slurm"}', '{"job_id": [[1]]}', "[7]"])
-def test_record_that_names_no_job_is_none(tmp_path, text):
-    (tmp_path / "job").mkdir()
-    (tmp_path / state.QUEUED).write_text(text)
-    assert slurm.submitted_as(tmp_path) is None

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 
 import pytest
 
@@ -53,13 +52,6 @@ def test_search_is_on_the_base_classes_and_stands_before_its_training(staged):
     assert search.title == "Searched, digits base, seed 1 (search)"
 
 
-def test_cross_protocols_search_on_the_source(experiment):
-    text = STAGES.replace("base2new", "cross_dataset\nsource: caltech101").replace("[1, 2]", "[1]")
-    search, train, test = protocols.jobs(experiment(text))[2:]
-    assert search.folder == "search/crossdataset/caltech101/MPL/glyph-ONTrue_16shots/seed1"
-    assert (train.first, test.first, test.needs) == (search, search, train)
-
-
 def test_one_search_serves_all_seeds_if_it_is_said(experiment):
     jobs = protocols.jobs(experiment(ONCE))
     searches = [job for job in jobs if job.stage]
@@ -107,27 +99,16 @@ def test_training_of_another_schedule_or_of_a_stale_search_is_stale_and_so_is_it
     assert train[:2] == test[:2] == ("stale", f"its search was {search.why}")
 
 
-def test_result_whose_search_is_gone_waits_for_it(staged, tmp_path):
+def test_a_search_without_a_whole_schedule_or_a_result_is_waited_for(staged, tmp_path):
     done(staged, tmp_path)
-    (tmp_path / staged[0].folder / "result.json").unlink()
+    folder = tmp_path / staged[0].folder
+    (folder / "schedule.json").write_text("{}")
+    assert state.of(staged[0], tmp_path).name == state.of(staged[1], tmp_path).name == "waiting"
+    assert "schedule.json is damaged or not a schedule of a search" in state.of(staged[0], tmp_path).why
+    (folder / "schedule.json").unlink()
+    assert "it has left no schedule.json: its trainer and options do not search" in state.of(staged[0], tmp_path).why
+    (folder / "result.json").unlink()
     assert [state.of(job, tmp_path)[:2] for job in staged[1:]] == [("waiting", "its search is not there")] * 2
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        (None, "it has left no schedule.json: its trainer and options do not search"),
-        ("{}", "schedule.json is damaged or not a schedule of a search"),
-    ],
-)
-def test_search_without_a_whole_schedule_is_not_finished(staged, tmp_path, text, why):
-    done(staged, tmp_path)
-    path = tmp_path / staged[0].folder / "schedule.json"
-    path.unlink() if text is None else path.write_text(text)
-    stands = state.of(staged[0], tmp_path)
-    assert stands.name == "waiting"
-    assert why in stands.why
-    assert state.of(staged[1], tmp_path).name == "waiting"
 
 
 def test_runs_come_in_order_and_each_once(quick, experiment, tmp_path):
@@ -138,15 +119,6 @@ def test_runs_come_in_order_and_each_once(quick, experiment, tmp_path):
     assert result["settings"]["TRAINER.IVLP.SCHEDULE_TEXT"].startswith("[[0, 2], [2, 2]")
     assert list(brought_to_an_end(jobs, tmp_path)) == [state.FINISHED]
     assert [starts(tmp_path / job.folder) for job in jobs] == [1] * 9
-
-
-def test_search_that_is_made_again_makes_trainings_of_another_schedule_stale(quick, staged, tmp_path):
-    done(staged, tmp_path)
-    (tmp_path / staged[0].folder / "result.json").unlink()
-    quick("search/", schedules=schedules(3))
-    summary = brought_to_an_end(staged, tmp_path)
-    assert [job.kind for job, _ in summary["stale"]] == ["training", "test"]
-    assert [starts(tmp_path / job.folder) for job in staged] == [1, 0, 0]
 
 
 def test_stale_search_goes_aside_with_all_that_its_schedule_made(quick, experiment, tmp_path, capsys):
@@ -160,23 +132,6 @@ def test_stale_search_goes_aside_with_all_that_its_schedule_made(quick, experime
     assert run.main([*words, "--redo-stale"]) == 0
     assert capsys.readouterr().out.count("put aside: ") == 3
     assert [starts(out / job.folder) for job in staged] == [1, 1, 1]
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("{trainer: MPL, ", "{", "search: trainer is missing"),
-        ("options: {SEARCH", "option: {SEARCH", "search: there is no key 'option'; did you mean 'options'?"),
-        ("SEARCH.ON: True", "SEED: 3", "search: options: SEED cannot be set here"),
-        ("}}}", "}}, search_seed: [1, 2]}", "search_seed is one seed, of the method's search"),
-        ("{trainer: IVLP, config: glyph, s", "{trainer: ZeroshotCLIP, config: glyph, s", "ZeroshotCLIP is not one of our"),
-        ("glyph, s", "glyph, options: {TRAINER.IVLP.SCHEDULE_TEXT: [[0, 2]]}, s", "is set, but a search is to find it"),
-    ],
-)  # fmt: skip
-def test_faults_are_told_with_their_place(experiment, old, new, message):
-    assert old in STAGES
-    with pytest.raises(UserError, match=f"methods: Searched: .*{re.escape(message)}"):
-        experiment(STAGES.replace(old, new, 1))
 
 
 def test_two_searches_of_one_folder_and_other_settings_are_refused(experiment):

@@ -6,7 +6,6 @@ import os
 import pytest
 
 from modprompt.experiments.plan import protocols
-from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.running import state
 from modprompt.io import folder as run_folder
 from modprompt.io.files import write_json
@@ -30,22 +29,14 @@ def test_never_started_and_finished(jobs, tmp_path):
     assert (stands.name, stands.accuracy_pct) == ("finished", 80.0)
 
 
-def test_result_of_other_settings_is_stale_and_says_what_differs(jobs, tmp_path):
-    path = finish(jobs[0], tmp_path, 80.0)
-    settings = {**json.loads(path.read_text())["settings"], "OPTIM.LR": "0.5"}
-    edit(path, settings=settings, config_hash="other")
-    stands = state.of(jobs[0], tmp_path)
-    assert stands.name == "stale"
-    assert "made with other settings: OPTIM.LR 0.5 -> 0.0" in stands.why
-
-
 def test_test_of_a_model_that_was_trained_again_is_outdated(trained, tmp_path):
     train, test = trained
     path = finish(train, tmp_path, 80.0)
     finish(test, tmp_path, 70.0)
     assert state.of(test, tmp_path).name == "finished"
     edit(path, prompts_hash="another")
-    assert state.of(test, tmp_path) == state.State("waiting", "its training has made another model since")
+    outdated = state.State("waiting", "its training has made another model since")
+    assert state.of(test, tmp_path) == dict(state.of_all(trained, tmp_path))[test] == outdated
     path.unlink()
     assert state.of(test, tmp_path).name == "finished"  # nothing contradicts it
 
@@ -88,7 +79,6 @@ def test_running_is_who_holds_the_lock_and_nothing_else(jobs, tmp_path):
         ('{"line": 3}', ("failed", "job/failure.json is damaged and does not say why", None, 0.0)),
         ("[]", ("waiting", "", None, 0.0)),
         ('{"line": "a\\nb\\u001b[2J\\udcff", "time_s": "x"}', ("failed", r"a b\x1b[2J\udcff", None, 0.0)),
-        ('{"line": "a", "time_s": 7.5}', ("failed", "a", None, 7.5)),
     ],
 )
 def test_records_of_failures_that_nobody_has_written_so(jobs, tmp_path, content, stands):
@@ -96,12 +86,6 @@ def test_records_of_failures_that_nobody_has_written_so(jobs, tmp_path, content,
     path.parent.mkdir(parents=True)
     path.write_text(content)
     assert state.of(jobs[0], tmp_path) == stands
-
-
-def test_hash_with_a_version_that_is_no_number_is_another_hash(jobs, tmp_path):
-    for recorded in ("\u00b2:abc", "9" * 5000 + ":abc", ":", "0:x"):
-        finish(jobs[0], tmp_path, 80.0, backbone_hash=recorded)
-        assert state.of(jobs[0], tmp_path, Inputs(tmp_path, None)).name == "stale"
 
 
 def test_test_of_a_stale_training_is_stale_too(experiment, tmp_path):
@@ -116,15 +100,6 @@ def test_test_of_a_stale_training_is_stale_too(experiment, tmp_path):
         "stale",
         "its training was made with other settings: DATASET.NAME Else -> ImageNet",
     )
-
-
-def test_all_runs_stand_as_each_alone(jobs, tmp_path):
-    train, test = next((job.parent, job) for job in jobs if job.parent)
-    finish(train, tmp_path, 80.0, prompts_hash="new")
-    finish(test, tmp_path, 70.0, prompts_hash="old")
-    found = state.of_all(jobs, tmp_path)
-    assert found == [(job, state.of(job, tmp_path)) for job in jobs]
-    assert dict(found)[test].why == "its training has made another model since"
 
 
 def test_edited_config_is_noticed_by_a_process_that_has_read_it(experiment, tmp_path):

@@ -27,28 +27,6 @@ def test_last_line_in_few_words(tmp_path, line, expected):
     held.release()
 
 
-def test_screen_without_a_terminal_tells_events_alone(capsys):
-    screen = status.Screen(3, 1)
-    screen.event("failed: another")
-    screen.finished(2, "a run", "50.00%")
-    screen.close()
-    assert capsys.readouterr() == ("", "failed: another\nfinished: a run: 50.00%\n")
-
-
-def test_screen_on_a_terminal_is_a_bar_that_ends_with_the_runs_at_work(monkeypatch, capsys):
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    screen = status.Screen(30, 1)
-    screen.show(["one run: epoch 1/2", "another: testing"])
-    screen.finished(2, "a run", "50.00%")
-    screen.event("failed: another")
-    screen.close()
-    err = capsys.readouterr().err
-    assert "2/30 runs" in err
-    assert "failed: another\n" in err
-    assert "left, one run: epoch 1/2; another: testing" in err
-    assert "finished: a run: 50.00%\n" in err
-
-
 def test_status_is_told_from_the_files(jobs, tmp_path):
     finish(jobs[0], tmp_path, 50.0)
     edit(finish(jobs[1], tmp_path, 50.0), config_hash="other", settings={})

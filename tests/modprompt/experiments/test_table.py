@@ -12,7 +12,6 @@ from tests.modprompt.experiments.fakes import (
     TWO,
     by_hand,
     edit,
-    edit_some,
     fill,
     finish,
     results_below,
@@ -114,32 +113,9 @@ def test_published_methods_without_a_run_stand_in_a_table_of_their_own(experimen
     assert row(block, "RPO, published")["H"].mean == 77.78
     sources = tables.sources(list(sections.values()))
     assert any(line.startswith("RPO, published: ") and line.endswith("; mean of H") for line in sources)
-    text = tables.markdown([sections["average"]], "t", "a", {})
-    assert "| *HiCroPL, published, H of the means* | 85.89 | 77.99 | 81.75 |" in text
-    assert "| *HPT, published, mean of H* | 84.32 | 76.86 | 80.23 |" in text
     (alone,) = sections_of(experiment(TWO), tmp_path)[0]["eurosat"].details
     taught = "PromptKD (unlabelled images and names of new classes seen; selected on test), published"
     assert [r.label for r in alone.rows] == ["LASP, published", taught]
-
-
-def test_published_figures_are_consistent():
-    known = published.known()
-    places = set()
-    for entry in known["rows"]:
-        assert entry.get("source") or set(entry["at"]) <= set(known["files"])
-        assert entry["setting"]
-        place = (entry["protocol"], entry["dataset"], entry["method"], entry.get("where"))
-        assert place not in places
-        places.add(place)
-        if {"base", "new", "H"} <= set(entry):
-            least, most = (harmonic_mean(entry["base"] + by, entry["new"] + by) + by for by in (-0.005, 0.005))
-            assert (least - 1e-9 <= entry["H"] <= most + 1e-9) == (published.h_of(entry) == "H of the means"), place
-            assert published.h_of(entry) != "mean of H" or entry["H"] < least  # of numbers that differ H's mean is less
-        else:
-            assert not published.h_of(entry)
-        over = known["averages_of"][entry["protocol"]]
-        if entry["dataset"] == "average" and set(over) <= set(entry):
-            assert np.mean([entry[name] for name in over]) == pytest.approx(entry["average"], abs=0.02)
 
 
 CROSS = TWO.replace("base2new", "cross_dataset\nsource: imagenet")
@@ -191,34 +167,17 @@ def test_numbers_that_do_not_belong_together_are_named(every, one, said, experim
     assert alike.warnings(results_below(found, tmp_path)) == ([said] if said else [])
 
 
-def test_of_seeds_that_were_read_by_two_rules_there_is_no_mean(experiment, tmp_path):
-    found = experiment(TWO)
-    fill(found, tmp_path, by_hand)
-    edit_some(found, tmp_path, PEOPLE, seeds=(2, 3))  # seed 1 says none: the family's
-    sections, gathered = sections_of(found, tmp_path)
-    for key in ("eurosat", "average"):
-        (mpl,) = [one for one in sections[key].rows if one.label == "MPL"]
-        assert mpl.cells == (None, None, None)
-        assert mpl.name == "MPL (no mean, made with different reading of images of eurosat)"
-        assert row(sections[key], "MaPLe")["H"] is not None
-    assert row(sections["dtd"], "MPL")["base"].mean == 70.0
-    (line,) = tables.lacking(gathered)
-    assert line == (
-        "MPL, eurosat: no mean, made with different reading of images of eurosat (family: base seed 1, new seed 1 / people: "
-        "base seed 2, base seed 3, new seed 2, new seed 3)"
-    )
-
-
 @pytest.mark.parametrize(
     ("one", "other", "why"),
     [
         ({"backbone_hash": "2:a"}, {"backbone_hash": "2:b"}, "weights (2:a: "),
         ({"split": {"hash": "a"}}, {"split": {"hash": "b"}}, "splits of eurosat (a: "),
+        ({}, PEOPLE, "reading of images of eurosat (family: base seed 1, new seed 1 / people: base seed 2, "),
         ({"backbone_hash": "2:a"}, {"backbone_hash": "b"}, ""),  # hashes of two versions, which say nothing
         ({"split": {"hash": "a"}}, {"split": {}}, ""),
     ],
 )
-def test_of_seeds_with_other_weights_or_splits_there_is_no_mean(experiment, tmp_path, one, other, why):
+def test_of_seeds_with_other_weights_splits_or_reading_there_is_no_mean(experiment, tmp_path, one, other, why):
     found = experiment(TWO.replace("[eurosat, dtd]", "[eurosat]"))
     for job in protocols.jobs(found):
         finish(job, tmp_path, 80.0, **(other if job.seed > 1 else one))

@@ -7,6 +7,7 @@ import functools
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from PIL import Image
 
 from modprompt.clip.package import import_clip
 from tests.conftest import BARE_CONFIG, ROOT, published, random_clip
-from tests.warm import run_python
 
 PROGRAM = '''"""Stand-in program."""
 import argparse
@@ -194,12 +194,15 @@ ResidualAttentionBlock.forward = _needs_more
 """
 
 # what codebases have beside the usual: text put before a marker of the program, in place of other text of it, or into a
-# file (behind what clip/model.py has; None: the file is not there)
+# file (behind what clip/model.py has)
 INDENTED = ("#CONFIG", "#DEFAULTS", "#BEFORE_OPTIONS", "#AFTER_OPTIONS", "#BEFORE_BUILDING", "#BEFORE_TRAINING")
-TRAITS: dict[str, dict[str, str | None]] = {
+TRAITS: dict[str, dict[str, str]] = {
     "other clip": {"clip/model.py": OTHER_CLIP.format(word="VPT")},
-    "shadowed clip": {"clip/__init__.py": None},
-    "own MPL": {"#LAST": "import trainers.mpl", "trainers/mpl.py": OWN_TRAINER.format(name="MPL")},
+    "own MPL": {
+        "#LAST": "import trainers.mpl",
+        "trainers/mpl.py": OWN_TRAINER.format(name="MPL"),
+        "trainer.load_model(args.model_dir, epoch=args.load_epoch)": "pass",
+    },
     "loads otherwise": {
         "#IMPORTS": "import trainers.late",
         "#BEFORE_TRAINING": "trainer.load_model(None, 10)",
@@ -207,7 +210,6 @@ TRAITS: dict[str, dict[str, str | None]] = {
         "trainer.train()\n": "trainer.train()\n    __import__('shutil').rmtree(cfg.OUTPUT_DIR + '/MultiModalPromptLearner')\n",
         "trainers/late.py": LATE_MODEL,
     },
-    "never loads": {"trainer.load_model(args.model_dir, epoch=args.load_epoch)": "pass"},
     "asks for more": {
         "#FLAGS": 'parser.add_argument("--dataset")',
         "#DEFAULTS": 'cfg.TASK = "B2N"; cfg.DATASET.NOISE_LABEL = True',
@@ -230,7 +232,7 @@ def write_host(folder: Path, *traits: str, eol: str = "\n") -> Path:
     shutil.copytree(installed, folder / "clip", ignore=shutil.ignore_patterns("__pycache__"))
     source = (folder / "clip" / "clip.py").read_text()
     source = source.replace("from pkg_resources import packaging", "import packaging.version")
-    files: dict[str, str | None] = {
+    files = {
         "clip/clip.py": source,
         "datasets/__init__.py": "",
         "datasets/squares.py": DATASET,
@@ -243,17 +245,13 @@ def write_host(folder: Path, *traits: str, eol: str = "\n") -> Path:
     program, model = PROGRAM, (folder / "clip" / "model.py").read_text()
     for key, text in (pair for name in traits for pair in TRAITS[name].items()):
         if "/" in key and "\n" not in key:
-            files[key] = model + text if text and key == "clip/model.py" else text
+            files[key] = model + text if key == "clip/model.py" else text
         else:
             assert key in program
-            program = program.replace(
-                key, f"{text}\n{' ' * 4 * (key in INDENTED)}{key}" if key[0] == "#" else str(text)
-            )
+            program = program.replace(key, f"{text}\n{' ' * 4 * (key in INDENTED)}{key}" if key[0] == "#" else text)
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text or "")
-        if text is None:
-            (folder / name).unlink()
+        (folder / name).write_text(text)
     (folder / "train.py").write_bytes(program.replace("\n", eol).encode())
     for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "start"]):
         git(folder, *words)
@@ -303,9 +301,11 @@ def site() -> str:
     return folder
 
 
-def run_in(folder: Path, *words, installed=False, more_path=None) -> subprocess.CompletedProcess:
+def run_in(folder: Path, *words, installed=False) -> subprocess.CompletedProcess:
     """A Python program in a codebase's folder; this checkout is on the path, or modprompt as pip installs it."""
     path = [dassl_folder(), site() if installed else str(ROOT)]
-    path += [str(more_path)] if more_path else []
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1"}
-    return run_python(*words, folder=folder, environment=environment)
+    command = [sys.executable, *map(str, words)]
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )

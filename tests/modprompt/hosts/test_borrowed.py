@@ -2,8 +2,10 @@
 
 import json
 import os
+import subprocess
 import sys
 
+import dassl.config
 import pytest
 
 from modprompt.errors import UserError
@@ -12,7 +14,6 @@ from modprompt.io.settings import Settings
 from tests.conftest import ROOT
 from tests.modprompt.hosts.conftest import losses
 from tests.modprompt.hosts.stand_in import git, run_in, write_host
-from tests.warm import run_python
 
 START = ("-m", "modprompt", "train")
 READER = """from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
@@ -67,28 +68,19 @@ def extend_cfg(cfg{more}):
     cfg.TRAINER.COOP = CN()
     cfg.TRAINER.COOP.N_CTX = 99
 """
-ASK = """
-import sys
-from pathlib import Path
-from modprompt.compat import find
-find.add_to_path()
-import modprompt.trainers.all
-from dassl.config import get_cfg_default
-from modprompt.hosts.borrowed import Host
-Host(Path(sys.argv[1])).add_keys(bool(sys.argv[2]))
-cfg = get_cfg_default()
-print(cfg.get("SPLE", {}).get("LAYERS"), cfg.TRAINER.COOP.N_CTX)
-"""
 
 
 @pytest.mark.parametrize(
-    ("more", "ours", "said"), [("", "yes", "3 16"), ("", "", "3 99"), (", args", "yes", "None 16")]
+    ("more", "ours", "layers", "n_ctx"), [("", True, 3, 16), ("", False, 3, 99), (", args", True, None, 16)]
 )
-def test_keys_come_from_its_extend_cfg_and_no_module_of_its_trainers_is_run(more, ours, said, tmp_path):
-    host = codebase(tmp_path / "host", EXTEND.format(more=more))
-    done = run_python("-c", ASK, host, ours, folder=ROOT)
-    assert done.stdout.splitlines()[-1] == said, done.stderr
-    assert ("the keys of its extend_cfg are left out (" in done.stdout) == bool(more)
+def test_keys_come_from_its_extend_cfg_and_no_module_of_its_trainers_is_run(
+    more, ours, layers, n_ctx, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(dassl.config, "cfg_default", dassl.config.get_cfg_default())
+    borrowed.Host(codebase(tmp_path / "host", EXTEND.format(more=more))).add_keys(ours)
+    cfg = dassl.config.get_cfg_default()
+    assert (cfg.get("SPLE", {}).get("LAYERS"), cfg.TRAINER.COOP.N_CTX) == (layers, n_ctx)
+    assert ("the keys of its extend_cfg are left out (" in capsys.readouterr().out) == bool(more)
 
 
 def test_reader_is_none_that_a_command_may_give():
@@ -100,73 +92,83 @@ TAKE = """
 import sys
 sys.path.append("installed")
 from modprompt.hosts import borrowed
-host = borrowed.entered(sys.argv[1])
-import modprompt.data.readers.all
-from dassl.data.datasets import DATASET_REGISTRY
-try:
-    print(host.take_reader(sys.argv[2]))
-    reader = DATASET_REGISTRY.get(sys.argv[2])
-    print(reader.__module__, getattr(reader, "only_tests", False))
-except borrowed.UserError as error:
-    print(error)
+for folder, name in zip(sys.argv[1::2], sys.argv[2::2]):
+    try:
+        host = borrowed.entered(folder)
+        import modprompt.data.readers.all
+        from dassl.data.datasets import DATASET_REGISTRY
+        digest = host.take_reader(name)
+        reader = DATASET_REGISTRY.get(name)
+        print(digest, reader.__module__, getattr(reader, "only_tests", False))
+    except borrowed.UserError as error:
+        print(error)
+    for name in ("help", "elsewhere"):  # the next codebase has its own
+        sys.modules.pop(name, None)
 """
 
 
-def taken(host, name):
-    """What is printed where another package of the name of its readers is installed."""
-    installed = host.parent / "installed" / "datasets"
-    installed.mkdir(parents=True, exist_ok=True)
-    (installed / "__init__.py").touch()
-    done = run_python("-c", TAKE, host, name, folder=host.parent, environment={**os.environ, "PYTHONPATH": str(ROOT)})
+def taken(folder, *hosts):
+    """What is printed of each (codebase, data set), where another package of the name of its readers is installed."""
+    (folder / "installed/datasets").mkdir(parents=True)
+    (folder / "installed/datasets/__init__.py").touch()
+    words = [str(word) for pair in hosts for word in pair]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", TAKE, *words]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
 
-@pytest.mark.slow
+def readers(folder, files):
+    """A codebase with these files, by their paths."""
+    codebase(folder)
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    return folder
+
+
 def test_its_reader_stands_for_ours_and_its_modules_tell_it_from_another(tmp_path):
-    host = codebase(tmp_path / ".hidden" / "host")
-    readers = host / "datasets"
-    (readers / "help.py").write_text("")
-    (readers / "euro.py").write_text("from . import help\n" + READER.format(name="EuroSAT"))
-    first, module = taken(host, "EuroSAT")
-    assert module == "datasets.euro False"
-    assert first.startswith("euro.py ")
-    (host / "elsewhere.py").write_text("")
-    (readers / ".ipynb_checkpoints").mkdir()
-    (readers / ".ipynb_checkpoints" / "euro-checkpoint.py").write_text(READER.format(name="EuroSAT"))
-    assert taken(host, "EuroSAT")[0] == first
-    found = {first}
-    for path, content in (
-        (readers / "help.py", "CHANGED = True\n"),
-        (readers / "euro.py", "import elsewhere\n" + READER.format(name="EuroSAT")),
-        (host / "elsewhere.py", "CHANGED = True\n"),
-    ):
-        path.write_text(content)
-        found.add(taken(host, "EuroSAT")[0])
-    assert len(found) == 4
-    said, none, module = taken(host, "SUN397")
-    assert "has no reader SUN397: it is read by ours" in said
-    assert (none, module) == ("None", "modprompt.data.readers.lists False")
-    (readers / "a.py").write_text(READER.format(name="ImageNetA"))
-    assert taken(host, "ImageNetA")[-1] == "datasets.a True"  # only tested, whoever reads it
+    reader = READER.format(name="EuroSAT")
+    usual = {"datasets/help.py": "", "datasets/euro.py": f"from . import help\n{reader}", "elsewhere.py": ""}
+    kept = {"datasets/.ipynb_checkpoints/euro-checkpoint.py": reader}
+    euro = {"datasets/euro.py": f"import elsewhere\n{reader}"}
+    changes = [{}, kept, {"datasets/help.py": "CHANGED = True\n"}, euro, {**euro, "elsewhere.py": "CHANGED = True\n"}]
+    hosts = [readers(tmp_path / ".hidden" / f"host{number}", {**usual, **more}) for number, more in enumerate(changes)]
+    of_tests = readers(tmp_path / "of_tests", {"datasets/a.py": READER.format(name="ImageNetA")})
+    asked = [*((host, "EuroSAT") for host in hosts), (of_tests, "ImageNetA"), (of_tests, "SUN397")]
+    *lines, only_tested, none, ours = taken(tmp_path, *asked)
+    first, again, *others = lines
+    assert first == again
+    assert len({first, *others}) == 4
+    for line in lines:
+        file, _, module, _ = line.split()
+        assert (file, module) == ("euro.py", "datasets.euro")
+    assert only_tested.endswith(" datasets.a True")  # whoever reads it
+    assert "has no reader SUN397: it is read by ours" in none
+    assert ours == "None modprompt.data.readers.lists False"
 
 
 def test_reader_that_does_not_import_or_is_not_entered_or_there_twice_is_one_line(tmp_path):
-    host, reader = codebase(tmp_path / "host"), READER.format(name="EuroSAT")
+    reader = READER.format(name="EuroSAT")
     own_registry = "from dassl.data.datasets import DatasetBase\nfrom dassl.utils import Registry\n"
     own_registry += "DATASET_REGISTRY = Registry('theirs')\n" + reader.partition("\n")[2]
-    (host / "datasets" / "help.py").write_text("import no_package, os\n")
-    for content, said in (
-        (f"import skimage.io\nfrom . import help\n{reader}", "'skimage'): pip install no_package scikit-image"),
-        (f"raise SystemExit(0)\n{reader}", "cannot be imported (0)"),
-        (own_registry, "does not enter EuroSAT in Dassl's registry: it would be read by ours"),
-    ):
-        (host / "datasets" / "euro.py").write_text(content)
-        (line,) = taken(host, "EuroSAT")
+    contents = {
+        f"import skimage.io\nfrom . import help\n{reader}": "'skimage'): pip install no_package scikit-image",
+        f"raise SystemExit(0)\n{reader}": "cannot be imported (0)",
+        own_registry: "does not enter EuroSAT in Dassl's registry: it would be read by ours",
+    }
+    usual = {"datasets/help.py": "import no_package, os\n"}
+    hosts = [
+        readers(tmp_path / f"host{number}", {**usual, "datasets/euro.py": content})
+        for number, content in enumerate(contents)
+    ]
+    twice = readers(tmp_path / "twice", {"datasets/euro.py": reader, "datasets/second.py": reader})
+    *lines, last = taken(tmp_path, *((host, "EuroSAT") for host in (*hosts, twice)))
+    for host, line, said in zip(hosts, lines, contents.values(), strict=True):
         assert line.startswith(f"--host: {host}/datasets/euro.py ")
         assert line.endswith(said)
-    (host / "datasets" / "second.py").write_text(reader)
-    assert "both register EuroSAT" in taken(host, "EuroSAT")[0]
+    assert "both register EuroSAT" in last
 
 
 def test_its_dassl_needs_a_host_that_has_one(tmp_path):
@@ -192,7 +194,9 @@ def test_standing_in_a_codebase_is_said_and_nothing_of_it_is_used(tmp_path, monk
 @pytest.mark.slow
 @pytest.mark.timeout(360)
 def test_losses_are_those_of_our_program_and_a_finished_run_knows_its_reader(workshop, tmp_path):
-    host = write_host(tmp_path / "host", "shadowed clip", "lacks modules")
+    host = write_host(tmp_path / "host", "lacks modules")
+    (host / "clip/__init__.py").unlink()  # an installed package would win
+    git(host, "commit", "-qam", "no package")
     words = ["--host", ".", *workshop.words("MPL", "output/run", "--once")]
     done = run_in(host, *START, *words)
     assert done.returncode == 0, done.stderr

@@ -7,10 +7,9 @@ import time
 
 import pytest
 
-from modprompt.hosts import install
+from modprompt.hosts import doctor, install
 from tests.conftest import ROOT
 from tests.modprompt.hosts.stand_in import dassl_folder, git, run_in, write_host
-from tests.warm import run_python
 
 PATIENT = ("--seconds", "240")  # a machine that runs other tests beside this is slow
 DOCTOR = ("-m", "modprompt", "doctor")
@@ -75,14 +74,14 @@ def test_interrupted_it_ends_at_once_with_all_that_it_started(number, tmp_path):
     path = os.pathsep.join([dassl_folder(), str(ROOT)])
     environment = {**os.environ, "PYTHONPATH": path, "TMPDIR": str(tmp_path / "temp")}
     command = [sys.executable, "-m", "modprompt.doctor"]
-    doctor = subprocess.Popen(command, cwd=host, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(command, cwd=host, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     until = time.monotonic() + 100
     while not (host / "pid").is_file() and time.monotonic() < until:
         time.sleep(0.1)
     pid = (host / "pid").read_text()
-    doctor.send_signal(number)
-    _, errors = doctor.communicate(timeout=20)
-    assert (doctor.returncode, errors) == (130, b"interrupted\n")
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (130, b"interrupted\n")
     state = subprocess.run(["ps", "-o", "stat=", "-p", pid], capture_output=True, text=True, check=False).stdout
     assert state.strip()[:1] in ("", "Z")
     assert list((tmp_path / "temp").iterdir()) == []
@@ -95,18 +94,20 @@ def test_no_codebase_is_tried_with_our_own_program(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_package_that_all_need_is_named_and_the_exit_code_says_so(tmp_path):
-    block = "import sys; sys.modules['yacs'] = None; sys.argv = ['doctor']; from modprompt.doctor import main; sys.exit(main())"
-    done = run_python("-c", block, folder=tmp_path, environment={**os.environ, "PYTHONPATH": str(ROOT)})
-    assert done.returncode == 1, done.stderr
-    assert "pip install yacs" in done.stdout
+def test_packages_that_all_need_are_named_and_the_exit_code_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setattr(doctor, "spec_of", {"numpy": "there"}.get)
+    assert doctor.main([]) == 1
+    assert "-> pip install torch torchvision yacs Pillow\n" in capsys.readouterr().out
 
 
 def test_without_a_dassl_our_program_runs_and_its_own_does_not(tmp_path):
     if dassl_folder() != str(ROOT / "modprompt/compat/stand_in"):
         pytest.skip("Dassl is installed")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = run_python(*DOCTOR, *PATIENT, folder=write_host(tmp_path / "host"), environment=environment)
+    command, environment = [sys.executable, *DOCTOR, *PATIENT], {**os.environ, "PYTHONPATH": str(ROOT)}
+    host = write_host(tmp_path / "host")
+    done = subprocess.run(command, cwd=host, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Dassl     not found\n" in done.stdout
     assert ways(done)[0].startswith("launcher  MPL cannot run: No module named 'dassl' (this codebase's program, ")

@@ -10,7 +10,7 @@ from modprompt.io.settings import Settings, as_text
 from modprompt.trainers.overrides import with_our_config
 from tests.conftest import ROOT
 from tests.modprompt.hosts.conftest import losses
-from tests.modprompt.hosts.stand_in import OTHER_CLIP, git, run_in, write_host
+from tests.modprompt.hosts.stand_in import git, run_in, write_host
 
 pytestmark = pytest.mark.timeout(360)  # several programs one behind the other
 LAUNCHER = ("-m", "modprompt.launch", "train.py")
@@ -43,9 +43,7 @@ def last_error(done):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["launcher", "line"])
-@pytest.mark.parametrize(
-    "traits", [(), ("other clip",), ("own MPL",), ("never loads",), ("loads otherwise", "asks for more")]
-)
+@pytest.mark.parametrize("traits", [(), ("other clip", "own MPL"), ("loads otherwise", "asks for more")])
 def test_mpl_trains_with_our_losses_and_tests_what_it_trained(traits, way, workshop, tmp_path):
     host, name = write_host(tmp_path / "host", *traits), "ModMPL" if "own MPL" in traits else "MPL"
     trained = started(host, way, *workshop.asked(host, "output/run", trainer=name))
@@ -62,23 +60,15 @@ def test_mpl_trains_with_our_losses_and_tests_what_it_trained(traits, way, works
 
 
 @pytest.mark.slow
-def test_launcher_takes_its_clip_and_the_line_says_which(workshop, tmp_path):
-    host = write_host(tmp_path / "host", "shadowed clip")
-    done = started(host, "launcher", *workshop.words("MPL", "output/run"))
-    assert losses(done.stdout) == workshop.losses, done.stderr
-    line = started(host, "line", *workshop.words("MPL", "output/line"))
-    assert f", not {host / 'clip'}: modprompt launch takes that one" in line.stdout
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("way", ["launcher", "line"])
-def test_settings_that_a_program_changes_are_told_and_kept_if_asked(way, workshop, tmp_path):
+def test_settings_that_a_program_changes_and_a_clip_that_loses_are_told_and_settings_kept_if_asked(workshop, tmp_path):
     host, config = write_host(tmp_path / "host", "changes settings"), tmp_path / "mpl.yaml"
+    (host / "clip/__init__.py").unlink()  # an installed package wins
     config.write_text((workshop.folder / "mpl.yaml").read_text() + 'MODEL:\n  BACKBONE:\n    NAME: "ViT-B/32"\n')
     words = workshop.words("MPL", "output/run")
     words[words.index("--config-file") + 1] = config
-    changed = started(host, way, *words)
+    changed = started(host, "line", *words)
     assert changed.returncode == 0, changed.stderr
+    assert f", not {host / 'clip'}: modprompt launch takes that one" in changed.stdout
     told = {
         f"{key}: asked {asked} (file {config}), got {got}: the codebase's program or config sets it"
         for key, asked, got in (
@@ -93,7 +83,7 @@ def test_settings_that_a_program_changes_are_told_and_kept_if_asked(way, worksho
     assert {f"note: {text}" for text in told} <= {*notes(changed, "note: ")}
     assert losses(changed.stdout) != workshop.losses
     words[words.index("output/run")] = "output/kept"
-    kept = started(host, way, *words, "--keep-settings")
+    kept = started(host, "line", *words, "--keep-settings")
     assert {*notes(kept, "kept: ")} == {f"kept: {text}" for text in told}, kept.stderr
     assert losses(kept.stdout) == workshop.losses
 
@@ -105,7 +95,6 @@ def test_settings_that_a_program_changes_are_told_and_kept_if_asked(way, worksho
         ("launcher", "--config-file", "configs/trainers/MPL/vit_b4_c1_ad2_rm1.yaml", "vit_b4_c1_ad2_rm1.yaml"),
         ("line", "OPTIM.LRR", 1, "OPTIM.LRR"),
         ("launcher", "OPTIM.MAX_EPOCH", "many", "MAX_EPOCH"),
-        ("line", "TRAINER.MPL.N_CTXX", 1, "TRAINER.MPL.N_CTXX"),
     ],
 )
 def test_what_a_user_got_wrong_is_one_line(flag, value, told, way, workshop, tmp_path):
@@ -120,24 +109,14 @@ def test_what_a_user_got_wrong_is_one_line(flag, value, told, way, workshop, tmp
 
 
 @pytest.mark.slow
-def test_launcher_adds_what_a_program_asks_for_and_the_line_cannot(workshop, tmp_path):
+def test_launcher_adds_what_a_program_asks_for_and_takes_its_clip(workshop, tmp_path):
     host = write_host(tmp_path / "host", "asks for more")
+    (host / "clip/__init__.py").unlink()  # an installed package would win
     launched = started(host, "launcher", *workshop.words("MPL", "output/run"))
     assert losses(launched.stdout) == workshop.losses, launched.stderr
     (note,) = notes(launched, "note: train.py: ")
     for added in ("--trainer MMRL TASK B2N", "--dataset Squares", "DATASET.NOISE_LABEL False"):
         assert added in note.partition("; added: ")[2]
-    assert started(host, "line", *workshop.words("MPL", "output/line")).returncode != 0
-
-
-@pytest.mark.slow
-def test_builder_that_wants_a_word_nobody_knows_is_told_with_what_was_tried(workshop, tmp_path):
-    host = write_host(tmp_path / "host")
-    with (host / "clip" / "model.py").open("a") as file:
-        file.write(OTHER_CLIP.format(word="Mine"))
-    line = last_error(started(host, "launcher", *workshop.words("MPL", "output/run")))
-    assert line.startswith(f"error: these weights do not make up a CLIP that the `clip` package at {host / 'clip'}")
-    assert all(f"with design_details of trainer {word}: no design {word}" in line for word in ("CoOp", "IVLP", "VPT"))
 
 
 @pytest.mark.slow
@@ -163,8 +142,8 @@ def test_what_a_program_asks_its_own_trainers_for_is_one_line_that_names_the_oth
     host = write_host(tmp_path / "host")
     program = (host / "train.py").read_text()
     (host / "train.py").write_text(program.replace("trainer.test()", "trainer.test_withlabel()"))
-    assert started(host, "line", *workshop.words("MPL", "output/run")).returncode == 0
-    line = last_error(started(host, "line", *workshop.words("MPL", "output/test", *TEST)))
+    test = ("--eval-only", "--model-dir", workshop.folder / "ours")
+    line = last_error(started(host, "line", *workshop.words("MPL", "output/test", *test)))
     said = "error: 'MPL' object has no attribute 'test_withlabel', which this program expects of trainers: "
     assert line == f"{said}modprompt train --host . runs ours without it"
 
@@ -172,9 +151,8 @@ def test_what_a_program_asks_its_own_trainers_for_is_one_line_that_names_the_oth
 @pytest.mark.slow
 def test_own_trainers_keep_their_names(workshop, tmp_path):
     host = write_host(tmp_path / "host", "own MPL")
-    for name in ("OWN", "MPL"):
-        done = started(host, "launcher", *workshop.words(name, f"output/{name}"))
-        assert f"own trainer {name}" in done.stdout, done.stderr
+    done = started(host, "launcher", *workshop.words("MPL", "output/run"))
+    assert "own trainer MPL" in done.stdout, done.stderr
     assert "modprompt's is --trainer ModMPL" in done.stdout
 
 
@@ -197,7 +175,6 @@ def test_our_config_is_found_by_name_and_merged_whole_with_its_base(workshop, tm
     [
         ("ModMPL", "configs/trainers/ModMPL/vit_b4_c1_add2_rm1.yaml", True),
         ("MPL", "vit_b4_c1_add2_rm1", True),
-        ("MPL", "configs/trainers/CoOp/vit_b4_c1_add2_rm1.yaml", False),
         ("MPL", "vit_b4_c1_add2_rm2", False),
         ("CoOp", "vit_b4_c1_add2_rm1", False),
     ],
@@ -213,11 +190,13 @@ def test_our_config_stands_in_for_one_that_is_not_there(trainer, named, is_repla
     assert with_our_config(["--trainer", trainer, "--config-file", named])[3] == named
 
 
-def test_wrong_use_is_one_line(tmp_path):
-    for words, line in (([], "Run a codebase's own train.py"), (["nothing.py"], "error: there is no ")):
-        done = run_in(tmp_path, "-m", "modprompt.launch", *words)
-        assert done.returncode == 2
-        assert done.stderr.startswith(line)
+@pytest.mark.parametrize(
+    ("words", "line"), [([], "Run a codebase's own train.py"), (["nothing.py"], "error: there is no ")]
+)
+def test_wrong_use_is_one_line(words, line, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert launch.main(words) == 2
+    assert capsys.readouterr().err.startswith(line)
 
 
 @pytest.mark.slow
@@ -248,14 +227,3 @@ def test_weights_that_a_program_deletes_are_tested_all_the_same_and_not_across_a
     assert "MultiModalPromptLearner is gone: " in evaluated.stdout
     again = started(host, "launcher", *workshop.words("MPL", "output/run"))
     assert losses(again.stdout) == losses(trained.stdout) != [], again.stderr
-
-
-def test_installed_package_keeps_its_neighbours_on_the_path(tmp_path, monkeypatch):
-    (tmp_path / "site").mkdir()
-    monkeypatch.setattr("sys.path", [str(tmp_path / "site"), str(tmp_path / "other")])
-    monkeypatch.setattr(launch, "ROOT", tmp_path / "site")
-    launch.put_host_first(tmp_path / "host")
-    assert launch.sys.path == [str(tmp_path / name) for name in ("host", "site", "other")]
-    (tmp_path / "site" / "train.py").touch()  # a checkout: its trainers and datasets are not the codebase's
-    launch.put_host_first(tmp_path / "host")
-    assert launch.sys.path == [str(tmp_path / name) for name in ("host", "other")]

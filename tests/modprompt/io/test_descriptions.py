@@ -35,7 +35,7 @@ def test_what_is_nowhere_is_told_with_the_places(tmp_path, monkeypatch):
         descriptions.read("dtd.json")
     with pytest.raises(UserError, match=r"no descriptions at /nowhere/x \(folder "):
         descriptions.read("/nowhere/x")
-    for odd in ("a" * 5000, "a\0b", "~nobody/x", "."):
+    for odd in ("a" * 5000, "a\0b", "."):
         with pytest.raises(UserError, match="no descriptions at "):
             descriptions.read(odd)
 
@@ -86,7 +86,6 @@ DAMAGED = {
     "no class": ({}, "must hold one JSON object .* with a class, not {}"),
     "empty list": ({"owl": []}, LIST),
     "one phrase": ({"owl": "round"}, f"{LIST}'round'"),
-    "nothing": ({"owl": None}, f"{LIST}None"),
     "number": ({"owl": ["a", 3]}, LIST),
     "empty phrase": ({"owl": ["a", " \n"]}, LIST),
     "half a character": ('{"owl": ["\\ud800"]}', LIST),

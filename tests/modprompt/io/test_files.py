@@ -120,16 +120,25 @@ def test_leftovers_of_killed_writers_alone_are_removed(tmp_path):
     assert names(tmp_path) == [".mine.part", ".mine.xyz.part", "mine", "mine.part"]
 
 
-@pytest.mark.parametrize("name", ["a", "a/b.txt", "./a", "a//b", "a b/ü.png", "..a/b.."])
-def test_relative_paths_are_inside(name):
-    assert is_inside(name)
-
-
+INSIDE = ["a", "a/b.txt", "./a", "a//b", "a b/ü.png", "..a/b.."]
 ELSEWHERE = [
-    "", ".", "..", "../a", "a/../../b", "a/..", "/etc/passwd", "\\a", "..\\a", "C:\\a", "C:a", "//h/s", "a\0b", 5, None,
-]  # fmt: skip
+    "",
+    ".",
+    "..",
+    "../a",
+    "a/../../b",
+    "a/..",
+    "/etc/x",
+    "\\a",
+    "..\\a",
+    "C:\\a",
+    "C:a",
+    "//h/s",
+    "a\0b",
+    5,
+    None,
+]
 
 
-@pytest.mark.parametrize("name", ELSEWHERE)
-def test_other_paths_are_not(name):
-    assert not is_inside(name)
+def test_relative_paths_are_inside_and_others_are_not():
+    assert [name for name in (*INSIDE, *ELSEWHERE) if is_inside(name)] == INSIDE

@@ -111,6 +111,8 @@ def test_another_test_of_that_name_has_another_place(tmp_path):
     put(first, settings={"A": "1"})
     (first / "config.yaml").write_text("DATASET: {ROOT: data}\n")
     assert place(here, here, A="1") == str(first)
+    with run_folder.hold(first):
+        assert place(here, here, A="1") == f"{first}_2"
     assert place(here, here, A="2") == place(here, here, root="other", A="1") == f"{first}_2"
 
 

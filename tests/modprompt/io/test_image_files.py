@@ -37,18 +37,16 @@ def encoded(kind, pixels=PIXELS):
 OTHERS = {
     "eps": EPS,
     "pdf": b"%PDF-1.4\n1 0 obj\n<< >>\nendobj\n%%EOF\n",
-    "fits": b"SIMPLE  =                    T".ljust(80) + b"BITPIX  =                    8".ljust(2800),
     "html": b"<!DOCTYPE html><title>not an image</title>",
     "empty": b"",
-    **{kind: encoded(kind, np.zeros((16, 16, 3), np.uint8)) for kind in ("ICO", "ICNS", "TGA", "PCX", "SGI")},
+    **{kind: encoded(kind, np.zeros((16, 16, 3), np.uint8)) for kind in ("ICO", "TGA")},
 }
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "eps"])
 @pytest.mark.parametrize("kind", FORMATS)
-def test_every_format_is_read_by_its_content(kind, suffix, tmp_path):
-    (tmp_path / f"image.{suffix}").write_bytes(encoded(kind))
-    image = read_rgb(tmp_path / f"image.{suffix}")
+def test_every_format_is_read_by_its_content(kind, tmp_path):
+    (tmp_path / "image.eps").write_bytes(encoded(kind))
+    image = read_rgb(tmp_path / "image.eps")
     assert (image.mode, image.size) == ("RGB", (12, 10))
     if kind not in ("JPEG", "GIF"):  # which lose something
         assert np.array_equal(np.asarray(image), PIXELS)
@@ -66,7 +64,7 @@ def test_what_is_no_image_of_data_sets_is_refused_and_nothing_is_started(kind, t
 @pytest.mark.parametrize("kind", FORMATS)
 def test_truncated_image_is_one_line(kind, tmp_path):
     whole = encoded(kind, np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8))
-    for share in (0.01, 0.3, 0.6, 0.9):
+    for share in (0.01, 0.6):
         (tmp_path / "image.png").write_bytes(whole[: int(len(whole) * share)])
         with pytest.raises(UserError, match="^cannot read the image .*$"):
             read_rgb(tmp_path / "image.png")
@@ -116,9 +114,7 @@ REAL = {
                 except IOError:
                     time.sleep(0.01)
         """,
-    "optim/__init__.py": "",
-    "optim/lr_scheduler.py": "",
-    "optim/optimizer.py": "",
+    **dict.fromkeys(("optim/__init__.py", "optim/lr_scheduler.py", "optim/optimizer.py"), ""),
     "data/__init__.py": "import wilds",
     "data/data_manager.py": """
         import numpy as np
@@ -144,20 +140,18 @@ LOAD = """
         from modprompt.programs import report
         from modprompt.io.image_files import read_of_run
         assert dassl.utils.read_image is own.read_image is read_of_run
-        how = {} if sys.argv[1] == "none" else {"num_workers": 1, "multiprocessing_context": sys.argv[1]}
-        loader = DataLoader(DatasetWrapper([sys.argv[2]]), **how)
+        loader = DataLoader(DatasetWrapper([sys.argv[1]]), num_workers=1, multiprocessing_context="spawn")
         sys.exit(report(lambda: print("shape", next(iter(loader)).shape)))
     """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["none", "fork", "spawn"])
-def test_real_dassl_reads_so_in_every_kind_of_worker(how, tmp_path):
+def test_real_dassl_reads_so_in_workers_that_are_started_anew(tmp_path):
     for name, text in {**REAL, "../own.py": "from dassl.utils.tools import read_image", "../load.py": LOAD}.items():
         path = (tmp_path / "dassl" / name).resolve()
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(text))
-    words = [sys.executable, str(tmp_path / "load.py"), how, str(tmp_path / "image.png")]
+    words = [sys.executable, str(tmp_path / "load.py"), str(tmp_path / "image.png")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
     for content, code, said in (
         (encoded("BMP"), 0, "shape torch.Size([1, 10, 12, 3])"),
@@ -217,12 +211,11 @@ def test_what_is_transparent_is_white_for_people(tmp_path, mode):
     assert grey_of(path, FAMILY).max() == 0
 
 
-@pytest.mark.parametrize("white", [255, 65535])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_turned_image_is_as_the_camera_was_for_people(tmp_path, orientation, white):
+def test_a_turned_image_is_as_the_camera_was_for_people(tmp_path, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = written(tmp_path / "a.png", GREY if white == 255 else GREY.astype(np.uint16) * 257, exif=exif)
+    path = written(tmp_path / "a.png", GREY.astype(np.uint16) * 257 if orientation % 2 else GREY, exif=exif)
     turns = [GREY, np.fliplr(GREY), np.rot90(GREY, 2), np.flipud(GREY), GREY.T, np.rot90(GREY, -1)]
     wanted = [*turns, np.rot90(GREY, 2).T, np.rot90(GREY)][orientation - 1]
     assert np.array_equal(grey_of(path, PEOPLE), wanted)

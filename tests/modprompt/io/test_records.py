@@ -21,7 +21,6 @@ def test_what_json_is_read_as_the_json_module_reads_it():
 def test_all_else_is_a_line(text):
     with pytest.raises(Refused) as raised:
         parse_json(text)
-    assert str(raised.value)
     assert len(str(raised.value).splitlines()) == 1
 
 
@@ -41,17 +40,16 @@ def test_what_is_yaml_is_read_as_yaml_reads_it(once, tmp_path):
     assert read_yaml(tmp_path / "a.yaml", once) == yaml.safe_load(TEXT)
 
 
-@pytest.mark.parametrize("once", [False, True])
 @pytest.mark.parametrize("text", [
     '!!int ""', "!!bool x", "2001-99-99", "? [a]\n: b", "a: {<<: 1}", "!!python/object/apply:os.system ['true']",
     "!!python/name:os.system", "!mine 1", "a: 1\n---\nb: 2", "a: \0", "a: \ud800", "a:\n\t- b", "[1, 2", "*a", "1" * 5000,
-    "[" * 5000,
+    "[" * 1000,
 ])  # fmt: skip
-def test_what_is_no_plain_value_is_a_line(text, once):
-    with pytest.raises(Refused) as raised:
-        parse_yaml(text, once)
-    assert str(raised.value)
-    assert len(str(raised.value).splitlines()) == 1
+def test_what_is_no_plain_value_is_a_line(text):
+    for once in (False, True):
+        with pytest.raises(Refused) as raised:
+            parse_yaml(text, once)
+        assert len(str(raised.value).splitlines()) == 1
 
 
 def test_key_that_occurs_twice_is_refused_where_it_is_asked_for():
@@ -70,12 +68,9 @@ def test_record_that_was_not_touched_passes_however_it_is_laid_out():
     assert check_seal(json.loads(text), "file")
 
 
-def test_record_without_a_hash_is_told_apart():
+def test_record_without_a_hash_is_told_apart_and_one_with_its_hash_taken_out_is_damaged():
     assert not check_seal(RECORD, "file")
     assert not check_seal({**RECORD, "modprompt": "text"}, "file")
-
-
-def test_record_with_its_hash_taken_out_is_damaged():
     record = sealed(RECORD, 1)
     del record["modprompt"]["hash"]
     with pytest.raises(UserError, match="file is damaged or was changed by hand"):

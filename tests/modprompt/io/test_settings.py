@@ -9,15 +9,7 @@ from modprompt.io.settings import FLAGS, FREE, Settings, as_text, given, pairs, 
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [
-        (1, "1"),
-        (1.0, "1"),
-        (1e-5, "0.00001"),
-        ((2, 3), "[2, 3]"),
-        ([2.0, "a"], ["2", "a"]),
-        (True, "True"),
-        ("fp16", "fp16"),
-    ],
+    [(1, "1"), (1.0, "1"), (1e-5, "0.00001"), ((2, 3), "[2, 3]"), ([2.0, "a"], ["2", "a"]), (True, "True")],
 )
 def test_one_value_has_one_text(one, other):
     assert as_text(one) == as_text(other)
@@ -72,10 +64,6 @@ def test_file_that_is_no_config_is_named(tmp_path, text):
     path.rename(tmp_path / ".hidden.yaml")
     with pytest.raises(UserError, match="no config file .*b.yaml$"):
         read_settings(str(tmp_path / "b.yaml"))
-
-
-def test_options_are_pairs():
-    assert pairs(["A", "1", "B", "2"]) == [("A", "1"), ("B", "2")]
 
 
 @pytest.mark.parametrize(
@@ -144,11 +132,6 @@ def test_texts_are_what_was_given_without_what_decides_nothing(files):
     assert not FREE & set(settings.texts())
 
 
-def test_one_thing_written_in_two_ways_has_the_same_texts(files):
-    options = ["DATASET.NAME", "Digits", "OPTIM.LR", "2e-1", "OPTIM.MAX_EPOCH", "5", "INPUT.SIZE", "(32, 32)"]
-    assert Settings.read(files).texts() == Settings.read(options=options).texts()
-
-
 def test_each_file_is_opened_once_and_may_change_behind_that(files, monkeypatch):
     opened, plain = [], records.read_text
     monkeypatch.setattr(records, "read_text", lambda path, *more: opened.append(str(path)) or plain(path, *more))
@@ -159,9 +142,7 @@ def test_each_file_is_opened_once_and_may_change_behind_that(files, monkeypatch)
     assert opened == [files[0], files[2]]
 
 
-def test_what_cannot_be_read_is_refused(files, tmp_path):
-    with pytest.raises(UserError, match="no config file .*none.yaml; there is: data.yaml, method.yaml"):
-        Settings.read([str(tmp_path / "none.yaml")])
+def test_what_cannot_be_read_is_refused(files):
     with pytest.raises(UserError, match="the option B has no value"):
         Settings.read(files, options=["A", "1", "B"])
     with pytest.raises(KeyError):
@@ -170,7 +151,6 @@ def test_what_cannot_be_read_is_refused(files, tmp_path):
 
 def test_config_that_is_not_there_has_a_nearest_name(tmp_path):
     (tmp_path / "eurosat.yaml").write_text("")
-    with pytest.raises(
-        UserError, match="no config file .*eurosatt.yaml; did you mean 'eurosat'. there is: eurosat.yaml"
-    ):
+    said = "no config file .*eurosatt.yaml; did you mean 'eurosat'. there is: eurosat.yaml"
+    with pytest.raises(UserError, match=said):
         read_settings(str(tmp_path / "eurosatt.yaml"))

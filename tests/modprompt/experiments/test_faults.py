@@ -1,0 +1,89 @@
+"""Every fault in an experiment file is one line with its file and place."""
+
+import re
+
+import pytest
+
+from modprompt.errors import UserError
+from modprompt.experiments.plan import spec
+from tests.modprompt.experiments.conftest import FILE
+from tests.modprompt.experiments.test_behind import HEADS
+from tests.modprompt.experiments.test_plan import PARTS
+from tests.modprompt.experiments.test_rounds import ROUNDS
+from tests.modprompt.experiments.test_stages import STAGES
+
+GRID = "glyph, options: {A.B: 3}, grid: {A.B: [1, 2]}}"
+BUDGET = "few_shot: true\nbudget: 5"
+HEAD = "True}}\n  Head: {trainer: TaskRes, config: glyph, prompts_from: MPL}"
+SEARCH = "A.B: 1}, search: {trainer: MPL, config: glyph}"
+SET = "glyph, options: {TRAINER.IVLP.SCHEDULE_TEXT: [[0, 2]]}, s"
+VARIANTS = "MPL, config: glyph, grid: {OPTIM.LR: [1, 2]}}"
+FAULTS = [
+    (FILE, "base2new", "base2now", "protocol: there is no 'base2now'; did you mean 'base2new'"),
+    (FILE, "[digits]", "[digit]", "datasets: there is no 'digit'; did you mean 'digits'"),
+    (FILE, "datasets", "dataset", "there is no key 'dataset'; did you mean 'datasets'"),
+    (FILE, "glyph}", "glyf}", "CLIP: no config file glyf; ZeroshotCLIP has "),
+    (FILE, "trainer: MPL", "trainr: MPL", "methods: MPL: there is no key 'trainr'; did you mean 'trainer'"),
+    (FILE, "[1, 2]", "[1, -2]", "seeds: different whole numbers from 0 up"),
+    (FILE, "glyph}", "glyph, grid: {OPTIM.LR: [1, 1.0]}}", "grid: OPTIM.LR: a value occurs twice"),
+    (FILE, "glyph}", GRID, "A.B is an axis of the grid and set to 3 as"),
+    (FILE, "base2new", "cross_dataset\nsource: digits", "datasets: digits is the source"),
+    (FILE, "base2new", "few_shot\ntogether: true", "protocol few_shot has none; it belongs to protocol base2new"),
+    (FILE, "config: glyph", f"config: {'x' * 5000}", "File name too long"),
+    (FILE, "methods:", "shots: [1, 2]\nmethods:", "shots: protocol base2new accepts one number"),
+    (FILE, "methods:", "ties: config\nmethods:", "ties: protocol base2new has none; it belongs to protocol validation"),
+    (FILE, "methods:", "options: {DATASET.NUM_SHOTS: 4}\nmethods:", "options: DATASET.NUM_SHOTS cannot be set here"),
+    (FILE, "methods:", "options: {OPTIM: {LR: 4}}\nmethods:", "options: OPTIM: a dotted key with one value"),
+    (FILE, "  MPL:", "  CLIP:", "the key 'CLIP' occurs twice, the second time in line 7"),
+    (FILE, FILE, "methods: [", "is not usable YAML"),
+    (FILE, FILE, "", "KEY: VALUE pairs are expected"),
+    (FILE, FILE, '"a\\nb\\e[2J": 1\n', "there is no key"),
+    (PARTS, PARTS[PARTS.index("parts:") :], "parts: {}\n", "parts is missing"),
+    (PARTS, "  shift:", "  sh-ift:", "parts: sh-ift: a part's name is a letter"),
+    (PARTS, "methods: [MaPLe]", "methods: [MaPL]", "parts: shots: methods: there is no 'MaPL'; did you mean 'MaPLe'"),
+    (PARTS, "shots: [1, 4]", "shotz: [1, 4]", "parts: shots: there is no key 'shotz'; did you mean 'shots'"),
+    (PARTS, "protocol: few_shot, ", "", "parts: shots: protocol is missing"),
+    (STAGES, "{trainer: MPL, ", "{", "methods: Searched: search: trainer is missing"),
+    (STAGES, "options: {SEARCH", "option: {SEARCH", "search: there is no key 'option'; did you mean 'options'?"),
+    (STAGES, "}}}", "}}, search_seed: [1, 2]}", "search_seed is one seed, of the method's search"),
+    (STAGES, "IVLP, config: glyph, s", "ZeroshotCLIP, config: glyph, s", "ZeroshotCLIP is not one of our"),
+    (STAGES, "glyph, s", SET, "is set, but a search is to find it"),
+    (ROUNDS, "badge+pcb", "badg", "acquisitions: there is no 'badg'; did you mean 'badge'"),
+    (ROUNDS, "badge+pcb", "random", "acquisitions: a name occurs twice"),
+    (ROUNDS, "badge+pcb", "none", "acquisitions: none chooses nothing by itself: none+pcb is PCB on all images"),
+    (ROUNDS, "[random, badge+pcb]", "['../up']\nimport: json", "is no name for an acquisition"),
+    (ROUNDS, "True}}", HEAD, "methods: Head: protocol active has no heads on trained prompts"),
+    (ROUNDS, "rounds: 2", "rounds: 0", "rounds: a whole number from 1 up to 4,294,967,295 is expected, got 0"),
+    (ROUNDS, "rounds: 2", "gamma: -0.1", "gamma: must be a number from 0 up, got -0.1"),
+    (ROUNDS, "rounds: 2", BUDGET, "few_shot: few-shot runs need budget 0"),
+    (ROUNDS, "rounds: 2", "shots: 4", "shots: protocol active has none"),
+    (
+        ROUNDS,
+        "OPTIM.LR: 0.1",
+        "ACTIVE.METHOD: badge",
+        "MPL: options: ACTIVE.METHOD cannot be set here; protocol active",
+    ),
+    (ROUNDS, "ACTIVE.GIVE_UP: True}", SEARCH, "methods: MPL: protocol active has no"),
+    (
+        ROUNDS,
+        "protocol: active",
+        "protocol: few_shot",
+        "rounds: protocol few_shot has none; it belongs to protocol act",
+    ),
+    (HEADS, "prompts_from: MPL", "prompts_from: MPLE", "'MPLE' is no method above this one; did you mean 'MPL'?"),
+    (HEADS, "prompts_from: MPL", "prompts_from: CLAP", "CLAP trains no prompts in one stage"),
+    (HEADS, "ADAPTER, config: glyph, p", "CoOp, config: glyph, p", "CoOp is not a head, and only heads"),
+    (HEADS, "MPL, config: glyph}", VARIANTS, "'MPL' has several variants"),
+]
+
+
+@pytest.mark.parametrize(("text", "old", "new", "message"), FAULTS, ids=[message[:40] for *_, message in FAULTS])
+def test_fault_is_named_with_file_and_place(tmp_path, text, old, new, message):
+    assert old in text
+    path = tmp_path / "small.yaml"
+    path.write_text(text.replace(old, new))
+    with pytest.raises(UserError, match=re.escape(message)) as caught:
+        spec.read_plan(path)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 3000
