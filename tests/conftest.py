@@ -39,8 +39,6 @@ import_clip()
 
 from clip.model import CLIP  # noqa: E402
 
-from tests import cover  # noqa: E402
-
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("suite", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("suite")
@@ -53,8 +51,6 @@ def pytest_addoption(parser):
 
 def pytest_collection_modifyitems(config, items):
     """Leave slow cases out, unless they are asked for: by --slow, -m or name."""
-    for item in cover.left_out(items):
-        item.add_marker(pytest.mark.slow)
     if config.option.slow or config.option.markexpr or any("::" in word for word in config.args):
         return
     slow = [item for item in items if item.get_closest_marker("slow")]
@@ -102,7 +98,7 @@ def _process_is_kept():
         yield
 
 
-BY_DESIGN = ("from multiprocessing.", "compile_worker", "warm.py")  # processes that end with the one that uses them
+BY_DESIGN = ("from multiprocessing.", "compile_worker")  # processes that end with the one that uses them
 
 
 def _processes():

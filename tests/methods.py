@@ -293,13 +293,3 @@ HEADS = {
     "lpplusplus": Method("LPPlusPlus", "LPPLUSPLUS", {"TRAIN_EPOCH": 12}, "lpplusplus"),
     "adapter": Method("ADAPTER", "ADAPTER", {"INIT": "ZS", "CONSTRAINT": "l2-adaptative", "VIEWS": 2}, "adapter"),
 }
-
-# launches of a step, fp16, the whole text side at a time (tests/modprompt/test_gpu_path.py)
-LAUNCHES = {
-    "coop_end": 198, "coop_middle_csc": 201, "coop_front_words": 201, "alvlm": 207, "coop_dept": 266, "kgcoop": 231,
-    "tcp": 255, "mmrl": 416, "mmrlpp": 509, "hicropl": 748, "prograd": 300, "maple": 307, "maple_random": 288,
-    "cocoop": 253,  # its beginning is shared, whatever the number of classes
-    "ivlp": 285, "language_prompting": 211, "vpt": 159, "mma": 288, "coop_adapters": 338, "mpl_adapters": 406,
-    "promptsrc": 383, "mpl": 310, "clip_lora": 325, "coop_lora": 329, "mpl_lora": 399, "dpl": 309, "dpl_ensemble": 283,
-    "dpl_search": 1397, "dpl_supernet": 1376, "mpl_search": 944,  # an alternation
-}  # fmt: skip

@@ -121,29 +121,35 @@ def _settings_help(words: Sequence[str]) -> str:
     return "\n".join(filter(None, parts))
 
 
+def shown_configs(trainer: str) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Of a few CLIPs, the path below the project of the config that a trainer has for one, and what that sets."""
+    names, found = configs_by_clip(trainer), {}
+    for clip in _SHOWN if kind_of(trainer) != ZERO_SHOT else ():
+        if clip in names:
+            path = config_of(trainer, names[clip])
+            found[clip] = f"configs/trainers/{path.parent.name}/{path.name}", read_settings(str(path))
+    return found
+
+
 def _first_settings(trainer: str, node: str) -> str:
     """The settings that people change first, with the values of a trainer's configs; empty if these set none of them.
 
     Its own settings, at `node` (TRAINER.NAME), are listed too where configs give them a value.
     """
-    names, read = configs_by_clip(trainer), [key for key in _FIRST if key not in unread_of(trainer)]
-    paths = {
-        clip: config_of(trainer, names[clip]) for clip in _SHOWN if clip in names and kind_of(trainer) != ZERO_SHOT
-    }
-    configs = {clip: settings for clip, path in paths.items() if {*read} & {*(settings := read_settings(str(path)))}}
+    read = [key for key in _FIRST if key not in unread_of(trainer)]
+    configs = {clip: one for clip, one in shown_configs(trainer).items() if {*read} & {*one[1]}}
     if not configs:
         return ""
     rows = [("", [f"for {clip}" for clip in configs], "")]
     for key in read:
-        if any(key in settings for settings in configs.values()):
-            rows.append((key, [str(settings.get(key, "")) for settings in configs.values()], _FIRST[key]))
+        if any(key in settings for _, settings in configs.values()):
+            rows.append((key, [str(settings.get(key, "")) for _, settings in configs.values()], _FIRST[key]))
     shots = "training images of each class; -1 for all. Papers use 16, or 1, 2, 4, 8, 16"
     rows.append(("DATASET.NUM_SHOTS", ["-1"] * len(configs), shots))
     lines = [f"  {key:<32}{''.join(f'{value:<16}' for value in values)}{what}".rstrip() for key, values, what in rows]
-    for clip, settings in configs.items():
+    for clip, (path, settings) in configs.items():
         own = {key: value for key, value in settings.items() if key.startswith(f"{node}.")}
         said = ", ".join(f"{key.removeprefix(f'{node}.')} {value!r}" for key, value in own.items())
-        path = f"configs/trainers/{paths[clip].parent.name}/{paths[clip].name}"
         lines.append(f"for {clip}: {path}{f', with {node}: {said}' if own else ''}")
     return "\n".join(["settings that people change first, as KEY VALUE, with the values of configs:", *lines, ""])
 

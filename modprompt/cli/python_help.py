@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 
-from modprompt.cli.first_settings import AT_HAND, CLIP, given
+from modprompt.cli.flags import shown_configs
 from modprompt.fields import Configured, as_config
 
 
@@ -20,17 +20,15 @@ def describe(cls: type[Configured], trainer: str) -> None:
         return
     width = max(len(one.field) for one in settings)
     lines = [f"    {one.field:<{width}}  {one.meaning} ({as_config(one.default)!r})" for one in settings]
-    for clip in (AT_HAND, CLIP):
-        config = given(trainer, clip)
-        values = {one.field: config.settings.get(f"{cls.node}.{one.key}") for one in settings}
+    for clip, (path, set_there) in shown_configs(trainer).items():
+        values = {one.field: set_there.get(f"{cls.node}.{one.key}") for one in settings}
         others = {
             one.field: values[one.field]
             for one in settings
             if values[one.field] is not None and as_config(one.fitted(values[one.field])) != as_config(one.default)
         }
-        if config.config:
-            said = ", ".join(f"{field}={value!r}" for field, value in others.items()) or "the same"
-            lines.append(f"    --trainer {trainer} on {clip} takes {config.config}: {said}")
+        said = ", ".join(f"{field}={value!r}" for field, value in others.items()) or "the same"
+        lines.append(f"    --trainer {trainer} on {clip} takes {path}: {said}")
     first = (cls.__doc__ or "").partition("\n\nSettings")[0]
     cls.__doc__ = "\n".join([f"{first}\n", "Settings, with the defaults of this class:", *lines])
     by_field = {name: one for name, one in inspect.signature(cls).parameters.items()}
