@@ -44,7 +44,7 @@ def __getattr__(name):
         raise AttributeError(f"module 'modprompt' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"modprompt.{LAZY[name]}"), name)
     if name in _TRAINERS:
-        importlib.import_module("modprompt.cli.python_help").describe(value, name)
+        importlib.import_module("modprompt.python_help").describe(value, name)
     globals()[name] = value
     return value
 

@@ -64,7 +64,7 @@ def _nearest_to_centres(seen: Seen, number: int, clusters: int) -> Choice:
         return Choice([], [])
     rows = len(seen.features) + labelled
     points: _Vectors | _Factors = (_Vectors if rows * 8 * seen.text.shape[1] <= MOST_BYTES else _Factors)(seen)
-    cluster_of, centres = points.clustered(min(clusters + labelled, rows))
+    cluster_of = points.clustered(min(clusters + labelled, rows))
     order = np.argsort(cluster_of, kind="stable")
     parts = np.split(order, np.cumsum(np.bincount(cluster_of))[:-1])
     members = {cluster: rows for cluster, rows in enumerate(parts) if len(rows)}
@@ -72,7 +72,7 @@ def _nearest_to_centres(seen: Seen, number: int, clusters: int) -> Choice:
     scores: list[float] = []
     for cluster, units in sorted(_units(members, labelled, number).items()):
         own = members[cluster][members[cluster] >= labelled]
-        distances = points.cosine_distances(own, centres, cluster)
+        distances = points.cosine_distances(own, cluster)
         nearest = np.argsort(np.round(distances / points.tie) if points.tie else distances, kind="stable")[:units]
         positions += (own[nearest] - labelled).tolist()
         scores += distances[nearest].tolist()
@@ -125,8 +125,8 @@ class _Vectors:
         self.points: np.ndarray = joined.numpy()
         self.points /= np.linalg.norm(self.points, axis=1, keepdims=True)
 
-    def clustered(self, clusters: int) -> tuple[np.ndarray, np.ndarray]:
-        """(N,) the cluster of each vector, and the centres; equal vectors may leave clusters empty."""
+    def clustered(self, clusters: int) -> np.ndarray:
+        """(N,) the cluster of each vector; equal vectors may leave clusters empty."""
         state = random.getstate()
         from sklearn.cluster import KMeans  # late: it takes a second to import
         from sklearn.exceptions import ConvergenceWarning
@@ -136,11 +136,12 @@ class _Vectors:
         with warnings.catch_warnings(), threadpool_limits(THREADS, "openmp"):
             warnings.simplefilter("ignore", ConvergenceWarning)  # of empty clusters
             means = KMeans(clusters, n_init=1, random_state=SEED, copy_x=False).fit(self.points)
-        return means.labels_, means.cluster_centers_
+        self._centres = means.cluster_centers_.astype(np.float64)
+        return np.asarray(means.labels_)
 
-    def cosine_distances(self, rows: np.ndarray, centres: np.ndarray, cluster: int) -> np.ndarray:
-        """(n,) of some vectors to a centre, in float64; equal ones have equal distances."""
-        points, centre = self.points[rows].astype(np.float64), centres[cluster].astype(np.float64)
+    def cosine_distances(self, rows: np.ndarray, cluster: int) -> np.ndarray:
+        """(n,) of some vectors to the centre of their cluster, in float64; equal ones have equal distances."""
+        points, centre = self.points[rows].astype(np.float64), self._centres[cluster]
         lengths = np.sqrt((points * points).sum(axis=1)) * np.sqrt((centre * centre).sum())
         distances: np.ndarray = 1 - (points * centre).sum(axis=1) / lengths
         return distances
@@ -192,8 +193,8 @@ class _Factors:
             products = (f @ centres.a.t()).addmm_(p, weights.t())
             yield rows, f, p, products.mul_(-2 / self.lengths[rows, None]).add_(1 + squares).clamp_(min=0)
 
-    def clustered(self, clusters: int) -> tuple[np.ndarray, _Centres]:
-        """(N,) the cluster of each vector, and the centres, as scikit-learn's KMeans with one start finds them.
+    def clustered(self, clusters: int) -> np.ndarray:
+        """(N,) the cluster of each vector, as scikit-learn's KMeans with one start finds it.
 
         Equal vectors may leave clusters empty, which keep their centre.
         """
@@ -204,10 +205,14 @@ class _Factors:
         for _ in range(MOST_STEPS):
             before, (cluster_of, centres), old = cluster_of, self._step(centres), centres
             if torch.equal(cluster_of, before):
-                return cluster_of.numpy(), centres
-            if float(self._squares(_Centres(centres.a - old.a, centres.q - old.q)).sum()) <= tolerance:
                 break
-        return self._step(centres)[0].numpy(), centres
+            if float(self._squares(_Centres(centres.a - old.a, centres.q - old.q)).sum()) <= tolerance:
+                cluster_of = self._step(centres)[0]
+                break
+        else:
+            cluster_of = self._step(centres)[0]
+        self._centres = centres
+        return cluster_of.numpy()
 
     def _seeds(self, clusters: int) -> Tensor:
         """(M,) rows that k-means++ seeds: of some candidates each time the one that leaves the smallest distances."""
@@ -241,10 +246,10 @@ class _Factors:
         a, q = (torch.where(sizes > 0, total / sizes.clamp(min=1), own) for total, own in zip(sums, centres))
         return cluster_of, _Centres(a, q)
 
-    def cosine_distances(self, members: np.ndarray, centres: _Centres, cluster: int) -> np.ndarray:
-        """(n,) of vectors without a label to a centre, in float64."""
+    def cosine_distances(self, members: np.ndarray, cluster: int) -> np.ndarray:
+        """(n,) of vectors without a label to the centre of their cluster, in float64."""
         rows = torch.from_numpy(members)
-        a, q = centres.a[cluster].double(), centres.q[cluster].double()
+        a, q = self._centres.a[cluster].double(), self._centres.q[cluster].double()
         weights = self.gram.double() @ q
         length, (features, probabilities) = float(a @ a + weights @ q) ** 0.5, self.parts[1]
         found = [
