@@ -19,7 +19,7 @@ FLOORS = (
     {"use"},
     {"experiments", "hosts"},
     {"cli"},
-    {"__init__", "launch", "install", "doctor", "__main__"},
+    {"__init__", "launch", "install", "doctor", "python_help", "__main__"},
 )
 ABOVE = {  # files of a room that stand beside another
     "methods/search/run.py": "trainers",
