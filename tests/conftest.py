@@ -67,12 +67,16 @@ def pytest_terminal_summary(terminalreporter, config):
     terminalreporter.write_line(f"Dassl: {version}; PyTorch {torch.__version__}, Python {sys.version.split()[0]}")
 
 
+ATTENTION = ("flash", "mem_efficient", "math", "cudnn")  # kinds that PyTorch may use
+
+
 @contextlib.contextmanager
 def process_kept():
     """Restore behind the block what a program sets in its process for good, as it ends with it."""
     streams, folder, threads = (sys.stdout, sys.stderr), Path.cwd(), torch.get_num_threads()
     environment, words, path, draws = dict(os.environ), [*sys.argv], [*sys.path], torch.get_rng_state()
-    fixed, attention = torch.are_deterministic_algorithms_enabled(), torch.backends.cuda.cudnn_sdp_enabled()
+    fixed = torch.are_deterministic_algorithms_enabled()
+    attention = {kind: getattr(torch.backends.cuda, f"{kind}_sdp_enabled")() for kind in ATTENTION}
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     flags = cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32
     try:
@@ -86,7 +90,8 @@ def process_kept():
         torch.set_rng_state(draws)
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(fixed)
-        torch.backends.cuda.enable_cudnn_sdp(attention)
+        for kind, is_on in attention.items():
+            getattr(torch.backends.cuda, f"enable_{kind}_sdp")(is_on)
         cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32 = flags
 
 
