@@ -21,6 +21,7 @@ from modprompt.hosts import codebase
 from modprompt.hosts.codebase import PROGRAM, READERS, TRAINERS, find, how_to_get, lacking, python_files
 from modprompt.hosts.launch import put_host_first
 from modprompt.hosts.rows import rows_of
+from modprompt.io.program_text import dassl_name
 from modprompt.io.settings import READER, Given, Settings, flat
 from modprompt.programs import import_modules, one_line
 
@@ -131,6 +132,8 @@ class Host(NamedTuple):
                 importlib.import_module(module)
             except (Exception, SystemExit) as error:  # their code: a failure is theirs to fix
                 how = how_to_get(lacking(self.folder, files))
+                if isinstance(error, ImportError) and str(error.name).startswith("dassl"):
+                    how = ": --its-dassl uses this codebase's own Dassl, if it has one"
                 raise UserError(f"--host: {files[0]} cannot be imported ({one_line(error)}){how}") from error
         theirs: Any = DATASET_REGISTRY.get(name) if name in DATASET_REGISTRY.registered_names() else None
         if getattr(theirs, "__module__", "") != module:
@@ -182,14 +185,13 @@ def entered(folder: str | None, its_dassl: bool = False) -> Host | None:
     if not folder:
         raise UserError("--host: the folder of a codebase is missing")
     host = find(Path(folder).expanduser(), "--host ")
-    name, compat = codebase.dassl_name(host / PROGRAM), importlib.import_module("modprompt.compat.find")
+    name, compat = dassl_name(host / PROGRAM), importlib.import_module("modprompt.compat.find")
     _leave_out(host, *([] if here is None else [here]))
     if its_dassl:
-        places = (host, *sorted(path for path in host.iterdir() if path.is_dir()))
-        dassl = next((path for path in places if (path / name / "__init__.py").is_file()), None)
-        if dassl is None:
+        dassl = [path for depth in ("", "*/", "*/*/") for path in sorted(host.glob(f"{depth}{name}/__init__.py"))]
+        if not dassl:
             raise UserError(f"--its-dassl: {host} has no Dassl of its own")
-        sys.path.insert(0, str(dassl))
+        sys.path.insert(0, str(dassl[0].parents[1]))
     if name != "dassl":
         compat.also_named(*((name, "dassl") if its_dassl else ("dassl", name)))
     compat.add_to_path()

@@ -3,13 +3,13 @@
 import ast
 import importlib.machinery
 import importlib.util
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from modprompt.clip.package import own_folder
 from modprompt.errors import UserError
+from modprompt.io.program_text import dassl_name
 from modprompt.places import PACKAGE
 
 PROGRAM, READERS, TRAINERS = "train.py", "datasets", "trainers"
@@ -33,7 +33,7 @@ def is_codebase(folder: Path) -> bool:
     if not has_parts or not program.is_file() or is_this_project(folder):
         return False
     content = program.read_bytes()
-    return b"dassl" in content and b"build_trainer" in content
+    return b"build_trainer" in content and (b"dassl" in content or dassl_name(program) != "dassl")
 
 
 def find(folder: Path, asked: str = "") -> Path:
@@ -103,13 +103,6 @@ def lacking(folder: Path, files: Sequence[Path], trainers: bool = False) -> list
             if not is_theirs and parts[0] not in sys.modules and spec_of(parts[0]) is None:
                 missing.add(_PIP.get(parts[0], parts[0]))
     return sorted(missing - {"dassl"})
-
-
-def dassl_name(program: Path) -> str:
-    """The package whose build_trainer a program imports: dassl, or a copy that the codebase has under another name."""
-    named = re.search(rb"^from (\w+)\.engine import .*\bbuild_trainer\b", program.read_bytes(), re.MULTILINE)
-    name = named[1].decode() if named else "dassl"
-    return name if (program.parent / name).is_dir() else "dassl"
 
 
 def how_to_get(packages: Sequence[str]) -> str:

@@ -27,7 +27,7 @@ from modprompt.errors import UserError
 from modprompt.hosts import codebase
 from modprompt.hosts.codebase import PROGRAM, READERS, find, lacking, our_trainer, spec_of
 from modprompt.hosts.install import CONFIG, has_line
-from modprompt.io.program_flags import flags_of
+from modprompt.io.program_text import dassl_name, flags_of
 from modprompt.programs import one_line, report, signals_handled
 
 LAUNCHER, HOST, OWN = "launcher", "--host", "train"  # ways, as the report names them
@@ -70,7 +70,7 @@ def has_needed() -> bool:
 
 def say_parts(host: Path | None, root: Path) -> None:
     """Say which Dassl, clip and data are in use; of a codebase also what it lacks, and which ways in there are."""
-    name = codebase.dassl_name(host / PROGRAM) if host else "dassl"
+    name = dassl_name(host / PROGRAM) if host else "dassl"
     dassl, clip = (Path(str(spec.origin)).parent if spec else None for spec in map(spec_of, (name, "clip")))
     clip = (own_folder(host) if host else None) or clip
     version = "" if dassl is None else getattr(importlib.import_module(name), "__version__", "of unknown version")

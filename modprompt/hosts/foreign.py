@@ -15,7 +15,7 @@ from modprompt.checks import known_names
 from modprompt.clip.package import own_folder
 from modprompt.errors import UserError
 from modprompt.hosts.codebase import spec_of
-from modprompt.io.program_flags import flags_of
+from modprompt.io.program_text import flags_of
 from modprompt.places import OUR_CODE
 from modprompt.programs import one_line
 from modprompt.trainers import mistakes, overrides

@@ -15,11 +15,11 @@ import sys
 from pathlib import Path
 
 from modprompt.errors import UserError
-from modprompt.hosts.codebase import PROGRAM, dassl_name, find, lacking, our_trainer
+from modprompt.hosts.codebase import PROGRAM, find, lacking, our_trainer
 from modprompt.hosts.launch import NO_DASSL
 from modprompt.hosts.rows import with_rows
 from modprompt.io.files import part_of
-from modprompt.io.program_flags import flags_of
+from modprompt.io.program_text import dassl_name, flags_of
 from modprompt.places import ROOT
 from modprompt.programs import report
 

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from modprompt.clip import package as clip_package
 from modprompt.errors import UserError
-from modprompt.hosts.codebase import dassl_name, how_to_get, lacking
+from modprompt.hosts.codebase import how_to_get, lacking
 from modprompt.hosts.rows import More, with_rows
 from modprompt.hosts.tolerant import tolerated
-from modprompt.io.program_flags import flags_of
+from modprompt.io.program_text import dassl_name, flags_of
 from modprompt.places import ROOT
 from modprompt.programs import one_line
 
@@ -64,7 +64,10 @@ def _mistake_of(error: BaseException, script: Path) -> str:
     from modprompt.hosts.foreign import mistake_of
 
     packages = lacking(script.parent, [script]) if isinstance(error, ModuleNotFoundError) else []
-    return f"{one_line(error)}{how_to_get(packages)}" if packages else mistake_of(error)
+    mistake = f"{one_line(error)}{how_to_get(packages)}" if packages else mistake_of(error)
+    if not mistake and b"build_trainer" not in script.read_bytes():
+        mistake = f"{one_line(error)} (in a trainer of its own: {script.name} never calls Dassl's build_trainer)"
+    return mistake
 
 
 def _run(script: Path, words: list[str]) -> None:

@@ -51,6 +51,10 @@ def of_reader(name: str, root: str) -> Iterator[None]:
             raise
         how = "its reader is written for a Dassl of its own; if the codebase has one, --host with --its-dassl uses it"
         raise UserError(f"data set {name}: {one_line(error)}: {how}") from error
+    except AttributeError as error:
+        if not str(error).isidentifier():  # else what yacs says of a key that is not there
+            raise
+        raise UserError(f"data set {name}: its reader asks for a setting {error}, which nothing has set") from error
     except ValueError:
         check_name(name or "", DATASET_REGISTRY.registered_names(), "DATASET.NAME")
         raise

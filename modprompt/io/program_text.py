@@ -1,4 +1,4 @@
-"""The family's flags as another codebase's program spells them."""
+"""What the text of another codebase's program tells: how it spells the family's flags, and the name of its Dassl."""
 
 import ast
 import re
@@ -39,3 +39,10 @@ def flags_of(program: Path) -> dict[str, str]:
 def _attribute(flag: str) -> str:
     """The name that argparse gives a flag's value."""
     return flag.lstrip("-").replace("-", "_")
+
+
+def dassl_name(program: Path) -> str:
+    """The package whose build_trainer a program imports: dassl, or a copy that the codebase has under another name."""
+    named = re.search(rb"^from (\w+)\.engine import .*\bbuild_trainer\b", program.read_bytes(), re.MULTILINE)
+    name = named[1].decode() if named else "dassl"
+    return name if (program.parent / name).is_dir() else "dassl"
