@@ -25,7 +25,7 @@ RUN = read_run(0, LOG, "")
 
 
 def test_every_row_can_be_found_and_fetched():
-    assert len({host.name for host in HOSTS}) == len({(host.checkout, host.root) for host in HOSTS}) == len(HOSTS) == 42
+    assert len({host.name for host in HOSTS}) == len({(host.checkout, host.root) for host in HOSTS}) == len(HOSTS) == 47
     for host in HOSTS:
         assert re.fullmatch(r"[\w.-]+/[\w.-]+", host.address), host
         assert re.fullmatch(r"[0-9a-f]{7}", host.commit), host
