@@ -42,8 +42,7 @@ class Host(NamedTuple):
     def completed(self, settings: Settings) -> Settings:
         """Settings with the reader that the run uses from this codebase, whose config keys are known from now on.
 
-        Of its files, what they set besides data is said, and settings of its trainers that it has no key for are left
-        out. Raises as take_reader.
+        Raises as take_reader.
         """
         from modprompt.hosts.foreign import is_our_name
 
@@ -79,17 +78,23 @@ class Host(NamedTuple):
             print(f"{self.folder / PROGRAM}: the keys of its extend_cfg are left out ({one_line(error)})")
 
     def _of_files(self, settings: Settings) -> Settings:
-        """Settings without those of its trainers, in its files, that it has no key for; messages on what they set."""
+        """Settings without those of its trainers that its config of the data set has and it has no key for.
+
+        Messages name these, and what that config sets besides the data.
+        """
         from dassl.config import cfg_default
 
         from modprompt.compat.defaults import DEFAULTS
 
-        its_files, known, unknown = f"file {self.folder}{os.sep}", flat(cfg_default), set[str]()
+        place, known, unknown = self.folder / "configs" / READERS, flat(cfg_default), set[str]()
         for key, given in settings.items():
-            if given.source.startswith(its_files) and key.startswith("TRAINER.") and key not in known:
+            file = given.source.removeprefix("file ")
+            if file == given.source or place not in Path(file).resolve().parents:
+                continue
+            if key.startswith("TRAINER.") and key not in known:
                 unknown.add(key)
-            elif given.source.startswith(its_files) and key in flat(DEFAULTS) and key != "DATASET.NAME":
-                print(f"note: {key} {given.value}: {given.source.removeprefix('file ')} sets it")
+            elif key in flat(DEFAULTS) and key != "DATASET.NAME":
+                print(f"note: {key} {given.value}: {file} sets it")
         if unknown:
             print(f"note: {', '.join(sorted(unknown))}: this codebase has no such setting: left out")
         return Settings(tuple(pair for pair in settings.given if pair[0] not in unknown))

@@ -28,7 +28,7 @@ from modprompt.hosts import codebase
 from modprompt.hosts.codebase import PROGRAM, READERS, find, lacking, our_trainer, spec_of
 from modprompt.hosts.install import CONFIG, has_line
 from modprompt.io.program_text import dassl_name, flags_of
-from modprompt.programs import one_line, report, signals_handled
+from modprompt.programs import report, signals_handled
 
 LAUNCHER, HOST, OWN = "launcher", "--host", "train"  # ways, as the report names them
 WELL, UNTRIED = "MPL trains and is tested", "not tried: "
@@ -57,11 +57,8 @@ def has_needed() -> bool:
     if missing:
         say("packages", f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}")
         return False
-    try:
-        import torch
-    except (ImportError, OSError) as error:  # OSError: a library of CUDA is missing
-        say("PyTorch", f"does not import ({one_line(error)})", "install it anew: pip install torch torchvision")
-        return False
+    import torch  # where that fails, the error is the report's last line
+
     advice = "this PyTorch has CUDA, but sees no GPU" if torch.version.cuda and not torch.cuda.is_available() else ""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     say("PyTorch", f"{torch.__version__} at {Path(torch.__file__).parent}, on {device}", advice)

@@ -61,11 +61,11 @@ def _mistake_of(error: BaseException, script: Path) -> str:
     """The message on what a user can correct; empty if the program is at fault."""
     if isinstance(error, UserError):  # perhaps raised before PyTorch can be imported
         return one_line(error)
-    from modprompt.hosts.foreign import mistake_of
+    from modprompt.hosts.foreign import asks_for_ours, mistake_of
 
     packages = lacking(script.parent, [script]) if isinstance(error, ModuleNotFoundError) else []
     mistake = f"{one_line(error)}{how_to_get(packages)}" if packages else mistake_of(error)
-    if not mistake and b"build_trainer" not in script.read_bytes():
+    if not mistake and asks_for_ours() and b"build_trainer" not in script.read_bytes():
         mistake = f"{one_line(error)} (in a trainer of its own: {script.name} never calls Dassl's build_trainer)"
     return mistake
 
