@@ -33,7 +33,7 @@ import ast, sys
 from pathlib import Path
 tree = ast.parse(sys.stdin.buffer.read())
 tree.body = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
-exec(compile(tree, "train.py", "exec"), {"__name__": "train"})
+exec(compile(tree, "train.py", "exec"), {"__name__": "__main__"})
 from modprompt.hosts.foreign import say_which_clip
 say_which_clip(Path())
 """

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import re
 import shutil
 import sys
@@ -19,7 +20,7 @@ from modprompt.io.tensors import read_tensors
 from modprompt.trainers import overrides
 from modprompt.trainers.registration import register
 from tests.modprompt.hosts.conftest import losses
-from tests.modprompt.hosts.stand_in import dassl_folder, run_in, write_host
+from tests.modprompt.hosts.stand_in import dassl_folder, run_in, site, write_host
 
 FLAGS = "parser.add_argument('--trainer')\nparser.add_argument('--trainer_config')\n# dassl build_trainer\n"
 
@@ -204,6 +205,12 @@ def test_printed_command_has_only_flags_that_the_program_has_and_the_line_is_ref
     except UserError as error:
         line = str(error)
     assert said in line
+
+
+def test_line_before_its_own_mpl_leaves_that_one_its_name(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([site(), dassl_folder()]))
+    assert install.main([str(write_host(tmp_path / "host", "own MPL"))]) == 0
+    assert "Start with: python train.py --trainer ModMPL " in capsys.readouterr().out
 
 
 def test_doctor_names_the_codebases_of_a_folder_and_tries_none(tmp_path, monkeypatch, capsys):
