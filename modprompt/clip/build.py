@@ -157,23 +157,26 @@ _NO_PROMPTS = {"vision_depth": 0, "language_depth": 0, "vision_ctx": 0, "languag
 
 
 def _built(state: dict[str, Tensor]) -> CLIP:
-    """A CLIP without prompts, from build_model(state_dict) or, as in MaPLe, build_model(state_dict, design).
+    """A CLIP without prompts, from build_model(state_dict) or, as in MaPLe, build_model(state_dict, design_details).
 
-    The first of the design words whose model has the names of the state dict counts; the others draw nothing. Raises
-    UserError if there is no such model; the message says what was tried.
+    Arguments are given by these names, where it has them; what else it asks for is None. The first of the design words
+    whose model has the names of the state dict counts; the others draw nothing. Raises UserError if there is no such
+    model; the message says what was tried.
     """
     clip = import_clip()
     named = inspect.signature(clip.build_model).parameters.values()
     places = [one for one in named if one.kind is one.POSITIONAL_OR_KEYWORD]
-    asks = sum(one.default is one.empty for one in places) > 1
-    may = asks or any("design" in one.name for one in places[1:2])
+    weights = next((one.name for one in places if "state" in one.name), places[0].name)
+    asked = [one.name for one in places if one.default is one.empty and one.name != weights]
+    designs = [*(one.name for one in places if "design" in one.name), *asked[:1]]
+    asks, may = bool(asked), bool(designs)
     generator, tried = torch.get_rng_state(), []
     for word in (*([] if asks else [""]), *(_PLAIN_WORDS if may else ())):
         torch.set_rng_state(generator)
-        design = [{"trainer": word, **_NO_PROMPTS}] if word else []
+        design = {designs[0]: {"trainer": word, **_NO_PROMPTS}} if word else {}
         try:
             with redirect_stdout(io.StringIO()):
-                model: CLIP = clip.build_model(dict(state), *design)
+                model: CLIP = clip.build_model(**{**dict.fromkeys(asked), weights: dict(state), **design})
             built = model.state_dict()
             odd = sorted(set(built) ^ set(state))
             if not odd:

@@ -1,7 +1,12 @@
-"""Substitutes for packages that may not be installed. They never come before an installed one."""
+"""Substitutes for packages that may not be installed, and for Dassl under another name."""
 
+import importlib
+import importlib.abc
+import importlib.machinery
 import sys
+import types
 from pathlib import Path
+from typing import Any
 
 from modprompt.compat import mends
 
@@ -12,3 +17,26 @@ def add_to_path() -> None:
     if folder not in sys.path:
         sys.path.append(folder)
     mends.apply()
+
+
+def also_named(package: str, name: str) -> None:
+    """Let a package and its modules be imported by another name, too: they are the same modules under both."""
+    sys.meta_path.insert(0, _Named(package, name))
+
+
+class _Named(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    def __init__(self, package: str, name: str):
+        self._package, self._name = package, name
+        self._specs: dict[str, Any] = {}  # by name; an import by another name would give a module another
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        is_of_it = fullname.partition(".")[0] == self._name
+        return importlib.machinery.ModuleSpec(fullname, self) if is_of_it else None
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
+        module = importlib.import_module(self._package + spec.name[len(self._name) :])
+        self._specs[spec.name] = module.__spec__
+        return module
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        module.__spec__ = self._specs[module.__spec__.name] if module.__spec__ else None

@@ -17,10 +17,12 @@ from typing import Any, NamedTuple
 
 from modprompt.clip import package as clip_package
 from modprompt.errors import UserError
-from modprompt.hosts.codebase import PROGRAM, READERS, TRAINERS, find, how_to_get, is_codebase, lacking, python_files
+from modprompt.hosts import codebase
+from modprompt.hosts.codebase import PROGRAM, READERS, TRAINERS, find, how_to_get, lacking, python_files
 from modprompt.hosts.launch import put_host_first
 from modprompt.hosts.rows import rows_of
-from modprompt.io.settings import READER, Given, Settings
+from modprompt.io.program_text import dassl_name
+from modprompt.io.settings import READER, Given, Settings, flat
 from modprompt.programs import import_modules, one_line
 
 
@@ -47,6 +49,7 @@ class Host(NamedTuple):
         trainer = str(settings["TRAINER.NAME"].value) if "TRAINER.NAME" in settings else ""
         is_ours = not trainer or is_our_name(trainer)
         self.add_keys(is_ours)
+        settings = self._of_files(settings) if is_ours else settings
         given = settings.get("DATASET.NAME")
         reader = self.take_reader(str(given.value)) if given else None
         if reader is None:
@@ -74,6 +77,28 @@ class Host(NamedTuple):
         except Exception as error:  # whatever their code raises; a reader that wants a key says so
             print(f"{self.folder / PROGRAM}: the keys of its extend_cfg are left out ({one_line(error)})")
 
+    def _of_files(self, settings: Settings) -> Settings:
+        """Settings without those of its trainers that its config of the data set has and it has no key for.
+
+        Messages name these, and what that config sets besides the data.
+        """
+        from dassl.config import cfg_default
+
+        from modprompt.compat.defaults import DEFAULTS
+
+        place, known, unknown = self.folder / "configs" / READERS, flat(cfg_default), set[str]()
+        for key, given in settings.items():
+            file = given.source.removeprefix("file ")
+            if file == given.source or place not in Path(file).resolve().parents:
+                continue
+            if key.startswith("TRAINER.") and key not in known:
+                unknown.add(key)
+            elif key in flat(DEFAULTS) and key != "DATASET.NAME":
+                print(f"note: {key} {given.value}: {file} sets it")
+        if unknown:
+            print(f"note: {', '.join(sorted(unknown))}: this codebase has no such setting: left out")
+        return Settings(tuple(pair for pair in settings.given if pair[0] not in unknown))
+
     def import_modules(self, names: Sequence[str]) -> None:
         """As programs.import_modules, for modules of the codebase: its trainers and readers keep their names."""
         from modprompt.trainers.registration import give_way
@@ -99,9 +124,12 @@ class Host(NamedTuple):
         if not files:
             print(f"{self.folder} has no reader {name}: it is read by ours")
             return None
+        if len(files) > 1:  # the program's
+            named = {".".join(parts) for parts in codebase.imports_of(self.folder / PROGRAM, self.folder)}
+            files = [path for path in files if self._module(path) in named] or files
         if len(files) > 1:
             raise UserError(f"--host: {' and '.join(map(str, files))} both register {name}")
-        module = ".".join(files[0].relative_to(self.folder).with_suffix("").parts)
+        module = self._module(files[0])
         registered, before = DATASET_REGISTRY.registered_names(), {*sys.modules}
         only_tests = name in registered and getattr(DATASET_REGISTRY.get(name), "only_tests", False)
         with _registered_over_ours():
@@ -109,6 +137,8 @@ class Host(NamedTuple):
                 importlib.import_module(module)
             except (Exception, SystemExit) as error:  # their code: a failure is theirs to fix
                 how = how_to_get(lacking(self.folder, files))
+                if isinstance(error, ImportError) and str(error.name).startswith("dassl"):
+                    how = ": --its-dassl uses this codebase's own Dassl, if it has one"
                 raise UserError(f"--host: {files[0]} cannot be imported ({one_line(error)}){how}") from error
         theirs: Any = DATASET_REGISTRY.get(name) if name in DATASET_REGISTRY.registered_names() else None
         if getattr(theirs, "__module__", "") != module:
@@ -122,16 +152,18 @@ class Host(NamedTuple):
             digest.update(file.read_bytes())
         return f"{files[0].name} {digest.hexdigest()[:12]}"
 
+    def _module(self, file: Path) -> str:
+        return ".".join(file.relative_to(self.folder).with_suffix("").parts)
+
     def _asked_of_data(self, settings: Settings) -> dict[str, str]:
         """Settings that its readers need for one of our trainers and that nobody gave; a message names each."""
         from dassl.config import cfg_default
 
-        more: dict[str, str] = {}
-        for row in rows_of((self.folder / PROGRAM).read_bytes()):
+        program, more = self.folder / PROGRAM, dict[str, str]()
+        for row in rows_of(program.read_bytes()):
             for key, value in row.pairs.items():
-                node, _, name = key.partition(".")
-                if key not in settings and node == "DATASET" and name in cfg_default.DATASET:
-                    print(f"note: {self.folder / PROGRAM}: {row.why}; added: {key} {value}")
+                if key.startswith("DATASET.") and key not in settings and key in flat(cfg_default):
+                    print(f"note: {program}: {row.why}; added: {key} {value}")
                     more[key] = value
         return more
 
@@ -147,7 +179,7 @@ def entered(folder: str | None, its_dassl: bool = False) -> Host | None:
     Raises:
         UserError: as find, or if it has no Dassl of its own, or a `clip` that cannot be imported.
     """
-    here = Path.cwd() if is_codebase(Path.cwd()) else None
+    here = Path.cwd() if codebase.is_codebase(Path.cwd()) else None
     if folder is None:
         if its_dassl:
             raise UserError("--its-dassl uses a codebase's own Dassl: name the codebase with --host FOLDER")
@@ -158,23 +190,25 @@ def entered(folder: str | None, its_dassl: bool = False) -> Host | None:
     if not folder:
         raise UserError("--host: the folder of a codebase is missing")
     host = find(Path(folder).expanduser(), "--host ")
+    name, compat = dassl_name(host / PROGRAM), importlib.import_module("modprompt.compat.find")
+    _leave_out(host, *([] if here is None else [here]))
+    if its_dassl:
+        dassl = [path for depth in ("", "*/", "*/*/") for path in sorted(host.glob(f"{depth}{name}/__init__.py"))]
+        if not dassl:
+            raise UserError(f"--its-dassl: {host} has no Dassl of its own")
+        sys.path.insert(0, str(dassl[0].parents[1]))
+    if name != "dassl":
+        compat.also_named(*((name, "dassl") if its_dassl else ("dassl", name)))
+    compat.add_to_path()
+    importlib.import_module("dassl")  # now: the codebase's folder may hold another one, which was not asked for
+    put_host_first(host)
+    for package in (READERS, TRAINERS):
+        _use_package(host, package)
     try:
-        clip_package.use_folder(host)
+        clip_package.use_folder(host)  # last: it may import all of these
     except Exception as error:  # their code
         how = how_to_get(lacking(host, python_files(host / "clip")))
         raise UserError(f"--host: {host / 'clip'} cannot be imported ({one_line(error)}){how}") from error
-    _leave_out(host, *([] if here is None else [here]))
-    if its_dassl:
-        places = (host, *sorted(path for path in host.iterdir() if path.is_dir()))
-        dassl = next((path for path in places if (path / "dassl" / "__init__.py").is_file()), None)
-        if dassl is None:
-            raise UserError(f"--its-dassl: {host} has no Dassl of its own")
-        sys.path.insert(0, str(dassl))
-    importlib.import_module("modprompt.compat.find").add_to_path()
-    importlib.import_module("dassl")  # now: the codebase's folder may hold another one, which was not asked for
-    put_host_first(host)
-    for name in (READERS, TRAINERS):
-        _use_package(host, name)
     return Host(host)
 
 

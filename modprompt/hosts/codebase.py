@@ -9,6 +9,7 @@ from pathlib import Path
 
 from modprompt.clip.package import own_folder
 from modprompt.errors import UserError
+from modprompt.io.program_text import dassl_name
 from modprompt.places import PACKAGE
 
 PROGRAM, READERS, TRAINERS = "train.py", "datasets", "trainers"
@@ -32,11 +33,11 @@ def is_codebase(folder: Path) -> bool:
     if not has_parts or not program.is_file() or is_this_project(folder):
         return False
     content = program.read_bytes()
-    return b"dassl" in content and b"build_trainer" in content
+    return b"build_trainer" in content and (b"dassl" in content or dassl_name(program) != "dassl")
 
 
 def find(folder: Path, asked: str = "") -> Path:
-    """The codebase in a folder, or in its only subfolder that is one (KDPL's src/).
+    """The codebase in a folder, or the only one below it (KDPL's src/).
 
     Args:
         folder: to look in.
@@ -49,16 +50,21 @@ def find(folder: Path, asked: str = "") -> Path:
         raise UserError(f"{asked}{folder}: it is modprompt itself, which needs neither --host nor installing")
     if is_codebase(folder):
         return folder.resolve()
-    below = sorted(folder.iterdir()) if folder.is_dir() else []
-    codebases = [path for path in below if path.is_dir() and is_codebase(path)]
+    codebases = codebases_below(folder)
     if len(codebases) == 1:
         return codebases[0].resolve()
-    several = ", ".join(path.name for path in codebases)
+    several = ", ".join(str(path.relative_to(folder)) for path in codebases)
     why = f"it holds several codebases ({several}): name one" if codebases else (
         f"there is no {PROGRAM} that calls Dassl's build_trainer, with {READERS}/ or clip/ next to it"
         if folder.is_dir() else "there is no such folder"
     )  # fmt: skip
     raise UserError(f"{asked}{folder}: {why}")
+
+
+def codebases_below(folder: Path) -> list[Path]:
+    """The codebases in subfolders of a folder, three levels down."""
+    programs = sorted(path for depth in ("*", "*/*", "*/*/*") for path in folder.glob(f"{depth}/{PROGRAM}"))
+    return [path.parent for path in programs if is_codebase(path.parent)]
 
 
 def our_trainer(folder: Path) -> str:
@@ -90,7 +96,7 @@ def lacking(folder: Path, files: Sequence[Path], trainers: bool = False) -> list
         if file in read or not file.is_file() or (not trainers and folder / TRAINERS in file.parents):
             continue
         read.add(file)
-        for parts in _imports_of(file, next((root for root in roots if root in file.parents), file.parent)):
+        for parts in imports_of(file, next((root for root in roots if root in file.parents), file.parent)):
             places = [root.joinpath(*parts[:count]) for root in roots for count in range(1, len(parts) + 1)]
             waiting += [path for place in places for path in (place / "__init__.py", place.with_suffix(".py"))]
             is_theirs = any((root / parts[0]).is_dir() or (root / f"{parts[0]}.py").is_file() for root in roots)
@@ -104,7 +110,7 @@ def how_to_get(packages: Sequence[str]) -> str:
     return f": pip install {' '.join(packages)}" if packages else ""
 
 
-def _imports_of(file: Path, root: Path) -> Iterator[list[str]]:
+def imports_of(file: Path, root: Path) -> Iterator[list[str]]:
     """The parts of the names that a file imports, relative ones from this folder on; `from a import b` may mean a.b."""
     try:
         body = ast.parse(file.read_bytes()).body

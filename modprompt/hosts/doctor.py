@@ -24,9 +24,11 @@ from pathlib import Path
 from modprompt import places
 from modprompt.clip.package import own_folder
 from modprompt.errors import UserError
+from modprompt.hosts import codebase
 from modprompt.hosts.codebase import PROGRAM, READERS, find, lacking, our_trainer, spec_of
 from modprompt.hosts.install import CONFIG, has_line
-from modprompt.programs import one_line, report, signals_handled
+from modprompt.io.program_text import dassl_name, flags_of
+from modprompt.programs import report, signals_handled
 
 LAUNCHER, HOST, OWN = "launcher", "--host", "train"  # ways, as the report names them
 WELL, UNTRIED = "MPL trains and is tested", "not tried: "
@@ -55,11 +57,8 @@ def has_needed() -> bool:
     if missing:
         say("packages", f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}")
         return False
-    try:
-        import torch
-    except (ImportError, OSError) as error:  # OSError: a library of CUDA is missing
-        say("PyTorch", f"does not import ({one_line(error)})", "install it anew: pip install torch torchvision")
-        return False
+    import torch  # where that fails, the error is the report's last line
+
     advice = "this PyTorch has CUDA, but sees no GPU" if torch.version.cuda and not torch.cuda.is_available() else ""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     say("PyTorch", f"{torch.__version__} at {Path(torch.__file__).parent}, on {device}", advice)
@@ -68,9 +67,10 @@ def has_needed() -> bool:
 
 def say_parts(host: Path | None, root: Path) -> None:
     """Say which Dassl, clip and data are in use; of a codebase also what it lacks, and which ways in there are."""
-    dassl, clip = (Path(str(spec.origin)).parent if spec else None for spec in map(spec_of, ("dassl", "clip")))
+    name = dassl_name(host / PROGRAM) if host else "dassl"
+    dassl, clip = (Path(str(spec.origin)).parent if spec else None for spec in map(spec_of, (name, "clip")))
     clip = (own_folder(host) if host else None) or clip
-    version = "" if dassl is None else getattr(importlib.import_module("dassl"), "__version__", "of unknown version")
+    version = "" if dassl is None else getattr(importlib.import_module(name), "__version__", "of unknown version")
     advice = "the launcher needs one on PYTHONPATH; our programs, and --host, bring a small one"
     say("Dassl", f"{version} at {dassl}" if dassl else "not found", "" if dassl else advice)
     say("clip", clip or "not found", "" if clip else "pip install clip-anytorch")
@@ -126,6 +126,11 @@ def tried(way: str, host: Path | None, work: Path, seconds: float) -> tuple[str,
     options |= {"INPUT.SIZE": (32, 32), "DATALOADER.NUM_WORKERS": 0, "TRAINER.MPL.PREC": "fp32"}
     options |= {"TRAINER.MPL.PROMPT_DEPTH": 6, "MODEL.BACKBONE.PATH": work / "clip.pt"}
     options |= {"MODEL.BACKBONE.ACTIVATION": "quick_gelu", "MODEL.BACKBONE.HEADS": (1, 2)}
+    if host and way == LAUNCHER:
+        spelled = flags_of(host / PROGRAM)
+        if "--trainer" not in spelled:
+            return f"{UNTRIED}its {PROGRAM} has no flag that names a trainer", []
+        flags = {spelled[flag]: value for flag, value in flags.items() if flag in spelled}
     words = [str(word) for pair in [*flags.items(), *options.items()] for word in pair]
     starts = {
         LAUNCHER: ["launch", PROGRAM, *words, "--keep-settings"],
@@ -163,7 +168,10 @@ def examine(args: argparse.Namespace) -> int:
         host, ways = find(folder), [LAUNCHER, HOST]
         say("codebase", host)
     except UserError as error:
-        say("codebase", f"none: {error}")
+        several = codebase.codebases_below(folder)
+        say("codebase", error if several else f"none: {error}", "start the doctor in one of them" if several else "")
+        if several:
+            return UserError.exit_code
     sys.path.insert(0, str(host or folder))
     if not has_needed():
         print("MPL cannot run here as it is: see the arrows")

@@ -3,7 +3,6 @@
 Messages say which of the user's settings it changes (overrides.py), and what the user can correct when it fails.
 """
 
-import contextlib
 import os
 import sys
 import traceback
@@ -13,12 +12,15 @@ from pathlib import Path
 from dassl.engine import TRAINER_REGISTRY
 
 from modprompt.checks import known_names
-from modprompt.clip.package import import_clip, own_folder
+from modprompt.clip.package import own_folder
 from modprompt.errors import UserError
+from modprompt.hosts.codebase import spec_of
+from modprompt.io.program_text import flags_of
 from modprompt.places import OUR_CODE
 from modprompt.programs import one_line
 from modprompt.trainers import mistakes, overrides
-from modprompt.trainers.registration import PREFIX, is_ours
+from modprompt.trainers.prompt_trainer import PromptTrainer
+from modprompt.trainers.registration import PREFIX, give_way, is_ours
 
 _IMPORTERS = ("importlib", "_frozen_importlib")
 _WRAPPERS = (Exception, RuntimeError)
@@ -52,21 +54,27 @@ def enter() -> None:
     words = [word for word in sys.argv[1:] if word != overrides.KEEP]
     if overrides.KEEP in sys.argv:
         os.environ[overrides.KEEPS] = "1"
-    sys.argv[1:] = overrides.with_our_config(words) if asks_for_ours() else words
-    overrides.enter(sys.argv[1:])
+    spelled = flags_of(Path(sys.argv[0]))
+    overrides.enter(words, spelled)
+    if asks_for_ours():
+        words = overrides.with_our_config(words, spelled)
+        overrides.enter(words, spelled)
+    sys.argv[1:] = words
 
 
 def say_which_clip(folder: Path) -> None:
     """Print where this process has `clip` from; a program's own folder may lose to an installed one, or to a hook."""
     own = own_folder(folder)
-    with contextlib.suppress(ImportError):  # what builds a model says so
-        place = Path(str(import_clip().__file__)).parent.resolve()
+    spec = spec_of("clip")
+    if spec is not None and spec.submodule_search_locations:  # else what builds a model says so
+        place = Path([*spec.submodule_search_locations][0]).resolve()
         other = "" if own in (None, place) else f", not {own}: modprompt launch takes that one"
         print(f"clip: {place}{other}")
 
 
 def enter_by_line() -> None:
     """What the import line does besides registering, for the rest of the codebase's process."""
+    give_way()
     enter()
     if asks_for_ours():
         say_which_clip(Path(sys.argv[0]).parent)
@@ -106,12 +114,22 @@ def _line_of(error: BaseException) -> str:
     if is_our_name(name) and _raised_in(error)[0].startswith(("yacs.", "yaml.")):  # a file or option that does not fit
         return mistakes.said_by(error) if isinstance(error, KeyError) else one_line(error)
     is_asked = isinstance(error, AttributeError) and str(error).startswith(f"{name!r} object has no attribute ")
-    if is_asked and is_our_name(name) and not _is_raised_by_us(error):
-        how = "modprompt train --host . runs ours without it"
-        return f"{one_line(error)}, which this program expects of trainers: {how}"
+    called = _its_own_call(error)
+    if (is_asked or called) and is_our_name(name) and not _is_raised_by_us(error):
+        what = f"{called}() of its own trainers: {one_line(error)}" if called else one_line(error)
+        return f"{what}, which this program expects of trainers: modprompt train --host . runs ours without it"
     if isinstance(error, ValueError) and name and name not in known and repr(name)[1:-1] in str(error):
         return f"--trainer: there is no {name!r}{known_names(name, known)}"  # what Dassl's build_trainer raises
     return ""
+
+
+def _its_own_call(error: BaseException) -> str:
+    """The method that a program called in vain and that only its own Dassl's trainers have; empty if there is none."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    last = max((at for at, frame in enumerate(frames) if frame.f_globals.get("__name__") == "__main__"), default=0)
+    methods = (frame.f_code.co_name for frame in frames[last:] if is_ours(type(frame.f_locals.get("self"))))
+    called = next(methods, "")
+    return "" if called in vars(PromptTrainer) else called
 
 
 def _raised_in(error: BaseException) -> tuple[str, str]:

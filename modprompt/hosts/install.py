@@ -19,20 +19,21 @@ from modprompt.hosts.codebase import PROGRAM, find, lacking, our_trainer
 from modprompt.hosts.launch import NO_DASSL
 from modprompt.hosts.rows import with_rows
 from modprompt.io.files import part_of
+from modprompt.io.program_text import dassl_name, flags_of
 from modprompt.places import ROOT
 from modprompt.programs import report
 
 STATEMENT = "import modprompt.trainers.mpl"
 LINE = f"{STATEMENT}  # MPL; `modprompt install . --uninstall` takes this line out"
 CONFIG = "vit_b4_c1_add2_rm1"
-_ENDS = (b"\n", b"\r")
+_MENDED = re.compile(r"(from|import) (dassl|datasets|trainers|clip)\b")
 # the imports of a program, by a Python started as that program is, and nothing else of it
 _TRY = """
 import ast, sys
 from pathlib import Path
 tree = ast.parse(sys.stdin.buffer.read())
 tree.body = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
-exec(compile(tree, "train.py", "exec"), {"__name__": "train"})
+exec(compile(tree, "train.py", "exec"), {"__name__": "__main__"})
 from modprompt.hosts.foreign import say_which_clip
 say_which_clip(Path())
 """
@@ -44,44 +45,38 @@ def has_line(program: bytes) -> bool:
 
 
 def with_line(program: bytes) -> bytes:
-    """A train.py with the line after its last import of trainers, or else after its last import.
+    """A train.py with the line before its first import of Dassl, or of its own parts, which the line mends.
 
     Raises:
-        UserError: if it is not valid Python, or imports nothing.
+        UserError: if it is not valid Python, or imports none of these.
     """
     try:
         tree = ast.parse(program)
     except (SyntaxError, ValueError) as error:
         raise UserError(f"{PROGRAM} is not a Python program ({error})") from None
-    imports = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
-    if not imports:
-        raise UserError(f"{PROGRAM} imports nothing: add the import line by hand: {STATEMENT}")
-    of_trainers = [node for node in imports if re.match(r"(from|import) trainers\b", ast.unparse(node))]
-    last = max(node.end_lineno or node.lineno for node in (of_trainers or imports))
-    for node in tree.body:  # another statement may begin in that line and end in a later one
-        if node.lineno <= last:
-            last = max(last, node.end_lineno or node.lineno)
+    first = next((node.lineno for node in tree.body if _MENDED.match(ast.unparse(node))), 0)
+    if not first:
+        raise UserError(f"{PROGRAM} imports no Dassl: add the import line by hand: {STATEMENT}")
+    for node in reversed(tree.body):  # another statement may end in that line and begin in an earlier one
+        if node.lineno < first <= (node.end_lineno or node.lineno):
+            first = node.lineno
     lines = program.splitlines(keepends=True)
     eol = b"\r\n" if lines[0].endswith(b"\r\n") else b"\n"
-    head = b"".join(lines[:last])
-    line = LINE.encode() + eol if head.endswith(_ENDS) else eol + LINE.encode()
-    return head + line + b"".join(lines[last:])
+    return b"".join([*lines[: first - 1], LINE.encode() + eol, *lines[first - 1 :]])
 
 
 def without_line(program: bytes) -> bytes:
     """A train.py without the line, byte for byte as it was."""
     lines = program.splitlines(keepends=True)
-    kept = [line for line in lines if not line.strip().startswith(STATEMENT.encode())]
-    if len(kept) < len(lines) and not lines[-1].endswith(_ENDS) and kept and kept[-1] is not lines[-1]:
-        kept[-1] = kept[-1].rstrip(b"\r\n")  # ours came after a last line without a newline
-    return b"".join(kept)
+    return b"".join(line for line in lines if not line.strip().startswith(STATEMENT.encode()))
 
 
 def put(folder: Path, there: bool) -> None:
     """Insert the import line into a codebase's train.py after trying it, or remove it: `there`, whether it is wanted.
 
     Raises:
-        UserError: if the program's imports fail with the line, or there is no line to remove.
+        UserError: if the program cannot be told to use our trainer, or its imports fail with the line, or there is no
+            line to remove.
     """
     program = folder / PROGRAM
     content = program.read_bytes()
@@ -91,6 +86,7 @@ def put(folder: Path, there: bool) -> None:
     if not there and not has_line(content):
         raise UserError(f"nothing is installed in {folder}: its {PROGRAM} has no line {STATEMENT!r}")
     changed = with_line(content) if there else without_line(content)
+    start = start_of(folder) if there else ""
     said = _tried(folder, changed) if there else ""
     path = program.resolve()  # a linked train.py stays a link
     mode = stat.S_IMODE(path.stat().st_mode)
@@ -99,7 +95,7 @@ def put(folder: Path, there: bool) -> None:
         if hasattr(os, "fchmod"):
             os.fchmod(file.fileno(), mode)
     if there:
-        print(f"{said}{program} has a new line: {STATEMENT}\nStart with: {start_of(folder)}")
+        print(f"{said}{program} has a new line: {STATEMENT}\nStart with: {start}")
     else:
         print(f"{folder} is as it was")
 
@@ -125,10 +121,18 @@ def _tried(folder: Path, program: bytes) -> str:
 
 
 def start_of(folder: Path) -> str:
-    """How a codebase's own program starts a run, on EuroSAT, with what it needs."""
-    trainer = our_trainer(folder)
-    words = ["--trainer", trainer, "--config-file", CONFIG, "--dataset-config-file", "configs/datasets/eurosat.yaml"]
-    words += ["--root", "DATA", "--output-dir", "output/mpl"]
+    """How a codebase's own program starts a run, on EuroSAT, with the flags that it has and what it needs.
+
+    Raises:
+        UserError: if it has no flag for the trainer, or another Dassl.
+    """
+    trainer, spelled = our_trainer(folder), flags_of(folder / PROGRAM)
+    if "--trainer" not in spelled or dassl_name(folder / PROGRAM) != "dassl":
+        why = "has a Dassl of another name" if "--trainer" in spelled else "has no flag that names a trainer"
+        raise UserError(f"{folder / PROGRAM} {why}, and the line would change nothing: modprompt train --host {folder}")
+    flags = {"--trainer": trainer, "--config-file": CONFIG, "--dataset-config-file": "configs/datasets/eurosat.yaml"}
+    flags |= {"--root": "DATA", "--output-dir": "output/mpl"}
+    words = [word for flag, value in flags.items() if flag in spelled for word in (spelled[flag], value)]
     words += ["DATASET.NUM_SHOTS", "16", "DATASET.SUBSAMPLE_CLASSES", "base"]
     more = with_rows(words, folder / PROGRAM, trainer).words
     return " ".join(map(shlex.quote, ["python", PROGRAM, *more]))

@@ -17,9 +17,10 @@ from pathlib import Path
 
 from modprompt.clip import package as clip_package
 from modprompt.errors import UserError
-from modprompt.hosts.codebase import PROGRAM, how_to_get, lacking
+from modprompt.hosts.codebase import how_to_get, lacking
 from modprompt.hosts.rows import More, with_rows
 from modprompt.hosts.tolerant import tolerated
+from modprompt.io.program_text import dassl_name, flags_of
 from modprompt.places import ROOT
 from modprompt.programs import one_line
 
@@ -33,20 +34,25 @@ def put_host_first(folder: Path) -> None:
     sys.path[:] = [str(folder), *kept]
 
 
-def prepare(folder: Path) -> None:
-    """Make a codebase's parts importable, fix its Dassl and register the trainer.
+def prepare(program: Path) -> None:
+    """Make the parts of a program's codebase importable, fix its Dassl and register the trainer.
 
     Raises:
-        UserError: if there is no Dassl or no clip.
+        UserError: if there is no Dassl or no clip, or one that cannot be imported.
     """
+    folder, name = program.parent, dassl_name(program)
     put_host_first(folder)
     try:
+        if name != "dassl":
+            importlib.import_module("modprompt.compat.find").also_named(name, "dassl")
+        from modprompt.trainers.registration import give_way  # fixes Dassl, before a `clip` may import it
+
         clip_package.use_folder(folder)
         clip_package.import_clip()
-        from modprompt.trainers.registration import give_way
-    except ImportError as error:
-        how = f": {NO_DASSL}" if error.name == "dassl" else how_to_get(lacking(folder, [folder / PROGRAM]))
-        raise UserError(f"{one_line(error)} (this codebase's program, clip or Dassl needs it){how}") from None
+    except Exception as error:  # their code
+        is_dassl = isinstance(error, ImportError) and error.name == "dassl"
+        how = f": {NO_DASSL}" if is_dassl else how_to_get(lacking(folder, [program]))
+        raise UserError(f"{one_line(error)} (this codebase's program, clip or Dassl needs it){how}") from error
     give_way()
     importlib.import_module("modprompt.trainers.mpl")
 
@@ -55,14 +61,21 @@ def _mistake_of(error: BaseException, script: Path) -> str:
     """The message on what a user can correct; empty if the program is at fault."""
     if isinstance(error, UserError):  # perhaps raised before PyTorch can be imported
         return one_line(error)
-    from modprompt.hosts.foreign import mistake_of
+    from modprompt.hosts.foreign import asks_for_ours, mistake_of
 
     packages = lacking(script.parent, [script]) if isinstance(error, ModuleNotFoundError) else []
-    return f"{one_line(error)}{how_to_get(packages)}" if packages else mistake_of(error)
+    mistake = f"{one_line(error)}{how_to_get(packages)}" if packages else mistake_of(error)
+    if not mistake and asks_for_ours() and b"build_trainer" not in script.read_bytes():
+        mistake = f"{one_line(error)} (in a trainer of its own: {script.name} never calls Dassl's build_trainer)"
+    return mistake
 
 
 def _run(script: Path, words: list[str]) -> None:
-    """Run a program with its words, and with what else it needs to start our trainer; a message says what."""
+    """Run a program with its words, and with what else it needs to start our trainer; a message says what.
+
+    Raises:
+        UserError: if it ends well, and has built another trainer than ours.
+    """
     from modprompt.hosts import foreign
     from modprompt.trainers import overrides
 
@@ -71,17 +84,25 @@ def _run(script: Path, words: list[str]) -> None:
         str(path) if before == flag and (path := configs / f"{word}.yaml").is_file() else word
         for before, word in zip(["", *words], words)
     ]
-    trainer = overrides.words_of(words).trainer()
+    trainer = overrides.words_of(words, flags_of(script)).trainer()
     more = with_rows(words, script, trainer) if foreign.is_our_name(trainer) else More(words)
     if more.added:
         print(f"note: {script.name}: {more.why}; added: {more.added}")
     sys.argv[:] = [str(script), *more.words]
     foreign.enter()
+    is_ours, code = foreign.asks_for_ours(), None
     try:
-        with tolerated(script) if foreign.asks_for_ours() else contextlib.nullcontext():
+        with tolerated(script) if is_ours else contextlib.nullcontext():
             runpy.run_path(str(script), run_name="__main__")
+    except SystemExit as end:
+        code = end.code
     finally:
-        overrides.leave()
+        has_built = overrides.leave()
+    if code:
+        raise SystemExit(code)
+    if is_ours and not has_built and not {"-h", "--help"} & {*words}:
+        how = "modprompt train --host . runs ours on its readers"
+        raise UserError(f"{script} has not built --trainer {trainer}, but perhaps another of its own: {how}")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -100,7 +121,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if not script.is_file():
             raise UserError(f"there is no {script}: start this in a codebase's folder, with its train.py")
-        prepare(script.parent)
+        prepare(script)
         _run(script, words[1:])
     except KeyboardInterrupt:
         print("interrupted; started again, a run of MPL goes on after its last whole epoch", file=sys.stderr)

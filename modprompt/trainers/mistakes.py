@@ -29,7 +29,7 @@ def of_settings(node: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def of_reader(name: str, root: str) -> Iterator[None]:
-    """Around the reading of a data set: an unknown name and missing files become UserErrors.
+    """Around the reading of a data set: an unknown name, a missing file, a reader for another Dassl become UserErrors.
 
     For a missing file the error has its path as `filename`.
     """
@@ -38,12 +38,23 @@ def of_reader(name: str, root: str) -> Iterator[None]:
     except UserError:
         raise
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.strerror:
             raise
+        if error.filename is None:  # the reader's own words
+            raise UserError(f"data set {name}: {one_line(error)}") from error
         place = f"{error.filename} (DATASET.ROOT is {root})"
         mistake: Any = UserError(f"data set {name}: {error.strerror}: {place}")
         mistake.filename = error.filename
         raise mistake from error
+    except TypeError as error:
+        if "unexpected keyword argument" not in str(error):
+            raise
+        how = "its reader is written for a Dassl of its own; if the codebase has one, --host with --its-dassl uses it"
+        raise UserError(f"data set {name}: {one_line(error)}: {how}") from error
+    except AttributeError as error:
+        if not str(error).isidentifier():  # else what yacs says of a key that is not there
+            raise
+        raise UserError(f"data set {name}: its reader asks for a setting {error}, which nothing has set") from error
     except ValueError:
         check_name(name or "", DATASET_REGISTRY.registered_names(), "DATASET.NAME")
         raise

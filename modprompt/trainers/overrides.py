@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,7 +36,7 @@ _DASSL = "Dassl 0.6.3"  # its default counts where nobody gave a value
 class Words(NamedTuple):
     """A program's words, by the flags of the family; a program's other flags are not told apart.
 
-    flags: {flag as it is typed: the words after it}.
+    flags: {flag as the family has it: the words after it}.
     options: the KEY VALUE words, which end a command.
     """
 
@@ -71,16 +71,23 @@ class Words(NamedTuple):
         return name
 
 
-def words_of(given: Sequence[str]) -> Words:
-    """Words of a command line that no program has parsed yet."""
+def words_of(given: Sequence[str], spelled: Mapping[str, str] = {}) -> Words:
+    """Words of a command line that no program has parsed yet.
+
+    Args:
+        given: the words.
+        spelled: the family's flags as the program spells them.
+    """
     given = [word for word in given if word != KEEP]
+    family = {own: flag for flag, own in spelled.items()}
     flags: dict[str, list[str]] = {}
     flag = before = ""
     for at, word in enumerate(given):
         if _KEY.fullmatch(word) and before not in _WITH_VALUE:
             return Words(flags, given[at:])
         if word.startswith("--"):
-            flag, is_joined, value = word.partition("=")
+            word, is_joined, value = word.partition("=")
+            word = flag = family.get(word, word)
             flags[flag] = [value] if is_joined else []
         else:
             flags.setdefault(flag, []).append(word)
@@ -88,13 +95,14 @@ def words_of(given: Sequence[str]) -> Words:
     return Words(flags, [])
 
 
-def with_our_config(given: Sequence[str]) -> list[str]:
+def with_our_config(given: Sequence[str], spelled: Mapping[str, str] = {}) -> list[str]:
     """Words for MPL, with a missing --config-file replaced by ours of that name; a message says so.
 
     Args:
         given: with NAME, NAME.yaml or configs/trainers/MPL/NAME.yaml after --config-file; other trainers' words stay.
+        spelled: as words_of.
     """
-    words = words_of(given)
+    words, flag = words_of(given, spelled), spelled.get("--config-file", "--config-file")
     name = words.value("--config-file")
     folder, _, last = name.rpartition("/")
     ours = (
@@ -103,18 +111,26 @@ def with_our_config(given: Sequence[str]) -> list[str]:
     if words.trainer() not in ("MPL", "ModMPL") or ours is None or Path(name).is_file():
         return list(given)
     print(f"{name} is not in this codebase; using modprompt's: {ours}")
-    instead = {("--config-file", name): str(ours)}
-    joined = {f"--config-file={name}": f"--config-file={ours}"}
+    instead, joined = {(flag, name): str(ours)}, {f"{flag}={name}": f"{flag}={ours}"}
     return [instead.get((before, word), joined.get(word, word)) for before, word in zip(["", *given], given)]
 
 
 _entered: list[Words] = []  # those of the codebase's program that now runs
-leave = _entered.clear  # it ends
+_built: list[str] = []  # our trainers that it has built
 
 
-def enter(given: Sequence[str]) -> None:
-    """Note that from now on a codebase's own program runs, with these words."""
-    _entered[:] = [words_of(given)]
+def enter(given: Sequence[str], spelled: Mapping[str, str] = {}) -> None:
+    """Note that from now on a codebase's own program runs, with these words; `spelled` as words_of."""
+    leave()
+    _entered.append(words_of(given, spelled))
+
+
+def leave() -> bool:
+    """Note that it has ended; whether it has built a trainer of ours."""
+    has_built = bool(_built)
+    _entered.clear()
+    _built.clear()
+    return has_built
 
 
 def in_codebase() -> bool:
@@ -208,6 +224,7 @@ def kept(cfg: CfgNode) -> dict[str, Any]:
     """
     if not in_codebase():
         return {}
+    _built.append(cfg.TRAINER.NAME)
     try:
         changes = changed(cfg, user_words().settings())
     except UserError as error:

@@ -25,7 +25,7 @@ from modprompt.io.run_files import StepTable
 from modprompt.io.settings import changes, texts_of
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
-from modprompt.trainers import backbone, card_errors, device, mistakes, run_config
+from modprompt.trainers import backbone, card_errors, data_asked, device, mistakes, run_config
 from modprompt.trainers.building import Building, ZeroShotBuilding
 from modprompt.trainers.checkpoints import Checkpoints, NoCheckpoints
 from modprompt.trainers.evaluation import Evaluation
@@ -86,7 +86,8 @@ class PromptTrainer(TrainerX):
     val_loader: Any
     test_loader: Any
 
-    def __init__(self, cfg: Any):
+    def __init__(self, cfg: Any, *args: Any, **kwargs: Any):
+        _drop("the trainer's constructor", args, kwargs)
         with card_errors.told():
             self._given = cfg, texts_of(cfg)  # as the program has it, and as it was
             cfg = run_config.from_host(cfg, self.method_class)
@@ -115,8 +116,10 @@ class PromptTrainer(TrainerX):
     def build_data_loader(self) -> None:
         """Dassl's, with test images made as the weights need them, and kept if TEST.IMAGE_CACHE names a folder."""
         cfg = self.cfg
-        with mistakes.of_reader(cfg.DATASET.NAME, cfg.DATASET.ROOT):
+        with mistakes.of_reader(cfg.DATASET.NAME, cfg.DATASET.ROOT), data_asked.watched(cfg) as self.cfg:
             super().build_data_loader()
+        self.cfg = cfg
+        data_asked.require(self.dm.dataset, cfg)
         if cfg.VERBOSE and not images.reader_facts(self.dm.dataset).has_test:
             print("note: there are no test images (the one that is counted is a substitute): nothing is tested")
         if backbone.requires_squash(cfg):
@@ -131,8 +134,9 @@ class PromptTrainer(TrainerX):
         """Make CLIP, what is learned, and its optimiser; only what is learned is trained, saved and registered."""
         self.building.build()
 
-    def train(self) -> None:
+    def train(self, *args: Any, **kwargs: Any) -> None:
         """Train, resuming if possible, then test; a method that trains nothing is only tested."""
+        _drop("train", args, kwargs)
         if not self.parts.trains:
             self.test()
             return
@@ -347,6 +351,13 @@ def _keep_partial(loader: Any) -> None:
     """Let a training loader give its last batch even if it is not full."""
     sampler = loader.batch_sampler
     getattr(sampler, "batches", sampler).drop_last = False  # that of persistent workers wraps another
+
+
+def _drop(call: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Say that arguments which a codebase's program gives its own trainers are not read."""
+    names = [*(f"argument {number}" for number, _ in enumerate(args, start=1)), *kwargs]
+    if names:
+        print(f"note: {call}: this program also gives {', '.join(names)}: not read")
 
 
 def _begin(cfg: Any) -> None:

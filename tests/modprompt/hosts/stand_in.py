@@ -120,6 +120,7 @@ from .squares import pictures
 class EuroSAT(DatasetBase):
     def __init__(self, cfg):
         train, test = pictures(os.path.join(os.path.abspath(cfg.DATASET.ROOT), "eurosat", "2750"))
+        print(cfg.DATASET.NUM_SHOTS, "shots of", cfg.DATASET.SUBSAMPLE_CLASSES, "classes: it gives all")
         super().__init__(train_x=train, val=test, test=test)
 '''
 

@@ -42,7 +42,7 @@ def test_line_is_tried_and_written_once_and_every_byte_restored_in_a_linked_exec
     assert said.startswith(f"clip: {host / 'clip'}\n")
     assert "python train.py --dataset EuroSAT --trainer MMRL --config-file vit_b4_c1_add2_rm1 " in said
     lines = (host / "train.py").read_bytes().splitlines(keepends=True)
-    assert lines[lines.index(f"{LINE}\r\n".encode()) - 1].startswith(b"import trainers.")
+    assert lines[lines.index(f"{LINE}\r\n".encode()) + 1].startswith(b"from dassl.")  # which it mends
     assert git(host, "status", "--porcelain", "--ignored") == " M real.py\n"
     assert ((host / "train.py").stat().st_mode & 0o777, (host / "train.py").is_symlink()) == (0o755, True)
     assert install.main([str(host)]) == 0
@@ -88,10 +88,10 @@ def test_line_that_was_moved_or_shortened_is_taken_out_as_a_line(before, after):
     assert install.without_line(before.encode()).decode() == after
 
 
-def test_line_stands_behind_a_statement_that_shares_the_imports_line():
-    changed = install.with_line(b"import trainers.own; x = (1,\n 2)\ny = 3\n")
+def test_line_stands_before_a_statement_that_shares_the_imports_line():
+    changed = install.with_line(b"import a\nx = (1,\n 2); import trainers.own\ny = 3\n")
     compile(changed, "train.py", "exec")
-    assert changed.splitlines()[2] == LINE.encode()
+    assert changed.splitlines()[1] == LINE.encode()
 
 
 def test_what_is_no_codebase_or_cannot_be_done_is_one_line(host, tmp_path, capsys, monkeypatch):

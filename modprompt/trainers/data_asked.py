@@ -1,0 +1,57 @@
+"""What was asked of a data set's reader, another project's, against what it looked at and gave."""
+
+import collections
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from yacs.config import CfgNode
+
+from modprompt.errors import UserError
+from modprompt.io.images import only_tests
+
+_ALL = {"NUM_SHOTS": 0, "SUBSAMPLE_CLASSES": "all"}  # what asks for the whole data set
+
+
+class _Watched(CfgNode):
+    """Settings whose keys are noted when they are read."""
+
+    read: set[str] = set()  # of all, since a reader may copy its configuration
+
+    def __getitem__(self, key: str) -> Any:
+        self.read.add(key)
+        return super().__getitem__(key)
+
+
+@contextmanager
+def watched(cfg: Any) -> Iterator[Any]:
+    """A copy of a configuration that notes which settings of DATASET are read meanwhile, for `require`."""
+    copy = cfg.clone()
+    dict.__setitem__(copy, "DATASET", _Watched(cfg.DATASET))
+    copy.freeze()
+    _Watched.read.clear()
+    yield copy
+
+
+def require(dataset: Any, cfg: Any) -> None:
+    """Hold a data set, just read within `watched`, against what a configuration asks for; a message on more shots.
+
+    Raises:
+        UserError: if its reader, none of ours, has not looked at a setting that asks for a part of it.
+    """
+    if type(dataset).__module__.startswith("modprompt."):
+        return
+    asked = {key: cfg.DATASET[key] for key in _ALL if key in cfg.DATASET}
+    if asked.get("NUM_SHOTS", 0) < 1 or only_tests(cfg):
+        asked.pop("NUM_SHOTS", None)
+    ignored = [
+        f"DATASET.{key} {value}" for key, value in asked.items() if value != _ALL[key] and key not in _Watched.read
+    ]
+    name, images = cfg.DATASET.NAME, dataset.train_x
+    if ignored:
+        came = f"it gave {dataset.num_classes} classes and {len(images)} training images"
+        raise UserError(f"data set {name}: its reader never looks at {', '.join(ignored)}: {came}; leave that out")
+    shots = collections.Counter((getattr(image, "domain", 0), image.label) for image in images)
+    if "NUM_SHOTS" in asked and max(shots.values(), default=0) > asked["NUM_SHOTS"]:
+        most = max(shots.values())
+        print(f"note: data set {name}: DATASET.NUM_SHOTS {asked['NUM_SHOTS']}: its reader gave up to {most} of a class")
