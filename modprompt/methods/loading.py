@@ -124,7 +124,12 @@ def stated_method(
     stated, classes: what the file (`path`) says of them. Raises UserError if the method is unknown, or its
     settings do not fit.
     """
-    name = stated["name"]
+    name, module = stated["name"], stated.get("module")
+    if own is None and name not in BY_NAME and isinstance(module, str):
+        raise UserError(
+            f"{path} belongs to {name} of the module {module[:80]}, which is not imported: in Python import it first, "
+            f"with a command give --import {module[:80]}"
+        )
     if own is None and name not in BY_NAME:
         raise UserError(
             f"{path} belongs to {name!r}, not a method of modprompt: give its class, load(path, method={name}), or "

@@ -27,6 +27,7 @@ from modprompt.io.settings import apart, as_text
 from modprompt.io.tensors import require_learned, write_tensors
 from modprompt.methods.parts.learners import HEAD, Classes, Learner
 from modprompt.methods.search.space import AlphaSettings
+from modprompt.methods.table import is_own
 from modprompt.version import __version__
 
 if TYPE_CHECKING:
@@ -237,6 +238,7 @@ def method_record(method: "Method") -> dict[str, Any]:
     search = search_around(method)
     return {
         "name": type(method).__name__,
+        **({"module": type(method).__module__} if is_own(type(method).__name__) else {}),
         "node": method.node,
         "learner": method.learner_of or method.node_name(),
         "settings": values_of(method),

@@ -163,6 +163,7 @@ METHODS: tuple[Row, ...] = (
 )
 BY_NAME: dict[str, Row] = {row.name: row for row in METHODS}
 _OWN: "dict[str, type[Method]]" = {}  # methods of users
+_MPL = "MPL"  # whose images, optimiser, batch and learning rate a method without configs has
 
 _GONE = {  # what methods of users once had: what says it now
     **dict.fromkeys(("own_rates", "averaging", "needs"), "`training` (modprompt/methods/parts/capabilities.py)"),
@@ -242,9 +243,15 @@ def unread_of(name: str) -> Mapping[str, str]:
     return BY_NAME[name].unread if name in BY_NAME else {}
 
 
+def is_own(name: str) -> bool:
+    """Whether it is a user's method."""
+    return name in _OWN
+
+
 def configs_of(name: str) -> str:
-    """The folder in configs/trainers with a trainer's files; the name itself for one that is not ours."""
-    return BY_NAME[name].configs if name in BY_NAME else name
+    """The folder in configs/trainers with a trainer's files; for one that has none there, MPL's."""
+    own = BY_NAME[name].configs if name in BY_NAME else name
+    return own if own and (places.configs() / "trainers" / own).is_dir() else _MPL
 
 
 def config_of(trainer: str, name: str) -> Path:
@@ -263,8 +270,13 @@ def find_config(word: str, trainer: str, folder: Path = Path()) -> Path | None:
     found, (whose, _, name) = places.named_file(word, folder), word.rpartition("/")
     if found is not None or not (whose or trainer) or name.endswith(".yaml"):
         return found
-    path = config_of(whose or trainer, name)
+    path = _named(whose, name) if whose else config_of(trainer, name)
     return path if "/" not in whose and path.is_file() else None
+
+
+def _named(whose: str, name: str) -> Path:
+    """The config of WHOSE/NAME: of a trainer, or of a folder in configs/trainers; it may be missing."""
+    return config_of(whose, name) if whose in BY_NAME else places.configs() / "trainers" / whose / f"{name}.yaml"
 
 
 def config_file(word: str, trainer: str, folder: Path = Path()) -> Path:
@@ -278,8 +290,8 @@ def config_file(word: str, trainer: str, folder: Path = Path()) -> Path:
         return found
     places.require_no_folder(word, folder)
     path = Path(word)
-    whose = path.parent.name if config_of(path.parent.name, "").parent.is_dir() and path.parent.name else trainer
-    there = sorted(one.stem for one in config_of(whose, "").parent.glob("*.yaml")) if whose else []
+    whose = path.parent.name if path.parent.name and _named(path.parent.name, "").parent.is_dir() else trainer
+    there = sorted(one.stem for one in _named(whose, "").parent.glob("*.yaml")) if whose else []
     known = (
         f"; {whose} has {', '.join(there)}, by name{nearest(path.name.removesuffix('.yaml'), there)}" if there else ""
     )

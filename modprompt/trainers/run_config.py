@@ -29,7 +29,7 @@ from modprompt.methods import together
 from modprompt.methods.parts import teachers
 from modprompt.methods.parts.capabilities import RunFacts, SecondNode
 from modprompt.methods.search import over as search
-from modprompt.methods.table import BY_NAME, always_beside, counts_steps, unread_of
+from modprompt.methods.table import BY_NAME, always_beside, config_of, counts_steps, is_own, unread_of
 from modprompt.trainers import backbone, config, overrides
 from modprompt.trainers.config_nodes import add_defaults
 
@@ -220,8 +220,13 @@ def _warn_of_unread(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
             f"{', '.join(found)} has no meaning beside the prompts of {cfg.TRAINER.NAME}: not read", stacklevel=3
         )
     beside = tuple(f"TRAINER.{node}." for node in together.asked(cfg.TRAINER, name))
+    of_mpl = f"file {config_of('MPL', '').parent}/"  # a user's method runs with its images and optimiser
     config.warn_of_other_nodes(
-        [key for key in settings if not key.startswith(beside)],
+        [
+            key
+            for key, given in settings.items()
+            if not key.startswith(beside) and not (is_own(name) and given.source.startswith(of_mpl))
+        ],
         name,
         _own_node(cfg),
         second.node.rpartition(".")[2] if second else "",
