@@ -74,8 +74,9 @@ def test_missing_config_without_a_known_trainer_and_of_a_data_set():
         UserError, match="^no config file nope; give a path, or the name of a trainer first, as MPL/glyph$"
     ):
         config_file("nope", "")
-    with pytest.raises(UserError, match="^no config file glyph; give a path, or the name of a trainer first"):
-        config_file("glyph", "OfAUser")
+    assert config_file("glyph", "OfAUser") == ROOT / "configs/trainers/MPL/glyph.yaml"  # a user's, not imported yet
+    with pytest.raises(UserError, match="^no config file OfAUser/glyph"):
+        config_file("OfAUser/glyph", "OfAUser")
     with pytest.raises(UserError, match="^no config file own/eurosatt.yaml; did you mean 'eurosat'"):
         path_of("own/eurosatt.yaml")
     with pytest.raises(UserError, match="^there is no data set 'eurosatt'; did you mean 'EuroSAT'"):
