@@ -126,7 +126,8 @@ def _ports():
 
 def _files():
     """Files and folders of the checkout, and what is in its folders, but caches."""
-    return {path for pattern in ("[!.]*", "[!.]*/[!.]*") for path in ROOT.glob(pattern) if path.name != "__pycache__"}
+    paths = {path for pattern in ("[!.]*", "[!.]*/[!.]*") for path in ROOT.glob(pattern)}
+    return {path for path in paths if "__pycache__" not in path.parts}
 
 
 @pytest.fixture(scope="session", autouse=True)
