@@ -29,9 +29,8 @@ def describe(cls: type[Configured], trainer: str) -> None:
         }
         said = ", ".join(f"{field}={value!r}" for field, value in others.items()) or "the same"
         lines.append(f"    --trainer {trainer} on {clip} takes {path}: {said}")
-    first = (cls.__doc__ or "").partition("\n\nSettings")[0]
-    cls.__doc__ = "\n".join([f"{first}\n", "Settings, with the defaults of this class:", *lines])
-    by_field = {name: one for name, one in inspect.signature(cls).parameters.items()}
+    cls.__doc__ = "\n".join([f"{cls.__doc__}\n", "Settings, with the defaults of this class:", *lines])
+    by_field = inspect.signature(cls).parameters
     order = dict.fromkeys([*(one.field for one in settings), *by_field])
     keyword = inspect.Parameter.KEYWORD_ONLY
     cls.__signature__ = inspect.Signature(  # type: ignore[attr-defined]

@@ -15,6 +15,18 @@ NO_TEST, NO_IMAGES = "TEST.NO_TEST", "no test images"  # why a run has no accura
 # share of the GPU's memory that it may use (above 0, up to 1)
 JOBS, ON_GPU, GPU_SHARE = "MODPROMPT_JOBS", "MODPROMPT_RUNS_ON_GPU", "MODPROMPT_GPU_SHARE"
 VERSION = 2  # of the record
+OOD, NEW = "ood", "new"  # the entry of TEST.OOD; as that setting: the other half of the run's own data set
+
+
+def of_unknown(result: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a result says of images of unknown classes; nothing if it was not tested so."""
+    found = (result or {}).get(OOD)
+    return found if isinstance(found, dict) else {}
+
+
+def lacks_unknown(result: Mapping[str, Any], asked: str) -> str:
+    """That a result was not tested against the unknown classes that TEST.OOD asks for; empty if it was, or none are."""
+    return f"tested without TEST.OOD {asked}" if asked and of_unknown(result).get("of") != asked else ""
 
 
 def runs_on_gpu() -> int | None:

@@ -31,7 +31,7 @@ class OneContext(LearnedText, WithDescriptions):
 
     saved_as = SavedAs(prefix="")
     own_words: ClassVar[str] = ""  # the words that True stands for, in methods that accept it
-    name_moves = False  # whether the class name stands among the context's words
+    class_token_position = "end"  # where the class name stands
 
     # a checkpoint shows it, and with CTX_INIT it is not used
     n_ctx: int = setting(16, "context tokens; with CTX_INIT, the number of its words", most=MOST_TOKENS, compared=False)
@@ -78,7 +78,7 @@ class OneContext(LearnedText, WithDescriptions):
     def _tell_of(self, words: str, clip_model: CLIP) -> None:
         """A note where the repository's code, which cuts CTX_INIT at each space, takes other tokens for the context."""
         parts = self.ctx_init.replace("_", " ").split(" ")
-        moved = self.name_moves and len(tokenizer_of(clip_model).words(words)) > self.length()
+        moved = self.class_token_position != "end" and len(tokenizer_of(clip_model).words(words)) > self.length()
         if "" in parts or moved:
             why = (
                 "spaces that are between no words count"
@@ -97,10 +97,6 @@ class CoOp(OneContext):
 
     csc: bool = setting(False, "a context of its own for each class; with phrases, for each prompt")
     class_token_position: str = setting("end", "where the class name stands", choices=POSITIONS)
-
-    @property
-    def name_moves(self) -> bool:  # type: ignore[override]
-        return self.class_token_position != "end"
 
     def check(self) -> None:
         super().check()

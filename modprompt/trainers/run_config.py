@@ -24,6 +24,7 @@ from modprompt.io import folder as run_folder
 from modprompt.io.checkpoint import checkpoint_at
 from modprompt.io.image_files import FAMILY
 from modprompt.io.images import READ_AS
+from modprompt.io.result import NEW
 from modprompt.io.settings import Settings, level_of
 from modprompt.methods import together
 from modprompt.methods.parts import teachers
@@ -53,7 +54,6 @@ class Mode(NamedTuple):
 
 
 TRAINING = Mode()
-NEW = "new"  # as TEST.OOD: the other half of the run's own data set
 _BY_EPOCH = ("OPTIM.MAX_EPOCH", "OPTIM.LR_SCHEDULER", "OPTIM.STEPSIZE", "OPTIM.WARMUP_EPOCH")  # settings by epochs
 
 

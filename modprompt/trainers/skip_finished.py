@@ -87,8 +87,8 @@ def finished_before(
     if result.get("accuracy_pct") is None and result.get("untested") == results.NO_TEST and not cfg.TEST.NO_TEST:
         print(f"{cfg.OUTPUT_DIR} was not tested (TEST.NO_TEST): running again")
         return False
-    if cfg.TEST.OOD and (result.get("ood") or {}).get("of") != cfg.TEST.OOD:
-        print(f"{cfg.OUTPUT_DIR} was tested without TEST.OOD {cfg.TEST.OOD}: testing again")
+    if lacking := results.lacks_unknown(result, cfg.TEST.OOD):
+        print(f"{cfg.OUTPUT_DIR} was {lacking}: testing again")
         return False
     then, wanted = same_run.facts(result), same_run.wanted(settings, result)
     found = same_run.differences(then, wanted, defaults=defaults, tests=tests)

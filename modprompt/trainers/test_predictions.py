@@ -23,10 +23,9 @@ class _Batch(NamedTuple):
     scores: Tensor
 
 
-def scores(logits: Tensor) -> Tensor:
-    """The greatest probability and the logsumexp (B, 2) of logits (B, C), in float64, on the CPU."""
-    logits = logits.detach().cpu().double()
-    return torch.stack([logits.softmax(1).amax(1), logits.logsumexp(1)], dim=1)
+def scores(logits: Tensor, shares: Tensor) -> Tensor:
+    """The greatest probability and the logsumexp (B, 2) of logits (B, C), whose softmax is given."""
+    return torch.stack([shares.amax(1), logits.logsumexp(1)], dim=1)
 
 
 def _batch(logits: Tensor, labels: Tensor) -> _Batch:
@@ -34,7 +33,7 @@ def _batch(logits: Tensor, labels: Tensor) -> _Batch:
     logits, labels = logits.detach().cpu().double(), labels.detach().cpu().long()
     shares, predicted = logits.softmax(1), logits.argmax(1, keepdim=True)
     top = logits.scatter(1, predicted, float("inf")).topk(min(MOST_TOP, logits.shape[1]), dim=1).indices
-    return _Batch(labels, top, shares.gather(1, top), shares.gather(1, labels[:, None])[:, 0], scores(logits))
+    return _Batch(labels, top, shares.gather(1, top), shares.gather(1, labels[:, None])[:, 0], scores(logits, shares))
 
 
 class Answers:

@@ -23,13 +23,12 @@ from tqdm import tqdm
 from modprompt.checks import some
 from modprompt.data import names
 from modprompt.errors import UserError
+from modprompt.io.result import NEW, OOD
 from modprompt.methods.heads.model import HeadedModel
 from modprompt.trainers import mistakes
 from modprompt.trainers.prompt_trainer import PromptTrainer
-from modprompt.trainers.run_config import NEW
 from modprompt.trainers.test_predictions import scores
 
-KEY = "ood"  # of a result
 SCORES = ("probability", "energy")
 NOT_COMPARABLE = "this head's logits are not on CLIP's scale: its energy is not comparable with other methods'"
 
@@ -71,7 +70,7 @@ def entry(trainer: Any, known: Tensor) -> dict[str, Any]:
     if both and cfg.TEST.OOD != NEW:  # ImageNet has two classes of one name
         raise UserError(f"TEST.OOD {cfg.TEST.OOD}: {some(both)} is a class of both: its images are not unknown")
     with _generators_kept():
-        unknown = torch.cat([scores(logits) for logits in _logits(trainer, other.test)])
+        unknown = torch.cat([scores(logits, logits.softmax(1)) for logits in _logits(trainer, other.test)])
     found = {name: separation(known[:, at].numpy(), unknown[:, at].numpy()) for at, name in enumerate(SCORES)}
     odd = isinstance(trainer, PromptTrainer) and isinstance(trainer.model, HeadedModel)
     note = NOT_COMPARABLE if odd and not trainer.model.made.on_clip_scale else ""
@@ -79,7 +78,7 @@ def entry(trainer: Any, known: Tensor) -> dict[str, Any]:
     print(f"Known against {cfg.TEST.OOD} ({len(unknown)} images): {said}")
     if note:
         print(f"note: {note}")
-    return {KEY: {"of": cfg.TEST.OOD, "images": len(unknown), **found, **({"note": note} if note else {})}}
+    return {OOD: {"of": cfg.TEST.OOD, "images": len(unknown), **found, **({"note": note} if note else {})}}
 
 
 def _told(numbers: Mapping[str, float]) -> str:
@@ -104,7 +103,7 @@ def _config_of(cfg: Any) -> Any:
 
 
 def _logits(trainer: Any, images: list[Any]) -> Iterator[Tensor]:
-    """Logits (B, C) of images, through the transform of the tested ones."""
+    """Logits (B, C) of images, through the transform of the tested ones, in float64 on the CPU."""
     cfg = trainer.cfg
     loader = build_data_loader(
         cfg,
@@ -117,7 +116,7 @@ def _logits(trainer: Any, images: list[Any]) -> Iterator[Tensor]:
     trainer.set_model_mode("eval")
     with torch.no_grad():
         for batch in tqdm(loader, desc="unknown classes", disable=None):
-            yield trainer.model_inference(trainer.parse_batch_test(batch)[0])
+            yield trainer.model_inference(trainer.parse_batch_test(batch)[0]).cpu().double()
 
 
 @contextmanager

@@ -12,10 +12,11 @@ from modprompt.data.names import config_file
 from modprompt.errors import SettingError
 from modprompt.experiments.plan.experiment import Job, Pairs
 from modprompt.experiments.plan.stages import stage_of
+from modprompt.io.result import NEW
 from modprompt.io.settings import Given, Settings, as_text, decisive, read_settings
 from modprompt.methods.search.file import expanded
 
-_NEW = ("TEST.OOD", "new")
+_NEW = ("TEST.OOD", NEW)
 
 
 def command(job: Job, out: Path, data: Path) -> list[str]:

@@ -10,6 +10,7 @@ import pandas as pd
 from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.reporting.results import Results
 from modprompt.experiments.reporting.tables import AVERAGE, Numbers, Section, row_of
+from modprompt.io.result import NEW, of_unknown
 
 FILE_NAME = "ood.csv"
 TITLE = "known classes against unknown ones"
@@ -25,11 +26,9 @@ _ABOUT = "Test images of the classes trained on against images of {}; a high sco
 
 def numbers(results: Results) -> Numbers | None:
     """Means over seeds by data set and column, and over data sets; None if no run was tested so."""
-    rows, of = [], dict[str, None]()
+    rows = []
     for line, dataset, _, seed, outcome in results.all():
-        found = (outcome.result or {}).get("ood") if outcome.is_there else None
-        if isinstance(found, dict):
-            of[str(found["of"])] = None
+        if outcome.is_there and (found := of_unknown(outcome.result)):
             cells = (found[score][key] for score, key in _MEASURES.values())
             rows += [(line.label, seed, dataset, column, cell) for column, cell in zip(COLUMNS, cells)]
     if not rows:
@@ -51,9 +50,9 @@ def numbers(results: Results) -> Numbers | None:
 
 def against(results: Results) -> str:
     """What the unknown classes are."""
-    found = [(outcome.result or {}).get("ood") for *_, outcome in results.all()]
+    found = [of_unknown(outcome.result) for *_, outcome in results.all()]
     named = dict.fromkeys(str(one["of"]) for one in found if one)
-    return ", ".join("the new classes" if one == "new" else one for one in named)
+    return ", ".join("the new classes" if one == NEW else one for one in named)
 
 
 def with_unknown(
@@ -62,9 +61,9 @@ def with_unknown(
     """Tables, each with a further one of the same data set."""
     about = _ABOUT.format(against(results))
     notes = [
-        f"{line.label}: {outcome.result['ood']['note']}"
+        f"{line.label}: {note}"
         for line, *_, outcome in results.all()
-        if outcome.result and (outcome.result.get("ood") or {}).get("note")
+        if (note := of_unknown(outcome.result).get("note"))
     ]
     about = " ".join([about, *(f"{note}." for note in dict.fromkeys(notes))])
     more = []

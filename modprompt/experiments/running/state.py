@@ -116,8 +116,8 @@ def _read(job: Job, out: Path, inputs: Inputs | None, known: dict[str, State]) -
 def _untested(job: Job, result: dict[str, Any]) -> str:
     """That a result lacks unknown classes that its run asks for; empty if it does not."""
     asked = dict(job.method.options).get("TEST.OOD", "")
-    lacks = asked and (asked != "new" or tests_unknown(job)) and (result.get("ood") or {}).get("of") != asked
-    return f"it was tested without TEST.OOD {asked}" if lacks else ""
+    lacking = results.lacks_unknown(result, asked) if asked != results.NEW or tests_unknown(job) else ""
+    return f"it was {lacking}" if lacking else ""
 
 
 def of_all(jobs: Sequence[Job], out: Path, inputs: Inputs | None = None) -> list[tuple[Job, State]]:
