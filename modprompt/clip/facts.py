@@ -21,18 +21,18 @@ from modprompt.errors import UserError
 _PLACE = "modprompt_facts"  # a CLIP's attribute with its facts
 VERSION, TOWER_VERSION = "2", "t1"
 _THREADS = 4  # hashing and casting run at the same time
-_PORTION = 1 << 15  # elements cast at a time: no large tensor is held twice, and PyTorch uses no other thread
+PORTION = 1 << 15  # elements cast at a time: no large tensor is held twice, and PyTorch uses no other thread
 _ACTIVATIONS = {"QuickGELU": QUICK_GELU, "GELU": GELU}  # by names of modules
 
 
-def _digest(name: str, tensor: Tensor) -> bytes:
+def digest_of(name: str, tensor: Tensor) -> bytes:
     """In the shortest type that holds all values exactly: a half tensor and its float copy get one hash."""
     flat = tensor.detach().cpu().contiguous().flatten()
-    wide = () if flat.dtype == torch.float16 else (part.float() for part in flat.split(_PORTION))
+    wide = () if flat.dtype == torch.float16 else (part.float() for part in flat.split(PORTION))
     kind = torch.float16 if all(torch.equal(part.half().float(), part) for part in wide) else torch.float32
     kind = kind if flat.is_floating_point() else torch.int64
     digest = hashlib.sha256(f"{name} {kind} {tuple(tensor.shape)}\n".encode())
-    for part in flat.split(_PORTION):
+    for part in flat.split(PORTION):
         digest.update(part.to(kind).numpy().data)
     return digest.digest()
 
@@ -67,7 +67,7 @@ def hashing(state_dict: Mapping[str, Tensor]) -> Iterator[Callable[[CLIP], str]]
     with ThreadPoolExecutor(_THREADS) as pool:
         # in a forked process PyTorch's first thread makes a new pool, which fails if two threads are first at once
         pool.submit(torch.get_num_threads).result()
-        digests = pool.map(lambda pair: _digest(*pair), named)
+        digests = pool.map(lambda pair: digest_of(*pair), named)
 
         def finish(clip_model: CLIP) -> str:
             if isinstance(clip_model, TowerCLIP) and has_tower(clip_model):

@@ -30,7 +30,7 @@ import numpy as np
 import torch
 
 
-def _mend_wilds() -> str:
+def mend_wilds() -> str:
     if importlib.util.find_spec("wilds") is not None:
         return ""
     module: Any = types.ModuleType("wilds")
@@ -50,7 +50,7 @@ class _NoWriter:
         return lambda *args, **kwargs: None
 
 
-def _mend_tensorboard() -> str:
+def mend_tensorboard() -> str:
     try:
         importlib.import_module("torch.utils.tensorboard")
     except ImportError as error:
@@ -61,7 +61,7 @@ def _mend_tensorboard() -> str:
     return ""
 
 
-def _mend_warmup() -> str:
+def mend_warmup() -> str:
     base: Any = getattr(importlib.import_module("dassl.optim.lr_scheduler"), "_BaseWarmupScheduler", None)
     scheduler: Any = torch.optim.lr_scheduler.LRScheduler
     if base is None or "verbose" in inspect.signature(scheduler.__init__).parameters:
@@ -77,7 +77,7 @@ def _mend_warmup() -> str:
     return "warm-up schedules: `verbose` is not passed to PyTorch, which no longer accepts it"
 
 
-def _mend_radam() -> str:
+def mend_radam() -> str:
     optimizer: Any = importlib.import_module("dassl.optim.optimizer")
     if not hasattr(optimizer, "RAdam"):
         return ""
@@ -93,7 +93,7 @@ def _mend_radam() -> str:
     return ""
 
 
-def _mend_loading() -> str:
+def mend_loading() -> str:
     def load_checkpoint(fpath: Any) -> Any:
         from modprompt.io.tensors import read_run
 
@@ -112,7 +112,7 @@ def _replace(module: str, name: str, ours: Any) -> None:
             names[name] = ours
 
 
-def _mend_logger() -> str:
+def mend_logger() -> str:
     from dassl.utils import Logger
 
     if "self.console.close" not in inspect.getsource(Logger.close):
@@ -127,7 +127,7 @@ def _mend_logger() -> str:
     return "the logger: does not close the console"
 
 
-def _mend_numpy() -> str:
+def mend_numpy() -> str:
     if "int" in vars(np):
         return ""
     for name in ("randaugment", "autoaugment"):
@@ -136,7 +136,7 @@ def _mend_numpy() -> str:
     return "RandAugment and AutoAugment: np.int is int"
 
 
-def _mend_images() -> str:
+def mend_images() -> str:
     from modprompt.io.image_files import read_of_run
 
     manager: Any = importlib.import_module("dassl.data.data_manager")
@@ -158,8 +158,8 @@ def _in_a_worker(module: str, name: str) -> Any:
 
 
 _MENDS = (
-    _mend_wilds, _mend_tensorboard,  # before Dassl is imported
-    _mend_warmup, _mend_radam, _mend_loading, _mend_logger, _mend_numpy, _mend_images,
+    mend_wilds, mend_tensorboard,  # before Dassl is imported
+    mend_warmup, mend_radam, mend_loading, mend_logger, mend_numpy, mend_images,
 )  # fmt: skip
 _done: list[str] = []
 
@@ -169,11 +169,11 @@ def apply() -> list[str]:
     spec = importlib.util.find_spec("dassl")
     is_small = spec is not None and Path(__file__).resolve().parent in Path(str(spec.origin)).resolve().parents
     if not _done:  # a codebase may import wilds itself
-        _done.extend(filter(None, map(_made, _MENDS[:1] if is_small else _MENDS)))
+        _done.extend(filter(None, map(made, _MENDS[:1] if is_small else _MENDS)))
     return list(_done)
 
 
-def _made(mend: Callable[[], str]) -> str:
+def made(mend: Callable[[], str]) -> str:
     try:
         return mend()
     except ImportError:  # a codebase's own Dassl need not have all modules; a missing package is told by who imports it

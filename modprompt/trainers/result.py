@@ -91,7 +91,7 @@ def _trained(model: Any) -> int:
     return sum(one.numel() for one in parameters if one.requires_grad)
 
 
-def _of_gpu(on_cuda: bool) -> dict[str, Any]:
+def of_gpu(on_cuda: bool) -> dict[str, Any]:
     """The memory of the run's GPU in GiB, and how many runs shared it, if their starter has said."""
     if not on_cuda:
         return {}
@@ -253,7 +253,7 @@ class ResultRecorder:
             "date": time.strftime("%Y-%m-%d", time.gmtime()),
             "elapsed_s": round(time.time() - self.started, 1),
             "peak_gib": round(peak_memory_gib(on_cuda), 3),
-            **_of_gpu(on_cuda),
+            **of_gpu(on_cuda),
             "compile": {  # what was asked for, and what ran
                 "asked": cfg.MODEL.COMPILE,
                 "ran": ran,

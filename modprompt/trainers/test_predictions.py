@@ -69,7 +69,7 @@ class Answers:
     def _take(self, logits: Any, labels: Any) -> None:
         columns = logits.shape[-1] if isinstance(logits, Tensor) and logits.dim() == 2 else 0
         classes = self.classes or columns
-        if not _fits(logits, labels, classes):
+        if not predictions_fit(logits, labels, classes):
             self._forget()
             self.columns, self.classes, self.why_not = columns, -1, _ODD  # no later batch fits either
             return
@@ -126,7 +126,7 @@ class Answers:
         return TestParts(list(names), confusion, calibration, wrong), notes
 
 
-def _fits(logits: Any, labels: Any, classes: int) -> bool:
+def predictions_fit(logits: Any, labels: Any, classes: int) -> bool:
     return (
         classes > 0
         and isinstance(logits, Tensor)

@@ -10,7 +10,7 @@ from clip.model import convert_weights
 
 import modprompt
 from modprompt.clip import facts
-from modprompt.clip.facts import _PORTION, _digest, facts_of, fingerprint
+from modprompt.clip.facts import PORTION, digest_of, facts_of, fingerprint
 from modprompt.clip.known import Asked
 from modprompt.clip.load import load
 from modprompt.errors import UserError
@@ -83,7 +83,7 @@ def test_threads_that_hash_do_not_begin_at_once(monkeypatch):
     """In a forked process the first of PyTorch's own makes a pool anew, and five of a thousand fail where two are."""
     seen = []
     monkeypatch.setattr(torch, "get_num_threads", lambda: seen.append(threading.current_thread()))
-    monkeypatch.setattr(facts, "_digest", lambda *of: seen.append("a tensor") or _digest(*of))
+    monkeypatch.setattr(facts, "digest_of", lambda *of: seen.append("a tensor") or digest_of(*of))
     clip_model = random_clip()
     fingerprint(clip_model.state_dict(), clip_model)
     assert isinstance(seen[0], threading.Thread)
@@ -113,11 +113,11 @@ def test_half_file_and_its_exact_float_copy_are_one():
 @pytest.mark.parametrize("last", [0.5, 1 / 3])
 def test_tensor_of_many_portions_is_hashed_as_one(last):
     """One value that no half has, at its very end, decides on the type of all; version 2 hashed them in one go."""
-    tensor = torch.arange(3 * _PORTION + 7).remainder(1000).float()
+    tensor = torch.arange(3 * PORTION + 7).remainder(1000).float()
     tensor[-1] = last
     kind = torch.float16 if last == 0.5 else torch.float32
     expected = hashlib.sha256(f"x {kind} {tuple(tensor.shape)}\n".encode() + tensor.to(kind).numpy().tobytes())
-    assert _digest("x", tensor) == expected.digest()
+    assert digest_of("x", tensor) == expected.digest()
 
 
 def test_embedded_model_has_the_fingerprint_that_results_have_recorded():

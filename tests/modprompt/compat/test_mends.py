@@ -44,11 +44,11 @@ def test_warmup_is_built_without_verbose(optimiser, monkeypatch):
 
     monkeypatch.setattr(dassl.optim.lr_scheduler, "_BaseWarmupScheduler", Warmup, raising=False)
     if "verbose" in inspect.signature(Scheduler.__init__).parameters:
-        assert mends._mend_warmup() == ""
+        assert mends.mend_warmup() == ""
         return
     with pytest.raises(TypeError):
         Warmup(optimiser, None, 1)
-    assert mends._mend_warmup()
+    assert mends.mend_warmup()
     successor = CosineAnnealingLR(optimiser, 2)
     schedule = Warmup(optimiser, successor, 1)
     assert (schedule.successor, schedule.warmup_epoch) == (successor, 1)
@@ -65,7 +65,7 @@ def test_logger_leaves_the_console_open(tmp_path, monkeypatch):
             self.file.close()
 
     monkeypatch.setattr(dassl.utils, "Logger", Logger)
-    assert mends._mend_logger()
+    assert mends.mend_logger()
     logger = Logger()
     console, file = logger.console, logger.file
     logger.close()
@@ -79,7 +79,7 @@ def test_radam_that_does_not_run_is_replaced(monkeypatch):
             raise TypeError("add_() received an invalid combination of arguments")
 
     monkeypatch.setattr(dassl.optim.optimizer, "RAdam", Old, raising=False)
-    assert mends._mend_radam()
+    assert mends.mend_radam()
     made = dassl.optim.optimizer.RAdam([torch.zeros(1, requires_grad=True)])
     assert isinstance(made, torch.optim.RAdam)
     assert made.defaults["decoupled_weight_decay"]  # as Dassl's
@@ -90,7 +90,7 @@ def test_one_module_sees_a_name_of_numpy_and_nobody_else(monkeypatch):
     module.np = np
     for name in ("randaugment", "autoaugment"):
         monkeypatch.setitem(sys.modules, f"dassl.data.transforms.{name}", module)
-    assert mends._mend_numpy()
+    assert mends.mend_numpy()
     assert module.np.array([1.5]).astype(module.np.int).tolist() == [1]
     assert not hasattr(np, "int")
 
@@ -103,7 +103,7 @@ def test_load_checkpoint_of_dassl_is_ours_for_who_imported_it_too(optimiser, tmp
     for module in modules:
         module.load_checkpoint = theirs
         monkeypatch.setitem(sys.modules, module.__name__, module)
-    assert mends._mend_loading()
+    assert mends.mend_loading()
     torch.save({"epoch": 1, "scheduler": {"successor": CosineAnnealingLR(optimiser, 2)}}, tmp_path / "a.pth.tar")
     for module in modules:
         assert module.load_checkpoint(str(tmp_path / "a.pth.tar"))["scheduler"]["successor"].T_max == 2
@@ -114,7 +114,7 @@ def test_load_checkpoint_of_dassl_is_ours_for_who_imported_it_too(optimiser, tmp
 
 def test_tensorboard_is_done_without_where_it_does_not_import(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # an import fails
-    assert mends._mend_tensorboard().startswith("TensorBoard does not import (")
+    assert mends.mend_tensorboard().startswith("TensorBoard does not import (")
     writer = sys.modules["torch.utils.tensorboard"].SummaryWriter(log_dir=str(tmp_path / "log"))
     writer.add_scalar("train/loss", 1.0, 3)
     writer.close()
@@ -131,4 +131,4 @@ def test_beside_the_small_dassl_only_what_a_codebase_imports_itself_is_mended(mo
 
 
 def test_a_dassl_that_lacks_a_module_is_not_mended_there():
-    assert mends._made(lambda: str(importlib.import_module("dassl.gone"))) == ""
+    assert mends.made(lambda: str(importlib.import_module("dassl.gone"))) == ""

@@ -139,7 +139,7 @@ def test_a_test_that_leaves_no_files_takes_those_of_the_one_before_away(command,
 
     plain = Classification.process
     monkeypatch.setattr(Classification, "process", lambda self, mo, gt: plain(self, mo, gt))
-    monkeypatch.setattr("modprompt.trainers.test_predictions._fits", lambda *words: False)
+    monkeypatch.setattr("modprompt.trainers.test_predictions.predictions_fit", lambda *words: False)
     assert train.main(words) == 0
     assert list((tmp_path / "out" / "test").iterdir()) == []
     assert not {"test_files", "top5_pct", "ece_pct"} & set(result(tmp_path / "out"))

@@ -131,10 +131,10 @@ def test_seconds_beside_others_on_a_gpu_are_not_taken_on(command, tmp_path, cut_
 def test_result_says_how_large_the_gpu_is_and_how_many_shared_it(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda *_: SimpleNamespace(total_memory=80 << 30))
     monkeypatch.delenv("MODPROMPT_RUNS_ON_GPU", raising=False)
-    assert results._of_gpu(True) == {"gpu_gib": 80.0}
+    assert results.of_gpu(True) == {"gpu_gib": 80.0}
     monkeypatch.setenv("MODPROMPT_RUNS_ON_GPU", "2")
-    assert results._of_gpu(True) == {"gpu_gib": 80.0, "runs_on_gpu": 2}
-    assert results._of_gpu(False) == {}
+    assert results.of_gpu(True) == {"gpu_gib": 80.0, "runs_on_gpu": 2}
+    assert results.of_gpu(False) == {}
 
 
 def test_what_trains_nothing_has_no_parameters_and_no_training(command, tmp_path):
