@@ -140,7 +140,11 @@ def test_text_sides_are_searched_in_front_of_a_resnet(method, resnet_file, tmp_p
 
 PAGE = (ROOT / "docs" / "search.md").read_text()
 TABLE = PAGE[PAGE.index("| method | `PLACE_TEXT`") :].partition("\n\n")[0].splitlines()[2:]
-ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in TABLE]
+ROWS = [
+    [method, *cells]
+    for methods, *cells in ([cell.strip() for cell in line.strip("|").split("|")] for line in TABLE)
+    for method in re.split(", (?=`)", methods)
+]
 
 
 def method_of(cell, **more):
