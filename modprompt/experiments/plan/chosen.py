@@ -64,10 +64,9 @@ class Chosen(NamedTuple):
             if choice[key] != value:
                 what = f"its {key} {choice[key]}, now {value}"
                 raise self._refused(f"{label}: the choice belongs to another method: {what}")
-        weights = choice.get("weights") or {}
         clip = named_files.backbone_of({**read_settings(str(config)), **options})
-        look = named_files.look_at_clips("CLIP", [clip], weights.get("seen"), known.identity)
-        if differs := look(str(weights["hash"])) if clip.path and weights.get("hash") else "":
+        look = named_files.look_at_clips("CLIP", [clip], None, known.identity)
+        if differs := look(choice["weights"]) if clip.path and choice.get("weights") else "":
             raise self._refused(f"{label}: the choice belongs to another CLIP: {differs}")
         return dict(choice["options"])
 

@@ -26,7 +26,6 @@ from modprompt.experiments.plan.protocols import jobs, wanted
 from modprompt.experiments.reporting import alike
 from modprompt.experiments.running import state
 from modprompt.io.images import TEST
-from modprompt.io.same_run import CLIP, CLIP_FILES
 from modprompt.io.settings import read_settings
 from modprompt.version import __version__
 
@@ -139,8 +138,7 @@ def choose(experiment: Experiment, states: Sequence[tuple[Job, state.State]], fi
     records = {label: _record(methods, counts, zero, experiment.ties) for label, methods in families.items()}
     for label, record in records.items():
         result = next(result for job, result in runs if job.method.family == label)
-        looks = (result.get(CLIP_FILES) or {}).get(CLIP)
-        record["weights"] = {"hash": result.get("backbone_hash", ""), "seen": looks}
+        record["weights"] = result.get("backbone_hash", "")
     machines = {
         f"PyTorch {(one.get('versions') or {}).get('torch', 'unknown')}, {one.get('device')}" for _, one in runs
     }
