@@ -30,16 +30,19 @@ class Published(NamedTuple):
 
     @property
     def accuracy_pct(self) -> float:
+        """Of the test, exactly."""
         return 100 * self.correct / self.total
 
 
 @functools.lru_cache(maxsize=1)
 def known() -> list[Published]:
     """All of published_seeds.csv."""
+    numbers = {"seed", "correct", "total", "shots", "epochs"}
     with Path(__file__).with_name("published_seeds.csv").open(encoding="utf-8", newline="") as file:
-        numbers = {"seed", "correct", "total", "shots", "epochs"}
-        rows = csv.DictReader(file)
-        return [Published(**{key: int(text) if key in numbers else text for key, text in row.items()}) for row in rows]
+        rows: list[dict[str, Any]] = [
+            {key: int(text) if key in numbers else text for key, text in row.items()} for row in csv.DictReader(file)
+        ]
+    return [Published(**row) for row in rows]
 
 
 def beside(experiment: Experiment, results: Results) -> list[str]:
