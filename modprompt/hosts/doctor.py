@@ -1,6 +1,7 @@
 """What is in use in a codebase, from where, and whether MPL trains there, by one try on made-up data.
 
     cd CODEBASE && modprompt doctor [--root DATA] [--seconds 120]
+    modprompt doctor --zero-shot RN50 ViT-B/16 --root DATA    instead: counts of zero-shot CLIP beside published ones
 
 Run this first when something does not work, and send its report along. MPL trains for one epoch on small pictures laid
 out as EuroSAT and on a small CLIP, in a process of its own: by the launcher, where that fails by `modprompt train
@@ -29,6 +30,7 @@ from modprompt.hosts.codebase import PROGRAM, READERS, find, lacking, our_traine
 from modprompt.hosts.install import CONFIG, has_line
 from modprompt.io.program_text import dassl_name, flags_of
 from modprompt.programs import report, signals_handled
+from modprompt.use import zero_shot
 
 LAUNCHER, HOST, OWN = "launcher", "--host", "train"  # ways, as the report names them
 WELL, UNTRIED = "MPL trains and is tested", "not tried: "
@@ -197,7 +199,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", default=os.environ.get("DATA", "data"), help="folder of the data sets")
     parser.add_argument("--seconds", type=float, default=120, help="time limit of the try (120)")
+    parser.add_argument("--zero-shot", nargs="+", metavar="CLIP", help="names, or paths of weights: test these instead")
     args = parser.parse_args(argv)
     sys.dont_write_bytecode = True  # nothing is left in a codebase
     with signals_handled([signal.SIGTERM], signal.default_int_handler):  # ends as if interrupted
-        return report(examine, args)
+        return report(zero_shot.check, Path(args.root), args.zero_shot) if args.zero_shot else report(examine, args)

@@ -19,7 +19,7 @@ from modprompt.io.checkpoint import Checkpoint
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.learners import classes_of
-from modprompt.methods.records import made_with, of_clip
+from modprompt.methods.records import first_names, made_with, of_clip
 from modprompt.methods.search.over import Search
 from modprompt.methods.shared_clip import require_clip
 from modprompt.methods.table import BY_NAME, beside_of, row_of
@@ -100,8 +100,9 @@ def _what(
     """Method, class names and data set of a file."""
     if not content.record:
         if method is None or names is None:
+            holds = first_names(content.state_dict) or "nothing"
             raise UserError(
-                f"{path} does not say what it is (it is the family's): give its method and "
+                f"{path} does not say what it is (it is the family's, with {holds}): give its method and "
                 'class names, as in load(path, "ViT-B/16", method=MPL(n_ctx=2), names=[...])'
             )
         if not isinstance(method, Method):

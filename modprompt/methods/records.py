@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from modprompt.checks import some
 from modprompt.clip.facts import ClipFacts, facts_of
 from modprompt.clip.towers import CLIP
 from modprompt.engine.prompts import WHICH, class_texts
@@ -25,6 +26,7 @@ from modprompt.io.records import KEY
 from modprompt.io.same_run import OF_METHODS, differing
 from modprompt.io.settings import apart, as_text
 from modprompt.io.tensors import require_learned, write_tensors
+from modprompt.io.text import one_line
 from modprompt.methods.parts.learners import HEAD, Classes, Learner
 from modprompt.methods.search.space import AlphaSettings
 from modprompt.methods.table import is_own
@@ -107,13 +109,19 @@ def _differences(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> st
     return f"the file also has {extra[0]}" if extra else ""
 
 
+def first_names(tensors: Mapping[str, Any]) -> str:
+    """The first names of a file's tensors in a message, and how many more there are; empty without one."""
+    return some([one_line(name)[:60] for name in sorted(tensors)], 3)
+
+
 def _require_fit(view: CheckpointView, theirs: Mapping[str, Tensor], path: str | Path) -> None:
     own = view.learner.state_dict()
     mine = {key: own[name] for key, name in view.names.items()}
     if not mine and not theirs:
         return
     if not set(mine) & set(theirs):
-        raise UserError(f"{path} is not a checkpoint of a prompt learner: it has no {next(iter(mine), 'prompts')}")
+        holds = f", but {first_names(theirs)}" if theirs else ""
+        raise UserError(f"{path} is not a checkpoint of this method: it has no {next(iter(mine), 'prompts')}{holds}")
     difference = _differences(mine, theirs)
     if difference:
         raise UserError(f"{path} does not fit this model: {difference}; give the settings that it was trained with")

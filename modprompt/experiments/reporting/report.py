@@ -30,6 +30,7 @@ from modprompt.experiments.reporting import alike, compare, cost, figures, origi
 from modprompt.experiments.reporting.logs import add_tree, experiment_of_tree
 from modprompt.experiments.reporting.recorded import Recorded, gallery, recorded
 from modprompt.experiments.reporting.results import Results, of_experiment
+from modprompt.experiments.reporting.seeds import beside
 from modprompt.experiments.reporting.tables import Numbers, Section
 from modprompt.experiments.running import state, status
 from modprompt.io import pages
@@ -210,6 +211,7 @@ def write(
             "Not shown": faults,
             "CLIPs": alike.clips(results),
             "Published figures": tables.sources(sections),
+            "Published by seed": beside(experiment, results),
             "Notes": _own_notes(experiment, results),
         },
         mine=mine if len(mine) < len(results.lines) else [],

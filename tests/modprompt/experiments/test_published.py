@@ -1,7 +1,12 @@
-"""Published figures of few shots: with their own backbone, and averages that are those of their data sets."""
+"""Published figures: with their own backbone, averages that are those of their data sets, and those of single seeds."""
 
-from modprompt.experiments.plan import spec
-from modprompt.experiments.reporting import published
+import pandas as pd
+import pytest
+
+from modprompt.clip.known import OPENAI
+from modprompt.experiments.plan import protocols, spec
+from modprompt.experiments.reporting import published, seeds
+from tests.modprompt.experiments.fakes import finish, results_below
 
 
 def test_few_shot_rows_say_their_backbone_and_their_shots():
@@ -18,3 +23,43 @@ def test_figures_of_imagenet_are_those_of_no_other_source():
     assert published.rows(experiment, "average")
     assert published.rows(experiment._replace(source="caltech256"), "average") == []
     assert published.note_of(experiment._replace(source="caltech256")) == ""
+
+
+def test_seeds_of_an_authors_log_have_the_means_that_his_paper_rounds():
+    table = pd.DataFrame(seeds.known())
+    assert not table.duplicated(["method", "set", "half", "seed"]).any()
+    assert (table.correct <= table.total).all()
+    assert (table.groupby(["set", "half"]).total.nunique() == 1).all()  # of one split
+    tcp = table[table.method == "TCP"].assign(accuracy=lambda own: 100 * own.correct / own.total)
+    by_set = tcp.groupby(["half", "set"]).accuracy.agg(["count", "mean"])
+    assert (by_set["count"] == 3).all()
+    assert len(by_set.loc["base"]) == len(by_set.loc["new"]) == 11  # there is no average of fewer
+    assert [round(by_set.loc[half, "mean"].mean(), 2) for half in ("base", "new")] == [84.12, 75.37]
+
+
+OF_EUROSAT = {"shots": 16, "images": 3900, "clip": {"sha256": OPENAI["ViT-B/16"].sha256}}
+LINE = "Mine, eurosat new: 71.00 to 73.00 (seeds 1, 2) here, 67.46 to 79.64 (seeds 1, 2, 3) published"
+
+
+@pytest.mark.parametrize(
+    ("change", "epochs", "published_as", "said"),
+    [
+        ({}, 50, "TCP", [f"{LINE} (htyao89/Textual-based_Class-aware_prompt_tuning 4456339)"]),
+        ({"clip": {"sha256": OPENAI["RN50"].sha256}}, 50, "TCP", []),
+        ({"shots": 4}, 50, "TCP", []),
+        ({"images": 3899}, 50, "TCP", []),
+        ({}, 100, "TCP", []),
+        ({}, 50, "CoOp", []),
+    ],
+)
+def test_a_report_has_the_published_range_of_runs_of_the_same_setting_alone(
+    experiment, tmp_path, change, epochs, published_as, said
+):
+    method = f"Mine: {{trainer: TCP, config: vit_b16_ep100_ctxv1, published: {published_as}"
+    found = experiment(
+        "protocol: base2new\ndatasets: [eurosat]\nseeds: [1, 2]\nmethods:\n"
+        f"  {method}, options: {{OPTIM.MAX_EPOCH: {epochs}}}}}\n"
+    )
+    for job in protocols.jobs(found):
+        finish(job, tmp_path, 69 + 2 * job.seed, **{**OF_EUROSAT, **(change if job.seed == 2 else {})})
+    assert seeds.beside(found, results_below(found, tmp_path)) == said

@@ -154,6 +154,20 @@ def test_training_is_read_inert_and_for_the_real_dassl_as_it_was(tmp_path, optim
     assert "it holds a schedule as an object: no run can resume from it" in line_of(read_plain, tmp_path / "a.pth.tar")
 
 
+def test_a_published_checkpoint_from_a_gpu_is_read():
+    """RPO's, of EuroSAT's base classes, seed 1: mlvlab/RPO f8dc7dd, under output/rpo/base2new/train_base."""
+    path = Path(__file__).parent / "rpo" / "model.pth.tar-15"
+    content = read_tensors(path)
+    assert {name: tuple(one.shape) for name, one in content["state_dict"].items()} == {
+        "text_prompt": (24, 512),
+        "img_prompt": (24, 768),
+    }
+    assert content["optimizer"]["state"][0]["momentum_buffer"].device.type == "cpu"
+    assert not vars(content["scheduler"]["successor"])
+    schedule = read_run(path, "cpu")["scheduler"]["successor"]
+    assert (type(schedule), schedule.T_max) == (lr_scheduler.CosineAnnealingLR, 15)
+
+
 def test_warm_up_of_dassl_is_the_object_where_dassl_is(tmp_path, monkeypatch):
     place, names = dassl.optim.lr_scheduler, {"__module__": "dassl.optim.lr_scheduler"}
     kind = type("LinearWarmupScheduler", (Warmup,), {**names, "__qualname__": "LinearWarmupScheduler"})

@@ -9,7 +9,7 @@ import torch
 import modprompt
 from modprompt.cli import train
 from modprompt.io.records import KEY
-from tests.conftest import SAID, random_clip
+from tests.conftest import ROOT, SAID, random_clip
 from tests.methods import METHODS as ROWS
 from tests.modprompt.methods.test_model import NAMES, on
 from tests.modprompt.use import made
@@ -120,6 +120,14 @@ def test_files_of_the_family_need_method_and_names(run, tmp_path):
     assert torch.equal(logits(again), logits(model))
     with pytest.raises(modprompt.UserError, match="does not fit this model: the file also has compound_prompts_text.1"):
         modprompt.load(tmp_path / "family.pth", clip_model, method=modprompt.MPL(n_ctx=1, prompt_depth=2), names=NAMES)
+
+
+def test_a_published_checkpoint_of_a_method_that_is_not_here_says_what_it_holds(glyph):
+    path, holds = ROOT / "tests/modprompt/io/rpo/model.pth.tar-15", "img_prompt, text_prompt"
+    with pytest.raises(modprompt.UserError, match=rf"does not say what it is \(it is the family's, with {holds}\)"):
+        modprompt.load(path, glyph)
+    with pytest.raises(modprompt.UserError, match=f"is not a checkpoint of this method: it has no ctx, but {holds}"):
+        modprompt.load(path, glyph, method=modprompt.CoOp(), names=["zero", "one"])
 
 
 def test_what_a_file_says_is_not_said_again(glyph, tmp_path):
