@@ -158,8 +158,9 @@ def tried(way: str, host: Path | None, work: Path, seconds: float, classes: str 
     told = list(dict.fromkeys(line for line in said if _TOLD.match(line)))
     if not code and any("* accuracy:" in line for line in said):
         return WELL, told
-    errors = [match[1] or match[2] for match in map(_ERROR.match, said) if match]
-    return f"MPL cannot run: {(errors or [f'exit code {code}'])[-1][:300]}", told
+    errors = [match[1] or match[2] for match in map(_ERROR.match, said) if match] or [f"exit code {code}"]
+    is_untried = "No such file or directory: TEMP/data" in errors[-1]  # its reader wants another layout
+    return f"{UNTRIED if is_untried else 'MPL cannot run: '}{errors[-1][:300]}", told
 
 
 def examine(args: argparse.Namespace) -> int:

@@ -61,6 +61,16 @@ def test_where_the_launcher_cannot_run_our_program_is_tried(tmp_path):
     assert ways(done)[-1] == "MPL cannot run here as it is: see above"
 
 
+def test_reader_of_another_layout_is_not_tried(tmp_path):
+    host = write_host(tmp_path / "host")
+    reader = host / "datasets" / "eurosat.py"
+    reader.write_text(reader.read_text().replace('"2750"', '"images"'))
+    done = run_in(host, *DOCTOR, *PATIENT)
+    assert done.returncode == 2, done.stdout
+    assert [line[10:21] for line in ways(done)[:-1]] == ["not tried: "] * 2
+    assert ways(done)[-1] == "whether MPL can run here is open: see above"
+
+
 def test_what_was_not_reached_is_not_tried(tmp_path):
     done = run_in(write_host(tmp_path / "host"), *DOCTOR, "--seconds", "0")
     assert done.returncode == 2, done.stdout
