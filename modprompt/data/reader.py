@@ -62,6 +62,15 @@ def find_images(root: Path, reader: Any) -> Path:
     return folder
 
 
+def require_only_tests(dataset: Any, trains: bool) -> None:
+    """Raise UserError if a run `trains` on a data set, given by its registered class, that has only test images."""
+    if trains and getattr(dataset, "only_tests", False):
+        raise UserError(
+            f"{dataset.__name__} has only test images, so that nothing is trained on it: test a run that was trained "
+            "elsewhere with --eval-only --model-dir"
+        )
+
+
 class FamilyDataset(DatasetBase):
     """A data set of the family: split file (or a new split), few-shot lists, base or new classes.
 

@@ -278,6 +278,5 @@ def _names(node: ast.stmt) -> frozenset[str]:
     """The names that a statement of a module defines."""
     if isinstance(node, (ast.Import, ast.ImportFrom)):
         return frozenset((alias.asname or alias.name.partition(".")[0]) for alias in node.names)
-    if isinstance(node, ast.Assign):
-        return frozenset(target.id for target in node.targets if isinstance(target, ast.Name))
-    return frozenset()
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    return frozenset(target.id for target in targets if isinstance(target, ast.Name))

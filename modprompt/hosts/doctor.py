@@ -35,6 +35,7 @@ from modprompt.use import zero_shot
 LAUNCHER, HOST, OWN = "launcher", "--host", "train"  # ways, as the report names them
 WELL, UNTRIED = "MPL trains and is tested", "not tried: "
 CANNOT = 1  # exit code
+_ALONE = {HOST: ", by --host alone", OWN: ", by modprompt train alone"}
 CLASSES = (
     "AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial",
     "Pasture", "PermanentCrop", "Residential", "River", "SeaLake",
@@ -111,7 +112,7 @@ def write_made_up(folder: Path) -> None:
     torch.save(state, folder / "clip.pt")
 
 
-def tried(way: str, host: Path | None, work: Path, seconds: float) -> tuple[str, list[str]]:
+def tried(way: str, host: Path | None, work: Path, seconds: float, classes: str = "base") -> tuple[str, list[str]]:
     """Train MPL for an epoch: what came of it, and what the run said of what it left out or changed.
 
     `work` has what is made up, and gets all that the run writes. After `seconds` it is ended with all that it started.
@@ -124,7 +125,7 @@ def tried(way: str, host: Path | None, work: Path, seconds: float) -> tuple[str,
     flags = {"--root": work / "data", "--seed": 1, "--output-dir": out, "--config-file": CONFIG}
     flags["--trainer"] = our_trainer(host) if host and way == LAUNCHER else "MPL"
     flags["--dataset-config-file"] = config or "eurosat"
-    options = {"OPTIM.MAX_EPOCH": 1, "DATASET.NUM_SHOTS": 1, "DATASET.SUBSAMPLE_CLASSES": "base"}
+    options = {"OPTIM.MAX_EPOCH": 1, "DATASET.NUM_SHOTS": 1, "DATASET.SUBSAMPLE_CLASSES": classes}
     options |= {"INPUT.SIZE": (32, 32), "DATALOADER.NUM_WORKERS": 0, "TRAINER.MPL.PREC": "fp32"}
     options |= {"TRAINER.MPL.PROMPT_DEPTH": 6, "MODEL.BACKBONE.PATH": work / "clip.pt"}
     options |= {"MODEL.BACKBONE.ACTIVATION": "quick_gelu", "MODEL.BACKBONE.HEADS": (1, 2)}
@@ -159,8 +160,9 @@ def tried(way: str, host: Path | None, work: Path, seconds: float) -> tuple[str,
     told = list(dict.fromkeys(line for line in said if _TOLD.match(line)))
     if not code and any("* accuracy:" in line for line in said):
         return WELL, told
-    errors = [match[1] or match[2] for match in map(_ERROR.match, said) if match]
-    return f"MPL cannot run: {(errors or [f'exit code {code}'])[-1][:300]}", told
+    errors = [match[1] or match[2] for match in map(_ERROR.match, said) if match] or [f"exit code {code}"]
+    is_untried = "No such file or directory: TEMP/data" in errors[-1]  # its reader wants another layout
+    return f"{UNTRIED if is_untried else 'MPL cannot run: '}{errors[-1][:300]}", told
 
 
 def examine(args: argparse.Namespace) -> int:
@@ -183,11 +185,14 @@ def examine(args: argparse.Namespace) -> int:
         write_made_up(Path(work))
         for way in ways:
             state, told = tried(way, host, Path(work).resolve(), until - time.monotonic())
+            if "never looks at DATASET.SUBSAMPLE_CLASSES" in state:
+                say(way, state, "tried again on all classes")
+                state, told = tried(way, host, Path(work).resolve(), until - time.monotonic(), "all")
             say(way, state)
             for line in told:
                 print(f"{'':<10}-> {line}")
             if state == WELL:
-                print("MPL can run here, by --host alone" if way == HOST else "MPL can run here")
+                print(f"MPL can run here{_ALONE.get(way, '')}")
                 return 0
     untried = state.startswith(UNTRIED)
     print("whether MPL can run here is open: see above" if untried else "MPL cannot run here as it is: see above")

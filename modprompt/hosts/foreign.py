@@ -3,6 +3,7 @@
 Messages say which of the user's settings it changes (overrides.py), and what the user can correct when it fails.
 """
 
+import atexit
 import os
 import sys
 import traceback
@@ -16,6 +17,7 @@ from modprompt.clip.package import own_folder
 from modprompt.errors import UserError
 from modprompt.hosts.codebase import spec_of
 from modprompt.io.program_text import flags_of
+from modprompt.methods import own
 from modprompt.places import OUR_CODE
 from modprompt.programs import one_line
 from modprompt.trainers import mistakes, overrides
@@ -23,7 +25,6 @@ from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.trainers.registration import PREFIX, give_way, is_ours
 
 _IMPORTERS = ("importlib", "_frozen_importlib")
-_WRAPPERS = (Exception, RuntimeError)
 
 
 def asks_for_ours() -> bool:
@@ -47,10 +48,7 @@ def is_imported_by_a_program(module: types.FrameType) -> bool:
 
 
 def enter() -> None:
-    """Prepare the words of a codebase's own program: without our flag, and with our config file where it has none.
-
-    overrides.leave ends this.
-    """
+    """Prepare the words of a codebase's own program: without our flag, and with our config file where it has none."""
     words = [word for word in sys.argv[1:] if word != overrides.KEEP]
     if overrides.KEEP in sys.argv:
         os.environ[overrides.KEEPS] = "1"
@@ -60,6 +58,15 @@ def enter() -> None:
         words = overrides.with_our_config(words, spelled)
         overrides.enter(words, spelled)
     sys.argv[1:] = words
+
+
+def leave() -> str:
+    """Note that the program has ended; the message if it was to build one of our trainers, and has not, else empty."""
+    name = overrides.user_words().trainer()
+    is_asked = overrides.in_codebase() and is_our_name(name) and not {"-h", "--help"} & {*sys.argv}
+    if overrides.leave() or not is_asked:
+        return ""
+    return f"{sys.argv[0]} never built --trainer {name}, perhaps one of its own: modprompt train --host . runs ours"
 
 
 def say_which_clip(folder: Path) -> None:
@@ -74,14 +81,20 @@ def say_which_clip(folder: Path) -> None:
 
 def enter_by_line() -> None:
     """What the import line does besides registering, for the rest of the codebase's process."""
+
+    def begin() -> None:
+        enter()
+        if asks_for_ours():
+            say_which_clip(Path(sys.argv[0]).parent)
+
     give_way()
-    enter()
-    if asks_for_ours():
-        say_which_clip(Path(sys.argv[0]).parent)
+    begin()  # again, when a method of the user's is registered that is the one asked for
+    own.each(lambda method: begin() if method.__name__ == overrides.user_words().trainer() else None)
     before = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
         mistake = mistake_of(error)
+        overrides.leave()
         if not mistake or os.environ.get("MODPROMPT_TRACEBACK"):
             before(kind, error, trace)
             return
@@ -89,7 +102,15 @@ def enter_by_line() -> None:
         print(f"error: {mistake}", file=sys.stderr)
         raise SystemExit(UserError.exit_code)  # becomes the exit code from a hook, too
 
+    def end() -> None:
+        unbuilt = leave()
+        if unbuilt:
+            sys.stdout.flush()
+            print(f"error: {unbuilt}", file=sys.stderr, flush=True)
+            os._exit(UserError.exit_code)  # only so has a program that ended well another exit code
+
     sys.excepthook = hook
+    atexit.register(end)
 
 
 def mistake_of(error: BaseException) -> str:
@@ -98,7 +119,7 @@ def mistake_of(error: BaseException) -> str:
     Some programs catch all errors and raise a plain Exception (DePT): then the error that it came from decides.
     """
     line = _line_of(error)
-    if line or type(error) not in _WRAPPERS:
+    if line or type(error) not in (Exception, RuntimeError):
         return line
     inner = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     line = "" if inner is None else _line_of(inner)

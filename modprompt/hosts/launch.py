@@ -2,12 +2,12 @@
 
     cd CODEBASE && modprompt launch train.py --trainer MPL --config-file configs/trainers/MPL/NAME.yaml ...
 
-All flags are the codebase's own, except --keep-settings (anywhere): where its program changes settings of your files
-and options, your values are restored. A config file of MPL that the codebase lacks comes from this package
-(--config-file vit_b4_c1_add2_rm1, or the path above). Where the codebase has a trainer MPL of its own, ours is ModMPL.
-Trainers of the codebase that cannot be imported are left out, and a message names them.
+All flags behind train.py are the codebase's own, except --keep-settings. A config file of MPL that the codebase lacks
+comes from this package (--config-file vit_b4_c1_add2_rm1, or the path above). Where the codebase has a trainer MPL of
+its own, ours is ModMPL. Trainers of the codebase that cannot be imported are left out, and a message names them.
 """
 
+import argparse
 import contextlib
 import importlib
 import os
@@ -22,7 +22,7 @@ from modprompt.hosts.rows import More, with_rows
 from modprompt.hosts.tolerant import tolerated
 from modprompt.io.program_text import dassl_name, flags_of
 from modprompt.places import ROOT
-from modprompt.programs import one_line
+from modprompt.programs import import_modules, one_line, take_imports
 
 NO_DASSL = "put the folder of Dassl.pytorch on PYTHONPATH, or use modprompt train --host"
 
@@ -37,8 +37,7 @@ def put_host_first(folder: Path) -> None:
 def prepare(program: Path) -> None:
     """Make the parts of a program's codebase importable, fix its Dassl and register the trainer.
 
-    Raises:
-        UserError: if there is no Dassl or no clip, or one that cannot be imported.
+    Raises UserError if there is no Dassl or no clip, or one that cannot be imported.
     """
     folder, name = program.parent, dassl_name(program)
     put_host_first(folder)
@@ -73,8 +72,7 @@ def _mistake_of(error: BaseException, script: Path) -> str:
 def _run(script: Path, words: list[str]) -> None:
     """Run a program with its words, and with what else it needs to start our trainer; a message says what.
 
-    Raises:
-        UserError: if it ends well, and has built another trainer than ours.
+    Raises UserError if it ends well, was to build a trainer of ours, and has not.
     """
     from modprompt.hosts import foreign
     from modprompt.trainers import overrides
@@ -90,39 +88,35 @@ def _run(script: Path, words: list[str]) -> None:
         print(f"note: {script.name}: {more.why}; added: {more.added}")
     sys.argv[:] = [str(script), *more.words]
     foreign.enter()
-    is_ours, code = foreign.asks_for_ours(), None
+    code = None
     try:
-        with tolerated(script) if is_ours else contextlib.nullcontext():
+        with tolerated(script) if foreign.asks_for_ours() else contextlib.nullcontext():
             runpy.run_path(str(script), run_name="__main__")
     except SystemExit as end:
         code = end.code
     finally:
-        has_built = overrides.leave()
+        unbuilt = foreign.leave()
     if code:
         raise SystemExit(code)
-    if is_ours and not has_built and not {"-h", "--help"} & {*words}:
-        how = "modprompt train --host . runs ours on its readers"
-        raise UserError(f"{script} has not built --trainer {trainer}, but perhaps another of its own: {how}")
+    if unbuilt:
+        raise UserError(unbuilt)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a program, its path and words given, with our trainers.
-
-    Returns:
-        The exit code: that of the program, or 2 after a message on what is wrong, or 130 when interrupted.
-    """
-    words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] == ["--keep-settings"]:
-        words.append(words.pop(0))
-    if not words or words[0].startswith("-"):
-        print(__doc__.strip(), file=sys.stderr)
-        return 0 if words and words[0] in ("-h", "--help") else 2
-    script = Path(words[0]).resolve()
+    """The exit code: that of the program, or 2 after a message on what is wrong, or 130 when interrupted."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keep-settings", action="store_true", help="restore values of yours that it changes")
+    take_imports(parser)
+    parser.add_argument("program", help="the codebase's train.py")
+    parser.add_argument("words", nargs=argparse.REMAINDER, help="its flags and options")
+    args = parser.parse_args(argv)
+    script = Path(args.program).resolve()
     try:
         if not script.is_file():
             raise UserError(f"there is no {script}: start this in a codebase's folder, with its train.py")
         prepare(script)
-        _run(script, words[1:])
+        import_modules(args.imports)
+        _run(script, args.words + ["--keep-settings"] * args.keep_settings)
     except KeyboardInterrupt:
         print("interrupted; started again, a run of MPL goes on after its last whole epoch", file=sys.stderr)
         return 130

@@ -4,7 +4,6 @@ Tolerated: errors of a module of its `trainers` while it is imported, and a miss
 Errors of its readers, its `clip` or Dassl never are.
 """
 
-import ast
 import contextlib
 import importlib.abc
 import importlib.machinery
@@ -15,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from modprompt.hosts.codebase import READERS, TRAINERS
+from modprompt.hosts.codebase import READERS, TRAINERS, imports_of
 from modprompt.programs import one_line
 
 
@@ -30,30 +29,14 @@ def tolerated(program: Path) -> Iterator[None]:
         sys.meta_path.remove(finder)
 
 
-def _asked_for(program: Path) -> set[str]:
-    """Names of modules that a program's imports may mean."""
-    try:
-        tree = ast.parse(program.read_bytes())
-    except (SyntaxError, ValueError):  # reported when it runs
-        return set()
-    names: set[str] = set()
-    for node in tree.body:
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return names
-
-
 class _Finder(importlib.abc.MetaPathFinder):
     """Gives modules of trainers/ a loader that goes on when they fail, or the program imports one that is not there."""
 
     def __init__(self, program: Path) -> None:
-        self._folder, self._asked = program.parent, _asked_for(program)
+        self._folder, imported = program.parent, imports_of(program, program.parent)
+        self._asked = {".".join(parts[:count]) for parts in imported for count in (len(parts) - 1, len(parts))}
 
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
+    def find_spec(self, fullname: str, path: Sequence[str] | None = None, target: Any = None) -> Any:
         if fullname.partition(".")[0] != TRAINERS:
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path)

@@ -51,6 +51,8 @@ def require(dataset: Any, cfg: Any) -> None:
     if ignored:
         came = f"it gave {dataset.num_classes} classes and {len(images)} training images"
         raise UserError(f"data set {name}: its reader never looks at {', '.join(ignored)}: {came}; leave that out")
+    if any(isinstance(image.label, (list, tuple)) for image in images):
+        raise UserError(f"data set {name}: its reader gives an image several labels; our trainers take one")
     shots = collections.Counter((getattr(image, "domain", 0), image.label) for image in images)
     if "NUM_SHOTS" in asked and max(shots.values(), default=0) > asked["NUM_SHOTS"]:
         most = max(shots.values())

@@ -96,7 +96,7 @@ def words_of(given: Sequence[str], spelled: Mapping[str, str] = {}) -> Words:
 
 
 def with_our_config(given: Sequence[str], spelled: Mapping[str, str] = {}) -> list[str]:
-    """Words for MPL, with a missing --config-file replaced by ours of that name; a message says so.
+    """Words for a trainer of ours, with a missing --config-file replaced by its of that name; a message says so.
 
     Args:
         given: with NAME, NAME.yaml or configs/trainers/MPL/NAME.yaml after --config-file; other trainers' words stay.
@@ -105,10 +105,11 @@ def with_our_config(given: Sequence[str], spelled: Mapping[str, str] = {}) -> li
     words, flag = words_of(given, spelled), spelled.get("--config-file", "--config-file")
     name = words.value("--config-file")
     folder, _, last = name.rpartition("/")
+    trainer = "MPL" if words.trainer() == "ModMPL" else words.trainer()
     ours = (
-        find_config(last.removesuffix(".yaml"), "MPL") if folder.rpartition("/")[2] in ("", "MPL", "ModMPL") else None
+        find_config(last.removesuffix(".yaml"), trainer) if folder.rpartition("/")[2] in ("", "MPL", "ModMPL") else None
     )
-    if words.trainer() not in ("MPL", "ModMPL") or ours is None or Path(name).is_file():
+    if ours is None or Path(name).is_file():
         return list(given)
     print(f"{name} is not in this codebase; using modprompt's: {ours}")
     instead, joined = {(flag, name): str(ours)}, {f"{flag}={name}": f"{flag}={ours}"}

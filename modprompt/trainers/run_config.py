@@ -17,7 +17,7 @@ from yacs.config import CfgNode
 from modprompt import places
 from modprompt.clip import known
 from modprompt.data import names
-from modprompt.data.readers.imagenet_variants import require_only_tests
+from modprompt.data.reader import require_only_tests
 from modprompt.errors import SettingError, UserError
 from modprompt.io import checkpoint
 from modprompt.io import folder as run_folder

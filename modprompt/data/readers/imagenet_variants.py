@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase
 from yacs.config import CfgNode
@@ -18,19 +17,10 @@ from yacs.config import CfgNode
 from modprompt.data import published
 from modprompt.data.images import Image, class_folders, datums, file_names
 from modprompt.data.listings import read_classnames
-from modprompt.data.reader import WITHOUT_VALIDATION, find_images, selected_on
+from modprompt.data.reader import WITHOUT_VALIDATION, find_images, require_only_tests, selected_on
 from modprompt.data.splits import Split, split_hash, which_of_name
 from modprompt.errors import UserError
 from modprompt.io import images as runs
-
-
-def require_only_tests(dataset: Any, trains: bool) -> None:
-    """Raise UserError if a run `trains` on a data set, given by its registered class, that has only test images."""
-    if trains and getattr(dataset, "only_tests", False):
-        raise UserError(
-            f"{dataset.__name__} has only test images, so that nothing is trained on it: test a run that was trained "
-            "elsewhere with --eval-only --model-dir"
-        )
 
 
 class ImageNetVariant(DatasetBase):

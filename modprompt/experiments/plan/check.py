@@ -34,7 +34,7 @@ def _check_settings(settings: Settings, job: Job) -> None:
     from dassl.data.datasets import DATASET_REGISTRY
     from dassl.engine import TRAINER_REGISTRY
 
-    from modprompt.data.readers.imagenet_variants import require_only_tests
+    from modprompt.data.reader import require_only_tests
     from modprompt.trainers import backbone, run_config
     from modprompt.trainers.prompt_trainer import PromptTrainer
 

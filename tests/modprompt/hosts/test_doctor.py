@@ -25,13 +25,17 @@ def ways(done):
 def test_report_names_what_is_in_use_lacking_and_changed_and_what_was_tried(tmp_path):
     host = write_host(tmp_path / "repo" / "src", "own MPL", "changes settings", "asks for more")
     (host / "trainers" / "own.py").write_text("import skimage.io, no_package\n")
+    reader = host / "datasets" / "eurosat.py"  # looks at no SUBSAMPLE_CLASSES
+    reader.write_text(reader.read_text().replace("cfg.DATASET.SUBSAMPLE_CLASSES", "all"))
     git(host, "commit", "-qam", "lacks")
     (tmp_path / "data" / "eurosat").mkdir(parents=True)
     done = run_in(host.parent, *DOCTOR, "--root", tmp_path / "data", *PATIENT)
     assert done.returncode == 0, done.stdout
-    assert ways(done) == [f"launcher  {WELL}", "MPL can run here"]
+    why, *rest = ways(done)
+    assert why.startswith("launcher  MPL cannot run: data set EuroSAT: its reader never looks at DATASET.SUBSAMPLE_CLA")
+    assert rest == [f"launcher  {WELL}", "MPL can run here"]
     for words in (
-        "PyTorch   ", "Dassl     ", f"clip      {host / 'clip'}", f"data      {tmp_path / 'data'}: eurosat",
+        "-> tried again on all classes", "PyTorch   ", "Dassl     ", f"clip      {host / 'clip'}", f"data      {tmp_path / 'data'}: eurosat",
         f"codebase  {host}", "it lacks  no_package, scikit-image", "-> pip install no_package scikit-image (for python",
         "launch train.py --trainer ModMPL", "it makes training labels wrong on purpose; added: ",
         "-> kept: OPTIM.MAX_EPOCH: asked 1 ", "-> kept: TEST.FINAL_MODEL: nobody gave it; ",
@@ -55,6 +59,16 @@ def test_where_the_launcher_cannot_run_our_program_is_tried(tmp_path):
     assert done.returncode == 1, done.stdout
     assert "eurosat.py cannot be imported (name 'DATASET_REGISTRY' is not defined)" in ways(done)[1]
     assert ways(done)[-1] == "MPL cannot run here as it is: see above"
+
+
+def test_reader_of_another_layout_is_not_tried(tmp_path):
+    host = write_host(tmp_path / "host")
+    reader = host / "datasets" / "eurosat.py"
+    reader.write_text(reader.read_text().replace('"2750"', '"images"'))
+    done = run_in(host, *DOCTOR, *PATIENT)
+    assert done.returncode == 2, done.stdout
+    assert [line[10:21] for line in ways(done)[:-1]] == ["not tried: "] * 2
+    assert ways(done)[-1] == "whether MPL can run here is open: see above"
 
 
 def test_what_was_not_reached_is_not_tried(tmp_path):
@@ -90,7 +104,7 @@ def test_interrupted_it_ends_at_once_with_all_that_it_started(number, tmp_path):
 def test_no_codebase_is_tried_with_our_own_program(tmp_path):
     done = run_in(tmp_path, *DOCTOR, *PATIENT)
     assert done.returncode == 0, done.stdout
-    assert ways(done) == [f"train     {WELL}", "MPL can run here"]
+    assert ways(done) == [f"train     {WELL}", "MPL can run here, by modprompt train alone"]
     assert list(tmp_path.iterdir()) == []
 
 

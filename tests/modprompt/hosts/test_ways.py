@@ -170,6 +170,30 @@ def test_our_config_is_found_by_name_and_merged_whole_with_its_base(workshop, tm
     assert {key: as_text(used[key]) for key in mine} == mine
 
 
+@pytest.mark.slow
+def test_method_of_ones_own_trains_by_all_ways_with_a_config_by_name(workshop, tmp_path):
+    host, runs = write_host(tmp_path / "host"), {}
+    (host / "trainers" / "tied.py").write_text(
+        "from modprompt import MPL, register_own\n\n\n@register_own\nclass Tied(MPL):\n    node = 'TRAINER.TIED'\n"
+    )
+    for way, start in (
+        ("launcher", ("-m", "modprompt.launch", "--import", "trainers.tied", "train.py")),
+        ("--host", ("-m", "modprompt", "train", "--host", ".", "--import", "trainers.tied")),
+        ("line", ("train.py",)),
+    ):
+        if way == "line":
+            program = (host / "train.py").read_bytes().replace(b"trainers.own\n", b"trainers.own, trainers.tied\n")
+            (host / "train.py").write_bytes(install.with_line(program))
+        words = workshop.words("Tied", f"output/{way}")
+        words[words.index("--config-file") + 1] = "glyph"
+        words += ["INPUT.SIZE", "(32, 32)", "TRAINER.TIED.PROMPT_DEPTH", "3", "OPTIM.MAX_EPOCH", "1"]
+        runs[way] = run_in(host, *start, *words)
+    assert {way: done.returncode for way, done in runs.items()} == dict.fromkeys(runs, 0), runs
+    learned = [losses(done.stdout) for done in runs.values()]
+    assert learned == [learned[0]] * 3 != [[]] * 3
+    assert notes(runs["line"], "clip: ") == [f"clip: {host / 'clip'}"]
+
+
 @pytest.mark.parametrize(
     ("trainer", "named", "is_replaced"),
     [
@@ -190,13 +214,10 @@ def test_our_config_stands_in_for_one_that_is_not_there(trainer, named, is_repla
     assert with_our_config(["--trainer", trainer, "--config-file", named])[3] == named
 
 
-@pytest.mark.parametrize(
-    ("words", "line"), [([], "Run a codebase's own train.py"), (["nothing.py"], "error: there is no ")]
-)
-def test_wrong_use_is_one_line(words, line, tmp_path, monkeypatch, capsys):
+def test_program_that_is_not_there_is_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert launch.main(words) == 2
-    assert capsys.readouterr().err.startswith(line)
+    assert launch.main(["nothing.py"]) == 2
+    assert capsys.readouterr().err.startswith("error: there is no ")
 
 
 @pytest.mark.slow

@@ -50,6 +50,13 @@ def test_setting_that_a_reader_ignores_is_refused_and_more_shots_are_said(
     assert capsys.readouterr().out.strip() == said
 
 
+def test_several_labels_for_an_image_are_refused():
+    dataset = read(cfg := RunConfig.of(get_cfg_default()), [], copies=False)
+    dataset.train_x[0].label = [0, 1]
+    with pytest.raises(UserError, match="several labels"):
+        data_asked.require(dataset, cfg)
+
+
 def test_test_alone_needs_no_shots():
     cfg = RunConfig.of(get_cfg_default()).changed({"DATASET.NUM_SHOTS": 4, "TEST.ONLY": True})
     with data_asked.watched(cfg) as watched:
