@@ -22,7 +22,7 @@ from modprompt.engine.memory import keep_freed_memory
 from modprompt.engine.model import COMPILE
 from modprompt.engine.schedule import Shape
 from modprompt.errors import SettingError, UserError
-from modprompt.io.images import reader_facts
+from modprompt.io.images import is_few_shot, reader_facts
 from modprompt.io.same_run import of_tokenizer
 from modprompt.methods import together
 from modprompt.methods.assembly import require_sides
@@ -207,15 +207,17 @@ class Building(Part):
         if counted is None or self.cfg.TEST.ONLY:
             return
         images, classes = len(trainer.dm.dataset.train_x), len(trainer.dm.dataset.classnames)
-        shots = self.cfg.DATASET.NUM_SHOTS
+        shots: float = self.cfg.DATASET.NUM_SHOTS
         picked = reader_facts(trainer.dm.dataset).picked  # by rounds, from whatever list
-        if shots < 1 or picked:  # the whole split, or one's own images
+        if picked or not is_few_shot(self.cfg):  # the whole split, or one's own images
             shots = min(MOST_SHOTS, -(-images // classes))
-        self.each_step, self.steps, batches = True, counted.per_shot * shots, len(trainer.train_loader_x)
+        elif shots < 1:  # each class has its own number
+            shots = images / classes
+        self.each_step, self.steps, batches = True, round(counted.per_shot * shots), len(trainer.train_loader_x)
         trainer.max_epoch = -(-self.steps // batches)
         print(
-            f"{type(self.method).__name__} trains {self.steps} steps ({counted.per_shot} for each of {shots} images of "
-            f"a class): {trainer.max_epoch} passes of up to {batches} batches over {images} images"
+            f"{type(self.method).__name__} trains {self.steps} steps ({counted.per_shot} for each of {shots:.4g} "
+            f"images of a class): {trainer.max_epoch} passes of up to {batches} batches over {images} images"
         )
 
     def schedule(self, optimiser: Any) -> Any:

@@ -16,7 +16,7 @@ from yacs.config import CfgNode
 
 from modprompt import places
 from modprompt.clip import known
-from modprompt.data import names
+from modprompt.data import names, shots_by_class
 from modprompt.data.readers.imagenet_variants import require_only_tests
 from modprompt.errors import SettingError, UserError
 from modprompt.io import checkpoint
@@ -273,6 +273,7 @@ def _decided(cfg: RunConfig, given: Sequence[str], method: Any) -> dict[str, Any
 
 
 def _require_together(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
+    shots_by_class.read(cfg)  # its faults are said before anything is built
     if cfg.TEST.BASE_NEW and not (cfg.TEST.ONLY and cfg.DATASET.SUBSAMPLE_CLASSES == "all"):
         raise UserError("TEST.BASE_NEW True: only for a test (--eval-only), with DATASET.SUBSAMPLE_CLASSES all")
     asked = cfg.TEST.OOD

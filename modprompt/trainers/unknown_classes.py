@@ -93,7 +93,8 @@ def _config_of(cfg: Any) -> Any:
     """The configuration that the unknown images are read by: all test images, no few-shot list."""
     other = cfg.clone()
     other.defrost()
-    other.DATASET.NUM_SHOTS, other.TEST.ONLY, other.DATASET.CHOOSE_BY = -1, True, ""
+    other.DATASET.NUM_SHOTS, other.DATASET.SHOTS_BY_CLASS = -1, ""
+    other.TEST.ONLY, other.DATASET.CHOOSE_BY = True, ""
     if cfg.TEST.OOD == NEW:
         other.DATASET.SUBSAMPLE_CLASSES = NEW
     else:
