@@ -281,6 +281,8 @@ def _require_together(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
         raise UserError(f"TEST.OOD {NEW}: only with DATASET.SUBSAMPLE_CLASSES base; else name another data set")
     if asked and asked != NEW and names.find(asked)[1] == cfg.DATASET.NAME:
         raise UserError(f"TEST.OOD {asked}: the run knows the classes of its own data set: name another")
+    if asked and cfg.ACTIVE.ROUNDS and not cfg.TEST.ONLY:
+        raise UserError(f"TEST.OOD {asked}: rounds do not test so: test what they trained, with --eval-only")
     if asked and (cfg.TEST.SPLIT != "test" or cfg.TEST.NO_TEST):
         raise UserError(f"TEST.OOD {asked}: it is compared with test images: leave out TEST.SPLIT and TEST.NO_TEST")
 
