@@ -221,15 +221,17 @@ class FamilyDataset(DatasetBase):
     def _check_labels(self, train: Sequence[Image], *others: Sequence[Image] | None) -> None:
         """Training labels are 0, 1, 2, ... without a gap, and no other list has another."""
         known = {image.label for image in train}
+        names = {image.label: image.classname for images in others for image in images or []}
         where = f"{type(self).__name__} in {self.folder}"
         if not known:
             raise UserError(f"{where}: there is no training image")
         gaps = set(range(len(known))) - known
         if gaps:
-            raise UserError(f"{where}: training labels must be 0 to {len(known) - 1}, but there is no {min(gaps)}")
-        unknown = {image.label for images in others for image in images or []} - known
+            gap = f"{min(gaps)} ({names[min(gaps)]!r})" if min(gaps) in names else min(gaps)
+            raise UserError(f"{where}: training labels must be 0 to {len(known) - 1}, but there is no {gap}")
+        unknown = names.keys() - known
         if unknown:
-            raise UserError(f"{where}: label {min(unknown)} has test images but no training image")
+            raise UserError(f"{where}: class {names[min(unknown)]!r} has test images but no training image")
 
     def _validation(self, split: Split, train: Sequence[Image], val: Sequence[Image] | None) -> Sequence[Image] | None:
         """The images to choose by; training images held out where something chooses and there are no others.

@@ -15,6 +15,7 @@ from modprompt.clip.build import require_input_size
 from modprompt.clip.cast import cast_products
 from modprompt.clip.facts import facts_of
 from modprompt.clip.known import whose
+from modprompt.clip.load import kinds_and_layers
 from modprompt.clip.tokens import require_known_words
 from modprompt.clip.towers import CLIP, has_tower, joint_width, kinds_of, tokenizer_of
 from modprompt.engine import precision
@@ -88,7 +89,7 @@ class Building(Part):
         return Run(cfg, node, search.over(method, cfg))
 
     def check(self) -> None:
-        """Refuse what does not fit a CLIP that is known by name; warn of an average that is not tested.
+        """Refuse what does not fit a CLIP, as far as that is known before; warn of an average that is not tested.
 
         Raises:
             UserError: if the method puts prompts into a side that accepts none.
@@ -101,11 +102,11 @@ class Building(Part):
                 "compiled: leave MODEL.COMPILE out, or set DROPOUT 0"
             )
         try:
-            found = None if cfg.MODEL.BACKBONE.PATH else known.kinds_and_layers(cfg.MODEL.BACKBONE.NAME)
+            found = kinds_and_layers(known.asked_of(cfg.MODEL.BACKBONE))
             if found is not None:
                 kinds, layers = found
-                require_sides(self.method, kinds, cfg.MODEL.BACKBONE.NAME)
-                if layers[1]:
+                require_sides(self.method, kinds, cfg.MODEL.BACKBONE.PATH or cfg.MODEL.BACKBONE.NAME)
+                if all(layers):
                     self.method.sides(Shape(*layers))
         except SettingError as error:
             raise error.under(f"TRAINER.{self.run.node_name}") from None
@@ -145,7 +146,7 @@ class Building(Part):
         clip_model = backbone.load_clip(cfg)
         facts = facts_of(clip_model)
         print(f"CLIP: {whose(facts.name, facts.dialect)} weights, {_shape_of(clip_model)}")
-        require_input_size(clip_model, *cfg.INPUT.SIZE)
+        require_input_size(clip_model.visual.input_resolution, *cfg.INPUT.SIZE)
         require_known_words(trainer.dm.dataset.classnames, clip_model)
         trainer.run = dataclasses.replace(
             self.run,
