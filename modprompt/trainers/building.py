@@ -3,6 +3,7 @@
 import dataclasses
 import random
 import warnings
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -105,7 +106,7 @@ class Building(Part):
             found = kinds_and_layers(known.asked_of(cfg.MODEL.BACKBONE))
             if found is not None:
                 kinds, layers = found
-                require_sides(self.method, kinds, cfg.MODEL.BACKBONE.PATH or cfg.MODEL.BACKBONE.NAME)
+                require_sides(self.method, kinds, Path(cfg.MODEL.BACKBONE.PATH or "").name or cfg.MODEL.BACKBONE.NAME)
                 if all(layers):
                     self.method.sides(Shape(*layers))
         except SettingError as error:

@@ -139,8 +139,9 @@ def _logits(trainer: Any, images: list[Any]) -> Iterator[Tensor]:
 @contextmanager
 def _generators_kept() -> Iterator[None]:
     states = random.getstate(), np.random.get_state()
+    own = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=own):
             yield
     finally:
         random.setstate(states[0])

@@ -85,7 +85,7 @@ def test_classes_that_are_no_text_are_one_line(run, photos, refused):
 
 def test_an_image_without_a_class_of_that_probability_is_not_known(run, photos, tmp_path, said):
     def told(*words):
-        out, _ = said(0, "predict", run, photos, "--csv", tmp_path / "out.csv", "--classes", "none", "two", *words)
+        out, _ = said(0, "predict", run, photos, "--csv", tmp_path / "out.csv", "--classes", "one", "two", *words)
         columns = (*COLUMNS, "known") if words else COLUMNS
         return out, [cells for _, cells in read_table(tmp_path / "out.csv", columns)]
 
