@@ -160,8 +160,6 @@ BAD = [
     ([], ["DATASET.SUBSAMPLE_CLASSES", "old"], "must be one of all, base, new, got 'old'"),
     ([], ["TRAIN.PRINT_FREQ", "0", "OPTIM.MAX_EPOCH", "-3"], "MAX_EPOCH must be at least 1 and at most 1000000, got -3; TRAIN.PRINT_FREQ"),
     ([], ["TRAINER.MPL.N_RM_OP", "2"], "vision schedule, layer 1: removes 2 prompt tokens, but only 1 reach it"),
-    ([], ["TRAINER.MPL.PROMPT_DEPTH", "5"], "PROMPT_DEPTH must be from 1 to 4"),
-    ([], ["INPUT.SIZE", "(224, 224)"], "INPUT.SIZE is 224 x 224, but this model needs images of 32 x 32"),
     ([], ["TRAINER.MPL.CTX_INIT", "word " * 80], "prompt of class 'Annual Crop Land' is longer than"),
     ([], ["TRAINER.MPL.SCHEDULE_VISION", "[[0, 1], [0, -1]]"], "vision schedule, layer 1: expected [remove, add]"),
 ]  # fmt: skip
@@ -170,6 +168,22 @@ BAD = [
 @pytest.mark.parametrize(("flags", "options", "message"), BAD, ids=[case[2][:40] for case in BAD])
 def test_bad_input_is_one_line(mpl_flags, mpl_options, capsys, flags, options, message):
     assert message in refusal(capsys, *mpl_flags, *flags, *mpl_options, *options)
+
+
+@pytest.mark.parametrize(
+    ("option", "why"),
+    [
+        (("TRAINER.MPL.PROMPT_DEPTH", "5"), "TRAINER.MPL.PROMPT_DEPTH must be from 1 to 4"),
+        (("INPUT.SIZE", "(224, 224)"), "INPUT.SIZE is 224 x 224, but this model needs images of 32 x 32"),
+    ],
+)
+def test_what_does_not_fit_a_file_of_weights_is_said_before_images_are_read(
+    mpl_flags, mpl_options, capsys, option, why
+):
+    assert train.main([*mpl_flags, *mpl_options, *option]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith(f"error: {why}")
+    assert "EuroSAT" not in said.out.partition("All settings, and the system")[2]
 
 
 def test_resnet_is_refused(mpl_flags, mpl_options, resnet_file, capsys):

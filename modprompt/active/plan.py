@@ -23,6 +23,7 @@ from modprompt.experiments.plan.experiment import Experiment, Job, Method
 from modprompt.experiments.plan.protocols import ANY_SHOTS, base2new, few_shot, is_bound
 from modprompt.experiments.plan.reading import Part
 from modprompt.experiments.plan.stages import stage_of
+from modprompt.io.images import SHOTS_BY_CLASS
 
 KEYS = ("rounds", "budget", "gamma", "acquisitions", "few_shot", "base2new")
 SET_HERE = (
@@ -158,6 +159,8 @@ def read(part: Part, methods: Sequence[Method]) -> Rounds:
         if key in part:
             raise part.fault(key, "protocol active has none; its labels are counted by rounds and budget")
     for method in methods:
+        if method.shots_file:
+            raise part.fault(f"methods: {method.family}", f"protocol active has no {SHOTS_BY_CLASS}: rounds choose")
         if method.stage is not None:
             without = stage_of(method.stage_of).without
             raise part.fault(f"methods: {method.family}", f"protocol active has no {without}")

@@ -32,7 +32,16 @@ from modprompt.io import folder as run_folder
 from modprompt.io import result as results
 from modprompt.io import same_run
 from modprompt.io.files import copy_whole, remove_parts
-from modprompt.io.images import IMAGE_FILES, image_files, images_hash, labels_of_choice, lists_of, reader_facts
+from modprompt.io.images import (
+    IMAGE_FILES,
+    image_files,
+    images_hash,
+    is_few_shot,
+    labels_of_choice,
+    lists_of,
+    reader_facts,
+    shots_of,
+)
 from modprompt.io.settings import Settings
 from modprompt.methods.table import ZERO_SHOT, kind_of
 from modprompt.trainers import artifacts, training_state
@@ -139,8 +148,8 @@ class Rounds:
             f"{f', {pool.known_at_start} of them with a label' if pool.known_at_start else ''}"
             f" of {len(pool.names)} classes"
         )
-        if cfg.DATASET.NUM_SHOTS >= 1:
-            print(f"note: the pool is the few-shot list of DATASET.NUM_SHOTS {cfg.DATASET.NUM_SHOTS}; -1 is all")
+        if is_few_shot(cfg):
+            print(f"note: the pool is the few-shot list (shots: {shots_of(cfg)}), not all images")
         if not self.has_test:
             print("note: there are no test images: rounds have no accuracy")
         if self.of_choice:

@@ -17,6 +17,7 @@ from modprompt.data.names import config_file, path_of, registered_names
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io.files import of_user
+from modprompt.io.images import SHOTS_BY_CLASS
 from modprompt.io.records import read_yaml
 from modprompt.io.settings import FLAGS, Given, Settings
 from modprompt.methods.table import BY_NAME, config_of, is_own
@@ -86,7 +87,8 @@ def completed(args: argparse.Namespace, takes_all: bool) -> Settings:
     named = [key for key in command.words if key in ("DATASET.NAME", "DATASET.ROOT") or key.startswith(_BACKBONE)]
     if EMBEDDED in command.configs and not (command.data or command.method or named):
         command.use(config_file("digits"), config_of(command.trainer, command.configs[EMBEDDED]))
-        command.defaults["DATASET.NUM_SHOTS"] = Given("-1" if command.in_rounds() else "16", "option")
+        is_all = command.in_rounds() or command.value(SHOTS_BY_CLASS)
+        command.defaults["DATASET.NUM_SHOTS"] = Given("-1" if is_all else "16", "option")
     else:
         if not command.value("DATASET.NAME"):
             _take_data(command, takes_all)
@@ -160,8 +162,8 @@ def _folder_of(command: _Command, tested: str | None) -> str:
     else:
         data = command.data.stem
     shots, classes, seed = map(command.value, ("DATASET.NUM_SHOTS", "DATASET.SUBSAMPLE_CLASSES", "SEED"))
-    images = "/shots_all" if not shots or shots.startswith("-") else f"/shots_{shots}"
-    images = "_active" if command.in_rounds() else images  # rounds choose from all images
+    shots = "by_class" if command.value(SHOTS_BY_CLASS) else "all" if not shots or shots.startswith("-") else shots
+    images = "_active" if command.in_rounds() else f"/shots_{shots}"  # rounds choose from all images
     half = f"_{classes}" if classes in ("base", "new") else ""
     above = Path("output", f"{data}{images}{half}", command.trainer, command.method.stem if command.method else "")
     if tested is None:

@@ -5,6 +5,7 @@ modprompt predict output/run photos/ more/*.png --top 3 --csv out.csv
 modprompt predict output/run photos/ --classes cat dog "polar bear"       other classes than the trained ones
 modprompt predict output/run photos/ --classes @names.txt                 a name on each line
 modprompt predict output/run photos/ --rule sigmoid                       each class by itself (SigLIP)
+modprompt predict output/run photos/ --unknown 0.5                        no class where none reaches 50%
 
 --classes uses all words after it. Images that cannot be read are named and skipped; the exit code is then 1.
 """
@@ -12,37 +13,19 @@ modprompt predict output/run photos/ --rule sigmoid                       each c
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 from tqdm import tqdm
 
 from modprompt.checks import at_least, some
 from modprompt.cli.model_flags import opened, parser_of
-from modprompt.data.class_names import distinct
+from modprompt.data.class_names import distinct, of_words
 from modprompt.errors import UserError
-from modprompt.io.files import of_user, read_text
+from modprompt.io.files import of_user
 from modprompt.io.tables import Cell, write_table
 from modprompt.io.text import one_line, writable
 
-COLUMNS = ("image", "rank", "class", "probability")  # of the CSV; for another rule than softmax also its name
-
-
-def _class_names(words: Sequence[str]) -> list[str]:
-    """The given names: words, and for @FILE the file's lines that are not blank; UserError if they are no classes."""
-    names: list[str] = []
-    for word in words:
-        try:
-            lines = read_text(of_user(word[1:])).splitlines() if word.startswith("@") else [word]
-        except FileNotFoundError:
-            raise UserError(f"--classes {word}: there is no such file") from None
-        names += [line.strip() for line in lines if line.strip()]
-    twice = next((name for name in names if names.count(name) > 1), "") if len(set(names)) < len(names) else ""
-    if twice:
-        raise UserError(f"--classes: {twice!r} is there twice: remove one")
-    if len(names) < 2:
-        raise UserError(f"--classes: give two names or more, got {len(names)}: with one, every image belongs to it")
-    return names
+COLUMNS = ("image", "rank", "class", "probability")  # of the CSV, always
 
 
 def _note(text: str) -> None:
@@ -56,7 +39,7 @@ def _run(args: Any) -> int:
     images, left_out = find_images(args.images)
     trained = opened(args)
     if args.classes:
-        names, known = _class_names(args.classes), trained.model.classes.names
+        names, known = of_words(args.classes), trained.model.classes.names
         trained = trained.with_classes(names)
         new = [one_line(name) for name in names if name not in known]
         if new:
@@ -66,15 +49,19 @@ def _run(args: Any) -> int:
     names = distinct(trained.model.classes.names)
     if left_out:
         _note(f"{len(left_out)} files in these folders do not have names of images, e.g. {one_line(str(left_out[0]))}")
-    rule = [] if args.rule == SOFTMAX else [args.rule]
+    more = [*(["rule"] if args.rule != SOFTMAX else []), *(["known"] if args.unknown else [])]
     rows: list[list[Cell]] = []
     skipped = 0
     with tqdm(total=len(images), desc="predicting", unit="image", disable=None) as bar:
         for prediction in predict(trained, images, args.top, args.batch_size, args.rule):
             image, shares = writable(str(prediction.image)), []
-            for rank, (label, share) in enumerate(zip(prediction.labels, prediction.probabilities), start=1):
-                shares.append(f"{one_line(names[label])} {100 * share:.1f}%")
-                rows.append([image, rank, writable(names[label]), f"{share:.6f}", *rule])
+            likely = list(zip((names[label] for label in prediction.labels), prediction.probabilities))
+            found = [(name, share) for name, share in likely if share >= args.unknown]
+            said = {"rule": args.rule, "known": str(bool(found))}
+            for rank, (name, share) in enumerate(found or likely[:1], start=1):
+                shares.append(f"{one_line(name) if found else 'not known, at most'} {100 * share:.1f}%")
+                name = writable(name) if found else ""
+                rows.append([image, rank, name, f"{share:.6f}", *(said[one] for one in more)])
             if prediction.fault:
                 skipped += 1
                 bar.write(f"skipped: {one_line(writable(prediction.fault))}", file=sys.stderr)
@@ -83,7 +70,7 @@ def _run(args: Any) -> int:
             bar.update()
     if args.csv:
         try:
-            write_table(of_user(args.csv), (*COLUMNS, *(["rule"] if rule else [])), rows)
+            write_table(of_user(args.csv), (*COLUMNS, *more), rows)
         except OSError as error:
             raise UserError(f"--csv: cannot write {args.csv} ({error.strerror})") from None
         _note(f"written: {args.csv}")
@@ -102,10 +89,14 @@ def main(argv: list[str] | None = None) -> int:
     add("--csv", default="", metavar="F", help="also write the predictions to this file")
     rule = "shares among the classes, or each class by itself, by the CLIP's logit bias (default: %(default)s)"
     add("--rule", choices=["softmax", "sigmoid"], default="softmax", help=rule)
+    unknown = "leave out classes below this probability; an image without any is not known (default: all are told)"
+    add("--unknown", type=float, default=0.0, metavar="P", help=unknown)
     add("--batch-size", type=int, default=64, help="images at a time (default: %(default)s)")
     args = parser.parse_args(argv)
     at_least("--top", args.top, 1)
     at_least("--batch-size", args.batch_size, 1)
+    if not 0 <= args.unknown <= 1:
+        raise UserError(f"--unknown: a probability is from 0 to 1, got {args.unknown:g}")
     if args.csv and of_user(args.csv).is_dir():
         raise UserError(f"--csv: {args.csv} is a folder: name a file")
     return _run(args)

@@ -199,9 +199,8 @@ def layers_of(clip_model: CLIP) -> tuple[int, int]:
     return text, vision
 
 
-def require_input_size(clip_model: CLIP, *sides: int) -> None:
-    """Raise UserError unless images of these side lengths (pixels) fit the model."""
-    resolution = clip_model.visual.input_resolution
+def require_input_size(resolution: int, *sides: int) -> None:
+    """Raise UserError unless images of these side lengths (pixels) fit a model for images of this side."""
     if any(side != resolution for side in sides):
         raise UserError(
             f"INPUT.SIZE is {' x '.join(map(str, sides))}, but this model needs images of "

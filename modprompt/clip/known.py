@@ -131,7 +131,7 @@ def kinds_and_layers(name: str) -> tuple[Kinds, tuple[int, int]] | None:
     if found is not None:
         from modprompt.clip import open_clips
 
-        return open_clips.kinds_of(found.model), (0, 0)
+        return open_clips.kinds_of(found.model), open_clips.layers_of(found.model)
     if name.startswith(hub.PREFIX):
         return None
     layers = (8, 8) if name == EMBEDDED else OPENAI[plain(name)].layers

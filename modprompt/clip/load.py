@@ -6,7 +6,7 @@ Nothing is guessed: weights are refused if nothing says how they are run, or two
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from modprompt.clip import build, hub, known, open_clips, package, tokenizers, transformers_names
 from modprompt.clip.facts import facts_of, fingerprint, hashing, note
-from modprompt.clip.known import ACTIVATIONS, SQUASH, SUFFIXES, Asked, Images
+from modprompt.clip.known import ACTIVATIONS, PROMPTED, RESNET, SQUASH, SUFFIXES, Asked, Images, Kinds
 from modprompt.clip.open_clips import CONFIG_FILE, TRANSFORMERS_FILE
 from modprompt.clip.tokenizers import POSITIONS, VOCABULARY, ClipTokenizer, FileTokenizer, Tokenizer
 from modprompt.clip.towers import CLIP, image_width, joint_width, text_width
@@ -383,7 +383,36 @@ def images_of(asked: Asked) -> Images:
     if tag is not None:
         return cast(Images, tag.images)
     found = find(asked)
-    return found.images if found.images.size else found.images._replace(size=_pixels(_read(found), found.called))
+    return found.images if found.images.size else found.images._replace(size=_of_tensors(asked)[0])
+
+
+def kinds_and_layers(asked: Asked) -> tuple[Kinds, tuple[int, int]] | None:
+    """As known.kinds_and_layers, also for a file or folder. Raises as images_of."""
+    if not asked.path:
+        return known.kinds_and_layers(asked.name)
+    found = find(asked)
+    if found.model:
+        return open_clips.kinds_of(found.model), open_clips.layers_of(found.model)
+    of_row = (row.layers for row in known.OPENAI.values() if found.sha256 and row.sha256 == found.sha256)
+    layers = next(of_row, None) or _of_tensors(asked)[1]
+    return Kinds(image=PROMPTED if layers[1] else RESNET), layers
+
+
+def _of_tensors(asked: Asked) -> tuple[int, tuple[int, int]]:
+    return _sizes(asked, known.seen(asked)["looks"])
+
+
+@lru_cache(maxsize=8)
+def _sizes(asked: Asked, looks: str) -> tuple[int, tuple[int, int]]:
+    """The side of a bare file's images and its numbers of layers; read once as long as the file looks so."""
+    found = find(asked)
+    state = _read(found)
+    return _pixels(state, found.called), (_layers(state, "transformer"), _layers(state, "visual.transformer"))
+
+
+def _layers(state: Mapping[str, Tensor], side: str) -> int:
+    start = f"{side}.resblocks."
+    return len({name.removeprefix(start).partition(".")[0] for name in state if name.startswith(start)})
 
 
 def _pixels(state: Mapping[str, Tensor], where: str) -> int:

@@ -236,6 +236,13 @@ def kinds_of(model: Mapping[str, Any]) -> Kinds:
     return Kinds(PROMPTED if plain else FEATURES, side)
 
 
+def layers_of(model: Mapping[str, Any]) -> tuple[int, int]:
+    """The layers of a model_cfg's text and image side; 0 for a side whose config does not say it."""
+    kinds, text, image = kinds_of(model), model["text_cfg"]["layers"], model["vision_cfg"]["layers"]
+    is_told = kinds.image == PROMPTED and is_stock_side(model, "vision_cfg")
+    return text if kinds.text == PROMPTED else 0, image if is_told else 0
+
+
 def is_clips(model: Mapping[str, Any]) -> bool:
     """Whether the `clip` package builds exactly this model."""
     text, image = model["text_cfg"], model["vision_cfg"]

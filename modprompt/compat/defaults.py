@@ -61,6 +61,7 @@ OURS = CfgNode(  # and the family's, beside any Dassl's
     {
         "DATASET": {
             "SUBSAMPLE_CLASSES": "all",  # or the base or new half of the classes
+            "SHOTS_BY_CLASS": "",  # in place of NUM_SHOTS: a CSV file with the columns class and shots
             "REFERENCE_NAMES": False,  # Caltech256: class names cut at hyphens, as the reference has them
             "VAL_FROM_TEST": False,  # without validation images choose on test images, as the family, not on held-out
             "VAL_FIRST": False,  # draw few-shot lists of validation before those of training, as CLIP-LoRA does

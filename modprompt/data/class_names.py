@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from modprompt.checks import nearest, some
-from modprompt.io.files import Refused
+from modprompt.errors import UserError
+from modprompt.io.files import Refused, of_user, read_text
 
 
 def folded(name: str) -> str:
@@ -27,6 +28,23 @@ def distinct(names: Sequence[str]) -> list[str]:
     """The names by label; one that several classes have is followed by the label."""
     counts = Counter(names)
     return [f"{name} ({label})" if counts[name] > 1 else name for label, name in enumerate(names)]
+
+
+def of_words(words: Sequence[str]) -> list[str]:
+    """The names that the words of --classes give, for @FILE its lines that are not blank; UserError if no classes."""
+    names: list[str] = []
+    for word in words:
+        try:
+            lines = read_text(of_user(word[1:])).splitlines() if word.startswith("@") else [word]
+        except FileNotFoundError:
+            raise UserError(f"--classes {word}: there is no such file") from None
+        names += [line.strip() for line in lines if line.strip()]
+    twice = next((name for name in names if names.count(name) > 1), "") if len(set(names)) < len(names) else ""
+    if twice:
+        raise UserError(f"--classes: {twice!r} is there twice: remove one")
+    if len(names) < 2:
+        raise UserError(f"--classes: give two names or more, got {len(names)}: with one, every image belongs to it")
+    return names
 
 
 class ClassNames:

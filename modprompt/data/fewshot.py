@@ -19,7 +19,7 @@ from modprompt.data.images import Image, relatives
 from modprompt.data.splits import Split, read_record
 from modprompt.errors import UserError
 from modprompt.io.files import write_json
-from modprompt.io.images import by_label, list_hash
+from modprompt.io.images import Shots, by_label, list_hash, of_label
 from modprompt.io.records import sealed
 
 _VERSION = 1
@@ -28,14 +28,20 @@ FOLDER = "split_fewshot"  # of the cache files, as the family calls it
 _Lists = Mapping[str, Sequence[Image]]  # by part
 
 
-def sample(images: Sequence[Image], shots: int, rng: random.Random | ModuleType = random) -> list[Image]:
+def few(shots: Shots) -> Shots:
+    """The same for validation, VAL_SHOTS at most."""
+    return min(shots, VAL_SHOTS) if isinstance(shots, int) else {key: min(n, VAL_SHOTS) for key, n in shots.items()}
+
+
+def sample(images: Sequence[Image], shots: Shots, rng: random.Random | ModuleType = random) -> list[Image]:
     """`shots` random images of each label, labels in order of first appearance; of fewer images all, without a draw.
 
     A run's own generator is Python's global one.
     """
     chosen: list[Image] = []
-    for group in by_label(images).values():
-        chosen += rng.sample(group, shots) if len(group) >= shots else group
+    for label, group in by_label(images).items():
+        number = of_label(shots, label)
+        chosen += rng.sample(group, number) if len(group) >= number else group
     return chosen
 
 
@@ -54,19 +60,26 @@ class FewShotCache:
     Args:
         folders: where they are looked for; the last is where they are written, if it is not None.
         image_dir: what image paths are relative to.
-        shots: images per class, at least 1.
+        shots: images per class, at least 1 of each.
         seed: the run's seed; part of the file name only, the generator is seeded elsewhere. If nothing is written, the
             lists are those that a fresh generator of this seed draws.
         val_first: whether validation images are drawn first.
+        name: what the files are called by their shots; a name that no other codebase has if shots are by label.
 
     Attributes:
         path: of the file that was read or written; None if there is none.
     """
 
     def __init__(
-        self, folders: Sequence[Path | None], image_dir: Path, shots: int, seed: int, val_first: bool = False
+        self,
+        folders: Sequence[Path | None],
+        image_dir: Path,
+        shots: Shots,
+        seed: int,
+        val_first: bool = False,
+        name: str = "",
     ) -> None:
-        name = f"shot_{shots}-seed_{seed}" + ("-val_first" if val_first else "")
+        name = f"{name or f'shot_{shots}'}-seed_{seed}" + ("-val_first" if val_first else "")
         self.candidates = [folder / f"{name}{end}" for end in (".json", ".pkl") for folder in folders if folder]
         self.path = folders[-1] and folders[-1] / f"{name}.json"
         self.image_dir, self.shots, self.seed, self.val_first = image_dir, shots, seed, val_first
@@ -121,8 +134,8 @@ class FewShotCache:
             print(f"Saved the few-shot lists to {self.path}")
         return lists
 
-    def _shots(self, part: str) -> int:
-        return self.shots if part == "train" else min(self.shots, VAL_SHOTS)
+    def _shots(self, part: str) -> Shots:
+        return self.shots if part == "train" else few(self.shots)
 
     def _lists(self, path: Path, whole: _Lists, key: str) -> _Lists | None:
         """The lists of a file, if all its images are there, each once, and as many of each label as would be drawn.
@@ -145,7 +158,8 @@ class FewShotCache:
             labels = dict(rows.get(part, []))
             named = zip(relatives(images, self.image_dir), images, strict=True)
             by_name = {name: one for name, one in named if name in labels and labels[name] in (None, one.label)}
-            drawn = {label: min(n, self._shots(part)) for label, n in Counter(image.label for image in images).items()}
+            asked = self._shots(part)
+            drawn = {label: min(n, of_label(asked, label)) for label, n in Counter(one.label for one in images).items()}
             if len(by_name) < len(rows.get(part, [])) or Counter(image.label for image in by_name.values()) != drawn:
                 return None
             lists[part] = [by_name[name] for name in labels]
@@ -155,11 +169,11 @@ class FewShotCache:
 def hashes_of_seed(split: Split, shots: int, seed: int, image_dir: Path) -> str:
     """The hashes, "training/validation", of the lists that a fresh generator of this seed draws from a split."""
     rng = random.Random(seed)
-    lists = sample(split.train, shots, rng), sample(split.val or [], min(shots, VAL_SHOTS), rng)
+    lists = sample(split.train, shots, rng), sample(split.val or [], few(shots), rng)
     return "/".join(list_hash(images, str(image_dir)) for images in lists)
 
 
-def validation_of_seed(split: Split, shots: int, seed: int) -> list[Image]:
+def validation_of_seed(split: Split, shots: Shots, seed: int) -> list[Image]:
     """As many validation images of each class as training ones, as a fresh generator of this seed draws them next."""
     rng = random.Random(seed)
     sample(split.train, shots, rng)
@@ -169,11 +183,17 @@ def validation_of_seed(split: Split, shots: int, seed: int) -> list[Image]:
 def fewer_than(shots: int, images: Sequence[Image]) -> str:
     """Which classes have fewer training images than shots, in words; empty if none has."""
     counts = Counter(image.label for image in images)
-    few = [label for label, count in counts.items() if count < shots]
-    if not few:
+    short = [label for label, count in counts.items() if count < shots]
+    if not short:
         return ""
-    least = min(few, key=lambda label: counts[label])
+    least = min(short, key=lambda label: counts[label])
     name = next(image.classname for image in images if image.label == least)
-    if len(few) == 1:
+    if len(short) == 1:
         return f"class {name} has {counts[least]} of {shots} images"
-    return f"{len(few)} of {len(counts)} classes have fewer than {shots} images (class {name} has {counts[least]})"
+    return f"{len(short)} of {len(counts)} classes have fewer than {shots} images (class {name} has {counts[least]})"
+
+
+def unequal(images: Sequence[Image]) -> str:
+    """How unequal the classes of training images are, in words."""
+    counts = Counter(image.label for image in images).values()
+    return f"shots by class: {min(counts)} to {max(counts)}, {len(images) / len(counts):.3g} on average"

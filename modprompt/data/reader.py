@@ -10,7 +10,7 @@ from typing import Any
 from dassl.data.datasets import DatasetBase
 from yacs.config import CfgNode
 
-from modprompt.data import fewshot, published
+from modprompt.data import fewshot, published, shots_by_class
 from modprompt.data.images import Image, datums, place_of_images
 from modprompt.data.split_files import Storage
 from modprompt.data.splits import (
@@ -77,8 +77,8 @@ class FamilyDataset(DatasetBase):
     A subclass defines its folders and split file, and how to split if the file is missing (`make_split`).
 
     Args:
-        cfg: DATASET.ROOT, NUM_SHOTS, SUBSAMPLE_CLASSES, VAL_FROM_TEST and SEED are read; of TEST the keys that choose
-            by validation images.
+        cfg: DATASET.ROOT, NUM_SHOTS, SHOTS_BY_CLASS, SUBSAMPLE_CLASSES, VAL_FROM_TEST and SEED are read; of TEST the
+            keys that choose by validation images.
 
     What results say of it is in the attributes of `io.images.ReaderFacts`.
 
@@ -101,12 +101,16 @@ class FamilyDataset(DatasetBase):
         if self.storage.own != self.folder:
             print(f"{self.folder} is read-only: split and few-shot lists are kept in {self.storage.own}")
         self.record_files: dict[str, str] = {}
-        shots, half = cfg.DATASET.NUM_SHOTS, cfg.DATASET.SUBSAMPLE_CLASSES
+        half, table = cfg.DATASET.SUBSAMPLE_CLASSES, shots_by_class.read(cfg)
+        self.shots: runs.Shots = cfg.DATASET.NUM_SHOTS
+        self.shots_hash = table.hash if table else ""
         with self._alone():
             split = self.read_or_make_split()
             train, val, test = split
             self.few_shot_hash = ""
-            if shots >= 1:
+            if table:
+                self.shots = shots_by_class.by_label(table, train)
+            if runs.is_few_shot(cfg):
                 train, val = self._few_shot(split)
             # all names that are needed are read here: their file may have changed later
             self._check_labels(train, val, test)
@@ -120,8 +124,8 @@ class FamilyDataset(DatasetBase):
         else:
             train, val, test = subsample_classes(train, val, test, subsample=half)
             val, test = datums(val), datums(test)
-        few = "" if cfg.TEST.get("ONLY", False) else fewshot.fewer_than(shots, train)
-        self.notes = [one_line(few)] if few else []
+        few = fewshot.unequal(train) if table else fewshot.fewer_than(cfg.DATASET.NUM_SHOTS, train)
+        self.notes = [one_line(few)] if few and not cfg.TEST.get("ONLY", False) else []
         for note in self.notes:
             print(f"note: {note}")
         super().__init__(train_x=datums(train), val=val, test=test)
@@ -215,7 +219,8 @@ class FamilyDataset(DatasetBase):
         if self.lists_beside_run:
             folders.append(of_user(cfg.OUTPUT_DIR) / fewshot.FOLDER if cfg.OUTPUT_DIR else None)
         val_first = cfg.DATASET.get("VAL_FIRST", False)
-        cache = fewshot.FewShotCache(folders, self.image_dir, cfg.DATASET.NUM_SHOTS, cfg.SEED, val_first)
+        name = f"shots_{self.shots_hash[:12]}" if self.shots_hash else ""
+        cache = fewshot.FewShotCache(folders, self.image_dir, self.shots, cfg.SEED, val_first, name)
         train, val = cache.lists(split.train, split.val)
         if cache.path and cache.path.parent.parent in self.storage.folders:
             self._record(cache.path)
@@ -225,15 +230,17 @@ class FamilyDataset(DatasetBase):
     def _check_labels(self, train: Sequence[Image], *others: Sequence[Image] | None) -> None:
         """Training labels are 0, 1, 2, ... without a gap, and no other list has another."""
         known = {image.label for image in train}
+        names = {image.label: image.classname for images in others for image in images or []}
         where = f"{type(self).__name__} in {self.folder}"
         if not known:
             raise UserError(f"{where}: there is no training image")
         gaps = set(range(len(known))) - known
         if gaps:
-            raise UserError(f"{where}: training labels must be 0 to {len(known) - 1}, but there is no {min(gaps)}")
-        unknown = {image.label for images in others for image in images or []} - known
+            gap = f"{min(gaps)} ({names[min(gaps)]!r})" if min(gaps) in names else min(gaps)
+            raise UserError(f"{where}: training labels must be 0 to {len(known) - 1}, but there is no {gap}")
+        unknown = names.keys() - known
         if unknown:
-            raise UserError(f"{where}: label {min(unknown)} has test images but no training image")
+            raise UserError(f"{where}: class {names[min(unknown)]!r} has test images but no training image")
 
     def _validation(self, split: Split, train: Sequence[Image], val: Sequence[Image] | None) -> Sequence[Image] | None:
         """The images to choose by; training images held out where something chooses and there are no others.
@@ -245,11 +252,11 @@ class FamilyDataset(DatasetBase):
         if self.selected_on == runs.WHOLE:
             return split.val
         if self.selected_on == runs.AS_TRAINING:
-            return fewshot.validation_of_seed(split, cfg.DATASET.NUM_SHOTS, cfg.SEED)
+            return fewshot.validation_of_seed(split, self.shots, cfg.SEED)
         if self.selected_on != runs.HELD_OUT:
             return None if runs.chosen_by(cfg) == runs.TEST else val
-        per_class = min(cfg.DATASET.NUM_SHOTS, fewshot.VAL_SHOTS)
-        images = runs.hold_out(split.train, train, per_class, cfg.SEED) if per_class >= 1 else []
+        per_class = fewshot.few(self.shots)
+        images = runs.hold_out(split.train, train, per_class, cfg.SEED) if runs.is_few_shot(cfg) else []
         if not images and not runs.must_choose(cfg):
             self.selected_on = ""  # nothing may choose by the test images, which stand in for validation images
             return val
@@ -262,6 +269,6 @@ class FamilyDataset(DatasetBase):
         some = f", none of {lacking} classes that have no more" if lacking else ""
         print(
             f"{cfg.DATASET.NAME} has no validation images: {len(images)} training images are held out to choose by "
-            f"(up to {per_class} a class{some})"
+            f"(up to {per_class if isinstance(per_class, int) else max(per_class.values())} a class{some})"
         )
         return images

@@ -179,7 +179,7 @@ def _in_three(items: list[Any], size: int, what: str) -> tuple[list[Any], list[A
     """Items up to half of a size, the next up to a fifth of it more, and the rest (Python's round: half to even)."""
     n_train, n_val = round(size * 0.5), round(size * 0.2)
     if min(n_train, n_val, size - n_train - n_val) < 1:
-        raise UserError(f"{what} has {size} images; a train/val/test split needs at least 4")
+        raise UserError(f"{what} has {size} image{'s' * (size != 1)}; a train/val/test split needs at least 4")
     return items[:n_train], items[n_train : n_train + n_val], items[n_train + n_val :]
 
 
@@ -187,9 +187,9 @@ def split_groups(groups: Mapping[int, list[Image]], what: str) -> Split:
     """One shuffle per group, then half, a fifth and the rest; UserError if a group is too small for three parts."""
     parts: tuple[list[Image], ...] = ([], [], [])
     rng = random.Random(SPLIT_SEED)
-    for label, images in groups.items():
+    for images in groups.values():
         rng.shuffle(images)
-        for part, share in zip(parts, _in_three(images, len(images), f"{what}: label {label}")):
+        for part, share in zip(parts, _in_three(images, len(images), f"{what}: class {images[0].classname!r}")):
             part += share
     return Split(*parts)
 
@@ -240,10 +240,11 @@ def split_trainval(trainval: list[Image], what: str) -> tuple[list[Image], list[
     train: list[Image] = []
     val: list[Image] = []
     rng = random.Random(SPLIT_SEED)
-    for label, images in by_label(trainval).items():
+    for images in by_label(trainval).values():
         n_val = round(len(images) * 0.2)
         if n_val < 1:
-            raise UserError(f"{what}: label {label} has {len(images)} images; a train/val split needs at least 3")
+            said = f"class {images[0].classname!r} has {len(images)} image{'s' * (len(images) != 1)}"
+            raise UserError(f"{what}: {said}; a train/val split needs at least 3")
         rng.shuffle(images)
         val += images[:n_val]
         train += images[n_val:]

@@ -22,6 +22,7 @@ VALIDATION, HELD_OUT, TEST = "validation", "held out", "test"
 WHOLE = "the whole validation split"
 AS_TRAINING = "as many validation images as of training"
 BEYOND_THE_RULE = (TEST, WHOLE, AS_TRAINING)  # a result that was chosen by these is marked with them
+SHOTS_BY_CLASS, BY_CLASS = "DATASET.SHOTS_BY_CLASS", "by class"  # a setting; in place of a number of shots
 # of the validation images: as few as the few-shot list has, the whole split, or as many as of training
 FEW, ALL, AS_MANY = "few", "all", "as many"
 
@@ -29,6 +30,7 @@ _RULE = "2:"  # the version of the rule, before a hash
 _MANY = 10_000  # images from which on a progress bar is shown
 _READERS = 8  # files that are read at a time
 Lists = Mapping[str, Sequence[Any]]  # images by what they are for
+Shots = int | Mapping[int, int]  # images of each class: of all the same number, or by label
 IMAGE_FILES = "image_files"  # in a result: what its images' files looked like and held
 _WHEN, _FOLDER = "seen_ns", "folder"  # in it: when they were looked at, and in which folder
 _CLOCKS_NS = 60 * 10**9  # by which a file server's clock may be behind
@@ -87,6 +89,7 @@ class ReaderFacts(NamedTuple):
 
     image_root: the folder that image paths are relative to.
     split_facts: name, status and hash of the split.
+    shots_hash: of the file of unequal shots; empty if all classes have the same number.
     few_shot_hash: of the few-shot lists of all classes; empty if all images are used.
     own_validation: whether it has validation images of its own.
     selected_on: which images are chosen by; empty if nothing chooses.
@@ -99,6 +102,7 @@ class ReaderFacts(NamedTuple):
 
     image_root: str = ""
     split_facts: Mapping[str, Any] = {}
+    shots_hash: str = ""
     few_shot_hash: str = ""
     own_validation: bool | None = None
     selected_on: str = ""
@@ -227,7 +231,7 @@ def chosen_by(cfg: Any) -> str:
     if by == TEST:
         return by
     measured = by == FEW and only_tests(cfg)  # nothing is chosen then
-    return ALL if by and not measured and cfg.DATASET.NUM_SHOTS < 1 else by
+    return ALL if by and not measured and not is_few_shot(cfg) else by
 
 
 def selected_on(dataset: Any, cfg: Any) -> str:
@@ -262,13 +266,20 @@ def by_label(images: Iterable[Any]) -> dict[int, list[Any]]:
     return groups
 
 
-def hold_out(pool: Iterable[Any], taken: Iterable[Any], per_class: int, seed: int) -> list[Any]:
-    """Up to `per_class` images of each label that are not taken, to choose by; from a generator of their own."""
+def of_label(shots: Shots, label: int) -> int:
+    """How many images of one class."""
+    return shots if isinstance(shots, int) else shots.get(label, 0)
+
+
+def hold_out(pool: Iterable[Any], taken: Iterable[Any], per_class: Shots, seed: int) -> list[Any]:
+    """Up to so many images of each label that are not taken, to choose by; from a generator of their own."""
     rng = random.Random(f"held out {seed}")
     used = {image.impath for image in taken}
     groups = by_label(image for image in pool if image.impath not in used)
     return [
-        image for label in sorted(groups) for image in rng.sample(groups[label], min(per_class, len(groups[label])))
+        image
+        for label in sorted(groups)
+        for image in rng.sample(groups[label], min(of_label(per_class, label), len(groups[label])))
     ]
 
 
@@ -278,13 +289,25 @@ def images_hash_of(dataset: Any, cfg: Any, *names: str) -> str:
     kept: dict[tuple[str, ...], str] = dataset.__dict__.setdefault("_images_hashes", {})
     if names not in kept:
         lists = [getattr(dataset, name) for name in names]
-        by_content = cfg.DATASET.NUM_SHOTS >= 1
+        by_content = is_few_shot(cfg)
         kept[names] = images_hash(*lists, root=reader_facts(dataset).image_root, first_by_content=by_content)
     return kept[names]
 
 
-def shots_of(cfg: Any) -> int:
-    """How many training images of each class DATASET.NUM_SHOTS asks for; -1 for all, as any number below 1."""
+def shots_file(cfg: Any) -> str:
+    """The file of unequal shots that a run asks for; empty for none. A codebase's configuration may not have it."""
+    return str(getattr(cfg.DATASET, SHOTS_BY_CLASS.rpartition(".")[2], ""))
+
+
+def is_few_shot(cfg: Any) -> bool:
+    """Whether a run trains on few images of each class."""
+    return bool(cfg.DATASET.NUM_SHOTS >= 1 or shots_file(cfg))
+
+
+def shots_of(cfg: Any) -> int | str:
+    """How many training images of each class a run asks for; -1 for all, BY_CLASS if that differs."""
+    if shots_file(cfg):
+        return BY_CLASS
     return int(cfg.DATASET.NUM_SHOTS) if cfg.DATASET.NUM_SHOTS >= 1 else -1
 
 
@@ -294,6 +317,7 @@ def facts_of(dataset: Any, cfg: Any) -> dict[str, Any]:
     return {
         "split": dict(said.split_facts or unknown),
         "few_shot": {"hash": said.few_shot_hash},
+        **({"shots_by_class": said.shots_hash} if said.shots_hash else {}),
         "images_hash": images_hash_of(dataset, cfg),
         "selected_on": selected_on(dataset, cfg),
     }

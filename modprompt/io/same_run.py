@@ -17,6 +17,7 @@ from modprompt.io.settings import Difference, changes, decisive
 
 CLIP, TOKENIZER = "the weights of CLIP", "the tokenizer of CLIP"  # the second only if it is not CLIP's own
 CLIPS_OWN = "CLIP's own"
+SHOTS = "the shots by class"
 IMAGES = "the images"  # which only a look tells
 INITIAL = "the initial weights"
 DESCRIPTIONS, SENTENCES = "the descriptions", "the sentences"
@@ -31,6 +32,7 @@ NAMED: dict[str, tuple[str, ...]] = {
     PROMPTS_BEFORE: (".PROMPTS_FROM",),
     ENHANCED_BASE: (".ENHANCED_BASE",),
     INITIAL: ("MODEL.INIT_WEIGHTS",),
+    SHOTS: ("DATASET.SHOTS_BY_CLASS",),
     TEACHER: (".KDPL.TEACHER", ".PROMPTKD.TEACHER_NAME"),
     BLENDED: (".HICROPL.TEACHER_NAME",),
 }
@@ -74,7 +76,8 @@ def of_images(made: Mapping[str, Any]) -> dict[str, str]:
 
 def named_in(result: Mapping[str, Any]) -> dict[str, str]:
     """What a result's settings named, by the hash or fingerprint of its content."""
-    stated = {**(result.get("method") or {}), INITIAL: result.get("init_weights")}
+    of_run = {INITIAL: result.get("init_weights"), SHOTS: result.get("shots_by_class")}
+    stated = {**(result.get("method") or {}), **of_run}
     found = {name: str(stated[name]) for name in NAMED if stated.get(name)}
     if DESCRIPTIONS in found:
         found[DESCRIPTIONS] = found[DESCRIPTIONS].rpartition(" ")[2]  # behind its mode

@@ -10,6 +10,7 @@ from modprompt.clip import known
 from modprompt.errors import UserError
 from modprompt.io import descriptions
 from modprompt.io.checkpoint import checkpoint_at
+from modprompt.io.files import of_user
 from modprompt.io.records import file_hash
 from modprompt.io.same_run import (
     BLENDED,
@@ -23,6 +24,7 @@ from modprompt.io.same_run import (
     NAMED,
     PROMPTS_BEFORE,
     SENTENCES,
+    SHOTS,
     TEACHER,
     TEACHER_CKPT,
     TOKENIZER,
@@ -53,6 +55,7 @@ _HASHES: dict[str, tuple[Callable[[str], str], str]] = {  # by fact: of a path, 
     PROMPTS_BEFORE: (prompts_hash, "the prompts in"),
     ENHANCED_BASE: (file_hash, _CONTENT),
     INITIAL: (file_hash, _CONTENT),
+    SHOTS: (lambda path: file_hash(of_user(path)), _CONTENT),
 }
 
 

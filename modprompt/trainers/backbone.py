@@ -8,6 +8,7 @@ from dassl.config import cfg_default
 from torchvision import transforms
 
 from modprompt.clip import hub, known
+from modprompt.clip.build import require_input_size
 from modprompt.clip.known import SQUASH, Images, asked_of
 from modprompt.clip.load import images_of, load
 from modprompt.clip.towers import CLIP
@@ -42,18 +43,19 @@ def _same(one: Any, other: Any) -> bool:
 def settings_of_images(cfg: Any, asked_for: Collection[str]) -> dict[str, Any]:
     """INPUT's size, mean, std, interpolation and resize mode if the weights need others, by dotted key.
 
-    A message says so. What the command line gives stays, with a warning; a size that does not fit is refused later,
-    with the weights. If nothing states the weights' preprocessing, only their size is known: settings stay, and all
-    else is taken to be OpenAI's.
+    A message says so. What the command line gives stays, with a warning, but for a size that does not fit. If nothing
+    states the weights' preprocessing, only their size is known: settings stay, and all else is taken to be OpenAI's.
 
     Args:
         cfg: a run's configuration.
         asked_for: keys that the command line gives.
 
     Raises:
-        UserError: if there is no such CLIP, or nothing says how to run it.
+        UserError: if there is no such CLIP, nothing says how to run it, or its images have another size.
     """
     images = images_of(asked_of(cfg.MODEL.BACKBONE))
+    if "INPUT.SIZE" in asked_for:
+        require_input_size(images.size, *cfg.INPUT.SIZE)
     changes, kept = _compared(cfg.INPUT, images, asked_for)
     path = cfg.MODEL.BACKBONE.PATH
     what = path or cfg.MODEL.BACKBONE.NAME

@@ -3,6 +3,7 @@
 import dataclasses
 import random
 import warnings
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from modprompt.clip.build import require_input_size
 from modprompt.clip.cast import cast_products
 from modprompt.clip.facts import facts_of
 from modprompt.clip.known import whose
+from modprompt.clip.load import kinds_and_layers
 from modprompt.clip.tokens import require_known_words
 from modprompt.clip.towers import CLIP, has_tower, joint_width, kinds_of, tokenizer_of
 from modprompt.engine import precision
@@ -22,7 +24,7 @@ from modprompt.engine.memory import keep_freed_memory
 from modprompt.engine.model import COMPILE
 from modprompt.engine.schedule import Shape
 from modprompt.errors import SettingError, UserError
-from modprompt.io.images import reader_facts
+from modprompt.io.images import is_few_shot, reader_facts
 from modprompt.io.same_run import of_tokenizer
 from modprompt.methods import together
 from modprompt.methods.assembly import require_sides
@@ -88,7 +90,7 @@ class Building(Part):
         return Run(cfg, node, search.over(method, cfg))
 
     def check(self) -> None:
-        """Refuse what does not fit a CLIP that is known by name; warn of an average that is not tested.
+        """Refuse what does not fit a CLIP, as far as that is known before; warn of an average that is not tested.
 
         Raises:
             UserError: if the method puts prompts into a side that accepts none.
@@ -101,11 +103,11 @@ class Building(Part):
                 "compiled: leave MODEL.COMPILE out, or set DROPOUT 0"
             )
         try:
-            found = None if cfg.MODEL.BACKBONE.PATH else known.kinds_and_layers(cfg.MODEL.BACKBONE.NAME)
+            found = kinds_and_layers(known.asked_of(cfg.MODEL.BACKBONE))
             if found is not None:
                 kinds, layers = found
-                require_sides(self.method, kinds, cfg.MODEL.BACKBONE.NAME)
-                if layers[1]:
+                require_sides(self.method, kinds, Path(cfg.MODEL.BACKBONE.PATH or "").name or cfg.MODEL.BACKBONE.NAME)
+                if all(layers):
                     self.method.sides(Shape(*layers))
         except SettingError as error:
             raise error.under(f"TRAINER.{self.run.node_name}") from None
@@ -145,7 +147,7 @@ class Building(Part):
         clip_model = backbone.load_clip(cfg)
         facts = facts_of(clip_model)
         print(f"CLIP: {whose(facts.name, facts.dialect)} weights, {_shape_of(clip_model)}")
-        require_input_size(clip_model, *cfg.INPUT.SIZE)
+        require_input_size(clip_model.visual.input_resolution, *cfg.INPUT.SIZE)
         require_known_words(trainer.dm.dataset.classnames, clip_model)
         trainer.run = dataclasses.replace(
             self.run,
@@ -207,15 +209,17 @@ class Building(Part):
         if counted is None or self.cfg.TEST.ONLY:
             return
         images, classes = len(trainer.dm.dataset.train_x), len(trainer.dm.dataset.classnames)
-        shots = self.cfg.DATASET.NUM_SHOTS
+        shots: float = self.cfg.DATASET.NUM_SHOTS
         picked = reader_facts(trainer.dm.dataset).picked  # by rounds, from whatever list
-        if shots < 1 or picked:  # the whole split, or one's own images
+        if picked or not is_few_shot(self.cfg):  # the whole split, or one's own images
             shots = min(MOST_SHOTS, -(-images // classes))
-        self.each_step, self.steps, batches = True, counted.per_shot * shots, len(trainer.train_loader_x)
+        elif shots < 1:  # each class has its own number
+            shots = images / classes
+        self.each_step, self.steps, batches = True, round(counted.per_shot * shots), len(trainer.train_loader_x)
         trainer.max_epoch = -(-self.steps // batches)
         print(
-            f"{type(self.method).__name__} trains {self.steps} steps ({counted.per_shot} for each of {shots} images of "
-            f"a class): {trainer.max_epoch} passes of up to {batches} batches over {images} images"
+            f"{type(self.method).__name__} trains {self.steps} steps ({counted.per_shot} for each of {shots:.4g} "
+            f"images of a class): {trainer.max_epoch} passes of up to {batches} batches over {images} images"
         )
 
     def schedule(self, optimiser: Any) -> Any:

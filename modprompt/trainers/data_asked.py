@@ -10,7 +10,7 @@ from yacs.config import CfgNode
 from modprompt.errors import UserError
 from modprompt.io.images import only_tests
 
-_ALL = {"NUM_SHOTS": 0, "SUBSAMPLE_CLASSES": "all"}  # what asks for the whole data set
+_ALL = {"NUM_SHOTS": 0, "SHOTS_BY_CLASS": "", "SUBSAMPLE_CLASSES": "all"}  # what asks for the whole data set
 
 
 class _Watched(CfgNode):
@@ -44,6 +44,8 @@ def require(dataset: Any, cfg: Any) -> None:
     asked = {key: cfg.DATASET[key] for key in _ALL if key in cfg.DATASET}
     if asked.get("NUM_SHOTS", 0) < 1 or only_tests(cfg):
         asked.pop("NUM_SHOTS", None)
+    if only_tests(cfg):
+        asked.pop("SHOTS_BY_CLASS", None)
     ignored = [
         f"DATASET.{key} {value}" for key, value in asked.items() if value != _ALL[key] and key not in _Watched.read
     ]

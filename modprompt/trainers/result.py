@@ -148,6 +148,7 @@ class ResultRecorder:
         self.started = time.time()
         self.began_from = "" if self.ours else run_folder.resumed_from(trainer.cfg.RESUME)  # ours says it itself
         self.answers = Answers(trainer.evaluator)
+        self.unknown = unknown_classes.images_of(trainer)
         self._evaluate = trainer.evaluator.evaluate
         trainer.evaluator.evaluate = self._recorded
 
@@ -244,7 +245,7 @@ class ResultRecorder:
             "correct": round(len(tested) * self.results.get("accuracy", 0) / 100),
             **{f"{name}_pct": float(value) for name, value in self.results.items()},
             **(artifacts.of_test(self.answers, trainer, folder, tested) if more is None else {}),
-            **(unknown_classes.entry(trainer, self.answers.scores()) if more is None and cfg.TEST.OOD else {}),
+            **(unknown_classes.entry(trainer, self.answers.scores(), self.unknown) if self.unknown else {}),
             **(artifacts.of_training(folder) if more is None and not evaluated else {}),
             "trained_parameters": _trained(ours.model.learned if ours else getattr(trainer, "model", None)),
             **({"jobs_at_once": int(jobs)} if jobs.isdecimal() else {}),

@@ -21,7 +21,7 @@ from modprompt.io import folder as run_folder
 from modprompt.io import image_files
 from modprompt.io import result as results
 from modprompt.io.files import of_user, write_whole
-from modprompt.io.images import reader_facts
+from modprompt.io.images import SHOTS_BY_CLASS, reader_facts, shots_file
 from modprompt.io.settings import Settings
 from modprompt.io.text import one_line, writable
 from modprompt.methods.search import file as schedule_file
@@ -33,7 +33,7 @@ from modprompt.trainers.skip_finished import finished_before
 
 _IN_HEAD = (
     "TRAINER.NAME", "DATASET.NAME", "DATASET.NUM_SHOTS", "DATASET.SUBSAMPLE_CLASSES", "DATASET.ROOT", "SEED",
-    "OUTPUT_DIR", "MODEL.BACKBONE.PATH", "MODEL.BACKBONE.NAME",
+    "OUTPUT_DIR", "MODEL.BACKBONE.PATH", "MODEL.BACKBONE.NAME", SHOTS_BY_CLASS,
 )  # fmt: skip
 _MOST, _MOST_WORDS = 160, 14  # characters of a line; flags and options that are shown
 
@@ -198,7 +198,8 @@ def tell(cfg: Any, settings: Settings, trains: bool) -> None:
 
 def _head(cfg: Any) -> Iterator[str]:
     data = cfg.DATASET
-    shots = f"{data.NUM_SHOTS} shots" if data.NUM_SHOTS >= 1 else "all training images"
+    shots = f"shots by class ({shots_file(cfg)})" if shots_file(cfg) else "all training images"
+    shots = f"{data.NUM_SHOTS} shots" if data.NUM_SHOTS >= 1 else shots
     seed = f"seed {cfg.SEED}" if cfg.SEED >= 0 else "seed none (numbers will differ from run to run)"
     yield one_line(f"** {cfg.TRAINER.NAME} on {data.NAME}: {shots}, {data.SUBSAMPLE_CLASSES} classes, {seed} **")
     yield one_line(f"CLIP: {cfg.MODEL.BACKBONE.PATH or cfg.MODEL.BACKBONE.NAME}; data below {data.ROOT or '.'}")

@@ -16,7 +16,7 @@ from yacs.config import CfgNode
 
 from modprompt import places
 from modprompt.clip import known
-from modprompt.data import names
+from modprompt.data import names, shots_by_class
 from modprompt.data.reader import require_only_tests
 from modprompt.errors import SettingError, UserError
 from modprompt.io import checkpoint
@@ -273,6 +273,7 @@ def _decided(cfg: RunConfig, given: Sequence[str], method: Any) -> dict[str, Any
 
 
 def _require_together(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
+    shots_by_class.read(cfg)  # its faults are said before anything is built
     if cfg.TEST.BASE_NEW and not (cfg.TEST.ONLY and cfg.DATASET.SUBSAMPLE_CLASSES == "all"):
         raise UserError("TEST.BASE_NEW True: only for a test (--eval-only), with DATASET.SUBSAMPLE_CLASSES all")
     asked = cfg.TEST.OOD
@@ -280,6 +281,8 @@ def _require_together(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
         raise UserError(f"TEST.OOD {NEW}: only with DATASET.SUBSAMPLE_CLASSES base; else name another data set")
     if asked and asked != NEW and names.find(asked)[1] == cfg.DATASET.NAME:
         raise UserError(f"TEST.OOD {asked}: the run knows the classes of its own data set: name another")
+    if asked and cfg.ACTIVE.ROUNDS and not cfg.TEST.ONLY:
+        raise UserError(f"TEST.OOD {asked}: rounds do not test so: test what they trained, with --eval-only")
     if asked and (cfg.TEST.SPLIT != "test" or cfg.TEST.NO_TEST):
         raise UserError(f"TEST.OOD {asked}: it is compared with test images: leave out TEST.SPLIT and TEST.NO_TEST")
 

@@ -51,17 +51,21 @@ def separation(known: np.ndarray, unknown: np.ndarray) -> dict[str, float]:
     return {"auroc_pct": 100 * float(auc(false, true)), "fpr95_pct": 100 * float(false[(true >= 0.95).argmax()])}
 
 
-def entry(trainer: Any, known: Tensor) -> dict[str, Any]:
-    """The result's entry on TEST.OOD; a message with its numbers.
-
-    Args:
-        trainer: after its test.
-        known: scores (N, 2) of the tested images.
+def images_of(trainer: Any) -> list[Any]:
+    """The images of unknown classes that a run asks for, read before it trains; none if it asks for none.
 
     Raises:
-        UserError: if the unknown images are not there, or one of their classes has a name that the run knows.
+        UserError: if they are not there, one of their classes has a name that the run knows, or the run tests the
+            halves of its classes apart: its images have no common classes then, and their scores no common scale.
     """
     cfg = trainer.cfg
+    if not cfg.TEST.OOD:
+        return []
+    if isinstance(trainer, PromptTrainer) and trainer.evaluation.halves_apart:
+        raise UserError(
+            f"TEST.OOD {cfg.TEST.OOD}: {cfg.TRAINER.NAME} tests base and new classes apart, each among their own: "
+            "test its model with --eval-only and TEST.BASE_NEW True"
+        )
     with _generators_kept(), mistakes.of_reader(cfg.TEST.OOD, cfg.DATASET.ROOT):
         if cfg.SEED >= 0:
             set_random_seed(cfg.SEED)  # a reader may draw a split, and keeps it
@@ -69,8 +73,20 @@ def entry(trainer: Any, known: Tensor) -> dict[str, Any]:
     both = sorted({*map(_plain, other.classnames)} & {*map(_plain, trainer.dm.dataset.classnames)})
     if both and cfg.TEST.OOD != NEW:  # ImageNet has two classes of one name
         raise UserError(f"TEST.OOD {cfg.TEST.OOD}: {some(both)} is a class of both: its images are not unknown")
+    return list(other.test)
+
+
+def entry(trainer: Any, known: Tensor, images: list[Any]) -> dict[str, Any]:
+    """The result's entry on TEST.OOD; a message with its numbers.
+
+    Args:
+        trainer: after its test.
+        known: scores (N, 2) of the tested images.
+        images: those of unknown classes.
+    """
+    cfg = trainer.cfg
     with _generators_kept():
-        unknown = torch.cat([scores(logits, logits.softmax(1)) for logits in _logits(trainer, other.test)])
+        unknown = torch.cat([scores(logits, logits.softmax(1)) for logits in _logits(trainer, images)])
     found = {name: separation(known[:, at].numpy(), unknown[:, at].numpy()) for at, name in enumerate(SCORES)}
     odd = isinstance(trainer, PromptTrainer) and isinstance(trainer.model, HeadedModel)
     note = NOT_COMPARABLE if odd and not trainer.model.made.on_clip_scale else ""
@@ -93,7 +109,8 @@ def _config_of(cfg: Any) -> Any:
     """The configuration that the unknown images are read by: all test images, no few-shot list."""
     other = cfg.clone()
     other.defrost()
-    other.DATASET.NUM_SHOTS, other.TEST.ONLY, other.DATASET.CHOOSE_BY = -1, True, ""
+    other.DATASET.NUM_SHOTS, other.DATASET.SHOTS_BY_CLASS = -1, ""
+    other.TEST.ONLY, other.DATASET.CHOOSE_BY = True, ""
     if cfg.TEST.OOD == NEW:
         other.DATASET.SUBSAMPLE_CLASSES = NEW
     else:
@@ -122,8 +139,9 @@ def _logits(trainer: Any, images: list[Any]) -> Iterator[Tensor]:
 @contextmanager
 def _generators_kept() -> Iterator[None]:
     states = random.getstate(), np.random.get_state()
+    own = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=own):
             yield
     finally:
         random.setstate(states[0])

@@ -20,6 +20,7 @@ from modprompt.clip import hub
 from modprompt.data.rounds import labels_in
 from modprompt.errors import UserError
 from modprompt.io import checkpoint, pages
+from modprompt.io.base_new import APART, NAMES
 from modprompt.io.checkpoint import POINTER, Checkpoint
 from modprompt.io.files import of_user, sha256_of, write_json
 from modprompt.io.images import mark_of
@@ -31,6 +32,7 @@ from modprompt.methods.table import BY_NAME, HEADS, kind_of
 CARD, ORIGIN = "README.md", "pulled.json"
 _OURS = re.compile(rf"{CARD}|((?!\.)[^/]+/)+({POINTER}|(?P<weights>model[\w.-]*))")  # in folders, as of runs
 _MOST_CLASSES = 50  # named in a card
+_TOP = 5  # of so many classes or fewer a top-5 accuracy says nothing
 _MEASURED = {"accuracy_pct": "accuracy", "macro_f1_pct": "macro F1", "top5_pct": "top-5 accuracy", "ece_pct": "ECE"}
 _PATHS = tuple(end for ends in NAMED.values() for end in ends)  # settings with paths on the machine that trained
 
@@ -148,6 +150,11 @@ def how_to_load(repo: str, clip: Mapping[str, Any], run: str = "") -> dict[str, 
     return {"repo": repo, "folder": folder, "file": str(clip.get("file") or "")}
 
 
+def _in_words(halves: Mapping[str, Any]) -> str:
+    of_each = (f"{name} {halves[name]['accuracy_pct']:.2f}%" for name in NAMES)
+    return f"{', '.join(of_each)}, each among its own classes; H {halves['h_pct']:.2f}%"
+
+
 def card_of_run(content: Checkpoint, repo: str, result: Mapping[str, Any] | None = None, license_id: str = "") -> str:
     """The card of one run, by its checkpoint: data, method, numbers with the seed, how to load it from "owner/name".
 
@@ -156,15 +163,16 @@ def card_of_run(content: Checkpoint, repo: str, result: Mapping[str, Any] | None
     result, settings, clip, method = result or {}, content.settings, content.clip, content.record["method"]
     dataset = str(result.get("dataset") or settings.get("DATASET.NAME", ""))
     names, marked, front = content.record["classes"]["names"], mark_of(result), method.get(FRONT)
-    percents = {name: result.get(key) for key, name in _MEASURED.items()}
+    halves = result.get(APART)
+    told = _MEASURED.keys() - ({"top5_pct"} if len(names) // (2 if halves else 1) <= _TOP else set())
+    percents = {name: result.get(key) for key, name in _MEASURED.items() if key in told}
     numbers = {name: f"{value:.2f}%" for name, value in percents.items() if isinstance(value, (int, float))}
     is_measured = bool(dataset) and "accuracy" in numbers
+    is_compared = is_measured and not marked and not halves  # by a hub, which knows neither
     used = {key: text for key, text in method["config"].items() if text not in ("", [], ())}
     return pages.markdown(
         "use/card.md.j2",
-        header=header(
-            method["name"], clip, license_id, [(dataset, result["accuracy_pct"])] if is_measured and not marked else []
-        ),
+        header=header(method["name"], clip, license_id, [(dataset, result["accuracy_pct"])] if is_compared else []),
         title=f"{method['name']} on {dataset}" if dataset else method["name"],
         dataset=dataset,
         result=result,
@@ -183,5 +191,6 @@ def card_of_run(content: Checkpoint, repo: str, result: Mapping[str, Any] | None
         shown=names[:_MOST_CLASSES],
         marked=marked,
         numbers=numbers if is_measured else {},
+        apart=_in_words(halves) if halves else "",
         **how_to_load(repo, clip),
     )

@@ -203,10 +203,9 @@ class Unlabelled(DatasetBase):
         if cfg.DATASET.SUBSAMPLE_CLASSES != "all":
             half = cfg.DATASET.SUBSAMPLE_CLASSES
             raise UserError(f"DATASET.SUBSAMPLE_CLASSES {half}: images without labels have no halves: give all")
-        if cfg.DATASET.NUM_SHOTS >= 1:
-            raise UserError(
-                f"DATASET.NUM_SHOTS {cfg.DATASET.NUM_SHOTS}: Unlabelled trains on all existing labels: give -1"
-            )
+        if runs.is_few_shot(cfg):
+            asked = f"NUM_SHOTS {cfg.DATASET.NUM_SHOTS}" if cfg.DATASET.NUM_SHOTS >= 1 else "SHOTS_BY_CLASS"
+            raise UserError(f"DATASET.{asked}: Unlabelled trains on all existing labels: leave it out")
         self.selected_on = selected_on(cfg, own_validation=False)
         if self.selected_on == runs.HELD_OUT or (self.selected_on and not self.has_test):
             raise UserError(f"Unlabelled has no validation images to choose by: {WITHOUT_VALIDATION}")

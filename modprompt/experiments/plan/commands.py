@@ -12,11 +12,13 @@ from modprompt.data.names import config_file
 from modprompt.errors import SettingError
 from modprompt.experiments.plan.experiment import Job, Pairs
 from modprompt.experiments.plan.stages import stage_of
+from modprompt.io.images import BY_CLASS, SHOTS_BY_CLASS
 from modprompt.io.result import NEW
 from modprompt.io.settings import Given, Settings, as_text, decisive, read_settings
 from modprompt.methods.search.file import expanded
 
 _NEW = ("TEST.OOD", NEW)
+_SHOTS = "DATASET.NUM_SHOTS"
 
 
 def command(job: Job, out: Path, data: Path) -> list[str]:
@@ -48,8 +50,18 @@ def options(job: Job, out: Path) -> list[str]:
     kept += [("TEST.KEEP_FEATURES", "True")] if job.keeps else []
     features = os.pathsep.join(str(out / test.folder) for test in job.features)
     kept += [("TEST.FEATURES_OF", features)] if features else []
-    pairs = (*kept, *job.method.options, *job.options, *options_of(job, out))
+    pairs = (*kept, *_given(job), *options_of(job, out))
     return [word for pair in pairs if pair != _NEW or tests_unknown(job) for word in pair]
+
+
+def _given(job: Job) -> Pairs:
+    """The options of a job's method and protocol; unequal shots stand for the number of shots, where there is one."""
+    pairs = (*job.method.options, *job.options)
+    shots = dict(pairs).get(_SHOTS, "-1")
+    if shots[0] in "-0":  # all images, or a test of other ones
+        return tuple(pair for pair in pairs if pair[0] != SHOTS_BY_CLASS)
+    unequal = job.method.shots_file or shots == BY_CLASS
+    return tuple(pair for pair in pairs if pair[0] != _SHOTS) if unequal else pairs
 
 
 def tests_unknown(job: Job) -> bool:
@@ -74,7 +86,7 @@ def effective(job: Job, more: Pairs = ()) -> dict[str, str]:
     given: list[tuple[str, Given]] = []
     for path in (config_file(job.dataset), job.method.config):
         given += _of_file(path, path.stat().st_mtime_ns if path.is_file() else 0)
-    given += [(key, Given(_text(word), "option")) for key, word in (*job.method.options, *job.options, *more)]
+    given += [(key, Given(_text(word), "option")) for key, word in (*_given(job), *more)]
     settings = expanded(Settings(tuple(given)), planned=True)
     texts = {key: _text(str(setting.value)) for key, setting in settings.items()}
     return {**texts, "TRAINER.NAME": job.method.trainer, "SEED": str(job.seed)}

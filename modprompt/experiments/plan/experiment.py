@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from modprompt.checks import known_names
 from modprompt.errors import UserError
 from modprompt.experiments.plan.stages import stage_of, trains
+from modprompt.io.images import SHOTS_BY_CLASS
 from modprompt.io.settings import decisive
 from modprompt.methods.search.file import named_by
 
@@ -57,6 +58,11 @@ class Method(NamedTuple):
         return trains(self.trainer)
 
     @property
+    def shots_file(self) -> str:
+        """The file of its unequal shots; empty if all classes have as many as the protocol says."""
+        return dict(self.options).get(SHOTS_BY_CLASS, "")
+
+    @property
     def folder(self) -> str:
         """The config's name, the options that decide numbers, and the first stage: what the family calls CFG."""
         kept = decisive(dict(self.options))
@@ -82,7 +88,8 @@ class Method(NamedTuple):
 def _end_of_path(key: str, value: str) -> str:
     """For a file its name and two folders, which tell the run that wrote it; another value as it is."""
     found = named_by(key, value)
-    return "/".join(Path(found.path).parts[-3:]) if found and found.path else value
+    path = value if key == SHOTS_BY_CLASS else found.path if found else ""
+    return "/".join(Path(path).parts[-3:]) if path else value
 
 
 def _short(text: str) -> str:
@@ -139,7 +146,7 @@ class Experiment(NamedTuple):
     protocol: str
     datasets: tuple[str, ...]
     source: str  # of the cross protocols: what is trained on
-    shots: tuple[int, ...]
+    shots: tuple[int | str, ...]  # BY_CLASS if all methods have files of their own
     seeds: tuple[int, ...]  # of all methods together
     methods: tuple[Method, ...]
     highlight: str  # the method that figures show before others

@@ -23,6 +23,7 @@ from modprompt.errors import UserError
 from modprompt.experiments.plan.commands import effective
 from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, VALIDATION, Experiment, Job, Method, Pairs
 from modprompt.experiments.plan.stages import binds, tests_apart
+from modprompt.io.images import BY_CLASS
 
 ALONE = ("base", "new")  # the columns that runs on one half of the classes fill
 ALL = "all"  # of a run that tests all classes
@@ -32,9 +33,14 @@ ANY_SHOTS = 16  # in the folders of zero-shot runs of base2new, which use no tra
 _Run = tuple[Job, Callable[[Method], str]]  # and what gives the folder of a method's such runs, without the seed
 
 
-def _sees(shots: int, classes: str) -> Pairs:
+def _sees(shots: int | str, classes: str) -> Pairs:
     """The options for training images of each class, 0 for all without labels, and classes."""
     return ("DATASET.NUM_SHOTS", str(shots)), ("DATASET.SUBSAMPLE_CLASSES", classes)
+
+
+def _in_folder(shots: int | str, method: Method) -> str:
+    """A method's shots in the names of folders."""
+    return str(BY_CLASS if shots and method.shots_file else shots).replace(" ", "_")
 
 
 def _of_all(experiment: Experiment) -> Iterator[tuple[str, Method, int]]:
@@ -71,9 +77,9 @@ def in_order(wanted: Iterable[_Run]) -> Iterator[Job]:
         yield job
 
 
-def _of_base2new(kind: str, dataset: str, shots: int, method: Method) -> str:
+def _of_base2new(kind: str, dataset: str, shots: int | str, method: Method) -> str:
     """The folder of a method's runs of a kind, without the seed."""
-    return f"base2new/{kind}/{dataset}/shots_{shots}/{method.trainer}/{method.folder}"
+    return f"base2new/{kind}/{dataset}/shots_{_in_folder(shots, method)}/{method.trainer}/{method.folder}"
 
 
 def _halves(experiment: Experiment, dataset: str, method: Method, seed: int) -> Iterator[_Run]:
@@ -84,7 +90,7 @@ def _halves(experiment: Experiment, dataset: str, method: Method, seed: int) -> 
         def folder(one: Method) -> str:  # a teacher's is that of its own training on the base classes
             if one is not method:
                 return _of_base2new("train_base", dataset, shots, one)
-            taught = "" if one.front is None else f"_of_{shots}shots"
+            taught = "" if one.front is None else f"_of_{_in_folder(shots, one)}shots"
             return f"{_of_base2new('train_base', dataset, 0, one)}{taught}"
 
         yield Job(method, dataset, APART, seed, options=_sees(0, "all"), of_first=_sees(shots, "base")), folder
@@ -122,7 +128,7 @@ def _cross(experiment: Experiment) -> Iterator[Job]:
     (shots,) = experiment.shots
 
     def folder(place: str, method: Method) -> str:
-        return f"crossdataset/{place}/{method.trainer}/{method.folder}_{shots}shots"
+        return f"crossdataset/{place}/{method.trainer}/{method.folder}_{_in_folder(shots, method)}shots"
 
     def places(method: Method, seed: int) -> Iterator[_Run]:
         for dataset in (experiment.source, *experiment.datasets):
@@ -139,14 +145,21 @@ def _cross(experiment: Experiment) -> Iterator[Job]:
 def few_shot(experiment: Experiment) -> Iterator[Job]:
     """Trained and tested on all classes, with each number of shots."""
 
-    def folder(dataset: str, shots: int, method: Method) -> str:
-        return f"{dataset}/{method.trainer}/eval/{method.folder}_{shots}shots"
+    def folder(dataset: str, shots: int | str, method: Method) -> str:
+        return f"{dataset}/{method.trainer}/eval/{method.folder}_{_in_folder(shots, method)}shots"
 
     for dataset, method, seed in _of_all(experiment):
-        for shots in experiment.shots if method.trains else (0,):
+        for shots in _shots_of(method, experiment):
             options = (("DATASET.NUM_SHOTS", str(shots)),) if method.trains else ()
             job = Job(method, dataset, str(shots), seed, tests=not method.trains, options=options)
             yield from in_order([(job, partial(folder, dataset, shots))])
+
+
+def _shots_of(method: Method, experiment: Experiment) -> tuple[int | str, ...]:
+    """A method's numbers of shots of protocol few_shot."""
+    if not method.trains:
+        return (0,)
+    return (BY_CLASS,) if method.shots_file else experiment.shots
 
 
 def _validation(experiment: Experiment) -> Iterator[Job]:
@@ -156,10 +169,10 @@ def _validation(experiment: Experiment) -> Iterator[Job]:
     top = "validation" if experiment.classes == "base" else f"validation/{experiment.classes}"
 
     def trained(dataset: str, method: Method) -> str:
-        return f"{top}/train/{dataset}/shots_{shots}/{method.trainer}/{method.folder}"
+        return f"{top}/train/{dataset}/shots_{_in_folder(shots, method)}/{method.trainer}/{method.folder}"
 
     def tested(dataset: str, method: Method) -> str:
-        return f"{top}/test/{dataset}/{method.trainer}/{method.folder}_trained_on_{shots}"
+        return f"{top}/test/{dataset}/{method.trainer}/{method.folder}_trained_on_{_in_folder(shots, method)}"
 
     for dataset, method, seed in _of_all(experiment):
         kept = (*_sees(-1, experiment.classes), of_validation)  # all validation images
@@ -213,13 +226,16 @@ def columns(experiment: Experiment) -> tuple[str, ...]:
     if experiment.added is not None:
         return tuple(dict.fromkeys(name for method in experiment.lines for name in columns_of(method, experiment)))
     zero = () if all(method.trains for method in experiment.methods) else ("0",)
-    return (*zero, *(str(shots) for shots in experiment.shots))
+    unequal = (BY_CLASS,) * any(method.shots_file and method.trains for method in experiment.methods)
+    return tuple(dict.fromkeys((*zero, *map(str, experiment.shots), *unequal)))
 
 
 def columns_of(method: Method, experiment: Experiment) -> tuple[str, ...]:
     """The columns that a line's runs fill, if rounds decide it or not all can be filled; else empty."""
     if experiment.added is not None:
         return experiment.added.columns_of(method, experiment)
+    if experiment.protocol == "few_shot" and any(one.shots_file for one in experiment.methods):
+        return tuple(map(str, _shots_of(method, experiment)))
     if experiment.protocol != BASE2NEW:
         return ()
     if tests_apart(method.trainer):

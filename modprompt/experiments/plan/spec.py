@@ -31,6 +31,7 @@ from modprompt.experiments.plan.experiment import (
 from modprompt.experiments.plan.reading import Part
 from modprompt.experiments.plan.stages import STAGES, trains
 from modprompt.io.files import of_user
+from modprompt.io.images import BY_CLASS, SHOTS_BY_CLASS
 from modprompt.io.settings import as_text, read_settings
 from modprompt.methods.search.file import named_by
 from modprompt.methods.table import PROMPTS, config_file, kind_of
@@ -164,7 +165,7 @@ def _experiment(part: Part, shared: Shared, name: str, compare: Any) -> Experime
             raise one.fault("few_shot", f"protocol {protocol} has none")
     added = rounds.read(part, methods) if protocol == ACTIVE else None
     several = protocol == "few_shot"
-    shots = added.shots if added else part.numbers("shots", (1, 2, 4, 8, 16) if several else (16,), 1)
+    shots = added.shots if added else _shots(part, methods, (1, 2, 4, 8, 16) if several else (16,))
     if len(shots) > 1 and not several and not added:
         raise part.fault("shots", f"protocol {protocol} accepts one number, got {list(shots)}")
     datasets, source = part.names("datasets", config_names()), ""
@@ -197,6 +198,16 @@ def _experiment(part: Part, shared: Shared, name: str, compare: Any) -> Experime
         chosen=shared.chosen.in_words(took) if shared.chosen and took else "",
         compare=_compare(part, protocol, methods, must=compare is not None) if "compare" in part else "",
     )
+
+
+def _shots(part: Part, methods: Sequence[Method], default: tuple[int, ...]) -> tuple[int | str, ...]:
+    """The numbers of shots; BY_CLASS if every method that trains has a file of its own."""
+    trained = [method for method in methods if method.trains]
+    if not trained or not all(method.shots_file for method in trained):
+        return part.numbers("shots", default, 1)
+    if "shots" in part:
+        raise part.fault("shots", f"all methods have {SHOTS_BY_CLASS} in place of a number: leave one of them out")
+    return (BY_CLASS,)
 
 
 def _compare(part: Part, protocol: str, methods: Sequence[Method], must: bool) -> str:
@@ -317,6 +328,8 @@ def _with_stages(part: Part, method: Method, shared: Shared, above: Sequence[Met
         if fault := stage.fault(method.trainer, [key for key, _ in method.options], texts):
             raise part.fault(stage.key, fault)
         first = _front(part, stage.key, above) if stage.names_method else _other_runs(part, stage.key, method, shared)
+        if first.shots_file != method.shots_file:
+            raise part.fault(stage.key, f"{first.label} has another {SHOTS_BY_CLASS}: both need the same")
         method = method._replace(stage=first, stage_of=stage.name)
     return method._replace(few_shot=_other_runs(part, "few_shot", method, shared)) if "few_shot" in part else method
 

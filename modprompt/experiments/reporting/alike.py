@@ -102,7 +102,8 @@ def differing(results: Results, one: Line, other: Line, datasets: Sequence[str])
         for key, value in _of_pair(dataset, seed, result):
             if key[0] in (IMAGES, DRAWN):
                 values.setdefault(key, set()).add(value)
-    return list(dict.fromkeys([*different, *(key[0] for key, own in values.items() if len(own) > 1)]))
+    shots = ["shots of classes"] * (one.trains and other.trains and one.shots_file != other.shots_file)
+    return list(dict.fromkeys([*different, *shots, *(key[0] for key, own in values.items() if len(own) > 1)]))
 
 
 def warnings(results: Results) -> list[str]:

@@ -17,6 +17,7 @@ from modprompt.experiments.plan.protocols import ALONE
 from modprompt.experiments.reporting import alike
 from modprompt.experiments.reporting.results import Line, Results
 from modprompt.experiments.reporting.tables import ACCURACY, EMPTY, Numbers, Place, Section, named, places
+from modprompt.io.images import BY_CLASS
 from modprompt.io.text import one_line
 
 FILE_NAME = "differences.csv"
@@ -102,7 +103,8 @@ def is_drawn(line: Line) -> bool:
 
 def own_column(results: Results, line: Line, column: str) -> str:
     """The column that has a method's numbers: one that trains nothing has one, "0", for all numbers of shots."""
-    return "0" if column.isdigit() and not line.trains and results.is_asked(line, "0") else column
+    of_shots = column.isdigit() or column == BY_CLASS
+    return "0" if of_shots and not line.trains and results.is_asked(line, "0") else column
 
 
 def _is_asked(results: Results, line: Line, column: str) -> bool:

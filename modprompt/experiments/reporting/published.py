@@ -71,7 +71,7 @@ def rows(experiment: Experiment, dataset: str) -> list[Published]:
         dataset: a data set's name, or `AVERAGE`.
     """
     has_shots = experiment.protocol == "few_shot" or list(experiment.shots) == [known()["shots"]]
-    if not has_shots or not _is_of_imagenet(experiment) or (dataset == AVERAGE and not _is_over_all(experiment)):
+    if not has_shots or not _is_comparable(experiment) or (dataset == AVERAGE and not _is_over_all(experiment)):
         return []
     place = (experiment.protocol, dataset)
     return [_of_row(row) for row in known()["rows"] if (row["protocol"], row["dataset"]) == place]
@@ -81,14 +81,14 @@ def _is_over_all(experiment: Experiment) -> bool:
     return set(experiment.datasets) == set(known()["averages_of"].get(experiment.protocol, ()))
 
 
-def _is_of_imagenet(experiment: Experiment) -> bool:
-    """Whether it was trained on what all published figures across data sets were, or is not across data sets."""
-    return experiment.source in ("", "imagenet")
+def _is_comparable(experiment: Experiment) -> bool:
+    """Whether classes have equally many shots, and training was on what published figures across data sets are of."""
+    return experiment.source in ("", "imagenet") and not any(method.shots_file for method in experiment.methods)
 
 
 def note_of(experiment: Experiment) -> str:
     """A note on published figures that are in no cell; only for the paper's own data sets and methods."""
-    if experiment.grids or not _is_over_all(experiment) or not _is_of_imagenet(experiment):
+    if experiment.grids or not _is_over_all(experiment) or not _is_comparable(experiment):
         return ""
     note: str = known()["notes"].get(experiment.protocol, "")
     return note

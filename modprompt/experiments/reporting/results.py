@@ -12,7 +12,7 @@ from modprompt.experiments.plan.stages import GROUPS, group_of
 from modprompt.experiments.reporting import alike
 from modprompt.experiments.running import state
 from modprompt.io import base_new
-from modprompt.io.images import mark_of
+from modprompt.io.images import BY_CLASS, mark_of
 from modprompt.io.result import NO_IMAGES, seconds
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Line(NamedTuple):
     under: str = ""  # the acquisition that it runs under, in rounds
     columns: tuple[str, ...] = ()  # those that it has numbers in; empty if Results knows
     group: str = ""  # its heading, in a report with several; empty for none
+    shots_file: str = ""  # of its unequal shots
     apart: str = ""  # why its numbers cannot be compared with those of the others; else empty
 
     @property
@@ -104,7 +105,7 @@ class Results:
         """Whether a method has a number in a column: 0 shots are for methods that train nothing, others are not."""
         if line.columns:
             return column in line.columns
-        return not (column.isdigit() and (column == "0") == line.trains)
+        return column != BY_CLASS and not (column.isdigit() and (column == "0") == line.trains)
 
     def parted(self, line: Line, datasets: Sequence[str]) -> alike.Parted:
         """In what a method's runs on some data sets differ that cannot be averaged; empty if they can."""
@@ -145,7 +146,14 @@ class Results:
         marks = sorted({mark for one in known for mark in (mark_of(one), str(one.get(base_new.SEEN) or ""))})
         mixed = alike.in_words(self.parted(line, datasets), whole=False)
         is_other = line.trains and line.seeds != tuple(seeds)
-        return "; ".join(filter(None, [own if is_other else "", *marks, line.apart, mixed]))
+        shots = f"shots by class, {Path(line.shots_file).name}" if self._has_other_shots(line) else ""
+        return "; ".join(filter(None, [own if is_other else "", *marks, line.apart, shots, mixed]))
+
+    def _has_other_shots(self, line: Line) -> bool:
+        """Whether a method has unequal shots, and other methods have other ones in the same columns."""
+        others = [one for one in self.lines if one.trains and one.shots_file != line.shots_file]
+        apart = (one.columns and line.columns and not {*one.columns} & {*line.columns} for one in others)
+        return bool(line.shots_file) and not all(apart)
 
     def all(
         self, of: Line | None = None, datasets: Sequence[str] | None = None
@@ -183,6 +191,7 @@ def of_experiment(
             method.under,
             columns_of(method, experiment),
             group_of(method.trainer, dict(method.options), method.front is not None),
+            method.shots_file if method.trains else "",
         )
         for method in experiment.lines
     ]

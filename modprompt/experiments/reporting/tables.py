@@ -16,6 +16,7 @@ from modprompt.experiments.plan.protocols import ALONE, TOGETHER
 from modprompt.experiments.reporting import alike, published
 from modprompt.experiments.reporting.results import Line, Results
 from modprompt.io.base_new import harmonic_mean
+from modprompt.io.images import BY_CLASS
 from modprompt.io.text import markdown_cell, markdown_text, one_line
 
 AVERAGE = published.AVERAGE
@@ -33,8 +34,9 @@ _H_OF_THE_MEANS = (
 
 
 def most_shots(columns: Iterable[str]) -> str:
-    """The column of the most shots; empty if there is none."""
-    return max((column for column in columns if column.isdigit()), key=int, default="")
+    """The column of the most shots, else of unequal ones; empty if there is none."""
+    of_shots = (column for column in columns if column.isdigit() or column == BY_CLASS)
+    return max(of_shots, key=lambda column: 0.5 if column == BY_CLASS else int(column), default="")
 
 
 def shots_in_words(column: str) -> str:

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from modprompt.experiments.plan.experiment import Experiment
-from modprompt.experiments.reporting.results import Results
-from modprompt.experiments.reporting.tables import AVERAGE, Numbers, Section, row_of
+from modprompt.experiments.reporting.results import Line, Results
+from modprompt.experiments.reporting.tables import AVERAGE, Numbers, Section, most_shots, row_of
 from modprompt.io.result import NEW, of_unknown
 
 FILE_NAME = "ood.csv"
@@ -24,10 +24,18 @@ RISING = tuple(column for column in COLUMNS if column.startswith("AUROC"))  # hi
 _ABOUT = "Test images of the classes trained on against images of {}; a high score means known. In percent."
 
 
+def _column(results: Results, line: Line) -> str:
+    """The column of the runs that count: of the base classes, of the most shots, else the only one."""
+    asked = [column for column in results.columns if results.is_asked(line, column)]
+    return most_shots(asked) or asked[0]
+
+
 def numbers(results: Results) -> Numbers | None:
     """Means over seeds by data set and column, and over data sets; None if no run was tested so."""
     rows = []
-    for line, dataset, _, seed, outcome in results.all():
+    for line, dataset, column, seed, outcome in results.all():
+        if column != _column(results, line):
+            continue
         if outcome.is_there and (found := of_unknown(outcome.result)):
             cells = (found[score][key] for score, key in _MEASURES.values())
             rows += [(line.label, seed, dataset, column, cell) for column, cell in zip(COLUMNS, cells)]

@@ -18,7 +18,7 @@ from modprompt.errors import UserError
 from modprompt.io import checkpoint
 from modprompt.io.checkpoint import BEST
 from modprompt.io.folder import or_delete
-from modprompt.io.images import mark, selected_on
+from modprompt.io.images import SHOTS_BY_CLASS, mark, selected_on
 from modprompt.io.settings import changes
 from modprompt.io.tensors import read_tensors, write_tensors
 from modprompt.methods.heads.base import TEST, TRAIN, VAL, FreshViews, Head
@@ -261,8 +261,9 @@ class HeadResume(_OfHead, Resume):
         mine = self.settings()
         if theirs.get(TRAINING_IMAGES, mine[TRAINING_IMAGES]) == mine[TRAINING_IMAGES]:
             return
-        asked = ("DATASET.NAME", "DATASET.NUM_SHOTS", "DATASET.SUBSAMPLE_CLASSES", "SEED")
-        other = [f"{key} {theirs[key]}, here {mine[key]}" for key in asked if theirs.get(key, "") != mine.get(key, "")]
+        asked = ("DATASET.NAME", "DATASET.NUM_SHOTS", SHOTS_BY_CLASS, "DATASET.SUBSAMPLE_CLASSES", "SEED")
+        both = [(key, theirs.get(key, ""), mine.get(key, "")) for key in asked]
+        other = [f"{key} {one or 'not set'}, here {here or 'not set'}" for key, one, here in both if one != here]
         warnings.warn(
             f"the prompts in {self.method.prompts_from} were trained on other images than this head "
             f"({'; '.join(other) or 'of another split'}): they may have seen images that are tested here",

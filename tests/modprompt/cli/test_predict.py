@@ -60,6 +60,7 @@ def test_other_classes_are_said(run, photos, tmp_path, said):
         (["{run}", "{photos}", "--classes", "one", "one"], "error: --classes: 'one' is there twice"),
         (["{run}", "{photos}", "--classes", "@{run}/nosuch"], "error: --classes @{run}/nosuch: there is no such file"),
         (["{run}", "{photos}", "--top", "0"], "error: --top must be at least 1, got 0"),
+        (["{run}", "{photos}", "--unknown", "nan"], "error: --unknown: a probability is from 0 to 1, got nan"),
         (["{run}", "{photos}", "--csv", "{photos}"], "error: --csv: {photos} is a folder"),
         (["{run}", "{photos}", "--csv", "{photos}/b.png/x.csv"], "error: --csv: cannot write {photos}/b.png/x.csv"),
         (["{run}", "{photos}", "--epoch", "7"], "error: no model.pth.tar-7 in"),
@@ -80,6 +81,23 @@ def test_bad_input_is_one_line(words, message, run, photos, said):
 def test_classes_that_are_no_text_are_one_line(run, photos, refused):
     err = refused("predict", run, photos, "--classes", "\udcc3\udca9ins", "two")  # of an ASCII locale
     assert err.endswith(r"'\udcc3\udca9ins' is not UTF-8 text: start Python with PYTHONUTF8=1, or in a UTF-8 locale")
+
+
+def test_an_image_without_a_class_of_that_probability_is_not_known(run, photos, tmp_path, said):
+    def told(*words):
+        out, _ = said(0, "predict", run, photos, "--csv", tmp_path / "out.csv", "--classes", "one", "two", *words)
+        columns = (*COLUMNS, "known") if words else COLUMNS
+        return out, [cells for _, cells in read_table(tmp_path / "out.csv", columns)]
+
+    _, rows = told()
+    first, second = (float(row["probability"]) for row in rows[:2])
+    assert first > second
+    out, rows = told("--unknown", (first + second) / 2)
+    assert {(row["rank"], row["known"]) for row in rows} == {("1", "True")}
+    assert all(line.count("%") == 1 and row["class"] in line for line, row in zip(out, rows))
+    out, rows = told("--unknown", first + 1e-3)
+    assert [(row["rank"], row["class"], row["known"]) for row in rows] == [("1", "", "False")] * 2
+    assert all(line.endswith(f": not known, at most {100 * first:.1f}%") for line in out)
 
 
 def test_a_rule_is_named_in_the_table(run, photos, tmp_path, monkeypatch, said):

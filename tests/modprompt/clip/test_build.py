@@ -85,9 +85,9 @@ def test_resnet_that_is_run_otherwise_draws_nothing(activation, heads, resnet_fi
     assert model.encode_image(torch.zeros(1, 3, 64, 64)).shape == (1, model.text_projection.shape[1])
 
 
-def test_input_size_that_does_not_fit_is_refused(clip_model):
+def test_input_size_that_does_not_fit_is_refused():
     with pytest.raises(UserError, match="INPUT.SIZE is 32 x 48, but this model needs images of 32 x 32 pixels"):
-        backbone.require_input_size(clip_model, 32, 48)
+        backbone.require_input_size(32, 32, 48)
 
 
 def small_state(**changes):

@@ -11,9 +11,10 @@ from PIL import Image
 
 import modprompt
 from modprompt.clip import known, open_clips
+from modprompt.clip.build import layers_of
 from modprompt.clip.facts import facts_of, fingerprint
 from modprompt.clip.known import Asked
-from modprompt.clip.load import images_of, load_clip
+from modprompt.clip.load import images_of, kinds_and_layers, load_clip
 from modprompt.clip.tokenizers import ClipTokenizer
 from modprompt.clip.towers import (
     Tower,
@@ -213,6 +214,7 @@ def test_folder_of_a_fine_tuned_siglip(tmp_path):
     assert type(facts).of_record(json.loads(json.dumps(facts.as_record()))) == facts
     assert images_of(Asked(path=str(tmp_path / "mine"))).size == 160
     assert kinds_of(ours) == open_clips.kinds_of(open_clips.checked(SIGLIP, "")) == ("prompted", "features")
+    assert kinds_and_layers(Asked(path=str(tmp_path / "mine"))) == (kinds_of(ours), layers_of(ours))
 
 
 def test_folder_as_biomedclips_trains_a_head(tmp_path):

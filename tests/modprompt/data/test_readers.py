@@ -287,6 +287,12 @@ REFUSED = [  # data set, path to spoil in its folder, what the file then holds (
     ("fgvc_aircraft", "images/1000.jpg", None, "train.txt, line 1, lists 1000.jpg, but there is no"),
     ("fgvc_aircraft", "images_variant_val.txt", "1 Concorde\n", "val.txt, line 1: expected an image"),
     ("oxford_pets", "annotations/test.txt", "# list\n", "test.txt, line 1: expected an image name"),
+    (
+        "oxford_pets",
+        "annotations/trainval.txt",
+        "Bombay_1 3 1 3\n",
+        "class 'bombay' has 1 image; a train/val split needs",
+    ),
     ("sun397", "Training_01.txt", "\n/z/nowhere/x.jpg\n", "Training_01.txt, line 2: expected a slash"),
     ("ucf101", "ucfTrainTestlist/classInd.txt", f"{'9' * 5000} Yo\n", "classInd.txt, line 1: expected a number"),
     ("ucf101", "ucfTrainTestlist/testlist01.txt", "v_Yo.avi\n", "testlist01.txt, line 1: expected action/"),
@@ -300,7 +306,7 @@ REFUSED = [  # data set, path to spoil in its folder, what the file then holds (
     ("imagenet", "classnames.txt", "n01440764 tench\n", "has no class name for the folder .*n01443537"),
     ("imagenet", "images/val", None, "there is no folder .*val"),
     ("imagenet_sketch", "images/stray.txt", "x", "stray.txt is among the class folders"),
-    ("dtd", "images/lonely/x.jpg", "x", "lonely has 1 images; a train/val/test split needs at least 4"),
+    ("dtd", "images/lonely/x.jpg", "x", "lonely has 1 image; a train/val/test split needs at least 4"),
     ("imagenetv2", "imagenetv2-matched-frequency-format-val/7", None, "no folder .*/7: complete the images"),
     ("caltech256", "256_ObjectCategories/misc/1.jpg", "x", "needs at least 4|'misc' is not named like"),
     ("dtd", "images/waffled/sub/x.jpg", "x", "waffled/sub is among the images but is no file"),
@@ -348,7 +354,7 @@ def test_what_is_missing_before_a_run_is_what_the_reader_cannot_do_without(modul
         (1, 1, 11, "training labels must be 0 to 4, but there is no 1"),
         (1, 1, -1, "training labels must be 0 to 4, but there is no 1"),
         (1, 2, "Sea or Lake", "'Sea or Lake' is the name of both label 1 and label 4"),
-        (4, None, None, "label 4 has test images but no training image"),
+        (4, None, None, "class 'Sea or Lake' has test images but no training image"),
     ],
 )
 def test_labels_of_somebodys_split_that_cannot_be_are_refused(label, column, value, message, eurosat_split, tmp_path):

@@ -97,7 +97,7 @@ def test_choosing_by_test_images_is_a_choice_of_ones_own(root):
         ("ACTIVE.ROUNDS 0", "has no images to test on: put some into .*test, .*or give TEST.NO_TEST True"),
         ("ACTIVE.ROUNDS 0 TEST.NO_TEST True", "has no labels to train on: ACTIVE.ROUNDS says how many"),
         ("TEST.ONLY True", "has no images to test on: put some into .*test, in folders of their classes$"),
-        ("DATASET.NUM_SHOTS 4", "DATASET.NUM_SHOTS 4: Unlabelled trains on all existing labels: give -1"),
+        ("DATASET.NUM_SHOTS 4", "DATASET.NUM_SHOTS 4: Unlabelled trains on all existing labels: leave it out"),
         ("DATASET.SUBSAMPLE_CLASSES base", "SUBSAMPLE_CLASSES base: images without labels have no halves: give all"),
         ("TEST.FINAL_MODEL best_val DATASET.VAL_FROM_TEST True", "Unlabelled has no validation images"),
     ],

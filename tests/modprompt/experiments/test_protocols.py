@@ -2,12 +2,15 @@
 
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from modprompt.cli.flags import parse_args, settings_of
+from modprompt.errors import UserError
 from modprompt.experiments.plan import check, protocols, spec
-from modprompt.experiments.plan.commands import expected, flags
+from modprompt.experiments.plan.commands import expected, flags, options
+from modprompt.experiments.reporting import published
 from modprompt.methods.search import file as schedule_file
 from modprompt.methods.search.file import SideOfSearch
 from tests.conftest import ROOT
@@ -52,6 +55,43 @@ def test_few_shot(experiment):
         ("digits/MPL/eval/glyph_4shots/seed1", "4", False),
     ]
     assert protocols.columns(found) == ("0", "1", "4")
+
+
+def shots_in(job):
+    words = options(job, Path("out"))
+    given = dict(zip(words[::2], words[1::2]))
+    return job.folder.split("/MPL/")[0], given.get("DATASET.NUM_SHOTS"), given.get("DATASET.SHOTS_BY_CLASS")
+
+
+def test_unequal_shots_stand_where_a_protocol_has_a_number(experiment):
+    own = "MPL:\n    trainer: MPL\n    config: glyph\n    options: {DATASET.SHOTS_BY_CLASS: few.csv}\n"
+    alone = FILE.replace("MPL: {trainer: MPL, config: glyph}\n", own).replace("[1, 2]", "[1]")
+    mixed, found = FILE.replace("[1, 2]", "[1]") + own.replace("MPL:", "  Unequal:", 1), {}
+    for protocol in ("base2new", "few_shot\nshots: [1, 4]", "validation", "cross_dataset\nsource: eurosat"):
+        one = experiment(mixed.replace("base2new", protocol))
+        found[one.protocol] = [shots_in(job) for job in protocols.jobs(one) if job.method.label == "Unequal"]
+        assert published.rows(one, "eurosat") == []
+    assert found == {
+        "base2new": [(f"base2new/{run}/digits/shots_by_class", None, "few.csv") for run in ("train_base", "test_new")],
+        "few_shot": [("digits", None, "few.csv")],
+        "validation": [
+            ("validation/train/digits/shots_by_class", None, "few.csv"),
+            ("validation/test/digits", "-1", None),
+        ],
+        "cross_dataset": [
+            ("crossdataset/eurosat", None, "few.csv"),
+            ("crossdataset/evaluation/digits", None, None),
+        ],
+    }
+    few = experiment(alone.replace("base2new", "few_shot"))
+    assert (protocols.columns(few), few.shots) == (("0", "by class"), ("by class",))
+    for text, why in (
+        (alone.replace("base2new", "base2new\nshots: 4"), "shots: all methods have DATASET.SHOTS_BY_CLASS"),
+        (alone.replace("base2new", "active\nacquisitions: [random]"), "active has no DATASET.SHOTS_BY_CLASS"),
+        (mixed + "  Tip: {trainer: TipAdapter, config: glyph, prompts_from: Unequal}\n", "has another DATASET.SHOTS"),
+    ):
+        with pytest.raises(UserError, match=why):
+            experiment(text)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from modprompt.experiments.plan import protocols, spec
 from modprompt.experiments.reporting import report
-from tests.modprompt.experiments.fakes import TWO, by_hand, edit, fill
+from tests.modprompt.experiments.fakes import TWO, by_hand, edit, fill, finish
 from tests.modprompt.experiments.test_logs import theirs
 
 
@@ -88,6 +88,32 @@ def test_a_row_of_other_seeds_than_the_caption_says_so_and_is_not_the_best(exper
     assert "<td>MaPLe (seeds 1, 2)</td>" in (folder(tmp_path) / "index.html").read_text()
     rows = json.loads((folder(tmp_path) / "report.json").read_text())["tables"][0]["rows"]
     assert [row.get("seeds") for row in rows if row["method"] in ("MaPLe", "MPL")] == [[1, 2], [1, 2, 3]]
+
+
+@pytest.mark.usefixtures("unpainted")
+def test_a_row_of_other_shots_than_the_others_says_so_and_stands_beside_nothing_published(experiment, tmp_path):
+    text = TWO.replace("rm1}", "rm1, options: {DATASET.SHOTS_BY_CLASS: tables/few.csv}}")
+    fill(experiment(text, "two"), tmp_path / "out", by_hand)
+    assert report.main([str(tmp_path / "two.yaml"), "--out", str(tmp_path / "out")]) == 0
+    shown = (folder(tmp_path) / "report.md").read_text()
+    assert "| MPL (shots by class, few.csv) | 90.00 ± 4.08 |" in shown
+    assert "published" not in shown
+
+
+@pytest.mark.usefixtures("unpainted")
+def test_numbers_against_unknown_classes_come_into_tables_and_a_file(experiment, tmp_path):
+    for job in protocols.jobs(experiment(TWO.replace("methods:", "options: {TEST.OOD: caltech101}\nmethods:"), "two")):
+        numbers = {"auroc_pct": 80 + job.seed if job.column == "base" else 1, "fpr95_pct": 41.25}
+        scores = {"probability": numbers, "energy": numbers}
+        ood = {"of": "caltech101", "images": 9, **scores, "note": "its logits are odd"}
+        finish(job, tmp_path / "out", by_hand(job), ood=ood)
+    assert report.main([str(tmp_path / "two.yaml"), "--out", str(tmp_path / "out")]) == 0
+    shown = (folder(tmp_path) / "report.md").read_text()
+    assert "## eurosat: known classes against unknown ones" in shown
+    assert "MPL: its logits are odd." in shown
+    assert "| MPL | **82.00 ± 0.82** | 41.25 ± 0.00 | **82.00 ± 0.82** | 41.25 ± 0.00 |" in shown
+    rows = list(csv.DictReader((folder(tmp_path) / "ood.csv").read_text().splitlines()))
+    assert {row["method"] for row in rows} == {"CLIP", "MaPLe", "MPL"}
 
 
 @pytest.mark.usefixtures("unpainted")

@@ -119,6 +119,7 @@ def test_held_out_images_are_unused_and_repeatable_and_draw_nothing_else(tmp_pat
     assert [one.label for one in held] == [0, 0, 1, 1]  # label 2 has no more
     assert not set(held) & set(taken)
     assert held == runs.hold_out(pool, taken[::-1], 2, seed=1)
+    assert [one.label for one in runs.hold_out(pool, taken, {0: 1, 1: 2}, seed=1)] == [0, 1, 1]
     assert len({tuple(runs.hold_out(pool, taken, 2, seed)) for seed in range(8)}) > 3
 
 

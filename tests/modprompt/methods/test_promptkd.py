@@ -162,6 +162,7 @@ def test_a_stopped_run_does_not_go_on_with_another_teacher(words, made, tmp_path
     [
         (["DATASET.SUBSAMPLE_CLASSES", "base"], "leave DATASET.SUBSAMPLE_CLASSES all"),
         (["DATALOADER.TRAIN_X.BATCH_SIZE", "1"], "BATCH_SIZE must be at least 2"),
+        (["TEST.OOD", "dtd"], "tests base and new classes apart, each among their own"),
         (["TRAINER.PROMPTKD.CHOOSE_ON", "test"], "CHOOSE_ON test has no effect"),
         (["TEST.SPLIT", "val", "TEST.FINAL_MODEL", "best_val"], "would be chosen by images of new classes"),
         (["INPUT.PIXEL_MEAN", "[0.5, 0.5, 0.5]"], "leave it out"),

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from modprompt.cli import export, train
+from modprompt.data.readers.folders import EUROSAT
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests import plain_lora
 from tests.conftest import ROOT, bare, random_clip
@@ -153,6 +154,16 @@ def test_without_shots_the_images_of_a_class_are_counted(shots, counted, command
     assert train.main(["--no-train", *command(LORA, "DATASET.NUM_SHOTS", shots)]) == 0
     said = f"CLIPLoRA trains {2 * counted} steps (2 for each of {counted} images of a class)"
     assert said in capsys.readouterr().out
+
+
+def test_steps_of_unequal_shots_are_those_of_their_mean(command, tmp_path, capsys):
+    rows = zip(EUROSAT.values(), (1, 5, 2, 2, 4, *[6] * 5))  # half of them are trained on
+    (tmp_path / "shots.csv").write_text("class,shots\n" + "".join(f"{name},{number}\n" for name, number in rows))
+    few = ("DATASET.NUM_SHOTS", -1, "DATASET.SHOTS_BY_CLASS", tmp_path / "shots.csv", "TRAINER.CLIPLORA.N_ITERS", 10)
+    assert train.main(["--no-train", *command(LORA, *few)]) == 0
+    out = capsys.readouterr().out
+    assert "CLIPLoRA trains 28 steps (10 for each of 2.8 images of a class)" in out
+    assert f"EuroSAT: shots by class ({tmp_path / 'shots.csv'})" in out
 
 
 def test_the_repositorys_file_is_written_and_begins_a_training(command, tmp_path, capsys):

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from modprompt.cli import train
+from modprompt.data.readers.folders import EUROSAT
 from modprompt.io import result as results
 from modprompt.io import same_run
 from modprompt.io.images import IMAGE_FILES
@@ -53,11 +54,12 @@ INPUT:
 OPTIM: {NAME: "sgd", LR: 0.01, MAX_EPOCH: 1}
 """
 DEEP = ("TRAINER.MPL.PREC", "fp32", "TRAINER.MPL.PROMPT_DEPTH", 2, "TRAINER.MPL.N_CTX", 1)
-PROMPTS, TEACHER = "prompts.pth.tar", "teacher"  # among the run's files
+PROMPTS, TEACHER, SHOTS = "prompts.pth.tar", "teacher", "shots.csv"  # among the run's files
 KINDS = {
     "method": ("MPL", DEEP),
     "teacher": ("MPL", (*DEEP, "TRAINER.KDPL.ON", "True", "TRAINER.KDPL.TEACHER", TEACHER)),
     "initial": ("MPL", (*DEEP, "MODEL.INIT_WEIGHTS", PROMPTS)),
+    "shots": ("MPL", (*DEEP, "DATASET.NUM_SHOTS", -1, "DATASET.SHOTS_BY_CLASS", SHOTS)),
     "head": ("TipAdapter", ("TRAINER.TIPADAPTER.PROMPTS_FROM", PROMPTS)),
     "rounds": ("MPL", (*DEEP, "ACTIVE.ROUNDS", 1, "ACTIVE.METHOD", "random", "DATASET.NUM_SHOTS", -1)),
     "search": ("MPL", (*DEEP, "SEARCH.ON", "True", "DATASET.NUM_SHOTS", 4)),
@@ -72,8 +74,9 @@ def prepared(run, kind):
         shutil.copy(next((run.files / "before").glob("*/model.pth.tar-1")), run.files / PROMPTS)
     if kind == "teacher":
         open_clip_folder(run.files / TEACHER)
+    (run.files / SHOTS).write_text("class,shots\n" + "".join(f"{name},2\n" for name in EUROSAT.values()))
     run.trainer, words = KINDS[kind]
-    return [run.files / word if word in (PROMPTS, TEACHER) else word for word in words]
+    return [run.files / word if word in (PROMPTS, TEACHER, SHOTS) else word for word in words]
 
 
 def another_teacher(run):
@@ -89,7 +92,7 @@ def image_of(run, what):
     folder = run.root / "eurosat"
     split = json.loads((folder / "split_zhou_EuroSAT.json").read_text())
     first = split["test" if what == "test" else "train"][0][0]
-    for path in (folder / "split_fewshot").glob("shot_*.json") if what == "training" else ():
+    for path in (folder / "split_fewshot").glob("shot*.json") if what == "training" else ():
         first = json.loads(path.read_text())["train"][0]
     return folder / "2750" / first
 
@@ -144,6 +147,9 @@ def test_a_finished_run_is_another_once_anything_that_decides_it_has_changed(run
         if fact in facts:
             path = run.files / PROMPTS
             changes[fact] = lambda path=path: rewrite(path, lambda: path.write_bytes(path.read_bytes() + b"x"))
+    if same_run.SHOTS in facts:
+        path = run.files / SHOTS
+        changes[same_run.SHOTS] = lambda path=path: rewrite(path, lambda: path.write_text(path.read_text()[:-2] + "4"))
     for name in result["files"]:
         path = Path(run.root, name)
         changes[f"files/{name}"] = lambda path=path: rewrite(path, lambda: path.write_text(path.read_text() + " \n[]"))

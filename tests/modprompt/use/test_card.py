@@ -54,6 +54,19 @@ def test_names_are_text_whatever_they_look_like_and_many_are_counted(run):
     assert "class 49 and 10 more |" in body
 
 
+def test_halves_that_were_tested_apart_are_told_and_of_few_classes_no_top_5(run):
+    content, tested = run
+    content.record["classes"]["names"] = [f"class {n}" for n in range(11)]
+    tested["top5_pct"] = 99.5
+    assert "| top-5 accuracy | 99.50% |" in parts(content, tested)[1]
+    half = {"images": 10, "correct": 9, "accuracy_pct": 90.0}
+    tested["halves_apart"] = {"base": half, "new": {**half, "accuracy_pct": 60.0}, "h_pct": 72.0}
+    head, body = parts(content, tested)
+    assert "| base and new classes | base 90.00%, new 60.00%, each among its own classes; H 72.00% |" in body
+    assert "top-5" not in body
+    assert "model-index" not in head
+
+
 def test_a_head_says_how_it_was_chosen_and_no_path_of_the_machine(run):
     content, tested = run
     config = {"PROMPTS_FROM": "/home/me/run", "LR": 0.1}

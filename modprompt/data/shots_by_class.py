@@ -1,0 +1,85 @@
+"""Unequal shots (DATASET.SHOTS_BY_CLASS): a table with the columns `class` and `shots`, a line for every class."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from modprompt.checks import some
+from modprompt.data.class_names import ClassNames
+from modprompt.data.images import Image
+from modprompt.errors import UserError
+from modprompt.io.files import Refused, of_user
+from modprompt.io.images import SHOTS_BY_CLASS, shots_file
+from modprompt.io.records import file_hash
+from modprompt.io.tables import read_table
+
+
+class Line(NamedTuple):
+    """A line of the table."""
+
+    number: int  # from 1
+    name: str
+    shots: int
+
+
+class Table(NamedTuple):
+    """The lines, what messages call the file, and the SHA-256 (hex) of its bytes."""
+
+    lines: tuple[Line, ...]
+    where: str
+    hash: str
+
+
+def read(cfg: Any) -> Table | None:
+    """The table of a run; None if all classes have the same number of shots.
+
+    Raises:
+        UserError: if DATASET.NUM_SHOTS is given, too, or the file is missing, or a line has no number above 0.
+    """
+    name = shots_file(cfg)
+    if not name:
+        return None
+    where = f"{SHOTS_BY_CLASS} {name}"
+    if cfg.DATASET.NUM_SHOTS >= 1:
+        raise UserError(f"{where} stands in place of DATASET.NUM_SHOTS {cfg.DATASET.NUM_SHOTS}: leave one of them out")
+    try:
+        rows, digest = read_table(of_user(name), ("class", "shots")), file_hash(of_user(name))
+    except OSError as error:
+        raise UserError(f"{where}: it cannot be read ({error.strerror or error})") from None
+    for number, cells in rows:
+        text = cells["shots"].strip()
+        if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) > 0):
+            raise UserError(f"{where}, line {number}: shots are a whole number from 1 up, got {text[:80]!r}")
+    return Table(tuple(Line(number, cells["class"], int(cells["shots"])) for number, cells in rows), where, digest)
+
+
+def by_label(table: Table, images: Sequence[Image]) -> dict[int, int]:
+    """The number of each label's training images.
+
+    Args:
+        table: the lines; a class counts as in tables of labels.
+        images: the training images of all classes, base and new.
+
+    Raises:
+        UserError: if a line names no class, or one again, or more images than it has, or a class has no line.
+    """
+    names, counts = {image.label: image.classname for image in images}, Counter(image.label for image in images)
+    labels = sorted(names)
+    known, lines = ClassNames([names[label] for label in labels]), dict[int, Line]()
+    for line in table.lines:
+        where = f"{table.where}, line {line.number}"
+        try:
+            label = labels[known.find([line.name, line.name.strip()])]
+        except Refused as error:
+            raise UserError(f"{where}: {error}") from None
+        if label in lines:
+            raise UserError(f"{where}: {names[label]!r} is in line {lines[label].number} already: keep one of the two")
+        if line.shots > counts[label]:
+            raise UserError(f"{where}: {names[label]!r} has {counts[label]} training images, not {line.shots}")
+        lines[label] = line
+    lacking = [names[label] for label in labels if label not in lines]
+    if lacking:
+        raise UserError(f"{table.where}: no line for {some(list(map(repr, lacking)))}: it needs one for each class")
+    return {label: lines[label].shots for label in labels}
