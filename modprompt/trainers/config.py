@@ -144,10 +144,12 @@ def _name_faults(cfg: CfgNode) -> Iterator[Fault]:
         ("TRAINER.NAME", cfg.TRAINER.NAME, TRAINER_REGISTRY, "--trainer"),
         ("DATASET.NAME", cfg.DATASET.NAME, DATASET_REGISTRY, "DATASET.NAME"),
     ):
+        known = registry.registered_names()
         try:
-            check_name(name or "", registry.registered_names(), label)
+            check_name(name or "", known, label)
         except UserError as error:
-            yield Fault(key, str(error))
+            own = "" if not name or nearest(name, known) else "; for your own give --import its module"
+            yield Fault(key, f"{error}{own}")
             if not cfg.DATASET.NAME:  # the trainer's name brings one if no file is given
                 return
 

@@ -371,7 +371,9 @@ def test_labels_of_somebodys_split_that_cannot_be_are_refused(label, column, val
 
 
 def test_missing_root_and_missing_images_are_named(tmp_path):
-    with pytest.raises(UserError, match=r"DATASET.ROOT: there is no folder .*nowhere; give --root"):
+    with pytest.raises(
+        UserError, match=r"DATASET.ROOT: there is no folder .*nowhere; give --root.*, or run `modprompt prepare EuroSAT"
+    ):
         read("EuroSAT", tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"EuroSAT: there is no .*eurosat/2750; run `modprompt prepare EuroSAT"):
         read("EuroSAT", tmp_path)
