@@ -1,10 +1,11 @@
 """A training step of methods that reach into layers, against their repositories: time and peak memory, on a CPU.
 
-    python -m benchmarks.deep --mmrl DIR --mma DIR --clip-lora DIR          checkouts; methods without one are left out
+    python -m benchmarks.deep --mmrl DIR --mma DIR --clip-lora DIR --twosfs DIR      checkouts; others are left out
     python -m benchmarks.deep --mmrl DIR --classes 5 50 1000                 5 and 50 are the default
 
 Published settings and batch, a CLIP of ViT-B/16's shape with random weights, fp32. MMRL's and MMA's trainers run their
-own step, CLIP-LoRA its own loop; both sides as in benchmarks/pairs.py.
+own step, CLIP-LoRA and 2SFS (TwoSFS is its first stage, TwoSFS 2 its second) their own loops; both sides as in
+benchmarks/pairs.py.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ from modprompt.programs import report
 TEMPLATE = "a photo of a {}."
 LAYERS = list(range(6, 13))
 STEPS, ROUNDS = 3, 3
+_HELD: list[Any] = []  # the stage of a training that a process is in, as long as it lives
 LORA_MOST = 1.1  # our time over theirs
-BATCHES = {"MMRL": 4, "MMRLpp": 4, "MultiModalAdapter": 16, "CLIPLoRA": 32}
+BATCHES = {"MMRL": 4, "MMRLpp": 4, "MultiModalAdapter": 16, "CLIPLoRA": 32, "TwoSFS": 32, "TwoSFS 2": 32}
 READ = {"rep_layers": LAYERS, "template": TEMPLATE, "literal_scale": 100.0}
 SETTINGS: dict[str, dict[str, Any]] = {
     "MMRL": READ,
@@ -44,6 +46,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "adapter_scale": 0.001,
     },
     "CLIPLoRA": {"literal_scale": 100.0},
+    "TwoSFS": {},
+    "TwoSFS 2": {},
 }  # fmt: skip
 
 
@@ -57,8 +61,11 @@ def ours(method: str, classes: int) -> Callable[[], None]:
     """A function that makes a step."""
     import modprompt
 
-    model = getattr(modprompt, method)(**SETTINGS[method]).on(vit_b16(), class_names(classes)).train()
+    name, _, second = method.partition(" ")
+    model = getattr(modprompt, name)(**SETTINGS[method]).on(vit_b16(), class_names(classes)).train()
     model.limit_text()
+    _HELD.append(model.in_stage(int(bool(second))))
+    _HELD[0].__enter__()
     kind = torch.optim.SGD if method == "MultiModalAdapter" else torch.optim.AdamW
     optimiser = kind(model.parameter_groups(1e-3))
     return our_step(model, optimiser, batch_of(method, classes))
@@ -94,39 +101,47 @@ def theirs_in_dassl(method: str, checkout: str, classes: int) -> Callable[[], No
         return stepping(getattr(found, method), cfg, classes, batch_of(method, classes), lambda _: state)
 
 
-def theirs_alone(checkout: str, classes: int, steps: int) -> list[float]:
-    """Seconds of `steps` steps of CLIP-LoRA's own loop: from one loss to the next."""
+def theirs_alone(method: str, checkout: str, classes: int, steps: int) -> list[float]:
+    """Seconds of `steps` steps of CLIP-LoRA's or 2SFS's own loop: from one loss to the next."""
     sys.path.insert(0, str(Path(checkout).resolve()))
-    for name in [one for one in sys.modules if one.partition(".")[0] in ("clip", "utils", "datasets")]:
+    for name in [one for one in sys.modules if one.partition(".")[0] in ("clip", "utils", "datasets", "fs")]:
         del sys.modules[name]
-    clip, lora = (importlib.import_module(name) for name in ("clip", "lora"))
+    clip, loop = (importlib.import_module(name) for name in ("clip", "lora" if method == "CLIPLoRA" else "fs.twostage"))
     at: list[float] = []
+
+    def ids(names: list[str]) -> Tensor:  # its own function asks for a GPU
+        made: Tensor = clip.tokenize([TEMPLATE.format(name) for name in names])
+        return made
 
     def entropy(logits: Tensor, target: Tensor) -> Tensor:
         at.append(time.perf_counter())
         return nn.functional.cross_entropy(logits, target)
 
-    images, labels = batch_of("CLIPLoRA", classes)
+    images, labels = batch_of(method, classes)
     few = [(images[:1], labels[:1])]
     data = SimpleNamespace(template=[TEMPLATE], classnames=class_names(classes))
     args = SimpleNamespace(
         encoder="both", params=["q", "k", "v"], position="all", r=2, alpha=1, dropout_rate=0.25, lr=2e-4, shots=1,
         n_iters=steps + 2, backbone="ViT-B/16", save_path=None, eval_only=False,
+        peft="ln", ln_modality="both", ln_text_start=0, ln_vision_start=0, n_iters_frac=float(method == "TwoSFS"),
+        wd=0.01, debug=False, setting="standard",
     )  # fmt: skip
     state = vit_b16().state_dict()
     with on_a_cpu(lambda _: state), mock.patch.object(clip.clip, "_download", return_value=""):
         model, _ = clip.load("ViT-B/16", "cpu")
         functions = SimpleNamespace(cross_entropy=entropy)
-        accuracy = mock.patch.object(lora, "cls_acc", return_value=0.0)
-        with mock.patch.object(lora, "F", functions), accuracy, contextlib.redirect_stdout(None):
-            lora.run_lora(args, model.float(), 100, data, [(images, labels)] * (steps + 2), few, few)
+        accuracy = mock.patch.object(loop, "cls_acc", return_value=0.0)
+        texts = mock.patch.object(loop, "tokenize_texts", lambda template, classnames: ids(classnames), create=True)
+        with mock.patch.object(loop, "F", functions), accuracy, texts, contextlib.redirect_stdout(None):
+            run = loop.run_lora if method == "CLIPLoRA" else loop.run_twostage
+            run(args, model.float(), 100, data, [(images, labels)] * (steps + 2), few, few)
     return [after - before for before, after in zip(at[1:], at[2:])]  # the first is slower
 
 
 def measure(method: str, classes: int, checkout: str) -> list[float]:
     """Seconds of steps."""
-    if checkout and method == "CLIPLoRA":
-        return theirs_alone(checkout, classes, STEPS)
+    if checkout and method.partition(" ")[0] in ("CLIPLoRA", "TwoSFS"):
+        return theirs_alone(method, checkout, classes, STEPS)
     step = theirs_in_dassl(method, checkout, classes) if checkout else ours(method, classes)
     return seconds_of(step, STEPS, time.perf_counter)
 
@@ -134,6 +149,7 @@ def measure(method: str, classes: int, checkout: str) -> list[float]:
 def rows(args: argparse.Namespace) -> Iterator[tuple[str, bool]]:
     """A row for each method with a checkout and number of classes."""
     checkouts = {"MMRL": args.mmrl, "MMRLpp": args.mmrl, "MultiModalAdapter": args.mma, "CLIPLoRA": args.clip_lora}
+    checkouts.update(dict.fromkeys(("TwoSFS", "TwoSFS 2"), args.twosfs))
     for method, checkout in checkouts.items():
         for classes in args.classes if checkout else ():
             case = method, classes, str(Path(checkout).resolve())
@@ -148,7 +164,7 @@ def run(args: argparse.Namespace) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Exit code 0 if all bounds hold, 1 if not."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    flags(parser, ("mmrl", "mma", "clip-lora"), ROUNDS)
+    flags(parser, ("mmrl", "mma", "clip-lora", "twosfs"), ROUNDS)
     args = parser.parse_args(argv)
     if args.one:
         limit()

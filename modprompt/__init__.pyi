@@ -48,6 +48,7 @@ from modprompt.methods.search.dpl_search import DPLSearch as DPLSearch
 from modprompt.methods.search.dpl_search import TrainerSupernet as TrainerSupernet
 from modprompt.methods.search.over import Search as Search
 from modprompt.methods.tcp import TCP as TCP
+from modprompt.methods.two_stage import TwoSFS as TwoSFS
 from modprompt.methods.vpt import VPT as VPT
 from modprompt.methods.zeroshot import ZeroshotCLIP as ZeroshotCLIP
 from modprompt.methods.zeroshot import ZeroshotCLIP2 as ZeroshotCLIP2

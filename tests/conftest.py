@@ -34,6 +34,7 @@ import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402, F401 - loaded before any test measures
 
 from modprompt.clip.package import import_clip  # noqa: E402
+from modprompt.methods.table import counts_steps  # noqa: E402
 
 import_clip()
 
@@ -273,14 +274,13 @@ TRAINER:
   MPL: {N_CTX: 1, PREC: "fp32", PROMPT_DEPTH: 3}
 """
 )
-COUNTS_STEPS = "CLIPLoRA"  # whose training has no epochs
 
 
 def bare_config(trainer):
     """BARE_CONFIG, for a trainer that counts steps without what epochs have, which it refuses."""
     by_epoch = ("MAX_EPOCH", "LR_SCHEDULER", "WARMUP")
     lines = BARE_CONFIG.splitlines(keepends=True)
-    return "".join(line for line in lines if trainer != COUNTS_STEPS or not line.strip().startswith(by_epoch))
+    return "".join(line for line in lines if not counts_steps(trainer) or not line.strip().startswith(by_epoch))
 
 
 def small_run(folder, clip_file):
@@ -340,8 +340,8 @@ def command(mpl_flags, mpl_options, tmp_path):
     def words(method, *more):
         flags, trainer = [*mpl_flags], getattr(method, "trainer", method)
         (tmp_path / "bare.yaml").write_text(bare_config(trainer))
-        if trainer == COUNTS_STEPS:  # as many passes of five batches
-            more = ["TRAINER.CLIPLORA.N_ITERS" if word == "OPTIM.MAX_EPOCH" else word for word in more]
+        if counts_steps(trainer):  # as many passes of five batches
+            more = [f"TRAINER.{method.node}.N_ITERS" if word == "OPTIM.MAX_EPOCH" else word for word in more]
         flags[flags.index("MPL")] = trainer
         flags[flags.index("--config-file") + 1] = str(tmp_path / "bare.yaml")
         return [*flags, *mpl_options, *getattr(method, "words", ()), *map(str, more)]

@@ -243,6 +243,9 @@ METHODS = {
         *("CLIPLoRA", "CLIPLORA", {"N_ITERS": 2, "PARAMS": "q v o", "POSITION": "half-up"}),
         parameters=2 * 3 * 2 * 2 * (T + V),
     ),
+    "two_sfs": Method(
+        *("TwoSFS", "TWOSFS", {"N_ITERS": 2, "LN_TEXT_START": 1}), parameters=2 * 2 * (3 * T + 4 * V) + C * E
+    ),
     "mpl": _MPL,
     "mpl_lora": _MPL._replace(parameters=OF_MPL + OF_LORA, logits=plain_lora.mpl, more=LORA),
     "mpl_adapters": _MPL._replace(

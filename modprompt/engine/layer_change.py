@@ -4,7 +4,7 @@ Shapes: N tokens, D width of the side.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -60,7 +60,7 @@ class LayerChange:
     draws = False  # whether masks have to be drawn: then every class is a sequence of its own, and all its tokens run
     draws_at_once = False  # whether it draws masks as it is computed: then all classes are computed at once
     is_drawn = False  # whether there are masks; tokens (S L, D) are then in the order of sequences
-    merges = False  # whether the block's matrices themselves are to be changed
+    merges = False  # whether the block itself is to be changed
 
     @property
     def factors(self) -> Sequence[Tensor]:
@@ -80,8 +80,16 @@ class LayerChange:
         return self
 
     def merged(self, block: Block) -> Block:
-        """The block with changed matrices."""
+        """The block with changed matrices or normalisations."""
         return block
+
+
+class MergedBlock:
+    """A block with other parts, whose tensors are read; all else is the block's own."""
+
+    def __init__(self, block: Block, **parts: Any):
+        self.ln_1, self.ln_2, self.mlp, self.attn = block.ln_1, block.ln_2, block.mlp, block.attn
+        vars(self).update(parts)
 
 
 Changes = Sequence[LayerChange | None]  # of each layer; empty for none anywhere
@@ -139,16 +147,22 @@ def in_matrices(block: Block, change: LayerChange | None) -> tuple[Block, LayerC
 
 
 def write_in(blocks: Sequence[Block], changes: Changes) -> Changes:
-    """Write changes of matrices into the blocks; returns what is left of the changes."""
+    """Write changes of matrices and normalisations into the blocks; returns what is left of the changes."""
     left = []
     for block, change in zip(blocks, changes):
         made, rest = in_matrices(block, change)
         left.append(rest)
         if made is not block:
             with torch.no_grad():
-                block.attn.in_proj_weight.copy_(made.attn.in_proj_weight)
-                block.attn.out_proj.weight.copy_(made.attn.out_proj.weight)
+                for own, other in zip(_changeable(block), _changeable(made)):
+                    own.copy_(other)
     return left
+
+
+def _changeable(block: Block) -> list[Tensor]:
+    """The tensors of a block that a merged one may have otherwise."""
+    norms = [getattr(norm, name) for norm in (block.ln_1, block.ln_2) for name in ("weight", "bias")]
+    return [block.attn.in_proj_weight, block.attn.out_proj.weight, *norms]
 
 
 def draws(changes: Changes) -> bool:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from modprompt.clip.towers import Block
-from modprompt.engine.layer_change import LayerChange
+from modprompt.engine.layer_change import LayerChange, MergedBlock
 from modprompt.engine.weight_cache import state_of
 
 MATRICES = ("q", "k", "v", "o")  # queries, keys, values, and what attention gives
@@ -32,13 +32,6 @@ class _Attention:
 
     def __init__(self, weight: Tensor, bias: Tensor, out_proj: _Weight, num_heads: int):
         self.in_proj_weight, self.in_proj_bias, self.out_proj, self.num_heads = weight, bias, out_proj, num_heads
-
-
-class MergedBlock:
-    """A block with other matrices of attention; all else is the block's own."""
-
-    def __init__(self, block: Block, attn: _Attention):
-        self.ln_1, self.ln_2, self.mlp, self.attn = block.ln_1, block.ln_2, block.mlp, attn
 
 
 class LowRank(LayerChange):
@@ -191,7 +184,6 @@ class LowRank(LayerChange):
             else:
                 rows = whole.chunk(3)["qkv".index(which)]
                 rows.copy_((rows.float() + more).to(rows.dtype))
-        made: Block = MergedBlock(  # type: ignore[assignment]  # its tensors are read, and nothing is called
-            block, _Attention(whole, attn.in_proj_bias, _Weight(out, attn.out_proj.bias), attn.num_heads)
-        )
+        merged = _Attention(whole, attn.in_proj_bias, _Weight(out, attn.out_proj.bias), attn.num_heads)
+        made: Block = MergedBlock(block, attn=merged)  # type: ignore[assignment]  # nothing of it is called
         return made

@@ -114,6 +114,7 @@ class PromptLearner(Protocol):
     # features, or only the cosines where it knows too little of a class; `made_of(each)` as above
     joint_head: Any
     given_text: Tensor | None  # unit class features (C, E) in place of the text side's, which is not run then
+    class_rows: nn.Module | None  # from unit class features (C, E) to those that cosines are computed of, float32
     projection: nn.Module | None  # from raw image features to those that cosines are computed of
     # frozen class features (C, E) of length 1, with which class features are blended; image features are blended with
     # those of `frozen_visual`, or where it is None of the CLIP's own image side without prompts
@@ -324,6 +325,11 @@ class PromptedCLIP(nn.Module):
 
     def _current(self) -> tuple[Prompts, Tensor, Tensor | None]:
         """The current prompts and class features, the latter as in _features_of."""
+        prompts, text, raw = self._of_text_side()
+        rows = self.prompt_learner.class_rows
+        return prompts, text if rows is None else rows(text), raw
+
+    def _of_text_side(self) -> tuple[Prompts, Tensor, Tensor | None]:
         learner = self.prompt_learner
         if learner.given_text is not None:
             return self._prompts_now(), learner.given_text, None

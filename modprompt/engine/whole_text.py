@@ -20,7 +20,7 @@ from modprompt.clip.towers import CLIP, Tower, tokenizer_of
 from modprompt.engine.additions import attends, in_type, new_tokens, of_classes, step_of
 from modprompt.engine.blocks import run_block, run_last_block
 from modprompt.engine.context import leading_placeholders
-from modprompt.engine.layer_change import Changes, change_of, draws
+from modprompt.engine.layer_change import Changes, change_of, draws, in_matrices
 from modprompt.engine.memory import most_text_tokens, recomputed
 from modprompt.engine.prompts import Additions, embed_ids
 from modprompt.engine.schedule import BEHIND_START, Schedule
@@ -178,12 +178,13 @@ class WholeTextEncoder(nn.Module):
                 joins = new_tokens(new)
                 tokens = joins.tokens if isinstance(joins, OfClasses) else joins
                 x = renew(x, 0, present, step.remove, tokens)
-            attend, change = attends(block, new, 0), change_of(changes, layer)
+            block, change = in_matrices(block, change_of(changes, layer))
+            attend = attends(block, new, 0)
             sequences = x.flatten(0, 1)
             if layer + 1 < len(blocks):
                 x = run_block(block, sequences, attend=attend, change=change).view(x.shape)
         end = torch.full((len(sequences),), len(position) - 1, device=x.device)
-        last = run_last_block(blocks[-1], sequences, attend, end, change)  # (B * c, T)
+        last = run_last_block(block, sequences, attend, end, change)  # (B * c, T)
         x, projection = normalise(side.ln_final, last), side.text_projection
         return (x if projection is None else projection(x.to(projection.weight.dtype))).view(*shape, -1)
 

@@ -125,6 +125,19 @@ class PromptedModel(OnSharedClip):
             self._exact = None
         return self._objective
 
+    @contextlib.contextmanager
+    def in_stage(self, stage: int, begins: bool = True) -> Iterator[None]:
+        """Within it a loss trains what a stage, from 0 on, learns; `begins` is whether it begins or goes on."""
+        try:
+            with self.prompt_learner.in_stage(stage, self._features_now if begins else None):
+                yield
+        finally:
+            self._forget_what_changes()
+
+    def _features_now(self) -> Tensor:
+        with self.as_tested(), torch.no_grad():
+            return self.class_features().float()
+
     def _new_average(self) -> GaussianAverage | None:
         how = self.method.training.averaging
         return GaussianAverage(self.epochs, *how) if how and self.epochs else None
@@ -279,8 +292,7 @@ class PromptedModel(OnSharedClip):
     def class_matrix(self) -> Tensor:
         """The class features (C, E), of length 1, on the CPU; UserError if they depend on the image."""
         self.require_one_text()
-        with self.as_tested(), torch.no_grad():
-            return self.class_features().detach().float().cpu().clone()
+        return self._features_now().cpu().clone()
 
     @contextlib.contextmanager
     def as_tested(self) -> Iterator[None]:

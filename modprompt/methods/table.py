@@ -128,6 +128,7 @@ METHODS: tuple[Row, ...] = (
         joins=("CoOp", "MPL"),
         alone=("N_ITERS", "LITERAL_SCALE"),
     ),
+    Row("TwoSFS", "two_stage", PROMPTS, "TwoSFS", steps=True),
     Row("MMRL", "mmrl", PROMPTS, "MMRL"),
     Row("MMRLpp", "mmrl", PROMPTS, "MMRLpp", key="MMRLpp", front="mmrlpp"),
     Row("HiCroPL", "hicropl", PROMPTS, "HiCroPL"),

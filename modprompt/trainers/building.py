@@ -4,7 +4,7 @@ import dataclasses
 import random
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from dassl.optim import build_optimizer
@@ -30,7 +30,7 @@ from modprompt.methods import together
 from modprompt.methods.assembly import require_sides
 from modprompt.methods.base import Method
 from modprompt.methods.parts.learners import Learner, TemplatePrompts
-from modprompt.methods.parts.lr_schedule import build_lr_scheduler
+from modprompt.methods.parts.lr_schedule import build_lr_scheduler, cosines
 from modprompt.methods.parts.text import MODES
 from modprompt.methods.records import view_of
 from modprompt.methods.search import over as search
@@ -56,18 +56,31 @@ def _keeps_in_half(matrix: torch.Tensor) -> bool:
     return torch.equal(matrix.half().to(matrix.dtype), matrix)
 
 
+class Pass(NamedTuple):
+    """A pass over the training images.
+
+    stage: of the training, from 0.
+    begins: whether it is the first of its stage.
+    batches: how many it has; the last one of a stage that counts steps may have fewer.
+    """
+
+    stage: int
+    begins: bool
+    batches: int
+
+
 class Building(Part):
     """Builds what a trainer trains.
 
     Attributes:
         notes: what a result says of the training, besides its settings.
         each_step: whether learning rates change after each step, not after each epoch.
-        steps: how many the training has; 0 if its epochs decide that.
+        stages: how many steps each stage of the training has; none if its epochs decide that.
     """
 
     notes: list[str] = []
     each_step = False
-    steps = 0
+    stages: tuple[int, ...] = ()
 
     def checked(self, cfg: Any) -> Run:
         """The run of a configuration; no work is done yet.
@@ -215,19 +228,38 @@ class Building(Part):
             shots = min(MOST_SHOTS, -(-images // classes))
         elif shots < 1:  # each class has its own number
             shots = images / classes
-        self.each_step, self.steps, batches = True, round(counted.per_shot * shots), len(trainer.train_loader_x)
-        trainer.max_epoch = -(-self.steps // batches)
+        steps, batches = round(counted.per_shot * shots), len(trainer.train_loader_x)
+        first = int(steps * counted.first)
+        self.each_step, self.stages = True, (first, steps - first) if counted.first < 1 else (steps,)
+        trainer.max_epoch = sum(-(-stage // batches) for stage in self.stages)
+        apart = f", {first} and {steps - first} in two stages" if len(self.stages) > 1 else ""
         print(
-            f"{type(self.method).__name__} trains {self.steps} steps ({counted.per_shot} for each of {shots:.4g} "
-            f"images of a class): {trainer.max_epoch} passes of up to {batches} batches over {images} images"
+            f"{type(self.method).__name__} trains {steps} steps ({counted.per_shot} for each of {shots:.4g} images of "
+            f"a class{apart}): {trainer.max_epoch} passes of up to {batches} batches over {images} images"
         )
+
+    def part(self, epoch: int) -> Pass:
+        """What a pass, from 0, of the training is."""
+        whole = len(self.trainer.train_loader_x)
+        for number, steps in enumerate(self.stages):
+            passes = -(-steps // whole)
+            if epoch < passes:
+                return Pass(number, epoch == 0, min(whole, steps - epoch * whole))
+            epoch -= passes
+        return Pass(0, epoch == 0, whole)
+
+    def steps_before(self, epoch: int) -> int:
+        """How many steps the passes before this one have."""
+        return sum(self.part(before).batches for before in range(epoch))
 
     def schedule(self, optimiser: Any) -> Any:
         """The learning rates that OPTIM defines, by epoch; a message if the run ends within the warm-up."""
         optim, epochs = self.cfg.OPTIM, self.trainer.max_epoch
         counted = self.method.training.steps
-        if self.steps and counted is not None:
-            return CosineAnnealingLR(optimiser, self.steps, eta_min=counted.least_rate)
+        if self.stages and counted is not None:
+            if len(self.stages) > 1:
+                return cosines(optimiser, self.stages, counted.least_rate)
+            return CosineAnnealingLR(optimiser, self.stages[0], eta_min=counted.least_rate)
         if 0 < epochs <= optim.WARMUP_EPOCH and not self.cfg.TEST.ONLY:
             constant = optim.WARMUP_TYPE == "constant"
             rate = f"at {optim.WARMUP_CONS_LR:g}" if constant else f"from {optim.WARMUP_MIN_LR:g} up"

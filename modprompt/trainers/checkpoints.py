@@ -133,7 +133,7 @@ class Checkpoints(Part):
     def pass_epochs(self, name: str, epochs: int) -> None:
         """Advance a model's learning rate, if it changes, by so many epochs."""
         building = self.trainer.building
-        epochs *= len(self.trainer.train_loader_x) if building.each_step else 1
+        epochs = building.steps_before(epochs) if building.each_step else epochs
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it warns that no step was made yet
             for _ in range(epochs if self.trainer._scheds[name] is not None else 0):

@@ -167,9 +167,12 @@ class PromptTrainer(TrainerX):
             UserError: if the output folder is no longer the one that the run began in.
         """
         self.set_model_mode("train")
-        whole, steps = len(self.train_loader_x), self.building.steps
-        self.num_batches = min(whole, steps - self.epoch * whole) if steps else whole
-        meters = _Meters()
+        stage, begins, self.num_batches = self.building.part(self.epoch)
+        with self.model.in_stage(stage, begins):
+            self._run_batches()
+
+    def _run_batches(self) -> None:
+        meters = _Meters(self.building.steps_before(self.epoch))
         for at, batch in enumerate(self.train_loader_x):
             self.batch_idx = at
             meters.batch_is_there()
@@ -183,8 +186,8 @@ class PromptTrainer(TrainerX):
                 self._write_steps()
                 print(self._line(meters))
             meters.step_is_done()
-            if self.batch_idx + 1 == self.num_batches < whole:
-                break  # the last pass of a training that counts steps
+            if self.batch_idx + 1 == self.num_batches < len(self.train_loader_x):
+                break  # the last pass of a stage that counts steps
         self._read(meters)
         self._write_steps()
 
@@ -233,7 +236,7 @@ class PromptTrainer(TrainerX):
         for (_, at), numbers in read:
             meters.rate, rate = numbers.pop(_RATE), numbers.pop(_TAKEN_WITH)
             meters.said.update(numbers)
-            number = self.epoch * len(self.train_loader_x) + at
+            number = meters.before + at
             if self.table is not None:
                 self.table.add(self.epoch + 1, number + 1, numbers, rate)
             if hasattr(self, "write_scalar"):  # not every Dassl has TensorBoard
@@ -322,9 +325,12 @@ class _Meters:
     """Last values and averages over an epoch's steps; times in seconds.
 
     A step's time is the time between two reads, divided by the steps between them: a GPU only starts it at its call.
+
+    before: how many steps earlier epochs had.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, before: int):
+        self.before = before
         self.said, self.time, self.data, self.rate = MetricMeter(), AverageMeter(), AverageMeter(), 0.0
         self._read_at = self._done_at = time.time()
 

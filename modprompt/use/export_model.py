@@ -21,6 +21,7 @@ from modprompt.engine.additions import mapped
 from modprompt.engine.encoders import no_additions
 from modprompt.engine.layer_change import write_in
 from modprompt.engine.model import blended
+from modprompt.engine.tower_vision import TowerVisionEncoder
 from modprompt.errors import UserError
 from modprompt.methods.model import PromptedModel
 from modprompt.programs import one_line
@@ -52,9 +53,9 @@ class ExportedModel(nn.Module):
             self.more = (None, prompts.read.map(_apart)) if model.reads and prompts.read is not None else ()
         self.projection = model.projection()
         self.encoder, self.frozen = copy.deepcopy((model.image_encoder, model.frozen_encoder))  # shared weights once
-        if any(one is not None and one.merges for one in self.changes):  # only on stock sides
-            visual: Any = self.encoder.visual
-            self.changes = write_in(visual.transformer.resblocks, self.changes)
+        if any(one is not None and one.merges for one in self.changes):
+            side: Any = self.encoder.side if isinstance(self.encoder, TowerVisionEncoder) else self.encoder.visual
+            self.changes = write_in(side.transformer.resblocks, self.changes)
         if half:
             encoders = nn.ModuleList([self.encoder, *([] if self.frozen is None else [self.frozen])])
             cast_products(encoders, torch.float16)

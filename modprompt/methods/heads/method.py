@@ -91,6 +91,8 @@ class Front(NamedTuple):
             raise UserError(f"{name} here has several prompts a class: no head can be put on these")
         if learner.given_text is not None:
             raise UserError(f"{name} has class features of another CLIP: no head can be put on these")
+        if learner.class_rows is not None:
+            raise UserError(f"{name} has a classifier of its own: no head can be put on it")
         if content is not None:
             load_content(view_of(self.method, learner), content, self.path, made_with(self.method, of_clip(clip_model)))
             if learner.bound:

@@ -138,10 +138,12 @@ class Steps(NamedTuple):
 
     per_shot: steps for each training image of a class.
     least_rate: learning rate of the last step, to which a cosine falls from OPTIM.LR.
+    first: share of them in a first stage; the second begins a new pass, at OPTIM.LR again (the learner's in_stage).
     """
 
     per_shot: int
     least_rate: float
+    first: float = 1.0
 
 
 class Training(NamedTuple):

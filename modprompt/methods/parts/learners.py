@@ -6,7 +6,7 @@ Shapes: B images, C classes, n context tokens, T text width, V vision width, E j
 import contextlib
 import copy
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -115,6 +115,7 @@ class Learner(nn.Module):
     # (B, E) to those that cosines are computed of
     given_text: Tensor | None
     projection: nn.Module | None
+    class_rows: nn.Module | None  # from unit class features (C, E) to those that cosines are computed of
     reads = False  # whether its prompts make a second feature of each image (engine/read_out.py); `logits` uses both
     trained_on: tuple[str, ...] | None = None  # class names; () if unknown; None if they do not matter
 
@@ -149,7 +150,7 @@ class Learner(nn.Module):
         self.prefix = prefix  # the words before a class name
         self.ending = ending  # those after it, if it comes after the context
         # not by __setattr__: a subclass may have properties of these names
-        vars(self).update(pooling=None, adapters=None, joint_head=None, logits=None, projection=None)
+        vars(self).update(dict.fromkeys(("pooling", "adapters", "joint_head", "logits", "projection", "class_rows")))
         for name in ("given_text", "frozen_text"):
             self.register_buffer(name, None, persistent=False)
 
@@ -221,6 +222,10 @@ class Learner(nn.Module):
         text, vision = map(len, self.schedules)
         changes = self.adapters.text_changes(text), self.adapters.vision_changes(vision)
         return prompts._replace(text_changes=changes[0], vision_changes=changes[1])
+
+    def in_stage(self, stage: int, features: Callable[[], Tensor] | None) -> contextlib.AbstractContextManager[None]:
+        """Within it a loss trains what a stage, from 0 on, learns; it begins with class features (C, E), or goes on."""
+        return contextlib.nullcontext()
 
     def testing(self) -> contextlib.AbstractContextManager[None]:
         """The context in which a trainer tests or validates."""

@@ -1,15 +1,17 @@
-"""Learning-rate schedules by epoch: single_step, multi_step, cosine, each with an optional warm-up.
+"""Learning-rate schedules by epoch (single_step, multi_step, cosine, each with an optional warm-up), and by step.
 
 The numbers are those of Dassl's schedules. The real Dassl's pass PyTorch an argument that it no longer accepts (2.7),
 and their state holds a live object, which no checkpoint may hold; so every Dassl gets these.
 """
 
-from collections.abc import Callable, Mapping
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, StepLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, MultiStepLR, StepLR
 
 from modprompt.checks import check_name
 from modprompt.errors import UserError
@@ -119,3 +121,20 @@ def build_lr_scheduler(optimizer: Optimizer, optim_cfg: Any, alike: bool = False
 
     rate = constant if optim_cfg.WARMUP_TYPE == "constant" else linear
     return WarmupScheduler(optimizer, scheduler, optim_cfg.WARMUP_EPOCH, rate)
+
+
+def cosines(optimizer: Optimizer, lengths: Sequence[int], least: float) -> LambdaLR:
+    """A cosine from each group's learning rate to `least` over so many steps, then the next; `step()` once per step.
+
+    A step of number n of N has least + (rate - least) (1 + cos(pi n / N)) / 2 (SGDR, arXiv 1608.03983, equation 5).
+    """
+
+    def factor(rate: float, step: int) -> float:
+        left = step
+        for length in lengths:
+            if left < length:
+                return (least + (rate - least) * (1 + math.cos(math.pi * left / length)) / 2) / (rate or 1)
+            left -= length
+        return least / (rate or 1)
+
+    return LambdaLR(optimizer, [functools.partial(factor, group["lr"]) for group in optimizer.param_groups])
