@@ -29,11 +29,12 @@ from modprompt.methods.heads.base import TEST, VAL, Bank, cosines, unit
 
 KEYS, VALUES, TRAINED = "keys_{}shots.pt", "values_{}shots.pt", "best_F_{}shots.pt"
 BASE, NEW = "base", "new"  # halves of the classes, by their order: the first half, rounded up, and the rest
-AGAIN = "keys, images and class features have length 1 again, in float32"
+AGAIN = "heads give keys and images length 1 again, in float32; zero-shot takes images as they are"
+_ROUNDED = 0.01  # how far a length may be from 1: half precision rounds
 
 
 class Images(NamedTuple):
-    """Features of length 1 (B, D), float32, and labels (B,)."""
+    """Features (B, D), float32, of length 1 but for the file's rounding, and labels (B,)."""
 
     features: Tensor
     labels: Tensor
@@ -137,7 +138,7 @@ class Features:
         return _of_classes(self._all_keys(shots), self.classes)
 
     def _all_keys(self, shots: int) -> Images:
-        """Keys of length 1 (N, D), and their labels among all classes of the folder."""
+        """Keys (N, D), and their labels among all classes of the folder."""
         path, of_values = self.folder / KEYS.format(shots), self.folder / VALUES.format(shots)
         if not path.is_file():
             there = some([str(one) for one in self.shots()], 20) or "none"
@@ -153,7 +154,7 @@ class Features:
             raise UserError(f"{of_values}: each row must have a single 1, the image's class, and else 0")
         if not (values.sum(0) == shots).all():
             raise UserError(f"{of_values}: not every class has {shots} images, as its name says")
-        return Images(unit(keys.t()), values.argmax(1))
+        return Images(_of_length_1(path, keys.t()), values.argmax(1))
 
 
 def read_features(
@@ -219,7 +220,7 @@ def _images(folder: Path, split: str) -> Images:
         raise UserError(f"{of_features} has {len(features)} images, {of_labels} {len(labels)} labels")
     if not len(labels) or int(labels.min()) < 0:
         raise UserError(f"{of_labels} has {'a label below 0' if len(labels) else 'no labels'}")
-    return Images(unit(features), labels.long())
+    return Images(_of_length_1(of_features, features), labels.long())
 
 
 def _class_features(path: Path, width: int) -> Tensor:
@@ -240,7 +241,7 @@ def _read(path: Path) -> Any:
 
 def _floats(path: Path) -> Tensor:
     """A file's matrix of finite numbers, in float32; of a pickled head or a state dict its `weight`."""
-    value = _read(path)
+    value: Any = _read(path)
     value = value.get("weight") if isinstance(value, Mapping) else value
     try:
         require_learned({"content": value})
@@ -248,7 +249,16 @@ def _floats(path: Path) -> Tensor:
             raise Refused(f"its content has the shape {tuple(value.shape)}")
     except Refused as error:
         raise UserError(f"{path} is no matrix of features ({error})") from None
-    return value.detach().float()
+    found: Tensor = value.detach().float()
+    return found
+
+
+def _of_length_1(path: Path, features: Tensor) -> Tensor:
+    lengths = features.norm(dim=1)
+    if float((lengths - 1).abs().max()) > _ROUNDED:
+        found = f"{float(lengths.min()):.3g} to {float(lengths.max()):.3g}"
+        raise UserError(f"{path}: its features have lengths from {found}, not 1, as Tip-Adapter saves them")
+    return features
 
 
 def _are_of(labels: Tensor, classes: range) -> Tensor:
