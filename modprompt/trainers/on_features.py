@@ -2,7 +2,7 @@
 
     features = read_features("caches/stanford_cars", "ViT-B/32", classes="head_Cars.pt", split="val")
     fitted = fit(modprompt.TipAdapter(search_hp=False, init_alpha=1.0, init_beta=5.5), features, shots=16)
-    print(tested(fitted, features).accuracy_pct, fitted.how)
+    print(evaluate(fitted, features).accuracy_pct, fitted.how)
 
 A bank of mean keys is one view. A head that trains gets this view in every epoch, not newly augmented images, and class
 features of length 1, where papers have raw ones: such rows say so.
@@ -263,7 +263,7 @@ class Tested(NamedTuple):
         return 100.0 * self.right / self.images
 
 
-def tested(fitted: Fitted, features: Features) -> Tested:
+def evaluate(fitted: Fitted, features: Features) -> Tested:
     """A head on the tested images of features, among their classes."""
     logits, labels = fitted.logits(features).double(), features.tested.labels
     right = logits.argmax(1) == labels
@@ -293,7 +293,7 @@ class Row(NamedTuple):
     apart: dict[str, dict[str, float]] | None = None
 
 
-def measured(
+def compared(
     features: Features,
     methods: Sequence[tuple[HeadMethod, Any]],
     shots: Sequence[int],
@@ -323,8 +323,8 @@ def measured(
         features = features.half("base")
 
     def row(fitted: Fitted) -> Row:
-        found = Row(fitted, tested(fitted, features))
-        return found if new is None else found._replace(new=tested(fitted, new), apart=unknown(fitted, features, new))
+        found = Row(fitted, evaluate(fitted, features))
+        return found if new is None else found._replace(new=evaluate(fitted, new), apart=unknown(fitted, features, new))
 
     if not methods:
         zero_shot(features)
