@@ -1,6 +1,5 @@
 """Heads on a made-up cache: what is trained, chosen and said, and what is refused."""
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,7 +7,7 @@ import torch.nn.functional as F
 import modprompt
 from modprompt.errors import UserError
 from modprompt.methods.heads.features import read_features
-from modprompt.trainers.on_features import OTHERS, compared, evaluate, fit, zero_shot
+from modprompt.trainers.on_features import OTHERS, compared, fit
 from tests.modprompt.methods.heads.made_up import CLASSES, SHOTS, write_cache
 
 PLAIN_TIP = {"search_hp": False, "init_alpha": 2.0, "init_beta": 5.5}
@@ -60,17 +59,6 @@ def test_new_classes_have_the_features_alone_and_are_told_apart(cache):
         assert (row.tested.images, row.new.images, row.new.right) == (18, 12, plain.new.right)
     assert plain.apart["energy"]["auroc_pct"] > 90
     assert set(own.apart) == set(probe.apart) == {"probability"}, "their logits are not on CLIP's scale"
-
-
-def test_a_test_counts_and_calibrates_as_by_hand(cache):
-    features = read(cache)
-    found, logits = evaluate(zero_shot(features), features), 100 * features.tested.features @ features.text.t()
-    shares = logits.double().softmax(1).amax(1).numpy()
-    right = (logits.argmax(1) == features.tested.labels).numpy()
-    bins = np.clip(np.ceil(shares * 15) - 1, 0, 14)
-    gaps = [abs(right[bins == at].mean() - shares[bins == at].mean()) * (bins == at).mean() for at in {*bins}]
-    assert (found.images, found.right) == (30, right.sum())
-    assert found.ece_pct == pytest.approx(100 * sum(gaps))
 
 
 def test_what_a_head_cannot_do_on_features_is_one_line(cache):
