@@ -28,7 +28,7 @@ from modprompt.io.settings import Settings
 from modprompt.methods.heads.base import VAL, Bank, Batch, Head, cosines
 from modprompt.methods.heads.features import NEW, TRAINED, Features
 from modprompt.methods.heads.method import Grid, HeadMethod
-from modprompt.methods.heads.tip_adapter import TipAdapterF
+from modprompt.methods.heads.tip_adapter import TipAdapterF, TipAdapterHead
 from modprompt.methods.table import BY_NAME, HEADS, config_of, configs_by_clip
 
 find.add_to_path()
@@ -193,13 +193,13 @@ def fit(
     return Fitted(name, shots, head, scale, kind, _chosen(head, method.grid(), features, scale, shots, seed))
 
 
-def _chosen(head: Any, grid: Grid | None, features: Features, scale: Tensor, shots: int, seed: int) -> str:
+def _chosen(head: Head, grid: Grid | None, features: Features, scale: Tensor, shots: int, seed: int) -> str:
     """Search alpha and beta, if the method has a grid and there are images for it; what they are."""
-    if not hasattr(head, "alpha") or not hasattr(head, "beta"):
+    if not isinstance(head, TipAdapterHead):
         return ""
-    found = f"alpha {float(head.alpha):g}, beta {float(head.beta):g}"
     if grid is None or features.chosen_on is None:
-        return f"{found}, given" if grid is None else f"{found}, given: there are no images to choose on"
+        given = f"alpha {float(head.alpha):g}, beta {float(head.beta):g}, given"
+        return given if grid is None else f"{given}: there are no images to choose on"
     most = len(features.chosen_on.labels) if features.split == VAL else min(shots, _VAL_SHOTS)
     images = features.chosen_on.some(features.chosen_on.drawn(lambda there: min(there, most), seed))
     plain_logits = scale * cosines(images.features, head.pooled(features.class_features[:, None]))

@@ -1,5 +1,6 @@
 """Features of others: a made-up cache of five classes is read, halved and refused where its files do not fit."""
 
+import dataclasses
 import sys
 import types
 
@@ -99,6 +100,10 @@ def test_files_that_do_not_fit_are_one_line(cache):
         path.write_bytes(before)
     with pytest.raises(UserError, match="keys_4shots.pt, for 4 shots; there are: 2"):
         read(cache).bank(4)
+    one = dataclasses.replace(read(cache), tested=read(cache).tested.some(torch.tensor([0])))
+    for divided, said in ((lambda: one.half("new"), "is of a new class"), (lambda: one.halved(1), "two images")):
+        with pytest.raises(UserError, match=said):
+            divided()
     (cache / "test_f.pt").unlink()
     with pytest.raises(UserError, match="no test_f.pt; images to test on: val"):
         read(cache)
