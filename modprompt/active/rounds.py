@@ -34,7 +34,7 @@ from modprompt.io import same_run
 from modprompt.io.files import copy_whole, remove_parts
 from modprompt.io.images import IMAGE_FILES, image_files, images_hash, labels_of_choice, lists_of, reader_facts
 from modprompt.io.settings import Settings
-from modprompt.methods.table import ZERO_SHOT, kind_of
+from modprompt.methods.table import HEADS, ZERO_SHOT, kind_of, row_of
 from modprompt.trainers import artifacts, training_state
 from modprompt.trainers.config_nodes import method_of
 from modprompt.trainers.evaluation import take_number
@@ -52,7 +52,8 @@ def settings_of(cfg: RunConfig) -> Active:
     try:
         active = method_of(Active, cfg.ACTIVE)
         selection.check(active)
-        if active.rounds and kind_of(cfg.TRAINER.NAME) == ZERO_SHOT:
+        kind = kind_of(cfg.TRAINER.NAME)
+        if active.rounds and (kind == ZERO_SHOT or (kind == HEADS and row_of(cfg.TRAINER.NAME).method.in_turn)):
             raise SettingError([("ROUNDS", f": {cfg.TRAINER.NAME} trains nothing")])
         if active.rounds and cfg.SEARCH.RUNS:
             said = ": a search is not run in rounds; give rounds the schedule that it leaves"
