@@ -4,6 +4,7 @@ modprompt predict output/run photo.jpg
 modprompt predict output/run photos/ more/*.png --top 3 --csv out.csv
 modprompt predict output/run photos/ --classes cat dog "polar bear"       other classes than the trained ones
 modprompt predict output/run photos/ --classes @names.txt                 a name on each line
+modprompt predict output/run photos/ --adapt tda                          also by the photos before (TDA)
 modprompt predict output/run photos/ --rule sigmoid                       each class by itself (SigLIP)
 
 --classes uses all words after it. Images that cannot be read are named and skipped; the exit code is then 1.
@@ -50,10 +51,10 @@ def _note(text: str) -> None:
         print(f"note: {text}", file=sys.stderr)  # standard output only has the predictions
 
 
-def _run(args: Any) -> int:
-    from modprompt.use.prediction import SOFTMAX, find_images, predict, require_rule
+def _opened(args: Any) -> Any:
+    """The model, for the classes that are asked about, with the head that adapts to the images."""
+    from modprompt.use.trained import adapted
 
-    images, left_out = find_images(args.images)
     trained = opened(args)
     if args.classes:
         names, known = _class_names(args.classes), trained.model.classes.names
@@ -62,6 +63,14 @@ def _run(args: Any) -> int:
         if new:
             _note(f"{len(new)} of {len(names)} classes are not those that {trained.path} was trained on: {some(new)}")
         _note(trained.model.said_of(names))
+    return adapted(trained, args.adapt.upper()) if args.adapt else trained
+
+
+def _run(args: Any) -> int:
+    from modprompt.use.prediction import SOFTMAX, find_images, predict, require_rule
+
+    images, left_out = find_images(args.images)
+    trained = _opened(args)
     require_rule(trained.model, args.rule)
     names = distinct(trained.model.classes.names)
     if left_out:
@@ -102,6 +111,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--csv", default="", metavar="F", help="also write the predictions to this file")
     rule = "shares among the classes, or each class by itself, by the CLIP's logit bias (default: %(default)s)"
     add("--rule", choices=["softmax", "sigmoid"], default="softmax", help=rule)
+    add("--adapt", choices=["tda"], default="", help="adapt to the images, in their order, by a head that keeps some")
     add("--batch-size", type=int, default=64, help="images at a time (default: %(default)s)")
     args = parser.parse_args(argv)
     at_least("--top", args.top, 1)
