@@ -17,22 +17,14 @@ from modprompt.data.names import config_file, path_of, registered_names
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io.files import of_user
-from modprompt.io.records import read_yaml
 from modprompt.io.settings import FLAGS, Given, Settings
-from modprompt.methods.table import BY_NAME, config_of, is_own
+from modprompt.methods.table import BY_NAME, config_of, configs_by_clip
 from modprompt.methods.table import config_file as file_of_method
 
-_OF_SCRIPTS = ("scripts", "few_shot", "cross")  # what scripts/methods.sh reads
 _LARGE = "ViT-B/16"
 _GIVE = f"--backbone {_LARGE} (OpenAI's weights: 350 MB, downloaded at first use)"
 _BACKBONE = "MODEL.BACKBONE."
 _OWN_IMAGES = ("ImageFolder", "Unlabelled")  # readers of a folder of anybody's: its name says more than theirs
-
-
-def configs_by_clip(trainer: str) -> dict[str, str]:
-    """A trainer's default configs, {name of a CLIP: name of the config}; MPL's for a user's method, else none."""
-    row = read_yaml(places.configs() / "trainers.yaml").get("MPL" if is_own(trainer) else trainer, {})
-    return {clip: config for clip, config in row.items() if clip not in _OF_SCRIPTS}
 
 
 class _Command:

@@ -8,12 +8,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from modprompt.cli.defaults import completed, configs_by_clip
+from modprompt.cli.defaults import completed
 from modprompt.data.rounds import Active
 from modprompt.errors import UserError
 from modprompt.io.settings import Settings, read_settings
 from modprompt.methods.search.file import expanded
-from modprompt.methods.table import BY_NAME, ZERO_SHOT, config_of, kind_of, unread_of
+from modprompt.methods.table import BY_NAME, ZERO_SHOT, config_of, configs_by_clip, kind_of, unread_of
 from modprompt.programs import import_modules, take_imports
 
 # other programs' names for them

@@ -22,6 +22,7 @@ class Command(NamedTuple):
 COMMANDS: dict[str, Command] = {
     "train": Command("modprompt.cli.train", "train a method, or evaluate one"),
     "active": Command("modprompt.active.command", "train in rounds that choose which images are labelled"),
+    "heads": Command("modprompt.experiments.heads", "heads on features that others have computed"),
     "predict": Command("modprompt.cli.predict", "classify images with a trained model"),
     "export": Command("modprompt.cli.export", "a trained model as an ONNX or safetensors file"),
     "show": Command("modprompt.cli.show", "a trained model as a page: images in, classes and attention out"),

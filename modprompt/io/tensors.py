@@ -43,6 +43,13 @@ class _Inert:
         """Nothing is kept."""
 
 
+class _Module(dict[str, Any]):
+    """Stands in for a pickled module: its own parameters and buffers, by name."""
+
+    def __setstate__(self, state: Any) -> None:
+        self.update({**state["_buffers"], **state["_parameters"]})
+
+
 class _NumpyType:
     """Stands in for NumPy's dtype: its own `__setstate__` trusts what it is given."""
 
@@ -71,6 +78,7 @@ _TORCHS = {
     if isinstance(kind, type) and issubclass(kind, (Optimizer, lr_scheduler.LRScheduler))
 }
 _INERT = [(_Inert, name) for name in (*_TORCHS, *_DASSL)]
+_HEADS = [(_Module, "src.modeling.ClassificationHead")]  # zero-shot heads of codebases that merge models
 
 
 def write_tensors(path: PathLike, content: Any) -> None:
@@ -85,11 +93,13 @@ def write_tensors(path: PathLike, content: Any) -> None:
 def read_tensors(path: PathLike, torchscript: Collection[str] = ()) -> Any:
     """The content of a file of torch.save, tensors on the CPU in their own memory; optimisers and schedules inert.
 
+    A zero-shot head that was pickled whole is the dict of its own tensors.
+
     Of a TorchScript archive, which is code, it is the state dict, if the archive's SHA-256 (hex) is given. Raises
     UserError if the file is missing, cut off, damaged, of PyTorch before 1.6, no such file, or holds other objects than
     tensors and plain values; it says which.
     """
-    return _load(path, "cpu", _INERT, torchscript)
+    return _load(path, "cpu", [*_INERT, *_HEADS], torchscript)
 
 
 def read_run(path: PathLike, map_location: Location = None) -> Any:

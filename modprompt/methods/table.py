@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from modprompt import places
 from modprompt.checks import check_name, nearest
 from modprompt.errors import UserError
+from modprompt.io.records import read_yaml
 
 if TYPE_CHECKING:
     from modprompt.methods.base import Method
@@ -164,6 +165,7 @@ METHODS: tuple[Row, ...] = (
 )
 BY_NAME: dict[str, Row] = {row.name: row for row in METHODS}
 _OWN: "dict[str, type[Method]]" = {}  # methods of users
+_OF_SCRIPTS = ("scripts", "few_shot", "cross")  # what scripts/methods.sh reads of configs/trainers.yaml
 _MPL = "MPL"  # whose images, optimiser, batch and learning rate a method without configs has
 
 _GONE = {  # what methods of users once had: what says it now
@@ -258,6 +260,12 @@ def configs_of(name: str) -> str:
 def config_of(trainer: str, name: str) -> Path:
     """The config file of this name (without .yaml) among those of a trainer; it may be missing."""
     return places.configs() / "trainers" / configs_of(trainer) / f"{name}.yaml"
+
+
+def configs_by_clip(trainer: str) -> dict[str, str]:
+    """A trainer's default configs, {name of a CLIP: name of the config}; MPL's for a user's method, else none."""
+    row = read_yaml(places.configs() / "trainers.yaml").get(_MPL if is_own(trainer) else trainer, {})
+    return {clip: config for clip, config in row.items() if clip not in _OF_SCRIPTS}
 
 
 def find_config(word: str, trainer: str, folder: Path = Path()) -> Path | None:

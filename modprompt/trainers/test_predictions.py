@@ -107,7 +107,7 @@ class Answers:
         labels, predicted = found.labels.numpy(), found.top[:, 0].numpy()
         classes = self.classes
         confusion = np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
-        calibration = _calibration(found.probabilities[:, 0].numpy(), labels == predicted)
+        calibration = bins_of(found.probabilities[:, 0].numpy(), labels == predicted)
         wrong: list[Wrong] = []
         if self.are_of(images):
             root = reader_facts(dataset).image_root
@@ -140,7 +140,7 @@ def _fits(logits: Any, labels: Any, classes: int) -> bool:
     )
 
 
-def _calibration(confidence: np.ndarray, hits: np.ndarray) -> np.ndarray:
+def bins_of(confidence: np.ndarray, hits: np.ndarray) -> np.ndarray:
     """Images, mean confidence and accuracy (BINS, 3) of equally wide bins, as scikit-learn's calibration_curve."""
     bins = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], confidence)
     counts, sums, right = (np.bincount(bins, weights=x, minlength=BINS) for x in (None, confidence, hits))

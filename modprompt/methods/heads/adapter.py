@@ -153,6 +153,7 @@ class PrototypesHead(_OnAllViews):
     def __init__(self, names: Sequence[str], width: int, starts: str, constraint: str = "", scale: float = 1.0):
         super().__init__(names)
         self.starts, self.constraint, self.scale = starts, constraint, scale
+        self.needs_text = starts != RANDOM or bool(constraint)
         first = torch.zeros(len(names), width)
         self.prototypes = nn.Parameter(nn.init.kaiming_normal_(first) if starts == RANDOM else first)
         self.register_buffer("base_text_features", torch.zeros(len(names), width))

@@ -180,6 +180,7 @@ class Head(nn.Module):
     keeps_rest = False  # whether a last batch that is not full is trained on
     trains = True  # whether anything is learned by steps
     on_clip_scale = True  # whether logits are cosines times CLIP's factor
+    needs_text = True  # whether logits or the training depend on class features
     reads_text = False  # whether `build` asks for class features
     moves = True  # whether each image may have class features of its own; else it starts from one feature per class
 

@@ -3,13 +3,13 @@
 import pytest
 import yaml
 
-from modprompt.cli import defaults, flags, train
+from modprompt.cli import flags, train
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io.files import write_json
 from modprompt.io.records import sealed
 from modprompt.io.settings import read_settings
-from modprompt.methods.table import METHODS, config_of
+from modprompt.methods.table import METHODS, config_of, configs_by_clip
 from modprompt.trainers import run  # noqa: F401 - registers all
 from modprompt.trainers.run_config import merged
 from tests.conftest import ROOT
@@ -195,7 +195,7 @@ def test_table_has_every_trainer_and_its_configs_are_there():
     table = yaml.safe_load((ROOT / "configs/trainers.yaml").read_text())
     assert set(table) == {row.name for row in METHODS}
     for trainer, row in table.items():
-        by_clip = defaults.configs_by_clip(trainer)
+        by_clip = configs_by_clip(trainer)
         assert list(row)[: len(by_clip)] == list(by_clip)
         assert "ViT-B/16" in by_clip
         assert all(config_of(trainer, row[key]).is_file() for key in ("few_shot", "cross") if key in row)

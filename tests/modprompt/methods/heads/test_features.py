@@ -1,0 +1,125 @@
+"""Features of others: a made-up cache of five classes is read, halved and refused where its files do not fit."""
+
+import sys
+import types
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from modprompt.errors import UserError
+from modprompt.methods.heads.features import read_features
+from modprompt.methods.heads.tip_adapter import TipAdapter
+from tests.modprompt.methods.heads.golden import SCALE
+from tests.modprompt.methods.heads.made_up import CLASSES, SHOTS, WIDTH, directions, write_cache
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return write_cache(tmp_path)
+
+
+def read(cache, **more):
+    return read_features(cache, "ViT-B/32", **{"classes": cache / "classes.pt", **more})
+
+
+def read_all(cache):
+    features = read(cache)
+    return features, features.bank(SHOTS), features.trained_keys(SHOTS)
+
+
+def right(features, logits):
+    return int((logits.argmax(1) == features.tested.labels).sum())
+
+
+def test_all_parts_are_there_in_single_precision_and_of_length_1(cache):
+    features, bank, trained = read_all(cache)
+    assert (features.shots(), features.names, len(features.tested.labels)) == ([2], ("0", "1", "2", "3", "4"), 30)
+    assert bank.views.shape == (1, CLASSES * SHOTS, WIDTH)
+    assert bank.labels.tolist() == [[0, 1, 2, 3, 4] * 2]
+    for part in (features.tested.features, features.chosen_on.features, bank.views, bank.text):
+        assert part.dtype == torch.float32
+        assert torch.allclose(part.norm(dim=-1), torch.ones(part.shape[:-1]), atol=2e-3)
+    assert trained.norm(dim=1).tolist() == pytest.approx([2] * 10, abs=0.01)
+    assert features.bank(0).views.numel() == 0
+    head = TipAdapter().head(features.names, WIDTH)
+    head.build(bank, SCALE)
+    assert right(features, head(features.tested.features, head.pooled(bank.text), SCALE)) == 30
+
+
+def test_halves_of_the_classes_and_of_the_images(cache):
+    whole = read(cache)
+    base, new = whole.half("base"), whole.half("new")
+    assert (base.names, new.names) == (("0", "1", "2"), ("3", "4"))
+    assert new.tested.labels.unique().tolist() == [0, 1]
+    assert new.bank(SHOTS).labels.tolist() == [[0, 1, 0, 1]]
+    assert torch.equal(new.text, whole.text[3:])
+    assert len(base.trained_keys(SHOTS)) == 6
+    parts = read(cache, split="val").halved(seed=1)
+    for images in (parts.tested, parts.chosen_on):
+        assert images.labels.bincount().tolist() == [3] * 5
+    both = torch.cat([parts.tested.features, parts.chosen_on.features]).sum(1).sort().values
+    assert torch.equal(both, read(cache, split="val").tested.features.sum(1).sort().values)
+
+
+def test_a_pickled_head_gives_its_weight_and_runs_nothing(cache, monkeypatch):
+    modules = {name: types.ModuleType(name) for name in ("src", "src.modeling")}
+    for name in ("ClassificationHead", "Other"):
+        kind = type(name, (torch.nn.Linear,), {"__module__": "src.modeling"})
+        setattr(modules["src.modeling"], name, kind)
+    with monkeypatch.context() as patch:
+        for name, module in modules.items():
+            patch.setitem(sys.modules, name, module)
+        for name in ("ClassificationHead", "Other"):
+            head = getattr(modules["src.modeling"], name)(WIDTH, CLASSES)
+            head.weight.data = 100 * directions()
+            torch.save(head, cache / f"{name}.pt")
+    assert torch.allclose(read(cache, classes=cache / "ClassificationHead.pt").text, directions(), atol=1e-6)
+    assert "src" not in sys.modules
+    with pytest.raises(UserError, match=r"it asks for src\.modeling\.Other"):
+        read(cache, classes=cache / "Other.pt")
+
+
+def test_files_that_do_not_fit_are_one_line(cache):
+    labels, values = torch.arange(CLASSES).repeat(6), F.one_hot(torch.arange(CLASSES).repeat(2), CLASSES).half()
+    rows = [
+        ("keys_2shots", torch.randn(32, 10), "its keys are 32 wide"),
+        ("keys_2shots", torch.full((WIDTH, 10), float("nan")), "finite"),
+        ("values_2shots", values[:-1], "10 images"),
+        ("values_2shots", values * 0.5, "a single 1"),
+        ("values_2shots", values[[0] * 10], "not every class has 2 images"),
+        ("test_f", torch.randn(4, WIDTH), "30 labels"),
+        ("test_f", torch.randint(9, (30, WIDTH)), "no matrix"),
+        ("test_l", labels.float(), "whole numbers"),
+        ("test_l", labels + 1, "labels up to 5"),
+        ("test_l", labels - 1, "below 0"),
+        ("test_f", 2 * torch.eye(WIDTH)[labels], "lengths from 2 to 2"),
+        ("val_f", torch.eye(2 * WIDTH)[labels], "32 wide"),
+        ("classes", torch.randn(WIDTH, WIDTH), "either side"),
+        ("classes", torch.randn(CLASSES, 7), "neither"),
+        ("classes", {"other": 1}, "no matrix"),
+        ("best_F_2shots", torch.randn(WIDTH, 10), "other keys"),
+    ]
+    for name, content, said in rows:
+        path = cache / f"{name}.pt"
+        before = path.read_bytes()
+        torch.save(content, path)
+        with pytest.raises(UserError, match=said) as error:
+            read_all(cache)
+        assert "\n" not in str(error.value)
+        path.write_bytes(before)
+    with pytest.raises(UserError, match="keys_4shots.pt, for 4 shots; there are: 2"):
+        read(cache).bank(4)
+    (cache / "test_f.pt").unlink()
+    with pytest.raises(UserError, match="no test_f.pt; images to test on: val"):
+        read(cache)
+
+
+def test_the_clip_of_both_is_named_and_another_order_of_classes_is_warned_of(cache):
+    with pytest.raises(UserError, match="image features are of ViT-B/32, class features of ViT-B/16"):
+        read(cache, classes_backbone="ViT-B/16")
+    with pytest.raises(UserError, match="no CLIP 'ViTB32'"):
+        read_features(cache, "ViTB32")
+    torch.save(directions().roll(1, 0), cache / "classes.pt")
+    with pytest.warns(UserWarning, match="another CLIP than ViT-B/32, or have its classes in another order"):
+        read(cache)

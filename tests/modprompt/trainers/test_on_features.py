@@ -1,0 +1,92 @@
+"""Heads on a made-up cache: what is trained, chosen and said, and what is refused."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+import modprompt
+from modprompt.errors import UserError
+from modprompt.methods.heads.features import read_features
+from modprompt.trainers.on_features import OTHERS, fit, measured, tested, zero_shot
+from tests.modprompt.methods.heads.made_up import CLASSES, SHOTS, write_cache
+
+PLAIN_TIP = {"search_hp": False, "init_alpha": 2.0, "init_beta": 5.5}
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return write_cache(tmp_path)
+
+
+def read(cache, classes="classes.pt", **more):
+    return read_features(cache, "ViT-B/32", classes=cache / classes if classes else "", **more)
+
+
+def tip(features, keys):
+    """Tip-Adapter's formula."""
+    image, values = F.normalize(features.tested.features), F.one_hot(torch.arange(CLASSES).repeat(SHOTS)).float()
+    return 100 * image @ features.text.t() + 2 * torch.exp(-5.5 * (1 - image @ keys.t())) @ values
+
+
+def test_tip_adapter_is_its_formula_with_keys_as_with_trained_ones(cache):
+    features = read(cache)
+    keys = torch.load(cache / "keys_2shots.pt").float().t()
+    fitted = fit(modprompt.TipAdapter(**PLAIN_TIP), features, SHOTS)
+    assert torch.allclose(fitted.logits(features), tip(features, F.normalize(keys)), atol=1e-3)
+    assert (fitted.kind, fitted.how) == ("", "alpha 2, beta 5.5, given")
+    trained = fit(modprompt.TipAdapterF(**PLAIN_TIP), features, SHOTS, trained_keys=True)
+    assert torch.allclose(trained.logits(features), tip(features, 2 * keys), rtol=1e-3, atol=1e-3)
+    assert trained.kind == OTHERS
+
+
+def test_choices_are_made_on_other_images_than_the_tested_ones(cache):
+    head = modprompt.TipAdapter(search_step=(3, 3))
+    assert fit(head, read(cache), SHOTS).how.endswith("chosen on 10 other validation images")  # min(2, 4) a class
+    rows = measured(read(cache, split="val"), [(head, None)], [SHOTS])
+    assert {row.tested.images for row in rows} == {15}
+    assert rows[1].fitted.how.endswith("chosen on 15 other validation images")
+    assert fit(head, read(cache, split="val"), SHOTS).how.endswith("there are no images to choose on")
+
+
+def test_new_classes_have_the_features_alone_and_are_told_apart(cache):
+    plain, own, probe = measured(
+        read(cache),
+        [(modprompt.TipAdapter(**PLAIN_TIP), None), (modprompt.LPPlusPlus(train_epoch=2), None)],
+        [SHOTS],
+        base_new=True,
+    )
+    for row in (plain, own, probe):
+        assert (row.tested.images, row.new.images, row.new.right) == (18, 12, plain.new.right)
+        assert row.apart["probability"]["auroc_pct"] > 80
+    assert "energy" in own.apart
+    assert "energy" not in probe.apart, "its logits are not on CLIP's scale"
+
+
+def test_a_test_counts_and_calibrates_as_by_hand(cache):
+    features = read(cache)
+    found, logits = tested(zero_shot(features), features), 100 * features.tested.features @ features.text.t()
+    shares = logits.double().softmax(1).amax(1).numpy()
+    right = (logits.argmax(1) == features.tested.labels).numpy()
+    bins = np.clip(np.ceil(shares * 15) - 1, 0, 14)
+    gaps = [abs(right[bins == at].mean() - shares[bins == at].mean()) * (bins == at).mean() for at in {*bins}]
+    assert (found.images, found.right) == (30, right.sum())
+    assert found.ece_pct == pytest.approx(100 * sum(gaps))
+
+
+def test_what_a_head_cannot_do_on_features_is_one_line(cache):
+    features = read(cache)
+    rows = [
+        (modprompt.TaskRes(), read(cache, classes=""), {}, "TaskRes reads class features"),
+        (modprompt.ADAPTER(init="RANDOM"), read(cache, classes=""), {}, "INIT RANDOM with CONSTRAINT none"),
+        (modprompt.TipAdapter(search_on="test"), features, {}, "SEARCH_ON is not read"),
+        (modprompt.LPPlusPlus(), features, {"trained_keys": True}, "only TipAdapterF"),
+        (modprompt.TipAdapter(), features, {"shots": 0}, "name their number"),
+        (modprompt.TipAdapter(), features, {"shots": 4}, "there are: 2"),
+    ]
+    for method, on, more, said in rows:
+        with pytest.raises(UserError, match=said) as error:
+            fit(method, on, **{"shots": SHOTS, **more})
+        assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match="zero-shot reads class features"):
+        measured(read(cache, classes=""), [], [])
