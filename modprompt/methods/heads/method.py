@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -124,6 +125,13 @@ class Loaded(NamedTuple):
 
 
 NOTHING = Loaded()
+
+
+def ordered(count: int, order: int | None) -> Tensor:
+    """The places of so many images (count,) in an order, as HeadMethod.orders_of has it."""
+    if order is None:
+        return torch.arange(count)
+    return torch.from_numpy(np.random.default_rng(order).permutation(count))
 
 
 class Grid(NamedTuple):

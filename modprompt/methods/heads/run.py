@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, SequentialSampler
@@ -25,7 +24,7 @@ from modprompt.io.images import mark, selected_on
 from modprompt.io.settings import changes
 from modprompt.io.tensors import read_tensors, write_tensors
 from modprompt.methods.heads.base import TEST, TRAIN, VAL, FreshViews, Head
-from modprompt.methods.heads.method import HeadMethod
+from modprompt.methods.heads.method import HeadMethod, ordered
 from modprompt.methods.heads.model import HeadedModel, Saved
 from modprompt.methods.records import require_made_with
 from modprompt.trainers.building import Building
@@ -204,9 +203,7 @@ class HeadEvaluation(_OfHead, Evaluation):
 
     def _in_order(self, batches: FeatureBatches, number: int | None) -> Tensor:
         """Logits (N, C) in the list's order, on the CPU, of images that are answered in another order."""
-        order = torch.arange(len(batches.labels))
-        if number is not None:
-            order = torch.from_numpy(np.random.default_rng(number).permutation(len(order)))
+        order = ordered(len(batches.labels), number)
         answer, parts = self.model.begin(), order.split(batches.batch_size)
         told = tqdm(parts, desc="the list's order" if number is None else f"order {number}", disable=None)
         logits = torch.cat([answer(batches.features[some].to(self.trainer.device)).logits for some in told]).cpu()

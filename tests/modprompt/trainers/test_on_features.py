@@ -63,6 +63,17 @@ def test_new_classes_have_the_features_alone_and_are_told_apart(cache):
     assert "energy" not in probe.apart, "its logits are not on CLIP's scale"
 
 
+def test_a_head_that_answers_in_turn_is_asked_in_the_order_of_the_seed(cache):
+    features, method = read(cache), modprompt.TDA(alpha=30.0, beta=1.0)
+    order = torch.from_numpy(np.random.default_rng(3).permutation(30))
+    fitted = fit(method, features, 0, seed=3)
+    expected = fitted.head(features.tested.features[order], features.text, fitted.scale)
+    assert torch.allclose(fitted.logits(features)[order], expected, atol=1e-3)
+    assert fitted.how == "in the order of seed 3"
+    (_, row) = measured(features, [(method, None)], [SHOTS], base_new=True)
+    assert (row.fitted.shots, row.tested.images, row.apart) == (0, 18, {})
+
+
 def test_a_test_counts_and_calibrates_as_by_hand(cache):
     features = read(cache)
     found, logits = tested(zero_shot(features), features), 100 * features.tested.features @ features.text.t()
