@@ -2,7 +2,7 @@
 
     features = read_features("caches/stanford_cars", "ViT-B/32", classes="head_Cars.pt", split="val")
     fitted = fit(modprompt.TipAdapter(search_hp=False, init_alpha=1.0, init_beta=5.5), features, shots=16)
-    print(tested(fitted, features).accuracy_pct, fitted.how)
+    print(evaluate(fitted, features).accuracy_pct, fitted.how)
 
 A bank of mean keys is one view. A head that trains gets this view in every epoch, not newly augmented images, and class
 features of length 1, where papers have raw ones: such rows say so.
@@ -28,7 +28,7 @@ from modprompt.io.settings import Settings
 from modprompt.methods.heads.base import VAL, Bank, Batch, Head, cosines
 from modprompt.methods.heads.features import NEW, TRAINED, Features
 from modprompt.methods.heads.method import Grid, HeadMethod, ordered
-from modprompt.methods.heads.tip_adapter import TipAdapterF
+from modprompt.methods.heads.tip_adapter import TipAdapterF, TipAdapterHead
 from modprompt.methods.table import BY_NAME, HEADS, config_of, configs_by_clip
 
 find.add_to_path()
@@ -204,13 +204,13 @@ def fit(
     return Fitted(name, shots, head, scale, kind, how, method.in_turn, order)
 
 
-def _chosen(head: Any, grid: Grid | None, features: Features, scale: Tensor, shots: int, seed: int) -> str:
+def _chosen(head: Head, grid: Grid | None, features: Features, scale: Tensor, shots: int, seed: int) -> str:
     """Search alpha and beta, if the method has a grid and there are images for it; what they are."""
-    if not hasattr(head, "alpha") or not hasattr(head, "beta"):
+    if not isinstance(head, TipAdapterHead):
         return ""
-    found = f"alpha {float(head.alpha):g}, beta {float(head.beta):g}"
     if grid is None or features.chosen_on is None:
-        return f"{found}, given" if grid is None else f"{found}, given: there are no images to choose on"
+        given = f"alpha {float(head.alpha):g}, beta {float(head.beta):g}, given"
+        return given if grid is None else f"{given}: there are no images to choose on"
     most = len(features.chosen_on.labels) if features.split == VAL else min(shots, _VAL_SHOTS)
     images = features.chosen_on.some(features.chosen_on.drawn(lambda there: min(there, most), seed))
     plain_logits = scale * cosines(images.features, head.pooled(features.class_features[:, None]))
@@ -274,7 +274,7 @@ class Tested(NamedTuple):
         return 100.0 * self.right / self.images
 
 
-def tested(fitted: Fitted, features: Features) -> Tested:
+def evaluate(fitted: Fitted, features: Features) -> Tested:
     """A head on the tested images of features, among their classes."""
     logits, labels = fitted.logits(features).double(), features.tested.labels
     right = logits.argmax(1) == labels
@@ -307,7 +307,7 @@ class Row(NamedTuple):
     apart: dict[str, dict[str, float]] | None = None
 
 
-def measured(
+def compared(
     features: Features,
     methods: Sequence[tuple[HeadMethod, Any]],
     shots: Sequence[int],
@@ -337,8 +337,8 @@ def measured(
         features = features.half("base")
 
     def row(fitted: Fitted) -> Row:
-        found = Row(fitted, tested(fitted, features))
-        return found if new is None else found._replace(new=tested(fitted, new), apart=unknown(fitted, features, new))
+        found = Row(fitted, evaluate(fitted, features))
+        return found if new is None else found._replace(new=evaluate(fitted, new), apart=unknown(fitted, features, new))
 
     if not methods:
         zero_shot(features)

@@ -63,8 +63,9 @@ def write(rows: Sequence[Row], features: Features, folder: Path) -> list[Path]:
     with panels(folder / FIGURE, of) as grid:
         for number, name in enumerate(dict.fromkeys(row.fitted.name for row in rows)):
             own = [row for row in rows if row.fitted.name == name]
-            for axes, tests in zip(grid, ([row.tested for row in own], [row.new for row in own])):
-                high = [test.accuracy_pct for test in tests if test]
+            of_halves = [[row.tested for row in own], [row.new for row in own if row.new]]
+            for axes, tests in zip(grid, of_halves):
+                high = [test.accuracy_pct for test in tests]
                 if own[0].fitted.shots:
                     axes.plot([row.fitted.shots for row in own], high, **look(number), label=name)
                 else:

@@ -93,20 +93,31 @@ class Features:
         return _shots(self.folder)
 
     def half(self, which: str) -> "Features":
-        """The same for BASE or NEW classes alone."""
+        """The same for BASE or NEW classes alone; UserError if none of their images is tested."""
         first = -(-len(self.classes) // 2)
         at = range(first) if which == BASE else range(first, len(self.classes))
+        tested = _of_classes(self.tested, at)
+        if not len(tested.labels):
+            raise UserError(f"{self.folder}: no image of {self.split}_f.pt is of a {which} class")
         return dataclasses.replace(
             self,
-            tested=_of_classes(self.tested, at),
+            tested=tested,
             chosen_on=None if self.chosen_on is None else _of_classes(self.chosen_on, at),
             text=None if self.text is None else self.text[at.start : at.stop],
             classes=self.classes[at.start : at.stop],
         )
 
     def halved(self, seed: int) -> "Features":
-        """The tested images of each class in two, drawn by a seed: one half to choose on, the other to test."""
+        """The tested images of each class in two, drawn by a seed: one half to choose on, the other to test.
+
+        Raises:
+            UserError: if no class has two images.
+        """
         chosen = self.tested.drawn(lambda images: images // 2, seed)
+        if not chosen.any():
+            raise UserError(
+                f"{self.folder}: no class has two images in {self.split}_f.pt, one to choose on, one to test"
+            )
         return dataclasses.replace(self, tested=self.tested.some(~chosen), chosen_on=self.tested.some(chosen))
 
     def bank(self, shots: int) -> Bank:

@@ -1,5 +1,6 @@
 """Features of others: a made-up cache of five classes is read, halved and refused where its files do not fit."""
 
+import dataclasses
 import sys
 import types
 
@@ -9,8 +10,6 @@ import torch.nn.functional as F
 
 from modprompt.errors import UserError
 from modprompt.methods.heads.features import read_features
-from modprompt.methods.heads.tip_adapter import TipAdapter
-from tests.modprompt.methods.heads.golden import SCALE
 from tests.modprompt.methods.heads.made_up import CLASSES, SHOTS, WIDTH, directions, write_cache
 
 
@@ -28,10 +27,6 @@ def read_all(cache):
     return features, features.bank(SHOTS), features.trained_keys(SHOTS)
 
 
-def right(features, logits):
-    return int((logits.argmax(1) == features.tested.labels).sum())
-
-
 def test_all_parts_are_there_in_single_precision_and_of_length_1(cache):
     features, bank, trained = read_all(cache)
     assert (features.shots(), features.names, len(features.tested.labels)) == ([2], ("0", "1", "2", "3", "4"), 30)
@@ -42,9 +37,6 @@ def test_all_parts_are_there_in_single_precision_and_of_length_1(cache):
         assert torch.allclose(part.norm(dim=-1), torch.ones(part.shape[:-1]), atol=2e-3)
     assert trained.norm(dim=1).tolist() == pytest.approx([2] * 10, abs=0.01)
     assert features.bank(0).views.numel() == 0
-    head = TipAdapter().head(features.names, WIDTH)
-    head.build(bank, SCALE)
-    assert right(features, head(features.tested.features, head.pooled(bank.text), SCALE)) == 30
 
 
 def test_halves_of_the_classes_and_of_the_images(cache):
@@ -63,15 +55,13 @@ def test_halves_of_the_classes_and_of_the_images(cache):
 
 
 def test_a_pickled_head_gives_its_weight_and_runs_nothing(cache, monkeypatch):
-    modules = {name: types.ModuleType(name) for name in ("src", "src.modeling")}
-    for name in ("ClassificationHead", "Other"):
-        kind = type(name, (torch.nn.Linear,), {"__module__": "src.modeling"})
-        setattr(modules["src.modeling"], name, kind)
     with monkeypatch.context() as patch:
-        for name, module in modules.items():
-            patch.setitem(sys.modules, name, module)
+        for module in ("src", "src.modeling"):
+            patch.setitem(sys.modules, module, types.ModuleType(module))
         for name in ("ClassificationHead", "Other"):
-            head = getattr(modules["src.modeling"], name)(WIDTH, CLASSES)
+            kind = type(name, (torch.nn.Linear,), {"__module__": "src.modeling"})
+            setattr(sys.modules["src.modeling"], name, kind)
+            head = kind(WIDTH, CLASSES)
             head.weight.data = 100 * directions()
             torch.save(head, cache / f"{name}.pt")
     assert torch.allclose(read(cache, classes=cache / "ClassificationHead.pt").text, directions(), atol=1e-6)
@@ -110,6 +100,10 @@ def test_files_that_do_not_fit_are_one_line(cache):
         path.write_bytes(before)
     with pytest.raises(UserError, match="keys_4shots.pt, for 4 shots; there are: 2"):
         read(cache).bank(4)
+    one = dataclasses.replace(read(cache), tested=read(cache).tested.some(torch.tensor([0])))
+    for divided, said in ((lambda: one.half("new"), "is of a new class"), (lambda: one.halved(1), "two images")):
+        with pytest.raises(UserError, match=said):
+            divided()
     (cache / "test_f.pt").unlink()
     with pytest.raises(UserError, match="no test_f.pt; images to test on: val"):
         read(cache)
