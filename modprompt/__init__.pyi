@@ -22,6 +22,7 @@ from modprompt.methods.heads.adapter import ADAPTER as ADAPTER
 from modprompt.methods.heads.clip_adapter import CLIP_Adapter as CLIP_Adapter
 from modprompt.methods.heads.lpplusplus import LPPlusPlus as LPPlusPlus
 from modprompt.methods.heads.taskres import TaskRes as TaskRes
+from modprompt.methods.heads.tda import TDA as TDA
 from modprompt.methods.heads.tip_adapter import TipAdapter as TipAdapter
 from modprompt.methods.heads.tip_adapter import TipAdapterF as TipAdapterF
 from modprompt.methods.hicropl import HiCroPL as HiCroPL

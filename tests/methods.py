@@ -294,5 +294,6 @@ HEADS = {
     "clip_adapter": Method("CLIP_Adapter", "CLIP_ADAPTER", {}, "clip_adapter"),
     "taskres": Method("TaskRes", "TaskRes", {"VIEWS": 2}),
     "lpplusplus": Method("LPPlusPlus", "LPPLUSPLUS", {"TRAIN_EPOCH": 12}, "lpplusplus"),
+    "tda": Method("TDA", "TDA", {"ALPHA": 1.5, "ORDERS": 3}, "tda"),
     "adapter": Method("ADAPTER", "ADAPTER", {"INIT": "ZS", "CONSTRAINT": "l2-adaptative", "VIEWS": 2}, "adapter"),
 }

@@ -43,7 +43,7 @@ from modprompt.io.images import (
     shots_of,
 )
 from modprompt.io.settings import Settings
-from modprompt.methods.table import ZERO_SHOT, kind_of
+from modprompt.methods.table import HEADS, ZERO_SHOT, kind_of, row_of
 from modprompt.trainers import artifacts, training_state
 from modprompt.trainers.config_nodes import method_of
 from modprompt.trainers.evaluation import take_number
@@ -61,7 +61,8 @@ def settings_of(cfg: RunConfig) -> Active:
     try:
         active = method_of(Active, cfg.ACTIVE)
         selection.check(active)
-        if active.rounds and kind_of(cfg.TRAINER.NAME) == ZERO_SHOT:
+        kind = kind_of(cfg.TRAINER.NAME)
+        if active.rounds and (kind == ZERO_SHOT or (kind == HEADS and row_of(cfg.TRAINER.NAME).method.in_turn)):
             raise SettingError([("ROUNDS", f": {cfg.TRAINER.NAME} trains nothing")])
         if active.rounds and cfg.SEARCH.RUNS:
             said = ": a search is not run in rounds; give rounds the schedule that it leaves"

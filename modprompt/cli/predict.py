@@ -4,6 +4,7 @@ modprompt predict output/run photo.jpg
 modprompt predict output/run photos/ more/*.png --top 3 --csv out.csv
 modprompt predict output/run photos/ --classes cat dog "polar bear"       other classes than the trained ones
 modprompt predict output/run photos/ --classes @names.txt                 a name on each line
+modprompt predict output/run photos/ --adapt tda                          also by the photos before (TDA)
 modprompt predict output/run photos/ --rule sigmoid                       each class by itself (SigLIP)
 modprompt predict output/run photos/ --unknown 0.5                        no class where none reaches 50%
 
@@ -33,10 +34,10 @@ def _note(text: str) -> None:
         print(f"note: {text}", file=sys.stderr)  # standard output only has the predictions
 
 
-def _run(args: Any) -> int:
-    from modprompt.use.prediction import SOFTMAX, find_images, predict, require_rule
+def _opened(args: Any) -> Any:
+    """The model, for the classes that are asked about, with the head that adapts to the images."""
+    from modprompt.use.trained import adapted
 
-    images, left_out = find_images(args.images)
     trained = opened(args)
     if args.classes:
         names, known = of_words(args.classes), trained.model.classes.names
@@ -45,6 +46,14 @@ def _run(args: Any) -> int:
         if new:
             _note(f"{len(new)} of {len(names)} classes are not those that {trained.path} was trained on: {some(new)}")
         _note(trained.model.said_of(names))
+    return adapted(trained, args.adapt.upper()) if args.adapt else trained
+
+
+def _run(args: Any) -> int:
+    from modprompt.use.prediction import SOFTMAX, find_images, predict, require_rule
+
+    images, left_out = find_images(args.images)
+    trained = _opened(args)
     require_rule(trained.model, args.rule)
     names = distinct(trained.model.classes.names)
     if left_out:
@@ -91,6 +100,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--rule", choices=["softmax", "sigmoid"], default="softmax", help=rule)
     unknown = "leave out classes below this probability; an image without any is not known (default: all are told)"
     add("--unknown", type=float, default=0.0, metavar="P", help=unknown)
+    add("--adapt", choices=["tda"], default="", help="adapt to the images, in their order, by a head that keeps some")
     add("--batch-size", type=int, default=64, help="images at a time (default: %(default)s)")
     args = parser.parse_args(argv)
     at_least("--top", args.top, 1)

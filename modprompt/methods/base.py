@@ -8,6 +8,7 @@ from torch import nn
 
 from modprompt.clip.towers import CLIP
 from modprompt.engine.schedule import Schedules, Shape
+from modprompt.errors import UserError
 from modprompt.fields import Configured
 from modprompt.methods import assembly
 from modprompt.methods.model import PromptedModel
@@ -35,6 +36,7 @@ class Method(Configured):
     not_searched: ClassVar[str] = ""  # why there is no search for its schedule
     repository: ClassVar[Repository] = Repository()
     search: ClassVar[AlphaSettings | None] = None  # for its schedule; set on an instance (search/over.py)
+    in_turn: ClassVar[bool] = False  # whether an image's logits depend on the images before it in the same test
     joined_by: ClassVar[Any] = None  # set on an instance: another method that adds something beside its prompts
 
     # ------------------------------ what a method writes
@@ -97,6 +99,14 @@ class Method(Configured):
             facts: what is known of the run.
         """
         return {}
+
+    def require_each_alone(self, what: str) -> None:
+        """Raise UserError, which begins with `what`, if an image's answer depends on the images before it."""
+        if self.in_turn:
+            raise UserError(
+                f"{what}: {type(self).__name__} answers an image by those before it in the same test: use "
+                "modprompt predict on all of them, or model.begin() in Python"
+            )
 
     def sides(self, shape: Shape) -> Schedules:
         """Its schedules, with prompt tokens at the places that are set.

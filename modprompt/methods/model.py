@@ -6,7 +6,7 @@ Shapes: B images, C classes.
 import contextlib
 import copy
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -105,6 +105,13 @@ class PromptedModel(OnSharedClip):
         """Logits (B, C) of images (B, 3, H, W); with labels (B,) the loss, as DistributedDataParallel needs it."""
         output = self.output(images)
         return output.logits if labels is None else self.objective.loss(output, images, labels)
+
+    def begin(self) -> Callable[[Tensor], Output]:
+        """What answers the images of one test, batch after batch in their order: images (B, 3, H, W), or raw features.
+
+        Only for a method whose `in_turn` is set is that another answer than `output`'s, for which a batch is a test.
+        """
+        return lambda images: self.output(images) if images.dim() == 4 else self.of_features(images)
 
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
         """The method's loss of a batch: images (B, 3, H, W), labels (B,)."""

@@ -160,6 +160,7 @@ METHODS: tuple[Row, ...] = (
     Row("TaskRes", "heads.taskres", HEADS, "TaskRes", key="TaskRes"),
     Row("LPPlusPlus", "heads.lpplusplus", HEADS, "LPPlusPlus", unread=_OF_LPP),
     Row("ADAPTER", "heads.adapter", HEADS, "ADAPTER"),
+    Row("TDA", "heads.tda", HEADS, "TDA"),
     Row("ZeroshotCLIP", "zeroshot", ZERO_SHOT, "CoOp", front="zsclip"),  # whose images and backbones it uses
     Row("ZeroshotCLIP2", "zeroshot", ZERO_SHOT, "CoOp", front="zsclip"),
 )

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -45,11 +45,13 @@ class Evaluation(Part):
         loader: of the images of the last test.
         features: of these images (N, E), if all were computed before the logits.
         testing_s: seconds that the last test took.
+        orders: accuracies of the last test in several orders, for its result; empty where the order does not matter.
     """
 
     loader: Any = None
     features: Tensor | None = None
     testing_s: float | None = None
+    orders: Mapping[str, Any] = {}
     _tests = False  # True while `test` runs, which checks logits itself
 
     @torch.no_grad()
@@ -64,10 +66,9 @@ class Evaluation(Part):
         waiting: list[tuple[Tensor, Tensor]] = []
         with self.model.unchanging(), self.model.prompt_learner.testing(), self._testing():
             batches = self.batches(split)
-            told = tqdm(iter(batches), total=len(batches), disable=None)  # messages of the start come before the bar
-            for batch in told:
-                images, labels = trainer.parse_batch_test(batch)
-                waiting.append(self.asked(split, trainer.model_inference(images), labels))
+            told = tqdm(self.answered(batches), total=len(batches), disable=None)  # its loader starts before the bar
+            for logits, labels in told:
+                waiting.append(self.asked(split, logits, labels))
                 logits = waiting[-1][0]
                 if not waits(logits.device) or len(waiting) * logits.nbytes >= MOST_BYTES:
                     hand_over(waiting, trainer.evaluator)
@@ -79,6 +80,11 @@ class Evaluation(Part):
                 trainer.write_scalar(f"{split}/{name}", value, trainer.epoch)
         first: float = next(iter(results.values()))
         return first
+
+    def answered(self, batches: Any) -> Iterator[tuple[Tensor, Tensor]]:
+        """Logits (B, C) and labels (B,) of each batch of a test; a loader starts at the call."""
+        parsed = (self.trainer.parse_batch_test(batch) for batch in batches)
+        return ((self.trainer.model_inference(images), labels) for images, labels in parsed)
 
     def asked(self, split: str, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The logits (B, C) and labels (B,) of a batch that count.

@@ -27,7 +27,7 @@ from modprompt.errors import SettingError, UserError
 from modprompt.io.settings import Settings
 from modprompt.methods.heads.base import VAL, Bank, Batch, Head, cosines
 from modprompt.methods.heads.features import NEW, TRAINED, Features
-from modprompt.methods.heads.method import Grid, HeadMethod
+from modprompt.methods.heads.method import Grid, HeadMethod, ordered
 from modprompt.methods.heads.tip_adapter import TipAdapterF, TipAdapterHead
 from modprompt.methods.table import BY_NAME, HEADS, config_of, configs_by_clip
 
@@ -51,7 +51,7 @@ _AT_ONCE = 1000  # images that are tested at once
 _VAL_SHOTS = 4  # validation images a class for choices, or as many as shots
 # settings of heads that need images, texts or another CLIP's files, or choose in a way that papers had and we refuse
 _UNREAD = ("PREC", "PROMPTS_FROM", "ENHANCED_BASE", "ENSEMBLE", "UNDERSCORES", "VIEWS", "AUGMENT_EPOCH", "AS_PUBLISHED",
-           "SEARCH_ON", "BEST_EPOCH_ON")  # fmt: skip
+           "SEARCH_ON", "BEST_EPOCH_ON", "ORDERS", "PUBLISHED")  # fmt: skip
 
 
 def head_names() -> list[str]:
@@ -114,6 +114,8 @@ class Fitted:
         scale: of its logits, a scalar.
         kind: ON_KEYS, OTHERS, or empty for a head that trains nothing.
         how: what its settings are, and where they are from.
+        in_turn: whether an image's answer depends on the images before it.
+        order: of the images then, as HeadMethod.orders_of has it.
     """
 
     name: str
@@ -122,13 +124,17 @@ class Fitted:
     scale: Tensor
     kind: str = ""
     how: str = ""
+    in_turn: bool = False
+    order: int | None = None
 
     @torch.no_grad()
     def logits(self, features: Features) -> Tensor:
         """Logits (B, C) of the tested images, in their order; of a class that is new to the head, by its text."""
         head = self.head.for_classes(features.names)
         text = head.pooled(features.class_features[:, None])
-        return torch.cat([head(some, text, self.scale) for some in features.tested.features.split(_AT_ONCE)])
+        answer, order = head.begin(), ordered(len(features.tested.labels), self.order)
+        logits = torch.cat([answer(some, text, self.scale) for some in features.tested.features[order].split(_AT_ONCE)])
+        return torch.empty_like(logits).index_copy_(0, order, logits)
 
 
 class _ZeroShot(Head):
@@ -190,7 +196,12 @@ def fit(
     elif head.trains:
         _train(head, bank, scale, method.epochs(cfg.OPTIM.MAX_EPOCH), cfg, f"{name}, {shots} shots")
         kind = ON_KEYS
-    return Fitted(name, shots, head, scale, kind, _chosen(head, method.grid(), features, scale, shots, seed))
+    how = _chosen(head, method.grid(), features, scale, shots, seed)
+    if not method.in_turn:
+        return Fitted(name, shots, head, scale, kind, how)
+    order = method.orders_of(seed)[0]
+    how = "in the list's order" if order is None else f"in the order of seed {order}"
+    return Fitted(name, shots, head, scale, kind, how, method.in_turn, order)
 
 
 def _chosen(head: Head, grid: Grid | None, features: Features, scale: Tensor, shots: int, seed: int) -> str:
@@ -274,8 +285,11 @@ def evaluate(fitted: Fitted, features: Features) -> Tested:
 def unknown(fitted: Fitted, base: Features, new: Features) -> dict[str, dict[str, float]]:
     """How well the base classes' scores tell images of base classes from those of new ones, as unknown_classes.py.
 
-    Of a head whose logits are not on CLIP's scale without "energy", which could not be compared.
+    Of a head whose logits are not on CLIP's scale without "energy", which could not be compared; of one that answers
+    images in turn nothing.
     """
+    if fitted.in_turn:
+        return {}
     known, others = (
         scores(logits, logits.softmax(1)).numpy()
         for logits in (fitted.logits(dataclasses.replace(base, tested=one.tested)).double() for one in (base, new))

@@ -262,7 +262,7 @@ class PromptTrainer(TrainerX):
         if self.model.end_epoch():
             print("Using GPA model for final inference...")
         finite = [torch.isfinite(parameter).all() for parameter in self.model.learned.parameters()]
-        if not torch.stack(finite).all():
+        if finite and not torch.stack(finite).all():
             raise FloatingPointError(
                 f"the prompts are not finite after epoch {self.epoch + 1}: start anew in another --output-dir "
                 "with a lower OPTIM.LR or PREC fp32; the last checkpoint is untouched"

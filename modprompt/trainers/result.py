@@ -184,6 +184,7 @@ class ResultRecorder:
             **(trainer.search.result(self.results) if trainer.search else {}),
             **_seconds(trainer, learner.get("prompts_hash", ""), folders),
             "text_chunk": trainer.resume.text_chunk,
+            **({"in_orders": dict(trainer.evaluation.orders)} if trainer.evaluation.orders else {}),
         }
 
     def write(

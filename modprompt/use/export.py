@@ -57,6 +57,7 @@ def export(trained: Trained, to: str, path: Path, precision: str = "fp32") -> st
     weights, fp32 or fp16. Raises UserError if the method has no class matrix, a package is missing, PyTorch's exporter
     refuses the model, or the file's outputs are not the model's; what was at the path stays then.
     """
+    trained.model.method.require_each_alone(f"--to {to}")
     if to != "onnx" and precision != "fp32":
         raise UserError(f"--to {to} has what was learned, unchanged: leave out --precision")
     if to == "onnx":

@@ -127,6 +127,7 @@ def serve(trained: Trained, port: int, said: Callable[[str], None]) -> None:
     `said` is called with the page's address once it can be opened; a port of 0 finds a free one. Raises UserError if
     Gradio is missing, or the port cannot be used.
     """
+    trained.model.method.require_each_alone("modprompt show")
     if importlib.util.find_spec("gradio") is None:
         raise UserError("modprompt show needs gradio, which is missing: pip install 'gradio>=6,<7' Jinja2")
     with tempfile.TemporaryDirectory(prefix="modprompt-show-") as folder:

@@ -82,6 +82,7 @@ def predict(
     """
     model = trained.model
     require_rule(model, rule)
+    answer = model.begin()
     bias, most = logit_bias_of(model.clip_model), min(top, len(model.classes.names))
     with ThreadPoolExecutor(_READERS) as pool:
 
@@ -95,7 +96,7 @@ def predict(
             rows: Iterator[tuple[list[int], list[float]]] = iter(())
             if tensors:
                 with torch.no_grad():
-                    logits = model(torch.stack(tensors).to(model.logit_scale.device)).float()
+                    logits = answer(torch.stack(tensors).to(model.logit_scale.device)).logits.float()
                     require_finite(logits)
                     shares = logits.softmax(dim=-1)
                     if rule == SIGMOID and bias is not None:

@@ -18,9 +18,11 @@ from modprompt.io.files import Refused, of_user
 from modprompt.io.image_files import FAMILY, PEOPLE, RULES, as_people
 from modprompt.io.records import parse_yaml
 from modprompt.io.settings import read_settings
+from modprompt.methods.heads.method import as_front, require_headable
+from modprompt.methods.heads.model import HeadedModel
 from modprompt.methods.loading import as_stated, load
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.table import ZERO_SHOT, kind_of
+from modprompt.methods.table import ZERO_SHOT, kind_of, row_of
 
 _DEFAULTS = {  # of runs that do not record it, as text
     "TRANSFORMS": "[]",
@@ -99,6 +101,21 @@ def open_trained(
     model.limit_text()
     trained = Trained(model, transform_of_run(settings, model.clip_model, file), Path(file))
     return trained if names is None else trained.with_classes(names)
+
+
+def adapted(trained: Trained, name: str) -> Trained:
+    """The same prompts with a head that learns from the images that it is asked about, by the method of this name.
+
+    Raises UserError if the model has a head already, or prompts that no head is put on.
+    """
+    method: Any = row_of(name).method()
+    model = trained.model
+    if isinstance(model, HeadedModel):
+        raise UserError(f"{trained.path} has a head already, {type(model.method).__name__}: {name} is put on prompts")
+    require_headable(model.prompt_learner, model.method)
+    headed = method.model(as_front(model.prompt_learner), model.clip_model, model.classes, 0).eval()
+    headed.limit_text()
+    return trained._replace(model=headed)
 
 
 def recorded_clip(place: Path) -> str | None:

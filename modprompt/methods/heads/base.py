@@ -211,6 +211,14 @@ class Head(nn.Module):
         """
         raise NotImplementedError
 
+    def begin(self) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """What answers the images of one test, batch after batch in their order; called as `forward`.
+
+        A head whose answers depend on the images before keeps these in what it returns here, never in itself:
+        `forward` is a test of its images alone.
+        """
+        return self
+
     def penalty(self) -> Tensor:
         """What training adds to cross-entropy, a scalar; a UserError if something that it needs is missing."""
         return torch.zeros((), device=self._device())

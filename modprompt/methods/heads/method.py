@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -86,20 +87,30 @@ class Front(NamedTuple):
             classes = classes._replace(dataset=content.record["classes"].get("dataset", ""))
         with torch.random.fork_rng(devices=[]):
             learner = learner_of(self.method, clip_model, classes, schedules)
-        name = type(self.method).__name__
-        if learner.pooling is not None or isinstance(learner, SearchLearner):
-            raise UserError(f"{name} here has several prompts a class: no head can be put on these")
-        if learner.given_text is not None:
-            raise UserError(f"{name} has class features of another CLIP: no head can be put on these")
-        if learner.class_rows is not None:
-            raise UserError(f"{name} has a classifier of its own: no head can be put on it")
+        require_headable(learner, self.method)
         if content is not None:
             load_content(view_of(self.method, learner), content, self.path, made_with(self.method, of_clip(clip_model)))
             if learner.bound:
                 require_own_classes(content, classes.names, self.path)
-        learner.requires_grad_(False)
-        learner.trains_text = learner.reads = False  # a head reads class features and the images' own
-        return learner
+        return as_front(learner)
+
+
+def require_headable(learner: Learner, method: Method) -> None:
+    """Raise UserError if no head can be put on a method's prompts."""
+    name = type(method).__name__
+    if learner.pooling is not None or isinstance(learner, SearchLearner):
+        raise UserError(f"{name} here has several prompts a class: no head can be put on these")
+    if learner.given_text is not None:
+        raise UserError(f"{name} has class features of another CLIP: no head can be put on these")
+    if learner.class_rows is not None:
+        raise UserError(f"{name} has a classifier of its own: no head can be put on it")
+
+
+def as_front(learner: Learner) -> Learner:
+    """The same prompts, frozen."""
+    learner.requires_grad_(False)
+    learner.trains_text = learner.reads = False  # a head reads class features and the images' own
+    return learner
 
 
 class Loaded(NamedTuple):
@@ -116,6 +127,13 @@ class Loaded(NamedTuple):
 
 
 NOTHING = Loaded()
+
+
+def ordered(count: int, order: int | None) -> Tensor:
+    """The places of so many images (count,) in an order, as HeadMethod.orders_of has it."""
+    if order is None:
+        return torch.arange(count)
+    return torch.from_numpy(np.random.default_rng(order).permutation(count))
 
 
 class Grid(NamedTuple):
@@ -174,6 +192,15 @@ class HeadMethod(ZeroshotCLIP):
     def grid(self) -> Grid | None:
         """What is searched on validation images after the training; None for nothing."""
         return None
+
+    def orders_of(self, seed: int) -> Sequence[int | None]:
+        """The orders in which test images are answered, if that matters: what NumPy's permutation is drawn from, or
+        None for the list's own; predictions are the first one's.
+
+        Args:
+            seed: of the run; below 0 for none.
+        """
+        return (None,)
 
     def best_on(self) -> str:
         """Which images decide the best epoch: VAL or TEST; empty to follow TEST.FINAL_MODEL."""

@@ -3,7 +3,7 @@
 Shapes: B images, N training images, C classes, T templates, D joint width.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -154,10 +154,21 @@ class HeadedModel(PromptedModel):
         return False
 
     def _logits(self, features: Tensor, text: Tensor, raw: Tensor | None = None) -> Output:
+        return self._answered(self.head, features, text)
+
+    def _answered(self, answer: Callable[..., Tensor], features: Tensor, text: Tensor) -> Output:
         with precision.no_autocast(features.device):
-            head = self.head
-            image, pooled = features.float(), head.pooled(text)
-            return Output(head(image, pooled, self.scale()), unit(image), unit(pooled))
+            image, pooled = features.float(), self.head.pooled(text)
+            return Output(answer(image, pooled, self.scale()), unit(image), unit(pooled))
+
+    def begin(self) -> Callable[[Tensor], Output]:
+        begun = self.head.begin()
+
+        def answer(images: Tensor) -> Output:
+            features = self.encode_image(images) if images.dim() == 4 else images.to(self.feature_type)
+            return self._answered(begun, features, self.text_for(features))
+
+        return answer
 
     def _of_each(self, features: Tensor) -> Output:
         return self._logits(features, self.text_for(features))

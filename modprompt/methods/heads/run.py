@@ -4,15 +4,17 @@ Encoders are frozen: each list of images is encoded once, or once for each augme
 training encodes images (`encoded`), builds the head from them (`of_bank`), fits it, searches (`search`), and tests.
 """
 
+import itertools
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, SequentialSampler
+from tqdm import tqdm
 
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
@@ -22,7 +24,7 @@ from modprompt.io.images import SHOTS_BY_CLASS, mark, selected_on
 from modprompt.io.settings import changes
 from modprompt.io.tensors import read_tensors, write_tensors
 from modprompt.methods.heads.base import TEST, TRAIN, VAL, FreshViews, Head
-from modprompt.methods.heads.method import HeadMethod
+from modprompt.methods.heads.method import HeadMethod, ordered
 from modprompt.methods.heads.model import HeadedModel, Saved
 from modprompt.methods.records import require_made_with
 from modprompt.trainers.building import Building
@@ -81,6 +83,12 @@ class HeadBuilding(_OfHead, Building):
     """
 
     is_built = False
+
+    def check(self) -> None:
+        """As in other trainers."""
+        super().check()
+        if self.cfg.TEST.OOD:
+            self.method.require_each_alone(f"TEST.OOD {self.cfg.TEST.OOD}")
 
     def build(self) -> None:
         """Build CLIP, and the part of the head that does not depend on the bank."""
@@ -178,6 +186,28 @@ class HeadEvaluation(_OfHead, Evaluation):
             found = super()._feature_batches(loader)
             self._kept[loader] = FeatureBatches(*encode(loader, self.encode_image), loader) if found is None else found
         return self._kept[loader]
+
+    def answered(self, batches: FeatureBatches) -> Iterator[tuple[Tensor, Tensor]]:
+        """As in other trainers; where the order matters, by the method's orders, the answers of the first one."""
+        if not self.method.in_turn:
+            return super().answered(batches)
+        first, *others = orders = self.method.orders_of(self.cfg.SEED)
+        logits = self._in_order(batches, first)
+        every = itertools.chain([logits], (self._in_order(batches, order) for order in others))
+        right = [100 * (one.argmax(1) == batches.labels).double().mean().item() for one in every]
+        mean = sum(right) / len(right)
+        what = f"{type(self.method).__name__} in {len(orders)} orders of the images"
+        print(f"{what}: {mean:.2f}% on average, {min(right):.2f} to {max(right):.2f}")
+        self.orders = {"orders": list(orders), "accuracies_pct": right, "mean_pct": mean}
+        return zip(logits.split(batches.batch_size), batches.labels.split(batches.batch_size))
+
+    def _in_order(self, batches: FeatureBatches, number: int | None) -> Tensor:
+        """Logits (N, C) in the list's order, on the CPU, of images that are answered in another order."""
+        order = ordered(len(batches.labels), number)
+        answer, parts = self.model.begin(), order.split(batches.batch_size)
+        told = tqdm(parts, desc="the list's order" if number is None else f"order {number}", disable=None)
+        logits = torch.cat([answer(batches.features[some].to(self.trainer.device)).logits for some in told]).cpu()
+        return torch.empty_like(logits).index_copy_(0, order, logits)
 
     def test(self, split: str | None) -> float:
         """As in other trainers; the time of encoding its images before the training is counted here."""

@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from modprompt.cli.predict import COLUMNS
 from modprompt.io.tables import read_table
+from modprompt.use.prediction import find_images
+from modprompt.use.trained import adapted, open_trained
 from tests.modprompt.use.made import NAMES, model_of, write_run
 
 
@@ -104,3 +107,17 @@ def test_a_rule_is_named_in_the_table(run, photos, tmp_path, monkeypatch, said):
     monkeypatch.setattr("modprompt.use.prediction.require_rule", lambda model, rule: None)
     said(0, "predict", run, photos, "--csv", tmp_path / "out.csv", "--rule", "sigmoid")
     assert {cells["rule"] for _, cells in read_table(tmp_path / "out.csv", (*COLUMNS, "rule"))} == {"sigmoid"}
+
+
+def test_answers_adapt_to_the_images_in_their_order_whatever_the_batches(run, photos, tmp_path, said, refused):
+    for seed in range(5):
+        pixels = np.random.default_rng(seed).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(photos / f"{seed}.png")
+    out, _ = said(0, "predict", run, photos, "--adapt", "tda", "--batch-size", 3, "--top", 1, "--device", "cpu")
+    trained = adapted(open_trained(run, device="cpu"), "TDA")
+    images = torch.stack([trained.preprocess(Image.open(path)) for path in find_images([photos])[0]])
+    with torch.no_grad():
+        shares = trained.model(images).softmax(1).amax(1)  # one test of all
+    assert [line.rpartition(" ")[2] for line in out] == [f"{100 * share:.1f}%" for share in shares.tolist()]
+    head = write_run(tmp_path / "head", model_of("TaskRes"))
+    assert "has a head already, TaskRes" in refused("predict", head, photos, "--adapt", "tda", "--device", "cpu")

@@ -1,5 +1,6 @@
 """Heads on a made-up cache: what is trained, chosen and said, and what is refused."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -59,6 +60,17 @@ def test_new_classes_have_the_features_alone_and_are_told_apart(cache):
         assert (row.tested.images, row.new.images, row.new.right) == (18, 12, plain.new.right)
     assert plain.apart["energy"]["auroc_pct"] > 90
     assert set(own.apart) == set(probe.apart) == {"probability"}, "their logits are not on CLIP's scale"
+
+
+def test_a_head_that_answers_in_turn_is_asked_in_the_order_of_the_seed(cache):
+    features, method = read(cache), modprompt.TDA(alpha=30.0, beta=1.0)
+    order = torch.from_numpy(np.random.default_rng(3).permutation(30))
+    fitted = fit(method, features, 0, seed=3)
+    expected = fitted.head(features.tested.features[order], features.text, fitted.scale)
+    assert torch.allclose(fitted.logits(features)[order], expected, atol=1e-3)
+    assert fitted.how == "in the order of seed 3"
+    (_, row) = compared(features, [(method, None)], [SHOTS], base_new=True)
+    assert (row.fitted.shots, row.tested.images, row.apart) == (0, 18, {})
 
 
 def test_what_a_head_cannot_do_on_features_is_one_line(cache):
