@@ -128,9 +128,9 @@ class Beside(NamedTuple):
     def joins(self) -> None:
         """None: no token joins the sequence."""
 
-    def with_tokens(self, tokens: Tensor) -> "Beside":
+    def with_tokens(self, tokens: Tensor | None) -> "Beside":
         """A copy with others."""
-        return Beside(tokens.view_as(self.pool))
+        return self if tokens is None else Beside(tokens.view_as(self.pool))
 
     def step(self, scheduled: Step) -> Step:
         """Nothing is removed or added."""
@@ -228,9 +228,7 @@ def _drawn(layers: int, n: int, width: int) -> nn.ParameterList:
 
 
 def _beside(pools: nn.ParameterList, layers: int) -> Additions:
-    made: Additions = [None] * layers
-    made[: len(pools)] = [Beside(pool) for pool in pools]
-    return made
+    return [Beside(pools[layer]) if layer < len(pools) else None for layer in range(layers)]
 
 
 @dataclass(eq=False)
