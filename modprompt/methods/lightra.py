@@ -141,7 +141,7 @@ class Beside(NamedTuple):
 
         def both(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
             own = attention(query, key, value, mask, causal)
-            pool = self.pool.to(query.dtype).view(2, 1, -1, *query.shape[2:]).expand(-1, len(query), -1, -1, -1)
+            pool = self.pool.to(query.dtype).view(2, 1, -1, *query.shape[2:]).expand(-1, query.shape[0], -1, -1, -1)
             return own + attention(query, *pool)
 
         return both
