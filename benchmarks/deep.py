@@ -1,11 +1,11 @@
 """A training step of methods that reach into layers, against their repositories: time and peak memory, on a CPU.
 
-    python -m benchmarks.deep --mmrl DIR --mma DIR --clip-lora DIR --twosfs DIR      checkouts; others are left out
-    python -m benchmarks.deep --mmrl DIR --classes 5 50 1000                 5 and 50 are the default
+    python -m benchmarks.deep --mmrl DIR --mma DIR --clip-lora DIR --twosfs DIR --lightra DIR      checkouts
+    python -m benchmarks.deep --mmrl DIR --classes 5 50 1000      others are left out; 5 and 50 are the default
 
-Published settings and batch, a CLIP of ViT-B/16's shape with random weights, fp32. MMRL's and MMA's trainers run their
-own step, CLIP-LoRA and 2SFS (TwoSFS is its first stage, TwoSFS 2 its second) their own loops; both sides as in
-benchmarks/pairs.py.
+Published settings and batch, a CLIP of ViT-B/16's shape with random weights, fp32. CLIP-LoRA and 2SFS (TwoSFS is its
+first stage, TwoSFS 2 its second) run their own loops, the others' trainers their own step; both sides as in
+benchmarks/pairs.py. LightRA has ten made-up sentences a class.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import contextlib
 import importlib
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,7 +37,7 @@ LAYERS = list(range(6, 13))
 STEPS, ROUNDS = 3, 3
 _HELD: list[Any] = []  # the stage of a training that a process is in, as long as it lives
 LORA_MOST = 1.1  # our time over theirs
-BATCHES = {"MMRL": 4, "MMRLpp": 4, "MultiModalAdapter": 16, "CLIPLoRA": 32, "TwoSFS": 32, "TwoSFS 2": 32}
+BATCHES = {"MMRL": 4, "MMRLpp": 4, "MultiModalAdapter": 16, "CLIPLoRA": 32, "TwoSFS": 32, "TwoSFS 2": 32, "LightRA": 16}
 READ = {"rep_layers": LAYERS, "template": TEMPLATE, "literal_scale": 100.0}
 SETTINGS: dict[str, dict[str, Any]] = {
     "MMRL": READ,
@@ -48,6 +49,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "CLIPLoRA": {"literal_scale": 100.0},
     "TwoSFS": {},
     "TwoSFS 2": {},
+    "LightRA": {"cos_weight": 3.5, "loss_weight": 9.0},
 }  # fmt: skip
 
 
@@ -57,12 +59,23 @@ def batch_of(method: str, classes: int) -> tuple[Tensor, Tensor]:
     return torch.randn(BATCHES[method], 3, 224, 224), torch.arange(BATCHES[method]) % classes
 
 
-def ours(method: str, classes: int) -> Callable[[], None]:
+@contextlib.contextmanager
+def sentences(classes: int) -> Iterator[str]:
+    """A file of ten sentences of each class."""
+    of_class = [f"which has {n} parts that are easy to see, and a surface of its own" for n in range(10)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "sentences.json"
+        path.write_text(json.dumps(dict.fromkeys(class_names(classes), of_class)))
+        yield str(path)
+
+
+def ours(method: str, classes: int, path: str) -> Callable[[], None]:
     """A function that makes a step."""
     import modprompt
 
     name, _, second = method.partition(" ")
-    model = getattr(modprompt, name)(**SETTINGS[method]).on(vit_b16(), class_names(classes)).train()
+    more = {"sentences": path} if method == "LightRA" else {}
+    model = getattr(modprompt, name)(**SETTINGS[method], **more).on(vit_b16(), class_names(classes)).train()
     model.limit_text()
     _HELD.append(model.in_stage(int(bool(second))))
     _HELD[0].__enter__()
@@ -71,7 +84,7 @@ def ours(method: str, classes: int) -> Callable[[], None]:
     return our_step(model, optimiser, batch_of(method, classes))
 
 
-def _nodes(method: str, defaults: Any) -> Any:
+def _nodes(method: str, defaults: Any, path: str) -> Any:
     """The config of a trainer of Dassl's family."""
     from yacs.config import CfgNode
 
@@ -82,22 +95,25 @@ def _nodes(method: str, defaults: Any) -> Any:
     cfg.TRAINER.MMRLpp = CfgNode({**read, "BETA": 0.9, "PROJ_LORA_DIM": 64, "RES_LORA_DIM": 4})
     adapters = {key.upper(): value for key, value in SETTINGS["MultiModalAdapter"].items()}
     cfg.TRAINER.MMADAPTER = CfgNode({**adapters, "PREC": "fp32"})
+    weights = {"COS_WEIGHT": 3.5, "LOSS_WEIGHT": 9, "VISION_DEPTH": 12, "TEXT_DEPTH": 12}
+    cfg.TRAINER.LightRA = CfgNode({**weights, "N_CTX_VISION": 4, "N_CTX_TEXT": 4, "PREC": "fp32"})
+    cfg.DATASET.PROMPT_PATH, cfg.DATASET.PROMPT_TEMPLATE = path, "A photo of a {},"
     cfg.OPTIM.NAME, cfg.OPTIM.LR = ("sgd" if method == "MultiModalAdapter" else "adamw"), 1e-3
     cfg.OPTIM.MAX_EPOCH = 5
     return cfg
 
 
-def theirs_in_dassl(method: str, checkout: str, classes: int) -> Callable[[], None]:
+def theirs_in_dassl(method: str, checkout: str, classes: int, path: str) -> Callable[[], None]:
     """A function that makes a step of a repository's trainer."""
     compat.add_to_path()
-    module = {"MMRL": "mmrl", "MMRLpp": "mmrlpp", "MultiModalAdapter": "mmadapter"}[method]
+    module = {"MMRL": "mmrl", "MMRLpp": "mmrlpp", "MultiModalAdapter": "mmadapter", "LightRA": "lightra"}[method]
     state = vit_b16().state_dict()
     package = import_from(checkout, module)
     from dassl.config import get_cfg_default
 
     found = importlib.import_module(f"trainers.{module}")
     with mock.patch.object(package, "_download", return_value=""):
-        cfg = _nodes(method, get_cfg_default)
+        cfg = _nodes(method, get_cfg_default, path)
         return stepping(getattr(found, method), cfg, classes, batch_of(method, classes), lambda _: state)
 
 
@@ -142,7 +158,8 @@ def measure(method: str, classes: int, checkout: str) -> list[float]:
     """Seconds of steps."""
     if checkout and method.partition(" ")[0] in ("CLIPLoRA", "TwoSFS"):
         return theirs_alone(method, checkout, classes, STEPS)
-    step = theirs_in_dassl(method, checkout, classes) if checkout else ours(method, classes)
+    with sentences(classes) as path:
+        step = theirs_in_dassl(method, checkout, classes, path) if checkout else ours(method, classes, path)
     return seconds_of(step, STEPS, time.perf_counter)
 
 
@@ -150,6 +167,7 @@ def rows(args: argparse.Namespace) -> Iterator[tuple[str, bool]]:
     """A row for each method with a checkout and number of classes."""
     checkouts = {"MMRL": args.mmrl, "MMRLpp": args.mmrl, "MultiModalAdapter": args.mma, "CLIPLoRA": args.clip_lora}
     checkouts.update(dict.fromkeys(("TwoSFS", "TwoSFS 2"), args.twosfs))
+    checkouts["LightRA"] = args.lightra
     for method, checkout in checkouts.items():
         for classes in args.classes if checkout else ():
             case = method, classes, str(Path(checkout).resolve())
@@ -164,7 +182,7 @@ def run(args: argparse.Namespace) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Exit code 0 if all bounds hold, 1 if not."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    flags(parser, ("mmrl", "mma", "clip-lora", "twosfs"), ROUNDS)
+    flags(parser, ("mmrl", "mma", "clip-lora", "twosfs", "lightra"), ROUNDS)
     args = parser.parse_args(argv)
     if args.one:
         limit()

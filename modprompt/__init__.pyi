@@ -29,6 +29,7 @@ from modprompt.methods.hicropl import HiCroPL as HiCroPL
 from modprompt.methods.ivlp import IVLP as IVLP
 from modprompt.methods.kdpl import KDPL as KDPL
 from modprompt.methods.kgcoop import KgCoOp as KgCoOp
+from modprompt.methods.lightra import LightRA as LightRA
 from modprompt.methods.loading import load as load
 from modprompt.methods.maple import MaPLe as MaPLe
 from modprompt.methods.mma import MultiModalAdapter as MultiModalAdapter

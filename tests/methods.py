@@ -18,6 +18,7 @@ from tests import (
     plain_dept,
     plain_dpl,
     plain_hicropl,
+    plain_lightra,
     plain_lora,
     plain_mma,
     plain_mmrl,
@@ -89,6 +90,7 @@ def small(cls, clip_model=None, **settings):
     fitting = {
         **dict.fromkeys(("prompt_depth", "prompt_depth_text", "prompt_depth_vision"), 2),
         **{"cross_layer": 1, "flow": "learned", "sentences": "template", "layer": 1},
+        **dict.fromkeys(("vision_depth", "text_depth"), 2),
         **{"adapter_start": 2, "adapter_end": min(3, text, vision), "adapter_dim": 8},
         **{"rep_layers": (1, 2), "rep_dim": 16},
         **{"lengths_text": (LENGTHS * text)[:text], "lengths_vision": (LENGTHS * vision)[:vision]},
@@ -204,6 +206,14 @@ METHODS = {
         parameters=4 * 2 * (T + V) + _mapper(V, T) + _mapper(T, V) + 2 * (_pool(T) + _pool(V)),
         logits=plain_hicropl.logits,
         step=plain_hicropl.step,
+    ),
+    "lightra": Method(
+        *("LightRA", "LightRA"),
+        {"VISION_DEPTH": 2, "TEXT_DEPTH": 4, "N_CTX_TEXT": 3, "SENTENCES": "template", **plain_lightra.WEIGHTS},
+        "ResidualAttention",
+        parameters=2 * 2 * 4 * V + 4 * 2 * 3 * T,
+        logits=plain_lightra.logits,
+        step=plain_lightra.step,
     ),
     "alvlm": Method(
         *("ALVLM", "COOP", {"N_CTX": 3, "AEPATH": PHRASES}),

@@ -281,7 +281,7 @@ class PromptedCLIP(nn.Module):
 
     def _encode_text(self, text: ClassTokens, prompts: Prompts) -> Tensor:
         features, pooling = self.raw_features(text, prompts), self.prompt_learner.pooling
-        if pooling is None:
+        if pooling is None or prompts.one_each:
             return self._unit(features)  # (1 or B, C, E)
         pooled: Tensor = pooling(self._streamed(features))
         return pooled

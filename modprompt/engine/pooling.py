@@ -1,4 +1,4 @@
-"""Class features of several prompts a class: the mean of their logits, or of their embeddings.
+"""Class features of several prompts a class: the mean of their logits, of their embeddings, or of their directions.
 
 Shapes: B images that have prompts of their own (1 if none have), P prompts, C classes, M most prompts of a class,
 E joint width.
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from modprompt.checks import at_least, one_of
 
-LOGITS, EMBEDDINGS = "logits", "embeddings"  # what is averaged
+LOGITS, EMBEDDINGS, DIRECTIONS = "logits", "embeddings", "directions"  # what is averaged
 
 
 class Pooling(nn.Module):
@@ -24,7 +24,8 @@ class Pooling(nn.Module):
 
     Args:
         counts: number of prompts of each class.
-        of: LOGITS, or EMBEDDINGS: the mean of features before they are normalised, which is normalised afterwards.
+        of: LOGITS; EMBEDDINGS: the mean of features before they are normalised, which is normalised afterwards; or
+            DIRECTIONS: the mean of normalised features, which is normalised again.
 
     Raises:
         SettingError: if a class has no prompt, or `of` is something else.
@@ -35,7 +36,7 @@ class Pooling(nn.Module):
 
     def __init__(self, counts: Sequence[int], of: str):
         super().__init__()
-        one_of("the mean", of, (LOGITS, EMBEDDINGS))
+        one_of("the mean", of, (LOGITS, EMBEDDINGS, DIRECTIONS))
         at_least("the number of prompts of a class", min(counts), 1)
         self.of = of
         self.most = max(counts)
@@ -49,9 +50,8 @@ class Pooling(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Class features (B, C, E) of those of prompts (B, P, E), which are not normalised."""
-        if self.of == LOGITS:
-            return self._mean(F.normalize(features, dim=-1))
-        return F.normalize(self._mean(features), dim=-1)
+        mean = self._mean(features if self.of == EMBEDDINGS else F.normalize(features, dim=-1))
+        return mean if self.of == LOGITS else F.normalize(mean, dim=-1)
 
     def _mean(self, features: Tensor) -> Tensor:
         """The mean over each class's prompts, in float32; without atomic sums, so that a GPU repeats its numbers."""

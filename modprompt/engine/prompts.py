@@ -18,7 +18,17 @@ from modprompt.engine.additions import Addition
 from modprompt.engine.context import PLACEHOLDER, leading_placeholders
 from modprompt.engine.layer_change import Changes
 from modprompt.engine.read_out import ReadOut
-from modprompt.engine.text_layout import Group, Layout, Suffix, TextTokens, WholeTokens, count_shared, lay_out, order_of
+from modprompt.engine.text_layout import (
+    Group,
+    Layout,
+    Suffix,
+    TextTokens,
+    WholeTokens,
+    count_shared,
+    lay_out,
+    order_of,
+    some,
+)
 from modprompt.errors import UserError
 
 POSITIONS = ("end", "middle", "front")  # of the class name
@@ -31,8 +41,9 @@ Additions = list[Addition]  # of each layer; tokens are (n, width of the side)
 class Prompts(NamedTuple):
     """What the encoders read: class prompts, and per layer the tokens to add on each side and what else it computes.
 
-    An ensemble's text is a list, with the prompts of one template each. `read` computes a second feature of each image
-    from the vision side's prompt tokens.
+    An ensemble's text is a list, with the prompts of one template each. `one_each` says that the text has one prompt of
+    each class, though the learner has several (pooling.py). `read` computes a second feature of each image from the
+    vision side's prompt tokens.
     """
 
     text: ClassTokens | list[ClassTokens]
@@ -41,36 +52,54 @@ class Prompts(NamedTuple):
     text_changes: Changes = ()
     vision_changes: Changes = ()
     read: ReadOut | None = None
+    one_each: bool = False
 
 
-def tokenize(texts: Sequence[str], labels: Sequence[str], tokenizer: Tokenizer = _CLIPS) -> Tensor:
-    """Token ids (C, L) of prompts, padded to the tokenizer's length.
+def tokenize(texts: Sequence[str], labels: Sequence[str], tokenizer: Tokenizer = _CLIPS, cut: bool = False) -> Tensor:
+    """Token ids (C, L) of prompts, padded to the tokenizer's length; longer ones are `cut`, the end token at the end.
 
     Raises:
-        UserError: if a prompt is longer; the message names its label.
+        UserError: if a prompt is longer and not cut; the message names its label.
     """
-    return torch.tensor(rows_of(texts, labels, tokenizer), dtype=torch.long)
+    return torch.tensor(rows_of(texts, labels, tokenizer, cut), dtype=torch.long)
 
 
-def rows_of(texts: Sequence[str], labels: Sequence[str], tokenizer: Tokenizer) -> list[list[int]]:
+def rows_of(texts: Sequence[str], labels: Sequence[str], tokenizer: Tokenizer, cut: bool = False) -> list[list[int]]:
     """The token ids of prompts, each padded to the tokenizer's length.
 
     Raises:
         UserError: as tokenize.
     """
-    return [_row(text, readable(label), tokenizer) for text, label in zip(texts, labels)]
+    return [_row(text, readable(label), tokenizer, cut) for text, label in zip(texts, labels)]
 
 
-def _row(text: str, label: str, tokenizer: Tokenizer) -> list[int]:
+def fits(text: str, tokenizer: Tokenizer) -> bool:
+    """Whether a text is as short as the model's texts."""
+    try:
+        return bool(tokenizer.row(text))
+    except TooLong:
+        return False
+
+
+def _row(text: str, label: str, tokenizer: Tokenizer, cut: bool) -> list[int]:
     try:
         return tokenizer.row(text)
     except TooLong:
+        if cut:
+            return _cut_row(text, tokenizer)
         name, _, phrase = label.partition(WHICH)
         whose, more = (f" with the phrase {phrase[:120]!r}", ", or shorten the phrase") if phrase else ("", "")
         raise UserError(
             f"the prompt of class {name[:120]!r}{whose} is longer than the model's {tokenizer.facts.length} text "
             f"tokens: {text[:120]!r}; shorten CTX_INIT or the class name, or lower N_CTX{more}"
         ) from None
+
+
+def _cut_row(text: str, tokenizer: Tokenizer) -> list[int]:
+    """As many ids of a text as fit, the end token the last."""
+    nothing, facts = tokenizer.row(""), tokenizer.facts
+    start = nothing[: nothing.index(facts.end)]
+    return [*start, *tokenizer.words(text)[: facts.length - len(start) - 1], facts.end]
 
 
 def embed_ids(ids: Tensor, clip_model: CLIP, dtype: torch.dtype | None = None) -> Tensor:
@@ -105,10 +134,11 @@ class PromptText(nn.Module):
         of_images: whether images have contexts of their own.
         averaged: if given, the embedded words are the mean over these prompts of the same classes, position by position
             (DPL's ensemble, arXiv 2501.00457); where a class ends still follows from `texts`.
+        cut: whether a prompt longer than the text context is cut off there.
 
     Raises:
-        UserError: on another position, a prompt longer than the text context, or a tokenizer that splits a placeholder
-            into several tokens.
+        UserError: on another position, a prompt longer than the text context that is not cut, or a tokenizer that
+            splits a placeholder into several tokens.
     """
 
     order: Tensor | None
@@ -126,6 +156,7 @@ class PromptText(nn.Module):
         dtype: torch.dtype | None = None,
         of_images: bool = False,
         averaged: Sequence[Sequence[str]] = (),
+        cut: bool = False,
     ):
         super().__init__()
         one_of("CLASS_TOKEN_POSITION", position, POSITIONS)
@@ -135,7 +166,7 @@ class PromptText(nn.Module):
         self.of_images = of_images
         tokenizer = tokenizer_of(clip_model)
         _require_one_id(leading_placeholders(self.texts[0], n_ctx), tokenizer)
-        ids = tokenize(self.texts, classnames, tokenizer)
+        ids = tokenize(self.texts, classnames, tokenizer, cut)
         end = (ids == tokenizer.facts.end).long().argmax(dim=-1)  # the first
         each = [ids, *(tokenize(texts, classnames, tokenizer) for texts in averaged)]
         each = [one[:, : int(end.max()) + 1] for one in each]
@@ -196,8 +227,15 @@ class PromptText(nn.Module):
             laid = laid.index_select(0, self.order)
         return torch.cat([self.words.expand(len(laid), -1, -1), laid], dim=1)
 
-    def forward(self, ctx: Tensor) -> TextTokens:
-        """The prompts with a context: (n, T), (C, n, T) of single classes, or (B, 1, n, T) of single images."""
+    def forward(self, ctx: Tensor, numbers: Sequence[int] | None = None) -> TextTokens:
+        """The prompts with a context: (n, T), (C, n, T) of single classes, or (B, 1, n, T) of single images.
+
+        With `numbers` only those prompts, each once, in that order.
+        """
+        text = self._with_context(ctx)
+        return text if numbers is None else some(text, self.groups, numbers)
+
+    def _with_context(self, ctx: Tensor) -> TextTokens:
         if self.context_in_prefix:
             ctx = ctx[:, 0] if ctx.dim() == 4 else ctx.reshape(1, *ctx.shape[-2:])  # (B, n, T)
             batch = ctx.shape[0]

@@ -79,7 +79,7 @@ class WholeTokens(NamedTuple):
     words: Tensor
     padding: Tensor
 
-    def of(self, which: slice) -> "WholeTokens":
+    def of(self, which: slice | Tensor) -> "WholeTokens":
         """The prompts of some classes."""
         ctx = self.ctx if self.ctx.shape[1] == 1 else self.ctx[:, which]
         return self._replace(ctx=ctx, words=self.words[which])
@@ -103,6 +103,23 @@ def apart(text: TextTokens) -> TextTokens:
     ahead = text.prefix[:, None].expand(-1, tokens.shape[1], -1, -1)
     whole = Suffix(torch.cat([ahead, tokens], dim=2), end + shared, True)
     return TextTokens(text.prefix[:, :0], [whole], None, False)
+
+
+def some(text: TextTokens, groups: Sequence[Group], numbers: Sequence[int]) -> TextTokens:
+    """Some of the prompts, each once, in the order of their `numbers`; `groups` are those of all."""
+    wanted = {number: place for place, number in enumerate(numbers)}
+    suffixes, laid = [], []
+    for group, suffix in zip(groups, text.suffixes):
+        found = [at for at, number in enumerate(group.classes) if number in wanted]
+        if found:
+            lengths = [group.lengths[at] for at in found]
+            at = torch.tensor(found).to(suffix.end.device, non_blocking=True)
+            tokens = suffix.tokens.index_select(1, at)[:, :, : max(lengths)]
+            suffixes.append(Suffix(tokens, suffix.end.index_select(0, at), min(lengths) < max(lengths)))
+            laid += [wanted[group.classes[at]] for at in found]
+    in_place = laid == sorted(laid)
+    order = None if in_place else torch.tensor(laid).argsort().to(text.prefix.device, non_blocking=True)
+    return text._replace(suffixes=suffixes, order=order)
 
 
 def counts_launches(device: torch.device) -> bool:

@@ -47,9 +47,10 @@ class WholeText(nn.Module):
         dtype: of the words; None for the model's type.
         of_images: whether images have contexts of their own.
         averaged: templates whose words are averaged: none.
+        cut: whether a prompt longer than the text side's is cut off there.
 
     Raises:
-        UserError: on another position or templates, or a prompt longer than the text side's.
+        UserError: on another position or templates, or a prompt longer than the text side's that is not cut.
     """
 
     words: Tensor
@@ -66,6 +67,7 @@ class WholeText(nn.Module):
         dtype: torch.dtype | None = None,
         of_images: bool = False,
         averaged: Sequence[Sequence[str]] = (),
+        cut: bool = False,
     ):
         super().__init__()
         one_of("CLASS_TOKEN_POSITION on a text side without a causal mask", position, ("end",))
@@ -75,7 +77,7 @@ class WholeText(nn.Module):
         tokenizer = tokenizer_of(clip_model)
         self.length = tokenizer.facts.length
         most = self.length - n_ctx
-        rows = [_words(text, label, n_ctx, most, tokenizer) for text, label in zip(texts, classnames)]
+        rows = [_words(text, label, n_ctx, most, tokenizer, cut) for text, label in zip(texts, classnames)]
         longest = max(map(len, rows))
         padding = tokenizer.facts.padding
         ids = [row + [padding] * (longest - len(row)) for row in rows]
@@ -89,10 +91,14 @@ class WholeText(nn.Module):
         count = len(self.texts)
         return [Group(tuple(range(count)), (self.length,) * count, self.length)]
 
-    def forward(self, ctx: Tensor) -> WholeTokens:
-        """The prompts with a context: (n, T), (C, n, T) of single classes, or (B, 1, n, T) of single images."""
+    def forward(self, ctx: Tensor, numbers: Sequence[int] | None = None) -> WholeTokens:
+        """The prompts with a context: (n, T), (C, n, T) of single classes, or (B, 1, n, T) of single images.
+
+        With `numbers` only those prompts, in that order.
+        """
         ctx = ctx[(None,) * (4 - ctx.dim())]
-        return WholeTokens(ctx, self.words, self.padding)
+        text = WholeTokens(ctx, self.words, self.padding)
+        return text if numbers is None else text.of(torch.tensor(numbers).to(ctx.device, non_blocking=True))
 
 
 class WholeTextEncoder(nn.Module):
@@ -202,17 +208,19 @@ def _require_in_place(schedule: Schedule) -> None:
             )
 
 
-def _words(text: str, label: str, n_ctx: int, most: int, tokenizer: Tokenizer) -> list[int]:
+def _words(text: str, label: str, n_ctx: int, most: int, tokenizer: Tokenizer, cut: bool) -> list[int]:
     """The ids after the context, with the end token: those of the text without its first n_ctx.
 
     Each placeholder stands for one vector, however the tokenizer splits a row of them.
 
     Raises:
-        UserError: if there are more than `most`.
+        UserError: if there are more than `most`, and they are not cut.
     """
     held = leading_placeholders(text, n_ctx)
     rest = text.split(None, held)[held:]
     ids = [*tokenizer.words(" ".join(rest))[n_ctx - held :], tokenizer.facts.end]
+    if len(ids) > most and cut:
+        return [*ids[: most - 1], tokenizer.facts.end]
     if len(ids) > most:
         length = tokenizer.facts.length
         count = len(ids) + length - most

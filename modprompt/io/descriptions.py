@@ -16,7 +16,7 @@ from modprompt.io.records import content_hash, parse_json
 from modprompt.io.text import is_text
 
 TEMPLATE, DIGITS = "template", "digits"  # settings of sentences that are no paths
-_FOLDER, _OF_SENTENCES = "descriptors", "gpt_file"  # where the repositories keep theirs
+_FOLDER = "descriptors"  # where PCB's repository keeps its own
 _SHOWN = 5  # missing classes that a message names
 _ALIKE = (  # names of EuroSAT's classes in CoOp, and as PCB's file has them
     ("industrial buildings", "industrial buildings or commercial buildings"),
@@ -84,13 +84,16 @@ def read_sentences(setting: str, dataset: str) -> Descriptions | None:
     whose text goes behind the setting's name, if there is no such file, or it holds something else.
     """
     if not setting:
-        own = Path(_OF_SENTENCES) / f"{_SHORT.get(dataset, dataset.lower())}_prompt.json"
-        if not own.is_file() and dataset not in _OURS:
+        own = [
+            Path("gpt_file") / f"{_SHORT.get(dataset, dataset.lower())}_prompt.json",  # HiCroPL's
+            Path("prompts") / f"{'ImageNet' if dataset.startswith('ImageNet') else dataset}.json",  # LightRA's
+        ]
+        setting = next((str(path) for path in own if path.is_file()), _OURS.get(dataset, ""))
+        if not setting:
             raise UserError(
-                f" is empty, and there is no {own} (folder {Path.cwd()}): give a JSON file "
+                f" is empty, and there is no {own[0]}, nor {own[1]} (folder {Path.cwd()}): give a JSON file "
                 '{"class": ["sentence", ...]}, or template for the data set\'s template alone'
             )
-        setting = str(own) if own.is_file() else _OURS[dataset]
     if setting == TEMPLATE:
         return None
     if setting == DIGITS:

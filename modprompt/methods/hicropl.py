@@ -9,7 +9,7 @@ import copy
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,10 +26,10 @@ from modprompt.engine.prompts import Additions, Prompts
 from modprompt.engine.schedule import MOST_TOKENS, Schedules, Shape, replacement
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
-from modprompt.io.same_run import BLENDED, SENTENCES
-from modprompt.methods.base import Method
+from modprompt.io.same_run import BLENDED
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.capabilities import Repository, Results, SavedAs, Training
+from modprompt.methods.parts.groups import WithSentences
 from modprompt.methods.parts.learners import Classes, Learner
 from modprompt.methods.parts.losses import EPS, ClassTeacher, FrozenCLIP, Objective, Term, cross_entropy
 from modprompt.methods.parts.text import Sentences
@@ -38,7 +38,7 @@ WRITTEN, LEARNED = "written", "learned"
 
 
 @dataclass(frozen=True, repr=False)
-class HiCroPL(Method):
+class HiCroPL(WithSentences):
     """HiCroPL: deep prompts of both sides, mapped from each other, and features blended with the frozen CLIP's."""
 
     node = "TRAINER.HICROPL"
@@ -65,13 +65,6 @@ class HiCroPL(Method):
         "stay as they were drawn; or are learned together with their mappers",
         choices=(WRITTEN, LEARNED),
     )
-    # the file itself is not compared: a test of other classes has another
-    sentences: str = setting(
-        "",
-        "JSON file {class: [sentence, ...]} for the frozen class features; template: only the data set's template; "
-        "digits: ours; empty: gpt_file/NAME_prompt.json, for digits ours",
-        compared=False,
-    )
     tests_write: bool = setting(
         False,
         "FLOW written: whether each batch of a validation or test maps the prompts once more and keeps the result, as "
@@ -81,8 +74,6 @@ class HiCroPL(Method):
     eps: float = setting(
         1e-3, "what Adam adds to its divisor: it shortens steps where gradients are smaller", least=0, compared=False
     )
-
-    content: ClassVar[Sentences | None] = None  # set on an instance from a file
 
     def check(self) -> None:
         super().check()
@@ -106,35 +97,6 @@ class HiCroPL(Method):
             for side, layers in zip(("text", "vision"), (shape.text_layers, shape.vision_layers))
         )
         return Schedules(text, vision)
-
-    def prepared(self) -> "HiCroPL":
-        """This method, after a check that a file of sentences, if one is named, can be read."""
-        if self.sentences:
-            self.sentences_of("")
-        return self
-
-    def sentences_of(self, dataset: str) -> Sentences:
-        """The sentences of a data set.
-
-        Raises:
-            SettingError: if there are none.
-        """
-        if self.content is not None:
-            return self.content
-        try:
-            return Sentences.of(self.sentences, dataset)
-        except UserError as error:
-            raise SettingError([("SENTENCES", str(error))]) from None
-
-    def restore(self, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> "HiCroPL":
-        """This method with the sentences of a checkpoint; no other file is opened.
-
-        Raises:
-            UserError: if the file lacks them.
-        """
-        mark = str(stated.get(SENTENCES, ""))
-        found = Sentences.of_record(mark, classes.get("sentences"), path)
-        return self.replace_private(content=found)
 
     def teacher(self, clip_model: CLIP) -> CLIP | None:
         """The CLIP whose image features are blended in; None if it is the CLIP that has the prompts.
@@ -163,11 +125,6 @@ class HiCroPL(Method):
         context = words_or_random(self.ctx_init, self.n_ctx, clip_model)
         sentences, teacher = self.sentences_of(classes.dataset), self.teacher(clip_model)
         return FlowLearner(self, classes.names, clip_model, schedules, context, sentences, teacher)
-
-    def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
-        other = copy.copy(learner)
-        other.sentences = self.sentences_of(classes.dataset)
-        return super().for_classes(other, clip_model, classes)
 
     def objective(self, model: PromptedModel) -> Objective:
         frozen: Any = model.prompt_learner.frozen_text
@@ -287,7 +244,7 @@ class FlowLearner(Learner):
 
     def stands_on(self) -> dict[str, str]:
         teacher = {BLENDED: str(self.teacher_fingerprint)} if self.teacher_fingerprint else {}
-        return {SENTENCES: self.sentences.mark, **teacher}
+        return {**super().stands_on(), **teacher}
 
     def require_stands_on(self, stated: Mapping[str, Any], path: str) -> None:
         known = str(stated.get(BLENDED, ""))

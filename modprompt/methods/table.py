@@ -133,6 +133,7 @@ METHODS: tuple[Row, ...] = (
     Row("MMRL", "mmrl", PROMPTS, "MMRL"),
     Row("MMRLpp", "mmrl", PROMPTS, "MMRLpp", key="MMRLpp", front="mmrlpp"),
     Row("HiCroPL", "hicropl", PROMPTS, "HiCroPL"),
+    Row("LightRA", "lightra", PROMPTS, "LightRA", key="LightRA"),
     *(
         Row(
             f"ExtrasLinearProbe{name}",

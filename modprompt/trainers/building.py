@@ -112,8 +112,8 @@ class Building(Part):
         cfg = self.cfg
         if self.method.training.draws_masks and cfg.MODEL.COMPILE:
             raise UserError(
-                f"MODEL.COMPILE {cfg.MODEL.COMPILE}: dropout draws new masks at each step, which cannot be "
-                "compiled: leave MODEL.COMPILE out, or set DROPOUT 0"
+                f"MODEL.COMPILE {cfg.MODEL.COMPILE}: each step of {type(self.method).__name__} draws anew what is "
+                "computed (dropout masks, sentences), which cannot be compiled: leave MODEL.COMPILE out"
             )
         try:
             found = kinds_and_layers(known.asked_of(cfg.MODEL.BACKBONE))

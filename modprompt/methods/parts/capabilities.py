@@ -154,7 +154,8 @@ class Training(NamedTuple):
     averaging: mean and spread, in epochs, of the Gaussian average over epochs that it ends with.
     steps: how many it has, if not epochs are counted.
     later_of_equals: whether the later of two epochs wins that are equal on validation.
-    draws_masks: whether its steps draw random numbers other than for images: such steps are not compiled.
+    draws_masks: whether its steps draw random numbers other than for images (masks, sentences): these are not
+        compiled.
     exact_weights: whether the objective needs features by CLIP's weights as they were before a cast.
     double_backward: whether it needs gradients of several losses through one graph.
     """

@@ -1,19 +1,22 @@
 """Groups of settings that methods share, each with what it does."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
+from modprompt.clip.towers import CLIP
 from modprompt.engine.pooling import EMBEDDINGS, LOGITS
 from modprompt.engine.schedule import MOST_TOKENS, PLACES, Schedule, Schedules, Shape, from_config, replacement
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import Steps, setting
 from modprompt.io import descriptions
-from modprompt.io.same_run import DESCRIPTIONS
+from modprompt.io.same_run import DESCRIPTIONS, SENTENCES
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.capabilities import SavedAs, Training
+from modprompt.methods.parts.learners import Classes, Learner
 from modprompt.methods.parts.losses import (
     ClassTeacher,
     FrozenCLIP,
@@ -26,7 +29,7 @@ from modprompt.methods.parts.losses import (
     mean_class_features,
 )
 from modprompt.methods.parts.templates import DIVERSE
-from modprompt.methods.parts.text import MODES, Described
+from modprompt.methods.parts.text import MODES, Described, Sentences
 
 
 @dataclass(frozen=True, repr=False)
@@ -192,6 +195,57 @@ class Coupled(LearnedText, PromptsVision):
         vision = written_out("vision", self.schedule_vision, shape.vision_layers, self.n_ctx, "N_CTX")
         text = text or replacement(shape.text_layers, self.prompt_depth, self.n_ctx, "text")
         return Schedules(text, vision or self.vision_rule(shape.vision_layers))
+
+
+S = TypeVar("S", bound="WithSentences")
+
+
+@dataclass(frozen=True, repr=False)
+class WithSentences(Method):
+    """Sentences that describe classes, from a file."""
+
+    # the file itself is not compared: a test of other classes has another
+    sentences: str = setting(
+        "",
+        "JSON file of sentences {class: [sentence, ...]}; template: only the data set's template; digits: ours; empty: "
+        "gpt_file/NAME_prompt.json or prompts/NAME.json, for digits ours",
+        compared=False,
+    )
+
+    content: ClassVar[Sentences | None] = None  # set on an instance from a checkpoint
+
+    def prepared(self: S) -> S:
+        """This method, after a check that a file of sentences, if one is named, can be read."""
+        if self.sentences:
+            self.sentences_of("")
+        return self
+
+    def sentences_of(self, dataset: str) -> Sentences:
+        """The sentences of a data set.
+
+        Raises:
+            SettingError: if there are none.
+        """
+        if self.content is not None:
+            return self.content
+        try:
+            return Sentences.of(self.sentences, dataset)
+        except UserError as error:
+            raise SettingError([("SENTENCES", str(error))]) from None
+
+    def restore(self: S, stated: Mapping[str, Any], classes: Mapping[str, Any], path: str) -> S:
+        """This method with the sentences of a checkpoint; no other file is opened.
+
+        Raises:
+            UserError: if the file lacks them.
+        """
+        mark = str(stated.get(SENTENCES, ""))
+        return self.replace_private(content=Sentences.of_record(mark, classes.get("sentences"), path))
+
+    def for_classes(self, learner: Any, clip_model: CLIP, classes: Classes) -> Learner:
+        other = copy.copy(learner)
+        other.sentences = self.sentences_of(classes.dataset)
+        return super().for_classes(other, clip_model, classes)
 
 
 M = TypeVar("M", bound="WithDescriptions")

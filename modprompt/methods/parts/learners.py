@@ -22,6 +22,7 @@ from modprompt.engine.prompts import Additions, ClassTokens, Prompts, class_text
 from modprompt.engine.schedule import BEHIND_START, Schedule, Schedules
 from modprompt.errors import UserError
 from modprompt.io.checkpoint import Checkpoint
+from modprompt.io.same_run import SENTENCES
 from modprompt.methods.parts.text import Described
 
 _FAMILY = "ImageNet"  # its variants number classes of one name by its list
@@ -136,7 +137,7 @@ class Learner(nn.Module):
     frozen_text: Tensor | None
     frozen_visual: Any = None
     options: Mapping[str, Any] = {}  # by side that is searched: (remove, add) of each layer's options
-    sentences: Any = None  # for frozen class features (methods/parts/text.py), if a file has them
+    sentences: Any = None  # of classes (methods/parts/text.py); those from a file go into checkpoints
 
     described: Described | None = None  # phrases, which make several prompts of a class
     pooling: Pooling | None  # pools features of several prompts; None with one prompt per class
@@ -233,7 +234,7 @@ class Learner(nn.Module):
 
     def stands_on(self) -> dict[str, str]:
         """What it was made with besides settings and CLIP, {name: text}: a training resumes only with the same."""
-        return {}
+        return {SENTENCES: str(self.sentences.mark)} if self.sentences else {}
 
     def require_stands_on(self, stated: Mapping[str, Any], path: str) -> None:
         """Raise UserError if a file was made with something else that matters; `stated` describes its method."""

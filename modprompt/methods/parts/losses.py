@@ -111,13 +111,14 @@ class FrozenCLIP(nn.Module):
         return self.text_features(template_texts(classnames, template), classnames)
 
     @torch.no_grad()
-    def text_features(self, texts: Sequence[str], labels: Sequence[str] = ()) -> Tensor:
+    def text_features(self, texts: Sequence[str], labels: Sequence[str] = (), cut: bool = False) -> Tensor:
         """(N, E) of N texts, not normalised; messages name each by its label, or else by the text.
 
         Raises:
-            UserError: if one is longer than the text context.
+            UserError: if one is longer than the text context, and longer ones are not `cut`.
         """
-        fixed = class_prompts(texts, labels or texts, 0, self.clip_model).to(self.clip_model.logit_scale.device)
+        fixed = class_prompts(texts, labels or texts, 0, self.clip_model, cut=cut)
+        fixed = fixed.to(self.clip_model.logit_scale.device)
         kind, device = self.clip_model.dtype, self.text_encoder.device
         nothing = torch.empty(0, text_width(self.clip_model), dtype=kind, device=device)
         features: Tensor = self.text_encoder(fixed(nothing), [None] * self.text_layers)  # (1, C, E)

@@ -1,4 +1,4 @@
-"""What describes classes: phrases, each of which makes a prompt, and sentences for frozen class features (HiCroPL).
+"""What describes classes: phrases, each of which makes a prompt, and sentences (HiCroPL, LightRA).
 
 A file has them as {class: [text, ...]}. Shapes: C classes, E joint width.
 """
@@ -119,14 +119,23 @@ class Sentences(NamedTuple):
         """
         each = self.texts(classnames)
         classes = {text: name for name, own in zip(classnames, each) for text in own}  # equal texts are encoded once
-        texts, labels = list(classes), [readable(name) for name in classes.values()]
-        starts = range(0, len(texts), _AT_ONCE)
-        bar = tqdm(starts, desc="frozen features of sentences", leave=False, disable=True if len(starts) == 1 else None)
         try:
-            parts = [frozen.text_features(texts[at : at + _AT_ONCE], labels[at : at + _AT_ONCE]).float() for at in bar]
+            found = unit_features(frozen, list(classes), list(classes.values()))
         except UserError as error:
             said = str(error).partition("; shorten")[0]  # words that are not these
             raise UserError(f"{self}: {said}; shorten the sentence") from None
-        places, found = {text: place for place, text in enumerate(texts)}, torch.cat(parts)
-        means = [F.normalize(found[[places[text] for text in own]], dim=-1).mean(0) for own in each]
+        places = {text: place for place, text in enumerate(classes)}
+        means = [found[[places[text] for text in own]].mean(0) for own in each]
         return F.normalize(torch.stack(means), dim=-1)
+
+
+def unit_features(frozen: FrozenCLIP, texts: Sequence[str], classnames: Sequence[str], cut: bool = False) -> Tensor:
+    """Features (N, E), float32, of length 1, of N texts, each of the class of that name.
+
+    Raises:
+        UserError: if one is too long, and longer ones are not `cut`.
+    """
+    labels, starts = [readable(name) for name in classnames], range(0, len(texts), _AT_ONCE)
+    bar = tqdm(starts, desc="frozen features of sentences", leave=False, disable=True if len(starts) == 1 else None)
+    parts = [frozen.text_features(texts[at : at + _AT_ONCE], labels[at : at + _AT_ONCE], cut) for at in bar]
+    return F.normalize(torch.cat(parts).float(), dim=-1)

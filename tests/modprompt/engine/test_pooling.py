@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from modprompt.engine.pooling import EMBEDDINGS, LOGITS, Pooling
+from modprompt.engine.pooling import DIRECTIONS, EMBEDDINGS, LOGITS, Pooling
 from modprompt.errors import SettingError
 
 COUNTS = (2, 1, 4)
@@ -12,12 +12,12 @@ def plainly(features, of):
     rows = []
     for own in features.split(COUNTS, dim=1):
         unit = own / own.norm(dim=-1, keepdim=True)
-        mean = sum(unit.unbind(1)) / unit.shape[1] if of == LOGITS else sum(own.unbind(1)) / own.shape[1]
+        mean = sum(own.unbind(1)) / own.shape[1] if of == EMBEDDINGS else sum(unit.unbind(1)) / unit.shape[1]
         rows.append(mean if of == LOGITS else mean / mean.norm(dim=-1, keepdim=True))
     return torch.stack(rows, dim=1)
 
 
-@pytest.mark.parametrize("of", [LOGITS, EMBEDDINGS])
+@pytest.mark.parametrize("of", [LOGITS, EMBEDDINGS, DIRECTIONS])
 def test_classes_have_the_mean_of_their_prompts(of):
     features = torch.randn(3, 7, 16, requires_grad=True)
     ours, plain = Pooling(COUNTS, of)(features), plainly(features, of)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from modprompt.engine.prompts import PromptText, class_texts
+from modprompt.engine.prompts import PromptText, class_texts, tokenize
+from modprompt.errors import UserError
 from tests.conftest import lay_out_for
 
 NAMES = ["cat", "dog with a hat", "x_y", "cat"]
@@ -14,9 +15,9 @@ def build(clip_model, n_ctx, position="end", own=False, prefix=None):
     return PromptText(class_texts(NAMES, prefix), NAMES, n_ctx, clip_model, position, own)
 
 
-def sentences(prompt_text, ctx):
-    """The prompts of all classes (B lists of C tensors (L, T)), put together from what is shared and what is not."""
-    text = prompt_text(ctx)
+def sentences(prompt_text, ctx, numbers=None):
+    """The prompts of classes (B lists of C tensors (L, T)), put together from what is shared and what is not."""
+    text = prompt_text(ctx, numbers)
     rows = []
     for image in range(text.prefix.shape[0]):
         laid = [
@@ -42,6 +43,28 @@ def test_prompts_are_the_same_wherever_they_are_moved(clip_model, monkeypatch, p
         for row, expected in zip(rows, before):
             assert torch.equal(row, expected)
     assert {name: x.shape for name, x in prompt_text.named_buffers()} == shapes
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("layout", ["arithmetic", "packed", "whole"])
+def test_some_of_the_prompts_are_what_they_are_among_all(clip_model, monkeypatch, layout, own):
+    lay_out_for(monkeypatch, layout)
+    text, ctx = build(clip_model, 2, own=own), torch.randn(len(NAMES), 2, 64) if own else torch.randn(2, 64)
+    (every,) = sentences(text, ctx)
+    for numbers in ([2, 1, 0], [0, 3], [1], [0, 1, 2, 3]):
+        (some,) = sentences(text, ctx, numbers)
+        assert len(some) == len(numbers)
+        assert all(torch.equal(one, every[number]) for one, number in zip(some, numbers))
+        assert sum(len(suffix.end) for suffix in text(ctx, numbers).suffixes) == len(numbers)  # the others are gone
+
+
+def test_what_is_too_long_is_cut_where_that_is_asked_for():
+    from clip import clip
+
+    texts = ["a short one", " ".join(f"number{n}" for n in range(70))]
+    assert tokenize(texts, texts, cut=True).tolist() == clip.tokenize(texts, truncate=True).tolist()
+    with pytest.raises(UserError, match="longer than the model's 77 text tokens"):
+        tokenize(texts, texts)
 
 
 def test_what_is_shared(clip_model):

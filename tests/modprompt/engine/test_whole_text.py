@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from modprompt.clip.towers import text_width
 from modprompt.engine.class_prompts import class_prompts
 from modprompt.engine.encoders import text_encoder
 from modprompt.engine.prompts import class_texts
@@ -141,3 +142,14 @@ def test_prompts_that_do_not_fit_are_refused(clip_model, n_ctx, more, said):
         prompts(clip_model, n_ctx, " ".join("X" * n_ctx), **more)
     with pytest.raises(UserError, match="PLACE_TEXT before_start"):
         text_encoder(clip_model, Schedule([(0, 1), (1, 1), (0, 0)], "text", BEFORE_START))
+
+
+def test_some_of_the_prompts_are_what_they_are_among_all_and_long_ones_are_cut(clip_model):
+    ctx, encoder = torch.randn(2, text_width(clip_model)), text_encoder(clip_model, CARRIED)
+    text, nothing = prompts(clip_model, 2, "a photo of a"), [None] * LAYERS
+    every = encoder(text(ctx), nothing)
+    torch.testing.assert_close(encoder(text(ctx, [3, 1]), nothing), every[:, [3, 1]], atol=1e-6, rtol=1e-5)
+    cut = prompts(clip_model, 0, "a photo " * LENGTH, cut=True)(ctx[:0])
+    assert cut.words.shape[1] == LENGTH
+    with pytest.raises(UserError, match=f"but the model accepts {LENGTH}"):
+        prompts(clip_model, 0, "a photo " * LENGTH)

@@ -107,6 +107,7 @@ def test_what_is_no_file_of_descriptions_is_one_line(case, tmp_path):
     ("setting", "dataset", "classes"),
     [
         ("", "OxfordPets", ["owl"]),  # gpt_file/oxford_pets_prompt.json
+        ("", "ImageNetV2", ["owl"]),  # prompts/ImageNet.json
         ("birds.json", "OxfordPets", ["owl"]),
         ("", "Digits", ["zero"]),
         ("digits", "OxfordPets", ["zero"]),
@@ -114,7 +115,7 @@ def test_what_is_no_file_of_descriptions_is_one_line(case, tmp_path):
 )
 def test_setting_of_sentences_means_a_file(setting, dataset, classes, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for path in ("birds.json", "gpt_file/oxford_pets_prompt.json"):
+    for path in ("birds.json", "gpt_file/oxford_pets_prompt.json", "prompts/ImageNet.json"):
         written(tmp_path / path, BIRDS)
     assert descriptions.read_sentences(setting, dataset).of(classes)
     assert descriptions.read_sentences("template", dataset) is None

@@ -89,7 +89,7 @@ CASES: dict[tuple, list] = {  # by words in front: a trainer or a row of tests/m
             ("OPTIM.WARMUP_EPOCH", 1),
             "OPTIM.WARMUP_EPOCH: CLIPLoRA counts steps, and its learning rate falls",
         ),
-        ("clip_lora", ("MODEL.COMPILE", "default"), "MODEL.COMPILE default: dropout draws new masks at each step"),
+        ("clip_lora", ("MODEL.COMPILE", "default"), "MODEL.COMPILE default: each step of CLIPLoRA draws anew"),
         ("clip_lora", ("TRAINER.CLIPLORA.POSITION", "3 9"), "names layer 9, but a side has 4 from 0 on"),
         ("TipAdapter", ("TRAINER.TIPADAPTER.SEARCH_SCALE", "[7]"), "SEARCH_SCALE must be two numbers above 0.1"),
         (
