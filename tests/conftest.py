@@ -8,10 +8,12 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import gc
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import hypothesis
@@ -136,6 +138,10 @@ def _nothing_is_left():
     """Behind all tests no process that they started runs, no port is open, and the checkout has no new file."""
     before = _files()
     yield
+    gc.collect()  # loaders' workers end with their trainer
+    until = time.monotonic() + 10
+    while _processes() and time.monotonic() < until:
+        time.sleep(0.1)
     assert (_processes(), _ports(), _files() - before) == ([], [], set())
 
 

@@ -54,12 +54,11 @@ def find_images(root: Path, reader: Any) -> Path:
     """
     root = of_user(root).absolute()
     images, name = place_of_images(reader, root), reader.__name__
-    prepare = f"run `modprompt prepare {name} --root {root}`"
     if not root.is_dir():
-        more = "" if images is None else f", or {prepare}"
+        more = "" if images is None else f", or run `modprompt prepare {name} --root {root}`"
         raise UserError(f"DATASET.ROOT: there is no folder {root}; give --root, or set DATA for the scripts{more}")
     if images is not None and not images.is_dir():
-        raise UserError(f"{name}: there is no {images}; {prepare}")
+        raise UserError(f"{name}: there is no {images}; run `modprompt prepare {name} --root {root}`")
     folder: Path = root / reader.dataset_dir
     return folder
 

@@ -466,7 +466,7 @@ def test_what_prompts_can_go_into_is_known_before_a_model_is_built(model):
 
 def test_names_are_checked_and_near_ones_proposed(monkeypatch):
     assert known.plain("ViT-B-16-quickgelu/openai") == known.plain("ViT-B-16/openai") == "ViT-B/16"
-    assert known.kinds_and_layers("ViT-B-16/laion2b_s34b_b88k") == (("prompted", "prompted"), (0, 0))
+    assert known.kinds_and_layers("ViT-B-16/laion2b_s34b_b88k") == (("prompted", "prompted"), (12, 12))
     assert known.kinds_and_layers("RN50") == (("prompted", "ResNet"), (12, 0))
     assert known.repository("ViT-B-16/dfn2b@main") == ("apple/DFN2B-CLIP-ViT-B-16", "main")
     assert known.repository("ViT-B/16") is known.repository("glyph-clip") is None

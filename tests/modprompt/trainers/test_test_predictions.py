@@ -144,7 +144,8 @@ def test_logits_that_are_not_one_a_class_give_no_accuracy(classes):
     """Labels of a data set that has more than its model has names, as an empty class folder once made them."""
     evaluator = Evaluator()
     evaluator.evaluate = lambda: pytest.fail("an accuracy was printed")
-    cfg = SimpleNamespace(DATASET=SimpleNamespace(NAME="Made"), OUTPUT_DIR="", RESUME="")
+    test = SimpleNamespace(OOD="")
+    cfg = SimpleNamespace(DATASET=SimpleNamespace(NAME="Made"), TEST=test, OUTPUT_DIR="", RESUME="")
     trainer = SimpleNamespace(evaluator=evaluator, dm=SimpleNamespace(num_classes=7), cfg=cfg)
     ResultRecorder(trainer)
     evaluator.reset()
