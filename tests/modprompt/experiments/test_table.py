@@ -8,16 +8,7 @@ from modprompt.experiments.plan import protocols, spec
 from modprompt.experiments.reporting import alike, origins, published, report, tables
 from modprompt.experiments.reporting.report import card
 from modprompt.io.base_new import harmonic_mean
-from tests.modprompt.experiments.fakes import (
-    TWO,
-    by_hand,
-    edit,
-    fill,
-    finish,
-    results_below,
-    row,
-    sections_of,
-)
+from tests.modprompt.experiments.fakes import TWO, by_hand, edit, fill, finish, results_below, row, sections_of
 
 
 @pytest.mark.parametrize(
