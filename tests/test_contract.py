@@ -200,7 +200,7 @@ def plain_training(method, shared, seen):
     return epochs
 
 
-@pytest.mark.parametrize("row", [row for row, method in METHODS.items() if method.logits])
+@pytest.mark.parametrize("row", slow_but([row for row, method in METHODS.items() if method.logits], *QUICK))
 def test_two_epochs_equal_the_plain_implementation(row, trained, shared):
     method, training = METHODS[row], trained(row)
     first, expected = plain_training(method, shared, training.seen)
@@ -356,7 +356,7 @@ STOPPED = ["coop_dept", "cocoop", "mpl", "promptsrc", "tip_adapter_f"]  # a lear
 WITH_MORE = [*TAUGHT, "dpl_search", "mpl_search", "clip_lora", "mpl_adapters", "lpplusplus", "adapter"]
 
 
-@pytest.mark.parametrize("row", slow_but([*STOPPED, *WITH_MORE], *STOPPED))
+@pytest.mark.parametrize("row", slow_but([*STOPPED, *WITH_MORE], "coop_dept", "mpl", "tip_adapter_f"))
 def test_a_stopped_training_goes_on_to_the_same_numbers_and_is_finished(row, trained, shared, tmp_path, capsys):
     whole, words = trained(row), words_of(shared, ROWS[row], tmp_path / "out")
     with stopped_before(PromptTrainer, 1):

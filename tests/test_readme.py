@@ -127,6 +127,7 @@ def test_settings_of_trainings_that_cannot_run_here_are_merged(monkeypatch, tmp_
     monkeypatch.chdir(tmp_path)
     for folder in ("my_images", "my_photos", "data", "photos"):
         pictures(tmp_path / folder, {"zero": 1, "one": 1})
+    (tmp_path / "shots.csv").write_text("class,shots\nzero,1\none,1\n")
     elsewhere = {"...", "--host", "--help", "--import"}
     trainings = [one.words[1:] for one in COMMANDS if one.kind == "parse" and not elsewhere & {*one.words}]
     trainers = {

@@ -206,6 +206,7 @@ def test_printed_command_has_only_flags_that_the_program_has(program, said, tmp_
     assert said in line
 
 
+@pytest.mark.slow
 def test_line_before_its_own_mpl_leaves_that_one_its_name(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([site(), dassl_folder()]))
     assert install.main([str(write_host(tmp_path / "host", "own MPL"))]) == 0
