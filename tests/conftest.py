@@ -36,6 +36,7 @@ import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402, F401 - loaded before any test measures
 
 from modprompt.clip.package import import_clip  # noqa: E402
+from modprompt.errors import UserError  # noqa: E402
 from modprompt.methods.table import counts_steps  # noqa: E402
 
 import_clip()
@@ -68,6 +69,12 @@ def pytest_terminal_summary(terminalreporter, config):
     terminalreporter.write_line(f"order and draws of --randomly-seed={config.getoption('randomly_seed', 'none')}")
     version = "the small one of this project" if DASSL_IS_OURS else f"{dassl.__version__} of {dassl.__file__}"
     terminalreporter.write_line(f"Dassl: {version}; PyTorch {torch.__version__}, Python {sys.version.split()[0]}")
+
+
+def slow_but(cases, *quick):
+    """Cases to parametrize with, of which only some are quick."""
+    given = {case: case if isinstance(case, tuple) else (case,) for case in cases}
+    return [pytest.param(*given[case], marks=[pytest.mark.slow] * (case not in quick)) for case in given]
 
 
 ATTENTION = ("flash", "mem_efficient", "math", "cudnn")  # kinds that PyTorch may use
@@ -161,6 +168,14 @@ def traced(monkeypatch):
     """torch.compile traces and makes no kernels: that needs no C++ compiler, and is quick."""
     plain = torch.compile
     monkeypatch.setattr(torch, "compile", lambda forward, mode: plain(forward, backend="aot_eager"))
+
+
+@contextlib.contextmanager
+def one_line(match, kind=UserError):
+    """The block ends with an error whose one line has what this regular expression finds."""
+    with pytest.raises(kind, match=match) as raised:
+        yield raised
+    assert "\n" not in str(raised.value)
 
 
 TEXTS = {"context_length": 77, "vocab_size": 49408}  # of all CLIPs of the `clip` package

@@ -291,6 +291,7 @@ TAUGHT = {
             **{"PROMPT_DEPTH_VISION": 3, "PROMPT_DEPTH_TEXT": 3},
         },
         "VLPromptLearner",
+        parameters=3 * 4 * V + 48 * (E + 48 + 4),  # 48: the teacher's joint width
     ),
     "coop_kdpl": _COOP._replace(logits=None, more=("TRAINER.KDPL.ON", "True", "TRAINER.KDPL.TEACHER", TEACHER)),
     "hicropl_written": METHODS["hicropl"]._replace(

@@ -173,9 +173,8 @@ def transformers_folder(
     Returns:
         (CLIPModel as transformers reads it from there, in float32 and eval mode, its image processor on Pillow).
     """
-    config_of, model_of, processor_of = other_package(
-        "transformers", "CLIPConfig", "CLIPModel", "CLIPImageProcessorPil"
-    )
+    names = ("CLIPConfig", "CLIPModel", "CLIPImageProcessorPil")
+    config_of, model_of, processor_of = other_package("transformers", *names)
     small = {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 2, "intermediate_size": 512}
     vision = {**small, "patch_size": 16, "image_size": 32, "hidden_act": act, **image}
     words = {**small, "hidden_act": act, "eos_token_id": eos, **text}

@@ -41,9 +41,8 @@ def changes(params, name, transformer):
 def features(clip_model, params, tokens, images):
     """Unit image (B, E) and text (P, E) features, learned and frozen."""
     words = clip_model.token_embedding.weight[tokens]
-    text, visual = (
-        changes(params, *side) for side in (("text", clip_model.transformer), ("visual", clip_model.visual.transformer))
-    )
+    sides = (("text", clip_model.transformer), ("visual", clip_model.visual.transformer))
+    text, visual = (changes(params, *side) for side in sides)
     with torch.no_grad():
         frozen = image_features(clip_model, images, {}), text_features(clip_model, tokens, words, {}, 0)
     own = image_features(clip_model, images, {}, visual), text_features(clip_model, tokens, words, {}, 0, changes=text)

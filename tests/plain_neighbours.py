@@ -5,7 +5,6 @@ Parameters are dicts under the names of the reference's checkpoints, without `pr
 
 import functools
 import math
-from collections import OrderedDict
 
 import torch
 
@@ -210,8 +209,3 @@ def mean_template_features(clip_model, classnames, templates):
 def normal(*shape):
     """A draw with std 0.02."""
     return torch.nn.init.normal_(torch.empty(*shape), std=0.02)
-
-
-def initial_coop(n_ctx, width, n_cls=None):
-    """CoOp's random start."""
-    return OrderedDict(ctx=normal(n_ctx, width) if n_cls is None else normal(n_cls, n_ctx, width))

@@ -27,11 +27,14 @@ from modprompt.io.records import KEY
 from modprompt.methods.clip_lora import as_repository
 from modprompt.methods.table import METHODS as TABLE
 from modprompt.trainers.prompt_trainer import PromptTrainer
-from tests.conftest import EUROSAT_FOLDERS, ROOT, SAID, bare, bare_config, random_clip, write_eurosat
+from tests.conftest import EUROSAT_FOLDERS, ROOT, SAID, bare, bare_config, random_clip, slow_but, write_eurosat
 from tests.methods import HEADS, METHODS, SEARCHES, TAUGHT
 from tests.recorder import LOSSES, Recorder, own_name
 from tests.stopping import stopped_before
 
+# of every kind of learner and head: what the quick suite has of a test of each row
+QUICK = ["coop_middle_csc", "coop_dept", "cocoop", "tcp", "mmrl", "mpl", "promptsrc", "dpl_search", "two_sfs"]
+QUICK += ["clip_lora", "promptkd", "hicropl_written", "tip_adapter_f", "taskres", "tda"]
 ROWS = {**METHODS, **SEARCHES, **TAUGHT, **HEADS}
 GOLDEN = json.loads(Path(__file__).with_name("contract.json").read_text())
 pytestmark = [
@@ -121,9 +124,8 @@ def trained(shared):
                 printed, seen = recorded(shared, words_of(shared, ROWS[row], folder / "out"), ROWS[row].logits)
                 (folder / "printed.txt").write_text(printed)
                 torch.save(seen, folder / "seen.pt")
-        return Training(
-            folder / "out", (folder / "printed.txt").read_text(), torch.load(folder / "seen.pt", weights_only=True)
-        )
+        seen = torch.load(folder / "seen.pt", weights_only=True)
+        return Training(folder / "out", (folder / "printed.txt").read_text(), seen)
 
     return of
 
@@ -198,7 +200,7 @@ def plain_training(method, shared, seen):
     return epochs
 
 
-@pytest.mark.parametrize("row", [row for row, method in METHODS.items() if method.logits])
+@pytest.mark.parametrize("row", slow_but([row for row, method in METHODS.items() if method.logits], *QUICK))
 def test_two_epochs_equal_the_plain_implementation(row, trained, shared):
     method, training = METHODS[row], trained(row)
     first, expected = plain_training(method, shared, training.seen)
@@ -256,7 +258,7 @@ def image_of(shared):
     return next((shared / "data/eurosat/2750" / EUROSAT_FOLDERS[0]).glob("*.jpg"))
 
 
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("row", slow_but(ROWS, *QUICK))
 def test_it_comes_back_in_python_saves_itself_and_answers(row, trained, shared, tmp_path, capsys):
     training = trained(row)
     images, clip_model, draws = training.seen["images"], clip_of(shared), torch.get_rng_state()
@@ -278,16 +280,15 @@ def test_it_comes_back_in_python_saves_itself_and_answers(row, trained, shared, 
             assert other.method == model.method
             assert torch.equal(other(images), logits)
 
-    assert (
-        predict.main([str(training.out), str(image_of(shared)), "--clip", str(shared / "clip.pt"), "--top", "1"]) == 0
-    )
+    asked = [str(training.out), str(image_of(shared)), "--clip", str(shared / "clip.pt"), "--top", "1"]
+    assert predict.main(asked) == 0
     with torch.no_grad():
         shares = model(clip_and_preprocess(shared)[1](Image.open(image_of(shared)))[None]).softmax(-1)[0]
     name = model.classes.names[int(shares.argmax())]
     assert f": {name} {100 * shares.max():.1f}%\n" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row != "coop_middle_csc"])
+@pytest.mark.parametrize("row", slow_but([row for row in ROWS if row != "coop_middle_csc"], *QUICK))
 def test_other_classes_are_tested_with_what_was_trained(row, trained, shared, tmp_path, monkeypatch):
     training, method, seen = trained(row), ROWS[row], []
     test = PromptTrainer.test
@@ -337,7 +338,7 @@ def reference_state(state, method, clip_model):
 
 
 @pytest.mark.filterwarnings("ignore:.*does not say")
-@pytest.mark.parametrize("row", METHODS)
+@pytest.mark.parametrize("row", slow_but(METHODS, *QUICK))
 def test_checkpoint_of_the_reference_is_read(row, trained, shared, tmp_path):
     training, clip_model = trained(row), clip_of(shared)
     model = modprompt.load(training.out, clip_model)
@@ -355,7 +356,7 @@ STOPPED = ["coop_dept", "cocoop", "mpl", "promptsrc", "tip_adapter_f"]  # a lear
 WITH_MORE = [*TAUGHT, "dpl_search", "mpl_search", "clip_lora", "mpl_adapters", "lpplusplus", "adapter"]
 
 
-@pytest.mark.parametrize("row", [*STOPPED, *(pytest.param(row, marks=pytest.mark.slow) for row in WITH_MORE)])
+@pytest.mark.parametrize("row", slow_but([*STOPPED, *WITH_MORE], "coop_dept", "mpl", "tip_adapter_f"))
 def test_a_stopped_training_goes_on_to_the_same_numbers_and_is_finished(row, trained, shared, tmp_path, capsys):
     whole, words = trained(row), words_of(shared, ROWS[row], tmp_path / "out")
     with stopped_before(PromptTrainer, 1):

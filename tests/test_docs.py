@@ -72,6 +72,7 @@ def test_residual_is_a_whole_method_in_under_60_lines(own, command, tmp_path, ca
     assert sorted(group["lr"] for group in groups) == pytest.approx([0.0002, 0.002])
 
 
+@pytest.mark.slow
 def test_example_works_in_python_without_dassl(tmp_path):
     (tmp_path / "growing.py").write_text(GROWING)
     code = (

@@ -167,9 +167,8 @@ POOLED = ["logits", "embeddings"]
 
 def described_by(rng, names, of):
     """One to four phrases of each class, and another class that nobody asks for."""
-    phrases = {
-        name: tuple(rng.choice(WORDS) + " sea" * n for n in range(rng.randint(1, 4))) for name in (*names, "moon")
-    }
+    words = [*names, "moon"]
+    phrases = {name: tuple(rng.choice(WORDS) + " sea" * n for n in range(rng.randint(1, 4))) for name in words}
     return Described(Descriptions(phrases, "here"), of)
 
 
@@ -198,9 +197,8 @@ def build(kind, rng, clip_model, names, layers, places=("", ""), described=None)
         context = context._replace(ending=rng.choice((".", ", a type of sea.", " texture")))
         words = context._replace(prefix=context.prefix + " golden sea of") if rng.random() < 0.5 else context
         adds = [layer for layer, step in enumerate(text) if layer and step.add]
-        return OfClassesLearner(
-            names, clip_model, schedules, words, [one for one in adds if rng.random() < 0.7]
-        ), position
+        chosen = [one for one in adds if rng.random() < 0.7]
+        return OfClassesLearner(names, clip_model, schedules, words, chosen), position
     if kind == "lengths":
         averaged = ["a bad picture of the {}.", "{} in the sea.", "itap of the {}."] if rng.random() < 0.5 else ()
         return LengthsPromptLearner(names, clip_model, schedules, "itap of the", averaged), position

@@ -1,6 +1,5 @@
 """One run, one folder: what a second run is refused, where a test goes, what a training began from."""
 
-import json
 import shutil
 
 import pytest
@@ -9,7 +8,7 @@ from modprompt.cli import train
 from modprompt.trainers.mpl import MPL
 from modprompt.use.trained import open_trained
 from tests.stopping import stopped_before
-from tests.test_runs import to
+from tests.test_runs import result, to
 from tests.test_train import refusal
 
 
@@ -27,10 +26,6 @@ def words(mpl_flags, mpl_options):
 
 def content(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "lock"}
-
-
-def result(folder):
-    return json.loads((folder / "result.json").read_text())
 
 
 def test_another_run_leaves_a_trainings_folder_as_it_is(trained, words, capsys):
@@ -140,12 +135,3 @@ def test_a_clip_as_it_is_is_no_test_of_a_model(trained, words, tmp_path, capsys)
     assert "checkpoint" not in result(tmp_path / "plain")
     assert train.main(test) == 0
     assert "Finished before: " in capsys.readouterr().out
-
-
-@pytest.mark.slow
-def test_a_test_reads_images_as_its_training_was_asked_to(words, tmp_path, capsys):
-    people = ["INPUT.READ_AS", "people"]
-    assert train.main(words(options=people)) == 0
-    assert train.main(words("--eval-only", "--model-dir", tmp_path / "out", folder=tmp_path / "test")) == 0
-    assert result(tmp_path / "test")["input"]["INPUT.READ_AS"] == "people"
-    assert "(INPUT.READ_AS people), not as a new run would" in capsys.readouterr().out

@@ -14,11 +14,7 @@ from dassl.engine import TRAINER_REGISTRY
 from modprompt.cli import train  # noqa: F401 - registers all
 from tests.conftest import ROOT
 
-FRONTS = [
-    *ROOT.glob("datasets/**/*.py"),
-    *ROOT.glob("experiments/*.py"),
-    ROOT / "train.py",
-]
+FRONTS = [*ROOT.glob("datasets/**/*.py"), *ROOT.glob("experiments/*.py"), ROOT / "train.py"]
 PATH = "sys.path.insert(0, str(Path(__file__).resolve().parent"  # programs are also started from other folders
 EXIT = "if __name__ == '__main__':\n    sys.exit(main())"
 
@@ -44,9 +40,8 @@ def test_front_is_a_docstring_and_an_import(path):
 
 def test_every_reader_has_a_front():
     stems = [path.stem for path in (ROOT / "datasets").glob("*.py") if path.stem != "__init__"]
-    fronts = {
-        name: value for stem in stems for name, value in vars(importlib.import_module(f"datasets.{stem}")).items()
-    }
+    modules = [importlib.import_module(f"datasets.{stem}") for stem in stems]
+    fronts = {name: value for module in modules for name, value in vars(module).items()}
     ours = registered(DATASET_REGISTRY)
     assert len(ours) >= 9
     assert {name: fronts.get(name) for name in ours} == ours
@@ -55,9 +50,8 @@ def test_every_reader_has_a_front():
 def test_every_trainer_has_a_front_under_the_name_of_the_family_s_file():
     """`import trainers.coop` alone registers it, as the family's train.py does it."""
     fronts = importlib.import_module("trainers")
-    found = {
-        name: value for one in vars(fronts).values() if isinstance(one, ModuleType) for name, value in vars(one).items()
-    }
+    modules = [one for one in vars(fronts).values() if isinstance(one, ModuleType)]
+    found = {name: value for module in modules for name, value in vars(module).items()}
     ours = registered(TRAINER_REGISTRY)
     assert len(ours) >= 30
     assert {name: found.get(name) for name in ours} == ours
@@ -98,6 +92,7 @@ def run(words, folder, *path):
     return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_fronts_win_in_the_checkout_itself(foreign):
     done = run(["-c", IMPORTS + HELP], ROOT, foreign)
     assert done.stdout.startswith("ZeroshotCLIP2 MaPLe\nusage: "), done.stderr
@@ -105,9 +100,7 @@ def test_fronts_win_in_the_checkout_itself(foreign):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "program", [["-m", "modprompt", "train"], [ROOT / "train.py"]], ids=["-m modprompt", "train.py"]
-)
+@pytest.mark.parametrize("program", [["-m", "modprompt", "train"], [ROOT / "train.py"]], ids=["-m", "train.py"])
 def test_training_where_foreign_packages_have_the_names_of_ours(program, foreign, tmp_path):
     words = [*program, "--trainer", "MPL", "OPTIM.MAX_EPOCH", "1", "DATASET.NUM_SHOTS", "1"]
     done = run(words, tmp_path, foreign, ROOT)

@@ -79,9 +79,8 @@ def blocks(page):
     return BLOCK.findall(PAGES[page].read_text())
 
 
-COMMANDS = [
-    Command(page, words) for page in PAGES for kind, text in blocks(page) if kind == "bash" for words in split(text)
-]
+BASH = [(page, text) for page in PAGES for kind, text in blocks(page) if kind == "bash"]
+COMMANDS = [Command(page, words) for page, text in BASH for words in split(text)]
 
 
 class Parsed(Exception):

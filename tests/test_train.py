@@ -2,16 +2,12 @@
 
 import json
 import re
-import signal
-import subprocess
-import sys
 
 import pytest
 import torch
 
 from modprompt.cli import train
-from modprompt.trainers.mpl import MPL
-from tests.conftest import DASSL_IS_OURS, RESNET_HEADS, ROOT, SMALL_CONFIG, bare, run_program, small_run, write_eurosat
+from tests.conftest import DASSL_IS_OURS, RESNET_HEADS, bare, run_program
 
 LOSS = re.compile(r"epoch \[(\d+)/\d+\] batch \[(\d+)/\d+\].* loss ([\d.]+) \(")
 
@@ -74,78 +70,6 @@ def test_amp_trains_on_a_cpu_and_says_what_it_is(mpl_flags, mpl_options, capsys)
     assert "PREC amp" in capsys.readouterr().out
 
 
-def start(arguments):
-    words = [sys.executable, "-u", str(ROOT / "train.py"), *map(str, arguments)]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(clip_file, tmp_path_factory):
-    """Words of a run of four epochs but for its output folder, and the folder of one that was left alone."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    (folder / "small.yaml").write_text(SMALL_CONFIG)
-    write_eurosat(folder / "data")
-    flags, options = small_run(folder, clip_file)
-    place = flags.index("--output-dir")
-    words = [*flags[:place], *flags[place + 2 :], *options, "OPTIM.MAX_EPOCH", "4"]
-    done = run_program("--output-dir", folder / "whole", *words)  # also makes the split and the few-shot cache
-    assert done.returncode == 0, done.stderr
-    return words, folder / "whole"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("mark", "run_again"),  # the line at which the run is killed, and the epochs that the next start may then run
-    [
-        ("epoch [1/4] batch [3/", [[1, 2, 3, 4]]),
-        ("epoch [3/4] batch [2/", [[3, 4]]),
-        ("Checkpoint saved", [[4], []]),  # the state of epoch 4 is written right after
-        ("Evaluate on", [[]]),
-    ],
-)
-def test_killed_run_goes_on_with_the_losses_of_an_undisturbed_one(undisturbed, tmp_path, mark, run_again):
-    words, whole = undisturbed
-    arguments = ["--output-dir", tmp_path / "out", *words]
-    expected = losses((whole / "log.txt").read_text())
-
-    with start(arguments) as process:
-        for line in process.stdout:
-            if mark in line:
-                process.send_signal(signal.SIGKILL)
-                break
-    assert process.wait() == -signal.SIGKILL
-    assert not (tmp_path / "out" / "result.json").exists()
-
-    again = run_program(*arguments)
-    assert again.returncode == 0, again.stderr
-    if "[1/4]" not in mark:
-        assert "resuming after epoch" in again.stdout
-    found = losses(again.stdout)
-    epochs = sorted({epoch for epoch, _ in found})
-    assert epochs in run_again
-    assert found == {key: loss for key, loss in expected.items() if key[0] in epochs}
-    folders = (whole, tmp_path / "out")
-    one, resumed = (json.loads((folder / "result.json").read_text()) for folder in folders)
-    assert one["accuracy_pct"] == resumed["accuracy_pct"]
-    weights = [
-        torch.load(folder / "MultiModalPromptLearner" / "model.pth.tar-4", weights_only=True)["state_dict"]
-        for folder in folders
-    ]
-    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
-
-
-def test_state_of_other_settings_is_not_resumed(mpl_flags, mpl_options, tmp_path, capsys):
-    def stop(self):
-        raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(MPL, "after_train", stop)
-        assert train.main([*mpl_flags, *mpl_options]) == 130
-    capsys.readouterr()
-    line = refusal(capsys, *mpl_flags, *mpl_options, "OPTIM.LR", "0.5")
-    assert "other settings (OPTIM.LR 0.0035 -> 0.5)" in line
-
-
 BAD = [
     (["--trainer", "MLP"], [], "there is no 'MLP'; did you mean 'MPL'"),
     ([], ["DATASET.NAME", "eurosat"], "there is no 'eurosat'; did you mean 'EuroSAT'"),
@@ -177,9 +101,7 @@ def test_bad_input_is_one_line(mpl_flags, mpl_options, capsys, flags, options, m
         (("INPUT.SIZE", "(224, 224)"), "INPUT.SIZE is 224 x 224, but this model needs images of 32 x 32"),
     ],
 )
-def test_what_does_not_fit_a_file_of_weights_is_said_before_images_are_read(
-    mpl_flags, mpl_options, capsys, option, why
-):
+def test_what_does_not_fit_a_file_of_weights_is_said_first(mpl_flags, mpl_options, capsys, option, why):
     assert train.main([*mpl_flags, *mpl_options, *option]) == 2
     said = capsys.readouterr()
     assert said.err.startswith(f"error: {why}")
@@ -256,6 +178,7 @@ def test_zero_shot_of_the_embedded_model_keeps_its_word(tmp_path, monkeypatch, c
     assert result["accuracy_pct"] >= 70
 
 
+@pytest.mark.slow
 def test_program_ends_with_exit_code_two():
     done = run_program("--trainer", "Nothing")
     assert done.returncode == 2

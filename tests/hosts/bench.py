@@ -143,9 +143,7 @@ class Bench:
             shutil.rmtree(cache)  # a run that finds draws of few shots draws other random numbers
         try:
             words, env = [sys.executable, *way.start, *map(str, words)], environment(way.path)
-            done = subprocess.run(
-                words, cwd=way.folder, env=env, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-            )
+            done = subprocess.run(words, cwd=way.folder, env=env, capture_output=True, text=True, timeout=TIMEOUT_S)
         except subprocess.TimeoutExpired:
             return Run(-1, error=f"took more than {TIMEOUT_S} s")
         said = done.stdout

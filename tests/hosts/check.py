@@ -176,9 +176,7 @@ def main(argv: list[str] | None = None) -> int:
     """Exit code: 0, 1 if a row does not hold, 2 after one line on what is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="the folder of the checkouts")
-    parser.add_argument(
-        "--only", nargs="+", default=[], metavar="NAME", help="rows of the table, by name or by checkout"
-    )
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="rows of the table, or checkouts")
     parser.add_argument("--packages", type=Path, nargs="+", default=[], help="folders with what programs import")
     try:
         return run(parser.parse_args(argv))

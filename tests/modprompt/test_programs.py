@@ -62,9 +62,7 @@ def test_interruption_says_how_to_go_on(words, said, capsys):
     assert capsys.readouterr().err == said
 
 
-@pytest.mark.parametrize(
-    ("error", "said"), [(MemoryError(), "error: not enough memory"), (KeyboardInterrupt(), "inte")]
-)
+@pytest.mark.parametrize(("error", "said"), [(MemoryError(), "error: not enough"), (KeyboardInterrupt(), "inte")])
 def test_what_ended_it_does_not_stand_behind_a_bar(error, said, capsys):
     def program():
         looking = iter(tqdm(range(2), desc="looking"))  # the traceback keeps it, as it does a comprehension's

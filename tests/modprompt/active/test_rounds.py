@@ -99,9 +99,8 @@ def test_more_rounds_go_on_to_the_same_numbers_and_other_settings_are_refused(wo
     assert "finished with fewer rounds" in capsys.readouterr().out
     assert train.main(words(out="together")) == 0
     assert record_of(tmp_path / "other") == record_of(tmp_path / "out") == record_of(tmp_path / "together")
-    (
-        tmp_path / "out" / "rounds" / "round_1.json"
-    ).unlink()  # its checkpoints stay, and do not say where generators were
+    # its checkpoints stay, and do not say where generators were
+    (tmp_path / "out" / "rounds" / "round_1.json").unlink()
     assert train.main(words()) == 0
     assert record_of(tmp_path / "out") == record_of(tmp_path / "together")
     assert train.main(words("ACTIVE.ROUNDS", 1)) == 2

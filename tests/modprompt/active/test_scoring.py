@@ -68,9 +68,7 @@ def plain(trainer, images):
         ("CoCoOp", 7 * WIDTH * 4, ["features"], 1),
     ],
 )
-def test_scores_are_those_of_a_plain_pass_and_features_that_cannot_change_are_computed_once(
-    name, kept, needs, passes, monkeypatch
-):
+def test_scores_are_those_of_a_plain_pass_and_frozen_features_computed_once(name, kept, needs, passes, monkeypatch):
     monkeypatch.setattr(scoring, "KEPT", kept)
     scorer, trainer, order = Scorer(IMAGES), trainer_of(name), [3, 0, 6, 1, 2, 5, 4]
     Pictures.asked, before = 0, torch.get_rng_state()

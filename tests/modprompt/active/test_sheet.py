@@ -88,9 +88,8 @@ def test_texts_do_nothing_and_the_page_loads_nothing_and_runs_only_its_own_scrip
 def test_page_has_all_that_its_button_saves(page):
     (body,) = page.all("body")
     assert (body["data-file"], json.loads(body["data-columns"])) == ("round_3.csv", list(COLUMNS))
-    assert [tuple(json.loads(one["data-cells"])) for one in page.all("article")] == [
-        cells_of(n, pick, NAMES) for n, pick in enumerate(PICKS, 1)
-    ]
+    cells = [tuple(json.loads(one["data-cells"])) for one in page.all("article")]
+    assert cells == [cells_of(n, pick, NAMES) for n, pick in enumerate(PICKS, 1)]
     assert [option["value"] for option in page.all("option")] == NAMES
 
 

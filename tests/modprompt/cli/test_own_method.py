@@ -55,8 +55,7 @@ def test_help_lists_its_settings_and_experiments_find_configs_by_name(growing, t
     with pytest.raises(SystemExit):
         train.main(["--import", "growing", "--trainer", "Growing", "--help"])
     assert re.search(r"TRAINER.GROWING.PROMPT_DEPTH +6 ", capsys.readouterr().out)
-    (tmp_path / "own.yaml").write_text(
-        "protocol: base2new\ndatasets: [digits]\n" + re.search(r"```yaml\n(.*?)```", GUIDE, flags=re.DOTALL)[1]
-    )
+    methods = re.search(r"```yaml\n(.*?)```", GUIDE, flags=re.DOTALL)[1]
+    (tmp_path / "own.yaml").write_text(f"protocol: base2new\ndatasets: [digits]\n{methods}")
     (method,) = spec.read(tmp_path / "own.yaml").methods
     assert (method.imports, method.config) == (("growing",), ROOT / "configs/trainers/MPL/glyph.yaml")

@@ -1,3 +1,4 @@
+import re
 import urllib.error
 
 import pytest
@@ -10,7 +11,7 @@ from modprompt.clip.load import load
 from modprompt.clip.package import import_clip
 from modprompt.errors import UserError
 from modprompt.io.tensors import read_tensors
-from tests.conftest import RESNET_HEADS, SAID, random_clip
+from tests.conftest import RESNET_HEADS, SAID, one_line, random_clip
 
 
 def test_state_dict_on_disk_becomes_a_stock_model(clip_file):
@@ -70,9 +71,7 @@ def test_weights_that_cannot_be_had_say_where_and_what_to_do(monkeypatch):
         raise urllib.error.URLError("no network")
 
     monkeypatch.setattr(import_clip(), "_download", refuse)
-    with pytest.raises(
-        UserError, match=r"ViT-B-16.pt is not there and the download failed.*MODEL.BACKBONE.PATH.*modprompt train"
-    ):
+    with pytest.raises(UserError, match=r"ViT-B-16.pt is not there and the download failed.*MODEL.BACKBONE.PATH"):
         load(Asked("ViT-B/16"))
 
 
@@ -83,11 +82,6 @@ def test_resnet_that_is_run_otherwise_draws_nothing(activation, heads, resnet_fi
     assert torch.equal(torch.get_rng_state(), drawn)
     assert model.visual.attnpool.num_heads == heads[1]
     assert model.encode_image(torch.zeros(1, 3, 64, 64)).shape == (1, model.text_projection.shape[1])
-
-
-def test_input_size_that_does_not_fit_is_refused():
-    with pytest.raises(UserError, match="INPUT.SIZE is 32 x 48, but this model needs images of 32 x 32 pixels"):
-        backbone.require_input_size(32, 32, 48)
 
 
 def small_state(**changes):
@@ -160,10 +154,8 @@ def test_fingerprint_tells_how_weights_are_run(loaded):
 )
 def test_tensors_that_are_no_clip_are_named(changes, message, tmp_path):
     torch.save(small_state(**changes), tmp_path / "clip.pt")
-    with pytest.raises(UserError) as raised:
+    with one_line(re.escape(message)):
         load(Asked("", str(tmp_path / "clip.pt"), **SAID))
-    assert message in str(raised.value)
-    assert "\n" not in str(raised.value)
 
 
 def test_tensor_that_is_lacking_is_one_line(tmp_path):
@@ -171,9 +163,8 @@ def test_tensor_that_is_lacking_is_one_line(tmp_path):
         state = small_state()
         del state[name]
         torch.save(state, tmp_path / "clip.pt")
-        with pytest.raises(UserError, match="these weights do not make up a CLIP .*: check MODEL.BACKBONE") as raised:
+        with one_line("these weights do not make up a CLIP .*: check MODEL.BACKBONE"):
             load(Asked("", str(tmp_path / "clip.pt"), **SAID))
-        assert "\n" not in str(raised.value)
 
 
 def design_builder(monkeypatch, made):
@@ -203,9 +194,7 @@ def design_builder(monkeypatch, made):
         ({"CoOp": "prompted", "IVLP": "prompted", "VPT": "plain"}, ["CoOp", "IVLP", "VPT"]),
     ],
 )
-def test_first_design_word_that_builds_a_plain_model_is_taken_and_the_others_draw_nothing(
-    made, tried, clip_file, monkeypatch
-):
+def test_first_design_word_that_builds_a_plain_model_is_taken(made, tried, clip_file, monkeypatch):
     state = read_tensors(clip_file)
     torch.manual_seed(3)
     torch.rand(3)

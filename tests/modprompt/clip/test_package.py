@@ -101,9 +101,8 @@ def test_one_that_is_installed_is_run_when_more_is_asked_of_it(folder):
 
 def test_importing_modprompt_imports_neither_torch_nor_clip_nor_setuptools():
     heavy = {"torch", "numpy", "clip", "packaging", "setuptools"}
-    done = python(
-        f"import modprompt\nprint(sorted({heavy!r} & set(sys.modules)), list(vars(sys.modules['pkg_resources'])))"
-    )
+    code = f"print(sorted({heavy!r} & set(sys.modules)), list(vars(sys.modules['pkg_resources'])))"
+    done = python(f"import modprompt\n{code}")
     assert done.stdout.startswith("[] [")
     assert "get_distribution" not in done.stdout
 

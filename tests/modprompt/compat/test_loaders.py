@@ -39,9 +39,8 @@ def test_same_samples_and_the_same_stream_as_with_new_workers():
     dataset = Draws()
     common = {"batch_size": 4, "num_workers": 2, "drop_last": True}
     plain, after = epochs(DataLoader(dataset, sampler=RandomSampler(dataset), **common))
-    lasting, lasting_after = epochs(
-        loaders.lasting_loader(dataset, sampler=RandomSampler(dataset), pin_memory=False, **common)
-    )
+    loader = loaders.lasting_loader(dataset, sampler=RandomSampler(dataset), pin_memory=False, **common)
+    lasting, lasting_after = epochs(loader)
     assert after == lasting_after
     for one, two in zip(plain, lasting):
         assert torch.equal(one[:, :4], two[:, :4])

@@ -34,9 +34,8 @@ def test_linear_warmup_climbs_from_its_least_rate():
 
 
 def test_cosine_without_warmup():
-    assert rates(4, LR=1.0, LR_SCHEDULER="cosine") == pytest.approx(
-        [(1 + math.cos(math.pi * k / 4)) / 2 for k in range(4)]
-    )
+    expected = [(1 + math.cos(math.pi * k / 4)) / 2 for k in range(4)]
+    assert rates(4, LR=1.0, LR_SCHEDULER="cosine") == pytest.approx(expected)
 
 
 def test_multi_step():

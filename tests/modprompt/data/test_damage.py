@@ -8,6 +8,7 @@ import pytest
 
 from modprompt.data.family_pickle import read_family_pickle
 from modprompt.errors import UserError
+from tests.conftest import one_line
 from tests.modprompt.data import trees
 from tests.modprompt.data.test_readers import facts, read
 from tests.work_time import work_within
@@ -88,8 +89,7 @@ HOSTILE = {
 def test_hostile_pickle_is_refused_at_once(tmp_path, content):
     (tmp_path / "a.pkl").write_bytes(content)
     said = "a.pkl is no whole pickle of the family"
-    with work_within(seconds=20), pytest.raises(UserError, match=said) as error:
+    with work_within(seconds=20), one_line(said):
         read_family_pickle(tmp_path / "a.pkl", tmp_path / "2750")
-    assert "\n" not in str(error.value)
     (tmp_path / "a.pkl").write_bytes(record_pickle("/x/2750/Forest/1.jpg", 3))  # and one of this form is read
     assert read_family_pickle(tmp_path / "a.pkl", tmp_path / "2750")["train"] == [("Forest/1.jpg", 3)]

@@ -106,9 +106,7 @@ def test_as_many_validation_images_as_of_training_are_those_drawn_behind_them(tm
 
 
 @pytest.mark.parametrize("own_val", [pytest.param(True, marks=pytest.mark.slow), False])
-def test_best_epoch_is_not_chosen_on_other_images_after_a_kill_and_a_test_names_them(
-    own_val, command, tmp_path, capsys
-):
+def test_best_epoch_is_not_chosen_on_other_images_after_a_kill(own_val, command, tmp_path, capsys):
     root, out = tmp_path / "own", tmp_path / "out"
     for part, size in (("train", 6), ("test", 3), *([("val", 2)] if own_val else [])):
         trees.pictures(root / part, {"a": size, "b": size})

@@ -5,6 +5,7 @@ import pytest
 
 import modprompt.data.readers.image_folder  # noqa: F401 - registers
 from modprompt.errors import UserError
+from tests.conftest import one_line
 from tests.modprompt.data.test_readers import read
 from tests.modprompt.data.trees import folders, lines, pictures
 
@@ -74,9 +75,7 @@ def test_change_after_the_split_is_refused_with_the_way_out(tmp_path):
     pictures(root, {"cat": 8, "dog": 6})
     read("ImageFolder", root)
     pictures(root, {"bird": 5})
-    with pytest.raises(
-        UserError, match="class folder .*bird was added after the split: move it away, or delete .*json"
-    ):
+    with pytest.raises(UserError, match="class folder .*bird was added after the split: move it away, or delete"):
         read("ImageFolder", root)
     path.unlink()
     read("ImageFolder", root)
@@ -97,9 +96,8 @@ def test_damaged_images_and_empty_classes_are_named_before_a_split_is_made(tmp_p
     (tmp_path / "dog" / "image_0001.png").write_bytes(whole[:45])
     for number in range(4):
         (tmp_path / "cat" / f"image_000{number}.png").write_bytes(b"no image")
-    with pytest.raises(UserError, match=r"5 images cannot be decoded: .*cat/image_0000.png .* and 2 more") as raised:
+    with one_line(r"5 images cannot be decoded: .*cat/image_0000.png .* and 2 more"):
         read("ImageFolder", tmp_path)
-    assert "\n" not in str(raised.value)
     (tmp_path / "bird").mkdir()
     with pytest.raises(UserError, match="the class folder .*bird has no images: move it away"):
         read("ImageFolder", tmp_path)

@@ -6,6 +6,7 @@ from scipy.io import savemat
 
 from modprompt.data.listings import whole
 from modprompt.errors import UserError
+from tests.conftest import one_line
 from tests.modprompt.data import trees
 from tests.modprompt.data.test_readers import read
 
@@ -18,9 +19,8 @@ from tests.modprompt.data.test_readers import read
 def test_labels_of_flowers_that_are_none_are_one_line(labels, tmp_path):
     trees.oxford_flowers(tmp_path)
     savemat(tmp_path / "oxford_flowers/imagelabels.mat", {"labels": labels})
-    with pytest.raises(UserError, match=r"imagelabels.mat.*fetch (it|both) again") as raised:
+    with one_line(r"imagelabels.mat.*fetch (it|both) again"):
         read("OxfordFlowers", tmp_path)
-    assert "\n" not in str(raised.value)
 
 
 def annotations(label):
@@ -37,7 +37,11 @@ def annotations(label):
         ("class_names", np.array([[np.ones(1), ""]], dtype=object), "must hold names"),
         ("annotations", np.zeros((0, 0)), "'annotations' must be a row"),
         ("annotations", np.ones((1, 3)), "annotation 1 has no file name"),
-        *(("annotations", annotations(label), "annotation 1 has no") for label in (0, 99, 1.5, np.nan, "a")),
+        ("annotations", annotations(0), "annotation 1 has no"),
+        *(
+            pytest.param("annotations", annotations(label), "annotation 1 has no", marks=pytest.mark.slow)
+            for label in (99, 1.5, np.nan, "a")
+        ),
     ],
 )
 def test_annotations_of_cars_that_are_none_are_one_line(key, value, said, tmp_path):

@@ -20,7 +20,7 @@ from modprompt.cli import train
 from modprompt.errors import UserError
 from modprompt.experiments.plan.present import missing
 from modprompt.io.images import by_label, list_hash
-from tests.conftest import ROOT
+from tests.conftest import ROOT, one_line
 from tests.modprompt.data import trees
 
 RECORDED = json.loads((Path(__file__).parent / "reference_lists.json").read_text())
@@ -64,6 +64,7 @@ def recorded(key):
 
 CASES = sorted({key.rsplit(" ", 2)[0] for key in RECORDED["cases"]})
 SLOW = {case for case in CASES if case.endswith("split file")} - {"dtd split file", "caltech256 split file"}
+SLOW.add("stanford_cars raw")
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.slow] * (case in SLOW)) for case in CASES])
@@ -222,9 +223,8 @@ def test_read_only_root_keeps_its_files_elsewhere(tmp_path, monkeypatch, capsys)
     before = sorted(path.name for path in folder.iterdir())
     first = read("EuroSAT", tmp_path / "data", 2, "base")
     assert sorted(path.name for path in folder.iterdir()) == before == ["2750"]
-    assert (
-        f"{folder} is read-only: split and few-shot lists are kept in {tmp_path / 'cache'}" in capsys.readouterr().out
-    )
+    said = f"{folder} is read-only: split and few-shot lists are kept in {tmp_path / 'cache'}"
+    assert said in capsys.readouterr().out
     again = read("EuroSAT", tmp_path / "data", 2, "base", draw=99)
     assert facts(again.train_x, tmp_path) == facts(first.train_x, tmp_path)
 
@@ -251,9 +251,8 @@ def test_order_of_imagenets_preprocessed_pickle_decides(tmp_path, capsys):
     path = tmp_path / "imagenet" / "preprocessed.pkl"
     plain = read("ImageNet", tmp_path)
     content = pickle.loads(path.read_bytes())  # as the family's code does, with the real class
-    assert [facts(content[part], tmp_path) for part in ("train", "test")] == [
-        facts(items, tmp_path) for items in (plain.train_x, plain.test)
-    ]
+    for part, items in (("train", plain.train_x), ("test", plain.test)):
+        assert facts(content[part], tmp_path) == facts(items, tmp_path)
     assert {type(item) for item in content["test"]} == {Datum}
 
     def listed(items):
@@ -325,9 +324,8 @@ def test_bad_data_are_one_line(module, file, content, message, tmp_path):
         shutil.rmtree(path)
     else:
         path.unlink()
-    with pytest.raises(UserError, match=message) as raised:
+    with one_line(message):
         read(name, tmp_path)
-    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("module", trees.DATA_SETS)
@@ -371,9 +369,7 @@ def test_labels_of_somebodys_split_that_cannot_be_are_refused(label, column, val
 
 
 def test_missing_root_and_missing_images_are_named(tmp_path):
-    with pytest.raises(
-        UserError, match=r"DATASET.ROOT: there is no folder .*nowhere; give --root.*, or run `modprompt prepare EuroSAT"
-    ):
+    with pytest.raises(UserError, match=r"DATASET.ROOT: there is no folder .*nowhere; give --root.*, or run"):
         read("EuroSAT", tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"EuroSAT: there is no .*eurosat/2750; run `modprompt prepare EuroSAT"):
         read("EuroSAT", tmp_path)

@@ -20,9 +20,7 @@ def test_words_start_from_their_own_embeddings(clip_model):
 def test_number_of_tokens_counts_not_that_of_words(clip_model):
     """One word may be several tokens; the context may be as long as they are, not longer."""
     assert from_words("photorealisticish", 2, clip_model).n_ctx == 2
-    with pytest.raises(
-        UserError, match="N_CTX must be at most 4, the number of tokens of CTX_INIT 'a photo of a', got 5"
-    ):
+    with pytest.raises(UserError, match="N_CTX must be at most 4, the number of tokens of CTX_INIT 'a photo of a'"):
         from_words("a photo of a", 5, clip_model)
 
 

@@ -20,12 +20,10 @@ def fixed(clip_model, names=NAMES):
     return text, text(torch.empty(0, 64))
 
 
-@pytest.mark.parametrize(
-    ("layers", "width", "resolution", "patch"), [(1, 64, 32, 16), (3, 128, 48, 8), (2, 192, 28, 14)]
-)
-def test_vision_encoder_without_prompts_is_clips_own(layers, width, resolution, patch):
-    clip_model = random_clip(vision_layers=layers, vision_width=width, resolution=resolution, patch=patch)
-    images = torch.randn(2, 3, resolution, resolution)
+@pytest.mark.parametrize(("layers", "width", "side", "patch"), [(1, 64, 32, 16), (3, 128, 48, 8), (2, 192, 28, 14)])
+def test_vision_encoder_without_prompts_is_clips_own(layers, width, side, patch):
+    clip_model = random_clip(vision_layers=layers, vision_width=width, resolution=side, patch=patch)
+    images = torch.randn(2, 3, side, side)
     ours = VisionEncoder(clip_model.visual, no_prompts(layers))(images, [None] * layers)
     torch.testing.assert_close(ours, clip_model.encode_image(images), atol=1e-5, rtol=1e-5)
 

@@ -134,9 +134,7 @@ class Steps:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(("most_tokens", "chunks"), [(None, 1), (1, len(NAMES))])
-def test_layers_that_nothing_reaches_are_run_once_with_the_same_numbers(
-    clip_model, monkeypatch, layout, most_tokens, chunks
-):
+def test_layers_that_nothing_reaches_are_run_once(clip_model, monkeypatch, layout, most_tokens, chunks):
     lay_out_for(monkeypatch, layout)
     steps = Steps(clip_model, monkeypatch, most_tokens)
     first, again = steps.step(), steps.step()

@@ -28,9 +28,8 @@ class Counted:
 @pytest.fixture
 def model(clip_model):
     schedules = Schedules(replacement(3, 2, 1, "text"), modular(3, 2, 1, 1, 2))
-    return PromptedCLIP(
-        CoupledPromptLearner(NAMES, clip_model, schedules, placeholders("a photo of a", 1, clip_model)), clip_model
-    )
+    context = placeholders("a photo of a", 1, clip_model)
+    return PromptedCLIP(CoupledPromptLearner(NAMES, clip_model, schedules, context), clip_model)
 
 
 @pytest.fixture

@@ -1,14 +1,6 @@
 import pytest
 
-from modprompt.engine.schedule import (
-    MOST_TOKENS,
-    Schedule,
-    by_lengths,
-    check_depth,
-    from_config,
-    modular,
-    shallow,
-)
+from modprompt.engine.schedule import MOST_TOKENS, Schedule, by_lengths, check_depth, from_config, modular, shallow
 from modprompt.errors import UserError
 
 

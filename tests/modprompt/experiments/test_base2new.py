@@ -17,9 +17,8 @@ WORDS = BOUND.replace("CSC: {", "Words: {").replace("''", "a photo of a")
 
 def test_all_classes_are_tested_behind_both_halves(experiment, tmp_path):
     jobs = protocols.jobs(experiment(TOGETHER))
-    assert [(job.method.label, job.column) for job in jobs] == [
-        (label, column) for label in ("CLIP", "MPL") for column in ("base", "new", "all")
-    ]
+    every = [(label, column) for label in ("CLIP", "MPL") for column in ("base", "new", "all")]
+    assert [(job.method.label, job.column) for job in jobs] == every
     base, new, both = jobs[3:]
     assert both.folder == "base2new/test_all/digits/shots_16/MPL/glyph/seed1"
     assert (both.parent, both.needs, both.kind) == (base, new, "test")

@@ -46,9 +46,8 @@ def test_its_prompts_are_those_of_their_own_method_and_every_run_names_them(expe
     jobs = protocols.jobs(experiment(HEADS))
     assert len({job.folder for job in jobs}) == len(jobs) == 3 * 2 * 3  # nothing is trained twice
     train, new, together = behind(experiment)
-    assert [job.folder for job in (train, new, together)] == [
-        f"base2new/{kind}/{FOLDER}" for kind in ("train_base", "test_new", "test_all")
-    ]
+    kinds = ("train_base", "test_new", "test_all")
+    assert [job.folder for job in (train, new, together)] == [f"base2new/{kind}/{FOLDER}" for kind in kinds]
     assert (train.needs.folder, new.needs.folder, train.first.method.label) == (FRONT, train.folder, "MPL")
     for job in behind(experiment):
         assert flags(job, tmp_path, tmp_path)[-2:] == ["TRAINER.ADAPTER.PROMPTS_FROM", str(tmp_path / FRONT)]

@@ -32,9 +32,8 @@ OWN = (
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     (tmp_path / "own_vpt_of_a_test.py").write_text(TRAINER)
-    (tmp_path / "own.yaml").write_text(
-        "TRAINER:\n  OWNVPT:\n    PROMPT_DEPTH_VISION: 2\nMODEL:\n  BACKBONE:\n    NAME: glyph-clip\n"
-    )
+    own = "TRAINER: {OWNVPT: {PROMPT_DEPTH_VISION: 2}}\nMODEL: {BACKBONE: {NAME: glyph-clip}}\n"
+    (tmp_path / "own.yaml").write_text(own)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield tmp_path

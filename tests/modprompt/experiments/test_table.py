@@ -8,21 +8,10 @@ from modprompt.experiments.plan import protocols, spec
 from modprompt.experiments.reporting import alike, origins, published, report, tables
 from modprompt.experiments.reporting.report import card
 from modprompt.io.base_new import harmonic_mean
-from tests.modprompt.experiments.fakes import (
-    TWO,
-    by_hand,
-    edit,
-    fill,
-    finish,
-    results_below,
-    row,
-    sections_of,
-)
+from tests.modprompt.experiments.fakes import TWO, by_hand, edit, fill, finish, results_below, row, sections_of
 
 
-@pytest.mark.parametrize(
-    ("base", "new", "expected"), [(80.0, 60.0, 68.571), (50.0, 50.0, 50.0), (90.0, 0.0, 0.0), (0, 0, 0)]
-)
+@pytest.mark.parametrize(("base", "new", "expected"), [(80.0, 60.0, 68.571), (50, 50, 50), (90.0, 0.0, 0.0), (0, 0, 0)])
 def test_harmonic_mean_matches_hand_computation(base, new, expected):
     assert harmonic_mean(base, new) == pytest.approx(expected, abs=1e-3)
     (found,) = tables.harmonic_means(pd.Series([float(base)]), pd.Series([float(new)]))

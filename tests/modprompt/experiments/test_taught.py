@@ -7,6 +7,7 @@ from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import expected, flags
 from modprompt.experiments.reporting import cost, report
+from tests.conftest import one_line
 from tests.modprompt.experiments.fakes import finish, results_below
 
 TAUGHT = """
@@ -87,6 +88,5 @@ def test_costs_count_the_training_of_the_teacher_and_not_its_parameters(experime
     ],
 )  # fmt: skip
 def test_what_cannot_be_taught_is_refused_in_a_line(experiment, tmp_path, old, new, what):
-    with pytest.raises(UserError, match=what) as caught:
+    with one_line(what):
         check(protocols.jobs(experiment(TAUGHT.replace(old, new))), tmp_path, tmp_path)
-    assert "\n" not in str(caught.value)

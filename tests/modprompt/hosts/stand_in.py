@@ -312,6 +312,4 @@ def run_in(folder: Path, *words, installed=False) -> subprocess.CompletedProcess
     path = [dassl_folder(), site() if installed else str(ROOT)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *map(str, words)]
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)

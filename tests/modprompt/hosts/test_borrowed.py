@@ -73,9 +73,7 @@ def extend_cfg(cfg{more}):
 @pytest.mark.parametrize(
     ("more", "ours", "layers", "n_ctx"), [("", True, 3, 16), ("", False, 3, 99), (", args", True, None, 16)]
 )
-def test_keys_come_from_its_extend_cfg_and_no_module_of_its_trainers_is_run(
-    more, ours, layers, n_ctx, tmp_path, monkeypatch, capsys
-):
+def test_keys_come_from_its_extend_cfg_and_no_trainer_is_run(more, ours, layers, n_ctx, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(dassl.config, "cfg_default", dassl.config.get_cfg_default())
     borrowed.Host(codebase(tmp_path / "host", EXTEND.format(more=more))).add_keys(ours)
     cfg = dassl.config.get_cfg_default()
@@ -186,9 +184,8 @@ def test_standing_in_a_codebase_is_said_and_nothing_of_it_is_used(tmp_path, monk
     assert borrowed.entered(None) is None
     assert "" not in sys.path
     assert str(tmp_path / "host") not in sys.path
-    assert "note: this folder is a codebase of the family; its readers and its clip are used with --host ." in (
-        capsys.readouterr().out
-    )
+    said = "this folder is a codebase of the family; its readers and its clip are used with --host ."
+    assert f"note: {said}" in capsys.readouterr().out
 
 
 @pytest.mark.slow

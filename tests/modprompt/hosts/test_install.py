@@ -51,6 +51,7 @@ def test_line_is_tried_and_written_once_and_every_byte_restored_in_a_linked_exec
     assert git(host, "status", "--porcelain", "--ignored") == ""
 
 
+@pytest.mark.slow
 def test_line_whose_imports_fail_is_not_written_and_all_that_is_missing_is_named(host, tmp_path, monkeypatch, capsys):
     (host / "train.py").write_text("import datasets.eurosat\nimport trainers.own\n# dassl build_trainer\n")
     (host / "trainers" / "own.py").write_text("import no_package, os\n")

@@ -8,6 +8,7 @@ from scipy.io import savemat
 from modprompt.errors import UserError
 from modprompt.io.arrays import read_array, read_arrays, read_mat, write_arrays
 from modprompt.io.files import Refused
+from tests.conftest import one_line
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -34,9 +35,8 @@ def test_mapped_array_that_is_cut_off_or_holds_objects_is_a_line(tmp_path):
     np.save(path, np.array([{"a": 1}], dtype=object))
     for content in (path.read_bytes(), whole[:-1], whole[: len(whole) // 2], b""):
         path.write_bytes(content)
-        with pytest.raises(UserError, match="a.npy is damaged") as raised:
+        with one_line("a.npy is damaged"):
             read_array(path, maps=True)
-        assert "\n" not in str(raised.value)
     with pytest.raises(FileNotFoundError):
         read_array(tmp_path / "none")
 

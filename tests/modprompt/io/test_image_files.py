@@ -12,16 +12,7 @@ from PIL import Image
 
 from modprompt.errors import UserError
 from modprompt.io.files import Refused
-from modprompt.io.image_files import (
-    FAMILY,
-    FORMATS,
-    PEOPLE,
-    as_people,
-    opened,
-    read_as,
-    read_of_run,
-    read_rgb,
-)
+from modprompt.io.image_files import FAMILY, FORMATS, PEOPLE, as_people, opened, read_as, read_of_run, read_rgb
 from tests.conftest import ROOT
 
 PIXELS = np.arange(12 * 10 * 3, dtype=np.uint8).reshape(10, 12, 3)

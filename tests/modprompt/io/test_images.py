@@ -24,9 +24,8 @@ def make(root, sizes=(3, 2)):
 
 
 def cfg(shots=4, final="last_step", split="test"):
-    return SimpleNamespace(
-        DATASET=SimpleNamespace(NAME="Some", NUM_SHOTS=shots), TEST=SimpleNamespace(FINAL_MODEL=final, SPLIT=split)
-    )
+    data, test = SimpleNamespace(NAME="Some", NUM_SHOTS=shots), SimpleNamespace(FINAL_MODEL=final, SPLIT=split)
+    return SimpleNamespace(DATASET=data, TEST=test)
 
 
 class Lists:

@@ -10,9 +10,8 @@ from modprompt.io.records import check_seal, file_hash, parse_json, parse_yaml, 
 
 def test_what_json_is_read_as_the_json_module_reads_it():
     text = '{"a": [1, 2.5, null, "\\ud800"], "b": {"c": 18446744073709551616}}'
-    assert (
-        parse_json(text) == parse_json(text.encode()) == parse_json(b"\xef\xbb\xbf" + text.encode()) == json.loads(text)
-    )
+    for one in (text, text.encode(), b"\xef\xbb\xbf" + text.encode()):
+        assert parse_json(one) == json.loads(text)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pytest
 from modprompt.errors import UserError
 from modprompt.io import run_files
 from modprompt.io.files import sha256_of
+from tests.conftest import one_line
 
 
 def step_rows(first, last):
@@ -133,17 +134,15 @@ HEAD = "epoch,step,loss,lr\n"
 )
 def test_damage_is_a_line(text, tmp_path):
     (tmp_path / "steps.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(UserError, match=r"steps\.csv is damaged \(.+\): delete it") as error:
+    with one_line(r"steps\.csv is damaged \(.+\): delete it"):
         run_files.read_steps(tmp_path)
-    assert "\n" not in str(error.value)
 
 
 def test_a_changed_number_is_found_by_the_result(tmp_path):
     path = written(tmp_path)
     result = {"steps_hash": sha256_of(path)}
-    assert (
-        run_files.read_steps(tmp_path, result) == run_files.read_steps(tmp_path) == run_files.read_steps(tmp_path, {})
-    )
+    steps = run_files.read_steps(tmp_path)
+    assert steps == run_files.read_steps(tmp_path, result) == run_files.read_steps(tmp_path, {})
     path.write_text(path.read_text().replace("0.5", "0.6"))
     assert run_files.read_steps(tmp_path)["loss"][1] == 0.6
     with pytest.raises(UserError, match="is damaged, or belongs to another training than its result.json"):

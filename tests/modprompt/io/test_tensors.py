@@ -30,15 +30,14 @@ from modprompt.io.tensors import (
     write_safetensors,
     write_tensors,
 )
-from tests.conftest import ROOT
+from tests.conftest import ROOT, one_line
 
 READERS = (read_tensors, read_run, read_plain)
 
 
 def line_of(read, path):
-    with pytest.raises(UserError, match=path.name) as raised:
+    with one_line(path.name) as raised:
         read(path)
-    assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < len(str(path)) + 250
     return str(raised.value)
 
@@ -80,9 +79,8 @@ def test_tensors_and_plain_values_come_back_in_their_own_memory(tmp_path):
         "counts": Counter([2, 4]), "default": defaultdict(dict, a=1), "size": torch.Size([2]), "kind": torch.float16,
         140_234_567_890_123: "identities of parameters were keys before PyTorch 1.5",
     }  # fmt: skip
-    scalars = {
-        str(one.dtype): one for one in (np.float64(91.5), np.float32(0.1), np.int64(-3), np.bool_(True), np.str_("ä"))
-    }
+    kinds = (np.float64(91.5), np.float32(0.1), np.int64(-3), np.bool_(True), np.str_("ä"))
+    scalars = {str(one.dtype): one for one in kinds}
     admitted = torch.serialization.get_safe_globals()
     write_tensors(tmp_path / "deep" / "a.pt", {"tensors": tensors, "plain": plain, "scalars": scalars})
     for read in READERS:
@@ -136,9 +134,8 @@ def test_training_is_read_inert_and_for_the_real_dassl_as_it_was(tmp_path, optim
         optim.step()
         sched.step()
     warm = Warmup(optim, sched).state_dict()
-    torch.save(
-        {"state_dict": {"a": weight}, "optimizer": optim.state_dict(), "scheduler": warm}, tmp_path / "a.pth.tar"
-    )
+    content = {"state_dict": {"a": weight}, "optimizer": optim.state_dict(), "scheduler": warm}
+    torch.save(content, tmp_path / "a.pth.tar")
     inert = read_tensors(tmp_path / "a.pth.tar")
     assert torch.equal(inert["state_dict"]["a"], weight)
     assert not vars(inert["scheduler"]["successor"])

@@ -23,6 +23,7 @@ from modprompt.cli import train
 from modprompt.methods.table import counts_steps
 from tests.conftest import EUROSAT_FOLDERS, ROOT, bare, bare_config, published, random_clip, write_eurosat
 from tests.recorder import Recorder
+from tests.test_runs import to
 
 
 def write_split(root, train, val, test):
@@ -40,6 +41,12 @@ def write_split(root, train, val, test):
     }
     (write_eurosat(root) / "eurosat/split_zhou_EuroSAT.json").write_text(json.dumps(split))
     return root
+
+
+def half(words, name, where, trained=None):
+    """Words of a run on the base or new classes, into another folder; of a test of what another has trained."""
+    test = [] if trained is None else ["--eval-only", "--model-dir", str(trained)]
+    return [*test, *to(words, where), "DATASET.SUBSAMPLE_CLASSES", name]
 
 
 def require_recorded(golden, case, base, trainer, config, options, folder, monkeypatch):

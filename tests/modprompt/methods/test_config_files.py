@@ -43,9 +43,8 @@ def test_data_sets_config_too(word, shipped):
 
 def test_name_is_looked_for_where_the_trainers_are():
     assert config_file("glyph", "ZeroshotCLIP") == ROOT / "configs/trainers/CoOp/glyph.yaml"
-    assert (
-        config_file("MPL/glyph", "ZeroshotCLIP") == config_file("MPL/glyph", "OfAUser") == MPL.with_name("glyph.yaml")
-    )
+    for trainer in ("ZeroshotCLIP", "OfAUser"):
+        assert config_file("MPL/glyph", trainer) == MPL.with_name("glyph.yaml")
     assert config_file("ZeroshotCLIP/glyph", "MPL") == ROOT / "configs/trainers/CoOp/glyph.yaml"
 
 
@@ -70,9 +69,7 @@ def test_missing_config_of_a_method_names_the_trainers_and_no_neighbours(word, t
 
 
 def test_missing_config_without_a_known_trainer_and_of_a_data_set():
-    with pytest.raises(
-        UserError, match="^no config file nope; give a path, or the name of a trainer first, as MPL/glyph$"
-    ):
+    with pytest.raises(UserError, match="^no config file nope; give a path, or the name of a trainer first"):
         config_file("nope", "")
     assert config_file("glyph", "OfAUser") == ROOT / "configs/trainers/MPL/glyph.yaml"  # a user's, not imported yet
     with pytest.raises(UserError, match="^no config file OfAUser/glyph"):

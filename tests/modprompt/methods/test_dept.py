@@ -13,6 +13,7 @@ from modprompt.methods.parts.lr_schedule import build_lr_scheduler
 from modprompt.use.export import metadata_of
 from modprompt.use.export_model import ExportedModel
 from modprompt.use.trained import images_of, open_trained
+from tests.conftest import slow_but
 from tests.modprompt.methods.reference_runs import require_recorded
 from tests.recorder import Recorder
 from tests.test_runs import to
@@ -41,12 +42,10 @@ CASES = {  # the base, options below TRAINER
 }
 
 
-QUICK = ["coop", "cocoop, random, a bare head", "kgcoop, similarity", "maple"]  # each base, kind and way
+QUICK = ["coop", "cocoop, random, a bare head", "kgcoop, similarity"]  # each kind and way
 
 
-@pytest.mark.parametrize(
-    "case", [*QUICK, *(pytest.param(case, marks=pytest.mark.slow) for case in CASES if case not in QUICK)]
-)
+@pytest.mark.parametrize("case", slow_but(CASES, *QUICK))
 def test_every_loss_and_all_counts_are_the_repositorys(case, tmp_path, monkeypatch, capsys):
     base, options = CASES[case]
     (config, node), trainer = CONFIGS[base], f"ExtrasLinearProbe{base}"
@@ -117,9 +116,8 @@ def test_rows_go_by_name_and_cosines_stand_alone_where_one_lacks(base, clip_mode
         assert torch.equal(new(images), alone)
         torch.testing.assert_close(alone[:, 0], model.output(images).each[0][:, 0])
         assert some.said_of(some.classes.names) == ""
-        assert new.said_of(new.classes.names) == (
-            "logits are only scaled cosines: the joint head was not trained on 1 of 2 classes"
-        )
+        said = "logits are only scaled cosines: the joint head was not trained on 1 of 2 classes"
+        assert new.said_of(new.classes.names) == said
         assert (model.said_of_logits, new.said_of_logits) == ("0.3 cosine + 0.7 joint head", "cosine")
         new.save(tmp_path / "new.pt")  # with the rows of the training
         loaded = modprompt.load(tmp_path / "new.pt", clip_model)
@@ -222,9 +220,7 @@ def test_it_is_no_method_by_itself_nor_beside_a_search(clip_model):
         DePT().over(modprompt.Search(remove=1, add=1).over(MPL(n_ctx=1, prompt_depth=2)))
 
 
-def test_a_test_on_other_classes_and_exported_files_say_which_logits_count(
-    command, images, clip_file, tmp_path, capsys
-):
+def test_tests_and_exported_files_say_which_logits_count(command, images, clip_file, tmp_path, capsys):
     words = command("ExtrasLinearProbeMaPLe", "TRAINER.MAPLE.PROMPT_DEPTH", 2, "OPTIM.MAX_EPOCH", 2)
     assert train.main(words) == 0
     whole = json.loads((tmp_path / "out/result.json").read_text())

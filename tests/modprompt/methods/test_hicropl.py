@@ -25,9 +25,10 @@ from modprompt.use.export import metadata_of
 from modprompt.use.export_model import ExportedModel
 from modprompt.use.trained import images_of
 from tests import plain_hicropl, plain_neighbours
-from tests.conftest import ROOT, bare, lay_out_for, published, random_clip
+from tests.conftest import ROOT, bare, published, random_clip, slow_but
+from tests.modprompt.methods.reference_runs import half
 from tests.stopping import stopped_before
-from tests.test_runs import to
+from tests.test_runs import result
 from tests.test_train import refusal
 
 NODE = "TRAINER.HICROPL."
@@ -37,8 +38,8 @@ SMALL = {"prompt_depth": 3, "cross_layer": 1, "sentences": "template"}
 # What the repository (zzeoZheng/HiCroPL at 2c2b2f2) says of two epochs in fp32 on a CPU, and its counts on base and on
 # new classes. Its literals 768 and 512 became the model's widths, its .cuda() and .half() did nothing, clip._download
 # gave a file with `published(random_clip(1, text_layers=4, vision_layers=4))`, gpt_file/eurosat_prompt.json was
-# `sentences()`. Its prompts and proxies share their memory on a CPU, which a GPU parts: but for the third case each
-# parameter had its own (`.data = .data.clone()` behind the model's `.to`).
+# `sentences()`. Its prompts and proxies share their memory on a CPU, which a GPU parts: each parameter had its own
+# (`.data = .data.clone()` behind the model's `.to`).
 #   python train.py --root DATA --seed 1 --trainer HiCroPL --output-dir OUT
 #     --config-file configs/trainers/HiCroPL/vit_b16_c2_ep50_batch32_16ctx.yaml
 #     --dataset-config-file configs/datasets/eurosat.yaml USE_CUDA False TRAINER.HICROPL.PREC fp32 INPUT.SIZE "(32, 32)"
@@ -78,41 +79,14 @@ def words(eurosat_root, tmp_path):
     return of
 
 
-def half(words, name, where, trained=None):
-    test = [] if trained is None else ["--eval-only", "--model-dir", str(trained)]
-    return [*test, *to(words, where), "DATASET.SUBSAMPLE_CLASSES", name]
-
-
-def result(folder):
-    return json.loads((folder / "result.json").read_text())
-
-
-def require_recorded(words, run, case, tmp_path):
-    expected = RECORDED[case]
+@pytest.mark.parametrize("case", slow_but(RUNS, "words, best_val"))
+def test_losses_and_counts_are_the_references(case, words, tmp_path):
+    run, expected = RUNS[case], RECORDED[case]
     assert train.main(half(words(*run), "base", tmp_path / "out")) == 0
     rows = list(csv.DictReader((tmp_path / "out" / "steps.csv").read_text().splitlines()))
     assert [float(row["loss"]) for row in rows] == pytest.approx(expected["losses"], abs=1e-4)
     assert train.main(half(words(*run), "new", tmp_path / "new", tmp_path / "out")) == 0
     assert [result(tmp_path / name)["correct"] for name in ("out", "new")] == [expected["base"], expected["new"]]
-
-
-@pytest.mark.parametrize("case", RUNS)
-def test_losses_and_counts_are_the_references(case, words, tmp_path):
-    require_recorded(words, RUNS[case], case, tmp_path)
-
-
-def test_prompts_that_share_their_memory_are_the_references_on_a_cpu(words, tmp_path, monkeypatch):
-    """There all vision prompts are one piece of memory, and so are all proxies of a side: another method than a GPU's."""
-    plain = hicropl.FlowLearner.__init__
-
-    def sharing(self, *args):
-        plain(self, *args)
-        for same in (self.cross_prompts_visual, self.text_proxy_token, self.visual_proxy_token):
-            for one in same:
-                one.data = same[0].data
-
-    monkeypatch.setattr(hicropl.FlowLearner, "__init__", sharing)
-    require_recorded(words, RUNS["words, best_val"], "shared memory", tmp_path)
 
 
 def test_nothing_is_kept_of_images_whose_prompts_each_batch_writes(words, tmp_path, capsys):
@@ -124,11 +98,6 @@ def test_nothing_is_kept_of_images_whose_prompts_each_batch_writes(words, tmp_pa
 
 
 # ------------------------------------------------------------------ on small CLIPs
-
-
-@pytest.fixture
-def clip_model():
-    return random_clip(0)
 
 
 @pytest.fixture
@@ -158,23 +127,6 @@ def facts(names, images):
     return tokens, images, torch.arange(len(images)) % len(names)
 
 
-@pytest.mark.parametrize(("depth", "cross", "layout"), [(3, 2, "packed"), (2, 1, "whole")])
-def test_in_chunks_and_as_on_a_card_loss_and_gradients_are_the_plain_ones(
-    depth, cross, layout, clip_model, images, monkeypatch
-):
-    lay_out_for(monkeypatch, layout)
-    model = made(clip_model, flow="learned", prompt_depth=depth, cross_layer=cross, lambd=3.0)
-    model.limit_text(2)
-    params = dict(model.prompt_learner.named_parameters())
-    tokens, images, labels = facts(NAMES, images)
-    expected = plain_hicropl.loss(clip_model, params, tokens, images, labels, NAMES, 3.0)
-    loss = model.loss(images, labels)
-    assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
-    mine, plain = (torch.autograd.grad(one, list(params.values())) for one in (loss, expected))
-    largest = max(gradient.abs().max() for gradient in plain)
-    assert all((a - b).abs().max() <= 1e-4 * largest for a, b in zip(mine, plain))
-
-
 @pytest.mark.parametrize("training", [True, False])
 def test_written_flow_gives_the_prompts_as_they_stand_behind_it_a_gradient(training, clip_model, images):
     model = made(clip_model).train(training)
@@ -191,12 +143,10 @@ def test_written_flow_gives_the_prompts_as_they_stand_behind_it_a_gradient(train
     leaves = {name: standing[name].clone().requires_grad_(True) for name in own}
     text = {at: leaves[f"cross_prompts_text.{at}" if at else "ctx"] for at in text}
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(
-            plain_hicropl, "flown", lambda _: (text, {at: leaves[f"cross_prompts_visual.{at}"] for at in vision})
-        )
-        expected = plain_hicropl.loss(
-            clip_model, leaves, *facts(NAMES, images)[:2], torch.tensor([2, 0, 1]), NAMES, 10.0
-        )
+        vision = {at: leaves[f"cross_prompts_visual.{at}"] for at in vision}
+        patched.setattr(plain_hicropl, "flown", lambda _: (text, vision))
+        labels = torch.tensor([2, 0, 1])
+        expected = plain_hicropl.loss(clip_model, leaves, *facts(NAMES, images)[:2], labels, NAMES, 10.0)
     expected.backward()
     largest = max(one.grad.abs().max() for one in leaves.values())
     for name, one in learner.named_parameters():
@@ -304,9 +254,8 @@ def test_image_features_of_another_clip_are_blended_in(teacher, clip_model, imag
         frozen = other.encode_image(images)
         expected = model.encode_image(images)
         raw = model._image_features(images, model.vision_prompts())
-    torch.testing.assert_close(
-        expected, plain_hicropl.blended(raw, plain_neighbours._unit(frozen)), atol=1e-5, rtol=1e-4
-    )
+    blended = plain_hicropl.blended(raw, plain_neighbours._unit(frozen))
+    torch.testing.assert_close(expected, blended, atol=1e-5, rtol=1e-4)
     assert loaded == ["other"]
     assert not any("frozen" in name for name in model.saved_state())
     model.save(tmp_path / "prompts.pt")

@@ -11,15 +11,9 @@ from modprompt.clip.tokenizers import ClipTokenizer
 from modprompt.errors import SettingError
 from modprompt.methods.records import made_with
 from tests import plain_teachers
-from tests.conftest import random_clip
 
 NAMES = ["cat", "golden retriever"]
 PETS = "a type of pet, a photo of a"
-
-
-@pytest.fixture
-def clip_model():
-    return random_clip(0)
 
 
 def embedded(clip_model, words):

@@ -8,6 +8,7 @@ import torch
 
 import modprompt
 from modprompt.cli import train
+from modprompt.errors import UserError
 from modprompt.io.records import KEY
 from tests.conftest import ROOT, SAID, random_clip
 from tests.methods import METHODS as ROWS
@@ -64,12 +65,10 @@ def test_a_clip_from_elsewhere_is_known_by_its_weights(tmp_path):
     model.save(tmp_path / "a.pt")
     facts = torch.load(tmp_path / "a.pt", weights_only=True)[KEY]["clip"]
     assert (facts["name"], facts["file"], facts["size"], facts["mean"]) == ("", "", 32, [])
-    with pytest.raises(
-        modprompt.UserError, match=r"a CLIP that has no name \(32 pixels, fingerprint 2:.*give it, load"
-    ):
+    with pytest.raises(UserError, match=r"a CLIP that has no name \(32 pixels, fingerprint 2:.*give it"):
         modprompt.load(tmp_path / "a.pt")
     assert torch.equal(logits(modprompt.load(tmp_path / "a.pt", random_clip())), logits(model))
-    with pytest.raises(modprompt.UserError, match="was made with another CLIP than this CLIP: it names none with"):
+    with pytest.raises(UserError, match="was made with another CLIP than this CLIP: it names none with"):
         modprompt.load(tmp_path / "a.pt", random_clip(5))
 
 
@@ -77,11 +76,11 @@ def test_a_clip_from_a_file_is_asked_for_by_its_name(clip_file, tmp_path):
     clip_model, _ = modprompt.load_clip(clip_file, device="cpu", **SAID)
     model = moved(on(modprompt.MPL, clip_model))
     model.save(tmp_path / "a.pt")
-    with pytest.raises(modprompt.UserError, match=r"with the CLIP of the file clip.pt .*: give it, load"):
+    with pytest.raises(UserError, match=r"with the CLIP of the file clip.pt .*: give it, load"):
         modprompt.load(tmp_path / "a.pt")
     for clip in (clip_file, str(clip_file), clip_file.parent):
         assert torch.equal(logits(modprompt.load(tmp_path / "a.pt", clip, device="cpu")), logits(model))
-    with pytest.raises(modprompt.UserError, match="was made with another CLIP than glyph-clip: it names clip.pt with"):
+    with pytest.raises(UserError, match="was made with another CLIP than glyph-clip: it names clip.pt with"):
         modprompt.load(tmp_path / "a.pt", "glyph-clip")
 
 
@@ -97,15 +96,13 @@ def test_a_runs_folder_gives_the_last_or_an_epoch(run):
     last, first = modprompt.load(folder, clip_model), modprompt.load(folder, clip_model, epoch=1)
     assert not torch.equal(last.prompt_learner.ctx, first.prompt_learner.ctx)
     assert last.classes.names == tuple(json.loads((folder / "result.json").read_text())["class_names"]["names"])
-    assert torch.equal(
-        logits(modprompt.load(folder / ROWS["mpl"].folder / "model.pth.tar-2", clip_model)), logits(last)
-    )
+    file = folder / ROWS["mpl"].folder / "model.pth.tar-2"
+    assert torch.equal(logits(modprompt.load(file, clip_model)), logits(last))
     result = json.loads((folder / "result.json").read_text())
     record = torch.load(folder / ROWS["mpl"].folder / "model.pth.tar-2", weights_only=True)[KEY]
-    assert (result["method"], result["class_names"], result["clip"]) == tuple(
-        record[key] for key in ("method", "classes", "clip")
-    )
-    with pytest.raises(modprompt.UserError, match="no model.pth.tar-7"):
+    keys = ("method", "classes", "clip")
+    assert [result["method"], result["class_names"], result["clip"]] == [record[key] for key in keys]
+    with pytest.raises(UserError, match="no model.pth.tar-7"):
         modprompt.load(folder, clip_model, epoch=7)
 
 
@@ -114,25 +111,25 @@ def test_files_of_the_family_need_method_and_names(run, tmp_path):
     model = modprompt.load(folder, clip_model)
     content = torch.load(folder / ROWS["mpl"].folder / "model.pth.tar-2", weights_only=True)
     torch.save({"state_dict": content["state_dict"], "epoch": 2}, tmp_path / "family.pth")
-    with pytest.raises(modprompt.UserError, match=r"does not say what it is .*: give its method and class names"):
+    with pytest.raises(UserError, match=r"does not say what it is .*: give its method and class names"):
         modprompt.load(tmp_path / "family.pth", clip_model)
     again = modprompt.load(tmp_path / "family.pth", clip_model, method=model.method, names=model.classes.names)
     assert torch.equal(logits(again), logits(model))
-    with pytest.raises(modprompt.UserError, match="does not fit this model: the file also has compound_prompts_text.1"):
+    with pytest.raises(UserError, match="does not fit this model: the file also has compound_prompts_text.1"):
         modprompt.load(tmp_path / "family.pth", clip_model, method=modprompt.MPL(n_ctx=1, prompt_depth=2), names=NAMES)
 
 
 def test_a_published_checkpoint_of_a_method_that_is_not_here_says_what_it_holds(glyph):
     path, holds = ROOT / "tests/modprompt/io/rpo/model.pth.tar-15", "img_prompt, text_prompt"
-    with pytest.raises(modprompt.UserError, match=rf"does not say what it is \(it is the family's, with {holds}\)"):
+    with pytest.raises(UserError, match=rf"does not say what it is \(it is the family's, with {holds}\)"):
         modprompt.load(path, glyph)
-    with pytest.raises(modprompt.UserError, match=f"is not a checkpoint of this method: it has no ctx, but {holds}"):
+    with pytest.raises(UserError, match=f"is not a checkpoint of this method: it has no ctx, but {holds}"):
         modprompt.load(path, glyph, method=modprompt.CoOp(), names=["zero", "one"])
 
 
 def test_what_a_file_says_is_not_said_again(glyph, tmp_path):
     on(modprompt.MPL, glyph, WORDS).save(tmp_path / "a.pt")
-    with pytest.raises(modprompt.UserError, match="says itself what it is: leave out method and names"):
+    with pytest.raises(UserError, match="says itself what it is: leave out method and names"):
         modprompt.load(tmp_path / "a.pt", method=modprompt.MPL())
 
 
@@ -152,7 +149,7 @@ def altered(content, **changes):
 def test_damaged_or_newer_records_are_refused(change, message, glyph, tmp_path):
     on(modprompt.MPL, glyph, WORDS).save(tmp_path / "a.pt")
     torch.save(altered(torch.load(tmp_path / "a.pt", weights_only=True), **change), tmp_path / "b.pt")
-    with pytest.raises(modprompt.UserError, match=message):
+    with pytest.raises(UserError, match=message):
         modprompt.load(tmp_path / "b.pt")
 
 
@@ -164,7 +161,7 @@ def test_a_method_that_is_not_ours_is_named(glyph, tmp_path):
     parts = {key: value for key, value in content[KEY].items() if key not in ("version", "hash")}
     parts["method"] = {**parts["method"], "name": "Growing"}
     torch.save({**content, KEY: checkpoint.record(**parts)}, tmp_path / "b.pt")
-    with pytest.raises(modprompt.UserError, match="belongs to 'Growing', not a method of modprompt"):
+    with pytest.raises(UserError, match="belongs to 'Growing', not a method of modprompt"):
         modprompt.load(tmp_path / "b.pt")
 
 
@@ -176,15 +173,13 @@ class Mine(modprompt.MaPLe):
 def test_a_method_of_ones_own_comes_back_by_its_class(glyph, tmp_path):
     model = moved(Mine(n_ctx=1, prompt_depth=3).on(glyph, WORDS))
     model.save(tmp_path / "a.pt")
-    with pytest.raises(
-        modprompt.UserError, match=r"belongs to 'Mine', not a method of modprompt: give its class, load\(path, method=M"
-    ):
+    with pytest.raises(UserError, match=r"belongs to 'Mine', not a method of modprompt: give its class, load"):
         modprompt.load(tmp_path / "a.pt", glyph)
     again = modprompt.load(tmp_path / "a.pt", glyph, method=Mine)
     assert again.method == model.method
     assert torch.equal(logits(again), logits(model))
     for wrong in ({"method": modprompt.MaPLe}, {"method": Mine, "names": WORDS}, {"method": Mine()}):
-        with pytest.raises(modprompt.UserError, match="says itself what it is: leave out method and names"):
+        with pytest.raises(UserError, match="says itself what it is: leave out method and names"):
             modprompt.load(tmp_path / "a.pt", glyph, **wrong)
 
 
@@ -205,10 +200,10 @@ def test_a_clip_with_other_weights_loaded_into_it_is_another(tmp_path):
     model.save(tmp_path / "before.pt")
     clip_model.load_state_dict({name: 1.01 * value for name, value in clip_model.state_dict().items()})
     model.save(tmp_path / "behind.pt")
-    with pytest.raises(modprompt.UserError, match="made with another CLIP than this CLIP: it names glyph-clip"):
+    with pytest.raises(UserError, match="made with another CLIP than this CLIP: it names glyph-clip"):
         modprompt.load(tmp_path / "before.pt", clip_model)
     assert modprompt.load(tmp_path / "behind.pt", clip_model).classes == model.classes
-    with pytest.raises(modprompt.UserError, match="with a CLIP that has no name"):
+    with pytest.raises(UserError, match="with a CLIP that has no name"):
         modprompt.load(tmp_path / "behind.pt")
 
 
@@ -222,11 +217,9 @@ def test_what_is_not_understood_is_not_passed_over(glyph, tmp_path):
         ({"epoch": 3}, "epoch 3: .*old.pt is not the folder of a run"),
         ({"device": "cpu"}, "device: this clip is a module"),
     ):
-        with pytest.raises(modprompt.UserError, match=message):
+        with pytest.raises(UserError, match=message):
             modprompt.load(tmp_path / "old.pt", glyph, **given)
-    with pytest.raises(
-        modprompt.UserError, match="torch.nn.modules.linear.Linear is not a model of the `clip` package"
-    ):
+    with pytest.raises(UserError, match="torch.nn.modules.linear.Linear is not a model of the `clip` package"):
         modprompt.load(tmp_path / "new.pt", torch.nn.Linear(2, 2))
 
 
@@ -240,5 +233,5 @@ def test_classes_of_one_name_come_back_with_a_warning(glyph, tmp_path):
         again = modprompt.load(tmp_path / "own.pt", glyph)
     with pytest.warns(UserWarning, match=r"'one' \(0, 1\)"):
         assert again.with_classes(["one", "one"]).classes.names == ("one", "one")
-    with pytest.raises(modprompt.UserError, match="'two' is there twice"):
+    with pytest.raises(UserError, match="'two' is there twice"):
         again.with_classes(["two", "two"])

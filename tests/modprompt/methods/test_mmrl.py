@@ -16,8 +16,9 @@ from modprompt.methods.parts.capabilities import RunFacts
 from modprompt.methods.records import view_of
 from modprompt.use.export_model import ExportedModel
 from tests import plain_mmrl, plain_teachers
-from tests.conftest import ROOT, bare, lay_out_for, published, random_clip
-from tests.test_runs import to
+from tests.conftest import ROOT, bare, published, random_clip, slow_but
+from tests.modprompt.methods.reference_runs import half
+from tests.test_runs import result
 
 NAMES = ["cat", "golden retriever", "x"]
 SMALL = {"rep_layers": (2, 3), "rep_dim": 16, "n_rep_tokens": 2}
@@ -57,11 +58,6 @@ RUNS = {  # trainer, config, layers, TASK, options
 
 
 @pytest.fixture
-def clip_model():
-    return random_clip(0)
-
-
-@pytest.fixture
 def images():
     return torch.randn(3, 3, 32, 32)
 
@@ -89,21 +85,7 @@ def words(eurosat_root, tmp_path):
     return of
 
 
-def half(words, name, where, trained=None):
-    test = [] if trained is None else ["--eval-only", "--model-dir", str(trained)]
-    return [*test, *to(words, where), "DATASET.SUBSAMPLE_CLASSES", name]
-
-
-def result(folder):
-    return json.loads((folder / "result.json").read_text())
-
-
-QUICK = ("mmrl, a gap", "mmrlpp, a gap")
-
-
-@pytest.mark.parametrize(
-    "case", [*QUICK, *(pytest.param(case, marks=pytest.mark.slow) for case in RUNS if case not in QUICK)]
-)
+@pytest.mark.parametrize("case", slow_but(RUNS, "mmrl, a gap", "mmrlpp, a gap"))
 def test_losses_and_counts_are_the_references(case, words, tmp_path):
     run, expected = RUNS[case], RECORDED[case]
     assert train.main(half(words(*run), "base", tmp_path / "out")) == 0
@@ -135,27 +117,6 @@ def ids_of(names, template=plain_teachers.CENTERED):
     return torch.cat([clip.tokenize(template.format(name)) for name in names]).long()
 
 
-@pytest.mark.parametrize(
-    ("layers", "cls", "beta", "layout"),
-    [((1, 3), MMRL, 1.0, "packed"), ((2, 3), MMRL, 1.0, "whole"), ((1, 2, 3), MMRLpp, 0.3, "packed")],
-)
-def test_in_chunks_and_as_on_a_card_loss_and_gradients_are_the_plain_ones(
-    layers, cls, beta, layout, clip_model, images, monkeypatch
-):
-    lay_out_for(monkeypatch, layout)
-    more = {"beta": beta} if cls is MMRLpp else {}
-    model = made(cls, clip_model, rep_layers=layers, reg_weight=2.0, alpha=0.4, **more)
-    model.limit_text(2)
-    labels, params = torch.tensor([2, 0, 1]), plain_params(model)
-    frozen = plain_teachers.teacher(clip_model, NAMES, plain_teachers.CENTERED)
-    expected = plain_mmrl.loss(clip_model, params, ids_of(NAMES), images, labels, frozen, layers, beta, 0.4, 2.0)
-    loss, learned = model.loss(images, labels), list(model.prompt_learner.parameters())
-    assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
-    mine, plain = (torch.autograd.grad(one, learned) for one in (loss, expected))
-    largest = max(gradient.abs().max() for gradient in plain)
-    assert all((a - b).abs().max() <= 1e-4 * largest for a, b in zip(mine, plain))
-
-
 @pytest.mark.parametrize("cls", BOTH)
 def test_logits_are_fused_for_the_classes_of_the_training_alone(cls, clip_model, images):
     model = made(cls, clip_model).eval()
@@ -164,9 +125,8 @@ def test_logits_are_fused_for_the_classes_of_the_training_alone(cls, clip_model,
     for one in (model, others, others.with_classes(NAMES[::-1])):
         with torch.no_grad():
             output = one.output(images)
-            own, read, image, _ = plain_mmrl.each(
-                clip_model, plain_params(one), ids_of(one.classes.names), images, (2, 3), beta
-            )
+            ids, params = ids_of(one.classes.names), plain_params(one)
+            own, read, image, _ = plain_mmrl.each(clip_model, params, ids, images, (2, 3), beta)
         fused = set(one.classes.names) == set(NAMES)
         torch.testing.assert_close(output.logits, 0.7 * own + 0.3 * read if fused else own, atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(output.image, image, atol=1e-5, rtol=1e-4)
@@ -232,10 +192,9 @@ def the_references(model, path, classes=37):
 def test_the_width_of_the_tokens_is_the_files(cls, clip_model, images, tmp_path):
     model = made(cls, clip_model).eval()
     the_references(model, tmp_path / "model.pth.tar-10")
+    method = cls(rep_layers=(2, 3), n_rep_tokens=2)
     with pytest.warns(UserWarning, match="REP_DIM is 16 in the file, and 512 here"):
-        found = modprompt.load(
-            tmp_path / "model.pth.tar-10", clip_model, method=cls(rep_layers=(2, 3), n_rep_tokens=2), names=NAMES
-        )
+        found = modprompt.load(tmp_path / "model.pth.tar-10", clip_model, method=method, names=NAMES)
     with torch.no_grad():
         assert torch.equal(found.with_classes(NAMES, dataset="EuroSAT")(images), model(images))
 
@@ -260,9 +219,8 @@ def test_the_target_of_a_cross_data_set_test_has_its_own_share_and_is_marked(wor
     run = ("MMRLpp", "vit_b16_cross_datasets", 4, "CD", ["REP_LAYERS", "[2, 4]", *GAP])
     assert train.main([*half(words(*run), "base", tmp_path / "out"), "OPTIM.MAX_EPOCH", "1"]) == 0
     assert result(tmp_path / "out")["selected_on_test"] == "logits by TASK CD"  # of a source that is not ImageNet
-    assert (
-        train.main([*half(words(*run), "new", tmp_path / "new", tmp_path / "out"), "TEST.KEEP_FEATURES", "True"]) == 0
-    )
+    new = half(words(*run), "new", tmp_path / "new", tmp_path / "out")
+    assert train.main([*new, "TEST.KEEP_FEATURES", "True"]) == 0
     found = result(tmp_path / "new")
     capsys.readouterr()
     again = half(words(*run), "new", tmp_path / "again", tmp_path / "out")

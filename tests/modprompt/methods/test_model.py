@@ -9,6 +9,7 @@ import torch
 
 import modprompt
 from modprompt.engine.precision import resolve
+from modprompt.errors import UserError
 from tests.conftest import RESNET_HEADS, random_clip
 from tests.methods import small
 
@@ -73,9 +74,9 @@ def test_bfloat16_and_back(cls, clip_model, images, labels):
 def test_half_means_fp16_and_is_refused_on_a_cpu(clip_model):
     model = on(modprompt.MPL, clip_model)
     for cast in (model.half, lambda: model.to(torch.float16), lambda: model.to("cpu", torch.float16)):
-        with pytest.raises(modprompt.UserError, match="move the model first"):
+        with pytest.raises(UserError, match="move the model first"):
             cast()
-    with pytest.raises(modprompt.UserError, match="not in torch.float64"):
+    with pytest.raises(UserError, match="not in torch.float64"):
         model.double()
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
@@ -93,9 +94,7 @@ def test_fp16_keeps_in_half_what_was_made_in_clips_type(clip_model):
 def test_a_cast_behind_its_back_is_told(clip_model, images):
     one, two = on(modprompt.MPL, clip_model), on(modprompt.CoOp, clip_model)
     one.to(torch.bfloat16)
-    with pytest.raises(
-        modprompt.UserError, match="is torch.bfloat16 now, but this model was made or cast for torch.float"
-    ):
+    with pytest.raises(UserError, match="is torch.bfloat16 now, but this model was made or cast for"):
         two(images)
     two.to(torch.bfloat16)
     assert torch.isfinite(two(images)).all()
@@ -172,7 +171,7 @@ def test_a_cast_of_a_module_around_it_is_its_own(clip_model, images):
     assert clip_model.visual.conv1.weight.dtype == torch.bfloat16
     assert clip_model.ln_final.weight.dtype == torch.float32
     assert torch.equal(around(images), on(modprompt.MPL, random_clip()).to(torch.bfloat16)(images))
-    with pytest.raises(modprompt.UserError, match="not in torch.float64"):
+    with pytest.raises(UserError, match="not in torch.float64"):
         around.double()
 
 
@@ -186,7 +185,7 @@ def test_zero_shot_takes_the_template_of_another_data_set(clip_model, images, tm
 def test_a_resnet_in_training_mode_is_refused(resnet_file):
     clip_model, _ = modprompt.load_clip(resnet_file, device="cpu", activation="quick_gelu", heads=RESNET_HEADS)
     model = modprompt.CoOp().on(clip_model.train(), NAMES).eval()
-    with pytest.raises(modprompt.UserError, match=r"resnet.pt is a ResNet in training mode.*clip_model.eval\(\)"):
+    with pytest.raises(UserError, match=r"resnet.pt is a ResNet in training mode.*clip_model.eval\(\)"):
         model(torch.randn(2, 3, 64, 64))
 
 
@@ -220,44 +219,42 @@ def test_with_labels_it_is_the_loss(clip_model, images, labels):
     ],
 )
 def test_bad_class_names(names, message, clip_model):
-    with pytest.raises(modprompt.UserError, match=message):
+    with pytest.raises(UserError, match=message):
         small(modprompt.MPL).on(clip_model, names)
-    with pytest.raises(modprompt.UserError, match=message):
+    with pytest.raises(UserError, match=message):
         on(modprompt.MPL, clip_model).with_classes(names)
 
 
 @pytest.mark.parametrize("epochs", [-1, 2.5, True, "3"])
 def test_bad_numbers_of_epochs(epochs, clip_model):
-    with pytest.raises(modprompt.UserError, match="epochs must be a whole number from 0 up"):
+    with pytest.raises(UserError, match="epochs must be a whole number from 0 up"):
         small(modprompt.PromptSRC).on(clip_model, NAMES, epochs=epochs)
 
 
 def test_embedded_clip_refuses_words_that_it_does_not_know():
     clip_model, _ = modprompt.load_clip("glyph-clip")
-    with pytest.raises(modprompt.UserError, match="cat"):
+    with pytest.raises(UserError, match="cat"):
         modprompt.MPL(prompt_depth=6).on(clip_model, ["cat", "dog"])
     model = modprompt.MPL(prompt_depth=6).on(clip_model, ["zero", "one"])
-    with pytest.raises(modprompt.UserError, match="cat"):
+    with pytest.raises(UserError, match="cat"):
         model.with_classes(["cat", "dog"])
 
 
 def test_what_is_no_clip_is_refused(clip_model):
-    with pytest.raises(
-        modprompt.UserError, match="torch.nn.modules.linear.Linear is not a model of the `clip` package"
-    ):
+    with pytest.raises(UserError, match="torch.nn.modules.linear.Linear is not a model of the `clip` package"):
         modprompt.MPL().on(torch.nn.Linear(1, 1), NAMES)
-    with pytest.raises(modprompt.UserError, match="this CLIP's matrices are torch.bfloat16"):
+    with pytest.raises(UserError, match="this CLIP's matrices are torch.bfloat16"):
         modprompt.MPL(prompt_depth=2).on(clip_model.bfloat16(), NAMES)
 
 
 def test_images_of_another_size_are_refused(clip_model):
-    with pytest.raises(modprompt.UserError, match="images are 16 x 32 pixels, but this CLIP needs 32 x 32"):
+    with pytest.raises(UserError, match="images are 16 x 32 pixels, but this CLIP needs 32 x 32"):
         on(modprompt.MPL, clip_model)(torch.randn(1, 3, 16, 32))
 
 
 @pytest.mark.parametrize("shape", [(3, 32, 32), (2, 1, 32, 32), (32, 32)])
 def test_what_is_no_batch_of_images_is_refused(clip_model, shape):
-    with pytest.raises(modprompt.UserError, match=r"images must be a batch \(B, 3, H, W\), got \(.*32\)"):
+    with pytest.raises(UserError, match=r"images must be a batch \(B, 3, H, W\), got \(.*32\)"):
         on(modprompt.MPL, clip_model)(torch.randn(shape))
 
 
@@ -265,22 +262,22 @@ def test_what_is_no_batch_of_images_is_refused(clip_model, shape):
 def test_images_that_nobody_has_normalised_are_refused(clip_model, kind):
     model, images = on(modprompt.MPL, clip_model), torch.ones(2, 3, 32, 32, dtype=kind)
     for use in (model, model.encode_image):
-        with pytest.raises(modprompt.UserError, match=f"images are {kind} and not normalised floats"):
+        with pytest.raises(UserError, match=f"images are {kind} and not normalised floats"):
             use(images)
 
 
 def test_average_needs_the_number_of_epochs(clip_model):
     model = small(modprompt.PromptSRC).on(clip_model, NAMES)
-    with pytest.raises(modprompt.UserError, match=r"give their number, `.on\(clip_model, names, epochs=N\)`"):
+    with pytest.raises(UserError, match=r"give their number, `.on\(clip_model, names, epochs=N\)`"):
         model.end_epoch()
     assert small(modprompt.MPL).on(clip_model, NAMES).end_epoch() is False
     model = small(modprompt.PromptSRC).on(clip_model, NAMES, epochs=1)
     assert model.end_epoch()
-    with pytest.raises(modprompt.UserError, match="has had all its 1 epochs"):
+    with pytest.raises(UserError, match="has had all its 1 epochs"):
         model.end_epoch()
 
 
 def test_contexts_of_single_classes_stay_with_them(clip_model):
     model = modprompt.CoOp(n_ctx=2, csc=True).on(clip_model, NAMES)
-    with pytest.raises(modprompt.UserError, match="belong to their classes"):
+    with pytest.raises(UserError, match="belong to their classes"):
         model.with_classes(["lynx", "wolf", "fox"])

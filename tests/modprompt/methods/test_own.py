@@ -9,6 +9,7 @@ from PIL import Image
 
 import modprompt
 from modprompt.cli import export, predict
+from modprompt.errors import UserError
 from modprompt.methods import table
 from tests.conftest import random_clip
 from tests.registered import forget
@@ -131,9 +132,7 @@ def test_programs_import_it(own, tmp_path, capsys):
     heated(own.Warm(n_ctx=2).on(clip_model, NAMES)).save("warm.pt")
     Image.new("RGB", (32, 32), (200, 0, 0)).save("red.png")
     forget("Warm", "warm_of_a_test")
-    with pytest.raises(
-        modprompt.UserError, match="belongs to Warm of the module warm_of_a_test, which is not imported"
-    ):
+    with pytest.raises(UserError, match="belongs to Warm of the module warm_of_a_test, which is not"):
         predict.main(["warm.pt", "red.png"])
     assert predict.main(["warm.pt", "red.png", "--import", "warm_of_a_test"]) == 0
     assert capsys.readouterr().out.startswith("red.png: ")
@@ -141,19 +140,18 @@ def test_programs_import_it(own, tmp_path, capsys):
 
 
 def test_names_that_are_taken_are_refused(own):
-    with pytest.raises(modprompt.UserError, match="modprompt has a method of that name"):
-        modprompt.register_own(
-            dataclass(frozen=True, repr=False)(type("CoOp", (modprompt.CoOp,), {"node": "TRAINER.X"}))
-        )
+    own_coop = type("CoOp", (modprompt.CoOp,), {"node": "TRAINER.X"})
+    with pytest.raises(UserError, match="modprompt has a method of that name"):
+        modprompt.register_own(dataclass(frozen=True, repr=False)(own_coop))
     theirs = type("Warm", (modprompt.CoOp,), {"node": "TRAINER.X", "__module__": "another"})
-    with pytest.raises(modprompt.UserError, match=r"another\.Warm: warm_of_a_test has a method of that name"):
+    with pytest.raises(UserError, match=r"another\.Warm: warm_of_a_test has a method of that name"):
         modprompt.register_own(theirs)
     assert table.BY_NAME["Warm"].method is own.Warm
 
 
 def test_what_a_method_once_said_otherwise_is_refused():
     old = type("Slow", (modprompt.CoOp,), {"node": "TRAINER.SLOW", "own_rates": ()})
-    with pytest.raises(modprompt.UserError, match=r"Slow: own_rates is not read any more: `training` .* says it now"):
+    with pytest.raises(UserError, match=r"Slow: own_rates is not read any more: `training` .* says it now"):
         modprompt.register_own(old)
 
 

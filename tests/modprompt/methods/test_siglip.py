@@ -4,12 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-import modprompt
 from modprompt import VPT, CoOp, KgCoOp, UserError, ZeroshotCLIP
-from modprompt.clip.towers import Tower, kinds_of
+from modprompt.clip.towers import Tower
 from modprompt.methods.mpl import MPL
 from tests import plain_teachers, siglips
-from tests.modprompt.clip.test_open_clips import SIGLIP, write
 
 NAMES = ["cat", "golden retriever", "sea or lake"]
 PHOTO = "a photo of a"
@@ -65,9 +63,8 @@ def mpl(found, clip_model, learner, labels):
     for layer, source in enumerate(deep):
         maps = [proj[str(layer)] for proj in learner.txt2img_proj]
         new.append(torch.cat([F.linear(source, one.weight, one.bias) for one in maps]))
-    return F.cross_entropy(
-        logits_of(found, clip_model, classes, [(0, 2), (1, 4), (1, 4), (0, 0)], [*new, None]), labels
-    )
+    steps = [(0, 2), (1, 4), (1, 4), (0, 0)]
+    return F.cross_entropy(logits_of(found, clip_model, classes, steps, [*new, None]), labels)
 
 
 METHODS = {
@@ -119,22 +116,6 @@ def test_products_may_run_in_less_than_float32_and_weights_stay(kind, monkeypatc
     assert 0 < (loss - exact).abs() < 0.05
     assert all(one.grad.dtype == torch.float32 for one in model.prompt_learner.parameters())
     assert {one.dtype for one in clip_model.parameters()} == {torch.float32}
-
-
-def test_a_folder_with_a_tokenizer_takes_prompts_in_its_text_side(tmp_path):
-    theirs = write(tmp_path / "w", SIGLIP, tokenizer="siglip")
-    clip_model, _ = modprompt.load_clip(tmp_path / "w", "cpu")
-    names, pictures = ["cat", "dog", "golden retriever"], torch.randn(2, 3, 160, 160)
-    ids = torch.tensor([clip_model.tokenizer.row(f"{PHOTO} {name}.") for name in names])
-    model = ZeroshotCLIP().on(clip_model, names).eval()
-    with torch.no_grad():
-        expected = F.normalize(theirs.encode_text(ids), dim=-1)
-        torch.testing.assert_close(model.class_features(), expected, atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(model.encode_image(pictures), theirs.encode_image(pictures), atol=1e-5, rtol=1e-5)
-    assert kinds_of(clip_model) == ("prompted", "features")
-    prompted = CoOp(n_ctx=2).on(clip_model, names)
-    prompted.loss(pictures, torch.tensor([0, 2])).backward()
-    assert all(one.grad.abs().sum() for one in prompted.prompt_learner.parameters())
 
 
 def test_a_text_schedule_that_moves_words_is_refused():

@@ -60,9 +60,7 @@ def test_class_tokens_of_several_layers_are_those_of_one_class_after_the_other(s
 
 
 @pytest.mark.parametrize(("place", "layout"), [*(("behind_start", one) for one in LAYOUTS), ("before_start", "packed")])
-def test_fixed_words_between_context_and_name_are_each_classs_own_behind_its_tokens(
-    place, layout, clip_model, monkeypatch
-):
+def test_fixed_words_between_context_and_name_stand_behind_class_tokens(place, layout, clip_model, monkeypatch):
     """UCF101's: "person doing" is shared up to the layer of the class tokens."""
     lay_out_for(monkeypatch, layout)
     template = "a photo of a person doing {}."
@@ -102,9 +100,8 @@ def test_draws_are_the_references(clip_model):
 def test_words_are_what_the_context_starts_from_in_any_template(given, clip_model):
     words = {"True": "a photo of a"}.get(given, "some picture of")
     learner = TCP(ctx_init=given, layer=2).on(clip_model, NAMES, dataset="Food101").prompt_learner
-    torch.testing.assert_close(
-        learner.ctx.detach(), clip_model.token_embedding.weight[ClipTokenizer().words(words)].detach()
-    )
+    expected = clip_model.token_embedding.weight[ClipTokenizer().words(words)]
+    torch.testing.assert_close(learner.ctx.detach(), expected.detach())
     assert learner.prompt_text.texts[0] == f"{'X ' * len(learner.ctx)}cat, a type of food."
 
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 import modprompt
 from modprompt.clip.cast import cast_products, exact
 from modprompt.clip.towers import joint_width, logit_bias_of, tokenizer_of
+from modprompt.errors import UserError
 from tests.tower_clips import IMAGE_SIDES, PIXELS, WIDTH, of_open_clip, tower_clip
 
 NAMES = ["cat", "golden retriever", "Tree frog"]
@@ -118,21 +119,19 @@ HEADS = r"zero-shot and heads \(TipAdapter, \.\.\.\) run on it$"
     ],
 )
 def test_a_method_that_needs_more_than_the_clip_has_is_refused(method, text, image, said):
-    with pytest.raises(modprompt.UserError, match=f"^this CLIP: {said}"):
+    with pytest.raises(UserError, match=f"^this CLIP: {said}"):
         method.on(tower_clip(text, image), NAMES)
 
 
 def test_a_name_that_is_too_long_for_the_tower_is_refused():
     long = " ".join(["long"] * 12)
-    with pytest.raises(
-        modprompt.UserError, match="the prompt of class 'long .* is longer than the model's 12 text tok"
-    ):
+    with pytest.raises(UserError, match="the prompt of class 'long .* is longer than the model's 12 text"):
         modprompt.ZeroshotCLIP().on(tower_clip(), ["cat", long])
 
 
 def test_names_are_told_apart_by_the_clips_own_tokenizer():
     assert modprompt.ZeroshotCLIP().on(tower_clip(), ["Crane", "crane"]).classes.names == ("Crane", "crane")
-    with pytest.raises(modprompt.UserError, match="'a_crane' and 'a  crane' are the same to this CLIP's tokenizer"):
+    with pytest.raises(UserError, match="'a_crane' and 'a  crane' are the same to this CLIP's tokenizer"):
         modprompt.ZeroshotCLIP().on(tower_clip(), ["a_crane", "a  crane"])
 
 

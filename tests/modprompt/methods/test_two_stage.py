@@ -13,6 +13,7 @@ from modprompt import SettingError, TwoSFS, UserError
 from modprompt.cli import train
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.use.export_model import ExportedModel
+from tests.conftest import slow_but
 from tests.methods import METHODS
 from tests.modprompt.methods.reference_runs import require_recorded
 from tests.recorder import Recorder
@@ -26,7 +27,7 @@ CASES = {  # as its own program has them; all with 4 steps a shot
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", slow_but(CASES, "vision"))
 def test_every_loss_of_both_stages_and_all_counts_are_the_repositorys(case, tmp_path, monkeypatch):
     rate, given = CASES[case]
     settings = {"PREC": "fp32", "N_ITERS": 4, **given}
@@ -135,9 +136,8 @@ def test_a_second_stage_leaves_normalisations_and_a_first_one_leaves_no_rows(cli
         with model.in_stage(stage):
             model.loss(images, labels).backward()
             torch.testing.assert_close(rows.detach(), text if stage else torch.zeros_like(text))
-        found = {
-            name.rpartition(".")[2] for name, one in model.prompt_learner.named_parameters() if one.grad is not None
-        }
+        learner = model.prompt_learner
+        found = {name.rpartition(".")[2] for name, one in learner.named_parameters() if one.grad is not None}
         assert found == learns
     assert all(one.requires_grad for one in model.prompt_learner.parameters())
 

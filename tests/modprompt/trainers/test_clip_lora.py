@@ -8,13 +8,12 @@ import torch
 
 from modprompt.cli import export, train
 from modprompt.data.readers.folders import EUROSAT
-from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests import plain_lora
-from tests.conftest import ROOT, bare, random_clip
+from tests.conftest import ROOT, bare, random_clip, slow_but
 from tests.methods import METHODS
 from tests.modprompt.methods.reference_runs import write_split
 from tests.recorder import Recorder
-from tests.test_runs import to
+from tests.test_runs import result, to
 from tests.test_train import refusal
 
 # Of the public program (MaxZanella/CLIP-LoRA at 358f0d7) on a CPU: its main.py on the inputs below with --n_iters 4
@@ -57,9 +56,8 @@ def recorded_inputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clip_lora")
     numbers = {"input_resolution": 224, "context_length": 77, "vocab_size": 49408}
     model = random_clip(1, text_layers=12, vision_layers=12, resolution=224, patch=32)
-    torch.save(
-        {**model.state_dict(), **{key: torch.tensor(value) for key, value in numbers.items()}}, folder / "clip.pt"
-    )
+    numbers = {key: torch.tensor(value) for key, value in numbers.items()}
+    torch.save({**model.state_dict(), **numbers}, folder / "clip.pt")
     return folder / "clip.pt", write_split(folder / "data", range(1, 5), range(5, 8), range(8, 13))
 
 
@@ -85,18 +83,12 @@ def words(recorded_inputs, tmp_path):
     return of
 
 
-def result(folder):
-    return json.loads((folder / "result.json").read_text())
-
-
 def draws_as_recorded():
     """Whether dropout has the masks of the recording: builds of PyTorch differ."""
     return torch.empty(8).bernoulli_(0.75, generator=torch.Generator().manual_seed(0)).tolist() == MASK
 
 
-@pytest.mark.parametrize(
-    "case", ["published", *(pytest.param(one, marks=pytest.mark.slow) for one in list(SETTINGS)[1:])]
-)
+@pytest.mark.parametrize("case", slow_but(SETTINGS, "published"))
 def test_steps_and_test_are_the_references(case, words, tmp_path, monkeypatch):
     """Every loss of two passes and a part of a third, the test, and the sums of what was learned."""
     if case != "no dropout" and not draws_as_recorded():
@@ -108,37 +100,13 @@ def test_steps_and_test_are_the_references(case, words, tmp_path, monkeypatch):
     assert result(tmp_path / "out")["correct"] == theirs["correct"]
     learned = dict(seen.trainer.model.prompt_learner.named_parameters())
     for name in "AB":
-        total = sum(
-            float(one.detach().double().abs().sum()) for key, one in learned.items() if key.endswith(name.lower())
-        )
+        own = [one.detach().double() for key, one in learned.items() if key.endswith(name.lower())]
+        total = sum(float(one.abs().sum()) for one in own)
         assert total == pytest.approx(theirs[f"sum of {name}"], rel=1e-5)
     assert sum(one.numel() for one in learned.values()) == theirs["parameters"]
 
 
 LORA = METHODS["clip_lora"]
-
-
-def test_a_killed_training_goes_on_in_its_pass_and_at_its_rate(command, tmp_path, monkeypatch):
-    """12 steps in passes of 5."""
-    words = command(LORA, "TRAINER.CLIPLORA.N_ITERS", 3)
-    assert train.main(to(words, tmp_path / "whole")) == 0
-    step, taken = PromptTrainer.forward_backward, []
-
-    def killed(trainer, batch):
-        taken.append(trainer.optim.param_groups[0]["lr"])
-        if len(taken) == 12:  # the last
-            raise KeyboardInterrupt
-        return step(trainer, batch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(PromptTrainer, "forward_backward", killed)
-        assert train.main(words) == 130
-    assert train.main(words) == 0
-    whole, gone_on = (result(tmp_path / name) for name in ("whole", "out"))
-    assert whole["prompts_hash"] == gone_on["prompts_hash"]
-    assert whole["correct"] == gone_on["correct"]
-    assert taken == sorted(taken, reverse=True)
-    assert len(set(taken)) == 12  # it falls at each step
 
 
 def test_steps_passes_and_additions_are_told(command, capsys):

@@ -159,21 +159,6 @@ def test_flag_among_the_options_ends_them():
     assert line == "the flag --eval-only must come before the KEY VALUE options"
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "meaning"),
-    [
-        ("INPUT.SIZE", "(0, 32)", "two numbers of pixels"),
-        ("INPUT.PIXEL_STD", "[1, 2]", "three numbers above 0"),
-        ("INPUT.NO_TRANSFORM", "True", "False for a CLIP"),
-        ("DATALOADER.K_TRANSFORMS", "2", "1"),
-        ("DATALOADER.TEST.BATCH_SIZE", "0", "at least 1 and at most 1000000"),
-        ("TEST.FINAL_MODEL", "best", "last_step or best_val"),
-    ],
-)
-def test_value_that_no_run_can_have_is_named(key, value, meaning):
-    assert refusal(key, value).startswith(f"{key} must be {meaning}, got ")
-
-
 def test_settings_of_another_method_are_warned_of():
     with pytest.warns(UserWarning, match="TRAINER.COOP is set, but MPL only reads TRAINER.MPL"):
         build("TRAINER.COOP.N_CTX", "4")

@@ -34,9 +34,7 @@ def read(cfg, looks_at, copies, domains=1):
         ({"NUM_SHOTS": 2}, ["NUM_SHOTS"], 2, "", ""),  # as many of each domain
     ],
 )
-def test_setting_that_a_reader_ignores_is_refused_and_more_shots_are_said(
-    asked, looks_at, domains, refused, said, copies, capsys
-):
+def test_setting_that_a_reader_ignores_is_refused(asked, looks_at, domains, refused, said, copies, capsys):
     asked = {"NAME": "Squares", **asked}
     cfg = RunConfig.of(get_cfg_default()).changed({f"DATASET.{key}": value for key, value in asked.items()})
     with data_asked.watched(cfg) as watched:

@@ -9,6 +9,7 @@ from dassl.engine import TrainerX
 from modprompt.cli import train
 from modprompt.methods.model import PromptedModel
 from modprompt.trainers.prompt_trainer import PromptTrainer
+from tests.conftest import slow_but
 from tests.methods import METHODS
 from tests.test_train import refusal
 from tests.waiting import Reads, as_on_a_card
@@ -57,9 +58,7 @@ def run(words, folder, capsys, scalars):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("row", "frequency"), [("mpl", 9), ("coop_end", 2)])  # without accuracy in its lines, with it
-def test_numbers_that_are_read_together_are_those_of_reading_each(
-    row, frequency, command, tmp_path, monkeypatch, capsys, scalars
-):
+def test_numbers_read_together_are_those_of_each_step(row, frequency, command, tmp_path, monkeypatch, capsys, scalars):
     words = command(METHODS[row], "TRAIN.PRINT_FREQ", frequency)
     lines, written, values, result = run(words, tmp_path / "cpu", capsys, scalars)
     as_on_a_card(monkeypatch)
@@ -86,7 +85,7 @@ def test_numbers_of_the_lines_are_those_of_dassls_own_loop(command, tmp_path, mo
     assert their_scalars in ([], our_scalars)  # the small Dassl writes none
 
 
-@pytest.mark.parametrize("row", ["mpl", "promptsrc"])
+@pytest.mark.parametrize("row", slow_but(["mpl", "promptsrc"], "mpl"))
 def test_a_step_of_a_card_reads_nothing(row, command, monkeypatch):
     as_on_a_card(monkeypatch)
     counts, step = [], PromptTrainer.forward_backward
@@ -114,9 +113,7 @@ def spoilt(monkeypatch, epoch, step):
 
 
 @pytest.mark.parametrize("loop", ["own", "dassl"])
-def test_the_first_loss_of_a_card_that_is_not_finite_is_named_and_nothing_is_saved(
-    loop, mpl_flags, mpl_options, tmp_path, monkeypatch, capsys
-):
+def test_the_first_loss_that_is_not_finite_is_named(loop, mpl_flags, mpl_options, tmp_path, monkeypatch, capsys):
     as_on_a_card(monkeypatch)
     spoilt(monkeypatch, epoch=1, step=2)
     if loop == "dassl":  # or that of a trainer of somebody's own
@@ -132,9 +129,7 @@ def test_the_first_loss_of_a_card_that_is_not_finite_is_named_and_nothing_is_sav
     assert all(torch.isfinite(value).all() for value in state["models"]["MultiModalPromptLearner"].values())
 
 
-def test_a_host_that_saves_between_lines_saves_no_prompts_that_a_card_has_spoilt(
-    command, tmp_path, monkeypatch, capsys, scalars
-):
+def test_a_host_that_saves_between_lines_saves_no_spoilt_prompts(command, tmp_path, monkeypatch, capsys, scalars):
     plain = PromptTrainer.forward_backward
 
     def saving(trainer, batch):

@@ -67,9 +67,7 @@ def numbers(result):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "row", ["zeroshot", "cocoop", "hicropl"]
-)  # nothing learned, features of each image, two passes
+@pytest.mark.parametrize("row", ["zeroshot", "cocoop", "hicropl"])  # nothing learned, features of images, two passes
 def test_the_halves_are_the_same_on_kept_features_and_on_images(runs, row):
     runs.halves(row, "TEST.KEEP_FEATURES", "True")
     kept, none = runs.all("kept", *runs.kept)
@@ -87,9 +85,8 @@ def test_a_test_that_keeps_features_has_the_numbers_of_one_that_does_not(runs):
     runs.halves("mpl", "TEST.KEEP_FEATURES", "True")
     with_them = [results.read(runs.out / half).result for half in ("base", "new")]
     runs.halves("mpl")
-    assert [numbers(one) for one in with_them] == [
-        numbers(results.read(runs.out / half).result) for half in ("base", "new")
-    ]
+    without = [results.read(runs.out / half).result for half in ("base", "new")]
+    assert list(map(numbers, with_them)) == list(map(numbers, without))
     assert not (runs.out / "base" / "test" / "features.npz").exists()  # of the earlier test
 
 

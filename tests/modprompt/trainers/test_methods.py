@@ -1,4 +1,4 @@
-"""What only some trainers have: kept words, contexts of single classes, averages, schedules, ResNets, precisions, refusals.
+"""What only some trainers have: kept words, contexts of single classes, averages, ResNets, precisions, refusals.
 
 What all have is in tests/test_contract.py.
 """
@@ -16,7 +16,7 @@ from modprompt.methods.table import row_of
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests import plain_mpl
 from tests import plain_neighbours as plain
-from tests.conftest import RESNET_HEADS, bare
+from tests.conftest import RESNET_HEADS, bare, slow_but
 from tests.methods import METHODS, words_of
 from tests.recorder import Recorder
 from tests.stopping import stopped_before
@@ -75,7 +75,7 @@ def kept():
     return [(row, one.key) for name, row in first.items() for one in row_of(name).method.settings() if one.kept]
 
 
-@pytest.mark.parametrize(("row", "key"), kept())
+@pytest.mark.parametrize(("row", "key"), slow_but(kept(), *kept()[:3]))
 def test_words_that_nothing_learns_over_are_the_checkpoints_in_a_test(row, key, command, tmp_path, capsys):
     words = "a drawing of a {}." if "{}" in str(METHODS[row].options.get(key, "{}")) else "a drawing of a"
     method = METHODS[row]._replace(options={one: text for one, text in METHODS[row].options.items() if one != key})
@@ -118,9 +118,8 @@ def test_resuming_from_a_run_with_other_settings_is_refused(command, tmp_path, c
     words = to(command(plain), tmp_path / "second")
     line = refusal(capsys, "--resume", tmp_path / "out", *words)
     assert "does not fit this model" in line
-    same_shape = to(
-        command(plain, "TRAINER.COOP.CLASS_TOKEN_POSITION", "front", "OPTIM.MAX_EPOCH", 1), tmp_path / "front"
-    )
+    front = command(plain, "TRAINER.COOP.CLASS_TOKEN_POSITION", "front", "OPTIM.MAX_EPOCH", 1)
+    same_shape = to(front, tmp_path / "front")
     assert train.main(same_shape) == 0
     line = refusal(capsys, "--resume", tmp_path / "front", *words)
     assert "TRAINER.COOP.CLASS_TOKEN_POSITION is end here and front in the file" in line
@@ -274,29 +273,6 @@ def test_batch_statistics_of_a_resnet_stay(command, resnet_file, monkeypatch):
     stored = torch.load(resnet_file, weights_only=True)
     for name, value in seen.trainer.clip_model.visual.state_dict().items():
         torch.testing.assert_close(value, stored[f"visual.{name}"], atol=1e-3, rtol=1e-3)  # once half
-
-
-SCHEDULES = [
-    ("coop_end", {"SCHEDULE_TEXT": "[[0,4],[2,1],[0,0],[1,3]]"}, {"text": (4, 3, 3, 5)}),
-    ("cocoop", {"SCHEDULE_TEXT": "[[0,3],[3,3]]"}, {"text": (3, 3, 3, 3)}),
-    ("maple", {"SCHEDULE_VISION": "[[0,2],[1,4],[1,4]]"}, {"text": (2, 2, 2, 2), "vision": (2, 5, 8, 8)}),
-    ("ivlp", {"SCHEDULE_TEXT": "[[0,2],[0,1]]", "SCHEDULE_VISION": "[[0,3],[1,2]]"}, {"text": (2, 3, 3, 3), "vision": (3, 4, 4, 4)}),
-    ("vpt", {"SCHEDULE_VISION": "[[0,2],[1,2],[1,2]]"}, {"vision": (2, 3, 4, 4)}),
-    ("promptsrc", {"SCHEDULE_VISION": "[[0,3],[1,2]]"}, {"text": (2, 2, 2, 2), "vision": (3, 4, 4, 4)}),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("row", "settings", "counts"), SCHEDULES, ids=[case[0] for case in SCHEDULES])
-def test_operations_of_mpl_run_in_every_method(row, settings, counts, command, monkeypatch):
-    seen = Recorder(monkeypatch)
-    assert train.main(with_settings(command, row, settings, "OPTIM.MAX_EPOCH", 1)) == 0
-    model = seen.trainer.model
-    image, label, _ = seen.batches[0]
-    for side, expected in counts.items():
-        assert getattr(model.prompt_learner.schedules, side).counts == expected
-    model.zero_grad(set_to_none=True)
-    model.objective.loss(model.output(image), image, label).backward()
-    assert all(parameter.grad.abs().sum() > 0 for parameter in model.prompt_learner.parameters())
 
 
 @pytest.mark.slow

@@ -84,16 +84,3 @@ def test_the_data_set_decides_for_a_model_of_another_one(own, command, tmp_path)
     assert rule_of(tmp_path / "out") == FAMILY
     assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *own(METHODS["mpl"], out="tested")]) == 0
     assert rule_of(tmp_path / "tested") == PEOPLE
-
-
-@pytest.mark.slow
-def test_caches_of_the_other_rule_are_made_anew(own, tmp_path):
-    kept = ("TEST.IMAGE_CACHE", tmp_path / "images")
-    numbers = {}
-    for rule in (FAMILY, PEOPLE):
-        for cache in ((), kept):
-            assert train.main(own("ZeroshotCLIP", RULE, rule, *cache, out=f"{rule}{len(cache)}")) == 0
-            result = json.loads((tmp_path / f"{rule}{len(cache)}" / "result.json").read_text())
-            numbers[rule, bool(cache)] = result["ece_pct"]
-    assert numbers[FAMILY, True] == numbers[FAMILY, False] != numbers[PEOPLE, False] == numbers[PEOPLE, True]
-    assert len(list((tmp_path / "images").glob("*.npy"))) == 2

@@ -1,6 +1,5 @@
 """result.json says all that decides a result."""
 
-import json
 import time
 from types import SimpleNamespace
 
@@ -13,11 +12,7 @@ from modprompt.io.versions import versions
 from modprompt.trainers import result as results
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.methods import METHODS
-from tests.test_runs import to
-
-
-def result(folder):
-    return json.loads((folder / "result.json").read_text())
+from tests.test_runs import result, to
 
 
 def test_fields_of_a_training(mpl_flags, mpl_options, tmp_path):

@@ -43,17 +43,6 @@ def test_result_is_of_the_settings_that_were_read_though_a_file_is_edited(settin
     assert result["settings"]["OPTIM.LR"] == "0.0035"
 
 
-def test_run_that_is_there_runs_once(settings, tmp_path, capsys):
-    started(settings(), once=True)
-    when = (tmp_path / "out" / "result.json").stat().st_mtime_ns
-    capsys.readouterr()
-    started(settings("TRAIN.PRINT_FREQ", "7"), once=True)
-    assert "Finished before: " in capsys.readouterr().out
-    assert (tmp_path / "out" / "result.json").stat().st_mtime_ns == when
-    with pytest.raises(UserError, match="OPTIM.LR 0.0035 -> 0.1"):
-        started(settings("OPTIM.LR", "0.1"), once=True)
-
-
 def test_config_files_are_opened_once_in_a_run(mpl_flags, mpl_options, small_config, monkeypatch):
     opened, plain = [], open_regular
     monkeypatch.setattr(files, "open_regular", lambda path: opened.append(str(path)) or plain(path))
@@ -85,9 +74,7 @@ def test_wrong_settings_touch_nothing(tmp_path):
         ["DATASET.NAME", "ImageFolder"],
     ],
 )
-def test_pillows_bound_of_images_is_one_line_wherever_they_are_read(
-    more, settings, eurosat_root, monkeypatch, tmp_path
-):
+def test_pillows_bound_of_images_is_one_line(more, settings, eurosat_root, monkeypatch, tmp_path):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
     monkeypatch.chdir(tmp_path)
     if "ImageFolder" in more:

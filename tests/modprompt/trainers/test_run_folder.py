@@ -23,9 +23,8 @@ def test_best_comes_before_newest(tmp_path):
 
 
 def test_pointer_names_the_newest(tmp_path):
-    assert find_checkpoint(make(tmp_path, "model.pth.tar-2", "model.pth.tar-5", pointer="model.pth.tar-2")).endswith(
-        "-2"
-    )
+    folder = make(tmp_path, "model.pth.tar-2", "model.pth.tar-5", pointer="model.pth.tar-2")
+    assert find_checkpoint(folder).endswith("-2")
 
 
 def test_without_a_pointer_the_highest_epoch_counts_as_in_published_folders(tmp_path):

@@ -14,7 +14,7 @@ from modprompt.data.readers.folders import EUROSAT
 from modprompt.io import result as results
 from modprompt.io import same_run
 from modprompt.io.images import IMAGE_FILES
-from tests.conftest import bare, random_clip
+from tests.conftest import bare, random_clip, slow_but
 from tests.other_clips import open_clip_folder
 from tests.test_train import refusal
 
@@ -125,10 +125,7 @@ def run(eurosat_root, tmp_path, monkeypatch):
     return Run(eurosat_root, tmp_path)
 
 
-@pytest.mark.parametrize(
-    "kind",
-    ["method", "teacher", *(pytest.param(k, marks=pytest.mark.slow) for k in KINDS if k not in ("method", "teacher"))],
-)
+@pytest.mark.parametrize("kind", slow_but(KINDS, "method", "teacher"))
 def test_a_finished_run_is_another_once_anything_that_decides_it_has_changed(run, kind, capsys):
     words = prepared(run, kind)
     assert train.main(run.words(*words)) == 0, capsys.readouterr().err

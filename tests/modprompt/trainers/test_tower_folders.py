@@ -5,6 +5,7 @@ import json
 import pytest
 
 from modprompt.cli import main, train
+from tests.conftest import slow_but
 from tests.modprompt.clip.test_open_clips import BERT, BIOMED, SIGLIP, STOCK, write
 from tests.modprompt.trainers.test_towers import result
 from tests.test_runs import to
@@ -30,7 +31,7 @@ def on_folder(command, tmp_path):
     return words
 
 
-@pytest.mark.parametrize("name", FOLDERS)
+@pytest.mark.parametrize("name", slow_but(FOLDERS, "siglip"))
 def test_zero_shot_and_a_head_are_run_and_used(on_folder, name, tmp_path, eurosat_root, capsys):
     photo = next(eurosat_root.rglob("*.jpg"))
     for trainer in ("ZeroshotCLIP", "CLIP_Adapter"):

@@ -7,6 +7,7 @@ import torch
 
 import modprompt
 from modprompt.cli import train
+from modprompt.errors import UserError
 from modprompt.io.same_run import TOKENIZER
 from tests.methods import METHODS
 from tests.modprompt.active.test_rounds import NEW_RUN
@@ -79,7 +80,7 @@ def test_another_tokenizer_is_refused(on_towers, tmp_path, capsys):
     flags = ["--eval-only", "--model-dir", str(tmp_path / "out")]
     other[other.index("--output-dir") + 1] = str(tmp_path / "test")
     assert f"{TOKENIZER} is " in refusal(capsys, *flags, *other)
-    with pytest.raises(modprompt.UserError, match=f"made with other settings: {TOKENIZER} is .*sha256=666.* in the fi"):
+    with pytest.raises(UserError, match=f"made with other settings: {TOKENIZER} is .*sha256=666.* in the fi"):
         modprompt.load(tmp_path / "out", tower_clip(sha256="6" * 64))
     assert modprompt.load(tmp_path / "out", tower_clip()).eval()(torch.randn(2, 3, 32, 32)).shape == (2, 5)
 
@@ -88,7 +89,5 @@ def test_a_method_that_cannot_run_is_refused_in_one_line(on_towers, capsys, tmp_
     line = refusal(capsys, *on_towers(METHODS["mpl"], "tower", "tower"))
     assert "this CLIP: MPL puts prompts into its text and image side, where none can go" in line
     named = on_towers(METHODS["vpt"], "stock", "tower", "MODEL.BACKBONE.NAME", "convnext_base/laion400m_s13b_b51k")
-    assert refusal(capsys, *named).startswith(
-        "error: convnext_base/laion400m_s13b_b51k: VPT puts prompts into its image side"
-    )
+    assert refusal(capsys, *named).startswith("error: convnext_base/laion400m_s13b_b51k: VPT puts prompts into its")
     assert not (tmp_path / "out" / "result.json").exists()

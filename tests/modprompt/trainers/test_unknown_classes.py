@@ -1,13 +1,12 @@
 """TEST.OOD: known classes against unknown ones."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
 
 from modprompt.cli import train
 from modprompt.trainers.unknown_classes import separation
+from tests.test_runs import result
 
 
 def plain(known, unknown):
@@ -25,10 +24,6 @@ def test_separation_is_that_of_all_pairs(seed):
     known, unknown = rng.integers(3, 40, 57) / 8, rng.integers(0, 30, 31) / 8  # with ties
     found = separation(known, unknown)
     assert (found["auroc_pct"], found["fpr95_pct"]) == pytest.approx(plain(known, unknown), abs=1e-9)
-
-
-def result(folder):
-    return json.loads((folder / "result.json").read_text())
 
 
 def test_new_classes_against_base_classes(mpl_flags, mpl_options, tmp_path, capsys):

@@ -177,9 +177,7 @@ def test_images_with_class_prompts_of_their_own_have_no_class_matrix(to, trained
         (0.1, 0, [0, 1, 2], "fp16", "fp16 features are .* needs --precision fp32"),
     ],
 )
-def test_what_differs_is_not_written_and_what_was_there_stays(
-    shift, left_out, order, precision, said, trained, tmp_path, monkeypatch
-):
+def test_what_differs_is_not_written(shift, left_out, order, precision, said, trained, tmp_path, monkeypatch):
     given = trained("VPT")
     exported = export_model.ExportedModel(given.model)
 

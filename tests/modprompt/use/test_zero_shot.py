@@ -59,9 +59,8 @@ def test_published_counts_are_of_the_published_splits():
     from modprompt.data.published import SIZES
 
     names = registered_names()
-    assert {name: one.images for (_, name), one in PUBLISHED.items()} == {
-        name: SIZES[names[name]][2] for _, name in PUBLISHED
-    }
+    images = {name: one.images for (_, name), one in PUBLISHED.items()}
+    assert images == {name: SIZES[names[name]][2] for name in images}
 
 
 def test_a_wrong_clip_and_a_root_without_data_are_one_line(tmp_path, capsys):

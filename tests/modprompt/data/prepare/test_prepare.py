@@ -23,10 +23,7 @@ from tests.modprompt.data.test_readers import read
 def steps_of(server, archive, name="data.tar.gz", moves=None):
     server.files.update({name: archive, "split.json": b"{}"})
     moves = moves or {"inner/images": "images", "inner/list.txt": "list.txt"}
-    return [
-        Step("split.json", server.url("split.json"), md5(b"{}")),
-        Step(name, server.url(name), md5(archive), moves),
-    ]
+    return [Step("split.json", server.url("split.json"), md5(b"{}")), Step(name, server.url(name), md5(archive), moves)]
 
 
 TREE = ["images/a.jpg", "images/b.jpg", "list.txt", "split.json"]
@@ -37,9 +34,7 @@ def tree(folder):
 
 
 @pytest.mark.parametrize(("make", "name"), [(tar_of, "data.tar.gz"), (zip_of, "data.zip")])
-def test_download_broken_off_by_a_full_disk_goes_on_and_a_further_run_does_nothing(
-    server, tmp_path, make, name, monkeypatch
-):
+def test_download_broken_off_by_a_full_disk_goes_on(server, tmp_path, make, name, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 

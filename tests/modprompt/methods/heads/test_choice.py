@@ -110,10 +110,8 @@ def test_a_test_takes_its_mark_from_the_checkpoint(command, tmp_path):
     words = command("TipAdapter", *CACHE, TIP + "SEARCH_ON", "test", "TEST.NO_TEST", "True")
     assert train.main(words) == 0
     assert not (tmp_path / "out" / "result.json").exists()
-    tested = command("TipAdapter", *CACHE)
-    assert (
-        train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *instead(tested, out=tmp_path / "new")]) == 0
-    )
+    words = instead(command("TipAdapter", *CACHE), out=tmp_path / "new")
+    assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *words]) == 0
     said = result(tmp_path, "new")
     assert (said["selected_on"], said["selected_on_test"]) == ("test", "selected on test")
     assert said["searched"] == checkpoint_of(tmp_path / "out", "model.pth.tar-1")[1]["searched"]

@@ -9,6 +9,7 @@ import modprompt
 from modprompt.errors import SettingError, UserError
 from modprompt.io import checkpoint
 from modprompt.methods.heads.taskres import TaskResHead
+from tests.conftest import one_line
 from tests.modprompt.methods.test_model import NAMES
 
 LABELS = torch.tensor([0, 0, 1, 1, 2, 2])
@@ -71,9 +72,7 @@ def test_a_loaded_head_has_the_loss_that_it_was_saved_with_and_trains_on(name, m
     assert torch.equal(logits(again, images), logits(model, images))
 
 
-def test_a_file_without_the_multipliers_of_its_constraint_predicts_and_refuses_its_loss(
-    made, clip_model, images, tmp_path
-):
+def test_a_file_without_its_multipliers_predicts_and_refuses_its_loss(made, clip_model, images, tmp_path):
     model = made("CLAP")
     train(model, images)
     model.save(tmp_path / "own.pt")
@@ -108,9 +107,8 @@ def test_a_class_bound_head_is_trained_on_its_own_classes_alone(name, made, clip
     train(model, images)
     other = model.with_classes(NAMES[::-1]).eval()
     if name in BOUND:
-        with pytest.raises(UserError, match="is trained on the classes that its head was made for") as caught:
+        with one_line("is trained on the classes that its head was made for"):
             other.loss(images, LABELS)
-        assert "\n" not in str(caught.value)
     else:
         train(other, images)
     assert torch.equal(logits(model, images), logits(other, images).flip(1))
@@ -182,9 +180,7 @@ def test_a_head_of_new_classes_knows_which_they_are(made, clip_model, images, tm
         ("enhanced_base", torch.full((), torch.nan)),
     ],
 )
-def test_a_file_with_something_else_in_the_place_of_a_tensor_is_refused_in_a_line(
-    name, value, made, clip_model, tmp_path
-):
+def test_a_file_with_something_else_in_the_place_of_a_tensor_is_refused(name, value, made, clip_model, tmp_path):
     if name == "enhanced_base":
         torch.save({"state_dict": {"weight": torch.randn(32, 64)}}, tmp_path / "base.pt")
         model = modprompt.TaskRes(enhanced_base=str(tmp_path / "base.pt")).on(clip_model, NAMES)
@@ -195,9 +191,8 @@ def test_a_file_with_something_else_in_the_place_of_a_tensor_is_refused_in_a_lin
     assert name in content["state_dict"]
     content["state_dict"][name] = value
     torch.save(content, tmp_path / "own.pt")
-    with pytest.raises(UserError, match="own.pt") as caught:
+    with one_line("own.pt"):
         modprompt.load(tmp_path / "own.pt", clip_model)
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("shape", [(), (32,), (1, 1, 1, 1, 1), (3, 64)])
@@ -212,11 +207,8 @@ def test_an_enhanced_base_of_another_shape_is_refused_with_its_setting(shape, cl
 def test_two_methods_of_one_form_do_not_take_each_others_heads(mine, theirs, made, clip_model, tmp_path):
     made(theirs).save(tmp_path / "own.pt")
     content, model = checkpoint.read(tmp_path / "own.pt"), ALL[mine][0]().on(clip_model, NAMES)
-    with pytest.raises(
-        UserError, match=r"own.pt belongs to TipAdapterF?, not to TipAdapterF?: use the trainer"
-    ) as caught:
+    with one_line(r"own.pt belongs to TipAdapterF?, not to TipAdapterF?: use the trainer"):
         model.take(content, str(tmp_path / "own.pt"))
-    assert "\n" not in str(caught.value)
     made(theirs).take(content, str(tmp_path / "own.pt"))
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 import modprompt
 from modprompt.cli import train
+from modprompt.errors import UserError
 from modprompt.io.tensors import read_tensors, write_tensors
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.conftest import SAID, bare, random_clip
@@ -49,9 +50,8 @@ def test_a_new_class_of_caltech256_has_no_row_of_a_base_class_of_its_name(comman
     shutil.copytree(folder / "002.american-flag", folder / "300.american-eagle")
     for path in folder.rglob("*.jpg"):
         Image.new("RGB", (32, 32)).save(path)
-    words = command(
-        "TaskRes", *EPOCHS, "OPTIM.LR", "1", "DATASET.REFERENCE_NAMES", "True", "DATASET.NAME", "Caltech256"
-    )
+    of_the_family = ("DATASET.NAME", "Caltech256", "DATASET.REFERENCE_NAMES", "True")
+    words = command("TaskRes", *EPOCHS, "OPTIM.LR", "1", *of_the_family)
     words[words.index("--root") + 1] = str(root)
     assert train.main(words) == 0
     model, names = model_tested_by(monkeypatch, on_new(words, tmp_path))
@@ -123,9 +123,7 @@ def test_a_head_runs_behind_prompts_of_each_image(trainer, node, more, command, 
     with torch.no_grad():
         torch.testing.assert_close(loaded(images), model.eval()(images))
         new = loaded.with_classes(["river", "forest"]), before.with_classes(["river", "forest"])
-        assert torch.equal(
-            *(one(images).argsort(1) for one in new)
-        )  # nothing for new classes: the order of the prompts'
+        assert torch.equal(*(one(images).argsort(1) for one in new))  # nothing for new classes: the prompts' order
 
 
 FLOW = ("TRAINER.HICROPL.FLOW", "written")
@@ -243,7 +241,7 @@ def test_an_enhanced_base_takes_the_place_of_the_text_projection(clip_model, tmp
     torch.testing.assert_close(enhanced.raw_text(), 2 * plain.raw_text())
     assert torch.equal(clip_model.text_projection, own)
     torch.save({"state_dict": {"weight": own[:3]}}, tmp_path / "base.pt")
-    with pytest.raises(modprompt.UserError, match=r"ENHANCED_BASE: its projection is .*, in "):
+    with pytest.raises(UserError, match=r"ENHANCED_BASE: its projection is .*, in "):
         modprompt.TaskRes(enhanced_base=str(tmp_path / "base.pt")).on(clip_model, ["cat", "dog"])
 
 
@@ -267,5 +265,5 @@ def test_a_checkpoint_holds_its_enhanced_base(clip_model, tmp_path):
     content = torch.load(tmp_path / "own.pt", weights_only=True)
     del content["state_dict"]["enhanced_base"]
     torch.save(content, tmp_path / "own.pt")
-    with pytest.raises(modprompt.UserError, match="does not hold the enhanced base that it was made with"):
+    with pytest.raises(UserError, match="does not hold the enhanced base that it was made with"):
         modprompt.load(tmp_path / "own.pt", clip_model)

@@ -8,7 +8,6 @@ from modprompt.clip.build import layers_of
 from modprompt.engine.context import placeholders
 from modprompt.engine.model import PromptedCLIP
 from modprompt.engine.schedule import Schedules, from_config, modular, replacement
-from modprompt.errors import UserError
 from modprompt.methods.parts.learners import CoupledPromptLearner
 from tests import plain_mpl
 from tests.conftest import lay_out_for, random_clip
@@ -78,11 +77,6 @@ def test_logits_and_gradients_equal_the_plain_implementation(setting):
     largest = max(p.grad.abs().max() for p in params.values())
     for name, parameter in learner.named_parameters():
         assert (parameter.grad - params[name].grad).abs().max() <= 1e-5 * largest, name
-
-
-def test_layer_zero_must_add_the_context(clip_model):
-    with pytest.raises(UserError, match="vision schedule, layer 0: must add N_CTX = 2 tokens, adds 1"):
-        build(clip_model, n_ctx=2, vision=[[0, 1]])
 
 
 @pytest.mark.parametrize("settings", SETTINGS)

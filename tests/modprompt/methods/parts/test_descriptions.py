@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 import modprompt
+from modprompt.errors import UserError
 from modprompt.io.descriptions import Descriptions
 from modprompt.methods.parts.text import Described
 from modprompt.methods.search.over import Search
@@ -125,7 +126,7 @@ def test_file_that_lost_its_phrases_opens_no_other(birds, clip_file, tmp_path):
     del content[KEY]["hash"]
     content[KEY]["hash"] = content_hash({KEY: content[KEY]})
     torch.save(content, tmp_path / "prompts.pt")
-    with pytest.raises(modprompt.UserError, match=r"is damaged \(the phrases that describe its classes\)"):
+    with pytest.raises(UserError, match=r"is damaged \(the phrases that describe its classes\)"):
         modprompt.load(tmp_path / "prompts.pt", clip_model)
 
 
@@ -134,18 +135,16 @@ def test_file_that_lost_its_phrases_opens_no_other(birds, clip_file, tmp_path):
 
 def test_class_without_phrases_is_named_for_other_classes_too(birds, clip_model):
     method = modprompt.CoOp(n_ctx=2, aspath=birds)
-    with pytest.raises(
-        modprompt.UserError, match=r"birds.json has no phrases for 1 of 2 classes: 'Sea Gulls'; did you mean"
-    ):
+    with pytest.raises(UserError, match=r"birds.json has no phrases for 1 of 2 classes: 'Sea Gulls'"):
         method.on(clip_model, ["owl", "Sea Gulls"])
-    with pytest.raises(modprompt.UserError, match="has no phrases for 1 of 1 classes: 'dog'"):
+    with pytest.raises(UserError, match="has no phrases for 1 of 1 classes: 'dog'"):
         method.on(clip_model, NAMES).with_classes(["dog"])
 
 
 def test_long_phrase_is_named_with_its_class(tmp_path, clip_model):
     path = tmp_path / "long.json"
     path.write_text(json.dumps({"owl": ["a face", "a wing " * 40]}))
-    with pytest.raises(modprompt.UserError) as caught:
+    with pytest.raises(UserError) as caught:
         modprompt.CoOp(n_ctx=2, aspath=str(path)).on(clip_model, ["owl"])
     line = str(caught.value)
     assert line.startswith("the prompt of class 'owl' with the phrase 'a wing a wing")
@@ -155,9 +154,7 @@ def test_long_phrase_is_named_with_its_class(tmp_path, clip_model):
 
 @pytest.mark.parametrize(("key", "setting"), [("ASPATH", "aspath"), ("AEPATH", "aepath")])
 def test_search_is_refused_by_name(key, setting, birds):
-    with pytest.raises(
-        modprompt.SettingError, match=f"ON does not work with {key}: prompts of phrases are not searched"
-    ):
+    with pytest.raises(modprompt.SettingError, match=f"ON does not work with {key}: prompts of phrases"):
         Search().over(modprompt.CoOp(**{setting: birds}))
 
 

@@ -5,6 +5,7 @@ import pytest
 from modprompt.errors import UserError
 from modprompt.io.records import sealed
 from modprompt.methods.search.file import ALL, SideOfSearch, read, write
+from tests.conftest import one_line
 
 OPTIONS = ((0, 0), (0, 1), (ALL, 1))
 TEXT = SideOfSearch(
@@ -34,18 +35,15 @@ def test_side_that_there_is_not_is_null(tmp_path):
     assert read(tmp_path / "schedule.json") == {"vision": VISION}
 
 
-@pytest.mark.parametrize(
-    "entries", [{"place": ...}, {"steps": []}, {"steps": [[0, 1], [0]]}, {"options": [7]}], ids=str
-)
+@pytest.mark.parametrize("entries", [{"place": ...}, {"steps": []}, {"steps": [[0, 1], [0]]}, {"options": [7]}])
 def test_sealed_file_of_another_form_is_one_line(tmp_path, entries):
     write(tmp_path / "a.json", {"text": TEXT}, SEARCH)
     content = json.loads((tmp_path / "a.json").read_text())
     del content["modprompt"]
     side = {key: value for key, value in {**content["text"], **entries}.items() if value is not ...}
     (tmp_path / "a.json").write_text(json.dumps(sealed({**content, "text": side}, 1)))
-    with pytest.raises(UserError, match=r"a.json is damaged \(") as raised:
+    with one_line(r"a.json is damaged \("):
         read(tmp_path / "a.json")
-    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -60,9 +58,8 @@ def test_sealed_file_of_another_form_is_one_line(tmp_path, entries):
 )
 def test_other_files_are_one_line(tmp_path, text, why):
     (tmp_path / "a.json").write_text(text)
-    with pytest.raises(UserError, match=why) as raised:
+    with one_line(why) as raised:
         read(tmp_path / "a.json")
-    assert "\n" not in str(raised.value)
     assert str(tmp_path / "a.json") in str(raised.value)
 
 

@@ -260,9 +260,8 @@ def test_an_average_over_epochs_leaves_the_alphas_as_they_are(command, tmp_path)
 def test_alphas_of_other_options_are_refused(command, tmp_path, capsys):
     words = command(METHODS["mpl"], "SEARCH.ON", True, "SEARCH.REMOVE", 2, "SEARCH.REMOVE_ALL", True)
     assert train.main(words) == 0
-    words = to(
-        command(METHODS["mpl"], "SEARCH.ON", True, "SEARCH.REMOVE", 3, "SEARCH.REMOVE_ALL", False), tmp_path / "other"
-    )
+    other = command(METHODS["mpl"], "SEARCH.ON", True, "SEARCH.REMOVE", 3, "SEARCH.REMOVE_ALL", False)
+    words = to(other, tmp_path / "other")
     assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *words]) == 2
     assert "was made with other settings: SEARCH.REMOVE is 3 here and 2 in the file" in capsys.readouterr().err
 

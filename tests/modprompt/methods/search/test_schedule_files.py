@@ -11,6 +11,7 @@ from modprompt.io.settings import Settings
 from modprompt.methods import table
 from modprompt.methods.search import file as schedule_file
 from modprompt.methods.search.file import SideOfSearch, expanded
+from tests.conftest import one_line
 
 TEXT, VISION = SideOfSearch("behind_start", ((0, 3), (1, 2))), SideOfSearch("before_ln_pre", ((0, 2), (0, 1), (3, 0)))
 MPL = "TRAINER.MPL."
@@ -149,9 +150,8 @@ def test_file_that_cannot_be_taken_is_one_line_with_the_setting(folder, word, wh
     for name in ("a.json", "a.npz", "a.npy"):
         (folder / name).write_text("no")
     schedule_file.write("text.json", {"text": TEXT}, {})
-    with pytest.raises(SettingError, match=rf"^TRAINER.MPL.SCHEDULE_VISION: .*({why})") as raised:
+    with one_line(rf"^TRAINER.MPL.SCHEDULE_VISION: .*({why})", SettingError):
         expanded(option(MPL + "SCHEDULE_VISION", word))
-    assert "\n" not in str(raised.value)
 
 
 def test_planned_run_leaves_the_name_of_a_file_that_is_not_there_yet(dpl):
@@ -258,9 +258,8 @@ class TestAlphaFilesOfDPL:
     )
     def test_array_that_holds_no_alphas_is_one_line(self, array, why):
         np.save("a.npy", array)
-        with pytest.raises(SettingError, match=why) as raised:
+        with one_line(why, SettingError):
             expanded(option("TRAINER.DPL.TXT_ALPHA_PATH", "a.npy"))
-        assert "\n" not in str(raised.value)
 
 
 FIRST = [(row, side) for row in table.METHODS for side, key in row.first.items() if key]

@@ -8,6 +8,7 @@ import yaml
 
 import modprompt
 from modprompt.engine.schedule import PLACES, Schedule
+from modprompt.errors import UserError
 from modprompt.methods.search.over import Search
 from modprompt.methods.search.space import BETAS
 from modprompt.methods.table import METHODS, row_of
@@ -111,18 +112,16 @@ def test_what_is_decided_is_so_within_its_block_alone(searching):
 
 def test_a_cap_that_no_path_keeps_is_told(clip_model):
     model = Search(most_tokens=1).over(modprompt.VPT(n_ctx_vision=2)).on(clip_model, NAMES)
-    with pytest.raises(
-        modprompt.UserError, match="no path has at most 1 prompt tokens over all layers: the smallest has 2"
-    ):
+    with pytest.raises(UserError, match="no path has at most 1 prompt tokens over all layers"):
         model.found()
 
 
 @pytest.mark.parametrize("what", ["alpha_parameters", "found"])
 def test_a_model_that_does_not_search_has_no_alphas(what, clip_model):
     model = small(modprompt.MPL).on(clip_model, NAMES)
-    with pytest.raises(modprompt.UserError, match="MPL does not search"):
+    with pytest.raises(UserError, match="MPL does not search"):
         getattr(model, what)()
-    with pytest.raises(modprompt.UserError, match="MPL does not search"):
+    with pytest.raises(UserError, match="MPL does not search"):
         model.alpha_loss(*batch())
 
 
@@ -159,7 +158,7 @@ def said(work, *given):
     """What becomes of it: runs, or the line."""
     try:
         work(*given)
-    except modprompt.UserError as error:
+    except UserError as error:
         return str(error)
     return "runs"
 
