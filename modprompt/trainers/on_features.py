@@ -8,6 +8,7 @@ A bank of mean keys is one view. A head that trains gets this view in every epoc
 features of length 1, where papers have raw ones: such rows say so.
 """
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
@@ -234,6 +235,17 @@ class _Shuffled:
             yield {"img": self.features[picked], "label": self.labels[picked]}
 
 
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Steps are too small to share: where other programs run, threads wait for each other many times as long."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _train(head: Head, bank: Bank, scale: Tensor, epochs: int, cfg: Any, said: str) -> None:
     size = cfg.DATALOADER.TRAIN_X.BATCH_SIZE
     batches = head.batches(bank, size)
@@ -246,17 +258,18 @@ def _train(head: Head, bank: Bank, scale: Tensor, epochs: int, cfg: Any, said: s
     else:
         optimiser, schedule = own
     loss = torch.zeros(())
-    for _ in tqdm(range(epochs), desc=said, leave=False, disable=None):
-        for batch in batches:
-            loss = F.cross_entropy(head(batch["img"], text, scale), batch["label"]) + head.penalty()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            if own is not None and schedule is not None:
+    with _one_thread():
+        for _ in tqdm(range(epochs), desc=said, leave=False, disable=None):
+            for batch in batches:
+                loss = F.cross_entropy(head(batch["img"], text, scale), batch["label"]) + head.penalty()
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                if own is not None and schedule is not None:
+                    schedule.step()
+            if own is None:
                 schedule.step()
-        if own is None:
-            schedule.step()
-        head.end_epoch()
+            head.end_epoch()
     if not torch.isfinite(loss):
         raise UserError(f"{said}: the loss is {float(loss)}: lower the learning rate")
 
@@ -345,6 +358,8 @@ def compared(
     if trained_keys and not any(isinstance(method, TipAdapterF) for method, _ in methods):
         raise UserError(f"only TipAdapterF reads {TRAINED.format('*')}: name it (--head)")
     rows = [] if features.text is None else [row(zero_shot(features))]
+    for count in shots:
+        features.bank(count)  # what is not there is said before anything is trained
     for method, cfg in methods:
         own = trained_keys and isinstance(method, TipAdapterF)
         fits = (fit(method, features, count, seed=seed, cfg=cfg, trained_keys=own) for count in shots or [0])

@@ -33,9 +33,7 @@ class Published(NamedTuple):
 
     correct: float  # of the images; not whole where only the share was published
     images: int
-    prompts: str = (
-        ""  # hash of all prompts in label order (io/checkpoint.py class_list); empty if they were not printed
-    )
+    prompts: str = ""  # hash of all prompts in label order (io/checkpoint.py class_list); empty if not printed
     source: str = "SilverIonn/CLIP_KPT 487b713 output/ZeroshotCLIP, fp16"
 
 

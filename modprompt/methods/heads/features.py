@@ -184,6 +184,8 @@ def read_features(
         UserError: if a file is missing, damaged, no such file, or they do not fit each other, or the CLIPs differ.
     """
     place = of_user(folder)
+    if not place.is_dir():
+        raise UserError(f"there is no folder {place}")
     for name in (backbone, classes_backbone or backbone):
         known.require(name, "the CLIP of features")
     if known.plain(classes_backbone or backbone) != known.plain(backbone):

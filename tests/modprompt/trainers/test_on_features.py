@@ -87,5 +87,11 @@ def test_what_a_head_cannot_do_on_features_is_one_line(cache):
     for method, on, more, said in rows:
         with one_line(said):
             fit(method, on, **{"shots": SHOTS, **more})
+    before = torch.get_rng_state(), torch.get_num_threads()
+    with pytest.raises(UserError, match="for 4 shots; there are: 2"):
+        compared(features, [(modprompt.LPPlusPlus(train_epoch=1), None)], [SHOTS, 4])
+    assert torch.equal(torch.get_rng_state(), before[0]), "it is said before anything is fitted"
+    fit(modprompt.LPPlusPlus(train_epoch=1), features, SHOTS)
+    assert torch.get_num_threads() == before[1]
     with pytest.raises(UserError, match="zero-shot reads class features"):
         compared(read(cache, classes=""), [], [])

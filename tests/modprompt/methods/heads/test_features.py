@@ -112,6 +112,8 @@ def test_files_that_do_not_fit_are_one_line(cache):
 def test_the_clip_of_both_is_named_and_another_order_of_classes_is_warned_of(cache):
     with pytest.raises(UserError, match="image features are of ViT-B/32, class features of ViT-B/16"):
         read(cache, classes_backbone="ViT-B/16")
+    with pytest.raises(UserError, match="there is no folder nowhere"):
+        read_features("nowhere", "ViT-B/32")
     with pytest.raises(UserError, match="no CLIP 'ViTB32'"):
         read_features(cache, "ViTB32")
     torch.save(directions().roll(1, 0), cache / "classes.pt")
