@@ -106,11 +106,11 @@ def _nodes(method: str, defaults: Any, path: str) -> Any:
 def theirs_in_dassl(method: str, checkout: str, classes: int, path: str) -> Callable[[], None]:
     """A function that makes a step of a repository's trainer."""
     compat.add_to_path()
+    from dassl.config import get_cfg_default  # before the checkout's own dassl, which is not whole in LightRA's
+
     module = {"MMRL": "mmrl", "MMRLpp": "mmrlpp", "MultiModalAdapter": "mmadapter", "LightRA": "lightra"}[method]
     state = vit_b16().state_dict()
     package = import_from(checkout, module)
-    from dassl.config import get_cfg_default
-
     found = importlib.import_module(f"trainers.{module}")
     with mock.patch.object(package, "_download", return_value=""):
         cfg = _nodes(method, get_cfg_default, path)

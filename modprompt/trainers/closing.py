@@ -23,8 +23,10 @@ def lines(trainer: Any, tested_pct: float | None, in_series: bool) -> Iterator[s
     validation, tested = (list(images or ()) for images in (dataset.val, dataset.test))
     tested = validation if cfg.TEST.SPLIT == "val" and validation else tested
     number = len(tested) if tested_pct is not None and reader_facts(dataset).has_test else 0
-    yield f"Images: {len(dataset.train_x)} trained on, {len(validation)} for validation, {number} tested"
-    if not isinstance(trainer, PromptTrainer):
+    ours = isinstance(trainer, PromptTrainer)
+    learned = 0 if ours and trainer.run.method.in_turn else len(dataset.train_x)  # the test's own images are its caches
+    yield f"Images: {learned} trained on, {len(validation)} for validation, {number} tested"
+    if not ours:
         return
     if tested_pct is not None and not in_series and zero_shot_costs_little(trainer):
         yield f"Zero-shot CLIP has {zero_shot_pct(trainer):.1f}% of the tested images right, this run {tested_pct:.1f}%"

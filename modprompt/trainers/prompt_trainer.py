@@ -246,7 +246,7 @@ class PromptTrainer(TrainerX):
 
     def _line(self, meters: "_Meters") -> str:
         """In Dassl's form."""
-        left = self.num_batches - self.batch_idx - 1 + (self.max_epoch - self.epoch - 1) * self.num_batches
+        left = self.building.steps_before(self.max_epoch) - meters.before - self.batch_idx - 1
         return (
             f"epoch [{self.epoch + 1}/{self.max_epoch}] batch [{self.batch_idx + 1}/{self.num_batches}] "
             f"{meters} eta {datetime.timedelta(seconds=int(meters.time.avg * left))}"

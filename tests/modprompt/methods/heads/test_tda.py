@@ -123,7 +123,9 @@ def test_a_test_answers_in_the_order_asked_and_gives_the_lists(command, tmp_path
 
 def test_published_values_are_the_repositorys_and_mark_the_result(command, tmp_path, capsys):
     assert train.main(command("TDA", "TRAINER.TDA.PUBLISHED", True, "TRAINER.TDA.BETA", 7.5)) == 0
-    assert "TDA on EuroSAT: TRAINER.TDA.ALPHA 4.0\n" in capsys.readouterr().out  # what is given stays
+    out = capsys.readouterr().out
+    assert "TDA on EuroSAT: TRAINER.TDA.ALPHA 4.0\n" in out  # what is given stays
+    assert "Images: 0 trained on, " in out
     said = json.loads((tmp_path / "out/result.json").read_text())
     assert "no validation images chose" in said["selected_on_test"]
     words = to(command("TDA", "TRAINER.TDA.PUBLISHED", True), tmp_path / "again")
