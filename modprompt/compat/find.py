@@ -3,20 +3,37 @@
 import importlib
 import importlib.abc
 import importlib.machinery
+import importlib.util
 import sys
 import types
 from pathlib import Path
 from typing import Any
 
 from modprompt.compat import mends
+from modprompt.errors import UserError
 
 
 def add_to_path() -> None:
-    """Put the substitutes (a small `dassl`) at the very end of the module path; fix the real Dassl if it is used."""
+    """Put the substitutes (a small `dassl`) at the very end of the module path; fix the real Dassl if it is used.
+
+    Raises:
+        UserError: if a Dassl is there, and a package that it needs is not.
+    """
     folder = str(Path(__file__).resolve().parent / "stand_in")
     if folder not in sys.path:
         sys.path.append(folder)
-    mends.apply()
+    try:
+        mends.apply()
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{error}: Dassl in {_folder_of_dassl()} needs it: install it (Dassl's requirements.txt), or take that "
+            "folder off PYTHONPATH: a small Dassl comes along"
+        ) from error
+
+
+def _folder_of_dassl() -> Path:
+    spec = importlib.util.find_spec("dassl")
+    return Path((spec and spec.origin) or ".").parents[1]
 
 
 def also_named(package: str, name: str) -> None:

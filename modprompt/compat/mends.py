@@ -176,5 +176,8 @@ def apply() -> list[str]:
 def made(mend: Callable[[], str]) -> str:
     try:
         return mend()
-    except ImportError:  # a codebase's own Dassl need not have all modules; a missing package is told by who imports it
+    except ImportError as error:  # a codebase's own Dassl need not have all modules
+        package = str(error.name).partition(".")[0]
+        if isinstance(error, ModuleNotFoundError) and package != "dassl" and importlib.util.find_spec(package) is None:
+            raise
         return ""

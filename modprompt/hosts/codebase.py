@@ -81,7 +81,7 @@ def python_files(folder: Path) -> list[Path]:
 def lacking(folder: Path, files: Sequence[Path], trainers: bool = False) -> list[str]:
     """The packages that files of a codebase import when they are loaded and that are not installed, by pip's names.
 
-    Dassl, which pip cannot install, is never one.
+    Dassl, which pip cannot install, is never one, nor is wilds, which Dassl does without.
 
     Args:
         folder: of the codebase; its modules and Dassl's that the files import are read, too.
@@ -102,7 +102,7 @@ def lacking(folder: Path, files: Sequence[Path], trainers: bool = False) -> list
             is_theirs = any((root / parts[0]).is_dir() or (root / f"{parts[0]}.py").is_file() for root in roots)
             if not is_theirs and parts[0] not in sys.modules and spec_of(parts[0]) is None:
                 missing.add(_PIP.get(parts[0], parts[0]))
-    return sorted(missing - {"dassl"})
+    return sorted(missing - {"dassl", "wilds"})
 
 
 def how_to_get(packages: Sequence[str]) -> str:

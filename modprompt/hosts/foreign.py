@@ -9,6 +9,7 @@ import sys
 import traceback
 import types
 from pathlib import Path
+from typing import NoReturn
 
 from dassl.engine import TRAINER_REGISTRY
 
@@ -23,8 +24,6 @@ from modprompt.programs import one_line
 from modprompt.trainers import mistakes, overrides
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.trainers.registration import PREFIX, give_way, is_ours
-
-_IMPORTERS = ("importlib", "_frozen_importlib")
 
 
 def asks_for_ours() -> bool:
@@ -42,7 +41,7 @@ def is_our_name(name: str) -> bool:
 def is_imported_by_a_program(module: types.FrameType) -> bool:
     """Whether a statement of a program, not another module, imports the module of this frame."""
     frame: types.FrameType | None = module.f_back
-    while frame is not None and str(frame.f_globals.get("__name__", "")).startswith(_IMPORTERS):
+    while frame is not None and str(frame.f_globals.get("__name__", "")).startswith(("importlib", "_frozen_importlib")):
         frame = frame.f_back
     return frame is not None and frame.f_globals.get("__name__") == "__main__"
 
@@ -90,7 +89,11 @@ def enter_by_line() -> None:
     give_way()
     begin()  # again, when a method of the user's is registered that is the one asked for
     own.each(lambda method: begin() if method.__name__ == overrides.user_words().trainer() else None)
-    before = sys.excepthook
+    before, leaving, reasons = sys.excepthook, sys.exit, list[object]()
+
+    def exit_with(code: str | int | None = None) -> NoReturn:
+        reasons.append(code or sys._getframe(1).f_globals.get("__name__") == "argparse")  # after its help
+        leaving(code)
 
     def hook(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
         mistake = mistake_of(error)
@@ -103,13 +106,12 @@ def enter_by_line() -> None:
         raise SystemExit(UserError.exit_code)  # becomes the exit code from a hook, too
 
     def end() -> None:
-        unbuilt = leave()
-        if unbuilt:
+        if (unbuilt := leave()) and not any(reasons[-1:]):
             sys.stdout.flush()
             print(f"error: {unbuilt}", file=sys.stderr, flush=True)
             os._exit(UserError.exit_code)  # only so has a program that ended well another exit code
 
-    sys.excepthook = hook
+    sys.excepthook, sys.exit = hook, exit_with
     atexit.register(end)
 
 

@@ -114,7 +114,8 @@ def _tried(folder: Path, program: bytes) -> str:
     elif "No module named 'dassl'" in why:
         advice = NO_DASSL
     elif packages:
-        advice = f"pip install {' '.join(packages)} first, or use modprompt launch, which leaves trainers out"
+        launch = "" if lacking(folder, [folder / PROGRAM]) else ", or use modprompt launch, which leaves trainers out"
+        advice = f"pip install {' '.join(packages)} first{launch}"
     else:
         advice = "modprompt launch leaves out trainers that cannot be imported, and needs no line"
     raise UserError(f"{folder / PROGRAM}: its imports fail with the line, which is not written ({why}): {advice}")
@@ -134,8 +135,7 @@ def start_of(folder: Path) -> str:
     flags |= {"--root": "DATA", "--output-dir": "output/mpl"}
     words = [word for flag, value in flags.items() if flag in spelled for word in (spelled[flag], value)]
     words += ["DATASET.NUM_SHOTS", "16", "DATASET.SUBSAMPLE_CLASSES", "base"]
-    more = with_rows(words, folder / PROGRAM, trainer).words
-    return " ".join(map(shlex.quote, ["python", PROGRAM, *more]))
+    return " ".join(map(shlex.quote, ["python", PROGRAM, *with_rows(words, folder / PROGRAM, trainer).words]))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -88,16 +88,14 @@ def _run(script: Path, words: list[str]) -> None:
         print(f"note: {script.name}: {more.why}; added: {more.added}")
     sys.argv[:] = [str(script), *more.words]
     foreign.enter()
-    code = None
     try:
         with tolerated(script) if foreign.asks_for_ours() else contextlib.nullcontext():
             runpy.run_path(str(script), run_name="__main__")
     except SystemExit as end:
-        code = end.code
+        if end.code:
+            raise
     finally:
         unbuilt = foreign.leave()
-    if code:
-        raise SystemExit(code)
     if unbuilt:
         raise UserError(unbuilt)
 

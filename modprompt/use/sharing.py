@@ -144,10 +144,14 @@ def header(
     return f"---\n{yaml.safe_dump({key: one for key, one in values.items() if one}, sort_keys=False)}---\n"
 
 
-def how_to_load(repo: str, clip: Mapping[str, Any], run: str = "") -> dict[str, str]:
-    """The values of the template how_to_load.md.j2, for a repository "owner/name" and the folder of a run in it."""
+def how_to_load(repo: str, clip: Mapping[str, Any], run: str = "", module: str = "") -> dict[str, str]:
+    """The values of the template how_to_load.md.j2, for a repository "owner/name" and the folder of a run in it.
+
+    `module` is that of a method that is not modprompt's.
+    """
     folder = repo.rpartition("/")[2] + (f"/{run}" if run else "")
-    return {"repo": repo, "folder": folder, "file": str(clip.get("file") or "")}
+    named = module if all(map(str.isidentifier, module.split("."))) else ""  # a file may say anything
+    return {"repo": repo, "folder": folder, "file": str(clip.get("file") or ""), "module": named}
 
 
 def _in_words(halves: Mapping[str, Any]) -> str:
@@ -192,5 +196,5 @@ def card_of_run(content: Checkpoint, repo: str, result: Mapping[str, Any] | None
         marked=marked,
         numbers=numbers if is_measured else {},
         apart=_in_words(halves) if halves else "",
-        **how_to_load(repo, clip),
+        **how_to_load(repo, clip, module=str(method.get("module", ""))),
     )

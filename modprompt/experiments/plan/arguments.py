@@ -49,7 +49,13 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     add("--seeds", nargs="+", type=int, default=[], metavar="SEED", help="only these seeds of the file")
     only_these = "only these acquisitions, in a file with rounds"
     add(f"--{ACQUISITIONS}", nargs="+", default=[], metavar="NAME", help=only_these)
-    add("--options", nargs="+", default=[], metavar="KEY VALUE", help="settings of every run; they override the file's")
+    add_options(parser)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """--options."""
+    what = "settings of every run; they override the file's"
+    parser.add_argument("--options", nargs="+", default=[], metavar="KEY VALUE", help=what)
 
 
 def add_what_to_run(parser: argparse.ArgumentParser) -> None:

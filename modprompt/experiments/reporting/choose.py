@@ -26,7 +26,7 @@ from modprompt.experiments.plan.protocols import jobs, wanted
 from modprompt.experiments.reporting import alike
 from modprompt.experiments.running import state
 from modprompt.io.images import TEST
-from modprompt.io.settings import read_settings
+from modprompt.io.settings import pairs, read_settings
 from modprompt.version import __version__
 
 MOST_BELOW = 5  # points that NO_COLLAPSE allows a run to be below zero-shot CLIP
@@ -39,10 +39,11 @@ def _main(argv: list[str] | None) -> None:
     parser.add_argument("file", help="experiment file of protocol validation, or its name in configs/experiments")
     arguments.add_out(parser)
     arguments.add_data(parser)
+    arguments.add_options(parser)
     parser.add_argument("--to", type=Path, help="file to write (default: FILE.json next to the experiment file)")
     args = parser.parse_args(argv)
     path = spec.find(args.file)
-    experiment = spec.read(path)
+    experiment = spec.read(path, dict(pairs(args.options)))
     content = choose(experiment, state.of_all(jobs(experiment), args.out, Inputs(args.out, args.data)), args.file)
     to = args.to or path.with_suffix(".json")
     chosen.write(to, content)
@@ -204,7 +205,7 @@ def _runs(experiment: Experiment, states: Sequence[tuple[Job, state.State]], fil
         job = lacking[0]
         why = ": ".join(filter(None, [f"{job.method.label}, {job.dataset}, seed {job.seed}", *stands[job.folder][:2]]))
         count = f"{len(lacking)} of its measurements are missing" if len(lacking) > 1 else "a measurement is missing"
-        how = f"`modprompt experiment run {file}` continues"
+        how = f"`modprompt experiment run {file}` continues (--options of the runs are given here, too)"
         raise UserError(f"{experiment.name}: {count} ({why}), and nothing is chosen from incomplete runs: {how}")
     return [(job, stands[job.folder].result or {}) for job in jobs]
 

@@ -132,3 +132,5 @@ def test_beside_the_small_dassl_only_what_a_codebase_imports_itself_is_mended(mo
 
 def test_a_dassl_that_lacks_a_module_is_not_mended_there():
     assert mends.made(lambda: str(importlib.import_module("dassl.gone"))) == ""
+    with pytest.raises(ModuleNotFoundError, match="no_package"):  # without a package of others it does not run
+        mends.made(lambda: str(importlib.import_module("no_package.part")))

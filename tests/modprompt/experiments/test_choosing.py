@@ -171,6 +171,7 @@ def test_command_writes_what_other_experiments_take(tries, experiment, tmp_path,
     assert f"Written to {tmp_path / 'tries.json'}" in said
     first = (tmp_path / "tries.json").read_bytes()
     assert choose.main([*words, "--to", str(tmp_path / "other/again.json")]) == 0
+    assert choose.main([*words, "--options", "OPTIM.MAX_EPOCH", "3"]) == 2  # these runs are not there
     assert (tmp_path / "other/again.json").read_bytes() == first
     found = experiment(TAKES, "takes")
     assert [dict(method.options) for method in found.methods] == [{}, {"OPTIM.LR": "0.1"}, {"OPTIM.LR": "1"}]

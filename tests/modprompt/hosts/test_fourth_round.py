@@ -91,13 +91,15 @@ def test_losses_are_ours_with_dassl_by_another_name_clip_that_imports_trainers_a
 @pytest.mark.slow
 def test_program_that_builds_its_own_trainer_is_not_taken_for_ours(tmp_path):
     write_host(tmp_path)
-    (tmp_path / "train.py").write_text("import modprompt.trainers.mpl\n")
+    words = "import argparse\nwords = argparse.ArgumentParser()\nwords.add_argument('--trainer')\nwords.parse_args()\n"
+    (tmp_path / "train.py").write_text(f"import modprompt.trainers.mpl\n{words}")
     for way in (("-m", "modprompt.launch", "train.py"), ("train.py",)):  # the launcher, the line
         done = run_in(tmp_path, *way, "--trainer", "MPL")
         assert done.returncode == 2
         assert re.fullmatch(r"error: \S*train.py never built --trainer MPL, .* --host \. runs ours\n", done.stderr)
         for words in (["--trainer", "OWN"], ["--trainer", "MPL", "--help"]):
             assert run_in(tmp_path, *way, *words).returncode == 0
+        assert "never built" not in run_in(tmp_path, *way, "--trainer", "MPL", "--bogus").stderr
 
 
 def test_error_of_a_trainer_that_is_not_ours_is_one_line(tmp_path):

@@ -38,6 +38,10 @@ def test_data_method_numbers_and_how_to_load(run):
     _, body = parts(content)
     assert "The CLIP is the file mine.pt, which is not here" in body
     assert 'open_trained("prompts", clip="CLIP")' in body
+    content.record["method"]["module"] = "trainers.own"
+    assert "photo.jpg --clip CLIP --import trainers.own\n" in parts(content)[1]
+    content.record["method"]["module"] = "own\nrm"
+    assert "--import" not in parts(content)[1]
     assert "base_model: laion/CLIP\n" in header("MPL", {"name": "hf-hub:laion/CLIP@main"})
 
 
