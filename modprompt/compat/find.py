@@ -33,7 +33,7 @@ def add_to_path() -> None:
 
 def _folder_of_dassl() -> Path:
     spec = importlib.util.find_spec("dassl")
-    return Path((spec and spec.origin) or ".").parents[1]
+    return Path((spec and spec.origin) or "dassl/__init__.py").resolve().parents[1]
 
 
 def also_named(package: str, name: str) -> None:

@@ -1,7 +1,4 @@
-"""Flags and options added for a program that needs more than the family's flags, by rows.yaml.
-
-A codebase without a row gets its program's own message.
-"""
+"""Flags and options added for a program that needs more than the family's flags, by rows.yaml."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,6 @@
 """Leave out a codebase's trainers that cannot be imported, with a message, when its program runs one of ours.
 
 Tolerated: errors of a module of its `trainers` while it is imported, and a missing one that its program imports.
-Errors of its readers, its `clip` or Dassl never are.
 """
 
 import contextlib
