@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from modprompt.clip.towers import text_width
+from modprompt.engine import whole_text
+from modprompt.engine.blocks import run_block
 from modprompt.engine.class_prompts import class_prompts
 from modprompt.engine.encoders import text_encoder
 from modprompt.engine.prompts import class_texts
@@ -101,6 +103,22 @@ def test_of_texts_in_chunks_no_layer_is_kept(clip_model):
             encoder(text(ctx), [None] * LAYERS)
         kept[most] = sum(sizes)
     assert kept[LENGTH] < kept[None] / 10
+
+
+def test_without_gradients_few_texts_are_computed_at_a_time(clip_model, monkeypatch):
+    text, ctx = prompts(clip_model, 2, "X X"), torch.randn(2, siglips.TEXT_WIDTH)
+    encoder, sizes = text_encoder(clip_model, CARRIED), set()
+    whole = encoder(text(ctx), [None] * LAYERS)
+
+    def counted(block, x, **more):
+        sizes.add(len(x))
+        return run_block(block, x, **more)
+
+    monkeypatch.setattr(whole_text, "AT_ONCE", 3)
+    monkeypatch.setattr(whole_text, "run_block", counted)
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(text(ctx), [None] * LAYERS), whole)
+    assert sizes == {3, 1}
 
 
 @pytest.mark.parametrize(
