@@ -33,7 +33,7 @@ SESSIONS = [  # pages whose commands are run, those of a session in one folder, 
 YAML = {"README": "three.yaml", "own_images": "mine.yaml"}  # what a page's is saved as
 AT_HAND = {"train", "active", "predict", "export", "interpret", "doctor", "experiment", "--help", "--version"}
 NEEDED = {  # that a session does not have
-    "--backbone", "--host", "base2new", "eurosat", "imagenetv2", "output/my_photos/shots_all/MPL/vit_b4_c1_add2_rm1/seed1",
+    "--backbone", "--host", "--zero-shot", "base2new", "eurosat", "imagenetv2", "output/my_photos/shots_all/MPL/vit_b4_c1_add2_rm1/seed1",
     "output/theirs", "lora", "rates.yaml", "output", "/path/to/CoOp/output", "active_digits", "dpl_digits", "why_prompts", "...", "cat",
 }  # fmt: skip
 SHORT = {"train": ["OPTIM.MAX_EPOCH", "1"], "experiment": ["--options", "OPTIM.MAX_EPOCH", "1"]}  # else minutes

@@ -141,7 +141,7 @@ def test_reader_is_the_one_that_the_program_imports_and_what_its_data_config_set
     place = tmp_path / "configs/datasets/eurosat.yaml"
     assert notes == [
         f"note: TEST.FINAL_MODEL best_val: {place} sets it",
-        "note: TRAINER.OTHER.X: this codebase has no such setting: left out",
+        "note: TRAINER.A.X: this codebase has no such setting: left out",
     ]
     assert last.startswith("second.py ")
     assert last.endswith("['DATASET.NAME', 'DATASET.READER', 'OPTIM.MAX_EPOCH', 'TEST.FINAL_MODEL']")

@@ -2,7 +2,7 @@ import pytest
 
 from modprompt.io import pages
 
-CARD = {"header": "", "tables": "", "runs": [], "repo": "o/n", "folder": "n", "file": ""}
+CARD = {"header": "", "tables": "", "runs": [], "repo": "o/n", "folder": "n", "file": "", "module": ""}
 
 
 def test_values_are_text_in_each_language():
