@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from modprompt import places
 from modprompt.checks import check_name, nearest
 from modprompt.errors import UserError
-from modprompt.io.records import read_yaml
 
 if TYPE_CHECKING:
     from modprompt.methods.base import Method
@@ -266,6 +265,8 @@ def config_of(trainer: str, name: str) -> Path:
 
 def configs_by_clip(trainer: str) -> dict[str, str]:
     """A trainer's default configs, {name of a CLIP: name of the config}; MPL's for a user's method, else none."""
+    from modprompt.io.records import read_yaml  # late: the table is read where nothing is installed but this package
+
     row = read_yaml(places.configs() / "trainers.yaml").get(_MPL if is_own(trainer) else trainer, {})
     return {clip: config for clip, config in row.items() if clip not in _OF_SCRIPTS}
 
