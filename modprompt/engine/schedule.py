@@ -149,6 +149,11 @@ def no_prompts(layers: int, side: str = "vision") -> Schedule:
     return Schedule([CARRY] * layers, side)
 
 
+def without_prompts(shape: Shape) -> Schedules:
+    """Schedules that add nothing on either side."""
+    return Schedules(no_prompts(shape.text_layers, "text"), no_prompts(shape.vision_layers))
+
+
 def modular(
     layers: int,
     depth: int,

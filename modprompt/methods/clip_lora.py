@@ -16,13 +16,12 @@ from modprompt.clip.facts import called
 from modprompt.clip.towers import CLIP, has_tower, image_width, text_width
 from modprompt.engine.layer_change import Changes
 from modprompt.engine.low_rank import MATRICES, LowRank
-from modprompt.engine.prompts import Prompts
-from modprompt.engine.schedule import MOST_TOKENS, Schedules, Shape, no_prompts
+from modprompt.engine.schedule import MOST_TOKENS, Schedules, Shape, without_prompts
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.capabilities import Logging, Results, RunFacts, SavedAs, Steps, Training, own_scale
-from modprompt.methods.parts.learners import Classes, Learner, TemplatePrompts
+from modprompt.methods.parts.learners import AdaptedTemplate, Classes, Learner
 from modprompt.methods.together import Addition, require_takes
 from modprompt.programs import one_line
 
@@ -256,7 +255,7 @@ class CLIPLoRA(Addition):
 
     def schedules(self, shape: Shape) -> Schedules:
         self.layers(shape)
-        return Schedules(no_prompts(shape.text_layers, "text"), no_prompts(shape.vision_layers))
+        return without_prompts(shape)
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> "LowRankTemplates":
         """Class names in one template, and the additions.
@@ -273,7 +272,7 @@ class CLIPLoRA(Addition):
         return learner
 
 
-class LowRankTemplates(TemplatePrompts):
+class LowRankTemplates(AdaptedTemplate):
     """Class names in the default template, and low-rank additions to the layers of both sides.
 
     Args:
@@ -296,10 +295,6 @@ class LowRankTemplates(TemplatePrompts):
         where = [f"{side} layers {' '.join(map(str, chosen))}" for side, chosen in self.layers.items()]
         what = f"{' '.join(settings.matrices)} of rank {settings.r}, times {settings.scale:.4g}"
         return f"Low-rank additions: {what}, in {', '.join(where)}"
-
-    def forward(self) -> Prompts:
-        text, vision = self.schedules
-        return self.adapted(Prompts(self.prompt_text(self.ctx), [None] * len(text), [None] * len(vision)))
 
     @staticmethod
     def checkpoint_key(name: str) -> str:

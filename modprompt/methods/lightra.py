@@ -19,7 +19,7 @@ from modprompt.engine.class_prompts import class_prompts
 from modprompt.engine.model import Output
 from modprompt.engine.pooling import DIRECTIONS, LOGITS, Pooling
 from modprompt.engine.prompts import Additions, Prompts, fits, template_texts
-from modprompt.engine.schedule import CARRY, MOST_TOKENS, Schedules, Shape, Step, no_prompts
+from modprompt.engine.schedule import CARRY, MOST_TOKENS, Schedules, Shape, Step, without_prompts
 from modprompt.errors import SettingError
 from modprompt.fields import setting
 from modprompt.methods.model import PromptedModel
@@ -101,7 +101,7 @@ class LightRA(WithSentences):
             if depth > layers:
                 text = f" must be at most {layers}, the number of layers of that side of this model, got {depth}"
                 raise SettingError([(key, text)])
-        return Schedules(no_prompts(shape.text_layers, "text"), no_prompts(shape.vision_layers))
+        return without_prompts(shape)
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> "SentenceLearner":
         return SentenceLearner(self, classes.names, clip_model, schedules, self.sentences_of(classes.dataset))

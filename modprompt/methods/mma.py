@@ -16,7 +16,7 @@ from modprompt.clip.build import layers_of
 from modprompt.clip.towers import CLIP, image_width, text_width
 from modprompt.engine.layer_change import Changes, LayerChange
 from modprompt.engine.prompts import Prompts
-from modprompt.engine.schedule import Schedules, Shape, no_prompts
+from modprompt.engine.schedule import Schedules, Shape, without_prompts
 from modprompt.engine.text_layout import TextTokens
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
@@ -208,7 +208,7 @@ class MultiModalAdapter(Addition):
             SettingError: if one side has no such layer, or the range has none.
         """
         self._require_layers(shape)
-        return Schedules(no_prompts(shape.text_layers, "text"), no_prompts(shape.vision_layers))
+        return without_prompts(shape)
 
     def _require_layers(self, shape: Shape) -> None:
         layers = min(shape)

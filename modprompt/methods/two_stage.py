@@ -15,14 +15,13 @@ from torch import Tensor, nn
 
 from modprompt.clip.towers import CLIP, joint_width, prompted_image, prompted_text
 from modprompt.engine.norms import LayerNorms
-from modprompt.engine.prompts import Prompts
-from modprompt.engine.schedule import Schedules, Shape, no_prompts
+from modprompt.engine.schedule import Schedules, Shape, without_prompts
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
 from modprompt.methods.base import Method
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.capabilities import Logging, SavedAs, Steps, Training
-from modprompt.methods.parts.learners import Classes, Learner, TemplatePrompts, places
+from modprompt.methods.parts.learners import AdaptedTemplate, Classes, Learner, places
 
 _LEAST_RATE = 1e-6  # learning rate of the last step of each stage
 
@@ -137,7 +136,7 @@ class TwoSFS(Method):
         ]
         if faults:
             raise SettingError(faults)
-        return Schedules(no_prompts(shape.text_layers, "text"), no_prompts(shape.vision_layers))
+        return without_prompts(shape)
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> "TwoStageLearner":
         """Class names in one template, the normalisations, and a classifier without rows; nothing is drawn.
@@ -156,7 +155,7 @@ class TwoSFS(Method):
         return other
 
 
-class TwoStageLearner(TemplatePrompts):
+class TwoStageLearner(AdaptedTemplate):
     """Class names in the default template, learned normalisations, and a classifier.
 
     Args:
@@ -183,10 +182,6 @@ class TwoStageLearner(TemplatePrompts):
         return (
             f"Learned normalisations: {', '.join(where)}; then a classifier of {len(self.class_rows.classifier)} rows"
         )
-
-    def forward(self) -> Prompts:
-        text, vision = self.schedules
-        return self.adapted(Prompts(self.prompt_text(self.ctx), [None] * len(text), [None] * len(vision)))
 
     @contextlib.contextmanager
     def in_stage(self, stage: int, features: Callable[[], Tensor] | None) -> Iterator[None]:

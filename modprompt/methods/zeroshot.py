@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modprompt.clip.towers import CLIP
-from modprompt.engine.schedule import Schedules, Shape, no_prompts
+from modprompt.engine.schedule import Schedules, Shape, without_prompts
 from modprompt.methods.base import Method
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.learners import Classes, Learner, TemplatePrompts
@@ -24,7 +24,7 @@ class ZeroshotCLIP(Method):
         return False
 
     def schedules(self, shape: Shape) -> Schedules:
-        return Schedules(no_prompts(shape.text_layers, "text"), no_prompts(shape.vision_layers))
+        return without_prompts(shape)
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> Learner:
         return TemplatePrompts(classes.names, clip_model, schedules, self.templates(classes.dataset))

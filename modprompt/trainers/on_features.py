@@ -28,7 +28,7 @@ from modprompt.errors import SettingError, UserError
 from modprompt.io.settings import Settings
 from modprompt.methods.heads.base import VAL, Bank, Batch, Head, cosines
 from modprompt.methods.heads.features import NEW, TRAINED, Features
-from modprompt.methods.heads.method import Grid, HeadMethod, ordered
+from modprompt.methods.heads.method import Grid, HeadMethod, answered_in
 from modprompt.methods.heads.tip_adapter import TipAdapterF, TipAdapterHead
 from modprompt.methods.table import BY_NAME, HEADS, config_of, configs_by_clip
 
@@ -133,9 +133,8 @@ class Fitted:
         """Logits (B, C) of the tested images, in their order; of a class that is new to the head, by its text."""
         head = self.head.for_classes(features.names)
         text = head.pooled(features.class_features[:, None])
-        answer, order = head.begin(), ordered(len(features.tested.labels), self.order)
-        logits = torch.cat([answer(some, text, self.scale) for some in features.tested.features[order].split(_AT_ONCE)])
-        return torch.empty_like(logits).index_copy_(0, order, logits)
+        answer, images = head.begin(), features.tested.features
+        return answered_in(self.order, len(images), _AT_ONCE, lambda some: answer(images[some], text, self.scale), "")
 
 
 class _ZeroShot(Head):

@@ -3,13 +3,14 @@
 Its model is in model.py.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from modprompt.clip.towers import CLIP, joint_width
 from modprompt.engine.schedule import Schedules, Shape
@@ -129,11 +130,20 @@ class Loaded(NamedTuple):
 NOTHING = Loaded()
 
 
-def ordered(count: int, order: int | None) -> Tensor:
-    """The places of so many images (count,) in an order, as HeadMethod.orders_of has it."""
-    if order is None:
-        return torch.arange(count)
-    return torch.from_numpy(np.random.default_rng(order).permutation(count))
+def answered_in(order: int | None, count: int, at_once: int, answer: Callable[[Tensor], Tensor], said: str) -> Tensor:
+    """Logits (N, C), on the CPU and in the list's order, of images that are answered in an order.
+
+    Args:
+        order: as HeadMethod.orders_of has it.
+        count: N.
+        at_once: how many images are answered at a time.
+        answer: the logits (B, C) of images by their places (B,), asked in that order.
+        said: what the progress bar says; without words there is none.
+    """
+    places = torch.arange(count) if order is None else torch.from_numpy(np.random.default_rng(order).permutation(count))
+    parts = tqdm(places.split(at_once), desc=said, disable=None if said else True)
+    logits = torch.cat([answer(some) for some in parts]).cpu()
+    return torch.empty_like(logits).index_copy_(0, places, logits)
 
 
 class Grid(NamedTuple):

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, SequentialSampler
-from tqdm import tqdm
 
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
@@ -24,7 +23,7 @@ from modprompt.io.images import SHOTS_BY_CLASS, mark, selected_on
 from modprompt.io.settings import changes
 from modprompt.io.tensors import read_tensors, write_tensors
 from modprompt.methods.heads.base import TEST, TRAIN, VAL, FreshViews, Head
-from modprompt.methods.heads.method import HeadMethod, ordered
+from modprompt.methods.heads.method import HeadMethod, answered_in
 from modprompt.methods.heads.model import HeadedModel, Saved
 from modprompt.methods.records import require_made_with
 from modprompt.trainers.building import Building
@@ -203,11 +202,13 @@ class HeadEvaluation(_OfHead, Evaluation):
 
     def _in_order(self, batches: FeatureBatches, number: int | None) -> Tensor:
         """Logits (N, C) in the list's order, on the CPU, of images that are answered in another order."""
-        order = ordered(len(batches.labels), number)
-        answer, parts = self.model.begin(), order.split(batches.batch_size)
-        told = tqdm(parts, desc="the list's order" if number is None else f"order {number}", disable=None)
-        logits = torch.cat([answer(batches.features[some].to(self.trainer.device)).logits for some in told]).cpu()
-        return torch.empty_like(logits).index_copy_(0, order, logits)
+        answer, device = self.model.begin(), self.trainer.device
+
+        def logits(places: Tensor) -> Tensor:
+            return answer(batches.features[places].to(device)).logits
+
+        said = "the list's order" if number is None else f"order {number}"
+        return answered_in(number, len(batches.labels), batches.batch_size, logits, said)
 
     def test(self, split: str | None) -> float:
         """As in other trainers; the time of encoding its images before the training is counted here."""

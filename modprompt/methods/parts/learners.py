@@ -551,3 +551,11 @@ class TemplatePrompts(Learner):
     def forward(self) -> Prompts:
         text, vision = self.schedules
         return Prompts([prompts(self.ctx) for prompts in self.texts], [None] * len(text), [None] * len(vision))
+
+
+class AdaptedTemplate(TemplatePrompts):
+    """Class names in one template, and what changes the layers of both sides (`adapters`)."""
+
+    def forward(self) -> Prompts:
+        text, vision = self.schedules
+        return self.adapted(Prompts(self.prompt_text(self.ctx), [None] * len(text), [None] * len(vision)))
