@@ -83,6 +83,7 @@ def best(words, monkeypatch):
     return make
 
 
+@pytest.mark.slow
 def test_the_last_epoch_does_not_pass_for_the_best(best, tmp_path, capsys):
     assert train.main(best()) == 0
     folder = tmp_path / "out" / "MultiModalPromptLearner"

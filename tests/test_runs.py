@@ -147,6 +147,7 @@ def test_checkpoint_that_is_not_finite_is_not_evaluated(trained, mpl_flags, mpl_
     assert "is damaged (its ctx is not made of finite numbers" in line
 
 
+@pytest.mark.slow
 def test_damaged_pointer_is_named(trained, mpl_flags, mpl_options, capsys):
     for content in (b"", b"nothing.pth\n", b"\xff\xfe"):
         (trained / "MultiModalPromptLearner" / "checkpoint").write_bytes(content)

@@ -65,6 +65,7 @@ def test_same_seed_same_losses_other_seed_other_losses(mpl_flags, mpl_options, t
     assert found[0] == found[1] != found[2]
 
 
+@pytest.mark.slow
 def test_amp_trains_on_a_cpu_and_says_what_it_is(mpl_flags, mpl_options, capsys):
     assert train.main([*mpl_flags, *mpl_options, "TRAINER.MPL.PREC", "amp", "USE_CUDA", "False"]) == 0
     assert "PREC amp" in capsys.readouterr().out

@@ -13,6 +13,7 @@ def test_without_a_gpu_it_says_so(capsys):
     assert capsys.readouterr().err == "error: PyTorch sees no GPU here; --dry-run walks all cases on a CPU\n"
 
 
+@pytest.mark.slow
 def test_other_losses_do_not_hold(monkeypatch):
     real = card.build
 

@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -16,10 +14,10 @@ from tests.modprompt.data import trees
 
 @pytest.fixture(scope="module")
 def features(tmp_path_factory):
-    """Features of the digits under the embedded model, by the program as it is started."""
+    """Features of the digits under the embedded model."""
     folder = tmp_path_factory.mktemp("features")
     flags = ["--output-dir", folder, "--root", tmp_path_factory.mktemp("data"), "--dataset-config-file", "digits"]
-    subprocess.run([sys.executable, "-m", "lpclip.feat_extractor", *map(str, flags)], cwd=ROOT, check=True)
+    assert report(feat_extractor.run, [*map(str, flags)]) == 0
     return folder
 
 

@@ -183,6 +183,7 @@ def test_trainers_of_every_kind_run_in_rounds(command, clip_file, tmp_path, name
     assert all((one["new_accuracy_pct"] is None) is ("csc" in name) for one in found["rounds"])
 
 
+@pytest.mark.slow
 def test_steps_that_are_counted_follow_the_labels_of_a_round_and_not_the_list_it_picks_from(command, capsys):
     more = ("DATASET.NUM_SHOTS", 4, "ACTIVE.METHOD", "entropy", "TRAINER.CLIPLORA.N_ITERS", 1)
     assert train.main(command(METHODS["clip_lora"], *NEW_RUN, *more)) == 0
@@ -209,6 +210,7 @@ def test_validation_images_that_a_search_takes_count_as_labels_and_mark_the_resu
 
 
 @pytest.mark.filterwarnings("default::UserWarning")
+@pytest.mark.slow
 def test_nothing_is_counted_that_only_stands_in(tmp_path, monkeypatch, capsys):
     """Before a label is there, loaders get one image in place of all; the embedded CLIP is nobody else's."""
     monkeypatch.chdir(tmp_path)

@@ -40,6 +40,7 @@ def test_context_from_words_is_nearest_to_its_words(tmp_path, said):
     assert [line.split()[4] for line in out] == ["one", "two", "three"]
 
 
+@pytest.mark.slow
 def test_other_clips_are_refused_and_no_file_is_opened_because_a_checkpoint_names_it(tmp_path, said, refused):
     for name, seed in (("clip.pt", 1), ("other.pt", 7)):
         torch.save(random_clip(seed).state_dict(), tmp_path / name)

@@ -66,6 +66,7 @@ def test_a_cast_a_move_and_a_copy_make_no_other_clip(loaded):
     assert facts_of(copy.deepcopy(other), anew=True) == facts_of(other.double().float(), anew=True) == known
 
 
+@pytest.mark.slow
 def test_models_of_all_kinds_have_the_hash_of_the_file_that_they_were_built_of(clip_file, resnet_file):
     """Else one that is looked at again would be another."""
     kinds = [("any", str(clip_file), *SAID.values()), ("any", str(resnet_file), "quick_gelu", RESNET_HEADS)]

@@ -289,6 +289,7 @@ def test_hubs_name_is_run_by_the_repositorys_config_and_files(tmp_path, hub):
     assert facts_of(ours).name == f"hf-hub:me/mine@{'c' * 40}"
 
 
+@pytest.mark.slow
 def test_lone_file_needs_its_models_name_and_its_tokenizer_beside_it(tmp_path, tiny_siglip):
     theirs = write(tmp_path / "w", tiny_siglip, file="mine.pt")
     (tmp_path / "w" / "open_clip_config.json").unlink()

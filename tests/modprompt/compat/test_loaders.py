@@ -35,6 +35,7 @@ def epochs(loader, count=3):
     return seen, torch.rand(1).item()
 
 
+@pytest.mark.slow
 def test_same_samples_and_the_same_stream_as_with_new_workers():
     dataset = Draws()
     common = {"batch_size": 4, "num_workers": 2, "drop_last": True}

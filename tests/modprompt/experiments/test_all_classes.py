@@ -39,6 +39,7 @@ def test_tables_have_the_halves_among_all_and_their_h(experiment, tmp_path):
     assert mpl["H (all)"] == pytest.approx((harmonic_mean(61.5, 48.5), np.std(own)))
 
 
+@pytest.mark.slow
 def test_report_has_it_in_a_file_of_its_own(experiment, tmp_path):
     found = experiment(TWO_SEEDS, "two")
     fill(found, tmp_path / "out")

@@ -31,6 +31,7 @@ def test_everything_runs_once_each_behind_what_it_needs_and_then_nothing(quick, 
             assert times == sorted(times)
 
 
+@pytest.mark.slow
 def test_failure_is_told_and_others_go_on_and_the_next_start_tries_again(quick, jobs, tmp_path, capsys):
     quick("train_base/digits/shots_16/MPL/glyph/seed1", error="no such weights")
     ended = brought_to_an_end(jobs, tmp_path)
@@ -46,6 +47,7 @@ def test_failure_is_told_and_others_go_on_and_the_next_start_tries_again(quick, 
     assert not (tmp_path / jobs[4].folder / state.FAILURE).exists()
 
 
+@pytest.mark.slow
 def test_stale_result_is_neither_used_nor_run_over(quick, jobs, tmp_path):
     path = finish(jobs[4], tmp_path, 80.0)
     edit(path, config_hash="other", settings={"OPTIM.LR": "1"})
@@ -56,6 +58,7 @@ def test_stale_result_is_neither_used_nor_run_over(quick, jobs, tmp_path):
     assert path.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_damaged_results_and_tests_of_older_models_are_run_again(quick, jobs, tmp_path):
     train, test = jobs[4:6]
     finish(train, tmp_path, 50.0).write_text("cut")

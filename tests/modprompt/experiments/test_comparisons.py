@@ -154,6 +154,7 @@ def test_a_method_that_is_not_there_is_a_line_and_a_part_without_it_compares_not
 
 
 @pytest.mark.usefixtures("unpainted")
+@pytest.mark.slow
 def test_report_has_them_in_all_its_forms(experiment, tmp_path, capsys):
     fill(experiment(FIVE, "five"), tmp_path / "out", of_job)
     assert report.main([str(tmp_path / "five.yaml"), "--out", str(tmp_path / "out")]) == 0

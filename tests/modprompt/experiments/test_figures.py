@@ -100,6 +100,7 @@ def test_confusion_is_in_percent_of_a_class_and_of_those_that_are_mixed_up(drawn
     assert "20 of 30 (new)" in caption
 
 
+@pytest.mark.slow
 def test_a_figure_is_a_picture_and_a_pdf_of_the_same_bytes_again(tmp_path):
     def draw():
         with figures.panels(tmp_path / "a.png", ["_a $b$", "b" * 200]) as grid:

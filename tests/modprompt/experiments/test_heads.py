@@ -40,6 +40,7 @@ def test_all_heads_side_by_side(words, tmp_path, capsys):
     assert capsys.readouterr().out == first, "the seed decides all draws"
 
 
+@pytest.mark.slow
 def test_a_head_without_class_features(words, tmp_path):
     probe = ["TRAINER.ADAPTER.INIT", "RANDOM", "TRAINER.ADAPTER.CONSTRAINT", "none", "OPTIM.MAX_EPOCH", "20"]
     assert main([*words, "--split", "val", "--head", "ADAPTER", "--set", *probe]) == 0

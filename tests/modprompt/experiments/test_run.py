@@ -181,6 +181,7 @@ sys.exit(main(["experiment", *sys.argv[1:]]))
 """
 
 
+@pytest.mark.slow
 def test_on_windows_experiments_end_in_one_line_and_are_reported(small, tmp_path):
     def on_windows(*words):
         words = [sys.executable, "-c", WINDOWS, *words]

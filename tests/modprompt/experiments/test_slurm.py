@@ -51,6 +51,7 @@ def brought_to_an_end(jobs, out, **more):
     return ended
 
 
+@pytest.mark.slow
 def test_job_is_a_chain_that_goes_on_at_its_first_unfinished_run(quick, experiment, tmp_path, monkeypatch):
     """Here without a cluster: as submitit calls it."""
     search = "{trainer: MPL, config: glyph, options: {SEARCH.ON: True}}"

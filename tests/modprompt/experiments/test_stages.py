@@ -121,6 +121,7 @@ def test_runs_come_in_order_and_each_once(quick, experiment, tmp_path):
     assert [starts(tmp_path / job.folder) for job in jobs] == [1] * 9
 
 
+@pytest.mark.slow
 def test_stale_search_goes_aside_with_all_that_its_schedule_made(quick, experiment, tmp_path, capsys):
     jobs = protocols.jobs(experiment(STAGES.replace("[1, 2]", "[1]"), "stages"))
     staged, out = jobs[2:], tmp_path / "out"

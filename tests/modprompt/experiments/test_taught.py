@@ -53,6 +53,7 @@ def test_unlabelled_images_are_asked_for_in_each_part(experiment, tmp_path):
         check(protocols.jobs(experiment(TAUGHT), few), tmp_path, tmp_path)
 
 
+@pytest.mark.slow
 def test_on_validation_images_both_are_tried(experiment, tmp_path):
     text = TAUGHT.replace("protocol: base2new", "protocol: validation")
     text = text.replace("PromptSRC}\n", "PromptSRC, grid: {OPTIM.LR: [1, 2]}}\n")

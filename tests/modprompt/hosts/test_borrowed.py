@@ -147,6 +147,7 @@ def test_its_reader_stands_for_ours_and_its_modules_tell_it_from_another(tmp_pat
     assert ours == "None modprompt.data.readers.lists False"
 
 
+@pytest.mark.slow
 def test_reader_that_does_not_import_or_is_not_entered_or_there_twice_is_one_line(tmp_path):
     reader = READER.format(name="EuroSAT")
     own_registry = "from dassl.data.datasets import DatasetBase\nfrom dassl.utils import Registry\n"

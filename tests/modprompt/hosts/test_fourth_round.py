@@ -102,6 +102,7 @@ def test_program_that_builds_its_own_trainer_is_not_taken_for_ours(tmp_path):
         assert "never built" not in run_in(tmp_path, *way, "--trainer", "MPL", "--bogus").stderr
 
 
+@pytest.mark.slow
 def test_error_of_a_trainer_that_is_not_ours_is_one_line(tmp_path):
     write_host(tmp_path)
     (tmp_path / "train.py").write_text("open('missing.json')\n")

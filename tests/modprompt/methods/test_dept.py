@@ -196,6 +196,7 @@ def test_average_over_epochs_takes_the_head_in(clip_model, images):
     assert 1 < weight[0, 0] < 2
 
 
+@pytest.mark.slow
 def test_the_head_has_a_rate_of_its_own_and_warms_up_with_the_rest(command, monkeypatch):
     seen = Recorder(monkeypatch)
     words = command("CoOp", "TRAINER.DEPT.ON", "True", "OPTIM.MAX_EPOCH", 2, "TRAINER.DEPT.LR_EXP", 4)
@@ -220,6 +221,7 @@ def test_it_is_no_method_by_itself_nor_beside_a_search(clip_model):
         DePT().over(modprompt.Search(remove=1, add=1).over(MPL(n_ctx=1, prompt_depth=2)))
 
 
+@pytest.mark.slow
 def test_tests_and_exported_files_say_which_logits_count(command, images, clip_file, tmp_path, capsys):
     words = command("ExtrasLinearProbeMaPLe", "TRAINER.MAPLE.PROMPT_DEPTH", 2, "OPTIM.MAX_EPOCH", 2)
     assert train.main(words) == 0
@@ -239,6 +241,7 @@ def test_tests_and_exported_files_say_which_logits_count(command, images, clip_f
 
 
 @pytest.mark.parametrize(("node", "key", "value"), [("DEPT", "WEIGHT", 0.1), ("CLIPLORA", "ALPHA", 5)])
+@pytest.mark.slow
 def test_a_test_by_other_settings_of_what_stands_beside_is_refused(node, key, value, command, tmp_path, capsys):
     """They decide logits, and no tensor shows them."""
     words = command("CoOp", f"TRAINER.{node}.ON", "True", "OPTIM.MAX_EPOCH", 1)
@@ -250,6 +253,7 @@ def test_a_test_by_other_settings_of_what_stands_beside_is_refused(node, key, va
     assert train.main(test) == 0
 
 
+@pytest.mark.slow
 def test_a_head_of_other_classes_is_not_trained_further(command, tmp_path, capsys):
     words = command("CoOp", "TRAINER.DEPT.ON", "True", "OPTIM.MAX_EPOCH", 1)
     assert train.main(words) == 0

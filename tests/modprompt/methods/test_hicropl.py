@@ -247,6 +247,7 @@ def teacher(monkeypatch):
     return found, loaded
 
 
+@pytest.mark.slow
 def test_image_features_of_another_clip_are_blended_in(teacher, clip_model, images, tmp_path):
     other, loaded = teacher
     model = made(clip_model, teacher_name="other").eval()
@@ -327,6 +328,7 @@ def test_sentences_of_digits_are_in_the_package():
 # ------------------------------------------------------------------ runs
 
 
+@pytest.mark.slow
 def test_a_stopped_run_does_not_go_on_with_other_sentences(words, tmp_path, capsys):
     run = half(words(4, 4, 2, "best_val"), "base", tmp_path / "out")
     with stopped_before(PromptTrainer, 1):
@@ -336,6 +338,7 @@ def test_a_stopped_run_does_not_go_on_with_other_sentences(words, tmp_path, caps
     assert "the sentences" in refusal(capsys, *run)
 
 
+@pytest.mark.slow
 def test_another_file_of_sentences_under_the_repositorys_name_is_another_run(words, tmp_path, monkeypatch, capsys):
     run = [*half(words(4, 4, 2, "last_step"), "base", tmp_path / "out"), "OPTIM.MAX_EPOCH", "1"]
     at = run.index(NODE + "SENTENCES")
@@ -354,6 +357,7 @@ def test_another_file_of_sentences_under_the_repositorys_name_is_another_run(wor
     assert "SENTENCES is empty, and there is no gpt_file/eurosat_prompt.json" in refusal(capsys, *run)
 
 
+@pytest.mark.slow
 def test_with_tests_that_write_the_size_of_their_batches_decides(words, tmp_path, capsys):
     run = [*half(words(4, 4, 2, "last_step"), "base", tmp_path / "out"), "OPTIM.MAX_EPOCH", "1"]
     for writes, said in (("False", "Finished before"), ("True", "DATALOADER.TEST.BATCH_SIZE")):

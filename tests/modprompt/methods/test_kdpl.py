@@ -86,6 +86,7 @@ def words(teacher, command):
     return lambda trainer, *more: command(trainer, *taught, *more)
 
 
+@pytest.mark.slow
 def test_a_run_says_its_teacher_and_that_labels_were_not_read_and_takes_no_other(words, teacher, tmp_path, capsys):
     run = words("MaPLe", "TRAINER.MAPLE.PROMPT_DEPTH", 2, "OPTIM.MAX_EPOCH", 1)
     assert train.main(run) == 0

@@ -75,6 +75,7 @@ def test_a_step_is_of_one_drawn_sentence_of_each_class(clip_model, images):
 
 
 @pytest.mark.parametrize("mean", ["plain", "unit"])
+@pytest.mark.slow
 def test_a_test_has_the_mean_of_all_sentences_as_long_as_is_set(mean, clip_model, images):
     model, params = learned(clip_model, mean=mean)
     tokens = tokens_of(model.prompt_learner.prompt_text.texts)

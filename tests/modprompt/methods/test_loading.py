@@ -72,6 +72,7 @@ def test_a_clip_from_elsewhere_is_known_by_its_weights(tmp_path):
         modprompt.load(tmp_path / "a.pt", random_clip(5))
 
 
+@pytest.mark.slow
 def test_a_clip_from_a_file_is_asked_for_by_its_name(clip_file, tmp_path):
     clip_model, _ = modprompt.load_clip(clip_file, device="cpu", **SAID)
     model = moved(on(modprompt.MPL, clip_model))

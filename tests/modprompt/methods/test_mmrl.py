@@ -166,6 +166,7 @@ def test_saved_and_loaded_it_knows_the_classes_of_its_training(cls, clip_model, 
         assert torch.equal(back(images), model(images))
 
 
+@pytest.mark.slow
 def test_a_seed_behind_the_loading_of_clip_is_the_users(tmp_path):
     path = tmp_path / "clip.pt"
     torch.save(published(random_clip(1)), path)
@@ -199,6 +200,7 @@ def test_the_width_of_the_tokens_is_the_files(cls, clip_model, images, tmp_path)
         assert torch.equal(found.with_classes(NAMES, dataset="EuroSAT")(images), model(images))
 
 
+@pytest.mark.slow
 def test_a_file_that_does_not_say_its_classes_has_no_fused_logits_in_a_run(words, tmp_path, capsys):
     run = ("MMRL", "vit_b16", 4, "", ["REP_LAYERS", "[2, 4]", "REP_DIM", "16"])
     assert train.main([*half(words(*run), "base", tmp_path / "out"), "OPTIM.MAX_EPOCH", "1"]) == 0
@@ -215,6 +217,7 @@ def test_a_file_that_does_not_say_its_classes_has_no_fused_logits_in_a_run(words
     assert result(tmp_path / "third")["correct"] == result(tmp_path / "out")["correct"]
 
 
+@pytest.mark.slow
 def test_the_target_of_a_cross_data_set_test_has_its_own_share_and_is_marked(words, tmp_path, capsys):
     run = ("MMRLpp", "vit_b16_cross_datasets", 4, "CD", ["REP_LAYERS", "[2, 4]", *GAP])
     assert train.main([*half(words(*run), "base", tmp_path / "out"), "OPTIM.MAX_EPOCH", "1"]) == 0
@@ -267,6 +270,7 @@ def test_tables_of_the_repository():
     assert MMRLpp.published_for("CD", RunFacts("StanfordCars", "all", False)) == {}
 
 
+@pytest.mark.slow
 def test_results_of_task_are_marked_where_its_rule_is_another_one(words, tmp_path):
     """Trained and tested on all classes: B2N takes the class token's logits there, which auto does not."""
     run = ("MMRL", "vit_b16", 4, "B2N", ["REP_LAYERS", "[2, 4]", "REP_DIM", "16"])

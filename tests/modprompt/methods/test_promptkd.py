@@ -109,6 +109,7 @@ def test_losses_draws_and_counts_are_the_references(case, words, tmp_path, monke
 # ------------------------------ the run
 
 
+@pytest.mark.slow
 def test_a_run_tests_both_halves_each_among_its_own_and_says_what_it_saw(words, tmp_path):
     assert train.main(words("base2novel")) == 0
     found = result(tmp_path / "out")
@@ -126,6 +127,7 @@ def test_a_run_tests_both_halves_each_among_its_own_and_says_what_it_saw(words, 
     assert "halves_apart" not in result(tmp_path / "new")
 
 
+@pytest.mark.slow
 def test_best_val_without_a_name_is_by_validation_images_of_base_classes(words, tmp_path, capsys):
     assert train.main(words("base2novel", "TEST.FINAL_MODEL", "best_val")) == 0
     assert "* total: 10\n" in capsys.readouterr().out  # 2 of each of 5
@@ -134,6 +136,7 @@ def test_best_val_without_a_name_is_by_validation_images_of_base_classes(words, 
     assert found["labels_of_choice"] == 10
 
 
+@pytest.mark.slow
 def test_a_stopped_run_does_not_go_on_with_another_teacher(words, made, tmp_path, capsys):
     with stopped_before(PromptTrainer, 1):
         assert train.main(words("cross")) == 130
@@ -210,6 +213,7 @@ def test_a_tensor_that_lacks_is_refused(missing, made, student, tmp_path):
     assert missing.removeprefix("prompt_learner.") in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_published_teacher_is_read_with_all_that_it_holds(student, images, tmp_path):
     """Of nine layers, with PromptSRC's frozen image side inside its learner."""
     clip_model = published(random_clip(2, **{**TEACHER, "text_layers": 9, "vision_layers": 9}))
@@ -233,6 +237,7 @@ def test_a_published_teacher_is_read_with_all_that_it_holds(student, images, tmp
     assert torch.isfinite(model.loss(images, torch.zeros(4).long()))
 
 
+@pytest.mark.slow
 def test_a_teacher_with_another_clip_inside_or_of_fewer_prompts_is_refused(made, student, tmp_path):
     def change(state):
         state["image_encoder.conv1.weight"] = state["image_encoder.conv1.weight"] + 1
@@ -254,6 +259,7 @@ def of_ones_own(kind, made, names):
 
 
 @pytest.mark.parametrize("kind", [modprompt.MPL, modprompt.CoOp])
+@pytest.mark.slow
 def test_ones_own_checkpoint_says_what_it_is(kind, made, student, images, tmp_path):
     own = of_ones_own(kind, made, NAMES[:2])
     own.save(tmp_path / "own.pt")
@@ -288,6 +294,7 @@ def test_a_config_of_no_method_is_refused(text, made, student, tmp_path):
         (modprompt.CoOp(n_ctx=2, csc=True), "does not fit"),
     ],
 )
+@pytest.mark.slow
 def test_what_gives_no_class_features_of_these_classes_is_no_teacher(method, said, made, student, tmp_path):
     method.on(load_clip(made / "teacher", "cpu")[0], NAMES[:2]).save(tmp_path / "own.pt")
     with pytest.raises(UserError, match=said):
@@ -315,6 +322,7 @@ def test_batch_statistics_are_those_of_the_mode(made, student, images):
         model.train()(images[:1])
 
 
+@pytest.mark.slow
 def test_the_teacher_computes_as_the_student_does_and_its_class_features_are_exact(made, student, images):
     model = taught(made).on(student, NAMES)
     exact = model.class_matrix()

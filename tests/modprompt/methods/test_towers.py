@@ -75,6 +75,7 @@ def test_a_head_is_trained_and_comes_back_from_its_file(text, image, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["timm_vit", "fastvit"])
+@pytest.mark.slow
 def test_text_prompts_in_front_of_an_image_tower_are_trained_as_open_clips_modules_say(name):
     """CoOp's losses are those of a plain loop on the package's own modules."""
     clip_model, package = of_open_clip(name)

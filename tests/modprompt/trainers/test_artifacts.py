@@ -181,6 +181,7 @@ def test_all_settings_are_kept_from_the_start_and_the_log_begins_with_what_matte
     assert all(len(line) <= 160 for line in screen)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_refused_leaves_the_settings_of_the_one_that_is_there(command, tmp_path, capsys):
     words = command(METHODS["coop_end"], "OPTIM.MAX_EPOCH", 1)
     assert train.main(words) == 0

@@ -134,6 +134,7 @@ def test_steps_of_unequal_shots_are_those_of_their_mean(command, tmp_path, capsy
     assert f"EuroSAT: shots by class ({tmp_path / 'shots.csv'})" in out
 
 
+@pytest.mark.slow
 def test_the_repositorys_file_is_written_and_begins_a_training(command, tmp_path, capsys):
     assert train.main(command(LORA, "OPTIM.MAX_EPOCH", 1)) == 0
     file = tmp_path / "lora_weights.pt"

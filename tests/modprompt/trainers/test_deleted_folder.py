@@ -44,6 +44,7 @@ def test_training_whose_folder_went_says_so(mpl_flags, mpl_options, out, monkeyp
     assert left(out) == []
 
 
+@pytest.mark.slow
 def test_rounds_whose_folder_went_say_so(mpl_flags, mpl_options, out, monkeypatch, capsys):
     monkeypatch.setattr(PromptTrainer, "forward_backward", going(out, PromptTrainer.forward_backward, False))
     words = [*mpl_flags, *mpl_options[:-4], "ACTIVE.ROUNDS", "2", "ACTIVE.METHOD", "random"]

@@ -53,6 +53,7 @@ def test_checkpoints_with_deep_prompts_beside_a_bare_learner_load(command, tmp_p
 
 
 @pytest.mark.filterwarnings("default::UserWarning")
+@pytest.mark.slow
 def test_contexts_of_single_classes_are_not_tested_on_other_classes(command, tmp_path, capsys):
     method = METHODS["coop_middle_csc"]
     assert train.main(command(method, "OPTIM.MAX_EPOCH", 1)) == 0
@@ -76,6 +77,7 @@ def kept():
 
 
 @pytest.mark.parametrize(("row", "key"), slow_but(kept(), *kept()[:3]))
+@pytest.mark.slow
 def test_words_that_nothing_learns_over_are_the_checkpoints_in_a_test(row, key, command, tmp_path, capsys):
     words = "a drawing of a {}." if "{}" in str(METHODS[row].options.get(key, "{}")) else "a drawing of a"
     method = METHODS[row]._replace(options={one: text for one, text in METHODS[row].options.items() if one != key})
@@ -187,6 +189,7 @@ def test_nodes_that_lack_our_keys_have_our_defaults(command, monkeypatch):
 
 
 @pytest.mark.filterwarnings("default::UserWarning")
+@pytest.mark.slow
 def test_average_that_is_not_tested_is_warned_of(command, capsys):
     words = command(METHODS["promptsrc"], "TEST.FINAL_MODEL", "best_val", "OPTIM.MAX_EPOCH", 1)
     assert train.main(words) == 0

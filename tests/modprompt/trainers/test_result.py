@@ -64,6 +64,7 @@ def test_fields_of_a_training(mpl_flags, mpl_options, tmp_path):
     ],
     ids=["no seed", "no shots", "fewer images than shots", "warm-up", "linear warm-up"],
 )
+@pytest.mark.slow
 def test_what_a_training_was_without_is_told_and_recorded(more, facts, told, command, tmp_path, capsys):
     words = command(METHODS["mpl"], *more)
     if "SEED" in more:
@@ -78,6 +79,7 @@ def test_what_a_training_was_without_is_told_and_recorded(more, facts, told, com
     assert "notes" not in result(tmp_path / "tested")
 
 
+@pytest.mark.slow
 def test_hash_of_the_settings_is_that_of_what_was_asked_not_of_how(mpl_flags, mpl_options, tmp_path):
     hashes = []
     for number, more in enumerate(([], ["OPTIM.LR", "35e-4", "TRAIN.PRINT_FREQ", "9"], ["OPTIM.LR", "0.003"])):
@@ -102,6 +104,7 @@ def cut_off(monkeypatch):
     monkeypatch.setattr(PromptTrainer, "run_epoch", run_epoch)
 
 
+@pytest.mark.slow
 def test_seconds_of_training_are_those_of_all_starts(command, tmp_path, cut_off, monkeypatch):
     words = command(METHODS["coop_end"])
     assert train.main(words) == 130

@@ -68,7 +68,7 @@ def test_wrong_settings_touch_nothing(tmp_path):
 @pytest.mark.parametrize(
     "more",
     [
-        ["DATALOADER.NUM_WORKERS", "1"],
+        pytest.param(["DATALOADER.NUM_WORKERS", "1"], marks=pytest.mark.slow),
         ["DATALOADER.KEEP_IMAGES", "True"],
         ["TEST.IMAGE_CACHE", "kept", "TRAINER.NAME", "ZeroshotCLIP"],
         ["DATASET.NAME", "ImageFolder"],

@@ -160,6 +160,7 @@ def test_a_finished_run_is_another_once_anything_that_decides_it_has_changed(run
     assert "OPTIM.LR 0.01 -> 0.02" in once(run, (*words, "OPTIM.LR", 0.02), capsys)
 
 
+@pytest.mark.slow
 def test_a_teacher_that_moved_is_the_same_and_copied_images_are_too(run, capsys):
     words = prepared(run, "teacher")
     assert train.main(run.words(*words)) == 0

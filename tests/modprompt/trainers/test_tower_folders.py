@@ -50,6 +50,7 @@ def test_zero_shot_and_a_head_are_run_and_used(on_folder, name, tmp_path, eurosa
         assert main.main([*predict, "--rule", "sigmoid"]) == rule
 
 
+@pytest.mark.slow
 def test_a_folder_whose_tokenizer_was_changed_is_another_run(on_folder, tmp_path, capsys):
     words = on_folder("CLIP_Adapter", "siglip")
     assert train.main(words) == 0

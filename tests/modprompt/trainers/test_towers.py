@@ -46,6 +46,7 @@ def test_prompts_are_trained_on_the_side_that_is_stock(on_towers, method, text, 
     assert train.main(["--once", *words]) == 0
 
 
+@pytest.mark.slow
 def test_a_head_stands_behind_text_prompts_in_front_of_an_image_tower(on_towers, tmp_path):
     assert train.main(on_towers(METHODS["coop_end"], "stock", "tower")) == 0
     behind = ("TRAINER.TIPADAPTER.PROMPTS_FROM", tmp_path / "out")
@@ -56,6 +57,7 @@ def test_a_head_stands_behind_text_prompts_in_front_of_an_image_tower(on_towers,
 
 
 @pytest.mark.parametrize(("trainer", "text"), [("CoOp", "stock"), ("CLIP_Adapter", "tower")])
+@pytest.mark.slow
 def test_images_are_chosen_in_rounds(on_towers, trainer, text, tmp_path):
     assert train.main(on_towers(trainer, text, "tower", *NEW_RUN)) == 0
     assert len(result(tmp_path)["active"]["rounds"]) == 2

@@ -123,6 +123,7 @@ def test_without_a_network_the_cache_serves(hub, run, layout, tmp_path):
     assert "or download it by hand: modprompt reads the folder" in said
 
 
+@pytest.mark.slow
 def test_a_push_that_fails_is_one_line_without_the_token(hub, run, layout, monkeypatch):
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)  # between its attempts
     for part, status, what in (

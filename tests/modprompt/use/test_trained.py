@@ -47,6 +47,7 @@ def test_zero_shot_has_no_checkpoint_and_no_epoch(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:.*mean.*:UserWarning")  # another than OpenAI's
+@pytest.mark.slow
 def test_a_real_run_with_a_clip_from_a_file(command, clip_file, tmp_path):
     words = command("CoCoOp", "TRAINER.COCOOP.N_CTX", 2, "TRAINER.COCOOP.PREC", "fp32", "OPTIM.MAX_EPOCH", 1)
     assert train.main([*words, "INPUT.PIXEL_MEAN", "[0.5, 0.5, 0.5]"]) == 0

@@ -164,6 +164,7 @@ def test_drive_files_come_through_gdown_and_failures_are_one_line(tmp_path, monk
         download(target, DRIVE + "xyz")
 
 
+@pytest.mark.slow
 def test_second_download_into_a_folder_is_told_and_a_finished_one_is_taken(server, tmp_path):
     said = "another download into .* is running"
     with lock.alone(tmp_path / ".lock", "taken"), pytest.raises(UserError, match=said):

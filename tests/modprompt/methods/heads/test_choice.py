@@ -158,6 +158,7 @@ def test_prompts_of_other_images_are_warned_of(more, said, command, tmp_path, ca
     assert line in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_encoding_test_images_is_testing(command, tmp_path, monkeypatch):
     find, seen = HeadEvaluation._feature_batches, []
 

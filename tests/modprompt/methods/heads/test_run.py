@@ -112,6 +112,7 @@ def test_as_many_new_classes_have_their_own_features(command, tmp_path, monkeypa
 @pytest.mark.parametrize(
     ("trainer", "node", "more"), [("TipAdapterF", "TIPADAPTER", CACHE), ("TaskRes", "TaskRes", ())]
 )
+@pytest.mark.slow
 def test_a_head_runs_behind_prompts_of_each_image(trainer, node, more, command, clip_file, tmp_path, monkeypatch):
     assert train.main(to(command("CoCoOp"), tmp_path / "front")) == 0
     words = command(trainer, *more, f"TRAINER.{node}.PROMPTS_FROM", tmp_path / "front")
@@ -218,6 +219,7 @@ def test_a_bank_of_another_run_is_refused(command, tmp_path, capsys):
     assert "bank.pth.tar, which the run in that folder was built from, is missing" in refusal(capsys, *words)
 
 
+@pytest.mark.slow
 def test_files_of_the_reference_are_known_by_their_class_features(command, tmp_path, capsys):
     words = command("ADAPTER", *EPOCHS, "TRAINER.ADAPTER.VIEWS", "1")
     assert train.main(words) == 0
