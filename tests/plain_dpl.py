@@ -9,7 +9,7 @@ import math
 import torch
 
 from modprompt.methods.parts.templates import DIVERSE
-from tests.plain_mpl import _norm
+from tests.plain_mpl import layer_norm
 
 
 def initial_parameters(clip_model, *, most_text, most_vision):
@@ -33,8 +33,8 @@ def _attended(x, prompts, block, heads, mask):
     width = x.shape[-1]
     seen = torch.cat([x, prompts.expand(len(x), -1, -1)], dim=1)
     weight, bias = block.attn.in_proj_weight.split(width), block.attn.in_proj_bias.split(width)
-    q = _norm(x, block.ln_1) @ weight[0].T + bias[0]
-    k, v = (_norm(seen, block.ln_1) @ weight[i].T + bias[i] for i in (1, 2))
+    q = layer_norm(x, block.ln_1) @ weight[0].T + bias[0]
+    k, v = (layer_norm(seen, block.ln_1) @ weight[i].T + bias[i] for i in (1, 2))
     mask = torch.cat([mask, torch.zeros(x.shape[1], len(prompts))], dim=1)
     outputs = []
     for h in range(heads):
@@ -47,7 +47,7 @@ def _attended(x, prompts, block, heads, mask):
 def _layer(x, block, heads, mask, options, alpha):
     weights = torch.softmax(alpha, dim=0)
     y = x + sum(weight * _attended(x, tokens, block, heads, mask) for weight, tokens in zip(weights, options))
-    hidden = _norm(y, block.ln_2) @ block.mlp.c_fc.weight.T + block.mlp.c_fc.bias
+    hidden = layer_norm(y, block.ln_2) @ block.mlp.c_fc.weight.T + block.mlp.c_fc.bias
     hidden = hidden * torch.sigmoid(1.702 * hidden)
     return y + hidden @ block.mlp.c_proj.weight.T + block.mlp.c_proj.bias
 
@@ -95,16 +95,16 @@ def logits(clip_model, params, tokens, images, words=None):
     mask = torch.full((length, length), -math.inf).triu(1)
     for layer, block in enumerate(clip_model.transformer.resblocks):
         x = _layer(x, block, block.attn.num_heads, mask, *_options(params, "txt", layer, width))
-    rows = _norm(x, clip_model.ln_final)[torch.arange(len(tokens)), tokens.argmax(dim=1)]
+    rows = layer_norm(x, clip_model.ln_final)[torch.arange(len(tokens)), tokens.argmax(dim=1)]
     text = rows @ clip_model.text_projection
 
     visual = clip_model.visual
     y = visual.conv1(images).flatten(2).permute(0, 2, 1)
     first = visual.class_embedding.expand(len(y), 1, -1)
-    y = _norm(torch.cat([first, y], dim=1) + visual.positional_embedding, visual.ln_pre)
+    y = layer_norm(torch.cat([first, y], dim=1) + visual.positional_embedding, visual.ln_pre)
     width, nothing = y.shape[-1], torch.zeros(y.shape[1], y.shape[1])
     for layer, block in enumerate(visual.transformer.resblocks):
         y = _layer(y, block, block.attn.num_heads, nothing, *_options(params, "img", layer, width))
-    image = _norm(y[:, 0], visual.ln_post) @ visual.proj
+    image = layer_norm(y[:, 0], visual.ln_post) @ visual.proj
     text, image = (one / one.norm(dim=-1, keepdim=True) for one in (text, image))
     return clip_model.logit_scale.exp() * image @ text.T

@@ -8,8 +8,8 @@ import math
 import torch
 
 from tests import plain_neighbours as plain
-from tests.plain_mpl import _norm
-from tests.plain_teachers import CENTERED, _entropy, distance, teacher
+from tests.plain_mpl import layer_norm
+from tests.plain_teachers import CENTERED, distance, entropy_of, teacher
 
 HEADS = 8
 
@@ -41,9 +41,9 @@ def _attended(params, name, query, key, value):
 
 def _pooled(params, name, proxy, prompts):
     first = _Layer(params, f"{name}.ln_1")
-    tokens = _norm(prompts, first)
-    x = proxy + _attended(params, f"{name}.attn", _norm(proxy, first), tokens, tokens)
-    return _norm(x, _Layer(params, f"{name}.ln_2"))
+    tokens = layer_norm(prompts, first)
+    x = proxy + _attended(params, f"{name}.attn", layer_norm(proxy, first), tokens, tokens)
+    return layer_norm(x, _Layer(params, f"{name}.ln_2"))
 
 
 def _mapped(params, name, prompts, pooled):
@@ -52,9 +52,9 @@ def _mapped(params, name, prompts, pooled):
 
     first = _Layer(params, f"{name}.ln_1")
     x = linear("linear_q", prompts)
-    key, value = (_norm(linear(part, pooled), first) for part in ("linear_k", "linear_v"))
-    x = x + _attended(params, f"{name}.attn", _norm(x, first), key, value)
-    hidden = linear("ffn.c_fc", _norm(x, _Layer(params, f"{name}.ln_2")))
+    key, value = (layer_norm(linear(part, pooled), first) for part in ("linear_k", "linear_v"))
+    x = x + _attended(params, f"{name}.attn", layer_norm(x, first), key, value)
+    hidden = linear("ffn.c_fc", layer_norm(x, _Layer(params, f"{name}.ln_2")))
     return x + linear("ffn.c_proj", hidden * torch.sigmoid(1.702 * hidden))
 
 
@@ -83,7 +83,7 @@ def flown(params):
 
 def blended(own, frozen):
     """Unit features (N, E), one after the other."""
-    return torch.stack([plain._unit(plain._unit(one) + other) for one, other in zip(own, frozen)])
+    return torch.stack([plain.unit_rows(plain.unit_rows(one) + other) for one, other in zip(own, frozen)])
 
 
 def features(clip_model, params, tokens, images, names, frozen_text=None):
@@ -95,7 +95,7 @@ def features(clip_model, params, tokens, images, names, frozen_text=None):
     if frozen_text is None:
         frozen_text = teacher(clip_model, names, CENTERED)
     with torch.no_grad():
-        frozen = plain._unit(clip_model.encode_image(images))
+        frozen = plain.unit_rows(clip_model.encode_image(images))
     return (
         blended(plain.image_features(clip_model, images, vision), frozen),
         blended(own, frozen_text),
@@ -116,7 +116,7 @@ def logits(clip_model, params, tokens, images, name_lengths):
 def loss(clip_model, params, tokens, images, labels, names, weight, frozen_text=None):
     """Of a batch."""
     image, text, frozen, frozen_text = features(clip_model, params, tokens, images, names, frozen_text)
-    own = _entropy(clip_model.logit_scale.exp() * image @ text.T, labels)
+    own = entropy_of(clip_model.logit_scale.exp() * image @ text.T, labels)
     return own + weight * (distance(text, frozen_text) + distance(image, frozen))
 
 

@@ -7,9 +7,9 @@ import math
 
 import torch
 
-from tests.plain_mpl import _layer, _norm
-from tests.plain_neighbours import _unit
-from tests.plain_teachers import CENTERED, _entropy, distance, teacher
+from tests.plain_mpl import layer_norm, run_layer
+from tests.plain_neighbours import unit_rows
+from tests.plain_teachers import CENTERED, distance, entropy_of, teacher
 
 OWN = "representation_learner."
 
@@ -42,7 +42,7 @@ def _through(x, blocks, heads, mask_of, layers, tokens, beta):
             else:
                 mixed = beta * own + (1 - beta) * x[:, 1 : 1 + count]
                 x = torch.cat([x[:, :1], mixed, x[:, 1 + count :]], dim=1)
-        x = _layer(x, block, heads, mask_of(x.shape[1]))
+        x = run_layer(x, block, heads, mask_of(x.shape[1]))
     return x
 
 
@@ -55,9 +55,11 @@ def text_features(clip_model, params, ids, layers, beta=1.0):
     def causal(length):
         return torch.full((length, length), -math.inf).triu(1)
 
-    x = _norm(_through(x, clip_model.transformer.resblocks, heads, causal, layers, tokens, beta), clip_model.ln_final)
+    x = layer_norm(
+        _through(x, clip_model.transformer.resblocks, heads, causal, layers, tokens, beta), clip_model.ln_final
+    )
     ends = ids.argmax(dim=1) + len(tokens[0])
-    return _unit(x[torch.arange(len(ids)), ends] @ clip_model.text_projection)
+    return unit_rows(x[torch.arange(len(ids)), ends] @ clip_model.text_projection)
 
 
 def image_features(clip_model, params, images, layers, beta=1.0):
@@ -69,14 +71,16 @@ def image_features(clip_model, params, images, layers, beta=1.0):
     x = torch.cat([visual.class_embedding.expand(len(images), 1, width), x], dim=1) + visual.positional_embedding
     tokens = tokens_of(params, "v")
     blocks = visual.transformer.resblocks
-    x = _through(_norm(x, visual.ln_pre), blocks, width // 64, lambda length: torch.zeros(()), layers, tokens, beta)
-    x = _norm(x, visual.ln_post)
+    x = _through(
+        layer_norm(x, visual.ln_pre), blocks, width // 64, lambda length: torch.zeros(()), layers, tokens, beta
+    )
+    x = layer_norm(x, visual.ln_post)
     if "image_encoder.proj_rep" in params:
         projection = params["image_encoder.proj_rep"]
     else:
         projection = visual.proj + params["image_encoder.A"] @ params["image_encoder.B"]
     read = sum(x[:, 1 + place] for place in range(len(tokens[0]))) / len(tokens[0])
-    return _unit(x[:, 0] @ visual.proj), _unit(read @ projection)
+    return unit_rows(x[:, 0] @ visual.proj), unit_rows(read @ projection)
 
 
 def each(clip_model, params, ids, images, layers, beta=1.0, scale=None):
@@ -97,9 +101,9 @@ def loss(clip_model, params, ids, images, labels, frozen_text, layers, beta=1.0,
     """Of a batch; frozen_text (C, E) are CLIP's own class features."""
     own, read, image, text = each(clip_model, params, ids, images, layers, beta)
     with torch.no_grad():
-        frozen = _unit(clip_model.encode_image(images))
+        frozen = unit_rows(clip_model.encode_image(images))
     apart = distance(image, frozen) + distance(text, frozen_text)
-    return alpha * _entropy(own, labels) + (1 - alpha) * _entropy(read, labels) + weight * apart
+    return alpha * entropy_of(own, labels) + (1 - alpha) * entropy_of(read, labels) + weight * apart
 
 
 def step(clip_model, params, ids, images, labels, lengths, names, layers, beta=1.0):

@@ -27,16 +27,16 @@ def initial_parameters(clip_model, tokens, *, n_ctx, n_add, depth):
     return OrderedDict((name, value.requires_grad_(True)) for name, value in params.items())
 
 
-def _norm(x, layer):
+def layer_norm(x, layer):
     mean = x.mean(-1, keepdim=True)
     var = ((x - mean) ** 2).mean(-1, keepdim=True)
     return (x - mean) / torch.sqrt(var + layer.eps) * layer.weight + layer.bias
 
 
-def _layer(x, block, heads, mask, change=None):
+def run_layer(x, block, heads, mask, change=None):
     """A block; a change (engine/layer_change.py) adds to its products and to what comes out."""
     x = x if change is None else change.enters(x)
-    width, normal = x.shape[-1], _norm(x, block.ln_1)
+    width, normal = x.shape[-1], layer_norm(x, block.ln_1)
     more = (lambda which, x: None) if change is None else change.product
 
     def plus(which, x, product):
@@ -52,7 +52,7 @@ def _layer(x, block, heads, mask, change=None):
         outputs.append(torch.softmax(scores, dim=-1) @ v[..., part])
     seen = torch.cat(outputs, dim=-1)
     x = x + plus("o", seen, seen @ block.attn.out_proj.weight.T + block.attn.out_proj.bias)
-    hidden = _norm(x, block.ln_2) @ block.mlp.c_fc.weight.T + block.mlp.c_fc.bias
+    hidden = layer_norm(x, block.ln_2) @ block.mlp.c_fc.weight.T + block.mlp.c_fc.bias
     hidden = hidden * torch.sigmoid(1.702 * hidden)
     x = x + hidden @ block.mlp.c_proj.weight.T + block.mlp.c_proj.bias
     return x if change is None else change.residual(x, normal)
@@ -70,8 +70,8 @@ def text_features(clip_model, params, tokens, *, n_ctx, depth, changes=()):
         if 1 <= i < depth:
             new = params[f"compound_prompts_text.{i - 1}"].expand(n_cls, -1, -1)
             x = torch.cat([x[:, :1], new, x[:, 1 + n_ctx :]], dim=1)
-        x = _layer(x, block, heads, mask, changes[i] if changes else None)
-    x = _norm(x, clip_model.ln_final)
+        x = run_layer(x, block, heads, mask, changes[i] if changes else None)
+    x = layer_norm(x, clip_model.ln_final)
     return x[torch.arange(n_cls), tokens.argmax(dim=1)] @ clip_model.text_projection
 
 
@@ -85,7 +85,7 @@ def image_features(clip_model, params, images, *, n_add, n_rm, depth, changes=()
     x = torch.cat([visual.class_embedding.expand(len(images), 1, width), x], dim=1) + visual.positional_embedding
     shallow = params["ctx"] @ params["proj.weight"].T + params["proj.bias"]
     x = torch.cat([x, shallow.expand(len(images), -1, -1)], dim=1)
-    x = _norm(x, visual.ln_pre)
+    x = layer_norm(x, visual.ln_pre)
     for i, block in enumerate(visual.transformer.resblocks):
         if 1 <= i < depth:
             new = [
@@ -94,8 +94,8 @@ def image_features(clip_model, params, images, *, n_add, n_rm, depth, changes=()
                 for j in range(n_add)
             ]
             x = torch.cat([x[:, : x.shape[1] - n_rm], torch.cat(new).expand(len(images), -1, -1)], dim=1)
-        x = _layer(x, block, width // 64, torch.zeros(()), changes[i] if changes else None)
-    return _norm(x[:, 0], visual.ln_post) @ visual.proj
+        x = run_layer(x, block, width // 64, torch.zeros(()), changes[i] if changes else None)
+    return layer_norm(x[:, 0], visual.ln_post) @ visual.proj
 
 
 def logits_of_row(clip_model, params, tokens, images, name_lengths, changes=((), ())):

@@ -9,10 +9,10 @@ import math
 import torch
 
 from modprompt.methods.parts.templates import DIVERSE
-from tests.plain_mpl import _layer, _norm
+from tests.plain_mpl import layer_norm, run_layer
 
 
-def _unit(x):
+def unit_rows(x):
     return x / x.norm(dim=-1, keepdim=True)
 
 
@@ -27,10 +27,10 @@ def text_features(clip_model, tokens, x, deep, n_ctx, unit=True, changes=()):
     for i, block in enumerate(clip_model.transformer.resblocks):
         if i in deep:
             x = torch.cat([x[:, :1], deep[i].expand(n_cls, -1, -1), x[:, 1 + n_ctx :]], dim=1)
-        x = _layer(x, block, clip_model.transformer.width // 64, mask, changes[i] if changes else None)
-    x = _norm(x, clip_model.ln_final)
+        x = run_layer(x, block, clip_model.transformer.width // 64, mask, changes[i] if changes else None)
+    x = layer_norm(x, clip_model.ln_final)
     x = x[torch.arange(n_cls), tokens.argmax(dim=1)] @ clip_model.text_projection
-    return _unit(x) if unit else x
+    return unit_rows(x) if unit else x
 
 
 def image_features(clip_model, images, deep, changes=()):
@@ -42,12 +42,12 @@ def image_features(clip_model, images, deep, changes=()):
     x = torch.cat([visual.class_embedding.expand(len(images), 1, width), x], dim=1) + visual.positional_embedding
     if 0 in deep:
         x = torch.cat([x, deep[0].expand(len(images), -1, -1)], dim=1)
-    x = _norm(x, visual.ln_pre)
+    x = layer_norm(x, visual.ln_pre)
     for i, block in enumerate(visual.transformer.resblocks):
         if i > 0 and i in deep:
             x = torch.cat([x[:, : -deep[i].shape[0]], deep[i].expand(len(images), -1, -1)], dim=1)
-        x = _layer(x, block, width // 64, torch.zeros(()), changes[i] if changes else None)
-    return _unit(_norm(x[:, 0], visual.ln_post) @ visual.proj)
+        x = run_layer(x, block, width // 64, torch.zeros(()), changes[i] if changes else None)
+    return unit_rows(layer_norm(x[:, 0], visual.ln_post) @ visual.proj)
 
 
 def _place(frozen, ctx, name_lengths, position):
@@ -74,7 +74,7 @@ def coop(clip_model, params, tokens, images, name_lengths, position="end", chang
     ctx = ctx if ctx.dim() == 3 else ctx.expand(len(tokens), -1, -1)
     of_text, of_vision = changes or ((), ())
     text = text_features(clip_model, tokens, _place(frozen, ctx, name_lengths, position), {}, 0, changes=of_text)
-    image = image_features(clip_model, images, {}, of_vision) if changes else _unit(clip_model.encode_image(images))
+    image = image_features(clip_model, images, {}, of_vision) if changes else unit_rows(clip_model.encode_image(images))
     return clip_model.logit_scale.exp() * image @ text.T
 
 
@@ -82,7 +82,7 @@ def described(clip_model, ctx, names, phrases, images, mode, position="end"):
     """Logits of CoOp with phrases {name: [phrase]}; one prompt after the other. AS: the mean of the prompts' logits."""
     from clip import clip
 
-    image = _unit(clip_model.encode_image(images))
+    image = unit_rows(clip_model.encode_image(images))
     scale, n, number, columns = clip_model.logit_scale.exp(), ctx.shape[-2], 0, []
     for name in names:
         own = []
@@ -97,7 +97,7 @@ def described(clip_model, ctx, names, phrases, images, mode, position="end"):
         if mode == "AS":
             columns.append(torch.stack([scale * image @ one for one in own]).mean(0))
         else:
-            columns.append(scale * image @ _unit(sum(own) / len(own)))
+            columns.append(scale * image @ unit_rows(sum(own) / len(own)))
     return torch.stack(columns, dim=1)
 
 
@@ -117,7 +117,7 @@ def cocoop(clip_model, params, tokens, images, name_lengths):
     """CoCoOp's logits, one image after the other."""
     frozen = clip_model.token_embedding.weight[tokens]
     rows = []
-    for image in _unit(clip_model.encode_image(images)):
+    for image in unit_rows(clip_model.encode_image(images)):
         hidden = torch.relu(params["meta_net.linear1.weight"] @ image + params["meta_net.linear1.bias"])
         shift = params["meta_net.linear2.weight"] @ hidden + params["meta_net.linear2.bias"]
         ctx = (params["ctx"] + shift).expand(len(tokens), -1, -1)
@@ -167,7 +167,7 @@ def ivlp(clip_model, params, tokens, images, name_lengths):
 def promptsrc_loss(clip_model, params, tokens, images, labels, name_lengths, frozen_text, weights):
     """Cross entropy, distances to frozen features, and the divergence of the logits, with the mean over all cells."""
     image, text = ivlp_features(clip_model, params, tokens, images, name_lengths)
-    teacher = _unit(clip_model.encode_image(images))
+    teacher = unit_rows(clip_model.encode_image(images))
     logits = clip_model.logit_scale.exp() * image @ text.T
     goal = clip_model.logit_scale.exp() * teacher @ frozen_text.T
     log_p, log_q = torch.log_softmax(logits, 1), torch.log_softmax(goal, 1)
@@ -203,7 +203,7 @@ def mean_template_features(clip_model, classnames, templates):
         clip_model.encode_text(clip.tokenize([template.replace("{}", name) for name in classnames]))
         for template in templates
     )
-    return _unit(total / len(templates))
+    return unit_rows(total / len(templates))
 
 
 def normal(*shape):

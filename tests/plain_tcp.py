@@ -7,9 +7,9 @@ import math
 
 import torch
 
-from tests.plain_mpl import _layer, _norm
-from tests.plain_neighbours import _unit
-from tests.plain_teachers import CENTERED, _entropy, distance, teacher
+from tests.plain_mpl import layer_norm, run_layer
+from tests.plain_neighbours import unit_rows
+from tests.plain_teachers import CENTERED, distance, entropy_of, teacher
 
 
 def class_tokens(params, frozen):
@@ -40,9 +40,9 @@ def text_features(clip_model, params, made, tokens, steps):
         for block, (remove, add) in zip(clip_model.transformer.resblocks, [(0, 0), *steps[1:]]):
             x = torch.cat([x[: 1 + present - remove], left[:add], x[1 + present :]])
             present, left = present - remove + add, left[add:]
-            x = _layer(x[None], block, width // 64, torch.full((len(x),) * 2, -math.inf).triu(1))[0]
-        features.append(_norm(x[-1], clip_model.ln_final) @ clip_model.text_projection)
-    return _unit(torch.stack(features))
+            x = run_layer(x[None], block, width // 64, torch.full((len(x),) * 2, -math.inf).triu(1))[0]
+        features.append(layer_norm(x[-1], clip_model.ln_final) @ clip_model.text_projection)
+    return unit_rows(torch.stack(features))
 
 
 OF_ROW = [(0, 4), (0, 0), (4, 4), (0, 0)]  # class tokens in place of the context at layer 2, of four
@@ -54,14 +54,14 @@ def logits(clip_model, params, tokens, images, name_lengths):
 
     names = [clip._tokenizer.decode(row[5 : int(row.argmax()) - 1].tolist()).strip() for row in tokens]
     text = text_features(clip_model, params, class_tokens(params, teacher(clip_model, names, CENTERED)), tokens, OF_ROW)
-    return clip_model.logit_scale.exp() * _unit(clip_model.encode_image(images)) @ text.T
+    return clip_model.logit_scale.exp() * unit_rows(clip_model.encode_image(images)) @ text.T
 
 
 def loss(clip_model, text, frozen, images, labels, weight=8):
     """Cross entropy, and the distance to the frozen class features."""
     with torch.no_grad():
-        image = _unit(clip_model.encode_image(images))
-    return _entropy(clip_model.logit_scale.exp() * image @ text.T, labels) + weight * distance(text, frozen)
+        image = unit_rows(clip_model.encode_image(images))
+    return entropy_of(clip_model.logit_scale.exp() * image @ text.T, labels) + weight * distance(text, frozen)
 
 
 def step(clip_model, params, tokens, images, labels, lengths, names):

@@ -19,7 +19,7 @@ def teacher(clip_model, names, template):
         return torch.stack([feature / feature.norm() for feature in each])
 
 
-def _entropy(logits, labels):
+def entropy_of(logits, labels):
     """Cross entropy, image by image."""
     return sum(-row.log_softmax(0)[label] for row, label in zip(logits, labels)) / len(labels)
 
@@ -48,7 +48,7 @@ def kgcoop(clip_model, params, tokens, images, labels, lengths, names):
     x = torch.cat([words[:, :1], params["ctx"].expand(len(tokens), -1, -1), words[:, 1 + len(params["ctx"]) :]], dim=1)
     text = plain.text_features(clip_model, tokens, x, {}, 0)
     logits = plain.coop(clip_model, params, tokens, images, lengths)
-    loss = _entropy(logits, labels) + 8 * distance(text, teacher(clip_model, names, CENTERED))
+    loss = entropy_of(logits, labels) + 8 * distance(text, teacher(clip_model, names, CENTERED))
     return loss, torch.autograd.grad(loss, list(params.values()))
 
 
@@ -59,6 +59,6 @@ def prograd(clip_model, params, tokens, images, labels, lengths, names):
         unit = image / image.norm(dim=-1, keepdim=True)
         goal = clip_model.logit_scale.exp() * unit @ teacher(clip_model, names, CENTERED).T
     logits = plain.coop(clip_model, params, tokens, images, lengths)
-    loss, other = _entropy(logits, labels), divergence(logits, goal, 2)
+    loss, other = entropy_of(logits, labels), divergence(logits, goal, 2)
     a, b = (torch.autograd.grad(one, list(params.values()), retain_graph=True) for one in (loss, other))
     return loss, [project(mine, theirs, 0.8) for mine, theirs in zip(a, b)]

@@ -107,7 +107,7 @@ def plain_texts(clip_model, learner, names, contexts, position):
     """(C, E) with each of the contexts (n, T) or (C, n, T): those of images, or one."""
     schedule = learner.schedules.text
     if isinstance(learner, CoupledPromptLearner):
-        additions = learner._text_additions()
+        additions = learner.text_additions()
     else:
         additions = (
             learner.deep() if isinstance(learner, OfClassesLearner) else per_layer(learner.text_prompts, schedule)

@@ -58,7 +58,7 @@ def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = N
     return out.transpose(1, 2)
 
 
-class _FrozenMLP(torch.autograd.Function):
+class FrozenMLP(torch.autograd.Function):
     """c_proj(activation(c_fc(x))) for x (N, D) with weights that are not trained; keeps one (N, hidden) tensor.
 
     The activation is QuickGELU or, with `quick` False, GELU. The first product is scaled as QuickGELU needs, and so is
@@ -93,7 +93,7 @@ class _FrozenMLP(torch.autograd.Function):
         return torch.mm(grad, weight_in.to(kind)), None, None, None, None, None, None
 
 
-def _quick_or_not(mlp: MLP) -> bool | None:
+def quick_or_not(mlp: MLP) -> bool | None:
     """Whether a frozen feed-forward part has QuickGELU (True) or GELU (False); None if it is anything else."""
     gelu = getattr(mlp, "gelu", None)
     name = type(gelu).__name__
@@ -106,12 +106,12 @@ def feed_forward(block: Block, x: Tensor) -> Tensor:
     """x + mlp(ln_2(x)) of tokens x (N, D)."""
     mlp = block.mlp
     hidden = normalise(block.ln_2, x).to(mlp.c_fc.weight.dtype)
-    quick = _quick_or_not(mlp)
+    quick = quick_or_not(mlp)
     if quick is None:
         return torch.add(x, mlp(hidden))
     scaled = quick and text_layout.counts_launches(x.device)
     bias = scaled_bias(mlp.c_fc, _QUICK) if scaled else mlp.c_fc.bias
-    out: Tensor = _FrozenMLP.apply(  # type: ignore[no-untyped-call]  # torch's
+    out: Tensor = FrozenMLP.apply(  # type: ignore[no-untyped-call]  # torch's
         hidden, mlp.c_fc.weight, bias, mlp.c_proj.weight, mlp.c_proj.bias, quick, scaled
     )
     return x + out

@@ -85,7 +85,7 @@ class _Begun(NamedTuple):
     below: Below
 
 
-def _same_values(kept: list[Tensor], now: list[Tensor]) -> bool:
+def same_values(kept: list[Tensor], now: list[Tensor]) -> bool:
     """Whether tensors of the same shapes, types and device are equal: optimisers with fused=True leave no other trace.
 
     On CUDA it waits once, not once per tensor.
@@ -340,7 +340,7 @@ class PromptedCLIP(nn.Module):
         made_of = [*learned, *learner.buffers(), *self.text_encoder.parameters()]
         state = (self.stream, autocast_type(self.logit_scale.device), *weight_cache.state_of(made_of))
         kept = self._kept
-        if kept is None or kept.state != state or not (self._unchanging or _same_values(kept.learned, learned)):
+        if kept is None or kept.state != state or not (self._unchanging or same_values(kept.learned, learned)):
             with torch.inference_mode(False), torch.no_grad():  # they may serve in a training step later
                 prompts = self._prompts_now()
                 copies = [x.clone() for x in learned]

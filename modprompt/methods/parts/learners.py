@@ -453,14 +453,16 @@ class CoupledPromptLearner(Learner):
         }
         return [[layer for layer, n in needed.items() if n > j] for j in range(max(needed.values(), default=0))]
 
-    def _text_additions(self) -> Additions:
+    def text_additions(self) -> Additions:
+        """The tokens (n, T) that each text layer adds; None for layer 0, whose are the prompts' own."""
         additions: Additions = [None] * len(self.schedules.text)
         for layer, step in enumerate(self.schedules.text):
             if layer and step.add:
                 additions[layer] = self.compound_prompts_text[str(layer - 1)]
         return additions
 
-    def _vision_additions(self) -> Additions:
+    def vision_additions(self) -> Additions:
+        """The tokens (n, V) that each vision layer adds."""
         additions: Additions = [None] * len(self.schedules.vision)
         if self.schedules.vision[0].add:
             additions[0] = self.proj(self.ctx)  # (c, V)
@@ -501,8 +503,8 @@ class CoupledPromptLearner(Learner):
 
     def forward(self) -> Prompts:
         first = self.ctx if self.schedules.text[0].add else self.ctx[:0]
-        additions = self.with_first(first, self._text_additions())
-        return self.adapted(Prompts(*additions, self._vision_additions()))
+        additions = self.with_first(first, self.text_additions())
+        return self.adapted(Prompts(*additions, self.vision_additions()))
 
     def _n_among_words(self) -> int:
         return self.schedules.text.among_words

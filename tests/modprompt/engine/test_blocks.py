@@ -33,7 +33,7 @@ def weights_of(block):
 
 
 def frozen(block, x):
-    return blocks._FrozenMLP.apply(x, *weights_of(block), blocks._quick_or_not(block.mlp))
+    return blocks.FrozenMLP.apply(x, *weights_of(block), blocks.quick_or_not(block.mlp))
 
 
 def with_gradient(mlp, x, grad):

@@ -50,8 +50,8 @@ def test_eval_mode_computes_class_features_once_with_the_same_logits(model, imag
 def test_where_nothing_changes_values_are_not_compared(model, images, monkeypatch):
     from modprompt.engine import model as module
 
-    looks, plain = [], module._same_values
-    monkeypatch.setattr(module, "_same_values", lambda *lists: looks.append(1) or plain(*lists))
+    looks, plain = [], module.same_values
+    monkeypatch.setattr(module, "same_values", lambda *lists: looks.append(1) or plain(*lists))
     model.eval()
     with torch.no_grad():
         model(images)

@@ -255,7 +255,7 @@ def test_image_features_of_another_clip_are_blended_in(teacher, clip_model, imag
         frozen = other.encode_image(images)
         expected = model.encode_image(images)
         raw = model._image_features(images, model.vision_prompts())
-    blended = plain_hicropl.blended(raw, plain_neighbours._unit(frozen))
+    blended = plain_hicropl.blended(raw, plain_neighbours.unit_rows(frozen))
     torch.testing.assert_close(expected, blended, atol=1e-5, rtol=1e-4)
     assert loaded == ["other"]
     assert not any("frozen" in name for name in model.saved_state())

@@ -89,7 +89,7 @@ def test_one_product_for_all_projections_is_each_of_them(clip_model, monkeypatch
 
     def both_ways():
         learner.zero_grad()
-        rows = [one for one in learner._vision_additions() if one is not None]
+        rows = [one for one in learner.vision_additions() if one is not None]
         torch.cat([row * (1 + number) for number, row in enumerate(rows)]).square().sum().backward()
         return [row.detach() for row in rows], [one.grad for one in learner.parameters() if one.grad is not None]
 
