@@ -36,6 +36,7 @@ def _note(text: str) -> None:
 
 def _opened(args: Any) -> Any:
     """The model, for the classes that are asked about, with the head that adapts to the images."""
+    from modprompt.methods.heads.method import unread
     from modprompt.use.trained import adapted
 
     trained = opened(args)
@@ -46,7 +47,10 @@ def _opened(args: Any) -> Any:
         if new:
             _note(f"{len(new)} of {len(names)} classes are not those that {trained.path} was trained on: {some(new)}")
         _note(trained.model.said_of(names))
-    return adapted(trained, args.adapt.upper()) if args.adapt else trained
+    if args.adapt:
+        trained = adapted(trained, args.adapt.upper())
+        _note(unread(trained.model.prompt_learner))
+    return trained
 
 
 def _run(args: Any) -> int:

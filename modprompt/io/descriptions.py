@@ -77,21 +77,20 @@ def read_file(path: Path) -> Descriptions:
         raise UserError(f"{path} is not JSON ({str(error)[:120]})") from None
 
 
-def read_sentences(setting: str, dataset: str) -> Descriptions | None:
-    """The sentences that a setting means for a data set; None for a template.
+def read_sentences(setting: str, dataset: str, trainer: str) -> Descriptions | None:
+    """The sentences that a trainer's setting means for a data set; None for a template.
 
-    setting: a path; template; digits; empty for the repositories' file of the data set, or else ours. Raises UserError,
-    whose text goes behind the setting's name, if there is no such file, or it holds something else.
+    setting: a path; template; digits; empty for the file of the data set in that trainer's repository, or else ours.
+    Raises UserError, whose text goes behind the setting's name, if there is no such file, or it holds something else.
     """
     if not setting:
-        own = [
-            Path("gpt_file") / f"{_SHORT.get(dataset, dataset.lower())}_prompt.json",  # HiCroPL's
-            Path("prompts") / f"{'ImageNet' if dataset.startswith('ImageNet') else dataset}.json",  # LightRA's
-        ]
-        setting = next((str(path) for path in own if path.is_file()), _OURS.get(dataset, ""))
+        own = Path("gpt_file") / f"{_SHORT.get(dataset, dataset.lower())}_prompt.json"  # HiCroPL's
+        if trainer == "LightRA":
+            own = Path("prompts") / f"{'ImageNet' if dataset.startswith('ImageNet') else dataset}.json"
+        setting = str(own) if own.is_file() else _OURS.get(dataset, "")
         if not setting:
             raise UserError(
-                f" is empty, and there is no {own[0]}, nor {own[1]} (folder {Path.cwd()}): give a JSON file "
+                f" is empty, and there is no {own} (folder {Path.cwd()}): give a JSON file "
                 '{"class": ["sentence", ...]}, or template for the data set\'s template alone'
             )
     if setting == TEMPLATE:

@@ -95,7 +95,7 @@ def looks(result: Mapping[str, Any], settings: Mapping[str, str], identity: Iden
     facts = named_in(result)
     found = {fact: _look(*_HASHES[fact], _paths(settings, fact)) for fact in facts if fact in _HASHES}
     if SENTENCES in facts:
-        found[SENTENCES] = _look_at_sentences(str(result.get("dataset", "")), _paths(settings, SENTENCES) or [""])
+        found[SENTENCES] = _look_at_sentences(result, _paths(settings, SENTENCES) or [""])
     seen = result.get(CLIP_FILES) or {}
     for fact in (TEACHER, BLENDED):
         own = _second(settings, fact) if fact in facts else []
@@ -142,10 +142,12 @@ def _one_of(said: Callable[[Any, str], str], there: Sequence[Any]) -> Look:
     return look
 
 
-def _look_at_sentences(dataset: str, texts: list[str]) -> Look:
+def _look_at_sentences(result: Mapping[str, Any], texts: list[str]) -> Look:
+    dataset, trainer = str(result.get("dataset", "")), str(result.get("trainer", ""))
+
     def hash_of(setting: str) -> str:
         try:
-            found = descriptions.read_sentences(setting, dataset)
+            found = descriptions.read_sentences(setting, dataset, trainer)
         except UserError as error:
             raise UserError(f"SENTENCES{error}") from None
         return descriptions.TEMPLATE if found is None else found.hash

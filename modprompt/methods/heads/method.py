@@ -107,6 +107,14 @@ def require_headable(learner: Learner, method: Method) -> None:
         raise UserError(f"{name} has a classifier of its own: no head can be put on it")
 
 
+def unread(learner: Learner) -> str:
+    """What of trained prompts no head reads, in a sentence; empty for nothing."""
+    if learner.joint_head is not None:
+        return "the head reads features of prompts, not the logits that were trained beside them"
+    own = "the head reads features of classes and class tokens, not what its prompts read out"
+    return own if type(learner).reads else ""
+
+
 def as_front(learner: Learner) -> Learner:
     """The same prompts, frozen."""
     learner.requires_grad_(False)

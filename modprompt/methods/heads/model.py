@@ -174,6 +174,7 @@ class HeadedModel(PromptedModel):
         return self._logits(features, self.text_for(features))
 
     def classifier(self) -> nn.Module:
+        self.method.require_each_alone("classifier()")
         self.require_one_text()
         with torch.no_grad():
             return HeadClassifier(self.head, self.head.pooled(self.raw_text()).clone(), self.scale().clone())

@@ -23,7 +23,7 @@ from modprompt.io.images import SHOTS_BY_CLASS, mark, selected_on
 from modprompt.io.settings import changes
 from modprompt.io.tensors import read_tensors, write_tensors
 from modprompt.methods.heads.base import TEST, TRAIN, VAL, FreshViews, Head
-from modprompt.methods.heads.method import HeadMethod, answered_in
+from modprompt.methods.heads.method import HeadMethod, answered_in, unread
 from modprompt.methods.heads.model import HeadedModel, Saved
 from modprompt.methods.records import require_made_with
 from modprompt.trainers.building import Building
@@ -93,8 +93,8 @@ class HeadBuilding(_OfHead, Building):
         """Build CLIP, and the part of the head that does not depend on the bank."""
         trainer = self.trainer
         self.put_on_clip()
-        if type(self.model.prompt_learner).reads:
-            print("note: the head reads features of classes and class tokens, not what its prompts read out")
+        if said := unread(self.model.prompt_learner):
+            print(f"note: {said}")
         trainer.scaler = None
         trainer.max_epoch = self.method.epochs(trainer.max_epoch) if self.head.trains else 1  # else one without a step
         trainer.register_model(self.method.saved_as.folder, Saved(self.model))

@@ -13,11 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from modprompt.clip.towers import CLIP
 from modprompt.errors import SettingError
 from modprompt.fields import setting
 from modprompt.methods.heads.base import Head, cosines, unit, unit_mean_text
 from modprompt.methods.heads.method import HeadMethod
+from modprompt.methods.heads.model import HeadedModel
 from modprompt.methods.parts.capabilities import Results, RunFacts, SavedAs
+from modprompt.methods.parts.learners import Classes, Learner
 
 # of these sets the repository has seven templates; of ImageNet-R and -Sketch eighty, which are not here; of the others
 # the set's own
@@ -98,7 +101,10 @@ class TDA(HeadMethod):
 
     @property
     def results(self) -> Results:
-        chosen = "ALPHA and BETA are those of TDA's repository for this data set, which no validation images chose"
+        chosen = (
+            "ALPHA and BETA are those of TDA's repository for this data set, which no validation images chose; not its "
+            "64 views of ImageNet-A, -V2, -R and -Sketch, nor its 80 templates of the last two"
+        )
         return Results(mark=chosen if self.published else "")
 
     def orders_of(self, seed: int) -> Sequence[int | None]:
@@ -106,6 +112,14 @@ class TDA(HeadMethod):
             return (None, *range(1, self.orders))
         first = seed if seed >= 0 else int(np.random.default_rng().integers(2**31))  # the result says which
         return range(first, first + self.orders)
+
+    def model(self, learner: Learner, clip_model: CLIP, classes: Classes, epochs: int) -> HeadedModel:
+        own = PUBLISHED.get(classes.dataset)
+        if self.published and own and (self.alpha, self.beta) != (own["ALPHA"], own["BETA"]):
+            theirs, ours = f"ALPHA {own['ALPHA']:g}, BETA {own['BETA']:g}", f"{self.alpha:g} and {self.beta:g}"
+            said = f": the repository has {theirs} for {classes.dataset}, not {ours}: give these, or leave it out"
+            raise SettingError([("PUBLISHED", said)])
+        return super().model(learner, clip_model, classes, epochs)
 
     def head(self, names: Sequence[str], width: int) -> "TDAHead":
         positive = _Cache(self.capacity, self.alpha, self.beta)

@@ -208,7 +208,7 @@ class WithSentences(Method):
     sentences: str = setting(
         "",
         "JSON file of sentences {class: [sentence, ...]}; template: only the data set's template; digits: ours; empty: "
-        "gpt_file/NAME_prompt.json or prompts/NAME.json, for digits ours",
+        "HiCroPL's gpt_file/NAME_prompt.json or LightRA's prompts/NAME.json, for digits ours",
         compared=False,
     )
 
@@ -229,7 +229,7 @@ class WithSentences(Method):
         if self.content is not None:
             return self.content
         try:
-            return Sentences.of(self.sentences, dataset)
+            return Sentences.of(self.sentences, dataset, type(self).__name__)
         except UserError as error:
             raise SettingError([("SENTENCES", str(error))]) from None
 

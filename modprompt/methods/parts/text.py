@@ -1,4 +1,4 @@
-"""What describes classes: phrases, each of which makes a prompt, and sentences (HiCroPL, LightRA).
+"""What describes classes: phrases, each of which makes a prompt, and sentences.
 
 A file has them as {class: [text, ...]}. Shapes: C classes, E joint width.
 """
@@ -61,17 +61,18 @@ class Sentences(NamedTuple):
     template: str = ""
 
     @classmethod
-    def of(cls, setting: str, dataset: str) -> "Sentences":
+    def of(cls, setting: str, dataset: str, trainer: str) -> "Sentences":
         """The sentences that a setting names.
 
         Args:
             setting: as in descriptions.read_sentences.
             dataset: its name.
+            trainer: whose setting it is.
 
         Raises:
             UserError: if there is no such file, or it holds something else.
         """
-        content = descriptions.read_sentences(setting, dataset)
+        content = descriptions.read_sentences(setting, dataset, trainer)
         return cls(content, "" if content else templates.OF_DATASETS.get(dataset, templates.DEFAULT))
 
     @classmethod

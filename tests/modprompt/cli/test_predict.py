@@ -121,3 +121,6 @@ def test_answers_adapt_to_the_images_in_their_order_whatever_the_batches(run, ph
     assert [line.rpartition(" ")[2] for line in out] == [f"{100 * share:.1f}%" for share in shares.tolist()]
     head = write_run(tmp_path / "head", model_of("TaskRes"))
     assert "has a head already, TaskRes" in refused("predict", head, photos, "--adapt", "tda", "--device", "cpu")
+    beside = write_run(tmp_path / "beside", model_of("ExtrasLinearProbeCoOp"))
+    _, err = said(0, "predict", beside, photos, "--adapt", "tda", "--device", "cpu")
+    assert err == ["note: the head reads features of prompts, not the logits that were trained beside them"]

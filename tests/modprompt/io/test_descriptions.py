@@ -102,18 +102,20 @@ def test_what_is_no_file_of_descriptions_is_one_line(case, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("setting", "dataset", "classes"),
+    ("setting", "dataset", "trainer", "source"),
     [
-        ("", "OxfordPets", ["owl"]),  # gpt_file/oxford_pets_prompt.json
-        ("", "ImageNetV2", ["owl"]),  # prompts/ImageNet.json
-        ("birds.json", "OxfordPets", ["owl"]),
-        ("", "Digits", ["zero"]),
-        ("digits", "OxfordPets", ["zero"]),
+        ("", "OxfordPets", "HiCroPL", "gpt_file/oxford_pets_prompt.json"),
+        ("", "OxfordPets", "LightRA", "prompts/OxfordPets.json"),
+        ("", "ImageNetV2", "LightRA", "prompts/ImageNet.json"),
+        ("birds.json", "OxfordPets", "LightRA", "birds.json"),
+        ("", "Digits", "HiCroPL", "digits_sentences.json"),
+        ("digits", "OxfordPets", "LightRA", "digits_sentences.json"),
     ],
 )
-def test_setting_of_sentences_means_a_file(setting, dataset, classes, tmp_path, monkeypatch):
+def test_setting_of_sentences_means_a_file(setting, dataset, trainer, source, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for path in ("birds.json", "gpt_file/oxford_pets_prompt.json", "prompts/ImageNet.json"):
+    pets = ("gpt_file/oxford_pets_prompt.json", "prompts/OxfordPets.json")
+    for path in ("birds.json", "prompts/ImageNet.json", *pets):
         written(tmp_path / path, BIRDS)
-    assert descriptions.read_sentences(setting, dataset).of(classes)
-    assert descriptions.read_sentences("template", dataset) is None
+    assert descriptions.read_sentences(setting, dataset, trainer).source.endswith(source)
+    assert descriptions.read_sentences("template", dataset, trainer) is None

@@ -85,10 +85,7 @@ BAD = {  # settings, and the line; `dataset` is no setting
         ({"text_depth": 0}, "TEXT_DEPTH must be at least 1, got 0"),
         ({"n_ctx_text": 0}, "N_CTX_TEXT must be at least 1, got 0"),
         ({"template": "a photo"}, "TEMPLATE must have {} where the class name goes, got 'a photo'"),
-        (
-            {"sentences": "", "dataset": "EuroSAT"},
-            "SENTENCES is empty, and there is no gpt_file/eurosat_prompt.json, nor prompts/EuroSAT",
-        ),
+        ({"sentences": "", "dataset": "EuroSAT"}, "SENTENCES is empty, and there is no prompts/EuroSAT.json (folder"),
         ({"mean": "sum"}, "MEAN must be"),
     ],
     "CLIPLoRA": [

@@ -320,9 +320,9 @@ def test_a_sentence_that_is_too_long_is_refused(clip_model, tmp_path):
 
 
 def test_sentences_of_digits_are_in_the_package():
-    found = Sentences.of("", "Digits").texts(CLASS_NAMES)
+    found = Sentences.of("", "Digits", "HiCroPL").texts(CLASS_NAMES)
     assert all(len(set(own)) >= 4 for own in found)
-    assert Sentences.of("digits", "").mark == Sentences.of("", "Mnist5k").mark
+    assert Sentences.of("digits", "", "HiCroPL").mark == Sentences.of("", "Mnist5k", "HiCroPL").mark
 
 
 # ------------------------------------------------------------------ runs

@@ -122,9 +122,12 @@ def test_a_test_answers_in_the_order_asked_and_gives_the_lists(command, tmp_path
 
 
 def test_published_values_are_the_repositorys_and_mark_the_result(command, tmp_path, capsys):
-    assert train.main(command("TDA", "TRAINER.TDA.PUBLISHED", True, "TRAINER.TDA.BETA", 7.5)) == 0
+    words = command("TDA", "TRAINER.TDA.PUBLISHED", True)
+    changed = refusal(capsys, *words, "TRAINER.TDA.BETA", 7.5)
+    assert "PUBLISHED: the repository has ALPHA 4, BETA 8 for EuroSAT, not 4 and 7.5" in changed
+    assert train.main(words) == 0
     out = capsys.readouterr().out
-    assert "TDA on EuroSAT: TRAINER.TDA.ALPHA 4.0\n" in out  # what is given stays
+    assert "TDA on EuroSAT: TRAINER.TDA.ALPHA 4.0, TRAINER.TDA.BETA 8.0\n" in out
     assert "Images: 0 trained on, " in out
     said = json.loads((tmp_path / "out/result.json").read_text())
     assert "no validation images chose" in said["selected_on_test"]
@@ -144,7 +147,8 @@ def test_what_needs_answers_of_single_images_is_refused(command, clip_model, tmp
     assert rounds_command.main([*map(str, rounds)]) == 2
     assert "ACTIVE.ROUNDS: TDA trains nothing" in capsys.readouterr().err
     trained = Trained(TDA().on(clip_model, ["cat", "dog"]), Compose([]), tmp_path / "tda.pt")
-    for ask in (lambda: export(trained, "onnx", tmp_path / "x.onnx"), lambda: serve(trained, 0, print)):
+    to_a_file = lambda: export(trained, "onnx", tmp_path / "x.onnx")  # noqa: E731
+    for ask in (to_a_file, lambda: serve(trained, 0, print), trained.model.classifier):
         with pytest.raises(UserError, match="TDA answers an image by those before it"):
             ask()
     assert not (tmp_path / "x.onnx").exists()
