@@ -1,16 +1,12 @@
 """Runs as repositories of Dassl's family make them, on inputs that are made here, held to what those computed.
 
-The numbers of golden_dept.json (Koorye/DePT, d4ff416), golden_kdpl.json (miccunifi/KDPL, 76da8da), golden_mma.json
-(ZjjConan/Multi-Modal-Adapter, 547ee34) and golden_lightra.json (longinhit/LightRA, 6c34a75, with the dassl/data of
-Dassl that its tree lacks, and eurosat_phrases.json under CoOp's names of classes) are of each repository's own train.py with Dassl 0.6.3 on PyTorch 2.13, a CPU,
+The numbers of golden_dept.json (Koorye/DePT, d4ff416), golden_kdpl.json (miccunifi/KDPL, 76da8da) and golden_mma.json
+(ZjjConan/Multi-Modal-Adapter, 547ee34) are of each repository's own train.py with Dassl 0.6.3 on PyTorch 2.13, a CPU,
 float32, on these inputs and options with USE_CUDA False, and with --eval-only --model-dir base --load-epoch 2 for `new`.
 Losses are the values that backward() is called on. Edited in that process, not in its files: clip._download gives
 clip.pt, `.half()` and `.cuda()` do nothing, torch.jit.load raises, torch.load has weights_only False, LRScheduler takes
 `verbose`, modules `wilds`, `plotnine` and `open_clip` are empty; KDPL's teacher is clip.build_model's and draws nothing.
-
-Those of golden_twosfs.json are of FarinaMatteo/rethinking_fewshot_vlms (64ac143), whose main.py ran so with --setting
-base2new --n_iters 4 on our few-shot list; there too `cuda` means the CPU, training images have 32 pixels, and the
-accuracy of a batch is a plain mean.
+record_references.py makes those of LightRA and 2SFS.
 """
 
 import json

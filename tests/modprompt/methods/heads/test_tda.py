@@ -23,9 +23,7 @@ from tests.modprompt.methods.heads.golden import FEATURES, HERE, NAMES, SCALE, W
 from tests.test_runs import to
 from tests.test_train import refusal
 
-# golden_tda.json has what kdiAAA/TDA (e697fb0) answers on features.npz, on a CPU, whose images are the features one by one:
-# its utils.clip_classifier, then tda_runner.run_test_tda with configs/imagenet.yaml and eurosat.yaml. In that process
-# `.cuda()` did nothing, `.half()` gave float32, `clip` and `wandb` were stand-ins, and cls_acc kept the logits.
+# of golden_tda.json, which record_tda.py made
 CASES = {"imagenet": TDA(), "eurosat": TDA(alpha=4.0, beta=8.0)}
 SMALL = TDA(capacity=2, neg_capacity=1, alpha=3.0, beta=4.0, neg_alpha=0.5, neg_beta=2.0, mask=(0.1, 0.9))
 
