@@ -37,7 +37,6 @@ from modprompt.programs import report
 
 STEPS, ROUNDS = 2, 1
 WORDS = "a photo of a"
-FILE = "teacher.pt"  # the file in place of a teacher's weights
 BATCHES = {"DePT": 4, "PromptKD": 8, "KDPL": 32, "HiCroPL": 32}
 OPTIMISERS: dict[str, dict[str, Any]] = {
     "DePT": {"LR": 0.0035, "STAGED_LR": True, "NEW_LAYERS": ["linear_probe", "film"], "BASE_LR_MULT": 1.0},

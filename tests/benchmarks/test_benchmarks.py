@@ -96,17 +96,3 @@ def test_model_of_a_checkout_is_the_checkouts_own(tmp_path):
     done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT)
     learned = ["prompt_learner.weight", "prompt_learner.bias"]
     assert done.stdout.split() == [str(tmp_path / "trainers" / "mpl.py"), *learned]
-
-
-@pytest.mark.slow
-def test_thousands_of_runs_are_all_finished(tmp_path):
-    from benchmarks import experiments as thousands
-    from modprompt.experiments.plan import protocols, spec
-    from modprompt.experiments.running import status
-
-    file, runs = thousands.make(tmp_path)
-    jobs = protocols.jobs(spec.read(file))
-    assert runs == len(jobs) >= 3000
-    first, unseen = status.lines(jobs, tmp_path / "output")
-    assert first == f"{runs} finished, of {runs} runs"
-    assert unseen == f"not compared with what is there now: split and few-shot list of {runs} finished runs"  # no data

@@ -58,13 +58,6 @@ def cell_of(values: Sequence[float] | None) -> Cell | None:
     return Cell(float(np.mean(values)), float(np.std(values)) if len(values) > 1 else None)
 
 
-def average_over(all_values: Sequence[Sequence[float] | None]) -> list[float] | None:
-    """For each seed the mean over data sets; None if a number is missing."""
-    if not all_values or any(values is None for values in all_values):
-        return None
-    return [float(mean) for mean in np.mean(np.array(all_values), axis=0)]
-
-
 class Numbers(NamedTuple):
     """Accuracies in percent by place (a data set, or AVERAGE) and column; nan where there is no number.
 

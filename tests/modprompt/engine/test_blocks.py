@@ -13,7 +13,6 @@ from tests.conftest import lay_out_for
 
 ACTIVATIONS = ["gelu", "quick_gelu"]
 TOKENS, WIDTH, HIDDEN = 50, 64, 256
-KERNELS = {"gelu": "gelu", "quick_gelu": "silu"}  # that compute an activation
 
 
 def frozen_block(activation, dtype=torch.float32):
