@@ -67,12 +67,11 @@ def test_wrong_flag_is_one_line_that_says_what_may_be_meant(words, said, capsys)
     assert capsys.readouterr().err == f"error: {said}\n"
 
 
-def test_help_needs_no_torch_and_has_the_essentials_first():
-    script = "import sys; sys.modules['torch'] = None; from modprompt.cli.train import main; main(['--help'])"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    assert "--trainer MPL --help lists" in done.stdout
-    places = [done.stdout.index(f"\n  --{flag} ") for flag in ("trainer", "root", "eval-only", "import")]
+def test_help_has_the_essentials_first(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        train.main(["--help"])
+    said = capsys.readouterr().out
+    places = [said.index(f"\n  --{flag} ") for flag in ("trainer", "root", "eval-only", "import")]
     assert places == sorted(places)
 
 

@@ -10,6 +10,7 @@ from modprompt.cli import main
 from modprompt.data.readers.digits import Digits
 from tests.conftest import ROOT
 from tests.modprompt.experiments.conftest import FILE
+from tests.modprompt.test_boundaries import FLOORS
 
 
 @pytest.mark.parametrize(
@@ -57,17 +58,22 @@ def test_help_and_version(capsys):
 
 def test_help_reports_and_states_bring_no_pytorch(tmp_path):
     (tmp_path / "small.yaml").write_text(FILE)
+    ours = ["modprompt", *(f"modprompt.{name}" for name in (*FLOORS[0], "methods.table", "experiments.running.run"))]
     code = (
-        "import sys; from modprompt.cli.main import main\n"
+        "import importlib, sys; from modprompt.cli.main import main\n"
+        f"for name in {ours}: importlib.import_module(name)\n"
         "words = ['small.yaml', '--out', 'out']\n"
         "codes = [main(['--help']), main(['--version']), main(['experiment', 'report', *words]), main(['experiment', 'status', *words])]\n"
         "assert codes == [0, 0, 1, 0], codes\n"
         "assert not {'torch', 'dassl', 'clip'} & set(sys.modules)\n"
+        "sys.modules['torch'] = None\n"
+        "main(['train', '--help'])\n"  # which exits
     )
     environment = {"PYTHONPATH": str(ROOT), "MPLCONFIGDIR": str(tmp_path), "PATH": ""}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "8 waiting, of 8 runs" in done.stdout
+    assert "--trainer MPL --help lists" in done.stdout
 
 
 @pytest.mark.slow
