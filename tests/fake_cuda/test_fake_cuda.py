@@ -2,7 +2,6 @@
 
 import pytest
 
-from modprompt.errors import UserError
 from tests.fake_cuda import building, child
 from tests.fake_cuda.needed import needs_fake_cuda
 
@@ -39,25 +38,6 @@ def test_launches_are_those_of_a_card():
         child.run("tests.fake_cuda.calls:nothing")
 
 
-@pytest.mark.parametrize(
-    ("version", "compiler", "of_cards", "reason"),
-    [
-        ("1.9.0", "/usr/bin/g++", False, "PyTorch is 1.9.0, fake CUDA tensors were tried with "),
-        ("tried", None, False, "there is no g++"),
-        ("tried", "/usr/bin/g++", True, "is built for cards"),
-    ],
-)
-def test_it_says_why_it_cannot_be_had(monkeypatch, tmp_path, version, compiler, of_cards, reason):
-    lines = (building.ROOT / "constraints.txt").read_text().splitlines()
-    tried = next(line.partition("==")[2] for line in lines if line.startswith("torch=="))
-    monkeypatch.setattr(building, "_torch", lambda: tmp_path)
-    installed = tried if version == "tried" else version
-    monkeypatch.setattr(building.importlib.metadata, "version", lambda _: installed)
-    monkeypatch.setattr(building.shutil, "which", lambda _: compiler)
-    if of_cards:
-        (tmp_path / "lib").mkdir()
-        (tmp_path / "lib" / "libtorch_cuda.so").touch()
-    building.compiled.cache_clear()
-    with pytest.raises(UserError, match="fake CUDA tensors cannot be had: ") as raised:
-        building.compiled()
-    assert reason in str(raised.value)
+def test_it_says_why_it_cannot_be_had(monkeypatch):
+    monkeypatch.setattr("importlib.metadata.version", lambda _: "1.9.0")
+    assert building.why_not().startswith("PyTorch is 1.9.0, fake CUDA tensors were tried with ")
