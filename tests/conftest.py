@@ -11,7 +11,6 @@ import functools
 import gc
 import os
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -368,10 +367,3 @@ def command(mpl_flags, mpl_options, tmp_path):
         return [*flags, *mpl_options, *getattr(method, "words", ()), *map(str, more)]
 
     return words
-
-
-def run_program(*arguments, folder=None, **environment):
-    """train.py in a process of its own; returns the finished process, its output as text."""
-    words = [sys.executable, ROOT / "train.py", *map(str, arguments)]
-    environment = {**os.environ, **environment}
-    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False)

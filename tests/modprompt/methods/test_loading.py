@@ -128,12 +128,6 @@ def test_a_published_checkpoint_of_a_method_that_is_not_here_says_what_it_holds(
         modprompt.load(path, glyph, method=modprompt.CoOp(), names=["zero", "one"])
 
 
-def test_what_a_file_says_is_not_said_again(glyph, tmp_path):
-    on(modprompt.MPL, glyph, WORDS).save(tmp_path / "a.pt")
-    with pytest.raises(UserError, match="says itself what it is: leave out method and names"):
-        modprompt.load(tmp_path / "a.pt", method=modprompt.MPL())
-
-
 def altered(content, **changes):
     return {**content, KEY: {**content[KEY], **changes}}
 
