@@ -23,12 +23,12 @@ def seen_of(features, probabilities, labelled=0, labels=(), text=None, batch_siz
     return Seen(features[labelled:], p[labelled:], *with_label, text, batch_size, best.indices, best.values)
 
 
-def random_seen(seed, images, labelled=0, classes=5, width=8, batch_size=32):
+def random_seen(seed, images, labelled=0, batch_size=32):
     """Features around class features, with logits that follow them, and true labels of those that have one."""
     rng = np.random.RandomState(seed)
-    text = unit(rng.randn(classes, width))
-    true = rng.randint(classes, size=labelled + images)
-    features = torch.tensor(unit(text[true] + 0.5 * rng.randn(labelled + images, width)), dtype=torch.float32)
+    text = unit(rng.randn(5, 8))
+    true = rng.randint(5, size=labelled + images)
+    features = torch.tensor(unit(text[true] + 0.5 * rng.randn(labelled + images, 8)), dtype=torch.float32)
     text = torch.tensor(text, dtype=torch.float32)
     p = (4 * features @ text.t()).softmax(dim=1)
     return seen_of(features, p, labelled, true[:labelled], text, batch_size)

@@ -282,7 +282,7 @@ def test_choice_of_something_else_is_refused_in_a_line(taken, experiment, old, n
         experiment(TAKES.replace(old, new), "takes")
 
 
-def test_choice_on_another_clip_at_the_same_path_is_refused(experiment, tmp_path, monkeypatch):
+def test_choice_on_another_clip_at_the_same_path_is_refused(experiment, tmp_path):
     path = tmp_path / "clip.pt"
     torch.save(random_clip(1, text_layers=1, vision_layers=1).state_dict(), path)
     on = f"{{MODEL.BACKBONE.PATH: '{path}', MODEL.BACKBONE.ACTIVATION: quick_gelu, MODEL.BACKBONE.HEADS: [1, 2]}}"

@@ -64,7 +64,7 @@ def test_a_step_may_say_more_than_the_first_or_less(tmp_path):
 
 
 @pytest.mark.parametrize("new_column", [False, True])
-def test_a_failed_write_leaves_the_table_whole_and_the_rows_for_the_next(new_column, tmp_path, monkeypatch):
+def test_a_failed_write_leaves_the_table_whole_and_the_rows_for_the_next(new_column, tmp_path):
     """A file may not grow beyond a size, so that a part of the rows is written, as on a disk that is full."""
     path = written(tmp_path)
     before = path.read_bytes()

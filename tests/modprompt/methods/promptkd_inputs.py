@@ -48,7 +48,7 @@ def clips():
     return published(random_clip(1, **STUDENT)), published(random_clip(2, **TEACHER))
 
 
-def teacher_checkpoint(teacher, depth=3, tokens=4):
+def teacher_checkpoint(teacher, depth=3):
     """A file of learned prompts as the repository has them, whole CLIP inside, all of it made."""
     draw = torch.Generator().manual_seed(5)
     bookkeeping = ("input_resolution", "context_length", "vocab_size", "token_embedding.weight")
@@ -63,13 +63,13 @@ def teacher_checkpoint(teacher, depth=3, tokens=4):
         return 0.3 * torch.randn(*shape, generator=draw)
 
     text, vision = TEACHER["text_width"], TEACHER["vision_width"]
-    state["prompt_learner.ctx"] = made(tokens, text)
-    state["image_encoder.VPT"] = made(tokens, vision)
+    state["prompt_learner.ctx"] = made(4, text)
+    state["image_encoder.VPT"] = made(4, vision)
     for layer in range(1, depth):
-        state[f"image_encoder.transformer.resblocks.{layer}.VPT_shallow"] = made(tokens, vision)
-        state[f"text_encoder.transformer.resblocks.{layer}.VPT_shallow"] = made(tokens, text)
+        state[f"image_encoder.transformer.resblocks.{layer}.VPT_shallow"] = made(4, vision)
+        state[f"text_encoder.transformer.resblocks.{layer}.VPT_shallow"] = made(4, text)
     state["prompt_learner.token_prefix"] = torch.zeros(5, 1, text)
-    state["prompt_learner.token_suffix"] = torch.zeros(5, 76 - tokens, text)
+    state["prompt_learner.token_suffix"] = torch.zeros(5, 72, text)
     return {"state_dict": state, "epoch": 20, "val_result": None}
 
 

@@ -184,7 +184,7 @@ def test_its_other_terms_are_those_of_the_base(clip_model, images):
     torch.testing.assert_close(losses[1.0], losses[None] - entropy + own)
 
 
-def test_average_over_epochs_takes_the_head_in(clip_model, images):
+def test_average_over_epochs_takes_the_head_in(clip_model):
     method = DePT().over(PromptSRC(prompt_depth_text=2, prompt_depth_vision=2, gpa_mean=1, gpa_std=1.0))
     model = method.on(clip_model, NAMES, epochs=2)
     weight = model.prompt_learner.joint_head.linear_probe_proj.weight

@@ -81,7 +81,7 @@ def test_half_means_fp16_and_is_refused_on_a_cpu(clip_model):
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
 
-def test_fp16_keeps_in_half_what_was_made_in_clips_type(clip_model):
+def test_fp16_keeps_in_half_what_was_made_in_clips_type():
     """As a learner that is built of a half CLIP, which is what PREC fp16 trains."""
     built = on(modprompt.MPL, modprompt.load_clip("glyph-clip", device="cpu")[0].half(), ["zero", "one"]).prompt_learner
     cast = on(modprompt.MPL, modprompt.load_clip("glyph-clip", device="cpu")[0], ["zero", "one"]).prompt_learner

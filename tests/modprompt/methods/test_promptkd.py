@@ -362,7 +362,7 @@ def test_towers_teach_without_prompts():
 
 
 @pytest.mark.parametrize("resize", [False, True])
-def test_another_size_is_resized_only_when_asked_for(resize, made, images):
+def test_another_size_is_resized_only_when_asked_for(resize, made):
     other = random_clip(1, **STUDENT, resolution=48)
     model = taught(made, teacher_resize=resize).on(other, NAMES)
     batch = torch.randn(4, 3, 48, 48)
@@ -373,7 +373,7 @@ def test_another_size_is_resized_only_when_asked_for(resize, made, images):
     assert torch.isfinite(model.loss(batch, torch.zeros(4).long()))
 
 
-def test_the_teacher_is_given_images_by_its_own_mean_and_std(made, student, images):
+def test_the_teacher_is_given_images_by_its_own_mean_and_std(made, student):
     teacher = read(str(made / "teacher"), "none", "").clip_model
     facts = {"student": ((0.1, 0.2, 0.3), (0.5, 0.6, 0.7)), "teacher": ((0.4, 0.4, 0.5), (0.3, 0.2, 0.1))}
     for one, (mean, std) in zip((student, teacher), facts.values()):

@@ -52,12 +52,12 @@ def model_of(name, names=NAMES, clip_model=None, **settings):
     return model.eval()
 
 
-def write_run(folder, model, settings=INPUT, accuracy=75.0):
+def write_run(folder, model, accuracy=75.0):
     """The output folder of a run of a model: its checkpoint, if it has learned something, and result.json."""
     record = method_record(model.method)
     state = model.saved_state()
     if state:
-        said = describe(record, model.classes, model.clip_facts, model.prompt_learner, {"settings": dict(settings)})
+        said = describe(record, model.classes, model.clip_facts, model.prompt_learner, {"settings": INPUT})
         write(folder / model.method.saved_as.folder / "model.pth.tar-1", state, said, 1)
         (folder / model.method.saved_as.folder / "checkpoint").write_text("model.pth.tar-1\n")
     content = {
@@ -66,8 +66,8 @@ def write_run(folder, model, settings=INPUT, accuracy=75.0):
         "method": record,
         "class_names": {"names": list(model.classes.names), "dataset": "", "templates": ["a {}."]},
         "clip": model.clip_facts.as_record(),
-        "input": {key: text for key, text in settings.items() if key not in ("INPUT.TRANSFORMS", "INPUT.NO_TRANSFORM")},
-        "settings": {"INPUT.TRANSFORMS": settings["INPUT.TRANSFORMS"]},
+        "input": {key: text for key, text in INPUT.items() if key not in ("INPUT.TRANSFORMS", "INPUT.NO_TRANSFORM")},
+        "settings": {"INPUT.TRANSFORMS": INPUT["INPUT.TRANSFORMS"]},
         "seed": 1,
         "shots": 16,
         "accuracy_pct": accuracy,

@@ -187,7 +187,7 @@ def test_prompts_of_another_clip_are_refused(prompts):
         modprompt.TipAdapter(prompts_from=path).on(random_clip(7), NAMES)
 
 
-def test_a_result_knows_its_prompts_by_their_file(prompts, clip_model):
+def test_a_result_knows_its_prompts_by_their_file(prompts):
     _, path = prompts(modprompt.KgCoOp)
     result = {"method": modprompt.TipAdapter(prompts_from=path).prepared().metadata()}
 

@@ -177,11 +177,11 @@ def test_decided_slots_equal_the_engine_s_schedule(name, seed, layout, monkeypat
         assert (one - two).abs().max() <= 1e-4 * largest
 
 
-def one_hot_layer(layer, remove, add, *, layers, most=2, slots=2):
+def one_hot_layer(layer, remove, add, *, layers):
     """Removals and arrivals of a layer that is decided."""
-    comes = torch.zeros(layers, slots)
+    comes = torch.zeros(layers, 2)
     comes[layer, :add] = 1
-    return torch.tensor([float(remove == n) for n in range(most + 1)]), comes.flatten()
+    return torch.tensor([float(remove == n) for n in range(3)]), comes.flatten()
 
 
 @pytest.mark.parametrize("seed", range(5))
