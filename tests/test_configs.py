@@ -61,9 +61,10 @@ def test_settings_are_those_of_the_papers_repositories(loaded):
 
 @pytest.mark.parametrize("trainer", EXPECTED["names"])
 def test_known_names_say_the_truth(trainer, loaded):
+    wanted, found = {}, {}
     for name in EXPECTED["names"][trainer].split():
         cfg, (backbone, *parts) = loaded[f"{trainer}/{name}"], name.removeprefix("vit_").split("_")
-        says = {"MODEL.BACKBONE.NAME": BACKBONES[backbone]}
+        wanted[name] = says = {"MODEL.BACKBONE.NAME": BACKBONES[backbone]}
         for part in parts:
             if part.startswith("ep") and "cross_datasets" not in name:  # MaPLe's file is named after its sibling
                 says["OPTIM.MAX_EPOCH"] = int(part[2:])
@@ -73,14 +74,15 @@ def test_known_names_say_the_truth(trainer, loaded):
                 says["NODE.CTX_INIT"] = "True" if trainer == "KgCoOp" else "a photo of a"
         if trainer == "CoOp" and "ep" not in name and "val" not in name:
             says["OPTIM.MAX_EPOCH"] = 200
-        assert {key: value(cfg, key, trainer) for key in says} == says, name
+        found[name] = {key: value(cfg, key, trainer) for key in says}
+    assert found == wanted
 
 
 def test_those_of_kdpl_have_its_teacher(loaded):
-    for name, cfg in loaded.items():
-        if "_KDPL/" in name:
-            found, teacher = cfg.TRAINER.KDPL, "glyph-clip" if name.endswith("/glyph") else "ViT-H-14/dfn5b"
-            assert [True, teacher, "none"] == [found.ON, found.TEACHER, found.TEACHER_CKPT], name
+    nodes = {name: cfg.TRAINER.KDPL for name, cfg in loaded.items() if "_KDPL/" in name}
+    found = {name: (node.ON, node.TEACHER, node.TEACHER_CKPT) for name, node in nodes.items()}
+    teachers = {name: "glyph-clip" if name.endswith("/glyph") else "ViT-H-14/dfn5b" for name in nodes}
+    assert found == {name: (True, teacher, "none") for name, teacher in teachers.items()}
 
 
 def test_options_win_over_flags_and_flags_over_files():

@@ -37,10 +37,10 @@ def read(*words):
 
 
 def test_every_flag_of_a_setting_gives_it_and_others_give_none():
-    for key, flag in FLAGS.items():
-        settings = read(flag, {"--seed": "3", "--transforms": "normalize"}.get(flag, "x"))
-        assert {*settings} == {"SEED", key}
-        assert settings[key].source == f"flag {flag}"
+    values = {"--seed": "3", "--transforms": "normalize"}
+    found = {flag: read(flag, values.get(flag, "x")) for flag in FLAGS.values()}
+    given = {flag: {key: one.source for key, one in settings.items()} for flag, settings in found.items()}
+    assert given == {flag: {"SEED": "flag --seed", key: f"flag {flag}"} for key, flag in FLAGS.items()}
     assert list(read("--once", "--eval-only", "--no-train", "--model-dir", "x", "--load-epoch", 3)) == ["SEED"]
 
 

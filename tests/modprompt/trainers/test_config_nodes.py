@@ -69,9 +69,8 @@ def test_a_file_with_a_base_is_merged_whole():
     cfg = get_cfg_default()
     path = str(ROOT / "configs/trainers/MPL/glyph_selfreg.yaml")
     cfg.merge_from_file(path)
-    values = flat(cfg)
-    for key, value in read_settings(path).items():
-        assert as_text(values[key]) == as_text(value), key
+    given, values = read_settings(path), flat(cfg)
+    assert {key: as_text(values[key]) for key in given} == {key: as_text(value) for key, value in given.items()}
 
 
 @pytest.mark.filterwarnings("ignore:TRAINER.KGCOOP.CTX_INIT")  # words that its repository does not read
