@@ -15,6 +15,10 @@ import PIL
 import pytest
 import torch
 import torchvision
+from dassl.config import get_cfg_default
+from dassl.data.data_manager import build_data_loader
+from dassl.data.datasets import Datum
+from dassl.data.transforms import build_transform
 from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision import transforms
@@ -24,16 +28,50 @@ from modprompt.clip.known import SHORTEST, SQUASH
 from modprompt.io import image_files, lock
 from modprompt.io.files import Refused
 from modprompt.trainers import image_cache
+from modprompt.trainers.backbone import squash
 from modprompt.trainers.image_cache import KeptImages, KeptLoader, with_kept_images
 from tests.killing import KILLED, in_child
-from tests.modprompt.trainers.odd_images import NUMBER, loader_of, write_images
 
 SIZE = (24, 32)
+SIZES = ((50, 37), (37, 61), (32, 32), (17, 90), (9, 8), (1, 40), (33, 32))  # (width, height)
+KINDS = (("RGB", "jpg"), ("L", "jpg"), ("CMYK", "jpg"), ("RGBA", "png"), ("P", "png"), ("LA", "png"), ("1", "png"))
+NUMBER = len(SIZES) * 2
 
 
 @pytest.fixture
 def images(tmp_path):
-    return write_images(tmp_path / "pictures")
+    """(path, label) of pictures of all kinds and odd sizes."""
+    rng, found = np.random.default_rng(0), []
+    for number in range(NUMBER):
+        (width, height), (mode, ending) = SIZES[number % 7], KINDS[(number + number // 7) % 7]
+        pixels = rng.integers(0, 256, (height, width, 4), dtype=np.uint8)
+        image = Image.fromarray(pixels, "RGBA" if mode in ("RGBA", "LA") else "CMYK" if mode == "CMYK" else None)
+        path = tmp_path / f"{number}.{ending}"
+        more = {"transparency": 3} if mode == "P" else {}
+        image.convert("RGB" if mode == "P" else image.mode).convert(mode).save(path, **more)
+        found.append((str(path), number % 3))
+    return found
+
+
+def loader_of(images, mode=SHORTEST, workers=0, **settings):
+    """A test loader over images, made as a run makes it; settings are those of INPUT, or of DATALOADER if it has them."""
+    cfg = get_cfg_default()
+    cfg.INPUT.SIZE, cfg.INPUT.TRANSFORMS, cfg.INPUT.INTERPOLATION = (32, 32), ("normalize",), "bicubic"
+    cfg.DATALOADER.NUM_WORKERS, cfg.USE_CUDA, cfg.VERBOSE = workers, False, False
+    for key, value in settings.items():
+        node = cfg.DATALOADER if key in cfg.DATALOADER else cfg.INPUT
+        node[key] = value
+    found = build_data_loader(
+        cfg,
+        cfg.DATALOADER.TEST.SAMPLER,
+        [Datum(impath=path, label=label, classname=str(label)) for path, label in images],
+        batch_size=4,
+        tfm=build_transform(cfg, is_train=False),
+        is_train=False,
+    )
+    if mode == SQUASH:
+        squash([found], cfg.INPUT.SIZE)
+    return found
 
 
 @pytest.fixture
