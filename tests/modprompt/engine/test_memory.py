@@ -1,3 +1,5 @@
+import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -28,8 +30,14 @@ def group(folder, limit, used, stat=""):
 def groups(tmp_path, monkeypatch):
     """The tree of control groups, empty; the process stands in /slurm/job_7/step_0 of both versions."""
     (tmp_path / "of_process").write_text("4:memory:/slurm/job_7/step_0\n1:cpu:/slurm\n0::/slurm/job_7/step_0\n")
-    monkeypatch.setattr(memory, "_OF_PROCESS", tmp_path / "of_process")
-    monkeypatch.setattr(memory, "_CGROUPS", tmp_path / "groups")
+    read, places = Path.read_text, {"/sys/fs/cgroup": "groups", "/proc/self/cgroup": "of_process"}
+
+    def redirected(path, **how):
+        for place, name in places.items():
+            path = Path(str(path).replace(place, str(tmp_path / name)))
+        return read(path, **how)
+
+    monkeypatch.setattr(Path, "read_text", redirected)
     return tmp_path / "groups"
 
 
@@ -53,9 +61,12 @@ def test_free_memory_is_what_the_tightest_group_above_a_process_leaves(groups):
     assert free_bytes(CPU) == 0
 
 
-def test_unknown_memory_sets_no_limit(groups, monkeypatch):
-    monkeypatch.setattr(memory, "_OF_PROCESS", groups / "nowhere")
-    monkeypatch.setattr(memory, "_available", lambda: None)
+def test_unknown_memory_sets_no_limit(monkeypatch):
+    def unreadable(*_, **how):
+        raise OSError
+
+    monkeypatch.setattr(Path, "read_text", unreadable)
+    monkeypatch.setattr(os, "sysconf", unreadable)
     assert free_bytes(CPU) is None
 
 

@@ -8,7 +8,7 @@ import torch
 
 import modprompt
 from modprompt import MPL, CLIPLoRA, CoOp, UserError
-from modprompt.engine.low_rank import LowRank
+from modprompt.engine import low_rank
 from modprompt.methods.clip_lora import as_repository, layers_at
 from modprompt.methods.parts.capabilities import Results, RunFacts
 from modprompt.use.export_model import ExportedModel
@@ -75,8 +75,8 @@ def test_only_a_side_with_additions_changes_and_kept_features_know(encoder, clip
 
 @pytest.mark.parametrize("encoder", ["both", "vision"])
 def test_matrices_are_merged_once_and_not_while_gradients_are_asked_for(encoder, clip_model, images, monkeypatch):
-    made, of = [], LowRank._changed
-    monkeypatch.setattr(LowRank, "_changed", lambda self, block: made.append(block) or of(self, block))
+    made, merged = [], low_rank.MergedBlock
+    monkeypatch.setattr(low_rank, "MergedBlock", lambda block, **parts: made.append(block) or merged(block, **parts))
     model = learned(CLIPLoRA(encoder=encoder, position="top3").on(clip_model, NAMES))
     beside = model(images)
     assert not made

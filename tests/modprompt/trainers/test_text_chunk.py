@@ -44,17 +44,12 @@ def test_free_memory_decides_and_room_for_all_is_no_limit(model, cfg, room):
 
 
 def test_number_of_tokens_is_what_decides_whether_there_are_chunks(model, monkeypatch):
-    from modprompt.engine.encoders import TextEncoder
-
-    sizes, plain = [], TextEncoder._features
-    monkeypatch.setattr(
-        TextEncoder, "_features", lambda self, text, chunk, *a: sizes.append(len(chunk)) or plain(self, text, chunk, *a)
-    )
-    for tokens, chunks in ((model.own_tokens, 1), (model.own_tokens - 1, 2)):
+    chunks, split = [], encoders.split
+    monkeypatch.setattr(encoders, "split", lambda *given: chunks.append(split(*given)) or chunks[-1])
+    for tokens in (model.own_tokens, model.own_tokens - 1):
         model.text_encoder.most_tokens = tokens
-        sizes.clear()
         model(torch.randn(1, 3, 32, 32))
-        assert len(sizes) == chunks
+    assert [len(one) for one in chunks] == [1, 2]
 
 
 def test_prompts_of_single_images_take_as_much_as_a_batch_of_them(clip_model, cfg, room):

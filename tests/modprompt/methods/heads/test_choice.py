@@ -160,15 +160,15 @@ def test_prompts_of_other_images_are_warned_of(more, said, command, tmp_path, ca
 
 @pytest.mark.slow
 def test_encoding_test_images_is_testing(command, tmp_path, monkeypatch):
-    find, seen = HeadEvaluation._feature_batches, []
+    batches, seen = HeadEvaluation.batches, []
 
-    def slow(evaluation, loader):
-        if loader is evaluation.trainer.test_loader and not seen:
+    def slow(evaluation, split):
+        if split != "val" and not seen:
             time.sleep(0.5)
-            seen.append(loader)
-        return find(evaluation, loader)
+            seen.append(split)
+        return batches(evaluation, split)
 
-    monkeypatch.setattr(HeadEvaluation, "_feature_batches", slow)
+    monkeypatch.setattr(HeadEvaluation, "batches", slow)
     assert train.main(command("TipAdapter", *CACHE)) == 0
     said = result(tmp_path)
     assert said["testing_s"] > 0.5

@@ -290,14 +290,14 @@ def test_a_search_goes_on_in_another_folder_and_has_all_alphas_there(command, tm
 def test_validation_images_that_are_test_images_too_are_refused(command, monkeypatch, capsys):
     from modprompt.methods.search.run import SearchRun
 
-    require = SearchRun._require_validation
+    prepare = SearchRun.prepare
 
     def overlapping(search):
         dataset = search.trainer.dm.dataset
         dataset.val.append(dataset.test[0])
-        require(search)
+        prepare(search)
 
-    monkeypatch.setattr(SearchRun, "_require_validation", overlapping)
+    monkeypatch.setattr(SearchRun, "prepare", overlapping)
     assert train.main(command("DPLSearch", *SEARCH)) == 2
     assert "1 validation images of EuroSAT are test images too" in capsys.readouterr().err
 
