@@ -34,18 +34,18 @@ def test_table_shows_every_layer():
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("make", "given", "message"),
     [
-        (lambda: Schedule([(0, 1), (0, 2), (4, 1)]), "layer 2: removes 4 prompt tokens, but only 3 reach it"),
-        (lambda: modular(12, depth=3, first=1, remove=2, add=2), "layer 1: removes 2"),
-        *((lambda step=step: Schedule([(0, 3), step]), "layer 1: expected") for step in ((1,), (0, -1), "ab", (0, True))),
-        (lambda: from_config([[0, 1]] * 3, 2, "text", 1), "3 steps given, but the model has 2 text layers"),
-        (lambda: check_depth(0, 12), "PROMPT_DEPTH must be from 1 to 12"),
-        (lambda: check_depth(13, 12), "PROMPT_DEPTH must be from 1 to 12"),
-        (lambda: Schedule([(0, 1), (0, MOST_TOKENS)]), "vision schedule, layer 1: has 1025 prompt tokens, but a layer may"),
-        (lambda: by_lengths([0, 100000, 1], "text"), "text schedule, layer 1: has 100000"),
+        (Schedule, ([(0, 1), (0, 2), (4, 1)],), "layer 2: removes 4 prompt tokens, but only 3 reach it"),
+        (modular, (12, 3, 1, 2, 2), "layer 1: removes 2"),
+        *((Schedule, ([(0, 3), step],), "layer 1: expected") for step in ((1,), (0, -1), "ab", (0, True))),
+        (from_config, ([[0, 1]] * 3, 2, "text", 1), "3 steps given, but the model has 2 text layers"),
+        (check_depth, (0, 12), "PROMPT_DEPTH must be from 1 to 12"),
+        (check_depth, (13, 12), "PROMPT_DEPTH must be from 1 to 12"),
+        (Schedule, ([(0, 1), (0, MOST_TOKENS)],), "vision schedule, layer 1: has 1025 prompt tokens, but a layer may"),
+        (by_lengths, ([0, 100000, 1], "text"), "text schedule, layer 1: has 100000"),
     ],
-)  # fmt: skip
-def test_what_is_no_schedule_is_refused_by_layer(make, message):
+)
+def test_what_is_no_schedule_is_refused_by_layer(make, given, message):
     with pytest.raises(UserError, match=message):
-        make()
+        make(*given)
