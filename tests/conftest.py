@@ -112,16 +112,16 @@ def _process_is_kept():
         yield
 
 
-BY_DESIGN = ("from multiprocessing.", "compile_worker")  # processes that end with the one that uses them
+BY_DESIGN = ("multiprocessing.resource_tracker", "multiprocessing.forkserver", "compile_worker")  # end with their user
 
 
 def _processes():
-    """Command lines of this process's children that run."""
-    found = []
+    """Command lines of this process's children that run, and of whatever runs with the mark of this process."""
+    found, mark = [], f"TESTS_PID={os.getpid()}\0".encode()
     for file in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):  # it has ended
             state, parent = file.read_text().rpartition(")")[2].split()[:2]
-            if state != "Z" and int(parent) == os.getpid():
+            if state != "Z" and (int(parent) == os.getpid() or mark in file.with_name("environ").read_bytes()):
                 found.append(file.with_name("cmdline").read_text().replace("\0", " "))
     return [line for line in found if not any(word in line for word in BY_DESIGN)]
 
@@ -134,15 +134,15 @@ def _ports():
 
 
 def _files():
-    """Files and folders of the checkout, and what is in its folders, but caches."""
-    paths = {path for pattern in ("[!.]*", "[!.]*/[!.]*") for path in ROOT.glob(pattern)}
-    return {path for path in paths if "__pycache__" not in path.parts}
+    """Files and folders of the checkout, but hidden ones and caches."""
+    paths = (path.relative_to(ROOT) for top in ROOT.glob("[!.]*") for path in (top, *top.rglob("*")))
+    return {path for path in paths if not any(part[0] == "." or part == "__pycache__" for part in path.parts)}
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _nothing_is_left():
     """Behind all tests no process that they started runs, no port is open, and the checkout has no new file."""
-    before = _files()
+    before, os.environ["TESTS_PID"] = _files(), str(os.getpid())  # the mark, which all that they start inherits
     yield
     gc.collect()  # loaders' workers end with their trainer
     until = time.monotonic() + 10
