@@ -92,13 +92,6 @@ class LowRank(LayerChange):
             parts[one] = torch.add(parts[one], more.view(x.shape), alpha=scale)
         return torch.cat([*parts.values()], dim=-1)
 
-    def product(self, which: str, x: Tensor) -> Tensor | None:
-        """scale B A dropout(x) of tokens x (..., D), in their type; None for a matrix that is not changed."""
-        if which not in self.matrices:
-            return None
-        added, scale = self._added(which, x.reshape(-1, x.shape[-1]))
-        return (scale * added).reshape(x.shape)
-
     def _added(self, which: str, x: Tensor) -> tuple[Tensor, float]:
         """B A dropout(x) of tokens (N, D) by k matrices, (k, N, D), and the factor still to multiply it by."""
         x, scale = x if self.through else x.detach(), self.scale
