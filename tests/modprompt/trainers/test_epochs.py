@@ -56,6 +56,18 @@ def run(words, folder, capsys, scalars):
     )
 
 
+@pytest.mark.parametrize("name", ["out", pytest.param("\udcff", marks=pytest.mark.slow)])
+def test_files_for_tensorboard_begin_in_the_runs_folder_if_its_name_is_text(
+    name, command, tmp_path, monkeypatch, capsys
+):
+    begun, words = [], command(METHODS["mpl"], "OPTIM.MAX_EPOCH", 1, "TEST.NO_TEST", True)
+    monkeypatch.setattr(PromptTrainer, "init_writer", lambda self, folder: begun.append(folder), raising=False)
+    words[words.index("--output-dir") + 1] = str(tmp_path / name)
+    assert train.main(words) == 0
+    assert begun == ([str(tmp_path / "out/tensorboard")] if name == "out" else [])
+    assert ("TensorBoard cannot write to a folder" in capsys.readouterr().out) == (name != "out")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("row", "frequency"), [("mpl", 9), ("coop_end", 2)])  # without accuracy in its lines, with it
 def test_numbers_read_together_are_those_of_each_step(row, frequency, command, tmp_path, monkeypatch, capsys, scalars):
