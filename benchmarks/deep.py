@@ -1,11 +1,12 @@
 """A training step of methods that reach into layers, against their repositories: time and peak memory, on a CPU.
 
-    python -m benchmarks.deep --mmrl DIR --mma DIR --clip-lora DIR --twosfs DIR --lightra DIR      checkouts
+    python -m benchmarks.deep --mmrl DIR --mma DIR --clip-lora DIR --twosfs DIR --lightra DIR --tda DIR     checkouts
     python -m benchmarks.deep --mmrl DIR --classes 5 50 1000      others are left out; 5 and 50 are the default
 
 Published settings and batch, a CLIP of ViT-B/16's shape with random weights, fp32. CLIP-LoRA and 2SFS (TwoSFS is its
 first stage, TwoSFS 2 its second) run their own loops, the others' trainers their own step; both sides as in
-benchmarks/pairs.py. LightRA has ten made-up sentences a class.
+benchmarks/pairs.py. LightRA has ten made-up sentences a class. TDA's step is
+the answers to 500 image features, ours in batches of 100.
 """
 
 from __future__ import annotations
@@ -24,17 +25,20 @@ from typing import Any
 from unittest import mock
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.cases import class_names, vit_b16
 from benchmarks.pairs import MOST, compared, flags, limit, on_a_cpu, our_step, row, seconds_of, stepping, told
-from benchmarks.reference import import_from
+from benchmarks.reference import as_it_is, import_from
 from modprompt.compat import find as compat
+from modprompt.io.records import parse_yaml
 from modprompt.programs import report
 
 TEMPLATE = "a photo of a {}."
 LAYERS = list(range(6, 13))
 STEPS, ROUNDS = 3, 3
+IMAGES, WIDTH = 500, 512  # of a test by TDA
 _HELD: list[Any] = []  # the stage of a training that a process is in, as long as it lives
 LORA_MOST = 1.1  # our time over theirs
 BATCHES = {"MMRL": 4, "MMRLpp": 4, "MultiModalAdapter": 16, "CLIPLoRA": 32, "TwoSFS": 32, "TwoSFS 2": 32, "LightRA": 16}
@@ -154,8 +158,41 @@ def theirs_alone(method: str, checkout: str, classes: int, steps: int) -> list[f
     return [after - before for before, after in zip(at[1:], at[2:])]  # the first is slower
 
 
+def tests_of_features(checkout: str, classes: int) -> Callable[[], None]:
+    """A function that answers all images of a test by TDA's caches."""
+    from modprompt import TDA
+
+    torch.manual_seed(1)
+    images, text = (F.normalize(torch.randn(count, WIDTH), dim=1) for count in (IMAGES, classes))
+    if not checkout:
+        head, scale = TDA().head(class_names(classes), WIDTH), torch.tensor(100.0)
+
+        def ours() -> None:
+            answer = head.begin()
+            for batch in images.split(100):
+                answer(batch, text, scale)
+
+        return torch.no_grad()(ours)
+    sys.path.insert(0, str(Path(checkout).resolve()))
+    sys.modules["wandb"] = mock.MagicMock()
+    program = importlib.import_module("tda_runner")
+    vars(program)["cls_acc"] = lambda logits, label: 0.0  # its own takes an array for a number
+    config = parse_yaml(Path(checkout, "configs/imagenet.yaml").read_text())
+    clip = SimpleNamespace(encode_image=torch.clone)
+
+    def theirs() -> None:
+        on_cpu = mock.patch.object(Tensor, "cuda", as_it_is), mock.patch.object(Tensor, "half", Tensor.float)
+        with on_cpu[0], on_cpu[1], contextlib.redirect_stdout(None):
+            each = [(one[None], torch.zeros(1)) for one in images]
+            program.run_test_tda(config["positive"], config["negative"], each, clip, text.t())
+
+    return theirs
+
+
 def measure(method: str, classes: int, checkout: str) -> list[float]:
     """Seconds of steps."""
+    if method == "TDA":
+        return seconds_of(tests_of_features(checkout, classes), STEPS, time.perf_counter)
     if checkout and method.partition(" ")[0] in ("CLIPLoRA", "TwoSFS"):
         return theirs_alone(method, checkout, classes, STEPS)
     with sentences(classes) as path:
@@ -167,7 +204,7 @@ def rows(args: argparse.Namespace) -> Iterator[tuple[str, bool]]:
     """A row for each method with a checkout and number of classes."""
     checkouts = {"MMRL": args.mmrl, "MMRLpp": args.mmrl, "MultiModalAdapter": args.mma, "CLIPLoRA": args.clip_lora}
     checkouts.update(dict.fromkeys(("TwoSFS", "TwoSFS 2"), args.twosfs))
-    checkouts["LightRA"] = args.lightra
+    checkouts.update(LightRA=args.lightra, TDA=args.tda)
     for method, checkout in checkouts.items():
         for classes in args.classes if checkout else ():
             case = method, classes, str(Path(checkout).resolve())
@@ -182,7 +219,7 @@ def run(args: argparse.Namespace) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Exit code 0 if all bounds hold, 1 if not."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    flags(parser, ("mmrl", "mma", "clip-lora", "twosfs", "lightra"), ROUNDS)
+    flags(parser, ("mmrl", "mma", "clip-lora", "twosfs", "lightra", "tda"), ROUNDS)
     args = parser.parse_args(argv)
     if args.one:
         limit()
