@@ -5,8 +5,8 @@
 
 Published settings and batch, a CLIP of ViT-B/16's shape with random weights, fp32. CLIP-LoRA and 2SFS (TwoSFS is its
 first stage, TwoSFS 2 its second) run their own loops, the others' trainers their own step; both sides as in
-benchmarks/pairs.py. LightRA has ten made-up sentences a class. TDA's step is
-the answers to 500 image features, ours in batches of 100.
+benchmarks/pairs.py. LightRA has ten made-up sentences a class. TDA's step is the answers to 5,000 image features, ours
+in batches of 100.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from modprompt.programs import report
 TEMPLATE = "a photo of a {}."
 LAYERS = list(range(6, 13))
 STEPS, ROUNDS = 3, 3
-IMAGES, WIDTH = 500, 512  # of a test by TDA
+IMAGES, WIDTH = 5000, 512  # of a test by TDA
 _HELD: list[Any] = []  # the stage of a training that a process is in, as long as it lives
 LORA_MOST = 1.1  # our time over theirs
 BATCHES = {"MMRL": 4, "MMRLpp": 4, "MultiModalAdapter": 16, "CLIPLoRA": 32, "TwoSFS": 32, "TwoSFS 2": 32, "LightRA": 16}
