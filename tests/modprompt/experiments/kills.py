@@ -80,7 +80,8 @@ def _with_interrupts() -> None:
 
 def start(name: str, out: Path, *more: str) -> subprocess.Popen:
     """A runner of an experiment, its words going to a file."""
-    words = [sys.executable, "-m", "experiments.run", name, "--out", str(out), *more]
+    places = ("--out", str(out), "--data", str(out.parent / "data"))
+    words = [sys.executable, "-m", "experiments.run", name, *places, *more]
     out.mkdir(parents=True, exist_ok=True)
     with (out / "runner.txt").open("ab") as console:
         return subprocess.Popen(words, cwd=ROOT, stdout=console, stderr=subprocess.STDOUT, preexec_fn=_with_interrupts)

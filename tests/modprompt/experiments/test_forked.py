@@ -166,6 +166,7 @@ def test_ctrl_c_ends_runner_and_runs_at_any_moment(tmp_path):
     for number in range(3):
         out = tmp_path / f"out{number}"
         words = [sys.executable, "-m", "modprompt", "experiment", "run", "digits", "--out", str(out)]
+        words += ["--data", str(tmp_path / "data")]
         with subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True) as runner:
             wait_for(lambda out=out: list(out.rglob("console.txt")))
             time.sleep(2.0 * number)
