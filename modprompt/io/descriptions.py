@@ -84,9 +84,10 @@ def read_sentences(setting: str, dataset: str, trainer: str) -> Descriptions | N
     Raises UserError, whose text goes behind the setting's name, if there is no such file, or it holds something else.
     """
     if not setting:
-        own = Path("gpt_file") / f"{_SHORT.get(dataset, dataset.lower())}_prompt.json"  # HiCroPL's
         if trainer == "LightRA":
             own = Path("prompts") / f"{'ImageNet' if dataset.startswith('ImageNet') else dataset}.json"
+        else:  # HiCroPL
+            own = Path("gpt_file") / f"{_SHORT.get(dataset, dataset.lower())}_prompt.json"
         setting = str(own) if own.is_file() else _OURS.get(dataset, "")
         if not setting:
             raise UserError(

@@ -50,7 +50,6 @@ def run_edited(weights, dassl, words):
         from torchvision.transforms import RandomResizedCrop
 
         loop = importlib.import_module("fs.twostage")
-
         small, plain = RandomResizedCrop.__init__, clip.load
         RandomResizedCrop.__init__ = lambda self, size, **k: small(self, 32, **k)
         clip.load = lambda name: plain(name, "cpu")
@@ -72,7 +71,7 @@ def in_checkout(checkout, weights, dassl, words):
     asked = json.dumps({"weights": str(weights), "dassl": dassl, "words": words.split()})
     code = "import json, runpy, sys; runpy.run_path(sys.argv[1])['run_edited'](**json.loads(sys.argv[2]))"
     ran = subprocess.run(
-        [sys.executable, "-c", code, __file__, asked], cwd=checkout, check=True, capture_output=True, text=True
+        [sys.executable, "-c", code, __file__, asked], cwd=checkout, check=True, stdout=subprocess.PIPE, text=True
     )
     return json.loads(ran.stdout.splitlines()[-1]), ran.stdout
 
