@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 LAYERS, DEPTH = 12, 9
 PANELS = (
-    ("Replacement (MaPLe, IVLP, VPT; MPL on its text side): all go, as many come", replacement(LAYERS, DEPTH, 2)),
+    ("Replacement (MaPLe, IVLP, VPT; MPL's text encoder): each layer gets new tokens", replacement(LAYERS, DEPTH, 2)),
     (
-        "Modular prompting (MPL on its vision side): one goes, two come, the rest is carried",
+        "Modular prompting (MPL's image encoder): one removed, two added, the rest carried",
         modular(LAYERS, DEPTH, first=1, remove=1, add=2),
     ),
 )
@@ -85,7 +85,7 @@ def figure() -> Figure:
     panels = fig.subplots(len(PANELS), 1, gridspec_kw={"height_ratios": heights})
     for axes, (title, schedule) in zip(panels, PANELS):
         _draw(axes, title, schedule)
-    panels[-1].set_xlabel("transformer layer (from 0) that the prompt tokens enter", fontsize=9)
+    panels[-1].set_xlabel("transformer layer, counted from 0", fontsize=9)
     square: dict[str, Any] = {"marker": "s", "linestyle": "", "markersize": 9}
     fig.legend(
         [
@@ -93,7 +93,7 @@ def figure() -> Figure:
             Line2D([], [], color=CARRIED, **square),
             Line2D([], [], color="#c44e52", marker="x", linestyle="", markersize=6, markeredgewidth=1.6),
         ],
-        ["added in front of this layer", "carried from the layer before", "removed in front of the next"],
+        ["added before this layer", "carried from the previous layer", "removed before the next layer"],
         ncols=3,
         loc="outside upper center",
         fontsize=9,

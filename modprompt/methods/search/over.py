@@ -118,7 +118,7 @@ def help_text(method: Any) -> str:
     """Help for the settings of a search; empty for a method that cannot be searched."""
     if not table.BY_NAME[method.__name__].sides or method.not_searched:
         return ""
-    return f"its search for a schedule (docs/search.md):\n{Search.help_text()}"
+    return f"its search for a schedule (docs/schedule.md):\n{Search.help_text()}"
 
 
 def decided(cfg: Any, given: Mapping[str, Any], method: Any, node: str) -> dict[str, bool]:

@@ -137,7 +137,7 @@ def test_text_sides_are_searched_in_front_of_a_resnet(method, resnet_file, tmp_p
 
 # ---------------------------------------------------------------------- every method: runs, or the line that refuses it
 
-PAGE = (ROOT / "docs" / "search.md").read_text()
+PAGE = (ROOT / "docs" / "schedule.md").read_text()
 TABLE = PAGE[PAGE.index("| method | `PLACE_TEXT`") :].partition("\n\n")[0].splitlines()[2:]
 ROWS = [
     [method, *cells]
