@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,15 @@ def require_only_tests(dataset: Any, trains: bool) -> None:
         raise UserError(
             f"{dataset.__name__} has only test images, so that nothing is trained on it: test a run that was trained "
             "elsewhere with --eval-only --model-dir"
+        )
+
+
+def require_several_classes(names: Collection[str], where: str, cfg: CfgNode) -> None:
+    """Raise UserError if a run trains on a data set with a single class, of which every answer would be right."""
+    if len(names) == 1 and not cfg.TEST.get("ONLY", False):
+        raise UserError(
+            f"{where} has only one class, {next(iter(names))!r}, so that every prediction is right and nothing can be "
+            "learned: add the images of another class"
         )
 
 
@@ -162,6 +171,8 @@ class FamilyDataset(DatasetBase):
     def read_or_make_split(self) -> Split:
         """The split of the split file; where there is none, a new one, which is then written."""
         (split, digest, ours), path = self._present()
+        names = {image.label: image.classname for image in split.train}
+        require_several_classes([*names.values()], f"{type(self).__name__} in {self.folder}", self.cfg)
         if path is not None:
             print(f"Reading split from {path}")
             self.check_against_folder(split, path)

@@ -115,6 +115,17 @@ def test_file_names_that_are_no_utf8_are_read_split_drawn_and_read_again(tmp_pat
     assert (tmp_path / "split_ImageFolder.json").read_text().isascii()
 
 
+def test_training_on_a_single_class_is_rejected_and_testing_is_not(tmp_path):
+    pictures(tmp_path, {"cat": 10})
+    with one_line(f"ImageFolder in {tmp_path} has only one class, 'cat', so that .*: add the images of another"):
+        read("ImageFolder", tmp_path)
+    assert not (tmp_path / "split_ImageFolder.json").exists()
+    assert read("ImageFolder", tmp_path, options=("TEST.ONLY", True)).classnames == ["cat"]
+    lines(tmp_path / "classnames.txt", ["cat"])
+    with one_line(f"Unlabelled in {tmp_path} has only one class"):
+        read("Unlabelled", tmp_path)
+
+
 def entries(folder):
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.suffix != ".png"}
 
