@@ -171,12 +171,12 @@ class FamilyDataset(DatasetBase):
     def read_or_make_split(self) -> Split:
         """The split of the split file; where there is none, a new one, which is then written."""
         (split, digest, ours), path = self._present()
-        names = {image.label: image.classname for image in split.train}
-        require_several_classes([*names.values()], f"{type(self).__name__} in {self.folder}", self.cfg)
         if path is not None:
             print(f"Reading split from {path}")
             self.check_against_folder(split, path)
-        elif ours:
+        names = {image.label: image.classname for image in split.train}
+        require_several_classes([*names.values()], f"{type(self).__name__} in {self.folder}", self.cfg)
+        if path is None and ours:
             path = self.storage.own / self.split_file
             write_split(split, path, self.image_dir, names_repeat=self.names_repeat)
             print(f"Saved split to {path}")

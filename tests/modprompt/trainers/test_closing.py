@@ -5,6 +5,7 @@ import re
 import pytest
 
 from modprompt.cli import train
+from tests.modprompt.data.trees import pictures
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +60,17 @@ def test_images_that_nothing_tested_are_not_counted(command, tmp_path, capsys):
     images, following = capsys.readouterr().out.splitlines()[-2:]
     assert re.fullmatch(r"Images: 20 trained on, \d+ for validation, 0 tested", images)
     assert following == f"Next: modprompt predict {tmp_path / 'out'} IMAGE"
+
+
+def on_folders(words, tmp_path, sizes):
+    """The words of a training on a person's photos instead, of two class folders in each of these folders."""
+    for folder, size in sizes.items():
+        pictures(tmp_path / "photos" / folder, {"one": size, "two": size})
+    words[words.index("--root") + 1] = str(tmp_path / "photos")
+    words[words.index("--dataset-config-file") + 1] = "image_folder"
+    return [*words, "DATASET.NUM_SHOTS", "-1", "DATASET.SUBSAMPLE_CLASSES", "all", "OPTIM.MAX_EPOCH", "1"]
+
+
+def test_test_images_are_not_counted_as_validation_images(command, tmp_path, capsys):
+    assert train.main(on_folders(command("CoOp"), tmp_path, {"train": 5, "test": 2})) == 0
+    assert "Images: 10 trained on, none for validation, 4 tested" in capsys.readouterr().out.splitlines()
