@@ -207,6 +207,8 @@ class Unlabelled(DatasetBase):
         if runs.is_few_shot(cfg):
             asked = f"NUM_SHOTS {cfg.DATASET.NUM_SHOTS}" if cfg.DATASET.NUM_SHOTS >= 1 else "SHOTS_BY_CLASS"
             raise UserError(f"DATASET.{asked}: Unlabelled trains on all existing labels: leave it out")
+        if cfg.DATASET.TRAIN_ON_VAL:
+            raise UserError(f"{runs.TRAIN_ON_VAL} True: Unlabelled has no validation images to train on: leave it out")
         self.selected_on = selected_on(cfg, own_validation=False)
         if self.selected_on == runs.HELD_OUT or (self.selected_on and not self.has_test):
             raise UserError(f"Unlabelled has no validation images to choose by: {WITHOUT_VALIDATION}")
