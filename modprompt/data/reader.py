@@ -191,10 +191,12 @@ class FamilyDataset(DatasetBase):
 
     def _require_no_test(self) -> None:
         """Raise UserError if a run on a data set without test images needs some."""
-        if self.cfg.TEST.NO_TEST and not self.cfg.TEST.get("ONLY", False) and self.selected_on != runs.TEST:
+        only_tests = self.cfg.TEST.get("ONLY", False)
+        if self.cfg.TEST.NO_TEST and not only_tests and self.selected_on != runs.TEST:
             return
         why = self.without_test(self.folder) or f"{type(self).__name__} in {self.folder} has no test images"
-        raise UserError(f"{why}: add test images, or train with TEST.NO_TEST True and TEST.FINAL_MODEL last_step")
+        other = "" if only_tests else ", or train with TEST.NO_TEST True and TEST.FINAL_MODEL last_step"
+        raise UserError(f"{why}: add test images{other}")
 
     def find(self, root: Path) -> Path:
         """The data set's folder under an existing root."""

@@ -202,10 +202,11 @@ def _experiment(part: Part, shared: Shared, name: str, compare: Any) -> Experime
 
 
 def _require_same_images(part: Part, methods: Sequence[Method]) -> None:
-    """Raise UserError if some of the methods train on validation images and others do not."""
-    trained = [method for method in methods if method.trains]
+    """Raise UserError if some of the methods, or of their stages, train on validation images and others do not."""
+    stages = (stage for method in methods for stage in (method, method.stage, method.few_shot))
+    trained = [stage for stage in stages if stage is not None and stage.trains]
     files = {method.config: read_settings(str(method.config)) for method in trained}
-    values = [{**files[one.config], **dict(one.options)}.get(TRAIN_ON_VAL, False) for one in trained]
+    values = [{**files[method.config], **dict(method.options)}.get(TRAIN_ON_VAL, False) for method in trained]
     labels = [method.label for method, value in zip(trained, values) if as_text(value) == "True"]
     if 0 < len(labels) < len(trained):
         raise part.fault(
