@@ -64,6 +64,7 @@ OURS = CfgNode(  # and the family's, beside any Dassl's
             "SHOTS_BY_CLASS": "",  # in place of NUM_SHOTS: a CSV file with the columns class and shots
             "REFERENCE_NAMES": False,  # Caltech256: class names cut at hyphens, as the reference has them
             "VAL_FROM_TEST": False,  # without validation images choose on test images, as the family, not on held-out
+            "TRAIN_ON_VAL": False,  # with all images, and nothing selected on validation images: these train, too
             "VAL_FIRST": False,  # draw few-shot lists of validation before those of training, as CLIP-LoRA does
             "READER": "",  # set by --host: which reader of a codebase is used
             "CHOOSE_BY": "",  # set for a run whose method chooses by validation images, see io/images.py

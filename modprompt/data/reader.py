@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,33 @@ def selected_on(cfg: CfgNode, own_validation: bool) -> str:
     return runs.TEST if cfg.DATASET.get("VAL_FROM_TEST", False) else runs.HELD_OUT
 
 
+def trains_on_validation(cfg: CfgNode) -> bool:
+    """Return True if a run trains on validation images too (DATASET.TRAIN_ON_VAL).
+
+    Raises:
+        UserError: if the setting is on and the run trains on few images, chooses its images in rounds, or selects or
+            measures something on validation images.
+    """
+    if not getattr(cfg.DATASET, "TRAIN_ON_VAL", False):
+        return False
+    trains, rounds = not runs.only_tests(cfg), cfg.get("ACTIVE", {}).get("ROUNDS", 0)
+    shots = runs.SHOTS_BY_CLASS if runs.shots_file(cfg) else f"DATASET.NUM_SHOTS {cfg.DATASET.NUM_SHOTS}"
+    conflicts = (
+        (cfg.TEST.SPLIT == "val", "TEST.SPLIT val measures the accuracy on them"),
+        (trains and runs.is_few_shot(cfg), f"{shots} trains on few images of each class"),
+        (trains and rounds, f"ACTIVE.ROUNDS {rounds} chooses which images train"),
+        (trains and cfg.TEST.FINAL_MODEL == "best_val", "TEST.FINAL_MODEL best_val selects the best epoch on them"),
+        (trains and runs.chooses_by_validation(cfg), f"{cfg.TRAINER.NAME} with its settings selects on them"),
+    )
+    for applies, reason in conflicts:
+        if applies:
+            raise UserError(
+                f"{runs.TRAIN_ON_VAL} True adds the validation images to the training images, but {reason}: remove one "
+                "of the two settings"
+            )
+    return trains
+
+
 def find_images(root: Path, reader: Any) -> Path:
     """The folder of a reader's data set under an existing root.
 
@@ -72,14 +99,26 @@ def require_only_tests(dataset: Any, trains: bool) -> None:
         )
 
 
+def require_several_classes(names: Collection[str], where: str, cfg: CfgNode) -> None:
+    """Raise UserError if a run trains on a data set with a single class, of which every answer would be right."""
+    if len(names) == 1 and not cfg.TEST.get("ONLY", False):
+        raise UserError(
+            f"{where} has only one class, {next(iter(names))!r}, so that every prediction is right and nothing can be "
+            "learned: add the images of another class"
+        )
+
+
 class FamilyDataset(DatasetBase):
     """A data set of the family: split file (or a new split), few-shot lists, base or new classes.
 
     A subclass defines its folders and split file, and how to split if the file is missing (`make_split`).
 
     Args:
-        cfg: DATASET.ROOT, NUM_SHOTS, SHOTS_BY_CLASS, SUBSAMPLE_CLASSES, VAL_FROM_TEST and SEED are read; of TEST the
-            keys that choose by validation images.
+        cfg: DATASET.ROOT, NUM_SHOTS, SHOTS_BY_CLASS, SUBSAMPLE_CLASSES, VAL_FROM_TEST, TRAIN_ON_VAL and SEED are read;
+            of TEST the keys that choose by validation images, and NO_TEST.
+
+    Attributes:
+        has_test: whether there are test images. If not, `test` holds one training image as a placeholder.
 
     What results say of it is in the attributes of `io.images.ReaderFacts`.
 
@@ -107,6 +146,10 @@ class FamilyDataset(DatasetBase):
         self.shots_hash = table.hash if table else ""
         with self._alone():
             split = self.read_or_make_split()
+            if trains_on_validation(cfg):
+                if not split.val:
+                    print(f"note: {cfg.DATASET.NAME} has no validation images: {runs.TRAIN_ON_VAL} True adds no images")
+                split = Split([*split.train, *(split.val or ())], None, split.test)
             train, val, test = split
             self.few_shot_hash = ""
             if table:
@@ -119,12 +162,13 @@ class FamilyDataset(DatasetBase):
             self.selected_on = selected_on(cfg, self.own_validation)
             val = self._validation(split, train, val)
         self.which = which_of_name(train, half)
-        if val is None or (not val and cfg.DATASET.get("VAL_FROM_TEST", False)):  # the test images serve as both
-            train, test = subsample_classes(train, test, subsample=half)
-            test = val = datums(test)
-        else:
-            train, val, test = subsample_classes(train, val, test, subsample=half)
-            val, test = datums(val), datums(test)
+        stands_in = val is None or (not val and cfg.DATASET.get("VAL_FROM_TEST", False))  # test images serve as both
+        train, val, test = subsample_classes(train, val or (), test, subsample=half)
+        self.has_test = bool(test)
+        if not test:
+            self._require_no_test()
+        test = datums(test or train[:1])  # Dassl's loader needs an image
+        val = test if stands_in else datums(val)
         few = fewshot.unequal(train) if table else fewshot.fewer_than(cfg.DATASET.NUM_SHOTS, train)
         self.notes = [one_line(few)] if few and not cfg.TEST.get("ONLY", False) else []
         for note in self.notes:
@@ -139,6 +183,20 @@ class FamilyDataset(DatasetBase):
     def without_validation(cls, root: Path) -> str:
         """Hook: why there are no validation images of its own under a root; empty if there may be some."""
         return ""
+
+    @classmethod
+    def without_test(cls, root: Path) -> str:
+        """Hook: return why there are no test images under a root; empty if there may be some."""
+        return ""
+
+    def _require_no_test(self) -> None:
+        """Raise UserError if a run on a data set without test images needs some."""
+        only_tests = self.cfg.TEST.get("ONLY", False)
+        if self.cfg.TEST.NO_TEST and not only_tests and self.selected_on != runs.TEST:
+            return
+        why = self.without_test(self.folder) or f"{type(self).__name__} in {self.folder} has no test images"
+        other = "" if only_tests else ", or train with TEST.NO_TEST True and TEST.FINAL_MODEL last_step"
+        raise UserError(f"{why}: add test images{other}")
 
     def find(self, root: Path) -> Path:
         """The data set's folder under an existing root."""
@@ -165,7 +223,9 @@ class FamilyDataset(DatasetBase):
         if path is not None:
             print(f"Reading split from {path}")
             self.check_against_folder(split, path)
-        elif ours:
+        names = {image.label: image.classname for image in split.train}
+        require_several_classes([*names.values()], f"{type(self).__name__} in {self.folder}", self.cfg)
+        if path is None and ours:
             path = self.storage.own / self.split_file
             write_split(split, path, self.image_dir, names_repeat=self.names_repeat)
             print(f"Saved split to {path}")

@@ -53,9 +53,11 @@ def is_image_name(name: str) -> bool:
 def opened(path: PathLike) -> Iterator[Image.Image]:
     """An image file, open and not decoded yet; raises as open_regular.
 
-    Raises Refused if it has another format, is damaged, larger than Pillow allows, or the block fails on it; OSError
-    with its name if this machine fails: no memory, no more open files, a disk that cannot be read.
+    Raises Refused if it is a pipe or a device, has another format, is damaged, larger than Pillow allows, or the block
+    fails on it; OSError with its name if this machine fails: no memory, no more open files, a disk that cannot be read.
     """
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise Refused("it is a pipe or a device, not a regular file")  # opening a pipe waits until somebody writes
     with open_regular(path) as file:
         try:
             with Image.open(file, formats=FORMATS) as image:

@@ -22,6 +22,7 @@ VALIDATION, HELD_OUT, TEST = "validation", "held out", "test"
 WHOLE = "the whole validation split"
 AS_TRAINING = "as many validation images as of training"
 BEYOND_THE_RULE = (TEST, WHOLE, AS_TRAINING)  # a result that was chosen by these is marked with them
+TRAIN_ON_VAL = "DATASET.TRAIN_ON_VAL"
 SHOTS_BY_CLASS, BY_CLASS = "DATASET.SHOTS_BY_CLASS", "by class"  # a setting; in place of a number of shots
 # of the validation images: as few as the few-shot list has, the whole split, or as many as of training
 FEW, ALL, AS_MANY = "few", "all", "as many"

@@ -20,12 +20,13 @@ def lines(trainer: Any, tested_pct: float | None, in_series: bool) -> Iterator[s
         in_series: whether it is one of many runs, whose report has zero-shot CLIP.
     """
     cfg, dataset = trainer.cfg, trainer.dm.dataset
-    validation, tested = (list(images or ()) for images in (dataset.val, dataset.test))
-    tested = validation if cfg.TEST.SPLIT == "val" and validation else tested
+    tested = (dataset.val if cfg.TEST.SPLIT == "val" else None) or dataset.test or ()
+    test_paths = {image.impath for image in dataset.test or ()}  # where there are no validation images, `val` has these
+    validation = sum(image.impath not in test_paths for image in dataset.val or ())
     number = len(tested) if tested_pct is not None and reader_facts(dataset).has_test else 0
     ours = isinstance(trainer, PromptTrainer)
     learned = 0 if ours and trainer.run.method.in_turn else len(dataset.train_x)  # the test's own images are its caches
-    yield f"Images: {learned} trained on, {len(validation)} for validation, {number} tested"
+    yield f"Images: {learned} trained on, {validation or 'none'} for validation, {number} tested"
     if not ours:
         return
     if tested_pct is not None and not in_series and zero_shot_costs_little(trainer):

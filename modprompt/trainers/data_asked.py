@@ -10,7 +10,8 @@ from yacs.config import CfgNode
 from modprompt.errors import UserError
 from modprompt.io.images import only_tests
 
-_ALL = {"NUM_SHOTS": 0, "SHOTS_BY_CLASS": "", "SUBSAMPLE_CLASSES": "all"}  # what asks for the whole data set
+# what asks for all training images of the data set
+_ALL = {"NUM_SHOTS": 0, "SHOTS_BY_CLASS": "", "SUBSAMPLE_CLASSES": "all", "TRAIN_ON_VAL": False}
 
 
 class _Watched(CfgNode):
@@ -37,7 +38,7 @@ def require(dataset: Any, cfg: Any) -> None:
     """Hold a data set, just read within `watched`, against what a configuration asks for; a message on more shots.
 
     Raises:
-        UserError: if its reader, none of ours, has not looked at a setting that asks for a part of it.
+        UserError: if its reader, none of ours, has not looked at a setting that asks for other images.
     """
     if type(dataset).__module__.startswith("modprompt."):
         return
@@ -46,6 +47,7 @@ def require(dataset: Any, cfg: Any) -> None:
         asked.pop("NUM_SHOTS", None)
     if only_tests(cfg):
         asked.pop("SHOTS_BY_CLASS", None)
+        asked.pop("TRAIN_ON_VAL", None)
     ignored = [
         f"DATASET.{key} {value}" for key, value in asked.items() if value != _ALL[key] and key not in _Watched.read
     ]

@@ -14,6 +14,7 @@ from yacs.config import CfgNode
 
 import modprompt.data.readers.all
 import modprompt.trainers.all  # noqa: F401
+from modprompt.data.reader import FamilyDataset
 from modprompt.data.rounds import require_none
 from modprompt.data.split_files import find_recorded
 from modprompt.errors import UserError
@@ -21,12 +22,21 @@ from modprompt.io import folder as run_folder
 from modprompt.io import image_files
 from modprompt.io import result as results
 from modprompt.io.files import of_user, write_whole
-from modprompt.io.images import SHOTS_BY_CLASS, reader_facts, shots_file
+from modprompt.io.images import (
+    SHOTS_BY_CLASS,
+    TRAIN_ON_VAL,
+    chooses_by_validation,
+    is_few_shot,
+    own_validation,
+    reader_facts,
+    shots_file,
+)
 from modprompt.io.settings import Settings
 from modprompt.io.text import one_line, writable
 from modprompt.methods.search import file as schedule_file
 from modprompt.methods.table import counts_steps
 from modprompt.trainers import card_errors, closing, device
+from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.trainers.result import ResultRecorder
 from modprompt.trainers.run_config import Mode, RunConfig, from_words, tested_by, trains, trains_nothing
 from modprompt.trainers.skip_finished import finished_before
@@ -133,6 +143,7 @@ def run(
             if mode.eval_only:
                 _test(recorder.trainer, mode)
             elif not mode.no_train:
+                print(unused_validation(recorder.trainer), end="")
                 recorder.trainer.train()
             _write(recorder, cfg, settings, mode)
             if trains(cfg, mode) and not mode.no_train:
@@ -198,7 +209,8 @@ def tell(cfg: Any, settings: Settings, trains: bool) -> None:
 
 def _head(cfg: Any) -> Iterator[str]:
     data = cfg.DATASET
-    shots = f"shots by class ({shots_file(cfg)})" if shots_file(cfg) else "all training images"
+    every = "all training and validation images" if data.TRAIN_ON_VAL else "all training images"
+    shots = f"shots by class ({shots_file(cfg)})" if shots_file(cfg) else every
     shots = f"{data.NUM_SHOTS} shots" if data.NUM_SHOTS >= 1 else shots
     seed = f"seed {cfg.SEED}" if cfg.SEED >= 0 else "seed none (numbers will differ from run to run)"
     yield one_line(f"** {cfg.TRAINER.NAME} on {data.NAME}: {shots}, {data.SUBSAMPLE_CLASSES} classes, {seed} **")
@@ -209,6 +221,21 @@ def _training(cfg: Any) -> str:
     optim, batch = cfg.OPTIM, cfg.DATALOADER.TRAIN_X.BATCH_SIZE
     length = "steps" if counts_steps(cfg.TRAINER.NAME) else f"{optim.MAX_EPOCH} epochs"
     return f"Training: {length} of batches of {batch}, {optim.NAME}, learning rate {optim.LR}"
+
+
+def unused_validation(trainer: Any) -> str:
+    """Return a line on the validation images that a training on all images does not use; empty if there are none."""
+    cfg, dataset = trainer.cfg, trainer.dm.dataset
+    learns = not cfg.TEST.ONLY and not (isinstance(trainer, PromptTrainer) and trainer.run.method.in_turn)
+    unused = own_validation(dataset) and not is_few_shot(cfg) and not chooses_by_validation(cfg)
+    if not (learns and unused and isinstance(dataset, FamilyDataset)):  # other projects' readers lack the setting
+        return ""
+    train, val, test = len(dataset.train_x), len(dataset.val), len(dataset.test) if dataset.has_test else 0
+    images = "photos" if cfg.INPUT.READ_AS == image_files.PEOPLE else "images"
+    return (
+        f"{train} of {train + val + test} {images} train, {val} are kept for validation, "
+        f"{test} {'are kept for a test' if cfg.TEST.NO_TEST else 'test'}; {TRAIN_ON_VAL} True trains on {train + val}\n"
+    )
 
 
 def _is_word(source: str) -> bool:

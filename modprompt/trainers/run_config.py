@@ -17,13 +17,14 @@ from yacs.config import CfgNode
 from modprompt import places
 from modprompt.clip import known
 from modprompt.data import names, shots_by_class
-from modprompt.data.reader import require_only_tests
+from modprompt.data.reader import require_only_tests, trains_on_validation
 from modprompt.errors import SettingError, UserError
 from modprompt.io import checkpoint
 from modprompt.io import folder as run_folder
 from modprompt.io.checkpoint import checkpoint_at
+from modprompt.io.files import of_user
 from modprompt.io.image_files import FAMILY
-from modprompt.io.images import READ_AS
+from modprompt.io.images import READ_AS, TRAIN_ON_VAL, must_choose
 from modprompt.io.result import NEW
 from modprompt.io.settings import Settings, level_of
 from modprompt.methods import together
@@ -298,18 +299,33 @@ def _require_no_epochs(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
 
 def _image_rule(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
     """INPUT.READ_AS of the training whose model is tested, unless it is given or was for another data set's images."""
-    tested = tested_by(cfg, mode)
-    if READ_AS in settings or not tested:
+    if READ_AS in settings:
         return {}
-    try:
-        made = checkpoint.read(checkpoint_at(tested, mode.load_epoch)).settings
-    except (OSError, UserError):  # whatever loads it reports it
+    rule = _of_tested_training(cfg, mode).get(READ_AS, cfg.INPUT.READ_AS)
+    if rule == cfg.INPUT.READ_AS:
         return {}
-    rule = made.get(READ_AS, cfg.INPUT.READ_AS)
-    if made.get("DATASET.NAME") != cfg.DATASET.NAME or rule == cfg.INPUT.READ_AS:
-        return {}
-    print(f"Images are read as the training in {tested} read them ({READ_AS} {rule}), not as a new run would")
+    said = f"({READ_AS} {rule}), not as a new run would"
+    print(f"Images are read as the training in {tested_by(cfg, mode)} read them {said}")
     return {READ_AS: rule}
+
+
+def _require_unseen(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
+    """Raise UserError if accuracy would be measured on validation images that the tested model was trained on."""
+    if cfg.TEST.SPLIT == "val" and _of_tested_training(cfg, mode).get(TRAIN_ON_VAL) == "True":
+        raise UserError(
+            f"TEST.SPLIT val: the model in {tested_by(cfg, mode)} was trained on the validation images "
+            f"({TRAIN_ON_VAL} True): test it with TEST.SPLIT test"
+        )
+
+
+def _of_tested_training(cfg: RunConfig, mode: Mode) -> Mapping[str, str]:
+    """Return the settings of the training whose model is tested; empty if it had another data set or is not known."""
+    tested = tested_by(cfg, mode)
+    try:
+        made = checkpoint.read(checkpoint_at(tested, mode.load_epoch)).settings if tested else {}
+    except (OSError, UserError):  # whatever loads the checkpoint reports it
+        return {}
+    return made if made.get("DATASET.NAME") == cfg.DATASET.NAME else {}
 
 
 def _kept(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
@@ -378,6 +394,23 @@ def _require_images(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
     require_only_tests(DATASET_REGISTRY.get(cfg.DATASET.NAME), trains(cfg, mode))
 
 
+def _require_training_images(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
+    trains_on_validation(cfg)  # its faults are said before anything is built
+
+
+def _without_test(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
+    """Return TEST.NO_TEST True for a training on a folder without test images; a message says so."""
+    find = getattr(DATASET_REGISTRY.get(cfg.DATASET.NAME), "without_test", None)
+    needs_test = must_choose(cfg) or cfg.TEST.OOD or getattr(_method_of(cfg), "in_turn", False)
+    if find is None or needs_test or "TEST.NO_TEST" in settings or not trains(cfg, mode):
+        return {}  # where images are needed and missing, the reader raises the error
+    why = find(of_user(cfg.DATASET.ROOT or ".").absolute())
+    if not why:
+        return {}
+    print(f"note: {why}: TEST.NO_TEST is set to True, so that this run trains and measures no accuracy")
+    return {"TEST.NO_TEST": True}
+
+
 def _require_teacher(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
     teachers.check(cfg)
 
@@ -393,5 +426,15 @@ _OF_SETTINGS: tuple[Step, ...] = (
     _require_what_stands_beside,
     _warn_of_unread,
     _of_second_node,
+    _require_training_images,
 )
-_OF_RUN: tuple[Step, ...] = (_image_rule, _require_model, _kept, _images, _require_images, _require_teacher)
+_OF_RUN: tuple[Step, ...] = (
+    _image_rule,
+    _require_unseen,
+    _require_model,
+    _kept,
+    _images,
+    _require_images,
+    _without_test,
+    _require_teacher,
+)

@@ -1,7 +1,8 @@
 """ImageFolder: a folder of class folders as a data set, for one's own images.
 
     ROOT/<class>/*.jpg                       split in half, a fifth and the rest; the split is written next to them
-    ROOT/{train,val,test}/<class>/*.jpg      used as they are; without val, or without test, the other serves as both
+    ROOT/{train,val,test}/<class>/*.jpg      used as they are; without val, or without test, the other serves as both;
+                                             with train alone nothing is tested (TEST.NO_TEST True)
 
 ROOT/classnames.txt may give class names (`folder name of the class`, a line each); otherwise a name is its folder's.
 Files are sorted, so that a seed gives the same lists on every machine. Before a split is drawn every image is decoded.
@@ -49,6 +50,11 @@ def _classes(root: Path) -> dict[str, str]:
     return names
 
 
+def _has_images(root: Path, part: str) -> bool:
+    """Return True if val/ or test/ of a root has an image of a class that its train/ has."""
+    return any(holds_images(root / part / name) for name in class_folders(root / "train"))
+
+
 @DATASET_REGISTRY.register()
 class ImageFolder(FamilyDataset):
     """The class folders in DATASET.ROOT itself; images are read as people see them."""
@@ -68,11 +74,15 @@ class ImageFolder(FamilyDataset):
         """Why a folder has no validation images of its own; empty if it has, or is split by us."""
         if not (root / "train").is_dir():
             return ""
-        classes = class_folders(root / "train")
-        for part in ("val", "test"):
-            if not any(holds_images(root / part / name) for name in classes):
-                return f"{root} has train/, but no images in {part}/: put some there"
-        return ""
+        empty = [part for part in ("val", "test") if not _has_images(root, part)]
+        return f"{root} has train/, but no images in {empty[0]}/: put some there" if empty else ""
+
+    @classmethod
+    def without_test(cls, root: Path) -> str:
+        """Return that a folder has train/ alone; empty if it has other images, or is split by this project."""
+        if not (root / "train").is_dir() or _has_images(root, "val") or _has_images(root, "test"):
+            return ""
+        return f"{root} has train/ but neither test/ nor val/ with images"
 
     @property
     def split_file(self) -> str:  # type: ignore[override]  # it is only read
@@ -99,8 +109,6 @@ class ImageFolder(FamilyDataset):
             if unknown:
                 raise UserError(f"{part / unknown[0]} is a class that {self.folder / 'train'} does not have")
         train, val, test = (self._list(self.folder / part, names) for part in PARTS)
-        if not test and not val:
-            raise UserError(f"{self.folder} has train/ but neither test/ nor val/ with images")
         return Split(train, (val or None) if test else None, test or val)
 
     def check_against_folder(self, split: Split, path: Path) -> None:

@@ -26,7 +26,7 @@ from modprompt.data.fewshot import FOLDER
 from modprompt.data.images import UNKNOWN, Image, datums, relatives
 from modprompt.data.label_file import read_labels
 from modprompt.data.listings import read_lines
-from modprompt.data.reader import WITHOUT_VALIDATION, selected_on
+from modprompt.data.reader import WITHOUT_VALIDATION, require_several_classes, selected_on
 from modprompt.errors import UserError
 from modprompt.io import images as runs
 from modprompt.io.files import Refused, of_user
@@ -200,12 +200,15 @@ class Unlabelled(DatasetBase):
     def _require_what_the_run_needs(self, has_labels: bool) -> None:
         """Raise UserError unless there is what this run trains on, tests on and chooses by."""
         cfg, later = self.cfg, bool(self.cfg.ACTIVE.ROUNDS)
+        require_several_classes(self.names, f"Unlabelled in {self.folder}", cfg)
         if cfg.DATASET.SUBSAMPLE_CLASSES != "all":
             half = cfg.DATASET.SUBSAMPLE_CLASSES
             raise UserError(f"DATASET.SUBSAMPLE_CLASSES {half}: images without labels have no halves: give all")
         if runs.is_few_shot(cfg):
             asked = f"NUM_SHOTS {cfg.DATASET.NUM_SHOTS}" if cfg.DATASET.NUM_SHOTS >= 1 else "SHOTS_BY_CLASS"
             raise UserError(f"DATASET.{asked}: Unlabelled trains on all existing labels: leave it out")
+        if cfg.DATASET.TRAIN_ON_VAL:
+            raise UserError(f"{runs.TRAIN_ON_VAL} True: Unlabelled has no validation images to train on: leave it out")
         self.selected_on = selected_on(cfg, own_validation=False)
         if self.selected_on == runs.HELD_OUT or (self.selected_on and not self.has_test):
             raise UserError(f"Unlabelled has no validation images to choose by: {WITHOUT_VALIDATION}")

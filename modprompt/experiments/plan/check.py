@@ -46,6 +46,9 @@ def _check_settings(settings: Settings, job: Job) -> None:
         find = getattr(reader, "without_validation", None)  # where a reader can tell
         if why := find(of_user(cfg.DATASET.ROOT or ".")) if find else "":
             raise UserError(f"{why}; protocol validation measures on validation images")
+    find = getattr(reader, "without_test", None)
+    if cfg.TEST.SPLIT != "val" and (why := find(of_user(cfg.DATASET.ROOT or ".")) if find else ""):
+        raise UserError(f"{why}: add test images, which an experiment needs")
     if job.stage == "search" and not cfg.SEARCH.RUNS:
         raise UserError(f"{cfg.TRAINER.NAME} does not search: SEARCH.ON True, or DPLSearch")
     rounds.check(cfg, job)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from modprompt import places
 from modprompt.active import plan as rounds
-from modprompt.checks import known_names
+from modprompt.checks import known_names, some
 from modprompt.data.names import config_names
 from modprompt.errors import UserError
 from modprompt.experiments.plan import chosen
@@ -31,7 +31,7 @@ from modprompt.experiments.plan.experiment import (
 from modprompt.experiments.plan.reading import Part
 from modprompt.experiments.plan.stages import STAGES, trains
 from modprompt.io.files import of_user
-from modprompt.io.images import BY_CLASS, SHOTS_BY_CLASS
+from modprompt.io.images import BY_CLASS, SHOTS_BY_CLASS, TRAIN_ON_VAL
 from modprompt.io.settings import as_text, read_settings
 from modprompt.methods.search.file import named_by
 from modprompt.methods.table import PROMPTS, config_file, kind_of
@@ -163,6 +163,7 @@ def _experiment(part: Part, shared: Shared, name: str, compare: Any) -> Experime
         methods += _variants(one, label, shared, methods)
         if "few_shot" in one and protocol != ACTIVE:
             raise one.fault("few_shot", f"protocol {protocol} has none")
+    _require_same_images(part, methods)
     added = rounds.read(part, methods) if protocol == ACTIVE else None
     several = protocol == "few_shot"
     shots = added.shots if added else _shots(part, methods, (1, 2, 4, 8, 16) if several else (16,))
@@ -198,6 +199,21 @@ def _experiment(part: Part, shared: Shared, name: str, compare: Any) -> Experime
         chosen=shared.chosen.in_words(took) if shared.chosen and took else "",
         compare=_compare(part, protocol, methods, must=compare is not None) if "compare" in part else "",
     )
+
+
+def _require_same_images(part: Part, methods: Sequence[Method]) -> None:
+    """Raise UserError if some of the methods, or of their stages, train on validation images and others do not."""
+    stages = (stage for method in methods for stage in (method, method.stage, method.few_shot))
+    trained = [stage for stage in stages if stage is not None and stage.trains]
+    files = {method.config: read_settings(str(method.config)) for method in trained}
+    values = [{**files[method.config], **dict(method.options)}.get(TRAIN_ON_VAL, False) for method in trained]
+    labels = [method.label for method, value in zip(trained, values) if as_text(value) == "True"]
+    if 0 < len(labels) < len(trained):
+        raise part.fault(
+            "methods",
+            f"{some(labels)} would train on validation images and other methods would not: give {TRAIN_ON_VAL} in the "
+            "options of the file, for all methods",
+        )
 
 
 def _shots(part: Part, methods: Sequence[Method], default: tuple[int, ...]) -> tuple[int | str, ...]:

@@ -19,7 +19,7 @@ from modprompt.errors import UserError
 from modprompt.io import checkpoint
 from modprompt.io.checkpoint import BEST
 from modprompt.io.folder import or_delete
-from modprompt.io.images import SHOTS_BY_CLASS, mark, selected_on
+from modprompt.io.images import SHOTS_BY_CLASS, TRAIN_ON_VAL, mark, selected_on
 from modprompt.io.settings import changes
 from modprompt.io.tensors import read_tensors, write_tensors
 from modprompt.methods.heads.base import TEST, TRAIN, VAL, FreshViews, Head
@@ -289,10 +289,10 @@ class HeadResume(_OfHead, Resume):
         """Warn if the head's prompts were trained on other images than the head."""
         front = self.method.loaded.front
         theirs = {} if front is None or front.content is None else front.content.record["run"].get("settings", {})
-        mine = self.settings()
+        theirs, mine = {TRAIN_ON_VAL: "False", **theirs}, self.settings()  # older versions had no such setting
         if theirs.get(TRAINING_IMAGES, mine[TRAINING_IMAGES]) == mine[TRAINING_IMAGES]:
             return
-        asked = ("DATASET.NAME", "DATASET.NUM_SHOTS", SHOTS_BY_CLASS, "DATASET.SUBSAMPLE_CLASSES", "SEED")
+        asked = ("DATASET.NAME", "DATASET.NUM_SHOTS", SHOTS_BY_CLASS, TRAIN_ON_VAL, "DATASET.SUBSAMPLE_CLASSES", "SEED")
         both = [(key, theirs.get(key, ""), mine.get(key, "")) for key in asked]
         other = [f"{key} {one or 'not set'}, here {here or 'not set'}" for key, one, here in both if one != here]
         warnings.warn(

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -44,6 +46,13 @@ def test_bad_images_are_named_and_skipped_and_other_files_counted(run, photos, s
     assert note == f"note: 1 files in these folders do not have names of images, e.g. {photos / 'notes.txt'}"
     assert err[0].startswith(f"skipped: cannot read the image {photos / 'c.jpg'} (")
     assert err[1:] == [f"skipped: image not found: {photos / 'nosuch.png'}", "note: 2 of 4 images were skipped"]
+
+
+def test_named_pipe_among_the_images_is_skipped(run, photos, said):
+    os.mkfifo(photos / "x.png")
+    out, err = said(1, "predict", run, photos, "--device", "cpu")
+    assert len(out) == 2
+    assert err[0].startswith(f"skipped: cannot read the image {photos / 'x.png'} (it is a pipe or a device, not a")
 
 
 def test_other_classes_are_said(run, photos, tmp_path, said):

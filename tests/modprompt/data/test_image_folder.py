@@ -2,9 +2,12 @@ import os
 from pathlib import Path
 
 import pytest
+from dassl.config import get_cfg_default
 
 import modprompt.data.readers.image_folder  # noqa: F401 - registers
+from modprompt.data.reader import trains_on_validation
 from modprompt.errors import UserError
+from modprompt.io.images import TRAIN_ON_VAL
 from tests.conftest import one_line
 from tests.modprompt.data.test_readers import read
 from tests.modprompt.data.trees import folders, lines, pictures
@@ -49,14 +52,16 @@ def test_missing_val_or_test_is_served_by_the_other(tmp_path, parts):
 def test_faults_are_named(tmp_path):
     with pytest.raises(UserError, match="has no class folder: put the images there"):
         read("ImageFolder", tmp_path)
-    folders(tmp_path / "train", {"a": 3})
-    with pytest.raises(UserError, match="has train/ but neither test/ nor val/"):
+    folders(tmp_path / "train", {"a": 3, "b": 3})
+    with one_line(
+        "has train/ but neither test/ nor val/ with images: add test images, or train with TEST.NO_TEST True"
+    ):
         read("ImageFolder", tmp_path)
     folders(tmp_path / "test", {"zebra": 3})
     with pytest.raises(UserError, match="test/zebra is a class that .*train does not have"):
         read("ImageFolder", tmp_path)
     (tmp_path / "test" / "zebra").rename(tmp_path / "test" / "a")
-    lines(tmp_path / "classnames.txt", ["b dog"])
+    lines(tmp_path / "classnames.txt", ["c dog"])
     with pytest.raises(UserError, match="classnames.txt, line 1: expected a class folder"):
         read("ImageFolder", tmp_path)
 
@@ -113,6 +118,61 @@ def test_file_names_that_are_no_utf8_are_read_split_drawn_and_read_again(tmp_pat
     assert [one.impath for one in again.train_x] == [one.impath for one in first.train_x]
     assert all(Path(one.impath).is_file() and "\udce9" in one.impath for one in first.train_x)
     assert (tmp_path / "split_ImageFolder.json").read_text().isascii()
+
+
+def test_a_single_class_can_be_tested_but_not_trained(tmp_path):
+    pictures(tmp_path, {"cat": 10})
+    with one_line(f"ImageFolder in {tmp_path} has only one class, 'cat', so that .*: add the images of another"):
+        read("ImageFolder", tmp_path)
+    assert not (tmp_path / "split_ImageFolder.json").exists()
+    assert read("ImageFolder", tmp_path, options=("TEST.ONLY", True)).classnames == ["cat"]
+    lines(tmp_path / "classnames.txt", ["cat"])
+    with one_line(f"Unlabelled in {tmp_path} has only one class"):
+        read("Unlabelled", tmp_path)
+
+
+def test_validation_images_train_if_requested_and_the_split_stays(tmp_path):
+    pictures(tmp_path, {"cat": 60, "dog": 60})
+    off = read("ImageFolder", tmp_path)
+    split = (tmp_path / "split_ImageFolder.json").read_bytes()
+    on = read("ImageFolder", tmp_path, options=(TRAIN_ON_VAL, True))
+    assert (len(off.train_x), len(off.val), len(off.test)) == (60, 24, 36)
+    assert [one.impath for one in on.train_x] == [one.impath for one in (*off.train_x, *off.val)]
+    assert [one.impath for one in on.test] == [one.impath for one in off.test]
+    assert (on.val is on.test, on.own_validation, on.selected_on) == (True, False, "")
+    assert on.split_facts == off.split_facts
+    assert (tmp_path / "split_ImageFolder.json").read_bytes() == split
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("DATASET.NUM_SHOTS", 4), "DATASET.NUM_SHOTS 4 trains on few images of each class"),
+        (("DATASET.SHOTS_BY_CLASS", "few.csv"), "DATASET.SHOTS_BY_CLASS trains on few images of each class"),
+        (("ACTIVE.ROUNDS", 2), "ACTIVE.ROUNDS 2 chooses which images train"),
+        (("TEST.FINAL_MODEL", "best_val"), "TEST.FINAL_MODEL best_val selects the best epoch on them"),
+        (("TEST.SPLIT", "val"), "TEST.SPLIT val measures the accuracy on them"),
+        (("DATASET.CHOOSE_BY", "few"), "LPPlusPlus with its settings selects on them"),
+        (("SEARCH.RUNS", True), "LPPlusPlus with its settings selects on them"),
+    ],
+)
+def test_validation_images_do_not_train_where_they_are_needed(options, reason):
+    cfg = get_cfg_default()
+    cfg.merge_from_list([TRAIN_ON_VAL, True, "TRAINER.NAME", "LPPlusPlus", *options])
+    with one_line(
+        f"^{TRAIN_ON_VAL} True adds the validation images to .*, but {reason}: remove one of the two settings$"
+    ):
+        trains_on_validation(cfg)
+
+
+def test_folder_without_test_images_trains_without_a_test(tmp_path):
+    pictures(tmp_path / "train", {"a": 5, "b": 6})
+    for half, size in (("all", 11), ("new", 6)):
+        dataset = read("ImageFolder", tmp_path, half=half, options=("TEST.NO_TEST", True))
+        assert (len(dataset.train_x), dataset.has_test, dataset.own_validation) == (size, False, False)
+    for more in ("TEST.ONLY", True), ("TEST.FINAL_MODEL", "best_val", "DATASET.VAL_FROM_TEST", True):
+        with one_line("neither test/ nor val/"):
+            read("ImageFolder", tmp_path, options=("TEST.NO_TEST", True, *more))
 
 
 def entries(folder):

@@ -10,6 +10,8 @@ from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import flags
 from modprompt.experiments.reporting.alike import warnings
 from modprompt.experiments.running import run
+from tests.conftest import one_line
+from tests.modprompt.data.trees import pictures
 from tests.modprompt.experiments.conftest import FILE
 from tests.modprompt.experiments.fakes import finish, results_below
 from tests.registered import forget
@@ -95,6 +97,12 @@ MPL, CLIP = "MPL: {trainer: MPL", "CLIP: {trainer: ZeroshotCLIP"
 def test_training_or_measuring_on_images_that_there_are_not_is_refused(folder, experiment, text, message):
     with pytest.raises(UserError, match=message):
         check(protocols.jobs(experiment(text)), folder / "out", folder / "data")
+
+
+def test_experiment_on_a_folder_without_test_images_is_rejected(tmp_path, experiment):
+    pictures(tmp_path / "train", {"one": 2, "two": 2})
+    with one_line("method CLIP: .* neither test/ nor val/ with images: add test images, which an experiment needs"):
+        check(protocols.jobs(experiment(FILE.replace("[digits]", "[image_folder]"))), tmp_path / "out", tmp_path)
 
 
 @pytest.mark.parametrize(("part", "lacks"), [("test", "val"), ("val", "test")])

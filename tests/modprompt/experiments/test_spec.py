@@ -1,5 +1,7 @@
 """An experiment file is read as it is meant."""
 
+from pathlib import Path
+
 import pytest
 
 from modprompt.errors import UserError
@@ -8,6 +10,7 @@ from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import expected, options
 from modprompt.places import ROOT
 from modprompt.trainers import run  # noqa: F401 - registers all
+from tests.conftest import one_line
 from tests.modprompt.experiments.conftest import FILE
 
 
@@ -103,6 +106,15 @@ def test_test_images_are_kept_unless_the_file_says_otherwise(experiment, tmp_pat
     assert given == [word.format(out=tmp_path) for word in words]  # the last one counts
     assert expected(job, tmp_path) == expected(plain, tmp_path)
     assert job.folder == plain.folder
+
+
+def test_all_methods_train_on_validation_images_or_none_does(experiment):
+    option = "DATASET.TRAIN_ON_VAL: true"
+    methods = FILE + "  CoOp: {trainer: CoOp, config: glyph}\n"
+    with one_line(f"methods: MPL would train on validation images and other methods would not: give {option[:20]}"):
+        experiment(methods.replace("{trainer: MPL,", f"{{options: {{{option}}}, trainer: MPL,"))
+    with one_line("DATASET.NUM_SHOTS 16 trains on few images of each class"):
+        check(protocols.jobs(experiment(methods + f"options: {{{option}}}\n")), Path("out"), Path("data"))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from modprompt.cli import train
+from tests.modprompt.data.trees import pictures
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +60,45 @@ def test_images_that_nothing_tested_are_not_counted(command, tmp_path, capsys):
     images, following = capsys.readouterr().out.splitlines()[-2:]
     assert re.fullmatch(r"Images: 20 trained on, \d+ for validation, 0 tested", images)
     assert following == f"Next: modprompt predict {tmp_path / 'out'} IMAGE"
+
+
+def on_folders(words, tmp_path, sizes):
+    """The words of a training on a person's photos instead, of two class folders in each of these folders."""
+    for folder, size in sizes.items():
+        pictures(tmp_path / "photos" / folder, {"one": size, "two": size})
+    words[words.index("--root") + 1] = str(tmp_path / "photos")
+    words[words.index("--dataset-config-file") + 1] = "image_folder"
+    return [*words, "DATASET.NUM_SHOTS", "-1", "DATASET.SUBSAMPLE_CLASSES", "all", "OPTIM.MAX_EPOCH", "1"]
+
+
+def test_images_kept_for_validation_are_reported_with_the_remedy(command, tmp_path, capsys):
+    words = on_folders(command("CoOp"), tmp_path, {".": 60})
+    assert train.main(words) == 0
+    said = "60 of 120 photos train, 24 are kept for validation, 36 test; DATASET.TRAIN_ON_VAL True trains on 84"
+    assert said in capsys.readouterr().out.splitlines()
+    on = [*words, "DATASET.TRAIN_ON_VAL", "True"]
+    assert train.main([*words, "OUTPUT_DIR", str(tmp_path / "few"), "DATASET.NUM_SHOTS", "2"]) == 0
+    assert "kept for validation" not in capsys.readouterr().out
+    assert train.main(["--once", *on]) == 2
+    assert "different finished run (DATASET.TRAIN_ON_VAL False -> True)" in capsys.readouterr().err
+    on += ["OUTPUT_DIR", str(tmp_path / "on")]
+    assert train.main(on) == 0
+    out = capsys.readouterr().out
+    assert "** CoOp on ImageFolder: all training and validation images, all classes, seed 1 **" in out
+    assert "Images: 84 trained on, none for validation, 36 tested" in out.splitlines()
+    assert "kept for validation" not in out
+    test = ["--eval-only", "--model-dir", str(tmp_path / "on"), *words, "OUTPUT_DIR", str(tmp_path / "test")]
+    assert train.main([*test, "TEST.SPLIT", "val"]) == 2
+    assert "was trained on the validation images (DATASET.TRAIN_ON_VAL True)" in capsys.readouterr().err
+
+
+def test_folder_with_train_alone_trains_and_says_so(command, tmp_path, capsys):
+    assert train.main(on_folders(command("CoOp"), tmp_path, {"train": 5})) == 0
+    out = capsys.readouterr().out
+    assert f"note: {tmp_path / 'photos'} has train/ but neither test/ nor val/ with images: TEST.NO_TEST is set" in out
+    assert "Images: 10 trained on, none for validation, 0 tested" in out.splitlines()
+
+
+def test_test_images_are_not_counted_as_validation_images(command, tmp_path, capsys):
+    assert train.main(on_folders(command("CoOp"), tmp_path, {"train": 5, "test": 2})) == 0
+    assert "Images: 10 trained on, none for validation, 4 tested" in capsys.readouterr().out.splitlines()

@@ -29,6 +29,7 @@ def read(cfg, looks_at, copies, domains=1):
         ({"SUBSAMPLE_CLASSES": "base"}, ["SUBSAMPLE_CLASSES"], 1, "", ""),
         ({"SUBSAMPLE_CLASSES": "base"}, ["NUM_SHOTS"], 1, "DATASET.SUBSAMPLE_CLASSES base", ""),
         ({"NUM_SHOTS": 4}, [], 1, "DATASET.NUM_SHOTS 4", ""),
+        ({"TRAIN_ON_VAL": True}, ["NUM_SHOTS"], 1, "DATASET.TRAIN_ON_VAL True", ""),
         ({"NUM_SHOTS": 4}, ["NUM_SHOTS"], 1, "", ""),
         ({"NUM_SHOTS": 2}, ["NUM_SHOTS"], 1, "", MORE),
         ({"NUM_SHOTS": 2}, ["NUM_SHOTS"], 2, "", ""),  # as many of each domain
