@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from modprompt.checks import some
 from modprompt.errors import UserError
-from modprompt.io.image_files import is_image_name, opened
+from modprompt.io.image_files import has_one_colour_on_white, is_image_name, opened
 from modprompt.io.text import is_text
 from modprompt.programs import one_line
 
@@ -38,28 +38,42 @@ def relatives(images: Iterable[Image], image_dir: Path) -> Iterator[str]:
         yield name if os.sep == "/" else name.replace(os.sep, "/")
 
 
-def _fault(path: str) -> str:
-    """Why an image file cannot be decoded; empty if it can. Raises OSError if this machine fails."""
+def _fault(path: str, one_colour: list[str] | None = None) -> str:
+    """Return why an image file cannot be decoded, or "". Raise OSError if this machine fails.
+
+    `one_colour` collects the paths of images of which only a single colour remains on a white background.
+    """
     try:
         with opened(path) as image:
             image.load()
+            if one_colour is not None and has_one_colour_on_white(image):
+                one_colour.append(path)
     except (FileNotFoundError, ValueError) as error:  # Refused and UserError are ValueErrors
         return one_line(error)
     return ""
 
 
-def undecodable(images: Iterable[Image]) -> list[tuple[str, str]]:
-    """(path, reason) of the images that cannot be decoded; each file is read once, several at a time."""
+def undecodable(images: Iterable[Image], one_colour: list[str] | None = None) -> list[tuple[str, str]]:
+    """Return (path, reason) of the images that cannot be decoded; each file is read once, several at a time.
+
+    `one_colour` collects the paths of images of which only a single colour remains on a white background.
+    """
     paths = list(dict.fromkeys(image.impath for image in images))
     with ThreadPoolExecutor() as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd metadata
-        faults = tqdm(pool.map(_fault, paths), "reading images", len(paths), unit="image", disable=None)
+        faults = tqdm(pool.map(lambda path: _fault(path, one_colour), paths), "reading images", len(paths), unit="image", disable=None)
         return [(path, fault) for path, fault in zip(paths, faults) if fault]
 
 
 def require_decodable(images: Iterable[Image], what: str) -> None:
-    """Raise UserError, naming a few, if images cannot be decoded."""
-    bad = [f"{path} ({fault})" for path, fault in undecodable(images)]
+    """Raise UserError if photos cannot be decoded, and report those that lose their content with their transparency."""
+    one_colour: list[str] = []
+    bad = [f"{path} ({fault})" for path, fault in undecodable(images, one_colour)]
+    if one_colour:
+        print(
+            f"Note: {len(one_colour)} images with transparency become a single colour, because transparent pixels are "
+            f"replaced by white. The first is {min(one_colour)}. Save such images with a background of another colour."
+        )
     if bad:
         raise UserError(f"{what}: {len(bad)} images cannot be decoded: {some(bad, 3)}: repair or remove them")
 

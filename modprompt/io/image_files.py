@@ -115,6 +115,11 @@ def _has_alpha(image: Image.Image) -> bool:
     return image.mode in _WITH_ALPHA or "transparency" in image.info
 
 
+def has_one_colour_on_white(image: Image.Image) -> bool:
+    """Return True if a decoded image has transparency and all its pixels get the same colour on a white background."""
+    return _has_alpha(image) and all(low == high for low, high in _on_white(image).getextrema())
+
+
 def _in_eight_bits(image: Image.Image) -> Image.Image:
     import numpy as np  # late: most images have no need of it
 

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 from dassl.config import get_cfg_default
+from PIL import Image
 
 import modprompt.data.readers.image_folder  # noqa: F401 - registers
 from modprompt.data.reader import trains_on_validation
@@ -194,3 +195,18 @@ def test_no_folder_is_made_among_the_images_and_lists_go_to_the_run(tmp_path, is
     nowhere = read("ImageFolder", root, 2, seed=1, draw=7, out="")
     lists = [[item.impath for item in found.train_x] for found in (first, again, other, nowhere)]
     assert lists == lists[:1] * 4
+
+
+def test_strokes_that_vanish_on_white_are_reported_once(tmp_path, capsys):
+    pictures(tmp_path, {"cat": 3, "dog": 3})
+    strokes = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    strokes.putpixel((3, 3), (255, 255, 255, 255))
+    for name in ("white_1", "white_2"):
+        strokes.save(tmp_path / "cat" / f"{name}.png")
+    strokes.putpixel((3, 3), (0, 0, 0, 255))
+    strokes.save(tmp_path / "dog" / "black.png")
+    Image.new("RGB", (8, 8), "white").save(tmp_path / "dog" / "opaque.png")
+    read("ImageFolder", tmp_path)
+    (note,) = [line for line in capsys.readouterr().out.splitlines() if "transparency" in line]
+    assert note.startswith("Note: 2 images with transparency become a single colour")
+    assert str(tmp_path / "cat" / "white_1.png") in note
