@@ -81,6 +81,8 @@ def named_in(result: Mapping[str, Any]) -> dict[str, str]:
     found = {name: str(stated[name]) for name in NAMED if stated.get(name)}
     if DESCRIPTIONS in found:
         found[DESCRIPTIONS] = found[DESCRIPTIONS].rpartition(" ")[2]  # behind its mode
+    if SENTENCES in found:  # a template alone is the data set's: a setting says which data set
+        found[SENTENCES] = found[SENTENCES].partition(" ")[0]
     blends = any(key.endswith(NAMED[BLENDED]) and text for key, text in (result.get("settings") or {}).items())
     if blends and BLENDED not in found and result.get("trainer") == "HiCroPL":  # the backbone, under another name
         found[BLENDED] = str(result.get("backbone_hash") or "")
