@@ -107,7 +107,8 @@ def open_trained(
 def adapted(trained: Trained, name: str) -> Trained:
     """Return a copy of the prompts with a head that learns from the images that it is asked about, on the same CLIP.
 
-    `name` is the head's method; the given model stays as it is. Raises UserError if the model has a head already, or prompts that no head is put on.
+    `name` is the head's method; the given model stays as it is. Raises UserError if the model has a head already, or
+    prompts that no head is put on.
     """
     method: Any = row_of(name).method()
     model = trained.model
