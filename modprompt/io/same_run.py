@@ -23,6 +23,7 @@ INITIAL = "the initial weights"
 DESCRIPTIONS, SENTENCES = "the descriptions", "the sentences"
 TEACHER, TEACHER_CKPT = "the teacher", "the teacher's prompts"  # a CLIP, and a checkpoint
 BLENDED = "the CLIP that is blended in"
+NOT_READ = "not read"  # in place of the hash of content that does not affect the run's numbers
 PROMPTS_BEFORE, ENHANCED_BASE = "the prompts before the head", "the enhanced base"
 # how the keys of the settings end that name these: a folder may be moved, and another content is another run
 NAMED: dict[str, tuple[str, ...]] = {
