@@ -50,7 +50,8 @@ def setting(
         compared: whether prompts learned with another value are refused; False for what only changes learning.
         switch: whether True or False may be given for a text; they are kept as texts.
         must: what a value must be, in place of the default's type.
-        kept: whether a test of trained prompts takes it from their checkpoint, since no tensor shows it.
+        kept: whether a test of trained prompts takes it from their checkpoint, since no tensor shows it. If it is not
+            compared, a test takes it only on the data set of the training, and the command line overrides it.
     """
     facts = Setting("", key, default, meaning, least, most, tuple(choices), compared, switch, must, kept)
     return dataclasses.field(default=default, metadata=facts._asdict())

@@ -17,7 +17,7 @@ from modprompt.checks import at_least
 from modprompt.errors import UserError
 from modprompt.io import descriptions
 from modprompt.io.checkpoint import Checkpoint, checkpoint_at, read, run_or_file
-from modprompt.io.tables import Cell, write_table
+from modprompt.io.tables import Cell, require_replaceable, write_table
 from modprompt.io.text import writable
 from modprompt.methods.loading import clip_of
 from modprompt.methods.records import learner_part
@@ -49,6 +49,8 @@ def _run(argv: list[str] | None = None) -> None:
     add("--csv", default="", help="also write the rows to this file")
     args = parser.parse_args(argv)
     at_least("topk", args.topk, 1)
+    if args.csv:
+        require_replaceable(args.csv, COLUMNS, "--csv")
     place = run_or_file(args.checkpoint)
     path = checkpoint_at(place)
     content = read(path)

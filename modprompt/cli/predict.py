@@ -23,7 +23,7 @@ from modprompt.cli.model_flags import opened, parser_of
 from modprompt.data.class_names import distinct, of_words
 from modprompt.errors import UserError
 from modprompt.io.files import of_user
-from modprompt.io.tables import Cell, write_table
+from modprompt.io.tables import Cell, require_replaceable, write_table
 from modprompt.io.text import one_line, writable
 
 COLUMNS = ("image", "rank", "class", "probability")  # of the CSV, always
@@ -113,4 +113,6 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"--unknown: a probability is from 0 to 1, got {args.unknown:g}")
     if args.csv and of_user(args.csv).is_dir():
         raise UserError(f"--csv: {args.csv} is a folder: name a file")
+    if args.csv:
+        require_replaceable(of_user(args.csv), COLUMNS, "--csv")
     return _run(args)

@@ -54,11 +54,12 @@ def main(argv: list[str] | None = None) -> int:
     methods = configured(args.head, args.backbone[0], options)
     features = read_features(args.features, args.backbone[0], args.classes, args.backbone[-1], args.split)
     print(f"{len(features.tested.labels)} images, {len(features.classes)} classes of {args.features}; {AGAIN}")
+    out = of_user(args.out) if args.out else Path("output", "heads", features.folder.resolve().name)
+    report.require_replaceable_files(out)
     more = {"seed": args.seed, "base_new": args.base_new, "trained_keys": args.trained_keys}
     rows = compared(features, methods, args.shots or features.shots(), **more)
     print(report.table(rows, features))
     if any(row.apart and "energy" not in row.apart for row in rows):
         print(f"note: where energy is left out, {NOT_COMPARABLE}")
-    out = of_user(args.out) if args.out else Path("output", "heads", features.folder.resolve().name)
     print("written:", *report.write(rows, features, out))
     return 0

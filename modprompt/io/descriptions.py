@@ -11,8 +11,11 @@ from typing import Any, NamedTuple
 
 from modprompt.checks import known_names
 from modprompt.errors import UserError
-from modprompt.io.files import Refused, read_text
+from modprompt.io.checkpoint import checkpoint_at
+from modprompt.io.checkpoint import read as read_checkpoint
+from modprompt.io.files import Refused, of_user, read_text
 from modprompt.io.records import content_hash, parse_json
+from modprompt.io.same_run import SENTENCES
 from modprompt.io.text import is_text
 
 TEMPLATE, DIGITS = "template", "digits"  # settings of sentences that are no paths
@@ -80,7 +83,8 @@ def read_file(path: Path) -> Descriptions:
 def read_sentences(setting: str, dataset: str, trainer: str) -> Descriptions | None:
     """The sentences that a trainer's setting means for a data set; None for a template.
 
-    setting: a path; template; digits; empty for the file of the data set in that trainer's repository, or else ours.
+    setting: a path of a file, or of a run's folder, whose checkpoint contains the sentences of its training; template;
+    digits; empty for the file of the data set in that trainer's repository, or else ours.
     Raises UserError, whose text goes behind the setting's name, if there is no such file, or it holds something else.
     """
     if not setting:
@@ -99,11 +103,27 @@ def read_sentences(setting: str, dataset: str, trainer: str) -> Descriptions | N
     if setting == DIGITS:
         return read_file(Path(__file__).with_name("digits_sentences.json"))
     try:
+        if os.path.isdir(of_user(setting)):
+            return _of_training(setting)
         return read_file(Path(setting).expanduser())
     except FileNotFoundError:
         raise UserError(f": there is no file {setting} (folder {Path.cwd()})") from None
     except UserError as error:
         raise UserError(f": {error}") from None
+
+
+def _of_training(folder: str) -> Descriptions | None:
+    """Return the sentences in the checkpoint of a run's folder; None for a template.
+
+    Raises:
+        UserError: if there is no checkpoint, or it contains no sentences.
+    """
+    path = checkpoint_at(of_user(folder))
+    record = read_checkpoint(path).record
+    stated = str(record.get("method", {}).get(SENTENCES, ""))
+    if not stated:
+        raise UserError(f"{path} contains no sentences of classes. Set SENTENCES to a JSON file of sentences")
+    return None if stated.partition(" ")[0] == TEMPLATE else of_record(record["classes"].get("sentences"), path)
 
 
 def of_record(content: Any, source: str) -> Descriptions:

@@ -23,6 +23,7 @@ INITIAL = "the initial weights"
 DESCRIPTIONS, SENTENCES = "the descriptions", "the sentences"
 TEACHER, TEACHER_CKPT = "the teacher", "the teacher's prompts"  # a CLIP, and a checkpoint
 BLENDED = "the CLIP that is blended in"
+NOT_READ = "not read"  # in place of the hash of content that does not affect the run's numbers
 PROMPTS_BEFORE, ENHANCED_BASE = "the prompts before the head", "the enhanced base"
 # how the keys of the settings end that name these: a folder may be moved, and another content is another run
 NAMED: dict[str, tuple[str, ...]] = {
@@ -81,6 +82,8 @@ def named_in(result: Mapping[str, Any]) -> dict[str, str]:
     found = {name: str(stated[name]) for name in NAMED if stated.get(name)}
     if DESCRIPTIONS in found:
         found[DESCRIPTIONS] = found[DESCRIPTIONS].rpartition(" ")[2]  # behind its mode
+    if SENTENCES in found:  # a template alone is the data set's: a setting says which data set
+        found[SENTENCES] = found[SENTENCES].partition(" ")[0]
     blends = any(key.endswith(NAMED[BLENDED]) and text for key, text in (result.get("settings") or {}).items())
     if blends and BLENDED not in found and result.get("trainer") == "HiCroPL":  # the backbone, under another name
         found[BLENDED] = str(result.get("backbone_hash") or "")

@@ -7,12 +7,13 @@ lines in any order.
 
 import csv
 import io
+import os
 import re
 from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
 
 from modprompt.errors import UserError
-from modprompt.io.files import PathLike, read_bytes, write_whole
+from modprompt.io.files import PathLike, open_regular, read_bytes, write_whole
 from modprompt.io.text import one_line
 
 Cell = str | int | float | None
@@ -50,6 +51,28 @@ def write_table(path: PathLike, columns: Sequence[str], rows: Iterable[Iterable[
     except UnicodeEncodeError as error:
         line = text[: error.end].rpartition("\n")[2]
         raise UserError(f"{path} is not written: a name in it is not UTF-8 text ({line[-80:]!r}): rename it") from None
+
+
+def require_replaceable(path: PathLike, columns: Sequence[str], option: str) -> None:
+    """Raise UserError if a table would replace a file that is not such a table.
+
+    Args:
+        path: the file to be written.
+        columns: those with which each table of the command begins.
+        option: the option that names the file, for the message.
+    """
+    if not os.path.lexists(path):
+        return
+    first = b""
+    if os.path.isfile(path):
+        with open_regular(path) as file:
+            first = file.readline(1 << 16)
+    names = first.decode("utf-8-sig", "replace").strip().split(",")
+    if names[: len(columns)] != [*columns]:
+        raise UserError(
+            f"{option}: {path} exists and is not a table of this command, whose columns begin with "
+            f"{', '.join(columns)}. The file is not replaced: name another one"
+        )
 
 
 def read_table(path: PathLike, needed: Sequence[str]) -> list[tuple[int, dict[str, str]]]:

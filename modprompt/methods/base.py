@@ -100,6 +100,16 @@ class Method(Configured):
         """
         return {}
 
+    @classmethod
+    def kept_values(cls, stated: Mapping[str, Any], folder: str) -> dict[str, Any]:
+        """Return the values of the settings that a test takes from the checkpoint, by field.
+
+        Args:
+            stated: what the checkpoint says of the method's settings, by field.
+            folder: the output folder of the training, which contains the checkpoint.
+        """
+        return {one.field: stated.get(one.field, one.default) for one in cls.settings() if one.kept}
+
     def require_each_alone(self, what: str) -> None:
         """Raise UserError, which begins with `what`, if an image's answer depends on the images before it."""
         if self.in_turn:

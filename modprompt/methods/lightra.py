@@ -61,7 +61,7 @@ class LightRA(WithSentences):
         10.0, "weight of the distances of both features to the frozen ones", least=0, compared=False
     )
     template: str = setting(
-        "", "words in front of a sentence, with {} for the name; empty: the data set's", compared=False
+        "", "words in front of a sentence, with {} for the name; empty: the data set's", compared=False, kept=True
     )
     mean: str = setting(
         PLAIN,
@@ -69,6 +69,7 @@ class LightRA(WithSentences):
         "unlike sentences has a shorter one, as in the repository; or of length 1",
         choices=(PLAIN, UNIT),
         compared=False,
+        kept=True,
     )
 
     def check(self) -> None:

@@ -22,6 +22,7 @@ from modprompt.io.same_run import (
     ENHANCED_BASE,
     INITIAL,
     NAMED,
+    NOT_READ,
     PROMPTS_BEFORE,
     SENTENCES,
     SHOTS,
@@ -92,7 +93,7 @@ def looks(result: Mapping[str, Any], settings: Mapping[str, str], identity: Iden
         settings: the wanted ones, which say where things are now.
         identity: gives fingerprint and tokenizer of a CLIP whose files look otherwise than the result saw them.
     """
-    facts = named_in(result)
+    facts = {fact: text for fact, text in named_in(result).items() if text != NOT_READ}
     found = {fact: _look(*_HASHES[fact], _paths(settings, fact)) for fact in facts if fact in _HASHES}
     if SENTENCES in facts:
         found[SENTENCES] = _look_at_sentences(result, _paths(settings, SENTENCES) or [""])

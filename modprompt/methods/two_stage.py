@@ -185,7 +185,19 @@ class TwoStageLearner(AdaptedTemplate):
 
     @contextlib.contextmanager
     def in_stage(self, stage: int, features: Callable[[], Tensor] | None) -> Iterator[None]:
-        """The first learns normalisations, without rows; the second rows, which begin as class features."""
+        """Train normalisations, without rows, in stage 0; train rows, which begin as class features, in stage 1.
+
+        Raises:
+            UserError: if there is no such stage, or the classes are not those of the rows.
+        """
+        if stage not in (0, 1):
+            raise UserError(f"in_stage: TwoSFS has stage 0 (normalisations) and stage 1 (classifier), got {stage!r}")
+        rows, names = self.class_rows.trained_on.names, self.class_rows.classes.names
+        if rows != names:
+            raise UserError(
+                f"in_stage: this model has {len(names)} classes, but its classifier belongs to {len(rows)} classes, "
+                "which are not the same. Make a new model of these classes by TwoSFS.on(clip_model, names)"
+            )
         if features is not None:
             self.class_rows.clear()
             if stage:

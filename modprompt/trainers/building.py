@@ -82,6 +82,11 @@ class Building(Part):
     each_step = False
     stages: tuple[int, ...] = ()
 
+    @property
+    def reads_training_images(self) -> bool:
+        """Return True if the run's numbers depend on its training images."""
+        return True
+
     def checked(self, cfg: Any) -> Run:
         """The run of a configuration; no work is done yet.
 

@@ -11,7 +11,7 @@ from modprompt.io.checkpoint import BEST, CHOICE, Checkpoint, find_checkpoint, n
 from modprompt.io.files import copy_whole, sha256_of
 from modprompt.io.images import selected_on
 from modprompt.io.records import KEY
-from modprompt.io.same_run import BEGAN_FROM, CLIP
+from modprompt.io.same_run import BEGAN_FROM, CLIP, SENTENCES
 from modprompt.methods.parts.learners import trained_classes
 from modprompt.methods.records import (
     content_hashes,
@@ -203,6 +203,10 @@ class Checkpoints(Part):
         """Tell the model that is tested on which classes it was trained."""
         assert self.loaded is not None
         self.model.prompt_learner.learned_on(trained_classes(self.loaded))
+        stated, sentences = self.loaded.record.get("method", {}), self.model.prompt_learner.stands_on().get(SENTENCES)
+        same_data = self.loaded.record.get("classes", {}).get("dataset") == self.cfg.DATASET.NAME
+        if same_data and sentences and stated.get(SENTENCES, sentences) != sentences:
+            print("note: the class sentences of this test are not those of the training")
         said = self.model.said_of(self.model.classes.names)
         if said:
             print(f"note: {said}")

@@ -31,7 +31,7 @@ from modprompt.io.images import (
 )
 from modprompt.io.records import file_hash, sealed
 from modprompt.io.result import FILE_NAME, JOBS, VERSION, runs_on_gpu
-from modprompt.io.same_run import BEGAN_FROM, CLIP_FILES, named_in
+from modprompt.io.same_run import BEGAN_FROM, CLIP_FILES, NOT_READ, named_in
 from modprompt.io.settings import Settings, settings_hash, texts_of
 from modprompt.io.versions import versions
 from modprompt.methods.named_files import clip_files
@@ -274,8 +274,12 @@ class ResultRecorder:
             **(more or {}),
         }
         content[CLIP_FILES] = clip_files(texts_of(cfg), named_in(content))
+        lists = lists_of(dataset, cfg)
+        if ours and not ours.building.reads_training_images:  # nor the file of their numbers: no part of the identity
+            lists = {name: images for name, images in lists.items() if name != "training"}
+            content.update({"shots_by_class": NOT_READ} if said.shots_hash else {})
         if IMAGE_FILES not in content:
-            content[IMAGE_FILES] = image_files(lists_of(dataset, cfg), said.image_root)
+            content[IMAGE_FILES] = image_files(lists, said.image_root)
         marks = (mark_of(content), ours.model.mark() if ours else "")
         marked = "; ".join(dict.fromkeys(filter(None, marks)))
         content.update({"selected_on_test": marked} if marked else {})

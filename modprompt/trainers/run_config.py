@@ -175,7 +175,11 @@ def from_host(cfg: CfgNode, method: Any = None) -> RunConfig:
     second = _second_node(method)
     if second is not None:
         raise UserError(f"{second.node}: only train.py and `modprompt active` of this project read its settings")
-    mine = mine.changed(_decided(mine, overrides.user_words().options[::2], method))
+    words = overrides.user_words()
+    mine = mine.changed(_decided(mine, words.options[::2], method))
+    if "--eval-only" in words.flags and method is not None:
+        model_dir, epoch = overrides.model_to_test()
+        mine = mine.changed(_kept(mine, words.settings(), Mode(eval_only=True, model_dir=model_dir, load_epoch=epoch)))
     return mine.changed(backbone.settings_of_images(mine, sys.argv))
 
 
@@ -329,23 +333,27 @@ def _of_tested_training(cfg: RunConfig, mode: Mode) -> Mapping[str, str]:
 
 
 def _kept(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
-    """The settings that a test takes from the checkpoint that is tested.
+    """Return the settings that a test takes from the checkpoint that is tested.
 
     Raises:
-        UserError: if another value is given: nothing was learned for it.
+        UserError: if another value is set for a compared setting: nothing was learned for that value.
     """
     method, found = _method_of(cfg), {}
     kept = [] if method is None else [one for one in method.settings() if one.kept]
     if not kept or not tested_by(cfg, mode):
         return {}
     try:
-        stated = checkpoint.read(checkpoint_at(mode.model_dir, mode.load_epoch)).record["method"]["settings"]
+        record = checkpoint.read(checkpoint_at(mode.model_dir, mode.load_epoch)).record
+        values = method.kept_values(record["method"]["settings"], mode.model_dir)
+        same_data = record["classes"].get("dataset") == cfg.DATASET.NAME
     except (OSError, UserError, LookupError):  # loading it says what is wrong; the family's files do not say it
         return {}
     for one in kept:
-        key, value = f"{method.node}.{one.key}", stated.get(one.field, one.default)
+        key, value = f"{method.node}.{one.key}", values[one.field]
         mine = level_of(cfg, key)[0][one.key]
-        if key in settings and mine != value:
+        if not one.compared and (not same_data or key in settings.on_command_line()):
+            continue
+        if one.compared and key in settings and mine != value:
             said = f"{key} is {mine!r}, but {mode.model_dir} was trained with {value!r}: leave it out"
             raise UserError(f"{settings[key].where}: {said}")
         found.update({} if mine == value else {key: value})

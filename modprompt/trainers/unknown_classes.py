@@ -22,15 +22,21 @@ from tqdm import tqdm
 
 from modprompt.checks import some
 from modprompt.data import names
+from modprompt.engine.pooling import LOGITS
 from modprompt.errors import UserError
 from modprompt.io.result import NEW, OOD
 from modprompt.methods.heads.model import HeadedModel
+from modprompt.methods.model import PromptedModel
 from modprompt.trainers import mistakes
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.trainers.test_predictions import scores
 
 SCORES = ("probability", "energy")
 NOT_COMPARABLE = "this head's logits are not on CLIP's scale: its energy is not comparable with other methods'"
+SHORT_FEATURES = (
+    "class features are means of several features, so their length is below 1 and logits are not on CLIP's scale: this "
+    "energy is not comparable with other methods'"
+)
 
 
 def separation(known: np.ndarray, unknown: np.ndarray) -> dict[str, float]:
@@ -88,13 +94,20 @@ def entry(trainer: Any, known: Tensor, images: list[Any]) -> dict[str, Any]:
     with _generators_kept():
         unknown = torch.cat([scores(logits, logits.softmax(1)) for logits in _logits(trainer, images)])
     found = {name: separation(known[:, at].numpy(), unknown[:, at].numpy()) for at, name in enumerate(SCORES)}
-    odd = isinstance(trainer, PromptTrainer) and isinstance(trainer.model, HeadedModel)
-    note = NOT_COMPARABLE if odd and not trainer.model.made.on_clip_scale else ""
+    note = _note_on_energy(trainer.model) if isinstance(trainer, PromptTrainer) else ""
     said = "; ".join(f"{name}: {_told(found[name])}" for name in SCORES)
     print(f"Known against {cfg.TEST.OOD} ({len(unknown)} images): {said}")
     if note:
         print(f"note: {note}")
     return {OOD: {"of": cfg.TEST.OOD, "images": len(unknown), **found, **({"note": note} if note else {})}}
+
+
+def _note_on_energy(model: PromptedModel) -> str:
+    """Return why a model's energy is not comparable with other methods'; empty if it is comparable."""
+    if isinstance(model, HeadedModel):
+        return "" if model.made.on_clip_scale else NOT_COMPARABLE
+    pooling = model.prompt_learner.pooling
+    return SHORT_FEATURES if pooling is not None and pooling.of == LOGITS else ""
 
 
 def _told(numbers: Mapping[str, float]) -> str:

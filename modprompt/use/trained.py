@@ -1,5 +1,6 @@
 """A trained model to use: from a run's folder or one of its files, with the transform of its run's test images."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -104,16 +105,18 @@ def open_trained(
 
 
 def adapted(trained: Trained, name: str) -> Trained:
-    """The same prompts with a head that learns from the images that it is asked about, by the method of this name.
+    """Return a copy of the prompts with a head that learns from the images that it is asked about, on the same CLIP.
 
-    Raises UserError if the model has a head already, or prompts that no head is put on.
+    `name` is the head's method; the given model stays as it is. Raises UserError if the model has a head already, or
+    prompts that no head is put on.
     """
     method: Any = row_of(name).method()
     model = trained.model
     if isinstance(model, HeadedModel):
         raise UserError(f"{trained.path} has a head already, {type(model.method).__name__}: {name} is put on prompts")
     require_headable(model.prompt_learner, model.method)
-    headed = method.model(as_front(model.prompt_learner), model.clip_model, model.classes, 0).eval()
+    learner = as_front(copy.deepcopy(model.prompt_learner))  # a front is frozen; the given model stays as it is
+    headed = method.model(learner, model.clip_model, model.classes, 0).eval()
     headed.limit_text()
     return trained._replace(model=headed)
 

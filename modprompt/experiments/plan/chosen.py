@@ -6,6 +6,7 @@ another one it is refused.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -111,8 +112,24 @@ def read(path: Path) -> Chosen:
         raise UserError(f"{path}: holds no choice ({error}): {what_to_do}") from None
 
 
+def _is_choice(path: Path) -> bool:
+    """Return True if a file has the form of a choice, whether its seal fits or not."""
+    try:
+        content = parse_json(read_bytes(path)) if path.is_file() else None
+    except (OSError, UserError, Refused):
+        return False
+    return isinstance(content, dict) and {"experiment", "rule", "methods"} <= content.keys()
+
+
 def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a choice, sealed; raises UserError if the file cannot be written."""
+    """Write a choice, sealed; raise UserError if the file cannot be written, or would replace a file without a choice.
+
+    A choice that was changed by hand is replaced.
+    """
+    if os.path.lexists(path) and not _is_choice(path):
+        raise UserError(
+            f"--to: {path} exists and is not a file of chosen settings. The file is not replaced: name another one"
+        )
     try:
         write_json(path, sealed(content, VERSION))
     except OSError as error:

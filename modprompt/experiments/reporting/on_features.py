@@ -1,15 +1,19 @@
 """Heads on features as a table, a CSV file and a figure."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from modprompt.errors import UserError
 from modprompt.experiments.reporting.figures import can_draw, look, panels
-from modprompt.io.tables import Cell, write_table
+from modprompt.io.tables import Cell, read_table, require_replaceable, write_table
+from modprompt.io.text import one_line
 from modprompt.methods.heads.base import VAL
 from modprompt.methods.heads.features import BASE, NEW, Features
 from modprompt.trainers.on_features import Row
 
 CSV, FIGURE = "heads.csv", "heads.png"
+_KEYS = ("head", "shots", "clip", "split")  # the first columns, which tell one table from another
 _KIND = "kind"
 _APART = [(score, key) for score in ("probability", "energy") for key in ("auroc_pct", "fpr95_pct")]
 
@@ -52,9 +56,32 @@ def table(rows: Sequence[Row], features: Features) -> str:
     return "\n".join(lines)
 
 
+def require_replaceable_files(folder: Path) -> None:
+    """Raise UserError if a file of the folder would be replaced that this command did not write."""
+    require_replaceable(folder / CSV, _KEYS, "--out")
+    if os.path.lexists(folder / FIGURE) and not (folder / CSV).exists():
+        raise UserError(
+            f"--out: {folder / FIGURE} exists without {CSV}, so it is not a figure of this command. The file is not "
+            "replaced: name another folder"
+        )
+
+
 def write(rows: Sequence[Row], features: Features, folder: Path) -> list[Path]:
-    """Write the CSV, and the figure if there is something to draw and matplotlib draws it; the files."""
+    """Write the CSV, and the figure if there is something to draw and matplotlib draws it; return the files.
+
+    Raises:
+        UserError: if the folder has a table of other heads, shots, CLIP or images, or files of something else.
+    """
     found = [_named(row, features) for row in rows]
+    require_replaceable_files(folder)
+    if (folder / CSV).exists():
+        there = [tuple(cells.values()) for _, cells in read_table(folder / CSV, _KEYS)]
+        if there != [tuple(str(cells[key]) for key in _KEYS) for cells in found]:
+            heads = ", ".join(dict.fromkeys(head for head, *_ in there))
+            raise UserError(
+                f"--out: {folder / CSV} is another table ({one_line(heads)[:200]}). The file is not replaced: name "
+                "another folder"
+            )
     write_table(folder / CSV, [*found[0]], [cells.values() for cells in found])
     numbers = sorted({row.fitted.shots for row in rows} - {0})
     if not (numbers and can_draw()):

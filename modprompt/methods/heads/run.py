@@ -83,6 +83,11 @@ class HeadBuilding(_OfHead, Building):
 
     is_built = False
 
+    @property
+    def reads_training_images(self) -> bool:
+        """Return True if the head is fitted to training images or built from them."""
+        return self.head.trains or TRAIN in self.head.encodes
+
     def check(self) -> None:
         """As in other trainers."""
         super().check()
@@ -286,7 +291,9 @@ class HeadResume(_OfHead, Resume):
         building.keep(views)
 
     def _warn_of_other_images(self) -> None:
-        """Warn if the head's prompts were trained on other images than the head."""
+        """Warn if the head's prompts were trained on other images than the head; not if the head reads none."""
+        if not self.trainer.building.reads_training_images:
+            return
         front = self.method.loaded.front
         theirs = {} if front is None or front.content is None else front.content.record["run"].get("settings", {})
         theirs, mine = {TRAIN_ON_VAL: "False", **theirs}, self.settings()  # older versions had no such setting

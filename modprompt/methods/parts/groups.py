@@ -207,12 +207,19 @@ class WithSentences(Method):
     # the file itself is not compared: a test of other classes has another
     sentences: str = setting(
         "",
-        "JSON file of sentences {class: [sentence, ...]}; template: only the data set's template; digits: ours; empty: "
-        "HiCroPL's gpt_file/NAME_prompt.json or LightRA's prompts/NAME.json, for digits ours",
+        "JSON file of sentences {class: [sentence, ...]}; template: only the data set's template; digits: ours; the "
+        "folder of a run: those of its training; empty: HiCroPL's gpt_file/NAME_prompt.json or LightRA's "
+        "prompts/NAME.json, for digits ours",
         compared=False,
+        kept=True,
     )
 
     content: ClassVar[Sentences | None] = None  # set on an instance from a checkpoint
+
+    @classmethod
+    def kept_values(cls, stated: Mapping[str, Any], folder: str) -> dict[str, Any]:
+        """Return the values that a test takes from the checkpoint: the sentences that it contains, not their file."""
+        return {**super().kept_values(stated, folder), "sentences": folder}
 
     def prepared(self: S) -> S:
         """This method, after a check that a file of sentences, if one is named, can be read."""

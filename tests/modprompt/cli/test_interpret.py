@@ -20,7 +20,7 @@ from tests.modprompt.use.made import NAMES, glyph, model_of, write_run
         ("DPL", {"lengths_text": (2, 0, 3, 1, 0, 0, 0, 0), "lengths_vision": (3, *[0] * 7)}, {0: 2, 2: 3, 3: 1}, 3),
     ],
 )
-def test_words_of_every_kind_and_layer(name, settings, vectors, vision, tmp_path, said):
+def test_words_of_every_kind_and_layer(name, settings, vectors, vision, tmp_path, said, refused):
     run, table = write_run(tmp_path / "run", model_of(name, **settings)), tmp_path / "words.csv"
     (path,) = run.glob("*/model.pth.tar-1")
     out, _ = said(0, "interpret", path, 3, "--csv", table)
@@ -30,6 +30,8 @@ def test_words_of_every_kind_and_layer(name, settings, vectors, vision, tmp_path
     assert {layer: layers.count(layer) for layer in layers} == {layer: 3 * n for layer, n in vectors.items()}
     for first, second in zip(rows[::3], rows[1::3]):
         assert float(first["distance"]) <= float(second["distance"])
+    said(0, "interpret", path, 2, "--csv", table)  # replaces its own
+    assert f"--csv: {path} exists and is not a table" in refused("interpret", run, "--csv", path)
     folder, _ = said(0, "interpret", run, 3)
     assert folder == [line for line in out if not line.startswith("Written")]
 

@@ -38,6 +38,21 @@ def test_a_line_an_image_and_a_table(run, photos, tmp_path, said):
     assert out[0].startswith(f"{photos / '=a.png'}: {first['class']} {100 * float(first['probability']):.1f}%")
 
 
+def test_a_table_replaces_nothing_but_such_a_table(run, photos, tmp_path, said, refused):
+    before = (photos / "b.png").read_bytes()
+    assert f"--csv: {photos / 'b.png'} exists and is not a table of this command" in refused(
+        *("predict", run, photos / "=a.png", "--csv", photos / "b.png")
+    )
+    assert (photos / "b.png").read_bytes() == before
+    other = tmp_path / "words.csv"
+    for content in ("layer,class,token,rank,word,distance\n", "", "image;rank;class;probability\n"):
+        other.write_text(content)
+        assert "is not a table of this command" in refused("predict", run, photos, "--csv", other)
+        assert other.read_text() == content
+    for more in (["--unknown", "0.1"], []):
+        said(0, "predict", run, photos, "--csv", tmp_path / "out.csv", *more)
+
+
 def test_bad_images_are_named_and_skipped_and_other_files_counted(run, photos, said):
     (photos / "c.jpg").write_text("no image")
     (photos / "notes.txt").write_text("")

@@ -179,6 +179,23 @@ def test_command_writes_what_other_experiments_take(tries, experiment, tmp_path,
     assert dict(last.methods[1].options) == {"OPTIM.LR": "7"}
 
 
+def test_a_choice_replaces_nothing_but_a_choice(tries, tmp_path, capsys):
+    out, file = tmp_path / "out", tmp_path / "tries.yaml"
+    fill(tries, out, lambda *_: 5)
+    before, words = file.read_bytes(), [str(file), "--out", str(out)]
+    assert choose.main([*words, "--to", str(file)]) == 2
+    assert f"--to: {file} exists and is not a file of chosen settings" in capsys.readouterr().err
+    (tmp_path / "tries.json").write_text("{}")
+    assert choose.main(words) == 2
+    assert (file.read_bytes(), (tmp_path / "tries.json").read_text()) == (before, "{}")
+    (tmp_path / "tries.json").unlink()
+    assert choose.main(words) == 0
+    choice = (tmp_path / "tries.json").read_text()
+    (tmp_path / "tries.json").write_text(choice.replace("0.1", "0.2"))  # by hand
+    assert choose.main(words) == 0
+    assert (tmp_path / "tries.json").read_text() == choice
+
+
 def test_command_that_cannot_choose_is_one_line(tries, tmp_path, capsys):
     assert choose.main([str(tmp_path / "tries.yaml"), "--out", str(tmp_path / "out")]) == 2
     (line,) = capsys.readouterr().err.splitlines()

@@ -40,6 +40,23 @@ def test_all_heads_side_by_side(words, tmp_path, capsys):
     assert capsys.readouterr().out == first, "the seed decides all draws"
 
 
+def test_a_table_of_heads_replaces_only_the_same_table(words, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    zero = [*words, "--classes", str(tmp_path / "classes.pt")]
+    for name in ("heads.png", "heads.csv"):
+        (out / name).write_text("mine")
+        assert main(zero) == 2
+        assert f"--out: {out / name} exists" in capsys.readouterr().err
+        assert (out / name).read_text() == "mine"
+        (out / name).unlink()
+    assert main(zero) == main(zero) == 0
+    before = (out / "heads.csv").read_bytes()
+    assert main([*zero, "--split", "val"]) == 2
+    assert f"--out: {out / 'heads.csv'} is another table (zero-shot)" in capsys.readouterr().err
+    assert (out / "heads.csv").read_bytes() == before
+
+
 @pytest.mark.slow
 def test_a_head_without_class_features(words, tmp_path):
     probe = ["TRAINER.ADAPTER.INIT", "RANDOM", "TRAINER.ADAPTER.CONSTRAINT", "none", "OPTIM.MAX_EPOCH", "20"]

@@ -13,7 +13,7 @@ from modprompt import SettingError, TwoSFS, UserError
 from modprompt.cli import train
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.use.export_model import ExportedModel
-from tests.conftest import slow_but
+from tests.conftest import one_line, slow_but
 from tests.methods import METHODS
 from tests.modprompt.methods.reference_runs import require_recorded
 from tests.recorder import Recorder
@@ -140,6 +140,20 @@ def test_a_second_stage_leaves_normalisations_and_a_first_one_leaves_no_rows(cli
         found = {name.rpartition(".")[2] for name, one in learner.named_parameters() if one.grad is not None}
         assert found == learns
     assert all(one.requires_grad for one in model.prompt_learner.parameters())
+
+
+def test_a_stage_needs_its_number_and_the_classes_of_its_rows(clip_model):
+    model, images = with_rows(clip_model), torch.randn(2, 3, 32, 32)
+    before = model(images)
+    for stage in (2, -1, "1"):
+        with one_line("in_stage: TwoSFS has stage 0 .* and stage 1"), model.in_stage(stage):
+            pass
+    for names in (NAMES[:2], [*NAMES, "horse"], ["horse", *NAMES[1:]]):
+        for begins in (True, False):
+            with one_line("in_stage: this model has . classes, but its classifier belongs to 3 classes"):  # noqa: SIM117
+                with model.with_classes(names).in_stage(1, begins):
+                    pass
+    torch.testing.assert_close(model(images), before)
 
 
 def test_heads_files_without_classes_and_other_clips_are_refused(clip_model, tmp_path):

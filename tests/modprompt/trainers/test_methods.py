@@ -6,18 +6,21 @@ What all have is in tests/test_contract.py.
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from modprompt.cli import train
 from modprompt.engine import precision
+from modprompt.io.run_files import path_of_test
 from modprompt.methods.parts.templates import DIVERSE
+from modprompt.methods.table import METHODS as TABLE
 from modprompt.methods.table import row_of
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests import plain_mpl
 from tests import plain_neighbours as plain
 from tests.conftest import RESNET_HEADS, bare
-from tests.methods import METHODS, words_of
+from tests.methods import HEADS, METHODS, PHRASES, SEARCHES, TAUGHT, words_of
 from tests.recorder import Recorder
 from tests.stopping import stopped_before
 from tests.test_runs import to
@@ -70,10 +73,67 @@ def test_contexts_of_single_classes_are_not_tested_on_other_classes(command, tmp
     assert "does not say for which classes its contexts (CSC) were learned" in capsys.readouterr().err
 
 
+TEXT = {  # the settings that decide text, each with another value than those of tests/methods.py
+    **dict.fromkeys(("CTX_INIT", "TEXT_CTX_INIT"), "a drawing of a"),
+    **dict.fromkeys(("TEMPLATE", "TEACHER_TEMPLATE"), "a drawing of a {}."),
+    **dict.fromkeys(("SENTENCES", "ASPATH", "AEPATH"), PHRASES),
+    **{"PROMPT_TEMPLATE": "a drawing of X {}.", "CLASS_TOKEN_POSITION": "front", "ENSEMBLE": "selected"},
+    **{"MEAN": "unit", "UNDERSCORES": "True"},
+}
+CHOICES = {"DPL": "custom", "TrainerSubnet": "ensemble", "KgCoOp": "True", "ProGrad": "True", "TCP": "True"}  # CTX_INIT
+NOT_TEXT = (  # other texts and switches
+    *("ALPHAS_SWAPPED", "ALPHA_DATA", "AS_PUBLISHED", "BEST_EPOCH_ON", "CHOOSE_ON", "CONSTRAINT", "CSC", "ENCODER"),
+    *("DROPOUT_SHARED", "ENHANCED_BASE", "FLOW", "GRADIENT", "IMG_ALPHA_PATH", "INIT", "LATEST_BEST", "LN_MODALITY"),
+    *("LOGITS", "MODAL", "ON", "ORDER", "PARAMS", "PER_DATASET", "PLACE_TEXT", "PLACE_VISION", "POSITION", "PUBLISHED"),
+    *("PROMPTS_FROM", "SEARCH_HP", "SEARCH_ON", "TASK", "TEACHER_CKPT", "TEACHER_CONFIG", "TEACHER_NAME"),
+    *("TEACHER_RESIZE", "TESTS_WRITE", "TXT_ALPHA_PATH"),
+)
+
+
+def text_settings():
+    """(method of tests/methods.py, key) of each setting that decides text, for each method of the table."""
+    rows = [*METHODS.values(), *SEARCHES.values(), *TAUGHT.values(), *HEADS.values()]
+    rows.sort(key=lambda method: bool(method.more))
+    by_name = {method.trainer: method for method in reversed(rows)}
+    for row in TABLE:
+        unsupported = ("ASPATH", "AEPATH") if row.beside else ()  # a joint head has one feature for each class
+        for key in sorted({one.key for one in row.method().settings()} & {*TEXT}.difference(unsupported)):
+            method = by_name.get(row.name) or by_name[row.of]
+            options = {name: value for name, value in method.options.items() if name not in (key, "AEPATH")}
+            marks = [] if key in ("SENTENCES", "MEAN") else [pytest.mark.slow]
+            made = method._replace(trainer=row.name, options=options)
+            yield pytest.param(made, key, id=f"{row.name}-{key}", marks=marks)
+
+
+def test_every_text_and_switch_of_each_method_is_listed_here():
+    keys = {one.key for row in TABLE for one in row.method().settings() if isinstance(one.default, (str, bool))}
+    assert keys <= {*TEXT, *NOT_TEXT}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("method", "key"), [*text_settings()])
+def test_a_test_never_uses_other_text_than_the_training(method, key, command, tmp_path, capsys):
+    value = CHOICES.get(row_of(method.trainer).of or method.trainer, TEXT[key]) if key == "CTX_INIT" else TEXT[key]
+    assert train.main(command(method, "OPTIM.MAX_EPOCH", 1, f"TRAINER.{method.node}.{key}", value)) == 0
+    capsys.readouterr()
+    flags = ["--eval-only", "--model-dir", str(tmp_path / "out")]
+    test = [*flags, *to(command(method), tmp_path / "tested")]
+    if train.main(test):
+        assert "in the file" in capsys.readouterr().err  # the error names the difference
+        assert not any(one.kept for one in row_of(method.trainer).method.settings() if one.key == key)
+        return
+    trained, tested = (np.load(path_of_test(tmp_path / folder)) for folder in ("out", "tested"))
+    for name in trained.files:
+        np.testing.assert_array_equal(tested[name], trained[name], name)
+    assert train.main(["--once", *test]) == 0
+    assert "Finished before: " in capsys.readouterr().out
+
+
 def kept():
-    """(row, key) of the settings that a test takes from the checkpoint, one row a trainer."""
+    """(row, key) of the settings of which a test accepts only the checkpoint's value, one row a trainer."""
     first = {method.trainer: row for row, method in reversed(METHODS.items()) if not method.more}
-    return [(row, one.key) for name, row in first.items() for one in row_of(name).method.settings() if one.kept]
+    settings = ((row, one) for name, row in first.items() for one in row_of(name).method.settings())
+    return [(row, one.key) for row, one in settings if one.kept and one.compared]
 
 
 @pytest.mark.parametrize(("row", "key"), kept())

@@ -4,13 +4,16 @@ import pytest
 from dassl.config import get_cfg_default
 from dassl.engine import build_trainer
 
+from modprompt import LightRA
 from modprompt.compat.defaults import require_possible
 from modprompt.errors import UserError
 from modprompt.io import folder
+from modprompt.io.descriptions import read_sentences
 from modprompt.io.settings import Settings
 from modprompt.trainers import run  # noqa: F401 - registers trainers and readers
 from modprompt.trainers.run_config import RunConfig, from_host, merged
 from tests.conftest import ROOT
+from tests.methods import PHRASES
 
 GIVEN = Settings.read((), {"TRAINER.NAME": "MPL"}, ["DATASET.NAME", "Digits"])
 
@@ -76,6 +79,22 @@ def test_what_a_method_decides_goes_under_the_command_line_of_a_programs_own(mon
     assert from_host(theirs, MMRL).TRAINER.MMRL.REG_WEIGHT == 0.2  # the repository's
     monkeypatch.setattr("sys.argv", ["train.py", "--trainer", "MMRL", "TRAINER.MMRL.REG_WEIGHT", "0.9"])
     assert from_host(theirs, MMRL).TRAINER.MMRL.REG_WEIGHT == 0.9
+
+
+def test_a_programs_own_test_takes_the_text_of_the_checkpoint(clip_model, tmp_path, monkeypatch, capsys):
+    model = LightRA(template="a drawing of {}:", mean="unit", sentences=PHRASES, vision_depth=2, text_depth=2)
+    (tmp_path / "ResidualAttention").mkdir()
+    file = tmp_path / "ResidualAttention/model.pth.tar-1"
+    model.on(clip_model, ["river", "Forest"], dataset="EuroSAT").save(file)
+    monkeypatch.setattr("sys.argv", ["train.py", "--eval-only", "--model-dir", str(tmp_path)])
+    theirs = get_cfg_default()
+    theirs.TRAINER.NAME, theirs.MODEL.BACKBONE.NAME, theirs.DATASET.NAME = "LightRA", "ViT-B/16", "EuroSAT"
+    node = from_host(theirs, LightRA).TRAINER.LightRA
+    assert ["a drawing of {}:", "unit", str(tmp_path)] == [node.TEMPLATE, node.MEAN, node.SENTENCES]
+    assert f"TRAINER.LightRA.MEAN unit, TRAINER.LightRA.SENTENCES {tmp_path}" in capsys.readouterr().out
+    assert read_sentences(node.SENTENCES, "EuroSAT", "LightRA").of(["river"]) == [("a winding band",)]
+    theirs.DATASET.NAME = "OxfordPets"  # which has other classes
+    assert from_host(theirs, LightRA).TRAINER.LightRA.SENTENCES == ""
 
 
 def test_a_literal_scale_is_that_of_the_clip_it_is_for(capsys):

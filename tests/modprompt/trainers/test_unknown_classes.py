@@ -6,6 +6,7 @@ import torch
 
 from modprompt.cli import train
 from modprompt.trainers.unknown_classes import separation
+from tests.methods import METHODS, PHRASES
 from tests.test_runs import result
 
 
@@ -58,6 +59,14 @@ def test_energy_of_a_cache_is_not_comparable(command, tmp_path, capsys):
     assert train.main(command("TipAdapter", "TEST.OOD", "new")) == 0
     assert "energy is not comparable" in capsys.readouterr().out
     assert "not on CLIP's scale" in result(tmp_path / "out")["ood"]["note"]
+
+
+@pytest.mark.parametrize("mean", ["plain", "unit"])
+def test_energy_of_shorter_class_features_is_not_comparable(mean, command, tmp_path, capsys):
+    more = ["TRAINER.LightRA.SENTENCES", PHRASES, "TRAINER.LightRA.MEAN", mean, "OPTIM.MAX_EPOCH", 1]
+    assert train.main(command(METHODS["lightra"], *more, "TEST.OOD", "new")) == 0
+    said = "note: class features are means" in capsys.readouterr().out
+    assert (said, "note" in result(tmp_path / "out")["ood"]) == (mean == "plain", mean == "plain")
 
 
 @pytest.mark.parametrize(

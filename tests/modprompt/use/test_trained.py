@@ -7,7 +7,7 @@ import modprompt
 from modprompt.cli import train
 from modprompt.errors import UserError
 from modprompt.io.records import KEY, sealed
-from modprompt.use.trained import open_trained
+from modprompt.use.trained import Trained, adapted, open_trained
 from tests.conftest import SAID, random_clip, slow_but
 from tests.modprompt.use.made import glyph, model_of, write_run
 
@@ -74,6 +74,15 @@ def test_a_saved_file_has_the_transform_of_its_clip(tmp_path):
     model_of("MPL").save(tmp_path / "a.pt")
     trained = open_trained(tmp_path / "a.pt", clip=glyph())
     assert str(trained.preprocess) == str(modprompt.load_clip("glyph-clip", device="cpu")[1])
+
+
+@pytest.mark.parametrize("name", ["MMRL", "CoOp"])
+def test_a_head_that_adapts_leaves_the_given_model_as_it_was(name):
+    model = model_of(name)
+    before = logits(model)
+    adapted(Trained(model, None, "run"), "TDA")
+    assert torch.equal(logits(model), before)
+    assert all(one.requires_grad for one in model.prompt_learner.parameters())
 
 
 def test_what_is_no_run_is_said(tmp_path):

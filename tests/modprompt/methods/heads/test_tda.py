@@ -119,6 +119,24 @@ def test_a_test_answers_in_the_order_asked_and_gives_the_lists(command, tmp_path
     assert [one["in_orders"]["orders"] for one in said.values()] == [[None, 1], [7, 8]]
 
 
+@pytest.mark.filterwarnings("always:the prompts in:UserWarning")
+def test_training_images_neither_warn_nor_make_a_run_stale(command, eurosat_root, tmp_path, capsys):
+    assert train.main(to(command("CoOp", "TRAINER.COOP.N_CTX", 2, "OPTIM.MAX_EPOCH", 1), tmp_path / "front")) == 0
+    more = ["TRAINER.TDA.PROMPTS_FROM", tmp_path / "front", "DATASET.NUM_SHOTS", -1]
+    words = ["--once", *command("TDA", *more, "DATASET.SHOTS_BY_CLASS", tmp_path / "shots.csv")]
+    names = [image[2] for image in json.loads(next(eurosat_root.rglob("split_zhou*")).read_text())["train"]]
+    for shots in (2, 3):
+        lines = [f"{name},{shots}" for name in dict.fromkeys(names)]
+        (tmp_path / "shots.csv").write_text("\n".join(["class,shots", *lines]))
+        assert train.main(words) == 0
+    said = capsys.readouterr()
+    assert "Finished before: " in said.out
+    assert "trained on other images" not in said.err
+    (tmp_path / "shots.csv").rename(tmp_path / "other.csv")
+    assert train.main([word.replace("shots.csv", "other.csv") for word in words]) == 0
+    assert "Finished before: " in capsys.readouterr().out
+
+
 def test_published_values_are_the_repositorys_and_mark_the_result(command, tmp_path, capsys):
     words = command("TDA", "TRAINER.TDA.PUBLISHED", True)
     changed = refusal(capsys, *words, "TRAINER.TDA.BETA", 7.5)
