@@ -61,7 +61,8 @@ def undecodable(images: Iterable[Image], one_colour: list[str] | None = None) ->
     paths = list(dict.fromkeys(image.impath for image in images))
     with ThreadPoolExecutor() as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd metadata
-        faults = tqdm(pool.map(lambda path: _fault(path, one_colour), paths), "reading images", len(paths), unit="image", disable=None)
+        done = pool.map(lambda path: _fault(path, one_colour), paths)
+        faults = tqdm(done, "reading images", len(paths), unit="image", disable=None)
         return [(path, fault) for path, fault in zip(paths, faults) if fault]
 
 
