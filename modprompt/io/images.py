@@ -44,7 +44,8 @@ def _digits(texts: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def _common_root(lists: Iterable[Sequence[Any] | None]) -> str:
+def common_root(lists: Iterable[Sequence[Any] | None]) -> str:
+    """Return the folder that all images of the lists have in common; empty if there is none."""
     folders = {os.path.dirname(image.impath) for images in lists for image in images or []}
     try:
         return os.path.commonpath(list(folders)) if folders else ""
@@ -73,7 +74,7 @@ def images_hash(*lists: Sequence[Any] | None, root: str = "", first_by_content: 
     root: the folder that paths are relative to; empty: the one that they have in common. first_by_content: the first
     list's images are told by their content, not by their size.
     """
-    root = root or _common_root(lists)
+    root = root or common_root(lists)
 
     def rows() -> Iterable[str]:
         for number, images in enumerate(lists):
@@ -142,7 +143,7 @@ def lists_of(dataset: Any, cfg: Any) -> Lists:
 
 def image_files(lists: Lists, root: str) -> dict[str, Any]:
     """What the files of lists of images look like and hold, for a result; `root` is empty for a host's reader."""
-    root = root or _common_root(lists.values())
+    root = root or common_root(lists.values())
     seen = {_WHEN: time.time_ns(), _FOLDER: _identity(root)}
     held = {name: {"looks": stamp(one, root), "holds": content_hash(one, root)} for name, one in lists.items()}
     return {**seen, **held}
@@ -153,7 +154,7 @@ def differing_images(recorded: Mapping[str, Any], lists: Lists, root: str) -> li
 
     Contents are read only if the stamp of a list has changed.
     """
-    root = root or _common_root(lists.values())
+    root = root or common_root(lists.values())
     found = []
     for name, images in lists.items():
         one = recorded.get(name)
@@ -208,12 +209,12 @@ def _distinct_paths(images: Sequence[Any]) -> list[str]:
 
 
 def stamp(images: Sequence[Any], root: str, inode: bool = True) -> str:
-    """Return 16 hex digits of the paths and stamps (`file_stamp`) of images; raise OSError if a file is missing."""
+    """Return 16 hex digits of the paths below `root` and the stamps (`file_stamp`) of images; raise as `file_stamp`."""
     return _digits(f"{below(path, root)}\t{file_stamp(path, inode)}\n" for path in _distinct_paths(images))[:16]
 
 
 def content_hash(images: Sequence[Any], root: str) -> str:
-    """Return 16 hex digits of the paths and contents of images; raise OSError if a file is missing.
+    """Return 16 hex digits of the paths below `root` and the contents of images; raise OSError if a file is missing.
 
     A process reads the contents of a list again only if its stamp has changed.
     """
