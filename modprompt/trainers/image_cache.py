@@ -2,8 +2,8 @@
 
 A test set's images are one array (N, H, W, 3), as they are just before they become tensors, in a .npy file named by a
 hash of what decides them: the list of images with their sizes, modification and change times, how they are made, and
-the first one itself, which another build of a codec makes otherwise. It is mapped, and read in the run's own process: starting workers would
-take longer than the rest of the work.
+the first one itself, which another build of a codec makes otherwise. It is mapped, and read in the run's own process:
+starting workers would take longer than the rest of the work.
 """
 
 import copy

@@ -335,8 +335,9 @@ class Resume(Part):
             self.trainer.test()
         if self.images_changed:
             print(
-                f"Warning: {CHANGED_DURING}, so that nobody can repeat its numbers. The result is marked; --once and "
-                f"experiments reject it. Train again in another --output-dir{run_folder.or_delete(self.cfg.OUTPUT_DIR)}."
+                f"Warning: {CHANGED_DURING}, so that nobody can repeat its numbers. The result is marked, and --once "
+                "and experiments reject it. "
+                f"Train again in another --output-dir{run_folder.or_delete(self.cfg.OUTPUT_DIR)}."
             )
         if not self.keeps_state:
             training_state.remove(self.trainer.output_dir)

@@ -166,8 +166,7 @@ def test_images_moved_over_others_are_noticed_and_equal_copies_accepted(run, cap
     run.trainer, words = KINDS["method"]
     assert train.main(run.words(*words)) == 0
     for path in (run.root / "eurosat" / "2750").rglob("*.jpg"):
-        copied = shutil.copy2(path, path.with_suffix(".copy"))
-        os.replace(copied, path)
+        shutil.copy2(path, path.with_suffix(".copy")).replace(path)
     assert once(run, words, capsys) == "finished"
     replace_unnoticed(image_of(run, "test"))
     assert "the test images have changed" in once(run, words, capsys)
