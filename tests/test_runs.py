@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from modprompt.cli import train
+from modprompt.io.tensors import read_tensors, write_tensors
 from modprompt.trainers import training_state
 from modprompt.trainers.mpl import MPL
 from tests.conftest import bare, random_clip, replace_unnoticed
@@ -133,6 +134,13 @@ def test_training_on_all_images_resumes_only_with_equal_contents(mpl_flags, mpl_
     shutil.copytree(tmp_path / "out", tmp_path / "out2")
     shutil.copytree(tmp_path / "data", tmp_path / "copy", copy_function=shutil.copyfile)
     copied = [*to(mpl_flags, tmp_path / "out2"), "--root", str(tmp_path / "copy")]
+    older = tmp_path / "older" / training_state.FILE_NAME
+    shutil.copytree(tmp_path / "out", older.parent)
+    state = read_tensors(older)
+    del state["extras"]["training_image_files"]
+    write_tensors(older, state)
+    assert train.main([*to(mpl_flags, older.parent), *options]) == 0
+    assert "does not record the contents of the training images" in capsys.readouterr().out
     pictures = training_pictures(tmp_path / "data")
     before = pictures[0].read_bytes()
     replace_unnoticed(pictures[0])

@@ -145,7 +145,7 @@ def image_files(lists: Lists, root: str) -> dict[str, Any]:
     """What the files of lists of images look like and hold, for a result; `root` is empty for a host's reader."""
     root = root or common_root(lists.values())
     seen = {_WHEN: time.time_ns(), _FOLDER: _identity(root)}
-    held = {name: {"looks": stamp(one, root), "holds": content_hash(one, root)} for name, one in lists.items()}
+    held = {name: {"looks": stamps(one, root)[1], "holds": content_hash(one, root)} for name, one in lists.items()}
     return {**seen, **held}
 
 
@@ -159,7 +159,7 @@ def differing_images(recorded: Mapping[str, Any], lists: Lists, root: str) -> li
     for name, images in lists.items():
         one = recorded.get(name)
         try:
-            if isinstance(one, Mapping) and one.get("looks") != stamp(images, root):
+            if isinstance(one, Mapping) and one.get("looks") != stamps(images, root)[1]:
                 found += [] if one.get("holds") == content_hash(images, root) else [f"the {name} images have changed"]
         except OSError as error:
             found.append(f"the {name} images cannot be read ({error.strerror}: {error.filename})")
@@ -193,24 +193,33 @@ def _identity(folder: str) -> str:
     return ""
 
 
-def file_stamp(path: str, inode: bool = True) -> str:
-    """Return a file's size and modification time and, with `inode`, its inode and change time; raise OSError.
+def file_stamps(path: str) -> tuple[str, str]:
+    """Return a file's size and modification time as text, and these with its inode and change time; raise OSError.
 
     `mv` and `cp -p` preserve size and modification time. Inode and change time differ after them, but also after
     harmless steps such as chmod, so that they only tell when contents must be compared.
     """
     status = os.stat(path)
-    more = (status.st_ino, status.st_ctime_ns) if inode else ()
-    return "\t".join(map(str, (status.st_size, status.st_mtime_ns, *more)))
+    times = f"{status.st_size}\t{status.st_mtime_ns}"
+    return times, f"{times}\t{status.st_ino}\t{status.st_ctime_ns}"
 
 
 def _distinct_paths(images: Sequence[Any]) -> list[str]:
     return list(dict.fromkeys(image.impath for image in images))
 
 
-def stamp(images: Sequence[Any], root: str, inode: bool = True) -> str:
-    """Return 16 hex digits of the paths below `root` and the stamps (`file_stamp`) of images; raise as `file_stamp`."""
-    return _digits(f"{below(path, root)}\t{file_stamp(path, inode)}\n" for path in _distinct_paths(images))[:16]
+def stamps(images: Sequence[Any], root: str) -> tuple[str, str]:
+    """Return 16 hex digits each of the two stamps of images (`file_stamps`) with their paths below `root`.
+
+    Raises:
+        OSError: if a file is missing.
+    """
+    digests = hashlib.sha256(), hashlib.sha256()
+    for path in _distinct_paths(images):
+        for digest, text in zip(digests, file_stamps(path)):
+            digest.update(f"{below(path, root)}\t{text}\n".encode("utf-8", "surrogatepass"))
+    times, stamp = (digest.hexdigest()[:16] for digest in digests)
+    return times, stamp
 
 
 def content_hash(images: Sequence[Any], root: str) -> str:
@@ -218,7 +227,7 @@ def content_hash(images: Sequence[Any], root: str) -> str:
 
     A process reads the contents of a list again only if its stamp has changed.
     """
-    key = root, stamp(images, root)
+    key = root, stamps(images, root)[1]
     if key not in _content_hashes:
         paths = _distinct_paths(images)
         rows = (f"{below(path, root)}\t{digest}\n" for path, digest in zip(paths, file_hashes(paths)))

@@ -23,7 +23,7 @@ from modprompt.io import run_files
 from modprompt.io.arrays import read_arrays, write_arrays
 from modprompt.io.files import sha256_of
 from modprompt.io.image_files import rule_of_run
-from modprompt.io.images import file_hashes, file_stamp
+from modprompt.io.images import file_hashes, file_stamps
 from modprompt.trainers.learned import prompts_hash
 
 
@@ -45,7 +45,7 @@ def _weights_digest(visual: nn.Module) -> str:
 
 def _stamp_digests(images: Sequence[Any]) -> list[str]:
     """Return 16 hex digits for each image's path, size, times and inode."""
-    texts = (f"{image.impath} {file_stamp(image.impath)}" for image in images)
+    texts = (f"{image.impath} {file_stamps(image.impath)[1]}" for image in images)
     return [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16] for text in texts]
 
 

@@ -221,7 +221,13 @@ class Resume(Part):
         with training_state.damage_told(directory):
             self.load_extra_state(extras)
             assert self.images is not None
-            self.images.resume(extras.get(IMAGES_STATE) or {}, directory)
+            if IMAGES_STATE in extras:
+                self.images.resume(extras[IMAGES_STATE], directory)
+            elif not is_few_shot(self.cfg):
+                print(
+                    f"note: the training state in {directory} was written by an earlier version of modprompt and does "
+                    "not record the contents of the training images: only their names and sizes were compared"
+                )
         self.training_s = extras.get(TRAINING_S)
         self._gone_on_from = directory
         print(f"Found the state of an unfinished run in {directory}: resuming after epoch {epoch}")

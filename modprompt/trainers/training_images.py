@@ -5,7 +5,7 @@ from typing import Any
 
 from modprompt.errors import UserError
 from modprompt.io.folder import or_delete
-from modprompt.io.images import common_root, content_hash, stamp
+from modprompt.io.images import common_root, content_hash, stamps
 
 STATE = "training_image_files"  # in the state of a run
 _STAMP, _CONTENTS, _CHANGED = "stamp", "contents", "changed"
@@ -29,15 +29,9 @@ class TrainingImages:
         self._images, self._root, self.changed = images, root or common_root([images]), False
         self._contents = ""  # a hash; empty until the contents have been read
         try:
-            self._times, self._stamp = self._times_now(), self._stamp_now()
+            self._times, self._stamp = stamps(images, self._root)
         except OSError as error:
             raise UserError(f"Cannot read the training image {error.filename} ({error.strerror}).") from None
-
-    def _times_now(self) -> str:
-        return stamp(self._images, self._root, inode=False)
-
-    def _stamp_now(self) -> str:
-        return stamp(self._images, self._root)
 
     def state(self) -> dict[str, Any]:
         """Return what a start that resumes this run compares with its own images."""
@@ -47,18 +41,12 @@ class TrainingImages:
         """Compare the images with those of a killed run.
 
         Args:
-            state: what `state` returned; empty if an earlier version of modprompt wrote it.
+            state: what `state` returned.
             folder: the folder of that run, for messages.
 
         Raises:
             UserError: if the images have other contents, or contents that the state does not know.
         """
-        if not state:
-            print(
-                f"The training state in {folder} does not record the contents of the training images: "
-                "only their names and sizes were compared."
-            )
-            return
         self.changed, self._contents = bool(state[_CHANGED]), str(state[_CONTENTS])
         if state[_STAMP] != self._stamp and content_hash(self._images, self._root) != self._contents:
             raise UserError(
@@ -82,8 +70,9 @@ class TrainingImages:
         contents decide, if they were read before.
         """
         try:
-            self.changed |= self._times_now() != self._times
-            if self._contents and self._stamp_now() != self._stamp:
+            times, stamp = stamps(self._images, self._root)
+            self.changed |= times != self._times
+            if self._contents and stamp != self._stamp:
                 self.changed |= content_hash(self._images, self._root) != self._contents
         except OSError:
             self.changed = True

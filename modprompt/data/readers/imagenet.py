@@ -6,6 +6,7 @@ it. Here a label is the wnid's place among the training folders, in both. With e
 
 from __future__ import annotations
 
+import functools
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -62,7 +63,7 @@ class ImageNet(FamilyDataset):
                 print(f"Saved the list of images to {path}")
                 self._in_order_of_pickle = True
             if self._in_order_of_pickle and is_few_shot(self.cfg):
-                path, summary = self.storage.own / SUMMARY, self._summary()
+                path, summary = self.storage.own / SUMMARY, self._summary
                 if summary is None or summary["split"] != self.split_facts["hash"]:
                     self._write_summary(path, split)
         except OSError as error:
@@ -89,16 +90,18 @@ class ImageNet(FamilyDataset):
         }
         write_json(path, sealed(content, _VERSION))
 
+    @functools.cached_property
     def _summary(self) -> dict[str, Any] | None:
         """Return the content of SUMMARY; None if it is missing, damaged, or of another PICKLE or other classes."""
         path, pickle = self.storage.find(SUMMARY), self.storage.find(PICKLE)
         content = None if path is None else read_json(path)
-        if content is None or pickle is None or content.get(KEY, {}).get("version") != _VERSION:
+        if content is None or pickle is None:
             return None
         try:
-            check_seal(content, path)
-        except UserError as error:
-            print(f"{error} (done)")  # it is written anew
+            if not check_seal(content, path) or content[KEY].get("version") != _VERSION:
+                return None
+        except UserError:
+            print(f"{path} is damaged: all training images are listed")
             return None
         classes = [[*item] for item in self._classes().items()]
         fits = [row[:2] for row in content["classes"]] == classes and content["order"] == sha256_of(pickle)
@@ -109,7 +112,7 @@ class ImageNet(FamilyDataset):
         cfg = self.cfg
         if not is_few_shot(cfg) or shots_file(cfg) or selected_on(cfg, own_validation=False) == HELD_OUT:
             return None
-        summary = self._summary()
+        summary = self._summary
         if summary is None:
             return None
         names = {wnid: name for wnid, name, _ in summary["classes"]}
