@@ -1,14 +1,18 @@
 """What a run leaves behind, and what a later one makes of it: settings, resuming, evaluation, broken weights."""
 
 import json
+import os
+import shutil
 
 import pytest
 import torch
+from PIL import Image
 
 from modprompt.cli import train
+from modprompt.io.tensors import read_tensors, write_tensors
 from modprompt.trainers import training_state
 from modprompt.trainers.mpl import MPL
-from tests.conftest import bare, random_clip
+from tests.conftest import bare, random_clip, replace_unnoticed
 from tests.stopping import stopped_before
 from tests.test_train import losses, refusal
 
@@ -115,6 +119,83 @@ def test_resume_from_another_folder_and_then_from_ones_own(mpl_flags, mpl_option
     assert f"unfinished run in {tmp_path / 'out'}: resuming after epoch 1" in out
     assert train.main([*second, *options]) == 0
     assert f"unfinished run in {tmp_path / 'second'}: resuming after epoch 3" in capsys.readouterr().out
+
+
+def training_pictures(root):
+    """The training images of the EuroSAT tree's split."""
+    split = json.loads((root / "eurosat" / "split_zhou_EuroSAT.json").read_text())
+    return [root / "eurosat" / "2750" / name for name, *_ in split["train"]]
+
+
+def test_training_on_all_images_resumes_only_with_equal_contents(mpl_flags, mpl_options, tmp_path, capsys):
+    options = [*mpl_options, "DATASET.NUM_SHOTS", "-1"]
+    with stopped_before(MPL, 1):
+        assert train.main([*mpl_flags, *options]) == 130
+    shutil.copytree(tmp_path / "out", tmp_path / "out2")
+    shutil.copytree(tmp_path / "data", tmp_path / "copy", copy_function=shutil.copyfile)
+    copied = [*to(mpl_flags, tmp_path / "out2"), "--root", str(tmp_path / "copy")]
+    older = tmp_path / "older" / training_state.FILE_NAME
+    shutil.copytree(tmp_path / "out", older.parent)
+    state = read_tensors(older)
+    del state["extras"]["training_image_files"]
+    write_tensors(older, state)
+    assert train.main([*to(mpl_flags, older.parent), *options]) == 0
+    assert "does not record the contents of the training images" in capsys.readouterr().out
+    pictures = training_pictures(tmp_path / "data")
+    before = pictures[0].read_bytes()
+    replace_unnoticed(pictures[0])
+    line = refusal(capsys, *mpl_flags, *options)
+    assert f"Cannot resume the run in {tmp_path / 'out'}: its training images have other contents now." in line
+    pictures[0].write_bytes(before)
+    assert train.main([*mpl_flags, *options]) == 0
+    assert "resuming after epoch 1" in capsys.readouterr().out
+    assert train.main([*copied, *options]) == 0
+    assert "resuming after epoch 1" in capsys.readouterr().out
+    assert "images_changed" not in result(tmp_path / "out2")
+    found = [saved(tmp_path / name)["state_dict"] for name in ("out", "out2")]
+    assert all(torch.equal(tensor, found[1][name]) for name, tensor in found[0].items())
+
+
+CHANGES = {
+    "repainted": lambda path: Image.new("RGB", (32, 32), (255, 0, 255)).save(path),
+    "replaced": replace_unnoticed,
+    "touched": lambda path: os.utime(path, ns=(1, 1)),
+    "permitted": lambda path: path.chmod(0o600),
+}
+
+
+@pytest.mark.parametrize(
+    ("shots", "change", "more"),
+    [
+        ("-1", "repainted", ()),
+        ("4", "replaced", ()),
+        ("-1", "touched", ()),
+        ("-1", "permitted", ()),
+        ("-1", "repainted", ("ACTIVE.ROUNDS", "2", "ACTIVE.METHOD", "random")),
+    ],
+)
+def test_training_images_that_change_during_a_run_mark_it(
+    mpl_flags, mpl_options, tmp_path, capsys, shots, change, more
+):
+    options, marked = [*mpl_options, "DATASET.NUM_SHOTS", shots, *more], change != "permitted"
+
+    def change_images(self):
+        for path in training_pictures(tmp_path / "data") if self.epoch == 1 else ():
+            CHANGES[change](path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MPL, "before_epoch", change_images)
+        assert train.main([*mpl_flags, *options]) == 0
+    assert ("Warning: training images changed during the run" in capsys.readouterr().out) == marked
+    if change == "touched":  # the checkpoint has the mark, too
+        (tmp_path / "out" / "result.json").unlink()
+        assert train.main([*mpl_flags, *options]) == 0
+    mark = result(tmp_path / "out").get("images_changed")
+    assert mark == ("training images changed during the run" if marked else None)
+    if marked:
+        assert "whose training images changed during the run" in refusal(capsys, "--once", *mpl_flags, *options)
+    else:
+        assert train.main(["--once", *mpl_flags, *options]) == 0
 
 
 def test_another_clip_of_the_same_shape_is_noticed(trained, mpl_flags, mpl_options, tmp_path, capsys):

@@ -327,6 +327,7 @@ class Rounds:
             **spread(self.pool.counts()),
             "wrong_free": self.pool.wrong(),
             "prompts_hash": prompts_hash(self.trainer.model.learned),
+            **({results.IMAGES_CHANGED: True} if self.trainer.resume.images_changed else {}),
         }
 
     # ------------------------------------------------------------------ the end
@@ -374,6 +375,8 @@ class Rounds:
             "rounds": rounds,
         }
         result = {"active": active, "elapsed_s": round(sum(one["elapsed_s"] for one in rounds), 1)}
+        if any(facts.pop(results.IMAGES_CHANGED, False) for facts in rounds):
+            result[results.IMAGES_CHANGED] = results.CHANGED_DURING
         if rounds[-1]["accuracy_pct"] is None:  # there were no test images
             untested = results.NO_TEST if self.cfg.TEST.NO_TEST else results.NO_IMAGES
             result |= {"accuracy_pct": None, "images": 0, "correct": 0, "tested_on": "nothing", "untested": untested}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -20,7 +20,7 @@ from modprompt.data.splits import Split, read_record
 from modprompt.errors import UserError
 from modprompt.io.files import write_json
 from modprompt.io.images import Shots, by_label, list_hash, of_label
-from modprompt.io.records import sealed
+from modprompt.io.records import KEY, sealed
 
 _VERSION = 1
 VAL_SHOTS = 4  # at most, per class
@@ -83,18 +83,53 @@ class FewShotCache:
         self.candidates = [folder / f"{name}{end}" for end in (".json", ".pkl") for folder in folders if folder]
         self.path = folders[-1] and folders[-1] / f"{name}.json"
         self.image_dir, self.shots, self.seed, self.val_first = image_dir, shots, seed, val_first
+        self._train: list[Image] | None = None  # read without the pool
 
     def lists(
         self, train: Sequence[Image], val: Sequence[Image] | None
     ) -> tuple[Sequence[Image], Sequence[Image] | None]:
         """The lists of these images: kept ones, else drawn (train first, unless `val_first`) and kept.
 
-        `shots` training images of each class and min(shots, 4) for validation; without `val` none of these.
+        `shots` training images of each class and min(shots, 4) for validation; without `val` none of these. After
+        `read_train` it is that list.
         """
+        if self._train is not None:
+            return self._train, None
         whole = {"train": train} if val is None else {"train": train, "val": val}
         key = fingerprint(list(whole.values()), self.image_dir)
         lists = self.read(whole, key) or self.draw(whole, key)
         return lists["train"], lists.get("val")
+
+    def read_train(self, pool_hash: str, sizes: Mapping[int, int], find: Callable[[str], Image | None]) -> bool:
+        """Read the list of a data set without validation images, without knowing all images that it was drawn from.
+
+        Only a sealed file of this project is read, the first that exists. A False return prints nothing.
+
+        Args:
+            pool_hash: the fingerprint of the training images from which the list must have been drawn.
+            sizes: the number of these images, by label.
+            find: returns the image of a path below the image folder, or None if there is none.
+
+        Returns:
+            True if the list was read, and all of its images exist.
+        """
+        path = next(filter(Path.is_file, self.candidates), None)
+        if path is None or path.suffix != ".json":
+            return False
+        try:
+            content, _ = read_record(path, "few-shot list", "delete it to draw anew")
+        except UserError:  # `read` reports it
+            return False
+        names = content.get("train")
+        if KEY not in content or content.get("split") != pool_hash or not isinstance(names, list):
+            return False
+        images = [image for image in map(find, dict.fromkeys(map(str, names))) if image is not None]
+        drawn = {label: min(number, of_label(self.shots, label)) for label, number in sizes.items()}
+        if len(images) < len(names) or Counter(image.label for image in images) != drawn:
+            return False
+        print(f"Loading the few-shot lists of {path}")
+        self.path, self._train = path, images
+        return True
 
     def read(self, whole: _Lists, key: str) -> _Lists | None:
         """The cached lists if they belong to those (of this fingerprint) that they would be drawn from, else None.

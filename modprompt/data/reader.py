@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -273,15 +274,19 @@ class FamilyDataset(DatasetBase):
         reader._open(reader.find(root))
         return "" if reader.split_file else split_hash(reader.make_split(), reader.image_dir)
 
-    def _few_shot(self, split: Split) -> tuple[Sequence[Image], Sequence[Image] | None]:
-        """The few-shot lists, kept in the family's place, or, of one's own images, in the run's folder."""
+    @functools.cached_property
+    def few_shot_cache(self) -> fewshot.FewShotCache:
+        """The files of the few-shot lists, in the family's place, or, of a folder of photos, in the run's folder."""
         cfg = self.cfg
         folders: list[Path | None] = [folder / fewshot.FOLDER for folder in self.storage.folders]
         if self.lists_beside_run:
             folders.append(of_user(cfg.OUTPUT_DIR) / fewshot.FOLDER if cfg.OUTPUT_DIR else None)
         val_first = cfg.DATASET.get("VAL_FIRST", False)
         name = f"shots_{self.shots_hash[:12]}" if self.shots_hash else ""
-        cache = fewshot.FewShotCache(folders, self.image_dir, self.shots, cfg.SEED, val_first, name)
+        return fewshot.FewShotCache(folders, self.image_dir, self.shots, cfg.SEED, val_first, name)
+
+    def _few_shot(self, split: Split) -> tuple[Sequence[Image], Sequence[Image] | None]:
+        cache = self.few_shot_cache
         train, val = cache.lists(split.train, split.val)
         if cache.path and cache.path.parent.parent in self.storage.folders:
             self._record(cache.path)

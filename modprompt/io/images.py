@@ -35,6 +35,7 @@ Shots = int | Mapping[int, int]  # images of each class: of all the same number,
 IMAGE_FILES = "image_files"  # in a result: what its images' files looked like and held
 _WHEN, _FOLDER = "seen_ns", "folder"  # in it: when they were looked at, and in which folder
 _CLOCKS_NS = 60 * 10**9  # by which a file server's clock may be behind
+_content_hashes: dict[tuple[str, str], str] = {}  # of lists, by their root and stamp
 
 
 def _digits(texts: Iterable[str]) -> str:
@@ -44,7 +45,8 @@ def _digits(texts: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def _common_root(lists: Iterable[Sequence[Any] | None]) -> str:
+def common_root(lists: Iterable[Sequence[Any] | None]) -> str:
+    """Return the folder that all images of the lists have in common; empty if there is none."""
     folders = {os.path.dirname(image.impath) for images in lists for image in images or []}
     try:
         return os.path.commonpath(list(folders)) if folders else ""
@@ -58,7 +60,8 @@ def below(path: str, root: str) -> str:
     return (path[len(folder) :] if root and path.startswith(folder) else path).replace(os.sep, "/")
 
 
-def _hashes(paths: list[str]) -> list[str]:
+def file_hashes(paths: list[str]) -> list[str]:
+    """Return the SHA-256 (hex) of each file's bytes, several read at a time; raise OSError if one cannot be read."""
     from tqdm import tqdm  # late: it takes a moment
 
     silent = None if len(paths) > _MANY else True  # None: where standard error is a terminal
@@ -72,13 +75,13 @@ def images_hash(*lists: Sequence[Any] | None, root: str = "", first_by_content: 
     root: the folder that paths are relative to; empty: the one that they have in common. first_by_content: the first
     list's images are told by their content, not by their size.
     """
-    root = root or _common_root(lists)
+    root = root or common_root(lists)
 
     def rows() -> Iterable[str]:
         for number, images in enumerate(lists):
             paths = (image.impath for image in images or [])
             by_content = first_by_content and number == 0
-            marks: Iterable[Any] = _hashes(list(paths)) if by_content else map(os.path.getsize, paths)
+            marks: Iterable[Any] = file_hashes(list(paths)) if by_content else map(os.path.getsize, paths)
             yield from (f"{below(one.impath, root)}\t{one.label}\t{mark}\n" for one, mark in zip(images or [], marks))
             yield "\n"
 
@@ -141,21 +144,24 @@ def lists_of(dataset: Any, cfg: Any) -> Lists:
 
 def image_files(lists: Lists, root: str) -> dict[str, Any]:
     """What the files of lists of images look like and hold, for a result; `root` is empty for a host's reader."""
-    root = root or _common_root(lists.values())
+    root = root or common_root(lists.values())
     seen = {_WHEN: time.time_ns(), _FOLDER: _identity(root)}
-    held = {name: {"looks": _looks(one, root), "holds": _contents(one, root)} for name, one in lists.items()}
+    held = {name: {"looks": stamps(one, root)[1], "holds": content_hash(one, root)} for name, one in lists.items()}
     return {**seen, **held}
 
 
 def differing_images(recorded: Mapping[str, Any], lists: Lists, root: str) -> list[str]:
-    """Which lists of a result have images now that hold something else, in words; sizes and times come first."""
-    root = root or _common_root(lists.values())
+    """Return which lists of a result have images with other contents now, in words.
+
+    Contents are read only if the stamp of a list has changed.
+    """
+    root = root or common_root(lists.values())
     found = []
     for name, images in lists.items():
         one = recorded.get(name)
         try:
-            if isinstance(one, Mapping) and one.get("looks") != _looks(images, root):
-                found += [] if one.get("holds") == _contents(images, root) else [f"the {name} images have changed"]
+            if isinstance(one, Mapping) and one.get("looks") != stamps(images, root)[1]:
+                found += [] if one.get("holds") == content_hash(images, root) else [f"the {name} images have changed"]
         except OSError as error:
             found.append(f"the {name} images cannot be read ({error.strerror}: {error.filename})")
     return found
@@ -169,7 +175,7 @@ def unchanged_since(recorded: Mapping[str, Any], root: str, newest_ns: int) -> b
 
 def newest_change_ns(root: str) -> int:
     """When something below a folder was changed last, by its inode, which no copying sets back; raises OSError."""
-    newest, folders, known = 0, [root], set()
+    newest, folders, known = os.stat(root).st_ctime_ns, [root], set()
     while folders:
         with os.scandir(folders.pop()) as entries:
             for entry in entries:
@@ -188,14 +194,46 @@ def _identity(folder: str) -> str:
     return ""
 
 
-def _looks(images: Sequence[Any], root: str) -> str:
-    files = ((path, os.stat(path)) for path in dict.fromkeys(image.impath for image in images))
-    return _digits(f"{below(path, root)}\t{found.st_size}\t{found.st_mtime_ns}\n" for path, found in files)[:16]
+def file_stamps(path: str) -> tuple[str, str]:
+    """Return a file's size and modification time as text, and these with its inode and change time; raise OSError.
+
+    `mv` and `cp -p` preserve size and modification time. Inode and change time differ after them, but also after
+    harmless steps such as chmod, so that they only tell when contents must be compared.
+    """
+    status = os.stat(path)
+    times = f"{status.st_size}\t{status.st_mtime_ns}"
+    return times, f"{times}\t{status.st_ino}\t{status.st_ctime_ns}"
 
 
-def _contents(images: Sequence[Any], root: str) -> str:
-    paths = list(dict.fromkeys(image.impath for image in images))
-    return _digits(f"{below(path, root)}\t{one}\n" for path, one in zip(paths, _hashes(paths)))[:16]
+def _distinct_paths(images: Sequence[Any]) -> list[str]:
+    return list(dict.fromkeys(image.impath for image in images))
+
+
+def stamps(images: Sequence[Any], root: str) -> tuple[str, str]:
+    """Return 16 hex digits each of the two stamps of images (`file_stamps`) with their paths below `root`.
+
+    Raises:
+        OSError: if a file is missing.
+    """
+    digests = hashlib.sha256(), hashlib.sha256()
+    for path in _distinct_paths(images):
+        for digest, text in zip(digests, file_stamps(path)):
+            digest.update(f"{below(path, root)}\t{text}\n".encode("utf-8", "surrogatepass"))
+    times, stamp = (digest.hexdigest()[:16] for digest in digests)
+    return times, stamp
+
+
+def content_hash(images: Sequence[Any], root: str) -> str:
+    """Return 16 hex digits of the paths below `root` and the contents of images; raise OSError if a file is missing.
+
+    A process reads the contents of a list again only if its stamp has changed.
+    """
+    key = root, stamps(images, root)[1]
+    if key not in _content_hashes:
+        paths = _distinct_paths(images)
+        rows = (f"{below(path, root)}\t{digest}\n" for path, digest in zip(paths, file_hashes(paths)))
+        _content_hashes[key] = _digits(rows)[:16]
+    return _content_hashes[key]
 
 
 def list_hash(images: Iterable[Any], root: str) -> str:

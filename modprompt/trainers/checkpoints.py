@@ -7,6 +7,7 @@ from typing import Any
 
 from modprompt.errors import UserError
 from modprompt.fields import as_config
+from modprompt.io import result as results
 from modprompt.io.checkpoint import BEST, CHOICE, Checkpoint, find_checkpoint, newest_checkpoint, require_best
 from modprompt.io.files import copy_whole, sha256_of
 from modprompt.io.images import selected_on
@@ -77,7 +78,8 @@ class Checkpoints(Part):
         chosen = selected_on(self.trainer.dm.dataset, self.cfg)
         resume = self.trainer.resume
         began = {BEGAN_FROM: resume.began_from} if resume.began_from else {}
-        return {"settings": resume.settings(), **({"selected_on": chosen} if chosen else {}), **began}
+        changed = {results.IMAGES_CHANGED: results.CHANGED_DURING} if resume.images_changed else {}
+        return {"settings": resume.settings(), **({"selected_on": chosen} if chosen else {}), **began, **changed}
 
     def save(
         self,

@@ -1,14 +1,15 @@
 """Test images decoded, resized and cropped once for all runs on a test set, and read from disk (TEST.IMAGE_CACHE).
 
 A test set's images are one array (N, H, W, 3), as they are just before they become tensors, in a .npy file named by a
-hash of what decides them: the list of images with their sizes and times, how they are made, and the first one itself,
-which another build of a codec makes otherwise. It is mapped, and read in the run's own process: starting workers would
-take longer than the rest of the work.
+hash of what decides them: the list of images with their sizes, modification and change times, how they are made, and
+the first one itself, which another build of a codec makes otherwise. It is mapped, and read in the run's own process:
+starting workers would take longer than the rest of the work.
 """
 
 import copy
 import hashlib
 import math
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +30,6 @@ from modprompt.io import lock
 from modprompt.io.arrays import read_array
 from modprompt.io.files import Refused, part_of, remove_parts
 from modprompt.io.image_files import rule_of_run
-from modprompt.trainers.kept_features import image_digests
 
 _SPARE_MIB = 1024  # stay free on the disk
 
@@ -68,8 +68,12 @@ class KeptImages(Dataset[dict[str, Any]]):
         self.path = folder / f"{name}_{self._digest()}.npy"
 
     def _digest(self) -> str:
-        facts = repr((self._made, len(self), self._first.shape, image_digests(self._images)))
-        return hashlib.sha256(facts.encode() + self._first.tobytes()).hexdigest()[:16]
+        digest = hashlib.sha256(repr((self._made, len(self), self._first.shape)).encode())
+        for path in (image.impath for image in self._images):
+            status = os.stat(path)  # without the inode, which some network file systems change at each mount
+            text = f"{path}\t{status.st_size}\t{status.st_mtime_ns}\t{status.st_ctime_ns}\n"
+            digest.update(text.encode("utf-8", "surrogatepass"))
+        return hashlib.sha256(digest.digest() + self._first.tobytes()).hexdigest()[:16]
 
     def _facts(self, index: int) -> dict[str, Any]:
         item = self._images[index]

@@ -23,6 +23,7 @@ from modprompt.io import run_files
 from modprompt.io.arrays import read_arrays, write_arrays
 from modprompt.io.files import sha256_of
 from modprompt.io.image_files import rule_of_run
+from modprompt.io.images import file_hashes, file_stamps
 from modprompt.trainers.learned import prompts_hash
 
 
@@ -42,14 +43,10 @@ def _weights_digest(visual: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def image_digests(images: Sequence[Any]) -> list[str]:
-    """Sixteen hex digits for each image's path, size and time."""
-    found = []
-    for image in images:
-        facts = os.stat(image.impath)
-        text = f"{image.impath} {facts.st_size} {facts.st_mtime_ns}"
-        found.append(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16])
-    return found
+def _stamp_digests(images: Sequence[Any]) -> list[str]:
+    """Return 16 hex digits for each image's path, size, times and inode."""
+    texts = (f"{image.impath} {file_stamps(image.impath)[1]}" for image in images)
+    return [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16] for text in texts]
 
 
 def made_by(trainer: Any, loader: Any) -> str:
@@ -88,13 +85,16 @@ def write(folder: str, features: Tensor, made: str, images: Sequence[Any]) -> di
         SHA-256 (hex) by the file's name, for the result's `test_files`.
     """
     path = run_files.path_of_test(folder, run_files.FEATURES)
-    digests = np.array(image_digests(images), np.str_)
-    write_arrays(path, features=features.numpy(), images=digests, made_by=np.array(made))
+    stamps = np.array(_stamp_digests(images), np.str_)
+    contents = np.array(file_hashes([image.impath for image in images]), np.str_)
+    write_arrays(path, features=features.numpy(), images=stamps, contents=contents, made_by=np.array(made))
     return {run_files.FEATURES: sha256_of(path)}
 
 
 def of_run(folder: str, result: Mapping[str, Any], width: int, made: str = "") -> dict[str, np.ndarray]:
-    """The features (E,) that a run's test has kept, by the image's digest (`image_digests`); empty if it kept none.
+    """Return the features (E,) that a run's test stored, by the image's stamp digest and also by its SHA-256.
+
+    Without stored features it is empty.
 
     Args:
         folder: the run's output folder.
@@ -108,11 +108,11 @@ def of_run(folder: str, result: Mapping[str, Any], width: int, made: str = "") -
     path = run_files.whole_of_test(folder, result, run_files.FEATURES)
     if path is None:
         return {}
-    features, images, by = read_arrays(path, "features", "images", "made_by").values()
-    fits = features.dtype == np.float32 and features.shape == (images.size, width)
+    features, stamps, contents, by = read_arrays(path, "features", "images", "contents", "made_by").values()
+    fits = features.dtype == np.float32 and features.shape == (stamps.size, width) and stamps.size == contents.size
     if not fits or (made and str(by) != made):
         raise UserError(f"{path} is of another CLIP, other prompts, or images made in another way")
-    return dict(zip(images.tolist(), features))
+    return {**dict(zip(contents.tolist(), features)), **dict(zip(stamps.tolist(), features))}
 
 
 def find(trainer: Any, loader: Any, folders: str) -> tuple[Tensor, Tensor] | None:
@@ -131,7 +131,10 @@ def find(trainer: Any, loader: Any, folders: str) -> tuple[Tensor, Tensor] | Non
             if not of_one:
                 raise UserError(f"the test in {folder} has kept no image features (TEST.KEEP_FEATURES)")
             kept.update(of_one)
-        digests = image_digests(images)
+        digests = _stamp_digests(images)
+        changed = [place for place, digest in enumerate(digests) if digest not in kept]
+        for place, content in zip(changed, file_hashes([images[place].impath for place in changed])):
+            digests[place] = content
         lacking = sum(digest not in kept for digest in digests)
         if lacking:
             raise UserError(f"{lacking} of {len(images)} images are not among those kept")

@@ -30,7 +30,7 @@ from modprompt.io.images import (
     shots_of,
 )
 from modprompt.io.records import file_hash, sealed
-from modprompt.io.result import FILE_NAME, JOBS, VERSION, runs_on_gpu
+from modprompt.io.result import CHANGED_DURING, FILE_NAME, IMAGES_CHANGED, JOBS, VERSION, runs_on_gpu
 from modprompt.io.same_run import BEGAN_FROM, CLIP_FILES, NOT_READ, named_in
 from modprompt.io.settings import Settings, settings_hash, texts_of
 from modprompt.io.versions import versions
@@ -173,6 +173,12 @@ class ResultRecorder:
         border = base_classes(self.trainer.dm.num_classes)
         return sum(one.label < border for one in dataset.val)
 
+    def _images_changed(self, model_dir: str) -> bool:
+        """Return True if the training images changed while this run, or the run in `model_dir`, trained."""
+        if model_dir:
+            return IMAGES_CHANGED in (run_folder.of_training(model_dir).result or {})
+        return self.ours is not None and self.ours.resume.images_changed
+
     def _of_ours(self, trainer: PromptTrainer, folders: Sequence[str]) -> dict[str, Any]:
         """The entries that only our trainers have; see _seconds."""
         learner, initial = _of_learner(trainer), trainer.checkpoints.initial_hash
@@ -242,6 +248,7 @@ class ResultRecorder:
             "evaluated": evaluated,
             **_of_checkpoint(ours, model_dir or folder, epoch),
             **({} if evaluated else {BEGAN_FROM: ours.resume.began_from if ours else self.began_from}),
+            **({IMAGES_CHANGED: CHANGED_DURING} if self._images_changed(model_dir) else {}),
             "images": len(tested),
             "correct": round(len(tested) * self.results.get("accuracy", 0) / 100),
             **{f"{name}_pct": float(value) for name, value in self.results.items()},

@@ -15,14 +15,16 @@ from modprompt.io import folder as run_folder
 from modprompt.io import run_files
 from modprompt.io.checkpoint import BEST, read
 from modprompt.io.files import copy_whole
-from modprompt.io.images import TEST, images_hash, images_hash_of, reader_facts, selected_on
-from modprompt.io.result import runs_on_gpu
+from modprompt.io.images import TEST, images_hash, images_hash_of, is_few_shot, reader_facts, selected_on
+from modprompt.io.result import CHANGED_DURING, IMAGES_CHANGED, runs_on_gpu
 from modprompt.io.same_run import BEGAN_FROM, CLIP
 from modprompt.io.text import is_text
 from modprompt.methods.records import content_hashes
 from modprompt.trainers import training_state
 from modprompt.trainers.part import Part
 from modprompt.trainers.run_folder import forget_kept, has_checkpoint, newest_state
+from modprompt.trainers.training_images import STATE as IMAGES_STATE
+from modprompt.trainers.training_images import TrainingImages
 
 TRAINING_S = "training_s"  # in the state of a run
 
@@ -34,11 +36,13 @@ class Resume(Part):
         began_from: the checkpoint that the training began from, with a new optimiser; see run_folder.resumed_from.
         training_s: seconds of all epochs, earlier starts included; None if they are not known.
         began_s: since when seconds are not yet counted.
+        images: the files of the training images, once the training has begun.
         keeps_state: whether the state stays after the run, for code that goes on from its generators and removes it.
     """
 
     began_from = ""
     training_s: float | None = None
+    images: TrainingImages | None = None
     keeps_state = False
     _gone_on_from = ""  # the folder of the run that is resumed
     began_s = 0.0
@@ -47,6 +51,11 @@ class Resume(Part):
     def best_on(self) -> str:
         """The images whose best epoch is tested; empty for the last epoch."""
         return "val" if self.cfg.TEST.FINAL_MODEL == "best_val" else ""
+
+    @property
+    def images_changed(self) -> bool:
+        """Whether training images changed while the run trained."""
+        return self.images is not None and self.images.changed
 
     @property
     def last_of_equals(self) -> bool:
@@ -120,7 +129,11 @@ class Resume(Part):
             raise UserError("OUTPUT_DIR is empty, and a training keeps what it learns there: name a folder")
         if self.cfg.TEST.FINAL_MODEL == "best_val" and self.trainer.val_loader is None:
             raise UserError(f"TEST.FINAL_MODEL best_val: {self.cfg.DATASET.NAME} has no validation images to choose by")
+        dataset = self.trainer.dm.dataset
+        self.images = TrainingImages(dataset.train_x, reader_facts(dataset).image_root)
         self.trainer.start_epoch = self._resume()
+        if is_few_shot(self.cfg) and self.trainer.start_epoch < self.trainer.max_epoch:
+            self.images.read_contents()  # of few images, so that a change in the first epoch is noticed by content
         if self.cfg.OUTPUT_DIR and self._gone_on_from != self.cfg.OUTPUT_DIR:
             forget_kept(self.cfg.OUTPUT_DIR)
         self._begin_steps()
@@ -189,6 +202,10 @@ class Resume(Part):
     def _resume_model(self, directory: str) -> int:
         self._gone_on_from = directory
         epoch: int = self.trainer.resume_model_if_exist(directory)
+        assert self.images is not None
+        for name in self.trainer._models if epoch else ():
+            record = newest_state(os.path.join(directory, name)).record
+            self.images.changed |= IMAGES_CHANGED in record.get("run", {})
         return epoch
 
     def _resume_state(self, directory: str) -> int:
@@ -203,6 +220,14 @@ class Resume(Part):
         self._require_best(directory, epoch)
         with training_state.damage_told(directory):
             self.load_extra_state(extras)
+            assert self.images is not None
+            if IMAGES_STATE in extras:
+                self.images.resume(extras[IMAGES_STATE], directory)
+            elif not is_few_shot(self.cfg):
+                print(
+                    f"note: the training state in {directory} was written by an earlier version of modprompt and does "
+                    "not record the contents of the training images: only their names and sizes were compared"
+                )
         self.training_s = extras.get(TRAINING_S)
         self._gone_on_from = directory
         print(f"Found the state of an unfinished run in {directory}: resuming after epoch {epoch}")
@@ -262,12 +287,17 @@ class Resume(Part):
     def end_epoch(self) -> None:
         """Validate if asked, save a checkpoint if it is time to, and save the state to resume from."""
         finished = self.trainer.epoch + 1
+        assert self.images is not None
+        if finished == self.trainer.max_epoch:
+            self.images.compare()
         if not self.cfg.TEST.NO_TEST and self.best_on:
             result = self.trainer.test(split=self.best_on)
             if result > self.trainer.best_result or (self.last_of_equals and result == self.trainer.best_result):
                 self.trainer.best_result = result
                 self.trainer.save_model(self.trainer.epoch, self.trainer.output_dir, val_result=result, model_name=BEST)
         self._count_time()
+        self.images.read_contents()
+        self.began_s = time.perf_counter()  # reading the images for the first time is no training
         frequency = self.cfg.TRAIN.CHECKPOINT_FREQ
         if finished == self.trainer.max_epoch or (frequency > 0 and finished % frequency == 0):
             self.trainer.save_model(self.trainer.epoch, self.trainer.output_dir)
@@ -279,7 +309,7 @@ class Resume(Part):
             self.trainer._optims,
             self.trainer._scheds,
             self.trainer.best_result,
-            {**self.extra_state(), **self._of_run()},
+            {**self.extra_state(), **self._of_run(), IMAGES_STATE: self.images.state()},
         )
 
     def _of_run(self) -> dict[str, Any]:
@@ -309,6 +339,12 @@ class Resume(Part):
         if not self.cfg.TEST.NO_TEST:
             self.deploy()
             self.trainer.test()
+        if self.images_changed:
+            print(
+                f"Warning: {CHANGED_DURING}, so that nobody can repeat its numbers. The result is marked, and --once "
+                "and experiments reject it. "
+                f"Train again in another --output-dir{run_folder.or_delete(self.cfg.OUTPUT_DIR)}."
+            )
         if not self.keeps_state:
             training_state.remove(self.trainer.output_dir)
         print(f"Elapsed: {datetime.timedelta(seconds=round(time.time() - self.trainer.time_start))}")

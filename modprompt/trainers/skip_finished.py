@@ -11,6 +11,7 @@ from dassl.config import cfg_default
 
 from modprompt.clip import known
 from modprompt.data.rounds import goes_on
+from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io import result as results
 from modprompt.io import same_run
@@ -75,7 +76,8 @@ def finished_before(
         epoch: the epoch to test; None for the best or last.
 
     Raises:
-        UserError: if it holds another finished run, or its name states other shots, seed or classes.
+        UserError: if it holds another finished run, or one whose training images changed while it trained, or its name
+            states other shots, seed or classes.
     """
     require_folder_agrees(cfg)
     result, why = results.read(cfg.OUTPUT_DIR)
@@ -83,6 +85,11 @@ def finished_before(
         if why:
             print(f"{cfg.OUTPUT_DIR}: {why}: running again")
         return False
+    if results.IMAGES_CHANGED in result:
+        raise UserError(
+            f"{cfg.OUTPUT_DIR} holds a finished run whose {results.CHANGED_DURING}, so that nobody can repeat its "
+            f"numbers. Use another --output-dir{run_folder.or_delete(cfg.OUTPUT_DIR, 'to run again')}."
+        )
     defaults = {key: as_text(text) for key, text in settings_of(cfg_default).items()}
     if result.get("accuracy_pct") is None and result.get("untested") == results.NO_TEST and not cfg.TEST.NO_TEST:
         print(f"{cfg.OUTPUT_DIR} was not tested (TEST.NO_TEST): running again")

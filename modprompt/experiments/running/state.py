@@ -66,6 +66,8 @@ def last_line(path: Path) -> str:
 
 def _staleness(job: Job, result: dict[str, Any], out: Path, inputs: Inputs | None) -> str:
     """Why a result does not belong to a run; empty if it does."""
+    if results.IMAGES_CHANGED in result:
+        return f'marked "{results.CHANGED_DURING}"'
     if not job.tests and (tested := run_folder.test_of(result)):
         return f"replaced by a test of {tested}"
     if not job.tests and (beginnings := run_folder.differing_beginning(result, "")):

@@ -16,6 +16,7 @@ from dassl.data.datasets import DATASET_REGISTRY, Datum, build_dataset
 import modprompt.data.readers.all  # noqa: F401 - registers
 import modprompt.trainers.mpl  # noqa: F401 - SUBSAMPLE_CLASSES
 from modprompt.cli import train
+from modprompt.data.readers import imagenet
 from modprompt.errors import UserError
 from modprompt.experiments.plan.present import missing
 from modprompt.io.images import by_label, list_hash
@@ -270,6 +271,48 @@ def test_order_of_imagenets_preprocessed_pickle_decides(tmp_path, capsys):
     path.write_bytes(whole[:-30])
     read("ImageNet", tmp_path)
     assert f"{path} is no whole pickle of the family" in capsys.readouterr().out
+
+
+def test_few_shot_list_of_imagenet_needs_no_other_training_images(tmp_path, monkeypatch, capsys):
+    trees.imagenet(tmp_path)
+    summary = tmp_path / "imagenet" / "preprocessed.json"
+
+    def lists(half="all"):
+        listed.clear()
+        dataset = read("ImageNet", tmp_path, 2, half)
+        found = [facts(items, tmp_path) for items in (dataset.train_x, dataset.test)]
+        return [*found, dataset.classnames, dataset.split_facts, dataset.few_shot_hash, dataset.record_files]
+
+    listed, plain = [], imagenet.file_names
+    monkeypatch.setattr(imagenet, "file_names", lambda folder: listed.append(Path(folder)) or plain(folder))
+    first = {}
+    for half in ("all", "base", "new"):
+        summary.unlink(missing_ok=True)
+        first[half] = lists(half)
+        assert {path.parent.name for path in listed} == {"train", "val"}
+    capsys.readouterr()
+    for half, expected in first.items():
+        assert lists(half) == expected
+        assert {path.parent.name for path in listed} == {"val"}
+    assert "Loading the few-shot lists of " in capsys.readouterr().out
+    train = tmp_path / "imagenet/images/train"
+    list_file = next((tmp_path / "imagenet/split_fewshot").glob("*.json"))
+    unused = next(path for path in sorted(train.rglob("*.JPEG")) if path.name not in list_file.read_text())
+    for path in (summary, tmp_path / "imagenet/preprocessed.pkl", list_file):
+        before = path.read_bytes()
+        path.write_bytes(before.replace(b"01440764", b"01440765", 1))
+        lists()
+        assert "train" in {path.parent.name for path in listed}, path
+        path.write_bytes(before)
+        assert lists() == first["all"]
+    trees.touch(train / "n01440764" / "another.JPEG")
+    lists()
+    assert "train" not in {path.parent.name for path in listed}
+    (train / "n01440764" / "another.JPEG").unlink()
+    used = next(path for path in sorted(train.rglob("*.JPEG")) if path != unused and path.name in list_file.read_text())
+    used.unlink()
+    lists()
+    assert "train" in {path.parent.name for path in listed}
 
 
 def test_imagenets_pickle_is_written_whole_or_not(tmp_path, monkeypatch, capsys):

@@ -64,6 +64,15 @@ def test_a_test_or_another_beginning_is_no_training(trained, tmp_path):
     assert state.of(job, tmp_path).why == "it went on from the checkpoint of another training (--resume)"
 
 
+def test_a_training_whose_images_changed_is_stale_like_its_test(trained, tmp_path):
+    train, test = trained
+    finish(train, tmp_path, 80.0, images_changed="training images changed during the run")
+    finish(test, tmp_path, 70.0)
+    stands = state.of(train, tmp_path)
+    assert (stands.name, stands.why) == ("stale", 'marked "training images changed during the run"')
+    assert state.of(test, tmp_path).name == "stale"
+
+
 def test_running_is_who_holds_the_lock_and_nothing_else(jobs, tmp_path):
     folder = tmp_path / jobs[0].folder
     file = run_folder.take(folder)

@@ -230,6 +230,10 @@ def test_other_images_packages_or_rules_are_another_file(images, kept_of, monkey
     path.write_bytes(path.read_bytes() + b"x")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert is_another(), "longer, and as old"
+    before = path.stat()
+    path.write_bytes(path.read_bytes()[:-1] + b"y")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert is_another(), "as long, and as old"
     images.reverse()
     assert is_another(), "another order"
     images.pop(3)

@@ -11,6 +11,7 @@ from modprompt.io import result as results
 from modprompt.io.arrays import read_arrays, write_arrays
 from modprompt.io.files import sha256_of
 from modprompt.io.records import sealed
+from tests.conftest import replace_unnoticed
 from tests.methods import METHODS
 from tests.test_runs import to
 
@@ -142,7 +143,7 @@ def test_what_is_not_of_this_very_test_is_encoded_anew_with_one_line(runs, euros
         ("coop_end", "trained", (), "of another CLIP, other prompts"),
         ("coop_end", "other", ("INPUT.INTERPOLATION", "bilinear"), "images made in another way"),
         ("coop_end", "precision", ("TRAINER.COOP.PREC", "bf16"), "of another CLIP, other prompts"),
-        ("coop_end", "touched", (), "of 40 images are not among those kept"),
+        ("coop_end", "replaced", (), "of 40 images are not among those kept"),
     ],
 )
 @pytest.mark.filterwarnings("default::UserWarning")
@@ -153,13 +154,22 @@ def test_another_model_or_other_images_are_refused(runs, eurosat_root, capsys, r
         for path in (runs.out / "base").rglob("*"):
             path.unlink() if path.is_file() else None
         assert train.main(words) == 0
-    if name == "touched":
+    if name == "replaced":
         for path in (eurosat_root / "eurosat" / "2750").glob("[A-H]*/*"):
-            os.utime(path, (0, 0))
+            replace_unnoticed(path)
     capsys.readouterr()
     _, images = runs.all("all", *runs.kept, *more, *(("OPTIM.WARMUP_CONS_LR", "0.01") if name == "trained" else ()))
     assert images > 0
     assert len([one for one in capsys.readouterr().out.splitlines() if why in one]) == 1
+
+
+def test_copies_of_the_images_have_the_stored_features(runs, eurosat_root):
+    runs.halves("zeroshot", "TEST.KEEP_FEATURES", "True")
+    for path in (eurosat_root / "eurosat" / "2750").glob("*/*"):
+        path.write_bytes(path.read_bytes())
+    kept, images = runs.all("kept", *runs.kept)
+    assert images == 0
+    assert numbers(kept) == numbers(runs.all("anew")[0])
 
 
 @pytest.mark.parametrize(

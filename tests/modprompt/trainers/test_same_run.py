@@ -14,7 +14,7 @@ from modprompt.data.readers.folders import EUROSAT
 from modprompt.io import result as results
 from modprompt.io import same_run
 from modprompt.io.images import IMAGE_FILES
-from tests.conftest import bare, random_clip, slow_but
+from tests.conftest import bare, random_clip, replace_unnoticed, slow_but
 from tests.other_clips import open_clip_folder
 from tests.test_train import refusal
 
@@ -160,6 +160,16 @@ def test_a_finished_run_is_another_once_anything_that_decides_it_has_changed(run
         found[what].append(once(run, words, capsys) == "finished")
     assert found == dict.fromkeys(changes, [False, True])
     assert "OPTIM.LR 0.01 -> 0.02" in once(run, (*words, "OPTIM.LR", 0.02), capsys)
+
+
+def test_images_moved_over_others_are_noticed_and_equal_copies_accepted(run, capsys):
+    run.trainer, words = KINDS["method"]
+    assert train.main(run.words(*words)) == 0
+    for path in (run.root / "eurosat" / "2750").rglob("*.jpg"):
+        shutil.copy2(path, path.with_suffix(".copy")).replace(path)
+    assert once(run, words, capsys) == "finished"
+    replace_unnoticed(image_of(run, "test"))
+    assert "the test images have changed" in once(run, words, capsys)
 
 
 @pytest.mark.slow

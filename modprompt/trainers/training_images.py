@@ -1,0 +1,78 @@
+"""Notices training images that were exchanged before a killed run resumes, or that change while a run trains."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from modprompt.errors import UserError
+from modprompt.io.folder import or_delete
+from modprompt.io.images import common_root, content_hash, stamps
+
+STATE = "training_image_files"  # in the state of a run
+_STAMP, _CONTENTS, _CHANGED = "stamp", "contents", "changed"
+
+
+class TrainingImages:
+    """The files of a run's training images, as they were when this process started to train.
+
+    Args:
+        images: the training images.
+        root: the folder that their paths are relative to; empty for the folder that they have in common.
+
+    Attributes:
+        changed: whether images have changed while the run trained.
+
+    Raises:
+        UserError: if a file is missing.
+    """
+
+    def __init__(self, images: Sequence[Any], root: str):
+        self._images, self._root, self.changed = images, root or common_root([images]), False
+        self._contents = ""  # a hash; empty until the contents have been read
+        try:
+            self._times, self._stamp = stamps(images, self._root)
+        except OSError as error:
+            raise UserError(f"Cannot read the training image {error.filename} ({error.strerror}).") from None
+
+    def state(self) -> dict[str, Any]:
+        """Return what a start that resumes this run compares with its own images."""
+        return {_STAMP: self._stamp, _CONTENTS: self._contents, _CHANGED: self.changed}
+
+    def resume(self, state: Mapping[str, Any], folder: str) -> None:
+        """Compare the images with those of a killed run.
+
+        Args:
+            state: what `state` returned.
+            folder: the folder of that run, for messages.
+
+        Raises:
+            UserError: if the images have other contents, or contents that the state does not know.
+        """
+        self.changed, self._contents = bool(state[_CHANGED]), str(state[_CONTENTS])
+        if state[_STAMP] != self._stamp and content_hash(self._images, self._root) != self._contents:
+            raise UserError(
+                f"Cannot resume the run in {folder}: its training images have other contents now. "
+                f"Restore the images, or use another --output-dir{or_delete(folder)}."
+            )
+
+    def read_contents(self) -> None:
+        """Hash the contents of the images, once for each run."""
+        if not self._contents:
+            self.compare()
+            try:
+                self._contents = content_hash(self._images, self._root)
+            except OSError:  # a file is missing
+                self.changed = True
+
+    def compare(self) -> None:
+        """Note whether images have changed since the process started to train.
+
+        A size or modification time that differs counts as a change. Where only an inode or change time differs, the
+        contents decide, if they were read before.
+        """
+        try:
+            times, stamp = stamps(self._images, self._root)
+            self.changed |= times != self._times
+            if self._contents and stamp != self._stamp:
+                self.changed |= content_hash(self._images, self._root) != self._contents
+        except OSError:
+            self.changed = True
