@@ -117,7 +117,7 @@ def _has_alpha(image: Image.Image) -> bool:
 
 def has_one_colour_on_white(image: Image.Image) -> bool:
     """Return True if a decoded image has transparency and all its pixels get the same colour on a white background."""
-    return _has_alpha(image) and all(low == high for low, high in _on_white(image).getextrema())
+    return _has_alpha(image) and _on_white(image).getcolors(maxcolors=1) is not None
 
 
 def _in_eight_bits(image: Image.Image) -> Image.Image:
