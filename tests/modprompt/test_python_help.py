@@ -24,6 +24,6 @@ def test_context_comes_first_and_configs_say_where_they_differ():
 
 
 def test_dir_shows_the_public_names_alone():
-    assert modprompt.MPL  # the import of a name adds modules to the package
+    assert modprompt.MPL.__name__ == "MPL"  # the import of a name adds modules to the package
     assert dir(modprompt) == sorted(modprompt.__all__)
     assert not {"annotations", "importlib", "mend_imports", "METHODS", "clip", "methods"} & {*dir(modprompt)}
