@@ -113,7 +113,7 @@ def measure_text(folder: str, classes: int) -> dict[str, float]:
     import modprompt
 
     clip_model, _ = modprompt.load_clip(folder, "cpu")
-    model = modprompt.CoOp(n_ctx=4).on(clip_model, names_of(classes))
+    model = modprompt.CoOp(n_ctx=4, ctx_init="").on(clip_model, names_of(classes))
     model.limit_text()
     features = torch.randn(IMAGES, model.class_features().shape[1])
     labels: Tensor = torch.arange(IMAGES) % classes

@@ -1,8 +1,9 @@
 """Modular prompt learning for CLIP, and its neighbours, as a library and a plugin for the Dassl/CoOp family.
 
     clip_model, preprocess = modprompt.load_clip("ViT-B/16")
-    model = modprompt.MPL(n_ctx=1, prompt_depth=9).on(clip_model, ["cat", "dog"])
+    model = modprompt.MPL(prompt_depth=6).on(clip_model, ["cat", "dog"])
 
+Settings that are not passed have the values of the method's config file for that CLIP, as in `--trainer MPL`.
 Names are imported at first use: `import modprompt` alone loads no PyTorch. Their types are in __init__.pyi,
 which tools/stub.py writes.
 """
@@ -50,4 +51,4 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

@@ -37,6 +37,7 @@ def setting(
     switch: bool = False,
     must: Must | None = None,
     kept: bool = False,
+    layers_of: str = "",
 ) -> Any:
     """A field of a Configured class.
 
@@ -52,8 +53,9 @@ def setting(
         must: what a value must be, in place of the default's type.
         kept: whether a test of trained prompts takes it from their checkpoint, since no tensor shows it. If it is not
             compared, a test takes it only on the data set of the training, and the command line overrides it.
+        layers_of: for a number of layers, the side that must have so many: text, vision or both; else empty.
     """
-    facts = Setting("", key, default, meaning, least, most, tuple(choices), compared, switch, must, kept)
+    facts = Setting("", key, default, meaning, least, most, tuple(choices), compared, switch, must, kept, layers_of)
     return dataclasses.field(default=default, metadata=facts._asdict())
 
 
@@ -77,6 +79,7 @@ class Setting(NamedTuple):
     switch: bool
     must: Must | None
     kept: bool
+    layers_of: str
 
     @property
     def kind(self) -> str:
@@ -145,6 +148,14 @@ class Configured:
     """
 
     node: ClassVar[str] = ""  # its place in a config, "TRAINER.MPL"
+    # set on an instance: the fields that the caller of the class did not pass; none are after `of`
+    unset: ClassVar[frozenset[str]] = frozenset()
+
+    def __new__(cls: type[C], *args: Any, **kwargs: Any) -> C:
+        made: C = super().__new__(cls)
+        names = [field.name for field in dataclasses.fields(cls)]
+        made.__dict__["unset"] = frozenset(names) - {*names[: len(args)], *kwargs}
+        return made
 
     def __post_init__(self) -> None:
         faults: list[tuple[str, str]] = []
@@ -163,6 +174,10 @@ class Configured:
         Raises:
             SettingError: if there are any.
         """
+
+    def unused(self) -> dict[str, str]:
+        """Return the settings that have no effect because of another setting, {field: field of the other}."""
+        return {}
 
     @classmethod
     def node_name(cls) -> str:
@@ -188,7 +203,7 @@ class Configured:
 
     @classmethod
     def of(cls: type[C], values: Mapping[str, Any]) -> C:
-        """An instance with the given values, by field or config key; the rest are defaults.
+        """An instance with the given values, by field or config key; the rest are defaults, as if these were passed.
 
         Raises:
             SettingError: on a value that does not fit, an unknown name (a similar one is proposed), or one given twice.
@@ -201,7 +216,7 @@ class Configured:
         if len(fields) < len(values):
             twice = [one.key for one in cls.settings() if {one.field, one.key} <= set(values)]
             raise SettingError([(key, " is given twice") for key in twice])
-        return cls(**fields)
+        return cls(**fields).replace_private(unset=frozenset())
 
     @classmethod
     def in_node(cls, node: Mapping[str, Any]) -> dict[str, Any]:
@@ -225,4 +240,8 @@ class Configured:
         return {one.field: as_config(value) for one, value in pairs if value != one.default}
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.changed().items())})"
+        shown = self.changed()
+        if self.unset:  # then a value that was passed counts, although it equals the default
+            fields = [one.field for one in self.settings() if one.field not in self.unset]
+            shown = {field: as_config(getattr(self, field)) for field in fields}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"

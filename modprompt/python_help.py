@@ -13,7 +13,7 @@ def describe(cls: type[Configured], trainer: str) -> None:
 
     Args:
         cls: the class.
-        trainer: the name of its trainer, whose configs may set other values than the class's defaults.
+        trainer: the name of its trainer, from whose configs `.on()` takes the settings that were not passed.
     """
     settings = sorted(cls.settings(), key=lambda one: one.field != "n_ctx")
     if not settings:
@@ -28,8 +28,9 @@ def describe(cls: type[Configured], trainer: str) -> None:
             if values[one.field] is not None and as_config(one.fitted(values[one.field])) != as_config(one.default)
         }
         said = ", ".join(f"{field}={value!r}" for field, value in others.items()) or "the same"
-        lines.append(f"    --trainer {trainer} on {clip} takes {path}: {said}")
-    cls.__doc__ = "\n".join([f"{cls.__doc__}\n", "Settings, with the defaults of this class:", *lines])
+        lines.append(f"    on {clip} takes {path}: {said}")
+    said = f"`.on()` takes settings that were not passed from the config for that CLIP, as --trainer {trainer} does."
+    cls.__doc__ = "\n".join([f"{cls.__doc__}\n", f"Settings, with the defaults of this class; {said}", *lines])
     by_field = inspect.signature(cls).parameters
     order = dict.fromkeys([*(one.field for one in settings), *by_field])
     keyword = inspect.Parameter.KEYWORD_ONLY

@@ -84,7 +84,7 @@ LENGTHS = (2, 0, 1)  # of DPL's layers, over and over
 
 
 def small(cls, clip_model=None, **settings):
-    """An instance of a method whose prompts fit a CLIP; without one, that of conftest.random_clip."""
+    """Return a method that fits a CLIP, conftest.random_clip's without one; no setting is left to a config file."""
     text, vision = (3, 3) if clip_model is None else layers_of(clip_model)
     fields = {setting.field for setting in cls.settings()}
     fitting = {
@@ -98,7 +98,7 @@ def small(cls, clip_model=None, **settings):
     fitting = {name: value for name, value in fitting.items() if name in fields}
     if "teacher_ckpt" in fields:
         fitting.update(teacher_name=teacher_folder(), teacher_ckpt="none")
-    return cls(**{**fitting, **settings})
+    return cls.of({**fitting, **settings})
 
 
 def _pool(width):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.clip.cast import rounded_to
-from modprompt.clip.known import GELU, QUICK_GELU, Images
+from modprompt.clip.known import GELU, QUICK_GELU, Images, plain
 from modprompt.clip.tokenizers import ClipTokenizer
 from modprompt.clip.towers import CLIP, Tower, TowerCLIP, has_stock_text, has_tower, tokenizer_of
 from modprompt.errors import UserError
@@ -154,6 +154,12 @@ def called(clip_model: nn.Module) -> str:
     """The name of a CLIP in messages."""
     facts = clip_model.__dict__.get(_PLACE)
     return (facts is not None and (facts.file or facts.name)) or "this CLIP"
+
+
+def name_in_configs(clip_model: nn.Module) -> str:
+    """Return the name under which configs know a CLIP; empty for a module or a file of no known architecture."""
+    facts = clip_model.__dict__.get(_PLACE)
+    return "" if facts is None else plain(facts.name or facts.model)
 
 
 def _of_module(clip_model: CLIP) -> ClipFacts:

@@ -211,6 +211,12 @@ def has_stock_text(clip_model: CLIP) -> bool:
     return not isinstance(clip_model, TowerCLIP) or clip_model.text is None
 
 
+def text_parameters(clip_model: CLIP) -> list[tuple[nn.Module, str]]:
+    """Return the module and the name of each parameter of its text side, word embeddings included."""
+    modules = [part for path, part in clip_model.named_modules() if path.partition(".")[0] != "visual"]
+    return [(part, name) for part in modules for name in part._parameters if not name.startswith("logit_")]
+
+
 def has_stock_image(clip_model: CLIP) -> bool:
     """Whether its image side is the stock transformer: neither a ResNet nor a tower."""
     return hasattr(clip_model.visual, "transformer")

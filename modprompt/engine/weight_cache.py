@@ -5,7 +5,7 @@ of three (cast, normalise, cast back), and a bias is added within its product.
 """
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -30,6 +30,61 @@ def _version(tensor: Tensor) -> int | None:
 def state_of(tensors: Sequence[Tensor]) -> tuple[Any, ...]:
     """Changes whenever a tensor is moved, cast, replaced, or written in place, except through `.data`."""
     return tuple((x.data_ptr(), _version(x), x.shape, x.dtype, x.device) for x in tensors)
+
+
+_WHOLE = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by the bytes of an element
+
+
+class _Recorded(NamedTuple):
+    """A parameter at the time of a record."""
+
+    place: Mapping[str, Tensor | None]  # the parameters of its module
+    name: str
+    tensor: Tensor
+    version: int | None
+    shape: torch.Size
+    checksum: Tensor
+
+
+class WeightRecord:
+    """A record of parameters, which shows without reading their values that these have changed.
+
+    Parameters that are replaced or written in place are noticed; then their values decide, since
+    DistributedDataParallel writes equal ones. Moves and casts are no changes. Writes through `.data` are not noticed.
+
+    Args:
+        parameters: the module and the name of each.
+    """
+
+    def __init__(self, parameters: Sequence[tuple[nn.Module, str]]):
+        self._recorded = [record for module, name in parameters for record in _record_of(module._parameters, name)]
+
+    def is_current(self) -> bool:
+        """Return True unless a parameter has other values than at the time of the record."""
+        for place, name, tensor, version, shape, _ in self._recorded:
+            if place.get(name) is not tensor or _version(tensor) != version or tensor.shape != shape:
+                return self._has_equal_values()
+        return True
+
+    def _has_equal_values(self) -> bool:
+        """Compare checksums, and record the parameters anew if these are equal."""
+        now = [new for old in self._recorded for new in _record_of(old.place, old.name)]
+        pairs = zip(self._recorded, now)
+        equal = len(now) == len(self._recorded) and all(
+            old.shape == new.shape and int(old.checksum) == int(new.checksum) for old, new in pairs
+        )
+        if equal:
+            self._recorded = now
+        return equal
+
+
+def _record_of(place: Mapping[str, Tensor | None], name: str) -> list[_Recorded]:
+    """Return the record of a parameter in a list, which is empty if the module does not have the parameter."""
+    tensor = place.get(name)
+    if tensor is None:
+        return []
+    checksum = tensor.detach().view(_WHOLE[tensor.element_size()]).sum()  # of its bits: the same on any device
+    return [_Recorded(place, name, tensor, _version(tensor), tensor.shape, checksum)]
 
 
 _made: "weakref.WeakKeyDictionary[nn.Module, _Made]" = weakref.WeakKeyDictionary()

@@ -184,7 +184,8 @@ class Method(Configured):
     ) -> PromptedModel:
         """This method's prompts, newly drawn, on a CLIP.
 
-        The CLIP only gets `requires_grad_(False)`. It is shared: casts and moves reach it too.
+        Settings that were not passed have the values of the method's config file for that CLIP; the model's `method`
+        has all values. The CLIP only gets `requires_grad_(False)`. It is shared: casts and moves reach it too.
 
         Args:
             clip_model: a stock CLIP, from modprompt.load_clip or clip.load.

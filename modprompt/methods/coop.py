@@ -41,9 +41,12 @@ class OneContext(LearnedText, WithDescriptions):
         """Warn if n_ctx was given with a ctx_init of another number of words."""
         super().check()
         default = next(one.default for one in self.settings() if one.field == "n_ctx")
-        if self.n_ctx not in (self.length(), default):
+        if "n_ctx" in self.unused() and self.n_ctx != default:
             text = f"{self.node}.N_CTX {self.n_ctx} is not used: CTX_INIT has {self.length()} words"
             warnings.warn(text, stacklevel=4)
+
+    def unused(self) -> dict[str, str]:
+        return {**super().unused(), **({} if self.n_ctx == self.length() else {"n_ctx": "ctx_init"})}
 
     def words(self, dataset: str = "") -> str:
         """The words that the context starts from; empty for random vectors."""
@@ -106,9 +109,12 @@ class CoOp(OneContext):
         if self.place_text == BEFORE_START and (self.csc or self.class_token_position != "end"):
             text = f" {BEFORE_START} needs CSC False and CLASS_TOKEN_POSITION end: there the context is no word"
             raise SettingError([("PLACE_TEXT", text)])
-        if self.csc and self.words():
+        if "csc" in self.unused():
             text = f"{self.node}.CSC is not used: CTX_INIT gives all classes one context, as without it"
             warnings.warn(text, stacklevel=4)
+
+    def unused(self) -> dict[str, str]:
+        return {**super().unused(), **({"csc": "ctx_init"} if self.csc and self.words() else {})}
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> IndependentPromptLearner:
         prompts = classes.names if self.described is None else self.described.prompts(classes.names)[0]

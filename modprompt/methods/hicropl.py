@@ -52,7 +52,7 @@ class HiCroPL(WithSentences):
         6, "layers k whose vision prompts are mapped from text; in later ones text is mapped from vision", least=1
     )
     ctx_init: str = setting("a photo of a", "words the context starts from, if N_CTX is at most 4")
-    prompt_depth: int = setting(9, "layers that receive prompts")
+    prompt_depth: int = setting(9, "layers that receive prompts", layers_of="both")
     teacher_name: str = setting(  # compared by its weights
         "",
         "the CLIP whose image features are blended in, a name or a path; empty: the backbone's",

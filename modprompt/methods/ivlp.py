@@ -20,7 +20,7 @@ class DeepVision(PromptsVision):
     """Vision prompts with parameters of their own, replaced before each layer."""
 
     n_ctx_vision: int = setting(2, "prompt tokens before each vision layer", least=0, most=MOST_TOKENS)
-    prompt_depth_vision: int = setting(9, "vision layers that receive prompts; 0 for none", least=0)
+    prompt_depth_vision: int = setting(9, "vision layers that receive prompts; 0 for none", least=0, layers_of="vision")
 
     @property
     def wants_vision(self) -> bool:
@@ -47,7 +47,7 @@ class IVLP(LearnedText, DeepVision):
         2, "context tokens, and prompt tokens before each deeper text layer", least=1, most=MOST_TOKENS
     )
     ctx_init: str = setting("a photo of a", "words the context starts from, if N_CTX_TEXT is at most 4")
-    prompt_depth_text: int = setting(9, "text layers that receive prompts")
+    prompt_depth_text: int = setting(9, "text layers that receive prompts", layers_of="text")
 
     def schedules(self, shape: Shape) -> Schedules:
         n, depth = self.n_ctx_text, self.prompt_depth_text

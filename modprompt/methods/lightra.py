@@ -52,8 +52,8 @@ class LightRA(WithSentences):
 
     n_ctx_vision: int = setting(4, "keys beside the attention of each vision layer", least=1, most=MOST_TOKENS)
     n_ctx_text: int = setting(4, "the same of each text layer", least=1, most=MOST_TOKENS)
-    vision_depth: int = setting(12, "vision layers that have them, from the first", least=1)
-    text_depth: int = setting(12, "text layers that have them, from the first", least=1)
+    vision_depth: int = setting(12, "vision layers that have them, from the first", least=1, layers_of="vision")
+    text_depth: int = setting(12, "text layers that have them, from the first", least=1, layers_of="text")
     cos_weight: float = setting(
         1.0, "weight of the learned logits among those with frozen features", least=0, compared=False
     )

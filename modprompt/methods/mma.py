@@ -187,7 +187,7 @@ class MultiModalAdapter(Addition):
 
     text_ctx_init: str = setting("", "words before the class name", kept=True)
     adapter_start: int = setting(4, "first layer with an adapter, counted from 1; 0 is before the first layer", least=0)
-    adapter_end: int = setting(12, "last layer with an adapter, counted from 1", least=0)
+    adapter_end: int = setting(12, "last layer with an adapter, counted from 1", least=0, layers_of="both")
     adapter_dim: int = setting(32, "width of the bottlenecks", least=1)
     adapter_scale: float = setting(0.1, "factor of what is added")
     joins: bool = setting(

@@ -39,7 +39,8 @@ class PromptedModel(OnSharedClip):
 
     `half()`, `bfloat16()` (or `.to(torch.bfloat16)`) and `float()` mean what PREC fp16, bf16 and fp32 mean; other types
     are refused. In eval mode, without gradients, class features are computed once, and again when a parameter has
-    changed (changes in CLIP through `.data` are not seen).
+    changed. If CLIP's text weights change after `.on()`, calls and `save` raise UserError. Changes through `.data` are
+    not noticed: call `.on()` again after them.
 
     Args:
         method: the method.
@@ -63,7 +64,8 @@ class PromptedModel(OnSharedClip):
         """Logits and features of images (B, 3, H, W).
 
         Raises:
-            UserError: if the CLIP was cast by somebody else, or the images have another shape or type.
+            UserError: if the CLIP was cast by somebody else, its text weights have changed, or the images have another
+                shape or type.
         """
         self.require_images(image)
         return super().output(image)
@@ -75,6 +77,7 @@ class PromptedModel(OnSharedClip):
             UserError: as `output`.
         """
         self.require_images(image)
+        self.require_text_weights()
         return super().encode_image(image)
 
     @property
@@ -236,6 +239,7 @@ class PromptedModel(OnSharedClip):
     def _in_front(self: P, learner: Learner, classes: Classes) -> P:
         """This model, of the same class, with other prompts for other classes; all that is frozen is shared."""
         other = beside(self)
+        other._text_weights = self._text_weights
         for name in ("image_encoder", "text_encoder", "frozen_encoder"):
             if name in other._modules:
                 other._modules[name] = beside(getattr(self, name))  # each has a stream of its own
@@ -359,7 +363,11 @@ class PromptedModel(OnSharedClip):
         """Save the prompts, without CLIP, and all facts about them; modprompt.load reads the file.
 
         What is bound to the classes of its training is saved for them, with a warning if this model has others.
+
+        Raises:
+            UserError: if the text weights of its CLIP have changed since the model was made.
         """
+        self.require_text_weights()
         classes = self.classes_for(path)
         clip = facts_of(self.clip_model, anew=True)
         record = describe(method_record(self.method), classes, clip, self.prompt_learner)

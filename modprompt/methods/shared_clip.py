@@ -5,13 +5,15 @@ import warnings
 from typing import Any, TypeVar, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from modprompt.clip.cast import cast_products, exact, exact_copy, moved, note_rounding, rounded_to
 from modprompt.clip.facts import ClipFacts, called, facts_of
-from modprompt.clip.towers import CLIP, STOCK_TEXT, TowerCLIP, has_stock_text, has_tower
+from modprompt.clip.towers import CLIP, STOCK_TEXT, TowerCLIP, has_stock_text, has_tower, text_parameters
 from modprompt.engine import precision
-from modprompt.engine.model import PromptedCLIP
+from modprompt.engine.model import Output, PromptedCLIP
+from modprompt.engine.prompts import Prompts
+from modprompt.engine.weight_cache import WeightRecord, is_compiling
 from modprompt.errors import UserError
 from modprompt.methods.parts.learners import Learner
 from modprompt.methods.parts.losses import Objective
@@ -63,6 +65,7 @@ class OnSharedClip(PromptedCLIP):
         # not a submodule: the parts of it that are run are submodules already
         self.__dict__["clip_model"] = clip
         self.products = clip.dtype  # type of the matrices as this model knows them
+        self._text_weights: WeightRecord | None = WeightRecord(text_parameters(clip))
         self.prec = ""  # by the last cast; empty if there was none
         self.keeps_exact = keeps_exact
         self._exact: CLIP | None = None
@@ -85,6 +88,7 @@ class OnSharedClip(PromptedCLIP):
         Raises:
             UserError: on another value.
         """
+        self.require_text_weights()
         how = precision.resolve(prec, self.logit_scale.device)
         if how.note:
             LOG.info(how.note)
@@ -96,6 +100,8 @@ class OnSharedClip(PromptedCLIP):
             self._cast_clip(wanted)
         if self.frozen_encoder is not None and self.frozen_encoder.visual is not self.clip_model.visual:
             cast_products(self.frozen_encoder.visual.float(), wanted)
+        if wanted != self.products:
+            self._text_weights = WeightRecord(text_parameters(self.clip_model))
         self.products, self.prec = wanted, prec
         if isinstance(self.prompt_learner, Learner):
             self.prompt_learner.cast(torch.float16 if how.half_weights else torch.float32)
@@ -119,6 +125,27 @@ class OnSharedClip(PromptedCLIP):
         if self._objective is not None:
             for teacher in self._objective.teachers:
                 teacher.set_stream(stream)
+
+    def require_text_weights(self) -> None:
+        """Raise UserError if the text weights of CLIP are not those of which the class prompts were made."""
+        if is_compiling():  # which cannot look at what is kept
+            return
+        if self._text_weights is None:  # in a copy
+            self._text_weights = WeightRecord(text_parameters(self.clip_model))
+        if not self._text_weights.is_current():
+            raise UserError(
+                f"the text weights of {called(self.clip_model)} have changed since this model was made of them, so its "
+                "class prompts do not fit any more. Call .on(clip_model, names) again"
+            )
+
+    def _of_text_side(self) -> tuple[Prompts, Tensor, Tensor | None]:
+        self.require_text_weights()
+        return super()._of_text_side()
+
+    def of_features(self, features: Tensor) -> Output:
+        if self.prompt_learner.needs_image:
+            self.require_text_weights()
+        return super().of_features(features)
 
     def _require_own_type(self) -> None:
         mine, there = self.products, self.clip_model.dtype
@@ -175,4 +202,5 @@ class OnSharedClip(PromptedCLIP):
     def __getstate__(self) -> dict[str, Any]:
         # a teacher with exact weights cannot be made again; other objectives can, and need not be picklable
         kept = self._objective if self.keeps_exact else None
-        return {**super().__getstate__(), "_objective": kept}
+        self.require_text_weights()  # a copy has its own record, of the weights that it is made with
+        return {**super().__getstate__(), "_objective": kept, "_text_weights": None}

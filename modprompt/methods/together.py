@@ -53,7 +53,7 @@ class Addition(Method):
 
     def known_by(self) -> str:
         """The text by which a checkpoint tells these additions from others."""
-        return repr(self)
+        return repr(self.replace_private(unset=frozenset()))
 
 
 # by node, what is added to others: first methods, then what is nothing else

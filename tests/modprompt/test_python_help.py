@@ -21,3 +21,9 @@ def test_context_comes_first_and_configs_say_where_they_differ():
     assert signature.parameters["n_ctx"].default == modprompt.MPL().n_ctx == 2
     assert "on ViT-B/16 takes configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml: n_ctx=1" in modprompt.MPL.__doc__
     assert "takes configs/trainers/TipAdapter/glyph.yaml: the same" in modprompt.TipAdapter.__doc__
+
+
+def test_dir_shows_the_public_names_alone():
+    assert modprompt.MPL.__name__ == "MPL"  # the import of a name adds modules to the package
+    assert dir(modprompt) == sorted(modprompt.__all__)
+    assert not {"annotations", "importlib", "mend_imports", "METHODS", "clip", "methods"} & {*dir(modprompt)}

@@ -184,7 +184,7 @@ class Coupled(LearnedText, PromptsVision):
     n_ctx: int = setting(
         2, "context tokens before layer 0, and prompt tokens of each deep text layer", least=1, most=MOST_TOKENS
     )
-    prompt_depth: int = setting(9, "layers that receive prompts")
+    prompt_depth: int = setting(9, "layers that receive prompts", layers_of="both")
 
     def vision_rule(self, layers: int) -> Schedule:
         """The vision side's schedule, unless schedule_vision is given; layer 0 adds n_ctx tokens."""

@@ -205,7 +205,7 @@ class _Scaled:
 
 
 T = TypeVar("T", bound="Taught")
-PUBLISHED = PromptSRC(n_ctx_text=4, n_ctx_vision=4, prompt_depth_text=9, prompt_depth_vision=9)
+PUBLISHED = PromptSRC.of({"n_ctx_text": 4, "n_ctx_vision": 4, "prompt_depth_text": 9, "prompt_depth_vision": 9})
 UNKNOWN = "not known"
 
 

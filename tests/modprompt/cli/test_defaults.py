@@ -1,9 +1,14 @@
 """What is run where little is named: data by what lies in the root, the config by a table, the CLIP by its words."""
 
+import copy
+import pickle
+
 import pytest
 import yaml
 
+import modprompt
 from modprompt.cli import flags, train
+from modprompt.clip.facts import facts_of
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io.files import write_json
@@ -11,8 +16,10 @@ from modprompt.io.records import sealed
 from modprompt.io.settings import read_settings
 from modprompt.methods.table import METHODS, config_of, configs_by_clip
 from modprompt.trainers import run  # noqa: F401 - registers all
+from modprompt.trainers.config_nodes import method_of
 from modprompt.trainers.run_config import merged
-from tests.conftest import ROOT
+from tests.conftest import ROOT, random_clip
+from tests.methods import teacher_folder
 from tests.modprompt.data.trees import eurosat, lines, pictures
 
 DIGITS = {"one": 6, "two": 6}
@@ -207,6 +214,63 @@ def test_table_has_every_trainer_and_its_configs_are_there():
             if (named, merged(read(*words)).MODEL.BACKBONE.NAME) != (clip, clip):
                 wrong.append((trainer, clip, named))
     assert wrong == [("ProGrad", "ViT-B/16", "RN50")]  # its repository has RN50's alone
+
+
+LENGTHS = {"lengths_text": (1,) * 12, "lengths_vision": (1,) * 12}
+NEEDED = {  # what a method cannot do without, by field
+    **dict.fromkeys(("HiCroPL", "LightRA"), {"sentences": "template"}),
+    **dict.fromkeys(("DPL", "TrainerSubnet"), LENGTHS),
+    "PromptKD": {"teacher_ckpt": "none", "teacher_resize": True, "modal": "cross"},
+}
+
+
+@pytest.fixture(scope="module")
+def clips():
+    large = random_clip(text_layers=12, vision_layers=12, resolution=224)
+    large.__dict__["modprompt_facts"] = facts_of(large)._replace(name="ViT-B/16")
+    return {"glyph-clip": modprompt.load_clip("glyph-clip", "cpu")[0], "ViT-B/16": large}
+
+
+@pytest.mark.filterwarnings("ignore:CTX_INIT is not used")  # HiCroPL's file for ViT-B/16
+@pytest.mark.parametrize("name", ["glyph-clip", "ViT-B/16"])
+@pytest.mark.parametrize("row", METHODS, ids=lambda row: row.name)
+def test_a_method_in_python_has_the_settings_of_its_run(row, name, clips, capsys):
+    passed = {**NEEDED.get(row.name, {}), **({"teacher_name": teacher_folder()} if row.name == "PromptKD" else {})}
+    if name == "glyph-clip":
+        passed = {field: value[:8] if field in LENGTHS else value for field, value in passed.items()}
+    keys = {one.field: f"{row.method.node}.{one.key}" for one in row.method.settings()}
+    options = [
+        word for field, value in passed.items() for word in (keys[field], list(value) if field in LENGTHS else value)
+    ]
+    words = ["--trainer", row.name, "--dataset-config-file", "digits", "--backbone", name, *options]
+    node = merged(read(*words)).TRAINER.get(row.method.node_name(), {})
+    model = row.method(**passed).on(clips[name], ["zero", "one"])
+    expected = method_of(row.method, node).as_config()
+    if row.name == "PromptKD" and name == "glyph-clip":  # its only config is for twelve layers
+        assert expected["PROMPT_DEPTH_VISION"] == 9
+        assert "TRAINER.PROMPTKD.PROMPT_DEPTH_VISION is 8 instead of 9" in capsys.readouterr().out
+        expected["PROMPT_DEPTH_VISION"] = 8
+    assert model.method.as_config() == expected
+
+
+def test_readmes_example_and_the_run_have_the_same_parameters(clips):
+    models = [modprompt.MPL(**passed).on(clips["glyph-clip"], ["zero", "one"]) for passed in ({}, {"prompt_depth": 6})]
+    assert [model.count_parameters()["trainable"] for model in models] == [91904] * 2
+
+
+def test_a_value_that_was_passed_is_never_replaced(clips, clip_model, capsys):
+    clip = clips["glyph-clip"]
+    assert modprompt.MPL(n_ctx=2).on(clip, ["zero", "one"]).method.n_ctx == 2  # the default of the class
+    assert repr(modprompt.MPL(n_ctx=2)) == "MPL(n_ctx=2)"
+    with pytest.raises(UserError, match="PROMPT_DEPTH must be from 1 to 8, .* got 9"):
+        modprompt.MPL(prompt_depth=9).on(clip, ["zero", "one"])
+    for passed in ({"n_ctx": 16}, {"csc": True}):  # the file's CTX_INIT would leave them without effect
+        assert modprompt.CoOp(**passed).on(clip, ["zero", "one"]).method.ctx_init == ""
+    assert modprompt.CoOp(n_ctx=4).on(clip, ["zero", "one"]).method.ctx_init == "a photo of a"
+    copied = pickle.loads(pickle.dumps(copy.copy(modprompt.MPL())))  # noqa: S301 - our own
+    assert copied.on(clip_model, ["cat", "dog"]).method.prompt_depth == 3
+    said = "note: this CLIP has 3 text and 3 vision layers, so TRAINER.MPL.PROMPT_DEPTH is 3 instead of 9"
+    assert capsys.readouterr().out == f"{said}\n"
 
 
 @pytest.mark.parametrize("words", [["--output-dir", "out"], []])

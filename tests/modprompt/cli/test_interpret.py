@@ -15,8 +15,8 @@ from tests.modprompt.use.made import NAMES, glyph, model_of, write_run
         ("CoOp", {"n_ctx": 4}, {0: 4}, 0),
         ("CoOp", {"n_ctx": 4, "csc": True, "class_token_position": "middle"}, {0: 12}, 0),
         ("MPL", {"n_ctx": 1, "prompt_depth": 3}, {0: 1, 1: 1, 2: 1}, 0),
-        ("PromptSRC", {"prompt_depth_text": 3, "n_ctx_text": 2}, {0: 2, 1: 2, 2: 2}, 8),
-        ("VPT", {}, {}, 4),
+        ("PromptSRC", {"prompt_depth_text": 3, "n_ctx_text": 2}, {0: 2, 1: 2, 2: 2}, 4),
+        ("VPT", {}, {}, 8),
         ("DPL", {"lengths_text": (2, 0, 3, 1, 0, 0, 0, 0), "lengths_vision": (3, *[0] * 7)}, {0: 2, 2: 3, 3: 1}, 3),
     ],
 )

@@ -15,7 +15,7 @@ FITTING = {  # settings that fit the CLIP of conftest.random_clip, of three laye
     "MultiModalAdapter": {"adapter_start": 2, "adapter_end": 3, "adapter_dim": 8},
     "MMRL": {"rep_layers": (2, 3), "rep_dim": 16, "n_rep_tokens": 2},
     "MMRLpp": {"rep_layers": (2, 3), "rep_dim": 16, "n_rep_tokens": 2},
-    "HiCroPL": {"prompt_depth": 3, "cross_layer": 1, "sentences": "template"},
+    "HiCroPL": {"n_ctx": 2, "teacher_name": "", "prompt_depth": 3, "cross_layer": 1, "sentences": "template"},
     "LightRA": {"vision_depth": 2, "text_depth": 3, "sentences": "template"},
 }
 BAD = {  # settings, and the line; `dataset` is no setting

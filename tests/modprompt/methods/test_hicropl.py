@@ -107,7 +107,7 @@ def images():
 
 def made(clip_model, names=NAMES, **settings):
     torch.manual_seed(0)
-    model = HiCroPL(**{**SMALL, **settings}).on(clip_model, names, dataset="EuroSAT")
+    model = HiCroPL.of({**SMALL, **settings}).on(clip_model, names, dataset="EuroSAT")
     with torch.no_grad():
         for one in model.prompt_learner.parameters():
             one.add_(0.1 * torch.randn_like(one))  # so that layers differ

@@ -92,7 +92,7 @@ def test_draws_are_the_references(clip_model):
     assert torch.equal(torch.rand(4), after)
 
     torch.manual_seed(3)
-    found = ProGrad(n_ctx=2).on(clip_model, NAMES).prompt_learner.ctx.detach()
+    found = ProGrad(n_ctx=2, ctx_init="").on(clip_model, NAMES).prompt_learner.ctx.detach()
     after = torch.rand(4)
     torch.manual_seed(3)
     draw_constructor(clip_model)

@@ -194,6 +194,9 @@ def test_a_clip_with_other_weights_loaded_into_it_is_another(tmp_path):
     model = modprompt.MPL(prompt_depth=6).on(clip_model, ["zero", "one"])
     model.save(tmp_path / "before.pt")
     clip_model.load_state_dict({name: 1.01 * value for name, value in clip_model.state_dict().items()})
+    with pytest.raises(UserError, match="text weights of glyph-clip have changed .* Call .on"):
+        model.save(tmp_path / "behind.pt")
+    model = modprompt.MPL(prompt_depth=6).on(clip_model, ["zero", "one"])
     model.save(tmp_path / "behind.pt")
     with pytest.raises(UserError, match="made with another CLIP than this CLIP: it names glyph-clip"):
         modprompt.load(tmp_path / "before.pt", clip_model)

@@ -42,7 +42,7 @@ def test_every_loss_and_all_counts_are_the_repositorys(case, tmp_path, monkeypat
 
 @pytest.mark.parametrize("over", [None, CoOp(n_ctx=2)], ids=["alone", "beside CoOp"])
 def test_what_is_exported_of_towers_has_the_adapters(over):
-    method = MultiModalAdapter(**SMALL)
+    method = MultiModalAdapter.of(SMALL)
     clip_model = siglips.clip_of(siglips.made("open_clip"))
     model = (method if over is None else method.over(over)).on(clip_model, NAMES).eval()
     size = clip_model.visual.input_resolution

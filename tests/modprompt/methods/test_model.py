@@ -148,6 +148,43 @@ def test_copies_of_what_was_cast_have_its_loss_and_prompts_of_their_own(twin, cl
     assert model.loss(images, labels).item() == expected
 
 
+def _load(clip_model):
+    clip_model.load_state_dict({name: 1.01 * value for name, value in clip_model.state_dict().items()})
+
+
+def _assign(clip_model):
+    clip_model.load_state_dict({name: 1.01 * one for name, one in clip_model.state_dict().items()}, assign=True)
+
+
+def _write(clip_model):
+    with torch.no_grad():
+        clip_model.token_embedding.weight[0, 0] += 1
+
+
+@pytest.mark.filterwarnings("ignore:.*were rounded to bfloat16")
+@pytest.mark.parametrize("write", [_load, _assign, _write])
+@pytest.mark.parametrize("cls", [modprompt.MPL, modprompt.CoCoOp, modprompt.TDA], ids=by_name)
+def test_text_weights_that_changed_are_an_error(cls, write, clip_model, images, tmp_path):
+    model, shared = on(cls, clip_model), on(cls, clip_model)
+    features = model.eval().encode_image(images)
+    copied = copy.deepcopy(model.with_classes(NAMES))
+    kept = {name: value.clone() for name, value in clip_model.state_dict().items()}
+    clip_model.load_state_dict(kept)  # equal ones, as DistributedDataParallel writes
+    model(images)
+    shared.to(torch.bfloat16), shared.float()  # casts are no changes
+    model(images)
+    write(clip_model)
+    calls = (lambda: model(images), lambda: model.of_features(features), lambda: model.save(tmp_path / "model.pt"))
+    for call in (*calls, lambda: model.with_classes(NAMES)(images), lambda: model.to(torch.bfloat16)):
+        with pytest.raises(
+            UserError, match=r"weights of this CLIP have changed .* Call .on\(clip_model, names\) again"
+        ):
+            call()
+    assert not [*tmp_path.iterdir()]
+    on(cls, clip_model)(images)
+    copied(images)  # its CLIP is a copy, too
+
+
 def test_a_rounded_clip_is_told_to_the_next_model(clip_model):
     model = on(modprompt.MPL, clip_model).to(torch.bfloat16)
     with pytest.warns(UserWarning, match="rounded to bfloat16 by an earlier cast: load it again"):

@@ -221,7 +221,7 @@ def test_what_is_written_out_is_not_searched(search, method, line):
 
 
 def test_the_other_side_may_be_written_out(clip_model):
-    method = modprompt.MPL(schedule_text=[[0, 2], [1, 1]], prompt_depth=2)
+    method = modprompt.MPL(n_ctx=2, schedule_text=[[0, 2], [1, 1]], prompt_depth=2)
     model = Search(sides="vision").over(method).on(clip_model, NAMES)
     assert model.prompt_learner.schedules.text == Schedule([(0, 2), (1, 1), (0, 0)], "text")
     assert set(model.found()) == {"vision"}

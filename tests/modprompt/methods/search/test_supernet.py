@@ -88,7 +88,7 @@ def test_decided_options_equal_the_train_stage(seed):
     model = dpl_search(clip_model, n_ctx_text=3, n_ctx_vision=2)
     rng = random.Random(seed)
     paths = {"text": [rng.randint(0, 3) for _ in range(4)], "vision": [rng.randint(0, 2) for _ in range(3)]}
-    trained = modprompt.DPL(lengths_text=tuple(paths["text"]), lengths_vision=tuple(paths["vision"]))
+    trained = modprompt.DPL.of({"lengths_text": paths["text"], "lengths_vision": paths["vision"]})
     found = trained.on(clip_model, NAMES)
     with torch.no_grad():
         for side, path in paths.items():
@@ -240,7 +240,7 @@ def test_absent_slots_have_finite_gradients():
 
 def test_slots_without_tokens_change_nothing():
     clip_model = random_clip(1, text_width=128)
-    model = modprompt.VPT().on(clip_model, NAMES)
+    model = modprompt.VPT(prompt_depth_vision=1).on(clip_model, NAMES)
     images = torch.randn(2, 3, 32, 32)
     prompts = model.prompt_learner()
     empty = [Slots(None, torch.zeros(0))] * 3
