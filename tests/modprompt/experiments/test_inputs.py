@@ -169,3 +169,13 @@ def test_another_commit_of_a_hub_makes_results_stale(experiment, tmp_path, monke
     assert stands(job, tmp_path)[:2] == ("stale", why)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
     assert "CLIP" in Inputs(tmp_path, None).not_compared(job, result)
+
+
+def test_new_classes_with_unknown_images_stay_when_a_file_is_added(experiment, photos, tmp_path):
+    jobs = protocols.jobs(experiment(FILE + "options: {TEST.OOD: new}\n"))
+    job = next(job for job in jobs if ("DATASET.SUBSAMPLE_CLASSES", "new") in job.options)
+    job = job._replace(dataset="image_folder")
+    lists, folder = Inputs(tmp_path, photos).lists(job)
+    result = {"backbone_hash": "", "files": {}, "settings": {}, IMAGE_FILES: image_files(lists, folder)}
+    (photos / "test/zero/notes.txt").write_text("nothing that a run reads")
+    assert Inputs(tmp_path, photos).changes(job, result, {}) == []
