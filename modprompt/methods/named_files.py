@@ -25,11 +25,14 @@ from modprompt.io.same_run import (
     PROMPTS_BEFORE,
     SENTENCES,
     SHOTS,
+    SOURCES,
     TEACHER,
     TEACHER_CKPT,
     TOKENIZER,
     Look,
+    look_at_source,
     named_in,
+    of_sources,
     tokenizer_of,
 )
 
@@ -88,7 +91,7 @@ def looks(result: Mapping[str, Any], settings: Mapping[str, str], identity: Iden
     """How to look at what a result's settings named, and at its CLIP, by fact.
 
     Args:
-        result: the result.
+        result: the result; its custom methods are looked at, too.
         settings: the wanted ones, which say where things are now.
         identity: gives fingerprint and tokenizer of a CLIP whose files look otherwise than the result saw them.
     """
@@ -102,6 +105,8 @@ def looks(result: Mapping[str, Any], settings: Mapping[str, str], identity: Iden
         if own:
             found[fact] = look_at_clips(fact, own, seen.get(fact), identity)
     backbone = backbone_of(settings)
+    sources = (result.get("method") or {}).get(SOURCES) or {}
+    found |= {fact: look_at_source(module) for module in sources for fact in of_sources({module: ""})}
     found[CLIP] = look_at_clips("CLIP", [backbone], seen.get(CLIP), identity)
     tokenizer = look_at_clips(TOKENIZER, [backbone], None, lambda clip: _tokenizer(identity(clip)))
     # one of its own may lie in another repository, whose commit no file of the weights tells

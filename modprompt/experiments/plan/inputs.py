@@ -23,8 +23,10 @@ from modprompt.experiments.plan.experiment import Job
 from modprompt.experiments.plan.present import place_of_images, reader_of
 from modprompt.io import same_run
 from modprompt.io.images import IMAGE_FILES, differing_images, lists_of, newest_change_ns, unchanged_since
+from modprompt.io.program_text import find_module
 from modprompt.io.settings import Settings
 from modprompt.methods import named_files
+from modprompt.programs import import_modules
 
 # settings that decide a run's images
 _OF_IMAGES = ("DATASET.", "SEED", "TEST.", "TRAINER.NAME", "ACTIVE.ROUNDS", "SEARCH.")
@@ -97,10 +99,18 @@ class Inputs:
         return changed + _differing_labels(self.out / job.folder, result)
 
     def not_compared(self, job: Job, result: dict[str, Any]) -> list[str]:
-        """What cannot be compared for a finished job: "CLIP", "split and few-shot list", "split" (it has no file)."""
+        """Return what cannot be compared for a finished job, from these.
+
+        "CLIP"; "method's source" (a custom module that is not found, or an older result); "split and few-shot list";
+        "split" (it has no file).
+        """
         clip = named_files.backbone_of(effective(job))
         is_there = bool(known.seen(clip)["looks"])
         unknown = [] if is_there and result.get("backbone_hash") else ["CLIP"]
+        record = result.get("method") or {}
+        sources = record.get(same_run.SOURCES) or {}
+        if ("module" in record and not sources) or None in map(find_module, sources):
+            unknown.append("method's source")
         if not self._has_data(result):
             return [*unknown, "split and few-shot list"]
         by_folders = isinstance(result.get("split"), dict) and not same_run.has_split_file(result)
@@ -151,12 +161,15 @@ class Inputs:
         """A run's images, as lists_of gives them, and the folder that their paths are relative to; raises UserError if
         they cannot be read."""
         settings = ((key, text) for key, text in effective(job).items() if key.startswith(_OF_IMAGES))
-        return self._lists_of(job.dataset, tuple(settings), job.tests)
+        return self._lists_of(job.dataset, tuple(settings), job.tests, job.method.imports)
 
-    def _lists(self, dataset: str, settings: tuple[tuple[str, str], ...], tests: bool) -> tuple[Any, str]:
+    def _lists(
+        self, dataset: str, settings: tuple[tuple[str, str], ...], tests: bool, imports: tuple[str, ...]
+    ) -> tuple[Any, str]:
         import modprompt.trainers.all  # noqa: F401 - registers them
         from modprompt.trainers import run_config
 
+        import_modules(imports)  # a custom method decides which images are examined
         reader, words = reader_of(dataset), [word for pair in settings for word in pair]
         words += ["DATASET.ROOT", str(self.data), "OUTPUT_DIR", ""]  # reading writes nothing
         with contextlib.redirect_stdout(io.StringIO()):  # the runs have printed it

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 
 import pytest
 import torch
@@ -15,11 +16,13 @@ from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.running import state, status
 from modprompt.io import descriptions
 from modprompt.io.images import IMAGE_FILES, image_files
+from modprompt.io.program_text import source_hash
 from modprompt.io.records import file_hash
-from modprompt.io.same_run import DESCRIPTIONS
+from modprompt.io.same_run import DESCRIPTIONS, SOURCES
 from tests.conftest import SAID, random_clip
 from tests.modprompt.experiments.conftest import FILE
 from tests.modprompt.experiments.fakes import finish
+from tests.registered import forget
 
 
 @pytest.fixture
@@ -141,6 +144,41 @@ def test_what_is_not_compared_is_said(jobs, tmp_path):
         "not compared with what is there now: CLIP of 1 finished runs",
         "not compared with what is there now: split and few-shot list of 1 finished runs",
     ]
+
+
+@pytest.fixture
+def growing(tmp_path, monkeypatch):
+    """A custom method's module in the current folder, which nothing imports; gives its file."""
+    file = tmp_path / "own_growing.py"
+    file.write_text(
+        "from modprompt import MPL, register_own\n\n\n@register_own\nclass OwnGrowing(MPL):\n    node = 'TRAINER.G'\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield file
+    forget("OwnGrowing", "own_growing")
+
+
+def test_an_edited_custom_method_makes_its_results_stale(jobs, growing, tmp_path):
+    method = {"module": "own_growing", SOURCES: {"own_growing": source_hash("own_growing", growing)}}
+    finish(jobs[0], tmp_path, 80.0, method=method)
+    assert stands(jobs[0], tmp_path).name == "finished"
+    growing.write_text("x = 1\n")
+    why = f"made of other inputs: {growing}, or a module next to it that it imports, has changed"
+    assert stands(jobs[0], tmp_path).why == why
+    growing.unlink()
+    assert stands(jobs[0], tmp_path).name == "finished"
+    for result in ({"method": method}, {"method": {"module": "own_growing"}}):
+        assert "method's source" in Inputs(tmp_path, None).not_compared(jobs[0], result)
+
+
+def test_training_images_of_a_custom_method_are_compared(jobs, growing, photos, tmp_path):
+    method = jobs[0].method._replace(trainer="OwnGrowing", imports=("own_growing",))
+    job = jobs[0]._replace(dataset="image_folder", method=method, tests=False, options=())
+    lists, folder = Inputs(tmp_path, photos).lists(job)
+    result = {"backbone_hash": "", "files": {}, "settings": {}, IMAGE_FILES: image_files(lists, folder)}
+    Image.new("RGB", (4, 4), (1, 0, 0)).save(photos / "train/zero/a.png")
+    assert Inputs(tmp_path, photos).changes(job, result, {}) == ["the training images have changed"]
 
 
 def test_recorded_names_lead_nowhere_else(jobs, tmp_path):
