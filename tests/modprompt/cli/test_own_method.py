@@ -74,7 +74,9 @@ def edit(file, old, new):
 @pytest.mark.filterwarnings("ignore:.*was made with another source")
 def test_a_run_after_an_edit_of_the_source_is_another(growing, clip_file, eurosat_root, tmp_path, capsys):
     file, out = tmp_path / "growing.py", tmp_path / "out"
-    (tmp_path / "opening_gates.py").write_text("import torch\n\n\ndef opened(gates):\n    return torch.sigmoid(gates)\n")
+    (tmp_path / "opening_gates.py").write_text(
+        "import torch\n\n\ndef opened(gates):\n    return torch.sigmoid(gates)\n"
+    )
     edit(file, "torch.sigmoid(self.gates)", "opening_gates.opened(self.gates)")
     edit(file, "import torch\n", "import opening_gates\nimport torch\n")
     run = small_run(eurosat_root, clip_file, out, 2)

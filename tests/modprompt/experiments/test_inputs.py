@@ -79,15 +79,20 @@ def test_another_split_makes_results_stale(jobs, tmp_path):
 
 @pytest.mark.parametrize("key", ["MODEL.INIT_WEIGHTS", "TRAINER.COOP.ASPATH"])
 def test_another_content_of_a_named_file_makes_results_stale(experiment, tmp_path, key):
-    file = tmp_path / "named.json"
-    file.write_text('{"zero": ["round"]}')
-    job = protocols.jobs(experiment(FILE + f"options: {{{key}: '{file}'}}\n"))[0]
+    file, copy = tmp_path / "named.json", tmp_path / "copy.json"
+    for path in (file, copy):
+        path.write_text('{"zero": ["round"]}')
+    job, other = (protocols.jobs(experiment(FILE + f"options: {{{key}: '{path}'}}\n"))[0] for path in (file, copy))
     weights = {"init_weights": file_hash(file)}
     phrases = {"init_weights": "", "method": {DESCRIPTIONS: f"AS {descriptions.read(str(file)).hash}"}}
     finish(job, tmp_path, 80.0, **(phrases if "ASPATH" in key else weights))
     assert stands(job, tmp_path).name == "finished"
     file.write_text('{"zero": ["hollow"]}')
     assert stands(job, tmp_path).why == f"made of other inputs: the content of {file} has changed"
+    assert stands(other, tmp_path).name == "finished"
+    shutil.move(file, copy)
+    why = f"made of other inputs: the run was made with {file}, and {copy} is another file and has other content"
+    assert stands(other, tmp_path).why == why
 
 
 @pytest.fixture
