@@ -57,6 +57,11 @@ def _differing_labels(folder: Path, result: Mapping[str, Any]) -> list[str]:
     return differing(folder, result)
 
 
+def _lacks_modules(job: Job) -> bool:
+    """Return True if a module that a job imports is not found, without which its images cannot be examined."""
+    return None in map(find_module, job.method.imports)
+
+
 def _top_of(name: str) -> str:
     """A data set's folder in the root, by a recorded file; empty for a few-shot list that lies in the root itself.
 
@@ -92,7 +97,8 @@ class Inputs:
         looks = named_files.looks(result, settings, _identity)
         if self._has_data(result):
             looks |= {f"files/{name}": same_run.look_at_file(name, self._find) for name in result.get("files") or {}}
-            looks[same_run.IMAGES] = lambda _: self._differing_images(job, result)
+            if not _lacks_modules(job):
+                looks[same_run.IMAGES] = lambda _: self._differing_images(job, result)
         then = same_run.facts(result)
         changed = same_run.differences(then, then, looks)  # its settings are compared before
         changed += _differing_commit(result, named_files.backbone_of(settings))
@@ -101,8 +107,8 @@ class Inputs:
     def not_compared(self, job: Job, result: dict[str, Any]) -> list[str]:
         """Return what cannot be compared for a finished job, from these.
 
-        "CLIP"; "method's source" (a custom module that is not found, or an older result); "split and few-shot list";
-        "split" (it has no file).
+        "CLIP"; "method's source" (a custom module that is not found, or an older result); "images" (a custom module
+        is not found); "split and few-shot list"; "split" (it has no file).
         """
         clip = named_files.backbone_of(effective(job))
         is_there = bool(known.seen(clip)["looks"])
@@ -111,6 +117,8 @@ class Inputs:
         sources = record.get(same_run.SOURCES) or {}
         if ("module" in record and not sources) or None in map(find_module, sources):
             unknown.append("method's source")
+        if _lacks_modules(job):
+            unknown.append("images")
         if not self._has_data(result):
             return [*unknown, "split and few-shot list"]
         by_folders = isinstance(result.get("split"), dict) and not same_run.has_split_file(result)

@@ -184,6 +184,10 @@ def test_training_images_of_a_custom_method_are_compared(jobs, growing, photos, 
     result = {"backbone_hash": "", "files": {}, "settings": {}, IMAGE_FILES: image_files(lists, folder)}
     Image.new("RGB", (4, 4), (1, 0, 0)).save(photos / "train/zero/a.png")
     assert Inputs(tmp_path, photos).changes(job, result, {}) == ["the training images have changed"]
+    forget("OwnGrowing", "own_growing")
+    growing.unlink()
+    assert Inputs(tmp_path, photos).changes(job, result, {}) == []
+    assert "images" in Inputs(tmp_path, photos).not_compared(job, result)
 
 
 def test_recorded_names_lead_nowhere_else(jobs, tmp_path):
