@@ -134,8 +134,8 @@ def require_made_with(content: Checkpoint, expected: Mapping[str, str], path: st
 
     A checkpoint that says nothing is accepted. Warn if the source of a custom method has changed since.
     """
-    sources: Mapping[str, str] = content.record.get("method", {}).get(SOURCES, {})
-    for module, digest in sources.items():
+    sources = content.record.get("method", {}).get(SOURCES)
+    for module, digest in sources.items() if isinstance(sources, dict) else ():
         if imported_sources.get(module, digest) != digest:
             warnings.warn(
                 f"{path} was made with another source of the module {module}: predictions may differ from those that "
