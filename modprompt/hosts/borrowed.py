@@ -21,7 +21,7 @@ from modprompt.hosts import codebase
 from modprompt.hosts.codebase import PROGRAM, READERS, TRAINERS, find, how_to_get, lacking, python_files
 from modprompt.hosts.launch import put_host_first
 from modprompt.hosts.rows import rows_of
-from modprompt.io.program_text import dassl_name
+from modprompt.io.program_text import dassl_name, imports_of
 from modprompt.io.settings import READER, Given, Settings, flat
 from modprompt.programs import import_modules, one_line
 
@@ -125,7 +125,7 @@ class Host(NamedTuple):
             print(f"{self.folder} has no reader {name}: it is read by ours")
             return None
         if len(files) > 1:  # the program's
-            named = {".".join(parts) for parts in codebase.imports_of(self.folder / PROGRAM, self.folder)}
+            named = {".".join(parts) for parts in imports_of(self.folder / PROGRAM, self.folder)}
             files = [path for path in files if self._module(path) in named] or files
         if len(files) > 1:
             raise UserError(f"--host: {' and '.join(map(str, files))} both register {name}")

@@ -1,15 +1,14 @@
 """A codebase of the CoOp family: how it is recognised, its files, and the packages that it lacks."""
 
-import ast
 import importlib.machinery
 import importlib.util
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from modprompt.clip.package import own_folder
 from modprompt.errors import UserError
-from modprompt.io.program_text import dassl_name
+from modprompt.io.program_text import dassl_name, imports_of
 from modprompt.places import PACKAGE
 
 PROGRAM, READERS, TRAINERS = "train.py", "datasets", "trainers"
@@ -108,21 +107,6 @@ def lacking(folder: Path, files: Sequence[Path], trainers: bool = False) -> list
 def how_to_get(packages: Sequence[str]) -> str:
     """The end of a message on these packages; empty if there are none."""
     return f": pip install {' '.join(packages)}" if packages else ""
-
-
-def imports_of(file: Path, root: Path) -> Iterator[list[str]]:
-    """The parts of the names that a file imports, relative ones from this folder on; `from a import b` may mean a.b."""
-    try:
-        body = ast.parse(file.read_bytes()).body
-    except (SyntaxError, ValueError):  # what loads it says so
-        return
-    for node in body:
-        if isinstance(node, ast.Import):
-            yield from (alias.name.split(".") for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            package = file.relative_to(root).parts[: -node.level] if node.level else ()
-            parts = [*package, *(node.module or "").split(".")]
-            yield from ([*filter(None, parts), alias.name] for alias in node.names)
 
 
 def spec_of(module: str) -> importlib.machinery.ModuleSpec | None:

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from modprompt.hosts.codebase import READERS, TRAINERS, imports_of
+from modprompt.hosts.codebase import READERS, TRAINERS
+from modprompt.io.program_text import imports_of
 from modprompt.programs import one_line
 
 

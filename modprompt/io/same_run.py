@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from modprompt.errors import UserError
+from modprompt.io.program_text import find_module, source_hash
 from modprompt.io.records import file_hash
 from modprompt.io.settings import Difference, changes, decisive
 
@@ -40,6 +41,7 @@ NAMED: dict[str, tuple[str, ...]] = {
 CLIPS = (TEACHER, BLENDED)  # of these the fingerprint counts
 OF_METHODS = (DESCRIPTIONS, TEACHER, TEACHER_CKPT, PROMPTS_BEFORE, ENHANCED_BASE)  # that a checkpoint fits only with
 CLIP_FILES = "clip_files"  # in a result: what the files of its CLIPs looked like, by fact
+SOURCES = "sources"  # in a method's record: the hash of each custom module that it is made of, by the module's name
 BEGAN_FROM = "began_from"  # in a result, a state and a checkpoint: the checkpoint that a training went on from
 
 _GIVEN = "given"  # in place of what is known by its content
@@ -61,13 +63,19 @@ def facts(result: Mapping[str, Any]) -> dict[str, str]:
     clip = {CLIP: str(result["backbone_hash"])} if result.get("backbone_hash") else {}
     clip |= {TOKENIZER: tokenizer_of(result.get("clip") or {}) or CLIPS_OWN} if clip else {}
     settings = wanted(result.get("settings") or {}, result)
-    return {**settings, **named_in(result), **files, **images, **clip, IMAGES: ""}
+    sources = of_sources((result.get("method") or {}).get(SOURCES) or {})
+    return {**settings, **named_in(result), **sources, **files, **images, **clip, IMAGES: ""}
 
 
 def wanted(settings: Mapping[str, str], result: Mapping[str, Any]) -> dict[str, str]:
     """The facts that a wanted run's given settings say, without the names of what a result knows by its content."""
     ends = tuple(end for name in named_in(result) for end in NAMED[name])
     return {key: _GIVEN if text and key.endswith(ends) else text for key, text in settings.items()}
+
+
+def of_sources(sources: Mapping[str, Any]) -> dict[str, str]:
+    """Return the facts of the source of custom methods, from hashes by module."""
+    return {f"the source of {module}": str(digest) for module, digest in sources.items()}
 
 
 def of_images(made: Mapping[str, Any]) -> dict[str, str]:
@@ -158,6 +166,20 @@ def look_at_file(name: str, find: Callable[[str], str | None]) -> Look:
             return "" if file_hash(path) == recorded else f"{name} has changed"
         except OSError as error:
             return f"{name} cannot be read ({error.strerror})"
+
+    return look
+
+
+def look_at_source(module: str) -> Look:
+    """Return a function that says that a custom method's source has changed; empty if its module is not found."""
+
+    def look(recorded: str) -> str:
+        file = find_module(module)
+        try:
+            same = file is None or source_hash(module, file) == recorded
+        except OSError as error:
+            return f"the source of {module} cannot be read ({error.strerror}: {error.filename})"
+        return "" if same else f"{file}, or a module next to it that it imports, has changed"
 
     return look
 

@@ -4,6 +4,7 @@ PyTorch is imported only where a CLIP's weights are read.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from modprompt.clip import known
@@ -26,11 +27,14 @@ from modprompt.io.same_run import (
     PROMPTS_BEFORE,
     SENTENCES,
     SHOTS,
+    SOURCES,
     TEACHER,
     TEACHER_CKPT,
     TOKENIZER,
     Look,
+    look_at_source,
     named_in,
+    of_sources,
     tokenizer_of,
 )
 
@@ -89,20 +93,27 @@ def looks(result: Mapping[str, Any], settings: Mapping[str, str], identity: Iden
     """How to look at what a result's settings named, and at its CLIP, by fact.
 
     Args:
-        result: the result.
+        result: the result; its custom methods are looked at, too.
         settings: the wanted ones, which say where things are now.
         identity: gives fingerprint and tokenizer of a CLIP whose files look otherwise than the result saw them.
     """
     facts = {fact: text for fact, text in named_in(result).items() if text != NOT_READ}
-    found = {fact: _look(*_HASHES[fact], _paths(settings, fact)) for fact in facts if fact in _HASHES}
+    made_with = result.get("settings") or {}
+    found = {
+        fact: _look(*_HASHES[fact], _paths(settings, fact), _paths(made_with, fact))
+        for fact in facts
+        if fact in _HASHES
+    }
     if SENTENCES in facts:
-        found[SENTENCES] = _look_at_sentences(result, _paths(settings, SENTENCES) or [""])
+        found[SENTENCES] = _look_at_sentences(result, _paths(settings, SENTENCES) or [""], _paths(made_with, SENTENCES))
     seen = result.get(CLIP_FILES) or {}
     for fact in (TEACHER, BLENDED):
         own = _second(settings, fact) if fact in facts else []
         if own:
             found[fact] = look_at_clips(fact, own, seen.get(fact), identity)
     backbone = backbone_of(settings)
+    sources = (result.get("method") or {}).get(SOURCES) or {}
+    found |= {fact: look_at_source(module) for module in sources for fact in of_sources({module: ""})}
     found[CLIP] = look_at_clips("CLIP", [backbone], seen.get(CLIP), identity)
     tokenizer = look_at_clips(TOKENIZER, [backbone], None, lambda clip: _tokenizer(identity(clip)))
     # one of its own may lie in another repository, whose commit no file of the weights tells
@@ -118,13 +129,27 @@ def _paths(settings: Mapping[str, str], fact: str) -> list[str]:
     return [str(text) for key, text in settings.items() if key.endswith(NAMED[fact]) and text]
 
 
-def _look(hash_of: Callable[[str], str], what: str, paths: list[str]) -> Look:
-    """Whether one of these paths has the recorded content: a method may read another node than the one that is set."""
+def _look(hash_of: Callable[[str], str], what: str, paths: list[str], made_with: list[str]) -> Look:
+    """Return a function that says that none of these paths has the recorded content; empty if one of them has it.
+
+    Args:
+        hash_of: returns the hash of a path's content.
+        what: what a path holds, for messages.
+        paths: those that are set now; a method may read another node than the one that is set.
+        made_with: those that were set when the run was made; empty if they are not known.
+    """
     has = "have" if "prompts" in what else "has"
+    before = [Path.cwd() / of_user(path) for path in made_with]
 
     def said(path: str, recorded: str) -> str:
         try:
-            return "" if hash_of(path) == recorded else f"{what} {path or 'the sentences'} {has} changed"
+            if hash_of(path) == recorded:
+                return ""
+            now = Path.cwd() / of_user(path)
+            if not before or now in before:
+                return f"{what} {path or 'the sentences'} {has} changed"
+            another = f"is another {'folder' if now.is_dir() else 'file'} and " if now.exists() else ""
+            return f"the run was made with {' or '.join(made_with)}, and {path} {another}has other content"
         except OSError as error:
             return f"{path} cannot be read ({error.strerror})"
         except UserError as error:
@@ -143,7 +168,7 @@ def _one_of(said: Callable[[Any, str], str], there: Sequence[Any]) -> Look:
     return look
 
 
-def _look_at_sentences(result: Mapping[str, Any], texts: list[str]) -> Look:
+def _look_at_sentences(result: Mapping[str, Any], texts: list[str], made_with: list[str]) -> Look:
     dataset, trainer = str(result.get("dataset", "")), str(result.get("trainer", ""))
 
     def hash_of(setting: str) -> str:
@@ -153,7 +178,7 @@ def _look_at_sentences(result: Mapping[str, Any], texts: list[str]) -> Look:
             raise UserError(f"SENTENCES{error}") from None
         return descriptions.TEMPLATE if found is None else found.hash
 
-    return _look(hash_of, _CONTENT, texts)
+    return _look(hash_of, _CONTENT, texts, made_with)
 
 
 def look_at_clips(name: str, clips: list[known.Asked], seen: Any, identity: Identity) -> Look:

@@ -23,13 +23,15 @@ from modprompt.io import checkpoint, same_run
 from modprompt.io.checkpoint import Checkpoint, class_list
 from modprompt.io.files import Refused
 from modprompt.io.records import KEY
-from modprompt.io.same_run import OF_METHODS, differing
+from modprompt.io.same_run import OF_METHODS, SOURCES, differing
 from modprompt.io.settings import apart, as_text
 from modprompt.io.tensors import require_learned, write_tensors
 from modprompt.io.text import one_line
+from modprompt.methods.named_files import FRONT
+from modprompt.methods.own import imported_sources
 from modprompt.methods.parts.learners import HEAD, Classes, Learner
 from modprompt.methods.search.space import AlphaSettings
-from modprompt.methods.table import is_own
+from modprompt.methods.table import is_own, row_of
 from modprompt.version import __version__
 
 if TYPE_CHECKING:
@@ -127,11 +129,20 @@ def _require_fit(view: CheckpointView, theirs: Mapping[str, Tensor], path: str |
         raise UserError(f"{path} does not fit this model: {difference}; give the settings that it was trained with")
 
 
-def require_made_with(stated: Mapping[str, str], expected: Mapping[str, str], path: str | Path) -> None:
+def require_made_with(content: Checkpoint, expected: Mapping[str, str], path: str | Path) -> None:
     """Raise UserError, which names the difference, unless a checkpoint was made with what is expected, {name: text}.
 
-    stated: what it says; empty if it says nothing.
+    A checkpoint that says nothing is accepted. Warn if the source of a custom method has changed since.
     """
+    sources = content.record.get("method", {}).get(SOURCES)
+    for module, digest in sources.items() if isinstance(sources, dict) else ():
+        if imported_sources.get(module, digest) != digest:
+            warnings.warn(
+                f"{path} was made with another source of the module {module}: predictions may differ from those that "
+                "the training reported. To be sure, restore the source or train again.",
+                stacklevel=2,
+            )
+    stated = content.made_with
     if stated and expected:  # a file without these facts has none of them; the family's files say nothing at all
         none = dict.fromkeys(OF_METHODS, "none")
         stated, expected = ({**none, **side} for side in (stated, expected))
@@ -178,7 +189,7 @@ def load_content(
     }
     view.learner.take_sizes({view.names.get(key, key): value for key, value in theirs.items()})
     _require_fit(view, theirs, path)
-    require_made_with(content.made_with, made_with or {}, path)
+    require_made_with(content, made_with or {}, path)
     if content.record:
         view.learner.require_stands_on(content.record["method"], str(path))
     try:
@@ -247,6 +258,7 @@ def method_record(method: "Method") -> dict[str, Any]:
     return {
         "name": type(method).__name__,
         **({"module": type(method).__module__} if is_own(type(method).__name__) else {}),
+        **({SOURCES: sources} if (sources := sources_of(method)) else {}),
         "node": method.node,
         "learner": method.learner_of or method.node_name(),
         "settings": values_of(method),
@@ -254,6 +266,13 @@ def method_record(method: "Method") -> dict[str, Any]:
         **({} if search is None else {"search": values_of(search)}),
         **method.metadata(),
     }
+
+
+def sources_of(method: "Method") -> dict[str, str]:
+    """Return the source hash of the custom module that defines a method, and of that of the prompts before a head."""
+    names = (type(method).__name__, method.metadata().get(FRONT, {}).get("name", ""))
+    modules = [row_of(name).method.__module__ for name in names if is_own(name)]
+    return {module: imported_sources[module] for module in modules if module in imported_sources}
 
 
 def values_of(settings: Configured) -> dict[str, Any]:

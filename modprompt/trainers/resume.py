@@ -17,9 +17,9 @@ from modprompt.io.checkpoint import BEST, read
 from modprompt.io.files import copy_whole
 from modprompt.io.images import TEST, images_hash, images_hash_of, is_few_shot, reader_facts, selected_on
 from modprompt.io.result import CHANGED_DURING, IMAGES_CHANGED, runs_on_gpu
-from modprompt.io.same_run import BEGAN_FROM, CLIP
+from modprompt.io.same_run import BEGAN_FROM, CLIP, of_sources
 from modprompt.io.text import is_text
-from modprompt.methods.records import content_hashes
+from modprompt.methods.records import content_hashes, sources_of
 from modprompt.trainers import training_state
 from modprompt.trainers.part import Part
 from modprompt.trainers.run_folder import forget_kept, has_checkpoint, newest_state
@@ -76,7 +76,7 @@ class Resume(Part):
         return None if most is None or most >= tokens else most
 
     def settings(self) -> dict[str, str]:
-        """What must be the same to resume a run: settings, what they name, CLIP, training images."""
+        """What must be the same to resume a run: settings, what they name, CLIP, training images, custom source."""
         return {
             **training_state.of_trainer(training_state.settings_of(self.cfg), self.run.node_name),
             CLIP: self.run.fingerprint,
@@ -84,6 +84,7 @@ class Resume(Part):
             **self._unrounded(),
             training_state.TRAINING_IMAGES: self.images_fingerprint,
             **content_hashes(self.method),
+            **of_sources(sources_of(self.method)),
             **self.model.prompt_learner.stands_on(),
             **self._chosen_by(),
         }

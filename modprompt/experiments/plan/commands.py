@@ -51,12 +51,16 @@ def options(job: Job, out: Path) -> list[str]:
     features = os.pathsep.join(str(out / test.folder) for test in job.features)
     kept += [("TEST.FEATURES_OF", features)] if features else []
     pairs = (*kept, *_given(job), *options_of(job, out))
-    return [word for pair in pairs if pair != _NEW or tests_unknown(job) for word in pair]
+    return [word for pair in pairs for word in pair]
 
 
 def _given(job: Job) -> Pairs:
-    """The options of a job's method and protocol; unequal shots stand for the number of shots, where there is one."""
-    pairs = (*job.method.options, *job.options)
+    """Return the options of a job's method and protocol, as pairs of key and text.
+
+    A file of unequal shots replaces the number of shots, and TEST.OOD new is left out unless the job tests the base
+    classes alone.
+    """
+    pairs = tuple(pair for pair in (*job.method.options, *job.options) if pair != _NEW or tests_unknown(job))
     shots = dict(pairs).get(_SHOTS, "-1")
     if shots[0] in "-0":  # all images, or a test of other ones
         return tuple(pair for pair in pairs if pair[0] != SHOTS_BY_CLASS)

@@ -23,8 +23,10 @@ from modprompt.experiments.plan.experiment import Job
 from modprompt.experiments.plan.present import place_of_images, reader_of
 from modprompt.io import same_run
 from modprompt.io.images import IMAGE_FILES, differing_images, lists_of, newest_change_ns, unchanged_since
+from modprompt.io.program_text import find_module
 from modprompt.io.settings import Settings
 from modprompt.methods import named_files
+from modprompt.programs import import_modules
 
 # settings that decide a run's images
 _OF_IMAGES = ("DATASET.", "SEED", "TEST.", "TRAINER.NAME", "ACTIVE.ROUNDS", "SEARCH.")
@@ -53,6 +55,11 @@ def _differing_labels(folder: Path, result: Mapping[str, Any]) -> list[str]:
     from modprompt.active.labelling import differing  # late: it brings PyTorch and Dassl
 
     return differing(folder, result)
+
+
+def _lacks_modules(job: Job) -> bool:
+    """Return True if a module that a job imports is not found, without which its images cannot be examined."""
+    return None in map(find_module, job.method.imports)
 
 
 def _top_of(name: str) -> str:
@@ -90,17 +97,28 @@ class Inputs:
         looks = named_files.looks(result, settings, _identity)
         if self._has_data(result):
             looks |= {f"files/{name}": same_run.look_at_file(name, self._find) for name in result.get("files") or {}}
-            looks[same_run.IMAGES] = lambda _: self._differing_images(job, result)
+            if not _lacks_modules(job):
+                looks[same_run.IMAGES] = lambda _: self._differing_images(job, result)
         then = same_run.facts(result)
         changed = same_run.differences(then, then, looks)  # its settings are compared before
         changed += _differing_commit(result, named_files.backbone_of(settings))
         return changed + _differing_labels(self.out / job.folder, result)
 
     def not_compared(self, job: Job, result: dict[str, Any]) -> list[str]:
-        """What cannot be compared for a finished job: "CLIP", "split and few-shot list", "split" (it has no file)."""
+        """Return what cannot be compared for a finished job, from these.
+
+        "CLIP"; "method's source" (a custom module that is not found, or an older result); "images" (a custom module
+        is not found); "split and few-shot list"; "split" (it has no file).
+        """
         clip = named_files.backbone_of(effective(job))
         is_there = bool(known.seen(clip)["looks"])
         unknown = [] if is_there and result.get("backbone_hash") else ["CLIP"]
+        record = result.get("method") or {}
+        sources = record.get(same_run.SOURCES) or {}
+        if ("module" in record and not sources) or None in map(find_module, sources):
+            unknown.append("method's source")
+        if _lacks_modules(job):
+            unknown.append("images")
         if not self._has_data(result):
             return [*unknown, "split and few-shot list"]
         by_folders = isinstance(result.get("split"), dict) and not same_run.has_split_file(result)
@@ -151,12 +169,15 @@ class Inputs:
         """A run's images, as lists_of gives them, and the folder that their paths are relative to; raises UserError if
         they cannot be read."""
         settings = ((key, text) for key, text in effective(job).items() if key.startswith(_OF_IMAGES))
-        return self._lists_of(job.dataset, tuple(settings), job.tests)
+        return self._lists_of(job.dataset, tuple(settings), job.tests, job.method.imports)
 
-    def _lists(self, dataset: str, settings: tuple[tuple[str, str], ...], tests: bool) -> tuple[Any, str]:
+    def _lists(
+        self, dataset: str, settings: tuple[tuple[str, str], ...], tests: bool, imports: tuple[str, ...]
+    ) -> tuple[Any, str]:
         import modprompt.trainers.all  # noqa: F401 - registers them
         from modprompt.trainers import run_config
 
+        import_modules(imports)  # a custom method decides which images are examined
         reader, words = reader_of(dataset), [word for pair in settings for word in pair]
         words += ["DATASET.ROOT", str(self.data), "OUTPUT_DIR", ""]  # reading writes nothing
         with contextlib.redirect_stdout(io.StringIO()):  # the runs have printed it

@@ -74,7 +74,7 @@ class HeadedModel(PromptedModel):
 
     def load(self, content: Checkpoint, path: str, made_with: Mapping[str, str]) -> None:
         """Replace head, prompts before it and enhanced base by a checkpoint's; UserError if one does not fit."""
-        require_made_with(content.made_with, made_with, path)
+        require_made_with(content, made_with, path)
         front, projection, base_hash = self.method.loaded
         if front is not None:
             own = {name[len(TENSORS) :]: one for name, one in content.state_dict.items() if name.startswith(TENSORS)}

@@ -234,7 +234,7 @@ class HeadCheckpoints(_OfHead, Checkpoints):
     def load_file(self, view: Any, path: str) -> int:
         """Load a checkpoint's head for this run's classes; returns the number of its epochs."""
         content = checkpoint.read(path)
-        require_made_with(content.made_with, self.made_with(), path)
+        require_made_with(content, self.made_with(), path)
         load = self.model.go_on_with if self.trainer.building.is_built else self.model.take
         load(content, path)
         self.loaded = content

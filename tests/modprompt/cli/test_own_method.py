@@ -1,14 +1,18 @@
 """A method of one's own needs nothing but its file: the guide's, in every command."""
 
 import re
+import sys
 
 import pytest
 
 from modprompt.cli import predict, train
 from modprompt.errors import UserError
 from modprompt.experiments.plan import spec
+from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.conftest import ROOT, bare
 from tests.registered import forget
+from tests.stopping import stopped_before
+from tests.test_train import refusal
 
 GUIDE = (ROOT / "docs" / "own_trainer.md").read_text()
 
@@ -20,6 +24,7 @@ def growing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     yield
     forget("Growing", "growing")
+    sys.modules.pop("opening_gates", None)
 
 
 def test_it_runs_as_mpls_would_and_is_known_by_its_module(growing, clip_file, eurosat_root, tmp_path, capsys, recwarn):
@@ -49,6 +54,47 @@ def test_it_runs_as_mpls_would_and_is_known_by_its_module(growing, clip_file, eu
     forget("Growing", "growing")
     with pytest.raises(UserError, match="belongs to Growing of the module growing.* --import growing"):
         predict.main([str(run), str(image)])
+
+
+def small_run(root, clip_file, out, epochs):
+    """Words of a run of the guide's method on small images."""
+    words = ["--import", "growing", "--trainer", "Growing", "--root", root, "--dataset-config-file", "eurosat"]
+    small = {"INPUT.SIZE": "(32, 32)", "OPTIM.MAX_EPOCH": epochs, "DATASET.NUM_SHOTS": 2, "DATALOADER.NUM_WORKERS": 0}
+    small |= {"TRAINER.GROWING.PROMPT_DEPTH": 2}
+    options = [*bare(clip_file), *(word for pair in small.items() for word in pair)]
+    return [str(word) for word in (*words, "--seed", 1, "--output-dir", out, *options)]
+
+
+def edit(file, old, new):
+    """Change a module's source, which the next command imports anew."""
+    file.write_text(file.read_text().replace(old, new))
+    forget("Growing", "growing")
+
+
+@pytest.mark.filterwarnings("ignore:.*was made with another source")
+def test_a_run_after_an_edit_of_the_source_is_another(growing, clip_file, eurosat_root, tmp_path, capsys):
+    file, out = tmp_path / "growing.py", tmp_path / "out"
+    (tmp_path / "opening_gates.py").write_text(
+        "import torch\n\n\ndef opened(gates):\n    return torch.sigmoid(gates)\n"
+    )
+    edit(file, "torch.sigmoid(self.gates)", "opening_gates.opened(self.gates)")
+    edit(file, "import torch\n", "import opening_gates\nimport torch\n")
+    run = small_run(eurosat_root, clip_file, out, 2)
+    with stopped_before(PromptTrainer, 1):
+        assert train.main(run) == 130
+    edit(tmp_path / "opening_gates.py", "sigmoid", "tanh")
+    assert "holds a run with other settings (the source of growing " in refusal(capsys, *run)
+    edit(tmp_path / "opening_gates.py", "tanh", "sigmoid")
+    assert train.main(run) == 0
+    assert "resuming after epoch 1" in capsys.readouterr().out
+    assert train.main(["--once", *run]) == 0
+    assert "Finished before: " in capsys.readouterr().out
+    edit(file, "Growing prompts on the vision side", "Prompts on the vision side")
+    line = refusal(capsys, "--once", *run)
+    assert f"a different finished run ({file}, or a module next to it that it imports, has changed)" in line
+    assert "(the source of growing " in refusal(capsys, *run)
+    with pytest.warns(UserWarning, match="was made with another source of the module growing: predictions may differ"):
+        predict.main([str(out), str(next(eurosat_root.rglob("*.jpg"))), "--import", "growing"])
 
 
 def test_help_lists_its_settings_and_experiments_find_configs_by_name(growing, tmp_path, capsys):

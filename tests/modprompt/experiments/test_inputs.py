@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 
 import pytest
 import torch
@@ -15,11 +16,13 @@ from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.running import state, status
 from modprompt.io import descriptions
 from modprompt.io.images import IMAGE_FILES, image_files
+from modprompt.io.program_text import source_hash
 from modprompt.io.records import file_hash
-from modprompt.io.same_run import DESCRIPTIONS
+from modprompt.io.same_run import DESCRIPTIONS, SOURCES
 from tests.conftest import SAID, random_clip
 from tests.modprompt.experiments.conftest import FILE
 from tests.modprompt.experiments.fakes import finish
+from tests.registered import forget
 
 
 @pytest.fixture
@@ -76,15 +79,20 @@ def test_another_split_makes_results_stale(jobs, tmp_path):
 
 @pytest.mark.parametrize("key", ["MODEL.INIT_WEIGHTS", "TRAINER.COOP.ASPATH"])
 def test_another_content_of_a_named_file_makes_results_stale(experiment, tmp_path, key):
-    file = tmp_path / "named.json"
-    file.write_text('{"zero": ["round"]}')
-    job = protocols.jobs(experiment(FILE + f"options: {{{key}: '{file}'}}\n"))[0]
+    file, copy = tmp_path / "named.json", tmp_path / "copy.json"
+    for path in (file, copy):
+        path.write_text('{"zero": ["round"]}')
+    job, other = (protocols.jobs(experiment(FILE + f"options: {{{key}: '{path}'}}\n"))[0] for path in (file, copy))
     weights = {"init_weights": file_hash(file)}
     phrases = {"init_weights": "", "method": {DESCRIPTIONS: f"AS {descriptions.read(str(file)).hash}"}}
     finish(job, tmp_path, 80.0, **(phrases if "ASPATH" in key else weights))
     assert stands(job, tmp_path).name == "finished"
     file.write_text('{"zero": ["hollow"]}')
     assert stands(job, tmp_path).why == f"made of other inputs: the content of {file} has changed"
+    assert stands(other, tmp_path).name == "finished"
+    shutil.move(file, copy)
+    why = f"made of other inputs: the run was made with {file}, and {copy} is another file and has other content"
+    assert stands(other, tmp_path).why == why
 
 
 @pytest.fixture
@@ -143,6 +151,45 @@ def test_what_is_not_compared_is_said(jobs, tmp_path):
     ]
 
 
+@pytest.fixture
+def growing(tmp_path, monkeypatch):
+    """A custom method's module in the current folder, which nothing imports; gives its file."""
+    file = tmp_path / "own_growing.py"
+    file.write_text(
+        "from modprompt import MPL, register_own\n\n\n@register_own\nclass OwnGrowing(MPL):\n    node = 'TRAINER.G'\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield file
+    forget("OwnGrowing", "own_growing")
+
+
+def test_an_edited_custom_method_makes_its_results_stale(jobs, growing, tmp_path):
+    method = {"module": "own_growing", SOURCES: {"own_growing": source_hash("own_growing", growing)}}
+    finish(jobs[0], tmp_path, 80.0, method=method)
+    assert stands(jobs[0], tmp_path).name == "finished"
+    growing.write_text("x = 1\n")
+    why = f"made of other inputs: {growing}, or a module next to it that it imports, has changed"
+    assert stands(jobs[0], tmp_path).why == why
+    growing.unlink()
+    assert stands(jobs[0], tmp_path).name == "finished"
+    for result in ({"method": method}, {"method": {"module": "own_growing"}}):
+        assert "method's source" in Inputs(tmp_path, None).not_compared(jobs[0], result)
+
+
+def test_training_images_of_a_custom_method_are_compared(jobs, growing, photos, tmp_path):
+    method = jobs[0].method._replace(trainer="OwnGrowing", imports=("own_growing",))
+    job = jobs[0]._replace(dataset="image_folder", method=method, tests=False, options=())
+    lists, folder = Inputs(tmp_path, photos).lists(job)
+    result = {"backbone_hash": "", "files": {}, "settings": {}, IMAGE_FILES: image_files(lists, folder)}
+    Image.new("RGB", (4, 4), (1, 0, 0)).save(photos / "train/zero/a.png")
+    assert Inputs(tmp_path, photos).changes(job, result, {}) == ["the training images have changed"]
+    forget("OwnGrowing", "own_growing")
+    growing.unlink()
+    assert Inputs(tmp_path, photos).changes(job, result, {}) == []
+    assert "images" in Inputs(tmp_path, photos).not_compared(job, result)
+
+
 def test_recorded_names_lead_nowhere_else(jobs, tmp_path):
     (tmp_path / "secret.json").write_text("{}")
     (tmp_path / "data").mkdir()
@@ -169,3 +216,13 @@ def test_another_commit_of_a_hub_makes_results_stale(experiment, tmp_path, monke
     assert stands(job, tmp_path)[:2] == ("stale", why)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
     assert "CLIP" in Inputs(tmp_path, None).not_compared(job, result)
+
+
+def test_new_classes_with_unknown_images_stay_when_a_file_is_added(experiment, photos, tmp_path):
+    jobs = protocols.jobs(experiment(FILE + "options: {TEST.OOD: new}\n"))
+    job = next(job for job in jobs if ("DATASET.SUBSAMPLE_CLASSES", "new") in job.options)
+    job = job._replace(dataset="image_folder")
+    lists, folder = Inputs(tmp_path, photos).lists(job)
+    result = {"backbone_hash": "", "files": {}, "settings": {}, IMAGE_FILES: image_files(lists, folder)}
+    (photos / "test/zero/notes.txt").write_text("nothing that a run reads")
+    assert Inputs(tmp_path, photos).changes(job, result, {}) == []

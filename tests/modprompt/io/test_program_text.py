@@ -1,6 +1,6 @@
 import pytest
 
-from modprompt.io.program_text import dassl_name, flags_of
+from modprompt.io.program_text import dassl_name, find_module, flags_of, source_hash
 
 OTHER = """
 cfg.DATASET.ROOT = args.pictures
@@ -50,3 +50,37 @@ def test_dassl_is_the_package_whose_build_trainer_is_imported(line, name, tmp_pa
     (tmp_path / "theirs").mkdir()
     (tmp_path / "train.py").write_text(f"import argparse\n{line}")
     assert dassl_name(tmp_path / "train.py") == name
+
+
+SOURCES = {
+    "package/method.py": "import torch\nfrom . import near\n\ndef late():\n    import helper\n",
+    "package/near.py": "from helper import *\n",
+    "package/apart.py": "x = 1\n",
+    "package/__init__.py": "",
+    "helper.py": "import modprompt.deep, further.inner\n",
+    "further/inner.py": "import helper\n",
+    "modprompt/deep.py": "",
+}
+
+
+def test_a_source_is_its_module_and_the_neighbours_it_imports(tmp_path, monkeypatch):
+    def write(folder):
+        for name, text in SOURCES.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+        return folder
+
+    def hash_now(folder=tmp_path):
+        return source_hash("package.method", folder / "package/method.py")
+
+    monkeypatch.chdir(write(tmp_path))
+    assert find_module("package.method") == tmp_path / "package/method.py"
+    assert find_module("package.gone") is find_module("gone.method") is None
+    before = hash_now()
+    assert hash_now(write(tmp_path / "moved")) == before
+    assert hash_now(write(tmp_path / "site-packages")) != before  # helper.py is another distribution's
+    for name, text in SOURCES.items():
+        (tmp_path / name).write_text(f"{text}# edited\n")
+        assert (hash_now() == before) == (name in ("package/apart.py", "modprompt/deep.py")), name
+        (tmp_path / name).write_text(text)
+        assert hash_now() == before

@@ -10,7 +10,9 @@ from PIL import Image
 import modprompt
 from modprompt.cli import export, predict
 from modprompt.errors import UserError
+from modprompt.io.program_text import source_hash
 from modprompt.methods import table
+from modprompt.methods.records import method_record
 from tests.conftest import random_clip
 from tests.registered import forget
 
@@ -124,6 +126,15 @@ def test_it_is_saved_and_comes_back_by_its_name(own, tmp_path):
     again, images = modprompt.load("warm.pt", clip_model), torch.randn(2, 3, 32, 32)
     assert type(again.method) is own.Warm
     assert torch.equal(again(images), model(images))
+
+
+def test_a_head_on_custom_prompts_records_their_source(own, tmp_path):
+    clip_model = random_clip()
+    own.Warm(n_ctx=2).on(clip_model, NAMES).save("warm.pt")
+    head = modprompt.TipAdapter(prompts_from="warm.pt").prepared()
+    sources = {"warm_of_a_test": source_hash("warm_of_a_test", tmp_path / "warm_of_a_test.py")}
+    assert method_record(head)["sources"] == sources
+    assert "sources" not in method_record(modprompt.CoOp())
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Runs whose classes have phrases: what counts is the file's content, wherever a run goes on, is found or is tested."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,12 @@ def test_once_compares_the_content(words, tmp_path, capsys):
     assert "Finished before: " in capsys.readouterr().out
     line = refusal(capsys, "--once", *words(phrases=OTHER))
     assert f"holds a different finished run (the content of {tmp_path / 'phrases.json'} has changed)" in line
-    asked = words()
+    shutil.copy(tmp_path / "phrases.json", tmp_path / "other.json")
+    asked, moved = words(), [str(word).replace("phrases.json", "other.json") for word in words()]
+    other = f"{tmp_path / 'other.json'} is another file and has other content"
+    assert f"(the run was made with {tmp_path / 'phrases.json'}, and {other})" in refusal(capsys, "--once", *moved)
+    shutil.copy(tmp_path / "phrases.json", tmp_path / "other.json")
+    assert train.main(["--once", *moved]) == 0
     (tmp_path / "phrases.json").unlink()
     assert "no descriptions at " in refusal(capsys, "--once", *asked)
 
