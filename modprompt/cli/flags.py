@@ -80,7 +80,7 @@ def parse_args(argv: list[str] | None = None, description: str = "") -> argparse
     add("opts", nargs=argparse.REMAINDER, default=[], help="any setting as KEY VALUE, after all flags: OPTIM.LR 0.01")
     add = parser.add_argument_group("to test a trained model").add_argument
     add("--eval-only", action="store_true", help="evaluate --model-dir, do not train")
-    add("--model-dir", default="", help="output folder of the run to evaluate")
+    add("--model-dir", default="", help="output folder of the run to evaluate, or a folder of save_pretrained")
     add("--load-epoch", type=int, help="epoch of the checkpoint to evaluate")
     more = parser.add_argument_group("more")
     add = more.add_argument

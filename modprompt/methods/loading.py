@@ -39,7 +39,7 @@ def load(
     """A model from a file that it was saved to, or from a run's output folder. Random generators stay as they are.
 
     Its `.preprocess` is the transform from a PIL image to (3, H, W) by which the run made the images of its test:
-    `model(model.preprocess(image)[None])` are the logits (1, C) of an image.
+    `model(model.preprocess(image)[None])` are the logits (1, C) of an image, for a model on the CPU.
 
     Args:
         path: the file or folder.

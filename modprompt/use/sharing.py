@@ -2,8 +2,8 @@
 
 The card is the repository's README, from the records of a checkpoint and its result.
 
-A push is one commit, all of it or nothing. A pull is one commit, of which only the card and checkpoints are used, which
-are read as weights before they are put in place.
+A push is one commit, all of it or nothing. A pull is one commit, of which only the card, checkpoints and their
+descriptions (config.json) are used; checkpoints are read as weights before they are put in place.
 """
 
 import os
@@ -71,7 +71,7 @@ def from_pretrained(
 ) -> PromptedModel:
     """Return the model that `save_pretrained`, `modprompt push` or a run has saved, in eval mode.
 
-        model = modprompt.from_pretrained("owner/name")
+        model = modprompt.from_pretrained("owner/name", device="cpu")
         logits = model(model.preprocess(image)[None])
 
     Only what was learned is read; the CLIP is loaded by the name that the file has for it.

@@ -91,8 +91,8 @@ class Chosen(NamedTuple):
             configs = ", ".join(dict.fromkeys(choice["config"] for choice in of_trainer.values()))
             raise UserError(
                 f"{self.path}: the values for {trainer} were selected with the config {configs}, but this run uses "
-                f"{config.stem}. Give --config-file {configs}, or select values for this config: "
-                "`modprompt experiment choose`"
+                f"{config.stem}. Give --config-file {next(iter(of_trainer.values()))['config']}, or select values for "
+                "this config: `modprompt experiment choose`"
             )
         differing = {
             label: [
@@ -102,10 +102,8 @@ class Chosen(NamedTuple):
             ]
             for label, choice in choices.items()
         }
-        labels = [label for label in choices if not differing[label]] or [
-            label for label in choices if label == trainer
-        ]
-        labels = labels or list(choices)
+        labels = [label for label in choices if not differing[label]]
+        labels = labels or [label for label in choices if label == trainer] or list(choices)
         if len(labels) > 1:
             raise UserError(
                 f"{self.path} has values for several methods of the trainer {trainer} ({', '.join(labels)}), and none "
@@ -117,12 +115,8 @@ class Chosen(NamedTuple):
         other = ["another CLIP"] if clip.path and choice.get("weights") and look(choice["weights"]) else []
         other += ["other settings"] if "settings" in differing[label] else []
         other += [f"the first stage {choice['first']}"] if choice["first"] else []
-        note = (
-            f"the values for {label} were selected with {' and '.join(other)}; they may not suit this run"
-            if other
-            else ""
-        )
-        return label, dict(choice["options"]), note
+        note = f"the values for {label} were selected with {' and '.join(other)}; they may not suit this run"
+        return label, dict(choice["options"]), note if other else ""
 
     def require_first(self, label: str, first: str) -> None:
         """Raise UserError if the choice was made after another first stage than this one."""
