@@ -24,6 +24,7 @@ LAZY = {  # name: its module
     **{row.name: f"{row.room}.{row.module}" for row in (*METHODS, *PLUG_INS)},
     "Search": "methods.search.over",
     "load": "methods.loading",
+    "from_pretrained": "use.sharing",
     # for your own methods
     "Learner": "methods.parts.learners",
     "LearnedText": "methods.parts.groups",

@@ -54,4 +54,5 @@ from modprompt.methods.two_stage import TwoSFS as TwoSFS
 from modprompt.methods.vpt import VPT as VPT
 from modprompt.methods.zeroshot import ZeroshotCLIP as ZeroshotCLIP
 from modprompt.methods.zeroshot import ZeroshotCLIP2 as ZeroshotCLIP2
+from modprompt.use.sharing import from_pretrained as from_pretrained
 from modprompt.version import __version__ as __version__

@@ -18,7 +18,7 @@ from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io.files import of_user
 from modprompt.io.images import SHOTS_BY_CLASS
-from modprompt.io.settings import FLAGS, Given, Settings
+from modprompt.io.settings import FLAGS, Given, Settings, as_text
 from modprompt.methods.table import BY_NAME, config_of, configs_by_clip
 from modprompt.methods.table import config_file as file_of_method
 
@@ -86,6 +86,8 @@ def completed(args: argparse.Namespace, takes_all: bool) -> Settings:
             _take_data(command, takes_all)
         if command.configs and command.method is None:
             _take_config(command)
+    if args.hyperparameters:
+        _take_hyperparameters(command, args.hyperparameters)
     if "SEED" not in command.settings():
         command.defaults["SEED"] = Given(1, "flag --seed")
     if "OUTPUT_DIR" not in command.settings() and command.value("DATASET.NAME"):  # one given as empty is given
@@ -122,6 +124,30 @@ def _take_config(command: _Command) -> None:
     which = f"its config for {clip}" if name else f"it has no config for {clip}; this is its config for {_LARGE}"
     print(f"{command.trainer} uses {path}: {which}")
     command.use(method=path)
+
+
+def _take_hyperparameters(command: _Command, name: str) -> None:
+    """Use the values that `experiment choose` has selected for the trainer, over its config, and print them."""
+    from modprompt.experiments.plan import chosen, spec
+
+    if command.method is None:
+        raise UserError(f"--hyperparameters {name}: the run has no config file of the method: give --config-file")
+    named = spec.FILES / f"{Path(name).stem}.json"
+    path = named if name in (named.name, named.stem) and not of_user(name).is_file() else of_user(name)
+    of_method = {
+        key: as_text(given.value)
+        for key, given in command.words.items()
+        if key not in spec.OF_PROTOCOL and not key.startswith("DATASET.")
+    }
+    label, values, note = chosen.read(path).find_values(command.trainer, command.method, of_method)
+    for key, value in values.items():
+        if key in command.words:
+            print(f"note: {key} {command.words[key].value} is used, not {value}, which {path} has for {label}")
+        else:
+            print(f"{path}: {key} {value} was selected for {label} on validation images")
+            command.defaults[key] = Given(value, f"file {path}")
+    if note:
+        print(f"note: {path}: {note}")
 
 
 def _embedded(command: _Command) -> str:

@@ -67,6 +67,11 @@ def parse_args(argv: list[str] | None = None, description: str = "") -> argparse
     add("--dataset-config-file", default="", help="the data set: its name (eurosat), or a YAML file")
     what = "settings of the method: a name in configs/trainers (glyph, MPL/glyph), or a YAML file"
     add("--config-file", default="", help=what)
+    what = (
+        "values that `modprompt experiment choose` has selected for this trainer, in the file that it wrote; they "
+        "override the config file, and KEY VALUE overrides them"
+    )
+    add("--hyperparameters", default="", metavar="FILE", help=what)
     what = "name of the CLIP: ViT-B/16, ViT-H-14/dfn5b (modprompt backbones lists them), hf-hub:owner/name; "
     add("--backbone", default="", help=f"{what}a file or folder: MODEL.BACKBONE.PATH")
     what = "folder of logs and checkpoints (default: output/DATA/shots_N/TRAINER/CONFIG/seed1)"
@@ -75,7 +80,7 @@ def parse_args(argv: list[str] | None = None, description: str = "") -> argparse
     add("opts", nargs=argparse.REMAINDER, default=[], help="any setting as KEY VALUE, after all flags: OPTIM.LR 0.01")
     add = parser.add_argument_group("to test a trained model").add_argument
     add("--eval-only", action="store_true", help="evaluate --model-dir, do not train")
-    add("--model-dir", default="", help="output folder of the run to evaluate")
+    add("--model-dir", default="", help="output folder of the run to evaluate, or a folder of save_pretrained")
     add("--load-epoch", type=int, help="epoch of the checkpoint to evaluate")
     more = parser.add_argument_group("more")
     add = more.add_argument

@@ -3,8 +3,9 @@
 modprompt pull me/mpl-on-digits                              into the folder mpl-on-digits
 modprompt pull me/mpl-on-digits@COMMIT --to output/theirs    a branch, a tag or a commit, into another folder
 
-Only checkpoints and the card are downloaded, and checkpoints are read as weights: no code of a repository is run. The
-commit is printed, and noted in pulled.json. What is in the hub's cache needs no network.
+Only checkpoints, their descriptions (config.json) and the card are downloaded, and checkpoints are read as weights: no
+code of a repository is run. The commit is printed, and noted in pulled.json. What is in the hub's cache needs no
+network. In Python, modprompt.from_pretrained reads the folder, or the repository itself.
 """
 
 from __future__ import annotations

@@ -72,7 +72,8 @@ def main(argv: list[str] | None = None) -> int:
     """Exit code 0; UserError if there is nothing to share, or the hub cannot be asked or refuses."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("file", metavar="RUN_OR_EXPERIMENT", help="a run's output folder, a checkpoint, or an experiment file or name")
+    what = "a run's output folder, a folder of save_pretrained, a checkpoint, or an experiment file or name"
+    add("file", metavar="RUN_OR_EXPERIMENT", help=what)
     add("repo", metavar="OWNER/NAME", help="the repository; it is created if missing")
     add("--private", action="store_true", help="create it as a private one")
     add("--replace", action="store_true", help="remove its present weights; its history keeps them")

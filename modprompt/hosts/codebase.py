@@ -3,7 +3,7 @@
 import importlib.machinery
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from modprompt.clip.package import own_folder
@@ -77,7 +77,7 @@ def python_files(folder: Path) -> list[Path]:
     return sorted(path for path, parts in every if not any(part.startswith(".") for part in parts))
 
 
-def lacking(folder: Path, files: Sequence[Path], trainers: bool = False) -> list[str]:
+def lacking(folder: Path, files: Sequence[Path], without: Collection[str] = (TRAINERS,)) -> list[str]:
     """The packages that files of a codebase import when they are loaded and that are not installed, by pip's names.
 
     Dassl, which pip cannot install, is never one, nor is wilds, which Dassl does without.
@@ -85,14 +85,14 @@ def lacking(folder: Path, files: Sequence[Path], trainers: bool = False) -> list
     Args:
         folder: of the codebase; its modules and Dassl's that the files import are read, too.
         files: to begin with.
-        trainers: whether its trainers are read, which --host and the launcher do without.
+        without: names of its packages that are not loaded; --host and the launcher do without its trainers.
     """
     dassl = spec_of("dassl")
     roots = [folder, *(Path(place).parent for place in (dassl and dassl.submodule_search_locations) or ())]
     waiting, read, missing = [*files], set[Path](), set[str]()
     while waiting:
         file = waiting.pop()
-        if file in read or not file.is_file() or (not trainers and folder / TRAINERS in file.parents):
+        if file in read or not file.is_file() or any(folder / name in file.parents for name in without):
             continue
         read.add(file)
         for parts in imports_of(file, next((root for root in roots if root in file.parents), file.parent)):

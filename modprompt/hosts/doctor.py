@@ -26,7 +26,16 @@ from modprompt import places
 from modprompt.clip.package import own_folder
 from modprompt.errors import UserError
 from modprompt.hosts import codebase
-from modprompt.hosts.codebase import PROGRAM, READERS, find, lacking, our_trainer, spec_of
+from modprompt.hosts.codebase import (
+    PROGRAM,
+    READERS,
+    TRAINERS,
+    find,
+    lacking,
+    our_trainer,
+    python_files,
+    spec_of,
+)
 from modprompt.hosts.install import CONFIG, has_line
 from modprompt.io.program_text import dassl_name, flags_of
 from modprompt.programs import report, signals_handled
@@ -74,22 +83,44 @@ def say_parts(host: Path | None, root: Path) -> None:
     dassl, clip = (Path(str(spec.origin)).parent if spec else None for spec in map(spec_of, (name, "clip")))
     clip = (own_folder(host) if host else None) or clip
     version = "" if dassl is None else getattr(importlib.import_module(name), "__version__", "of unknown version")
-    advice = "the launcher needs one on PYTHONPATH; our programs, and --host, bring a small one"
+    advice = f"the launcher and {PROGRAM} need one on PYTHONPATH; our programs, and --host, bring a small one"
     say("Dassl", f"{version} at {dassl}" if dassl else "not found", "" if dassl else advice)
     say("clip", clip or "not found", "" if clip else "pip install clip-anytorch")
     names = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
     say("data", f"{root.resolve()}: {', '.join(names) or 'no data set'}", "" if names else "give the folder by --root")
     if host is None:
         return
-    packages = lacking(host, [host / PROGRAM], trainers=True)
+    say_ways(host, dassl)
+
+
+def say_ways(host: Path, dassl: Path | None) -> None:
+    """Print each way to train MPL in a codebase, and which packages are missing for it.
+
+    The launcher and train.py need a Dassl (its folder, or None if there is none); --host brings a small one, and
+    uses a Dassl that is installed outside of the codebase.
+    """
+    program, clip, spec = host / PROGRAM, own_folder(host), spec_of("dassl")
+    engine = [Path(place, "engine", "__init__.py") for place in (spec and spec.submodule_search_locations) or ()]
+    unused = {TRAINERS, "dassl", dassl_name(program)}  # --host loads none of these from the codebase
+    of_host = lacking(host, [*engine, *((clip / "__init__.py", clip / "clip.py") if clip else ())], unused)
+    of_readers = sorted({*lacking(host, python_files(host / READERS), unused)} - {*of_host})
+    of_launcher, of_program = lacking(host, [program]), lacking(host, [program], without=())
+    packages = sorted({*of_host, *of_readers, *of_launcher, *of_program})
     if packages:
-        advice = f"for python {PROGRAM}; --host and the launcher do without what only trainers need"
-        say("it lacks", ", ".join(packages), f"pip install {' '.join(packages)} ({advice})")
+        say("it lacks", ", ".join(packages), f"pip install {' '.join(packages)}")
     ours = f"{PROGRAM} --trainer {our_trainer(host)} ..."
-    line = "the import line is in it" if has_line((host / PROGRAM).read_bytes()) else f"after modprompt install {host}"
-    ways = f"modprompt train --host {host} --trainer MPL ...", f"modprompt launch {ours}", f"python {ours} ({line})"
-    for number, way in enumerate(ways):
-        say("" if number else "ways in", way)
+    line = "the import line is in it" if has_line(program.read_bytes()) else f"after modprompt install {host}"
+    no_dassl = ["Dassl"] if dassl is None else []
+    ways = {
+        f"modprompt train --host {host} --trainer MPL ...": (of_host, of_readers),
+        f"modprompt launch {ours}": ([*no_dassl, *of_launcher], []),
+        f"python {ours} ({line})": ([*no_dassl, *of_program], []),
+    }
+    for number, (way, (missing, missing_for_readers)) in enumerate(ways.items()):
+        advice = f"cannot run without {', '.join(missing)}" if missing else ""
+        if missing_for_readers and not missing:
+            advice = f"runs; data sets whose reader imports {', '.join(missing_for_readers)} cannot be read"
+        say("" if number else "ways in", way, advice)
 
 
 def write_made_up(folder: Path) -> None:

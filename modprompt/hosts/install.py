@@ -108,7 +108,7 @@ def _tried(folder: Path, program: bytes) -> str:
         lines = done.stdout.decode(errors="replace").splitlines()
         return "".join(f"{line}\n" for line in lines if line.startswith("clip: "))
     why = (done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-    packages = lacking(folder, [folder / PROGRAM], trainers=True)
+    packages = lacking(folder, [folder / PROGRAM], without=())
     if "No module named 'modprompt" in why:
         advice = f"pip install --no-deps {ROOT} first"
     elif "No module named 'dassl'" in why:

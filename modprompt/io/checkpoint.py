@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modprompt.errors import UserError
-from modprompt.io.files import PathLike, Refused, of_user, read_bytes
-from modprompt.io.records import KEY, check_seal, parse_json, sealed
+from modprompt.io.files import PathLike, Refused, of_user, read_bytes, write_json, write_whole
+from modprompt.io.records import KEY, check_seal, parse_json, read_json, sealed
 from modprompt.io.same_run import CLIP, OF_METHODS, of_tokenizer
 from modprompt.io.text import one_line
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 BEST = "model-best.pth.tar"
 POINTER = "checkpoint"  # the file that names the newest
 SAFETENSORS = ".safetensors"
+SAVED, DESCRIPTION = f"model{SAFETENSORS}", "config.json"  # of a saved model: its file, and a copy of the file's record
 VERSION = 2
 FINISHED = ("class_matrix", "logit_scale")  # tensors (C, E) and () of such a file, besides what was learned
 CHOICE = ("selected_on", "searched", "selected_on_test")  # of an epoch, of a head's values
@@ -108,6 +109,42 @@ def run_or_file(path: PathLike) -> Path:
     if not place.exists():
         raise UserError(f"there is no run and no file {path}: give a run's output folder, or a checkpoint in it")
     return place
+
+
+def require_free(folder: Path, file: Path) -> None:
+    """Raise UserError if a folder contains something that a saved model, whose file is `file`, must not replace.
+
+    That is a run, another checkpoint, or the config.json of another program.
+    """
+    others = [folder] if folder.exists() and not folder.is_dir() else []
+    others += [folder / name for name in ("config.yaml", "result.json") if (folder / name).exists()]
+    others += [model / name for model in model_folders(folder) for name in _checkpoints(model) if model / name != file]
+    config = folder / DESCRIPTION
+    if config.exists() and KEY not in (read_json(config) or {}):
+        others.append(config)
+    if others:
+        raise UserError(f"{others[0]} exists and is not part of a saved model: give another folder than {folder}")
+
+
+def write_description(folder: Path, file: Path, record: Mapping[str, Any]) -> None:
+    """Make a folder that of a saved model: name its file as the newest checkpoint, and write a copy of its record."""
+    write_whole(file.parent / POINTER, f"{file.name}\n")
+    write_json(folder / DESCRIPTION, {KEY: dict(record)})
+
+
+def require_description(folder: Path, file: PathLike) -> None:
+    """Raise UserError if the config.json of a folder, if it has one, is not the record of its checkpoint `file`.
+
+    A config.json of another program, which has no record, is accepted.
+    """
+    config, content = folder / DESCRIPTION, read_json(folder / DESCRIPTION)
+    if not config.exists() or (content is not None and KEY not in content):
+        return
+    what_to_do = f"A changed {DESCRIPTION} does not change the model: restore or delete it"
+    if content is None or not check_seal(content, config, what_to_do):
+        raise UserError(f"{config} is not the description of a model. {what_to_do}")
+    if content[KEY]["hash"] != read(file).record.get("hash"):
+        raise UserError(f"{config} does not describe {file}. {what_to_do}")
 
 
 class Checkpoint(NamedTuple):

@@ -38,6 +38,9 @@ def load(
 ) -> PromptedModel:
     """A model from a file that it was saved to, or from a run's output folder. Random generators stay as they are.
 
+    Its `.preprocess` is the transform from a PIL image to (3, H, W) by which the run made the images of its test:
+    `model(model.preprocess(image)[None])` are the logits (1, C) of an image, for a model on the CPU.
+
     Args:
         path: the file or folder.
         clip: the CLIP, or what load_clip accepts; without it the one that the file names.
@@ -79,7 +82,9 @@ def as_stated(
     with torch.random.fork_rng(devices=[]):
         clip_model = clip_of(content, clip, device, file)
         with _said_by(file if content.record else ""):
-            return method.on(clip_model, names, dataset=dataset, listed=True)
+            model = method.on(clip_model, names, dataset=dataset, listed=True)
+    model.run_settings, model.source = content.settings, file
+    return model
 
 
 @contextlib.contextmanager

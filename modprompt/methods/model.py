@@ -20,10 +20,13 @@ from modprompt.engine import precision
 from modprompt.engine.classifier import CosineClassifier, JointClassifier, OwnClassifier
 from modprompt.engine.model import Output, PromptedCLIP, beside
 from modprompt.errors import UserError
+from modprompt.io import checkpoint
 from modprompt.io.checkpoint import Checkpoint
+from modprompt.io.files import of_user
 from modprompt.methods.parts.capabilities import GaussianAverage, grouped
 from modprompt.methods.parts.learners import Classes, Learner, classes_of, trained_classes
 from modprompt.methods.parts.losses import Objective
+from modprompt.methods.preprocess import transform_of_run
 from modprompt.methods.records import describe, load_content, method_record, require_own_classes, view_of, write
 from modprompt.methods.search.learners import Found, SearchLearner
 from modprompt.methods.shared_clip import OnSharedClip
@@ -55,6 +58,8 @@ class PromptedModel(OnSharedClip):
         self.method = method
         self.classes = classes
         self.epochs = epochs
+        self.run_settings: Mapping[str, str] = {}  # of the run that made it, as {dotted key: text}; empty if unknown
+        self.source = ""  # the file that it was loaded from
         self.average = self._new_average()
         self.goes_back_twice = method.training.double_backward
 
@@ -359,20 +364,58 @@ class PromptedModel(OnSharedClip):
             warnings.warn(text, stacklevel=3)
         return self.saved_classes
 
+    @property
+    def preprocess(self) -> Callable[..., Tensor]:
+        """Return the transform from a PIL image to (3, H, W) that this model needs.
+
+        For a model that was loaded from a run it is the transform of the run's test images, else that of its CLIP.
+
+        Raises:
+            UserError: if the run made its images in a way that is only available in `modprompt train`, or the CLIP is a
+                module from elsewhere, whose transform is unknown.
+        """
+        return transform_of_run(self.run_settings, self.clip_model, self.source)
+
     def save(self, path: str | Path) -> None:
         """Save the prompts, without CLIP, and all facts about them; modprompt.load reads the file.
 
-        What is bound to the classes of its training is saved for them, with a warning if this model has others.
+        The file is written with torch.save, or with safetensors if its name ends in .safetensors. What is bound to the
+        classes of its training is saved for them, with a warning if this model has others.
 
         Raises:
             UserError: if the text weights of its CLIP have changed since the model was made.
         """
+        self._save(path, self.classes_for(path))
+
+    def _save(self, path: str | Path, classes: Classes) -> Mapping[str, Any]:
+        """Save what was learned for these classes, and return the record that the file contains."""
         self.require_text_weights()
-        classes = self.classes_for(path)
         clip = facts_of(self.clip_model, anew=True)
-        record = describe(method_record(self.method), classes, clip, self.prompt_learner)
-        epoch = 0 if self.average is None else self.average.epochs
-        write(path, self.saved_state(), record, epoch)
+        of_images = {key: text for key, text in self.run_settings.items() if key.startswith(("INPUT.", "DATASET.NAME"))}
+        run = {"settings": of_images} if of_images else None
+        record = describe(method_record(self.method), classes, clip, self.prompt_learner, run)
+        write(path, self.saved_state(), record, 0 if self.average is None else self.average.epochs)
+        return record
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Save what was learned, without CLIP, as a folder that `modprompt.from_pretrained` reads.
+
+            model.save_pretrained("digits")
+            model = modprompt.from_pretrained("digits")
+
+        The folder contains model.safetensors, in a folder of the learner's name as in the output folder of a run, and
+        config.json with method, settings, classes and CLIP. `modprompt push`, `modprompt predict` and
+        `modprompt train --eval-only --model-dir` accept it. A folder that this method has written is replaced.
+
+        Raises:
+            UserError: if the folder contains a run, another checkpoint or the config.json of another program, or if
+                the text weights of the CLIP have changed since the model was made.
+        """
+        place = of_user(folder)
+        file = place / self.method.saved_as.folder / checkpoint.SAVED
+        checkpoint.require_free(place, file)
+        record = self._save(file, self.classes_for(folder))
+        checkpoint.write_description(place, file, record)
 
     def load(self, content: Checkpoint, path: str, made_with: Mapping[str, str]) -> None:
         """Replace what is learned by a checkpoint's, which was made for this model's classes.

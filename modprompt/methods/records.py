@@ -4,6 +4,7 @@ Ours hold only the learner, the reference's also the whole CLIP.
 """
 
 import functools
+import json
 import platform
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +26,7 @@ from modprompt.io.files import Refused
 from modprompt.io.records import KEY
 from modprompt.io.same_run import OF_METHODS, SOURCES, differing
 from modprompt.io.settings import apart, as_text
-from modprompt.io.tensors import require_learned, write_tensors
+from modprompt.io.tensors import require_learned, write_safetensors, write_tensors
 from modprompt.io.text import one_line
 from modprompt.methods.named_files import FRONT
 from modprompt.methods.own import imported_sources
@@ -322,5 +323,12 @@ def _phrases_of(learner: Learner) -> dict[str, Any]:
 
 
 def write(path: str | Path, state: Mapping[str, Any], record: Mapping[str, Any], epoch: int = 0) -> None:
-    """Write a checkpoint, whole or not at all, with tensors under the family's names and what describe() returned."""
-    write_tensors(str(path), {"state_dict": dict(state), "epoch": epoch, "val_result": None, KEY: dict(record)})
+    """Write a checkpoint, whole or not at all, with tensors under the family's names and what describe() returned.
+
+    It is a file of torch.save, or of safetensors if its name ends in .safetensors.
+    """
+    head = {"epoch": epoch, "val_result": None, KEY: dict(record)}
+    if str(path).endswith(checkpoint.SAFETENSORS):
+        write_safetensors(path, state, {KEY: json.dumps(head)})
+    else:
+        write_tensors(str(path), {"state_dict": dict(state), **head})

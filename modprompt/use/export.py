@@ -3,7 +3,6 @@
 An ONNX file is compared with PyTorch before it is written; each is written whole or not at all.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,9 @@ from modprompt.io import checkpoint
 from modprompt.io.files import of_user, part_of
 from modprompt.io.image_files import FAMILY, PEOPLE
 from modprompt.io.images import READ_AS
-from modprompt.io.records import KEY
-from modprompt.io.tensors import write_safetensors, write_tensors
+from modprompt.io.tensors import write_tensors
 from modprompt.methods.model import PromptedModel
-from modprompt.methods.records import describe, method_record
+from modprompt.methods.records import describe, method_record, write
 from modprompt.use import export_model
 from modprompt.use.prediction import SOFTMAX
 from modprompt.use.trained import Trained, images_of
@@ -120,8 +118,7 @@ def _safetensors(trained: Trained, path: Path) -> str:
         texts = {f"INPUT.{key}": one if isinstance(one, str) else str(list(one)) for key, one in values.items()}
         run = {"settings": {**texts, "INPUT.TRANSFORMS": "['normalize']", READ_AS: trained.read_as}}
         record = describe(method_record(model.method), classes, model.clip_facts, model.prompt_learner, run)
-    head = {"epoch": 0 if content is None else content.epoch, "val_result": None, KEY: record}
-    write_safetensors(path, {**state, **finished}, {KEY: json.dumps(head)})
+    write(path, {**state, **finished}, record, 0 if content is None else content.epoch)
     shapes = [f"{name} {tuple(tensor.shape)}" if tensor.dim() else name for name, tensor in finished.items()]
     return f"{', '.join([f'{len(state)} learned tensors', *shapes])}, for modprompt.load"
 

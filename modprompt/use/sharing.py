@@ -2,8 +2,8 @@
 
 The card is the repository's README, from the records of a checkpoint and its result.
 
-A push is one commit, all of it or nothing. A pull is one commit, of which only the card and checkpoints are used, which
-are read as weights before they are put in place.
+A push is one commit, all of it or nothing. A pull is one commit, of which only the card, checkpoints and their
+descriptions (config.json) are used; checkpoints are read as weights before they are put in place.
 """
 
 import os
@@ -14,23 +14,30 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
+from torch import nn
 
 from modprompt.clip import hub
 from modprompt.data.rounds import labels_in
 from modprompt.errors import UserError
 from modprompt.io import checkpoint, pages
 from modprompt.io.base_new import APART, NAMES
-from modprompt.io.checkpoint import POINTER, Checkpoint
-from modprompt.io.files import of_user, sha256_of, write_json
+from modprompt.io.checkpoint import DESCRIPTION, POINTER, Checkpoint
+from modprompt.io.files import is_inside, of_user, sha256_of, write_json
 from modprompt.io.images import mark_of
 from modprompt.io.same_run import NAMED
 from modprompt.io.text import one_line
+from modprompt.methods.base import Method
+from modprompt.methods.loading import load
+from modprompt.methods.model import PromptedModel
 from modprompt.methods.named_files import FRONT
 from modprompt.methods.table import BY_NAME, HEADS, kind_of
 
 CARD, ORIGIN = "README.md", "pulled.json"
-_OURS = re.compile(rf"{CARD}|((?!\.)[^/]+/)+({POINTER}|(?P<weights>model[\w.-]*))")  # in folders, as of runs
+_OURS = re.compile(  # in folders, as of runs
+    rf"{CARD}|((?!\.)[^/]+/)*(?P<description>{re.escape(DESCRIPTION)})|((?!\.)[^/]+/)+({POINTER}|(?P<weights>model[\w.-]*))"
+)
 _MOST_CLASSES = 50  # named in a card
 _TOP = 5  # of so many classes or fewer a top-5 accuracy says nothing
 _MEASURED = {"accuracy_pct": "accuracy", "macro_f1_pct": "macro F1", "top5_pct": "top-5 accuracy", "ece_pct": "ECE"}
@@ -50,8 +57,58 @@ def lay_out(file: Path, folder: Path) -> Checkpoint:
     name = "model.safetensors" if file.suffix == ".safetensors" else f"model.pth.tar-{content.epoch}"
     place.mkdir(parents=True)
     shutil.copyfile(file, place / name)
-    (place / POINTER).write_text(f"{name}\n")
+    checkpoint.write_description(folder, place / name, content.record)
     return content
+
+
+def from_pretrained(
+    source: str | Path,
+    clip: nn.Module | str | Path | None = None,
+    *,
+    method: type[Method] | None = None,
+    subfolder: str = "",
+    device: str | torch.device | None = None,
+) -> PromptedModel:
+    """Return the model that `save_pretrained`, `modprompt push` or a run has saved, in eval mode.
+
+        model = modprompt.from_pretrained("owner/name", device="cpu")
+        logits = model(model.preprocess(image)[None])
+
+    Only what was learned is read; the CLIP is loaded by the name that the file has for it.
+
+    Args:
+        source: a folder, or a repository of a Hugging Face hub, "owner/name" or "owner/name@revision". A folder wins
+            over a repository of that name.
+        clip: the CLIP, or what load_clip accepts; without it the one that the file names.
+        method: for a method that is not modprompt's, its class.
+        subfolder: which folder in the source, if it contains several models.
+        device: where to load the CLIP; CUDA if there is a GPU, else the CPU. Not for a clip that is a module.
+
+    Raises:
+        UserError: if there is no such folder or repository, it contains no model or several, its config.json was
+            changed, or the model cannot be loaded (as `load`).
+    """
+    folder = of_user(source)
+    if not folder.exists():
+        try:
+            repo, revision = hub.of_user(str(source))
+        except UserError:
+            raise UserError(
+                f"there is no folder {source}, and it does not name a repository of a hub: give the folder of a saved "
+                "model, or owner/name"
+            ) from None
+        folder = hub.snapshot(repo, revision, _ours, "or download it by hand and give its folder").folder
+    if subfolder and not is_inside(subfolder):
+        raise UserError(f"subfolder {subfolder!r}: give a path inside of {source}")
+    place = folder / subfolder
+    if place.is_dir() and not checkpoint.model_folders(place):
+        files = _weights(path.relative_to(place).as_posix() for path in place.rglob("model*"))
+        runs = sorted({Path(file).parent.parent.as_posix() for file in files})
+        if runs:
+            raise UserError(f"{place} contains no model, but its subfolders do: give subfolder={runs[0]!r}, or another")
+    if place.is_dir():
+        checkpoint.require_description(place, checkpoint.chosen_checkpoint(place))
+    return load(place, clip, method=method, device=device)
 
 
 def push(repo: str, folder: Path, private: bool = False, replace: bool = False) -> str:
@@ -68,13 +125,15 @@ def push(repo: str, folder: Path, private: bool = False, replace: bool = False) 
     info = hub.ask(name, lambda client: client.HfApi().model_info(name))
     if private and info.private is False:
         raise UserError(f"{name} exists already and is public: push to another repository, or without --private")
-    weights = _weights(file.rfilename for file in info.siblings or ())
+    names = [file.rfilename for file in info.siblings or ()]
+    weights = _weights(names)
     if weights and not replace:
         raise UserError(
             f"{name} has weights already ({weights[0]}; {len(weights)} in all): push to another repository, or "
             "--replace them, which its history keeps"
         )
-    told = {"repo_id": name, "folder_path": folder, "delete_patterns": weights or None}
+    descriptions = [one for one in names if (match := _OURS.fullmatch(one)) and match["description"]]
+    told = {"repo_id": name, "folder_path": folder, "delete_patterns": [*weights, *descriptions] if weights else None}
     return str(hub.ask(name, lambda client: client.HfApi().upload_folder(**told, commit_message="modprompt push")).oid)
 
 

@@ -8,32 +8,19 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from modprompt.clip.known import OPENAI_MEAN, OPENAI_STD, SHORTEST, SQUASH, Images
-from modprompt.clip.load import image_transform, transform_of
-from modprompt.clip.towers import CLIP
+from modprompt.clip.known import SHORTEST, SQUASH, Images
 from modprompt.errors import UserError
 from modprompt.io import checkpoint, result
 from modprompt.io import folder as run_folder
 from modprompt.io.checkpoint import Checkpoint, class_list, run_or_file
-from modprompt.io.files import Refused, of_user
-from modprompt.io.image_files import FAMILY, PEOPLE, RULES, as_people
-from modprompt.io.records import parse_yaml
+from modprompt.io.files import of_user
+from modprompt.io.image_files import FAMILY, PEOPLE, as_people
 from modprompt.io.settings import read_settings
 from modprompt.methods.heads.method import as_front, require_headable
 from modprompt.methods.heads.model import HeadedModel
 from modprompt.methods.loading import as_stated, load
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.table import ZERO_SHOT, kind_of, row_of
-
-_DEFAULTS = {  # of runs that do not record it, as text
-    "TRANSFORMS": "[]",
-    "NO_TRANSFORM": "False",
-    "PIXEL_MEAN": str(list(OPENAI_MEAN)),
-    "PIXEL_STD": str(list(OPENAI_STD)),
-    "INTERPOLATION": "bicubic",
-    "RESIZE_MODE": SHORTEST,
-    "READ_AS": FAMILY,
-}
 
 
 class Trained(NamedTuple):
@@ -93,14 +80,14 @@ def open_trained(
     untrained = _untrained(place) if place.is_dir() else None
     if untrained is None:
         file = checkpoint.chosen_checkpoint(place, epoch)
-        model, settings = load(file, clip, device=device), checkpoint.read(file).settings
+        model = load(file, clip, device=device)
     elif epoch is not None:
         raise UserError(f"epoch {epoch}: {path} was made with a method that trains nothing, and has no epochs")
     else:
-        file, settings = str(place / result.FILE_NAME), untrained.settings
+        file = str(place / result.FILE_NAME)
         model = as_stated(untrained, file, clip, device=device).eval()
     model.limit_text()
-    trained = Trained(model, transform_of_run(settings, model.clip_model, file), Path(file))
+    trained = Trained(model, model.preprocess, Path(file))
     return trained if names is None else trained.with_classes(names)
 
 
@@ -118,6 +105,7 @@ def adapted(trained: Trained, name: str) -> Trained:
     learner = as_front(copy.deepcopy(model.prompt_learner))  # a front is frozen; the given model stays as it is
     headed = method.model(learner, model.clip_model, model.classes, 0).eval()
     headed.limit_text()
+    headed.run_settings, headed.source = model.run_settings, model.source
     return trained._replace(model=headed)
 
 
@@ -152,50 +140,6 @@ def trains_nothing(method: Any) -> bool:
     """Whether a result's record of its method names one that learns nothing."""
     name = method.get("name") if isinstance(method, Mapping) else None
     return isinstance(name, str) and kind_of(name) == ZERO_SHOT
-
-
-def transform_of_run(settings: Mapping[str, str], clip_model: CLIP, path: str) -> Callable[..., Tensor]:
-    """The transform from a PIL image to (3, H, W) as a run's test images were made; without settings, its CLIP's.
-
-    Of the run's settings, {dotted key: text}, only those of INPUT are read; `path` is their file, for messages. Raises
-    UserError if they need something that is not supported here, or are not valid.
-    """
-    if "INPUT.SIZE" not in settings:
-        return transform_of(clip_model)
-    texts = {key: settings.get(f"INPUT.{key}", _DEFAULTS.get(key, "")) for key in ("SIZE", *_DEFAULTS)}
-    size = clip_model.visual.input_resolution
-    try:
-        values = {key: parse_yaml(text) for key, text in texts.items()}
-    except Refused:
-        values = texts  # as text none of the lists is one
-    steps, how = values["TRANSFORMS"], values["RESIZE_MODE"]
-    normalised = isinstance(steps, list) and "normalize" in steps
-    mean, std = (values[key] for key in ("PIXEL_MEAN", "PIXEL_STD")) if normalised else ([0.0] * 3, [1.0] * 3)
-    supported = {
-        "TRANSFORMS": isinstance(steps, list) and "instance_norm" not in steps,
-        "NO_TRANSFORM": values["NO_TRANSFORM"] is False,
-        "SIZE": values["SIZE"] == [size, size],
-        "PIXEL_MEAN": _are_three_numbers(mean),
-        "PIXEL_STD": _are_three_numbers(std) and all(std),
-        "INTERPOLATION": values["INTERPOLATION"] in ("nearest", "bilinear", "bicubic"),
-        "RESIZE_MODE": how in (SHORTEST, SQUASH),
-        "READ_AS": values["READ_AS"] in RULES,
-    }
-    for key, is_supported in supported.items():
-        if not is_supported:
-            raise UserError(
-                f"{path}: its run made images in an unsupported way (INPUT.{key} {texts[key][:60]}; its CLIP needs "
-                f"{size} x {size} pixels): test it with modprompt train"
-            )
-    images = Images(size, tuple(map(float, mean)), tuple(map(float, std)), values["INTERPOLATION"], how)
-    made: Any = image_transform(images, colours_first=True)
-    if values["READ_AS"] == PEOPLE:
-        made.transforms.insert(0, as_people)
-    return made  # type: ignore[no-any-return]
-
-
-def _are_three_numbers(values: Any) -> bool:
-    return isinstance(values, list) and len(values) == 3 and all(type(value) in (int, float) for value in values)
 
 
 def images_of(preprocess: Callable[..., Tensor]) -> Images:

@@ -71,6 +71,54 @@ class Chosen(NamedTuple):
             raise self._refused(f"{label}: the choice belongs to another CLIP: {differs}")
         return dict(choice["options"])
 
+    def find_values(self, trainer: str, config: Path, options: Mapping[str, str]) -> tuple[str, dict[str, str], str]:
+        """Return the label of the method whose values fit a single run, these values, and a note.
+
+        The note says what differs from the runs by which the values were selected; it is empty if nothing differs.
+        The method is the one with this trainer, config and options (the run's other settings of the method); if there
+        is none, the one named as the trainer is, or the only one of this trainer.
+
+        Raises:
+            UserError: if the file has no values for this trainer with this config, or for several such methods.
+        """
+        of_trainer = {label: choice for label, choice in self.methods.items() if choice["trainer"] == trainer}
+        if not of_trainer:
+            trainers = ", ".join(dict.fromkeys(choice["trainer"] for choice in self.methods.values()))
+            raise UserError(
+                f"{self.path} has no values for the trainer {trainer}, but for {trainers}: use one of these"
+            )
+        choices = {label: choice for label, choice in of_trainer.items() if choice["config"] == config.stem}
+        if not choices:
+            configs = ", ".join(dict.fromkeys(choice["config"] for choice in of_trainer.values()))
+            raise UserError(
+                f"{self.path}: the values for {trainer} were selected with the config {configs}, but this run uses "
+                f"{config.stem}. Give --config-file {next(iter(of_trainer.values()))['config']}, or select values for "
+                "this config: `modprompt experiment choose`"
+            )
+        differing = {
+            label: [
+                key
+                for key, value in identity(trainer, config, options, choice["options"]).items()
+                if choice[key] != value
+            ]
+            for label, choice in choices.items()
+        }
+        labels = [label for label in choices if not differing[label]]
+        labels = labels or [label for label in choices if label == trainer] or list(choices)
+        if len(labels) > 1:
+            raise UserError(
+                f"{self.path} has values for several methods of the trainer {trainer} ({', '.join(labels)}), and none "
+                "was selected with this run's settings. Repeat the settings of one of these methods as KEY VALUE"
+            )
+        label, choice = labels[0], choices[labels[0]]
+        clip = named_files.backbone_of({**read_settings(str(config)), **options})
+        look = named_files.look_at_clips("CLIP", [clip], None, known.identity)
+        other = ["another CLIP"] if clip.path and choice.get("weights") and look(choice["weights"]) else []
+        other += ["other settings"] if "settings" in differing[label] else []
+        other += [f"the first stage {choice['first']}"] if choice["first"] else []
+        note = f"the values for {label} were selected with {' and '.join(other)}; they may not suit this run"
+        return label, dict(choice["options"]), note if other else ""
+
     def require_first(self, label: str, first: str) -> None:
         """Raise UserError if the choice was made after another first stage than this one."""
         chosen_with = self.methods[label]["first"] or "none"

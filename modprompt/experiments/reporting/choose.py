@@ -44,7 +44,8 @@ def _main(argv: list[str] | None) -> None:
     args = parser.parse_args(argv)
     path = spec.find(args.file)
     experiment = spec.read(path, dict(pairs(args.options)))
-    content = choose(experiment, state.of_all(jobs(experiment), args.out, Inputs(args.out, args.data)), args.file)
+    states = state.of_all(jobs(experiment), args.out, Inputs(args.out, args.data))
+    content = choose(experiment, states, args.file, args.out)
     to = args.to or path.with_suffix(".json")
     chosen.write(to, content)
     print("\n".join(lines(content)))
@@ -114,20 +115,23 @@ def in_words(experiment: Experiment) -> str:
     )
 
 
-def choose(experiment: Experiment, states: Sequence[tuple[Job, state.State]], file: str = "") -> dict[str, Any]:
+def choose(
+    experiment: Experiment, states: Sequence[tuple[Job, state.State]], file: str = "", out: Path | None = None
+) -> dict[str, Any]:
     """What is chosen for each method that has a grid, with every try, as chosen.write accepts it.
 
     Args:
         experiment: of protocol validation.
         states: of all its runs.
         file: the experiment as commands find it; its name without.
+        out: the output folder of its runs, for messages.
 
     Raises:
         UserError: if methods differ in grids or seeds, values are not numbers, a run is missing, or rule no_collapse
             has no zero-shot CLIP to compare tries with.
     """
     families, with_zero = _families(experiment), experiment.rule == NO_COLLAPSE
-    runs = _runs(experiment, states, file or experiment.name, with_zero)
+    runs = _runs(experiment, states, file or experiment.name, out, with_zero)
     _require_alike(runs, experiment.name if with_zero else "")
     counts: dict[str, _Counts] = {}
     for job, result in runs:
@@ -196,7 +200,9 @@ def _numbers(texts: Iterable[Any]) -> tuple[float, ...]:
     return numbers if all(map(math.isfinite, numbers)) else ()
 
 
-def _runs(experiment: Experiment, states: Sequence[tuple[Job, state.State]], file: str, with_zero: bool) -> list[_Run]:
+def _runs(
+    experiment: Experiment, states: Sequence[tuple[Job, state.State]], file: str, out: Path | None, with_zero: bool
+) -> list[_Run]:
     """The runs that measure, all finished; those of methods that train nothing only if they are needed."""
     stands = {job.folder: one for job, one in states}
     jobs = [one for one in wanted(experiment) if one.column == VALIDATION and (one.method.trains or with_zero)]
@@ -205,8 +211,12 @@ def _runs(experiment: Experiment, states: Sequence[tuple[Job, state.State]], fil
         job = lacking[0]
         why = ": ".join(filter(None, [f"{job.method.label}, {job.dataset}, seed {job.seed}", *stands[job.folder][:2]]))
         count = f"{len(lacking)} of its measurements are missing" if len(lacking) > 1 else "a measurement is missing"
-        how = f"`modprompt experiment run {file}` continues (--options of the runs are given here, too)"
-        raise UserError(f"{experiment.name}: {count} ({why}), and nothing is chosen from incomplete runs: {how}")
+        where, flag = (f" in {out}", f" --out {out}") if out else ("", "")
+        raise UserError(
+            f"{experiment.name}: {count}{where} ({why}), and nothing is chosen from incomplete runs. "
+            "Give the --out and the --options of `modprompt experiment run`, or finish the runs: "
+            f"`modprompt experiment run {file}{flag}`"
+        )
     return [(job, stands[job.folder].result or {}) for job in jobs]
 
 

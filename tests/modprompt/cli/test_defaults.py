@@ -1,7 +1,9 @@
 """What is run where little is named: data by what lies in the root, the config by a table, the CLIP by its words."""
 
 import copy
+import json
 import pickle
+import re
 
 import pytest
 import yaml
@@ -279,3 +281,44 @@ def test_what_a_run_leaves_is_no_class_among_ones_images(digits, monkeypatch, wo
     with pytest.raises(UserError, match="--output-dir: .* would be a class among the images in .*digits_of_mine: give"):
         read("--trainer", "MPL", "--root", ".", *words)
     read("--trainer", "MPL", "--root", ".", "--output-dir", digits.parent / "elsewhere")
+
+
+def test_hyperparameters_are_those_selected_for_the_trainer(tmp_path, capsys):
+    file = ROOT / "configs/experiments/demo_settings.json"
+    methods = json.loads(file.read_text())["methods"]
+    rate, rate_of_coop = (methods[name]["options"]["OPTIM.LR"] for name in ("MPL", "CoOp"))
+    words = ("--trainer", "MPL", "--hyperparameters")
+    assert read(*words, file)["OPTIM.LR"] == (rate, f"file {file}")
+    assert capsys.readouterr().out.splitlines() == [
+        f"{file}: OPTIM.LR {rate} was selected for MPL on validation images"
+    ]
+    coop = read(
+        "--trainer", "CoOp", "--hyperparameters", "demo_settings", "OPTIM.MAX_EPOCH", "3", "DATASET.NUM_SHOTS", "4"
+    )
+    assert coop["OPTIM.LR"].value == rate_of_coop
+    assert capsys.readouterr().out.endswith("were selected with other settings; they may not suit this run\n")
+    assert read(*words, "demo_settings", "OPTIM.LR", "7")["OPTIM.LR"].value == "7"
+    assert f"note: OPTIM.LR 7 is used, not {rate}, which {file} has for MPL" in capsys.readouterr().out
+    schedule = methods["Random schedule 1"]["options"]["OPTIM.LR"]
+    vision = "[[0, 1], [0, 2], [3, 2], [0, 1], [2, 4], [3, 1]]"
+    assert read(*words, file, "TRAINER.MPL.SCHEDULE_VISION", vision)["OPTIM.LR"].value == schedule
+    assert "selected for Random schedule 1 on validation images\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("--trainer", "TCP"), "has no values for the trainer TCP, but for CoOp, VPT, "),
+        (
+            ("--trainer", "MPL", "--config-file", "glyph_selfreg"),
+            "config glyph, but this run uses glyph_selfreg. Give ",
+        ),
+        (("--trainer", "Mine"), "the run has no config file of the method: give --config-file"),
+        (("--trainer", "MPL", "--hyperparameters", "not_here.json"), "not_here.json: cannot be read"),
+    ],
+)
+def test_hyperparameters_of_another_method_are_rejected(words, what):
+    with pytest.raises(UserError, match=re.escape(what)):
+        read(
+            "--dataset-config-file", "digits", "--backbone", "glyph-clip", "--hyperparameters", "demo_settings", *words
+        )

@@ -42,7 +42,7 @@ def experiment(tmp_path):
 def test_a_run_goes_up_and_comes_down(hub, run, tmp_path, said):  # noqa: F811
     out, err = said(0, "push", run, "owner/prompts")
     assert err == []
-    assert out[-1].startswith("Pushed 3 files, ")
+    assert out[-1].startswith("Pushed 4 files, ")
     assert out[-1].endswith(f": owner/prompts@{hub.commits[0]}")
     assert hub.files[hub.commits[0]]["README.md"].startswith(b"---\nlibrary_name: modprompt\n")
     out, err = said(0, "pull", "owner/prompts", "--to", tmp_path / "theirs")
@@ -70,8 +70,8 @@ def test_a_dry_run_prints_the_card_and_asks_nobody(run, said, monkeypatch):
     out, _ = said(0, "push", run, "owner/prompts", "--dry-run")
     assert out[0] == "---"
     folder = "MultiModalPromptLearner"
-    names = [f"{folder}/checkpoint", f"{folder}/model.pth.tar-1", "README.md"]
-    assert [line.split()[-1] for line in out[-3:]] == names
+    names = [f"{folder}/checkpoint", f"{folder}/model.pth.tar-1", "README.md", "config.json"]
+    assert [line.split()[-1] for line in out[-4:]] == names
 
 
 @pytest.mark.parametrize(

@@ -199,8 +199,8 @@ def test_a_choice_replaces_nothing_but_a_choice(tries, tmp_path, capsys):
 def test_command_that_cannot_choose_is_one_line(tries, tmp_path, capsys):
     assert choose.main([str(tmp_path / "tries.yaml"), "--out", str(tmp_path / "out")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "24 of its measurements are missing (MaPLe LR 0.1, digits, seed 1: waiting)" in line
-    assert f"`modprompt experiment run {tmp_path / 'tries.yaml'}` continues" in line
+    assert f"24 of its measurements are missing in {tmp_path / 'out'} (MaPLe LR 0.1, digits, seed 1: waiting)" in line
+    assert line.endswith(f"`modprompt experiment run {tmp_path / 'tries.yaml'} --out {tmp_path / 'out'}`")
     assert not (tmp_path / "tries.json").exists()
 
 

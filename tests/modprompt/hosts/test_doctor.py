@@ -1,5 +1,6 @@
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,13 +37,44 @@ def test_report_names_what_is_in_use_lacking_and_changed_and_what_was_tried(tmp_
     assert rest == [f"launcher  {WELL}", "MPL can run here"]
     for words in (
         "-> tried again on all classes", "PyTorch   ", "Dassl     ", f"clip      {host / 'clip'}", f"data      {tmp_path / 'data'}: eurosat",
-        f"codebase  {host}", "it lacks  no_package, scikit-image", "-> pip install no_package scikit-image (for python",
+        f"codebase  {host}", "it lacks  no_package, scikit-image", "-> pip install no_package scikit-image\n",
         "launch train.py --trainer ModMPL", "it makes training labels wrong on purpose; added: ",
         "-> kept: OPTIM.MAX_EPOCH: asked 1 ", "-> kept: TEST.FINAL_MODEL: nobody gave it; ",
         "-> trainers.own of this codebase is left out: ",
     ):  # fmt: skip
         assert words in done.stdout
     assert git(host, "status", "--porcelain", "--ignored") == ""
+
+
+def test_each_way_in_is_named_with_the_packages_it_lacks(tmp_path):
+    host = write_host(tmp_path / "host")
+    with (host / "trainers" / "own.py").open("a") as file:
+        file.write("import for_a_trainer\n")
+    with (host / "datasets" / "squares.py").open("a") as file:
+        file.write("import for_a_reader\n")
+
+    def advice():
+        """What the report says below each way in: --host, launcher, train.py."""
+        path = os.pathsep.join([str(tmp_path / "Dassl"), str(ROOT)])
+        command, environment = [sys.executable, *DOCTOR, "--seconds", "0"], {**os.environ, "PYTHONPATH": path}
+        done = subprocess.run(command, cwd=host, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 2, done.stderr
+        return re.findall(r"^ {10}-> ((?:cannot|runs).*)", done.stdout, re.MULTILINE)
+
+    shutil.copytree(ROOT / "modprompt/compat/stand_in", tmp_path / "Dassl")
+    trainer, reader = "for_a_trainer", "for_a_reader"
+    of_host = f"runs; data sets whose reader imports {reader} cannot be read"
+    of_programs = [f"cannot run without {reader}", f"cannot run without {reader}, {trainer}"]
+    assert advice() == [of_host, *of_programs]
+    with (tmp_path / "Dassl" / "dassl" / "utils" / "__init__.py").open("a") as file:
+        file.write("import for_dassl\n")
+    packages = ["for_dassl", "for_a_reader, for_dassl", "for_a_reader, for_a_trainer, for_dassl"]
+    assert advice() == [f"cannot run without {names}" for names in packages]
+    if dassl_folder() != str(ROOT / "modprompt/compat/stand_in"):
+        return  # an installed Dassl is used now
+    shutil.rmtree(tmp_path / "Dassl")
+    of_programs = [line.replace("without ", "without Dassl, ") for line in of_programs]
+    assert advice() == [of_host, *of_programs]
 
 
 def test_where_the_launcher_cannot_run_our_program_is_tried(tmp_path):

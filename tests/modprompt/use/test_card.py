@@ -37,7 +37,7 @@ def test_data_method_numbers_and_how_to_load(run):
     content.clip["file"] = "mine.pt"
     _, body = parts(content)
     assert "The CLIP is the file mine.pt, which is not here" in body
-    assert 'open_trained("prompts", clip="CLIP")' in body
+    assert 'from_pretrained("prompts", clip="CLIP", device="cpu")' in body
     content.record["method"]["module"] = "trainers.own"
     assert "photo.jpg --clip CLIP --import trainers.own\n" in parts(content)[1]
     content.record["method"]["module"] = "own\nrm"

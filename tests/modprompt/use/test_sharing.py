@@ -4,15 +4,22 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+import modprompt
+from modprompt.cli import train
 from modprompt.errors import UserError
 from modprompt.io.checkpoint import checkpoint_at
 from modprompt.io.records import KEY
+from modprompt.io.tensors import read_safetensors
+from modprompt.methods.records import describe, method_record, write
 from modprompt.use import sharing
 from modprompt.use.trained import open_trained
-from tests.modprompt.use.made import model_of, write_run
+from tests.conftest import slow_but
+from tests.modprompt.use.made import INPUT, model_of, write_run
 
 REPO = "owner/prompts"
 
@@ -59,10 +66,10 @@ def test_what_was_pushed_comes_back_and_nothing_else(hub, run, layout, tmp_path)
     assert sharing.pull(REPO, target) == (target, commit, [target])
     assert torch.equal(logits(target), logits(run))
     names = sorted(path.name for path in target.rglob("*") if path.is_file())
-    assert names == ["README.md", "checkpoint", "model.pth.tar-1", "pulled.json"]
+    assert names == ["README.md", "checkpoint", "config.json", "model.pth.tar-1", "pulled.json"]
     assert not [asked for asked in hub.asked if "evil" in asked]
     origin = json.loads((target / sharing.ORIGIN).read_text())
-    assert (origin["repo"], origin["commit"], len(origin["sha256"])) == (REPO, commit, 3)
+    assert (origin["repo"], origin["commit"], len(origin["sha256"])) == (REPO, commit, 4)
 
 
 @pytest.mark.slow
@@ -78,6 +85,117 @@ def test_a_revision_is_pinned(hub, run, layout, tmp_path):
     assert (commit, runs) == (second, [folder / "a" / "seed1", folder / "b" / "seed1"])
     assert torch.equal(logits(tmp_path / "old" / "a" / "seed1"), logits(run))
     assert torch.equal(logits(runs[0]), logits(other))
+
+
+@pytest.mark.parametrize(
+    "name", slow_but(["MPL", "CoOp", "TaskRes", "CLIPLoRA", "ZeroshotCLIP"], "MPL", "TaskRes", "ZeroshotCLIP")
+)
+def test_a_saved_folder_holds_what_was_learned_and_comes_back(name, tmp_path):
+    model, folder = model_of(name), tmp_path / "saved"
+    model.save_pretrained(folder)
+    model.save_pretrained(folder)  # over its own
+    tensors, _ = read_safetensors(next(folder.rglob("*.safetensors")))
+    assert set(tensors) == set(model.saved_state())
+    config = json.loads((folder / "config.json").read_text())[KEY]
+    assert (config["method"]["name"], config["classes"]["names"]) == (name, list(model.classes.names))
+    draws = torch.get_rng_state()
+    again = modprompt.from_pretrained(folder, device="cpu")
+    assert torch.equal(torch.get_rng_state(), draws)
+    images = torch.ones(1, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(again(images), model(images))
+
+
+def test_a_loaded_model_makes_images_as_its_run(run, tmp_path):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8))
+    assert torch.equal(model_of("MPL").preprocess(image), modprompt.load_clip("glyph-clip", device="cpu")[1](image))
+    changed = describe_run(tmp_path / "people", {"INPUT.INTERPOLATION": "nearest", "INPUT.READ_AS": "people"})
+    expected = open_trained(changed, device="cpu").preprocess(image)
+    assert not torch.equal(open_trained(run, device="cpu").preprocess(image), expected)
+    model = modprompt.load(changed, device="cpu")
+    model.save(tmp_path / "file.pt")
+    model.save(tmp_path / "file.safetensors")
+    model.save_pretrained(tmp_path / "folder")
+    for path in (changed, tmp_path / "file.pt", tmp_path / "file.safetensors", tmp_path / "folder"):
+        assert torch.equal(modprompt.load(path, device="cpu").with_classes(["a"]).preprocess(image), expected), path
+    unsupported = describe_run(tmp_path / "other", {"INPUT.NO_TRANSFORM": "True"})
+    with pytest.raises(UserError, match="its run made images in an unsupported way"):
+        modprompt.load(unsupported, device="cpu").preprocess  # noqa: B018
+
+
+def describe_run(folder, settings):
+    """Writes a run with other settings of its images."""
+    model = model_of("MPL")
+    run = {"settings": {**INPUT, "DATASET.NAME": "Digits", **settings}}
+    record = describe(method_record(model.method), model.classes, model.clip_facts, model.prompt_learner, run)
+    write(folder / "MultiModalPromptLearner" / "model.pth.tar-1", model.saved_state(), record, 1)
+    return folder
+
+
+@pytest.mark.slow
+def test_a_saved_folder_is_tested_as_its_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["--trainer", "MPL", "OPTIM.MAX_EPOCH", "1", "DATASET.NUM_SHOTS", "2"]
+    assert train.main([*words[:2], "--output-dir", "run", *words[2:]]) == 0
+    modprompt.load("run").save_pretrained("saved")
+    flags = ["--eval-only", "--model-dir", "saved", "--output-dir", "test"]
+    assert train.main([*words[:2], *flags, *words[2:]]) == 0
+    counts = [json.loads((tmp_path / name / "result.json").read_text())["correct"] for name in ("run", "test")]
+    assert counts[0] == counts[1]
+
+
+def test_nothing_of_others_is_replaced_by_a_saved_folder(run, tmp_path):
+    model = model_of("MPL")
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "config.json").write_text("{}")
+    (tmp_path / "file").write_text("")
+    model_of("CoOp").save_pretrained(tmp_path / "coop")
+    for name, what in (
+        ("run", "run/result.json"),
+        ("foreign", "foreign/config.json"),
+        ("file", "file"),
+        ("coop", "coop/prompt_learner/model.safetensors"),
+    ):
+        before = sorted((tmp_path / name).rglob("*"))
+        said = refused(model.save_pretrained, tmp_path / name)
+        assert said.startswith(f"{tmp_path / what} exists and is not part of a saved model: give another folder")
+        assert sorted((tmp_path / name).rglob("*")) == before
+
+
+def test_a_changed_description_is_rejected(tmp_path):
+    model_of("MPL").save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    text = path.read_text()
+    for changed in (text.replace('"n_ctx": 1', '"n_ctx": 2'), text[:50]):
+        path.write_text(changed)
+        assert "config.json does not change the model: restore or delete it" in refused(
+            modprompt.from_pretrained, tmp_path
+        )
+    model_of("MPL", ["four", "five"]).save_pretrained(tmp_path / "other")
+    path.write_text((tmp_path / "other" / "config.json").read_text())
+    assert "config.json does not describe" in refused(modprompt.from_pretrained, tmp_path)
+    path.unlink()
+    assert modprompt.from_pretrained(tmp_path, device="cpu").classes.names == ("one", "two", "three")
+
+
+def test_a_repository_is_read_without_a_pull(hub, run, layout, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model_of("MPL").save_pretrained("saved")
+    first = sharing.push(REPO, layout("saved"))
+    before = set(tmp_path.iterdir())
+    images = torch.ones(1, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(modprompt.from_pretrained(REPO, device="cpu")(images), logits("saved"))
+        sharing.push(REPO, layout(a_seed1=run, b_seed1="saved"), replace=True)
+        assert "config.json" not in hub.files[hub.main]  # the description of what was replaced
+        said = refused(modprompt.from_pretrained, REPO)
+        assert said.endswith("contains no model, but its subfolders do: give subfolder='a/seed1', or another")
+        again = modprompt.from_pretrained(REPO, subfolder="b/seed1", device="cpu")
+        assert torch.equal(again(images), logits("saved"))
+        assert torch.equal(modprompt.from_pretrained(f"{REPO}@{first}", device="cpu")(images), logits("saved"))
+    assert {path.name for path in set(tmp_path.iterdir()) - before} <= {"cache", "layout 1"}
+    assert "there is no folder nothing" in refused(modprompt.from_pretrained, "nothing")
+    assert "subfolder '../a'" in refused(modprompt.from_pretrained, REPO, subfolder="../a")
 
 
 class Runs:

@@ -6,8 +6,8 @@ from dassl.data.transforms import build_transform
 from PIL import Image
 
 from modprompt.errors import UserError
+from modprompt.methods.preprocess import transform_of_run
 from modprompt.trainers.backbone import squash
-from modprompt.use.trained import transform_of_run
 from tests.modprompt.use.made import INPUT, glyph
 
 
