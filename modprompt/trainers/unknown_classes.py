@@ -7,9 +7,7 @@ probability (Hendrycks and Gimpel, arXiv 1610.02136) and the negative energy, lo
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -28,6 +26,7 @@ from modprompt.methods.heads.model import HeadedModel
 from modprompt.trainers import mistakes
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.trainers.test_predictions import scores
+from modprompt.trainers.training_state import generators_kept
 
 SCORES = ("probability", "energy")
 NOT_COMPARABLE = "this head's logits are not on CLIP's scale: its energy is not comparable with other methods'"
@@ -66,7 +65,7 @@ def images_of(trainer: Any) -> list[Any]:
             f"TEST.OOD {cfg.TEST.OOD}: {cfg.TRAINER.NAME} tests base and new classes apart, each among their own: "
             "test its model with --eval-only and TEST.BASE_NEW True"
         )
-    with _generators_kept(), mistakes.of_reader(cfg.TEST.OOD, cfg.DATASET.ROOT):
+    with generators_kept(), mistakes.of_reader(cfg.TEST.OOD, cfg.DATASET.ROOT):
         if cfg.SEED >= 0:
             set_random_seed(cfg.SEED)  # a reader may draw a split, and keeps it
         other = build_dataset(_config_of(cfg))
@@ -85,7 +84,7 @@ def entry(trainer: Any, known: Tensor, images: list[Any]) -> dict[str, Any]:
         images: those of unknown classes.
     """
     cfg = trainer.cfg
-    with _generators_kept():
+    with generators_kept():
         unknown = torch.cat([scores(logits, logits.softmax(1)) for logits in _logits(trainer, images)])
     found = {name: separation(known[:, at].numpy(), unknown[:, at].numpy()) for at, name in enumerate(SCORES)}
     odd = isinstance(trainer, PromptTrainer) and isinstance(trainer.model, HeadedModel)
@@ -134,15 +133,3 @@ def _logits(trainer: Any, images: list[Any]) -> Iterator[Tensor]:
     with torch.no_grad():
         for batch in tqdm(loader, desc="unknown classes", disable=None):
             yield trainer.model_inference(trainer.parse_batch_test(batch)[0]).cpu().double()
-
-
-@contextmanager
-def _generators_kept() -> Iterator[None]:
-    states = random.getstate(), np.random.get_state()
-    own = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    try:
-        with torch.random.fork_rng(devices=own):
-            yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
