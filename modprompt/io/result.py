@@ -16,6 +16,7 @@ NO_TEST, NO_IMAGES = "TEST.NO_TEST", "no test images"  # why a run has no accura
 JOBS, ON_GPU, GPU_SHARE = "MODPROMPT_JOBS", "MODPROMPT_RUNS_ON_GPU", "MODPROMPT_GPU_SHARE"
 IN_EXPERIMENT = "MODPROMPT_IN_EXPERIMENT"  # set in the environment of an experiment's runs
 VERSION = 2  # of the record
+UNKNOWN_BELOW = "unknown_below"  # the entry of the probability below which `predict --unknown auto` knows no class
 OOD, NEW = "ood", "new"  # the entry of TEST.OOD; as that setting: the other half of the run's own data set
 
 

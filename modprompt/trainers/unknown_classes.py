@@ -2,11 +2,13 @@
 
 The classes are the run's own alone. An image has two scores, of its logits as tested, in float64: the greatest
 probability (Hendrycks and Gimpel, arXiv 1610.02136) and the negative energy, logsumexp of the logits (Liu et al., arXiv
-2010.03759, temperature 1). A high score means a known class. No threshold is chosen.
+2010.03759, temperature 1). A high score means a known class. TEST.OOD chooses no threshold; `threshold_entry` records
+one for `modprompt predict --unknown auto`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,13 +23,14 @@ from tqdm import tqdm
 from modprompt.checks import some
 from modprompt.data import names
 from modprompt.errors import UserError
-from modprompt.io.result import NEW, OOD
+from modprompt.io.result import NEW, OOD, UNKNOWN_BELOW
 from modprompt.methods.heads.model import HeadedModel
 from modprompt.trainers import mistakes
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.trainers.test_predictions import scores
 from modprompt.trainers.training_state import generators_kept
 
+KEPT = 0.95  # share of held-out validation images that a threshold keeps
 SCORES = ("probability", "energy")
 NOT_COMPARABLE = "this head's logits are not on CLIP's scale: its energy is not comparable with other methods'"
 
@@ -85,7 +88,9 @@ def entry(trainer: Any, known: Tensor, images: list[Any]) -> dict[str, Any]:
     """
     cfg = trainer.cfg
     with generators_kept():
-        unknown = torch.cat([scores(logits, logits.softmax(1)) for logits in _logits(trainer, images)])
+        unknown = torch.cat(
+            [scores(logits, logits.softmax(1)) for logits in _logits(trainer, images, "unknown classes")]
+        )
     found = {name: separation(known[:, at].numpy(), unknown[:, at].numpy()) for at, name in enumerate(SCORES)}
     odd = isinstance(trainer, PromptTrainer) and isinstance(trainer.model, HeadedModel)
     note = NOT_COMPARABLE if odd and not trainer.model.made.on_clip_scale else ""
@@ -94,6 +99,24 @@ def entry(trainer: Any, known: Tensor, images: list[Any]) -> dict[str, Any]:
     if note:
         print(f"note: {note}")
     return {OOD: {"of": cfg.TEST.OOD, "images": len(unknown), **found, **({"note": note} if note else {})}}
+
+
+def threshold_entry(trainer: PromptTrainer) -> dict[str, Any]:
+    """Return the result's entry on the probability below which images count as not known; empty without such images.
+
+    The threshold keeps at least 95% of the validation images that the run neither trained on nor tests on. It is
+    rounded down to four decimal places, so that another machine's floating-point rounding does not drop more images.
+    The entry is also empty for a method whose answers depend on the images before, because it has no fixed scores.
+    """
+    dataset = trainer.dm.dataset
+    used = {image.impath for images in (dataset.train_x, dataset.test) for image in images or ()}
+    images = [image for image in dataset.val or () if image.impath not in used]
+    if not images or trainer.run.method.in_turn:
+        return {}
+    with generators_kept():
+        likeliest = torch.cat([logits.softmax(1).amax(1) for logits in _logits(trainer, images, "validation")])
+    lowest = float(likeliest.sort().values[math.floor(len(images) * (1 - KEPT))])
+    return {UNKNOWN_BELOW: {"probability": math.floor(1e4 * lowest) / 1e4, "images": len(images)}}
 
 
 def _told(numbers: Mapping[str, float]) -> str:
@@ -118,7 +141,7 @@ def _config_of(cfg: Any) -> Any:
     return other
 
 
-def _logits(trainer: Any, images: list[Any]) -> Iterator[Tensor]:
+def _logits(trainer: Any, images: list[Any], bar: str) -> Iterator[Tensor]:
     """Logits (B, C) of images, through the transform of the tested ones, in float64 on the CPU."""
     cfg = trainer.cfg
     loader = build_data_loader(
@@ -131,5 +154,5 @@ def _logits(trainer: Any, images: list[Any]) -> Iterator[Tensor]:
     )
     trainer.set_model_mode("eval")
     with torch.no_grad():
-        for batch in tqdm(loader, desc="unknown classes", disable=None):
+        for batch in tqdm(loader, desc=bar, disable=None):
             yield trainer.model_inference(trainer.parse_batch_test(batch)[0]).cpu().double()
