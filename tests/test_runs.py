@@ -72,7 +72,7 @@ def test_evaluation_computes_class_features_once(mpl_flags, mpl_options, monkeyp
     monkeypatch.setattr(TextEncoder, "forward", lambda self, *a: calls.append(1) or plain(self, *a))
     options = ["DATALOADER.TEST.BATCH_SIZE", "3", "OPTIM.MAX_EPOCH", "1", "DATALOADER.TRAIN_X.BATCH_SIZE", "20"]
     assert train.main([*mpl_flags, *mpl_options, *options]) == 0
-    assert len(calls) == 1 + 1  # one training step, one test of seven batches
+    assert len(calls) == 1 + 3  # one training step; zero-shot CLIP, the test and the validation images, in batches
 
 
 def test_finished_run_is_tested_again_and_not_continued_with_other_settings(trained, mpl_flags, mpl_options, capsys):

@@ -31,6 +31,7 @@ from modprompt.io.image_files import FAMILY, as_rgb, opened, rule_of_run
 from modprompt.programs import one_line
 
 _SIDE = 160  # pixels of a picture's longer side, at most
+_MOST_BUTTONS = 10  # with more classes an image has a search field in place of a button for each class
 _SMALL = 64  # an image whose longer side has fewer pixels is shown enlarged
 
 
@@ -159,7 +160,7 @@ def write_page(
         picks: with the labels that are there already, with which the page's fields begin.
         root: the folder that their files are below; in place of an image that cannot be decoded is a box that says so.
         title: of the page.
-        names: class names by label, proposed where a label is entered.
+        names: class names by label; each image has a button for every class, or a search field if there are many.
         read_as: the rule by which the run reads images, so that people see what the model does.
 
     Raises:
@@ -190,6 +191,7 @@ def write_page(
         asked=sum(pick.free is None for pick in picks),
         cards=cards,
         names=names,
+        buttons=len(names) <= _MOST_BUTTONS,
         file=path.with_suffix(".csv").name,
         round=hashlib.sha256(json.dumps(rows).encode("ascii")).hexdigest()[:16],
         columns=json.dumps(COLUMNS),

@@ -6,9 +6,8 @@ resumes from the newest.
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,16 +116,6 @@ def take_over(other: str, folder: Path, mine: Mapping[str, str]) -> None:
         shutil.copytree(source, part, ignore=shutil.ignore_patterns("job", "*.part"))
         part.rename(folder)
     print(f"Resuming from the rounds of {other}")
-
-
-@contextlib.contextmanager
-def generators_kept() -> Iterator[None]:
-    """After the block all random generators are as before it, whatever it draws."""
-    states = random_states()
-    try:
-        yield
-    finally:
-        restore_random(states)
 
 
 def keep_states(folder: Path, number: int, after: str) -> None:

@@ -24,7 +24,7 @@ from modprompt.active.acquisition import find
 from modprompt.active.labelling import Labelling
 from modprompt.active.picks_file import Picked
 from modprompt.active.pool import Pool, given, spread
-from modprompt.active.record import CHOSEN, TESTED, Round, generators_kept, keep_states, restore_states
+from modprompt.active.record import CHOSEN, TESTED, Round, keep_states, restore_states
 from modprompt.active.scoring import Scorer
 from modprompt.data.rounds import Active, known, round_name
 from modprompt.errors import SettingError, UserError
@@ -50,6 +50,7 @@ from modprompt.trainers.evaluation import take_number
 from modprompt.trainers.learned import prompts_hash
 from modprompt.trainers.result import ResultRecorder
 from modprompt.trainers.run_config import RunConfig
+from modprompt.trainers.training_state import generators_kept
 
 _FREE = ("ACTIVE.ROUNDS", "ACTIVE.ASK")  # may change between starts
 _FOR_RESUMING = ("results", "trainer")  # of a round's facts

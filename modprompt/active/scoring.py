@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from modprompt.active.acquisition import FEATURES, PROBABILITIES, Seen
-from modprompt.active.record import generators_kept
 from modprompt.engine.model import Output
 from modprompt.engine.precision import require_finite
 from modprompt.trainers.evaluation import FeatureBatches, encode
+from modprompt.trainers.training_state import generators_kept
 
 KEPT = 2**31  # bytes of image features that are kept at most; those of a larger pool leave room for what is chosen by
 T = TypeVar("T")

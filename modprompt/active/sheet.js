@@ -20,6 +20,9 @@ function look() {
     if (strange) unknown += 1; else if (text) done += 1;
     card.classList.toggle("done", text !== "" && !strange);
     card.querySelector("input").classList.toggle("unknown", strange);
+    for (const button of card.querySelectorAll("button.class")) {
+      button.setAttribute("aria-pressed", button.value === known(text));
+    }
   }
   count.textContent = done + " of " + asked + (unknown ? ", " + unknown + " unknown" : "");
 }
@@ -52,9 +55,10 @@ function recall() {
 }
 document.addEventListener("input", remember);
 document.addEventListener("click", (event) => {
-  if (!event.target.classList.contains("take")) return;
-  const card = event.target.closest("article");
-  card.querySelector("input").value = event.target.textContent;
+  const button = event.target;
+  if (!button.matches("button.take, button.class")) return;
+  const field = button.closest("article").querySelector("input");
+  field.value = button.getAttribute("aria-pressed") === "true" ? "" : button.value; // a second click takes it back
   remember();
 });
 document.getElementById("save").addEventListener("click", () => {

@@ -7,6 +7,7 @@ modprompt predict output/run photos/ --classes @names.txt                 a name
 modprompt predict output/run photos/ --adapt tda                          also by the photos before (TDA)
 modprompt predict output/run photos/ --rule sigmoid                       each class by itself (SigLIP)
 modprompt predict output/run photos/ --unknown 0.5                        no class where none reaches 50%
+modprompt predict output/run photos/ --unknown auto                       the same, by the run's validation images
 
 --classes uses all words after it. Images that cannot be read are named and skipped; the exit code is then 1.
 """
@@ -26,12 +27,24 @@ from modprompt.io.files import of_user
 from modprompt.io.tables import Cell, require_replaceable, write_table
 from modprompt.io.text import one_line, writable
 
+AUTO = "auto"  # the threshold that the run recorded
 COLUMNS = ("image", "rank", "class", "probability")  # of the CSV, always
 
 
 def _note(text: str) -> None:
     if text:
         print(f"note: {text}", file=sys.stderr)  # standard output only has the predictions
+
+
+def _probability(text: str) -> float:
+    """Return the probability that --unknown gives; raise UserError for any other text."""
+    try:
+        number = float(text)
+    except ValueError:
+        raise UserError(f"--unknown {text!r} is no number: give a probability from 0 to 1, or {AUTO}") from None
+    if not 0 <= number <= 1:
+        raise UserError(f"--unknown: a probability is from 0 to 1, got {number:g}")
+    return number
 
 
 def _opened(args: Any) -> Any:
@@ -55,11 +68,19 @@ def _opened(args: Any) -> Any:
 
 def _run(args: Any) -> int:
     from modprompt.use.prediction import SOFTMAX, find_images, predict, require_rule
+    from modprompt.use.trained import recorded_threshold
 
     images, left_out = find_images(args.images)
     trained = _opened(args)
     require_rule(trained.model, args.rule)
     names = distinct(trained.model.classes.names)
+    threshold = args.unknown
+    if threshold == AUTO:
+        threshold, known = recorded_threshold(trained)
+        _note(
+            f"images below {100 * threshold:.2f}% are not known: this threshold keeps 95% of the run's {known} "
+            "held-out validation images; images of other classes often score higher"
+        )
     if left_out:
         _note(f"{len(left_out)} files in these folders do not have names of images, e.g. {one_line(str(left_out[0]))}")
     more = [*(["rule"] if args.rule != SOFTMAX else []), *(["known"] if args.unknown else [])]
@@ -69,7 +90,7 @@ def _run(args: Any) -> int:
         for prediction in predict(trained, images, args.top, args.batch_size, args.rule):
             image, shares = writable(str(prediction.image)), []
             likely = list(zip((names[label] for label in prediction.labels), prediction.probabilities))
-            found = [(name, share) for name, share in likely if share >= args.unknown]
+            found = [(name, share) for name, share in likely if share >= threshold]
             said = {"rule": args.rule, "known": str(bool(found))}
             for rank, (name, share) in enumerate(found or likely[:1], start=1):
                 shares.append(f"{one_line(name) if found else 'not known, at most'} {100 * share:.1f}%")
@@ -102,15 +123,25 @@ def main(argv: list[str] | None = None) -> int:
     add("--csv", default="", metavar="F", help="also write the predictions to this file")
     rule = "shares among the classes, or each class by itself, by the CLIP's logit bias (default: %(default)s)"
     add("--rule", choices=["softmax", "sigmoid"], default="softmax", help=rule)
-    unknown = "leave out classes below this probability; an image without any is not known (default: all are told)"
-    add("--unknown", type=float, default=0.0, metavar="P", help=unknown)
+    unknown = (
+        "leave out classes below this probability; an image without any is not known (default: all are told). Images "
+        "of classes that the model does not know often score high and pass. auto: the threshold that keeps 95%% of the "
+        "run's held-out validation images"
+    )
+    add("--unknown", default="0", metavar="P|auto", help=unknown)
     add("--adapt", choices=["tda"], default="", help="adapt to the images, in their order, by a head that keeps some")
     add("--batch-size", type=int, default=64, help="images at a time (default: %(default)s)")
     args = parser.parse_args(argv)
     at_least("--top", args.top, 1)
     at_least("--batch-size", args.batch_size, 1)
-    if not 0 <= args.unknown <= 1:
-        raise UserError(f"--unknown: a probability is from 0 to 1, got {args.unknown:g}")
+    others = {"--classes": args.classes, "--adapt": args.adapt, "--rule sigmoid": args.rule != "softmax"}
+    flags = [flag for flag, is_given in others.items() if is_given]
+    if args.unknown == AUTO and flags:
+        raise UserError(
+            f"--unknown {AUTO}: the run's threshold does not hold with {flags[0]}, which changes the probabilities: "
+            f"leave {flags[0]} out, or give a probability, e.g. --unknown 0.5"
+        )
+    args.unknown = AUTO if args.unknown == AUTO else _probability(args.unknown)
     if args.csv and of_user(args.csv).is_dir():
         raise UserError(f"--csv: {args.csv} is a folder: name a file")
     if args.csv:

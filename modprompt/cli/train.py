@@ -15,11 +15,13 @@ In a checkout `python train.py` is the same program.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from modprompt.cli.flags import parse_args, settings_of
+from modprompt.io.result import IN_EXPERIMENT
 from modprompt.programs import close_log, ending, import_modules
 
 INTERRUPTED = "interrupted; the same command goes on after the last whole epoch"
@@ -57,7 +59,8 @@ def _run(args: argparse.Namespace, host: Any, check: Check) -> None:
 
     mode = run_config.Mode(args.once, args.eval_only, args.model_dir, args.load_epoch, args.no_train)
     settings = settings if host is None else host.completed(settings)
-    run.run(settings, mode, both, run.Rounds(rounds.run, labelling.differing))
+    is_alone = host is None and not args.once and not os.environ.get(IN_EXPERIMENT)
+    run.run(settings, mode, both, run.Rounds(rounds.run, labelling.differing), with_baseline=is_alone)
 
 
 def main(argv: list[str] | None = None, description: str | None = None, check: Check = None) -> int:

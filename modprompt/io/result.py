@@ -14,9 +14,11 @@ NO_TEST, NO_IMAGES = "TEST.NO_TEST", "no test images"  # why a run has no accura
 # in the environment of runs that are started together: how many at once, how many of them on this run's GPU, and the
 # share of the GPU's memory that it may use (above 0, up to 1)
 JOBS, ON_GPU, GPU_SHARE = "MODPROMPT_JOBS", "MODPROMPT_RUNS_ON_GPU", "MODPROMPT_GPU_SHARE"
+IN_EXPERIMENT = "MODPROMPT_IN_EXPERIMENT"  # set in the environment of an experiment's runs
 VERSION = 2  # of the record
 # in results, checkpoints and records of rounds: that a training's images changed meanwhile; its text
 IMAGES_CHANGED, CHANGED_DURING = "images_changed", "training images changed during the run"
+UNKNOWN_BELOW = "unknown_below"  # the entry of the probability below which `predict --unknown auto` knows no class
 OOD, NEW = "ood", "new"  # the entry of TEST.OOD; as that setting: the other half of the run's own data set
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from modprompt.io.images import reader_facts
-from modprompt.methods.zeroshot import ZeroshotCLIP
+from modprompt.trainers.baseline import zero_shot_model
 from modprompt.trainers.prompt_trainer import PromptTrainer
 
 
@@ -51,12 +51,9 @@ def zero_shot_costs_little(trainer: PromptTrainer) -> bool:
 @torch.no_grad()
 def zero_shot_pct(trainer: PromptTrainer) -> float:
     """The accuracy in percent of ZeroshotCLIP on the features of the last test."""
-    cfg, evaluation = trainer.cfg, trainer.evaluation
+    evaluation, model = trainer.evaluation, zero_shot_model(trainer, trainer.clip_model)
     assert evaluation.features is not None
-    names, labels = trainer.dm.dataset.classnames, [one.label for one in evaluation.loader.dataset.data_source]
-    model = ZeroshotCLIP().on(trainer.clip_model, names, dataset=cfg.DATASET.NAME, listed=True)
-    model.to(trainer.device).eval().limit_text(cfg.MODEL.TEXT_CHUNK)
-    size = cfg.DATALOADER.TEST.BATCH_SIZE
+    labels, size = [one.label for one in evaluation.loader.dataset.data_source], trainer.cfg.DATALOADER.TEST.BATCH_SIZE
     answers = [
         model.of_features(some.to(trainer.device)).logits.argmax(1).cpu() for some in evaluation.features.split(size)
     ]

@@ -278,6 +278,7 @@ class ResultRecorder:
             "config_hash": settings_hash(given),
             "settings": given,
             "sources": settings.sources(),
+            **(unknown_classes.threshold_entry(ours) if ours and not evaluated else {}),
             **(more or {}),
         }
         content[CLIP_FILES] = clip_files(texts_of(cfg), named_in(content))

@@ -35,7 +35,7 @@ from modprompt.io.settings import Settings
 from modprompt.io.text import one_line, writable
 from modprompt.methods.search import file as schedule_file
 from modprompt.methods.table import counts_steps
-from modprompt.trainers import card_errors, closing, device
+from modprompt.trainers import baseline, card_errors, closing, device
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.trainers.result import ResultRecorder
 from modprompt.trainers.run_config import Mode, RunConfig, from_words, tested_by, trains, trains_nothing
@@ -113,6 +113,7 @@ def run(
     mode: Mode,
     check: Callable[[RunConfig], Any] | None = None,
     rounds: Rounds | None = None,
+    with_baseline: bool = False,
 ) -> None:
     """Build the trainer, train or evaluate it, and write result.json.
 
@@ -121,6 +122,7 @@ def run(
         mode: what to do with them.
         check: raises UserError, before any work, if a configuration is not for the calling program.
         rounds: for a program that runs ACTIVE.ROUNDS.
+        with_baseline: print the accuracy of zero-shot CLIP before a training without rounds.
 
     Raises:
         UserError: if a setting, a file or the output folder does not fit.
@@ -144,6 +146,8 @@ def run(
                 _test(recorder.trainer, mode)
             elif not mode.no_train:
                 print(unused_validation(recorder.trainer), end="")
+                zero_shot = baseline.line(recorder.trainer) if with_baseline else ""
+                print(zero_shot, end="\n" if zero_shot else "")
                 recorder.trainer.train()
             _write(recorder, cfg, settings, mode)
             if trains(cfg, mode) and not mode.no_train:

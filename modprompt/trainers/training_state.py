@@ -54,6 +54,16 @@ def restore_random(states: Mapping[str, Any]) -> None:
     _restore_cards(states.get("cuda", []), states.get("cuda_own", 0))
 
 
+@contextlib.contextmanager
+def generators_kept() -> Iterator[None]:
+    """Restore the states of all random generators after the block, whatever the block draws."""
+    states = random_states()
+    try:
+        yield
+    finally:
+        restore_random(states)
+
+
 def _restore_cards(states: Sequence[Any], own: int) -> None:
     """Restore the generators of this machine's GPUs: that of the run's own GPU from the run's, the others by number.
 

@@ -2,14 +2,14 @@
 
 The classes are the run's own alone. An image has two scores, of its logits as tested, in float64: the greatest
 probability (Hendrycks and Gimpel, arXiv 1610.02136) and the negative energy, logsumexp of the logits (Liu et al., arXiv
-2010.03759, temperature 1). A high score means a known class. No threshold is chosen.
+2010.03759, temperature 1). A high score means a known class. TEST.OOD chooses no threshold; `threshold_entry` records
+one for `modprompt predict --unknown auto`.
 """
 
 from __future__ import annotations
 
-import random
+import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -24,13 +24,15 @@ from modprompt.checks import some
 from modprompt.data import names
 from modprompt.engine.pooling import LOGITS
 from modprompt.errors import UserError
-from modprompt.io.result import NEW, OOD
+from modprompt.io.result import NEW, OOD, UNKNOWN_BELOW
 from modprompt.methods.heads.model import HeadedModel
 from modprompt.methods.model import PromptedModel
 from modprompt.trainers import mistakes
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.trainers.test_predictions import scores
+from modprompt.trainers.training_state import generators_kept
 
+KEPT = 0.95  # share of held-out validation images that a threshold keeps
 SCORES = ("probability", "energy")
 NOT_COMPARABLE = "this head's logits are not on CLIP's scale: its energy is not comparable with other methods'"
 SHORT_FEATURES = (
@@ -72,7 +74,7 @@ def images_of(trainer: Any) -> list[Any]:
             f"TEST.OOD {cfg.TEST.OOD}: {cfg.TRAINER.NAME} tests base and new classes apart, each among their own: "
             "test its model with --eval-only and TEST.BASE_NEW True"
         )
-    with _generators_kept(), mistakes.of_reader(cfg.TEST.OOD, cfg.DATASET.ROOT):
+    with generators_kept(), mistakes.of_reader(cfg.TEST.OOD, cfg.DATASET.ROOT):
         if cfg.SEED >= 0:
             set_random_seed(cfg.SEED)  # a reader may draw a split, and keeps it
         other = build_dataset(_config_of(cfg))
@@ -91,8 +93,10 @@ def entry(trainer: Any, known: Tensor, images: list[Any]) -> dict[str, Any]:
         images: those of unknown classes.
     """
     cfg = trainer.cfg
-    with _generators_kept():
-        unknown = torch.cat([scores(logits, logits.softmax(1)) for logits in _logits(trainer, images)])
+    with generators_kept():
+        unknown = torch.cat(
+            [scores(logits, logits.softmax(1)) for logits in _logits(trainer, images, "unknown classes")]
+        )
     found = {name: separation(known[:, at].numpy(), unknown[:, at].numpy()) for at, name in enumerate(SCORES)}
     note = _note_on_energy(trainer.model) if isinstance(trainer, PromptTrainer) else ""
     said = "; ".join(f"{name}: {_told(found[name])}" for name in SCORES)
@@ -108,6 +112,24 @@ def _note_on_energy(model: PromptedModel) -> str:
         return "" if model.made.on_clip_scale else NOT_COMPARABLE
     pooling = model.prompt_learner.pooling
     return SHORT_FEATURES if pooling is not None and pooling.of == LOGITS else ""
+
+
+def threshold_entry(trainer: PromptTrainer) -> dict[str, Any]:
+    """Return the result's entry on the probability below which images count as not known; empty without such images.
+
+    The threshold keeps at least 95% of the validation images that the run neither trained on nor tests on. It is
+    rounded down to four decimal places, so that another machine's floating-point rounding does not drop more images.
+    The entry is also empty for a method whose answers depend on the images before, because it has no fixed scores.
+    """
+    dataset = trainer.dm.dataset
+    used = {image.impath for images in (dataset.train_x, dataset.test) for image in images or ()}
+    images = [image for image in dataset.val or () if image.impath not in used]
+    if not images or trainer.run.method.in_turn:
+        return {}
+    with generators_kept():
+        likeliest = torch.cat([logits.softmax(1).amax(1) for logits in _logits(trainer, images, "validation")])
+    lowest = float(likeliest.sort().values[math.floor(len(images) * (1 - KEPT))])
+    return {UNKNOWN_BELOW: {"probability": math.floor(1e4 * lowest) / 1e4, "images": len(images)}}
 
 
 def _told(numbers: Mapping[str, float]) -> str:
@@ -132,7 +154,7 @@ def _config_of(cfg: Any) -> Any:
     return other
 
 
-def _logits(trainer: Any, images: list[Any]) -> Iterator[Tensor]:
+def _logits(trainer: Any, images: list[Any], bar: str) -> Iterator[Tensor]:
     """Logits (B, C) of images, through the transform of the tested ones, in float64 on the CPU."""
     cfg = trainer.cfg
     loader = build_data_loader(
@@ -145,17 +167,5 @@ def _logits(trainer: Any, images: list[Any]) -> Iterator[Tensor]:
     )
     trainer.set_model_mode("eval")
     with torch.no_grad():
-        for batch in tqdm(loader, desc="unknown classes", disable=None):
+        for batch in tqdm(loader, desc=bar, disable=None):
             yield trainer.model_inference(trainer.parse_batch_test(batch)[0]).cpu().double()
-
-
-@contextmanager
-def _generators_kept() -> Iterator[None]:
-    states = random.getstate(), np.random.get_state()
-    own = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    try:
-        with torch.random.fork_rng(devices=own):
-            yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])

@@ -136,6 +136,30 @@ def _untrained(folder: Path) -> Checkpoint | None:
     return Checkpoint({}, 0, {}, names, settings, holding.result.get("clip") or {}, record)
 
 
+def recorded_threshold(trained: Trained) -> tuple[float, int]:
+    """Return the probability that keeps 95% of a run's held-out validation images, and how many images there were.
+
+    Raises:
+        UserError: if the run's result.json is missing, has no threshold, or belongs to another checkpoint.
+    """
+    path = trained.path.absolute()
+    file = path if path.name == result.FILE_NAME else path.parent.parent / result.FILE_NAME
+    content = result.read(file.parent).result or {}
+    if path != file and not run_folder.is_of(content, path):
+        raise UserError(
+            f"--unknown auto: {file} is not the result of {path}, so the checkpoint has no threshold: "
+            "give a probability, e.g. --unknown 0.5"
+        )
+    entry = content.get(result.UNKNOWN_BELOW)
+    try:
+        return float(entry["probability"]), int(entry["images"])  # type: ignore[index]
+    except (LookupError, TypeError, ValueError):
+        raise UserError(
+            f"--unknown auto: {file} has no threshold, because the run had no held-out validation images or was made "
+            "by an earlier version: give a probability, e.g. --unknown 0.5"
+        ) from None
+
+
 def trains_nothing(method: Any) -> bool:
     """Whether a result's record of its method names one that learns nothing."""
     name = method.get("name") if isinstance(method, Mapping) else None

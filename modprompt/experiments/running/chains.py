@@ -31,7 +31,7 @@ from modprompt.experiments.running.state import BLOCKED, FAILED, FINISHED, LABEL
 from modprompt.io import folder as run_folder
 from modprompt.io import lock
 from modprompt.io.files import free_name, write_json
-from modprompt.io.result import GPU_SHARE, JOBS, ON_GPU
+from modprompt.io.result import GPU_SHARE, IN_EXPERIMENT, JOBS, ON_GPU
 from modprompt.io.text import one_line
 from modprompt.places import environment as of_package
 from modprompt.programs import signals_here
@@ -269,7 +269,7 @@ class Chains:
         self._pool = ThreadPoolExecutor(len(here))
         before = dict(os.environ)  # of the server of forked runs, too: it reads OMP_NUM_THREADS when it starts
         os.environ.setdefault("OMP_NUM_THREADS", str(min(len(place.cores) for place in here)))  # decides roundings
-        os.environ.update({**of_package(), "PYTHONUNBUFFERED": "1", JOBS: str(len(here))})
+        os.environ.update({**of_package(), "PYTHONUNBUFFERED": "1", IN_EXPERIMENT: "1", JOBS: str(len(here))})
         try:
             for job in self.roots:
                 self._submit(job)

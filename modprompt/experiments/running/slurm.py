@@ -26,6 +26,7 @@ from modprompt.experiments.running.chains import Chains, bring_to_end, end, prog
 from modprompt.io import lock
 from modprompt.io.files import write_json
 from modprompt.io.records import read_json
+from modprompt.io.result import IN_EXPERIMENT
 from modprompt.programs import signals_here
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Work:
     def _run(self, words: Sequence[str], console: Path) -> int:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _REQUESTS)  # the child leaves them to this process
         try:
-            self.child = program(words, {**os.environ, "PYTHONUNBUFFERED": "1"}, console)
+            self.child = program(words, {**os.environ, "PYTHONUNBUFFERED": "1", IN_EXPERIMENT: "1"}, console)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         while (code := self.child.poll()) is None:  # not wait(), in which checkpoint() could not ask

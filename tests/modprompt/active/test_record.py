@@ -14,6 +14,7 @@ from modprompt.active.record import CHOSEN, TESTED, Round
 from modprompt.active.rounds import decisive
 from modprompt.data.rounds import known
 from modprompt.errors import UserError
+from modprompt.trainers.training_state import generators_kept
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"number": 2, "settings": {}, "picks": [{"file": "x"}]}'])
@@ -81,7 +82,7 @@ def draws():
 def test_generators_go_on_where_they_were(tmp_path):
     random.gauss(0, 1), np.random.randn()  # both keep a second number for the next call
     record.keep_states(tmp_path, 0, CHOSEN)
-    with record.generators_kept():
+    with generators_kept():
         assert draws()
     chosen = draws()
     record.keep_states(tmp_path, 0, TESTED)

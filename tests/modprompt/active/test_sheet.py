@@ -5,17 +5,19 @@ import hashlib
 import io
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import pytest
 from PIL import Image
 
 from modprompt.active.labelling import write_page
-from modprompt.active.picks_file import COLUMNS, Picked, cells_of
+from modprompt.active.picks_file import COLUMNS, Picked, cells_of, read_labels
 from modprompt.io import pages
 from modprompt.io.tables import as_csv
 
 STYLE, SCRIPT = pages.source("io/page.css"), pages.source("active/sheet.js")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 NAMES = ["forest", "<b>sea</b>", 'the "lake"']
 FILES = ["a/wide.jpg", "turned.jpg", "cut.png", "none.jpg", "a"]
 PICKS = [Picked(file, n % 3, 0.25, 1.5, "why <i>&") for n, file in enumerate(FILES, 1)]
@@ -73,7 +75,7 @@ def test_pictures_are_small_and_turned_and_what_cannot_be_decoded_says_so_withou
 
 def test_texts_do_nothing_and_the_page_loads_nothing_and_runs_only_its_own_script(page):
     assert {tag for tag, _ in page.elements}.isdisjoint({"i", "sea"})
-    for text in ("Round 3 of <sea>", "why <i>&", "<b>sea</b>", 'the "lake"', "25% sure:", "score 1.5"):
+    for text in ("Round 3 of <sea>", "why <i>&", "<b>sea</b>", 'the "lake"', "25% sure:"):
         assert text in page.text
     (policy,) = [one["content"] for one in page.all("meta") if one.get("http-equiv") == "Content-Security-Policy"]
     allowed = dict(part.split(maxsplit=1) for part in policy.split(";"))
@@ -97,11 +99,46 @@ def test_labels_given_for_nothing_are_marked_and_have_no_field(tmp_path):
     free = Picked("x.jpg", 0, 0.9, 1, "free label: as sure", free=0)
     page = page_of(tmp_path, [free, Picked("y.jpg", None, None, None, ""), Picked("z.jpg", 0, 0.5, 1, "", label=2)])
     assert [one["class"] for one in page.all("article")] == ["free", "asked", "asked"]
-    assert "2 to label; 1 have a free label and are not asked for" in page.text
-    assert [(one["aria-label"], one["value"]) for one in page.all("input")] == [
-        ("label of y.jpg", ""),
-        ("label of z.jpg", NAMES[2]),
+    assert "Free labels (1) are not asked for" in page.text
+    fields = [one["aria-label"] for one in page.all("p") if "aria-label" in one]
+    assert list(zip(fields, page.all("input"))) == [
+        ("label of y.jpg", {"type": "hidden", "value": ""}),
+        ("label of z.jpg", {"type": "hidden", "value": NAMES[2]}),
     ]
+
+
+@pytest.mark.parametrize("classes", [10, 11])
+def test_ten_classes_have_buttons_and_more_a_search_field(classes, tmp_path):
+    names = [f"class {number}" for number in range(classes)]
+    picks = [Picked(file, 0, 0.25, 1.53, "entropy 1.53") for file in FILES]
+    write_page(tmp_path / "round_3.html", picks, str(tmp_path), "Round 3", names)
+    page = Page((tmp_path / "round_3.html").read_text(encoding="utf-8"))
+    buttons = [one["value"] for one in page.all("button") if one.get("class") == "class"]
+    assert buttons == (names * len(FILES) if classes == 10 else [])
+    assert {one["type"] for one in page.all("input")} == {"hidden" if classes == 10 else "search"}
+    assert page.text.count("1.53") == len(FILES)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
+def test_buttons_of_classes_enter_labels_and_take_them_back(tmp_path):
+    sync_api = pytest.importorskip("playwright.sync_api")
+    picks = [Picked(f"{number}.jpg", 0, 0.25, 1.5, "why") for number in range(3)]
+    write_page(tmp_path / "round_3.html", picks, str(tmp_path), "Round 3", NAMES)
+    with sync_api.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+        page.goto((tmp_path / "round_3.html").as_uri())
+        for image, label in ((0, 1), (1, 0), (1, 2), (2, 0), (2, 0)):
+            page.locator("article").nth(image).locator("button.class").nth(label).click()
+        assert page.text_content("#count") == "2 of 3"
+        assert page.locator("button[aria-pressed=true]").all_text_contents() == NAMES[1:]
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        with page.expect_download() as saved:
+            page.click("#save")
+        saved.value.save_as(tmp_path / "round_3.csv")
+        browser.close()
+    assert read_labels(tmp_path / "round_3.csv", picks, NAMES) == [1, 2, None]
 
 
 def pattern(name):

@@ -1,3 +1,4 @@
+import json
 import os
 
 import numpy as np
@@ -6,6 +7,9 @@ import torch
 from PIL import Image
 
 from modprompt.cli.predict import COLUMNS
+from modprompt.io import result
+from modprompt.io.files import write_json
+from modprompt.io.records import sealed
 from modprompt.io.tables import read_table
 from modprompt.use.prediction import find_images
 from modprompt.use.trained import adapted, open_trained
@@ -15,6 +19,14 @@ from tests.modprompt.use.made import NAMES, model_of, write_run
 @pytest.fixture
 def run(tmp_path):
     return write_run(tmp_path / "run", model_of("MPL"))
+
+
+def write_threshold(run, probability, **more):
+    """Add a threshold of 40 validation images to a run's result."""
+    content = json.loads((run / "result.json").read_text())
+    content.pop("modprompt")
+    content |= {result.UNKNOWN_BELOW: {"probability": probability, "images": 40}, **more}
+    write_json(run / "result.json", sealed(content, result.VERSION))
 
 
 @pytest.fixture
@@ -88,6 +100,7 @@ def test_other_classes_are_said(run, photos, tmp_path, said):
         (["{run}", "{photos}", "--classes", "@{run}/nosuch"], "error: --classes @{run}/nosuch: there is no such file"),
         (["{run}", "{photos}", "--top", "0"], "error: --top must be at least 1, got 0"),
         (["{run}", "{photos}", "--unknown", "nan"], "error: --unknown: a probability is from 0 to 1, got nan"),
+        (["{run}", "{photos}", "--unknown", "high"], "error: --unknown 'high' is no number: give a probability from"),
         (["{run}", "{photos}", "--csv", "{photos}"], "error: --csv: {photos} is a folder"),
         (["{run}", "{photos}", "--csv", "{photos}/b.png/x.csv"], "error: --csv: cannot write {photos}/b.png/x.csv"),
         (["{run}", "{photos}", "--epoch", "7"], "error: no model.pth.tar-7 in"),
@@ -148,3 +161,23 @@ def test_answers_adapt_to_the_images_in_their_order_whatever_the_batches(run, ph
     beside = write_run(tmp_path / "beside", model_of("ExtrasLinearProbeCoOp"))
     _, err = said(0, "predict", beside, photos, "--adapt", "tda", "--device", "cpu")
     assert err == ["note: the head reads features of prompts, not the logits that were trained beside them"]
+
+
+def test_auto_takes_the_threshold_of_the_run(run, photos, said, refused):
+    line = refused("predict", run, photos, "--unknown", "auto")
+    assert line.startswith(
+        f"error: --unknown auto: {run / 'result.json'} has no threshold, because the run had no held"
+    )
+    write_threshold(run, 0.99999)
+    out, (note,) = said(0, "predict", run, photos, "--unknown", "auto", "--device", "cpu")
+    assert all(": not known, at most " in line for line in out)
+    assert note.startswith(
+        "note: images below 100.00% are not known: this threshold keeps 95% of the run's 40 held-out"
+    )
+    for words in (["--classes", "one", "two"], ["--adapt", "tda"], ["--rule", "sigmoid"]):
+        assert f"does not hold with {words[0]}" in refused("predict", run, photos, "--unknown", "auto", *words)
+
+
+def test_auto_rejects_a_checkpoint_that_the_result_did_not_test(run, photos, refused):
+    write_threshold(run, 0.5, checkpoint={"name": "prompt_learner/model.pth.tar-9", "hash": "0" * 64})
+    assert "is not the result of" in refused("predict", run, photos, "--unknown", "auto")

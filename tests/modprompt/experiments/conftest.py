@@ -49,7 +49,8 @@ if "schedules" in more:
         file.write(more["schedules"])
 content = {"accuracy_pct": 50.0, "backbone_hash": more["clip"], "files": {}, "prompts_hash": more["prompts"], "settings": settings, "config_hash": more["hash"],
            "cores": sorted(os.sched_getaffinity(0)), "threads": os.environ.get("OMP_NUM_THREADS"),
-           "gpu": os.environ.get("CUDA_VISIBLE_DEVICES"), "share": os.environ.get("MODPROMPT_GPU_SHARE"), "runs_on_gpu": os.environ.get("MODPROMPT_RUNS_ON_GPU")}
+           "gpu": os.environ.get("CUDA_VISIBLE_DEVICES"), "share": os.environ.get("MODPROMPT_GPU_SHARE"), "runs_on_gpu": os.environ.get("MODPROMPT_RUNS_ON_GPU"),
+           "in_experiment": os.environ.get("MODPROMPT_IN_EXPERIMENT")}
 content["modprompt"] = {"version": 2}
 text = json.dumps(content, sort_keys=True, separators=(",", ":"))
 content["modprompt"]["hash"] = hashlib.sha256(text.encode()).hexdigest()

@@ -249,4 +249,5 @@ def test_runs_keep_to_their_places(quick, jobs, tmp_path, monkeypatch):
     assert [(one["gpu"], one["runs_on_gpu"], one["share"]) for one in results] == [("6", "2", "0.4500")] * 2
     assert sorted(tuple(one["cores"]) for one in results) == sorted(place.cores for place in places)
     assert {one["threads"] for one in results} == {str(len(places[0].cores))}
+    assert {one["in_experiment"] for one in results} == {"1"}
     assert "OMP_NUM_THREADS" not in os.environ

@@ -68,7 +68,8 @@ def test_job_is_a_chain_that_goes_on_at_its_first_unfinished_run(quick, experime
     quick("train_base/digits/shots_16/IVLP")
     slurm.Work([(job, quick.command(job, tmp_path, tmp_path)) for job in chain], tmp_path, tmp_path)()
     assert [starts(tmp_path / job.folder) for job in chain] == [1, 2, 1]
-    assert json.loads((tmp_path / chain[0].folder / "result.json").read_text())["threads"] == "3"
+    result = json.loads((tmp_path / chain[0].folder / "result.json").read_text())
+    assert (result["threads"], result["in_experiment"]) == ("3", "1")
     monkeypatch.delenv("OMP_NUM_THREADS")
 
 

@@ -222,6 +222,7 @@ def test_its_own_trainer_is_imported_by_name_and_a_model_is_tested(workshop, tmp
     again = run_in(tmp_path, *START, "--eval-only", "--model-dir", tmp_path / "run", *words)
     found = [[line for line in done.stdout.splitlines() if "* correct" in line] for done in (trained, again)]
     assert found[0] == found[1] != [], again.stderr
+    assert "Zero-shot CLIP" not in trained.stdout
 
 
 @pytest.mark.slow

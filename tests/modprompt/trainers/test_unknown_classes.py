@@ -1,11 +1,16 @@
 """TEST.OOD: known classes against unknown ones."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from modprompt.cli import train
 from modprompt.trainers.unknown_classes import separation
+from modprompt.use.prediction import predict
+from modprompt.use.trained import open_trained
 from tests.methods import METHODS, PHRASES
 from tests.test_runs import result
 
@@ -96,3 +101,25 @@ def test_a_class_of_both_data_sets_is_refused(mpl_flags, mpl_options, eurosat_ro
     said = capsys.readouterr()
     assert "is a class of both: its images are not unknown" in said.err
     assert "loss" not in said.out  # it is said before the training
+
+
+def test_threshold_keeps_most_held_out_validation_images(trained, clip_file, tmp_path):
+    (split,) = (tmp_path / "data").glob("**/split*.json")
+    folder = split.parent / "2750"
+    images = [folder / path for path, label, _ in json.loads(split.read_text())["val"] if label < 5]  # base classes
+    model = open_trained(trained, device="cpu")
+    shares = sorted(one.probabilities[0] for one in predict(model, images))
+    found = result(trained)["unknown_below"]
+    assert found["images"] == len(images) > 0
+    assert shares[len(images) // 20] - 1e-4 <= found["probability"] <= shares[len(images) // 20]
+
+
+def test_validation_images_that_are_tested_give_no_threshold(tmp_path):
+    for part in ("train", "test"):
+        for name in ("one", "two"):
+            (tmp_path / "photos" / part / name).mkdir(parents=True)
+            for number in range(2):
+                Image.new("L", (32, 32), 90 * number).save(tmp_path / "photos" / part / name / f"{part}{number}.png")
+    words = ["--root", tmp_path / "photos", "--trainer", "CoOp", "--output-dir", tmp_path / "out", "OPTIM.MAX_EPOCH", 1]
+    assert train.main([*map(str, words)]) == 0
+    assert "unknown_below" not in result(tmp_path / "out")
