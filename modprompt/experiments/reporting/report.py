@@ -44,7 +44,7 @@ _MOST_CLOSE = 3  # methods whose tests are looked at closely
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = programs.Parser(__doc__)
     add = parser.add_argument
     add("file", help="experiment file, its name in configs/experiments, or an output folder with log files")
     arguments.add_common(parser)

@@ -31,12 +31,12 @@ from modprompt.experiments.running.state import State
 from modprompt.io import lock
 from modprompt.io.files import Refused
 from modprompt.io.records import parse_yaml
-from modprompt.programs import report, signals_handled, signals_here
+from modprompt.programs import Parser, report, signals_handled, signals_here
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     arguments.add_what_to_run(parser)
     add = parser.add_argument
     add("--report", action="store_true", help="write the report after the last run, as `experiment report` does")

@@ -124,3 +124,13 @@ def test_answers_adapt_to_the_images_in_their_order_whatever_the_batches(run, ph
     beside = write_run(tmp_path / "beside", model_of("ExtrasLinearProbeCoOp"))
     _, err = said(0, "predict", beside, photos, "--adapt", "tda", "--device", "cpu")
     assert err == ["note: the head reads features of prompts, not the logits that were trained beside them"]
+
+
+def test_missing_epoch_points_to_a_flag_of_predict(run, photos, refused):
+    line = refused("predict", run, photos, "--epoch", 3)
+    assert "no model.pth.tar-3 in " in line
+    assert line.endswith("; give the epoch of one by --epoch, or in modprompt train --load-epoch")
+
+
+def test_device_gpu_is_answered_with_cuda(run, photos, refused):
+    assert refused("predict", run, photos, "--device", "gpu").endswith(": use cuda")
