@@ -47,8 +47,9 @@ def parse_args(argv: list[str] | None = None, description: str = "") -> argparse
     add("--dataset-config-file", default="", help="the data set: its name (eurosat), or a YAML file")
     what = "settings of the method: a name in configs/trainers (glyph, MPL/glyph), or a YAML file"
     add("--config-file", default="", help=what)
-    what = "name of the CLIP: ViT-B/16, ViT-H-14/dfn5b (modprompt backbones lists them), hf-hub:owner/name; "
-    add("--backbone", default="", help=f"{what}a file or folder: MODEL.BACKBONE.PATH")
+    what = "the CLIP: its name (ViT-B/16, ViT-H-14/dfn5b; modprompt backbones lists them), hf-hub:owner/name, or the "
+    what += "path of a file or folder of weights. A name next to MODEL.BACKBONE.PATH FILE says that the file has the "
+    add("--backbone", default="", help=f"{what}architecture of that CLIP")
     what = "folder of logs and checkpoints (default: output/DATA/shots_N/TRAINER/CONFIG/seed1)"
     add("--output-dir", default=None, help=what)
     add("--seed", type=int, default=None, help="random seed (default: 1); -1: not seeded")

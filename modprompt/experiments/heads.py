@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     add = parser.add_argument
     add("--features", required=True, metavar="FOLDER", help="features of images")
     add("--classes", default="", metavar="FILE", help="class features, or a pickled head; heads without text need none")
-    what = "the CLIP of the image features, and that of the class features if it has been said to be another"
+    what = "the CLIP of the image features, name or path, and that of the class features if it is stated otherwise"
     add("--backbone", required=True, nargs="+", metavar="NAME", help=what)
     add("--split", default="test", choices=["test", "val"], help="the images that are tested (default: %(default)s)")
     add("--head", nargs="+", default=[], metavar="NAME", help="TipAdapter, LPPlusPlus, ...; none: zero-shot alone")
