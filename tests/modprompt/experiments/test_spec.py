@@ -115,3 +115,23 @@ def test_test_images_are_kept_unless_the_file_says_otherwise(experiment, tmp_pat
 )
 def test_options_that_decide_something_name_the_folder(experiment, given, folder):
     assert experiment(FILE + f"options: {given}\n").methods[1].folder == f"glyph-{folder}"
+
+
+def test_all_mistakes_of_a_file_are_named_at_once(experiment):
+    text = FILE.replace("base2new", "base2nwe").replace("[digits]", "[digts]").replace("[1, 2]", "[-1]")
+    text = (
+        text.replace("MPL: {trainer: MPL, config: glyph}", "MPL: {trainer: MPL, config: nosuch}")
+        + "titel: a\nslrum: {}\n"
+    )
+    with pytest.raises(UserError) as raised:
+        experiment(text)
+    message = str(raised.value)
+    for fault in (
+        "there is no key 'titel'; did you mean 'title'?",
+        "there is no key 'slrum'; did you mean 'slurm'?",
+        "seeds: different whole numbers from 0",
+        "protocol: there is no 'base2nwe'; did you mean 'base2new'?",
+        "datasets: there is no 'digts'; did you mean 'digits'?",
+        "methods: MPL: ",
+    ):
+        assert message.count(fault) == 1, fault
