@@ -237,24 +237,31 @@ def take_imports(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--import", dest="imports", action="append", default=[], metavar="MODULE",
         help="import this module first: your own method, trainer or reader that registers itself, in the current "
-        "folder or installed; may be given more than once",
+        "folder or installed, or FOLDER/NAME; may be given more than once",
     )  # fmt: skip
 
 
 def import_modules(names: Sequence[str]) -> None:
     """Import a user's modules, which register trainers or readers; the current folder is searched first.
 
+    Args:
+        names: names of modules, or FOLDER/NAME for a module that is in a folder.
+
     Raises:
-        UserError: if one is missing, imports something missing, or registers a name that exists already.
+        UserError: if one is missing, imports something missing, or registers a name that exists already, or another
+            module of its name is imported already.
     """
     here = str(Path.cwd())
     if names and here not in sys.path:
         sys.path.insert(0, here)
     for name in names:
+        folder = Path(name).absolute().parent if os.sep in name else None
+        if folder is not None:
+            sys.path.insert(0, str(folder))
         try:
-            importlib.import_module(name)
+            module = importlib.import_module(Path(name).name.removesuffix(".py") if folder else name)
         except ImportError as error:
-            raise UserError(f"--import {name}: {error} (searched first: {here})") from None
+            raise UserError(f"--import {name}: {error} (searched first: {folder or here})") from None
         except KeyError as error:  # from Dassl's registry
             said = str(error.args[0] if error.args else "")
             if "registered" not in said:
@@ -263,3 +270,8 @@ def import_modules(names: Sequence[str]) -> None:
                 f"--import {name}: a data set or trainer of that name exists already ({said}); --host FOLDER uses a "
                 "codebase's readers in place of ours"
             ) from None
+        if folder is not None:
+            source = folder.resolve().joinpath(*module.__name__.split("."))
+            if Path(str(module.__file__)).resolve().with_suffix("") not in (source, source / "__init__"):
+                other = f"another module of this name is imported already, {module.__file__}"
+                raise UserError(f"--import {name}: {other}. Rename one of the two.")

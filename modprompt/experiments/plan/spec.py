@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,7 +111,7 @@ def read_plan(path: Path, options: Mapping[str, str] | None = None) -> Plan:
         last=faults.value(lambda: _options(last, Path.cwd()), {}),
         grid=faults.value(lambda: _grid(file.below("grid")), {}),
         chosen=faults.value(lambda: _chosen(file), None),
-        imports=faults.value(lambda: file.names("import") if "import" in file else (), ()),
+        imports=faults.value(lambda: _imports(file), ()),
         image_cache=faults.value(lambda: file.flag("image_cache", True), True),
     )
     has_parts, parts = "parts" in file, list[Experiment]()
@@ -120,6 +122,30 @@ def read_plan(path: Path, options: Mapping[str, str] | None = None) -> Plan:
         raise file.fault("compare", f"there is no method {file.get('compare')!r} in any part that can compare")
     slurm = file.below("slurm").content
     return Plan(path.stem, file.text("title", path.stem), file.text("notes"), slurm, tuple(parts), has_parts)
+
+
+def _imports(file: Part) -> tuple[str, ...]:
+    """The modules of the key `import` as --import takes them: FOLDER/NAME, or the name of an installed module.
+
+    A module is looked for next to the file, then in the current folder, then among the installed ones. Raises UserError
+    if two different modules have its name.
+    """
+    here, words = Path.cwd().resolve(), []
+    installed = [folder for folder in sys.path if folder and Path(folder).resolve() != here]
+    for name in file.names("import") if "import" in file else ():
+        word, sources = name, dict[Path, bytes]()
+        for folder in (file.path.parent.resolve(), here, None):
+            search = installed if folder is None else [str(folder)]
+            found = PathFinder.find_spec(name.partition(".")[0], search)
+            source = Path(found.origin).resolve() if found and found.origin and found.has_location else None
+            if source is not None:
+                word = str(folder / name) if folder and not sources else word
+                sources[source] = source.read_bytes()
+        if len(set(sources.values())) > 1:
+            paths = " and ".join(map(str, sources))
+            raise file.fault("import", f"there are different modules {name!r}: {paths}. Rename all of them but one.")
+        words.append(word)
+    return tuple(words)
 
 
 def _chosen(part: Part) -> chosen.Chosen | None:
@@ -210,11 +236,15 @@ def _experiment(part: Part, shared: Shared, name: str, compare: Any) -> Experime
     added = rounds.read(part, methods) if protocol == ACTIVE and not faults.texts else None
     several = protocol in ("", "few_shot") or bool(added)
     default = (1, 2, 4, 8, 16) if protocol == "few_shot" else (16,)
-    shots = added.shots if added else faults.value(lambda: _shots(part, methods, default), ())
+    shots: tuple[int | str, ...] = ()
+    with faults.collected():
+        shots = added.shots if added else _shots(part, methods, default)
     with faults.collected():
         if len(shots) > 1 and not several:
             raise part.fault("shots", f"protocol {protocol} accepts one number, got {list(shots)}")
-    datasets = faults.value(lambda: part.names("datasets", config_names()), ())
+    datasets: tuple[str, ...] = ()
+    with faults.collected():
+        datasets = part.names("datasets", config_names())
     source = faults.value(lambda: _source(part, protocol, datasets), "")
     together = faults.value(lambda: part.flag("together", False), False)
     classes, rule, ties = (
@@ -339,7 +369,8 @@ def _variants(part: Part, label: str, shared: Shared, above: Sequence[Method]) -
             seeds=seeds,
             point=point,
             published=str(part.get("published", "" if axes else label)),
-            imports=shared.imports,
+            imports=tuple(Path(word).name for word in shared.imports),
+            import_words=shared.imports,
             image_cache=shared.image_cache,
             stage_seed=next(iter(search_seed), None),
         )

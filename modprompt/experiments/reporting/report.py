@@ -59,7 +59,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add("--protocol", choices=OF_TREES, default="base2new", help="of an output folder's runs")
     add("--shots", type=int, nargs="+", default=[], help="of an output folder's runs")
-    return parser.parse_args(argv)
+    args: argparse.Namespace = parser.parse_args(argv)
+    return args
 
 
 def folder_of(plan: Plan, out: Path) -> Path:

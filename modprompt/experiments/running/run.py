@@ -54,7 +54,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--one-line", action="store_true", help="show one line of progress for all runs")
     add("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="submitit's settings, which override the file's")
     add("--cancel", action="store_true", help="remove this experiment's runs from the Slurm queue")
-    args = parser.parse_args(argv)
+    args: argparse.Namespace = parser.parse_args(argv)
     for flag, given in (("--jobs", args.jobs), ("--per-gpu", args.per_gpu)):
         if given is not None and given < 1:
             parser.error(f"{flag} must be at least 1")
