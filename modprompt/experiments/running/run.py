@@ -31,12 +31,12 @@ from modprompt.experiments.running.state import State
 from modprompt.io import lock
 from modprompt.io.files import Refused
 from modprompt.io.records import parse_yaml
-from modprompt.programs import report, signals_handled, signals_here
+from modprompt.programs import Parser, report, signals_handled, signals_here
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     arguments.add_what_to_run(parser)
     add = parser.add_argument
     add("--report", action="store_true", help="write the report after the last run, as `experiment report` does")
@@ -54,7 +54,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--one-line", action="store_true", help="show one line of progress for all runs")
     add("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="submitit's settings, which override the file's")
     add("--cancel", action="store_true", help="remove this experiment's runs from the Slurm queue")
-    args = parser.parse_args(argv)
+    args: argparse.Namespace = parser.parse_args(argv)
     for flag, given in (("--jobs", args.jobs), ("--per-gpu", args.per_gpu)):
         if given is not None and given < 1:
             parser.error(f"{flag} must be at least 1")
