@@ -75,7 +75,7 @@ def parse_args(argv: list[str] | None = None, description: str = "") -> argparse
     take_imports(more)
     what = "a codebase of the family, whose readers, data configs, config keys and clip are used"
     add("--host", default=None, metavar="FOLDER", help=what)
-    add("--its-dassl", action="store_true", help="with --host: use its own Dassl, too")
+    add("--host-dassl", action="store_true", help="with --host: use its own Dassl, too")
     args: argparse.Namespace = parser.parse_args(argv)
     return args
 

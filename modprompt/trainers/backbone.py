@@ -31,7 +31,7 @@ def load_clip(cfg: Any) -> CLIP:
 def input_texts(cfg: Any) -> dict[str, str]:
     """How a run preprocesses its images, as {dotted key: text}."""
     made = {f"INPUT.{key}": as_text(cfg.INPUT[key]) for key in Images().settings()}
-    return {**made, READ_AS: str(cfg.INPUT.READ_AS)}
+    return {**made, READ_AS: str(cfg.INPUT.DECODING)}
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -313,11 +313,11 @@ def _require_no_epochs(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
 
 
 def _image_rule(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
-    """INPUT.READ_AS of the training whose model is tested, unless it is given or was for another data set's images."""
+    """INPUT.DECODING of the training whose model is tested, unless it is given or was for another data set's images."""
     if READ_AS in settings:
         return {}
-    rule = _of_tested_training(cfg, mode).get(READ_AS, cfg.INPUT.READ_AS)
-    if rule == cfg.INPUT.READ_AS:
+    rule = _of_tested_training(cfg, mode).get(READ_AS, cfg.INPUT.DECODING)
+    if rule == cfg.INPUT.DECODING:
         return {}
     said = f"({READ_AS} {rule}), not as a new run would"
     print(f"Images are read as the training in {tested_by(cfg, mode)} read them {said}")

@@ -44,17 +44,18 @@ OF_PROTOCOL = (
 )  # fmt: skip
 _ONLY_OF = {  # keys that mean nothing in other protocols
     "source": CROSS,
-    "together": (BASE2NEW,),
+    "joint_test": (BASE2NEW,),
     **dict.fromkeys(("classes", "rule", "ties"), (VALIDATION,)),
     **dict.fromkeys(rounds.KEYS, (ACTIVE,)),
 }
 _OF_PART = (
-    *_ONLY_OF, "title", "protocol", "datasets", "shots", "seeds", "methods", "highlight", "notes", "chosen", "compare",
+    *_ONLY_OF, "title", "protocol", "datasets", "shots", "seeds", "methods", "highlight", "notes", "hyperparameters",
+    "compare",
 )  # fmt: skip
 KEYS = (*_OF_PART, "slurm", "options", "import", "image_cache", "grid", "parts")
 _OF_RUNS = ("trainer", "config", "options")
 _OF_METHOD = (
-    *_OF_RUNS, "seeds", "grid", "published", *(one.key for one in STAGES), "search_seed", "few_shot", "chosen",
+    *_OF_RUNS, "seeds", "grid", "published", *(one.key for one in STAGES), "search_seed", "few_shot", "hyperparameters",
 )  # fmt: skip
 _OF_BOTH_STAGES = ("MODEL.BACKBONE.", "DATASET.")
 _Runs = tuple[str, Path, dict[str, str]]  # trainer, config, options
@@ -149,15 +150,15 @@ def _imports(file: Part) -> tuple[str, ...]:
 
 
 def _chosen(part: Part) -> chosen.Chosen | None:
-    name = part.get("chosen")
-    if "chosen" not in part:
+    name = part.get("hyperparameters")
+    if "hyperparameters" not in part:
         return None
     if not isinstance(name, str) or not name:
-        raise part.fault("chosen", f"the name of a file is expected, got {name!r}")
+        raise part.fault("hyperparameters", f"the name of a file is expected, got {name!r}")
     try:
         return chosen.read((part.path.parent / name).resolve())
     except UserError as error:
-        raise part.fault("chosen", str(error)) from None
+        raise part.fault("hyperparameters", str(error)) from None
 
 
 def _parts(file: Part, shared: Shared) -> list[Experiment]:
@@ -185,7 +186,7 @@ def _part(name: str, part: Part, common: Part, shared: Shared) -> Experiment:
     if "highlight" not in part and whole.get("highlight") not in kept:
         whole.content.pop("highlight", None)
     seeds = part.numbers("seeds", shared.seeds, 0) if "seeds" in part else shared.seeds
-    own = shared._replace(seeds=seeds, chosen=_chosen(part) if "chosen" in part else shared.chosen)
+    own = shared._replace(seeds=seeds, chosen=_chosen(part) if "hyperparameters" in part else shared.chosen)
     return _experiment(whole, own, name, part.get("compare"))
 
 
@@ -193,7 +194,11 @@ def _methods(part: Part, shared: Shared, protocol: str, faults: Faults) -> list[
     """The methods of a part without those that have faults, which are kept."""
     methods: list[Method] = []
     for label, content in part.content.get("methods", {}).items() if isinstance(part.get("methods"), dict) else ():
-        if faults.texts and isinstance(content, dict) and {*content} & {"chosen", *(stage.key for stage in STAGES)}:
+        if (
+            faults.texts
+            and isinstance(content, dict)
+            and {*content} & {"hyperparameters", *(stage.key for stage in STAGES)}
+        ):
             continue  # the method above that it names may be missing for another fault
         with faults.collected():
             one = Part(part.path, content, ": ".join(filter(None, [part.place, "methods", str(label)])))
@@ -248,7 +253,7 @@ def _experiment(part: Part, shared: Shared, name: str, compare: Any) -> Experime
     with faults.collected():
         datasets = part.names("datasets", config_names())
     source = faults.value(lambda: _source(part, protocol, datasets), "")
-    together = faults.value(lambda: part.flag("together", False), False)
+    together = faults.value(lambda: part.flag("joint_test", False), False)
     classes, rule, ties = (
         faults.value(lambda key=key, known=known: part.one_of(key, known), "")  # type: ignore[misc]
         for key, known in (("classes", CLASSES), ("rule", RULES), ("ties", TIES))
@@ -258,7 +263,7 @@ def _experiment(part: Part, shared: Shared, name: str, compare: Any) -> Experime
     highlight = part.text("highlight", families[-1])
     if highlight not in families:
         raise part.fault("highlight", f"there is no method {highlight!r}" + known_names(highlight, families))
-    took = [one for one in families if part.below("methods").get(one).get("chosen") is not False]
+    took = [one for one in families if part.below("methods").get(one).get("hyperparameters") is not False]
     took = [one for one in took if any(method.trains for method in methods if method.family == one)]
     return Experiment(
         name=name,
@@ -365,7 +370,7 @@ def _variants(part: Part, label: str, shared: Shared, above: Sequence[Method]) -
     part.require_known(_OF_METHOD)
     trainer, config, options = runs = _runs(part, shared.options)
     axes = {**(shared.grid if trains(trainer) else {}), **_grid(part.below("grid"))}
-    choice = shared.chosen if trains(trainer) and part.get("chosen") is not False else None
+    choice = shared.chosen if trains(trainer) and part.get("hyperparameters") is not False else None
     taken, whose = _take_chosen(part, label, choice, runs, shared.last, above) if choice else ({}, None)
     options = {**options, **taken, **shared.last}
     for key in axes:
@@ -393,7 +398,7 @@ def _variants(part: Part, label: str, shared: Shared, above: Sequence[Method]) -
         )
         method = _with_stages(part, method, shared, above)
         if choice:
-            choice.require_first(part.get("chosen", label), (whose or method).first)
+            choice.require_first(part.get("hyperparameters", label), (whose or method).first)
         yield method
 
 
@@ -406,9 +411,9 @@ def _take_chosen(
     above: Sequence[Method],
 ) -> tuple[dict[str, str], Method | None]:
     """The chosen options that a method with these runs takes, and the method above whose they are; None if its own."""
-    name = part.get("chosen", label)
+    name = part.get("hyperparameters", label)
     if not isinstance(name, str):
-        raise part.fault("chosen", f"false or the name of a method is expected, got {name!r}")
+        raise part.fault("hyperparameters", f"false or the name of a method is expected, got {name!r}")
     whose = next((method for method in above if method.family == name and name in choice.methods), None)
     if whose is not None:
         changed = {*choice.methods[name]["options"], *last}

@@ -50,8 +50,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         help="runs at a time (default: --per-gpu on each GPU; without one, per core up to 4)",
     )
     add("--per-gpu", type=int, default=None, help="runs at a time on each GPU, which share its memory (default: 1)")
-    add("--cold", action="store_true", help="start every run as its own program, which imports all it needs")
-    add("--one-line", action="store_true", help="show one line of progress for all runs")
+    add("--no-fork", action="store_true", help="start every run as its own program, which imports all it needs")
+    add("--compact", action="store_true", help="show one line of progress for all runs")
     add("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="submitit's settings, which override the file's")
     add("--cancel", action="store_true", help="remove this experiment's runs from the Slurm queue")
     args: argparse.Namespace = parser.parse_args(argv)
@@ -147,11 +147,11 @@ def start(args: argparse.Namespace, plan: Plan, jobs: Sequence[Job], inputs: Inp
     print(f"runs go into {args.out}", flush=True)
     if args.redo_stale:
         stale.put_aside(jobs, args.out, inputs)
-    runs = chains.Chains(jobs, args.out, args.data, inputs, args.one_line)
+    runs = chains.Chains(jobs, args.out, args.data, inputs, args.compact)
     stops = signals_here("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, a request to end, a closed terminal: between steps
     try:
         with signals_handled(stops, lambda *_: runs.stop.set()):
-            runs.run(places, args.cold) if is_here else queue.run(runs)
+            runs.run(places, args.no_fork) if is_here else queue.run(runs)
     except KeyboardInterrupt:
         left = "the runs are ended" if is_here else "runs stay in the queue (--cancel removes them)"
         print(f"stopped: {left}; the same command resumes them", file=sys.stderr)

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 import modprompt
+from modprompt.checks import RENAMED
 from modprompt.cli import main
 from modprompt.data.readers.digits import Digits
 from tests.conftest import ROOT
@@ -60,7 +61,7 @@ def test_unknown_command_is_one_line(words, message, refused):
         (["experiment", "run", "demo", "--launcher", "slrum"], "argument --launcher: there is no 'slrum'; did you mean 'slurm'? (known: local, slurm) (--help lists all flags)"),
         (["experiment", "report", "demo", "--paart", "a"], "there is no flag --paart; did you mean --parts?"),
         (["experiment", "choose", "demo", "--optoins", "a"], "there is no flag --optoins; did you mean --options?"),
-        (["experiment", "status", "demo", "--presnt"], "there is no flag --presnt; did you mean --present?"),
+        (["experiment", "status", "demo", "--skip-mising-data"], "there is no flag --skip-mising-data; did you mean --skip-missing-data?"),
         (["backbones", "--wrod"], "there is no flag --wrod (--help lists all flags)"),
         (["doctor", "--secnds", "1"], "there is no flag --secnds; did you mean --seconds?"),
         (["install", "--uninstal", "a", "b"], "'b' is one argument too many (--help lists all flags)"),
@@ -156,3 +157,27 @@ assert not {heavy} & set(sys.modules), {heavy} & set(sys.modules)
         program = [sys.executable, "-c", code, *given]
         done = subprocess.run(program, cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+
+
+RENAMED_WORDS = [  # the words of a command, and the new name
+    (["train", "--trainer", "MPL", "--its-dassl"], "--host-dassl"),
+    (["experiment", "run", "digits", "--present"], "--skip-missing-data"),
+    (["experiment", "run", "digits", "--one-line"], "--compact"),
+    (["experiment", "run", "digits", "--cold"], "--no-fork"),
+    (["train", "--trainer", "MPL", "INPUT.READ_AS", "people"], "INPUT.DECODING"),
+    (["active", "--trainer", "MPL", "ACTIVE.ASK", "True"], "ACTIVE.MANUAL_LABELS"),
+    (["experiment", "run", "old.yaml", "--dry-run"], "joint_test"),
+    (["experiment", "run", "older.yaml", "--dry-run"], "hyperparameters"),
+]
+
+
+@pytest.mark.parametrize(("words", "name"), RENAMED_WORDS, ids=lambda value: value if isinstance(value, str) else "")
+def test_renamed_names_are_rejected_with_the_new_name(words, name, refused, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for file, line in {"old.yaml": "together: true", "older.yaml": "chosen: tries.json"}.items():
+        (tmp_path / file).write_text(FILE + line)
+    assert f"It was renamed: use {name} instead." in refused(*words)
+
+
+def test_every_renamed_name_is_tried():
+    assert sorted(name for _, name in RENAMED_WORDS) == sorted(RENAMED.values())

@@ -66,7 +66,7 @@ def test_config_files_give_way_with_one_line(words, squashed, tmp_path, capsys):
         "INPUT.PIXEL_STD": "[0.3, 0.2, 0.1]",
         "INPUT.INTERPOLATION": "bilinear",
         "INPUT.RESIZE_MODE": "squash",
-        "INPUT.READ_AS": "family",
+        "INPUT.DECODING": "dassl",
     }
     clip = found["clip"]
     assert (clip["file"], clip["dialect"], clip["activation"], clip["heads"]) == (
