@@ -202,5 +202,6 @@ class OnSharedClip(PromptedCLIP):
     def __getstate__(self) -> dict[str, Any]:
         # a teacher with exact weights cannot be made again; other objectives can, and need not be picklable
         kept = self._objective if self.keeps_exact else None
-        self.require_text_weights()  # a copy has its own record, of the weights that it is made with
+        if "clip_model" in self.__dict__:  # a classifier that is taken out of the model has no CLIP
+            self.require_text_weights()  # a copy has its own record, of the weights that it is made with
         return {**super().__getstate__(), "_objective": kept, "_text_weights": None}

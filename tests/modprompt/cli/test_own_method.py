@@ -89,7 +89,7 @@ def test_a_run_after_an_edit_of_the_source_is_another(growing, clip_file, eurosa
     assert "resuming after epoch 1" in capsys.readouterr().out
     assert train.main(["--once", *run]) == 0
     assert "Finished before: " in capsys.readouterr().out
-    edit(file, "Growing prompts on the vision side", "Prompts on the vision side")
+    edit(file, "Growing prompts in the image", "Prompts in the image")
     line = refusal(capsys, "--once", *run)
     assert f"a different finished run ({file}, or a module next to it that it imports, has changed)" in line
     assert "(the source of growing " in refusal(capsys, *run)

@@ -21,7 +21,7 @@ def built(*options, trainer="ALVLM"):
 def test_repositorys_set_up_is_what_nothing_given_means(capsys):
     active = built().ACTIVE
     assert (active.ROUNDS, active.METHOD, active.PCB, active.GIVE_UP, active.GAMMA) == (8, "none", True, True, 0.1)
-    assert (active.BUDGET, active.ASK, active.BADGE_ROWS) == (0, False, "right")
+    assert (active.BUDGET, active.MANUAL_LABELS, active.BADGE_ROWS) == (0, False, "right")
     assert (
         "ALVLM: TRAINER.COOPAL stands for ACTIVE.ROUNDS 8, ACTIVE.METHOD none, ACTIVE.PCB True, ACTIVE.GIVE_UP True, "
         "ACTIVE.GAMMA 0.1\n" in capsys.readouterr().out
