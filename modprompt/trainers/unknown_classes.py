@@ -119,12 +119,13 @@ def threshold_entry(trainer: PromptTrainer) -> dict[str, Any]:
 
     The threshold keeps at least 95% of the validation images that the run neither trained on nor tests on. It is
     rounded down to four decimal places, so that another machine's floating-point rounding does not drop more images.
-    The entry is also empty for a method whose answers depend on the images before, because it has no fixed scores.
+    The entry is also empty for a method whose answers depend on the images before, because it has no fixed scores, and
+    for a test on stored features, which encodes no image.
     """
     dataset = trainer.dm.dataset
     used = {image.impath for images in (dataset.train_x, dataset.test) for image in images or ()}
     images = [image for image in dataset.val or () if image.impath not in used]
-    if not images or trainer.run.method.in_turn:
+    if not images or trainer.run.method.in_turn or trainer.cfg.TEST.FEATURES_OF:
         return {}
     with generators_kept():
         likeliest = torch.cat([logits.softmax(1).amax(1) for logits in _logits(trainer, images, "validation")])
