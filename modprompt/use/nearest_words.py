@@ -31,8 +31,8 @@ def text_prompts(state_dict: Mapping[str, Tensor]) -> dict[int, Tensor]:
             continue
         if not isinstance(value, Tensor) or value.dim() not in (2, 3):
             raise UserError(
-                f"The checkpoint entry {key} is not a learned prompt: a tensor with two or three dimensions is expected. "
-                "Choose another checkpoint."
+                f"The checkpoint entry {key} is not a learned prompt: a tensor with two or three dimensions "
+                "is expected. Choose another checkpoint."
             )
         deep, *inside = match.groups()
         layers[int(deep) + 1 if deep else int(next(filter(None, inside), 0))] = value
