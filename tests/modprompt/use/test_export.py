@@ -70,7 +70,8 @@ def test_onnx_says_what_it_takes(trained, tmp_path):
     path = export.place_of(given, "onnx", str(tmp_path / "deep" / "a.onnx"))
     text = holds(given, path)
     assert text.startswith(f"Exported to {path} (")
-    assert "\nimages (batch, 3, 32, 32) -> features (batch, 32), probabilities (batch, 3)\n" in text
+    maps = "The model maps images (batch, 3, 32, 32) to features (batch, 32) and probabilities (batch, 3)."
+    assert f"\n{maps}\n" in text
     assert "\nCompared with PyTorch in fp32 (batches of 1 and 7 test patterns), features differ by at most " in text
     model = onnx.load(path)
     onnx.checker.check_model(model, full_check=True)
