@@ -108,7 +108,9 @@ def probe(folder, *more):
 def test_without_validation_images_c_is_chosen_on_training_images_that_are_held_out(tmp_path, capsys):
     write_features(tmp_path, False, "train", "test")
     assert probe(tmp_path) == 0
-    assert "note: Own has no validation images, so C is selected on held-out training images." in capsys.readouterr().out
+    assert (
+        "note: Own has no validation images, so C is selected on held-out training images." in capsys.readouterr().out
+    )
     facts = json.loads((tmp_path / "Own" / "linear_probe.json").read_text())
     assert facts["selected_on"] == "held out"
     assert probe(tmp_path, "--shots", "9") == 2
