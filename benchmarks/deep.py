@@ -7,7 +7,8 @@ DIR is a checkout of the repository. Methods without a checkout are skipped. The
 50. The settings and batch sizes are the published ones, with a CLIP of the shape of ViT-B/16, random weights and fp32.
 CLIP-LoRA and 2SFS (TwoSFS is the first stage, TwoSFS 2 the second stage) run their own training loops; the other
 methods run the training step of their trainers. benchmarks/pairs.py explains the measurement. LightRA has ten
-artificial class descriptions per class. A step of TDA classifies 5,000 image features; modprompt processes them in batches of 100.
+artificial class descriptions per class. A step of TDA classifies 5,000 image features; modprompt processes them in
+batches of 100.
 """
 
 from __future__ import annotations

@@ -87,7 +87,11 @@ class Labelling:
             names = (path.with_name(f"{path.stem}.aside{number}.csv") for number in itertools.count(1))
             kept = next(name for name in names if not name.exists())
             path.rename(kept)
-            print(f"{str(error).rstrip('.')}. The file was renamed to {kept.name}, and a new file is written.")
+            said = str(error).rstrip(".")
+            print(
+                f"note: {path} belongs to another selection of images ({said}). The file was renamed to {kept.name}, and a "
+                "new file is written."
+            )
 
     def show(self, one: Round) -> None:
         """Write the files of a round, with the labels known so far; what people wrote stays."""
