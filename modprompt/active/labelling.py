@@ -89,8 +89,8 @@ class Labelling:
             path.rename(kept)
             said = str(error).rstrip(".")
             print(
-                f"note: {path} belongs to another selection of images ({said}). The file was renamed to {kept.name}, and a "
-                "new file is written."
+                f"note: {path} belongs to another selection of images ({said}). The file was renamed to {kept.name}, "
+                "and a new file is written."
             )
 
     def show(self, one: Round) -> None:
