@@ -104,12 +104,15 @@ def test_other_classes_are_said(run, photos, tmp_path, said):
         (["{run}", "{photos}", "--csv", "{photos}"], "error: --csv: {photos} is a folder"),
         (["{run}", "{photos}", "--csv", "{photos}/b.png/x.csv"], "error: --csv: cannot write {photos}/b.png/x.csv"),
         (["{run}", "{photos}", "--epoch", "7"], "error: no model.pth.tar-7 in"),
-        (["{run}", "{photos}", "--device", "nosuch"], "error: device nosuch: PyTorch does not have it here"),
+        (
+            ["{run}", "{photos}", "--device", "nosuch"],
+            "error: The device nosuch is not available to PyTorch on this machine (",
+        ),
         (["{run}/nosuch", "{photos}"], "error: there is no run and no file {run}/nosuch"),
         (["{photos}", "{photos}"], "error: {photos} holds no trained model: give the output folder of a run"),
         (["{photos}/b.png", "{photos}"], "error: {photos}/b.png is not a whole PyTorch checkpoint"),
         (["{run}", "{photos}", "--clip", "./x.pt"], "error: no file or folder at x.pt, where a CLIP's weights should"),
-        (["{run}", "{run}"], "error: there is no image in {run}"),
+        (["{run}", "{run}"], "error: No image found in {run}"),
     ],
     ids=str,
 )
@@ -157,7 +160,7 @@ def test_answers_adapt_to_the_images_in_their_order_whatever_the_batches(run, ph
         shares = trained.model(images).softmax(1).amax(1)  # one test of all
     assert [line.rpartition(" ")[2] for line in out] == [f"{100 * share:.1f}%" for share in shares.tolist()]
     head = write_run(tmp_path / "head", model_of("TaskRes"))
-    assert "has a head already, TaskRes" in refused("predict", head, photos, "--adapt", "tda", "--device", "cpu")
+    assert "already has a head (TaskRes)" in refused("predict", head, photos, "--adapt", "tda", "--device", "cpu")
     beside = write_run(tmp_path / "beside", model_of("ExtrasLinearProbeCoOp"))
     _, err = said(0, "predict", beside, photos, "--adapt", "tda", "--device", "cpu")
     assert err == ["note: the head reads features of prompts, not the logits that were trained beside them"]
@@ -166,7 +169,7 @@ def test_answers_adapt_to_the_images_in_their_order_whatever_the_batches(run, ph
 def test_auto_takes_the_threshold_of_the_run(run, photos, said, refused):
     line = refused("predict", run, photos, "--unknown", "auto")
     assert line.startswith(
-        f"error: --unknown auto: {run / 'result.json'} has no threshold, because the run had no held"
+        f"error: --unknown auto needs a threshold, but {run / 'result.json'} contains none: the run had no held"
     )
     write_threshold(run, 0.99999)
     out, (note,) = said(0, "predict", run, photos, "--unknown", "auto", "--device", "cpu")
@@ -190,4 +193,4 @@ def test_missing_epoch_points_to_a_flag_of_predict(run, photos, refused):
 
 
 def test_device_gpu_is_answered_with_cuda(run, photos, refused):
-    assert refused("predict", run, photos, "--device", "gpu").endswith(": use cuda")
+    assert refused("predict", run, photos, "--device", "gpu").endswith("Use cuda.")

@@ -125,13 +125,13 @@ def test_free_labels_and_time_are_told(experiment, tmp_path):
         if job.method.under == "random":
             finish_rounds(job, tmp_path, by_hand(job), free=[0, 3, 4], labels=[10, 17, 23], wrong_free=[0, 1, 2])
     sections, gathered = sections_of(found, tmp_path)
-    said = "MPL random, digits: 14 labels in 2 runs, wrong ones: 4"
-    assert rounds.notes(gathered) == {"Labels that models gave": [said]}
+    said = "MPL random, digits: models gave 14 labels in 2 runs, 4 of them wrong"
+    assert rounds.notes(gathered) == {"Labels given by models": [said]}
     area = row(sections["digits"], "MPL random")["area"].mean
     assert area == pytest.approx(3 + (50 * 7 + 65 * 6) / 13)
     finish_rounds(job := protocols.jobs(found)[1], tmp_path, by_hand(job), free=[0, 1, 1], wrong_free=[None] * 3)
     ((free,),) = rounds.notes(results_below(found, tmp_path)).values()
-    assert "wrong ones: not known" in free
+    assert ", an unknown number of them wrong" in free
 
 
 @pytest.mark.slow
@@ -166,4 +166,4 @@ def test_files_of_a_report(experiment, tmp_path):
 def test_log_files_of_others_are_refused(experiment, tmp_path, capsys):
     experiment(FILE, "one")
     assert report.main([str(tmp_path / "one.yaml"), "--out", str(tmp_path), "--with", f"x={tmp_path}"]) == 2
-    assert "--with: the log files of rounds do not say their labels" in capsys.readouterr().err
+    assert "--with: output folders of other codebases are not supported with protocol active" in capsys.readouterr().err

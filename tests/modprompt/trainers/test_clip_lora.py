@@ -139,7 +139,7 @@ def test_the_repositorys_file_is_written_and_begins_a_training(command, tmp_path
     assert train.main(command(LORA, "OPTIM.MAX_EPOCH", 1)) == 0
     file = tmp_path / "lora_weights.pt"
     assert export.main([str(tmp_path / "out"), "--to", "lora", "--out", str(file), "--clip", clip_of(command)]) == 0
-    assert "low-rank matrices, as CLIP-LoRA's repository reads them" in capsys.readouterr().out
+    assert "the low-rank matrices in the format of the CLIP-LoRA repository." in capsys.readouterr().out
     words = to(command(LORA, "MODEL.INIT_WEIGHTS", file), tmp_path / "second")
     assert train.main(["--no-train", *words]) == 0
     assert f"Loaded the initial prompts from {file}" in capsys.readouterr().out
