@@ -74,8 +74,8 @@ def settings_of_images(cfg: Any, asked_for: Collection[str]) -> dict[str, Any]:
         warnings.warn(f"Images are preprocessed in another way than {what} needs: {', '.join(kept)}.", stacklevel=2)
     elif kept:
         text = (
-            f"The weights of {what} do not state their image preprocessing, and the settings differ from OpenAI's CLIP: "
-            f"{', '.join(kept)}."
+            f"The weights of {what} do not state their image preprocessing, and the settings differ from OpenAI's "
+            f"CLIP: {', '.join(kept)}."
         )
         warnings.warn(text, stacklevel=2)
     return {f"INPUT.{key}": value for key, value in changes.items()}
@@ -112,8 +112,8 @@ def squash(loaders: list[Any], size: tuple[int, int]) -> None:
         whole = transforms.Resize(list(size), interpolation=getattr(steps[0], "interpolation", None)) if steps else None
         if whole is None or not [type(one).__name__ for one in steps[:2]] == ["Resize", "CenterCrop"]:
             raise UserError(
-                "INPUT.RESIZE_MODE squash is not supported in this codebase because its test transform does not begin with "
-                "Resize and CenterCrop. Run with modprompt's own train.py instead."
+                "INPUT.RESIZE_MODE squash is not supported in this codebase because its test transform does not begin "
+                "with Resize and CenterCrop. Run with modprompt's own train.py instead."
             )
         loader.dataset.transform = transforms.Compose([whole, *steps[2:]])
 

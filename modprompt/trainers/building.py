@@ -98,8 +98,8 @@ class Building(Part):
         kind, node = self.trainer.method_class, self.trainer.node_name
         if kind is None:
             raise UserError(
-                f"The trainer {type(self.trainer).__name__} has no method_class. Set method_class as docs/own_trainer.md "
-                "describes."
+                f"The trainer {type(self.trainer).__name__} has no method_class. Set method_class as "
+                "docs/own_trainer.md describes."
             )
         one_of("MODEL.COMPILE", cfg.MODEL.COMPILE, COMPILE)
         try:
@@ -134,8 +134,8 @@ class Building(Part):
             raise error.under(f"TRAINER.{self.run.node_name}") from None
         if self.method.training.averaging and cfg.TEST.FINAL_MODEL == "best_val":
             warnings.warn(
-                "TEST.FINAL_MODEL best_val tests the prompts of a single epoch, so the average over epochs (GPA) is not "
-                "tested. To test the average, set TEST.FINAL_MODEL last_step.",
+                "TEST.FINAL_MODEL best_val tests the prompts of a single epoch, so the average over epochs (GPA) is "
+                "not tested. To test the average, set TEST.FINAL_MODEL last_step.",
                 stacklevel=2,
             )
 
@@ -246,8 +246,8 @@ class Building(Part):
         trainer.max_epoch = sum(-(-stage // batches) for stage in self.stages)
         apart = f", {first} steps in stage 1 and {steps - first} in stage 2" if len(self.stages) > 1 else ""
         print(
-            f"{type(self.method).__name__} trains for {steps} steps ({counted.per_shot} per shot, {shots:.4g} shots per "
-            f"class{apart}) in {trainer.max_epoch} passes of up to {batches} batches over {images} training images."
+            f"{type(self.method).__name__} trains for {steps} steps ({counted.per_shot} per shot, {shots:.4g} shots "
+            f"per class{apart}) in {trainer.max_epoch} passes of up to {batches} batches over {images} training images."
         )
 
     def part(self, epoch: int) -> Pass:

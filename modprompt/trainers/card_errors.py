@@ -8,8 +8,8 @@ from modprompt.errors import OutOfMemory, UserError
 from modprompt.programs import one_line
 
 _SMALLER = (
-    "Set a smaller MODEL.TEXT_CHUNK or DATALOADER.TRAIN_X.BATCH_SIZE (for a test: DATALOADER.TEST.BATCH_SIZE), set PREC "
-    "to fp16 or amp, or stop other programs that use the memory."
+    "Set a smaller MODEL.TEXT_CHUNK or DATALOADER.TRAIN_X.BATCH_SIZE (for a test: DATALOADER.TEST.BATCH_SIZE), set "
+    "PREC to fp16 or amp, or stop other programs that use the memory."
 )
 _FIXED = (
     "Set the environment variable CUBLAS_WORKSPACE_CONFIG=:4096:8 before the start, or run without MODEL.DETERMINISTIC "

@@ -164,8 +164,8 @@ class Checkpoints(Part):
             path = run_folder.kept_checkpoint(directory, name, epoch)
             if path:
                 print(
-                    f"note: the directory {os.path.join(directory, name)} was deleted. The copy of its checkpoint, {path}, "
-                    "is loaded instead."
+                    f"note: the directory {os.path.join(directory, name)} was deleted. The copy of its checkpoint, "
+                    f"{path}, is loaded instead."
                 )
             else:
                 path = find_checkpoint(os.path.join(directory, name), epoch)
@@ -183,7 +183,8 @@ class Checkpoints(Part):
         directory, epoch = overrides.model_to_test()
         if directory:
             print(
-                "note: this program did not load the checkpoint in --model-dir before the test, so modprompt loads it now."
+                "note: this program did not load the checkpoint in --model-dir before the test, so modprompt loads it "
+                "now."
             )
         self.load(directory, epoch=epoch)
 
@@ -206,12 +207,12 @@ class Checkpoints(Part):
             return
         if trained:
             raise UserError(
-                f"MODEL.INIT_WEIGHTS {path} cannot be trained further because its joint head was trained on other classes "
-                "than those of this run. Use a checkpoint of the same classes."
+                f"MODEL.INIT_WEIGHTS {path} cannot be trained further because its joint head was trained on other "
+                "classes than those of this run. Use a checkpoint of the same classes."
             )
         warnings.warn(
-            f"MODEL.INIT_WEIGHTS {path} does not record the classes of its joint head. Check that the classes and their "
-            "order are those of this run.",
+            f"MODEL.INIT_WEIGHTS {path} does not record the classes of its joint head. Check that the classes and "
+            "their order are those of this run.",
             stacklevel=2,
         )
 
@@ -234,8 +235,8 @@ class Checkpoints(Part):
         classes = count_classes(loaded.state_dict)
         if classes:
             print(
-                f"The class tokens of the {classes} classes in {path} are ignored. The prompts use the {len(names)} class "
-                "names of this run."
+                f"The class tokens of the {classes} classes in {path} are ignored. The prompts use the {len(names)} "
+                "class names of this run."
             )
         if view.learner.bound:
             require_own_classes(loaded, names, path)

@@ -32,8 +32,8 @@ GONE = {  # keys of earlier versions: what to do instead
     "TRAINER.PROMPTKD.ON": "Use the trainer PromptKD, or add TRAINER.KDPL.ON True to CoOp, MaPLe and similar trainers.",
     "TRAINER.DPLSEARCH.WRITE_NPY": _ALPHAS,
     "TRAINER.TRAINERSUPERNET.WRITE_NPY": _ALPHAS,
-    "TEST.FEATURE_CACHE": "Store the features of a test with TEST.KEEP_FEATURES True, and reuse them in a test of the same "
-    "prompts with TEST.FEATURES_OF.",
+    "TEST.FEATURE_CACHE": "Store the features of a test with TEST.KEEP_FEATURES True, and reuse the features in a test of "
+    "the same prompts with TEST.FEATURES_OF.",
 }
 
 
@@ -106,7 +106,8 @@ def _merge_faults(cfg: CfgNode, settings: Settings) -> list[Fault]:
     for key, given in settings.given:
         if key in UNREAD:
             print(
-                f"{key} {given.value} ({given.where}) is ignored. The upstream repository does not use this setting either."
+                f"{key} {given.value} ({given.where}) is ignored. The upstream repository does not use this setting "
+                "either."
             )
             continue
         if key not in known:

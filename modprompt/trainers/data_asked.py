@@ -60,13 +60,13 @@ def require(dataset: Any, cfg: Any) -> None:
         )
     if any(isinstance(image.label, (list, tuple)) for image in images):
         raise UserError(
-            f"The data set {name} is not supported because its reader gives several labels to an image. Use a data set with "
-            "one label per image."
+            f"The data set {name} is not supported because its reader gives several labels to an image. Use a data set "
+            "with one label per image."
         )
     shots = collections.Counter((getattr(image, "domain", 0), image.label) for image in images)
     if "NUM_SHOTS" in asked and max(shots.values(), default=0) > asked["NUM_SHOTS"]:
         most = max(shots.values())
         print(
-            f"note: DATASET.NUM_SHOTS is {asked['NUM_SHOTS']}, but the reader of the data set {name} returned up to {most} "
-            "training images per class."
+            f"note: DATASET.NUM_SHOTS is {asked['NUM_SHOTS']}, but the reader of the data set {name} returned up to "
+            f"{most} training images per class."
         )

@@ -46,8 +46,8 @@ def _fix_workspace() -> None:
         return
     if torch.cuda.is_initialized():
         raise UserError(
-            f"MODEL.DETERMINISTIC True is not possible because CUDA has already started in this process with {WORKSPACE} "
-            f"{given or 'unset'}. Set {WORKSPACE}={_FIXED[0]} in the environment before the process starts."
+            "MODEL.DETERMINISTIC True is not possible because CUDA has already started in this process with "
+            f"{WORKSPACE} {given or 'unset'}. Set {WORKSPACE}={_FIXED[0]} in the environment before the process starts."
         )
     if given:
         print(f"MODEL.DETERMINISTIC True changes {WORKSPACE} from {given} to {_FIXED[0]} for this run.")

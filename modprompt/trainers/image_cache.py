@@ -130,7 +130,8 @@ class KeptImages(Dataset[dict[str, Any]]):
         mib, free_mib = (n / 2**20 for n in (math.prod(shape), shutil.disk_usage(self.path.parent).free))
         if mib + _SPARE_MIB > free_mib:
             raise Refused(
-                f"the cache needs {mib:,.1f} MiB and must leave {_SPARE_MIB:,} MiB free, but only {free_mib:,.1f} MiB are free"
+                f"the cache needs {mib:,.1f} MiB and must leave {_SPARE_MIB:,} MiB free, but only {free_mib:,.1f} MiB "
+                "are free"
             )
         print(f"Decoding {len(self):,} test images into the cache {self.path} ({mib:,.1f} MiB).")
         decoding = DataLoader(
@@ -193,8 +194,8 @@ class KeptLoader:
             self._can_keep = isinstance(error, UserError)  # which others may have written by the next time
             lines = str(error).strip().splitlines() or [type(error).__name__]  # a worker's last line says it
             print(
-                f"Test images are not cached in {self._folder} ({lines[-1][:200].rstrip('.')}), so each evaluation decodes "
-                "them again."
+                f"Test images are not cached in {self._folder} ({lines[-1][:200].rstrip('.')}), so each evaluation "
+                "decodes them again."
             )
             return None
 

@@ -140,7 +140,8 @@ def find(trainer: Any, loader: Any, folders: str) -> tuple[Tensor, Tensor] | Non
             raise UserError(f"the stored features lack {lacking} of {len(images)} test images")
     except UserError as error:
         print(
-            f"TEST.FEATURES_OF {folders} is not used, and all images are encoded again. Reason: {str(error).rstrip('.')}."
+            f"TEST.FEATURES_OF {folders} is not used, and all images are encoded again. Reason: "
+            f"{str(error).rstrip('.')}."
         )
         return None
     print(f"Using the stored features of {len(images)} images from {folders}")

@@ -191,8 +191,8 @@ def fit(
     needs_images = head.trains or method.passes() > 0
     if needs_images and shots < 1:
         raise UserError(
-            f"{name} needs training images, but shots is {shots}. Give a number of shots for which {features.folder} has "
-            "keys."
+            f"{name} needs training images, but shots is {shots}. Give a number of shots for which {features.folder} "
+            "has keys."
         )
     shots = shots if needs_images else 0
     bank, scale = features.bank(shots), torch.tensor(method.literal_scale or SCALE)

@@ -171,12 +171,18 @@ class Changed(NamedTuple):
     def __str__(self) -> str:
         asked, got = _short(self.asked.value), _short(self.got)
         if self.asked.source == _DASSL:
-            return f"{self.key} is {got} in this codebase's program or its Dassl, instead of the default {asked} of {_DASSL}."
+            return (
+                f"{self.key} is {got} in this codebase's program or its Dassl, instead of the default {asked} of "
+                f"{_DASSL}."
+            )
         if self.got is _ABSENT:
             return (
                 f"{self.key} {asked} ({self.asked.source}) has no effect because the configuration has no such setting."
             )
-        return f"{self.key} was set to {asked} ({self.asked.source}), but the codebase's program or config changed it to {got}."
+        return (
+            f"{self.key} was set to {asked} ({self.asked.source}), but the codebase's program or config changed the "
+            f"value to {got}."
+        )
 
     def wanted(self) -> Any:
         """The value that was asked for, in the type of the configuration's; UserError if it has no such setting."""

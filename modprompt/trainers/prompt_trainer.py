@@ -97,8 +97,8 @@ class PromptTrainer(TrainerX):
                 self.build_model()
         if images.selected_on(self.dm.dataset, cfg) == images.TEST:
             print(
-                f"note: {cfg.DATASET.NAME} has no validation images, so the best checkpoint or hyperparameters are selected on "
-                "the test images."
+                f"note: {cfg.DATASET.NAME} has no validation images, so the best checkpoint or hyperparameters are "
+                "selected on the test images."
             )
 
     def check_cfg(self, cfg: Any) -> None:
@@ -125,7 +125,8 @@ class PromptTrainer(TrainerX):
         data_asked.require(self.dm.dataset, cfg)
         if cfg.VERBOSE and not images.reader_facts(self.dm.dataset).has_test:
             print(
-                "note: the data set has no test images (the single image that Dassl counts is a placeholder), so nothing is tested."
+                "note: the data set has no test images (the single image that Dassl counts is a placeholder), so "
+                "nothing is tested."
             )
         if backbone.requires_squash(cfg):
             backbone.squash([one for one in (self.val_loader, self.test_loader) if one is not None], cfg.INPUT.SIZE)
@@ -269,8 +270,8 @@ class PromptTrainer(TrainerX):
         finite = [torch.isfinite(parameter).all() for parameter in self.model.learned.parameters()]
         if finite and not torch.stack(finite).all():
             raise FloatingPointError(
-                f"The trained parameters are not finite after epoch {self.epoch + 1}. The last checkpoint is unchanged. Start again "
-                "in another --output-dir with a lower OPTIM.LR or with PREC fp32."
+                f"The trained parameters are not finite after epoch {self.epoch + 1}. The last checkpoint is "
+                "unchanged. Start again in another --output-dir with a lower OPTIM.LR or with PREC fp32."
             )
         if self.search is not None:
             self.search.end_epoch()
@@ -377,8 +378,8 @@ def _begin(cfg: Any) -> None:
         run_folder.keep(cfg.OUTPUT_DIR, cfg.TRAINER.NAME)
     if cfg.ACTIVE.ROUNDS:
         raise UserError(
-            f"ACTIVE.ROUNDS {cfg.ACTIVE.ROUNDS} is not supported by this program. Use `modprompt active` or modprompt's own "
-            "train.py."
+            f"ACTIVE.ROUNDS {cfg.ACTIVE.ROUNDS} is not supported by this program. Use `modprompt active` or "
+            "modprompt's own train.py."
         )
     image_files.read_as(cfg.INPUT.READ_AS)
     device.set_up(cfg.MODEL.DETERMINISTIC, cfg.USE_CUDA)

@@ -156,9 +156,9 @@ class ResultRecorder:
         classes, cfg = self.trainer.dm.num_classes, self.trainer.cfg
         if self.answers.columns not in (0, classes):  # 0: they are no logits
             raise UserError(
-                f"The data set {cfg.DATASET.NAME} has the labels 0 to {classes - 1}, but the model returns {self.answers.columns} "
-                "logits per image instead of one per class, so the accuracy would be meaningless. Change the trainer so that "
-                f"it returns {classes} logits per image."
+                f"The data set {cfg.DATASET.NAME} has the labels 0 to {classes - 1}, but the model returns "
+                f"{self.answers.columns} logits per image instead of one per class, so the accuracy would be "
+                f"meaningless. Change the trainer so that it returns {classes} logits per image."
             )
         results: dict[str, Any] = self._evaluate()
         run_folder.require_still(cfg.OUTPUT_DIR)  # the test may have taken long

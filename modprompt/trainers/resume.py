@@ -132,8 +132,8 @@ class Resume(Part):
             )
         if self.cfg.TEST.FINAL_MODEL == "best_val" and self.trainer.val_loader is None:
             raise UserError(
-                f"TEST.FINAL_MODEL best_val is not possible because the data set {self.cfg.DATASET.NAME} has no validation "
-                "images. Set TEST.FINAL_MODEL last_step."
+                f"TEST.FINAL_MODEL best_val is not possible because the data set {self.cfg.DATASET.NAME} has no "
+                "validation images. Set TEST.FINAL_MODEL last_step."
             )
         dataset = self.trainer.dm.dataset
         self.images = TrainingImages(dataset.train_x, reader_facts(dataset).image_root)
@@ -156,8 +156,9 @@ class Resume(Part):
         average = self.model.average
         if epochs < self.trainer.max_epoch and average is not None and average.epochs != epochs:
             raise UserError(
-                f"Cannot resume: the average over epochs (GPA) would lack {'epoch 1' if epochs == 1 else f'epochs 1 to {epochs}'} "
-                "because a checkpoint does not store the average. Start again in another --output-dir, or set GPA_STD 0."
+                "Cannot resume: the average over epochs (GPA) would lack "
+                f"{'epoch 1' if epochs == 1 else f'epochs 1 to {epochs}'} because a checkpoint does not store the "
+                "average. Start again in another --output-dir, or set GPA_STD 0."
             )
 
     def _begin_tensorboard(self, folder: str) -> None:
@@ -191,8 +192,8 @@ class Resume(Part):
                 return self._resume_model(own)
             if not other:
                 print(
-                    f"{own} contains checkpoints of an unfinished training, but no training state to resume exactly. The "
-                    "training starts again and overwrites these checkpoints. To continue from the last checkpoint "
+                    f"{own} contains checkpoints of an unfinished training, but no training state to resume exactly. "
+                    "The training starts again and overwrites these checkpoints. To continue from the last checkpoint "
                     "instead, use --resume."
                 )
         if not other:
@@ -234,8 +235,9 @@ class Resume(Part):
                 self.images.resume(extras[IMAGES_STATE], directory)
             elif not is_few_shot(self.cfg):
                 print(
-                    f"note: the training state in {directory} was written by an earlier version of modprompt and does not record "
-                    "the contents of the training images, so only the names and sizes of the images were compared."
+                    f"note: the training state in {directory} was written by an earlier version of modprompt and does "
+                    "not record the contents of the training images, so only the names and sizes of the images were "
+                    "compared."
                 )
         self.training_s = extras.get(TRAINING_S)
         self._gone_on_from = directory
@@ -271,8 +273,8 @@ class Resume(Part):
             if not is_best:
                 fault = "is missing" if found is None else "belongs to another epoch"
                 raise UserError(
-                    f"Cannot resume: the best checkpoint so far, {path}, {fault}, but TEST.FINAL_MODEL best_val tests this "
-                    "checkpoint. Restore the file, or use another --output-dir"
+                    f"Cannot resume: the best checkpoint so far, {path}, {fault}, but TEST.FINAL_MODEL best_val tests "
+                    "this checkpoint. Restore the file, or use another --output-dir"
                     f"{run_folder.or_delete(directory)}."
                 )
 
@@ -293,8 +295,8 @@ class Resume(Part):
             self._require_begun_alike(directory, checkpoint.record.get("run", {}).get(BEGAN_FROM))
         epochs = self.trainer.max_epoch
         print(
-            f"The training in {directory} is already finished ({epochs} epoch{'' if epochs == 1 else 's'}), so only the test runs "
-            "again."
+            f"The training in {directory} is already finished ({epochs} epoch{'' if epochs == 1 else 's'}), so only "
+            "the test runs again."
         )
         return True
 

@@ -214,8 +214,8 @@ def _require_what_stands_beside(cfg: RunConfig, settings: Settings, mode: Mode) 
     if node and key in settings and not cfg.TRAINER[node].ON:
         where, alone = settings[key].where, BY_NAME[name].of
         raise UserError(
-            f"{where}: {key} cannot be False because {name} always includes {node}. To train the prompts alone, use the "
-            f"trainer {alone}."
+            f"{where}: {key} cannot be False because {name} always includes {node}. To train the prompts alone, use "
+            f"the trainer {alone}."
         )
 
 
@@ -228,7 +228,8 @@ def _warn_of_unread(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
     found = [key for key in together.unread(cfg.TRAINER, cfg.TRAINER.NAME) if key in settings]
     if found:
         warnings.warn(
-            f"{', '.join(found)} {'has' if len(found) == 1 else 'have'} no effect on the prompts of {cfg.TRAINER.NAME}.",
+            f"{', '.join(found)} {'has' if len(found) == 1 else 'have'} no effect on the prompts of "
+            f"{cfg.TRAINER.NAME}.",
             stacklevel=3,
         )
     beside = tuple(f"TRAINER.{node}." for node in together.asked(cfg.TRAINER, name))
@@ -294,18 +295,18 @@ def _require_together(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
     asked = cfg.TEST.OOD
     if asked == NEW and cfg.DATASET.SUBSAMPLE_CLASSES != "base":
         raise UserError(
-            f"TEST.OOD {NEW} needs DATASET.SUBSAMPLE_CLASSES base. Set DATASET.SUBSAMPLE_CLASSES base, or set TEST.OOD to "
-            "another data set."
+            f"TEST.OOD {NEW} needs DATASET.SUBSAMPLE_CLASSES base. Set DATASET.SUBSAMPLE_CLASSES base, or set TEST.OOD "
+            "to another data set."
         )
     if asked and asked != NEW and names.find(asked)[1] == cfg.DATASET.NAME:
         raise UserError(
-            f"TEST.OOD {asked} is the data set of the run itself, whose classes are not unknown. Set TEST.OOD to another data "
-            "set."
+            f"TEST.OOD {asked} is the data set of the run itself, whose classes are not unknown. Set TEST.OOD to "
+            "another data set."
         )
     if asked and cfg.ACTIVE.ROUNDS and not cfg.TEST.ONLY:
         raise UserError(
-            f"TEST.OOD {asked} is not supported in active-learning rounds. Remove TEST.OOD, and test the trained model with "
-            "--eval-only."
+            f"TEST.OOD {asked} is not supported in active-learning rounds. Remove TEST.OOD, and test the trained model "
+            "with --eval-only."
         )
     if asked and (cfg.TEST.SPLIT != "test" or cfg.TEST.NO_TEST):
         raise UserError(f"TEST.OOD {asked} needs a test on the test images. Remove TEST.SPLIT and TEST.NO_TEST.")
@@ -336,8 +337,8 @@ def _require_unseen(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
     """Raise UserError if accuracy would be measured on validation images that the tested model was trained on."""
     if cfg.TEST.SPLIT == "val" and _of_tested_training(cfg, mode).get(TRAIN_ON_VAL) == "True":
         raise UserError(
-            f"TEST.SPLIT val is not possible because the model in {tested_by(cfg, mode)} was trained on the validation images "
-            f"({TRAIN_ON_VAL} True). Set TEST.SPLIT test."
+            f"TEST.SPLIT val is not possible because the model in {tested_by(cfg, mode)} was trained on the validation "
+            f"images ({TRAIN_ON_VAL} True). Set TEST.SPLIT test."
         )
 
 
@@ -374,8 +375,8 @@ def _kept(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
             continue
         if one.compared and key in settings and mine != value:
             raise UserError(
-                f"{settings[key].where}: {key} is {mine!r}, but the model in {mode.model_dir} was trained with {value!r}. "
-                f"Remove {key}."
+                f"{settings[key].where}: {key} is {mine!r}, but the model in {mode.model_dir} was trained with "
+                f"{value!r}. Remove {key}."
             )
         found.update({} if mine == value else {key: value})
     if found:
@@ -386,8 +387,8 @@ def _kept(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
 def _require_model(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
     if mode.eval_only and not mode.model_dir and not trains_nothing(cfg):
         raise UserError(
-            f"--eval-only with the trainer {cfg.TRAINER.NAME} needs a trained model. Set --model-dir to the output folder of a "
-            "training run, or MODEL.INIT_WEIGHTS to a checkpoint file."
+            f"--eval-only with the trainer {cfg.TRAINER.NAME} needs a trained model. Set --model-dir to the output "
+            "folder of a training run, or MODEL.INIT_WEIGHTS to a checkpoint file."
         )
 
 

@@ -32,8 +32,8 @@ class TrainingImages:
             self._times, self._stamp = stamps(images, self._root)
         except OSError as error:
             raise UserError(
-                f"Cannot read the training image {error.filename} ({error.strerror}). Restore the file, or remove the image from "
-                "the data set."
+                f"Cannot read the training image {error.filename} ({error.strerror}). Restore the file, or remove the "
+                "image from the data set."
             ) from None
 
     def state(self) -> dict[str, Any]:

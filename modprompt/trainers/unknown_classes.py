@@ -38,8 +38,8 @@ NOT_COMPARABLE = (
     "the logits of this head are not on CLIP's scale, so its energy score cannot be compared with other methods"
 )
 SHORT_FEATURES = (
-    "class features are means of several features, so their length is below 1 and the logits are not on CLIP's scale; the "
-    "energy score cannot be compared with other methods"
+    "class features are means of several features, so their length is below 1 and the logits are not on CLIP's scale; "
+    "the energy score cannot be compared with other methods"
 )
 
 
@@ -73,8 +73,8 @@ def images_of(trainer: Any) -> list[Any]:
         return []
     if isinstance(trainer, PromptTrainer) and trainer.evaluation.halves_apart:
         raise UserError(
-            f"TEST.OOD {cfg.TEST.OOD} is not supported in this run because {cfg.TRAINER.NAME} tests base and new classes "
-            "separately. Test its trained model with --eval-only and TEST.BASE_NEW True."
+            f"TEST.OOD {cfg.TEST.OOD} is not supported in this run because {cfg.TRAINER.NAME} tests base and new "
+            "classes separately. Test its trained model with --eval-only and TEST.BASE_NEW True."
         )
     with generators_kept(), mistakes.of_reader(cfg.TEST.OOD, cfg.DATASET.ROOT):
         if cfg.SEED >= 0:
@@ -84,7 +84,8 @@ def images_of(trainer: Any) -> list[Any]:
     if both and cfg.TEST.OOD != NEW:  # ImageNet has two classes of one name
         raise UserError(
             f"TEST.OOD {cfg.TEST.OOD} is not possible because this data set and {cfg.DATASET.NAME} share "
-            f"{'the class' if len(both) == 1 else 'the classes'} {some(both)}. Set TEST.OOD to a data set with other classes."
+            f"{'the class' if len(both) == 1 else 'the classes'} {some(both)}. Set TEST.OOD to a data set with other "
+            "classes."
         )
     return list(other.test)
 
