@@ -190,7 +190,7 @@ def load(
     try:
         states = read_tensors(path)
     except UserError as error:
-        raise UserError(f"{path} is damaged ({error}). {_TO_DO}") from None
+        raise UserError(f"{error} {_TO_DO}") from None
     with damage_told(directory):
         require_same(settings, states["settings"], directory)
         learned = [tensor for state in states["models"].values() for tensor in state.values()]
