@@ -57,8 +57,8 @@ def take(path: PathLike, taken: str, patience_s: float = 2.0) -> Lock:
             if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP):
                 raise
             warnings.warn(
-                f"The file system of {path} does not support file locks, so two processes could write to the same "
-                "folder. Start only one process per folder.",
+                f"The file system of {path} has no file locks, so two processes could write to the same folder. "
+                "Start only one process per folder.",
                 stacklevel=2,
             )
             return Lock(path, held, False)

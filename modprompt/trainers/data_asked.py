@@ -54,7 +54,7 @@ def require(dataset: Any, cfg: Any) -> None:
     name, images = cfg.DATASET.NAME, dataset.train_x
     if ignored:
         raise UserError(
-            f"The reader of the data set {name} does not support {', '.join(ignored)} and returned all "
+            f"The reader of the data set {name} does not support {', '.join(ignored)} and returned "
             f"{dataset.num_classes} classes and {len(images)} training images. Remove "
             f"{'this setting' if len(ignored) == 1 else 'these settings'}."
         )
