@@ -135,7 +135,7 @@ def test_loss_that_is_not_finite_names_the_step_and_keeps_the_last_state(mpl_fla
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PromptTrainer, "output", poisoned)
         line = refusal(capsys, *mpl_flags, *mpl_options)
-    assert "the loss is nan at epoch 2, step 3" in line
+    assert "The loss is nan at epoch 2, step 3" in line
     assert line in (tmp_path / "out" / "log.txt").read_text()
     state = torch.load(tmp_path / "out" / "training_state.pth.tar", weights_only=True)
     assert state["epoch"] == 1

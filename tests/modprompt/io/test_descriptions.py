@@ -56,7 +56,9 @@ def test_names_of_eurosat_are_known_in_both_ways():
 
 def test_classes_without_phrases_are_all_counted_and_some_named():
     found = Descriptions({"great tit": ("x",), "owl": ("y",)}, "birds.json")
-    with pytest.raises(UserError, match=r"birds.json has no phrases for 1 of 2 classes: 'Great Tits'; did you mean"):
+    with pytest.raises(
+        UserError, match=r"birds.json contains no phrases for 1 of 2 classes: 'Great Tits'; did you mean"
+    ):
         found.of(["Great Tits", "owl"])
     with pytest.raises(UserError, match=r"for 9 of 9 classes: '0', .*, '4' and 4 more \(known: great tit, owl\)"):
         found.of([str(number) for number in range(9)])
@@ -77,17 +79,17 @@ def test_hash_is_that_of_the_content(tmp_path):
         assert descriptions.read(str(written(tmp_path / "two.json", other))).hash != one.hash
 
 
-LIST = "class 'owl' must have a list of phrases, none of them empty, not "
+LIST = "class 'owl': the value must be a list of non-empty phrases, got "
 DAMAGED = {
-    "empty": ("", "is not JSON"),
-    "list": (["owl"], "must hold one JSON object .*, not .'owl'."),
-    "no class": ({}, "must hold one JSON object .* with a class, not {}"),
+    "empty": ("", "is not valid JSON"),
+    "list": (["owl"], "must contain a JSON object .*, got .'owl'."),
+    "no class": ({}, "must contain a JSON object .* with at least one class, got {}"),
     "empty list": ({"owl": []}, LIST),
     "one phrase": ({"owl": "round"}, f"{LIST}'round'"),
     "number": ({"owl": ["a", 3]}, LIST),
     "empty phrase": ({"owl": ["a", " \n"]}, LIST),
     "half a character": ('{"owl": ["\\ud800"]}', LIST),
-    "twice": ('{"owl": ["a"], "OWL": ["b"]}', "class 'OWL' occurs twice, with different phrases"),
+    "twice": ('{"owl": ["a"], "OWL": ["b"]}', "class 'OWL': the class occurs twice with different phrases"),
 }
 
 

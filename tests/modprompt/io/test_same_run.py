@@ -103,4 +103,4 @@ def test_file_that_changed_or_went_is_named(tmp_path):
     path.write_text("[1, 2]")
     assert look(recorded) == "split.json has changed"
     path.unlink()
-    assert look(recorded) == "split.json is not there any more"
+    assert look(recorded) == "split.json does not exist any more"

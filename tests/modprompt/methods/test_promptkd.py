@@ -147,7 +147,7 @@ def test_a_stopped_run_does_not_go_on_with_another_teacher(words, made, tmp_path
     assert "the teacher's prompts" in refusal(capsys, *words("cross", *other))
 
 
-@pytest.mark.filterwarnings("ignore:nothing says how images of")
+@pytest.mark.filterwarnings("ignore:The weights of .* do not state")
 @pytest.mark.parametrize(
     ("more", "said"),
     [

@@ -89,7 +89,7 @@ def test_run_that_was_stopped_goes_on_with_the_same_phrases_alone(words, tmp_pat
     ("more", "message"),
     [
         (["TRAINER.COOP.AEPATH", "x"], "TRAINER.COOP.ASPATH and AEPATH are both set"),
-        (["TRAINER.COOP.ASPATH", "x.json"], "TRAINER.COOP.ASPATH: no descriptions at x.json"),
+        (["TRAINER.COOP.ASPATH", "x.json"], "TRAINER.COOP.ASPATH: No class descriptions found at x.json"),
         (["SEARCH.ON", "True"], "SEARCH.ON does not work with ASPATH"),
     ],
 )
@@ -100,5 +100,5 @@ def test_what_does_not_fit_is_refused_before_any_work(more, message, words, caps
 
 def test_file_without_a_class_of_the_data_set_is_refused(words, capsys):
     line = refusal(capsys, *words(phrases={"forest": ["trees"], "annual crop": ["fields"]}))
-    assert "phrases.json has no phrases for 4 of 5 classes: 'Annual Crop Land'" in line
+    assert "phrases.json contains no phrases for 4 of 5 classes: 'Annual Crop Land'" in line
     assert "did you mean 'annual crop'?" in line

@@ -175,8 +175,8 @@ def test_copies_of_the_images_have_the_stored_features(runs, eurosat_root):
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (("DATASET.SUBSAMPLE_CLASSES", "new"), "with DATASET.SUBSAMPLE_CLASSES all"),
-        (("TEST.BASE_NEW", "yes"), "TEST.BASE_NEW: must be True or False, got 'yes'"),
+        (("DATASET.SUBSAMPLE_CLASSES", "new"), "DATASET.SUBSAMPLE_CLASSES all."),
+        (("TEST.BASE_NEW", "yes"), "TEST.BASE_NEW: the value must be True or False, got 'yes'"),
     ],
 )
 def test_settings_that_do_not_fit_are_one_line(runs, capsys, words, why):
@@ -189,7 +189,7 @@ def test_a_training_and_a_model_of_all_classes_are_refused(runs, command, capsys
     runs.method = METHODS["coop_end"]
     words = to(command(runs.method, "OPTIM.MAX_EPOCH", 1, "DATASET.SUBSAMPLE_CLASSES", "all"), runs.out / "base")
     assert train.main([*words, "TEST.BASE_NEW", "True"]) != 0
-    assert "only for a test (--eval-only)" in capsys.readouterr().err
+    assert "only supported in a test of all classes. Add --eval-only" in capsys.readouterr().err
     assert train.main(words) == 0
     capsys.readouterr()
     assert train.main(runs.words("all", "all", "TEST.BASE_NEW", "True")) != 0

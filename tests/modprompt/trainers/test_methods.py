@@ -45,7 +45,7 @@ def test_a_test_says_that_it_drops_the_class_tokens_of_the_family(command, tmp_p
     torch.save({"state_dict": {**state, "prompt_learner.token_suffix": torch.zeros(37, 75, 64)}, "epoch": 1}, path)
     words = to(command(method, "DATASET.SUBSAMPLE_CLASSES", "new"), tmp_path / "new")
     assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *words]) == 0
-    assert "Dropped the class tokens of 37 classes" in capsys.readouterr().out
+    assert "The class tokens of the 37 classes in" in capsys.readouterr().out
 
 
 def test_checkpoints_with_deep_prompts_beside_a_bare_learner_load(command, tmp_path):

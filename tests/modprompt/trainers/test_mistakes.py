@@ -22,7 +22,7 @@ def test_data_set_that_nobody_has_and_files_that_are_not_there_are_mistakes(tmp_
     missing = tmp_path / "eurosat"
     with pytest.raises(UserError) as raised, mistakes.of_reader(cfg.DATASET.NAME, cfg.DATASET.ROOT):
         missing.iterdir().__next__()
-    line = f"data set EuroSAT: No such file or directory: {missing} (DATASET.ROOT is {tmp_path})"
+    line = f"Cannot read the data set EuroSAT: No such file or directory: {missing} (DATASET.ROOT is {tmp_path}). Check DATASET.ROOT."
     assert str(raised.value) == line
     assert raised.value.filename == str(missing)
 

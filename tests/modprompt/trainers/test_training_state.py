@@ -55,7 +55,7 @@ def test_other_settings_are_refused_and_named(tmp_path):
         training_state.load(str(tmp_path), training_state.settings_of(cfg), *parts)
 
 
-ADVICE = ": delete it to start anew, or put another copy there"
+ADVICE = ". Delete the file to start again, or replace the file with an intact copy."
 
 
 def saved(folder):
@@ -102,7 +102,7 @@ def test_learned_tensors_must_be_finite(tmp_path):
     state = read_tensors(path)
     state["models"]["m"]["bias"] = torch.tensor([float("nan")])
     write_tensors(path, state)
-    assert "what it has learned is not made of finite numbers" in refused(tmp_path, settings, parts)
+    assert "the trained parameters are not finite" in refused(tmp_path, settings, parts)
 
 
 @pytest.mark.parametrize("what", ["sizes", "names", "groups"])
@@ -117,7 +117,7 @@ def test_state_that_does_not_fit_the_run_is_refused(tmp_path, what):
     with pytest.raises(UserError) as raised:
         training_state.load(str(tmp_path), settings, *parts)
     line = str(raised.value)
-    assert line.startswith(f"{path} is damaged or of another run (")
+    assert line.startswith(f"{path} is damaged or belongs to another run (")
     assert line.endswith(ADVICE)
     assert "\n" not in line
 

@@ -146,7 +146,7 @@ def test_published_values_are_the_repositorys_and_mark_the_result(command, tmp_p
     assert train.main(words) == 0
     out = capsys.readouterr().out
     assert "TDA on EuroSAT: TRAINER.TDA.ALPHA 4.0, TRAINER.TDA.BETA 8.0\n" in out
-    assert "Images: 0 trained on, " in out
+    assert "Images: 0 for training, " in out
     said = json.loads((tmp_path / "out/result.json").read_text())
     assert "no validation images chose" in said["selected_on_test"]
     words = to(command("TDA", "TRAINER.TDA.PUBLISHED", True), tmp_path / "again")
