@@ -163,28 +163,45 @@ class CLIPLoRA(Addition):
     not_searched = "it has no prompts, and so no schedule"
 
     n_iters: int = setting(
-        500, "steps for each training image of a class, whatever the number of classes", least=1, compared=False
+        500,
+        "the number of training steps per training image of a class, independent of the number of classes",
+        least=1,
+        compared=False,
     )
-    literal_scale: float = setting(0.0, "what cosines are multiplied by; 0: exp(logit_scale) of the CLIP", least=0)
+    literal_scale: float = setting(
+        0.0, "the logit scale, a factor on the cosine similarities; 0 uses exp(logit_scale) of the CLIP model", least=0
+    )
     joins: bool = setting(
-        False, "whether CoOp and MPL get these additions beside their prompts", key="ON", compared=False
+        False, "adds these low-rank matrices to the prompts of CoOp or MPL if True", key="ON", compared=False
     )
-    encoder: str = setting("both", "which side's layers", choices=tuple(OF_ENCODER))
-    params: str = setting("q k v", "which matrices: q, k, v, o; their order is that of the draws")
+    encoder: str = setting(
+        "both", "the encoder whose layers are adapted: text, vision or both", choices=tuple(OF_ENCODER)
+    )
+    params: str = setting(
+        "q k v", "the adapted attention matrices (q, k, v, o); their order is the order of the random initialization"
+    )
     position: str = setting(
-        "all", "which layers: all, bottom, mid, up, half-bottom, half-up, top3, or by number from 0: 0 3 6-11"
+        "all",
+        "the adapted layers: all, bottom, mid, up, half-bottom, half-up, top3, or layer numbers from 0 such "
+        "as 0 3 6-11",
     )
-    r: int = setting(2, "rank of the additions", least=1)
-    alpha: float = setting(1.0, "they are scaled by ALPHA / sqrt(R)", least=0)
-    dropout: float = setting(0.25, "share of their input that is dropped in training", least=0, compared=False)
+    r: int = setting(2, "the rank of the low-rank matrices", least=1)
+    alpha: float = setting(
+        1.0, "the scaling of the low-rank matrices, which are multiplied by ALPHA / sqrt(R)", least=0
+    )
+    dropout: float = setting(
+        0.25, "the dropout probability of the input of the low-rank matrices during training", least=0, compared=False
+    )
     dropout_shared: bool = setting(
         False,
-        "one mask for the tokens that classes share, which are computed once; the reference has one for each class",
+        "uses a single dropout mask for the text tokens that all classes share if True, which is faster; the "
+        "original code draws a mask for each class",
         compared=False,
     )
     gradient: str = setting(
         "true",
-        "reference: with DROPOUT 0 an addition passes no gradient to its input, as in the reference",
+        "the gradient of the low-rank matrices: true, or reference for the original code, which with DROPOUT "
+        "0 passes no gradient to their input",
         choices=("true", "reference"),
         compared=False,
     )

@@ -34,8 +34,13 @@ class OneContext(LearnedText, WithDescriptions):
     class_token_position = "end"  # where the class name stands
 
     # a checkpoint shows it, and with CTX_INIT it is not used
-    n_ctx: int = setting(16, "context tokens; with CTX_INIT, the number of its words", most=MOST_TOKENS, compared=False)
-    ctx_init: str = setting("", "words the context starts from")
+    n_ctx: int = setting(
+        16,
+        "the number of context tokens in the text encoder; with CTX_INIT, the number of its words",
+        most=MOST_TOKENS,
+        compared=False,
+    )
+    ctx_init: str = setting("", "the initial words of the context")
 
     def check(self) -> None:
         """Warn if n_ctx was given with a ctx_init of another number of words."""
@@ -98,8 +103,8 @@ class CoOp(OneContext):
     node = "TRAINER.COOP"
     logging = Logging(accuracy=True)
 
-    csc: bool = setting(False, "a context of its own for each class; with phrases, for each prompt")
-    class_token_position: str = setting("end", "where the class name stands", choices=POSITIONS)
+    csc: bool = setting(False, "learns a separate context for each class (with phrases, for each prompt) if True")
+    class_token_position: str = setting("end", "the position of the class name in the prompt", choices=POSITIONS)
 
     def check(self) -> None:
         super().check()

@@ -206,24 +206,38 @@ class DePT(Addition):
     prec = ""  # that of the method
     wants_text = False  # it reads the features of both sides, of any kind
 
-    joins: bool = setting(False, "whether the method gets the head beside its prompts", key="ON", compared=False)
+    joins: bool = setting(
+        False, "adds the DePT head to the prompts of another method if True", key="ON", compared=False
+    )
     weight: float = setting(
-        0.7, "weight of the head's loss and logits; the method's cross entropy and cosines have 1 - weight", least=0
+        0.7,
+        "the weight of the loss and the logits of the DePT head; the cross-entropy loss and the cosine "
+        "logits of the method have the weight 1 - WEIGHT",
+        least=0,
     )
     type: str = setting(
-        LINEAR, "its logits: by a matrix with a row for each class, or by cosines", choices=(LINEAR, SIMILARITY)
+        LINEAR,
+        "the type of the DePT head: linear has a weight vector for each class, similarity uses cosine similarities",
+        choices=(LINEAR, SIMILARITY),
     )
-    film: bool = setting(True, "whether each channel of both features gets a scale and a bias before the head")
+    film: bool = setting(
+        True, "scales and shifts each channel of the image and text features before the DePT head if True"
+    )
     test_time_fusion: bool = setting(
-        True, "whether logits are a weighted sum of both; else the head's, if it knows all classes", compared=False
+        True,
+        "tests with the weighted sum of both logits if True, and otherwise with the logits of the DePT head; "
+        "classes without a row in the head always use cosine logits",
+        compared=False,
     )
     demand_fusion: bool = setting(
         False,
-        "whether classes without a row are refused, not tested by cosines alone; rows of a file that does not say "
-        "its classes then count in order",
+        "rejects classes without a row in the DePT head, instead of testing them with cosine logits only, if "
+        "True; if a checkpoint does not record its classes, its rows count in their order",
         compared=False,
     )
-    lr_exp: float = setting(6.5, "factor on the learning rate of the head and the scales", least=0, compared=False)
+    lr_exp: float = setting(
+        6.5, "the factor on the learning rate of the DePT head and its scales", least=0, compared=False
+    )
 
     def check(self) -> None:
         if self.weight > 1:

@@ -41,13 +41,26 @@ class DPL(LearnedText, PromptsVision, Regularised):
     saved_as = SavedAs("MultiModalPromptLearner")
     not_searched = "the search for its lengths is DPLSearch"
 
-    ctx_init: str = setting("default", "words: one template; custom: the data set's; ensemble: sixty", choices=WORDS)
-    lengths_text: tuple[int, ...] = setting((), "[prompt tokens of each text layer], as a search has found them")
-    lengths_vision: tuple[int, ...] = setting((), "[prompt tokens of each vision layer]")
-    txt_alpha_path: str = setting("", "file of the text side's alphas, read into LENGTHS_TEXT", compared=False)
-    img_alpha_path: str = setting("", "file of the image side's alphas, read into LENGTHS_VISION", compared=False)
+    ctx_init: str = setting(
+        "default",
+        "the templates of the class names: default for a single template, custom for the template of the "
+        "data set, ensemble for sixty templates",
+        choices=WORDS,
+    )
+    lengths_text: tuple[int, ...] = setting(
+        (), "the list of the number of prompt tokens in each layer of the text encoder, as found by DPLSearch"
+    )
+    lengths_vision: tuple[int, ...] = setting(
+        (), "the list of the number of prompt tokens in each layer of the image encoder, as found by DPLSearch"
+    )
+    txt_alpha_path: str = setting("", "the path of the text encoder's alphas, which set LENGTHS_TEXT", compared=False)
+    img_alpha_path: str = setting(
+        "", "the path of the image encoder's alphas, which set LENGTHS_VISION", compared=False
+    )
     alphas_swapped: bool = setting(
-        False, "the two files are the reference's, whose names each mean the other side", compared=False
+        False,
+        "swaps the two alpha files if True; needed for files of the original code, whose names are interchanged",
+        compared=False,
     )
 
     def check(self) -> None:

@@ -47,32 +47,42 @@ class HiCroPL(WithSentences):
     wants_vision = True
     repository = Repository(shared={"OPTIM.EPS": "EPS"})
 
-    n_ctx: int = setting(2, "prompt tokens before each layer of both sides", least=1, most=MOST_TOKENS)
+    n_ctx: int = setting(2, "the number of prompt tokens in each layer of both encoders", least=1, most=MOST_TOKENS)
     cross_layer: int = setting(
-        6, "layers k whose vision prompts are mapped from text; in later ones text is mapped from vision", least=1
+        6,
+        "the number k of the first layers in which image prompts are mapped from text prompts; in later "
+        "layers text prompts are mapped from image prompts",
+        least=1,
     )
-    ctx_init: str = setting("a photo of a", "words the context starts from, if N_CTX is at most 4")
-    prompt_depth: int = setting(9, "layers that receive prompts", layers_of="both")
+    ctx_init: str = setting("a photo of a", "the initial words of the context; used if N_CTX is at most 4")
+    prompt_depth: int = setting(9, "the number of layers in both encoders that receive prompts", layers_of="both")
     teacher_name: str = setting(  # compared by its weights
         "",
-        "the CLIP whose image features are blended in, a name or a path; empty: the backbone's",
+        "the name or path of the CLIP model whose image features are blended with the learned ones; empty "
+        "uses the backbone",
         compared=False,
     )
-    lambd: float = setting(10.0, "weight of the distances of both features to the frozen ones", least=0, compared=False)
+    lambd: float = setting(
+        10.0,
+        "the weight of the distances between the learned and the frozen features of images and classes",
+        least=0,
+        compared=False,
+    )
     flow: str = setting(
         "written",
-        "whether mapped prompts are written over the old ones, outside the graph, as in the repository, where mappers "
-        "stay as they were drawn; or are learned together with their mappers",
+        "the treatment of mapped prompts: written copies them over the old prompts without gradient, as in "
+        "the original code, so the mappers are not trained; learned trains the prompts together with the "
+        "mappers",
         choices=(WRITTEN, LEARNED),
     )
     tests_write: bool = setting(
         False,
-        "FLOW written: whether each batch of a validation or test maps the prompts once more and keeps the result, as "
-        "in the repository",
+        "maps the prompts again at each validation and test batch and stores the result, as in the original "
+        "code, if True; only with FLOW written",
         compared=False,
     )
     eps: float = setting(
-        1e-3, "what Adam adds to its divisor: it shortens steps where gradients are smaller", least=0, compared=False
+        1e-3, "Adam's epsilon; a larger value shortens the steps where gradients are small", least=0, compared=False
     )
 
     def check(self) -> None:

@@ -28,12 +28,14 @@ class KDPL(Taught, Addition):
     prec = ""  # that of the method
     wants_text = False  # it changes only the loss
 
-    joins: bool = setting(False, "whether the method learns from the teacher", key="ON", compared=False)
+    joins: bool = setting(
+        False, "trains the prompts of another method with the loss of the teacher if True", key="ON", compared=False
+    )
     teacher_name: str = changed(Taught, "teacher_name", "ViT-H-14/dfn5b", key="TEACHER")
     teacher_ckpt: str = changed(Taught, "teacher_ckpt", NONE)
     class_agnostic: bool = setting(
         False,
-        "a key of the repository, where it chooses a list of words",
+        "a setting of the original code, which selects a vocabulary of class names; only False is supported",
         must=Must(lambda value: value is False, "False: images are told apart by the class names of the run"),
         compared=False,
     )

@@ -185,14 +185,14 @@ class MultiModalAdapter(Addition):
     prec = "amp"
     wants_vision = True
 
-    text_ctx_init: str = setting("", "words before the class name", kept=True)
-    adapter_start: int = setting(4, "first layer with an adapter, counted from 1; 0 is before the first layer", least=0)
-    adapter_end: int = setting(12, "last layer with an adapter, counted from 1", least=0, layers_of="both")
-    adapter_dim: int = setting(32, "width of the bottlenecks", least=1)
-    adapter_scale: float = setting(0.1, "factor of what is added")
-    joins: bool = setting(
-        False, "whether CoOp and MPL get these adapters beside their prompts", key="ON", compared=False
+    text_ctx_init: str = setting("", "the words before the class name; empty uses the class name only", kept=True)
+    adapter_start: int = setting(
+        4, "the first layer with an adapter, counted from 1; 0 also adapts the input of the first layer", least=0
     )
+    adapter_end: int = setting(12, "the last layer with an adapter, counted from 1", least=0, layers_of="both")
+    adapter_dim: int = setting(32, "the width of the adapter bottlenecks", least=1)
+    adapter_scale: float = setting(0.1, "the factor on the output of the adapters")
+    joins: bool = setting(False, "adds the adapters to the prompts of CoOp or MPL if True", key="ON", compared=False)
 
     def check(self) -> None:
         super().check()

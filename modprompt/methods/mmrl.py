@@ -71,33 +71,62 @@ class MMRL(Method):
     repository = Repository(shared={"TASK": "TASK"})
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = PUBLISHED
 
-    alpha: float = setting(0.7, "weight of logits by the image's own feature; 1 - ALPHA that of the others", least=0)
+    alpha: float = setting(
+        0.7,
+        "the weight of the logits of the class token in the fused logits; the logits of the representation "
+        "tokens have the weight 1 - ALPHA",
+        least=0,
+    )
     reg_weight: float = setting(
-        1.0, "weight of the distances of image and class features to CLIP's own", least=0, compared=False
+        1.0,
+        "the weight of the distances between the learned and CLIP's original features of images and classes",
+        least=0,
+        compared=False,
     )
     rep_layers: Sequence[int] = setting(
-        (), "layers of both sides, from 1, that get tokens", must=Must(_are_layers, "layers from 1 up, ascending")
+        (),
+        "the list of layers in both encoders, counted from 1, that receive representation tokens",
+        must=Must(_are_layers, "layers from 1 up, ascending"),
     )
     # a test uses the checkpoint's
-    rep_dim: int = setting(512, "width R of the tokens", least=1, most=_MOST_WIDTH, compared=False)
-    n_rep_tokens: int = setting(5, "tokens in each of these layers", least=1, most=MOST_TOKENS)
-    literal_scale: float = setting(0.0, "factor of cosines, 100 in the paper; 0: exp(logit_scale) of the CLIP", least=0)
+    rep_dim: int = setting(
+        512, "the width of the shared representation space", least=1, most=_MOST_WIDTH, compared=False
+    )
+    n_rep_tokens: int = setting(
+        5, "the number of representation tokens in each of these layers", least=1, most=MOST_TOKENS
+    )
+    literal_scale: float = setting(
+        0.0,
+        "the logit scale, a factor on the cosine similarities; 0 uses exp(logit_scale) of the CLIP model; "
+        "the paper uses 100",
+        least=0,
+    )
     logits: str = setting(
         "auto",
-        "which logits count: fused ones, or those of class tokens; auto: fused for the classes of the training",
+        "the logits of a test: fused, class (class token only), or auto for fused logits on the classes of "
+        "the training and class-token logits on other classes",
         choices=(AUTO, FUSED, CLASS),
         compared=False,
     )
     task: str = setting(
         "",
-        "the repository's rule for LOGITS in a run: base-to-new, few-shot or cross-data-set; empty: only LOGITS",
+        "the rule of the original code for LOGITS in a run : B2N for base-to-new, FS for few-shot, CD for "
+        "cross-data-set; empty applies LOGITS only",
         choices=("", B2N, FEW_SHOT, CROSS),
         compared=False,
     )
     per_dataset: str = setting(
-        "", "published: the repository's values for the run's data set", choices=("", "published"), compared=False
+        "",
+        "the source of the values for each data set: published uses the values of the original code; empty "
+        "uses the configured values",
+        choices=("", "published"),
+        compared=False,
     )
-    template: str = setting("", "words of the prompts, with {} for the name; empty: the data set's", kept=True)
+    template: str = setting(
+        "",
+        "the template of the prompts, with {} for the class name; empty uses the template of the data set",
+        kept=True,
+    )
 
     def check(self) -> None:
         super().check()
@@ -415,12 +444,21 @@ class MMRLpp(MMRL):
     logging = Logging(accuracy=True)
     published = PUBLISHED_PP
 
-    beta: float = setting(0.9, "share of a layer's new tokens in the mix with those that they replace", least=0)
-    test_beta: float = setting(
-        0.0, "another BETA in tests, tuned on them, so results are marked; 0: BETA", least=0, compared=False
+    beta: float = setting(
+        0.9, "the weight of the new tokens of a layer when mixed with the tokens that they replace", least=0
     )
-    proj_lora_dim: int = setting(64, "rank of what is added to CLIP's image projection", least=1, most=_MOST_RANK)
-    res_lora_dim: int = setting(4, "rank of what a layer adds to the shared projection", least=1, most=_MOST_RANK)
+    test_beta: float = setting(
+        0.0,
+        "another BETA for tests, which the authors tuned on test images, so results are marked; 0 uses BETA",
+        least=0,
+        compared=False,
+    )
+    proj_lora_dim: int = setting(
+        64, "the rank of the matrices added to CLIP's image projection", least=1, most=_MOST_RANK
+    )
+    res_lora_dim: int = setting(
+        4, "the rank of the matrices that each layer adds to the shared projection", least=1, most=_MOST_RANK
+    )
 
     def check(self) -> None:
         super().check()

@@ -20,10 +20,15 @@ class MPL(Coupled, Regularised):
     logging = Logging(examples=True)
 
     n_add_op: int = setting(
-        2, "projections appended on the vision side per deep layer, N_CTX tokens each", least=1, most=MOST_TOKENS
+        2,
+        "the number of projections that add prompts to each deep layer of the image encoder, N_CTX tokens each",
+        least=1,
+        most=MOST_TOKENS,
     )
-    n_rm_op: int = setting(1, "vision prompt tokens removed before each deep layer", least=0)
-    ctx_init: str = setting("a photo of a", "words after the context")
+    n_rm_op: int = setting(
+        1, "the number of prompt tokens removed before each deep layer of the image encoder", least=0
+    )
+    ctx_init: str = setting("a photo of a", "the words after the learned context")
 
     def vision_rule(self, layers: int) -> Schedule:
         add = self.n_add_op * self.n_ctx

@@ -49,32 +49,54 @@ class PromptKD(Taught, DeepVision):
     repository = Repository(shared={"TRAINER.MODAL": "MODAL", "TEACHER.RESIZE": "TEACHER_RESIZE"})
 
     n_ctx_vision: int = changed(DeepVision, "n_ctx_vision", 4)
-    kd_weight: float = setting(1.0, "weight of the divergence from the teacher's logits", least=0, compared=False)
-    temperature: float = setting(1.0, "T, the divisor of both logits", compared=False)
+    kd_weight: float = setting(
+        1.0, "the weight of the distillation loss, the divergence from the teacher's logits", least=0, compared=False
+    )
+    temperature: float = setting(1.0, "the temperature that divides the logits of student and teacher", compared=False)
     modal: str = setting(
         "base2novel",
-        "base2novel: images of all classes; base classes tested among themselves, new ones too; cross: all together",
+        "the protocol: base2novel trains on images of all classes and tests base and new classes separately, "
+        "cross tests all classes together",
         choices=(BASE_TO_NEW, CROSS),
         compared=False,
     )
     choose_on: str = setting(
         "",
-        "test: best_val uses the epoch that is best on test images of the base classes, as in the repository",
+        "the images that select the best checkpoint: test uses test images of the base classes with "
+        "TEST.FINAL_MODEL best_val, as in the original code; empty uses validation images",
         choices=("", TEST),
         compared=False,
     )
     n_ctx_text: int = setting(
-        4, "text tokens that the repository draws and drops", least=1, most=MOST_TOKENS, compared=False
+        4,
+        "the number of text tokens that the original code draws and discards; affects random numbers only",
+        least=1,
+        most=MOST_TOKENS,
+        compared=False,
     )
-    prompt_depth_text: int = setting(9, "text layers for which it draws them", least=1, compared=False)
+    prompt_depth_text: int = setting(
+        9,
+        "the number of text layers for which the original code draws tokens; affects random numbers only",
+        least=1,
+        compared=False,
+    )
     ctx_init: str = setting(
-        "a photo of a", "words that the repository's teacher starts from; without them it draws", compared=False
+        "a photo of a",
+        "the initial words of the teacher's context in the original code; if empty, the original code draws "
+        "random numbers",
+        compared=False,
     )
     project_layer: int = setting(
-        2, "layers of the projector", must=Must(lambda value: value == 2, "2, as many as it has"), compared=False
+        2,
+        "the number of layers of the projector; only 2 is supported",
+        must=Must(lambda value: value == 2, "2, as many as it has"),
+        compared=False,
     )
     ce_weight: float = setting(
-        0.0, "weight of the labels", must=Must(lambda value: value == 0, "0: labels are not read"), compared=False
+        0.0,
+        "the weight of the cross-entropy loss on labels; only 0 is supported, because labels are not read",
+        must=Must(lambda value: value == 0, "0: labels are not read"),
+        compared=False,
     )
 
     def check(self) -> None:

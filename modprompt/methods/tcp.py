@@ -49,17 +49,25 @@ class TCP(OneContext):
 
     n_ctx: int = changed(OneContext, "n_ctx", 4)
     teacher_template: str = changed(OneContext, "teacher_template", "", compared=True)  # class tokens are made from it
-    ctx_init: str = setting("", "words the context starts from; True: a photo of a; else random", switch=True)
-    layer: int = setting(8, "text layer, from 0, before which class tokens replace the context", least=1)
-    n_class: int = setting(4, "class tokens there", least=1, most=MOST_TOKENS)
+    ctx_init: str = setting(
+        "", "the initial words of the context; True means a photo of a, empty means random initialization", switch=True
+    )
+    layer: int = setting(8, "the text layer, counted from 0, before which class tokens replace the context", least=1)
+    n_class: int = setting(4, "the number of class tokens inserted before LAYER", least=1, most=MOST_TOKENS)
     kg_weight: float = setting(
-        8.0, "weight of the distance of class features to CLIP's own", key="W", least=0, compared=False
+        8.0,
+        "the weight of the KgCoOp loss, the distance between the learned and CLIP's original class features",
+        key="W",
+        least=0,
+        compared=False,
     )
     eps: float = setting(
-        1e-3, "what Adam adds to its divisor: it shortens steps where gradients are smaller", least=0, compared=False
+        1e-3, "Adam's epsilon; a larger value shortens the steps where gradients are small", least=0, compared=False
     )
     prompt_template: str = setting(
-        "", "words of the learned prompt, with {} for the name and X for the context; empty: the data set's"
+        "",
+        "the template of the learned prompt, with {} for the class name and X for a context token; empty "
+        "uses the template of the data set",
     )
 
     def check(self) -> None:

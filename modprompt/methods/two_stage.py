@@ -98,14 +98,30 @@ class TwoSFS(Method):
     not_searched = "it has no prompts, and so no schedule"
 
     n_iters: int = setting(
-        300, "steps for each training image of a class, whatever the number of classes", least=1, compared=False
+        300,
+        "the number of training steps per training image of a class, independent of the number of classes",
+        least=1,
+        compared=False,
     )
     n_iters_frac: float = setting(
-        0.6, "share of the steps in which the normalisations learn; 1: no classifier", least=0, most=1, compared=False
+        0.6,
+        "the fraction of the steps that train the normalization layers; the rest trains the classifier, and "
+        "1 trains no classifier",
+        least=0,
+        most=1,
+        compared=False,
     )
-    ln_modality: str = setting("both", "whose normalisations learn", choices=("both", "text", "vision"))
-    ln_text_start: int = setting(0, "first text layer, from 0, whose normalisations learn", least=0)
-    ln_vision_start: int = setting(0, "first vision layer, from 0, whose normalisations learn", least=0)
+    ln_modality: str = setting(
+        "both",
+        "the encoder whose normalization layers are trained: text, vision or both",
+        choices=("both", "text", "vision"),
+    )
+    ln_text_start: int = setting(
+        0, "the first text layer, counted from 0, whose normalization layers are trained", least=0
+    )
+    ln_vision_start: int = setting(
+        0, "the first layer of the image encoder, counted from 0, whose normalization layers are trained", least=0
+    )
 
     @property
     def wants_text(self) -> bool:

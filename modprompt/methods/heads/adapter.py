@@ -47,17 +47,21 @@ class ADAPTER(EnhancedBase, SearchedHead):
 
     init: str = setting(
         "ZS",
-        "RANDOM, ZS, TR, ClipA or TipA (with -f- in it, its keys are trained; with grid_search, alpha and beta are "
-        "searched)",
+        "the initialization of the head: RANDOM, ZS, TR, ClipA or TipA; TipA-f- also trains the keys, and "
+        "TipA with grid_search searches alpha and beta",
     )
     constraint: str = setting(
         "l2",
-        "none, or l2: the distance to the text is added to the loss; "
-        "further words choose its weights: balanced, constant, corrected, adaptative",
+        "the constraint on the class weights: none, or l2 for the distance to the text features in the loss; "
+        "the additional words balanced, constant, corrected and adaptative select its multipliers",
         compared=False,
     )
-    views: int = setting(20, "augmented passes over the training images, all of them kept", least=1)
-    as_published: bool = setting(False, "TipA with affinities of raw features, as in the reference")
+    views: int = setting(
+        20, "the number of augmented passes over the training images, all of which are stored", least=1
+    )
+    as_published: bool = setting(
+        False, "computes the affinities of TipA from unnormalized features, as in the original code, if True"
+    )
 
     def check(self) -> None:
         super().check()

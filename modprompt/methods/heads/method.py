@@ -177,15 +177,21 @@ class HeadMethod(ZeroshotCLIP):
 
     ensemble: str = setting(
         "",
-        "templates of the class features; empty: the data set's own",
+        "the templates of the class features: selected, or selected and own; empty uses the template of the data set",
         choices=("", "selected", "selected and own"),
     )
-    underscores: bool = setting(False, "keep _ in class names, as some references do; otherwise they become spaces")
-    literal_scale: float = setting(0.0, "what cosines are multiplied by; 0: exp(logit_scale) of the CLIP", least=0)
+    underscores: bool = setting(
+        False,
+        "keeps underscores in class names, as some original implementations do, if True; otherwise replaces them with spaces",
+    )
+    literal_scale: float = setting(
+        0.0, "the logit scale, a factor on the cosine similarities; 0 uses exp(logit_scale) of the CLIP model", least=0
+    )
     # what is compared is the prompts themselves: `metadata`
     prompts_from: str = setting(
         "",
-        "a run's folder, or a checkpoint, of trained prompts that the head is put on; empty: CLIP alone",
+        "the run folder or checkpoint with the trained prompts that this head is trained on top of; empty "
+        "uses the original CLIP",
         compared=False,
     )
 
@@ -328,7 +334,10 @@ class EnhancedBase(HeadMethod):
     """A head whose class features may pass through a text projection from a file (TaskRes, arXiv 2211.10277)."""
 
     enhanced_base: str = setting(
-        "none", "file whose state_dict has a text projection, weight, that replaces CLIP's", compared=False
+        "none",
+        "the path of a file whose state_dict contains a text projection (weight) that replaces CLIP's; none "
+        "for no file",
+        compared=False,
     )
 
 
@@ -336,7 +345,12 @@ class EnhancedBase(HeadMethod):
 class FreshViewsHead(HeadMethod):
     """A head that is trained on a new view of the training images in every epoch."""
 
-    views: int = setting(0, "views of the images that are kept and used in turn; 0: a new one in every epoch", least=0)
+    views: int = setting(
+        0,
+        "the number of augmented passes over the training images, which are stored and used in turn; 0 draws "
+        "new augmentations in every epoch",
+        least=0,
+    )
 
     def kept_views(self) -> int:
         return self.views
@@ -346,13 +360,19 @@ class FreshViewsHead(HeadMethod):
 class SearchedHead(HeadMethod):
     """A head with alpha and beta, searched after the training on validation images, min(shots, 4) per class."""
 
-    search_hp: bool = setting(True, "search for alpha and beta where there are validation images", compared=False)
-    search_scale: Sequence[float] = setting((7.0, 3.0), "ends of the ranges of beta and alpha", compared=False)
-    search_step: Sequence[int] = setting((200, 20), "how many values of beta and of alpha are tried", compared=False)
+    search_hp: bool = setting(
+        True, "searches for alpha and beta if True and the data set has validation images", compared=False
+    )
+    search_scale: Sequence[float] = setting(
+        (7.0, 3.0), "the upper ends of the search ranges of beta and alpha", compared=False
+    )
+    search_step: Sequence[int] = setting(
+        (200, 20), "the numbers of values of beta and alpha in the search", compared=False
+    )
     search_on: str = setting(
         "",
-        "images of the search; empty: few validation images, or training images held out for it; "
-        "others, as in some references, mark the result",
+        "the images on which alpha and beta are searched; empty uses a few validation images or held-out "
+        "training images; validation split and test, as in some original implementations, mark the result",
         choices=("", SPLIT, TEST),
         compared=False,
     )

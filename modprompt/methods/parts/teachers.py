@@ -216,17 +216,20 @@ class Taught(Method):
     `prepared` reads the teacher; a method from a checkpoint only knows which it was, and none is read.
     """
 
-    teacher_name: str = setting("ViT-L/14", "the teacher's CLIP: a name, or a path of weights", compared=False)
+    teacher_name: str = setting("ViT-L/14", "the name or path of the teacher's CLIP model", compared=False)
     teacher_ckpt: str = setting(
-        "", "its learned prompts: a run's folder or a checkpoint; none: a teacher without prompts", compared=False
+        "",
+        "the run folder or checkpoint of the teacher's trained prompts; none for a teacher without prompts",
+        compared=False,
     )
     teacher_config: str = setting(
         "",
-        "the config of its training, for a checkpoint that does not say it; empty: PromptSRC's, 4 tokens and depth 9",
+        "the config file of the teacher's training, for a checkpoint that does not record its settings; "
+        "empty uses PromptSRC's settings with 4 tokens and depth 9",
         compared=False,
     )
     teacher_resize: bool = setting(
-        False, "whether the student's crop is resized for a teacher that needs another size", compared=False
+        False, "resizes the student's images for a teacher that needs another image size if True", compared=False
     )
 
     teacher: ClassVar[Teacher | None] = None  # set on an instance that is prepared

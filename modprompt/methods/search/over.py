@@ -36,11 +36,19 @@ class Search(AlphaSettings):
 
     node = "SEARCH"
 
-    on: bool = setting(False, "whether the trainer searches for its schedule instead of training by it", compared=False)
-    sides: str = setting("all", "the sides that are searched: all that have learned prompts, or one", choices=SIDES)
-    remove: int = setting(2, "most prompt tokens that a layer removes by number", least=0)
-    remove_all: bool = setting(True, "whether a layer may remove all tokens that reach it")
-    add: int = setting(2, "most prompt tokens that a layer adds", least=1)
+    on: bool = setting(
+        False,
+        "searches for a schedule with this trainer, instead of training with a fixed schedule, if True",
+        compared=False,
+    )
+    sides: str = setting(
+        "all",
+        "the encoders whose schedules are searched: all encoders with learned prompts, or only text or vision",
+        choices=SIDES,
+    )
+    remove: int = setting(2, "the maximum number of prompt tokens that a layer may remove", least=0)
+    remove_all: bool = setting(True, "lets a layer remove all prompt tokens that reach the layer if True")
+    add: int = setting(2, "the maximum number of prompt tokens that a layer may add", least=1)
 
     def check(self) -> None:
         at_most("REMOVE", self.remove, MOST)
