@@ -40,7 +40,7 @@ class KgCoOp(CoOp):
     def check(self) -> None:
         super().check()
         if self.words() not in ("", PHOTO):
-            words = f'"{self.words()}"; the repository starts from "{PHOTO}" whatever words are given'
+            words = f'"{self.words()}", but the original code always starts from "{PHOTO}".'
             text = f"{self.node}.CTX_INIT: the context starts from {words}"
             warnings.warn(text, stacklevel=4)
 

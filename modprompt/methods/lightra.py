@@ -130,7 +130,7 @@ class LightRA(WithSentences):
             ("TEXT_DEPTH", self.text_depth, shape.text_layers),
         ):
             if depth > layers:
-                text = f" must be at most {layers}, the number of layers of that side of this model, got {depth}"
+                text = f" must be at most {layers}, the number of layers in this encoder, got {depth}."
                 raise SettingError([(key, text)])
         return without_prompts(shape)
 
@@ -218,8 +218,11 @@ class SentenceLearner(Learner):
 
     @property
     def beginning(self) -> str:
-        long = f", {self.cut} of them cut off at the model's length" if self.cut else ""
-        return f'Sentences: {self.sentences}, {len(self.labels)} behind "{self.sentences.template}"{long}'
+        long = f", {self.cut} of them truncated to the maximum text length" if self.cut else ""
+        return (
+            f"Class descriptions: {self.sentences}, {len(self.labels)} descriptions after "
+            f'"{self.sentences.template}"{long}'
+        )
 
     def put_in(self, classnames: Sequence[str], clip_model: CLIP) -> None:
         front, _, behind = self.sentences.template.partition("{}")

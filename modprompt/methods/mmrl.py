@@ -66,7 +66,7 @@ class MMRL(Method):
     node = "TRAINER.MMRL"
     saved_as = SavedAs("MultiModalRepresentationLearner", "representation_learner.")
     logging = Logging(accuracy=True)
-    not_searched = "REP_LAYERS says which layers get tokens"
+    not_searched = "REP_LAYERS sets the layers with tokens"
     wants_vision = True
     repository = Repository(shared={"TASK": "TASK"})
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = PUBLISHED
@@ -86,7 +86,7 @@ class MMRL(Method):
     rep_layers: Sequence[int] = setting(
         (),
         "the list of layers in both encoders, counted from 1, that receive representation tokens",
-        must=Must(_are_layers, "layers from 1 up, ascending"),
+        must=Must(_are_layers, "a list of layers, counted from 1, in ascending order"),
     )
     # a test uses the checkpoint's
     rep_dim: int = setting(
@@ -132,7 +132,7 @@ class MMRL(Method):
         super().check()
         templates.require_place("TEMPLATE", self.template)
         if self.alpha > 1:
-            raise SettingError([("ALPHA", f" must be at most 1, got {self.alpha}")])
+            raise SettingError([("ALPHA", f" must be at most 1, got {self.alpha}.")])
 
     @property
     def training(self) -> Training:
@@ -146,8 +146,8 @@ class MMRL(Method):
         """
         layers = min(shape)
         if not self.rep_layers or self.rep_layers[-1] > layers:
-            range_of = f"layers from 1 to {layers}, those that both sides of this model have"
-            raise SettingError([("REP_LAYERS", f" must be {range_of}, got {[*self.rep_layers]}")])
+            range_of = f"layers from 1 to {layers}, because both encoders must have these layers"
+            raise SettingError([("REP_LAYERS", f" must be {range_of}, got {[*self.rep_layers]}.")])
         text, vision = (list(map(self._step, range(1, count + 1))) for count in shape)
         return Schedules(Schedule(text, "text", BEHIND_POSITIONS), Schedule(vision, "vision", BEHIND_LN_PRE))
 
@@ -168,8 +168,8 @@ class MMRL(Method):
         """
         if not has_stock_image(clip_model):
             raise UserError(
-                f"{called(clip_model)}: {type(self).__name__} reads tokens out of the last layer, which works only on "
-                "vision transformers like those of the `clip` package"
+                f"{type(self).__name__} does not support {called(clip_model)}, because the method needs a vision "
+                "transformer like those of the `clip` package."
             )
         kind = self.learner_class
         return kind(classes.names, clip_model, schedules, self, self.words(classes.dataset))
@@ -202,7 +202,10 @@ class MMRL(Method):
         """What PER_DATASET and TASK mean for a run; CLIP's own scale, where it differs from OpenAI's."""
         found = dict(cls.published_for(settings.get("TASK", ""), facts)) if settings.get("PER_DATASET") else {}
         if settings.get("PER_DATASET") and facts.dataset not in cls.published and not facts.tests:
-            warnings.warn(f"PER_DATASET published: the repository has no values for {facts.dataset}", stacklevel=5)
+            warnings.warn(
+                f"PER_DATASET published has no effect, because the original code has no values for {facts.dataset}.",
+                stacklevel=5,
+            )
         return {**found, **logits_of_task(settings.get("TASK", ""), facts), **own_scale(settings, facts)}
 
     @classmethod
@@ -356,8 +359,8 @@ class RepresentationLearner(Learner):
         self._choose_logits()
         if not classes.names and self.reads and self.settings.logits == AUTO:
             warnings.warn(
-                "the file does not say on which classes it was trained: logits are those of the class token (LOGITS "
-                "fused for the training's classes)",
+                "The checkpoint does not record its classes, so class-token logits are used. If the classes are "
+                "those of the training, set LOGITS fused.",
                 stacklevel=4,
             )
 
@@ -365,8 +368,12 @@ class RepresentationLearner(Learner):
         trained_on, rule = set(self.trained_on or ()), self.settings.logits
         if rule == FUSED or (rule == AUTO and set(names) == trained_on):
             return ""
-        why = "these are not the classes of the training" if trained_on else "the training's classes are not known"
-        return f"logits are those of the class token ({'LOGITS class' if rule == CLASS else why})"
+        why = (
+            "these are not the classes of the training"
+            if trained_on
+            else "the classes of the training are not recorded"
+        )
+        return f"The logits are those of the class token only ({'LOGITS class' if rule == CLASS else why})."
 
     def mark(self) -> str:
         logits, task = self.logits, self.settings.task
@@ -389,7 +396,11 @@ class RepresentationLearner(Learner):
                 one.data = one.data.new_zeros(state[name].shape)
         here = self.settings.rep_dim
         if not self.settings.per_dataset:  # with which a test uses the file's width
-            warnings.warn(f"REP_DIM is {width} in the file, and {here} here: the file's is used", stacklevel=5)
+            warnings.warn(
+                f"REP_DIM is {width} in the checkpoint, but {here} in this configuration. The value of the checkpoint "
+                "is used.",
+                stacklevel=5,
+            )
 
     @staticmethod
     def checkpoint_key(name: str) -> str:
@@ -464,7 +475,7 @@ class MMRLpp(MMRL):
         super().check()
         for key, value in (("BETA", self.beta), ("TEST_BETA", self.test_beta)):
             if value > 1:
-                raise SettingError([(key, f" must be at most 1, got {value}")])
+                raise SettingError([(key, f" must be at most 1, got {value}.")])
 
     @property
     def learner_class(self) -> type[RepresentationLearner]:

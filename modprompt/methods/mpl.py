@@ -35,7 +35,9 @@ class MPL(Coupled, Regularised):
         try:
             return modular(layers, self.prompt_depth, self.n_ctx, self.n_rm_op, add, "vision")
         except TooManyTokens as error:
-            raise SettingError([("N_ADD_OP", f" {self.n_add_op}, N_RM_OP {self.n_rm_op}: {error}")]) from None
+            raise SettingError(
+                [("N_ADD_OP", f" {self.n_add_op} does not fit N_RM_OP {self.n_rm_op}: {error}")]
+            ) from None
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> CoupledPromptLearner:
         context = placeholders(self.ctx_init, self.n_ctx, clip_model)

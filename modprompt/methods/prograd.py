@@ -69,7 +69,15 @@ class ProGrad(CoOp):
         template = self.template(dataset)
         words = self.switched(template.partition("{}")[0].strip())
         if not words and self.ctx_init == "True":
-            raise SettingError([("CTX_INIT", f" True needs words in front of the name, and {template!r} has none")])
+            raise SettingError(
+                [
+                    (
+                        "CTX_INIT",
+                        f" True needs words before the class name, but the template {template!r} has "
+                        "no words there. Set CTX_INIT to the initial words.",
+                    )
+                ]
+            )
         return words
 
     def length(self) -> int:

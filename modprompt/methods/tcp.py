@@ -45,7 +45,7 @@ class TCP(OneContext):
     repository = Repository(shared={**of_coop(), **_ONLY, "TRAINER.COOP.W": "", "TRAINER.COCOOP.PREC": ""})
     teacher_words = templates.TCP
     logging = Logging(accuracy=True)
-    not_searched = "SCHEDULE_TEXT says which layers get tokens of the classes"
+    not_searched = "SCHEDULE_TEXT sets the layers with class tokens"
 
     n_ctx: int = changed(OneContext, "n_ctx", 4)
     teacher_template: str = changed(OneContext, "teacher_template", "", compared=True)  # class tokens are made from it
@@ -80,12 +80,14 @@ class TCP(OneContext):
         if not self.schedule_text:
             return found._replace(text=self._replaced(shape.text_layers))
         if not any(step.add for step in found.text[1:]):
-            raise SettingError([("SCHEDULE_TEXT", " must add tokens after layer 0: those are the class tokens")])
+            raise SettingError(
+                [("SCHEDULE_TEXT", " must add tokens after layer 0, because these tokens are the class tokens.")]
+            )
         return found
 
     def _replaced(self, layers: int) -> Schedule:
         if self.layer >= layers:
-            text = f" must be less than {layers}, the number of text layers of this model, got {self.layer}"
+            text = f" must be less than {layers}, the number of text layers of this model, got {self.layer}."
             raise SettingError([("LAYER", text)])
         before, behind = [CARRY] * (self.layer - 1), [CARRY] * (layers - self.layer - 1)
         return Schedule([Step(0, self.length()), *before, Step(self.length(), self.n_class), *behind], "text")
