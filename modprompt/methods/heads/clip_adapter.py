@@ -31,7 +31,7 @@ class CLIP_Adapter(FreshViewsHead):  # noqa: N801 - the name that users know
     def check(self) -> None:
         super().check()
         if self.ratio > 1:
-            raise SettingError([("RATIO", f" must be at most 1, got {self.ratio}")])
+            raise SettingError([("RATIO", f" must be at most 1, got {self.ratio}.")])
 
     def head(self, names: Sequence[str], width: int) -> "CLIPAdapterHead":
         return CLIPAdapterHead(names, width, self.ratio, self.reduction)

@@ -100,7 +100,7 @@ class TDA(HeadMethod):
         for key, pair in (("ENTROPY", self.entropy), ("MASK", self.mask)):
             numbers = [one for one in pair if isinstance(one, (int, float)) and not isinstance(one, bool)]
             if len(pair) != 2 or len(numbers) != 2 or not 0 <= numbers[0] < numbers[1] <= 1:
-                faults.append((key, f" must be two rising numbers from 0 to 1, got {list(pair)}"))
+                faults.append((key, f" must be two increasing numbers from 0 to 1, got {list(pair)}."))
         if faults:
             raise SettingError(faults)
 
@@ -109,15 +109,19 @@ class TDA(HeadMethod):
         if not settings.get("PUBLISHED"):
             return {}
         if facts.dataset not in PUBLISHED:
-            said = f": the repository has no ALPHA and BETA for {facts.dataset}"
+            said = (
+                f" True is not supported for {facts.dataset}, because the original code has no ALPHA and "
+                "BETA for this data set. Set PUBLISHED False."
+            )
             raise SettingError([("TRAINER.TDA.PUBLISHED", said)])
         return dict(PUBLISHED[facts.dataset])
 
     @property
     def results(self) -> Results:
         chosen = (
-            "ALPHA and BETA are those of TDA's repository for this data set, which no validation images chose; not its "
-            "64 views of ImageNet-A, -V2, -R and -Sketch, nor its 80 templates of the last two"
+            "ALPHA and BETA are those of the original TDA code for this data set, and were not "
+            "selected on validation images. The 64 views of ImageNet-A, -V2, -R and -Sketch and the 80 "
+            "templates of ImageNet-R and -Sketch are not used."
         )
         return Results(mark=chosen if self.published else "")
 
@@ -130,8 +134,11 @@ class TDA(HeadMethod):
     def model(self, learner: Learner, clip_model: CLIP, classes: Classes, epochs: int) -> HeadedModel:
         own = PUBLISHED.get(classes.dataset)
         if self.published and own and (self.alpha, self.beta) != (own["ALPHA"], own["BETA"]):
-            theirs, ours = f"ALPHA {own['ALPHA']:g}, BETA {own['BETA']:g}", f"{self.alpha:g} and {self.beta:g}"
-            said = f": the repository has {theirs} for {classes.dataset}, not {ours}: give these, or leave it out"
+            theirs, ours = f"ALPHA {own['ALPHA']:g} and BETA {own['BETA']:g}", f"{self.alpha:g} and {self.beta:g}"
+            said = (
+                f" True needs {theirs}, the values of the original code for {classes.dataset}, got {ours}. "
+                "Use these values, or set PUBLISHED False."
+            )
             raise SettingError([("PUBLISHED", said)])
         return super().model(learner, clip_model, classes, epochs)
 

@@ -186,5 +186,8 @@ class TipAdapterHead(Head):
     def fault(self) -> str:
         """Each key needs a class."""
         if self.keys.shape != (len(self.values), self.keys.shape[1]) or self.values.shape[1] != len(self.names):
-            return f"keys are {tuple(self.keys.shape)}, values {tuple(self.values.shape)}, classes {len(self.names)}"
+            return (
+                f"the keys have the shape {tuple(self.keys.shape)} and the values "
+                f"{tuple(self.values.shape)}, but there are {len(self.names)} classes"
+            )
         return ""
