@@ -313,7 +313,7 @@ def config_file(word: str, trainer: str, folder: Path = Path()) -> Path:
         to_do = f"The config files of {whose} are {', '.join(there)}."
     else:
         hint, to_do = ".", "Use a path, or the name of a trainer and of one of its config files, such as MPL/glyph."
-    raise UserError(f"there is no config file {word[:100]}{hint} {to_do}")
+    raise UserError(f"There is no config file {word[:100]}{hint} {to_do}")
 
 
 def kind_of(name: str) -> str:

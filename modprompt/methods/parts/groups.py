@@ -77,7 +77,7 @@ class LearnedText(Method):
         key = {one.field: one.key for one in self.settings()}
         templates.require_place(key["teacher_template"], self.teacher_template)
         if self.prograd_t <= 0:
-            raise SettingError([(key["prograd_t"], f" must be more than 0, got {self.prograd_t}")])
+            raise SettingError([(key["prograd_t"], f" must be greater than 0, got {self.prograd_t}.")])
 
     def template(self, dataset: str) -> str:
         """The words of the teacher's class features, with {} for the name."""
@@ -155,7 +155,14 @@ def written_out(side: str, steps: Steps, layers: int, n_ctx: int, name: str) -> 
 def _placed(schedules: Schedules, side: str, place: str) -> Schedules:
     schedule = getattr(schedules, side)
     if place and not schedule.depth:
-        raise SettingError([(f"PLACE_{side.upper()}", f" has no effect: there are no {side} prompt tokens to place")])
+        raise SettingError(
+            [
+                (
+                    f"PLACE_{side.upper()}",
+                    f" has no effect, because the schedule adds no {side} prompt tokens. Remove PLACE_{side.upper()}.",
+                )
+            ]
+        )
     return schedules._replace(**{side: schedule.at(place)})
 
 
@@ -325,7 +332,15 @@ class WithDescriptions(Method):
 
     def check(self) -> None:
         if self.aspath and self.aepath:
-            raise SettingError([("ASPATH", " and AEPATH are both set: use one, the mean of logits or of embeddings")])
+            raise SettingError(
+                [
+                    (
+                        "ASPATH",
+                        " and AEPATH are both set. Use ASPATH for the mean of logits or AEPATH for the mean of "
+                        "embeddings.",
+                    )
+                ]
+            )
 
     def prepared(self: M) -> M:
         """This method, with its file read.
@@ -360,5 +375,5 @@ class WithDescriptions(Method):
             return self
         phrases = classes.get("phrases")
         if mode not in _OF or not isinstance(phrases, dict):
-            raise UserError(f"{path} is damaged (the phrases that describe its classes)")
+            raise UserError(f"{path} is damaged (the phrases that describe its classes). Use another copy of the file.")
         return self.describing(Described(descriptions.of_record(phrases, path), _OF[mode]))

@@ -108,9 +108,15 @@ def _why_none(layers: Sequence[Sequence[Option]], most_tokens: int) -> str:
                 if left >= 0:
                     ends[left] = min(used + left, ends.get(left, used + left))
         if not ends:
-            return f"no path is a schedule: every option of layer {layer} removes more prompt tokens than can reach it"
+            return (
+                f"No schedule is possible, because every option of layer {layer} removes more prompt tokens "
+                "than can reach the layer."
+            )
         fewest = ends
-    return f"no path has at most {most_tokens} prompt tokens over all layers: the smallest has {min(fewest.values())}"
+    return (
+        f"No schedule has at most {most_tokens} prompt tokens over all layers. Set MOST_TOKENS to "
+        f"{min(fewest.values())} or more."
+    )
 
 
 def steps_of(path: Sequence[int], layers: Sequence[Sequence[Option]]) -> list[Option]:
