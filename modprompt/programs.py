@@ -28,7 +28,7 @@ UNREAD = 141  # exit code where nobody reads the output: that of shells for a pr
 def one_line(error: BaseException) -> str:
     """The message of an error in one line; for an error of a data-loader worker, its last line."""
     if isinstance(error, OSError) and error.strerror and not error.filename:  # of a file, stream or connection
-        return f"something could not be read or written ({error.strerror})"
+        return f"a file, stream or connection could not be read or written ({error.strerror})"
     text = str(error).strip() or ("not enough memory" if isinstance(error, MemoryError) else type(error).__name__)
     if "Traceback (most recent call last)" in text:
         text = text.splitlines()[-1].partition(": ")[2]
@@ -107,7 +107,7 @@ def _unwritten(told: bool = False, more: str = "") -> int:
     except OSError as error:
         unread = isinstance(error, BrokenPipeError)
         if not (told or unread):
-            _say(f"error: cannot write the output ({error.strerror})")
+            _say(f"error: cannot write the output ({error.strerror}).")
     with contextlib.suppress(AttributeError, OSError, ValueError):  # it is not a file
         os.dup2(os.open(os.devnull, os.O_WRONLY), getattr(sys.stdout, "console", sys.stdout).fileno())
     return UNREAD if unread else UserError.exit_code
@@ -140,7 +140,7 @@ def close_log(console: TextIO) -> None:
         try:
             log.close()
         except OSError as error:  # the disk is full
-            print(f"warning: the log of this run is incomplete ({error.strerror})", file=sys.stderr)
+            print(f"warning: the log of this run is incomplete ({error.strerror}).", file=sys.stderr)
 
 
 def signals_here(*names: str) -> tuple[signal.Signals, ...]:
@@ -239,8 +239,9 @@ def take_imports(parser: argparse._ActionsContainer) -> None:
     """Give a program, or a group of its flags, the flag --import, for import_modules."""
     parser.add_argument(
         "--import", dest="imports", action="append", default=[], metavar="MODULE",
-        help="import this module first: your own method, trainer or reader that registers itself, in the current "
-        "folder or installed, or FOLDER/NAME; may be given more than once",
+        help="import this module first, for example one that registers a custom method, trainer or data-set reader: a "
+        "name, which is searched in the current folder and then among installed packages, or FOLDER/NAME; can be "
+        "repeated",
     )  # fmt: skip
 
 
@@ -264,14 +265,17 @@ def import_modules(names: Sequence[str]) -> None:
         try:
             module = importlib.import_module(Path(name).name.removesuffix(".py") if folder else name)
         except ImportError as error:
-            raise UserError(f"--import {name}: {error} (searched first: {folder or here})") from None
+            raise UserError(
+                f"--import {name}: the module cannot be imported ({error}). The folder {folder or here} is searched "
+                "first, then installed packages."
+            ) from None
         except KeyError as error:  # from Dassl's registry
             said = str(error.args[0] if error.args else "")
             if "registered" not in said:
                 raise
             raise UserError(
-                f"--import {name}: a data set or trainer of that name exists already ({said}); --host FOLDER uses a "
-                "codebase's readers in place of ours"
+                f"--import {name}: the module registers a data set or trainer under an existing name ({said}). Use "
+                "another name. To use the data-set readers of a codebase in place of modprompt's, set --host FOLDER."
             ) from None
         if folder is not None:
             source = folder.resolve().joinpath(*module.__name__.split("."))
