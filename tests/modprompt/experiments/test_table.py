@@ -57,10 +57,12 @@ def test_missing_runs_are_listed_and_never_averaged_over(experiment, tmp_path):
     assert row(sections["average"], "MPL")["new"] is row(sections["average"], "MPL")["H"] is None
     assert row(sections["eurosat"], "MaPLe")["base"] is None
     assert row(sections["average"], "CLIP")["H"] is not None
-    made = "made with other settings: "
+    made = "the result was made with different settings ("
     first, second, third = tables.lacking(gathered)
     assert first.startswith(f"MaPLe has no result on eurosat for base seed 1 (stale: {made}")
-    assert second.startswith(f"MaPLe has no result on eurosat for new seed 1 (stale: its training was {made}")
+    assert second.startswith(
+        f"MaPLe has no result on eurosat for new seed 1 (stale: its training is stale, because {made}"
+    )
     assert third == "MPL has no result on dtd for new seed 2 (waiting)."
 
 
