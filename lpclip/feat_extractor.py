@@ -25,7 +25,7 @@ from modprompt.compat import find as compat
 from modprompt.errors import UserError
 from modprompt.io.arrays import arrays_hash, write_arrays
 from modprompt.io.images import own_validation
-from modprompt.programs import import_modules, report
+from modprompt.programs import Parser, import_modules, report
 
 compat.add_to_path()
 
@@ -59,7 +59,7 @@ def extract(trainer: TrainerX, images: Sequence[Datum]) -> tuple[np.ndarray, np.
 
 def parse(argv: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
     """Our own two flags, and the words for train.py."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--split", choices=SPLITS, help="only this split")
     parser.add_argument("--output-dir", default="clip_feat", help="folder of the features")
     return parser.parse_known_args(argv)

@@ -11,7 +11,6 @@ training images that were not drawn, or with --val-from-test on test images, as 
 
 from __future__ import annotations
 
-import argparse
 import sys
 import warnings
 from pathlib import Path
@@ -27,7 +26,7 @@ from modprompt.errors import UserError
 from modprompt.io.arrays import arrays_hash, read_arrays
 from modprompt.io.files import part_of, write_json
 from modprompt.io.images import HELD_OUT, TEST, VALIDATION, hold_out
-from modprompt.programs import report
+from modprompt.programs import Parser, report
 
 SHOTS = (1, 2, 4, 8, 16)
 MOST_VAL_SHOTS = 4
@@ -238,7 +237,7 @@ def figure(rows: list[dict[str, Any]], dataset: str, path: Path) -> None:
 
 def run(argv: list[str] | None = None) -> None:
     """Probe, print the table, and write it as data and as a figure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     add = parser.add_argument
     add("--dataset", required=True, help="name of the data set, e.g. OxfordPets: a folder of --feature_dir")
     add("--feature_dir", "--feature-dir", default="clip_feat", help="folder of the features")

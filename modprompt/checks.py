@@ -6,6 +6,16 @@ from typing import Any
 
 from modprompt.errors import SettingError
 
+RENAMED = {  # flags, settings and keys of experiment files that had another name before version 0.3.0
+    "--its-dassl": "--host-dassl",
+    "--present": "--skip-missing-data",
+    "--one-line": "--compact",
+    "--cold": "--no-fork",
+    "INPUT.READ_AS": "INPUT.DECODING",  # with the values dassl and photo for family and people
+    "ACTIVE.ASK": "ACTIVE.MANUAL_LABELS",
+    "together": "joint_test",
+    "chosen": "hyperparameters",
+}
 _ROOM = 250  # characters of a list of names: a message may have two of them
 
 
@@ -29,7 +39,9 @@ def one_of(name: str, value: Any, allowed: Collection[Any]) -> None:
 
 
 def nearest(name: str, known: Sequence[str], cutoff: float = 0.5) -> str:
-    """The hint after an unknown name: the nearest known one; empty if none is near."""
+    """Return the hint after an unknown name: its new name if it was renamed, else the nearest known one, else ""."""
+    if RENAMED.get(name) in known:
+        return f". It was renamed: use {RENAMED[name]} instead."
     folded = {one.lower(): one for one in known}
     near = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=cutoff)
     return f"; did you mean {folded[near[0]]!r}?" if near else ""

@@ -1,23 +1,27 @@
-"""How a program ends: one message on what a user can correct, and an exit code; signals; the modules of --import."""
+"""A program's flags; how it ends: one message on what a user can correct, an exit code; modules of --import."""
 
 import argparse
 import contextlib
+import difflib
 import importlib
 import io
+import itertools
 import os
 import signal
 import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
+from modprompt.checks import RENAMED, known_names
 from modprompt.errors import UserError
 
 # what a user can correct
 EXPECTED = (ValueError, OSError, FloatingPointError, ImportError, MemoryError, OverflowError)
+COMPLETES = "_ARGCOMPLETE"  # in the environment: argcomplete's shell function asks for completions
 UNREAD = 141  # exit code where nobody reads the output: that of shells for a program that SIGPIPE ended
 
 
@@ -162,29 +166,105 @@ def signals_handled(numbers: Sequence[int], handler: Callable[[int, Any], Any]) 
             signal.signal(number, signal.SIG_DFL if before is None else before)  # None: set by no Python code
 
 
+def complete(parser: argparse.ArgumentParser) -> NoReturn:
+    """Print the words that can follow on a command line that a shell completes, and end this process.
+
+    Without argcomplete nothing is printed, and the command that is only being typed does not run.
+    """
+    try:
+        import argcomplete
+    except ImportError:
+        raise SystemExit(1) from None
+    argcomplete.autocomplete(parser)
+    raise SystemExit(1)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one message without a page of usage, and name the nearest flag or choice.
+
+    Args:
+        description: the program's help, which is printed as it stands.
+        meant: names that other programs have for flags or settings of this one, as {"--lr": "OPTIM.LR"}.
+        **facts: as argparse.ArgumentParser.
+
+    Raises:
+        UserError: from parse_args and parse_known_args, on words that are no flags, choices or values of this program.
+    """
+
+    def __init__(self, description: str | None = None, meant: Mapping[str, str] = {}, **facts: Any) -> None:
+        super().__init__(description=description, formatter_class=argparse.RawDescriptionHelpFormatter, **facts)
+        self._meant = meant
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UserError with the message."""
+        raise UserError(f"{message} (--help lists all flags)")
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Return the values of all flags and arguments, or complete the command that is typed in a shell."""
+        if COMPLETES in os.environ:
+            complete(self)
+        words = sys.argv[1:] if args is None else list(args)
+        try:
+            parsed, unknown = self.parse_known_args(words, namespace)
+        except UserError:  # a misspelt flag can also leave a required argument without a value
+            flags = (word for word in itertools.takewhile(lambda word: word != "--", words) if word.startswith("--"))
+            unknown = [flag for flag in flags if not self._get_option_tuples(flag)]
+            unknown = [flag for flag in unknown if flag.partition("=")[0] not in self._option_string_actions]
+            if not unknown:
+                raise
+        if not unknown:
+            return parsed
+        word = next((word for word in unknown if word.startswith("-")), "")
+        if not word:
+            self.error(f"{unknown[0]!r} is one argument too many")
+        renamed = RENAMED.get(word.partition("=")[0])
+        if renamed in self._option_string_actions:
+            raise UserError(f"there is no flag {word}. It was renamed: use {renamed} instead.")
+        name = word.partition("=")[0].replace("_", "-").strip("-")
+        flags_by_name = {flag.strip("-"): flag for flag in self._option_string_actions}
+        by_name = {**{flag.strip("-"): meant for flag, meant in self._meant.items()}, **flags_by_name}
+        near = difflib.get_close_matches(name, by_name, n=1)
+        if not near:
+            self.error(f"there is no flag {word}")
+        place = "" if by_name[near[0]].startswith("-") else " VALUE, after all flags"
+        raise UserError(f"there is no flag {word}; did you mean {by_name[near[0]]}{place}?")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = known_names(str(value), [str(choice) for choice in action.choices])
+            raise argparse.ArgumentError(action, f"there is no {value!r}{known}")
+
+
 def take_imports(parser: argparse._ActionsContainer) -> None:
     """Give a program, or a group of its flags, the flag --import, for import_modules."""
     parser.add_argument(
         "--import", dest="imports", action="append", default=[], metavar="MODULE",
         help="import this module first: your own method, trainer or reader that registers itself, in the current "
-        "folder or installed; may be given more than once",
+        "folder or installed, or FOLDER/NAME; may be given more than once",
     )  # fmt: skip
 
 
 def import_modules(names: Sequence[str]) -> None:
     """Import a user's modules, which register trainers or readers; the current folder is searched first.
 
+    Args:
+        names: names of modules, or FOLDER/NAME for a module that is in a folder.
+
     Raises:
-        UserError: if one is missing, imports something missing, or registers a name that exists already.
+        UserError: if one is missing, imports something missing, or registers a name that exists already, or another
+            module of its name is imported already.
     """
     here = str(Path.cwd())
     if names and here not in sys.path:
         sys.path.insert(0, here)
     for name in names:
+        folder = Path(name).absolute().parent if os.sep in name else None
+        if folder is not None:
+            sys.path.insert(0, str(folder))
         try:
-            importlib.import_module(name)
+            module = importlib.import_module(Path(name).name.removesuffix(".py") if folder else name)
         except ImportError as error:
-            raise UserError(f"--import {name}: {error} (searched first: {here})") from None
+            raise UserError(f"--import {name}: {error} (searched first: {folder or here})") from None
         except KeyError as error:  # from Dassl's registry
             said = str(error.args[0] if error.args else "")
             if "registered" not in said:
@@ -193,3 +273,8 @@ def import_modules(names: Sequence[str]) -> None:
                 f"--import {name}: a data set or trainer of that name exists already ({said}); --host FOLDER uses a "
                 "codebase's readers in place of ours"
             ) from None
+        if folder is not None:
+            source = folder.resolve().joinpath(*module.__name__.split("."))
+            if Path(str(module.__file__)).resolve().with_suffix("") not in (source, source / "__init__"):
+                other = f"another module of this name is imported already, {module.__file__}"
+                raise UserError(f"--import {name}: {other}. Rename one of the two.")

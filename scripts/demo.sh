@@ -7,13 +7,13 @@ set -euo pipefail
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} OUT=${OUT:-$project/output/demo}
 run() { PYTHONSAFEPATH=1 PYTHONPATH=$project${PYTHONPATH:+:$PYTHONPATH} "${PYTHON:-python}" -m "$@"; }
-run modprompt experiment run demo --report --one-line --jobs "${JOBS:-2}"
+run modprompt experiment run demo --report --compact --jobs "${JOBS:-2}"
 
 own=$OUT/own_images
 echo
 echo "Your own images: digits as class folders in $own/images"
 run tools.digit_photos "$own"
-run modprompt experiment run own_images --data "$own/images" --out "$own/output" --report --one-line --jobs "${JOBS:-2}"
+run modprompt experiment run own_images --data "$own/images" --out "$own/output" --report --compact --jobs "${JOBS:-2}"
 trained=("$own"/output/image_folder/MPL/eval/*_16shots/seed1)
 run modprompt predict "${trained[0]}" "$own/new" --top 1
 echo

@@ -23,7 +23,7 @@ from tests.modprompt.data.trees import pictures
 
 PAGES = {path.stem: path for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md"))}
 BLOCK = re.compile(r"^```(bash|yaml|python)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-SHELL = {"pip", "python3", "source", "cd", "cp", "export", "git", "hf", "sbatch"}
+SHELL = {"eval", "pip", "python3", "source", "cd", "cp", "export", "git", "hf", "sbatch"}
 SESSIONS = [  # pages whose commands are run, those of a session in one folder, as people read them
     ("README",),
     ("own_images",),
@@ -152,6 +152,18 @@ def test_targets_scripts_and_modules_exist():
     assert [str(command) for command in COMMANDS if command.kind == "unknown"] == []
     others = [command for command in COMMANDS if command.kind in ("make", "bash", "python")]
     assert [str(command) for command in others if not exists(command)] == []
+
+
+def test_readme_has_the_two_commands_that_set_everything_up(tmp_path, capsys):
+    makefile, readme = (ROOT / "Makefile").read_text(), PAGES["README"].read_text()
+    typed = {command.words[:2] for command in COMMANDS if command.page == "README"}
+    for target in ("demo", "test"):
+        assert ("make", target) in typed
+        assert f"\n{target}: $(ready)\n" in makefile
+    assert main(["experiment", "run", "demo", "--dry-run", "--data", str(tmp_path), "--out", str(tmp_path)]) == 0
+    runs = [line for line in capsys.readouterr().out.splitlines() if " --trainer " in line]
+    tests = sum(" --eval-only" in line or " ZeroshotCLIP" in line for line in runs)
+    assert f"runs {len(runs) - tests} trainings and {tests} tests" in readme
 
 
 def session_folder(folder, pages):

@@ -13,6 +13,7 @@ from tests.conftest import ROOT
 tomllib = pytest.importorskip("tomllib")  # of Python 3.11
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
+OPTIONAL = {"argcomplete": ["argcomplete"]}  # what need not be installed here, with its distribution
 NEITHER = {"modprompt", "dassl", "pkg_resources"}  # the small Dassl is ours; the last is stood in for
 
 
@@ -75,13 +76,14 @@ def imported(folder):
             elif isinstance(node, ast.Call) and ast.unparse(node.func) == "importlib.import_module":
                 modules |= {word.value.split(".")[0] for word in node.args if isinstance(word, ast.Constant)}
     found = importlib.metadata.packages_distributions()
-    return {canonicalize_name(one) for name in modules - NEITHER - set(sys.stdlib_module_names) for one in found[name]}
+    names = modules - NEITHER - set(sys.stdlib_module_names)
+    return {canonicalize_name(one) for name in names for one in found.get(name) or OPTIONAL[name]}
 
 
 def test_whatever_the_package_imports_is_required():
     needed = imported(ROOT / "modprompt")
     assert {"torch", "clip-anytorch", "pyyaml", "scikit-learn"} <= needed & names(PROJECT["dependencies"])
-    extras = ("data", "experiments", "export", "hub", "show", "towers")
+    extras = ("completion", "data", "experiments", "export", "hub", "show", "towers")
     assert needed <= names(PROJECT["dependencies"]).union(*(names(EXTRAS[one]) for one in extras))
 
 
@@ -93,7 +95,7 @@ def test_methods_and_their_runs_need_no_extra():
         if path.is_dir() and path.name not in ("data", "experiments", "use")
     ]
     # to download something, to draw where it is there
-    late = names(EXTRAS["hub"]) | names(EXTRAS["towers"]) | {"matplotlib"}
+    late = names(EXTRAS["hub"]) | names(EXTRAS["towers"]) | names(EXTRAS["completion"]) | {"matplotlib"}
     assert {one for room in rooms for one in imported(room)} <= names(PROJECT["dependencies"]) | late
     of_use = names(EXTRAS["export"]) | names(EXTRAS["show"])  # of commands of their own, which say so
     assert imported(ROOT / "modprompt" / "use") <= names(PROJECT["dependencies"]) | late | of_use

@@ -121,8 +121,8 @@ class Labelling:
             ]
             if any(label not in (None, truth) for label, truth in zip(labels, truths)):
                 raise UserError(
-                    f"{path} has labels that somebody filled in: ACTIVE.ASK True goes on with them; to use the data "
-                    "set's, empty the column `label`"
+                    f"{path} has labels that somebody filled in: ACTIVE.MANUAL_LABELS True goes on with them; to use "
+                    "the data set's, empty the column `label`"
                 )
             labels = [*truths]
         missing = labels.count(None)

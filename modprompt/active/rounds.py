@@ -52,7 +52,7 @@ from modprompt.trainers.result import ResultRecorder
 from modprompt.trainers.run_config import RunConfig
 from modprompt.trainers.training_state import generators_kept
 
-_FREE = ("ACTIVE.ROUNDS", "ACTIVE.ASK")  # may change between starts
+_FREE = ("ACTIVE.ROUNDS", "ACTIVE.MANUAL_LABELS")  # may change between starts
 _FOR_RESUMING = ("results", "trainer")  # of a round's facts
 ZERO_SHOT_TRAINER = "ZeroshotCLIP"  # scores where a first round is not drawn
 
@@ -139,7 +139,7 @@ class Rounds:
                 f"{cfg.DATASET.NAME} has {left} without a label: lower ACTIVE.ROUNDS or ACTIVE.BUDGET"
             )
         selection.candidates(active, self.budget, len(pool.images), left)
-        self.labelling = Labelling(self.folder, pool, active.ask)
+        self.labelling = Labelling(self.folder, pool, active.manual_labels)
         self.new_classes = NewClasses(cfg) if cfg.DATASET.SUBSAMPLE_CLASSES == "base" and self.has_test else None
         self.done: list[Round] = []
         self.trainer: Any = None  # of the newest round

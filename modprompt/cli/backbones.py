@@ -1,18 +1,20 @@
 """The CLIPs that are known by name, and what runs on each.
 
-    modprompt backbones [WORD]
+    modprompt backbones [WORD]            names that contain a word, in any case
+    modprompt backbones '*B-16*'          names that fit a pattern of *, ? and [...]; a / also counts as -
 
 "runs": everything; the methods with prompts in that side, and heads; or heads, on features. Zero-shot runs on all.
 MODEL/openai is OpenAI's own, MODEL-quickgelu/TAG a tag with quick_gelu.
 """
 
-import argparse
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 
 from modprompt.checks import nearest
 from modprompt.clip import known, open_clips, package
 from modprompt.errors import UserError
+from modprompt.programs import Parser
 
 Row = tuple[str, ...]
 
@@ -37,17 +39,29 @@ def _of_open_clip() -> Iterator[Row]:
             yield facts.name, facts.repo, activation, str(facts.images.size), runs
 
 
+def _fits(name: str, word: str) -> bool:
+    """Return True if a name contains a word or fits a pattern, in any case, or is OpenAI's own name of the word."""
+    if any(sign in word for sign in "*?["):
+        return any(fnmatchcase(text.lower(), word.lower()) for text in (name, name.replace("/", "-")))
+    return word.lower() in name.lower() or name == known.plain(word)
+
+
 def lines(word: str = "") -> list[str]:
-    """The report: a table of the names with a word in them, in any case, and counts; UserError if there is none."""
+    """Return the report: a table of the names that a word or a pattern fits, and counts.
+
+    Raises:
+        UserError: if no name fits.
+    """
     rows = [*_openai_and_embedded()]
     try:
         rows += _of_open_clip()
         source = f"open_clip {package.open_clip().__version__}'s pretrained tags are among them."
     except UserError as error:
         source = f"open_clip's pretrained tags are not among them: {error}"
-    shown = [row for row in rows if word.lower() in row[0].lower() or row[0] == known.plain(word)]
+    shown = [row for row in rows if _fits(row[0], word)]
     if not shown:
-        raise UserError(f"modprompt backbones: no name has {word!r} in it{nearest(word, [row[0] for row in rows])}")
+        near = nearest(word.strip("*"), [row[0] for row in rows])
+        raise UserError(f"modprompt backbones: no name has {word!r} in it{near}")
     table = [("name", "from", "activation", "pixels", "runs"), *shown]
     widths = [max(map(len, column)) for column in zip(*table)]
     runs = ", ".join(f"{what} on {count}" for what, count in Counter(row[-1] for row in rows).items())
@@ -61,7 +75,9 @@ def lines(word: str = "") -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the report; exit code 0. UserError if no name contains the word."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("word", nargs="?", default="", metavar="WORD", help="only names that contain this")
+    parser = Parser(__doc__)
+    parser.add_argument(
+        "word", nargs="?", default="", metavar="WORD", help="only names that contain this word or fit this pattern"
+    )
     print("\n".join(lines(parser.parse_args(argv).word)))
     return 0

@@ -8,11 +8,12 @@ seed: 1. No output folder: output/DATA/shots_N/TRAINER/CONFIG/seed1, so that eac
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from modprompt import places
 from modprompt.checks import some
-from modprompt.clip.known import EMBEDDED, plain
+from modprompt.clip.known import EMBEDDED, named, plain
 from modprompt.data.names import config_file, path_of, registered_names
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
@@ -28,13 +29,25 @@ _BACKBONE = "MODEL.BACKBONE."
 _OWN_IMAGES = ("ImageFolder", "Unlabelled")  # readers of a folder of anybody's: its name says more than theirs
 
 
+def _weights(args: argparse.Namespace, path: str) -> Sequence[tuple[str, Given]]:
+    """Return MODEL.BACKBONE.PATH for --backbone with a path; UserError if the options give another path."""
+    key = f"{_BACKBONE}PATH"
+    option = Settings.read(options=args.opts).get(key)
+    if option is not None and of_user(option.value) != of_user(path):
+        raise UserError(f"--backbone is the path {path}, but {key} is {option.value}: leave one of the two out")
+    return ((key, Given(path, "flag --backbone")),)
+
+
 class _Command:
     """What a command gives by flags and options, config files below them, and the defaults chosen so far between."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         flags = {key: getattr(args, flag[2:].replace("-", "_")) for key, flag in FLAGS.items()}
+        path = named(args.backbone).path if args.backbone else ""
+        weights = _weights(args, path) if path else ()
+        flags = {**flags, f"{_BACKBONE}NAME": ""} if path else flags
         empty = ["OUTPUT_DIR", ""] if args.output_dir == "" else []  # a script's variable that is not set: no default
-        self.words = Settings.read((), flags, [*empty, *args.opts])
+        self.words = Settings((*Settings.read((), flags, [*empty, *args.opts]).given, *weights))
         self.trainer = str(self.words["TRAINER.NAME"].value) if "TRAINER.NAME" in self.words else ""
         self.configs = configs_by_clip(self.trainer)
         self.data: Path | None = None

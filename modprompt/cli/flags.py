@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from modprompt.cli.defaults import completed
 from modprompt.data.rounds import Active
-from modprompt.errors import UserError
 from modprompt.io.settings import Settings, read_settings
 from modprompt.methods.search.file import expanded
 from modprompt.methods.table import BY_NAME, ZERO_SHOT, config_of, configs_by_clip, kind_of, unread_of
-from modprompt.programs import import_modules, take_imports
+from modprompt.programs import Parser, import_modules, take_imports
 
 # other programs' names for them
 _MEANT = {
@@ -32,37 +30,19 @@ _FIRST = {  # the settings that people change first: what they are
 }
 
 
-class _Parser(argparse.ArgumentParser):
-    """A fault is one message, and no flag may be shortened: --model would be --model-dir, and --data a config file."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} (--help lists all flags)")
-
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        parsed, unknown = self.parse_known_args(args, namespace)
-        if not unknown:
-            return parsed
-        name = unknown[0].partition("=")[0].replace("_", "-").strip("-")
-        flags = [flag for action in self._actions for flag in action.option_strings]
-        by_name = {flag.strip("-"): meant for flag, meant in [*_MEANT.items(), *zip(flags, flags)]}
-        near = difflib.get_close_matches(name, by_name, n=1)
-        if not near:
-            self.error(f"there is no flag {unknown[0]}")
-        where = "" if by_name[near[0]].startswith("--") else " VALUE, after all flags"
-        raise UserError(f"there is no flag {unknown[0]}; did you mean {by_name[near[0]]}{where}?")
-
-
 def parse_args(argv: list[str] | None = None, description: str = "") -> argparse.Namespace:
     """The family's flags, and ours; UserError on an unknown flag, with a similar one, or on one without its value."""
-    parser = _Parser(
-        description=description,
+    parser = Parser(
+        description,
+        _MEANT,
         epilog=_settings_help(sys.argv[1:] if argv is None else argv),
         usage="%(prog)s --trainer NAME [--root DIR] [--dataset-config-file NAME] [--backbone NAME] [flags] [KEY VALUE]",
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # --model would be --model-dir, and --data a config file
     )
     add = parser.add_argument_group("the essentials").add_argument
-    add("--trainer", default="", help="name of the method's trainer, e.g. MPL; --trainer MPL --help lists its settings")
+    help_text = "name of the method's trainer, e.g. MPL; --trainer MPL --help lists its settings"
+    trainer = add("--trainer", default="", help=help_text)
+    trainer.completer = lambda **_: list(BY_NAME)  # type: ignore[attr-defined]  # argcomplete reads it
     add("--root", default="", help="folder of the data sets (default: $DATA or ./data), or of your own images")
     add("--dataset-config-file", default="", help="the data set: its name (eurosat), or a YAML file")
     what = "settings of the method: a name in configs/trainers (glyph, MPL/glyph), or a YAML file"
@@ -72,8 +52,9 @@ def parse_args(argv: list[str] | None = None, description: str = "") -> argparse
         "override the config file, and KEY VALUE overrides them"
     )
     add("--hyperparameters", default="", metavar="FILE", help=what)
-    what = "name of the CLIP: ViT-B/16, ViT-H-14/dfn5b (modprompt backbones lists them), hf-hub:owner/name; "
-    add("--backbone", default="", help=f"{what}a file or folder: MODEL.BACKBONE.PATH")
+    what = "the CLIP: its name (ViT-B/16, ViT-H-14/dfn5b; modprompt backbones lists them), hf-hub:owner/name, or the "
+    what += "path of a file or folder of weights. A name next to MODEL.BACKBONE.PATH FILE says that the file has the "
+    add("--backbone", default="", help=f"{what}architecture of that CLIP")
     what = "folder of logs and checkpoints (default: output/DATA/shots_N/TRAINER/CONFIG/seed1)"
     add("--output-dir", default=None, help=what)
     add("--seed", type=int, default=None, help="random seed (default: 1); -1: not seeded")
@@ -94,7 +75,7 @@ def parse_args(argv: list[str] | None = None, description: str = "") -> argparse
     take_imports(more)
     what = "a codebase of the family, whose readers, data configs, config keys and clip are used"
     add("--host", default=None, metavar="FOLDER", help=what)
-    add("--its-dassl", action="store_true", help="with --host: use its own Dassl, too")
+    add("--host-dassl", action="store_true", help="with --host: use its own Dassl, too")
     args: argparse.Namespace = parser.parse_args(argv)
     return args
 

@@ -8,7 +8,6 @@ Vision prompts have no words: they are only counted.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 
 from torch import Tensor
@@ -21,7 +20,7 @@ from modprompt.io.tables import Cell, require_replaceable, write_table
 from modprompt.io.text import writable
 from modprompt.methods.loading import clip_of
 from modprompt.methods.records import learner_part
-from modprompt.programs import report
+from modprompt.programs import Parser, report
 from modprompt.use.nearest_words import count_mapped, count_vision_prompts, nearest_words, text_prompts, vocabulary
 from modprompt.use.trained import recorded_clip
 
@@ -40,7 +39,7 @@ def _contexts(content: Checkpoint, layers: dict[int, Tensor]) -> Iterator[tuple[
 
 
 def _run(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     add = parser.add_argument
     add("checkpoint", help="a run's folder, or a file like model.pth.tar-5")
     add("topk", type=int, nargs="?", default=5, help="words per vector")

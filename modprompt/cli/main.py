@@ -4,11 +4,12 @@ Each command's module is imported when it is called, so that help and reports do
 """
 
 import importlib
+import os
 import sys
 from typing import NamedTuple
 
 from modprompt.checks import check_name
-from modprompt.programs import report
+from modprompt.programs import COMPLETES, Parser, complete, report
 from modprompt.version import __version__
 
 
@@ -60,7 +61,26 @@ def parse(words: list[str]) -> tuple[str, list[str]]:
     return name, words[length:]
 
 
+def _complete() -> None:
+    """Let the parser of the command that is being typed complete the words after it, or complete the command."""
+    typed = os.environ.get("COMP_LINE", "")[: int(os.environ.get("COMP_POINT", "0"))].split(" ")
+    first = int(os.environ[COMPLETES])  # the number of words that start this program: modprompt, python -m modprompt
+    words = [word for word in typed[first:-1] if word]
+    length = 2 if words[:1] == [_GROUP] else 1
+    name = " ".join(words[:length])
+    if name in COMMANDS:
+        os.environ[COMPLETES] = str(first + length)
+        importlib.import_module(COMMANDS[name].module).main([])
+    names = [one.removeprefix(_GROUP).split()[0] if words else one.split()[0] for one in COMMANDS if name in one]
+    os.environ[COMPLETES] = str(first + len(words))
+    parser = Parser(add_help=False)
+    parser.add_argument("command", choices=[*dict.fromkeys(names)] if words in ([], [_GROUP]) else [])
+    complete(parser)
+
+
 def _main(words: list[str]) -> int:
+    if COMPLETES in os.environ:
+        _complete()
     if words[:1] == ["--version"]:
         print(f"modprompt {__version__}")
         return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from modprompt.programs import import_modules, take_imports
+from modprompt.programs import Parser, import_modules, take_imports
 
 if TYPE_CHECKING:  # --help does not import PyTorch
     from modprompt.use.trained import Trained
@@ -13,13 +13,13 @@ if TYPE_CHECKING:  # --help does not import PyTorch
 
 def parser_of(description: str | None, device: bool = True) -> argparse.ArgumentParser:
     """A parser with the run, --clip, --epoch, --import and, if asked for, --device."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description)
     add = parser.add_argument
     add("run", metavar="RUN", help="a run's output folder, or a checkpoint")
     add("--clip", default="", help="the CLIP, by name or path (default: what the checkpoint or the run says)")
     add("--epoch", type=int, help="epoch of the checkpoint in a folder (default: the best, or the last)")
     if device:
-        add("--device", default="", help="e.g. cpu (default: CUDA if there is any)")
+        add("--device", default="", help="cpu or cuda (default: cuda if there is any)")
     take_imports(parser)
     return parser
 

@@ -10,14 +10,13 @@ network. In Python, modprompt.from_pretrained reads the folder, or the repositor
 
 from __future__ import annotations
 
-import argparse
-
 from modprompt.io.text import one_line
+from modprompt.programs import Parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit code 0; UserError if it cannot be downloaded, or was not pushed by this project."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("repo", metavar="OWNER/NAME[@REVISION]", help="the repository")
     parser.add_argument("--to", default="", metavar="FOLDER", help="where to put it (default: the repository's name)")
     args = parser.parse_args(argv)

@@ -20,7 +20,7 @@ from modprompt.errors import UserError
 from modprompt.experiments.plan import arguments, spec
 from modprompt.io.checkpoint import chosen_checkpoint
 from modprompt.io.files import of_user
-from modprompt.programs import import_modules, take_imports
+from modprompt.programs import Parser, import_modules, take_imports
 
 
 def _of_run(args: argparse.Namespace, repo: str, folder: Path) -> str:
@@ -70,7 +70,7 @@ def _of_experiment(args: argparse.Namespace, repo: str, folder: Path) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Exit code 0; UserError if there is nothing to share, or the hub cannot be asked or refuses."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     add = parser.add_argument
     what = "a run's output folder, a folder of save_pretrained, a checkpoint, or an experiment file or name"
     add("file", metavar="RUN_OR_EXPERIMENT", help=what)

@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None, description: str | None = None, check: C
         args = parse_args(argv, description or __doc__)
         from modprompt.hosts.borrowed import entered
 
-        host = entered(args.host, args.its_dassl)
+        host = entered(args.host, args.host_dassl)
         import_all()  # after --help, which does not need it
         console = sys.stdout
         try:

@@ -64,6 +64,26 @@ class Kinds(NamedTuple):
         return "everything" if len(sides) == len(self) else " and ".join([*sides, "heads"])
 
 
+class Shape(NamedTuple):
+    """The sizes of a CLIP of OpenAI's design that its tensors show; pairs are (text side, image side)."""
+
+    pixels: int  # side of its images
+    patch: int  # side of its patches in pixels; 0 for a ResNet
+    layers: tuple[int, int]  # a ResNet has none
+    widths: tuple[int, int]
+    joint: int  # width of the features that both sides give
+
+    def differences(self, other: "Shape") -> list[str]:
+        """Return in words what another shape has otherwise."""
+        return [f"{key} {mine}, not {its}" for key, mine, its in zip(self._fields, self, other) if mine != its]
+
+    @property
+    def heads(self) -> tuple[int, int]:
+        """The numbers of attention heads: each is 64 wide, and those of a ResNet are in its attention pool."""
+        text, image = self.widths
+        return text // 64, image // 64 if self.patch else image // 2
+
+
 class OpenAIs(NamedTuple):
     """One of OpenAI's CLIPs."""
 
@@ -83,6 +103,23 @@ OPENAI = {
     "ViT-L/14": OpenAIs("b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836", 224, (12, 24)),
     "ViT-L/14@336px": OpenAIs("3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02", 336, (12, 24)),
 }
+_SIZES = {  # patch, widths and joint width (Shape) of each
+    "RN50": (0, (512, 64), 1024),
+    "RN101": (0, (512, 64), 512),
+    "RN50x4": (0, (640, 80), 640),
+    "RN50x16": (0, (768, 96), 768),
+    "RN50x64": (0, (1024, 128), 1024),
+    "ViT-B/32": (32, (512, 768), 512),
+    "ViT-B/16": (16, (512, 768), 512),
+    "ViT-L/14": (14, (768, 1024), 768),
+    "ViT-L/14@336px": (14, (768, 1024), 768),
+}
+
+
+def shape_of_openai(name: str) -> Shape:
+    """Return the sizes of one of OpenAI's CLIPs."""
+    row, (patch, widths, joint) = OPENAI[name], _SIZES[name]
+    return Shape(row.pixels, patch, row.layers, widths, joint)
 
 
 def plain(name: str) -> str:
@@ -110,7 +147,7 @@ def require(name: str, where: str = "") -> Any:
             raise UserError("no CLIP is named: give --backbone ViT-B/16, say, or a file as MODEL.BACKBONE.PATH")
         if not is_tag(name):
             return None
-        if of_user(name).exists():
+        if of_user(name).exists() and named(name).path:
             raise UserError(f"{name} is a file or folder: give it as MODEL.BACKBONE.PATH")
         if "/" not in name or name.endswith("/"):
             near = known_names(name, [*OPENAI, EMBEDDED])
@@ -186,10 +223,23 @@ def asked_of(backbone: Any) -> Asked:
 
 
 def named(text: str) -> Asked:
-    """What a text means that is a name, or the path of a file or folder."""
+    """Return what a text means that is a name, or the path of a file or folder; a registered name wins over a file."""
     path = of_user(text)
     looks_so = path.suffix in SUFFIXES or text.startswith(("/", "./", "../", "~"))
-    return Asked(path=str(path)) if is_tag(text) and (looks_so or path.exists()) else Asked(text)
+    is_path = is_tag(text) and (looks_so or (path.exists() and not _is_registered(text)))
+    return Asked(path=str(path)) if is_path else Asked(text)
+
+
+def _is_registered(text: str) -> bool:
+    """Return True if open_clip has a CLIP of this name."""
+    if "/" not in text:
+        return False
+    from modprompt.clip import open_clips
+
+    try:
+        return bool(open_clips.tag(text))
+    except UserError:
+        return False
 
 
 def seen(clip: Asked) -> dict[str, str]:

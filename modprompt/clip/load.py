@@ -15,7 +15,7 @@ from torch import Tensor
 
 from modprompt.clip import build, hub, known, open_clips, package, tokenizers, transformers_names
 from modprompt.clip.facts import facts_of, fingerprint, hashing, note
-from modprompt.clip.known import ACTIVATIONS, PROMPTED, RESNET, SQUASH, SUFFIXES, Asked, Images, Kinds
+from modprompt.clip.known import ACTIVATIONS, PROMPTED, RESNET, SQUASH, SUFFIXES, Asked, Images, Kinds, Shape
 from modprompt.clip.open_clips import CONFIG_FILE, TRANSFORMERS_FILE
 from modprompt.clip.tokenizers import POSITIONS, VOCABULARY, ClipTokenizer, FileTokenizer, Tokenizer
 from modprompt.clip.towers import CLIP, image_width, joint_width, text_width
@@ -85,6 +85,65 @@ def describes_itself(path: str) -> bool:
         return find(Asked(path=path)).dialect != BARE
     except UserError:
         return False
+
+
+class Architecture(NamedTuple):
+    """How the weights of a registered CLIP are run, for a file of the same architecture."""
+
+    activation: str  # quick_gelu or gelu
+    heads: tuple[int, int]  # numbers of attention heads: (text side, image side)
+    shape: Shape
+
+
+def architecture_of(name: str) -> Architecture | None:
+    """Return the architecture of a registered CLIP; None for one of open_clip's that is not of OpenAI's design.
+
+    Raises:
+        UserError: if there is no such CLIP, or it is a repository of a hub, whose files alone say it.
+    """
+    tag, name = known.require(name), known.plain(name)
+    if name.startswith(hub.PREFIX):
+        raise UserError(
+            f"--backbone {name}: the architecture of a repository is only known from its files. Name a registered CLIP "
+            "(`modprompt backbones` lists them), or give MODEL.BACKBONE.MODEL, to say how the file of "
+            "MODEL.BACKBONE.PATH is run."
+        )
+    if tag is None:
+        shape = shape_of(read_embedded(), name) if name == known.EMBEDDED else known.shape_of_openai(name)
+        return Architecture(known.QUICK_GELU, shape.heads, shape)
+    if not open_clips.is_stock(tag.model):
+        return None
+    text, image, width = tag.model["text_cfg"], tag.model["vision_cfg"], tag.model["vision_cfg"]["width"]
+    is_resnet = isinstance(image["layers"], list)
+    layers = text["layers"], 0 if is_resnet else image["layers"]
+    patch = 0 if is_resnet else image["patch_size"]
+    shape = Shape(tag.images.size, patch, layers, (text["width"], width), tag.model["embed_dim"])
+    heads = text["heads"], width // 2 if is_resnet else width // image["head_width"]
+    return Architecture(known.QUICK_GELU if tag.model["quick_gelu"] else known.GELU, heads, shape)
+
+
+def shape_of(state: Mapping[str, Tensor], where: str) -> Shape:
+    """Return the sizes that the tensors of a CLIP of OpenAI's design show; UserError if they make up none."""
+    try:
+        stem, projection = state["visual.conv1.weight"], state["text_projection"]
+        is_resnet = "visual.attnpool.positional_embedding" in state
+        widths = projection.shape[0], len(stem) * 2 if is_resnet else len(stem)  # a ResNet's stem is half as wide
+        layers = _layers(state, "transformer"), _layers(state, "visual.transformer")
+        patch = 0 if is_resnet else stem.shape[-1]
+        return Shape(_pixels(state, where), patch, layers, widths, projection.shape[1])
+    except (KeyError, IndexError) as error:
+        raise UserError(f"{where}: these weights do not make up a CLIP of OpenAI's design ({error})") from None
+
+
+def require_shape(asked: Asked, name: str, shape: Shape) -> None:
+    """Raise UserError unless the tensors of a file have the sizes of a registered CLIP."""
+    found = find(asked)
+    odd = shape_of(_read(found), found.called).differences(shape)
+    if odd:
+        raise UserError(
+            f"{found.called} does not have the architecture of --backbone {name}: it has {'; '.join(odd)}. Name the "
+            "CLIP whose architecture the file has."
+        )
 
 
 def _openai_file(name: str) -> Path:
@@ -165,7 +224,8 @@ def _of_weights(asked: Asked, weights: Path) -> Source:
         raise UserError(
             f"{weights} does not say how it is run: give open_clip's name of the model, MODEL.BACKBONE.MODEL, in "
             "Python model=; or MODEL.BACKBONE.ACTIVATION (quick_gelu or gelu) and MODEL.BACKBONE.HEADS (text side, "
-            "image side; a head is 64 wide in most), in Python activation= and heads=; or put the configs that came "
+            "image side; a head is 64 wide in most), in Python activation= and heads=; or in modprompt train a "
+            "registered CLIP of the same architecture, --backbone NAME; or put the configs that came "
             "with it into its folder"
         )
     return found(OPENAI, {}, Images(row.pixels), digest)

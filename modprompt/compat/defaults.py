@@ -90,7 +90,7 @@ OURS = CfgNode(  # and the family's, beside any Dassl's
         },
         "INPUT": {
             "RESIZE_MODE": SHORTEST,  # shortest: the shorter side is scaled to SIZE; squash: both; follows the weights
-            "READ_AS": FAMILY,  # the rule by which image files are read; people is the one for one's own images
+            "DECODING": FAMILY,  # the rule by which image files are read; people is the one for one's own images
         },
     }
 )
@@ -121,7 +121,7 @@ _BELOW_1 = Must(lambda value: _finite(value) and 0 <= value < 1, "from 0 up and 
 _BOUNDS = {  # of the settings that the type of their default does not bound
     "SEED": Must(lambda value: isinstance(value, int) and value < 2**32, "below 2**32; negative for none"),
     "INPUT.RESIZE_MODE": _one_of(SHORTEST, SQUASH),
-    "INPUT.READ_AS": _one_of(*RULES),
+    "INPUT.DECODING": _one_of(*RULES),
     "INPUT.SIZE": Must(
         lambda value: _all(value, lambda one: isinstance(one, int) and 0 < one <= 10**4, 2), "two numbers of pixels"
     ),

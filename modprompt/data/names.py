@@ -5,14 +5,13 @@ python -m modprompt.data.names NAME     prints the config file's name
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from modprompt import places
 from modprompt.checks import known_names, nearest
 from modprompt.errors import UserError
 from modprompt.io.records import read_yaml
-from modprompt.programs import report
+from modprompt.programs import Parser, report
 
 
 def config_file(name: str) -> Path:
@@ -65,7 +64,7 @@ def path_of(word: str) -> Path:
 
 
 def _main(argv: list[str] | None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("name", metavar="NAME")
     print(find(parser.parse_args(argv).name)[0])
     return 0

@@ -60,7 +60,7 @@ class Active(Configured):
     badge_rows: str = setting(
         "right", "BADGE's rows: right, or as the reference misplaces them", choices=("right", "reference")
     )
-    ask: bool = setting(False, "stop after every choice until the labels of its CSV file are filled in")
+    manual_labels: bool = setting(False, "stop after every choice until the labels of its CSV file are filled in")
 
 
 def goes_on(result: Mapping[str, Any], settings: Mapping[str, str], differing: Sequence[str]) -> str:

@@ -11,21 +11,21 @@ other. Each head has its settings of base to new for the CLIP, or those for ViT-
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from modprompt.errors import UserError
 from modprompt.io.files import of_user
 from modprompt.io.settings import pairs
+from modprompt.programs import Parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Print the table and write it; exit code 0. UserError if files or settings do not fit each other."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     add = parser.add_argument
     add("--features", required=True, metavar="FOLDER", help="features of images")
     add("--classes", default="", metavar="FILE", help="class features, or a pickled head; heads without text need none")
-    what = "the CLIP of the image features, and that of the class features if it has been said to be another"
+    what = "the CLIP of the image features, name or path, and that of the class features if it is stated otherwise"
     add("--backbone", required=True, nargs="+", metavar="NAME", help=what)
     add("--split", default="test", choices=["test", "val"], help="the images that are tested (default: %(default)s)")
     add("--head", nargs="+", default=[], metavar="NAME", help="TipAdapter, LPPlusPlus, ...; none: zero-shot alone")

@@ -138,7 +138,7 @@ class Host(NamedTuple):
             except (Exception, SystemExit) as error:  # their code: a failure is theirs to fix
                 how = how_to_get(lacking(self.folder, files))
                 if isinstance(error, ImportError) and str(error.name).startswith("dassl"):
-                    how = ": --its-dassl uses this codebase's own Dassl, if it has one"
+                    how = ": --host-dassl uses this codebase's own Dassl, if it has one"
                 raise UserError(f"--host: {files[0]} cannot be imported ({one_line(error)}){how}") from error
         theirs: Any = DATASET_REGISTRY.get(name) if name in DATASET_REGISTRY.registered_names() else None
         if getattr(theirs, "__module__", "") != module:
@@ -168,21 +168,21 @@ class Host(NamedTuple):
         return more
 
 
-def entered(folder: str | None, its_dassl: bool = False) -> Host | None:
+def entered(folder: str | None, host_dassl: bool = False) -> Host | None:
     """The codebase of --host, its parts importable from now on. Call this before our modules import `clip` and Dassl.
 
     Args:
         folder: as --host gives it; None for none. If the current folder looks like a codebase, a message says so, and
             nothing is imported from there.
-        its_dassl: whether its own Dassl is used, too.
+        host_dassl: whether its own Dassl is used, too.
 
     Raises:
         UserError: as find, or if it has no Dassl of its own, or a `clip` that cannot be imported.
     """
     here = Path.cwd() if codebase.is_codebase(Path.cwd()) else None
     if folder is None:
-        if its_dassl:
-            raise UserError("--its-dassl uses a codebase's own Dassl: name the codebase with --host FOLDER")
+        if host_dassl:
+            raise UserError("--host-dassl uses a codebase's own Dassl: name the codebase with --host FOLDER")
         if here is not None:
             print("note: this folder is a codebase of the family; its readers and its clip are used with --host .")
             _leave_out(here)
@@ -192,13 +192,13 @@ def entered(folder: str | None, its_dassl: bool = False) -> Host | None:
     host = find(Path(folder).expanduser(), "--host ")
     name, compat = dassl_name(host / PROGRAM), importlib.import_module("modprompt.compat.find")
     _leave_out(host, *([] if here is None else [here]))
-    if its_dassl:
+    if host_dassl:
         dassl = [path for depth in ("", "*/", "*/*/") for path in sorted(host.glob(f"{depth}{name}/__init__.py"))]
         if not dassl:
-            raise UserError(f"--its-dassl: {host} has no Dassl of its own")
+            raise UserError(f"--host-dassl: {host} has no Dassl of its own")
         sys.path.insert(0, str(dassl[0].parents[1]))
     if name != "dassl":
-        compat.also_named(*((name, "dassl") if its_dassl else ("dassl", name)))
+        compat.also_named(*((name, "dassl") if host_dassl else ("dassl", name)))
     compat.add_to_path()
     importlib.import_module("dassl")  # now: the codebase's folder may hold another one, which was not asked for
     put_host_first(host)

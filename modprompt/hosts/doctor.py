@@ -38,7 +38,7 @@ from modprompt.hosts.codebase import (
 )
 from modprompt.hosts.install import CONFIG, has_line
 from modprompt.io.program_text import dassl_name, flags_of
-from modprompt.programs import report, signals_handled
+from modprompt.programs import Parser, report, signals_handled
 from modprompt.use import zero_shot
 
 LAUNCHER, HOST, OWN = "launcher", "--host", "train"  # ways, as the report names them
@@ -230,13 +230,17 @@ def examine(args: argparse.Namespace) -> int:
     return UserError.exit_code if untried else CANNOT
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Print the report; exit code as above."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def _main(argv: list[str] | None) -> int:
+    parser = Parser(__doc__)
     parser.add_argument("--root", default=os.environ.get("DATA", "data"), help="folder of the data sets")
     parser.add_argument("--seconds", type=float, default=120, help="time limit of the try (120)")
     parser.add_argument("--zero-shot", nargs="+", metavar="CLIP", help="names, or paths of weights: test these instead")
     args = parser.parse_args(argv)
     sys.dont_write_bytecode = True  # nothing is left in a codebase
     with signals_handled([signal.SIGTERM], signal.default_int_handler):  # ends as if interrupted
-        return report(zero_shot.check, Path(args.root), args.zero_shot) if args.zero_shot else report(examine, args)
+        return zero_shot.check(Path(args.root), args.zero_shot) if args.zero_shot else examine(args)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the report; exit code as above."""
+    return report(_main, argv)

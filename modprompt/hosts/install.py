@@ -4,7 +4,6 @@ modprompt install CODEBASE              try its imports with the line, then writ
 modprompt install CODEBASE --uninstall  restore every byte
 """
 
-import argparse
 import ast
 import os
 import re
@@ -21,7 +20,7 @@ from modprompt.hosts.rows import with_rows
 from modprompt.io.files import part_of
 from modprompt.io.program_text import dassl_name, flags_of
 from modprompt.places import ROOT
-from modprompt.programs import report
+from modprompt.programs import Parser, report
 
 STATEMENT = "import modprompt.trainers.mpl"
 LINE = f"{STATEMENT}  # MPL; `modprompt install . --uninstall` takes this line out"
@@ -138,10 +137,14 @@ def start_of(folder: Path) -> str:
     return " ".join(map(shlex.quote, ["python", PROGRAM, *with_rows(words, folder / PROGRAM, trainer).words]))
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Exit code 0, or 2 after a message on what is wrong."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def _main(argv: list[str] | None) -> None:
+    parser = Parser(__doc__)
     parser.add_argument("folder", help="the codebase, with its train.py")
     parser.add_argument("--uninstall", action="store_true", help="restore every byte")
     args = parser.parse_args(argv)
-    return report(lambda: put(find(Path(args.folder)), not args.uninstall))
+    put(find(Path(args.folder)), not args.uninstall)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code 0, or 2 after a message on what is wrong."""
+    return report(_main, argv)

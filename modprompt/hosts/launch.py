@@ -22,7 +22,7 @@ from modprompt.hosts.rows import More, with_rows
 from modprompt.hosts.tolerant import tolerated
 from modprompt.io.program_text import dassl_name, flags_of
 from modprompt.places import ROOT
-from modprompt.programs import import_modules, one_line, take_imports
+from modprompt.programs import Parser, import_modules, one_line, take_imports
 
 NO_DASSL = "put the folder of Dassl.pytorch on PYTHONPATH, or use modprompt train --host"
 
@@ -102,14 +102,15 @@ def _run(script: Path, words: list[str]) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """The exit code: that of the program, or 2 after a message on what is wrong, or 130 when interrupted."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("--keep-settings", action="store_true", help="restore values of yours that it changes")
     take_imports(parser)
     parser.add_argument("program", help="the codebase's train.py")
     parser.add_argument("words", nargs=argparse.REMAINDER, help="its flags and options")
-    args = parser.parse_args(argv)
-    script = Path(args.program).resolve()
+    script = Path()
     try:
+        args = parser.parse_args(argv)
+        script = Path(args.program).resolve()
         if not script.is_file():
             raise UserError(f"there is no {script}: start this in a codebase's folder, with its train.py")
         prepare(script)

@@ -51,7 +51,8 @@ def _named(folder: str, wanted: str) -> str:
     names = _checkpoints(folder)
     if wanted not in names:
         there = ", ".join(names) or "nothing"  # the name may come from a damaged file
-        raise UserError(f"no {one_line(wanted)[:200]} in {folder}; there is: {there}; see --load-epoch")
+        flags = "--epoch, or in modprompt train --load-epoch"
+        raise UserError(f"no {one_line(wanted)[:200]} in {folder}; there is: {there}; give the epoch of one by {flags}")
     return os.path.join(folder, wanted)
 
 

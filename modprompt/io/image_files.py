@@ -2,9 +2,9 @@
 
 Pillow tells a format by content, and knows some that are programs (an EPS named .png runs Ghostscript). Two rules:
 
-family: Pillow's convert("RGB") and nothing else, as the CoOp family reads: 16 bits are clipped at 255, what is
+dassl:  Pillow's convert("RGB") and nothing else, as the CoOp family reads: 16 bits are clipped at 255, what is
         transparent gets whatever colour is stored under it, nothing is turned.
-people: as people see it: turned as its EXIF says, 16 bits scaled, transparency on white; floating-point refused.
+photo:  as people see it: turned as its EXIF says, 16 bits scaled, transparency on white; floating-point refused.
 
 Of several frames both use the first. Neither scales or crops anything.
 """
@@ -21,7 +21,7 @@ from modprompt.errors import UserError
 from modprompt.io.files import PathLike, Refused, open_regular
 from modprompt.programs import one_line
 
-FAMILY, PEOPLE = "family", "people"
+FAMILY, PEOPLE = "dassl", "photo"
 RULES = (FAMILY, PEOPLE)
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 # endings of files of these formats, in lower case
@@ -35,7 +35,7 @@ _BITS, _PHOTOMETRIC = 258, 262  # tags of a TIFF
 
 
 def read_as(rule: str) -> None:
-    """Set the rule by which a run's images are read, in this process and those that it starts: INPUT.READ_AS."""
+    """Set the rule by which a run's images are read, in this process and those that it starts: INPUT.DECODING."""
     os.environ[RULE_VARIABLE] = rule
 
 

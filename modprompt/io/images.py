@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from modprompt.io.files import sha256_of
 
-READ_AS = "INPUT.READ_AS"  # in a run's record: the rule of its images; without it "family"
+READ_AS = "INPUT.DECODING"  # in a run's record: the rule of its images; without it "family"
 NOT_KNOWN = "not known"  # a split's status
 VALIDATION, HELD_OUT, TEST = "validation", "held out", "test"
 WHOLE = "the whole validation split"

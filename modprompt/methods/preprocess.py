@@ -20,7 +20,7 @@ _DEFAULTS = {  # of runs that do not record it, as text
     "PIXEL_STD": str(list(OPENAI_STD)),
     "INTERPOLATION": "bicubic",
     "RESIZE_MODE": SHORTEST,
-    "READ_AS": FAMILY,
+    "DECODING": FAMILY,
 }
 
 
@@ -49,7 +49,7 @@ def transform_of_run(settings: Mapping[str, str], clip_model: CLIP, path: str) -
         "PIXEL_STD": _are_three_numbers(std) and all(std),
         "INTERPOLATION": values["INTERPOLATION"] in ("nearest", "bilinear", "bicubic"),
         "RESIZE_MODE": how in (SHORTEST, SQUASH),
-        "READ_AS": values["READ_AS"] in RULES,
+        "DECODING": values["DECODING"] in RULES,
     }
     for key, is_supported in supported.items():
         if not is_supported:
@@ -59,7 +59,7 @@ def transform_of_run(settings: Mapping[str, str], clip_model: CLIP, path: str) -
             )
     images = Images(size, tuple(map(float, mean)), tuple(map(float, std)), values["INTERPOLATION"], how)
     made: Any = image_transform(images, colours_first=True)
-    if values["READ_AS"] == PEOPLE:
+    if values["DECODING"] == PEOPLE:
         made.transforms.insert(0, as_people)
     return made  # type: ignore[no-any-return]
 

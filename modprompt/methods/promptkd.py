@@ -46,7 +46,9 @@ class PromptKD(Taught, DeepVision):
     saved_as = SavedAs("VLPromptLearner", "")
     not_searched = "its schedule is IVLP's vision side"
     wants_text = False  # class features are the teacher's
-    repository = Repository(shared={"TRAINER.MODAL": "MODAL", "TEACHER.RESIZE": "TEACHER_RESIZE"})
+    repository = Repository(
+        shared={"TRAINER.MODAL": "MODAL", "TEACHER.RESIZE": "TEACHER_RESIZE"}, zero_shots_mean_all=True
+    )
 
     n_ctx_vision: int = changed(DeepVision, "n_ctx_vision", 4)
     kd_weight: float = setting(1.0, "weight of the divergence from the teacher's logits", least=0, compared=False)

@@ -9,8 +9,8 @@ from torchvision import transforms
 
 from modprompt.clip import hub, known
 from modprompt.clip.build import require_input_size
-from modprompt.clip.known import SQUASH, Images, asked_of
-from modprompt.clip.load import images_of, load
+from modprompt.clip.known import SQUASH, Asked, Images, asked_of
+from modprompt.clip.load import architecture_of, describes_itself, images_of, load, require_shape
 from modprompt.clip.towers import CLIP
 from modprompt.errors import UserError
 from modprompt.io.images import READ_AS
@@ -31,7 +31,7 @@ def load_clip(cfg: Any) -> CLIP:
 def input_texts(cfg: Any) -> dict[str, str]:
     """How a run preprocesses its images, as {dotted key: text}."""
     made = {f"INPUT.{key}": as_text(cfg.INPUT[key]) for key in Images().settings()}
-    return {**made, READ_AS: str(cfg.INPUT.READ_AS)}
+    return {**made, READ_AS: str(cfg.INPUT.DECODING)}
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -57,10 +57,7 @@ def settings_of_images(cfg: Any, asked_for: Collection[str]) -> dict[str, Any]:
     if "INPUT.SIZE" in asked_for:
         require_input_size(images.size, *cfg.INPUT.SIZE)
     changes, kept = _compared(cfg.INPUT, images, asked_for)
-    path = cfg.MODEL.BACKBONE.PATH
-    what = path or cfg.MODEL.BACKBONE.NAME
-    if path and {"MODEL.BACKBONE.NAME", "--backbone"} & set(asked_for):
-        warnings.warn(f"the CLIP is {path}: the name {cfg.MODEL.BACKBONE.NAME} is not used", stacklevel=2)
+    what = cfg.MODEL.BACKBONE.PATH or cfg.MODEL.BACKBONE.NAME
     if changes:
         how = "" if images.stated else " (nothing says how its images are made: as OpenAI's, unless a setting says it)"
         said = (f"{key} {_short(cfg.INPUT[key])} -> {_short(value)}" for key, value in changes.items())
@@ -71,6 +68,44 @@ def settings_of_images(cfg: Any, asked_for: Collection[str]) -> dict[str, Any]:
         text = f"nothing says how images of {what} are made, and they are not made as OpenAI's: {'; '.join(kept)}"
         warnings.warn(text, stacklevel=2)
     return {f"INPUT.{key}": value for key, value in changes.items()}
+
+
+def warn_of_unused_name(cfg: Any, asked_for: Collection[str]) -> None:
+    """Warn if the command line names a CLIP, but a file or folder of weights is used."""
+    path = cfg.MODEL.BACKBONE.PATH
+    if path and {"MODEL.BACKBONE.NAME", "--backbone"} & set(asked_for):
+        warnings.warn(f"the CLIP is {path}: the name {cfg.MODEL.BACKBONE.NAME} is not used", stacklevel=2)
+
+
+def settings_of_architecture(cfg: Any) -> dict[str, Any]:
+    """Return the settings by which the file of MODEL.BACKBONE.PATH is run as the CLIP of NAME, by dotted key.
+
+    A message says them. ACTIVATION and HEADS stay if they are given. Empty if MODEL, or something that lies next to the
+    file, says how it is run.
+
+    Raises:
+        UserError: if there is no such CLIP, or the file has another shape.
+    """
+    asked = asked_of(cfg.MODEL.BACKBONE)
+    asked = asked._replace(heads=tuple(asked.heads))
+    if asked.model or describes_itself(asked.path):
+        return {}
+    architecture, is_explicit = architecture_of(asked.name), bool(asked.activation or asked.heads)
+    if architecture is None and is_explicit:
+        raise UserError(
+            f"MODEL.BACKBONE.ACTIVATION and HEADS do not describe {asked.name}, whose sides are not OpenAI's. Leave "
+            "them out."
+        )
+    if architecture is not None:
+        activation, heads = asked.activation or architecture.activation, asked.heads or architecture.heads
+        require_shape(Asked("", asked.path, activation, heads), asked.name, architecture.shape)
+        how = f"activation {activation}, heads {list(heads)} (text side, image side)"
+    else:
+        how = f"as open_clip runs {asked.name}"
+    print(f"MODEL.BACKBONE.PATH {asked.path} is taken to be a {asked.name}: {how}")
+    if architecture is None or (known.is_tag(asked.name) and not is_explicit):
+        return {"MODEL.BACKBONE.MODEL": asked.name}
+    return {"MODEL.BACKBONE.ACTIVATION": activation, "MODEL.BACKBONE.HEADS": heads}
 
 
 def _compared(node: Any, images: Images, asked_for: Collection[str]) -> tuple[dict[str, Any], list[str]]:

@@ -49,7 +49,7 @@ def of_reader(name: str, root: str) -> Iterator[None]:
     except TypeError as error:
         if "unexpected keyword argument" not in str(error):
             raise
-        how = "its reader is written for a Dassl of its own; if the codebase has one, --host with --its-dassl uses it"
+        how = "its reader is written for a Dassl of its own; if the codebase has one, --host with --host-dassl uses it"
         raise UserError(f"data set {name}: {one_line(error)}: {how}") from error
     except AttributeError as error:
         if not str(error).isidentifier():  # else what yacs says of a key that is not there

@@ -372,7 +372,7 @@ def _begin(cfg: Any) -> None:
         run_folder.keep(cfg.OUTPUT_DIR, cfg.TRAINER.NAME)
     if cfg.ACTIVE.ROUNDS:
         raise UserError("ACTIVE.ROUNDS: only `modprompt active`, and the train.py of its project, run rounds")
-    image_files.read_as(cfg.INPUT.READ_AS)
+    image_files.read_as(cfg.INPUT.DECODING)
     device.set_up(cfg.MODEL.DETERMINISTIC, cfg.USE_CUDA)
     if device.on_card(cfg.USE_CUDA):
         take_share()

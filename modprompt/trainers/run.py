@@ -130,7 +130,7 @@ def run(
     cfg = from_words(settings, mode, check)
     if not (cfg.OUTPUT_DIR or mode.no_train):
         raise UserError("OUTPUT_DIR is empty, and a run keeps what it learns and its result there: give --output-dir")
-    image_files.read_as(cfg.INPUT.READ_AS)
+    image_files.read_as(cfg.INPUT.DECODING)
     before = _changed_ns(cfg.OUTPUT_DIR)
     if mode.once and is_finished(cfg, settings, mode, rounds):
         return
@@ -235,7 +235,7 @@ def unused_validation(trainer: Any) -> str:
     if not (learns and unused and isinstance(dataset, FamilyDataset)):  # other projects' readers lack the setting
         return ""
     train, val, test = len(dataset.train_x), len(dataset.val), len(dataset.test) if dataset.has_test else 0
-    images = "photos" if cfg.INPUT.READ_AS == image_files.PEOPLE else "images"
+    images = "photos" if cfg.INPUT.DECODING == image_files.PEOPLE else "images"
     return (
         f"{train} of {train + val + test} {images} train, {val} are kept for validation, "
         f"{test} {'are kept for a test' if cfg.TEST.NO_TEST else 'test'}; {TRAIN_ON_VAL} True trains on {train + val}\n"

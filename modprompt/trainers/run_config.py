@@ -26,7 +26,7 @@ from modprompt.io.files import of_user
 from modprompt.io.image_files import FAMILY
 from modprompt.io.images import READ_AS, TRAIN_ON_VAL, must_choose
 from modprompt.io.result import NEW
-from modprompt.io.settings import Settings, level_of
+from modprompt.io.settings import READER, Settings, level_of
 from modprompt.methods import together
 from modprompt.methods.parts import teachers
 from modprompt.methods.parts.capabilities import RunFacts, SecondNode
@@ -180,6 +180,7 @@ def from_host(cfg: CfgNode, method: Any = None) -> RunConfig:
     if "--eval-only" in words.flags and method is not None:
         model_dir, epoch = overrides.model_to_test()
         mine = mine.changed(_kept(mine, words.settings(), Mode(eval_only=True, model_dir=model_dir, load_epoch=epoch)))
+    backbone.warn_of_unused_name(mine, sys.argv)
     return mine.changed(backbone.settings_of_images(mine, sys.argv))
 
 
@@ -277,6 +278,16 @@ def _decided(cfg: RunConfig, given: Sequence[str], method: Any) -> dict[str, Any
     return taken
 
 
+def _require_shots(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
+    """Raise UserError at 0 shots, unless the method's repository or a codebase's reader gives them a meaning."""
+    method, key = _method_of(cfg), "DATASET.NUM_SHOTS"
+    if cfg.DATASET.NUM_SHOTS != 0 or key not in settings or READER in settings:
+        return
+    if method is None or not method.repository.zero_shots_mean_all:
+        instead = f"Set {key} -1 to use all training images, or leave {key} out."
+        raise UserError(f"{settings[key].where}: {key} is 0, but a class needs at least one training image. {instead}")
+
+
 def _require_together(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
     shots_by_class.read(cfg)  # its faults are said before anything is built
     if cfg.TEST.BASE_NEW and not (cfg.TEST.ONLY and cfg.DATASET.SUBSAMPLE_CLASSES == "all"):
@@ -302,11 +313,11 @@ def _require_no_epochs(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
 
 
 def _image_rule(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
-    """INPUT.READ_AS of the training whose model is tested, unless it is given or was for another data set's images."""
+    """INPUT.DECODING of the training whose model is tested, unless it is given or was for another data set's images."""
     if READ_AS in settings:
         return {}
-    rule = _of_tested_training(cfg, mode).get(READ_AS, cfg.INPUT.READ_AS)
-    if rule == cfg.INPUT.READ_AS:
+    rule = _of_tested_training(cfg, mode).get(READ_AS, cfg.INPUT.DECODING)
+    if rule == cfg.INPUT.DECODING:
         return {}
     said = f"({READ_AS} {rule}), not as a new run would"
     print(f"Images are read as the training in {tested_by(cfg, mode)} read them {said}")
@@ -394,6 +405,18 @@ def _of_second_node(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str,
     return {} if second is None else config.stands_for(cfg, settings, second)
 
 
+def _architecture(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
+    """How a file with the architecture of --backbone is run; a name in a config file says nothing of a file."""
+    if not cfg.MODEL.BACKBONE.PATH or _method_of(cfg) is None:
+        return {}
+    name = settings.get("MODEL.BACKBONE.NAME")
+    is_flag = name is not None and name.is_flag
+    changes = backbone.settings_of_architecture(cfg) if is_flag else {}
+    if not changes:
+        backbone.warn_of_unused_name(cfg, settings.on_command_line())
+    return changes
+
+
 def _images(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
     return {} if _method_of(cfg) is None else backbone.settings_of_images(cfg, settings.on_command_line())
 
@@ -426,6 +449,7 @@ def _require_teacher(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
 Step: TypeAlias = Callable[[RunConfig, Settings, Mode], dict[str, Any] | None]
 _OF_SETTINGS: tuple[Step, ...] = (
     _facts,
+    _require_shots,
     _require_together,
     _require_no_epochs,
     _searched,
@@ -435,6 +459,7 @@ _OF_SETTINGS: tuple[Step, ...] = (
     _warn_of_unread,
     _of_second_node,
     _require_training_images,
+    _architecture,
 )
 _OF_RUN: tuple[Step, ...] = (
     _image_rule,

@@ -74,7 +74,8 @@ def open_trained(
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:  # an unknown name, a missing GPU, a build without CUDA
         said = str(error).partition("\n")[0][:120]
-        raise UserError(f"device {device}: PyTorch does not have it here ({said}): use cpu, or leave it out") from None
+        instead = "use cuda" if str(device).startswith("gpu") else "use cpu, or leave it out"
+        raise UserError(f"device {device}: PyTorch does not have it here ({said}): {instead}") from None
     place = run_or_file(path)
     clip = recorded_clip(place) if clip is None else clip
     untrained = _untrained(place) if place.is_dir() else None

@@ -91,7 +91,7 @@ def _tested(clip: str, name: str, root: Path, work: Path) -> tuple[dict[str, Any
     """The result of a test in a process of its own, or None and the line that it ended with."""
     out = Path(tempfile.mkdtemp(dir=work))
     words = ["--trainer", "ZeroshotCLIP", "--root", str(root), "--dataset-config-file", name, "--output-dir", str(out)]
-    words += ["MODEL.BACKBONE.PATH", clip] if Path(clip).exists() else ["--backbone", clip]
+    words += ["--backbone", clip]
     done = subprocess.run(
         places.program("train", *words), env={**os.environ, **places.environment()}, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False,

@@ -171,7 +171,7 @@ HOSTS = (
         "Zehong-Ma/OVMR",
         "157202d",
         dassl="Dassl.pytorch",
-        differs={"--host": "--its-dassl", "--host new": "--its-dassl", "line": "No module named 'torcheval'"},
+        differs={"--host": "--host-dassl", "--host new": "--host-dassl", "line": "No module named 'torcheval'"},
     ),
     Host("PCB", "kaist-dmlab/pcb", "7f32a1b", dassl="."),
     Host("PLOT", "CHENGY12/PLOT", "728539f", root="plot-coop"),

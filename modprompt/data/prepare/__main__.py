@@ -6,7 +6,6 @@ modprompt prepare all --root data --check
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from pathlib import Path
@@ -23,11 +22,11 @@ from modprompt.data.prepare.layout import check, prepare  # noqa: E402
 from modprompt.data.prepare.recipes import RECIPES  # noqa: E402
 from modprompt.errors import UserError  # noqa: E402
 from modprompt.io.files import of_user  # noqa: E402
-from modprompt.programs import report  # noqa: E402
+from modprompt.programs import Parser, report  # noqa: E402
 
 
 def _main(argv: list[str] | None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     named = f"all, or some of: {', '.join(RECIPES)}, or as in configs/datasets"
     parser.add_argument("names", nargs="+", metavar="NAME", help=named)
     data = Path(os.environ.get("DATA", "data"))

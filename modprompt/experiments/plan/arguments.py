@@ -59,11 +59,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_what_to_run(parser: argparse.ArgumentParser) -> None:
-    """Flags that choose runs and data: the experiment, add_common, add_data and --present."""
+    """Flags that choose runs and data: the experiment, add_common, add_data and --skip-missing-data."""
     parser.add_argument("file", help="experiment file, or its name in configs/experiments")
     add_common(parser)
     add_data(parser)
-    parser.add_argument("--present", action="store_true", help="leave out data sets that are not under --data")
+    parser.add_argument(
+        "--skip-missing-data", action="store_true", help="leave out data sets that are not under --data"
+    )
 
 
 def plan_of(args: argparse.Namespace) -> Plan:
@@ -75,4 +77,8 @@ def plan_of(args: argparse.Namespace) -> Plan:
 def what_to_run(args: argparse.Namespace) -> Plan:
     """The plan that the arguments of add_what_to_run ask for; raises UserError as plan_of and only_present."""
     plan = plan_of(args)
-    return plan._replace(parts=tuple(only_present(part, args.data) for part in plan.parts)) if args.present else plan
+    return (
+        plan._replace(parts=tuple(only_present(part, args.data) for part in plan.parts))
+        if args.skip_missing_data
+        else plan
+    )

@@ -100,7 +100,7 @@ def check(jobs: Sequence[Job], out: Path, data: Path) -> list[str]:
     import modprompt.data.readers.all
     import modprompt.trainers.all  # noqa: F401
 
-    import_modules(list(dict.fromkeys(name for job in jobs for name in job.method.imports)))
+    import_modules(list(dict.fromkeys(name for job in jobs for name in job.method.import_words)))
     kinds: dict[tuple[str, str, str, bool], Job] = {}
     for job in jobs:
         _require_apart(job)

@@ -38,7 +38,7 @@ def flags(job: Job, out: Path, data: Path) -> list[str]:
     words = ["--root", str(data), "--trainer", job.method.trainer]
     words += ["--seed", str(job.seed), "--output-dir", str(out / job.folder), "--config-file", str(job.method.config)]
     words += ["--dataset-config-file", str(config_file(job.dataset))]
-    words += [word for name in job.method.imports for word in ("--import", name)]
+    words += [word for name in job.method.import_words for word in ("--import", name)]
     if job.tests:
         words += ["--eval-only", *(["--model-dir", str(out / job.parent.folder)] if job.parent else [])]
     return words + options(job, out)

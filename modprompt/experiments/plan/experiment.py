@@ -45,6 +45,7 @@ class Method(NamedTuple):
     point: Pairs  # its place in the grid; empty without one
     published: str  # its row in published.yaml
     imports: tuple[str, ...] = ()  # the user's modules that register its trainer or the readers, imported first
+    import_words: tuple[str, ...] = ()  # the same as --import takes them: FOLDER/NAME, or the name of an installed one
     image_cache: bool = True  # whether its runs keep decoded test images in the output folder, for all runs there
     stage: Method | None = None  # the first stage of a two-stage method, with whose result it is trained
     stage_of: str = ""  # the name of that stage

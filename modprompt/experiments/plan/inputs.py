@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -62,6 +64,12 @@ def _lacks_modules(job: Job) -> bool:
     return None in map(find_module, job.method.imports)
 
 
+def _add_folders_of_modules(job: Job) -> None:
+    """Add the folders of the modules that a job imports, which may be next to the experiment file, to sys.path."""
+    folders = [str(Path(word).absolute().parent) for word in job.method.import_words if os.sep in word]
+    sys.path[:0] = [folder for folder in folders if folder not in sys.path]
+
+
 def _top_of(name: str) -> str:
     """A data set's folder in the root, by a recorded file; empty for a few-shot list that lies in the root itself.
 
@@ -93,6 +101,7 @@ class Inputs:
             result: its own.
             wanted: the settings that it must show.
         """
+        _add_folders_of_modules(job)
         settings = {**effective(job), **wanted}
         looks = named_files.looks(result, settings, _identity)
         if self._has_data(result):
@@ -110,6 +119,7 @@ class Inputs:
         "CLIP"; "method's source" (a custom module that is not found, or an older result); "images" (a custom module
         is not found); "split and few-shot list"; "split" (it has no file).
         """
+        _add_folders_of_modules(job)
         clip = named_files.backbone_of(effective(job))
         is_there = bool(known.seen(clip)["looks"])
         unknown = [] if is_there and result.get("backbone_hash") else ["CLIP"]
@@ -169,7 +179,7 @@ class Inputs:
         """A run's images, as lists_of gives them, and the folder that their paths are relative to; raises UserError if
         they cannot be read."""
         settings = ((key, text) for key, text in effective(job).items() if key.startswith(_OF_IMAGES))
-        return self._lists_of(job.dataset, tuple(settings), job.tests, job.method.imports)
+        return self._lists_of(job.dataset, tuple(settings), job.tests, job.method.import_words)
 
     def _lists(
         self, dataset: str, settings: tuple[tuple[str, str], ...], tests: bool, imports: tuple[str, ...]

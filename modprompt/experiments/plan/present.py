@@ -62,7 +62,7 @@ def require_present(datasets: Sequence[str], data: Path) -> None:
     raise UserError(
         f"{len(lacking)} of {len(datasets)} data sets are not under {data}, and nothing was started: "
         f"{'; '.join(f'{name}: {why}' for name, why in lacking.items())}: "
-        f"{', '.join([*how, 'set DATA, give --data'])}, or leave them out with --present"
+        f"{', '.join([*how, 'set DATA, give --data'])}, or leave them out with --skip-missing-data"
     )
 
 
@@ -72,11 +72,13 @@ def only_present(experiment: Experiment, data: Path) -> Experiment:
     Raises UserError if none is there, or the source of a cross protocol is not.
     """
     if experiment.source and missing(experiment.source, data):
-        raise UserError(f"--present: the source {experiment.source} is not under {data}")
+        raise UserError(f"--skip-missing-data: the source {experiment.source} is not under {data}")
     lacking = [name for name in experiment.datasets if missing(name, data)]
     names = tuple(name for name in experiment.datasets if name not in lacking)
     if not names:
-        raise UserError(f"--present: no data set of {experiment.name} is under {data}; set DATA, or give --data")
+        raise UserError(
+            f"--skip-missing-data: no data set of {experiment.name} is under {data}; set DATA, or give --data"
+        )
     if lacking:
         print(f"Not under {data}: {', '.join(lacking)}")
     return experiment._replace(datasets=names)

@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from modprompt.checks import known_names
 from modprompt.errors import UserError
 from modprompt.io.records import read_yaml
 
+T = TypeVar("T")
 MOST = 2**32 - 1  # the largest seed that NumPy accepts
+
+
+class Faults:
+    """The faults that are found in a file, to be reported together."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    @contextlib.contextmanager
+    def collected(self) -> Iterator[None]:
+        """Keep the UserError that ends the block, if any, and go on after the block."""
+        try:
+            yield
+        except UserError as error:
+            self.texts.append(str(error))
+
+    def value(self, read: Callable[[], T], default: T) -> T:
+        """Return what a function reads; after a fault, which is kept, the default."""
+        with self.collected():
+            return read()
+        return default
+
+    def complain(self) -> None:
+        """Raise UserError with all faults, if there are any."""
+        if self.texts:
+            raise UserError("; ".join(dict.fromkeys(self.texts)))
 
 
 class Part:
@@ -57,10 +85,13 @@ class Part:
         return ((key, Part(self.path, value, f"{self.place}: {key}")) for key, value in self.content.items())
 
     def require_known(self, keys: Sequence[str]) -> None:
-        """Refuse other keys."""
+        """Raise UserError that names all other keys, if there are any."""
+        faults = Faults()
         for key in self.content:
-            if key not in keys:
-                raise self.fault("", f"there is no key {key!r}" + known_names(key, keys))
+            with faults.collected():
+                if key not in keys:
+                    raise self.fault("", f"there is no key {key!r}" + known_names(key, keys))
+        faults.complain()
 
     def require(self, key: str) -> Any:
         """The value of a key that must have one."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +30,7 @@ from modprompt.experiments.plan.experiment import (
     all_seeds,
     short_names,
 )
-from modprompt.experiments.plan.reading import Part
+from modprompt.experiments.plan.reading import Faults, Part
 from modprompt.experiments.plan.stages import STAGES, trains
 from modprompt.io.files import of_user
 from modprompt.io.images import BY_CLASS, SHOTS_BY_CLASS, TRAIN_ON_VAL
@@ -42,17 +44,18 @@ OF_PROTOCOL = (
 )  # fmt: skip
 _ONLY_OF = {  # keys that mean nothing in other protocols
     "source": CROSS,
-    "together": (BASE2NEW,),
+    "joint_test": (BASE2NEW,),
     **dict.fromkeys(("classes", "rule", "ties"), (VALIDATION,)),
     **dict.fromkeys(rounds.KEYS, (ACTIVE,)),
 }
 _OF_PART = (
-    *_ONLY_OF, "title", "protocol", "datasets", "shots", "seeds", "methods", "highlight", "notes", "chosen", "compare",
+    *_ONLY_OF, "title", "protocol", "datasets", "shots", "seeds", "methods", "highlight", "notes", "hyperparameters",
+    "compare",
 )  # fmt: skip
 KEYS = (*_OF_PART, "slurm", "options", "import", "image_cache", "grid", "parts")
 _OF_RUNS = ("trainer", "config", "options")
 _OF_METHOD = (
-    *_OF_RUNS, "seeds", "grid", "published", *(one.key for one in STAGES), "search_seed", "few_shot", "chosen",
+    *_OF_RUNS, "seeds", "grid", "published", *(one.key for one in STAGES), "search_seed", "few_shot", "hyperparameters",
 )  # fmt: skip
 _OF_BOTH_STAGES = ("MODEL.BACKBONE.", "DATASET.")
 _Runs = tuple[str, Path, dict[str, str]]  # trainer, config, options
@@ -99,86 +102,168 @@ def read_plan(path: Path, options: Mapping[str, str] | None = None) -> Plan:
     Raises:
         UserError: on a missing or unknown key, data set or config, and on wrong values; the message names the place.
     """
-    file = Part.of_file(path)
-    file.require_known(KEYS)
+    file, faults = Part.of_file(path), Faults()
+    with faults.collected():
+        file.require_known(KEYS)
+    last = Part(path, dict(options or {}), "command line")
     shared = Shared(
-        seeds=file.numbers("seeds", (1, 2, 3), 0),
-        options=_options(file.below("options")),
-        last=_options(Part(path, dict(options or {}), "command line"), Path.cwd()),
-        grid=_grid(file.below("grid")),
-        chosen=_chosen(file),
-        imports=file.names("import") if "import" in file else (),
-        image_cache=file.flag("image_cache", True),
+        seeds=faults.value(lambda: file.numbers("seeds", (1, 2, 3), 0), (1,)),
+        options=faults.value(lambda: _options(file.below("options")), {}),
+        last=faults.value(lambda: _options(last, Path.cwd()), {}),
+        grid=faults.value(lambda: _grid(file.below("grid")), {}),
+        chosen=faults.value(lambda: _chosen(file), None),
+        imports=faults.value(lambda: _imports(file), ()),
+        image_cache=faults.value(lambda: file.flag("image_cache", True), True),
     )
-    has_parts = "parts" in file
-    parts = tuple(_parts(file, shared)) if has_parts else (_experiment(file, shared, path.stem, file.get("compare")),)
+    has_parts, parts = "parts" in file, list[Experiment]()
+    with faults.collected():
+        parts = _parts(file, shared) if has_parts else [_experiment(file, shared, path.stem, file.get("compare"))]
+    faults.complain()
     if "compare" in file and not any(part.compare for part in parts):
         raise file.fault("compare", f"there is no method {file.get('compare')!r} in any part that can compare")
     slurm = file.below("slurm").content
-    return Plan(path.stem, file.text("title", path.stem), file.text("notes"), slurm, parts, has_parts)
+    return Plan(path.stem, file.text("title", path.stem), file.text("notes"), slurm, tuple(parts), has_parts)
+
+
+def _imports(file: Part) -> tuple[str, ...]:
+    """The modules of the key `import` as --import takes them: FOLDER/NAME, or the name of an installed module.
+
+    A module is looked for next to the file, then in the current folder, then among the installed ones. Raises UserError
+    if two different modules have its name.
+    """
+    here, words = Path.cwd().resolve(), []
+    installed = [folder for folder in sys.path if folder and Path(folder).resolve() != here]
+    for name in file.names("import") if "import" in file else ():
+        word, sources = name, dict[Path, bytes]()
+        for folder in (file.path.parent.resolve(), here, None):
+            search = installed if folder is None else [str(folder)]
+            found = PathFinder.find_spec(name.partition(".")[0], search)
+            source = Path(found.origin).resolve() if found and found.origin and found.has_location else None
+            if source is not None:
+                word = str(folder / name) if folder and not sources else word
+                sources[source] = source.read_bytes()
+        if len(set(sources.values())) > 1:
+            paths = " and ".join(map(str, sources))
+            raise file.fault("import", f"there are different modules {name!r}: {paths}. Rename all of them but one.")
+        words.append(word)
+    return tuple(words)
 
 
 def _chosen(part: Part) -> chosen.Chosen | None:
-    name = part.get("chosen")
-    if "chosen" not in part:
+    name = part.get("hyperparameters")
+    if "hyperparameters" not in part:
         return None
     if not isinstance(name, str) or not name:
-        raise part.fault("chosen", f"the name of a file is expected, got {name!r}")
+        raise part.fault("hyperparameters", f"the name of a file is expected, got {name!r}")
     try:
         return chosen.read((part.path.parent / name).resolve())
     except UserError as error:
-        raise part.fault("chosen", str(error)) from None
+        raise part.fault("hyperparameters", str(error)) from None
 
 
-def _parts(file: Part, shared: Shared) -> Iterator[Experiment]:
+def _parts(file: Part, shared: Shared) -> list[Experiment]:
     """The parts of a file: each has the file's settings, except where it has its own."""
     common = {key: value for key, value in file.content.items() if key in _OF_PART and key not in ("title", "notes")}
     methods = Part(file.path, file.require("methods"), "methods").content
     file.require("parts")
+    faults, parts = Faults(), []
     for name, part in file.below("parts").parts():
-        if not (name.isascii() and name.isidentifier() and name[0] != "_"):
-            raise part.fault("", "a part's name is a letter, then letters, digits and _: it names a folder")
-        part.require_known(_OF_PART)
-        kept = part.names("methods", list(methods)) if "methods" in part else tuple(methods)
-        of_kept = {label: value for label, value in methods.items() if label in kept}
-        whole = Part(file.path, {**common, **part.content, "methods": of_kept}, part.place)
-        if "highlight" not in part and whole.get("highlight") not in kept:
-            whole.content.pop("highlight", None)
-        own = shared._replace(
-            seeds=part.numbers("seeds", shared.seeds, 0), chosen=_chosen(part) if "chosen" in part else shared.chosen
-        )
-        yield _experiment(whole, own, name, part.get("compare"))
+        with faults.collected():
+            parts.append(_part(name, part, Part(file.path, {**common, "methods": methods}), shared))
+    faults.complain()
+    return parts
+
+
+def _part(name: str, part: Part, common: Part, shared: Shared) -> Experiment:
+    """A part of a file, with what it has in common with the others."""
+    if not (name.isascii() and name.isidentifier() and name[0] != "_"):
+        raise part.fault("", "a part's name is a letter, then letters, digits and _: it names a folder")
+    part.require_known(_OF_PART)
+    methods = common.content["methods"]
+    kept = part.names("methods", list(methods)) if "methods" in part else tuple(methods)
+    of_kept = {label: value for label, value in methods.items() if label in kept}
+    whole = Part(part.path, {**common.content, **part.content, "methods": of_kept}, part.place)
+    if "highlight" not in part and whole.get("highlight") not in kept:
+        whole.content.pop("highlight", None)
+    seeds = part.numbers("seeds", shared.seeds, 0) if "seeds" in part else shared.seeds
+    own = shared._replace(seeds=seeds, chosen=_chosen(part) if "hyperparameters" in part else shared.chosen)
+    return _experiment(whole, own, name, part.get("compare"))
+
+
+def _methods(part: Part, shared: Shared, protocol: str, faults: Faults) -> list[Method]:
+    """The methods of a part without those that have faults, which are kept."""
+    methods: list[Method] = []
+    for label, content in part.content.get("methods", {}).items() if isinstance(part.get("methods"), dict) else ():
+        if (
+            faults.texts
+            and isinstance(content, dict)
+            and {*content} & {"hyperparameters", *(stage.key for stage in STAGES)}
+        ):
+            continue  # the method above that it names may be missing for another fault
+        with faults.collected():
+            one = Part(part.path, content, ": ".join(filter(None, [part.place, "methods", str(label)])))
+            methods += _variants(one, str(label), shared, methods)
+            if "few_shot" in one and protocol not in ("", ACTIVE):
+                raise one.fault("few_shot", f"protocol {protocol} has none")
+    return methods
+
+
+def _source(part: Part, protocol: str, datasets: Sequence[str]) -> str:
+    """The data set that a protocol across data sets trains on; empty for other protocols."""
+    if protocol not in CROSS:
+        return ""
+    source = part.one_of("source", list(dict.fromkeys(["imagenet", *config_names()])))
+    if source in datasets:
+        raise part.fault("datasets", f"{source} is the source; it is tested anyway")
+    return source
+
+
+def _protocol(part: Part, faults: Faults) -> str:
+    """The protocol of a part; empty after a fault, which is kept, as are keys that the protocol does not have."""
+    with faults.collected():
+        part.require("protocol")
+    protocol = faults.value(lambda: part.one_of("protocol", PROTOCOLS), "")
+    for key, protocols in _ONLY_OF.items() if protocol else ():
+        with faults.collected():
+            if key in part and protocol not in protocols:
+                raise part.fault(key, f"protocol {protocol} has none; it belongs to protocol {' or '.join(protocols)}")
+    return protocol
 
 
 def _experiment(part: Part, shared: Shared, name: str, compare: Any) -> Experiment:
-    """An experiment; if `compare` is not None, it must be able to compare."""
-    part.require("protocol")
-    protocol = part.one_of("protocol", PROTOCOLS)
-    for key, protocols in _ONLY_OF.items():
-        if key in part and protocol not in protocols:
-            raise part.fault(key, f"protocol {protocol} has none; it belongs to protocol {' or '.join(protocols)}")
-    part.require("methods")
-    methods: list[Method] = []
-    for label, one in part.below("methods").parts():
-        methods += _variants(one, label, shared, methods)
-        if "few_shot" in one and protocol != ACTIVE:
-            raise one.fault("few_shot", f"protocol {protocol} has none")
-    _require_same_images(part, methods)
-    added = rounds.read(part, methods) if protocol == ACTIVE else None
-    several = protocol == "few_shot"
-    shots = added.shots if added else _shots(part, methods, (1, 2, 4, 8, 16) if several else (16,))
-    if len(shots) > 1 and not several and not added:
-        raise part.fault("shots", f"protocol {protocol} accepts one number, got {list(shots)}")
-    datasets, source = part.names("datasets", config_names()), ""
-    if protocol in CROSS:
-        source = part.one_of("source", list(dict.fromkeys(["imagenet", *config_names()])))
-        if source in datasets:
-            raise part.fault("datasets", f"{source} is the source; it is tested anyway")
+    """An experiment; if `compare` is not None, it must be able to compare. All faults are reported together."""
+    faults = Faults()
+    protocol = _protocol(part, faults)
+    with faults.collected():
+        part.require("methods")
+        part.below("methods")
+    methods = _methods(part, shared, protocol, faults)
+    with faults.collected():
+        _require_same_images(part, methods)
+    added = rounds.read(part, methods) if protocol == ACTIVE and not faults.texts else None
+    several = protocol in ("", "few_shot") or bool(added)
+    default = (1, 2, 4, 8, 16) if protocol == "few_shot" else (16,)
+    shots: tuple[int | str, ...] = ()
+    with faults.collected():
+        shots = added.shots if added else _shots(part, methods, default)
+    with faults.collected():
+        if len(shots) > 1 and not several:
+            raise part.fault("shots", f"protocol {protocol} accepts one number, got {list(shots)}")
+    datasets: tuple[str, ...] = ()
+    with faults.collected():
+        datasets = part.names("datasets", config_names())
+    source = faults.value(lambda: _source(part, protocol, datasets), "")
+    together = faults.value(lambda: part.flag("joint_test", False), False)
+    classes, rule, ties = (
+        faults.value(lambda key=key, known=known: part.one_of(key, known), "")  # type: ignore[misc]
+        for key, known in (("classes", CLASSES), ("rule", RULES), ("ties", TIES))
+    )
+    faults.complain()
     families = list(dict.fromkeys(method.family for method in methods))
     highlight = part.text("highlight", families[-1])
     if highlight not in families:
         raise part.fault("highlight", f"there is no method {highlight!r}" + known_names(highlight, families))
-    took = [one for one in families if part.below("methods").get(one).get("chosen") is not False]
+    took = [one for one in families if part.below("methods").get(one).get("hyperparameters") is not False]
     took = [one for one in took if any(method.trains for method in methods if method.family == one)]
     return Experiment(
         name=name,
@@ -192,10 +277,10 @@ def _experiment(part: Part, shared: Shared, name: str, compare: Any) -> Experime
         highlight=highlight,
         notes=part.text("notes"),
         added=added,
-        together=part.flag("together", False),
-        classes=part.one_of("classes", CLASSES),
-        rule=part.one_of("rule", RULES),
-        ties=part.one_of("ties", TIES),
+        together=together,
+        classes=classes,
+        rule=rule,
+        ties=ties,
         chosen=shared.chosen.in_words(took) if shared.chosen and took else "",
         compare=_compare(part, protocol, methods, must=compare is not None) if "compare" in part else "",
     )
@@ -285,7 +370,7 @@ def _variants(part: Part, label: str, shared: Shared, above: Sequence[Method]) -
     part.require_known(_OF_METHOD)
     trainer, config, options = runs = _runs(part, shared.options)
     axes = {**(shared.grid if trains(trainer) else {}), **_grid(part.below("grid"))}
-    choice = shared.chosen if trains(trainer) and part.get("chosen") is not False else None
+    choice = shared.chosen if trains(trainer) and part.get("hyperparameters") is not False else None
     taken, whose = _take_chosen(part, label, choice, runs, shared.last, above) if choice else ({}, None)
     options = {**options, **taken, **shared.last}
     for key in axes:
@@ -306,13 +391,14 @@ def _variants(part: Part, label: str, shared: Shared, above: Sequence[Method]) -
             seeds=seeds,
             point=point,
             published=str(part.get("published", "" if axes else label)),
-            imports=shared.imports,
+            imports=tuple(Path(word).name for word in shared.imports),
+            import_words=shared.imports,
             image_cache=shared.image_cache,
             stage_seed=next(iter(search_seed), None),
         )
         method = _with_stages(part, method, shared, above)
         if choice:
-            choice.require_first(part.get("chosen", label), (whose or method).first)
+            choice.require_first(part.get("hyperparameters", label), (whose or method).first)
         yield method
 
 
@@ -325,9 +411,9 @@ def _take_chosen(
     above: Sequence[Method],
 ) -> tuple[dict[str, str], Method | None]:
     """The chosen options that a method with these runs takes, and the method above whose they are; None if its own."""
-    name = part.get("chosen", label)
+    name = part.get("hyperparameters", label)
     if not isinstance(name, str):
-        raise part.fault("chosen", f"false or the name of a method is expected, got {name!r}")
+        raise part.fault("hyperparameters", f"false or the name of a method is expected, got {name!r}")
     whose = next((method for method in above if method.family == name and name in choice.methods), None)
     if whose is not None:
         changed = {*choice.methods[name]["options"], *last}

@@ -10,7 +10,6 @@ says how, its `ties` which of equal values. Another experiment uses the settings
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
@@ -35,7 +34,7 @@ _Run = tuple[Job, dict[str, Any]]  # with its result
 
 
 def _main(argv: list[str] | None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = programs.Parser(__doc__)
     parser.add_argument("file", help="experiment file of protocol validation, or its name in configs/experiments")
     arguments.add_out(parser)
     arguments.add_data(parser)

@@ -44,7 +44,7 @@ _MOST_CLOSE = 3  # methods whose tests are looked at closely
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = programs.Parser(__doc__)
     add = parser.add_argument
     add("file", help="experiment file, its name in configs/experiments, or an output folder with log files")
     arguments.add_common(parser)
@@ -59,7 +59,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add("--protocol", choices=OF_TREES, default="base2new", help="of an output folder's runs")
     add("--shots", type=int, nargs="+", default=[], help="of an output folder's runs")
-    return parser.parse_args(argv)
+    args: argparse.Namespace = parser.parse_args(argv)
+    return args
 
 
 def folder_of(plan: Plan, out: Path) -> Path:

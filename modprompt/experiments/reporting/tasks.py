@@ -3,7 +3,6 @@
 python -m modprompt.experiments.reporting.tasks FOLDER...     each the folder of a finished run
 """
 
-import argparse
 import math
 import statistics
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from modprompt.errors import UserError
 from modprompt.experiments.reporting import alike
 from modprompt.io import folder as run_folder
 from modprompt.io.images import mark_of
-from modprompt.programs import report
+from modprompt.programs import Parser, report
 
 
 def mean_of(folders: Sequence[str]) -> tuple[float, float, str]:
@@ -37,7 +36,7 @@ def mean_of(folders: Sequence[str]) -> tuple[float, float, str]:
 
 
 def _main(argv: list[str] | None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("folders", metavar="FOLDER", nargs="+")
     folders = parser.parse_args(argv).folders
     mean, spread, marks = mean_of(folders)

@@ -31,12 +31,12 @@ from modprompt.experiments.running.state import State
 from modprompt.io import lock
 from modprompt.io.files import Refused
 from modprompt.io.records import parse_yaml
-from modprompt.programs import report, signals_handled, signals_here
+from modprompt.programs import Parser, report, signals_handled, signals_here
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     arguments.add_what_to_run(parser)
     add = parser.add_argument
     add("--report", action="store_true", help="write the report after the last run, as `experiment report` does")
@@ -50,11 +50,11 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         help="runs at a time (default: --per-gpu on each GPU; without one, per core up to 4)",
     )
     add("--per-gpu", type=int, default=None, help="runs at a time on each GPU, which share its memory (default: 1)")
-    add("--cold", action="store_true", help="start every run as its own program, which imports all it needs")
-    add("--one-line", action="store_true", help="show one line of progress for all runs")
+    add("--no-fork", action="store_true", help="start every run as its own program, which imports all it needs")
+    add("--compact", action="store_true", help="show one line of progress for all runs")
     add("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="submitit's settings, which override the file's")
     add("--cancel", action="store_true", help="remove this experiment's runs from the Slurm queue")
-    args = parser.parse_args(argv)
+    args: argparse.Namespace = parser.parse_args(argv)
     for flag, given in (("--jobs", args.jobs), ("--per-gpu", args.per_gpu)):
         if given is not None and given < 1:
             parser.error(f"{flag} must be at least 1")
@@ -147,11 +147,11 @@ def start(args: argparse.Namespace, plan: Plan, jobs: Sequence[Job], inputs: Inp
     print(f"runs go into {args.out}", flush=True)
     if args.redo_stale:
         stale.put_aside(jobs, args.out, inputs)
-    runs = chains.Chains(jobs, args.out, args.data, inputs, args.one_line)
+    runs = chains.Chains(jobs, args.out, args.data, inputs, args.compact)
     stops = signals_here("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, a request to end, a closed terminal: between steps
     try:
         with signals_handled(stops, lambda *_: runs.stop.set()):
-            runs.run(places, args.cold) if is_here else queue.run(runs)
+            runs.run(places, args.no_fork) if is_here else queue.run(runs)
     except KeyboardInterrupt:
         left = "the runs are ended" if is_here else "runs stay in the queue (--cancel removes them)"
         print(f"stopped: {left}; the same command resumes them", file=sys.stderr)

@@ -7,7 +7,6 @@ FILE is an experiment file, or the name of one in configs/experiments. Nothing i
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 import time
@@ -22,7 +21,7 @@ from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.running import state
 from modprompt.io import folder as run_folder
 from modprompt.io.text import one_line
-from modprompt.programs import report
+from modprompt.programs import Parser, report
 
 _LEFT_OUT = re.compile(r"\b(?:time|data|lr) \S+(?: \(\S+\))?\s*")  # of what a training says of a step
 _BAR = "{percentage:3.0f}% {bar:16} {n_fmt}/{total_fmt} runs, {remaining} left{postfix}"
@@ -104,7 +103,7 @@ def not_compared(states: Sequence[tuple[Job, state.State]], inputs: Inputs) -> l
 
 
 def _main(argv: list[str] | None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     arguments.add_what_to_run(parser)
     args = parser.parse_args(argv)
     print("\n".join(lines(protocols.jobs(*arguments.what_to_run(args).parts), args.out, Inputs(args.out, args.data))))

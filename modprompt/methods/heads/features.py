@@ -168,6 +168,17 @@ class Features:
         return Images(_of_length_1(path, keys.t()), values.argmax(1))
 
 
+def _clip(name: str) -> str:
+    """Return a CLIP's own name, or the path of its file; UserError if there is no such CLIP."""
+    asked = known.named(name)
+    if not asked.path:
+        known.require(name, "the CLIP of features")
+        return known.plain(name)
+    if not of_user(asked.path).exists():
+        raise UserError(f"the CLIP of features: there is no file or folder {asked.path}")
+    return str(of_user(asked.path).resolve())
+
+
 def read_features(
     folder: PathLike, backbone: str, classes: PathLike = "", classes_backbone: str = "", split: str = TEST
 ) -> Features:
@@ -175,9 +186,9 @@ def read_features(
 
     Args:
         folder: as Tip-Adapter's programs leave it.
-        backbone: name of the CLIP of the image features.
+        backbone: name or path of the CLIP of the image features.
         classes: file of class features, in the order of the labels; empty for none.
-        classes_backbone: name of the CLIP of the class features; empty for the same.
+        classes_backbone: name or path of the CLIP of the class features; empty for the same.
         split: which images are tested, TEST or VAL. With TEST those of VAL, if there are any, are for choices.
 
     Raises:
@@ -186,9 +197,7 @@ def read_features(
     place = of_user(folder)
     if not place.is_dir():
         raise UserError(f"there is no folder {place}")
-    for name in (backbone, classes_backbone or backbone):
-        known.require(name, "the CLIP of features")
-    if known.plain(classes_backbone or backbone) != known.plain(backbone):
+    if _clip(classes_backbone or backbone) != _clip(backbone):
         raise UserError(f"image features are of {backbone}, class features of {classes_backbone}: both must be of one")
     tested = _images(place, split)
     width = tested.features.shape[1]

@@ -209,10 +209,12 @@ class Repository(NamedTuple):
     shared: settings of nodes that it shares with other methods: the name of its own setting, or the whole key of one
         of its additions; "" if nothing reads it there.
     second_node: its settings in another node.
+    zero_shots_mean_all: True if its programs train on all images at DATASET.NUM_SHOTS 0.
     """
 
     shared: Mapping[str, str | Only] = {}
     second_node: type[SecondNode] | None = None
+    zero_shots_mean_all: bool = False
 
 
 def own_scale(settings: Mapping[str, Any], facts: RunFacts) -> dict[str, float]:

@@ -35,7 +35,7 @@ def test_other_settings_images_and_classes_are_told(cfg, dataset, tmp_path):
     before = decisive(cfg, Pool(dataset))
     assert "TRAINER.MPL.N_CTX" in before
     assert "TRAINER.COOP.N_CTX" not in before
-    cfg.ACTIVE.ROUNDS, cfg.ACTIVE.ASK = 9, True  # may be others
+    cfg.ACTIVE.ROUNDS, cfg.ACTIVE.MANUAL_LABELS = 9, True  # may be others
     assert decisive(cfg, Pool(dataset)) == before
     cfg.ACTIVE.GAMMA, cfg.TEST.NO_TEST = 0.5, True
     (tmp_path / "images" / "1.jpg").write_bytes(b"a test image, and one of the pool, of another size")

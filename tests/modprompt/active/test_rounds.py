@@ -111,13 +111,13 @@ def test_more_rounds_go_on_to_the_same_numbers_and_other_settings_are_refused(wo
 def test_a_run_waits_for_labels_and_ends_as_one_that_knows_them(words, tmp_path, capsys):
     assert train.main(words(out="known")) == 0
     for number in range(2):
-        assert train.main(words("ACTIVE.ASK", True)) == 3
+        assert train.main(words("ACTIVE.MANUAL_LABELS", True)) == 3
         assert f"waiting: round {number} lacks 10 of 10 labels" in capsys.readouterr().err
         truth = {row["file"]: row["label"] for row in picks_of(tmp_path / "known", number)}
         assert [row["file"] for row in picks_of(tmp_path / "out", number)] == list(truth)
         fill(tmp_path / "out" / "rounds" / f"round_{number}.csv", truth)
         assert not (tmp_path / "out" / "result.json").exists()
-    assert train.main(words("ACTIVE.ASK", True)) == 0
+    assert train.main(words("ACTIVE.MANUAL_LABELS", True)) == 0
     assert record_of(tmp_path / "out") == record_of(tmp_path / "known")
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith(f"To label the rest with the model: modprompt predict {tmp_path / 'out'} ")
@@ -136,7 +136,7 @@ def test_a_run_waits_for_labels_and_ends_as_one_that_knows_them(words, tmp_path,
         (("ACTIVE.GAMMA", 0.1), "candidates, fewer than the 10 labels of a round"),
         (("SEARCH.ON", True), "ACTIVE.ROUNDS: a search is not run in rounds"),
         (("TRAINER.NAME", "ZeroshotCLIP"), "ZeroshotCLIP trains nothing"),
-        (("ACTIVE.ASK", True, "TRAINER.MPL.PROMPT_DEPTH", 30), "PROMPT_DEPTH"),
+        (("ACTIVE.MANUAL_LABELS", True, "TRAINER.MPL.PROMPT_DEPTH", 30), "PROMPT_DEPTH"),
     ],
 )
 def test_what_does_not_fit_is_said_before_any_training(words, tmp_path, capsys, options, fault):
@@ -217,7 +217,7 @@ def test_nothing_is_counted_that_only_stands_in(tmp_path, monkeypatch, capsys):
     pictures(tmp_path / "photos" / "images", {"any": 6})
     lines(tmp_path / "photos" / "classnames.txt", ["one", "two"])
     start = ["--trainer", "MPL", "--root", "photos"]
-    start += ["ACTIVE.METHOD", "random", "ACTIVE.ROUNDS", "1", "ACTIVE.ASK", "True"]
+    start += ["ACTIVE.METHOD", "random", "ACTIVE.ROUNDS", "1", "ACTIVE.MANUAL_LABELS", "True"]
     assert active.main([*start, "OPTIM.MAX_EPOCH", "1"]) == 3
     out = capsys.readouterr().out
     assert "from 6 images of 2 classes" in out
@@ -244,5 +244,5 @@ def test_a_label_that_is_changed_behind_a_finished_run_is_noticed(words, tmp_pat
     assert "move round_0.json and all later rounds away" in capsys.readouterr().err
     path.with_suffix(".json").rename(tmp_path / "round_0.json")
     assert labelling.differing(out, found) == ["round 0 has no record any more"]
-    assert train.main([*given, "ACTIVE.ASK", "True"]) == 0  # with what somebody has filled in
+    assert train.main([*given, "ACTIVE.MANUAL_LABELS", "True"]) == 0  # with what somebody has filled in
     assert result.read(out).result["active"]["rounds"][0]["picks_hash"] != found["active"]["rounds"][0]["picks_hash"]

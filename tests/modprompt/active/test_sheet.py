@@ -55,7 +55,7 @@ def page(tmp_path):
     Image.new("RGB", (400, 200)).save(tmp_path / "turned.jpg", exif=turned)
     Image.new("RGB", (300, 300)).save(tmp_path / "cut.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:60])
-    return page_of(tmp_path, PICKS, read_as="people")
+    return page_of(tmp_path, PICKS, read_as="photo")
 
 
 def test_pictures_are_small_and_turned_and_what_cannot_be_decoded_says_so_without_a_path(page, tmp_path):

@@ -23,6 +23,15 @@ def test_a_word_filters_names_in_any_case_and_another_name_finds_its_own(said, r
     assert "no name has 'ViT-B-16/dfn3b' in it; did you mean 'ViT-B-16/dfn2b'?" in line
 
 
+def test_a_pattern_filters_names(said, refused):
+    found = [line.split()[0] for line in said(0, "backbones", "*b-16*")[0][1:-3]]
+    assert found[0] == "ViT-B/16"
+    assert {"ViT-B-16/laion2b_s34b_b88k", "ViT-B-16-SigLIP2/webli"} < {*found}
+    assert all("B-16" in name or name == "ViT-B/16" for name in found[1:])
+    assert [line.split()[0] for line in said(0, "backbones", "RN50x?")[0][1:-3]] == ["RN50x4"]
+    assert "no name has '*vit-b-61'" in refused("backbones", "*vit-b-61")
+
+
 def test_without_open_clip_its_names_are_not_listed_and_the_extra_is_named(said, monkeypatch):
     monkeypatch.setitem(sys.modules, "open_clip", None)
     text, _ = said(0, "backbones")

@@ -2,10 +2,12 @@ import importlib
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 import modprompt
+from modprompt.checks import RENAMED
 from modprompt.cli import main
 from modprompt.data.readers.digits import Digits
 from tests.conftest import ROOT
@@ -41,6 +43,62 @@ def test_words_are_handed_on_and_the_exit_code_back(words, module, rest, monkeyp
 )
 def test_unknown_command_is_one_line(words, message, refused):
     assert refused(*words).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["predict", "run", "a.png", "--epch", "3"], "there is no flag --epch; did you mean --epoch?"),
+        (["predict", "run", "a.png", "--load-epoch", "3"], "there is no flag --load-epoch; did you mean --epoch?"),
+        (["predict", "run", "a.png", "--rule", "sofmax"], "argument --rule: there is no 'sofmax'; did you mean 'softmax'? (known: sigmoid, softmax) (--help lists all flags)"),
+        (["export", "run", "--too", "onnx"], "there is no flag --too; did you mean --to?"),
+        (["show", "run", "--prot", "1"], "there is no flag --prot; did you mean --port?"),
+        (["interpret", "run", "--csvv", "a"], "there is no flag --csvv; did you mean --csv?"),
+        (["push", "run", "a/b", "--licence", "mit"], "there is no flag --licence; did you mean --license?"),
+        (["pull", "a/b", "c"], "'c' is one argument too many (--help lists all flags)"),
+        (["heads", "--feature", "a", "--backbon", "b", "--hed", "c"], "there is no flag --hed; did you mean --head?"),
+        (["prepare", "all", "--chek"], "there is no flag --chek; did you mean --check?"),
+        (["experiment", "run", "demo", "--launcher", "slrum"], "argument --launcher: there is no 'slrum'; did you mean 'slurm'? (known: local, slurm) (--help lists all flags)"),
+        (["experiment", "report", "demo", "--paart", "a"], "there is no flag --paart; did you mean --parts?"),
+        (["experiment", "choose", "demo", "--optoins", "a"], "there is no flag --optoins; did you mean --options?"),
+        (["experiment", "status", "demo", "--skip-mising-data"], "there is no flag --skip-mising-data; did you mean --skip-missing-data?"),
+        (["backbones", "--wrod"], "there is no flag --wrod (--help lists all flags)"),
+        (["doctor", "--secnds", "1"], "there is no flag --secnds; did you mean --seconds?"),
+        (["install", "--uninstal", "a", "b"], "'b' is one argument too many (--help lists all flags)"),
+        (["launch", "--keep-setings", "train.py"], "there is no flag --keep-setings; did you mean --keep-settings?"),
+    ],
+)  # fmt: skip
+def test_wrong_flag_or_choice_gets_the_nearest_without_usage(words, message, refused):
+    assert refused(*words) == f"error: {message}"
+
+
+def complete(monkeypatch, line, completer):
+    """What main does where a shell asks to complete a line: the words of argcomplete's command, and the parser."""
+    seen = []
+    monkeypatch.setenv("_ARGCOMPLETE", "1")
+    monkeypatch.setenv("COMP_LINE", line)
+    monkeypatch.setenv("COMP_POINT", str(len(line)))
+    package = SimpleNamespace(autocomplete=seen.append) if completer else None
+    monkeypatch.setitem(sys.modules, "argcomplete", package)
+    with pytest.raises(SystemExit):
+        main.main([])
+    return seen, int(os.environ["_ARGCOMPLETE"])
+
+
+def test_shell_completes_commands_and_their_flags(monkeypatch):
+    ((parser,), start) = complete(monkeypatch, "modprompt tr", True)
+    assert ({"train", "experiment"} <= {*parser._actions[0].choices}, start) == (True, 1)
+    ((parser,), start) = complete(monkeypatch, "modprompt experiment ", True)
+    assert ([*parser._actions[0].choices], start) == (["run", "report", "choose", "status"], 2)
+    ((parser,), start) = complete(monkeypatch, "modprompt experiment run --la", True)
+    assert ("--launcher" in parser._option_string_actions, start) == (True, 3)
+    ((parser,), start) = complete(monkeypatch, "modprompt train --trainer M", True)
+    assert "MPL" in parser._option_string_actions["--trainer"].completer(prefix="M")
+
+
+def test_without_argcomplete_a_completed_command_does_nothing(monkeypatch, capsys):
+    assert complete(monkeypatch, "modprompt train ", False)[0] == []
+    assert capsys.readouterr() == ("", "")
 
 
 def test_help_and_version(capsys):
@@ -99,3 +157,27 @@ assert not {heavy} & set(sys.modules), {heavy} & set(sys.modules)
         program = [sys.executable, "-c", code, *given]
         done = subprocess.run(program, cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+
+
+RENAMED_WORDS = [  # the words of a command, and the new name
+    (["train", "--trainer", "MPL", "--its-dassl"], "--host-dassl"),
+    (["experiment", "run", "digits", "--present"], "--skip-missing-data"),
+    (["experiment", "run", "digits", "--one-line"], "--compact"),
+    (["experiment", "run", "digits", "--cold"], "--no-fork"),
+    (["train", "--trainer", "MPL", "INPUT.READ_AS", "people"], "INPUT.DECODING"),
+    (["active", "--trainer", "MPL", "ACTIVE.ASK", "True"], "ACTIVE.MANUAL_LABELS"),
+    (["experiment", "run", "old.yaml", "--dry-run"], "joint_test"),
+    (["experiment", "run", "older.yaml", "--dry-run"], "hyperparameters"),
+]
+
+
+@pytest.mark.parametrize(("words", "name"), RENAMED_WORDS, ids=lambda value: value if isinstance(value, str) else "")
+def test_renamed_names_are_rejected_with_the_new_name(words, name, refused, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for file, line in {"old.yaml": "together: true", "older.yaml": "chosen: tries.json"}.items():
+        (tmp_path / file).write_text(FILE + line)
+    assert f"It was renamed: use {name} instead." in refused(*words)
+
+
+def test_every_renamed_name_is_tried():
+    assert sorted(name for _, name in RENAMED_WORDS) == sorted(RENAMED.values())

@@ -181,3 +181,13 @@ def test_auto_takes_the_threshold_of_the_run(run, photos, said, refused):
 def test_auto_rejects_a_checkpoint_that_the_result_did_not_test(run, photos, refused):
     write_threshold(run, 0.5, checkpoint={"name": "prompt_learner/model.pth.tar-9", "hash": "0" * 64})
     assert "is not the result of" in refused("predict", run, photos, "--unknown", "auto")
+
+
+def test_missing_epoch_points_to_a_flag_of_predict(run, photos, refused):
+    line = refused("predict", run, photos, "--epoch", 3)
+    assert "no model.pth.tar-3 in " in line
+    assert line.endswith("; give the epoch of one by --epoch, or in modprompt train --load-epoch")
+
+
+def test_device_gpu_is_answered_with_cuda(run, photos, refused):
+    assert refused("predict", run, photos, "--device", "gpu").endswith(": use cuda")

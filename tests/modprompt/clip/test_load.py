@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import modprompt
-from modprompt.clip import known
+from modprompt.clip import build, known, open_clips
 from modprompt.clip.facts import facts_of
 from modprompt.clip.known import Asked, Images
-from modprompt.clip.load import describes_itself, images_of, load
+from modprompt.clip.load import architecture_of, describes_itself, images_of, load, shape_of
 from modprompt.errors import UserError
 from tests.conftest import RESNET_HEADS, SAID
 from tests.other_clips import edit, open_clip_folder, transformers_folder
@@ -172,3 +172,43 @@ def test_arguments_that_are_none_in_python(arguments, message):
         modprompt.load_clip(*arguments)
     with pytest.raises(UserError, match="HEADS must be two whole numbers"):
         modprompt.load_clip("x.pt", heads="12")
+
+
+def test_registered_name_wins_over_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("glyph-clip", "ViT-B-16/laion2b_s34b_b88k", "ViT-B-16/mine"):
+        (tmp_path / name).mkdir(parents=True)
+    assert [known.named(name).path for name in ("glyph-clip", "ViT-B-16/laion2b_s34b_b88k")] == ["", ""]
+    assert known.require("ViT-B-16/laion2b_s34b_b88k").name == "ViT-B-16/laion2b_s34b_b88k"
+    assert known.named("ViT-B-16/mine").path == "ViT-B-16/mine"
+    with pytest.raises(UserError, match="ViT-B-16/mine is a file or folder: give it as MODEL.BACKBONE.PATH"):
+        known.require("ViT-B-16/mine")
+
+
+@pytest.mark.parametrize("name", known.OPENAI)
+def test_architecture_of_openai_is_that_of_open_clip(name):
+    row, model = architecture_of(name), name.replace("/", "-").replace("@336px", "-336")
+    config = open_clips.model_config(f"{model}-quickgelu", "")
+    text, image = config["text_cfg"], config["vision_cfg"]
+    is_resnet = isinstance(image["layers"], list)
+    assert row.activation == "quick_gelu"
+    assert row.shape.pixels == image["image_size"]
+    assert row.shape.widths == (text["width"], image["width"])
+    assert (row.shape.patch, row.shape.layers) == (
+        (0, (12, 0)) if is_resnet else (image["patch_size"], (12, image["layers"]))
+    )
+    assert row.shape.joint == config["embed_dim"]
+    assert row.heads == (text["heads"], image["width"] // 2 if is_resnet else image["width"] // 64)
+
+
+def test_architecture_of_other_designs_is_open_clips_to_build():
+    assert architecture_of("ViT-B-16-SigLIP2/webli") is None
+    assert architecture_of("ViT-B-16/laion2b_s34b_b88k").activation == "gelu"
+    with pytest.raises(UserError, match="hf-hub:a/b: the architecture of a repository is only known from its files"):
+        architecture_of("hf-hub:a/b")
+
+
+def test_shape_of_built_clips_is_read_from_their_tensors(clip_model):
+    shape = shape_of(clip_model.state_dict(), "")
+    assert shape.pixels == clip_model.visual.input_resolution
+    assert shape.layers == build.layers_of(clip_model)

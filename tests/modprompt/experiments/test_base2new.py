@@ -10,7 +10,7 @@ from modprompt.experiments.running import state
 from tests.modprompt.experiments.conftest import FILE
 from tests.modprompt.experiments.fakes import finish, narrowed_to, results_below
 
-TOGETHER = FILE.replace("seeds: [1, 2]", "seeds: [1]\ntogether: true")
+TOGETHER = FILE.replace("seeds: [1, 2]", "seeds: [1]\njoint_test: true")
 BOUND = "  CSC: {trainer: CoOp, config: glyph, options: {TRAINER.COOP.CSC: True, TRAINER.COOP.CTX_INIT: ''}}\n"
 WORDS = BOUND.replace("CSC: {", "Words: {").replace("''", "a photo of a")
 

@@ -14,7 +14,7 @@ HEADS = """
 protocol: base2new
 datasets: [digits]
 seeds: [1, 2]
-together: true
+joint_test: true
 methods:
   MPL: {trainer: MPL, config: glyph}
   CLAP: {trainer: ADAPTER, config: glyph}
@@ -31,7 +31,7 @@ def behind(experiment, text=HEADS):
 
 
 def test_alone_in_a_selection_its_prompts_are_trained_first(experiment):
-    text = HEADS.replace("protocol: base2new", "protocol: few_shot\nshots: [1, 4]").replace("together: true\n", "")
+    text = HEADS.replace("protocol: base2new", "protocol: few_shot\nshots: [1, 4]").replace("joint_test: true\n", "")
     jobs = [job for job in protocols.wanted(experiment(text)) if job.seed == 1]
     of_head = [(job.folder, job.is_front) for job in jobs if "behind" in job.folder or job.is_front]
     assert of_head == [

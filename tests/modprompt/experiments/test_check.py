@@ -47,7 +47,7 @@ def test_own_modules_are_imported_by_the_check_and_by_every_run(folder, experime
     assert check(jobs, folder / "out", folder / "data") == []
     for job in jobs:
         words = flags(job, folder / "out", folder / "data")
-        assert words[words.index("--import") + 1] == "own_vpt_of_a_test"
+        assert words[words.index("--import") + 1] == str(folder / "own_vpt_of_a_test")
     (folder / "own.yaml").write_text("TRAINER:\n  OWNVPT:\n    PROMPT_DEPTH_VISION: 0\n")
     with pytest.raises(UserError, match="TRAINER.OWNVPT.PROMPT_DEPTH_VISION must be at least 1, got 0"):
         check(protocols.jobs(experiment(OWN)), folder / "out", folder / "data")

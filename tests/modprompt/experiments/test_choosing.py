@@ -35,7 +35,7 @@ ON_VALIDATION = {"tested_on": "val", "selected_on": "validation"}
 TAKES = """
 protocol: base2new
 datasets: [digits]
-chosen: tries.json
+hyperparameters: tries.json
 methods:
   CLIP: {trainer: ZeroshotCLIP, config: glyph}
   MaPLe: {trainer: MaPLe, config: glyph}
@@ -247,7 +247,7 @@ def test_a_part_takes_a_choice_of_its_own(taken, tmp_path):
     content["methods"]["MPL"]["options"] = {"OPTIM.LR": "1"}
     chosen.write(tmp_path / "other.json", {key: value for key, value in content.items() if key != "modprompt"})
     part = "{protocol: base2new, datasets: [digits]"
-    parts = f"parts:\n  one: {part}}}\n  two: {part}, chosen: other.json}}\n"
+    parts = f"parts:\n  one: {part}}}\n  two: {part}, hyperparameters: other.json}}\n"
     (tmp_path / "takes.yaml").write_text(TAKES.replace("protocol: base2new\ndatasets: [digits]\n", "") + parts)
     one, two = spec.read_plan(tmp_path / "takes.yaml").parts
     assert [dict(part.methods[-1].options)["OPTIM.LR"] for part in (one, two)] == ["0.01", "1"]
@@ -268,8 +268,8 @@ SEARCHES = "search: {trainer: MPL, config: glyph, options: {SEARCH.ON: True}}"
 @pytest.mark.parametrize(
     ("old", "new", "rate"),
     [
-        ("  MPL: {", "  Mine: {chosen: false, options: {OPTIM.LR: 3}, ", "3"),
-        ("  MPL: {", "  Other: {chosen: MaPLe, ", "0.01"),  # that of the one above it
+        ("  MPL: {", "  Mine: {hyperparameters: false, options: {OPTIM.LR: 3}, ", "3"),
+        ("  MPL: {", "  Other: {hyperparameters: MaPLe, ", "0.01"),  # that of the one above it
         ("config: glyph}\n  MPL: {trainer: MPL, config: glyph}", "config: glyph}\n  MPL: {trainer: MPL, config: ./glyph.yaml}", "0.01"),
         ("datasets:", "options: {TRAIN.PRINT_FREQ: 7}\ndatasets:", "0.01"),  # it decides no number
     ],

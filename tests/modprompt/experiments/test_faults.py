@@ -28,7 +28,7 @@ FAULTS = [
     (FILE, "glyph}", "glyph, grid: {OPTIM.LR: [1, 1.0]}}", "grid: OPTIM.LR: a value occurs twice"),
     (FILE, "glyph}", GRID, "A.B is an axis of the grid and set to 3 as"),
     (FILE, "base2new", "cross_dataset\nsource: digits", "datasets: digits is the source"),
-    (FILE, "base2new", "few_shot\ntogether: true", "protocol few_shot has none; it belongs to protocol base2new"),
+    (FILE, "base2new", "few_shot\njoint_test: true", "protocol few_shot has none; it belongs to protocol base2new"),
     (FILE, "config: glyph", f"config: {'x' * 5000}", "File name too long"),
     (FILE, "methods:", "shots: [1, 2]\nmethods:", "shots: protocol base2new accepts one number"),
     (FILE, "methods:", "ties: config\nmethods:", "ties: protocol base2new has none; it belongs to protocol validation"),

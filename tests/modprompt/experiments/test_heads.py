@@ -66,6 +66,17 @@ def test_a_head_without_class_features(words, tmp_path):
     assert float(row["accuracy_pct"]) > 60
 
 
+def test_backbone_of_features_takes_a_path(words, tmp_path, capsys):
+    (tmp_path / "clip.pt").write_bytes(b"")
+    clip, words = str(tmp_path / "clip.pt"), [*words, "--classes", str(tmp_path / "classes.pt")]
+    assert main([*words, "--backbone", clip]) == 0
+    assert rows_in(tmp_path)[0]["clip"] == clip
+    assert main([*words, "--backbone", clip, "ViT-B/32"]) == 2
+    assert "both must be of one" in capsys.readouterr().err
+    assert main([*words, "--backbone", str(tmp_path / "nosuch.pt")]) == 2
+    assert "the CLIP of features: there is no file or folder" in capsys.readouterr().err
+
+
 def test_words_that_are_not_read(words, tmp_path, capsys):
     rows = [
         (["--head", "TipAdaptr"], "did you mean 'TipAdapter'?"),

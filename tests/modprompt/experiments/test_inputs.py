@@ -178,7 +178,9 @@ def test_an_edited_custom_method_makes_its_results_stale(jobs, growing, tmp_path
 
 
 def test_training_images_of_a_custom_method_are_compared(jobs, growing, photos, tmp_path):
-    method = jobs[0].method._replace(trainer="OwnGrowing", imports=("own_growing",))
+    method = jobs[0].method._replace(
+        trainer="OwnGrowing", imports=("own_growing",), import_words=(str(growing.with_suffix("")),)
+    )
     job = jobs[0]._replace(dataset="image_folder", method=method, tests=False, options=())
     lists, folder = Inputs(tmp_path, photos).lists(job)
     result = {"backbone_hash": "", "files": {}, "settings": {}, IMAGE_FILES: image_files(lists, folder)}

@@ -95,7 +95,7 @@ def test_unequal_shots_stand_where_a_protocol_has_a_number(experiment):
     ("script", "arguments", "protocol", "number"),
     [
         ("mpl/base2new_test.sh", ("eurosat", "1"), "base2new", 1),
-        ("mpl/base2new_all.sh", ("eurosat", "1"), "base2new\ntogether: true", 2),
+        ("mpl/base2new_all.sh", ("eurosat", "1"), "base2new\njoint_test: true", 2),
         ("mpl/few_shot.sh", ("eurosat", "1", "16"), "few_shot\nshots: 16", 0),
         ("mpl/xd_test.sh", ("eurosat", "1"), "cross_dataset", 1),
     ],

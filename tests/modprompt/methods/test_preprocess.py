@@ -53,7 +53,7 @@ def test_equals_the_transform_of_the_run_to_the_bit(changed):
         ("PIXEL_STD", "[1, 0, 1]"),
         ("PIXEL_STD", "[1, x, 1]"),
         ("RESIZE_MODE", "longest"),
-        ("READ_AS", "cats"),
+        ("DECODING", "cats"),
         ("SIZE", "[32, 32"),
     ],
 )

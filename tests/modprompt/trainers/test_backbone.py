@@ -12,6 +12,7 @@ from torchvision import transforms
 
 from modprompt.cli import train
 from modprompt.clip.known import Asked
+from modprompt.clip.load import read_embedded
 from modprompt.errors import UserError
 from modprompt.trainers import backbone, run_config
 from modprompt.trainers.mpl import MPL
@@ -65,7 +66,7 @@ def test_config_files_give_way_with_one_line(words, squashed, tmp_path, capsys):
         "INPUT.PIXEL_STD": "[0.3, 0.2, 0.1]",
         "INPUT.INTERPOLATION": "bilinear",
         "INPUT.RESIZE_MODE": "squash",
-        "INPUT.READ_AS": "family",
+        "INPUT.DECODING": "dassl",
     }
     clip = found["clip"]
     assert (clip["file"], clip["dialect"], clip["activation"], clip["heads"]) == (
@@ -164,3 +165,62 @@ def test_what_nothing_says_of_bare_weights_stays_as_settings_have_it(command, tm
 def test_name_beside_a_path_is_not_used_with_a_warning(words, squashed, capsys):
     assert train.main(["--backbone", "ViT-B/16", *words()]) == 0
     assert f"warning: the CLIP is {squashed}: the name ViT-B/16 is not used" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    """A file with the weights of glyph-clip, all words drawn, of which nothing says how they are run."""
+    state = read_embedded()
+    words = state["token_embedding.weight"]
+    words.copy_(0.1 * torch.randn(words.shape, generator=torch.Generator().manual_seed(0)))
+    path = tmp_path_factory.mktemp("bare") / "bare.pt"
+    torch.save(state, path)
+    return path
+
+
+def without_path(words):
+    return [*words[: words.index("MODEL.BACKBONE.PATH")], "DATASET.NUM_SHOTS", "4"]
+
+
+def test_backbone_takes_a_path(words, squashed, tmp_path):
+    described = ["--backbone", str(squashed), *without_path(words())]
+    assert train.main(described) == 0
+    assert result(tmp_path)["clip"]["file"] == "squashed"
+    assert "MODEL.BACKBONE.NAME" not in result(tmp_path)["settings"]
+
+
+def test_backbone_refuses_two_paths(words, squashed, capsys):
+    line = refusal(capsys, "--backbone", "./a.pt", *words())
+    assert f"--backbone is the path a.pt, but MODEL.BACKBONE.PATH is {squashed}: leave one of the two out" in line
+
+
+def test_backbone_name_gives_a_file_its_architecture(words, bare, tmp_path, capsys):
+    of_file = ["MODEL.BACKBONE.PATH", str(bare)]
+    assert train.main(["--backbone", "glyph-clip", *without_path(words()), *of_file]) == 0
+    out, err = capsys.readouterr()
+    how = "activation quick_gelu, heads [1, 2] (text side, image side)"
+    assert f"MODEL.BACKBONE.PATH {bare} is taken to be a glyph-clip: {how}\n" in out
+    assert "is not used" not in err
+    clip = result(tmp_path)["clip"]
+    assert (clip["dialect"], clip["activation"], clip["heads"]) == ("bare", "quick_gelu", [1, 2])
+    (tmp_path / "out" / "result.json").unlink()
+    gelu = ["MODEL.BACKBONE.ACTIVATION", "gelu"]
+    assert train.main(["--backbone", "glyph-clip", *without_path(words()), *of_file, *gelu]) == 0
+    assert result(tmp_path)["clip"]["activation"] == "gelu"
+
+
+def test_file_of_another_shape_than_the_name_is_refused(words, bare, capsys):
+    line = refusal(capsys, "--backbone", "ViT-B/16", *without_path(words()), "MODEL.BACKBONE.PATH", str(bare))
+    assert f"{bare} does not have the architecture of --backbone ViT-B/16: it has pixels 32, not 224; patch 8" in line
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_name_in_a_config_says_nothing_of_a_file(words, bare, tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text("MODEL: {BACKBONE: {NAME: glyph-clip}}\n")
+    of_file = ["MODEL.BACKBONE.PATH", str(bare)]
+    for flags, options in (
+        (["--config-file", str(tmp_path / "mine.yaml")], []),
+        ([], ["MODEL.BACKBONE.NAME", "glyph-clip"]),
+    ):
+        line = refusal(capsys, *flags, *without_path(words()), *of_file, *options)
+        assert f"{bare} does not say how it is run" in line

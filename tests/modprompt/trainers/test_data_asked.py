@@ -88,7 +88,7 @@ def test_reader_for_another_dassl_names_the_flag_and_a_fault_stays_one():
     def base(train_x=()):
         """What another Dassl's takes more for."""
 
-    said = "data set Squares: .* argument 'eval_set': .*--its-dassl"
+    said = "data set Squares: .* argument 'eval_set': .*--host-dassl"
     with pytest.raises(UserError, match=said), mistakes.of_reader("Squares", "data"):
         base(eval_set=1)
     for fault in (TypeError("unhashable"), AttributeError("'a' has no attribute 'b'")):

@@ -112,3 +112,17 @@ def test_a_literal_scale_is_that_of_the_clip_it_is_for(capsys):
     assert scale("MODEL.BACKBONE.NAME", "ViT-B-16/openai") == 100
     assert scale("MODEL.BACKBONE.NAME", "ViT-B-16/laion2b_s34b_b88k") == 0
     assert scale("MODEL.BACKBONE.NAME", "glyph-clip", "TRAINER.MMRL.LITERAL_SCALE", "100") == 100
+
+
+def test_zero_shots_are_refused_but_for_promptkd_and_codebases_readers():
+    def shots(trainer, *more):
+        options = ["DATASET.NAME", "Digits", "DATASET.NUM_SHOTS", "0", *more]
+        return merged(Settings.read((), {"TRAINER.NAME": trainer}, options)).DATASET.NUM_SHOTS
+
+    for trainer in ("MPL", "TipAdapter", "ZeroshotCLIP"):
+        with pytest.raises(
+            UserError, match=r"^command line: DATASET.NUM_SHOTS is 0, .* Set DATASET.NUM_SHOTS -1 to use all"
+        ):
+            shots(trainer)
+    assert shots("PromptKD") == 0
+    assert shots("MPL", "DATASET.READER", "digits.py 0123") == 0

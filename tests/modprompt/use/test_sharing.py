@@ -109,7 +109,7 @@ def test_a_saved_folder_holds_what_was_learned_and_comes_back(name, tmp_path):
 def test_a_loaded_model_makes_images_as_its_run(run, tmp_path):
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8))
     assert torch.equal(model_of("MPL").preprocess(image), modprompt.load_clip("glyph-clip", device="cpu")[1](image))
-    changed = describe_run(tmp_path / "people", {"INPUT.INTERPOLATION": "nearest", "INPUT.READ_AS": "people"})
+    changed = describe_run(tmp_path / "people", {"INPUT.INTERPOLATION": "nearest", "INPUT.DECODING": "photo"})
     expected = open_trained(changed, device="cpu").preprocess(image)
     assert not torch.equal(open_trained(run, device="cpu").preprocess(image), expected)
     model = modprompt.load(changed, device="cpu")
