@@ -74,7 +74,7 @@ def test_runner_ends_when_nothing_else_is_left_and_goes_on_once_all_labels_are_t
     quick("active/", asks=2)
     why = f"2 of 2 labels of round 1 are missing in {folder}/rounds/round_1.csv"
     assert brought_to_an_end(found, tmp_path) == {"finished": [(found[0], "")], "waiting for labels": [(found[1], why)]}
-    assert f"waiting for labels: {found[1].title}: {why}" in capsys.readouterr().err
+    assert f"{found[1].title} is waiting for labels: {why}" in capsys.readouterr().err
     assert not (folder / state.FAILURE).exists()
     file = folder / "rounds" / "round_1.csv"
     file.write_text(file.read_text().replace("0,\n", "0,one\n"))

@@ -99,7 +99,9 @@ def test_failures_and_stale_results_end_with_1_and_say_what_to_do(small, quick, 
     assert run.main([*small, "--redo-stale", "--report"]) == 0
     out, err = capsys.readouterr()
     (aside,) = path.parent.parent.glob("seed1.stale-*")
-    assert out.startswith(f"runs go into {tmp_path / 'out'}\nput aside: {aside}\n8 of 8 runs are finished\n# small\n")
+    assert out.startswith(
+        f"runs go into {tmp_path / 'out'}\nThe stale result was moved to {aside}.\n8 of 8 runs are finished\n# small\n"
+    )
     assert f"finished: {jobs[0].title}: 50.00%" in err
     assert [read_json(one / "result.json")["accuracy_pct"] for one in (aside, path.parent)] == [99.0, 50.0]
     assert (tmp_path / "out/reports/small/index.html").exists()
