@@ -89,8 +89,8 @@ class Schedule(tuple[Step, ...]):
             if step.remove > present:
                 raise UserError(
                     f"{self.side} schedule, layer {layer}: the step removes {step.remove} prompt tokens, but "
-                    f"this layer has only {present} to remove. Remove fewer tokens at this layer, or add more tokens at "
-                    "earlier layers."
+                    f"this layer has only {present} to remove. Remove fewer tokens at this layer, or add more tokens "
+                    "at earlier layers."
                 )
             present += step.add - step.remove
             if present > MOST_TOKENS:
