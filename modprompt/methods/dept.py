@@ -264,7 +264,7 @@ class DePT(Addition):
                 [
                     (
                         "ON",
-                        " True is not supported with phrases (ASPATH, AEPATH), because the DePT "
+                        " does not work with phrases (ASPATH, AEPATH), because the DePT "
                         "head needs a single text feature per class.",
                     )
                 ]

@@ -64,7 +64,7 @@ class KDPL(Taught, Addition):
                 [
                     (
                         "ON",
-                        " True is not supported with phrases (ASPATH, AEPATH), because the teacher "
+                        " does not work with phrases (ASPATH, AEPATH), because the teacher "
                         "has a single prompt per class.",
                     )
                 ]

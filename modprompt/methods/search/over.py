@@ -63,7 +63,7 @@ class Search(AlphaSettings):
         self.searched(method)
         if method.joined_by is not None:
             names = type(method).__name__, type(method.joined_by).__name__
-            raise SettingError([("ON", " True does not work for {} with {}.".format(*names))])
+            raise SettingError([("ON", " does not work for {} with {}.".format(*names))])
         return method.replace_private(search=self)
 
     def searched(self, method: Method) -> tuple[str, ...]:
@@ -74,14 +74,12 @@ class Search(AlphaSettings):
         """
         name, there = type(method).__name__, []
         if isinstance(method, AlphaSettings):
-            raise SettingError([("ON", f" True does not work for {name}, which is a search itself.")])
+            raise SettingError([("ON", f" does not work for {name}, which is a search itself.")])
         if method.not_searched:
-            raise SettingError([("ON", f" True does not work for {name}: {method.not_searched}.")])
+            raise SettingError([("ON", f" does not work for {name}: {method.not_searched}.")])
         if isinstance(method, WithDescriptions) and (method.aspath or method.aepath):
             key = "ASPATH" if method.aspath else "AEPATH"
-            raise SettingError(
-                [("ON", f" True does not work with {key}, because prompts with phrases cannot be searched.")]
-            )
+            raise SettingError([("ON", f" does not work with {key}, because prompts with phrases cannot be searched.")])
         if isinstance(method, PromptsVision) and method.wants_vision:
             there.append("vision")
         if isinstance(method, LearnedText):
@@ -93,7 +91,7 @@ class Search(AlphaSettings):
                 [
                     (
                         "SIDES" if there else "ON",
-                        f" {self.sides if there else True} does not work, because {name} learns no {what}.",
+                        f" {self.sides if there else True} is not supported, because {name} learns no {what}.",
                     )
                 ]
             )
@@ -103,7 +101,7 @@ class Search(AlphaSettings):
                     [
                         (
                             "SIDES",
-                            f": SCHEDULE_{side.upper()} is set, so no schedule can be searched for this "
+                            f": SCHEDULE_{side.upper()} is given, so no schedule can be searched for this "
                             f"encoder. Remove SCHEDULE_{side.upper()}.",
                         )
                     ]
@@ -113,8 +111,7 @@ class Search(AlphaSettings):
                 [
                     (
                         "SIDES",
-                        ": the search needs CLASS_TOKEN_POSITION end, because deep prompts are placed at the start "
-                        "of the text.",
+                        ": deep prompts stand at the start of the text, so the search needs CLASS_TOKEN_POSITION end.",
                     )
                 ]
             )
@@ -163,7 +160,7 @@ def decided(cfg: Any, given: Mapping[str, Any], method: Any, node: str) -> dict[
     always = method is not None and issubclass(method, AlphaSettings)
     if cfg.SEARCH.ON and not node:
         raise UserError(
-            f"SEARCH.ON True does not work for {cfg.TRAINER.NAME}, which learns no prompts. Set SEARCH.ON False."
+            f"SEARCH.ON does not work for {cfg.TRAINER.NAME}, which learns no prompts. Set SEARCH.ON False."
         )
     unused = [key for key in given if key.startswith("SEARCH.") and key != "SEARCH.ON"]
     if unused and not cfg.SEARCH.ON:
