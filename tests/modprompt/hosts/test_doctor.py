@@ -33,7 +33,9 @@ def test_report_names_what_is_in_use_lacking_and_changed_and_what_was_tried(tmp_
     done = run_in(host.parent, *DOCTOR, "--root", tmp_path / "data", *PATIENT)
     assert done.returncode == 0, done.stdout
     why, *rest = ways(done)
-    assert why.startswith("launcher  MPL cannot run: The reader of the data set EuroSAT does not support DATASET.SUBSAMPLE_CLA")
+    assert why.startswith(
+        "launcher  MPL cannot run: The reader of the data set EuroSAT does not support DATASET.SUBSAMPLE_CLA"
+    )
     assert rest == [f"launcher  {WELL}", "MPL can run here"]
     for words in (
         "-> tried again on all classes", "PyTorch   ", "Dassl     ", f"clip      {host / 'clip'}", f"data      {tmp_path / 'data'}: eurosat",

@@ -76,7 +76,10 @@ def test_learned_tensors_are_finite_numbers(saved, line_of, kind):
     for key, value in saved["state_dict"].items():
         if value.shape == (2, 64):
             line = line_of({**saved, "state_dict": {**saved["state_dict"], key: WRONG[kind]}})
-            assert kind not in ("nan", "infinity") or "contains values that are not finite, so the training diverged" in line
+            assert (
+                kind not in ("nan", "infinity")
+                or "contains values that are not finite, so the training diverged" in line
+            )
 
 
 @pytest.mark.parametrize("epoch", [50, np.int64(50)])

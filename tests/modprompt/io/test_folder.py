@@ -43,7 +43,9 @@ def test_another_trainers_folder_is_refused(tmp_path, trains):
     with pytest.raises(UserError) as caught:
         run_folder.require_own(str(tmp_path), "MPL", trains)
     kind = "training" if trains else "test"
-    assert str(caught.value) == f"{tmp_path} contains a training of CoOp. Use another --output-dir for this {kind} of MPL."
+    assert (
+        str(caught.value) == f"{tmp_path} contains a training of CoOp. Use another --output-dir for this {kind} of MPL."
+    )
 
 
 def test_an_unfinished_trainings_folder_is_its_trainers(tmp_path):
@@ -140,7 +142,9 @@ def test_where_a_training_began(tmp_path):
     assert "checkpoint of another training (--resume)" in run_folder.differing_beginning(began, "")[0]
     assert run_folder.differing_beginning(began, str(tmp_path / "gone")) == []
     for other in ({"began_from": ""}, {"began_from": digest("others")}):
-        assert run_folder.differing_beginning(other, folder) == [f"the run did not start from the checkpoint in {folder}"]
+        assert run_folder.differing_beginning(other, folder) == [
+            f"the run did not start from the checkpoint in {folder}"
+        ]
     assert run_folder.differing_beginning({}, folder) == []  # of a version that did not record it
     (tmp_path / run_folder.STATE).write_text("")  # from there it goes on exactly
     assert run_folder.resumed_from(folder) == ""
@@ -199,7 +203,10 @@ def test_leftovers_of_killed_writers_go_when_the_folder_is_taken_but_those_of_ot
 def test_file_system_without_locks_gives_a_warning_and_the_run_goes_on(tmp_path, monkeypatch):
     no_locks(monkeypatch)
     for use in (run_folder.starting, run_folder.hold):
-        with pytest.warns(UserWarning, match="has no file locks, so two processes could write to the same folder"), use(tmp_path):
+        with (
+            pytest.warns(UserWarning, match="has no file locks, so two processes could write to the same folder"),
+            use(tmp_path),
+        ):
             assert not run_folder.is_held(tmp_path)
 
 

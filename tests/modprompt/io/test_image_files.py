@@ -48,7 +48,10 @@ def test_what_is_no_image_of_data_sets_is_refused_and_nothing_is_started(kind, t
     for module, name in ((subprocess, "Popen"), (subprocess, "check_call"), (os, "system")):
         monkeypatch.setattr(module, name, lambda *args, **_: pytest.fail(f"a program was started: {args}"))
     (tmp_path / "image.png").write_bytes(OTHERS[kind])
-    with pytest.raises(UserError, match=r"^Cannot read the image .*not in a supported format, which are JPEG, PNG,.*Replace the file\.$"):
+    with pytest.raises(
+        UserError,
+        match=r"^Cannot read the image .*not in a supported format, which are JPEG, PNG,.*Replace the file\.$",
+    ):
         read_rgb(tmp_path / "image.png")
 
 

@@ -114,7 +114,9 @@ def test_what_is_missing_is_said(tmp_path):
     assert run_files.read_steps(tmp_path)["step"] == [5, 6]
     assert run_files.begin_steps(tmp_path, 4)[1].endswith("steps.csv ends earlier.")
     (tmp_path / "steps.csv").write_text("a,b\n1,2\n")
-    assert "is damaged (each row must have the columns from epoch and step to lr" in run_files.begin_steps(tmp_path, 2)[1]
+    assert (
+        "is damaged (each row must have the columns from epoch and step to lr" in run_files.begin_steps(tmp_path, 2)[1]
+    )
     assert not (tmp_path / "steps.csv").exists()
 
 

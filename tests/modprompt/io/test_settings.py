@@ -49,7 +49,10 @@ def test_file_is_read_over_its_base(tmp_path):
     assert read_settings(str(path)) == {"A.B": 1, "A.C": 2, "D": 3}
     assert set(Settings.read([str(path)]).sources().values()) == {f"file {path}"}
     base.write_text("_BASE_: deep/a.yaml\n")
-    with pytest.raises(UserError, match="is not a valid YAML config file .too many config files are nested with _BASE_, or a file names itself"):
+    with pytest.raises(
+        UserError,
+        match="is not a valid YAML config file .too many config files are nested with _BASE_, or a file names itself",
+    ):
         read_settings(str(path))
 
 

@@ -148,7 +148,9 @@ def test_training_is_read_inert_and_for_the_real_dassl_as_it_was(tmp_path, optim
     again.step()
     sched.step()
     assert again.get_last_lr() == sched.get_last_lr()
-    assert "the file contains a learning-rate schedule as an object, so no run can resume from the file" in line_of(read_plain, tmp_path / "a.pth.tar")
+    assert "the file contains a learning-rate schedule as an object, so no run can resume from the file" in line_of(
+        read_plain, tmp_path / "a.pth.tar"
+    )
 
 
 def test_a_published_checkpoint_from_a_gpu_is_read():

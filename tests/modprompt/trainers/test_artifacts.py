@@ -137,7 +137,10 @@ def test_a_test_that_leaves_no_files_takes_those_of_the_one_before_away(command,
     assert train.main(words) == 0
     assert list((tmp_path / "out" / "test").iterdir()) == []
     assert not {"test_files", "top5_pct", "ece_pct"} & set(result(tmp_path / "out"))
-    assert "Top-5 accuracy, calibration error and the folder test/ are not written because the test did not give one" in capsys.readouterr().out
+    assert (
+        "Top-5 accuracy, calibration error and the folder test/ are not written because the test did not give one"
+        in capsys.readouterr().out
+    )
 
 
 @pytest.mark.slow

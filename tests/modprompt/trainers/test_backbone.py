@@ -166,4 +166,7 @@ def test_what_nothing_says_of_bare_weights_stays_as_settings_have_it(command, tm
 @pytest.mark.filterwarnings("default::UserWarning")
 def test_name_beside_a_path_is_not_used_with_a_warning(words, squashed, capsys):
     assert train.main(["--backbone", "ViT-B/16", *words()]) == 0
-    assert f"MODEL.BACKBONE.NAME ViT-B/16 is ignored because MODEL.BACKBONE.PATH {squashed} is set." in capsys.readouterr().err
+    assert (
+        f"MODEL.BACKBONE.NAME ViT-B/16 is ignored because MODEL.BACKBONE.PATH {squashed} is set."
+        in capsys.readouterr().err
+    )

@@ -11,9 +11,7 @@ from modprompt.trainers import card_errors
 from tests.methods import METHODS
 
 FULL = "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 15.77 GiB of which 3.12 MiB is free."
-LINE = (
-    f"error: The run is out of memory ({FULL}). Set a smaller MODEL.TEXT_CHUNK or DATALOADER.TRAIN_X.BATCH_SIZE (for a test"
-)
+LINE = f"error: The run is out of memory ({FULL}). Set a smaller MODEL.TEXT_CHUNK or DATALOADER.TRAIN_X.BATCH_SIZE (for a test"
 ERRORS = {
     FULL: (OutOfMemory, "Set a smaller MODEL.TEXT_CHUNK or"),
     "CUDA error: out of memory": (OutOfMemory, "DATALOADER.TEST.BATCH_SIZE"),

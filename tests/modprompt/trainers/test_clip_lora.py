@@ -112,7 +112,10 @@ LORA = METHODS["clip_lora"]
 def test_steps_passes_and_additions_are_told(command, capsys):
     assert train.main(["--no-train", *command(LORA, "DATALOADER.TRAIN_X.BATCH_SIZE", 8)]) == 0
     out = capsys.readouterr().out
-    assert "CLIPLoRA trains for 8 steps (2 per shot, 4 shots per class) in 3 passes of up to 3 batches over 20 training im" in out
+    assert (
+        "CLIPLoRA trains for 8 steps (2 per shot, 4 shots per class) in 3 passes of up to 3 batches over 20 training im"
+        in out
+    )
     assert "Training: steps of batches of 8, sgd, learning rate 0.0035" in out
     assert "Low-rank additions: q v o of rank 2, times 0.7071, in text layers 2 3, vision layers 2 3" in out
 

@@ -41,7 +41,10 @@ def test_what_is_given_under_its_own_name_stays(capsys):
     cfg = built("TRAINER.COOPAL.METHOD", "badge", *words)
     assert {key: cfg.ACTIVE[key] for key in given} == given
     assert cfg.ACTIVE.GIVE_UP
-    assert ". Explicit settings take precedence: ACTIVE.ROUNDS, ACTIVE.METHOD, ACTIVE.PCB, ACTIVE.GAMMA.\n" in capsys.readouterr().out
+    assert (
+        ". Explicit settings take precedence: ACTIVE.ROUNDS, ACTIVE.METHOD, ACTIVE.PCB, ACTIVE.GAMMA.\n"
+        in capsys.readouterr().out
+    )
 
 
 def test_without_rounds_it_is_coop_and_nothing_is_said_of_choosing():
@@ -54,7 +57,10 @@ def test_a_config_in_which_nobody_has_read_it_is_refused():
     cfg = get_cfg_default()
     cfg.TRAINER.NAME, cfg.TRAINER.COOPAL.METHOD = "ALVLM", "badge"
     trainer = TRAINER_REGISTRY.get("ALVLM")
-    with pytest.raises(UserError, match="TRAINER.COOPAL are not supported by this program. Use modprompt's own train.py or `modprompt active`"):
+    with pytest.raises(
+        UserError,
+        match="TRAINER.COOPAL are not supported by this program. Use modprompt's own train.py or `modprompt active`",
+    ):
         trainer(cfg)
     trainer.check_cfg(trainer.__new__(trainer), built().clone())
 
@@ -139,7 +145,10 @@ def test_a_loss_node_is_read_and_what_is_given_itself_stays(tmp_path, capsys):
     node = built("--config-file", file, *given, trainer="ProGrad").TRAINER.PROGRAD
     assert (node.CTX_INIT, node.LAMBDA, node.T) == ("True", 0.8, 1.5)
     out = capsys.readouterr().out
-    assert ". Explicit settings take precedence: TRAINER.PROGRAD.T. Ignored, as in the upstream repository: LOSS.GM.\n" in out
+    assert (
+        ". Explicit settings take precedence: TRAINER.PROGRAD.T. Ignored, as in the upstream repository: LOSS.GM.\n"
+        in out
+    )
     assert "LOSS.NAME" not in out
 
 
@@ -150,7 +159,11 @@ def test_a_loss_node_is_read_and_what_is_given_itself_stays(tmp_path, capsys):
         ("CoOp", ["LOSS.NAME", "prograd"], "command line: unknown setting 'LOSS.NAME'"),
         ("CoOp", ["TRAINER.COOP.CTX_INIT", "True"], "TRAINER.COOP.CTX_INIT: the value must be a text, got 'True'"),
         ("CoOp", ["TRAINER.COOP.W", "8"], "unknown setting 'TRAINER.COOP.W'"),
-        ("KgCoOp", ["TRAINER.COOP.N_CTX", "four"], "TRAINER.KGCOOP.N_CTX: the value must be a whole number, got 'four'"),
+        (
+            "KgCoOp",
+            ["TRAINER.COOP.N_CTX", "four"],
+            "TRAINER.KGCOOP.N_CTX: the value must be a whole number, got 'four'",
+        ),
     ],
 )
 def test_faults_of_shared_nodes_are_one_line(trainer, words, message):

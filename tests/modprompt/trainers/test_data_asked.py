@@ -79,8 +79,11 @@ def missing_caption():
 @pytest.mark.parametrize(
     ("read", "said"),
     [
-        (missing_key, "Cannot read the data set Squares: the reader needs the setting HEAD, which does not exist in this configuration. "
-            "Run the codebase's own program, which defines the setting."),
+        (
+            missing_key,
+            "Cannot read the data set Squares: the reader needs the setting HEAD, which does not exist in this configuration. "
+            "Run the codebase's own program, which defines the setting.",
+        ),
         (missing_caption, "Cannot read the data set Squares: caption is missing: a.txt"),
     ],
 )

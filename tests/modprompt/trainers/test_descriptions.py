@@ -82,7 +82,7 @@ def test_run_that_was_stopped_goes_on_with_the_same_phrases_alone(words, tmp_pat
     line = refusal(capsys, *words("OPTIM.MAX_EPOCH", 2, phrases=OTHER))
     assert "holds a run with other settings (the descriptions AS " in line
     assert train.main(words("OPTIM.MAX_EPOCH", 2)) == 0
-    assert "resuming after epoch 1" in capsys.readouterr().out
+    assert "Resuming after epoch 1" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

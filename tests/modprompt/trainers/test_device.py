@@ -87,7 +87,9 @@ def test_another_workspace_gives_way_before_cuda_starts_and_it_is_said(cfg, card
     monkeypatch.setenv(WORKSPACE, ":0:0")
     device.set_up(cfg.MODEL.DETERMINISTIC, cfg.USE_CUDA)
     assert os.environ[WORKSPACE] == ":4096:8"
-    assert capsys.readouterr().out == f"MODEL.DETERMINISTIC True changes {WORKSPACE} from :0:0 to :4096:8 for this run.\n"
+    assert (
+        capsys.readouterr().out == f"MODEL.DETERMINISTIC True changes {WORKSPACE} from :0:0 to :4096:8 for this run.\n"
+    )
 
 
 class FoundTheFlags(Exception):

@@ -347,7 +347,9 @@ def test_where_there_is_no_room_it_is_said_and_nothing_written(kept_of, monkeypa
     space = types.SimpleNamespace(free=2**30 + 1000)
     monkeypatch.setattr(image_cache.shutil, "disk_usage", lambda folder: space)
     kept = kept_of()
-    with pytest.raises(Refused, match=r"^the cache needs 0.0 MiB and must leave 1,024 MiB free, but only 1,024.0 MiB are free$"):
+    with pytest.raises(
+        Refused, match=r"^the cache needs 0.0 MiB and must leave 1,024 MiB free, but only 1,024.0 MiB are free$"
+    ):
         kept.open()
     assert names(kept.path.parent) == []
     space.free = 2**31

@@ -89,7 +89,11 @@ CASES: dict[tuple, list] = {  # by words in front: a trainer or a row of tests/m
             ("OPTIM.WARMUP_EPOCH", 1),
             "OPTIM.WARMUP_EPOCH is not supported by CLIPLoRA because the length of its training and its learning rate",
         ),
-        ("clip_lora", ("MODEL.COMPILE", "default"), "MODEL.COMPILE default is not supported by CLIPLoRA because each step draws new"),
+        (
+            "clip_lora",
+            ("MODEL.COMPILE", "default"),
+            "MODEL.COMPILE default is not supported by CLIPLoRA because each step draws new",
+        ),
         ("clip_lora", ("TRAINER.CLIPLORA.POSITION", "3 9"), "names layer 9, but a side has 4 from 0 on"),
         ("TipAdapter", ("TRAINER.TIPADAPTER.SEARCH_SCALE", "[7]"), "SEARCH_SCALE must be two numbers above 0.1"),
         (

@@ -151,5 +151,7 @@ def test_logits_that_are_not_one_a_class_give_no_accuracy(classes):
     evaluator.reset()
     _, labels = drawn()
     evaluator.process(drawn(classes=classes)[0], labels)
-    with pytest.raises(UserError, match=f"Made has the labels 0 to 6, but the model returns {classes} logits per image"):
+    with pytest.raises(
+        UserError, match=f"Made has the labels 0 to 6, but the model returns {classes} logits per image"
+    ):
         evaluator.evaluate()
