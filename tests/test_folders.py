@@ -32,7 +32,7 @@ def test_another_run_leaves_a_trainings_folder_as_it_is(trained, words, capsys):
     before = content(trained)
     for flags in ((), ("--eval-only", "--model-dir", trained)):
         line = refusal(capsys, *words(*flags, trainer="ZeroshotCLIP"))
-        assert line.startswith(f"error: {trained} holds a training of MPL: give another --output-dir")
+        assert line.startswith(f"error: {trained} contains a training of MPL. Use another --output-dir")
     assert content(trained) == before
 
 

@@ -36,7 +36,7 @@ def test_what_is_missing_is_named_with_what_is_there(tmp_path):
         find_checkpoint(make(tmp_path, "model.pth.tar-5", "model.pth.tar-6.part"), 7)
     with pytest.raises(UserError, match="there is: nothing"):
         find_checkpoint(str(_empty(tmp_path)))
-    with pytest.raises(UserError, match="there is no folder"):
+    with pytest.raises(UserError, match="because the folder .* does not exist"):
         find_checkpoint(str(tmp_path / "nothing"))
 
 
