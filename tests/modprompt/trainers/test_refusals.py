@@ -39,7 +39,7 @@ CASES: dict[tuple, list] = {  # by words in front: a trainer or a row of tests/m
         ("CoOp", ("TRAINER.KDPL.TEACHER_CKPT", "nowhere.tar"), "TRAINER.KDPL.TEACHER_CKPT: "),
         ("CoOp", ("TRAINER.KDPL.CLASS_AGNOSTIC", "True"), "TRAINER.KDPL.CLASS_AGNOSTIC must be False: images are told"),
         ("CoOp", ("TRAINER.DEPT.ON", "True"), "TRAINER.DEPT.ON: KDPL is already added to the prompts"),
-        ("CoOp", ("INPUT.TRANSFORMS", "['random_flip']"), "INPUT.TRANSFORMS does not contain 'normalize'"),
+        ("CoOp", ("INPUT.TRANSFORMS", "['random_flip']"), "INPUT.TRANSFORMS has no 'normalize'"),
         ("CoOp", ("INPUT.PIXEL_MEAN", "[0.5, 0.5, 0.5]"), "from which the teacher's images are made: leave it out"),
         (
             "CoOp",

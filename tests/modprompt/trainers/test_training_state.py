@@ -94,7 +94,8 @@ def test_damaged_state_is_refused_and_changes_nothing(tmp_path, what):
     else:
         whole[whole.index(parts[0]["m"].weight.detach().numpy().tobytes())] ^= 1
         path.write_bytes(whole)
-    assert f"{path} is damaged " in refused(tmp_path, settings, parts)
+    fault = "damaged or belongs to another run" if what in CONTENTS else "not a complete PyTorch checkpoint"
+    assert f"{path} is {fault} " in refused(tmp_path, settings, parts)
 
 
 def test_learned_tensors_must_be_finite(tmp_path):
