@@ -367,9 +367,9 @@ def test_a_stopped_training_goes_on_to_the_same_numbers_and_is_finished(row, tra
     assert not (tmp_path / "out" / "result.json").exists()
     torch.manual_seed(77)
     assert train.main(words) == 0
-    assert "resuming after epoch 1" in capsys.readouterr().out
+    assert "Resuming after epoch 1" in capsys.readouterr().out
     assert train.main(words) == 0
-    assert "is trained already" in capsys.readouterr().out
+    assert "is already finished" in capsys.readouterr().out
     state, expected = (checkpoint_of(out, row)["state_dict"] for out in (tmp_path / "out", whole.out))
     assert state.keys() == expected.keys()
     assert [name for name, value in expected.items() if not torch.equal(state[name], value)] == []

@@ -241,7 +241,7 @@ class Resume(Part):
                 )
         self.training_s = extras.get(TRAINING_S)
         self._gone_on_from = directory
-        print(f"Resuming the unfinished run in {directory} after epoch {epoch}")
+        print(f"Resuming after epoch {epoch} from the unfinished run in {directory}")
         if directory != self.cfg.OUTPUT_DIR:
             self._take_over_best(directory)
         return epoch

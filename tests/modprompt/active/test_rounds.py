@@ -231,7 +231,10 @@ def test_nothing_is_counted_that_only_stands_in(tmp_path, monkeypatch, capsys):
     assert active.main([*start, "OPTIM.MAX_EPOCH", "1"]) == 0
     out = capsys.readouterr().out
     assert "# train_x  2" in out
-    assert "note: there are no test images (the one that is counted is a substitute): nothing is tested" in out
+    assert (
+        "note: the data set has no test images (the single image that Dassl counts is a placeholder), so nothing is tested."
+        in out
+    )
 
 
 @pytest.mark.slow

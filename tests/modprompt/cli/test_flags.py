@@ -115,7 +115,7 @@ def test_names_that_nobody_has_registered_are_one_line(tmp_path, capsys):
     assert train.main([*words, "DATASET.NAME", "MyDigits", "MODEL.BACKBONE.NAME", "glyph-clip"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: --trainer: there is no 'Mine'")
-    assert "; DATASET.NAME: there is no 'MyDigits'" in line
+    assert " DATASET.NAME: there is no 'MyDigits'" in line
     assert "; for your own give --import its module" in line
 
 

@@ -56,7 +56,7 @@ def test_other_clips_are_refused_and_no_file_is_opened_because_a_checkpoint_name
     (run / "config.yaml").write_text(f"MODEL: {{BACKBONE: {{PATH: {tmp_path / 'clip.pt'}}}}}\n")
     assert said(0, "interpret", run, 1)[0] == out
     shutil.rmtree(path.parent)
-    assert "run holds no trained model" in refused("interpret", run)
+    assert "run contains no trained model" in refused("interpret", run)
 
 
 @pytest.mark.parametrize(

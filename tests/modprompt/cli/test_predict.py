@@ -71,15 +71,20 @@ def test_bad_images_are_named_and_skipped_and_other_files_counted(run, photos, s
     out, (note, *err) = said(1, "predict", run, photos, photos / "nosuch.png", "--device", "cpu")
     assert len(out) == 2
     assert note == f"note: 1 files in these folders do not have names of images, e.g. {photos / 'notes.txt'}"
-    assert err[0].startswith(f"skipped: cannot read the image {photos / 'c.jpg'} (")
-    assert err[1:] == [f"skipped: image not found: {photos / 'nosuch.png'}", "note: 2 of 4 images were skipped"]
+    assert err[0].startswith(f"skipped: Cannot read the image {photos / 'c.jpg'} (")
+    assert err[1:] == [
+        f"skipped: The image {photos / 'nosuch.png'} does not exist.",
+        "note: 2 of 4 images were skipped",
+    ]
 
 
 def test_named_pipe_among_the_images_is_skipped(run, photos, said):
     os.mkfifo(photos / "x.png")
     out, err = said(1, "predict", run, photos, "--device", "cpu")
     assert len(out) == 2
-    assert err[0].startswith(f"skipped: cannot read the image {photos / 'x.png'} (it is a pipe or a device, not a")
+    assert err[0].startswith(
+        f"skipped: Cannot read the image {photos / 'x.png'} (the path is a pipe or a device, not a"
+    )
 
 
 def test_other_classes_are_said(run, photos, tmp_path, said):
@@ -108,9 +113,9 @@ def test_other_classes_are_said(run, photos, tmp_path, said):
             ["{run}", "{photos}", "--device", "nosuch"],
             "error: The device nosuch is not available to PyTorch on this machine (",
         ),
-        (["{run}/nosuch", "{photos}"], "error: there is no run and no file {run}/nosuch"),
-        (["{photos}", "{photos}"], "error: {photos} holds no trained model: give the output folder of a run"),
-        (["{photos}/b.png", "{photos}"], "error: {photos}/b.png is not a whole PyTorch checkpoint"),
+        (["{run}/nosuch", "{photos}"], "error: {run}/nosuch does not exist. Give the output folder of a run"),
+        (["{photos}", "{photos}"], "error: {photos} contains no trained model. Give the output folder of a run"),
+        (["{photos}/b.png", "{photos}"], "error: {photos}/b.png is not a complete PyTorch checkpoint"),
         (["{run}", "{photos}", "--clip", "./x.pt"], "error: no file or folder at x.pt, where a CLIP's weights should"),
         (["{run}", "{run}"], "error: No image found in {run}"),
     ],

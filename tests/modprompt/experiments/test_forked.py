@@ -99,7 +99,7 @@ def test_forked_runs_are_those_of_programs_of_their_own(started):
     assert cold.console == first.console == second.console
     failure = started("wrong", "OPTIM.RL", "1").failure
     assert failure["exit"] == 2
-    assert failure["line"].startswith("error: command line: there is no config key 'OPTIM.RL'")
+    assert failure["line"].startswith("error: command line: unknown setting 'OPTIM.RL'")
 
 
 @pytest.mark.slow

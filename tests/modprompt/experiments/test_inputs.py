@@ -121,7 +121,7 @@ def test_folders_that_are_split_by_hand_are_looked_at(jobs, photos, tmp_path):
     assert changes() == others
     assert not (photos / "split_ImageFolder.json").exists()
     result["files"] = {"split_fewshot/shot_4-seed_1.json": "a"}
-    assert changes() == ["split_fewshot/shot_4-seed_1.json is not there any more"]
+    assert changes() == ["split_fewshot/shot_4-seed_1.json does not exist any more"]
     gone = Inputs(tmp_path, tmp_path / "gone")
     assert gone.changes(job, result, {}) == []
     assert "split and few-shot list" in gone.not_compared(job, result)
@@ -197,7 +197,7 @@ def test_recorded_names_lead_nowhere_else(jobs, tmp_path):
     (tmp_path / "data").mkdir()
     finish(jobs[0], tmp_path, 80.0, files={"../secret.json": file_hash(tmp_path / "secret.json")})
     why = stands(jobs[0], tmp_path, tmp_path / "data").why
-    assert why == "the inputs of the run have changed (../secret.json is not there any more)"
+    assert why == "the inputs of the run have changed (../secret.json does not exist any more)"
 
 
 def test_another_commit_of_a_hub_makes_results_stale(experiment, tmp_path, monkeypatch):

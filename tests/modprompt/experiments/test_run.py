@@ -49,7 +49,7 @@ def test_killed_and_stopped_experiment_reports_what_an_undisturbed_one_does(real
 
     process = kills.start(real[0], out, *real[1:])
     log = out / train.folder / "log.txt"
-    wait_for(lambda: log.exists() and "resuming after epoch" in log.read_text())
+    wait_for(lambda: log.exists() and "Resuming after epoch" in log.read_text())
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 130
     assert kills.all_ended(out)
@@ -120,7 +120,7 @@ MPLE = f"trainer: MPLE, config: {ROOT}/configs/trainers/MPL/glyph.yaml"
             "methods:",
             "options: {OPTIM.RL: 1}\nmethods:",
             [],
-            "method CLIP: command line: there is no config key 'OPTIM.RL'",
+            "method CLIP: command line: unknown setting 'OPTIM.RL'",
         ),
         (MPL, GRID + "{TRAINER.MPL.N_RM_OP: [1, 2]}", [], "method MPL N_RM_OP 2: vision schedule, layer 1: removes 2"),
         ("", "", ["--methods", "MPLE"], "--methods: small has no 'MPLE'; did you mean 'MPL'"),

@@ -63,7 +63,7 @@ def test_a_test_or_another_beginning_is_no_training(trained, tmp_path):
     finish(job, tmp_path, 80.0, evaluated="here epoch 1")
     assert state.of(job, tmp_path).why == "a test of here epoch 1 has replaced the result of the training"
     finish(job, tmp_path, 80.0, began_from="ab")
-    assert state.of(job, tmp_path).why == "it went on from the checkpoint of another training (--resume)"
+    assert state.of(job, tmp_path).why == "the run started from the checkpoint of another training (--resume)"
 
 
 def test_a_training_whose_images_changed_is_stale_like_its_test(trained, tmp_path):

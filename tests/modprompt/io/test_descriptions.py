@@ -30,13 +30,13 @@ def test_name_stands_for_a_file_in_the_folder_of_descriptors(kept, tmp_path, mon
 
 def test_what_is_nowhere_is_told_with_the_places(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    places = "no descriptions at dtd.json, nor descriptors/descriptors_dtd.json, nor descriptors/dtd.json"
+    places = "No class descriptions found at dtd.json or descriptors/descriptors_dtd.json or descriptors/dtd.json"
     with pytest.raises(UserError, match=places):
         descriptions.read("dtd.json")
-    with pytest.raises(UserError, match=r"no descriptions at /nowhere/x \(folder "):
+    with pytest.raises(UserError, match=r"No class descriptions found at /nowhere/x \(current folder: "):
         descriptions.read("/nowhere/x")
     for odd in ("a" * 5000, "a\0b", "."):
-        with pytest.raises(UserError, match="no descriptions at "):
+        with pytest.raises(UserError, match="No class descriptions found at "):
             descriptions.read(odd)
 
 

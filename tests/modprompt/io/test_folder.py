@@ -168,7 +168,7 @@ def test_folder_is_one_processs_at_a_time(tmp_path):
             pass
         other = held_elsewhere(tmp_path)
         assert other.returncode == 1
-        assert f"another run is at work in {tmp_path}: wait for its end" in other.stderr
+        assert f"Another run is active in {tmp_path}. Wait until that run ends" in other.stderr
     assert held_elsewhere(tmp_path).stdout == "held\n"
 
 
@@ -177,7 +177,7 @@ def test_who_starts_a_run_is_alone_but_for_the_run(tmp_path):
     with run_folder.starting(tmp_path) as held:
         assert run_folder.is_held(tmp_path)
         assert not run_folder.is_held(tmp_path, (run_folder.LOCK,))
-        with pytest.raises(lock.Busy, match="another run is at work in"), run_folder.starting(tmp_path):
+        with pytest.raises(lock.Busy, match="Another run is active in"), run_folder.starting(tmp_path):
             pass
         assert held_elsewhere(tmp_path).stdout == "held\n"
         assert held.is_there()

@@ -149,7 +149,7 @@ def test_real_dassl_reads_so_in_workers_that_are_started_anew(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
     for content, code, said in (
         (encoded("BMP"), 0, "shape torch.Size([1, 10, 12, 3])"),
-        (EPS, 2, "cannot read the im"),
+        (EPS, 2, "Cannot read the im"),
     ):
         (tmp_path / "image.png").write_bytes(content)
         run = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=False)

@@ -192,7 +192,7 @@ def test_a_run_that_is_refused_leaves_the_settings_of_the_one_that_is_there(comm
     assert train.main([*words, "OPTIM.LR", "0.5"]) == 2
     assert (tmp_path / "out" / "config.yaml").read_bytes() == before
     log = max(tmp_path.glob("out/log.txt*"), key=lambda path: len(path.name))
-    assert "holds a run with other settings" in log.read_text().splitlines()[-1]  # what is wrong comes last
+    assert "contains a run with other settings" in log.read_text().splitlines()[-1]  # what is wrong comes last
     assert train.main([*words, "DATALOADER.TEST.BATCH_SIZE", "7"]) == 0
     assert yaml.safe_load((tmp_path / "out" / "config.yaml").read_text())["DATALOADER"]["TEST"]["BATCH_SIZE"] == 7
 

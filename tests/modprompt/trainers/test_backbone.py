@@ -57,7 +57,9 @@ def test_config_files_give_way_with_one_line(words, squashed, tmp_path, capsys):
     assert f"Image preprocessing is set to that of {squashed}: {LINE}" in out
     assert out.count("Image preprocessing") == 1
     assert "warning" not in err
-    assert "CLIP: open_clip weights, gelu, 2 and 2 heads (text, image)" in out
+    assert (
+        "CLIP: open_clip weights, activation gelu, 2 attention heads in the text encoder, 2 in the image encoder" in out
+    )
     assert "RESIZE_MODE: squash" in (tmp_path / "out" / "config.yaml").read_text()  # the config as it is run
     found = result(tmp_path)
     assert found["input"] == {

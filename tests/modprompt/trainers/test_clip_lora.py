@@ -116,7 +116,7 @@ def test_steps_passes_and_additions_are_told(command, capsys):
         "CLIPLoRA trains for 8 steps (2 per shot, 4 shots per class) in 3 passes of up to 3 batches over 20 training im"
         in out
     )
-    assert "Training: steps of batches of 8, sgd, learning rate 0.0035" in out
+    assert "Training: steps, batch size 8, optimizer sgd, learning rate 0.0035" in out
     assert "Low-rank additions: q v o of rank 2, times 0.7071, in text layers 2 3, vision layers 2 3" in out
 
 
@@ -134,7 +134,7 @@ def test_steps_of_unequal_shots_are_those_of_their_mean(command, tmp_path, capsy
     assert train.main(["--no-train", *command(LORA, *few)]) == 0
     out = capsys.readouterr().out
     assert "CLIPLoRA trains for 28 steps (10 per shot, 2.8 shots per class)" in out
-    assert f"EuroSAT: shots by class ({tmp_path / 'shots.csv'})" in out
+    assert f"EuroSAT: shots per class from {tmp_path / 'shots.csv'}" in out
 
 
 @pytest.mark.slow
@@ -145,7 +145,7 @@ def test_the_repositorys_file_is_written_and_begins_a_training(command, tmp_path
     assert "the low-rank matrices in the format of the CLIP-LoRA repository." in capsys.readouterr().out
     words = to(command(LORA, "MODEL.INIT_WEIGHTS", file), tmp_path / "second")
     assert train.main(["--no-train", *words]) == 0
-    assert f"Loaded the initial prompts from {file}" in capsys.readouterr().out
+    assert f"Loaded the initial weights from {file}" in capsys.readouterr().out
     assert "r is 3 here and 2 there" in refusal(capsys, *words, "TRAINER.CLIPLORA.R", "3")
 
 

@@ -78,7 +78,7 @@ def test_key_that_nothing_reads_is_taken_and_told(trainer, capsys):
 
 
 def test_key_that_is_gone_says_what_to_write_instead():
-    said = "command line: TEST.FEATURE_CACHE is gone: a test keeps its features by TEST.KEEP_FEATURES True, for tests"
+    said = "command line: the setting TEST.FEATURE_CACHE was removed in an earlier version. Store the features of a test with TEST.KEEP_FEATURES"
     with pytest.raises(UserError, match=said):
         built("TEST.FEATURE_CACHE", "features", trainer="CoOp")
 

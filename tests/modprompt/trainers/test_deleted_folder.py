@@ -40,7 +40,7 @@ def test_training_whose_folder_went_says_so(mpl_flags, mpl_options, out, monkeyp
     assert train.main([*mpl_flags, *mpl_options]) == 2
     err = capsys.readouterr().err.splitlines()
     gone = f"The output folder {out} was deleted or replaced while the run was active"
-    assert err[-1] == f"error: {gone}: start the run again"
+    assert err[-1] == f"error: {gone}. Start the run again."
     assert left(out) == []
 
 

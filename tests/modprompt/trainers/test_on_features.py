@@ -93,5 +93,5 @@ def test_what_a_head_cannot_do_on_features_is_one_line(cache):
     assert torch.equal(torch.get_rng_state(), before[0]), "it is said before anything is fitted"
     fit(modprompt.LPPlusPlus(train_epoch=1), features, SHOTS)
     assert torch.get_num_threads() == before[1]
-    with pytest.raises(UserError, match="zero-shot reads class features"):
+    with pytest.raises(UserError, match="Zero-shot classification needs class features"):
         compared(read(cache, classes=""), [], [])

@@ -52,7 +52,7 @@ def test_a_note_in_place_of_a_result(trained, image, tmp_path):
     (tmp_path / "fake.png").write_text("no image")
     for file, text, said in (
         (None, "one", "No image has been uploaded yet."),
-        (str(tmp_path / "fake.png"), "one", "cannot read the image"),
+        (str(tmp_path / "fake.png"), "one", "Cannot read the image"),
         (image, " \n", "There are no class names. Write at least one"),
         (image, "one\nfive", "these prompts belong to their classes"),
         (image, "one\nONE", "&#x27;one&#x27; and &#x27;ONE&#x27; are the same to CLIP"),

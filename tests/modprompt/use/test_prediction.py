@@ -64,7 +64,7 @@ def test_each_image_has_its_own_probabilities_and_bad_ones_say_why(batch_size, t
     bad = [prediction for prediction in predictions if prediction.fault]
     assert not any(prediction.labels for prediction in bad)
     assert "bad.png" in bad[0].fault
-    assert bad[1].fault == f"image not found: {tmp_path / 'nosuch.png'}"
+    assert bad[1].fault == f"The image {tmp_path / 'nosuch.png'} does not exist."
     assert "has 200000 x 1 pixels and is too long and narrow" in bad[2].fault
     for prediction in predictions:
         if not prediction.fault:

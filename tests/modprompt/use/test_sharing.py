@@ -168,7 +168,7 @@ def test_a_changed_description_is_rejected(tmp_path):
     text = path.read_text()
     for changed in (text.replace('"n_ctx": 1', '"n_ctx": 2'), text[:50]):
         path.write_text(changed)
-        assert "config.json does not change the model: restore or delete it" in refused(
+        assert "Restore or delete config.json. Editing this file does not change the model." in refused(
             modprompt.from_pretrained, tmp_path
         )
     model_of("MPL", ["four", "five"]).save_pretrained(tmp_path / "other")

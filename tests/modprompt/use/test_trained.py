@@ -86,7 +86,10 @@ def test_a_head_that_adapts_leaves_the_given_model_as_it_was(name):
 
 
 def test_what_is_no_run_is_said(tmp_path):
-    for name, said in (("empty", "holds no trained model: give the output folder of a run"), ("nosuch", "no run and")):
+    for name, said in (
+        ("empty", "contains no trained model. Give the output folder of a run"),
+        ("nosuch", "does not exist. Give"),
+    ):
         (tmp_path / "empty").mkdir(exist_ok=True)
         with pytest.raises(UserError, match=said):
             open_trained(tmp_path / name)
