@@ -123,7 +123,10 @@ def test_help_lists_the_settings_of_the_trainer_that_is_named(capsys):
     with pytest.raises(SystemExit):
         flags.parse_args(["--trainer", "MPL", "--help"])
     out = capsys.readouterr().out
-    assert "TRAINER.MPL.N_RM_OP             1               vision prompt tokens removed before each deep layer" in out
+    assert (
+        "TRAINER.MPL.N_RM_OP             1               the number of prompt tokens removed before each deep layer of the image encoder"
+        in out
+    )
     (prec,) = [line for line in out.splitlines() if "TRAINER.MPL.PREC" in line]
     assert f"{config_nodes.node_of(modprompt.MPL).PREC} (the default)" in prec
     assert all(choice in prec for choice in precision.CHOICES)

@@ -113,7 +113,7 @@ def test_take_refuses_a_cache_that_is_none():
     assert torch.equal(empty.keys, head.keys)
     assert float(empty.alpha) == 2
     for fault, name, value in (
-        ("it has no values", "values", None),
+        ("the file has no values", "values", None),
         ("keys are", "keys", head.keys[:3]),
         ("alpha is", "alpha", torch.ones(2)),
     ):
