@@ -88,7 +88,10 @@ def test_module_that_cannot_be_imported_is_one_line(name, why, folder):
     (folder / "wants_another.py").write_text("import nobody_has_this")
     with pytest.raises(UserError) as raised:
         programs.import_modules([name])
-    assert str(raised.value) == f"--import {name}: No module named '{why}' (searched first: {folder})"
+    assert str(raised.value) == (
+        f"--import {name}: the module cannot be imported (No module named '{why}'). "
+        f"The folder {folder} is searched first, then installed packages."
+    )
 
 
 def test_fault_in_a_module_is_not_hidden(folder):

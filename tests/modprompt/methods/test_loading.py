@@ -129,7 +129,9 @@ def test_a_published_checkpoint_of_a_method_that_is_not_here_says_what_it_holds(
         match=rf"does not record its method, because a Dassl-based codebase wrote the file \(it contains {holds}\)",
     ):
         modprompt.load(path, glyph)
-    with pytest.raises(UserError, match=f"is not a checkpoint of this method: it has no ctx, but {holds}"):
+    with pytest.raises(
+        UserError, match=f"is not a checkpoint of this method. The file has no ctx, but contains {holds}"
+    ):
         modprompt.load(path, glyph, method=modprompt.CoOp(), names=["zero", "one"])
 
 

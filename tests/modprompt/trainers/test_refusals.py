@@ -49,7 +49,11 @@ CASES: dict[tuple, list] = {  # by words in front: a trainer or a row of tests/m
         ("TipAdapter", (), "TRAINER.KDPL.ON does not work for TipAdapter. KDPL can be added to"),
         ("CoOp", ("TRAINER.KDPL.TEACHER", "nowhere.pt"), "TRAINER.KDPL.TEACHER: "),
         ("CoOp", ("TRAINER.KDPL.TEACHER_CKPT", "nowhere.tar"), "TRAINER.KDPL.TEACHER_CKPT: "),
-        ("CoOp", ("TRAINER.KDPL.CLASS_AGNOSTIC", "True"), "TRAINER.KDPL.CLASS_AGNOSTIC must be False: images are told"),
+        (
+            "CoOp",
+            ("TRAINER.KDPL.CLASS_AGNOSTIC", "True"),
+            "TRAINER.KDPL.CLASS_AGNOSTIC must be False, because modprompt uses the class names",
+        ),
         (
             "CoOp",
             ("TRAINER.DEPT.ON", "True"),
@@ -81,7 +85,11 @@ CASES: dict[tuple, list] = {  # by words in front: a trainer or a row of tests/m
             (),
             "TRAINER.MMADAPTER.ON does not work for TaskRes. MultiModalAdapter can be added to the prompts of CoOp and MPL",
         ),
-        ("MultiModalAdapter", (), "TRAINER.MMADAPTER.ON does not work for MultiModalAdapter itself: it is for CoOp"),
+        (
+            "MultiModalAdapter",
+            (),
+            "TRAINER.MMADAPTER.ON does not work for MultiModalAdapter itself. MultiModalAdapter can be added to the prompts of CoOp",
+        ),
         ("CoOp", ("TRAINER.MMADAPTER.ADAPTER_END", 9), "TRAINER.MMADAPTER.ADAPTER_END must be at most 4"),
         (
             "MPL",
@@ -107,13 +115,13 @@ CASES: dict[tuple, list] = {  # by words in front: a trainer or a row of tests/m
         ("DPLSearch", ("SEARCH.ON", True), "SEARCH.ON does not work for DPLSearch, which is a search itself"),
     ],
     OF_MPL: [
-        ("ZeroshotCLIP", (), "SEARCH.ON True: ZeroshotCLIP learns no prompts"),
+        ("ZeroshotCLIP", (), "SEARCH.ON does not work for ZeroshotCLIP, which learns no prompts"),
         ("TaskRes", (), "SEARCH.ON does not work for TaskRes: a head has no schedule"),
         ("mpl", ("SEARCH.ADD", 1000), "SEARCH.ADD must be at most 64, got 1000"),
         ("ivlp", ("SEARCH.MOST_TOKENS", 1), "MOST_TOKENS 1: No schedule has at most 1 prompt tokens"),
     ],
     (): [
-        ("DPL", (), "TRAINER.DPL.LENGTHS_TEXT is missing: DPLSearch finds it"),
+        ("DPL", (), "TRAINER.DPL.LENGTHS_TEXT is missing. Find the lengths with DPLSearch"),
         ("clip_lora", ("OPTIM.MAX_EPOCH", 3), "OPTIM.MAX_EPOCH: CLIPLoRA counts"),
         ("clip_lora", ("OPTIM.STEPSIZE", "(3,)"), "OPTIM.STEPSIZE: CLIPLoRA counts steps"),
         (

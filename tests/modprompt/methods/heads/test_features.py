@@ -80,7 +80,7 @@ def test_files_that_do_not_fit_are_one_line(cache):
         ("values_2shots", values * 0.5, "a single 1"),
         ("values_2shots", values[[0] * 10], "not every class has 2 images"),
         ("test_f", torch.randn(4, WIDTH), "30 labels"),
-        ("test_f", torch.randint(9, (30, WIDTH)), "no matrix"),
+        ("test_f", torch.randint(9, (30, WIDTH)), "is not a matrix of features"),
         ("test_l", labels.float(), "whole numbers"),
         ("test_l", labels + 1, "labels up to 5"),
         ("test_l", labels - 1, "below 0"),
@@ -88,7 +88,7 @@ def test_files_that_do_not_fit_are_one_line(cache):
         ("val_f", torch.eye(2 * WIDTH)[labels], "32 wide"),
         ("classes", torch.randn(WIDTH, WIDTH), "either side"),
         ("classes", torch.randn(CLASSES, 7), "neither"),
-        ("classes", {"other": 1}, "no matrix"),
+        ("classes", {"other": 1}, "is not a matrix of features"),
         ("best_F_2shots", torch.randn(WIDTH, 10), "other keys"),
     ]
     for name, content, said in rows:

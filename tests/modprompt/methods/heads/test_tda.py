@@ -151,7 +151,10 @@ def test_published_values_are_the_repositorys_and_mark_the_result(command, tmp_p
     assert "not selected on validation images" in said["selected_on_test"]
     words = to(command("TDA", "TRAINER.TDA.PUBLISHED", True), tmp_path / "again")
     words[words.index("--dataset-config-file") + 1] = "digits"
-    assert "TRAINER.TDA.PUBLISHED: the repository has no ALPHA and BETA for Digits" in refusal(capsys, *words)
+    assert (
+        "TRAINER.TDA.PUBLISHED True is not supported for Digits, because the original code has no ALPHA and BETA"
+        in refusal(capsys, *words)
+    )
 
 
 def test_settings_that_do_not_fit_are_told():

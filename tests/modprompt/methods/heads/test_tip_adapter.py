@@ -114,7 +114,7 @@ def test_take_refuses_a_cache_that_is_none():
     assert float(empty.alpha) == 2
     for fault, name, value in (
         ("the file has no values", "values", None),
-        ("keys are", "keys", head.keys[:3]),
+        ("the keys have the shape", "keys", head.keys[:3]),
         ("alpha is", "alpha", torch.ones(2)),
     ):
         wrong = {key: tensor for key, tensor in {**state, name: value}.items() if tensor is not None}

@@ -329,4 +329,4 @@ def test_settings_of_a_search_that_is_none_are_told(command, tmp_path, capsys):
     assert "SEARCH.ALPHA_LR is not used, because SEARCH.ON is False." in capsys.readouterr().err
     other = to(command("DPLSearch", *SEARCH, "SEARCH.ADD", 3), tmp_path / "other")
     assert train.main(["--no-train", *other]) == 0
-    assert "SEARCH.ADD is not used: DPLSearch reads TRAINER.DPLSEARCH" in capsys.readouterr().err
+    assert "SEARCH.ADD is not used, because DPLSearch uses the settings in TRAINER.DPLSEARCH" in capsys.readouterr().err
