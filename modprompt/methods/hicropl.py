@@ -133,7 +133,7 @@ class HiCroPL(WithSentences):
         for what, theirs, mine in zip(("feature width", "image size"), *sizes):
             if theirs != mine:
                 text = (
-                    f" {called(teacher)} has {what} {theirs}, but {called(clip_model)} has "
+                    f": {called(teacher)} has {what} {theirs}, but {called(clip_model)} has "
                     f"{what} {mine}. HiCroPL blends the image features of both CLIP models, so "
                     "these sizes must be equal."
                 )

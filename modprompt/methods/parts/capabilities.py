@@ -36,10 +36,7 @@ class GaussianAverage:
             UserError: if all epochs are in it.
         """
         if self.epochs >= len(self.weights):
-            raise UserError(
-                f"The average over epochs (GPA) is complete, because all its {len(self.weights)} epochs "
-                "have been added."
-            )
+            raise UserError("The average over epochs (GPA) is complete, because all its epochs have been added.")
         weight = self.weights[self.epochs].item()
         for name, value in parameters.items():
             weighted = weight * value.detach().float()

@@ -162,7 +162,8 @@ class SearchRun(Part):
         shared = {image.impath for image in dataset.val} & {image.impath for image in dataset.test}
         if shared:
             raise UserError(
-                f"{len(shared)} validation images of {name} are also test images, which the search must not "
+                f"{len(shared)} validation {'image of' if len(shared) == 1 else 'images of'} {name} "
+                f"{'is also a test image' if len(shared) == 1 else 'are also test images'}, which the search must not "
                 "use. Use another split."
             )
         print(

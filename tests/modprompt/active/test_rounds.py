@@ -159,7 +159,7 @@ def test_a_folder_is_that_of_rounds_or_of_a_training(words, tmp_path, capsys):
     assert train.main(words("ACTIVE.ROUNDS", 1, out="rounds")) == 0
     plain[plain.index("--output-dir") + 1] = str(tmp_path / "rounds")
     assert train.main(plain) == 2
-    assert "holds rounds of active learning" in capsys.readouterr().err
+    assert "contains active-learning rounds" in capsys.readouterr().err
 
 
 @pytest.mark.slow

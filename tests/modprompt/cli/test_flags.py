@@ -88,7 +88,10 @@ def test_module_that_cannot_be_imported_is_one_line(name, why, folder):
     (folder / "wants_another.py").write_text("import nobody_has_this")
     with pytest.raises(UserError) as raised:
         programs.import_modules([name])
-    assert str(raised.value) == f"--import {name}: No module named '{why}' (searched first: {folder})"
+    assert str(raised.value) == (
+        f"--import {name}: the module cannot be imported (No module named '{why}'). "
+        f"The folder {folder} is searched first, then installed packages."
+    )
 
 
 def test_fault_in_a_module_is_not_hidden(folder):
@@ -123,7 +126,10 @@ def test_help_lists_the_settings_of_the_trainer_that_is_named(capsys):
     with pytest.raises(SystemExit):
         flags.parse_args(["--trainer", "MPL", "--help"])
     out = capsys.readouterr().out
-    assert "TRAINER.MPL.N_RM_OP             1               vision prompt tokens removed before each deep layer" in out
+    assert (
+        "TRAINER.MPL.N_RM_OP             1               the number of prompt tokens removed before each deep layer of the image encoder"
+        in out
+    )
     (prec,) = [line for line in out.splitlines() if "TRAINER.MPL.PREC" in line]
     assert f"{config_nodes.node_of(modprompt.MPL).PREC} (the default)" in prec
     assert all(choice in prec for choice in precision.CHOICES)

@@ -168,7 +168,9 @@ def test_answers_adapt_to_the_images_in_their_order_whatever_the_batches(run, ph
     assert "already has a head (TaskRes)" in refused("predict", head, photos, "--adapt", "tda", "--device", "cpu")
     beside = write_run(tmp_path / "beside", model_of("ExtrasLinearProbeCoOp"))
     _, err = said(0, "predict", beside, photos, "--adapt", "tda", "--device", "cpu")
-    assert err == ["note: the head reads features of prompts, not the logits that were trained beside them"]
+    assert err == [
+        "note: The head uses the features of the prompts, not the logits of the DePT head that was trained with them."
+    ]
 
 
 def test_auto_takes_the_threshold_of_the_run(run, photos, said, refused):

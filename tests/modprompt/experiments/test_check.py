@@ -60,7 +60,7 @@ def test_contexts_of_single_classes_that_words_overrule_are_told_by_check_and_re
     own = csc.replace("CSC: {", "Own: {").replace("CSC: true", "CSC: true, TRAINER.COOP.CTX_INIT: ''")
     found = experiment(FILE + "  CoOp: {trainer: CoOp, config: glyph}\n" + csc + own)
     jobs = protocols.jobs(found)
-    said = "TRAINER.COOP.CSC is not used: CTX_INIT gives all classes one context, as without it"
+    said = "TRAINER.COOP.CSC is not used, because CTX_INIT gives all classes the same initial context"
     assert check(jobs, tmp_path, tmp_path) == [f"CSC: {said}"]
     for job in jobs:
         finish(job, tmp_path, 50.0)

@@ -22,7 +22,7 @@ FAULTS = [
     (FILE, "base2new", "base2now", "protocol: there is no 'base2now'; did you mean 'base2new'"),
     (FILE, "[digits]", "[digit]", "datasets: there is no 'digit'; did you mean 'digits'"),
     (FILE, "datasets", "dataset", "there is no key 'dataset'; did you mean 'datasets'"),
-    (FILE, "glyph}", "glyf}", "CLIP: no config file glyf; ZeroshotCLIP has "),
+    (FILE, "glyph}", "glyf}", "CLIP: There is no config file glyf"),
     (FILE, "trainer: MPL", "trainr: MPL", "methods: MPL: there is no key 'trainr'; did you mean 'trainer'"),
     (FILE, "[1, 2]", "[1, -2]", "seeds: different whole numbers from 0 up"),
     (FILE, "glyph}", "glyph, grid: {OPTIM.LR: [1, 1.0]}}", "grid: OPTIM.LR: a value occurs twice"),

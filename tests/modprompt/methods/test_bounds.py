@@ -48,13 +48,15 @@ def test_schedule_or_lengths_name_their_setting(name, field, clip_model):
     more = {"n_ctx_vision": 0} if field == "schedule_vision" and "n_ctx_vision" in cls.__dataclass_fields__ else {}
     method = small(cls, **lengths, **steps, **more)
     said = refused(lambda: method.on(clip_model, ["a", "b"]), field.upper())
-    assert "has 100000 prompt tokens, but a layer may have at most 1024" in said or "must add tokens" in said
+    assert "has 100000 prompt tokens, but at most 1024 are supported" in said or "must add tokens" in said
 
 
 def test_product_of_two_settings_names_them(clip_model):
     method = small(METHODS["MPL"], n_ctx=40, n_add_op=40)
     said = refused(lambda: method.on(clip_model, ["a", "b"]), "N_ADD_OP")
-    assert said.startswith("N_ADD_OP 40, N_RM_OP 1: vision schedule, layer 1: has 1639 prompt tokens")
+    assert said.startswith(
+        "N_ADD_OP 40 does not fit N_RM_OP 1: vision schedule, layer 1: the layer has 1639 prompt tokens"
+    )
 
 
 def test_search_whose_slots_are_too_many_names_what_it_adds():

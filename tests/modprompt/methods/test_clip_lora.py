@@ -160,11 +160,11 @@ LAYER, GONE = ("weights", "layer_2", "q_proj"), object()
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
-        (("metadata", "r"), 4, "made with other settings: r is 1 here and 4 there"),
-        (("metadata", "alpha"), GONE, "made with other settings: alpha is 1 here and None there"),
-        (("metadata", "r"), torch.ones(3), "made with other settings: r is 1 here and"),
-        (("metadata", "params"), ["v", "q"], "made with other settings: params is"),
-        (LAYER[:2], GONE, "has additions to 5 layers, but this model has 6"),
+        (("metadata", "r"), 4, "trained with other settings: r is 4 in the file, but 1 in this model"),
+        (("metadata", "alpha"), GONE, "trained with other settings: alpha is None in the file, but 1 in this model"),
+        (("metadata", "r"), torch.ones(3), "trained with other settings: r is tensor"),
+        (("metadata", "params"), ["v", "q"], "trained with other settings: params is"),
+        (LAYER[:2], GONE, "has low-rank matrices for 5 layers, but this model has them in 6"),
         (LAYER[:2], 3, "is damaged ("),
         ((*LAYER, "w_lora_A"), [1], "is damaged ("),
         ((*LAYER, "w_lora_A"), torch.zeros(1, 9), "is damaged ("),
@@ -185,10 +185,10 @@ def test_other_files_of_the_repository_are_one_line(place, value, message, clip_
 @pytest.mark.parametrize(
     ("settings", "layers", "said"),
     [
-        ({"position": "0 2"}, {"vision": (0, 2)}, "has no POSITION '0 2'"),
-        ({"position": "up"}, {"vision": tuple(range(16, 24))}, "has no POSITION 'up' for these layers"),
-        ({"position": "top3"}, {"vision": (21, 22, 23)}, "has no POSITION 'top3' for these layers"),
-        ({"alpha": 0.5}, {"vision": tuple(range(12))}, "accepts only whole numbers of ALPHA, but this is 0.5"),
+        ({"position": "0 2"}, {"vision": (0, 2)}, "POSITION '0 2' cannot be exported"),
+        ({"position": "up"}, {"vision": tuple(range(16, 24))}, "POSITION 'up' cannot be exported"),
+        ({"position": "top3"}, {"vision": (21, 22, 23)}, "POSITION 'top3' cannot be exported"),
+        ({"alpha": 0.5}, {"vision": tuple(range(12))}, "ALPHA 0.5 cannot be exported, .* accepts only whole numbers"),
     ],
     ids=str,
 )

@@ -4,7 +4,7 @@ import pytest
 
 import modprompt
 
-NOTE = "the repository's own code has other numbers"
+NOTE = "results differ from those of the original code"
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,10 @@ def test_every_loss_and_all_counts_are_the_repositorys(case, tmp_path, monkeypat
     own = [word if at % 2 else f"TRAINER.{word}" for at, word in enumerate((f"{node}.PREC", "fp32", *options))]
     own += ["DATALOADER.TRAIN_X.BATCH_SIZE", "1"] if case == "cocoop" else []
     require_recorded("dept", case, base, trainer, f"{trainer}/{config}.yaml", own, tmp_path, monkeypatch)
-    assert "note: logits are only scaled cosines: the joint head was not trained on 5 of 5" in capsys.readouterr().out
+    assert (
+        "note: The logits are scaled cosine similarities only, because the DePT head was not trained on 5 of the 5"
+        in capsys.readouterr().out
+    )
 
 
 NAMES = ["cat", "golden retriever", "x"]
@@ -116,14 +119,16 @@ def test_rows_go_by_name_and_cosines_stand_alone_where_one_lacks(base, clip_mode
         assert torch.equal(new(images), alone)
         torch.testing.assert_close(alone[:, 0], model.output(images).each[0][:, 0])
         assert some.said_of(some.classes.names) == ""
-        said = "logits are only scaled cosines: the joint head was not trained on 1 of 2 classes"
+        said = "The logits are scaled cosine similarities only, because the DePT head was not trained on 1 of the 2 classes."
         assert new.said_of(new.classes.names) == said
         assert (model.said_of_logits, new.said_of_logits) == ("0.3 cosine + 0.7 joint head", "cosine")
         new.save(tmp_path / "new.pt")  # with the rows of the training
         loaded = modprompt.load(tmp_path / "new.pt", clip_model)
         assert torch.equal(loaded(images), new(images))
         assert torch.equal(loaded.with_classes(NAMES)(images), model(images))
-    with pytest.raises(UserError, match="DePT's head is trained on the classes that it was made for"):
+    with pytest.raises(
+        UserError, match="DePT cannot be trained on this model, because its DePT head was made for other classes"
+    ):
         some.loss(images, torch.tensor([0, 1, 1]))
 
 
@@ -154,15 +159,20 @@ def test_a_file_that_does_not_name_its_classes_is_fused_only_on_demand(clip_mode
     with torch.no_grad():
         assert torch.equal(loaded(images), model(images))
     head = model.prompt_learner.joint_head
-    with pytest.warns(UserWarning, match="the file does not say for which classes the joint head has rows"):
+    with pytest.warns(UserWarning, match="the checkpoint does not record the classes of its DePT head"):
         head.learned_on(Classes(()))
     assert not head.knows
     head.demands = True
     head.learned_on(Classes(()))
     assert head.knows
-    with pytest.raises(UserError, match="a joint head with 3 rows is said to be for 2 classes: the file is damaged"):
+    with pytest.raises(
+        UserError, match="The DePT head of this file has 3 rows, but is recorded for 2 classes, so the file is damaged"
+    ):
         head.learned_on(Classes(("a", "b")))
-    with pytest.raises(UserError, match=r"not trained on 1 of 1 classes \(DEMAND_FUSION True\): leave it out"):
+    with pytest.raises(
+        UserError,
+        match=r"not trained on 1 of the 1 classes\. Use the classes of the training, or set TRAINER.DEPT.DEMAND_FUSION False",
+    ):
         model.with_classes(["bird"])
 
 
@@ -215,7 +225,7 @@ def test_the_head_has_a_rate_of_its_own_and_warms_up_with_the_rest(command, monk
 
 
 def test_it_is_no_method_by_itself_nor_beside_a_search(clip_model):
-    with pytest.raises(UserError, match="DePT is added to the prompts of a method"):
+    with pytest.raises(UserError, match="DePT cannot be used alone"):
         DePT().on(clip_model, NAMES)
     with pytest.raises(UserError, match="^ON does not work for a search"):
         DePT().over(modprompt.Search(remove=1, add=1).over(MPL(n_ctx=1, prompt_depth=2)))
@@ -229,7 +239,10 @@ def test_tests_and_exported_files_say_which_logits_count(command, images, clip_f
     assert whole["logits"] == "0.3 cosine + 0.7 joint head"
     new = to([*words, "DATASET.SUBSAMPLE_CLASSES", "new"], tmp_path / "new")
     assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *new]) == 0
-    assert "note: logits are only scaled cosines: the joint head was not trained on 5 of 5" in capsys.readouterr().out
+    assert (
+        "note: The logits are scaled cosine similarities only, because the DePT head was not trained on 5 of the 5"
+        in capsys.readouterr().out
+    )
     assert json.loads((tmp_path / "new/result.json").read_text())["logits"] == "cosine"
     trained = open_trained(tmp_path / "out", clip=str(clip_file))
     facts = metadata_of(trained.model, images_of(trained.preprocess), "fp32")

@@ -264,13 +264,13 @@ def test_image_features_of_another_clip_are_blended_in(teacher, clip_model, imag
     with torch.no_grad():
         assert torch.equal(found(images), model(images))
         other.visual.proj.add_(1)
-    with pytest.raises(UserError, match="has fingerprint .*, and the training's had"):
+    with pytest.raises(UserError, match="has fingerprint .*, but the training used fingerprint"):
         modprompt.load(tmp_path / "prompts.pt", clip_model)
     own = made(clip_model)
     own.save(tmp_path / "own.pt")
     for file, name, said in (
-        ("prompts.pt", "", "has fingerprint the backbone's own, and the training's had \\w+"),
-        ("own.pt", "other", r"has fingerprint \S+, and the training's had the backbone's own"),
+        ("prompts.pt", "", "has fingerprint the backbone's, but the training used fingerprint \\w+"),
+        ("own.pt", "other", r"has fingerprint \S+, but the training used fingerprint the backbone's"),
     ):
         with pytest.raises(UserError, match=said):
             with_prompts_of(made(clip_model, teacher_name=name), tmp_path / file)
@@ -306,7 +306,7 @@ def test_runs_are_the_same_where_the_teacher_is_the_backbone_with_or_without_its
 def test_a_teacher_of_another_width_or_image_size_is_refused(monkeypatch, clip_model):
     wide = random_clip(1)
     wide.text_projection = torch.nn.Parameter(torch.zeros(64, 48))
-    for other, said in ((wide, "features of width 48"), (random_clip(1, resolution=48), "images of side 48")):
+    for other, said in ((wide, "feature width 48"), (random_clip(1, resolution=48), "image size 48")):
         monkeypatch.setattr(hicropl, "load_clip", lambda name, device, other=other: (other, None))
         with pytest.raises(UserError, match=f"TEACHER_NAME: .* has {said}"):
             made(clip_model, teacher_name="other")
@@ -315,7 +315,7 @@ def test_a_teacher_of_another_width_or_image_size_is_refused(monkeypatch, clip_m
 def test_a_sentence_that_is_too_long_is_refused(clip_model, tmp_path):
     file = tmp_path / "sentences.json"
     file.write_text(json.dumps({"cat": ["a cat."], "x": ["x"], "golden retriever": ["long " * 99]}))
-    with pytest.raises(UserError, match="the prompt of class 'golden r.* shorten the sentence"):
+    with pytest.raises(UserError, match="The prompt of class 'golden r.* Shorten the class description"):
         made(clip_model, sentences=str(file))
 
 

@@ -75,7 +75,7 @@ def test_labels_are_not_read_and_other_terms_stay(base, teacher, clip_model, tmp
     with torch.no_grad():
         assert torch.equal(loaded(images), model(images))
     assert not any("teacher" in name for name, _ in model.named_parameters())
-    with pytest.raises(UserError, match="this model comes from a checkpoint, without its teacher"):
+    with pytest.raises(UserError, match="loaded from a checkpoint, which does not contain the teacher"):
         loaded.loss(images, torch.tensor([0, 1, 1]))
 
 
@@ -104,7 +104,7 @@ def test_a_run_says_its_teacher_and_that_labels_were_not_read_and_takes_no_other
 
 
 def test_it_is_no_method_by_itself(teacher, clip_model):
-    with pytest.raises(UserError, match="KDPL is a loss for the prompts of a method"):
+    with pytest.raises(UserError, match="KDPL cannot be used alone"):
         KDPL(teacher_name=str(teacher)).on(clip_model, NAMES)
     with pytest.raises(UserError, match="does not work for KgCoOp"):
         KDPL(teacher_name=str(teacher)).over(KgCoOp())

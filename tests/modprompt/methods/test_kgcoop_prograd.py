@@ -28,7 +28,9 @@ def test_kgcoop_has_words_of_its_own_whatever_the_data_set(given, clip_model):
 
 
 def test_kgcoop_says_that_its_repository_starts_from_other_words():
-    with pytest.warns(UserWarning, match='starts from "itap of a"; the repository starts from "a photo of a" whatever'):
+    with pytest.warns(
+        UserWarning, match='starts from "itap of a", but the original code always starts from "a photo of a"'
+    ):
         KgCoOp(ctx_init="itap of a")
 
 
@@ -101,9 +103,14 @@ def test_draws_are_the_references(clip_model):
 
 
 def test_what_is_not_used_is_warned_of():
-    with pytest.warns(UserWarning, match="TRAINER.KGCOOP.N_CTX 7 is not used: CTX_INIT has 4 words"):
+    with pytest.warns(
+        UserWarning, match="TRAINER.KGCOOP.N_CTX 7 is not used, because CTX_INIT sets the number of context tokens to 4"
+    ):
         KgCoOp(ctx_init="True", n_ctx=7)
-    with pytest.warns(UserWarning, match="TRAINER.PROGRAD.CSC is not used: CTX_INIT gives all classes one context"):
+    with pytest.warns(
+        UserWarning,
+        match="TRAINER.PROGRAD.CSC is not used, because CTX_INIT gives all classes the same initial context",
+    ):
         ProGrad(ctx_init="True", csc=True)
 
 

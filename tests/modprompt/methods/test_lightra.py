@@ -111,7 +111,7 @@ def test_a_file_has_its_sentences_and_a_long_one_is_cut_and_told(tmp_path, clip_
     content = {name: ["short", "words " * 90] for name in NAMES}
     (tmp_path / "own.json").write_text(json.dumps(content))
     model, _ = learned(clip_model, sentences=str(tmp_path / "own.json"))
-    assert "3 of them cut off" in model.prompt_learner.beginning
+    assert "3 of them truncated to the maximum text length" in model.prompt_learner.beginning
     model.save(tmp_path / "saved.pt")
     (tmp_path / "own.json").unlink()
     with torch.no_grad():

@@ -65,10 +65,12 @@ def test_a_clip_from_elsewhere_is_known_by_its_weights(tmp_path):
     model.save(tmp_path / "a.pt")
     facts = torch.load(tmp_path / "a.pt", weights_only=True)[KEY]["clip"]
     assert (facts["name"], facts["file"], facts["size"], facts["mean"]) == ("", "", 32, [])
-    with pytest.raises(UserError, match=r"a CLIP that has no name \(32 pixels, fingerprint 2:.*give it"):
+    with pytest.raises(
+        UserError, match=r"a CLIP model that has no name \(32 pixels, fingerprint 2:.*Pass this CLIP model"
+    ):
         modprompt.load(tmp_path / "a.pt")
     assert torch.equal(logits(modprompt.load(tmp_path / "a.pt", random_clip())), logits(model))
-    with pytest.raises(UserError, match="was made with another CLIP than this CLIP: it names none with"):
+    with pytest.raises(UserError, match="was trained with the CLIP model without a name"):
         modprompt.load(tmp_path / "a.pt", random_clip(5))
 
 
@@ -77,11 +79,11 @@ def test_a_clip_from_a_file_is_asked_for_by_its_name(clip_file, tmp_path):
     clip_model, _ = modprompt.load_clip(clip_file, device="cpu", **SAID)
     model = moved(on(modprompt.MPL, clip_model))
     model.save(tmp_path / "a.pt")
-    with pytest.raises(UserError, match=r"with the CLIP of the file clip.pt .*: give it, load"):
+    with pytest.raises(UserError, match=r"with the CLIP model in the file clip.pt .*Pass this CLIP model, as load"):
         modprompt.load(tmp_path / "a.pt")
     for clip in (clip_file, str(clip_file), clip_file.parent):
         assert torch.equal(logits(modprompt.load(tmp_path / "a.pt", clip, device="cpu")), logits(model))
-    with pytest.raises(UserError, match="was made with another CLIP than glyph-clip: it names clip.pt with"):
+    with pytest.raises(UserError, match="was trained with the CLIP model clip.pt .*, but glyph-clip has fingerprint"):
         modprompt.load(tmp_path / "a.pt", "glyph-clip")
 
 
@@ -112,19 +114,24 @@ def test_files_of_the_family_need_method_and_names(run, tmp_path):
     model = modprompt.load(folder, clip_model)
     content = torch.load(folder / ROWS["mpl"].folder / "model.pth.tar-2", weights_only=True)
     torch.save({"state_dict": content["state_dict"], "epoch": 2}, tmp_path / "family.pth")
-    with pytest.raises(UserError, match=r"does not say what it is .*: give its method and class names"):
+    with pytest.raises(UserError, match=r"does not record its method, .* Pass the method and the class names"):
         modprompt.load(tmp_path / "family.pth", clip_model)
     again = modprompt.load(tmp_path / "family.pth", clip_model, method=model.method, names=model.classes.names)
     assert torch.equal(logits(again), logits(model))
-    with pytest.raises(UserError, match="does not fit this model: the file also has compound_prompts_text.1"):
+    with pytest.raises(UserError, match="does not fit this model: the file also contains compound_prompts_text.1"):
         modprompt.load(tmp_path / "family.pth", clip_model, method=modprompt.MPL(n_ctx=1, prompt_depth=2), names=NAMES)
 
 
 def test_a_published_checkpoint_of_a_method_that_is_not_here_says_what_it_holds(glyph):
     path, holds = ROOT / "tests/modprompt/io/rpo/model.pth.tar-15", "img_prompt, text_prompt"
-    with pytest.raises(UserError, match=rf"does not say what it is \(it is the family's, with {holds}\)"):
+    with pytest.raises(
+        UserError,
+        match=rf"does not record its method, because a Dassl-based codebase wrote the file \(it contains {holds}\)",
+    ):
         modprompt.load(path, glyph)
-    with pytest.raises(UserError, match=f"is not a checkpoint of this method: it has no ctx, but {holds}"):
+    with pytest.raises(
+        UserError, match=f"is not a checkpoint of this method. The file has no ctx, but contains {holds}"
+    ):
         modprompt.load(path, glyph, method=modprompt.CoOp(), names=["zero", "one"])
 
 
@@ -156,7 +163,7 @@ def test_a_method_that_is_not_ours_is_named(glyph, tmp_path):
     parts = {key: value for key, value in content[KEY].items() if key not in ("version", "hash")}
     parts["method"] = {**parts["method"], "name": "Growing"}
     torch.save({**content, KEY: checkpoint.record(**parts)}, tmp_path / "b.pt")
-    with pytest.raises(UserError, match="belongs to 'Growing', not a method of modprompt"):
+    with pytest.raises(UserError, match="belongs to 'Growing', which is not a method of modprompt"):
         modprompt.load(tmp_path / "b.pt")
 
 
@@ -168,13 +175,17 @@ class Mine(modprompt.MaPLe):
 def test_a_method_of_ones_own_comes_back_by_its_class(glyph, tmp_path):
     model = moved(Mine(n_ctx=1, prompt_depth=3).on(glyph, WORDS))
     model.save(tmp_path / "a.pt")
-    with pytest.raises(UserError, match=r"belongs to 'Mine', not a method of modprompt: give its class, load"):
+    with pytest.raises(
+        UserError, match=r"belongs to 'Mine', which is not a method of modprompt\. Pass the class, load"
+    ):
         modprompt.load(tmp_path / "a.pt", glyph)
     again = modprompt.load(tmp_path / "a.pt", glyph, method=Mine)
     assert again.method == model.method
     assert torch.equal(logits(again), logits(model))
     for wrong in ({"method": modprompt.MaPLe}, {"method": Mine, "names": WORDS}, {"method": Mine()}):
-        with pytest.raises(UserError, match="says itself what it is: leave out method and names"):
+        with pytest.raises(
+            UserError, match="records its method and class names, so method and names must not be passed"
+        ):
             modprompt.load(tmp_path / "a.pt", glyph, **wrong)
 
 
@@ -185,7 +196,7 @@ def test_contexts_of_single_classes_come_back_for_these_classes_alone(glyph, tmp
     content = torch.load(tmp_path / "a.pt", weights_only=True)
     torch.save({"state_dict": content["state_dict"]}, tmp_path / "b.pt")
     said = {"method": modprompt.CoOp(n_ctx=2, csc=True), "names": ["two", "three"]}
-    with pytest.warns(UserWarning, match="does not say for which classes"):
+    with pytest.warns(UserWarning, match="does not record the classes for which"):
         modprompt.load(tmp_path / "b.pt", glyph, **said)
 
 
@@ -198,10 +209,10 @@ def test_a_clip_with_other_weights_loaded_into_it_is_another(tmp_path):
         model.save(tmp_path / "behind.pt")
     model = modprompt.MPL(prompt_depth=6).on(clip_model, ["zero", "one"])
     model.save(tmp_path / "behind.pt")
-    with pytest.raises(UserError, match="made with another CLIP than this CLIP: it names glyph-clip"):
+    with pytest.raises(UserError, match="trained with the CLIP model glyph-clip .*, but this CLIP has fingerprint"):
         modprompt.load(tmp_path / "before.pt", clip_model)
     assert modprompt.load(tmp_path / "behind.pt", clip_model).classes == model.classes
-    with pytest.raises(UserError, match="with a CLIP that has no name"):
+    with pytest.raises(UserError, match="with a CLIP model that has no name"):
         modprompt.load(tmp_path / "behind.pt")
 
 
@@ -210,10 +221,13 @@ def test_what_is_not_understood_is_not_passed_over(glyph, tmp_path):
     model.save(tmp_path / "new.pt")
     torch.save({"state_dict": torch.load(tmp_path / "new.pt", weights_only=True)["state_dict"]}, tmp_path / "old.pt")
     for given, message in (
-        ({"method": model.method, "names": "zero"}, "names must be a list of class names, got the text 'zero'"),
-        ({"method": modprompt.MPL, "names": ["zero"]}, r"method must be one with its settings, as in MPL\(n_ctx=2\)"),
-        ({"epoch": 3}, "epoch 3: .*old.pt is not the folder of a run"),
-        ({"device": "cpu"}, "device: this clip is a module"),
+        ({"method": model.method, "names": "zero"}, "names must be a list of class names, got the string 'zero'"),
+        (
+            {"method": modprompt.MPL, "names": ["zero"]},
+            r"method must be an instance of a method such as MPL\(n_ctx=2\)",
+        ),
+        ({"epoch": 3}, "epoch=3 needs the folder of a run, but .*old.pt is not"),
+        ({"device": "cpu"}, "device cannot be set if clip is a module"),
     ):
         with pytest.raises(UserError, match=message):
             modprompt.load(tmp_path / "old.pt", glyph, **given)

@@ -194,7 +194,7 @@ def test_the_width_of_the_tokens_is_the_files(cls, clip_model, images, tmp_path)
     model = made(cls, clip_model).eval()
     the_references(model, tmp_path / "model.pth.tar-10")
     method = cls(rep_layers=(2, 3), n_rep_tokens=2)
-    with pytest.warns(UserWarning, match="REP_DIM is 16 in the file, and 512 here"):
+    with pytest.warns(UserWarning, match="REP_DIM is 16 in the checkpoint, but 512 in this configuration"):
         found = modprompt.load(tmp_path / "model.pth.tar-10", clip_model, method=method, names=NAMES)
     with torch.no_grad():
         assert torch.equal(found.with_classes(NAMES, dataset="EuroSAT")(images), model(images))
@@ -211,7 +211,7 @@ def test_a_file_that_does_not_say_its_classes_has_no_fused_logits_in_a_run(words
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         assert train.main(half(words(*run), "base", tmp_path / "again", tmp_path / "out")) == 0
-    assert "does not say on which classes it was trained" in capsys.readouterr().err
+    assert "The checkpoint does not record its classes" in capsys.readouterr().err
     assert result(tmp_path / "again")["logits"] == "class"
     assert train.main(half([*words(*run), "TASK", "B2N"], "base", tmp_path / "third", tmp_path / "out")) == 0
     assert result(tmp_path / "third")["correct"] == result(tmp_path / "out")["correct"]
@@ -291,7 +291,9 @@ def test_a_share_of_the_test_does_not_learn(clip_model, images):
 
 
 def test_a_data_set_without_values_is_said():
-    with pytest.warns(UserWarning, match="PER_DATASET published: the repository has no values for Digits"):
+    with pytest.warns(
+        UserWarning, match="PER_DATASET published has no effect, because the original code has no values for Digits"
+    ):
         MMRL.decides({"PER_DATASET": "published"}, RunFacts("Digits", "all", False))
 
 

@@ -39,7 +39,7 @@ def test_freezing_the_clip_is_said_once(clip_model, caplog):
     with caplog.at_level(logging.INFO, "modprompt"):
         on(modprompt.MPL, clip_model)
         on(modprompt.MPL, clip_model)
-    said = "CLIP is frozen: requires_grad_(False) on all of its parameters"
+    said = "CLIP is frozen: requires_grad is set to False for all of its parameters."
     assert [record.message for record in caplog.records].count(said) == 1  # the second time it is already
     assert not any(parameter.requires_grad for parameter in clip_model.parameters())
 
@@ -74,9 +74,9 @@ def test_bfloat16_and_back(cls, clip_model, images, labels):
 def test_half_means_fp16_and_is_refused_on_a_cpu(clip_model):
     model = on(modprompt.MPL, clip_model)
     for cast in (model.half, lambda: model.to(torch.float16), lambda: model.to("cpu", torch.float16)):
-        with pytest.raises(UserError, match="move the model first"):
+        with pytest.raises(UserError, match="Move the model to a GPU first"):
             cast()
-    with pytest.raises(UserError, match="not in torch.float64"):
+    with pytest.raises(UserError, match="but the requested type is torch.float64"):
         model.double()
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
@@ -94,7 +94,7 @@ def test_fp16_keeps_in_half_what_was_made_in_clips_type():
 def test_a_cast_behind_its_back_is_told(clip_model, images):
     one, two = on(modprompt.MPL, clip_model), on(modprompt.CoOp, clip_model)
     one.to(torch.bfloat16)
-    with pytest.raises(UserError, match="is torch.bfloat16 now, but this model was made or cast for"):
+    with pytest.raises(UserError, match="now has the type torch.bfloat16, but this model was made or cast for"):
         two(images)
     two.to(torch.bfloat16)
     assert torch.isfinite(two(images)).all()
@@ -187,9 +187,9 @@ def test_text_weights_that_changed_are_an_error(cls, write, clip_model, images, 
 
 def test_a_rounded_clip_is_told_to_the_next_model(clip_model):
     model = on(modprompt.MPL, clip_model).to(torch.bfloat16)
-    with pytest.warns(UserWarning, match="rounded to bfloat16 by an earlier cast: load it again"):
+    with pytest.warns(UserWarning, match="rounded to bfloat16 by an earlier cast. Load the CLIP model again"):
         model.float()
-    with pytest.warns(UserWarning, match="rounded to bfloat16 by an earlier cast: load it again"):
+    with pytest.warns(UserWarning, match="rounded to bfloat16 by an earlier cast. Load the CLIP model again"):
         on(modprompt.CoOp, clip_model)
 
 
@@ -208,7 +208,7 @@ def test_a_cast_of_a_module_around_it_is_its_own(clip_model, images):
     assert clip_model.visual.conv1.weight.dtype == torch.bfloat16
     assert clip_model.ln_final.weight.dtype == torch.float32
     assert torch.equal(around(images), on(modprompt.MPL, random_clip()).to(torch.bfloat16)(images))
-    with pytest.raises(UserError, match="not in torch.float64"):
+    with pytest.raises(UserError, match="but the requested type is torch.float64"):
         around.double()
 
 
@@ -246,13 +246,13 @@ def test_with_labels_it_is_the_loss(clip_model, images, labels):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ("cat", "names must be a list of class names, got the text 'cat'"),
-        ([], "names: no class names are given"),
-        (["cat", ""], "names: a class name must be a text that is not empty, got ''"),
-        (["cat", 3], "names: a class name must be a text that is not empty, got 3"),
+        ("cat", "names must be a list of class names, got the string 'cat'"),
+        ([], "names must contain at least one class name"),
+        (["cat", ""], "names must contain non-empty strings, got ''"),
+        (["cat", 3], "names must contain non-empty strings, got 3"),
         (["cat", "dog", "cat"], "the class 'cat' is there twice"),
         (["a_cat", "dog", "A  cat"], "the classes 'a_cat' and 'A  cat' are the same to CLIP"),
-        (["word " * 90, "dog"], "longer than the model's 77 text tokens"),
+        (["word " * 90, "dog"], "longer than the maximum of 77 text tokens"),
     ],
 )
 def test_bad_class_names(names, message, clip_model):
@@ -280,18 +280,18 @@ def test_embedded_clip_refuses_words_that_it_does_not_know():
 def test_what_is_no_clip_is_refused(clip_model):
     with pytest.raises(UserError, match="torch.nn.modules.linear.Linear is not a model of the `clip` package"):
         modprompt.MPL().on(torch.nn.Linear(1, 1), NAMES)
-    with pytest.raises(UserError, match="this CLIP's matrices are torch.bfloat16"):
+    with pytest.raises(UserError, match="The weights of this CLIP model have the type torch.bfloat16"):
         modprompt.MPL(prompt_depth=2).on(clip_model.bfloat16(), NAMES)
 
 
 def test_images_of_another_size_are_refused(clip_model):
-    with pytest.raises(UserError, match="images are 16 x 32 pixels, but this CLIP needs 32 x 32"):
+    with pytest.raises(UserError, match="The images have 16 x 32 pixels, but this CLIP model needs 32 x 32"):
         on(modprompt.MPL, clip_model)(torch.randn(1, 3, 16, 32))
 
 
 @pytest.mark.parametrize("shape", [(3, 32, 32), (2, 1, 32, 32), (32, 32)])
 def test_what_is_no_batch_of_images_is_refused(clip_model, shape):
-    with pytest.raises(UserError, match=r"images must be a batch \(B, 3, H, W\), got \(.*32\)"):
+    with pytest.raises(UserError, match=r"images must be a batch of shape \(B, 3, H, W\), got \(.*32\)"):
         on(modprompt.MPL, clip_model)(torch.randn(shape))
 
 
@@ -299,22 +299,22 @@ def test_what_is_no_batch_of_images_is_refused(clip_model, shape):
 def test_images_that_nobody_has_normalised_are_refused(clip_model, kind):
     model, images = on(modprompt.MPL, clip_model), torch.ones(2, 3, 32, 32, dtype=kind)
     for use in (model, model.encode_image):
-        with pytest.raises(UserError, match=f"images are {kind} and not normalised floats"):
+        with pytest.raises(UserError, match=f"images must be normalized floats, got {kind}"):
             use(images)
 
 
 def test_average_needs_the_number_of_epochs(clip_model):
     model = small(modprompt.PromptSRC).on(clip_model, NAMES)
-    with pytest.raises(UserError, match=r"give their number, `.on\(clip_model, names, epochs=N\)`"):
+    with pytest.raises(UserError, match=r"Pass it as `.on\(clip_model, names, epochs=N\)`"):
         model.end_epoch()
     assert small(modprompt.MPL).on(clip_model, NAMES).end_epoch() is False
     model = small(modprompt.PromptSRC).on(clip_model, NAMES, epochs=1)
     assert model.end_epoch()
-    with pytest.raises(UserError, match="has had all its 1 epochs"):
+    with pytest.raises(UserError, match="is complete, because all its epochs have been added"):
         model.end_epoch()
 
 
 def test_contexts_of_single_classes_stay_with_them(clip_model):
     model = modprompt.CoOp(n_ctx=2, csc=True).on(clip_model, NAMES)
-    with pytest.raises(UserError, match="belong to their classes"):
+    with pytest.raises(UserError, match="contain a separate context for each class"):
         model.with_classes(["lynx", "wolf", "fox"])

@@ -152,17 +152,17 @@ def test_programs_import_it(own, tmp_path, capsys):
 
 def test_names_that_are_taken_are_refused(own):
     own_coop = type("CoOp", (modprompt.CoOp,), {"node": "TRAINER.X"})
-    with pytest.raises(UserError, match="modprompt has a method of that name"):
+    with pytest.raises(UserError, match="modprompt already has a method of this name"):
         modprompt.register_own(dataclass(frozen=True, repr=False)(own_coop))
     theirs = type("Warm", (modprompt.CoOp,), {"node": "TRAINER.X", "__module__": "another"})
-    with pytest.raises(UserError, match=r"another\.Warm: warm_of_a_test has a method of that name"):
+    with pytest.raises(UserError, match=r"another\.Warm: warm_of_a_test already has a method of this name"):
         modprompt.register_own(theirs)
     assert table.BY_NAME["Warm"].method is own.Warm
 
 
 def test_what_a_method_once_said_otherwise_is_refused():
     old = type("Slow", (modprompt.CoOp,), {"node": "TRAINER.SLOW", "own_rates": ()})
-    with pytest.raises(UserError, match=r"Slow: own_rates is not read any more: `training` .* says it now"):
+    with pytest.raises(UserError, match=r"Slow: the attribute own_rates is no longer used. Use `training` .* instead"):
         modprompt.register_own(old)
 
 

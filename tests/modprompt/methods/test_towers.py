@@ -104,29 +104,54 @@ def test_text_prompts_in_front_of_an_image_tower_are_trained_as_open_clips_modul
         torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-4)
 
 
-HEADS = r"zero-shot and heads \(TipAdapter, \.\.\.\) run on it$"
+HEADS = r"Use zero-shot CLIP and heads \(TipAdapter, \.\.\.\)\.$"
 
 
 @pytest.mark.parametrize(
     ("method", "text", "image", "said"),
     [
-        (modprompt.VPT(), "tower", "tower", f"VPT puts prompts into its image side, where none can go: {HEADS}"),
-        (modprompt.CoOp(), "tower", "tower", f"CoOp puts prompts into its text side, where none can go: {HEADS}"),
-        (modprompt.CoOp(), "tower", "stock", r"CoOp .* text side, .*: methods of the image side \(VPT\), zero-shot"),
-        (modprompt.VPT(), "stock", "tower", r"VPT .* image side, .*: methods of the text side \(CoOp, \.\.\.\), zero"),
-        (modprompt.MPL(), "stock", "tower", "MPL puts prompts into its image side, where"),
-        (modprompt.MaPLe(), "tower", "tower", "MaPLe puts prompts into its text and image side, where none can go"),
-        (modprompt.DPLSearch(), "tower", "stock", "DPLSearch puts prompts into its text side"),
+        (modprompt.VPT(), "tower", "tower", f"does not support prompts in its image encoder, which VPT needs. {HEADS}"),
+        (
+            modprompt.CoOp(),
+            "tower",
+            "tower",
+            f"does not support prompts in its text encoder, which CoOp needs. {HEADS}",
+        ),
+        (
+            modprompt.CoOp(),
+            "tower",
+            "stock",
+            r"does not support prompts in its text encoder, which CoOp needs\. Use methods with image prompts only \(VPT\), zero-shot",
+        ),
+        (
+            modprompt.VPT(),
+            "stock",
+            "tower",
+            r"does not support prompts in its image encoder, which VPT needs\. Use methods with text prompts only \(CoOp, \.\.\.\), zero",
+        ),
+        (modprompt.MPL(), "stock", "tower", "does not support prompts in its image encoder, which MPL needs"),
+        (
+            modprompt.MaPLe(),
+            "tower",
+            "tower",
+            "does not support prompts in its text and image encoder, which MaPLe needs",
+        ),
+        (
+            modprompt.DPLSearch(),
+            "tower",
+            "stock",
+            "does not support prompts in its text encoder, which DPLSearch needs",
+        ),
     ],
 )
 def test_a_method_that_needs_more_than_the_clip_has_is_refused(method, text, image, said):
-    with pytest.raises(UserError, match=f"^this CLIP: {said}"):
+    with pytest.raises(UserError, match=f"^this CLIP {said}"):
         method.on(tower_clip(text, image), NAMES)
 
 
 def test_a_name_that_is_too_long_for_the_tower_is_refused():
     long = " ".join(["long"] * 12)
-    with pytest.raises(UserError, match="the prompt of class 'long .* is longer than the model's 12 text"):
+    with pytest.raises(UserError, match="The prompt of class 'long .* is longer than the maximum of 12 text"):
         modprompt.ZeroshotCLIP().on(tower_clip(), ["cat", long])
 
 

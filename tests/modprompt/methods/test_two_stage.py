@@ -146,11 +146,11 @@ def test_a_stage_needs_its_number_and_the_classes_of_its_rows(clip_model):
     model, images = with_rows(clip_model), torch.randn(2, 3, 32, 32)
     before = model(images)
     for stage in (2, -1, "1"):
-        with one_line("in_stage: TwoSFS has stage 0 .* and stage 1"), model.in_stage(stage):
+        with one_line("in_stage: stage must be 0 .* or 1 "), model.in_stage(stage):
             pass
     for names in (NAMES[:2], [*NAMES, "horse"], ["horse", *NAMES[1:]]):
         for begins in (True, False):
-            with one_line("in_stage: this model has . classes, but its classifier belongs to 3 classes"):  # noqa: SIM117
+            with one_line("in_stage: this model has . classes, but its classifier belongs to 3 other classes"):  # noqa: SIM117
                 with model.with_classes(names).in_stage(1, begins):
                     pass
     torch.testing.assert_close(model(images), before)
@@ -159,10 +159,12 @@ def test_a_stage_needs_its_number_and_the_classes_of_its_rows(clip_model):
 def test_heads_files_without_classes_and_other_clips_are_refused(clip_model, tmp_path):
     model = with_rows(clip_model)
     model.save(tmp_path / "saved.pt")
-    with pytest.raises(UserError, match="TwoSFS has a classifier of its own: no head can be put on it"):
+    with pytest.raises(UserError, match="TwoSFS has its own classifier, so no head can be trained on top of it"):
         modprompt.TaskRes(prompts_from=str(tmp_path / "saved.pt")).on(clip_model, NAMES)
     torch.save({"state_dict": model.saved_state(), "epoch": 1}, tmp_path / "bare.pt")
-    with pytest.raises(UserError, match="the classifier has 3 rows, but there are 2 classes"):
+    with pytest.raises(UserError, match="The classifier has 3 rows, but there are 2 classes"):
         modprompt.load(tmp_path / "bare.pt", clip_model, method=TwoSFS(), names=NAMES[:2]).class_features()
-    with pytest.raises(SettingError, match="LN_VISION_START must be below 3, the number of layers of that side, got 3"):
+    with pytest.raises(
+        SettingError, match="LN_VISION_START must be less than 3, the number of layers in this encoder, got 3"
+    ):
         TwoSFS(ln_vision_start=3).on(clip_model, NAMES)

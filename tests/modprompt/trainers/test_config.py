@@ -170,7 +170,7 @@ def test_settings_of_another_method_are_warned_of():
     [
         ("OPTIM.MAX_EPOCH", "a whole number"),
         ("INPUT.SIZE", "a list"),
-        ("OUTPUT_DIR", "a text"),
+        ("OUTPUT_DIR", "a string"),
         ("TRAINER.MPL.N_CTX", "a whole number"),
     ],
 )

@@ -157,7 +157,7 @@ def test_a_loss_node_is_read_and_what_is_given_itself_stays(tmp_path, capsys):
     [
         ("ProGrad", ["LOSS.NAME", "kd"], "command line: LOSS.NAME must be prograd for ProGrad, got 'kd'"),
         ("CoOp", ["LOSS.NAME", "prograd"], "command line: unknown setting 'LOSS.NAME'"),
-        ("CoOp", ["TRAINER.COOP.CTX_INIT", "True"], "TRAINER.COOP.CTX_INIT: the value must be a text, got 'True'"),
+        ("CoOp", ["TRAINER.COOP.CTX_INIT", "True"], "TRAINER.COOP.CTX_INIT: the value must be a string, got 'True'"),
         ("CoOp", ["TRAINER.COOP.W", "8"], "unknown setting 'TRAINER.COOP.W'"),
         (
             "KgCoOp",

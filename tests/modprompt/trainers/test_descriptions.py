@@ -49,7 +49,7 @@ def test_run_says_what_it_read_and_is_tested_with_nothing_else(words, command, t
     assert same["accuracy_pct"] == result["accuracy_pct"]
     digest = result["method"]["the descriptions"]
     line = refusal(capsys, *test, *to(words(phrases=OTHER), tmp_path / "x"))
-    assert "was made with other settings: the descriptions is AS " in line
+    assert "was made with other settings: the descriptions (here AS " in line
     assert line.endswith(f" here and {digest} in the file")
     line = refusal(capsys, *test, *to(words(key="AEPATH"), tmp_path / "x"))
     assert f"the descriptions is AE {digest[3:]} here and {digest} in the file" in line

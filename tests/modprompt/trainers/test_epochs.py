@@ -167,7 +167,7 @@ def test_a_test_of_logits_that_are_not_finite_has_no_result(loop, command, tmp_p
     if loop == "dassl":  # or that of a trainer of somebody's own
         monkeypatch.setattr(PromptTrainer, "test", TrainerX.test)
     monkeypatch.setattr(PromptedModel, "forward", lambda self, images: self.output(images).logits * float("nan"))
-    assert "the logits are not finite" in refusal(capsys, *command(METHODS["coop_end"]))
+    assert "The logits are not finite" in refusal(capsys, *command(METHODS["coop_end"]))
     assert not (tmp_path / "out" / "result.json").exists()
 
 

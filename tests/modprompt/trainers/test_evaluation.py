@@ -32,7 +32,7 @@ def test_from_a_card_an_evaluator_has_the_same_batches(monkeypatch, dtype):
 def test_logits_that_are_not_finite_end_it_before_they_are_counted():
     found, (good, labels) = [], batches()[0]
     waiting = [(good, labels), (good * float("nan"), labels), (good, labels)]
-    with pytest.raises(FloatingPointError, match="the logits are not finite"):
+    with pytest.raises(FloatingPointError, match="The logits are not finite"):
         hand_over(waiting, SimpleNamespace(process=lambda *batch: found.append(batch)))
     assert len(found) == 1
 

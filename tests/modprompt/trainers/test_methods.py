@@ -64,13 +64,16 @@ def test_contexts_of_single_classes_are_not_tested_on_other_classes(command, tmp
     assert train.main([*flags, *command(method)]) == 0
     assert "(CSC)" not in capsys.readouterr().err
     words = [*flags, *command(method, "DATASET.SUBSAMPLE_CLASSES", "new")]  # as many, but others
-    assert "the contexts of single classes (CSC) were learned for other class names" in refusal(capsys, *words)
+    assert (
+        "has a separate context for each class (CSC), and these contexts were learned for other class names"
+        in refusal(capsys, *words)
+    )
     (path,) = (tmp_path / "out" / "prompt_learner").glob("model.pth.tar-*")
     content = torch.load(path, weights_only=True)
     del content["modprompt"]  # as the family has it
     torch.save(content, path)
     assert train.main(words) == 0
-    assert "does not say for which classes its contexts (CSC) were learned" in capsys.readouterr().err
+    assert "does not record the classes for which its contexts (CSC) were learned" in capsys.readouterr().err
 
 
 TEXT = {  # the settings that decide text, each with another value than those of tests/methods.py
@@ -264,10 +267,10 @@ BAD = [
     ("coop_end", {"N_CTX": 0}, "TRAINER.COOP.N_CTX must be at least 1, got 0"),
     ("coop_end", {"PREC": "fp8"}, "TRAINER.COOP.PREC must be one of fp16, fp32, amp, bf16, got 'fp8'"),
     ("coop_front_words", {"SCHEDULE_TEXT": "[[0,4],[4,4]]"}, "TRAINER.COOP.SCHEDULE_TEXT needs CLASS_TOKEN_POSITION end"),
-    ("coop_end", {"N_CTX": 80}, "prompt of class 'Annual Crop Land' is longer than the model's 77 text tokens"),
+    ("coop_end", {"N_CTX": 80}, "prompt of class 'Annual Crop Land' is longer than the maximum of 77 text tokens"),
     ("cocoop", {"N_CTX": -1}, "TRAINER.COCOOP.N_CTX must be at least 1, got -1"),
     ("maple", {"N_CTX": 4, "CTX_INIT": "a photo"}, "TRAINER.MAPLE.N_CTX must be at most 2, the number of tokens of CTX_INIT"),
-    ("maple", {"SCHEDULE_VISION": "[[0,2],[3,1]]"}, "vision schedule, layer 1: removes 3 prompt tokens, but only 2"),
+    ("maple", {"SCHEDULE_VISION": "[[0,2],[3,1]]"}, "vision schedule, layer 1: the step removes 3 prompt tokens, but this layer has only 2"),
     ("ivlp", {"N_CTX_TEXT": 3, "CTX_INIT": "photo"}, "TRAINER.IVLP.N_CTX_TEXT must be at most 1"),
     ("ivlp", {"PROMPT_DEPTH_VISION": 5}, "TRAINER.IVLP.PROMPT_DEPTH_VISION must be from 1 to 4"),
     ("ivlp", {"N_CTX_VISION": 0}, "TRAINER.IVLP.N_CTX_VISION must be at least 1, got 0"),
@@ -276,9 +279,9 @@ BAD = [
     ("promptsrc", {"TEXT_LOSS_WEIGHT": -1}, "TRAINER.PROMPTSRC.TEXT_LOSS_WEIGHT must be a number from 0 up"),
     ("promptsrc", {"GPA_STD": "nan"}, "TRAINER.PROMPTSRC.GPA_STD must be a number from 0 up, got nan"),
     ("coop_end", {"SCHEDULE_TEXT": "[0,1]"}, "TRAINER.COOP.SCHEDULE_TEXT: text schedule, layer 0: expected [remove, add]"),
-    ("vpt", {"SCHEDULE_VISION": "[[0,4]]"}, "layer 0: must add N_CTX_VISION = 2 tokens, adds 4"),
+    ("vpt", {"SCHEDULE_VISION": "[[0,4]]"}, "layer 0: the step must add N_CTX_VISION = 2 tokens, but adds 4"),
     ("mpl", {"N_ADD_OP": 0}, "TRAINER.MPL.N_ADD_OP must be at least 1"),
-    ("mpl", {"SCHEDULE_VISION": "[[0,2]]"}, "vision schedule, layer 0: must add N_CTX = 1 tokens, adds 2"),
+    ("mpl", {"SCHEDULE_VISION": "[[0,2]]"}, "vision schedule, layer 0: the step must add N_CTX = 1 tokens, adds 2"),
 ]  # fmt: skip
 
 
@@ -292,7 +295,11 @@ def test_bad_setting_is_named_with_what_is_allowed(row, settings, message, comma
     ("row", "settings", "message"),
     [
         ("maple", {"N_CTX": 5}, "CTX_INIT is not used: N_CTX is 5, and only a context of at most 4 tokens"),
-        ("coop_middle_csc", {"CTX_INIT": "a photo"}, "TRAINER.COOP.CSC is not used: CTX_INIT gives all classes one"),
+        (
+            "coop_middle_csc",
+            {"CTX_INIT": "a photo"},
+            "TRAINER.COOP.CSC is not used, because CTX_INIT gives all classes the same",
+        ),
         ("coop_front_words", {"N_CTX": 7}, "TRAINER.COOP.N_CTX 7 is not used: CTX_INIT has 4 words"),
         ("cocoop", {"CTX_INIT": "a photo"}, "TRAINER.COCOOP.N_CTX 3 is not used: CTX_INIT has 2 words"),
     ],
@@ -328,10 +335,7 @@ def test_methods_of_the_text_side_run_on_a_resnet(row, more, command, resnet_fil
 def test_methods_of_the_image_side_are_refused_on_a_resnet(row, command, resnet_file, capsys):
     line = refusal(capsys, *on_resnet(command, row, resnet_file))
     name = Path(resnet_file).name
-    assert (
-        f"{METHODS[row].trainer} puts prompts into a vision transformer, but {name} is a ResNet: choose ViT-B/16"
-        in line
-    )
+    assert f"{METHODS[row].trainer} adds prompts to a vision transformer, but {name} is a ResNet. Use ViT-B/16" in line
 
 
 def test_batch_statistics_of_a_resnet_stay(command, resnet_file, monkeypatch):

@@ -85,7 +85,7 @@ def test_without_layers_or_tokens_that_look_there_is_none_and_other_images_are_r
             siglips.PIXELS,
             "has no class token, and the model has no vision prompts",
         ),
-        ("MPL", clip_model, 16, "images are 16 x 16 pixels, but this CLIP needs 32 x 32"),
+        ("MPL", clip_model, 16, "The images have 16 x 16 pixels, but this CLIP model needs 32 x 32"),
     ):
         with pytest.raises(UserError, match=said):
             attention_of(model_of(name, clip_model=clip), torch.zeros(1, 3, pixels, pixels))

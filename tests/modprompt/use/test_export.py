@@ -138,7 +138,7 @@ def test_safetensors_of_other_classes_say_so(trained, tmp_path):
 
 def test_safetensors_of_a_head_are_for_the_classes_of_its_training(trained, tmp_path):
     given, path, images = trained("TaskRes"), tmp_path / "a.safetensors", torch.rand(2, 3, 32, 32)
-    with pytest.warns(UserWarning, match="a.safetensors is for the classes of the training"):
+    with pytest.warns(UserWarning, match="a.safetensors can be loaded only for the classes of the training"):
         said = export.export(given.with_classes(["four", "five", "six"]), "safetensors", path)
     tensors, _ = read_safetensors(path)
     assert set(tensors) == set(given.model.head.state_dict())  # no class matrix: logits are not cosines with one

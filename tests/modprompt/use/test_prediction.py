@@ -100,7 +100,7 @@ def test_numbers_that_are_none_and_a_machine_that_fails_are_told(trained, tmp_pa
     path = picture(tmp_path / "a.png")
     with torch.no_grad():
         next(trained.model.prompt_learner.parameters()).fill_(float("nan"))
-    with pytest.raises(FloatingPointError, match="the logits are not finite"):
+    with pytest.raises(FloatingPointError, match="The logits are not finite"):
         list(predict(trained, [path]))
 
     def fail(path, rule):

@@ -59,14 +59,14 @@ def test_a_real_run_with_a_clip_from_a_file(command, clip_file, tmp_path):
         assert torch.equal(logits(open_trained(path, device="cpu").model), logits(trained.model))
     torch.save(random_clip(7, text_layers=4, vision_layers=4).state_dict(), tmp_path / "other.pt")
     for other, said in (
-        ("other.pt", "was made with another CLIP than"),
+        ("other.pt", "was trained with the CLIP model "),
         ("gone.pt", "gone.pt, which is not there: give"),
     ):
         config.write_text(f"MODEL: {{BACKBONE: {{PATH: {tmp_path / other}}}}}\n")
         with pytest.raises(UserError, match=said):
             open_trained(tmp_path / "out")
     config.unlink()
-    with pytest.raises(UserError, match="clip.pt .*: give it, load.*, or --clip of a command"):
+    with pytest.raises(UserError, match="clip.pt .*Pass this CLIP model, as load.* or as --clip of a command"):
         open_trained(tmp_path / "out")  # no file is opened because a checkpoint names it
 
 

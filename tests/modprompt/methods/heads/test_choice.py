@@ -51,7 +51,7 @@ def test_test_images_that_stand_in_for_validation_images_choose_nothing(shots, m
     assert train.main(words) == 0
     said = result(tmp_path)
     assert (said["selected_on"], said.get("searched"), said.get("selected_on_test")) == ("", None, None)
-    assert "There are no validation images to search on" in capsys.readouterr().out
+    assert "The data set has no validation images, so alpha and beta are not searched" in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -144,7 +144,7 @@ def _without_val(command, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("always:the prompts in:UserWarning")
+@pytest.mark.filterwarnings("always:The prompts in:UserWarning")
 @pytest.mark.parametrize(
     ("more", "said"), [({"seed": 2}, "SEED 1, here 2"), ({"shots": 1}, "DATASET.NUM_SHOTS 4, here 1")]
 )
@@ -154,7 +154,7 @@ def test_prompts_of_other_images_are_warned_of(more, said, command, tmp_path, ca
     assert train.main(instead(head, out=tmp_path / "same")) == 0
     assert "were trained on other images" not in capsys.readouterr().err
     assert train.main(instead(head, **more)) == 0
-    line = f"the prompts in {tmp_path / 'front'} were trained on other images than this head ({said}): they may have"
+    line = f"The prompts in {tmp_path / 'front'} were trained on other images than this head ({said}), so they may have"
     assert line in capsys.readouterr().err
 
 

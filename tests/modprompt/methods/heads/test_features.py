@@ -74,13 +74,13 @@ def test_a_pickled_head_gives_its_weight_and_runs_nothing(cache, monkeypatch):
 def test_files_that_do_not_fit_are_one_line(cache):
     labels, values = torch.arange(CLASSES).repeat(6), F.one_hot(torch.arange(CLASSES).repeat(2), CLASSES).half()
     rows = [
-        ("keys_2shots", torch.randn(32, 10), "its keys are 32 wide"),
+        ("keys_2shots", torch.randn(32, 10), "the keys have the width 32"),
         ("keys_2shots", torch.full((WIDTH, 10), float("nan")), "finite"),
         ("values_2shots", values[:-1], "10 images"),
         ("values_2shots", values * 0.5, "a single 1"),
         ("values_2shots", values[[0] * 10], "not every class has 2 images"),
         ("test_f", torch.randn(4, WIDTH), "30 labels"),
-        ("test_f", torch.randint(9, (30, WIDTH)), "no matrix"),
+        ("test_f", torch.randint(9, (30, WIDTH)), "is not a matrix of features"),
         ("test_l", labels.float(), "whole numbers"),
         ("test_l", labels + 1, "labels up to 5"),
         ("test_l", labels - 1, "below 0"),
@@ -88,7 +88,7 @@ def test_files_that_do_not_fit_are_one_line(cache):
         ("val_f", torch.eye(2 * WIDTH)[labels], "32 wide"),
         ("classes", torch.randn(WIDTH, WIDTH), "either side"),
         ("classes", torch.randn(CLASSES, 7), "neither"),
-        ("classes", {"other": 1}, "no matrix"),
+        ("classes", {"other": 1}, "is not a matrix of features"),
         ("best_F_2shots", torch.randn(WIDTH, 10), "other keys"),
     ]
     for name, content, said in rows:
@@ -105,17 +105,19 @@ def test_files_that_do_not_fit_are_one_line(cache):
         with pytest.raises(UserError, match=said):
             divided()
     (cache / "test_f.pt").unlink()
-    with pytest.raises(UserError, match="no test_f.pt; images to test on: val"):
+    with pytest.raises(UserError, match="no test_f.pt. Available splits: val"):
         read(cache)
 
 
 def test_the_clip_of_both_is_named_and_another_order_of_classes_is_warned_of(cache):
-    with pytest.raises(UserError, match="image features are of ViT-B/32, class features of ViT-B/16"):
+    with pytest.raises(
+        UserError, match="The image features were computed with ViT-B/32, but the class features with ViT-B/16"
+    ):
         read(cache, classes_backbone="ViT-B/16")
-    with pytest.raises(UserError, match="there is no folder nowhere"):
+    with pytest.raises(UserError, match="The folder nowhere does not exist"):
         read_features("nowhere", "ViT-B/32")
     with pytest.raises(UserError, match="no CLIP 'ViTB32'"):
         read_features(cache, "ViTB32")
     torch.save(directions().roll(1, 0), cache / "classes.pt")
-    with pytest.warns(UserWarning, match="another CLIP than ViT-B/32, or have its classes in another order"):
+    with pytest.warns(UserWarning, match="another CLIP model than ViT-B/32, or their class order may differ"):
         read(cache)

@@ -103,10 +103,14 @@ def test_a_file_without_its_prompts_is_damaged(prompts, clip_model, tmp_path):
 @pytest.mark.parametrize(
     ("front", "settings", "what"),
     [
-        (modprompt.CoCoOp, {}, "ADAPTER here starts from one feature of each class, but the prompts in "),
-        (modprompt.CoOp, {"csc": True}, "the contexts of single classes (CSC) were learned for other class names"),
-        (modprompt.TaskRes, {}, "belongs to TaskRes: a head is put on trained prompts"),
-        (modprompt.DPLSearch, {}, "belongs to DPLSearch: a head is put on trained prompts"),
+        (modprompt.CoCoOp, {}, "ADAPTER needs a single text feature per class, but the prompts in "),
+        (
+            modprompt.CoOp,
+            {"csc": True},
+            "has a separate context for each class (CSC), and these contexts were learned for other class names",
+        ),
+        (modprompt.TaskRes, {}, "belongs to TaskRes, but a head needs trained prompts"),
+        (modprompt.DPLSearch, {}, "belongs to DPLSearch, but a head needs trained prompts"),
     ],
 )
 def test_what_no_head_stands_behind_is_told_in_a_line(front, settings, what, prompts, clip_model):

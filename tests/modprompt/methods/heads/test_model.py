@@ -83,7 +83,7 @@ def test_a_file_without_its_multipliers_predicts_and_refuses_its_loss(made, clip
     assert torch.equal(logits(again, images), logits(model, images))
     again.save(tmp_path / "twice.pt")
     for one in (again, modprompt.load(tmp_path / "twice.pt", clip_model)):
-        with pytest.raises(UserError, match="the weights of CONSTRAINT l2-adaptative are missing"):
+        with pytest.raises(UserError, match="The multipliers of CONSTRAINT l2-adaptative are missing"):
             one.loss(images, LABELS)
 
 
@@ -107,7 +107,7 @@ def test_a_class_bound_head_is_trained_on_its_own_classes_alone(name, made, clip
     train(model, images)
     other = model.with_classes(NAMES[::-1]).eval()
     if name in BOUND:
-        with one_line("is trained on the classes that its head was made for"):
+        with one_line("cannot be trained on this model, because its head was made for other classes"):
             other.loss(images, LABELS)
     else:
         train(other, images)
@@ -116,7 +116,7 @@ def test_a_class_bound_head_is_trained_on_its_own_classes_alone(name, made, clip
     optimiser = torch.optim.SGD(other.prompt_parameters(), lr=0.1)
     (10 * torch.nn.functional.cross_entropy(other(images), LABELS)).backward()
     optimiser.step()
-    with pytest.warns(UserWarning, match="for the classes of the training") if name in BOUND else nullcontext():
+    with pytest.warns(UserWarning, match="only for the classes of the training") if name in BOUND else nullcontext():
         other.save(tmp_path / "own.pt")
     again = modprompt.load(tmp_path / "own.pt", clip_model).with_classes(NAMES[::-1])
     assert torch.equal(logits(again, images), logits(other, images))
@@ -207,7 +207,7 @@ def test_an_enhanced_base_of_another_shape_is_refused_with_its_setting(shape, cl
 def test_two_methods_of_one_form_do_not_take_each_others_heads(mine, theirs, made, clip_model, tmp_path):
     made(theirs).save(tmp_path / "own.pt")
     content, model = checkpoint.read(tmp_path / "own.pt"), ALL[mine][0]().on(clip_model, NAMES)
-    with one_line(r"own.pt belongs to TipAdapterF?, not to TipAdapterF?: use the trainer"):
+    with one_line(r"own.pt belongs to TipAdapterF?, not to TipAdapterF?. Use the trainer"):
         model.take(content, str(tmp_path / "own.pt"))
     made(theirs).take(content, str(tmp_path / "own.pt"))
 

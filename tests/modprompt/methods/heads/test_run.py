@@ -216,7 +216,7 @@ def test_a_bank_of_another_run_is_refused(command, tmp_path, capsys):
     path.write_bytes(b"nothing")
     assert "bank.pth.tar is damaged" in refusal(capsys, *words)
     path.unlink()
-    assert "bank.pth.tar, which the run in that folder was built from, is missing" in refusal(capsys, *words)
+    assert "bank.pth.tar, from which the run in this folder was built, is missing" in refusal(capsys, *words)
 
 
 @pytest.mark.slow
@@ -230,7 +230,7 @@ def test_files_of_the_reference_are_known_by_their_class_features(command, tmp_p
     assert train.main(test) == 0
     assert result(tmp_path, "again")["accuracy_pct"] == result(tmp_path)["accuracy_pct"]
     capsys.readouterr()
-    assert "its class features belong to others" in refusal(capsys, *on_new(words, tmp_path))
+    assert "its class features do not belong to the classes of this model" in refusal(capsys, *on_new(words, tmp_path))
 
 
 def test_an_enhanced_base_takes_the_place_of_the_text_projection(clip_model, tmp_path):
@@ -243,7 +243,7 @@ def test_an_enhanced_base_takes_the_place_of_the_text_projection(clip_model, tmp
     torch.testing.assert_close(enhanced.raw_text(), 2 * plain.raw_text())
     assert torch.equal(clip_model.text_projection, own)
     torch.save({"state_dict": {"weight": own[:3]}}, tmp_path / "base.pt")
-    with pytest.raises(UserError, match=r"ENHANCED_BASE: its projection is .*, in "):
+    with pytest.raises(UserError, match=r"ENHANCED_BASE: the projection in .* has the shape "):
         modprompt.TaskRes(enhanced_base=str(tmp_path / "base.pt")).on(clip_model, ["cat", "dog"])
 
 
@@ -267,5 +267,5 @@ def test_a_checkpoint_holds_its_enhanced_base(clip_model, tmp_path):
     content = torch.load(tmp_path / "own.pt", weights_only=True)
     del content["state_dict"]["enhanced_base"]
     torch.save(content, tmp_path / "own.pt")
-    with pytest.raises(UserError, match="does not hold the enhanced base that it was made with"):
+    with pytest.raises(UserError, match="does not contain the enhanced base .*, with which the head was trained"):
         modprompt.load(tmp_path / "own.pt", clip_model)

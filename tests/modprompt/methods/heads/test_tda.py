@@ -121,7 +121,7 @@ def test_a_test_answers_in_the_order_asked_and_gives_the_lists(command, tmp_path
     assert [one["in_orders"]["orders"] for one in said.values()] == [[None, 1], [7, 8]]
 
 
-@pytest.mark.filterwarnings("always:the prompts in:UserWarning")
+@pytest.mark.filterwarnings("always:The prompts in:UserWarning")
 def test_training_images_neither_warn_nor_make_a_run_stale(command, eurosat_root, tmp_path, capsys):
     assert train.main(to(command("CoOp", "TRAINER.COOP.N_CTX", 2, "OPTIM.MAX_EPOCH", 1), tmp_path / "front")) == 0
     more = ["TRAINER.TDA.PROMPTS_FROM", tmp_path / "front", "DATASET.NUM_SHOTS", -1]
@@ -142,31 +142,40 @@ def test_training_images_neither_warn_nor_make_a_run_stale(command, eurosat_root
 def test_published_values_are_the_repositorys_and_mark_the_result(command, tmp_path, capsys):
     words = command("TDA", "TRAINER.TDA.PUBLISHED", True)
     changed = refusal(capsys, *words, "TRAINER.TDA.BETA", 7.5)
-    assert "PUBLISHED: the repository has ALPHA 4, BETA 8 for EuroSAT, not 4 and 7.5" in changed
+    assert (
+        "PUBLISHED True needs ALPHA 4 and BETA 8, the values of the original code for EuroSAT, got 4 and 7.5" in changed
+    )
     assert train.main(words) == 0
     out = capsys.readouterr().out
     assert "TDA on EuroSAT: TRAINER.TDA.ALPHA 4.0, TRAINER.TDA.BETA 8.0\n" in out
     assert "Images: 0 for training, " in out
     said = json.loads((tmp_path / "out/result.json").read_text())
-    assert "no validation images chose" in said["selected_on_test"]
+    assert "not selected on validation images" in said["selected_on_test"]
     words = to(command("TDA", "TRAINER.TDA.PUBLISHED", True), tmp_path / "again")
     words[words.index("--dataset-config-file") + 1] = "digits"
-    assert "TRAINER.TDA.PUBLISHED: the repository has no ALPHA and BETA for Digits" in refusal(capsys, *words)
+    assert (
+        "TRAINER.TDA.PUBLISHED True is not supported for Digits, because the original code has no ALPHA and BETA"
+        in refusal(capsys, *words)
+    )
 
 
 def test_settings_that_do_not_fit_are_told():
-    with pytest.raises(SettingError, match=r"ENTROPY must be two rising numbers.*MASK must be"):
+    with pytest.raises(SettingError, match=r"ENTROPY must be two increasing numbers.*MASK must be"):
         TDA(entropy=(0.5, 0.2), mask=(0.1,))
 
 
 def test_what_needs_answers_of_single_images_is_refused(command, clip_model, tmp_path, capsys):
-    assert "TEST.OOD new: TDA answers an image by those" in refusal(capsys, *command("TDA", "TEST.OOD", "new"))
+    assert "TEST.OOD new is not supported by TDA, whose prediction for an image depends on" in refusal(
+        capsys, *command("TDA", "TEST.OOD", "new")
+    )
     rounds = command("TDA", "ACTIVE.ROUNDS", 2, "ACTIVE.METHOD", "badge")
     assert rounds_command.main([*map(str, rounds)]) == 2
     assert "ACTIVE.ROUNDS: TDA trains nothing" in capsys.readouterr().err
     trained = Trained(TDA().on(clip_model, ["cat", "dog"]), Compose([]), tmp_path / "tda.pt")
     to_a_file = lambda: export(trained, "onnx", tmp_path / "x.onnx")  # noqa: E731
     for ask in (to_a_file, lambda: serve(trained, 0, print), trained.model.classifier):
-        with pytest.raises(UserError, match="TDA answers an image by those before it"):
+        with pytest.raises(
+            UserError, match="is not supported by TDA, whose prediction for an image depends on the previous images"
+        ):
             ask()
     assert not (tmp_path / "x.onnx").exists()

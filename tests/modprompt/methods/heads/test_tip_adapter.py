@@ -113,8 +113,8 @@ def test_take_refuses_a_cache_that_is_none():
     assert torch.equal(empty.keys, head.keys)
     assert float(empty.alpha) == 2
     for fault, name, value in (
-        ("it has no values", "values", None),
-        ("keys are", "keys", head.keys[:3]),
+        ("the file has no values", "values", None),
+        ("the keys have the shape", "keys", head.keys[:3]),
         ("alpha is", "alpha", torch.ones(2)),
     ):
         wrong = {key: tensor for key, tensor in {**state, name: value}.items() if tensor is not None}

@@ -30,8 +30,11 @@ def test_each_parameter_is_in_the_first_group_that_names_it_and_the_rest_lead():
 @pytest.mark.parametrize(
     ("own", "message"),
     [
-        (OwnRate(("other", "more")), "no learned parameter is called other or more..., for its own learning rate"),
-        (OwnRate(("",)), "all parameters have a learning rate of their own: set OPTIM.LR to it"),
+        (
+            OwnRate(("other", "more")),
+            "No trained parameter has a name that begins with other or more, so its separate learning rate cannot be used.",
+        ),
+        (OwnRate(("",)), "All parameters have a separate learning rate. Set OPTIM.LR to this learning rate instead."),
     ],
 )
 def test_groups_without_parameters_are_refused(own, message):

@@ -62,7 +62,7 @@ def test_checkpoint_made_with_other_settings_of_equal_shapes_is_refused():
     ("other", "message"),
     [
         ({"depth": 2}, "compound_prompts_text.1 is missing in the file"),
-        ({"n_ctx": 2}, r"ctx is \(1, 64\) here and \(2, 64\) in the file; give the settings"),
+        ({"n_ctx": 2}, r"ctx has the shape \(1, 64\) in this model, but \(2, 64\) in the file. Use the settings"),
     ],
 )
 def test_checkpoint_of_another_form_names_a_tensor(clip_model, tmp_path, other, message):
@@ -83,7 +83,7 @@ def test_failed_load_leaves_the_learner_as_it_was(clip_model, tmp_path):
 @pytest.mark.parametrize("content", [[1, 2], {"state_dict": {"weight": torch.zeros(2)}}, {"epoch": 3}])
 def test_file_without_a_learner_is_refused(clip_model, tmp_path, content):
     torch.save(content, tmp_path / "c.pth")
-    with pytest.raises(UserError, match="is not a checkpoint of (a prompt learner|this method: it has no )"):
+    with pytest.raises(UserError, match="is not a checkpoint of (a prompt learner|this method. The file has no )"):
         load_learner(view(build(clip_model)), tmp_path / "c.pth")
 
 

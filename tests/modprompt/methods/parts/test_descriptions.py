@@ -145,14 +145,14 @@ def test_long_phrase_is_named_with_its_class(tmp_path, clip_model):
     with pytest.raises(UserError) as caught:
         modprompt.CoOp(n_ctx=2, aspath=str(path)).on(clip_model, ["owl"])
     line = str(caught.value)
-    assert line.startswith("the prompt of class 'owl' with the phrase 'a wing a wing")
-    assert "is longer than the model's 77 text tokens: 'X X owl, which is/has a wing " in line
-    assert line.endswith("; shorten CTX_INIT or the class name, or lower N_CTX, or shorten the phrase")
+    assert line.startswith("The prompt of class 'owl' with the phrase 'a wing a wing")
+    assert "is longer than the maximum of 77 text tokens: 'X X owl, which is/has a wing " in line
+    assert line.endswith(". Shorten CTX_INIT or the class name, or reduce N_CTX, or shorten the phrase.")
 
 
 @pytest.mark.parametrize(("key", "setting"), [("ASPATH", "aspath"), ("AEPATH", "aepath")])
 def test_search_is_refused_by_name(key, setting, birds):
-    with pytest.raises(modprompt.SettingError, match=f"ON does not work with {key}: prompts of phrases"):
+    with pytest.raises(modprompt.SettingError, match=f"ON does not work with {key}, because prompts with phrases"):
         Search().over(modprompt.CoOp(**{setting: birds}))
 
 

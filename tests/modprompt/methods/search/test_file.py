@@ -49,11 +49,11 @@ def test_sealed_file_of_another_form_is_one_line(tmp_path, entries):
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "is damaged or not a schedule of a search"),
-        ("[1]", "it holds no sides"),
-        ('{"text": {"place": "", "steps": [[0, 1]]}}', "it has no hash.*write the pairs out"),
-        (json.dumps(sealed({"text": None}, 1)), "it has no side with layers"),
-        (json.dumps(sealed({"text": None}, 7)), "has version 7, this program reads 1"),
+        ("", "is damaged, or is not a schedule that a search wrote"),
+        ("[1]", "the file contains no schedule of an encoder"),
+        ('{"text": {"place": "", "steps": [[0, 1]]}}', "the hash is missing.*Set the schedule as a list of pairs"),
+        (json.dumps(sealed({"text": None}, 1)), "no encoder has layers"),
+        (json.dumps(sealed({"text": None}, 7)), "has version 7, but this version of modprompt supports only version 1"),
     ],
 )
 def test_other_files_are_one_line(tmp_path, text, why):
@@ -66,12 +66,12 @@ def test_other_files_are_one_line(tmp_path, text, why):
 def test_file_that_was_changed_by_hand_is_told(tmp_path):
     write(tmp_path / "a.json", {"vision": VISION}, {})
     (tmp_path / "a.json").write_text((tmp_path / "a.json").read_text().replace("2", "3"))
-    with pytest.raises(UserError, match="was changed by hand.*search again, or write the pairs out"):
+    with pytest.raises(UserError, match="was changed by hand.*Search again, or set the schedule as a list of pairs"):
         read(tmp_path / "a.json")
 
 
 def test_what_cannot_be_read_is_not_written(tmp_path):
     broken = TEXT._replace(margins=(0.1, float("nan")))
-    with pytest.raises(UserError, match="a.json is not written: Out of range float values"):
+    with pytest.raises(UserError, match="a.json cannot be written: Out of range float values"):
         write(tmp_path / "a.json", {"text": broken}, {})
     assert list(tmp_path.iterdir()) == []

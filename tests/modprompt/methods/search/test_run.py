@@ -172,7 +172,7 @@ def test_a_search_does_not_go_on_from_a_checkpoint_alone(command, tmp_path, caps
     assert train.main(words) == 0
     words[words.index("--output-dir") + 1] = str(tmp_path / "more")
     assert train.main(["--resume", str(tmp_path / "out"), *words[:-1], "2"]) == 2
-    assert "a search goes on only from its training state" in capsys.readouterr().err
+    assert "Resume from the training state, or start the search again." in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -206,7 +206,7 @@ def test_without_validation_images_a_search_sees_training_images_that_are_held_o
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["DATASET.VAL_FROM_TEST", True], "has no validation images for the search, which must not see test"),
+        (["DATASET.VAL_FROM_TEST", True], "has no validation images for the search, and the search must not use test"),
         (["DATASET.NUM_SHOTS", -1], "has no validation images, and all training images are used"),
     ],
 )
@@ -225,7 +225,11 @@ def npy(path, *lengths, most=6):
     ("image", "text", "said"),
     [
         ((1, 2, 3), (1, 2, 3), "TRAINER.DPL.LENGTHS_TEXT has 3 numbers, but the model has 4 text layers"),
-        ((1, 2, 3, 4), (1, 2, 3), "the other side's fit: if the files are swapped, set ALPHAS_SWAPPED"),
+        (
+            (1, 2, 3, 4),
+            (1, 2, 3),
+            "the length of the list of the other encoder. If the two files are interchanged, set ALPHAS_SWAPPED",
+        ),
     ],
 )
 @pytest.mark.filterwarnings("default::UserWarning")
@@ -263,7 +267,7 @@ def test_alphas_of_other_options_are_refused(command, tmp_path, capsys):
     other = command(METHODS["mpl"], "SEARCH.ON", True, "SEARCH.REMOVE", 3, "SEARCH.REMOVE_ALL", False)
     words = to(other, tmp_path / "other")
     assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *words]) == 2
-    assert "was made with other settings: SEARCH.REMOVE is 3 here and 2 in the file" in capsys.readouterr().err
+    assert "was made with other settings: SEARCH.REMOVE (here 3, but 2 in the checkpoint)" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -299,7 +303,7 @@ def test_validation_images_that_are_test_images_too_are_refused(command, monkeyp
 
     monkeypatch.setattr(SearchRun, "prepare", overlapping)
     assert train.main(command("DPLSearch", *SEARCH)) == 2
-    assert "1 validation images of EuroSAT are test images too" in capsys.readouterr().err
+    assert "1 validation image of EuroSAT is also a test image" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -314,7 +318,7 @@ def test_a_search_without_its_schedule_is_not_finished(command, tmp_path, capsys
     assert train.main(words) == 0
     said = capsys.readouterr().out
     assert "so only the test runs again." in said
-    assert "Of the alphas only the last are known" in said
+    assert "Only the last alphas are known" in said
     again = left(tmp_path / "out")[1]
     assert again == {side: one._replace(alphas=one.alphas[-1:]) for side, one in found.items()}
 
@@ -322,7 +326,7 @@ def test_a_search_without_its_schedule_is_not_finished(command, tmp_path, capsys
 @pytest.mark.filterwarnings("default::UserWarning")
 def test_settings_of_a_search_that_is_none_are_told(command, tmp_path, capsys):
     assert train.main([*command(METHODS["mpl"], "SEARCH.ALPHA_LR", 0.02, "OPTIM.MAX_EPOCH", 1)]) == 0
-    assert "SEARCH.ALPHA_LR is not used: SEARCH.ON is False" in capsys.readouterr().err
+    assert "SEARCH.ALPHA_LR is not used, because SEARCH.ON is False." in capsys.readouterr().err
     other = to(command("DPLSearch", *SEARCH, "SEARCH.ADD", 3), tmp_path / "other")
     assert train.main(["--no-train", *other]) == 0
-    assert "SEARCH.ADD is not used: DPLSearch reads TRAINER.DPLSEARCH" in capsys.readouterr().err
+    assert "SEARCH.ADD is not used, because DPLSearch uses the settings in TRAINER.DPLSEARCH" in capsys.readouterr().err

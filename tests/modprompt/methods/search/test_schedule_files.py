@@ -71,7 +71,7 @@ def test_schedule_that_has_seen_new_classes_is_warned_of(searched, half, warns):
         expanded(option(*words, "DATASET.NAME", "EuroSAT"), planned=True)
     assert len(caught) == warns
     assert all(
-        f"schedule.json: this schedule was searched on {searched} classes of EuroSAT" in str(one.message)
+        f"schedule.json: the schedule was searched on {searched} classes of EuroSAT" in str(one.message)
         for one in caught
     )
 
@@ -128,7 +128,9 @@ def test_method_that_is_not_ours_gets_pairs_and_place():
 
 
 def test_bare_array_is_taken_for_its_side_with_a_warning():
-    with pytest.warns(UserWarning, match="TRAINER.MPL.SCHEDULE_TEXT a.npy: a .npy does not say .* ALPHAS_SWAPPED"):
+    with pytest.warns(
+        UserWarning, match="TRAINER.MPL.SCHEDULE_TEXT a.npy: a .npy file does not record .* ALPHAS_SWAPPED"
+    ):
         found = expanded(option(MPL + "SCHEDULE_TEXT", "@" + lengths_file("a.npy")))
     assert found[MPL + "SCHEDULE_TEXT"].value == [[0, 1], [1, 0]]
 
@@ -136,14 +138,14 @@ def test_bare_array_is_taken_for_its_side_with_a_warning():
 @pytest.mark.parametrize(
     ("word", "why"),
     [
-        ("@not_there.json", "there is no file not_there.json, relative to /"),
+        ("@not_there.json", "the file not_there.json does not exist, relative to /"),
         ("@", "cannot be read|there is no|is a folder"),
         ("@a.json", "a.json is damaged"),
-        ("@a.npz", "a.npz is not read: give the schedule.json of that search"),
+        ("@a.npz", "a.npz is not supported. Use the schedule.json of this search"),
         ("@a.npy", "a.npy is damaged"),
-        ("@text.json", "text.json has no vision side"),
+        ("@text.json", "text.json has no schedule for the vision encoder"),
         ("@.", "is a folder"),
-        ("@a.json/b.json", "there is no file a.json/b.json"),
+        ("@a.json/b.json", "the file a.json/b.json does not exist"),
     ],
 )
 def test_file_that_cannot_be_taken_is_one_line_with_the_setting(folder, word, why):
@@ -195,7 +197,7 @@ class TestAlphaFilesOfDPL:
         lengths_file("a.npy")
         lengths_file("b.npy", (3, 3))
         words = ("TRAINER.DPL.IMG_ALPHA_PATH", "a.npy", "TRAINER.DPL.TXT_ALPHA_PATH", "b.npy")
-        with pytest.warns(UserWarning, match="swaps its names") as caught:
+        with pytest.warns(UserWarning, match="The original code interchanges the names") as caught:
             found = expanded(option(*words))
         assert values(found) == {"TRAINER.DPL.LENGTHS_VISION": [1, 0], "TRAINER.DPL.LENGTHS_TEXT": [3, 3]}
         (said,) = [str(one.message) for one in caught]
@@ -213,20 +215,22 @@ class TestAlphaFilesOfDPL:
 
     def test_switch_without_a_bare_array_is_warned_of(self):
         words = ("TRAINER.DPL.IMG_ALPHA_PATH", "schedule.json", "TRAINER.DPL.ALPHAS_SWAPPED", "True")
-        with pytest.warns(UserWarning, match="ALPHAS_SWAPPED is not used"):
+        with pytest.warns(UserWarning, match="ALPHAS_SWAPPED has no effect"):
             assert "TRAINER.DPL.SCHEDULE_VISION" in expanded(option(*words))
 
-    @pytest.mark.filterwarnings("ignore:.*does not say whose alphas")
+    @pytest.mark.filterwarnings("ignore:.*does not record its encoder")
     def test_lengths_of_a_config_give_way_and_those_typed_beside_a_file_are_refused(self, folder):
         lengths_file("a.npy")
         (folder / "a.yaml").write_text("TRAINER: {DPL: {LENGTHS_VISION: [1, 1], ALPHAS_SWAPPED: false}}\n")
         words = ["TRAINER.DPL.IMG_ALPHA_PATH", "a.npy"]
         found = expanded(Settings.read(["a.yaml"], options=words))
         assert values(found) == {"TRAINER.DPL.LENGTHS_VISION": [1, 0]}
-        with pytest.raises(SettingError, match="LENGTHS_VISION is also given by the command line; give only one"):
+        with pytest.raises(
+            SettingError, match="and TRAINER.DPL.LENGTHS_VISION are both set on the command line. Remove either of them"
+        ):
             expanded(option(*words, "TRAINER.DPL.LENGTHS_VISION", "[1, 1]"))
 
-    @pytest.mark.filterwarnings("ignore:.*does not say whose alphas")
+    @pytest.mark.filterwarnings("ignore:.*does not record its encoder")
     def test_lengths_that_are_typed_win_over_the_file_of_a_config(self, folder):
         lengths_file("a.npy")
         (folder / "a.yaml").write_text("TRAINER: {DPL: {IMG_ALPHA_PATH: a.npy}}\n")
@@ -236,8 +240,8 @@ class TestAlphaFilesOfDPL:
     @pytest.mark.parametrize(
         ("key", "word", "why"),
         [
-            ("IMG_ALPHA_PATH", "b.npy", "there is no file b.npy"),
-            ("TXT_ALPHA_PATH", "alpha_e1.npz", "is not read: give the schedule.json of that search"),
+            ("IMG_ALPHA_PATH", "b.npy", "the file b.npy does not exist"),
+            ("TXT_ALPHA_PATH", "alpha_e1.npz", "is not supported. Use the schedule.json of this search"),
             ("ALPHAS_SWAPPED", "yes", " must be True or False, got 'yes'"),
         ],
     )
@@ -249,7 +253,10 @@ class TestAlphaFilesOfDPL:
     @pytest.mark.parametrize(
         ("array", "why"),
         [
-            (np.zeros(3), r"must be an array of finite numbers, layers x options, got float64 of shape \(3,\)"),
+            (
+                np.zeros(3),
+                r"must be an array of finite numbers of shape \(layers, options\), got float64 of shape \(3,\)",
+            ),
             (np.zeros((0, 3)), "must be an array of finite numbers"),
             (np.zeros((2, 3), int), "must be an array of finite numbers.*int64"),
             (np.array([[0.1, np.nan]]), "must be an array of finite numbers"),
@@ -274,7 +281,7 @@ def test_table_names_the_setting_that_layer_0_goes_by(row, side):
     depth = {key: 2 for key in ("PROMPT_DEPTH", "PROMPT_DEPTH_TEXT", "PROMPT_DEPTH_VISION") if key in keys}
     deeper = ((0, 1),) if row.name == "TCP" else ()  # without which it is none
     assert getattr(made(5, ((0, 5), *deeper)), side)[0].add == 5
-    with pytest.raises(UserError, match=rf"layer 0: must add {row.first[side]} = 5 tokens, adds 4"):
+    with pytest.raises(UserError, match=rf"layer 0: the step must add {row.first[side]} = 5 tokens, but adds 4"):
         made(5, ((0, 4),))
 
 

@@ -112,7 +112,7 @@ def test_what_is_decided_is_so_within_its_block_alone(searching):
 
 def test_a_cap_that_no_path_keeps_is_told(clip_model):
     model = Search(most_tokens=1).over(modprompt.VPT(n_ctx_vision=2)).on(clip_model, NAMES)
-    with pytest.raises(UserError, match="no path has at most 1 prompt tokens over all layers"):
+    with pytest.raises(UserError, match="No schedule has at most 1 prompt tokens over all layers"):
         model.found()
 
 
@@ -196,7 +196,9 @@ def test_methods_without_a_row_have_no_places_and_refuse_a_search():
     assert len(others) > 10
     assert [cls for cls in others if {"PLACE_TEXT", "PLACE_VISION"} & {one.key for one in cls.settings()}] == []
     lines = {cls: said(Search().over, small(cls)) for cls in others}
-    assert {cls: line for cls, line in lines.items() if not re.match("ON (does not work for|True: )", line)} == {}
+    assert {
+        cls: line for cls, line in lines.items() if not re.match("ON (does not work for|True is not supported)", line)
+    } == {}
 
 
 @pytest.mark.parametrize(("name", "side"), [("MPL", "text"), ("IVLP", "vision"), ("VPT", "text"), ("CoOp", "vision")])
@@ -205,14 +207,18 @@ def test_a_side_alone_is_searched_where_the_method_has_it(name, side, clip_model
         model = Search(sides=side).over(small(row_of(name).method)).on(clip_model, NAMES)
         assert set(model.found()) == {side}
 
-    assert said(run) == ("runs" if side in row_of(name).first else f"SIDES {side}: {name} learns no {side} prompts")
+    assert said(run) == (
+        "runs"
+        if side in row_of(name).first
+        else f"SIDES {side} is not supported, because {name} learns no {side} prompts."
+    )
 
 
 @pytest.mark.parametrize(
     ("search", "method", "line"),
     [
-        ({}, modprompt.MPL(schedule_text=[[0, 2]]), "SIDES: SCHEDULE_TEXT is given: there is nothing to find"),
-        ({"sides": "vision"}, modprompt.MPL(schedule_vision=[[0, 2]]), "SIDES: SCHEDULE_VISION is given: there"),
+        ({}, modprompt.MPL(schedule_text=[[0, 2]]), "SIDES: SCHEDULE_TEXT is given, so no schedule can be searched"),
+        ({"sides": "vision"}, modprompt.MPL(schedule_vision=[[0, 2]]), "SIDES: SCHEDULE_VISION is given, so no"),
     ],
 )
 def test_what_is_written_out_is_not_searched(search, method, line):

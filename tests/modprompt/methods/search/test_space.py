@@ -65,7 +65,7 @@ def test_all_is_what_is_there():
 
 def test_cap_that_no_path_keeps_is_one_line_with_the_smallest():
     layers = [[(0, 1), (0, 2)], [(0, 0), (1, 1)], [(0, 1)]]
-    with pytest.raises(UserError, match="at most 3 prompt tokens over all layers: the smallest has 4"):
+    with pytest.raises(UserError, match="at most 3 prompt tokens over all layers. Set MOST_TOKENS to 4 or more"):
         best_path([[0.0] * len(there) for there in layers], layers, 3)
 
 
