@@ -340,7 +340,7 @@ def reference_state(state, method, clip_model):
     return state
 
 
-@pytest.mark.filterwarnings("ignore:.*does not say")
+@pytest.mark.filterwarnings("ignore:.*does not record")
 @pytest.mark.parametrize("row", slow_but(METHODS, *QUICK))
 def test_checkpoint_of_the_reference_is_read(row, trained, shared, tmp_path):
     training, clip_model = trained(row), clip_of(shared)

@@ -100,7 +100,7 @@ def test_run_killed_before_its_first_state_begins_anew(mpl_flags, mpl_options, t
     out = capsys.readouterr().out
     assert sorted({epoch for epoch, _ in losses(out)}) == [1, 2]
     said, first_step = (
-        out.index(f"{tmp_path / 'out'} has checkpoints of an unfinished training"),
+        out.index(f"{tmp_path / 'out'} contains checkpoints of an unfinished training"),
         out.index("epoch [1/2]"),
     )
     assert said < first_step
@@ -213,7 +213,7 @@ def test_another_clip_of_the_same_shape_is_noticed(trained, mpl_flags, mpl_optio
 def test_checkpoint_of_another_schedule_is_not_evaluated(trained, mpl_flags, mpl_options, tmp_path, capsys):
     flags = [*mpl_flags, "--eval-only", "--model-dir", tmp_path / "out"]
     line = refusal(capsys, *flags, *mpl_options, "TRAINER.MPL.N_RM_OP", "0")
-    assert "TRAINER.MPL.N_RM_OP is 0 here and 1 in the file" in line
+    assert "TRAINER.MPL.N_RM_OP (here 0, but 1 in the checkpoint)" in line
 
 
 def test_step_that_spoils_the_prompts_saves_nothing(mpl_flags, mpl_options, tmp_path, capsys):

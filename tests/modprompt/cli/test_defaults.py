@@ -271,7 +271,7 @@ def test_a_value_that_was_passed_is_never_replaced(clips, clip_model, capsys):
     assert modprompt.CoOp(n_ctx=4).on(clip, ["zero", "one"]).method.ctx_init == "a photo of a"
     copied = pickle.loads(pickle.dumps(copy.copy(modprompt.MPL())))  # noqa: S301 - our own
     assert copied.on(clip_model, ["cat", "dog"]).method.prompt_depth == 3
-    said = "note: this CLIP has 3 text and 3 vision layers, so TRAINER.MPL.PROMPT_DEPTH is 3 instead of 9"
+    said = "note: this CLIP has 3 text layers and 3 image layers, so TRAINER.MPL.PROMPT_DEPTH is 3 instead of 9."
     assert capsys.readouterr().out == f"{said}\n"
 
 

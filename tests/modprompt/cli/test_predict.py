@@ -52,7 +52,7 @@ def test_a_line_an_image_and_a_table(run, photos, tmp_path, said):
 
 def test_a_table_replaces_nothing_but_such_a_table(run, photos, tmp_path, said, refused):
     before = (photos / "b.png").read_bytes()
-    assert f"--csv: {photos / 'b.png'} exists and is not a table of this command" in refused(
+    assert f"--csv {photos / 'b.png'} exists and is not overwritten because the file is not a table of this command" in refused(
         *("predict", run, photos / "=a.png", "--csv", photos / "b.png")
     )
     assert (photos / "b.png").read_bytes() == before
@@ -108,7 +108,7 @@ def test_other_classes_are_said(run, photos, tmp_path, said):
         (["{run}", "{photos}", "--unknown", "high"], "error: --unknown 'high' is no number: give a probability from"),
         (["{run}", "{photos}", "--csv", "{photos}"], "error: --csv: {photos} is a folder"),
         (["{run}", "{photos}", "--csv", "{photos}/b.png/x.csv"], "error: --csv: cannot write {photos}/b.png/x.csv"),
-        (["{run}", "{photos}", "--epoch", "7"], "error: no model.pth.tar-7 in"),
+        (["{run}", "{photos}", "--epoch", "7"], "error: The checkpoint model.pth.tar-7 does not exist in"),
         (
             ["{run}", "{photos}", "--device", "nosuch"],
             "error: The device nosuch is not available to PyTorch on this machine (",
@@ -195,7 +195,7 @@ def test_auto_rejects_a_checkpoint_that_the_result_did_not_test(run, photos, ref
 
 def test_missing_epoch_points_to_a_flag_of_predict(run, photos, refused):
     line = refused("predict", run, photos, "--epoch", 3)
-    assert "no model.pth.tar-3 in " in line
+    assert "The checkpoint model.pth.tar-3 does not exist in " in line
     assert line.endswith("; give the epoch of one by --epoch, or in modprompt train --load-epoch")
 
 

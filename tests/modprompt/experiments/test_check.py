@@ -51,7 +51,7 @@ def test_own_modules_are_imported_by_the_check_and_by_every_run(folder, experime
     (folder / "own.yaml").write_text("TRAINER:\n  OWNVPT:\n    PROMPT_DEPTH_VISION: 0\n")
     with pytest.raises(UserError, match="TRAINER.OWNVPT.PROMPT_DEPTH_VISION must be at least 1, got 0"):
         check(protocols.jobs(experiment(OWN)), folder / "out", folder / "data")
-    with pytest.raises(UserError, match="--import no_such_module: No module named"):
+    with pytest.raises(UserError, match="--import no_such_module: the module cannot be imported .No module named"):
         check(protocols.jobs(experiment(OWN.replace("own_vpt_of_a_test", "no_such_module"))), folder, folder)
 
 
@@ -60,7 +60,7 @@ def test_contexts_of_single_classes_that_words_overrule_are_told_by_check_and_re
     own = csc.replace("CSC: {", "Own: {").replace("CSC: true", "CSC: true, TRAINER.COOP.CTX_INIT: ''")
     found = experiment(FILE + "  CoOp: {trainer: CoOp, config: glyph}\n" + csc + own)
     jobs = protocols.jobs(found)
-    said = "TRAINER.COOP.CSC is not used, because CTX_INIT gives all classes the same initial context"
+    said = "TRAINER.COOP.CSC is not used, because CTX_INIT gives all classes the same initial context."
     assert check(jobs, tmp_path, tmp_path) == [f"CSC: {said}"]
     for job in jobs:
         finish(job, tmp_path, 50.0)

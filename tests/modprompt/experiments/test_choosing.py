@@ -320,7 +320,7 @@ def test_choice_on_another_clip_at_the_same_path_is_refused(experiment, tmp_path
 
 def test_damaged_choice_is_refused_in_a_line(taken, experiment):
     taken.write_text(taken.read_text().replace('"0.01"', '"0.02"'))
-    with one_line(r"tries\.json.*write it anew by `modprompt experiment choose`"):
+    with one_line(r"tries\.json.*Write it anew by `modprompt experiment choose`"):
         experiment(TAKES, "takes")
 
 

@@ -47,7 +47,7 @@ def test_a_table_of_heads_replaces_only_the_same_table(words, tmp_path, capsys):
     for name in ("heads.png", "heads.csv"):
         (out / name).write_text("mine")
         assert main(zero) == 2
-        assert f"--out: {out / name} exists" in capsys.readouterr().err
+        assert f"--out {out / name} exists and is not overwritten" in capsys.readouterr().err
         assert (out / name).read_text() == "mine"
         (out / name).unlink()
     assert main(zero) == main(zero) == 0
@@ -72,7 +72,7 @@ def test_backbone_of_features_takes_a_path(words, tmp_path, capsys):
     assert main([*words, "--backbone", clip]) == 0
     assert rows_in(tmp_path)[0]["clip"] == clip
     assert main([*words, "--backbone", clip, "ViT-B/32"]) == 2
-    assert "both must be of one" in capsys.readouterr().err
+    assert "Both need the same CLIP model" in capsys.readouterr().err
     assert main([*words, "--backbone", str(tmp_path / "nosuch.pt")]) == 2
     assert "the CLIP of features: there is no file or folder" in capsys.readouterr().err
 
@@ -88,7 +88,7 @@ def test_words_that_are_not_read(words, tmp_path, capsys):
             ["--head", "TipAdapter", "LPPlusPlus", "--set", "OPTIM.LR", "1"],
             "OPTIM.LR has no effect because none of the heads reads it",
         ),
-        (["--head", "TaskRes", "--set", "OPTIM.LR", "fast"], "OPTIM.LR: must be a number, got 'fast'"),
+        (["--head", "TaskRes", "--set", "OPTIM.LR", "fast"], "OPTIM.LR: the value must be a number, got 'fast'"),
         (["--head", "TaskRes", "--set", "TRAINER.TaskRes.RESIDUAL_SCALE", "-1"], "TRAINER.TaskRes.RESIDUAL_SCALE must"),
         (["--set", "OPTIM.LR", "1"], "name one: --head"),
         (["--head", "TipAdapter", "--trained-keys"], "only TipAdapterF"),

@@ -77,7 +77,7 @@ def test_dry_run_starts_nothing_and_prints_what_would_run(small, jobs, tmp_path,
     assert run.main([*small, "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "# 7 of 8 runs would start, 1 are finished"
-    assert lines[0].startswith("# stale (made with other settings: ")
+    assert lines[0].startswith("# stale (the result was made with different settings (")
     assert f"# waiting: {jobs[5].title}, after {jobs[5].parent.folder}" in lines
     begins = f"PYTHONPATH={ROOT} {sys.executable} -m modprompt train --root {tmp_path}/data --trainer MPL"
     assert any(line.startswith(begins) for line in lines)
@@ -93,7 +93,7 @@ def test_failures_and_stale_results_end_with_1_and_say_what_to_do(small, quick, 
     out = capsys.readouterr().out
     assert "failed: CLIP, digits base, seed 2 (test): error: broken" in out
     assert "job/console.txt" in out
-    assert "stale: CLIP, digits base, seed 1 (test): made with other settings: " in out
+    assert "stale: CLIP, digits base, seed 1 (test): the result was made with different settings (" in out
     assert "5 of 8 runs are finished" in out
     quick("ZeroshotCLIP/glyph/seed2")
     assert run.main([*small, "--redo-stale", "--report"]) == 0
@@ -122,7 +122,7 @@ MPLE = f"trainer: MPLE, config: {ROOT}/configs/trainers/MPL/glyph.yaml"
             [],
             "method CLIP: command line: unknown setting 'OPTIM.RL'",
         ),
-        (MPL, GRID + "{TRAINER.MPL.N_RM_OP: [1, 2]}", [], "method MPL N_RM_OP 2: vision schedule, layer 1: removes 2"),
+        (MPL, GRID + "{TRAINER.MPL.N_RM_OP: [1, 2]}", [], "method MPL N_RM_OP 2: vision schedule, layer 1: the step removes 2"),
         ("", "", ["--methods", "MPLE"], "--methods: small has no 'MPLE'; did you mean 'MPL'"),
         ("", "", ["--launcher", "slurm", "--slurm", "partition"], "--slurm: KEY=VALUE is expected"),
         ("digits", "eurosat", ["--skip-missing-data"], "--skip-missing-data: no data set of small is under"),

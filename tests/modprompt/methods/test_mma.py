@@ -101,7 +101,7 @@ def test_what_means_nothing_beside_prompts_is_said():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         run_config.merged(given)
-        with pytest.raises(UserWarning, match="TRAINER.MMADAPTER.TEXT_CTX_INIT has no meaning beside the prompts"):
+        with pytest.raises(UserWarning, match="TRAINER.MMADAPTER.TEXT_CTX_INIT has no effect on the prompts of CoOp"):
             run_config.merged(more)
 
 

@@ -237,7 +237,7 @@ def test_the_target_of_a_cross_data_set_test_has_its_own_share_and_is_marked(wor
 def test_values_of_a_data_set_go_over_files_and_under_the_command_line(words, tmp_path, capsys):
     run = ("MMRL", "vit_b16", 4, "B2N", ["REP_LAYERS", "[2, 4]", "REP_DIM", "16"])
     assert train.main([*half(words(*run), "base", tmp_path / "out"), "OPTIM.MAX_EPOCH", "1"]) == 0
-    assert "MMRL on EuroSAT: TRAINER.MMRL.REG_WEIGHT 0.01\n" in capsys.readouterr().out
+    assert "Settings of MMRL for the data set EuroSAT: TRAINER.MMRL.REG_WEIGHT 0.01\n" in capsys.readouterr().out
     config = result(tmp_path / "out")["method"]["config"]
     assert (config["REG_WEIGHT"], config["REP_DIM"], config["TASK"]) == (0.01, 16, "B2N")
 

@@ -117,7 +117,7 @@ def test_steps_passes_and_additions_are_told(command, capsys):
         in out
     )
     assert "Training: steps, batch size 8, optimizer sgd, learning rate 0.0035" in out
-    assert "Low-rank additions: q v o of rank 2, times 0.7071, in text layers 2 3, vision layers 2 3" in out
+    assert "Low-rank matrices: q v o with rank 2 and scale 0.7071, in text layers 2 3, vision layers 2 3" in out
 
 
 @pytest.mark.parametrize(("shots", "counted"), [(4, 4), (-1, 6)])

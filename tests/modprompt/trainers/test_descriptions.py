@@ -50,11 +50,11 @@ def test_run_says_what_it_read_and_is_tested_with_nothing_else(words, command, t
     digest = result["method"]["the descriptions"]
     line = refusal(capsys, *test, *to(words(phrases=OTHER), tmp_path / "x"))
     assert "was made with other settings: the descriptions (here AS " in line
-    assert line.endswith(f" here and {digest} in the file")
+    assert f", but {digest} in the checkpoint)" in line
     line = refusal(capsys, *test, *to(words(key="AEPATH"), tmp_path / "x"))
-    assert f"the descriptions is AE {digest[3:]} here and {digest} in the file" in line
+    assert f"the descriptions (here AE {digest[3:]}, but {digest} in the checkpoint)" in line
     line = refusal(capsys, *test, *to(command(COOP), tmp_path / "x"))
-    assert f"the descriptions is none here and {digest} in the file" in line
+    assert f"the descriptions (here none, but {digest} in the checkpoint)" in line
 
 
 @pytest.mark.slow

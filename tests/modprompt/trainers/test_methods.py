@@ -172,7 +172,7 @@ def test_checkpoint_of_another_method_is_refused(command, tmp_path, capsys):
         words[row] = command(method, *more, "OPTIM.MAX_EPOCH", 1)
     assert train.main(words["mpl"]) == 0
     line = refusal(capsys, "--eval-only", "--model-dir", tmp_path / "out", *words["maple"])
-    assert "the method is MAPLE here and MPL in the file" in line
+    assert "the method (here MAPLE, but MPL in the checkpoint)" in line
 
     source = to(command(METHODS["promptsrc"], "OPTIM.MAX_EPOCH", 1), tmp_path / "src")
     assert train.main(source) == 0
@@ -190,7 +190,7 @@ def test_resuming_from_a_run_with_other_settings_is_refused(command, tmp_path, c
     same_shape = to(front, tmp_path / "front")
     assert train.main(same_shape) == 0
     line = refusal(capsys, "--resume", tmp_path / "front", *words)
-    assert "TRAINER.COOP.CLASS_TOKEN_POSITION is end here and front in the file" in line
+    assert "TRAINER.COOP.CLASS_TOKEN_POSITION (here end, but front in the checkpoint)" in line
 
 
 @pytest.mark.slow
@@ -281,7 +281,7 @@ BAD = [
     ("coop_end", {"SCHEDULE_TEXT": "[0,1]"}, "TRAINER.COOP.SCHEDULE_TEXT: text schedule, layer 0: expected [remove, add]"),
     ("vpt", {"SCHEDULE_VISION": "[[0,4]]"}, "layer 0: the step must add N_CTX_VISION = 2 tokens, but adds 4"),
     ("mpl", {"N_ADD_OP": 0}, "TRAINER.MPL.N_ADD_OP must be at least 1"),
-    ("mpl", {"SCHEDULE_VISION": "[[0,2]]"}, "vision schedule, layer 0: the step must add N_CTX = 1 tokens, adds 2"),
+    ("mpl", {"SCHEDULE_VISION": "[[0,2]]"}, "vision schedule, layer 0: the step must add N_CTX = 1 tokens, but adds 2"),
 ]  # fmt: skip
 
 
@@ -294,7 +294,7 @@ def test_bad_setting_is_named_with_what_is_allowed(row, settings, message, comma
 @pytest.mark.parametrize(
     ("row", "settings", "message"),
     [
-        ("maple", {"N_CTX": 5}, "CTX_INIT is not used: N_CTX is 5, and only a context of at most 4 tokens"),
+        ("maple", {"N_CTX": 5}, "CTX_INIT is not used, because N_CTX is 5, and only a context of at most 4 tokens"),
         (
             "coop_middle_csc",
             {"CTX_INIT": "a photo"},

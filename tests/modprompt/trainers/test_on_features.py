@@ -82,13 +82,13 @@ def test_what_a_head_cannot_do_on_features_is_one_line(cache):
         (modprompt.TipAdapter(search_on="test"), features, {}, "does not support SEARCH_ON"),
         (modprompt.LPPlusPlus(), features, {"trained_keys": True}, "only TipAdapterF"),
         (modprompt.TipAdapter(), features, {"shots": 0}, "but shots is 0. Give a number of shots"),
-        (modprompt.TipAdapter(), features, {"shots": 4}, "there are: 2"),
+        (modprompt.TipAdapter(), features, {"shots": 4}, "The folder contains: 2"),
     ]
     for method, on, more, said in rows:
         with one_line(said):
             fit(method, on, **{"shots": SHOTS, **more})
     before = torch.get_rng_state(), torch.get_num_threads()
-    with pytest.raises(UserError, match="for 4 shots; there are: 2"):
+    with pytest.raises(UserError, match=r"\(needed for 4-shot training\). The folder contains: 2"):
         compared(features, [(modprompt.LPPlusPlus(train_epoch=1), None)], [SHOTS, 4])
     assert torch.equal(torch.get_rng_state(), before[0]), "it is said before anything is fitted"
     fit(modprompt.LPPlusPlus(train_epoch=1), features, SHOTS)

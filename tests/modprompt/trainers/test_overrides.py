@@ -249,8 +249,9 @@ def test_default_of_another_dassl_that_nobody_gave_is_told_or_put_back(keeps, wo
     cfg = RunConfig.of(set_up(words))
     cfg = cfg.changed(overrides.kept(cfg))
     said = capsys.readouterr().out.splitlines()
-    told = "TEST.FINAL_MODEL: nobody gave it; this codebase's program or Dassl has best_val, Dassl 0.6.3 has last_step"
-    assert said[0] == f"{'kept' if keeps else 'note'}: {told}"
+    told = "is best_val in this codebase's program or its Dassl, instead of the default last_step of Dassl 0.6.3."
+    end = " The requested value is restored." if keeps else ""
+    assert said[0] == f"{'kept' if keeps else 'note'}: TEST.FINAL_MODEL {told}{end}"
     assert len(said) == (1 if keeps else 2)
     final = cfg.TEST.FINAL_MODEL
     assert final == ("last_step" if keeps else "best_val")

@@ -81,7 +81,7 @@ def test_files_that_do_not_fit_are_one_line(cache):
         ("values_2shots", values[[0] * 10], "not every class has 2 images"),
         ("test_f", torch.randn(4, WIDTH), "30 labels"),
         ("test_f", torch.randint(9, (30, WIDTH)), "is not a matrix of features"),
-        ("test_l", labels.float(), "whole numbers"),
+        ("test_l", labels.float(), "must contain a whole number for each image"),
         ("test_l", labels + 1, "labels up to 5"),
         ("test_l", labels - 1, "below 0"),
         ("test_f", 2 * torch.eye(WIDTH)[labels], "lengths from 2 to 2"),
@@ -98,7 +98,7 @@ def test_files_that_do_not_fit_are_one_line(cache):
         with one_line(said):
             read_all(cache)
         path.write_bytes(before)
-    with pytest.raises(UserError, match="keys_4shots.pt, for 4 shots; there are: 2"):
+    with pytest.raises(UserError, match=r"no keys_4shots.pt \(needed for 4-shot training\). The folder contains: 2"):
         read(cache).bank(4)
     one = dataclasses.replace(read(cache), tested=read(cache).tested.some(torch.tensor([0])))
     for divided, said in ((lambda: one.half("new"), "is of a new class"), (lambda: one.halved(1), "two images")):

@@ -147,7 +147,7 @@ def test_published_values_are_the_repositorys_and_mark_the_result(command, tmp_p
     )
     assert train.main(words) == 0
     out = capsys.readouterr().out
-    assert "TDA on EuroSAT: TRAINER.TDA.ALPHA 4.0, TRAINER.TDA.BETA 8.0\n" in out
+    assert "Settings of TDA for the data set EuroSAT: TRAINER.TDA.ALPHA 4.0, TRAINER.TDA.BETA 8.0\n" in out
     assert "Images: 0 for training, " in out
     said = json.loads((tmp_path / "out/result.json").read_text())
     assert "not selected on validation images" in said["selected_on_test"]
@@ -170,7 +170,7 @@ def test_what_needs_answers_of_single_images_is_refused(command, clip_model, tmp
     )
     rounds = command("TDA", "ACTIVE.ROUNDS", 2, "ACTIVE.METHOD", "badge")
     assert rounds_command.main([*map(str, rounds)]) == 2
-    assert "ACTIVE.ROUNDS: TDA trains nothing" in capsys.readouterr().err
+    assert "ACTIVE.ROUNDS is 2, but TDA has no training" in capsys.readouterr().err
     trained = Trained(TDA().on(clip_model, ["cat", "dog"]), Compose([]), tmp_path / "tda.pt")
     to_a_file = lambda: export(trained, "onnx", tmp_path / "x.onnx")  # noqa: E731
     for ask in (to_a_file, lambda: serve(trained, 0, print), trained.model.classifier):

@@ -66,7 +66,7 @@ def test_other_files_are_one_line(tmp_path, text, why):
 def test_file_that_was_changed_by_hand_is_told(tmp_path):
     write(tmp_path / "a.json", {"vision": VISION}, {})
     (tmp_path / "a.json").write_text((tmp_path / "a.json").read_text().replace("2", "3"))
-    with pytest.raises(UserError, match="was changed by hand.*Search again, or set the schedule as a list of pairs"):
+    with pytest.raises(UserError, match="edited by hand.*Search again, or set the schedule as a list of pairs"):
         read(tmp_path / "a.json")
 
 
