@@ -91,7 +91,7 @@ def test_another_content_of_a_named_file_makes_results_stale(experiment, tmp_pat
     assert stands(job, tmp_path).why == f"the inputs of the run have changed (the content of {file} has changed)"
     assert stands(other, tmp_path).name == "finished"
     shutil.move(file, copy)
-    why = f"the inputs of the run have changed (the run was made with {file}, and {copy} is another file and has other content)"
+    why = f"the inputs of the run have changed (the run was made with {file}, but {copy} is another file and has other content)"
     assert stands(other, tmp_path).why == why
 
 
