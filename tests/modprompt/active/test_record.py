@@ -95,9 +95,7 @@ def test_generators_go_on_where_they_were(tmp_path):
 
 
 def test_states_that_are_gone_or_damaged_are_refused(tmp_path):
-    said = (
-        r"cannot be restored \(The checkpoint .*round_0.pt does not exist\)\. To select images again from round 0 on"
-    )
+    said = r"cannot be restored \(The checkpoint .*round_0.pt does not exist\)\. To select images again from round 0 on"
     with pytest.raises(UserError, match=said):
         record.restore_states(tmp_path, 0, CHOSEN)
     record.keep_states(tmp_path, 0, CHOSEN)

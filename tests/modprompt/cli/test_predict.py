@@ -52,8 +52,9 @@ def test_a_line_an_image_and_a_table(run, photos, tmp_path, said):
 
 def test_a_table_replaces_nothing_but_such_a_table(run, photos, tmp_path, said, refused):
     before = (photos / "b.png").read_bytes()
-    assert f"--csv {photos / 'b.png'} exists and is not overwritten because the file is not a table of this command" in refused(
-        *("predict", run, photos / "=a.png", "--csv", photos / "b.png")
+    assert (
+        f"--csv {photos / 'b.png'} exists and is not overwritten because the file is not a table of this command"
+        in refused(*("predict", run, photos / "=a.png", "--csv", photos / "b.png"))
     )
     assert (photos / "b.png").read_bytes() == before
     other = tmp_path / "words.csv"

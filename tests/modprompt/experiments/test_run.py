@@ -122,7 +122,12 @@ MPLE = f"trainer: MPLE, config: {ROOT}/configs/trainers/MPL/glyph.yaml"
             [],
             "method CLIP: command line: unknown setting 'OPTIM.RL'",
         ),
-        (MPL, GRID + "{TRAINER.MPL.N_RM_OP: [1, 2]}", [], "method MPL N_RM_OP 2: vision schedule, layer 1: the step removes 2"),
+        (
+            MPL,
+            GRID + "{TRAINER.MPL.N_RM_OP: [1, 2]}",
+            [],
+            "method MPL N_RM_OP 2: vision schedule, layer 1: the step removes 2",
+        ),
         ("", "", ["--methods", "MPLE"], "--methods: small has no 'MPLE'; did you mean 'MPL'"),
         ("", "", ["--launcher", "slurm", "--slurm", "partition"], "--slurm: KEY=VALUE is expected"),
         ("digits", "eurosat", ["--skip-missing-data"], "--skip-missing-data: no data set of small is under"),
