@@ -71,7 +71,8 @@ class WeightRecord:
         now = [new for old in self._recorded for new in _record_of(old.place, old.name)]
         pairs = zip(self._recorded, now)
         equal = len(now) == len(self._recorded) and all(
-            old.shape == new.shape and int(old.checksum) == int(new.checksum) for old, new in pairs
+            old.shape == new.shape and torch.equal(old.checksum.to(new.checksum.device), new.checksum)
+            for old, new in pairs
         )
         if equal:
             self._recorded = now

@@ -190,8 +190,8 @@ def test_trainers_of_every_kind_run_in_rounds(command, clip_file, tmp_path, name
 def test_steps_that_are_counted_follow_the_labels_of_a_round_and_not_the_list_it_picks_from(command, capsys):
     more = ("DATASET.NUM_SHOTS", 4, "ACTIVE.METHOD", "entropy", "TRAINER.CLIPLORA.N_ITERS", 1)
     assert train.main(command(METHODS["clip_lora"], *NEW_RUN, *more)) == 0
-    said = re.findall(r"^CLIPLoRA trains \d+ steps", capsys.readouterr().out, re.MULTILINE)
-    assert said[1:] == ["CLIPLoRA trains 1 steps", "CLIPLoRA trains 2 steps"]  # behind a try on the whole pool
+    said = re.findall(r"^CLIPLoRA trains for \d+ steps", capsys.readouterr().out, re.MULTILINE)
+    assert said[1:] == ["CLIPLoRA trains for 1 steps", "CLIPLoRA trains for 2 steps"]  # behind a try on the whole pool
 
 
 @pytest.mark.slow

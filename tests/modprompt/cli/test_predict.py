@@ -197,7 +197,7 @@ def test_auto_rejects_a_checkpoint_that_the_result_did_not_test(run, photos, ref
 def test_missing_epoch_points_to_a_flag_of_predict(run, photos, refused):
     line = refused("predict", run, photos, "--epoch", 3)
     assert "The checkpoint model.pth.tar-3 does not exist in " in line
-    assert line.endswith("; give the epoch of one by --epoch, or in modprompt train --load-epoch")
+    assert line.endswith("with --epoch, or with --load-epoch in `modprompt train`.")
 
 
 def test_device_gpu_is_answered_with_cuda(run, photos, refused):

@@ -60,7 +60,7 @@ def test_a_real_run_with_a_clip_from_a_file(command, clip_file, tmp_path):
     torch.save(random_clip(7, text_layers=4, vision_layers=4).state_dict(), tmp_path / "other.pt")
     for other, said in (
         ("other.pt", "was trained with the CLIP model "),
-        ("gone.pt", "gone.pt, which is not there: give"),
+        ("gone.pt", "gone.pt recorded in .* do not exist"),
     ):
         config.write_text(f"MODEL: {{BACKBONE: {{PATH: {tmp_path / other}}}}}\n")
         with pytest.raises(UserError, match=said):
