@@ -41,7 +41,7 @@ def test_a_test_of_the_training_in_a_folder_goes_below_it(trained, words, capsys
     test = words("--eval-only", "--model-dir", trained, options=["DATASET.SUBSAMPLE_CLASSES", "new"])
     assert train.main(test) == 0
     place = trained / "tests" / "model.pth.tar-2_EuroSAT_new"
-    assert f"the test goes to {place}" in capsys.readouterr().out
+    assert f"the result of the test is written to {place}." in capsys.readouterr().out
     assert {path: raw for path, raw in content(trained).items() if place not in path.parents} == before
     assert result(place)["evaluated"] == f"{trained} epoch last"
     assert result(place)["checkpoint"] == result(trained)["checkpoint"]

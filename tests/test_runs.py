@@ -100,7 +100,7 @@ def test_run_killed_before_its_first_state_begins_anew(mpl_flags, mpl_options, t
     out = capsys.readouterr().out
     assert sorted({epoch for epoch, _ in losses(out)}) == [1, 2]
     said, first_step = (
-        out.index(f"{tmp_path / 'out'} has checkpoints of an unfinished training"),
+        out.index(f"{tmp_path / 'out'} contains checkpoints of an unfinished training"),
         out.index("epoch [1/2]"),
     )
     assert said < first_step

@@ -75,15 +75,15 @@ BAD = [
     (["--trainer", "MLP"], [], "there is no 'MLP'; did you mean 'MPL'"),
     ([], ["DATASET.NAME", "eurosat"], "there is no 'eurosat'; did you mean 'EuroSAT'"),
     (["--root", "/nonexistent/root"], [], "DATASET.ROOT: there is no folder /nonexistent/root"),
-    (["--config-file", "nothing.yaml"], [], "config file nothing.yaml does not exist"),
-    (["--eval-only", "--model-dir", "/nonexistent/run"], [], "No checkpoint found because the folder /nonexistent/run does not exist"),
-    (["--eval-only"], [], "MPL: --eval-only needs --model-dir"),
+    (["--config-file", "nothing.yaml"], [], "no config file nothing.yaml"),
+    (["--eval-only", "--model-dir", "/nonexistent/run"], [], "No checkpoint found because the folder /nonexistent/run/MultiModalPromptLearner does not exist"),
+    (["--eval-only"], [], "--eval-only with the trainer MPL needs a trained model. Set --model-dir"),
     (["--resume", "/nonexistent/run"], [], "RESUME /nonexistent/run contains no run to resume"),
     (["--output-dir", "/dev/null/x"], [], "Not a directory"),
     ([], ["--seed", "2"], "The flag --seed must come before the KEY VALUE options"),
     ([], ["TRAINER.MPL.DEPTH", "3"], "unknown setting 'TRAINER.MPL.DEPTH'; did you mean 'TRAINER.MPL."),
     ([], ["DATASET.SUBSAMPLE_CLASSES", "old"], "must be one of all, base, new, got 'old'"),
-    ([], ["TRAIN.PRINT_FREQ", "0", "OPTIM.MAX_EPOCH", "-3"], "MAX_EPOCH must be at least 1 and at most 1000000, got -3; TRAIN.PRINT_FREQ"),
+    ([], ["TRAIN.PRINT_FREQ", "0", "OPTIM.MAX_EPOCH", "-3"], "MAX_EPOCH must be at least 1 and at most 1000000, got -3. TRAIN.PRINT_FREQ"),
 ]  # fmt: skip
 
 
@@ -146,7 +146,7 @@ def test_loss_that_is_not_finite_names_the_step_and_keeps_the_last_state(mpl_fla
 @pytest.mark.filterwarnings("default::UserWarning")
 def test_pixel_statistics_that_are_not_clips_are_warned_of(mpl_flags, mpl_options, capsys):
     assert train.main([*mpl_flags, "--no-train", *mpl_options, "INPUT.PIXEL_MEAN", "[0.5, 0.5, 0.5]"]) == 0
-    assert "INPUT.PIXEL_MEAN is [0.5, 0.5, 0.5], not [0.4815, 0.4578, 0.4082]" in capsys.readouterr().err
+    assert "INPUT.PIXEL_MEAN is [0.5, 0.5, 0.5] instead of [0.4815, 0.4578, 0.4082]" in capsys.readouterr().err
 
 
 def test_nothing_is_written_when_the_settings_are_wrong(mpl_flags, mpl_options, tmp_path, capsys):

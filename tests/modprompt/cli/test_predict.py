@@ -52,8 +52,9 @@ def test_a_line_an_image_and_a_table(run, photos, tmp_path, said):
 
 def test_a_table_replaces_nothing_but_such_a_table(run, photos, tmp_path, said, refused):
     before = (photos / "b.png").read_bytes()
-    assert f"--csv: {photos / 'b.png'} exists and is not a table of this command" in refused(
-        *("predict", run, photos / "=a.png", "--csv", photos / "b.png")
+    assert (
+        f"--csv {photos / 'b.png'} exists and is not overwritten because the file is not a table of this command"
+        in refused(*("predict", run, photos / "=a.png", "--csv", photos / "b.png"))
     )
     assert (photos / "b.png").read_bytes() == before
     other = tmp_path / "words.csv"
@@ -108,7 +109,7 @@ def test_other_classes_are_said(run, photos, tmp_path, said):
         (["{run}", "{photos}", "--unknown", "high"], "error: --unknown 'high' is no number: give a probability from"),
         (["{run}", "{photos}", "--csv", "{photos}"], "error: --csv: {photos} is a folder"),
         (["{run}", "{photos}", "--csv", "{photos}/b.png/x.csv"], "error: --csv: cannot write {photos}/b.png/x.csv"),
-        (["{run}", "{photos}", "--epoch", "7"], "error: no model.pth.tar-7 in"),
+        (["{run}", "{photos}", "--epoch", "7"], "error: The checkpoint model.pth.tar-7 does not exist in"),
         (["{run}", "{photos}", "--device", "nosuch"], "error: device nosuch: PyTorch does not have it here"),
         (["{run}/nosuch", "{photos}"], "error: {run}/nosuch does not exist. Give the output folder of a run"),
         (["{photos}", "{photos}"], "error: {photos} contains no trained model. Give the output folder of a run"),

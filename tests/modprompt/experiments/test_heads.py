@@ -47,7 +47,9 @@ def test_a_table_of_heads_replaces_only_the_same_table(words, tmp_path, capsys):
     for name in ("heads.png", "heads.csv"):
         (out / name).write_text("mine")
         assert main(zero) == 2
-        assert f"--out: {out / name} exists" in capsys.readouterr().err
+        err = capsys.readouterr().err
+        assert err.startswith("error: --out")
+        assert f" {out / name} exists" in err
         assert (out / name).read_text() == "mine"
         (out / name).unlink()
     assert main(zero) == main(zero) == 0
@@ -77,7 +79,7 @@ def test_words_that_are_not_read(words, tmp_path, capsys):
             ["--head", "TipAdapter", "LPPlusPlus", "--set", "OPTIM.LR", "1"],
             "OPTIM.LR has no effect because none of the heads reads it",
         ),
-        (["--head", "TaskRes", "--set", "OPTIM.LR", "fast"], "OPTIM.LR: must be a number, got 'fast'"),
+        (["--head", "TaskRes", "--set", "OPTIM.LR", "fast"], "OPTIM.LR: the value must be a number, got 'fast'"),
         (["--head", "TaskRes", "--set", "TRAINER.TaskRes.RESIDUAL_SCALE", "-1"], "TRAINER.TaskRes.RESIDUAL_SCALE must"),
         (["--set", "OPTIM.LR", "1"], "name one: --head"),
         (["--head", "TipAdapter", "--trained-keys"], "only TipAdapterF"),

@@ -103,7 +103,7 @@ def test_a_runs_folder_gives_the_last_or_an_epoch(run):
     record = torch.load(folder / ROWS["mpl"].folder / "model.pth.tar-2", weights_only=True)[KEY]
     keys = ("method", "classes", "clip")
     assert [result["method"], result["class_names"], result["clip"]] == [record[key] for key in keys]
-    with pytest.raises(UserError, match="no model.pth.tar-7"):
+    with pytest.raises(UserError, match="model.pth.tar-7 does not exist"):
         modprompt.load(folder, clip_model, epoch=7)
 
 

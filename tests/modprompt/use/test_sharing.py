@@ -158,7 +158,10 @@ def test_nothing_of_others_is_replaced_by_a_saved_folder(run, tmp_path):
     ):
         before = sorted((tmp_path / name).rglob("*"))
         said = refused(model.save_pretrained, tmp_path / name)
-        assert said.startswith(f"{tmp_path / what} exists and is not part of a saved model: give another folder")
+        assert said == (
+            f"Cannot save the model in {tmp_path / name} because {tmp_path / what} exists and is not part of a saved model. "
+            "Give another folder."
+        )
         assert sorted((tmp_path / name).rglob("*")) == before
 
 
