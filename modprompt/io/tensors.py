@@ -124,7 +124,8 @@ def _load(path: PathLike, map_location: Location, training: list[Any], torchscri
             if _require_whole(file):
                 if sha256_of(path) not in torchscript:
                     raise Refused(
-                        "the file is a TorchScript archive, which contains code, and none of OpenAI's by SHA-256"
+                        "the file is a TorchScript archive, which can execute code, and not one of OpenAI's by its "
+                        "SHA-256"
                     )
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # TorchScript is deprecated
@@ -139,7 +140,7 @@ def _load(path: PathLike, map_location: Location, training: list[Any], torchscri
 def _require_whole(file: BinaryIO) -> bool:
     """Raise Refused unless a file is an archive whose members have their CRCs; whether it is one of TorchScript."""
     if file.read(4) != b"PK\3\4":
-        raise Refused("the file was not saved by PyTorch, or by PyTorch before 1.6, which needs saving again")
+        raise Refused("the file was not saved by PyTorch 1.6 or newer; save it again with a newer PyTorch")
     size = os.fstat(file.fileno()).st_size
     with zipfile.ZipFile(file) as archive:
         if any(name.endswith("/constants.pkl") for name in archive.namelist()):

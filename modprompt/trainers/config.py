@@ -151,7 +151,10 @@ def _name_faults(cfg: CfgNode) -> Iterator[Fault]:
         try:
             check_name(name or "", known, label)
         except UserError as error:
-            custom = "" if not name or nearest(name, known) else " To use a custom one, give its module with --import."
+            kind = "trainer" if label == "--trainer" else "data set"
+            custom = (
+                "" if not name or nearest(name, known) else f" To use a custom {kind}, give its module with --import."
+            )
             yield Fault(key, f"{_sentence(str(error))}{custom}")
             if not cfg.DATASET.NAME:  # the trainer's name brings one if no file is given
                 return

@@ -53,7 +53,7 @@ def test_fields_of_a_training(mpl_flags, mpl_options, tmp_path):
         ),
         (
             ("OPTIM.WARMUP_EPOCH", 2),
-            {"notes": ["all 2 epochs are warm-up at 1e-05"]},
+            {"notes": ["all 2 epochs are warm-up epochs with the learning rate at 1e-05"]},
             "note: all 2 epochs are warm-up epochs with the learning rate at 1e-05 (OPTIM.WARMUP_EPOCH 2).",
         ),
         (
