@@ -85,7 +85,7 @@ def test_files_that_do_not_fit_are_one_line(cache):
         ("test_l", labels + 1, "labels up to 5"),
         ("test_l", labels - 1, "below 0"),
         ("test_f", 2 * torch.eye(WIDTH)[labels], "norms from 2 to 2"),
-        ("val_f", torch.eye(2 * WIDTH)[labels], "32 wide"),
+        ("val_f", torch.eye(2 * WIDTH)[labels], "have the width 32"),
         ("classes", torch.randn(WIDTH, WIDTH), "either side"),
         ("classes", torch.randn(CLASSES, 7), "neither"),
         ("classes", {"other": 1}, "is not a matrix of features"),
