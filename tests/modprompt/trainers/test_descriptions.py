@@ -68,7 +68,7 @@ def test_once_compares_the_content(words, tmp_path, capsys):
     shutil.copy(tmp_path / "phrases.json", tmp_path / "other.json")
     asked, moved = words(), [str(word).replace("phrases.json", "other.json") for word in words()]
     other = f"{tmp_path / 'other.json'} is another file and has other content"
-    assert f"(the run was made with {tmp_path / 'phrases.json'}, and {other})" in refusal(capsys, "--once", *moved)
+    assert f"(the run was made with {tmp_path / 'phrases.json'}, but {other})" in refusal(capsys, "--once", *moved)
     shutil.copy(tmp_path / "phrases.json", tmp_path / "other.json")
     assert train.main(["--once", *moved]) == 0
     (tmp_path / "phrases.json").unlink()
