@@ -146,7 +146,7 @@ def test_the_repositorys_file_is_written_and_begins_a_training(command, tmp_path
     words = to(command(LORA, "MODEL.INIT_WEIGHTS", file), tmp_path / "second")
     assert train.main(["--no-train", *words]) == 0
     assert f"Loaded the initial weights from {file}" in capsys.readouterr().out
-    assert "r is 3 here and 2 there" in refusal(capsys, *words, "TRAINER.CLIPLORA.R", "3")
+    assert "r is 2 in the file, but 3 in this model" in refusal(capsys, *words, "TRAINER.CLIPLORA.R", "3")
 
 
 def clip_of(command):

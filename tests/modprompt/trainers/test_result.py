@@ -45,7 +45,7 @@ def test_fields_of_a_training(mpl_flags, mpl_options, tmp_path):
     ("more", "facts", "told"),
     [
         (("SEED", -2), {"seed": -1}, "no seed (results differ between runs)"),
-        (("DATASET.NUM_SHOTS", 0), {"shots": -1}, "all training images"),
+        (("DATASET.NUM_SHOTS", -1), {"shots": -1}, "all training images"),
         (
             ("DATASET.NUM_SHOTS", 16),
             {"shots": 16, "notes": ["5 of 5 classes have fewer than 16 images (class Annual Crop Land has 6)"]},
