@@ -101,7 +101,10 @@ def test_files_that_do_not_fit_are_one_line(cache):
     with pytest.raises(UserError, match=r"no keys_4shots.pt \(needed for 4-shot training\). The folder contains: 2"):
         read(cache).bank(4)
     one = dataclasses.replace(read(cache), tested=read(cache).tested.some(torch.tensor([0])))
-    for divided, said in ((lambda: one.half("new"), "no image of the new classes"), (lambda: one.halved(1), "two images")):
+    for divided, said in (
+        (lambda: one.half("new"), "no image of the new classes"),
+        (lambda: one.halved(1), "two images"),
+    ):
         with pytest.raises(UserError, match=said):
             divided()
     (cache / "test_f.pt").unlink()
