@@ -38,10 +38,15 @@ def one_of(name: str, value: Any, allowed: Collection[Any]) -> None:
         raise SettingError([(name, f" must be one of {shown}, got {value!r}")])
 
 
+def renamed(name: str, known: Collection[str]) -> str:
+    """Return the hint after an old name whose new name is known; empty for any other name."""
+    return f". It was renamed: use {RENAMED[name]} instead." if RENAMED.get(name) in known else ""
+
+
 def nearest(name: str, known: Sequence[str], cutoff: float = 0.5) -> str:
     """Return the hint after an unknown name: its new name if it was renamed, else the nearest known one, else ""."""
-    if RENAMED.get(name) in known:
-        return f". It was renamed: use {RENAMED[name]} instead."
+    if hint := renamed(name, known):
+        return hint
     folded = {one.lower(): one for one in known}
     near = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=cutoff)
     return f"; did you mean {folded[near[0]]!r}?" if near else ""

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-from modprompt.checks import RENAMED, known_names
+from modprompt.checks import known_names, renamed
 from modprompt.errors import UserError
 
 # what a user can correct
@@ -217,9 +217,8 @@ class Parser(argparse.ArgumentParser):
         word = next((word for word in unknown if word.startswith("-")), "")
         if not word:
             self.error(f"{unknown[0]!r} is one argument too many")
-        renamed = RENAMED.get(word.partition("=")[0])
-        if renamed in self._option_string_actions:
-            raise UserError(f"there is no flag {word}. It was renamed: use {renamed} instead.")
+        if hint := renamed(word.partition("=")[0], self._option_string_actions):
+            raise UserError(f"there is no flag {word}{hint}")
         name = word.partition("=")[0].replace("_", "-").strip("-")
         flags_by_name = {flag.strip("-"): flag for flag in self._option_string_actions}
         by_name = {**{flag.strip("-"): meant for flag, meant in self._meant.items()}, **flags_by_name}
