@@ -119,7 +119,7 @@ def test_names_that_nobody_has_registered_are_one_line(tmp_path, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: --trainer: there is no 'Mine'")
     assert " DATASET.NAME: there is no 'MyDigits'" in line
-    assert "To use a custom one, give its module with --import." in line
+    assert ". To use a custom trainer, give its module with --import." in line
 
 
 def test_help_lists_the_settings_of_the_trainer_that_is_named(capsys):
