@@ -30,7 +30,7 @@ def raising(error):
         (ImportError("a b"), 2, "error: a b"),
         (OSError(), 2, "error: OSError"),
         (MemoryError(), 2, "error: not enough memory"),
-        (BrokenPipeError(32, "Broken pipe"), 2, "error: something could not be read or written (Broken pipe)"),
+        (BrokenPipeError(32, "Broken pipe"), 2, "error: a file, stream or connection could not be read or written (Broken pipe)"),
         (WaitsForLabels("label a.csv"), 3, "waiting: label a.csv"),
         (UserError("in worker 0.\nTraceback (most recent call last):\n  ...\nm.UserError: a: b\n"), 2, "error: a: b"),
     ],

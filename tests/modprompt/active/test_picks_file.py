@@ -43,7 +43,7 @@ def test_labels_come_back_from_spreadsheets_by_file(path):
         ("", "9,a.jpg,,,,,forest\n", ", line 4: a.jpg is in line 2 already: keep one of the two"),
         ("", "9,,,,,,forest\n", ", line 4: it names no file: put the name back, or remove the line"),
         ("2,b.jpg,,,,,\n", "", ": the line of b.jpg is gone: put it back, with or without a label"),
-        ("2,b.jpg,,,,,", "2,b.jpg,,,,,forrest", ", line 3: there is no class 'forrest'; did you mean 'forest'?"),
+        ("2,b.jpg,,,,,", "2,b.jpg,,,,,forrest", ", line 3: there is no class 'forrest'. Did you mean 'forest'?"),
         ("2,b.jpg,,,,,", "2,b.jpg,,,,,2", ", line 3: there is no class '2' (known: forest, "),
     ],
 )

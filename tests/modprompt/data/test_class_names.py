@@ -17,7 +17,7 @@ def test_class_is_found_however_it_is_spelt():
     [
         (["Forest", "forest"], "FOREST", "'FOREST' may be 'Forest' or 'forest': write one of these"),
         (["07", "7"], "007", "'007' may be '07' or '7': write one of these"),
-        (["forest", "river"], "forrest", "there is no class 'forrest'; did you mean 'forest'?"),
+        (["forest", "river"], "forrest", "there is no class 'forrest'. Did you mean 'forest'?"),
         (["forest", "river"], "xyz", r"there is no class 'xyz' \(known: forest, river\)"),
         ([f"c{k:03d}" for k in range(200)], "zzzzzz", r"known: c000, .*, c009 and 190 more\)"),
     ],

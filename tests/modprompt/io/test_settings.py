@@ -151,6 +151,6 @@ def test_what_cannot_be_read_is_refused(files):
 
 def test_config_that_is_not_there_has_a_nearest_name(tmp_path):
     (tmp_path / "eurosat.yaml").write_text("")
-    said = "no config file .*eurosatt.yaml; did you mean 'eurosat'. there is: eurosat.yaml"
+    said = "no config file .*eurosatt.yaml. Did you mean 'eurosat'. there is: eurosat.yaml"
     with pytest.raises(UserError, match=said):
         read_settings(str(tmp_path / "eurosatt.yaml"))

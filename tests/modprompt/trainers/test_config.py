@@ -107,9 +107,9 @@ def test_whole_default_of_a_method_takes_any_number_and_one_of_dassl_does_not(fi
 
 def test_unknown_key_gets_the_nearest_and_its_place(file):
     path = file("TRAINER:\n  MPL:\n    N_CONTEXT: 3\n")
-    line = f"{path}: there is no config key 'TRAINER.MPL.N_CONTEXT'; did you mean 'TRAINER.MPL.N_CTX'?"
+    line = f"{path}: there is no config key 'TRAINER.MPL.N_CONTEXT'. Did you mean 'TRAINER.MPL.N_CTX'?"
     assert refusal(files=[path]) == line
-    assert refusal("OPTIM.LRR", "1") == "command line: there is no config key 'OPTIM.LRR'; did you mean 'OPTIM.LR'?"
+    assert refusal("OPTIM.LRR", "1") == "command line: there is no config key 'OPTIM.LRR'. Did you mean 'OPTIM.LR'?"
     assert "there is no config key 'TRAINER.MPL'" in refusal("TRAINER.MPL", "{}")
 
 
@@ -130,7 +130,7 @@ def test_all_faults_are_told_at_once_each_with_its_place(file):
         f"{one}, OPTIM.MAX_EPOCH: must be a whole number, got 'many'",
         f"{one}: TEST.SPLIT must be test or val, got 'train'",
     ]
-    for part in ("command line: there is no config key 'TRAIN.PRINT'", "--trainer: there is no 'MLP'"):
+    for part in ("command line: there is no config key 'TRAIN.PRINT'", "--trainer: unknown name 'MLP'"):
         assert part in faults
     assert "TRAIN.PRINT_FREQ must be at least 1, got 0" in faults
 
@@ -139,12 +139,12 @@ def test_fault_is_not_told_twice_by_what_it_leaves_at_its_default():
     with pytest.raises(UserError) as raised:
         run_config.merged(Settings.read((), RUN, ["DATASET.NAM", "Digits", "OPTIM.LRR", "1", "OPTIM.LRR", "1"]))
     assert str(raised.value).count("there is no") == 2
-    with pytest.raises(UserError, match="DATASET.NAME: no name is given"):
+    with pytest.raises(UserError, match="DATASET.NAME: the name is missing"):
         run_config.merged(Settings.read((), RUN))
 
 
 def test_unknown_trainer_alone_is_told_where_nothing_else_is_given():
-    with pytest.raises(UserError, match="there is no 'MLP'; did you mean 'MPL'") as raised:
+    with pytest.raises(UserError, match="unknown name 'MLP'. Did you mean 'MPL'") as raised:
         run_config.merged(Settings.read((), {"TRAINER.NAME": "MLP"}))
     assert "DATASET.NAME" not in str(raised.value)
 

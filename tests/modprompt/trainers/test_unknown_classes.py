@@ -79,7 +79,7 @@ def test_energy_of_shorter_class_features_is_not_comparable(mean, command, tmp_p
     [
         (("TEST.OOD", "new", "DATASET.SUBSAMPLE_CLASSES", "all"), "only with DATASET.SUBSAMPLE_CLASSES base"),
         (("TEST.OOD", "eurosat"), "the run knows the classes of its own data set"),
-        (("TEST.OOD", "eurosta"), "there is no data set 'eurosta'; did you mean 'EuroSAT'?"),
+        (("TEST.OOD", "eurosta"), "there is no data set 'eurosta'. Did you mean 'EuroSAT'?"),
         (("TEST.OOD", "dtd", "ACTIVE.ROUNDS", "1", "ACTIVE.METHOD", "random"), "rounds do not test so"),
         (("TEST.OOD", "new", "TEST.NO_TEST", "True"), "leave out TEST.SPLIT and TEST.NO_TEST"),
     ],
