@@ -47,7 +47,7 @@ def test_labels_come_back_from_spreadsheets_by_file(path):
             "",
             ": the line for the image b.jpg is missing. Restore each missing line, with or without a label.",
         ),
-        ("2,b.jpg,,,,,", "2,b.jpg,,,,,forrest", ", line 3: the class 'forrest' does not exist; did you mean 'forest'?"),
+        ("2,b.jpg,,,,,", "2,b.jpg,,,,,forrest", ", line 3: the class 'forrest' does not exist. Did you mean 'forest'?"),
         ("2,b.jpg,,,,,", "2,b.jpg,,,,,2", ", line 3: the class '2' does not exist. Available classes: forest, "),
     ],
 )

@@ -127,7 +127,7 @@ def test_a_run_waits_for_labels_and_ends_as_one_that_knows_them(words, tmp_path,
     ("options", "fault"),
     [
         (("ACTIVE.GAMMA", 1.5), "ACTIVE.GAMMA must be at most 1, got 1.5"),
-        (("ACTIVE.METHOD", "entropi"), "ACTIVE.METHOD: there is no 'entropi'; did you mean 'entropy'?"),
+        (("ACTIVE.METHOD", "entropi"), "ACTIVE.METHOD: there is no 'entropi'. Did you mean 'entropy'?"),
         (("ACTIVE.METHOD", ""), "ACTIVE.METHOD is empty, but ACTIVE.ROUNDS is 2. Set ACTIVE.METHOD"),
         (
             ("ACTIVE.METHOD", "none", "ACTIVE.PCB", False),

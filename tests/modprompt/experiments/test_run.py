@@ -115,7 +115,7 @@ MPLE = f"trainer: MPLE, config: {ROOT}/configs/trainers/MPL/glyph.yaml"
 @pytest.mark.parametrize(
     ("old", "new", "words", "message"),
     [
-        (MPL, MPLE, [], "method MPL: --trainer: there is no 'MPLE'; did you mean 'MaPLe'"),
+        (MPL, MPLE, [], "method MPL: --trainer: unknown name 'MPLE'. Did you mean 'MaPLe'"),
         (
             "methods:",
             "options: {OPTIM.RL: 1}\nmethods:",
@@ -123,7 +123,7 @@ MPLE = f"trainer: MPLE, config: {ROOT}/configs/trainers/MPL/glyph.yaml"
             "method CLIP: command line: unknown setting 'OPTIM.RL'",
         ),
         (MPL, GRID + "{TRAINER.MPL.N_RM_OP: [1, 2]}", [], "method MPL N_RM_OP 2: vision schedule, layer 1: removes 2"),
-        ("", "", ["--methods", "MPLE"], "--methods: small has no 'MPLE'; did you mean 'MPL'"),
+        ("", "", ["--methods", "MPLE"], "--methods: small has no 'MPLE'. Did you mean 'MPL'"),
         ("", "", ["--launcher", "slurm", "--slurm", "partition"], "--slurm: KEY=VALUE is expected"),
         ("digits", "eurosat", ["--skip-missing-data"], "--skip-missing-data: no data set of small is under"),
         ("digits", "oxford_flowers", [], "/oxford_flowers/cat_to_name.json: run"),
