@@ -270,7 +270,7 @@ def import_modules(names: Sequence[str]) -> None:
             module = importlib.import_module(Path(name).name.removesuffix(".py") if folder else name)
         except ImportError as error:
             raise UserError(
-                f"--import {name}: the module cannot be imported ({error}). Python searched the folder {folder or here} "
+                f"--import {name}: the module cannot be imported ({error}). Python searched {folder or here} "
                 "first, then the installed packages."
             ) from None
         except KeyError as error:  # from Dassl's registry

@@ -1,4 +1,4 @@
-"""Write the results of an experiment as one HTML page, as tables (Markdown, CSV, LaTeX, JSON) and as figures (PNG, PDF).
+"""Write the results of an experiment as one HTML page, as tables (Markdown, CSV, LaTeX, JSON) and as figures.
 
     modprompt experiment report base2new
     modprompt experiment report base2new --with theirs=/path/to/MaPLe/output

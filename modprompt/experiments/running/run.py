@@ -57,7 +57,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         "--jobs",
         type=int,
         default=None,
-        help="number of runs at a time (default: --per-gpu runs on each GPU, or without a GPU one run per core, at most 4)",
+        help="number of runs at a time (default: --per-gpu runs on each GPU; without a GPU one per core, at most 4)",
     )
     add(
         "--per-gpu",
