@@ -3,9 +3,9 @@
     modprompt experiment run demo_settings
     modprompt experiment choose demo_settings
 
-FILE is an experiment file of protocol validation with a grid, or the name of one in configs/experiments; its `rule`
-says how, its `ties` which of equal values. Another experiment uses the settings in the written file by
-`chosen: FILE.json`.
+FILE is the path of an experiment file with `protocol: validation` and a grid, or the name of such a file in
+configs/experiments. The key `rule` of the file sets how values are selected, and `ties` sets which of several equally
+good values is used. Another experiment uses the selected values with `hyperparameters: FILE.json`.
 """
 
 from __future__ import annotations

@@ -178,7 +178,10 @@ def write_plan(plan: Plan, found: Sequence[Results], folder: Path, data: Path | 
             (folder / name).parent.rmdir()
     others = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {*names}
     if others:
-        print(f"note: {folder} also contains files of no report: {some(sorted(others))}.", file=sys.stderr)
+        print(
+            f"note: {folder} also contains files that do not belong to this report: {some(sorted(others))}.",
+            file=sys.stderr,
+        )
     if not figures.can_draw():
         install = "Install it with `pip install matplotlib`."
         print(f"warning: The report has no figures, because matplotlib is missing. {install}", file=sys.stderr)

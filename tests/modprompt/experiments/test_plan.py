@@ -116,4 +116,4 @@ def test_one_page_has_all_parts_and_each_has_its_own_files(file, tmp_path, capsy
         assert {"report.md", "report.csv", "report.tex", "index.html"} <= names
     said = capsys.readouterr().out
     assert "What was left out." in said
-    assert said.rstrip().endswith("index.html, the page of all parts")
+    assert said.rstrip().endswith("index.html.")
