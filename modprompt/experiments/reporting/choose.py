@@ -178,7 +178,7 @@ def _families(experiment: Experiment) -> dict[str, list[Method]]:
     if experiment.protocol != VALIDATION:
         raise UserError(
             f"`modprompt experiment choose` needs an experiment with `protocol: {VALIDATION}`, but {name} has "
-            f"`protocol: {experiment.protocol}`."
+            f"`protocol: {experiment.protocol}`. Use another experiment file."
         )
     families: dict[str, list[Method]] = {}
     for method in experiment.methods:
@@ -246,7 +246,7 @@ def _zero_shot(experiment: Experiment) -> str:
     if len(labels) != 1:
         raise UserError(
             f"{experiment.name}: rule {NO_COLLAPSE} needs exactly one zero-shot method in the file (like CLIP in "
-            f"demo_settings.yaml), but the file has {len(labels)}."
+            f"demo_settings.yaml), but the file has {len(labels)}. Add or remove zero-shot methods."
         )
     return labels[0]
 
@@ -254,7 +254,8 @@ def _zero_shot(experiment: Experiment) -> str:
 def _count(result: Mapping[str, Any]) -> list[int]:
     if result.get("tested_on") != "val" or result.get("selected_on") == TEST:
         raise UserError(
-            f"{result.get('dataset')} has no validation images, and hyperparameters are never selected on test images."
+            f"{result.get('dataset')} has no validation images, and hyperparameters are never selected on test images. "
+            "Use data sets with validation images."
         )
     return [int(result["correct"]), int(result["images"])]
 

@@ -24,7 +24,7 @@ def mean_of(folders: Sequence[str]) -> tuple[float, float, str]:
     for folder in folders:
         result, why = run_folder.of_training(folder)[:2]
         if result is None or result["accuracy_pct"] is None:
-            raise UserError(f"The run in {folder} has not finished{f' ({why})' if why else ''}.")
+            raise UserError(f"The run in {folder} has not finished{f' ({why})' if why else ''}. Finish the run first.")
         runs.append((str(result.get("dataset")), folder, result))
     if why := alike.in_words(alike.parted(runs)):
         raise UserError(f"The runs have {why}.")

@@ -100,11 +100,11 @@ def slurm_settings(args: argparse.Namespace, plan: Plan) -> dict[str, Any]:
     for word in args.slurm:
         key, equals, value = word.partition("=")
         if not equals:
-            raise UserError(f"--slurm: the argument {word!r} does not have the form KEY=VALUE.")
+            raise UserError(f"--slurm: the argument {word!r} does not have the form KEY=VALUE. Correct the argument.")
         try:
             given[key] = parse_yaml(value)
         except Refused:
-            raise UserError(f"--slurm: the value {value!r} of {key} is not valid YAML.") from None
+            raise UserError(f"--slurm: the value {value!r} of {key} is not valid YAML. Correct the value.") from None
     return {**slurm.DEFAULTS, **plan.slurm, **given}
 
 

@@ -28,5 +28,6 @@ def test_a_run_that_is_not_finished_is_named(tmp_path, capsys):
     (folders[1] / "result.json").write_text("{")
     assert tasks.main([*map(str, folders)]) == 2
     assert (
-        capsys.readouterr().err.strip() == f"error: The run in {folders[1]} has not finished (result.json is damaged)."
+        capsys.readouterr().err.strip()
+        == f"error: The run in {folders[1]} has not finished (result.json is damaged). Finish the run first."
     )
