@@ -172,8 +172,8 @@ def test_experiment_of_two_runs(modprompt, tmp_path):
     (tmp_path / "modprompt").mkdir()  # as in a codebase that MPL was put into
     (tmp_path / "modprompt/__init__.py").write_text("raise SystemExit('nor this one')\n")
     text = must([modprompt, "experiment", "run", "two.yaml", "--jobs", 1, "--report"], tmp_path)
-    assert "2 of 2 runs are finished\n" in text
-    assert must([modprompt, "experiment", "status", "two.yaml"], tmp_path) == "2 finished, of 2 runs\n"
+    assert "2 of 2 runs are finished.\n" in text
+    assert must([modprompt, "experiment", "status", "two.yaml"], tmp_path) == "2 runs: 2 finished\n"
     assert (tmp_path / "output/reports/two/index.html").is_file()
     assert must([modprompt, "experiment", "run", "demo", "--dry-run"], tmp_path).count(" -m modprompt train ") > 10
 

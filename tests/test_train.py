@@ -72,8 +72,8 @@ def test_amp_trains_on_a_cpu_and_says_what_it_is(mpl_flags, mpl_options, capsys)
 
 
 BAD = [
-    (["--trainer", "MLP"], [], "there is no 'MLP'; did you mean 'MPL'"),
-    ([], ["DATASET.NAME", "eurosat"], "there is no 'eurosat'; did you mean 'EuroSAT'"),
+    (["--trainer", "MLP"], [], "unknown name 'MLP'. Did you mean 'MPL'"),
+    ([], ["DATASET.NAME", "eurosat"], "unknown name 'eurosat'. Did you mean 'EuroSAT'"),
     (["--root", "/nonexistent/root"], [], "DATASET.ROOT: there is no folder /nonexistent/root"),
     (["--config-file", "nothing.yaml"], [], "There is no config file nothing.yaml"),
     (["--eval-only", "--model-dir", "/nonexistent/run"], [], "No checkpoint found because the folder /nonexistent/run/MultiModalPromptLearner does not exist"),
@@ -81,7 +81,7 @@ BAD = [
     (["--resume", "/nonexistent/run"], [], "RESUME /nonexistent/run contains no run to resume"),
     (["--output-dir", "/dev/null/x"], [], "Not a directory"),
     ([], ["--seed", "2"], "The flag --seed must come before the KEY VALUE options"),
-    ([], ["TRAINER.MPL.DEPTH", "3"], "unknown setting 'TRAINER.MPL.DEPTH'; did you mean 'TRAINER.MPL."),
+    ([], ["TRAINER.MPL.DEPTH", "3"], "unknown setting 'TRAINER.MPL.DEPTH'. Did you mean 'TRAINER.MPL."),
     ([], ["DATASET.SUBSAMPLE_CLASSES", "old"], "must be one of all, base, new, got 'old'"),
     ([], ["TRAIN.PRINT_FREQ", "0", "OPTIM.MAX_EPOCH", "-3"], "MAX_EPOCH must be at least 1 and at most 1000000, got -3. TRAIN.PRINT_FREQ"),
 ]  # fmt: skip

@@ -56,7 +56,10 @@ def _run_as(model: CLIP, activation: str, heads: Sequence[int]) -> bool:
             if hasattr(part, "num_heads"):
                 width = (part.out_proj if hasattr(part, "out_proj") else part.k_proj).in_features  # a ResNet's pool
                 if width % count:
-                    raise UserError(f"MODEL.BACKBONE.HEADS {tuple(heads)}: {count} does not divide the width {width}")
+                    raise UserError(
+                        f"MODEL.BACKBONE.HEADS {tuple(heads)} does not fit this model, whose width {width} is not "
+                        f"divisible by {count}. Set the number of heads that the weights were trained with."
+                    )
                 changed = changed or part.num_heads != count
                 part.num_heads, part.head_dim = count, width // count
     return changed
@@ -181,14 +184,15 @@ def _built(state: dict[str, Tensor]) -> CLIP:
             odd = sorted(set(built) ^ set(state))
             if not odd:
                 return model
-            fault = f"{odd[0]} is {'added' if odd[0] in built else 'missing'}"
+            fault = f"the built model has {'an additional' if odd[0] in built else 'no'} tensor {odd[0]}"
         except Exception as error:  # whatever a codebase's own code raises
-            fault = f"{error} is missing" if isinstance(error, KeyError) else one_line(error)[:200]
-        tried.append(f"with design_details of trainer {word}: {fault}" if word else fault)
+            fault = f"the tensor {error} is missing" if isinstance(error, KeyError) else one_line(error)[:200]
+        tried.append(f"with the trainer {word} in design_details, {fault}" if word else fault)
     torch.set_rng_state(generator)
     raise UserError(
-        f"these weights do not make up a CLIP that the `clip` package at {Path(str(clip.__file__)).parent} builds "
-        f"({'; '.join(tried)}): check MODEL.BACKBONE; other shapes than OpenAI's need MODEL.BACKBONE.MODEL"
+        f"These weights do not form a CLIP model that the `clip` package at {Path(str(clip.__file__)).parent} can "
+        f"build ({'; '.join(tried)}). Check MODEL.BACKBONE, and set MODEL.BACKBONE.MODEL if the architecture is not "
+        "one of OpenAI's."
     )
 
 
@@ -204,5 +208,5 @@ def require_input_size(resolution: int, *sides: int) -> None:
     if any(side != resolution for side in sides):
         raise UserError(
             f"INPUT.SIZE is {' x '.join(map(str, sides))}, but this model needs images of "
-            f"{resolution} x {resolution} pixels: set INPUT.SIZE ({resolution}, {resolution})"
+            f"{resolution} x {resolution} pixels. Set INPUT.SIZE ({resolution}, {resolution})."
         )

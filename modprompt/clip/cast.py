@@ -84,6 +84,9 @@ def exact(clip_model: CLIP) -> CLIP:
     found = exact_copy(clip_model)
     if found is not None:
         return moved(found, clip_model.logit_scale.device)
-    said = "call .with_classes before the first loss, or load CLIP anew for each model"
-    warnings.warn(f"the frozen class features are of a CLIP that was rounded to {rounded}: {said}", stacklevel=3)
+    warnings.warn(
+        f"The frozen class features are less exact, because the weights of this CLIP model were rounded to {rounded}. "
+        "Call .with_classes before the first loss, or load CLIP again for each model.",
+        stacklevel=3,
+    )
     return _float_copy(clip_model)

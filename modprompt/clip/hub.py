@@ -12,7 +12,7 @@ from modprompt.errors import UserError
 
 PREFIX = "hf-hub:"
 _COMMIT = re.compile("[0-9a-f]{40}")
-_BY_HAND = "or download all of it by hand and give its folder as MODEL.BACKBONE.PATH"
+_BY_HAND = "Download the repository by hand and set MODEL.BACKBONE.PATH to its folder."
 Choose = Callable[[Sequence[str]], Sequence[str]]  # the wanted of these files; UserError if one that is needed lacks
 T = TypeVar("T")
 
@@ -37,7 +37,10 @@ def package() -> Any:
     try:
         return importlib.import_module("huggingface_hub")
     except ImportError as error:
-        raise UserError(f"a hub needs huggingface_hub ({error}): pip install huggingface_hub Jinja2") from None
+        raise UserError(
+            f"The Hugging Face hub needs the package huggingface_hub ({error}). Run `pip install huggingface_hub "
+            "Jinja2`."
+        ) from None
 
 
 def of_user(name: str) -> tuple[str, str]:
@@ -50,8 +53,8 @@ def parse(name: str) -> tuple[str, str]:
     repo, mark, revision = name.removeprefix(PREFIX).partition("@")
     whole = re.fullmatch("[^/]+/[^/]+", repo) and bool(mark) == bool(revision) and ".." not in name
     if not (name.startswith(PREFIX) and whole):
-        form = f"{PREFIX}owner/name, or {PREFIX}owner/name@revision"
-        raise UserError(f"{name!r} does not name a repository of a hub: write {form}")
+        form = f"{PREFIX}owner/name or {PREFIX}owner/name@revision"
+        raise UserError(f"{name!r} is not the name of a repository on the Hugging Face hub. Write {form}.")
     return repo, revision
 
 
@@ -63,8 +66,13 @@ def ask(what: str, call: Callable[[Any], T]) -> T:
     except Exception as error:  # of its own, of HTTP, of the system
         said = re.sub(r"hf_\w+", "hf_***", " ".join(str(error).split())[:300])  # servers repeat tokens
         if 400 <= getattr(getattr(error, "response", None), "status_code", 0) < 500:
-            raise UserError(f"{what}: the hub refuses ({said})") from None
-        raise Unreached(f"{what}: the hub cannot be asked ({said})") from None
+            raise UserError(
+                f"{what}: the Hugging Face hub rejected the request ({said}). Check the name, the revision and your "
+                "access token."
+            ) from None
+        raise Unreached(
+            f"{what}: the Hugging Face hub cannot be reached ({said}). Check the network connection."
+        ) from None
 
 
 def cached(repo: str, revision: str = "") -> Snapshot | None:
@@ -95,9 +103,9 @@ def snapshot(repo: str, revision: str, choose: Choose, by_hand: str = _BY_HAND) 
         info = ask(name, lambda client: client.HfApi().model_info(repo, revision=revision or None))
     except Unreached as error:
         if there is None or lacks:
-            raise UserError(f"{error}, and the cache does not have what is needed ({lacks}); {by_hand}") from None
+            raise UserError(f"{error} The local cache lacks required files ({lacks.rstrip('.')}). {by_hand}") from None
         if not package().constants.HF_HUB_OFFLINE:
-            warnings.warn(f"commit {there.commit} of the cache was used: {error}", stacklevel=2)
+            warnings.warn(f"Commit {there.commit} in the local cache is used. {error}", stacklevel=2)
         return there
     try:
         wanted = [glob.escape(one) for one in choose([str(one.rfilename) for one in info.siblings or ()])]

@@ -75,11 +75,13 @@ def tag(name: str) -> Tag:
     try:
         found: Mapping[str, Any] = package.open_clip().get_pretrained_cfg(model, which)
     except UserError as error:
-        raise UserError(f"{name!r} is none of OpenAI's CLIPs, so it would be open_clip's; {error}") from None
+        raise UserError(
+            f"{name!r} is not one of OpenAI's CLIP models, so open_clip must know the name. {error}"
+        ) from None
     if not found:
         known = [f"{one}/{other}" for one, other in tags()]
         near = known_names(name, [one for one in known if one.startswith(f"{model}/")] or known)
-        raise UserError(f"open_clip has no CLIP {name!r}{near}: see modprompt backbones")
+        raise UserError(f"open_clip has no CLIP model {name!r}{near}. Run `modprompt backbones` to list all models.")
     owner, repo, *file = found["hf_hub"].split("/")
     config = model_config(model, f"{name}: ")
     says, trained = bool(config.get("quick_gelu")), bool(found.get("quick_gelu"))
@@ -94,7 +96,7 @@ def model_config(model: str, where: str) -> dict[str, Any]:
     found = package.open_clip().get_model_config(model)
     if found is None:
         near = known_names(model, package.open_clip().list_models())
-        raise UserError(f"{where}there is no model {model!r} of open_clip's{near}")
+        raise UserError(f"{where}open_clip has no model {model!r}{near}.")
     return checked(found, where)
 
 
@@ -110,7 +112,10 @@ def of_name(name: str) -> tuple[dict[str, Any], Images]:
     found = [tag(f"{name}/{one}") for one in package.open_clip().list_pretrained_tags_by_model(name)]
     ways = [(one.model["quick_gelu"], one.images) for one in found]
     if len(set(ways)) > 1:
-        raise UserError(f"{where}weights of {name} are run differently: name {' or '.join(one.name for one in found)}")
+        raise UserError(
+            f"{where}the pretrained tags of {name} differ in their activation or their images. Set "
+            f"MODEL.BACKBONE.MODEL to {' or '.join(one.name for one in found)}."
+        )
     return found[0][1:3] if found else (model, Images(_size(model, where), stated=False))
 
 
@@ -119,11 +124,13 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         content = parse_json(read_text(path))
     except FileNotFoundError:
-        raise UserError(f"{path} is missing: copy it from where the weights come from") from None
+        raise UserError(f"{path} is missing. Copy the file from the source of the weights.") from None
     except Refused as error:
-        raise UserError(f"{path} is damaged: not JSON ({str(error)[:80]})") from None
+        raise UserError(
+            f"{path} is damaged, because it is not valid JSON ({str(error)[:80]}). Download the file again."
+        ) from None
     if not isinstance(content, dict):
-        raise UserError(f"{path} is damaged: not a JSON object")
+        raise UserError(f"{path} is damaged, because it contains no JSON object. Download the file again.")
     return content
 
 
@@ -138,16 +145,18 @@ def of_file(path: Path) -> tuple[dict[str, Any], Images]:
     model = checked(config.pop("model_cfg"), f"{path}: ")
     made, at = config.pop("preprocess_cfg", None) or {}, f"{path}: preprocess_cfg."
     if config:
-        raise UserError(f"{path}: {next(iter(config))} is not known here")
+        raise UserError(
+            f"{path}: the key {next(iter(config))} is not supported. Supported keys are model_cfg and preprocess_cfg."
+        )
     size = _size(model, f"{path}: ")
     with _one_line(at[:-1]):
         found = package.open_clip().transform.PreprocessCfg(**{"size": size, **made})
     how, resize = found.interpolation, found.resize_mode
     if how not in ("bicubic", "bilinear") or resize not in (SHORTEST, SQUASH):
-        only = f"bicubic or bilinear, and resize_mode {SHORTEST} or {SQUASH}"
-        raise UserError(f"{at}only {only}, are supported, got {how} and {resize}")
+        only = f"interpolation bicubic or bilinear and resize_mode {SHORTEST} or {SQUASH}"
+        raise UserError(f"{at[:-1]} has interpolation {how} and resize_mode {resize}. Only {only} are supported.")
     if found.size not in (size, [size, size]):
-        raise UserError(f"{at}size is {found.size}: the model needs {size}")
+        raise UserError(f"{at}size is {found.size}, but the model needs {size}. Correct the file.")
     return model, Images(size, three(found.mean, f"{at}mean"), three(found.std, f"{at}std"), how, resize)
 
 
@@ -155,7 +164,7 @@ def three(value: Any, name: str) -> tuple[float, ...]:
     """Three numbers from 0 to 1, one for each channel; a deviation must not be 0."""
     numbers = value if isinstance(value, (list, tuple)) and len(value) == 3 else [None]
     if not all(isinstance(one, (int, float)) and 0 <= one <= 1 and (one or "std" not in name) for one in numbers):
-        raise UserError(f"{name} must be three numbers from 0 to 1, got {str(value)[:60]}")
+        raise UserError(f"{name} must be three numbers from 0 to 1, got {str(value)[:60]}.")
     return tuple(map(float, numbers))
 
 
@@ -164,7 +173,7 @@ def _size(model: Mapping[str, Any], where: str) -> int:
     given = model["vision_cfg"]["image_size"]
     sides = given if isinstance(given, (list, tuple)) else [given]
     if not sides or not all(type(one) is int and one == sides[0] and 0 < one < 1 << 14 for one in sides):
-        raise UserError(f"{where}image_size must be the side of a square image in pixels, got {str(given)[:40]}")
+        raise UserError(f"{where}image_size must be the side of a square image in pixels, got {str(given)[:40]}.")
     return int(sides[0])
 
 
@@ -185,9 +194,11 @@ def checked(given: Any, where: str) -> dict[str, Any]:
     with _one_line(f"{where}text_cfg.tokenizer_kwargs"):
         inspect.signature(FileTokenizer).bind(None, 0, **(text.get("tokenizer_kwargs") or {}))
     if timm and not _TIMM_NAME.fullmatch(str(timm)):
-        raise UserError(f"{where}vision_cfg.{_TIMM} is {str(timm)[:60]!r}, which is not a model of timm's")
+        raise UserError(f"{where}vision_cfg.{_TIMM} is {str(timm)[:60]!r}, which is not the name of a timm model.")
     if text.get("tokenizer_mode"):
-        raise UserError(f"{where}text_cfg.tokenizer_mode is {text['tokenizer_mode']!r}: only plain texts are supported")
+        raise UserError(
+            f"{where}text_cfg.tokenizer_mode {text['tokenizer_mode']!r} is not supported. Only plain text is supported."
+        )
     return found
 
 
@@ -197,7 +208,7 @@ def _one_line(where: str) -> Iterator[None]:
     try:
         yield
     except (TypeError, AssertionError) as error:
-        raise UserError(f"{where} is not supported: {one_line(error)[:160]}") from None
+        raise UserError(f"{where} is not supported ({one_line(error)[:160]}).") from None
 
 
 def _kind(model: Mapping[str, Any]) -> Any:
@@ -264,11 +275,16 @@ def build(model: Mapping[str, Any], state: Mapping[str, Tensor], tokenizer: Toke
         with torch.random.fork_rng(devices=[]):
             module = _kind(model)(**made).float()  # a text side's config may name another type
     except Exception as error:  # whatever a package raises on unknown values
-        raise UserError(f"open_clip does not build what the config of {where} says ({one_line(error)[:200]})") from None
+        raise UserError(
+            f"open_clip cannot build a model from the config of {where} ({one_line(error)[:200]}). Check the config."
+        ) from None
     try:
         module.load_state_dict(package.open_clip().model.convert_to_custom_text_state_dict(state))
     except RuntimeError as error:
-        raise UserError(f"{where} is not what its config says: {one_line(error)[:300]}") from None
+        raise UserError(
+            f"The weights in {where} do not match their config ({one_line(error)[:300]}). Use the config that belongs "
+            "to the weights."
+        ) from None
     bias = None if module.logit_bias is None else float(module.logit_bias.detach())
     visual, side, size = module.visual, module.text, _size(model, "")
     if is_stock_side(model, "vision_cfg"):
@@ -289,7 +305,9 @@ def text_config(model: Mapping[str, Any]) -> dict[str, Any]:
     path = Path(model["text_cfg"]["hf_model_name"]) / TRANSFORMERS_FILE
     found = read_config(path)
     if "auto_map" in found:
-        raise UserError(f"{path}: auto_map names code of its own, which is never run")
+        raise UserError(
+            f"{path}: auto_map refers to custom code, which modprompt never runs. Use a model without custom code."
+        )
     return found
 
 

@@ -71,7 +71,7 @@ def use_folder(folder: str | Path) -> None:
     if loaded is None:
         load_package(own)
     elif (place := Path(str(loaded.__file__)).parent).resolve() != own:
-        warnings.warn(f"`clip` was imported from {place}, not from {own}", stacklevel=2)
+        warnings.warn(f"The package `clip` was already imported from {place}, so {own} is not used.", stacklevel=2)
 
 
 def load_package(folder: Path) -> None:
@@ -93,7 +93,7 @@ def load_package(folder: Path) -> None:
 def import_clip() -> types.ModuleType:
     """The module `clip.clip` (tokenize, build_model, available_models); ImportError says what to install."""
     if importlib.util.find_spec("clip") is None:
-        raise ImportError("no `clip` package found: install it with `pip install clip-anytorch`")
+        raise ImportError("The package `clip` is not installed. Run `pip install clip-anytorch`.")
     return importlib.import_module("clip.clip")
 
 
@@ -118,7 +118,11 @@ def _of_towers(module: str) -> Any:
             warnings.simplefilter("ignore")
             found = importlib.import_module(module)
     except ImportError as error:
-        raise UserError(f"this CLIP needs {wanted} ({one_line(error)[:160]}): pip install {extra}") from None
+        raise UserError(
+            f"This CLIP model needs {wanted} ({one_line(error)[:160]}). Run `pip install {extra}`."
+        ) from None
     if not Requirement(wanted).specifier.contains(found.__version__, prereleases=True):
-        raise UserError(f"this CLIP needs {wanted}, not {found.__version__}: pip install {extra}")
+        raise UserError(
+            f"This CLIP model needs {wanted}, but version {found.__version__} is installed. Run `pip install {extra}`."
+        )
     return found

@@ -62,7 +62,7 @@ class Tokenizer:
 
 def _utf8(text: str) -> str:
     if not is_text(text):
-        raise UserError(f"{text!r} is not UTF-8 text: start Python with PYTHONUTF8=1, or in a UTF-8 locale")
+        raise UserError(f"The text {text!r} is not valid UTF-8. Start Python with PYTHONUTF8=1, or in a UTF-8 locale.")
     return text
 
 
@@ -116,11 +116,14 @@ class FileTokenizer(Tokenizer):
             self._clean, self._tokenizer = read.clean_fn, read.tokenizer
             ends = self._ids("", special=True)
         except Exception as error:  # of many kinds, on unknown files
-            raise UserError(f"{folder} has no tokenizer that can be read ({one_line(error)[:160]})") from None
+            raise UserError(
+                f"The tokenizer in {folder} cannot be read ({one_line(error)[:160]}). Download its files again."
+            ) from None
         padding = self._tokenizer.pad_token_id
         if padding is None or not ends or self._tokenizer.padding_side != "right":
             raise UserError(
-                f"{folder}: this tokenizer must have an end token, and a padding token that stands behind it"
+                f"The tokenizer in {folder} is not supported. A tokenizer needs an end token, a padding token, and "
+                "padding on the right."
             )
         self._zeroed, end = (ends[-1], 0) if strip_sep_token else (None, ends[-1])
         name = str(self._tokenizer.init_kwargs.get("tokenizer_class") or type(self._tokenizer).__name__)
@@ -142,9 +145,12 @@ class FileTokenizer(Tokenizer):
         """Raise UserError unless a text side of so many embeddings, that looks for these ids, if any, reads it."""
         mine, size = (self.facts.padding, self.facts.end), len(self._tokenizer)
         if size > vocabulary or any(asked not in (None, one) for asked, one in zip((padding, end), mine)):
-            looks = f"its text side has {vocabulary:,} embeddings, padding {padding}, end {end}"
-            has = f"this tokenizer {size:,} words, padding {mine[0]}, end {mine[1]}"
-            raise UserError(f"{where}: {looks}, but {has}: it belongs to another CLIP")
+            looks = f"{vocabulary:,} token embeddings, padding id {padding} and end id {end}"
+            has = f"{size:,} tokens, padding id {mine[0]} and end id {mine[1]}"
+            raise UserError(
+                f"{where}: the text encoder has {looks}, but the tokenizer has {has}. Use the tokenizer that belongs "
+                "to this CLIP model."
+            )
 
 
 def _sha256(folder: Path) -> str:

@@ -45,15 +45,21 @@ def require_distinct_names(
         if not listed and tokens not in passed:
             one, other = (names[label] for label in labels[:2])
             if one == other:
-                raise UserError(f"the class {one!r} is there twice: remove one, or give it another name")
+                raise UserError(
+                    f"The class {one!r} is listed twice. Remove the duplicate, or rename one of the two classes."
+                )
             of_clip = tokenizer.facts.name == CLIP_BPE
-            why = "CLIP, which ignores capitals and reads _ as a space" if of_clip else "this CLIP's tokenizer"
-            raise UserError(f"the classes {one!r} and {other!r} are the same to {why}: give one of them another name")
+            why = (
+                "CLIP, which ignores capital letters and reads _ as a space"
+                if of_clip
+                else "the tokenizer of this CLIP model"
+            )
+            raise UserError(f"The classes {one!r} and {other!r} are the same to {why}. Rename one of the two classes.")
     if same:
         groups = [f"{names[labels[0]]!r} ({', '.join(map(str, labels))})" for labels in same.values()]
         warnings.warn(
-            "several classes have the same name to CLIP, and only what is learned for single classes tells them "
-            f"apart: {some(groups, 10)} (labels)",
+            "Several classes have names that are the same to CLIP. Only parameters that are learned for each class can "
+            f"distinguish these classes. The names and labels are {some(groups, 10)}.",
             stacklevel=3,
         )
 
@@ -90,8 +96,12 @@ def require_known_words(names: Sequence[str], clip_model: CLIP) -> None:
         other = first.setdefault(tokens, name)
         if readable(other).lower() != readable(name).lower():
             raise UserError(
-                f"this CLIP has never seen the words of {other!r} and {name!r}, so both are the same to it: "
-                "give other names, or train with a CLIP that knows these words (--backbone ViT-B/16, say)"
+                f"This CLIP model was never trained on the words of {other!r} and {name!r}, so it cannot distinguish "
+                "the two classes. Use other class names, or a CLIP model that knows these words (for example, "
+                "--backbone ViT-B/16)."
             )
     if strange:
-        warnings.warn(f"this CLIP has never seen words of {some(strange)}: they mean nothing to it", stacklevel=2)
+        warnings.warn(
+            f"This CLIP model was never trained on some words of {some(strange)}, so these words have no effect.",
+            stacklevel=2,
+        )

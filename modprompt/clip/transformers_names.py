@@ -54,14 +54,17 @@ def read(folder: Path) -> tuple[dict[str, Any], Images]:
     config = read_config(path)
     if config.get("model_type") != "clip":
         raise UserError(
-            f"{path}: model_type {config.get('model_type')!r} is not read in transformers' form, only clip: "
-            "open_clip's form of SigLIP, MetaCLIP 2 and others is (docs/backbones.md)"
+            f"{path}: model_type {config.get('model_type')!r} is not supported in the format of transformers, which "
+            "is only supported for model_type clip. Use SigLIP, MetaCLIP 2 and others in the format of open_clip "
+            "(docs/backbones.md)."
         )
     sides = [_side(config, key, path) for key in _USUAL]
     ways = [{key: side[key] for key in ("hidden_act", *_EPS)} for side in sides]
     if ways not in [[{"hidden_act": act, **_EPS}] * 2 for act in ACTIVATIONS]:
-        only = f"the same {' or '.join(ACTIVATIONS)}, and {_EPS}, on both sides"
-        raise UserError(f"{path}: only {only} are supported, got {ways[0]} and {ways[1]}")
+        raise UserError(
+            f"{path}: the text encoder has {ways[0]} and the image encoder {ways[1]}, which is not supported. Both "
+            f"encoders must have the same hidden_act ({' or '.join(ACTIVATIONS)}) and {_EPS}."
+        )
     (text, words), (image, pixels) = ((_sizes(side), side) for side in sides)
     image.update(patch_size=pixels["patch_size"], image_size=pixels["image_size"])
     image["head_width"] = pixels["hidden_size"] // pixels["num_attention_heads"]
@@ -74,13 +77,18 @@ def _side(config: dict[str, Any], key: str, path: Path) -> dict[str, Any]:
     """What a side's config says; an older `*_config_dict` must agree in all that is read."""
     given, older = config.get(key) or {}, config.get(f"{key}_dict") or {}
     if not isinstance(given, dict) or not isinstance(older, dict) or not (given or older):
-        raise UserError(f"{path}: {key} must be an object: it says how these weights are run")
+        raise UserError(
+            f"{path}: {key} must be a JSON object with the settings of the encoder. Download the file again."
+        )
     found = {name: given.get(name, older.get(name, usual)) for name, usual in _USUAL[key].items()}
     for name, value in found.items():
         if older.get(name, value) != value:
-            raise UserError(f"{path}: {key} and {key}_dict disagree on {name}: make them equal, or delete one")
+            raise UserError(
+                f"{path}: {key} and {key}_dict have different values for {name}. Make the values equal, or delete "
+                f"{key}_dict."
+            )
         if isinstance(_USUAL[key][name], int) and not (type(value) is int and 0 < value < 1 << 20):
-            raise UserError(f"{path}: {key}.{name} must be a whole number above 0, got {str(value)[:40]}")
+            raise UserError(f"{path}: {key}.{name} must be a whole number of at least 1, got {str(value)[:40]}.")
     return found
 
 
@@ -96,17 +104,22 @@ def _images(folder: Path, size: int) -> Images:
     config = config.get("image_processor", config)
     lacking = next((key for key in ("size", "image_mean", "image_std", "resample") if key not in config), "")
     if lacking:
-        raise UserError(f"{path}: {lacking} is missing: it does not say how images are made")
+        raise UserError(
+            f"{path}: the key {lacking} is missing, so the preprocessing of images is unknown. Download the file again."
+        )
     crops = config.get("do_center_crop", True)
     squash = isinstance(config["size"], dict) and set(config["size"]) == {"height", "width"}
     asked = [config["size"], *([config["crop_size"]] if crops and "crop_size" in config else [])]
     sides = [side for one in asked for side in (one.values() if isinstance(one, dict) else [one])]
     if any(side != size for side in sides) or not (squash or crops):
-        raise UserError(f"{path}: images of {sides} pixels, cut: {crops}, do not fit the model, which needs {size}")
+        raise UserError(
+            f"{path}: the model needs images of {size} x {size} pixels, but the preprocessing has the sizes {sides} "
+            f"and do_center_crop {crops}. Use the file that belongs to the model."
+        )
     usual = {"resample": (2, 3), **dict.fromkeys(("do_resize", "do_normalize", "do_rescale"), (True, None))}
     for key, allowed in usual.items():
         if config.get(key) not in allowed:
-            raise UserError(f"{path}: {key} {config[key]!r} is not supported, only {allowed[0]}")
+            raise UserError(f"{path}: {key} {config[key]!r} is not supported. Only {allowed[0]} is supported.")
     mean, std = (three(config[key], f"{path}: {key}") for key in ("image_mean", "image_std"))
     how = {2: "bilinear", 3: "bicubic"}[config["resample"]]  # Pillow's numbers
     return Images(size, mean, std, how, SQUASH if squash else SHORTEST)
@@ -131,6 +144,7 @@ def to_openai(state: MutableMapping[str, Tensor], where: str) -> dict[str, Tenso
                 found[f"{front}in_proj_{kind}"] = torch.cat([found.pop(one) for one in parts])
             except (KeyError, RuntimeError):
                 raise UserError(
-                    f"{where} is not a whole CLIP: query, key or value of {front[:-1]} does not fit"
+                    f"{where} is not a complete CLIP model, because the query, key or value weights of {front[:-1]} "
+                    "are missing or differ in shape. Download the weights again."
                 ) from None
     return found

@@ -103,7 +103,7 @@ def _finite(value: Any) -> bool:
 
 
 def _between(least: float, most: float, meaning: str = "") -> Must:
-    what = meaning or (f"from {least:g} to {most:g}" if most < math.inf else f"a number from {least:g} up")
+    what = meaning or (f"a number from {least:g} to {most:g}" if most < math.inf else f"a number of at least {least:g}")
     return Must(lambda value: _finite(value) and least <= value <= most, what)
 
 
@@ -117,16 +117,20 @@ def _all(values: Any, fits: Any, count: int) -> bool:
 
 _SHARE, _FROM_0, _FINITE = _between(0, 1), _between(0, math.inf), Must(_finite, "a finite number")
 _COUNT = _between(1, _MANY, f"at least 1 and at most {_MANY}")
-_BELOW_1 = Must(lambda value: _finite(value) and 0 <= value < 1, "from 0 up and below 1")
+_BELOW_1 = Must(lambda value: _finite(value) and 0 <= value < 1, "a number of at least 0 and less than 1")
 _BOUNDS = {  # of the settings that the type of their default does not bound
-    "SEED": Must(lambda value: isinstance(value, int) and value < 2**32, "below 2**32; negative for none"),
+    "SEED": Must(
+        lambda value: isinstance(value, int) and value < 2**32,
+        "a whole number below 2**32 (a negative number sets no seed)",
+    ),
     "INPUT.RESIZE_MODE": _one_of(SHORTEST, SQUASH),
     "INPUT.DECODING": _one_of(*RULES),
     "INPUT.SIZE": Must(
-        lambda value: _all(value, lambda one: isinstance(one, int) and 0 < one <= 10**4, 2), "two numbers of pixels"
+        lambda value: _all(value, lambda one: isinstance(one, int) and 0 < one <= 10**4, 2),
+        "two whole numbers of pixels, from 1 to 10000",
     ),
     "INPUT.INTERPOLATION": _one_of("bilinear", "bicubic", "nearest"),
-    "INPUT.NO_TRANSFORM": Must(lambda value: not value, "False for a CLIP"),
+    "INPUT.NO_TRANSFORM": Must(lambda value: not value, "False for CLIP models"),
     "INPUT.PIXEL_MEAN": Must(lambda value: _all(value, _finite, 3), "three numbers"),
     "INPUT.PIXEL_STD": Must(
         lambda value: _all(value, lambda one: _finite(one) and one > 0, 3), "three numbers above 0"
@@ -134,7 +138,7 @@ _BOUNDS = {  # of the settings that the type of their default does not bound
     "INPUT.CROP_PADDING": _between(0, 10**4),
     "INPUT.RRCROP_SCALE": Must(
         lambda value: _all(value, _finite, 2) and 0 < value[0] <= value[1] <= 1,
-        "two shares of the area, above 0, at most 1, the smaller first",
+        "two fractions of the image area, greater than 0 and at most 1, with the smaller fraction first",
     ),
     "INPUT.CUTOUT_N": _between(0, 10**4),
     "INPUT.CUTOUT_LEN": _between(1, 10**4),
@@ -153,7 +157,7 @@ _BOUNDS = {  # of the settings that the type of their default does not bound
     **{f"DATALOADER.{name}.BATCH_SIZE": _COUNT for name in ("TRAIN_X", "TRAIN_U", "TEST")},
     "MODEL.TEXT_CHUNK": _FROM_0,
     "MODEL.COMPILE": Must(
-        lambda value: value in ("", "default", "reduce-overhead"), "default or reduce-overhead, or empty"
+        lambda value: value in ("", "default", "reduce-overhead"), "default, reduce-overhead or empty"
     ),
     "MODEL.HEAD.DROPOUT": _FINITE,
     **dict.fromkeys(("OPTIM.LR", "OPTIM.WEIGHT_DECAY"), _FROM_0),
@@ -186,7 +190,9 @@ def require_possible(cfg: Mapping[str, Any]) -> None:
     if images_fit and "gaussian_blur" in cfg["INPUT"]["TRANSFORMS"]:
         least, side = min(cfg["INPUT"]["SIZE"]), cfg["INPUT"]["GB_K"]
         if side // 2 >= least:
-            faults.append(("INPUT.GB_K", f" must be below twice INPUT.SIZE, {least}, got {side}"))
+            faults.append(
+                ("INPUT.GB_K", f" must be less than twice the shorter side of INPUT.SIZE ({least} pixels), got {side}")
+            )
     if faults:
         raise SettingError(faults)
 

@@ -26,8 +26,9 @@ def add_to_path() -> None:
         mends.apply()
     except ModuleNotFoundError as error:
         raise UserError(
-            f"{error}: Dassl in {_folder_of_dassl()} needs it: install it (Dassl's requirements.txt), or take that "
-            "folder off PYTHONPATH: a small Dassl comes along"
+            f"Dassl in {_folder_of_dassl()} needs a package that is not installed ({error}). Install the package (see "
+            "Dassl's requirements.txt), or remove this folder from PYTHONPATH to use the minimal Dassl replacement "
+            "that is bundled with modprompt."
         ) from error
 
 

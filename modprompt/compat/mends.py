@@ -37,14 +37,14 @@ def mend_wilds() -> str:
     module.get_dataset = None
     module.__spec__ = importlib.util.spec_from_loader("wilds", loader=None)
     sys.modules["wilds"] = module
-    return "wilds is not installed: an empty module replaces it"
+    return "The package wilds is not installed, so an empty module replaces wilds."
 
 
 class _NoWriter:
     """A SummaryWriter that writes nothing, and says so."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        print("TensorBoard does not import: nothing is written for it")
+        print("TensorBoard cannot be imported, so no TensorBoard logs are written.")
 
     def __getattr__(self, name: str) -> Any:
         return lambda *args, **kwargs: None
@@ -57,7 +57,7 @@ def mend_tensorboard() -> str:
         module: Any = types.ModuleType("torch.utils.tensorboard")
         module.SummaryWriter = _NoWriter
         sys.modules[module.__name__] = module
-        return f"TensorBoard does not import ({error}): nothing is written for it"
+        return f"TensorBoard cannot be imported ({error}), so no TensorBoard logs are written."
     return ""
 
 
@@ -74,7 +74,7 @@ def mend_warmup() -> str:
         scheduler.__init__(self, optimizer, last_epoch)
 
     base.__init__ = init
-    return "warm-up schedules: `verbose` is not passed to PyTorch, which no longer accepts it"
+    return "Warm-up schedules no longer pass `verbose` to PyTorch, which has removed this argument."
 
 
 def mend_radam() -> str:
@@ -89,7 +89,7 @@ def mend_radam() -> str:
             optimizer.RAdam([parameter], lr=0.1).step()
     except TypeError:
         optimizer.RAdam = functools.partial(torch.optim.RAdam, decoupled_weight_decay=True)
-        return "OPTIM.NAME radam: PyTorch's own, since Dassl's does not run on this PyTorch"
+        return "OPTIM.NAME radam uses PyTorch's RAdam, because Dassl's RAdam does not run with this version of PyTorch."
     return ""
 
 
@@ -100,7 +100,7 @@ def mend_loading() -> str:
         return read_run(fpath, None if torch.cuda.is_available() else "cpu")
 
     _replace("dassl.utils.torchtools", "load_checkpoint", load_checkpoint)
-    return "load_checkpoint: reads Dassl's own checkpoints, but no other objects"
+    return "`load_checkpoint` reads Dassl's own checkpoints, but rejects other pickled objects."
 
 
 def _replace(module: str, name: str, ours: Any) -> None:
@@ -124,7 +124,7 @@ def mend_logger() -> str:
             self.file = None
 
     Logger.close = close
-    return "the logger: does not close the console"
+    return "Dassl's logger no longer closes the console."
 
 
 def mend_numpy() -> str:
@@ -133,7 +133,7 @@ def mend_numpy() -> str:
     for name in ("randaugment", "autoaugment"):
         module: Any = importlib.import_module(f"dassl.data.transforms.{name}")
         module.np = types.SimpleNamespace(**{**vars(np), "int": int})  # for this module only
-    return "RandAugment and AutoAugment: np.int is int"
+    return "RandAugment and AutoAugment use `int` instead of `np.int`, which NumPy has removed."
 
 
 def mend_images() -> str:
@@ -142,7 +142,7 @@ def mend_images() -> str:
     manager: Any = importlib.import_module("dassl.data.data_manager")
     _replace("dassl.utils.tools", "read_image", read_of_run)
     manager.DatasetWrapper.__reduce__ = _to_a_worker
-    return "images: read within bounds; one that cannot be read ends the run"
+    return "Images are read with limits on their size, and an image that cannot be read ends the run with a message."
 
 
 def _to_a_worker(dataset: Any) -> Any:

@@ -37,13 +37,16 @@ def of_words(words: Sequence[str]) -> list[str]:
         try:
             lines = read_text(of_user(word[1:])).splitlines() if word.startswith("@") else [word]
         except FileNotFoundError:
-            raise UserError(f"--classes {word}: there is no such file") from None
+            raise UserError(f"--classes {word}: the file {word[1:]} does not exist. Check the path.") from None
         names += [line.strip() for line in lines if line.strip()]
     twice = next((name for name in names if names.count(name) > 1), "") if len(set(names)) < len(names) else ""
     if twice:
-        raise UserError(f"--classes: {twice!r} is there twice: remove one")
+        raise UserError(f"--classes lists the class {twice!r} twice. Remove the duplicate.")
     if len(names) < 2:
-        raise UserError(f"--classes: give two names or more, got {len(names)}: with one, every image belongs to it")
+        raise UserError(
+            f"--classes lists {len(names)} class name{'s' * (len(names) != 1)}, but a classifier needs at least 2. "
+            "Add class names to --classes."
+        )
     return names
 
 
@@ -82,6 +85,6 @@ class ClassNames:
                 return labels[0]
             if labels:
                 known = " or ".join(repr(self.names[label]) for label in labels)
-                raise Refused(f"{text!r} may be {known}: write one of these")
-        hint = nearest(texts[0], self.names) or f" (known: {some(self.names, 10)})"
-        raise Refused(f"there is no class {texts[0][:80]!r}{hint}")
+                raise Refused(f"the class name {text!r} is ambiguous. Use {known}.")
+        hint = nearest(texts[0], self.names) or f". Available classes: {some(self.names, 10)}."
+        raise Refused(f"the class {texts[0][:80]!r} does not exist{hint}")

@@ -33,7 +33,7 @@ class _Reader(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) != ("dassl.data.datasets.base_dataset", "Datum"):
-            raise Refused(f"it asks for {module}.{name}, and only Datum is allowed")
+            raise Refused(f"the file contains an object of type {module}.{name}, but only Datum is allowed")
         return _Record
 
 
@@ -51,10 +51,12 @@ def read_family_pickle(path: Path, image_dir: Path) -> dict[str, list[tuple[str,
             for record in records:
                 _, below, name = record.path.replace("\\", "/").rpartition(f"/{image_dir.name}/")
                 if not below:
-                    raise Refused(f"its entry {record.path[:120]!r} does not lie in a folder {image_dir.name}")
+                    raise Refused(f"the image path {record.path[:120]!r} has no folder named {image_dir.name}")
                 lists[part].append((name, record.label))
     except Exception as error:  # pickle raises many kinds
-        raise UserError(f"{path} is no whole pickle of the family ({one_line(error)[:300]})") from None
+        raise UserError(
+            f"{path} is not a valid pickle file of a Dassl-based codebase ({one_line(error)[:300]}). Delete the file."
+        ) from None
     return lists
 
 

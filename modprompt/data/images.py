@@ -62,7 +62,7 @@ def undecodable(images: Iterable[Image], one_colour: list[str] | None = None) ->
     with ThreadPoolExecutor() as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd metadata
         done = pool.map(lambda path: _fault(path, one_colour), paths)
-        faults = tqdm(done, "reading images", len(paths), unit="image", disable=None)
+        faults = tqdm(done, "Reading images", len(paths), unit="image", disable=None)
         return [(path, fault) for path, fault in zip(paths, faults) if fault]
 
 
@@ -76,7 +76,10 @@ def require_decodable(images: Iterable[Image], what: str) -> None:
             f"replaced by white. The first is {min(one_colour)}. Save such images with a background of another colour."
         )
     if bad:
-        raise UserError(f"{what}: {len(bad)} images cannot be decoded: {some(bad, 3)}: repair or remove them")
+        raise UserError(
+            f"{what} contains {len(bad)} image{'s' * (len(bad) != 1)} that cannot be decoded: {some(bad, 3)}. Repair "
+            f"or remove {'the image' if len(bad) == 1 else 'these images'}."
+        )
 
 
 def place_of_images(reader: Any, root: Path) -> Path | None:
@@ -98,7 +101,10 @@ def file_names(folder: str | Path) -> list[str]:
     names: list[str] = listdir_nohidden(str(folder))
     others = {name for name in names if not is_image_name(name) and not os.path.isdir(os.path.join(folder, name))}
     if others:
-        print(f"{folder}: {len(others)} files not named like images are left out, e.g. {min(others)!r}")
+        print(
+            f"{folder} contains {len(others)} file{'s' * (len(others) != 1)} without a supported image extension. "
+            f"{'This file is' if len(others) == 1 else 'These files are'} skipped, for example {min(others)!r}."
+        )
     return [name for name in names if name not in others]
 
 
@@ -110,12 +116,19 @@ def class_folders(image_dir: Path, ignore: Collection[str] = ()) -> list[str]:
     """
     folders = sorted(name for name in listdir_nohidden(str(image_dir)) if name not in ignore)
     if not folders:
-        raise UserError(f"{image_dir} has no class folder: put the images there")
+        raise UserError(
+            f"{image_dir} contains no class folders. Put the images of each class into a folder of that class."
+        )
     for folder in folders:
         if not (image_dir / folder).is_dir():
-            raise UserError(f"{image_dir / folder} is among the class folders but is no folder: move it away")
+            raise UserError(
+                f"{image_dir / folder} is a file, but {image_dir} may only contain class folders. Move the file "
+                "elsewhere."
+            )
         if not is_text(folder):
-            raise UserError(f"the class folder {str(image_dir / folder)!r} has a name that is not UTF-8: rename it")
+            raise UserError(
+                f"The name of the class folder {str(image_dir / folder)!r} is not valid UTF-8. Rename the folder."
+            )
     return folders
 
 

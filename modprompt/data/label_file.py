@@ -47,10 +47,14 @@ def read_labels(
         where, cell, label = f"{path}, line {number}", cells["file"], cells["label"]
         file = next((files[text] for text in _readings(cell) if text in files), None)
         if file is None:
-            what = unknown(cell[:200]) if cell.strip() else "it names no file: put the name back, or remove the line"
+            what = (
+                unknown(cell[:200])
+                if cell.strip()
+                else "The column `file` is empty. Enter the file name, or remove the line."
+            )
             raise UserError(f"{where}: {what}")
         if file in lines:
-            raise UserError(f"{where}: {file} is in line {lines[file].line} already: keep one of the two")
+            raise UserError(f"{where} repeats {file} from line {lines[file].line}. Remove one of the two lines.")
         try:
             lines[file] = Labelled(names.find(_readings(label)) if label.strip() else None, number)
         except Refused as error:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 _MOST_DIGITS = 10
+_GET = "Restore the file, or run `modprompt prepare` for the data set."
 
 
 class Line(NamedTuple):
@@ -24,10 +25,12 @@ class Line(NamedTuple):
 
     def bad(self, expected: str) -> UserError:
         """The error to raise when the line does not have the expected form."""
-        return UserError(f"{self.path}, line {self.number}: expected {expected}, got {self.text!r}")
+        return UserError(
+            f"{self.path}, line {self.number} must contain {expected}, but contains {self.text!r}. Correct the line."
+        )
 
 
-def read_lines(path: Path, how_to_get: str = "") -> Iterator[Line]:
+def read_lines(path: Path, how_to_get: str = _GET) -> Iterator[Line]:
     """The lines of an annotation file that are not blank.
 
     Raises:
@@ -36,9 +39,11 @@ def read_lines(path: Path, how_to_get: str = "") -> Iterator[Line]:
     try:
         text = read_text(path)
     except FileNotFoundError:
-        raise UserError(f"annotation file missing: {path}" + (f"; {how_to_get}" if how_to_get else "")) from None
+        raise UserError(f"The annotation file {path} is missing. {how_to_get}") from None
     except OSError as error:
-        raise UserError(f"cannot read {path} ({error})") from None
+        raise UserError(
+            f"The annotation file {path} cannot be read ({error}). Check its permissions and the disk."
+        ) from None
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip():
             yield Line(line.strip(), number, path)
@@ -60,11 +65,13 @@ def read_mat(path: Path, key: str) -> np.ndarray:
     try:
         variable = read_mat(path).get(key)
     except FileNotFoundError:
-        raise UserError(f"annotation file missing: {path}") from None
+        raise UserError(f"The annotation file {path} is missing. {_GET}") from None
     except Refused as error:
-        raise UserError(f"{path} is not a whole MATLAB file ({error}): fetch it again") from None
+        raise UserError(f"{path} is not a complete MATLAB file ({error}). Download the file again.") from None
     if variable is None or variable.ndim != 2 or min(variable.shape) != 1:
-        raise UserError(f"{path}: {key!r} must be a row: fetch it again")
+        raise UserError(
+            f"{path}: the variable {key!r} must be a MATLAB array with one row or one column. Download the file again."
+        )
     return variable.reshape(-1)
 
 
@@ -75,9 +82,9 @@ def read_classnames(path: Path) -> dict[str, str]:
         UserError: if the file is missing or a line has no class name.
     """
     names: dict[str, str] = {}
-    for line in read_lines(path, "it comes with the family's data instructions; see modprompt prepare"):
+    for line in read_lines(path, "Run `modprompt prepare` for the data set to download the file."):
         wnid, _, name = line.text.partition(" ")
         if not name:
-            raise line.bad("a wnid, a space and a class name")
+            raise line.bad("a WordNet ID (wnid), a space and a class name")
         names[wnid] = name
     return names

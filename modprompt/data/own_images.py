@@ -30,20 +30,23 @@ def kind_of(root: Path, labels_later: bool) -> str:
         UserError: if it is missing, empty, holds data sets, or none of these.
     """
     if not root.is_dir():
-        raise UserError(f"--root: there is no folder {root}")
+        raise UserError(f"--root {root}: the folder does not exist. Check the path.")
     sets = data_sets_in(root)
     if sets:
-        raise UserError(f"--root {root} holds data sets: say which, --dataset-config-file {' or '.join(sets)}")
+        raise UserError(
+            f"--root {root} contains the benchmark data set{'s' * (len(sets) != 1)} {', '.join(sets)}. Select the "
+            f"data set with --dataset-config-file {' or '.join(sets)}."
+        )
     classes = _folders_of_images(root)
     if _has_names_alone(root, classes) and (labels_later or not {*classes} - {_POOL}):
         return UNLABELLED
     if classes:
         return IMAGE_FOLDER
-    what = "has no folders with images in them" if os.listdir(root) else "is empty"
-    unlabelled = f", images without labels next to {_NAMES}" if labels_later else ""
+    what = "contains no folders with images" if os.listdir(root) else "is empty"
+    unlabelled = f" Put images without labels next to a file {_NAMES}." if labels_later else ""
     raise UserError(
-        f"--root {root} {what}: put images of your own into ROOT/CLASS/ or ROOT/train/CLASS/{unlabelled}; "
-        "for a known data set give --dataset-config-file NAME"
+        f"--root {root} {what}. Put your images into ROOT/CLASS/ or ROOT/train/CLASS/.{unlabelled} "
+        "For a benchmark data set, set --dataset-config-file NAME."
     )
 
 
@@ -70,8 +73,8 @@ def require_no_images(root: Path, what: str) -> None:
     """Raise UserError if a data set's images would be written among somebody's own."""
     if _folders_of_images(root) and not data_sets_in(root):
         raise UserError(
-            f"{what} would be written into {root}, whose folders hold images of your own: give another --root, or "
-            f"--dataset-config-file {IMAGE_FOLDER} to read them"
+            f"The data set {what} would be written into {root}, which contains folders with your images. Use another "
+            f"--root, or set --dataset-config-file {IMAGE_FOLDER} to use your images."
         )
 
 

@@ -50,7 +50,10 @@ def class_facts(name: str, n_classes: int) -> dict[str, str]:
     known = CLASSES.get(name, n_classes)
     if n_classes == known:
         return {}
-    print(f"{name}: there are {n_classes} classes, the published data set has {known}: numbers are for another task")
+    print(
+        f"Note: {name} has {n_classes} classes here, but the published data set has {known}. Accuracies are not "
+        "comparable with published results."
+    )
     return {"classes": f"{n_classes} of {known} classes"}
 
 

@@ -90,7 +90,7 @@ def goes_on(result: Mapping[str, Any], settings: Mapping[str, str], differing: S
     there, wanted = len(active["rounds"]) if isinstance(active, dict) else 0, settings.get(key, "")
     more = bool(there) and wanted.isdecimal() and int(wanted) > there
     only = all(one.startswith(f"{key} ") for one in differing)
-    return "is finished with fewer rounds (ACTIVE.ROUNDS)" if more and only else ""
+    return "is finished, but with fewer rounds than ACTIVE.ROUNDS requests" if more and only else ""
 
 
 def labels_in(result: Mapping[str, Any]) -> str:

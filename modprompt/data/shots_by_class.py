@@ -43,15 +43,19 @@ def read(cfg: Any) -> Table | None:
         return None
     where = f"{SHOTS_BY_CLASS} {name}"
     if cfg.DATASET.NUM_SHOTS >= 1:
-        raise UserError(f"{where} stands in place of DATASET.NUM_SHOTS {cfg.DATASET.NUM_SHOTS}: leave one of them out")
+        raise UserError(
+            f"{where} and DATASET.NUM_SHOTS {cfg.DATASET.NUM_SHOTS} exclude each other. Remove one of the two settings."
+        )
     try:
         rows, digest = read_table(of_user(name), ("class", "shots")), file_hash(of_user(name))
     except OSError as error:
-        raise UserError(f"{where}: it cannot be read ({error.strerror or error})") from None
+        raise UserError(f"{where}: the file cannot be read ({error.strerror or error}). Check the path.") from None
     for number, cells in rows:
         text = cells["shots"].strip()
         if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) > 0):
-            raise UserError(f"{where}, line {number}: shots are a whole number from 1 up, got {text[:80]!r}")
+            raise UserError(
+                f"{where}, line {number}: the column `shots` must be a whole number of at least 1, got {text[:80]!r}."
+            )
     return Table(tuple(Line(number, cells["class"], int(cells["shots"])) for number, cells in rows), where, digest)
 
 
@@ -75,11 +79,20 @@ def by_label(table: Table, images: Sequence[Image]) -> dict[int, int]:
         except Refused as error:
             raise UserError(f"{where}: {error}") from None
         if label in lines:
-            raise UserError(f"{where}: {names[label]!r} is in line {lines[label].number} already: keep one of the two")
+            raise UserError(
+                f"{where} repeats the class {names[label]!r} of line {lines[label].number}. Remove one of the two "
+                "lines."
+            )
         if line.shots > counts[label]:
-            raise UserError(f"{where}: {names[label]!r} has {counts[label]} training images, not {line.shots}")
+            raise UserError(
+                f"{where} requests {line.shots} shots of the class {names[label]!r}, which has only {counts[label]} "
+                f"training image{'s' * (counts[label] != 1)}. Reduce the shots, or add images."
+            )
         lines[label] = line
     lacking = [names[label] for label in labels if label not in lines]
     if lacking:
-        raise UserError(f"{table.where}: no line for {some(list(map(repr, lacking)))}: it needs one for each class")
+        raise UserError(
+            f"{table.where} has no line for the class{'es' * (len(lacking) != 1)} {some(list(map(repr, lacking)))}. "
+            "Add a line for each class."
+        )
     return {label: lines[label].shots for label in labels}

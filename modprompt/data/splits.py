@@ -31,7 +31,7 @@ PARTS = ("train", "val", "test")
 HALVES = ("all", "base", "new")  # of the classes: the first and second half of the sorted labels (arXiv 2203.05557)
 SPLIT_SEED = 1  # of the generator that makes splits
 _VERSION = 1
-_ANEW = "delete it to split anew"
+_ANEW = "delete the file to draw a new split"
 _Rows = Mapping[str, Iterable[tuple[str, int, str]]]  # (path, label, class name) of each image, by part
 
 
@@ -51,10 +51,13 @@ def existing(image_dir: Path, name: str, label: int, classname: str, *, where: s
             it (`where`).
     """
     if not is_inside(name):
-        raise UserError(f"{where} lists {name!r}: a path must be relative, without `..`, below {image_dir}")
+        raise UserError(
+            f"{where} lists the path {name!r}, which must be relative to {image_dir} and must not contain `..`. "
+            "Correct the path."
+        )
     impath = os.path.join(image_dir, name)
     if not os.path.isfile(impath):
-        raise UserError(f"{where} lists {name}, but there is no {impath}: complete the images{anew}")
+        raise UserError(f"{where} lists {name}, but {impath} does not exist. Add the missing images{anew}.")
     return Image(impath, label, classname)
 
 
@@ -73,11 +76,15 @@ def read_record(path: Path, what: str, what_to_do: str) -> tuple[dict[str, Any],
         raw = read_bytes(path)
         content = parse_json(raw)
         if not isinstance(content, dict):
-            raise ValueError("it is no object")
+            raise ValueError("the file contains no JSON object")
     except OSError as error:
-        raise UserError(f"cannot read {path} ({error.strerror or error})") from None
+        raise UserError(
+            f"The {what} {path} cannot be read ({error.strerror or error}). Check the path and its permissions."
+        ) from None
     except ValueError as error:
-        raise UserError(f"{path} is not a whole {what} ({error}): fetch it again, or {what_to_do}") from None
+        raise UserError(
+            f"{path} is not a complete {what} ({error}). Download the file again, or {what_to_do}."
+        ) from None
     check_seal(content, path, what_to_do)
     return content, raw
 
@@ -102,9 +109,11 @@ def read_split(path: Path, image_dir: Path, *, names_repeat: bool = False) -> tu
         rows = {part: [(name, label, classname) for name, label, classname in content[part]] for part in PARTS}
         for row in (row for part in PARTS for row in rows[part]):
             if [type(value) for value in row] != [str, int, str]:
-                raise TypeError(f"an image is a path, a whole number and a class name, not {[*row]!r:.100}")
+                raise TypeError(f"an image must be a path, a whole number and a class name, not {[*row]!r:.100}")
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is not a whole split file ({error}): fetch it again, or {_ANEW}") from None
+        raise UserError(
+            f"{path} is not a complete split file ({error}). Download the file again, or {_ANEW}."
+        ) from None
     _check_names(path, rows, names_repeat)
     anew = f", or {_ANEW}" if KEY in content else ""
     lists = ([existing(image_dir, *row, where=f"{path} ({part})", anew=anew) for row in rows[part]] for part in PARTS)
@@ -117,9 +126,15 @@ def _check_names(path: Path, rows: _Rows, names_repeat: bool) -> None:
     labels: dict[str, int] = {}
     for label, classname in sorted({row[1:] for part in PARTS for row in rows[part]}):
         if label in names:
-            raise UserError(f"{path}: label {label} is called both {names[label]!r} and {classname!r}")
+            raise UserError(
+                f"{path} gives the label {label} two names, {names[label]!r} and {classname!r}. Use one name for each "
+                "label."
+            )
         if classname in labels and not names_repeat:
-            raise UserError(f"{path}: {classname!r} is the name of both label {labels[classname]} and label {label}")
+            raise UserError(
+                f"{path} gives the name {classname!r} to the labels {labels[classname]} and {label}. Use different "
+                "class names."
+            )
         names[label], labels[classname] = classname, label
 
 
@@ -179,7 +194,9 @@ def _in_three(items: list[Any], size: int, what: str) -> tuple[list[Any], list[A
     """Items up to half of a size, the next up to a fifth of it more, and the rest (Python's round: half to even)."""
     n_train, n_val = round(size * 0.5), round(size * 0.2)
     if min(n_train, n_val, size - n_train - n_val) < 1:
-        raise UserError(f"{what} has {size} image{'s' * (size != 1)}; a train/val/test split needs at least 4")
+        raise UserError(
+            f"{what} has {size} image{'s' * (size != 1)}, but a train/val/test split needs at least 4. Add images."
+        )
     return items[:n_train], items[n_train : n_train + n_val], items[n_train + n_val :]
 
 
@@ -228,7 +245,7 @@ def split_folders(
 def _file(folder: str, name: str, label: int, classname: str) -> Image:
     impath = os.path.join(folder, name)
     if not os.path.isfile(impath):
-        raise UserError(f"{impath} is among the images but is no file: move it away")
+        raise UserError(f"{impath} is not a file, but class folders may only contain images. Move {impath} elsewhere.")
     return Image(impath, label, classname)
 
 
@@ -244,7 +261,7 @@ def split_trainval(trainval: list[Image], what: str) -> tuple[list[Image], list[
         n_val = round(len(images) * 0.2)
         if n_val < 1:
             said = f"class {images[0].classname!r} has {len(images)} image{'s' * (len(images) != 1)}"
-            raise UserError(f"{what}: {said}; a train/val split needs at least 3")
+            raise UserError(f"{what}: {said}, but a train/val split needs at least 3. Add images.")
         rng.shuffle(images)
         val += images[:n_val]
         train += images[n_val:]
@@ -254,12 +271,17 @@ def split_trainval(trainval: list[Image], what: str) -> tuple[list[Image], list[
 def _selected(images: Sequence[Image], subsample: str) -> list[int]:
     """The labels of a half, or all."""
     if subsample not in HALVES:
-        raise UserError(f"DATASET.SUBSAMPLE_CLASSES must be one of {', '.join(HALVES)}, got {subsample!r}")
+        raise UserError(
+            f"DATASET.SUBSAMPLE_CLASSES must be {', '.join(HALVES[:-1])} or {HALVES[-1]}, got {subsample!r}."
+        )
     labels = sorted({image.label for image in images})
     half = base_classes(len(labels))
     selected = {"all": labels, "base": labels[:half], "new": labels[half:]}[subsample]
     if not selected:
-        raise UserError(f"DATASET.SUBSAMPLE_CLASSES {subsample}: of {len(labels)} class(es) that half is empty")
+        raise UserError(
+            f"DATASET.SUBSAMPLE_CLASSES {subsample} selects no class, because the data set has only {len(labels)} "
+            f"class{'es' * (len(labels) != 1)}. Set DATASET.SUBSAMPLE_CLASSES all."
+        )
     return selected
 
 

@@ -86,7 +86,7 @@ def test_wrong_types_and_bounds(given, message):
 
 @pytest.mark.parametrize(("name", "near"), [("N_CTXT", "N_CTX"), ("weigth", "weight")])
 def test_unknown_names_propose_the_nearest(name, near):
-    with pytest.raises(SettingError, match=f"Example: there is no '{name}'; did you mean '{near}'"):
+    with pytest.raises(SettingError, match=f"Example: unknown name '{name}'. Did you mean '{near}'"):
         Example.of({name: 1})
 
 

@@ -30,16 +30,20 @@ def differing(path: Path, digest: str) -> str:
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             actual.update(chunk)
-    return "" if actual.hexdigest() == expected else f"{kind} is {actual.hexdigest()}, published is {expected}"
+    return (
+        ""
+        if actual.hexdigest() == expected
+        else f"its {kind} is {actual.hexdigest()}, but the published {kind} is {expected}"
+    )
 
 
 def _require_file(start: bytes, kind: str = "") -> None:
     """Raise UserError if what a server sends begins as a web page, has that type, or is nothing."""
     text = start.lstrip(_BLANK)[:20].lower()
     if kind in _PAGES or text.startswith(_PAGE_STARTS):
-        raise UserError("a web page was sent in place of the file")
+        raise UserError("the server sent a web page instead of the file")
     if not text:
-        raise UserError("what was sent is empty")
+        raise UserError("the server sent an empty file")
 
 
 def _version_of(headers: http.client.HTTPMessage) -> str:
@@ -65,7 +69,9 @@ def _fetch(url: str, part: Path, version: Path) -> None:
         start, sent = have if response.status == 206 else 0, response.headers.get("Content-Range", "")
         if start and (not sent.startswith(f"bytes {start}-") or _version_of(response.headers) != noted):
             part.unlink()
-            raise UserError("the server's file has changed since its first part was sent: that is removed")
+            raise UserError(
+                "the file on the server has changed since its first part was downloaded, so the first part was deleted"
+            )
         total = None if response.length is None else start + response.length
         chunk = response.read(_CHUNK)
         if not start:
@@ -81,7 +87,7 @@ def _fetch(url: str, part: Path, version: Path) -> None:
                 chunk = response.read(_CHUNK)
             arrived = file.tell()
     if total is not None and arrived != total:
-        raise ConnectionError(f"{arrived:,} of {total:,} bytes arrived")
+        raise ConnectionError(f"only {arrived:,} of {total:,} bytes arrived")
 
 
 def _fetch_from_drive(identity: str, part: Path) -> None:
@@ -92,9 +98,9 @@ def _fetch_from_drive(identity: str, part: Path) -> None:
         with part.open("rb") as file:
             start = file.read(_CHUNK)
     except ImportError:
-        raise UserError("files on Google Drive need gdown: pip install gdown") from None
+        raise UserError("files on Google Drive need the package gdown (run `pip install gdown`)") from None
     except FileNotFoundError:
-        raise UserError("Google Drive did not deliver it") from None
+        raise UserError("Google Drive did not send the file") from None
     except Exception as error:  # gdown and requests raise many kinds
         raise UserError(" ".join(str(error).split())[:200]) from None
     try:
@@ -116,8 +122,8 @@ def download(target: Path, url: str, digest: str = "") -> None:
         UserError: if it cannot be downloaded, what was sent is not the file, or the disk is full.
     """
     part, version = (target.with_name(f"{target.name}.part{end}") for end in ("", ".version"))
-    by_hand = f"fetch {url} by hand and put it at {target}"
-    taken = f"another download into {target.parent} is running: wait for it, then run again"
+    by_hand = f"download {url} by hand and save it as {target}"
+    taken = f"Another process is downloading into {target.parent}. Wait for that process, then run the command again."
     with lock.alone(target.parent / ".lock", taken, removes=True):
         if target.exists():  # another process was faster
             return
@@ -129,10 +135,13 @@ def download(target: Path, url: str, digest: str = "") -> None:
             if wrong := differing(part, digest):
                 part.unlink()
                 version.unlink(missing_ok=True)
-                raise UserError(f"{wrong}: removed")
+                raise UserError(f"the downloaded file was deleted, because {wrong}")
         except (OSError, http.client.HTTPException, UserError) as error:  # the network's, the disk's, or ours
             reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
             text = " ".join(f"{getattr(error, 'code', '')} {reason}".split()) or type(error).__name__
-            raise UserError(f"{target.name}: {text}; run again to go on, or {by_hand}") from None
+            raise UserError(
+                f"The download of {target.name} failed: {text}. Run the command again to continue the download, or "
+                f"{by_hand}."
+            ) from None
         version.unlink(missing_ok=True)
         part.replace(target)

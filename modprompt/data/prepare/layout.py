@@ -19,18 +19,18 @@ from modprompt.io import images as runs
 
 _WORK = ".prepare"  # folder of archives and of what is being unpacked; gone when the tree is complete
 _SAYS = {
-    published.PUBLISHED: "the published one",
-    published.OURS: "drawn by this project",
-    runs.NOT_KNOWN: "not known: neither a published one nor drawn by this project",
+    published.PUBLISHED: "is the published split",
+    published.OURS: "was drawn by modprompt",
+    runs.NOT_KNOWN: "is neither the published split nor a split drawn by modprompt",
 }
 
 
 def _get_file(step: Step, target: Path) -> None:
     if not target.exists():
         download(target, step.url, step.digest)
-        print(f"{target}: ready")
+        print(f"{target} is ready.")
     elif wrong := differing(target, step.digest):
-        print(f"note: {target} is yours and is left alone, but it is not the published file ({wrong})")
+        print(f"Note: {target} is not the published file, because {wrong}. The existing file is kept.")
 
 
 def _get_archive(step: Step, folder: Path) -> None:
@@ -49,10 +49,13 @@ def _get_archive(step: Step, folder: Path) -> None:
             unpack(inner, unpacked / "nested")
             inner = unpacked / "nested" / path
         if not inner.exists():
-            raise UserError(f"{step.name} has no {source}: the publisher changed it, please report; it is at {archive}")
+            raise UserError(
+                f"The archive {archive} does not contain {source}, because the publisher has changed the archive. "
+                "Report this to the modprompt project."
+            )
         if not (folder / target).exists():
             inner.rename(folder / target)
-            print(f"{folder / target}: ready")
+            print(f"{folder / target} is ready.")
     shutil.rmtree(unpacked)
     archive.unlink()
 
@@ -81,9 +84,11 @@ def prepare(steps: Sequence[Step], folder: Path) -> list[str]:
             elif step.url and missing:
                 _get_archive(step, folder)
             elif missing:
-                by_hand.append(f"by hand: {step.note.format(folder=folder, target=step.name)}")
+                by_hand.append(
+                    f"{folder / step.name} must be added by hand. {step.note.format(folder=folder, target=step.name)}"
+                )
         except (UserError, OSError) as error:
-            failed.append(f"{error} ({step.note})" if step.note else str(error))
+            failed.append(f"{error} {step.note}" if step.note else str(error))
     work = folder / _WORK
     if work.is_dir() and not any(work.iterdir()):
         work.rmdir()
@@ -98,27 +103,29 @@ def check(name: str, steps: Sequence[Step], folder: Path, *, images: bool = True
     With `images` every image is read, too.
     """
     if not folder.is_dir():
-        return [f"missing: {folder}"]
+        return [f"The folder {folder} is missing."]
     targets = [folder / target for step in steps for target in step.targets]
-    faults = [f"missing: {target}" for target in targets if not target.exists()]
+    faults = [f"{target} is missing." for target in targets if not target.exists()]
     try:
         split, status, path = DATASET_REGISTRY.get(name).look(folder)
     except (UserError, OSError) as error:
         return [*faults, str(error)]
     known = name in published.SPLIT_SHA256 or name in published.FEW_SHOT_SHA256
     if known and status != published.PUBLISHED and path is not None:
-        way = f"move {path} away, then run `modprompt prepare {name}` for the published one"
-        faults.append(f"split: {_SAYS[status]}, so that numbers cannot be compared with papers: {way}")
+        faults.append(
+            f"The split {_SAYS[status]}, so accuracies are not comparable with published results. Move {path} "
+            f"elsewhere and run `modprompt prepare {name}` to download the published split."
+        )
     else:
-        print(f"{name} split: {_SAYS[status]}" + ("" if known else "; no published one is known"))
+        print(f"{name}: The split {_SAYS[status]}." + ("" if known else " No published split is registered."))
     if not runs.own_validation(split):
-        print(f"{name} val: it has no validation images of its own")
+        print(f"{name}: The split has no validation images.")
     for part, listed, size in zip(PARTS, split, published.SIZES.get(name, (None, None, None))):
         number = len(listed or [])
         if size is not None and number != size:
-            faults.append(f"{part}: {number:,} images, published are {size:,}")
+            faults.append(f"The {part} split has {number:,} images, but the published {part} split has {size:,}.")
         elif number:
             as_published = " (as published)" if status == published.PUBLISHED else ""
             print(f"{name} {part}: {number:,} images{as_published}")
     bad = undecodable(image for part in split for image in part or []) if images else []
-    return faults + [f"unreadable image {image} ({fault})" for image, fault in bad]
+    return faults + [f"The image {image} cannot be decoded ({fault})." for image, fault in bad]

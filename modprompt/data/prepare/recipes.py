@@ -69,20 +69,20 @@ _CLASSNAMES = _drive("classnames.txt", "1-61f_ol79pViBFDG_IDlUQSwoLcn2XXF")
 _AIRCRAFT = ("images", "variants.txt", "images_variant_train.txt", "images_variant_val.txt", "images_variant_test.txt")
 _LABELS = Step("imagelabels.mat", f"{_ROBOTS}/flowers/102/imagelabels.mat", _DIGESTS["imagelabels.mat"])
 _CARS = (
-    "the original at Stanford is gone since 2023; use a mirror named in pytorch/vision issue 7545 or "
-    "muzairkhattak/multimodal-prompt-learning issue 58, and put {target} into {folder}"
+    "The original download at Stanford has been offline since 2023. Download a mirror from pytorch/vision issue 7545 "
+    "or muzairkhattak/multimodal-prompt-learning issue 58, and put {target} into {folder}."
 )
 _IMAGENET_TRAIN = (
-    "register at image-net.org, fetch ILSVRC2012_img_train.tar (md5 1d675b47d978889d74fa0da5fadfb00e) and unpack it, "
-    "and each of the 1,000 archives in it, into {folder}/images/train/<wnid>/"
+    "Register at image-net.org, download ILSVRC2012_img_train.tar (md5 1d675b47d978889d74fa0da5fadfb00e), and unpack "
+    "each of the 1,000 archives inside the file into {folder}/images/train/<wnid>/."
 )
 _IMAGENET_VAL = (
-    "register at image-net.org, fetch ILSVRC2012_img_val.tar (md5 29b22e2961454d5413ddabcf34fc5622) and the devkit, "
-    "and sort the images into {folder}/images/val/<wnid>/ (torchvision.datasets.ImageNet does that)"
+    "Register at image-net.org, download ILSVRC2012_img_val.tar (md5 29b22e2961454d5413ddabcf34fc5622) and the devkit, "
+    "and sort the images into {folder}/images/val/<wnid>/ (torchvision.datasets.ImageNet can sort the images)."
 )
 _SUN = (
-    "the original was reported dead in 2025 (KaiyangZhou/CoOp issue 90); opendatalab.com/OpenDataLab/SUN397 is named "
-    "as a copy"
+    "The original download may be offline. KaiyangZhou/CoOp issue 90 (2025) lists opendatalab.com/OpenDataLab/SUN397 "
+    "as a copy."
 )
 
 RECIPES = {

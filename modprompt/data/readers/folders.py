@@ -70,7 +70,10 @@ class Caltech256(FamilyDataset):
         """Class name of a folder such as `007.bat`."""
         match = _CALTECH256.match(folder)
         if match is None:
-            raise UserError(f"Caltech256: the folder {folder!r} is not named like 007.bat: move it away")
+            raise UserError(
+                f"Caltech256: the name of the folder {folder!r} does not have the form 007.bat. Move the folder "
+                "elsewhere."
+            )
         if self.cfg is not None and self.cfg.DATASET.get("REFERENCE_NAMES", False):
             return match["cut"]
         return match["cut"] + re.sub(r"-101\Z", "", match["rest"])

@@ -40,13 +40,13 @@ def _classes(root: Path) -> dict[str, str]:
     for line in read_lines(path) if path.is_file() else ():
         folder, _, name = line.text.partition(" ")
         if folder not in folders or not name:
-            raise line.bad("a class folder, a space and its name")
+            raise line.bad("the name of a class folder, a space and the class name")
         names[folder] = name
     names = {folder: names.get(folder, folder) for folder in folders}
     try:
         require_distinct_names([*names.values()])
     except UserError as error:
-        raise UserError(f"{root}: {error}, as {path.name} can") from None
+        raise UserError(f"{root}: {error} Class names can be set in {path}.") from None
     return names
 
 
@@ -66,7 +66,7 @@ class ImageFolder(FamilyDataset):
     def names_in(cls, root: Path) -> list[str]:
         """The class names of a folder; no image is looked at."""
         if not root.is_dir():
-            raise UserError(f"DATASET.ROOT: there is no folder {root}; give --root")
+            raise UserError(f"DATASET.ROOT {root}: the folder does not exist. Set --root to an existing folder.")
         return [*_classes(root).values()]
 
     @classmethod
@@ -75,14 +75,14 @@ class ImageFolder(FamilyDataset):
         if not (root / "train").is_dir():
             return ""
         empty = [part for part in ("val", "test") if not _has_images(root, part)]
-        return f"{root} has train/, but no images in {empty[0]}/: put some there" if empty else ""
+        return f"{root} has a folder train/, but {empty[0]}/ contains no images" if empty else ""
 
     @classmethod
     def without_test(cls, root: Path) -> str:
         """Return that a folder has train/ alone; empty if it has other images, or is split by this project."""
         if not (root / "train").is_dir() or _has_images(root, "val") or _has_images(root, "test"):
             return ""
-        return f"{root} has train/ but neither test/ nor val/ with images"
+        return f"{root} has a folder train/, but neither test/ nor val/ contains images"
 
     @property
     def split_file(self) -> str:  # type: ignore[override]  # it is only read
@@ -96,24 +96,32 @@ class ImageFolder(FamilyDataset):
             groups = by_label(self._list(self.folder, names))
             for label, folder in enumerate(names):
                 if label not in groups:
-                    raise UserError(f"the class folder {self.folder / folder} has no images: move it away")
+                    raise UserError(
+                        f"The class folder {self.folder / folder} contains no images. Add images, or move the folder "
+                        "elsewhere."
+                    )
             require_decodable((image for images in groups.values() for image in images), str(self.folder))
             return split_groups(groups, str(self.folder))
         others = [name for name in class_folders(self.folder, _NOT_CLASSES) if name not in PARTS]
         if others:
             print(
-                f"{self.folder}: {', '.join(others)} next to train/ is not read: the parts are train/, val/ and test/"
+                f"Note: {self.folder} has a folder train/, so the folder{'s' * (len(others) != 1)} {', '.join(others)} "
+                f"{'is' if len(others) == 1 else 'are'} not read. Only train/, val/ and test/ are read."
             )
         for part in (self.folder / "val", self.folder / "test"):
             unknown = sorted({*class_folders(part)} - {*names}) if part.is_dir() else []
             if unknown:
-                raise UserError(f"{part / unknown[0]} is a class that {self.folder / 'train'} does not have")
+                raise UserError(
+                    f"The class folder {part / unknown[0]} has no counterpart in {self.folder / 'train'}. Add "
+                    "training images "
+                    "of this class, or move the folder elsewhere."
+                )
         train, val, test = (self._list(self.folder / part, names) for part in PARTS)
         return Split(train, (val or None) if test else None, test or val)
 
     def check_against_folder(self, split: Split, path: Path) -> None:
         """Raise UserError on class folders that were added later and other names; print how many images were added."""
-        anew = f"delete {path} to split anew"
+        anew = f"delete {path} to draw a new split"
         images = [image for part in split for image in part or []]
         listed = dict(zip(relatives(images, self.image_dir), images))
         split_names = {name.partition("/")[0]: image.classname for name, image in listed.items()}
@@ -121,17 +129,21 @@ class ImageFolder(FamilyDataset):
         for folder, name in names.items():
             if folder not in split_names:
                 raise UserError(
-                    f"class folder {self.folder / folder} was added after the split: move it away, or {anew}"
+                    f"The class folder {self.folder / folder} was added after the split was drawn. Move the folder "
+                    f"elsewhere, or {anew}."
                 )
             if name != split_names[folder]:
                 raise UserError(
-                    f"{self.folder / folder} is {name!r} by its name or classnames.txt, but "
-                    f"{split_names[folder]!r} in the split: name it as it was, or {anew}"
+                    f"The class of {self.folder / folder} is now named {name!r} (by the folder or classnames.txt), but "
+                    f"{split_names[folder]!r} in the split. Restore the old name, or {anew}."
                 )
         present = self._list(self.folder, names)
         later = [image for image, name in zip(present, relatives(present, self.image_dir)) if name not in listed]
         if later:
-            print(f"{len(later)} images were added after the split: not used, e.g. {later[0].impath}: {anew} with them")
+            print(
+                f"Note: {len(later)} image{' was' if len(later) == 1 else 's were'} added after the split was drawn "
+                f"and will not be used, for example {later[0].impath}. To use all images, {anew}."
+            )
 
     def _list(self, folder: Path, names: dict[str, str]) -> list[Image]:
         """The images of the class folders in a folder, sorted; it prints what else is in them."""
@@ -146,7 +158,9 @@ class ImageFolder(FamilyDataset):
         if others:
             folders = sum(path.is_dir() for path in others)
             print(
-                f"{folder}: {len(others)} entries of class folders are not used, {folders} folders in them and "
-                f"{len(others) - folders} files not named like images, e.g. {others[0]}"
+                f"Note: the class folders of {folder} contain {len(others)} entr{'y' if len(others) == 1 else 'ies'} "
+                f"that will not be used: {folders} folder{'s' * (folders != 1)} and {len(others) - folders} "
+                f"file{'s' * (len(others) - folders != 1)} without a supported image extension. The first is "
+                f"{others[0]}."
             )
         return images

@@ -52,10 +52,16 @@ class ImageNetVariant(DatasetBase):
         folder = find_images(Path(cfg.DATASET.ROOT or "."), type(self))
         require_only_tests(type(self), trains=not cfg.TEST.ONLY)
         if half != "all":
-            raise UserError(f"DATASET.SUBSAMPLE_CLASSES {half}: {name} has no base and new classes, it is tested whole")
+            raise UserError(
+                f"DATASET.SUBSAMPLE_CLASSES {half} is not supported by {name}, which has no base and new classes. "
+                "Set DATASET.SUBSAMPLE_CLASSES all."
+            )
         self.selected_on = selected_on(cfg, own_validation=False)
         if self.selected_on == runs.HELD_OUT:
-            raise UserError(f"{name} has only test images, and none to choose by: {WITHOUT_VALIDATION}")
+            raise UserError(
+                f"{name} has only test images, so no validation images are available for the selection. Set "
+                f"{WITHOUT_VALIDATION}."
+            )
         images = self._list(folder)
         self.image_root = str(self.image_dir)  # that image paths are relative to
         self.record_files: dict[str, str] = {}
@@ -86,12 +92,17 @@ class ImageNetVariant(DatasetBase):
         for label, (class_folder, wnid) in enumerate(classes):
             path = self.image_dir / class_folder
             if wnid not in names:
-                raise UserError(f"{listing} has no class name for the folder {path}")
+                raise UserError(
+                    f"{listing} has no class name for the class folder {path}. Download the file again, or move the "
+                    "folder elsewhere."
+                )
             if not path.is_dir():
-                raise UserError(f"{type(self).__name__}: there is no folder {path}: complete the images")
+                raise UserError(f"{type(self).__name__}: the class folder {path} is missing. Add the missing images.")
             files = file_names(path)
             if not files:  # numbers would be for other classes than the data set's
-                raise UserError(f"the class folder {path} has no images: add them, or move it away")
+                raise UserError(
+                    f"The class folder {path} contains no images. Add the images, or move the folder elsewhere."
+                )
             images += [Image(os.path.join(path, file), label, names[wnid]) for file in files]
         wnids = sorted(names)
         which = which_of_name([Image("", label, names[wnid]) for label, wnid in enumerate(wnids)], "all")
@@ -133,5 +144,8 @@ class ImageNetV2(ImageNetVariant):
     def classes(self, names: dict[str, str]) -> list[tuple[str, str]]:
         """(folder, wnid) of 1,000 classes: the place of its wnid in classnames.txt is the name of its folder."""
         if len(names) < 1000:
-            raise UserError(f"ImageNetV2: classnames.txt has {len(names)} class names, 1000 are needed")
+            raise UserError(
+                f"ImageNetV2 needs 1000 class names, but classnames.txt has {len(names)}. Download classnames.txt "
+                "again."
+            )
         return [(str(label), wnid) for label, wnid in enumerate([*names][:1000])]

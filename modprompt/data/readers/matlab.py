@@ -30,12 +30,14 @@ class OxfordFlowers(FamilyDataset):
     def make_split(self) -> Split:
         """Images grouped by label in order of first appearance, each group split in half, a fifth and the rest."""
         label_file, name_file = (self.folder / name for name in self.label_files)
-        names, _ = read_record(name_file, "file of class names", "see modprompt prepare")
+        names, _ = read_record(name_file, "file of class names", "run `modprompt prepare OxfordFlowers`")
         groups: dict[int, list[Image]] = {}
         for number, label in enumerate(read_mat(label_file, "labels").tolist(), start=1):
             name = names.get(str(label))
             if not isinstance(name, str):
-                raise UserError(f"{name_file} has no name for the label {label} of {label_file}: fetch both again")
+                raise UserError(
+                    f"{name_file} has no class name for the label {label} of {label_file}. Download both files again."
+                )
             image = existing(self.image_dir, f"image_{number:05d}.jpg", label - 1, name, where=str(label_file))
             groups.setdefault(label, []).append(image)
         return split_groups(groups, str(self.image_dir))
@@ -55,7 +57,9 @@ class StanfordCars(FamilyDataset):
         try:
             names = [_year_first(_text(name)) for name in read_mat(self.folder / meta, "class_names")]
         except (IndexError, TypeError):
-            raise UserError(f"{self.folder / meta}: 'class_names' must hold names: fetch it again") from None
+            raise UserError(
+                f"{self.folder / meta}: the variable 'class_names' must contain class names. Download the file again."
+            ) from None
         trainval = self._read(train, "cars_train", names)
         return Split(*split_trainval(trainval, str(self.image_dir)), self._read(test, "cars_test", names))
 
@@ -67,7 +71,10 @@ class StanfordCars(FamilyDataset):
                 name, label = _text(row["fname"]), int(row["class"][0, 0]) - 1
                 classname = names[label if label == row["class"][0, 0] - 1 and label >= 0 else len(names)]
             except (KeyError, IndexError, ValueError, TypeError, OverflowError):
-                raise UserError(f"{path}: annotation {number} has no file name or no class of cars_meta.mat") from None
+                raise UserError(
+                    f"{path}: annotation {number} has no file name, or its class is not listed in cars_meta.mat. "
+                    "Download both files again."
+                ) from None
             images.append(existing(self.image_dir, f"{image_folder}/{name}", label, classname, where=str(path)))
         return images
 

@@ -42,9 +42,9 @@ def _class_names(path: Path) -> list[str]:
     Raises:
         UserError: if there is none, or one is there twice; as CLIP reads them, without regard to case.
     """
-    names = [line.text for line in read_lines(path, "write one class name per line into it")]
+    names = [line.text for line in read_lines(path, "Write one class name per line into the file.")]
     if not names:
-        raise UserError(f"{path} has no class names: write one per line into it")
+        raise UserError(f"{path} contains no class names. Write one class name per line into the file.")
     try:
         require_distinct_names(names)
     except UserError as error:
@@ -76,17 +76,21 @@ def _images_below(folder: Path, skipped: Collection[Path] = ()) -> list[str]:
     images = [path for path in paths if is_image_name(path)]
     for path in images:
         if not is_text(path):
-            raise UserError(f"the name of {path!r} is not UTF-8 text: rename it")
+            raise UserError(f"The path {path!r} is not valid UTF-8. Rename the file or its folder.")
         if not os.path.isfile(path):
-            raise UserError(f"{path} is among the images but is no file: move it away")
+            raise UserError(f"{path} has the name of an image, but is not a regular file. Move {path} elsewhere.")
     if len(images) < len(paths):
         other = next(path for path in paths if not is_image_name(path))
-        print(f"{folder}: {len(paths) - len(images)} files not named like images are not used, e.g. {other!r}")
+        number = len(paths) - len(images)
+        print(
+            f"Note: {folder} contains {number} file{'s' * (number != 1)} without a supported image extension, which "
+            f"will not be used. The first is {other!r}."
+        )
     return images
 
 
 def _refuse(error: OSError) -> None:
-    raise UserError(f"cannot list {error.filename} ({error.strerror})")
+    raise UserError(f"Cannot list the folder {error.filename} ({error.strerror}). Check its permissions.")
 
 
 @DATASET_REGISTRY.register()
@@ -115,7 +119,7 @@ class Unlabelled(DatasetBase):
         self.cfg = cfg
         self.folder = of_user(cfg.DATASET.ROOT or ".").absolute()
         if not self.folder.is_dir():
-            raise UserError(f"DATASET.ROOT: there is no folder {self.folder}; give --root")
+            raise UserError(f"DATASET.ROOT {self.folder}: the folder does not exist. Set --root to an existing folder.")
         self.names = _class_names(self.folder / "classnames.txt")
         self._known = ClassNames(self.names)
         self.image_root, self.record_files = str(self.folder), dict[str, str]()
@@ -141,7 +145,7 @@ class Unlabelled(DatasetBase):
     @classmethod
     def without_validation(cls, root: Path) -> str:
         """It has none under any root."""
-        return "Unlabelled has no validation images"
+        return "the data set Unlabelled has no validation images"
 
     def get_num_classes(self, data_source: Sequence[Datum]) -> int:
         """The number of all classes, also of those without an image."""
@@ -160,7 +164,10 @@ class Unlabelled(DatasetBase):
             skipped.add(of_user(self.cfg.OUTPUT_DIR).absolute())
         images = [Image(path, UNKNOWN, "") for path in _images_below(folder, skipped)]
         if not images:
-            raise UserError(f"{folder} has no images ({', '.join(SUFFIXES)}): put them there, at any depth")
+            raise UserError(
+                f"No image found in {folder}. Supported extensions: {', '.join(SUFFIXES)}. Put images into this "
+                "folder or its subfolders."
+            )
         by_name = dict(sorted(zip(relatives(images, self.folder), images)))
         labels = self._labels([*by_name])
         labelled = [Image(by_name[name].impath, labels[name], self.names[labels[name]]) for name in sorted(labels)]
@@ -170,14 +177,17 @@ class Unlabelled(DatasetBase):
         """{file: label} of labels.csv; empty if there is none."""
         path = self.folder / "labels.csv"
         files = {name.removeprefix("images/"): name for name in names} | {name: name for name in names}
-        unknown = "there is no image {!r} in {}: name a file below it"
+        unknown = "The image {!r} does not exist in {}. Enter the path of an image in this folder."
         try:
             lines = read_labels(path, files, self._known, lambda cell: unknown.format(cell, self.folder))
         except FileNotFoundError:
             return {}
         labels = {file: line.label for file, line in lines.items() if line.label is not None}
         if len(labels) < len(lines):
-            print(f"{path}: {len(lines) - len(labels)} of {len(lines)} lines have no label: their images have none")
+            print(
+                f"Note: {path}: {len(lines) - len(labels)} of {len(lines)} lines have no label. Their images count as "
+                "unlabelled."
+            )
         return labels
 
     def _test_images(self) -> list[Image]:
@@ -187,14 +197,19 @@ class Unlabelled(DatasetBase):
             if entry.name[0] == ".":
                 continue
             if not entry.is_dir():
-                raise UserError(f"{entry} is among the class folders but is no folder: put it into that of its class")
+                raise UserError(
+                    f"{entry} is not a folder, but test/ may only contain class folders. Move the file into the "
+                    "folder of its class."
+                )
             try:
                 label = self._known.find([entry.name])
             except Refused as error:
                 raise UserError(f"{folder}: {error}") from None
             images += [Image(path, label, self.names[label]) for path in sorted(_images_below(entry))]
         if folder.is_dir() and not images:
-            raise UserError(f"{folder} has no images: put them into folders of their classes, or remove it")
+            raise UserError(
+                f"{folder} contains no images. Put test images into the folders of their classes, or remove {folder}."
+            )
         return images
 
     def _require_what_the_run_needs(self, has_labels: bool) -> None:
@@ -203,23 +218,36 @@ class Unlabelled(DatasetBase):
         require_several_classes(self.names, f"Unlabelled in {self.folder}", cfg)
         if cfg.DATASET.SUBSAMPLE_CLASSES != "all":
             half = cfg.DATASET.SUBSAMPLE_CLASSES
-            raise UserError(f"DATASET.SUBSAMPLE_CLASSES {half}: images without labels have no halves: give all")
+            raise UserError(
+                f"DATASET.SUBSAMPLE_CLASSES {half} is not supported for images without labels. Set "
+                "DATASET.SUBSAMPLE_CLASSES all."
+            )
         if runs.is_few_shot(cfg):
             asked = f"NUM_SHOTS {cfg.DATASET.NUM_SHOTS}" if cfg.DATASET.NUM_SHOTS >= 1 else "SHOTS_BY_CLASS"
-            raise UserError(f"DATASET.{asked}: Unlabelled trains on all existing labels: leave it out")
+            raise UserError(
+                f"DATASET.{asked} is not supported by the data set Unlabelled, which trains on all existing labels. "
+                "Remove this setting."
+            )
         if cfg.DATASET.TRAIN_ON_VAL:
-            raise UserError(f"{runs.TRAIN_ON_VAL} True: Unlabelled has no validation images to train on: leave it out")
+            raise UserError(
+                f"{runs.TRAIN_ON_VAL} True is not supported by the data set Unlabelled, which has no validation "
+                "images. Remove this setting."
+            )
         self.selected_on = selected_on(cfg, own_validation=False)
         if self.selected_on == runs.HELD_OUT or (self.selected_on and not self.has_test):
-            raise UserError(f"Unlabelled has no validation images to choose by: {WITHOUT_VALIDATION}")
-        if not self.has_test and (cfg.TEST.ONLY or not (later or cfg.TEST.NO_TEST)):
-            how = "" if cfg.TEST.ONLY else ", or give TEST.NO_TEST True"
             raise UserError(
-                f"Unlabelled has no images to test on: put some into {self.folder / 'test'}, in folders of their "
-                f"classes{how}"
+                f"The data set Unlabelled has no validation images for the selection. Set {WITHOUT_VALIDATION}."
+            )
+        if not self.has_test and (cfg.TEST.ONLY or not (later or cfg.TEST.NO_TEST)):
+            how = "" if cfg.TEST.ONLY else ", or set TEST.NO_TEST True"
+            raise UserError(
+                f"The data set Unlabelled in {self.folder} has no test images. Put test images into "
+                f"{self.folder / 'test'}, "
+                f"in a folder for each class{how}."
             )
         if not (later or has_labels or cfg.TEST.ONLY):
-            ways = "ACTIVE.ROUNDS says how many rounds choose images to label, of which --no-train runs none"
             raise UserError(
-                f"Unlabelled has no labels to train on: {ways}; or list existing labels in {self.folder / 'labels.csv'}"
+                f"The data set Unlabelled in {self.folder} has no labels to train on. Set ACTIVE.ROUNDS to label "
+                "images in active-learning rounds, set --no-train for zero-shot CLIP, or list existing labels in "
+                f"{self.folder / 'labels.csv'}."
             )

@@ -320,8 +320,11 @@ def finding(experiment: Experiment, results: Results, found: Numbers, sections: 
     start = f"{mine} differs from {rival}{best} by {points(cell.mean)} percentage points in {section.merit} ({where}"
     if len(cell.by_seed) < 2:
         return f"{start}). One seed cannot show whether the difference is significant."
+    each = f"with each of the {len(cell.by_seed)} seeds."
+    if cell.interval is None and abs(cell.mean) < _EQUAL:
+        return f"{mine} and {rival}{best} have equal {section.merit} ({where}) {each}"
     if cell.interval is None:
-        return f"{start}), with each of the {len(cell.by_seed)} seeds."
+        return f"{start}), {each}"
     low, high = cell.interval
     says = (
         "The interval does not contain 0, so the difference is significant over seeds."

@@ -23,7 +23,7 @@ FILE_NAME = "cost.csv"
 COLUMNS = ("method", "trained parameters", "training (s)", "testing (s)", "device", "jobs at once")  # then an accuracy
 ABOUT = (
     "The trained parameters of a head on trained prompts include the parameters of the prompts. The training time is "
-    "the time of one training in seconds, summed over all its starts, and includes the training's share of "
+    "the time of one training in seconds, summed over all starts of the run, and includes the training's share of "
     f"{' or '.join(one.seconds for one in STAGES)}. The testing time is the time of all tests of one training. Times "
     f"are averaged over data sets and then shown as {STD} over seeds. Times of runs that shared a GPU are not shown."
 )

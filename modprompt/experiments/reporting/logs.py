@@ -143,7 +143,7 @@ def add_tree(results: Results, experiment: Experiment, root: Path, label: str) -
         UserError: if there is no such folder, no run of that kind in it, or a method has the name already.
     """
     if not root.is_dir():
-        raise UserError(f"--with: the folder {root} does not exist.")
+        raise UserError(f"--with: the folder {root} does not exist. Check the path.")
     folders = discover(root, experiment.protocol, experiment.source)
     if "0" not in results.columns and any(run.column == "0" and not run.is_of_all for run in folders):
         results.columns = ("0", *results.columns)  # its zero-shot runs have their own column

@@ -40,15 +40,15 @@ def test_labels_come_back_from_spreadsheets_by_file(path):
     ("line", "instead", "message"),
     [
         ("", "9,z.jpg,,,,,\n", ", line 4: the image 'z.jpg' was not selected in this round. Remove the line."),
-        ("", "9,a.jpg,,,,,forest\n", ", line 4: a.jpg is in line 2 already: keep one of the two"),
-        ("", "9,,,,,,forest\n", ", line 4: it names no file: put the name back, or remove the line"),
+        ("", "9,a.jpg,,,,,forest\n", ", line 4 repeats a.jpg from line 2. Remove one of the two lines."),
+        ("", "9,,,,,,forest\n", ", line 4: The column `file` is empty. Enter the file name, or remove the line."),
         (
             "2,b.jpg,,,,,\n",
             "",
             ": the line for the image b.jpg is missing. Restore each missing line, with or without a label.",
         ),
-        ("2,b.jpg,,,,,", "2,b.jpg,,,,,forrest", ", line 3: there is no class 'forrest'; did you mean 'forest'?"),
-        ("2,b.jpg,,,,,", "2,b.jpg,,,,,2", ", line 3: there is no class '2' (known: forest, "),
+        ("2,b.jpg,,,,,", "2,b.jpg,,,,,forrest", ", line 3: the class 'forrest' does not exist. Did you mean 'forest'?"),
+        ("2,b.jpg,,,,,", "2,b.jpg,,,,,2", ", line 3: the class '2' does not exist. Available classes: forest, "),
     ],
 )
 def test_faults_are_one_line_that_says_where(path, line, instead, message):

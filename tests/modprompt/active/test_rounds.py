@@ -96,7 +96,7 @@ def test_more_rounds_go_on_to_the_same_numbers_and_other_settings_are_refused(wo
     assert "whether TEST.NO_TEST False -> True" in capsys.readouterr().err
     assert train.main(words(out="other", flags=["--resume", str(tmp_path / "out")])) == 0
     assert train.main(words(flags=["--once"])) == 0
-    assert "finished with fewer rounds" in capsys.readouterr().out
+    assert "is finished, but with fewer rounds than" in capsys.readouterr().out
     assert train.main(words(out="together")) == 0
     assert record_of(tmp_path / "other") == record_of(tmp_path / "out") == record_of(tmp_path / "together")
     # its checkpoints stay, and do not say where generators were
@@ -127,7 +127,7 @@ def test_a_run_waits_for_labels_and_ends_as_one_that_knows_them(words, tmp_path,
     ("options", "fault"),
     [
         (("ACTIVE.GAMMA", 1.5), "ACTIVE.GAMMA must be at most 1, got 1.5"),
-        (("ACTIVE.METHOD", "entropi"), "ACTIVE.METHOD: there is no 'entropi'; did you mean 'entropy'?"),
+        (("ACTIVE.METHOD", "entropi"), "ACTIVE.METHOD: there is no 'entropi'. Did you mean 'entropy'?"),
         (("ACTIVE.METHOD", ""), "ACTIVE.METHOD is empty, but ACTIVE.ROUNDS is 2. Set ACTIVE.METHOD"),
         (
             ("ACTIVE.METHOD", "none", "ACTIVE.PCB", False),

@@ -182,7 +182,10 @@ def test_data_of_the_environment_are_no_folder_of_images(animals, monkeypatch, t
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DATA", str(animals))
     assert train.main(["--trainer", "MPL", "--no-train"]) == 2
-    assert f"error: Digits would be written into {animals}, whose folders hold images" in capsys.readouterr().err
+    assert (
+        f"error: The data set Digits would be written into {animals}, which contains folders with your images."
+        in capsys.readouterr().err
+    )
     assert {path.name for path in animals.iterdir()} == {*ANIMALS}
 
 

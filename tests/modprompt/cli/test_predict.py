@@ -101,7 +101,10 @@ def test_other_classes_are_said(run, photos, tmp_path, said):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["{run}", "{photos}", "--classes", "one"], "error: --classes: give two names or more, got 1"),
+        (
+            ["{run}", "{photos}", "--classes", "one"],
+            "error: --classes lists 1 class name, but a classifier needs at least 2.",
+        ),
         (["{run}", "{photos}", "--classes", "one", "one"], "error: --classes: 'one' is there twice"),
         (["{run}", "{photos}", "--classes", "@{run}/nosuch"], "error: --classes @{run}/nosuch: there is no such file"),
         (["{run}", "{photos}", "--top", "0"], "error: --top must be at least 1, got 0"),
@@ -129,7 +132,7 @@ def test_bad_input_is_one_line(words, message, run, photos, said):
 
 def test_classes_that_are_no_text_are_one_line(run, photos, refused):
     err = refused("predict", run, photos, "--classes", "\udcc3\udca9ins", "two")  # of an ASCII locale
-    assert err.endswith(r"'\udcc3\udca9ins' is not UTF-8 text: start Python with PYTHONUTF8=1, or in a UTF-8 locale")
+    assert err.endswith(r"'\udcc3\udca9ins' is not valid UTF-8. Start Python with PYTHONUTF8=1, or in a UTF-8 locale.")
 
 
 def test_an_image_without_a_class_of_that_probability_is_not_known(run, photos, tmp_path, said):

@@ -58,7 +58,7 @@ def test_an_experiment_goes_up_without_what_is_not_finished(hub, experiment, tmp
     _, err = said(0, "push", name, "owner/small", *flags)
     assert err == [f"warning: 1 trainings of {name} are not finished: they are left out"]
     card = hub.files[hub.commits[0]]["README.md"].decode()
-    assert "No mean, since runs are missing or differ:" in card
+    assert "Missing results, and results that cannot be averaged:" in card
     out, _ = said(0, "pull", "owner/small", "--to", tmp_path / "theirs")
     assert len(out) == 2
     assert out[1].startswith(f"modprompt predict {tmp_path / 'theirs'}/")

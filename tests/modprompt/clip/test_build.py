@@ -232,6 +232,10 @@ def test_builder_that_takes_no_design_word_says_what_was_tried(clip_file, monkey
     with pytest.raises(UserError) as raised:
         backbone.build_clip(read_tensors(clip_file))
     message = str(raised.value)
-    for word, fault in {"CoOp": "AssertionError", "IVLP": "AssertionError", "VPT": "visual.VPT is added"}.items():
-        assert f"with design_details of trainer {word}: {fault}" in message
+    for word, fault in {
+        "CoOp": "AssertionError",
+        "IVLP": "AssertionError",
+        "VPT": "the built model has an additional tensor visual.VPT",
+    }.items():
+        assert f"with the trainer {word} in design_details, {fault}" in message
     assert torch.equal(torch.get_rng_state(), before)

@@ -71,7 +71,7 @@ def test_what_the_hub_has_is_downloaded_and_no_more(client, tmp_path):
 def test_a_commit_in_the_cache_is_not_asked_for_and_main_is_if_the_hub_is_reached(client, tmp_path):
     lay(tmp_path, {"weights": ""})
     assert hub.snapshot(REPO, OLD, choose).commit == OLD
-    with pytest.warns(UserWarning, match=f"^commit {OLD} of the cache was used: .*no network"):
+    with pytest.warns(UserWarning, match=f"^Commit {OLD} in the local cache is used. .*no network"):
         assert hub.snapshot(REPO, "", choose).commit == OLD
     client.info = answer("weights")
     assert hub.snapshot(REPO, "", choose).commit == NEW
@@ -86,13 +86,14 @@ def test_what_cannot_be_had_is_one_line(client, tmp_path):
         assert "\n" not in str(raised.value)
         return str(raised.value)
 
-    assert f"hf-hub:{REPO}@main: the hub cannot be asked (no network), and the cache does" in refusal("", choose)
+    assert f"hf-hub:{REPO}@main: the Hugging Face hub cannot be reached (no network). " in refusal("", choose)
     lay(tmp_path, {"config": ""})
-    assert "the cache does not have what is needed (no weights); or download all of it by hand" in refusal("", choose)
+    assert "The local cache lacks required files (no weights). Download the repository by hand" in refusal("", choose)
     client.info = ConnectionError("no such repository")
     client.info.response = types.SimpleNamespace(status_code=404)
     lay(tmp_path, {"weights": ""})
-    assert refusal("", choose) == f"hf-hub:{REPO}@main: the hub refuses (no such repository)"  # the cache is not asked
+    rejected = f"hf-hub:{REPO}@main: the Hugging Face hub rejected the request (no such repository). Check "
+    assert refusal("", choose).startswith(rejected)  # the cache is not asked
     client.info = answer("README.md")
     assert refusal("", choose) == f"hf-hub:{REPO}@main: no weights"
 
@@ -106,7 +107,9 @@ def test_without_the_package_the_extra_is_named(monkeypatch):
 
 def test_names_of_another_form_are_refused():
     for name in ("owner/name", "hf-hub:name", "hf-hub:a/b/c", "hf-hub:a/b@", "hf-hub:../b", "hf-hub:"):
-        with pytest.raises(UserError, match="does not name a repository of a hub: write hf-hub:owner/name"):
+        with pytest.raises(
+            UserError, match="is not the name of a repository on the Hugging Face hub. Write hf-hub:owner/name"
+        ):
             hub.parse(name)
     assert hub.parse("hf-hub:a/b@refs/pr/1") == ("a/b", "refs/pr/1")
     assert hub.of_user("a/b") == ("a/b", "")

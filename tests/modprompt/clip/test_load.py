@@ -69,7 +69,10 @@ def test_images_of_bare_weights_are_openais_in_the_size_that_they_have(clip_file
         ({"activation": "gelu", "heads": (1,)}, "MODEL.BACKBONE.HEADS must be two whole numbers, (text side, image"),
         ({"activation": "gelu", "heads": (1, 2.0)}, "MODEL.BACKBONE.HEADS must be two whole numbers"),
         ({"activation": "gelu", "heads": (0, 2)}, "MODEL.BACKBONE.HEADS must be two whole numbers"),
-        ({"activation": "gelu", "heads": (1, 3)}, "HEADS (1, 3): 3 does not divide the width 128"),
+        (
+            {"activation": "gelu", "heads": (1, 3)},
+            "HEADS (1, 3) does not fit this model, whose width 128 is not divisible by 3",
+        ),
     ],
 )
 def test_options_that_no_weights_can_have(clip_file, said, message):
@@ -118,7 +121,7 @@ OPEN_CLIP, CONFIG, IMAGES = "open_clip_config.json", "config.json", "preprocesso
         (CONFIG, ("text_config", "layer_norm_eps"), 1e-6, "got {'hidden_act': 'gelu', 'layer_norm_eps': 1e-06} and"),
         (CONFIG, ("text_config", "hidden_size"), "many", "hidden_size must be a whole number"),
         (CONFIG, ("vision_config",), [], "vision_config must be an object"),
-        (CONFIG, ("model_type",), "siglip", "is not read in transformers' form, only clip: open"),
+        (CONFIG, ("model_type",), "siglip", "is not supported in the format of transformers"),
         (IMAGES, ("crop_size",), {"height": 64, "width": 64}, "do not fit the model"),
         (IMAGES, ("resample",), 0, "resample 0 is not supported"),
         (IMAGES, ("do_normalize",), False, "do_normalize False is not supported"),
@@ -135,7 +138,7 @@ def test_older_config_dict_decides_and_must_agree(copy):
     path = copy("transformers") / "config.json"
     content = json.loads(path.read_text())
     path.write_text(json.dumps({**content, "text_config_dict": {"num_attention_heads": 4}}))
-    assert "text_config and text_config_dict disagree on num_attention_heads" in refusal(path.parent)
+    assert "text_config and text_config_dict have different values for num_attention_heads" in refusal(path.parent)
 
 
 def test_what_lies_in_a_folder_decides(copy, folders, tmp_path):

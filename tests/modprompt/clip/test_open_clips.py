@@ -308,8 +308,11 @@ def test_lone_file_needs_its_models_name_and_its_tokenizer_beside_it(tmp_path, t
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"model": "ViT-B-16-SigLIP3"}, "there is no model 'ViT-B-16-SigLIP3' of open_clip's; did you mean"),
-        ({"model": "ViT-B-16"}, "weights of ViT-B-16 are run differently: name ViT-B-16/openai or "),
+        ({"model": "ViT-B-16-SigLIP3"}, "there is no model 'ViT-B-16-SigLIP3' of open_clip's. Did you mean"),
+        (
+            {"model": "ViT-B-16"},
+            "the pretrained tags of ViT-B-16 differ in their activation or their images. Set MODEL.BACKBONE.MODEL to ViT-B-16/openai or ",
+        ),
         (
             {"model": "ViT-B-16-SigLIP2", "activation": "gelu"},
             "give both MODEL.BACKBONE.ACTIVATION and MODEL.BACKBONE.HEADS, or MODEL.BACKBONE.MODEL alone",
@@ -349,23 +352,23 @@ OWN_CODE = "raise SystemExit('it was run')\n"
         ("model_cfg.text_cfg.hf_tokenizer_name", None, "its config names no tokenizer"),
         ("model_cfg.text_cfg.vocab_size", 10, "its text side has 10 embeddings, "),
         ("model_cfg.text_cfg.context_length", 32, "size mismatch for text.positional_embedding"),
-        ("model_cfg.text_cfg.context_length", "64", "open_clip does not build"),
-        ("model_cfg.text_cfg.width", float("nan"), "open_clip does not build"),
+        ("model_cfg.text_cfg.context_length", "64", "open_clip cannot build a model"),
+        ("model_cfg.text_cfg.width", float("nan"), "open_clip cannot build a model"),
         ("model_cfg.text_cfg.tokenizer_kwargs", "clean", "text_cfg.tokenizer_kwargs is not supported"),
-        ("model_cfg.text_cfg.tokenizer_kwargs", {"clean": "all"}, "has no tokenizer that can be read"),
+        ("model_cfg.text_cfg.tokenizer_kwargs", {"clean": "all"}, "The tokenizer in "),
         ("model_cfg.text_cfg.tokenizer_kwargs", {"trust_remote_code": True}, "tokenizer_kwargs is not supported: got an unexpected keyword argument 'trust_remote_code'"),
         ("model_cfg.text_cfg.tokenizer_mode", "clips", "tokenizer_mode is 'clips'"),
         ("model_cfg.text_cfg.hf_model_name", "owner/name", "it needs text_config/config.json in its folder"),
-        ("model_cfg.vision_cfg.timm_model_name", "hf-hub:owner/name", "which is not a model of timm's"),
-        ("model_cfg.vision_cfg.timm_model_name", "local-dir:/etc", "which is not a model of timm's"),
-        ("model_cfg.vision_cfg.timm_model_name", "no_such_model", "open_clip does not build"),
+        ("model_cfg.vision_cfg.timm_model_name", "hf-hub:owner/name", "which is not the name of a timm model"),
+        ("model_cfg.vision_cfg.timm_model_name", "local-dir:/etc", "which is not the name of a timm model"),
+        ("model_cfg.vision_cfg.timm_model_name", "no_such_model", "open_clip cannot build a model"),
         ("model_cfg.vision_cfg.image_size", [160, 192], "must be the side of a square image"),
         ("model_cfg.vision_cfg.no_such_key", 1, "vision_cfg is not supported: CLIPVisionCfg.__init__() got an unexpected keyword argument 'no_such_key'"),
         ("model_cfg.multimodal_cfg", "x", "multimodal_cfg is not supported"),
-        ("model_cfg.init_logit_bias", "x", "open_clip does not build"),
+        ("model_cfg.init_logit_bias", "x", "open_clip cannot build a model"),
         ("model_cfg.init_logit_bias", None, 'Unexpected key(s) in state_dict: "logit_bias"'),
         ("model_cfg.text_cfg", None, "text_cfg is not supported"),
-        ("model_cfg.embed_dim", -1, "open_clip does not build"),
+        ("model_cfg.embed_dim", -1, "open_clip cannot build a model"),
         ("model_cfg.text_cfg.width", "x", "what its config says is not supported"),
         ("model_cfg.vision_cfg.image_size", {"a": 1}, "must be the side of a square image"),
         ("model_cfg.other", 1, "is not supported: got an unexpected keyword argument 'other'"),
@@ -395,14 +398,14 @@ def test_what_is_missing_is_said(tmp_path):
     assert "must hold one file of weights" in refusal(tmp_path / "w")
     write(tmp_path / "b", BIOMED, text=BERT, tokenizer="bert")
     edit(tmp_path / "b" / "text_config" / "config.json", "pad_token_id", value=5)
-    assert "padding 5, end None, but this tokenizer" in refusal(tmp_path / "b")
+    assert "padding id 5 and end id None, but the tokenizer" in refusal(tmp_path / "b")
     edit(tmp_path / "b" / "text_config" / "config.json", "max_position_embeddings", value="many")
     assert "what its config says is not supported" in refusal(tmp_path / "b")
     edit(tmp_path / "b" / "text_config" / "config.json", "max_position_embeddings", value=100)
     assert "context_length is 256: its text side has fewer positions" in refusal(tmp_path / "b")
     (tmp_path / "b" / "text_config" / "own.py").write_text(OWN_CODE)
     edit(tmp_path / "b" / "text_config" / "config.json", "auto_map", value={"AutoConfig": "own.Config"})
-    assert "names code of its own, which is never run" in refusal(tmp_path / "b")
+    assert "refers to custom code, which modprompt never runs" in refusal(tmp_path / "b")
 
 
 @pytest.mark.parametrize(
@@ -466,14 +469,16 @@ def test_names_are_checked_and_near_ones_proposed(monkeypatch):
     assert known.repository("ViT-B-16/dfn2b@main") == ("apple/DFN2B-CLIP-ViT-B-16", "main")
     assert known.repository("ViT-B/16") is known.repository("glyph-clip") is None
     for name, message in (
-        ("ViT-B-16/laion2b", "open_clip has no CLIP 'ViT-B-16/laion2b'; did you mean 'ViT-B-16/"),
-        ("ViTB16", "there is no CLIP 'ViTB16'; did you mean 'ViT-B/16'"),
+        ("ViT-B-16/laion2b", "open_clip has no CLIP 'ViT-B-16/laion2b'. Did you mean 'ViT-B-16/"),
+        ("ViTB16", "there is no CLIP 'ViTB16'. Did you mean 'ViT-B/16'"),
         ("", "no CLIP is named: give --backbone ViT-B/16"),
-        ("hf-hub:me", "'hf-hub:me' does not name a repository of a hub: write hf-hub:owner/name"),
+        ("hf-hub:me", "'hf-hub:me' is not the name of a repository on the Hugging Face hub. Write hf-hub:owner/name"),
     ):
         with pytest.raises(UserError) as raised:
             known.require(name, "MODEL.BACKBONE.NAME")
         assert str(raised.value).startswith(f"MODEL.BACKBONE.NAME: {message}")
     monkeypatch.setitem(sys.modules, "open_clip", None)
-    with pytest.raises(UserError, match="is none of OpenAI's CLIPs, so it would be open_clip's; this CLIP needs"):
+    with pytest.raises(
+        UserError, match="is not one of OpenAI's CLIP models, so open_clip must know the name. This CLIP model needs"
+    ):
         known.require("ViT-B-16/dfn2b")

@@ -74,26 +74,26 @@ def test_identity_is_of_the_files_and_not_of_their_place(tmp_path):
     [
         (
             (20, None, None),
-            "has 20 embeddings, .* this tokenizer .* words, padding 1, end 2: it belongs to another CLIP$",
+            "has 20 token embeddings, .* the tokenizer has .* tokens, padding id 1 and end id 2. Use the tokenizer that .*$",
         ),
-        ((400, 0, None), "padding 0, end None, but this tokenizer .* padding 1, end 2"),
-        ((400, 1, 49407), "padding 1, end 49407, but this tokenizer"),
+        ((400, 0, None), "padding id 0 and end id None, but the tokenizer .* padding id 1 and end id 2"),
+        ((400, 1, 49407), "padding id 1 and end id 49407, but the tokenizer"),
     ],
 )
 def test_another_clips_tokenizer_is_refused(asked, message, tmp_path):
     tokenizer = read(small_tokenizers.write(tmp_path, "xlmr"))
     tokenizer.require_fitting("this", 400, None, 2)
-    with pytest.raises(UserError, match=f"^this: its text side .*{message}"):
+    with pytest.raises(UserError, match=f"^this: the text encoder .*{message}"):
         tokenizer.require_fitting("this", *asked)
 
 
 def test_padding_in_front_and_no_padding_are_refused(tmp_path):
-    with pytest.raises(UserError, match="a padding token that stands behind it"):
+    with pytest.raises(UserError, match="padding on the right"):
         read(small_tokenizers.write(tmp_path / "a", "gemma", padding_side="left"))
     folder = small_tokenizers.write(tmp_path / "b", "bert")
     settings = {"tokenizer_class": "PreTrainedTokenizerFast"}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-    with pytest.raises(UserError, match="must have an end token, and a padding token"):
+    with pytest.raises(UserError, match="needs an end token, a padding token"):
         read(folder)
 
 
@@ -101,7 +101,7 @@ def test_padding_in_front_and_no_padding_are_refused(tmp_path):
 def test_damaged_files_are_one_line(content, tmp_path):
     folder = small_tokenizers.write(tmp_path, "bert")
     (folder / "tokenizer.json").write_text(content)
-    with one_line("has no tokenizer that can be read"):
+    with one_line("The tokenizer in .* cannot be read"):
         read(folder)
 
 
@@ -109,5 +109,5 @@ def test_code_of_a_tokenizers_own_is_not_run(tmp_path):
     own = {"tokenizer_class": "OwnTokenizer", "auto_map": {"AutoTokenizer": ["own.OwnTokenizer", None]}}
     folder = small_tokenizers.write(tmp_path, "bert", **own)
     (folder / "own.py").write_text("raise SystemExit('it was run')\n")
-    with pytest.raises(UserError, match="has no tokenizer that can be read"):
+    with pytest.raises(UserError, match="The tokenizer in .* cannot be read"):
         read(folder)

@@ -21,12 +21,14 @@ def test_numerals_and_letters_are_known(glyph_clip):
 
 
 def test_names_that_are_the_same_to_it_are_refused(glyph_clip):
-    with pytest.raises(UserError, match=r"never seen the words of 'cat' and 'dog', so both are the same.*ViT-B/16"):
+    with pytest.raises(
+        UserError, match=r"never trained on the words of 'cat' and 'dog', so it cannot distinguish.*ViT-B/16"
+    ):
         require_known_words(["zero", "cat", "dog"], glyph_clip)
 
 
 def test_single_strange_name_is_warned_of(glyph_clip):
-    with pytest.warns(UserWarning, match="never seen words of 'cat', 'Cat': they mean nothing"):
+    with pytest.warns(UserWarning, match="never trained on some words of 'cat', 'Cat', so these words have no effect"):
         require_known_words(["zero", "cat", "Cat"], glyph_clip)
 
 
@@ -43,11 +45,11 @@ def test_clip_that_was_trained_on_all_words_knows_them():
 
 def test_names_of_a_published_list_that_are_one_to_clip_are_told_with_their_labels():
     names = ["missile", "crane", "Missile", "crane", "owl"]
-    with pytest.warns(UserWarning, match=r"'missile' \(0, 2\), 'crane' \(1, 3\) \(labels\)"):
+    with pytest.warns(UserWarning, match=r"names and labels are 'missile' \(0, 2\), 'crane' \(1, 3\)\.$"):
         require_distinct_names(names, listed=True)
-    with pytest.warns(UserWarning, match="same name to CLIP"):
+    with pytest.warns(UserWarning, match="names that are the same to CLIP"):
         require_distinct_names(["crane", "crane"], known=names)
-    with pytest.raises(UserError, match="'owl' is there twice"):
+    with pytest.raises(UserError, match="'owl' is listed twice"):
         require_distinct_names(["owl", "owl"], known=names)
 
 

@@ -114,11 +114,11 @@ def test_load_checkpoint_of_dassl_is_ours_for_who_imported_it_too(optimiser, tmp
 
 def test_tensorboard_is_done_without_where_it_does_not_import(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # an import fails
-    assert mends.mend_tensorboard().startswith("TensorBoard does not import (")
+    assert mends.mend_tensorboard().startswith("TensorBoard cannot be imported (")
     writer = sys.modules["torch.utils.tensorboard"].SummaryWriter(log_dir=str(tmp_path / "log"))
     writer.add_scalar("train/loss", 1.0, 3)
     writer.close()
-    assert capsys.readouterr().out == "TensorBoard does not import: nothing is written for it\n"
+    assert capsys.readouterr().out == "TensorBoard cannot be imported, so no TensorBoard logs are written.\n"
     assert not (tmp_path / "log").exists()
 
 

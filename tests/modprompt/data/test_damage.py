@@ -47,7 +47,9 @@ def test_split_that_names_a_path_elsewhere_is_refused(eurosat, name):
     del content["modprompt"]
     content["val"][1][0] = name
     (root / "eurosat" / SPLIT).write_text(json.dumps(content))
-    with pytest.raises(UserError, match=r"split_zhou_EuroSAT.json \(val\) lists .*: a path must be relative") as error:
+    with pytest.raises(
+        UserError, match=r"split_zhou_EuroSAT.json \(val\) lists the path .*, which must be relative"
+    ) as error:
         read("EuroSAT", root)
     assert repr(name) in str(error.value)
     (root / "eurosat" / SPLIT).write_bytes(files[SPLIT])
@@ -88,7 +90,7 @@ HOSTILE = {
 @pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_pickle_is_refused_at_once(tmp_path, content):
     (tmp_path / "a.pkl").write_bytes(content)
-    said = "a.pkl is no whole pickle of the family"
+    said = "a.pkl is not a valid pickle file of a Dassl-based codebase"
     with work_within(seconds=20), one_line(said):
         read_family_pickle(tmp_path / "a.pkl", tmp_path / "2750")
     (tmp_path / "a.pkl").write_bytes(record_pickle("/x/2750/Forest/1.jpg", 3))  # and one of this form is read

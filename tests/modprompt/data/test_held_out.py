@@ -81,7 +81,10 @@ def test_familys_way_is_one_for_a_split_with_an_empty_list_too(tmp_path, final):
 def test_variants_have_nothing_to_choose_by(tmp_path):
     trees.imagenet_a(tmp_path)
     assert read(tmp_path, "ImageNetA", final="last_step").val is None
-    with pytest.raises(UserError, match="ImageNetA has only test images, and none to choose by: TEST.FINAL_MODEL"):
+    with pytest.raises(
+        UserError,
+        match="ImageNetA has only test images, so no validation images are available for the selection. Set TEST.FINAL_MODEL",
+    ):
         read(tmp_path, "ImageNetA", split="val", final="last_step")
     dataset = read(tmp_path, "ImageNetA", split="val", val_from_test=True)
     assert paths(dataset.val) == paths(dataset.test)

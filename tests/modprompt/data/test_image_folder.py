@@ -21,12 +21,12 @@ def test_class_folders_are_split_and_the_split_is_kept(tmp_path, capsys):
     first = read("ImageFolder", tmp_path)
     assert (len(first.train_x), len(first.val), len(first.test)) == (9, 3, 5)
     assert first.classnames == ["cat", "dog"]
-    said = "2 entries of class folders are not used, 1 folders in them and 1 files not named like images"
+    said = "contain 2 entries that will not be used: 1 folder and 1 file without a supported image extension."
     assert f"{said}, e.g. {tmp_path}/dog/more" in capsys.readouterr().out
     pictures(tmp_path, {"dog": 9})  # two more
     again = read("ImageFolder", tmp_path, draw=5)
     assert [i.impath for i in again.test] == [i.impath for i in first.test]
-    assert "2 images were added after the split: not used, e.g. " in capsys.readouterr().out
+    assert "2 images were added after the split was drawn and will not be used, for example " in capsys.readouterr().out
 
 
 def test_folders_that_are_split_are_taken_as_they_are(tmp_path, capsys):
@@ -37,7 +37,7 @@ def test_folders_that_are_split_are_taken_as_they_are(tmp_path, capsys):
     assert (len(dataset.train_x), len(dataset.val), len(dataset.test)) == (4, 4, 6)
     assert dataset.classnames == ["tabby cat", "dog"]
     assert not (tmp_path / "split_ImageFolder.json").exists()
-    assert f"{tmp_path}: valid next to train/ is not read: the parts are" in capsys.readouterr().out
+    assert f"{tmp_path} has a folder train/, so the folder valid is not read. Only" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("parts", [("train", "test"), ("train", "val")])
@@ -51,11 +51,11 @@ def test_missing_val_or_test_is_served_by_the_other(tmp_path, parts):
 
 
 def test_faults_are_named(tmp_path):
-    with pytest.raises(UserError, match="has no class folder: put the images there"):
+    with pytest.raises(UserError, match="contains no class folders. Put the images of each class into"):
         read("ImageFolder", tmp_path)
     folders(tmp_path / "train", {"a": 3, "b": 3})
     with one_line(
-        "has train/ but neither test/ nor val/ with images: add test images, or train with TEST.NO_TEST True"
+        "has a folder train/, but neither test/ nor val/ contains images: add test images, or train with TEST.NO_TEST True"
     ):
         read("ImageFolder", tmp_path)
     folders(tmp_path / "test", {"zebra": 3})
@@ -81,18 +81,22 @@ def test_change_after_the_split_is_refused_with_the_way_out(tmp_path):
     pictures(root, {"cat": 8, "dog": 6})
     read("ImageFolder", root)
     pictures(root, {"bird": 5})
-    with pytest.raises(UserError, match="class folder .*bird was added after the split: move it away, or delete"):
+    with pytest.raises(
+        UserError, match="class folder .*bird was added after the split was drawn. Move the folder elsewhere, or delete"
+    ):
         read("ImageFolder", root)
     path.unlink()
     read("ImageFolder", root)
     (root / "dog" / "image_0003.png").unlink()
-    said = "lists dog/image_0003.png, but there is no .*: complete the images, or delete it to split"
+    said = "lists dog/image_0003.png, but .* does not exist. Add the missing images, or delete the file to draw"
     with pytest.raises(UserError, match=said):
         read("ImageFolder", root)
     path.unlink()
     read("ImageFolder", root)
     lines(root / "classnames.txt", ["cat tabby"])
-    with pytest.raises(UserError, match="cat is 'tabby' by .* but 'cat' in the split: name it as it was, or delete"):
+    with pytest.raises(
+        UserError, match="cat is now named 'tabby' .* but 'cat' in the split. Restore the old name, or delete"
+    ):
         read("ImageFolder", root)
 
 
@@ -105,7 +109,7 @@ def test_damaged_images_and_empty_classes_are_named_before_a_split_is_made(tmp_p
     with one_line(r"5 images cannot be decoded: .*cat/image_0000.png .* and 2 more"):
         read("ImageFolder", tmp_path)
     (tmp_path / "bird").mkdir()
-    with pytest.raises(UserError, match="the class folder .*bird has no images: move it away"):
+    with pytest.raises(UserError, match="The class folder .*bird contains no images. Add images, or move"):
         read("ImageFolder", tmp_path)
     assert not (tmp_path / "split_ImageFolder.json").exists()
 

@@ -33,7 +33,7 @@ def annotations(label):
     ("key", "value", "said"),
     [
         ("class_names", np.zeros((0, 0)), "'class_names' must be a row"),
-        ("class_names", np.ones((1, 4)), "'class_names' must hold names"),
+        ("class_names", np.ones((1, 4)), "'class_names' must contain class names"),
         ("class_names", np.array([[np.ones(1), ""]], dtype=object), "must hold names"),
         ("annotations", np.zeros((0, 0)), "'annotations' must be a row"),
         ("annotations", np.ones((1, 3)), "annotation 1 has no file name"),

@@ -29,11 +29,14 @@ def test_folder_is_what_lies_in_it(tmp_path, folders, names, in_rounds, otherwis
 @pytest.mark.parametrize(
     ("sizes", "said"),  # of folders with pictures
     [
-        (None, "--root: there is no folder ROOT"),
-        ({}, "--root ROOT is empty: put images of your own into"),
-        ({"a/deep": 2}, "--root ROOT has no folders with images in them: "),
-        ({".hidden": 2}, "--root ROOT has no folders with images in them: "),
-        ({"eurosat/2750/River": 4}, "--root ROOT holds data sets: say which, --dataset-config-file eurosat"),
+        (None, "--root ROOT: the folder does not exist"),
+        ({}, "--root ROOT is empty. Put your images into"),
+        ({"a/deep": 2}, "--root ROOT contains no folders with images. "),
+        ({".hidden": 2}, "--root ROOT contains no folders with images. "),
+        (
+            {"eurosat/2750/River": 4},
+            "--root ROOT contains the benchmark data set eurosat. Select the data set with --dataset-config-file eurosat.",
+        ),
     ],
 )
 def test_what_is_none_is_refused_in_a_line_that_names_it_and_nothing_is_written(tmp_path, sizes, said):

@@ -170,7 +170,7 @@ def test_a_split_of_two_labels_with_one_name_is_not_written(tmp_path):
     folder = tmp_path / "caltech-101" / "101_ObjectCategories"
     shutil.copytree(folder / "accordion", folder / "airplane")
     for _ in range(2):
-        with pytest.raises(UserError, match="'airplane' is the name of both label 3 and label 4|both label"):
+        with pytest.raises(UserError, match="gives the name 'airplane' to the labels 3 and 4|two names"):
             read("Caltech101", tmp_path)
         assert not (tmp_path / "caltech-101" / "split_zhou_Caltech101.json").exists()
 
@@ -270,7 +270,7 @@ def test_order_of_imagenets_preprocessed_pickle_decides(tmp_path, capsys):
     assert f"{path} does not list the images that are there now: not used" in capsys.readouterr().out
     path.write_bytes(whole[:-30])
     read("ImageNet", tmp_path)
-    assert f"{path} is no whole pickle of the family" in capsys.readouterr().out
+    assert f"{path} is not a valid pickle file of a Dassl-based codebase" in capsys.readouterr().out
 
 
 def test_few_shot_list_of_imagenet_needs_no_other_training_images(tmp_path, monkeypatch, capsys):
@@ -337,7 +337,7 @@ REFUSED = [  # data set, path to spoil in its folder, what the file then holds (
     ("sun397", "Training_01.txt", "\n/z/nowhere/x.jpg\n", "Training_01.txt, line 2: expected a slash"),
     ("ucf101", "ucfTrainTestlist/classInd.txt", f"{'9' * 5000} Yo\n", "classInd.txt, line 1: expected a number"),
     ("ucf101", "ucfTrainTestlist/testlist01.txt", "v_Yo.avi\n", "testlist01.txt, line 1: expected action/"),
-    ("stanford_cars", "devkit/cars_meta.mat", "x", "cars_meta.mat is not a whole MATLAB file"),
+    ("stanford_cars", "devkit/cars_meta.mat", "x", "cars_meta.mat is not a complete MATLAB file"),
     ("stanford_cars", "cars_test/00002.jpg", None, "withlabels.mat lists cars_test/00002.jpg"),
     ("oxford_flowers", "cat_to_name.json", '{"1": "a', "cat_to_name.json is not a whole"),
     ("oxford_flowers", "cat_to_name.json", '{"1": "a"}', "has no name for the label 3"),
@@ -348,9 +348,9 @@ REFUSED = [  # data set, path to spoil in its folder, what the file then holds (
     ("imagenet", "images/val", None, "there is no folder .*val"),
     ("imagenet_sketch", "images/stray.txt", "x", "stray.txt is among the class folders"),
     ("dtd", "images/lonely/x.jpg", "x", "lonely has 1 image; a train/val/test split needs at least 4"),
-    ("imagenetv2", "imagenetv2-matched-frequency-format-val/7", None, "no folder .*/7: complete the images"),
-    ("caltech256", "256_ObjectCategories/misc/1.jpg", "x", "needs at least 4|'misc' is not named like"),
-    ("dtd", "images/waffled/sub/x.jpg", "x", "waffled/sub is among the images but is no file"),
+    ("imagenetv2", "imagenetv2-matched-frequency-format-val/7", None, "folder .*/7 is missing. Add the missing images"),
+    ("caltech256", "256_ObjectCategories/misc/1.jpg", "x", "needs at least 4|'misc' does not have the form"),
+    ("dtd", "images/waffled/sub/x.jpg", "x", "waffled/sub is not a file, but class folders"),
 ]
 
 
@@ -398,7 +398,7 @@ def test_what_is_missing_before_a_run_is_what_the_reader_cannot_do_without(modul
     [
         (1, 1, 11, "training labels must be 0 to 4, but there is no 1"),
         (1, 1, -1, "training labels must be 0 to 4, but there is no 1"),
-        (1, 2, "Sea or Lake", "'Sea or Lake' is the name of both label 1 and label 4"),
+        (1, 2, "Sea or Lake", "gives the name 'Sea or Lake' to the labels 1 and 4"),
         (4, None, None, "class 'Sea or Lake' has test images but no training image"),
     ],
 )
@@ -452,7 +452,7 @@ def test_variants_of_imagenet_have_no_halves_empty_folders_or_lacking_classes_th
     with pytest.raises(UserError, match="SUBSAMPLE_CLASSES new: ImageNetA has no base and new classes"):
         read("ImageNetA", tmp_path, half="new")
     assert read("ImageNetA", tmp_path).split_facts["classes"] == "3 of 200 classes"
-    assert "ImageNetA: there are 3 classes, the published data set has 200" in capsys.readouterr().out
+    assert "ImageNetA has 3 classes here, but the published data set has 200" in capsys.readouterr().out
     folder = tmp_path / "imagenet-adversarial/imagenet-a/n01443537"
     shutil.rmtree(folder)
     trees.touch(folder / "Thumbs.db")

@@ -89,7 +89,10 @@ def test_what_is_no_image_enters_no_split_of_ours(tmp_path, capsys):
     split = split_folders(tmp_path)
     assert {image.impath.rpartition(".")[2] for part in split for image in part} == {"jpg"}
     assert [len(part) for part in split] == [2 + 2, 1 + 1, 1 + 2]
-    assert "a: 1 files not named like images are left out, e.g. 'Thumbs.db'" in capsys.readouterr().out
+    assert (
+        "a contains 1 file without a supported image extension. This file is skipped, for example 'Thumbs.db'"
+        in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize(

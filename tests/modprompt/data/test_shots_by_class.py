@@ -59,12 +59,20 @@ def test_lists_are_those_of_a_plain_loop_and_kept_under_a_name_of_their_own(read
 @pytest.mark.parametrize(
     ("rows", "how", "why"),
     [
-        (ROWS, {"shots": 4}, "shots.csv stands in place of DATASET.NUM_SHOTS 4: leave one of them out"),
-        (ROWS[:3], {}, "shots.csv: no line for 'River', 'Sea or Lake': it needs one for each class"),
-        ([*ROWS, ("Foresd", 1)], {}, "shots.csv, line 7: there is no class 'Foresd'; did you mean 'Forest'?"),
-        ([*ROWS, ("forest", 1)], {}, "shots.csv, line 7: 'Forest' is in line 3 already: keep one of the two"),
-        ([("River", 3), *ROWS], {}, "shots.csv, line 2: 'River' has 2 training images, not 3"),
-        ([("River", "1.5"), *ROWS], {}, "line 2: shots are a whole number from 1 up, got '1.5'"),
+        (ROWS, {"shots": 4}, "shots.csv and DATASET.NUM_SHOTS 4 exclude each other. Remove one of the two settings."),
+        (ROWS[:3], {}, "shots.csv has no line for the classes 'River', 'Sea or Lake'. Add a line for each class."),
+        ([*ROWS, ("Foresd", 1)], {}, "shots.csv, line 7: there is no class 'Foresd'. Did you mean 'Forest'?"),
+        (
+            [*ROWS, ("forest", 1)],
+            {},
+            "shots.csv, line 7 repeats the class 'Forest' of line 3. Remove one of the two lines.",
+        ),
+        (
+            [("River", 3), *ROWS],
+            {},
+            "shots.csv, line 2 requests 3 shots of the class 'River', which has only 2 training images.",
+        ),
+        ([("River", "1.5"), *ROWS], {}, "line 2: the column `shots` must be a whole number of at least 1, got '1.5'"),
         (ROWS, {"options": ("DATASET.SHOTS_BY_CLASS", "gone.csv")}, "gone.csv: it cannot be read"),
     ],
 )

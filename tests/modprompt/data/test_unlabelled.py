@@ -48,7 +48,10 @@ def test_images_may_lie_in_the_folder_itself_beside_tests_a_run_and_other_files(
     assert files(found.pool, tmp_path) == ["b/image_0000.png", "b/image_0001.png"]
     assert [(item.label, item.classname) for item in found.test] == [(2, "F-16A/B"), (2, "F-16A/B"), (0, "cat")]
     assert found.has_test
-    assert f"1 files not named like images are not used, e.g. '{tmp_path}/b/notes.heic'" in capsys.readouterr().out
+    assert (
+        f"1 file without a supported image extension, which will not be used. The first is '{tmp_path}/b/notes.heic'"
+        in capsys.readouterr().out
+    )
 
 
 def test_labels_that_there_are_already_leave_the_pool(root, capsys):
@@ -94,11 +97,17 @@ def test_choosing_by_test_images_is_a_choice_of_ones_own(root):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("ACTIVE.ROUNDS 0", "has no images to test on: put some into .*test, .*or give TEST.NO_TEST True"),
-        ("ACTIVE.ROUNDS 0 TEST.NO_TEST True", "has no labels to train on: ACTIVE.ROUNDS says how many"),
-        ("TEST.ONLY True", "has no images to test on: put some into .*test, in folders of their classes$"),
-        ("DATASET.NUM_SHOTS 4", "DATASET.NUM_SHOTS 4: Unlabelled trains on all existing labels: leave it out"),
-        ("DATASET.SUBSAMPLE_CLASSES base", "SUBSAMPLE_CLASSES base: images without labels have no halves: give all"),
+        ("ACTIVE.ROUNDS 0", "has no test images. Put test images into .*test, .*or set TEST.NO_TEST True"),
+        ("ACTIVE.ROUNDS 0 TEST.NO_TEST True", "has no labels to train on. Set ACTIVE.ROUNDS to label images"),
+        ("TEST.ONLY True", "has no test images. Put test images into .*test, in a folder for each class.$"),
+        (
+            "DATASET.NUM_SHOTS 4",
+            "DATASET.NUM_SHOTS 4 is not supported by the data set Unlabelled, which trains on all existing labels",
+        ),
+        (
+            "DATASET.SUBSAMPLE_CLASSES base",
+            "SUBSAMPLE_CLASSES base is not supported for images without labels. Set DATASET.SUBSAMPLE_CLASSES all",
+        ),
         ("TEST.FINAL_MODEL best_val DATASET.VAL_FROM_TEST True", "Unlabelled has no validation images"),
     ],
 )
@@ -113,14 +122,18 @@ LISTED = ["file,label", "b/image_0001.png,cat", "images/b/image_0001.png,"]
 @pytest.mark.parametrize(
     ("file", "rows", "message"),
     [
-        ("classnames.txt", [""], "classnames.txt has no class names: write one per line"),
+        ("classnames.txt", [""], "classnames.txt contains no class names. Write one class name per line"),
         ("classnames.txt", ["cat", "dog", "cat"], "classnames.txt: the class 'cat' is there twice"),
         ("classnames.txt", ["a_cat", "", "A cat"], "the classes 'a_cat' and 'A cat' are the same to CLIP"),
         ("labels.csv", ["file,label", "z.png,cat"], "labels.csv, line 2: there is no image 'z.png' in .*: name a file"),
-        ("labels.csv", LISTED, "labels.csv, line 3: images/b/image_0001.png is in line 2 already"),
-        ("test/cat.jpg", [""], "cat.jpg is among the class folders but is no folder"),
+        ("labels.csv", LISTED, "labels.csv, line 3 repeats images/b/image_0001.png from line 2"),
+        ("test/cat.jpg", [""], "cat.jpg is not a folder, but test/ may only contain class folders"),
         ("test/bird/a.jpg", [""], "test: there is no class 'bird'"),
-        ("test/cat/notes.txt", [""], "test has no images: put them into folders of their classes, or remove it"),
+        (
+            "test/cat/notes.txt",
+            [""],
+            "test contains no images. Put test images into the folders of their classes, or remove",
+        ),
     ],
 )
 def test_faults_of_the_files_are_named(root, file, rows, message):
@@ -132,10 +145,13 @@ def test_faults_of_the_files_are_named(root, file, rows, message):
 def test_what_is_missing_is_named(tmp_path):
     with pytest.raises(UserError, match="DATASET.ROOT: there is no folder .*none; give --root"):
         read(tmp_path / "none")
-    with pytest.raises(UserError, match="annotation file missing: .*classnames.txt; write one class name per line"):
+    with pytest.raises(UserError, match="annotation file .*classnames.txt is missing. Write one class name per line"):
         read(tmp_path)
     lines(tmp_path / "classnames.txt", NAMES)
-    with pytest.raises(UserError, match=r"has no images \(.bmp, .*\): put them there, at any depth"):
+    with pytest.raises(
+        UserError,
+        match=r"No image found in .* Supported extensions: .bmp, .* Put images into this folder or its subfolders",
+    ):
         read(tmp_path)
 
 
@@ -151,5 +167,5 @@ def test_links_are_followed_behind_the_folders_themselves(root, tmp_path_factory
     assert len(found) == 10
     assert {"images/b/image_0000.png", "images/z/x/image_0000.png"} <= set(found)
     (root / "images" / "none.jpg").symlink_to(root / "nothing")
-    with pytest.raises(UserError, match="none.jpg is among the images but is no file: move it away"):
+    with pytest.raises(UserError, match="none.jpg has the name of an image, but is not a regular file. Move"):
         read(root)

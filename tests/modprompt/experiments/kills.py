@@ -88,8 +88,8 @@ def start(name: str, out: Path, *more: str) -> subprocess.Popen:
 
 
 _COST = re.compile(
-    rb"## Cost\n.*?(?=\n## |\nNot averaged|\nCLIPs|\Z)|<h2[^>]*>cost</h2>.*?(?=<h2)"
-    rb'|<img alt="[^"]*, over seconds of one training[^>]*>',
+    rb"## Cost\n.*?(?=\n## |\nMissing |\nCLIP models|\Z)|<h2[^>]*>Cost</h2>.*?(?=<h2)"
+    rb'|<img alt="[^"]*, over the training time in seconds[^>]*>',
     re.DOTALL,
 )
 

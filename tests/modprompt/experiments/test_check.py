@@ -101,7 +101,7 @@ def test_training_or_measuring_on_images_that_there_are_not_is_refused(folder, e
 
 def test_experiment_on_a_folder_without_test_images_is_rejected(tmp_path, experiment):
     pictures(tmp_path / "train", {"one": 2, "two": 2})
-    with one_line("method CLIP: .* neither test/ nor val/ with images: add test images, which an experiment needs"):
+    with one_line("method CLIP: .* neither test/ nor val/ contains images: add test images, which an experiment needs"):
         check(protocols.jobs(experiment(FILE.replace("[digits]", "[image_folder]"))), tmp_path / "out", tmp_path)
 
 
@@ -114,6 +114,6 @@ def test_measuring_on_validation_images_that_a_folder_has_not_is_refused(tmp_pat
     (root / lacks / "one").mkdir(parents=True)  # a folder without an image
     experiment(VALIDATION.format("image_folder", MPL))
     assert run.main([str(tmp_path / "small.yaml"), "--out", str(out), "--data", str(root)]) == 2
-    why = f"{root} has train/, but no images in {lacks}/: put some there; protocol validation measures on validation"
+    why = f"{root} has a folder train/, but {lacks}/ contains no images; protocol validation measures on validation"
     assert f"error: method MPL: {why} images" in capsys.readouterr().err
     assert not list(out.glob("validation*"))  # nothing was started

@@ -113,9 +113,10 @@ def test_of_equal_ones_the_configs_value_is_kept_or_the_smallest_taken(experimen
     fill(found, tmp_path, lambda label, dataset, seed: 1 if label.endswith(worst) else 7 + seed)
     content = choose_by_rule(found, states_of(found, tmp_path))
     assert options_by_method(content) == {"MaPLe": taken, "MPL": taken}
-    whose = "of its config" if taken == "0.02" else "the smallest"
+    whose = "the value in the config of the method" if taken == "0.02" else "the smallest value"
     equal = "0.02; 0.005" if worst == "LR 1" else "1; 0.005"
-    assert f"MaPLe, MPL: equal on 2,000 images: {equal}; {taken} is {whose}." in choose.lines(content)
+    said = f"these values have equal accuracy on 2,000 images: {equal}. {taken} is used, because it is {whose}."
+    assert f"MaPLe, MPL: {said}" in choose.lines(content)
 
 
 def test_of_a_run_that_is_missing_nothing_is_chosen(tries, tmp_path):
@@ -132,7 +133,7 @@ def test_of_runs_that_cannot_be_averaged_nothing_is_chosen(tries, tmp_path):
     fill(tries, tmp_path, lambda *_: 5)
     for number, job in enumerate(job for job in protocols.jobs(tries) if job.tests and job.method.label == "MPL LR 1"):
         edit(tmp_path / job.folder / "result.json", split={"hash": "other" if number else "one"})
-    with pytest.raises(UserError, match="^MPL: no mean because the runs differ in split of digits"):
+    with pytest.raises(UserError, match="^MPL has no mean because the runs differ in split of digits"):
         choose_by_rule(tries, states_of(tries, tmp_path))
 
 
@@ -141,7 +142,9 @@ def test_nothing_is_chosen_by_test_images(tries, tmp_path):
     for fields in ({"tested_on": "test"}, {"selected_on": "test"}):
         fill(tries, tmp_path, lambda *_: 5)
         edit(tmp_path / job.folder / "result.json", **fields)
-        with pytest.raises(UserError, match="digits has no validation images: nothing is chosen on test images"):
+        with pytest.raises(
+            UserError, match="digits has no validation images, and hyperparameters are never selected on"
+        ):
             choose_by_rule(tries, states_of(tries, tmp_path))
 
 
@@ -149,9 +152,17 @@ def test_nothing_is_chosen_by_test_images(tries, tmp_path):
     ("old", "new", "what"),
     [
         ("config: glyph}\n", "config: glyph, seeds: [1]}\n", "MaPLe and MPL have different grids or seeds"),
-        ("grid: {OPTIM.LR: [0.1, 0.01, 1]}\n", "", "tries: MaPLe, MPL has no grid to choose from"),
-        ("grid: {OPTIM.LR", "grid: {OPTIM.NAME: [sgd, adam]}\n#", "OPTIM.NAME 'sgd' is not a number"),
-        ("protocol: validation", "protocol: base2new", "protocol base2new: settings are chosen by protocol validation"),
+        (
+            "grid: {OPTIM.LR: [0.1, 0.01, 1]}\n",
+            "",
+            "tries: MaPLe, MPL have no grid of values. Add `grid: {KEY: [VALUE, ...]}`",
+        ),
+        ("grid: {OPTIM.LR", "grid: {OPTIM.NAME: [sgd, adam]}\n#", "the grid value 'sgd' of OPTIM.NAME is not a number"),
+        (
+            "protocol: validation",
+            "protocol: base2new",
+            "needs an experiment with `protocol: validation`, but tries has `protocol: base2new`",
+        ),
     ],
 )
 def test_methods_that_were_not_tried_alike(experiment, tmp_path, old, new, what):
@@ -168,7 +179,7 @@ def test_command_writes_what_other_experiments_take(tries, experiment, tmp_path,
     said = capsys.readouterr().out
     assert "| OPTIM.LR | 0.1 | 0.01 | 1 |" in said
     assert "| MaPLe | **0.90** | 0.50 | 0.50 |" in said
-    assert f"Written to {tmp_path / 'tries.json'}" in said
+    assert f"The selected hyperparameters were written to {tmp_path / 'tries.json'}." in said
     first = (tmp_path / "tries.json").read_bytes()
     assert choose.main([*words, "--to", str(tmp_path / "other/again.json")]) == 0
     assert choose.main([*words, "--options", "OPTIM.MAX_EPOCH", "3"]) == 2  # these runs are not there
@@ -199,8 +210,9 @@ def test_a_choice_replaces_nothing_but_a_choice(tries, tmp_path, capsys):
 def test_command_that_cannot_choose_is_one_line(tries, tmp_path, capsys):
     assert choose.main([str(tmp_path / "tries.yaml"), "--out", str(tmp_path / "out")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"24 of its measurements are missing in {tmp_path / 'out'} (MaPLe LR 0.1, digits, seed 1: waiting)" in line
-    assert line.endswith(f"`modprompt experiment run {tmp_path / 'tries.yaml'} --out {tmp_path / 'out'}`")
+    assert f"24 results are missing in {tmp_path / 'out'} (MaPLe LR 0.1 on digits, seed 1, is waiting)" in line
+    again = f"`modprompt experiment run {tmp_path / 'tries.yaml'} --out {tmp_path / 'out'}`"
+    assert line.endswith(f"Finish the runs with {again}, or give the same --out and --options as in that command.")
     assert not (tmp_path / "tries.json").exists()
 
 
@@ -230,16 +242,19 @@ def test_a_value_at_which_one_seed_collapses_is_left_out(experiment, tmp_path):
     assert content["zero_shot"] == {"digits": [800, 1000], "mnist5k": [800, 1000]}
     text = "\n".join(choose.lines(content))
     assert "| MPL | **86.25** | 81.00 | 92.97† |" in text
-    assert "†: a seed is more than 5 points below zero-shot CLIP on a data set; left out." in text
+    assert (
+        "† marks excluded values: the accuracy of a seed is more than 5 points below zero-shot CLIP on a data set."
+        in text
+    )
 
 
 def test_if_no_value_is_left_the_smallest_is_taken_and_that_is_said(experiment, tmp_path):
     content = without(experiment, tmp_path, lambda label, *_: {"CLIP": 800, "MaPLe LR 1": 740}.get(label, 700))
     assert options_by_method(content) == {"MaPLe": "0.01", "MPL": "0.01"}
     text = "\n".join(choose.lines(content))
-    assert "MaPLe, MPL: no value is left; the smallest is used." in text
-    said = "MPL: each value gave the same on 2,000 images; OPTIM.LR may have no effect on it; 0.01 is the smallest."
-    assert said in text
+    assert "MaPLe, MPL: every value was excluded, so the smallest value is used." in text
+    said = "MPL: every value gave the same accuracy on 2,000 images, so OPTIM.LR may have no effect on the method."
+    assert f"{said} 0.01 is used, because it is the smallest value." in text
 
 
 def test_a_part_takes_a_choice_of_its_own(taken, tmp_path):

@@ -175,7 +175,7 @@ def test_ctrl_c_ends_runner_and_runs_at_any_moment(tmp_path):
             os.killpg(runner.pid, signal.SIGINT)
             said = runner.communicate(timeout=60)[1]
         assert runner.returncode == 130
-        assert "stopped: the runs are ended; the same command resumes them" in said
+        assert "All runs were stopped. The same command resumes the experiment." in said
         assert "Traceback" not in said
         wait_for(lambda out=out: not kills.processes_of(out))
 

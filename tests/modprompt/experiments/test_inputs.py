@@ -145,9 +145,9 @@ def test_what_is_not_compared_is_said(jobs, tmp_path):
     finish(jobs[0], tmp_path, 80.0)
     finish(jobs[1], tmp_path, 80.0, backbone_hash="", files={"digits/split.json": "0"})
     assert status.lines(jobs[:2], tmp_path, Inputs(tmp_path, tmp_path / "nowhere")) == [
-        "2 finished, of 2 runs",
-        "not compared with what is there now: CLIP of 1 finished runs",
-        "not compared with what is there now: split and few-shot list of 1 finished runs",
+        "2 runs: 2 finished",
+        "The recorded CLIP of 1 finished run could not be compared with the current files.",
+        "The recorded split and few-shot list of 1 finished run could not be compared with the current files.",
     ]
 
 

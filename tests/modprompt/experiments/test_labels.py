@@ -101,14 +101,14 @@ def test_command_status_and_dry_run_say_it(quick, found, tmp_path, capsys):
     out = tmp_path / "out"
     finish(found[0], out, 50.0)
     file = ask(out / found[1].folder, ["", "one"])
-    line = f"waiting for labels: {found[1].title}: 1 of 2 labels of round 3 is missing in {file}"
+    line = f"{found[1].title} is waiting for labels: 1 of 2 labels of round 3 is missing in {file}"
     assert run.main(words) == 3
     text = capsys.readouterr().out
     assert line in text
-    assert "The same command resumes a run once no label is missing in its file" in text
+    assert "The same command resumes a run as soon as its label file contains all labels." in text
     assert starts(out / found[1].folder) == 0
     first, second, *_ = status.lines(found, out)
-    assert first == "1 finished, 1 waiting for labels, of 2 runs"
-    assert second == line
+    assert first == "2 runs: 1 finished, 1 waiting for labels"
+    assert second == f"{line}."
     assert run.main([*words, "--dry-run"]) == 0
-    assert capsys.readouterr().out.endswith("# 0 of 2 runs would start, 1 are finished, 1 wait for labels\n")
+    assert capsys.readouterr().out.endswith("# 0 of 2 runs would start, 1 is finished, 1 waits for labels.\n")

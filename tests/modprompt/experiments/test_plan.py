@@ -85,7 +85,7 @@ def test_some_of_a_plan(file):
     assert names(seeds=[3]) == ["shots"]
     assert names() == ["base2new", "shift", "shots"]
     for given, what in (
-        ({"datasets": ["mnist"]}, "--datasets: parts has no 'mnist'; did you mean 'mnist5k'"),
+        ({"datasets": ["mnist"]}, "--datasets: parts has no 'mnist'. Did you mean 'mnist5k'"),
         ({"seeds": [9]}, "--seeds: parts has no 9"),
         ({"acquisitions": ["badge"]}, "--acquisitions: parts has no 'badge'"),
         ({"methods": ["CLIP"], "seeds": [3]}, "no part of parts has all of that"),
@@ -116,4 +116,4 @@ def test_one_page_has_all_parts_and_each_has_its_own_files(file, tmp_path, capsy
         assert {"report.md", "report.csv", "report.tex", "index.html"} <= names
     said = capsys.readouterr().out
     assert "What was left out." in said
-    assert said.rstrip().endswith("index.html, the page of all parts")
+    assert said.rstrip().endswith("index.html.")

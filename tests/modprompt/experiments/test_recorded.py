@@ -68,7 +68,8 @@ def test_page_has_all_of_it(two, tmp_path, capsys):
     assert page.count("data:image/png") == len(pictures)
     assert page.count("data:image/jpeg") == 12  # the gallery of eurosat, whose images are there
     assert page.count('<span class="none">image not found</span>') == 12
-    assert f"12 of 12 pictures of the worst mistakes on dtd: not below {tmp_path / 'data'}" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert f"12 of 12 images of the most confident errors on dtd were not found in {tmp_path / 'data'}." in text
     assert {*re.findall(r'<tr class="mine"><td>([^<]*)</td>', page)} == {"MPL"}
     row = "".join(f"<td>{text}</td>" for text in ("MPL", "c" * 12, "2026-01-02", "a card"))
     assert row in page

@@ -24,6 +24,7 @@ def folder(tmp_path, name="two"):
     return tmp_path / "out" / "reports" / name
 
 
+MISSING = "Missing results, and results that cannot be averaged"
 TABLES = {"files.json", "index.html", "report.csv", "report.json", "report.md", "report.tex"}
 
 
@@ -55,8 +56,11 @@ def test_without_matplotlib_there_are_tables_and_a_line(two, tmp_path, capsys, m
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert report.main(two) == 0
     out, err = capsys.readouterr()
-    assert err == "warning: the report has no figures: they need matplotlib, pip install matplotlib\n"
-    assert out.endswith("index.html, report.md, report.csv, report.tex, report.json\n")
+    assert (
+        err
+        == "warning: The report has no figures, because matplotlib is missing. Install it with `pip install matplotlib`.\n"
+    )
+    assert out.endswith("index.html, report.md, report.csv, report.tex, report.json.\n")
     assert {path.name for path in folder(tmp_path).iterdir()} == TABLES
     assert "<img" not in (folder(tmp_path) / "index.html").read_text()
 
@@ -124,7 +128,7 @@ def test_missing_runs_end_with_1_and_are_named(two, tmp_path, capsys):
     (tmp_path / "out" / job.folder / "result.json").unlink()
     assert report.main(two) == 1
     text = (folder(tmp_path) / "report.md").read_text()
-    assert "No mean, since runs are missing or differ:\n\n- MPL has no result on dtd for new seed 3 (waiting)." in text
+    assert f"{MISSING}:\n\n- MPL has no result on dtd for new seed 3 (waiting)." in text
     assert "| MPL | **70.00 ± 4.08** | - | - |" in text  # the base of dtd is whole
 
 
@@ -142,7 +146,7 @@ def test_files_that_a_report_does_not_write_any_more_go_and_others_are_named(two
     assert not list(folder(tmp_path).glob("datasets.*"))
     assert (folder(tmp_path) / "mine.txt").read_text() == "kept"
     assert (tmp_path / "out/outside").exists()
-    note = f"note: {folder(tmp_path)} also has files that are not of this report: 'mine.txt'"
+    note = f"note: {folder(tmp_path)} also contains files that do not belong to this report: 'mine.txt'."
     assert capsys.readouterr().err.replace("'", "") == f"{note}\n".replace("'", "")
 
 

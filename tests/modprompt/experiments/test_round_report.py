@@ -116,8 +116,8 @@ def test_runs_without_test_images_have_all_but_an_accuracy(experiment, tmp_path,
     assert report.main([str(tmp_path / "untested.yaml"), "--out", str(tmp_path / "out")]) == 0
     text = capsys.readouterr().out
     why = "there are no test images, and the run has no accuracy."
-    assert f"Without test images:\n\n- MPL random on digits, seeds 1, 2: {why}\n" in text
-    assert "No mean, since runs are missing or differ" not in text
+    assert f"Runs without test images:\n\n- MPL random on digits, seeds 1, 2: {why}\n" in text
+    assert "Missing results, and results that cannot be averaged" not in text
     assert "index.html, report.md, report.csv, report.tex, report.json, rounds.csv and figures" in text
     assert "| MPL random | - | - | 30.00 ± 0.00 | 90.00 ± 0.00 | 90.00 ± 0.00 |" in text
 

@@ -108,7 +108,7 @@ def test_rounds_under_another_protocol_are_refused(experiment, tmp_path):
 def test_part_of_the_acquisitions(experiment):
     found = experiment(ROUNDS)
     assert len(protocols.jobs(narrowed_to(found, acquisitions=["random"], methods=["MPL"]))) == 3
-    with pytest.raises(UserError, match="--acquisitions: small has no 'badge'; did you mean 'badge\\+pcb'"):
+    with pytest.raises(UserError, match="--acquisitions: small has no 'badge'. Did you mean 'badge\\+pcb'"):
         narrowed_to(found, acquisitions=["badge"])
 
 

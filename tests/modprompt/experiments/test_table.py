@@ -256,5 +256,5 @@ def test_a_card_has_means_over_seeds(experiment, tmp_path):
     text = card(found, results_below(found, tmp_path), runs, {"name": "ViT-B/16"}, "owner/prompts", "mit")
     assert text.startswith("---\nlibrary_name: modprompt\n")
     assert "| MPL | 90.00 ± 4.08 | 60.00 ± 4.08 | 72.00 ± 4.25 |" in text.replace("**", "")
-    assert "No mean, since runs are missing or differ:" in text
+    assert "Missing results, and results that cannot be averaged:" in text
     assert all(f"- `{run}`" in text for run in runs)

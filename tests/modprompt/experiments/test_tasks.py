@@ -27,4 +27,7 @@ def test_a_run_that_is_not_finished_is_named(tmp_path, capsys):
     folders = [finished(tmp_path / "1", 50.0), finished(tmp_path / "2", 50.0)]
     (folders[1] / "result.json").write_text("{")
     assert tasks.main([*map(str, folders)]) == 2
-    assert capsys.readouterr().err.strip() == f"error: {folders[1]} is not finished: result.json is damaged"
+    assert (
+        capsys.readouterr().err.strip()
+        == f"error: The run in {folders[1]} has not finished (result.json is damaged). Finish the run first."
+    )

@@ -57,10 +57,10 @@ def test_names_of_eurosat_are_known_in_both_ways():
 def test_classes_without_phrases_are_all_counted_and_some_named():
     found = Descriptions({"great tit": ("x",), "owl": ("y",)}, "birds.json")
     with pytest.raises(
-        UserError, match=r"birds.json contains no phrases for 1 of 2 classes: 'Great Tits'; did you mean"
+        UserError, match=r"birds.json contains no phrases for 1 of 2 classes: 'Great Tits'. Did you mean"
     ):
         found.of(["Great Tits", "owl"])
-    with pytest.raises(UserError, match=r"for 9 of 9 classes: '0', .*, '4' and 4 more \(known: great tit, owl\)"):
+    with pytest.raises(UserError, match=r"for 9 of 9 classes: '0', .*, '4' and 4 more\. Available: great tit, owl\."):
         found.of([str(number) for number in range(9)])
 
 

@@ -98,7 +98,10 @@ def test_images_kept_for_validation_are_reported_with_the_remedy(command, tmp_pa
 def test_folder_with_train_alone_trains_and_says_so(command, tmp_path, capsys):
     assert train.main(on_folders(command("CoOp"), tmp_path, {"train": 5})) == 0
     out = capsys.readouterr().out
-    assert f"note: {tmp_path / 'photos'} has train/ but neither test/ nor val/ with images. TEST.NO_TEST is set" in out
+    assert (
+        f"note: {tmp_path / 'photos'} has a folder train/, but neither test/ nor val/ contains images. TEST.NO_TEST is set"
+        in out
+    )
     assert "Images: 10 for training, none for validation, 0 for the test" in out.splitlines()
 
 

@@ -20,7 +20,7 @@ def learned(folder, epoch):
 def test_graph_is_one_line_that_names_what_to_write(trainer, command, capsys):
     assert train.main(command(trainer, "MODEL.COMPILE", "graph")) == 2
     said = capsys.readouterr().err.splitlines()
-    assert said == ["error: MODEL.COMPILE must be default or reduce-overhead, or empty, got 'graph'."]
+    assert said == ["error: MODEL.COMPILE must be default, reduce-overhead or empty, got 'graph'."]
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -107,9 +107,9 @@ def test_whole_default_of_a_method_takes_any_number_and_one_of_dassl_does_not(fi
 
 def test_unknown_key_gets_the_nearest_and_its_place(file):
     path = file("TRAINER:\n  MPL:\n    N_CONTEXT: 3\n")
-    line = f"{path}: unknown setting 'TRAINER.MPL.N_CONTEXT'; did you mean 'TRAINER.MPL.N_CTX'?"
+    line = f"{path}: unknown setting 'TRAINER.MPL.N_CONTEXT'. Did you mean 'TRAINER.MPL.N_CTX'?"
     assert refusal(files=[path]) == line
-    assert refusal("OPTIM.LRR", "1") == "command line: unknown setting 'OPTIM.LRR'; did you mean 'OPTIM.LR'?"
+    assert refusal("OPTIM.LRR", "1") == "command line: unknown setting 'OPTIM.LRR'. Did you mean 'OPTIM.LR'?"
     assert "unknown setting 'TRAINER.MPL'" in refusal("TRAINER.MPL", "{}")
 
 
@@ -130,7 +130,7 @@ def test_all_faults_are_told_at_once_each_with_its_place(file):
         f"{one}, OPTIM.MAX_EPOCH: the value must be a whole number, got 'many'",
         f"{one}: TEST.SPLIT must be test or val, got 'train'",
     ):
-        assert f"{part}." in line or f"{part}; did you mean" in line
+        assert f"{part}." in line or f"{part}. Did you mean" in line
     for part in ("command line: unknown setting 'TRAIN.PRINT'", "--trainer: there is no 'MLP'"):
         assert part in line
     assert "TRAIN.PRINT_FREQ must be at least 1, got 0" in line
@@ -145,7 +145,7 @@ def test_fault_is_not_told_twice_by_what_it_leaves_at_its_default():
 
 
 def test_unknown_trainer_alone_is_told_where_nothing_else_is_given():
-    with pytest.raises(UserError, match="there is no 'MLP'; did you mean 'MPL'") as raised:
+    with pytest.raises(UserError, match="unknown name 'MLP'. Did you mean 'MPL'") as raised:
         run_config.merged(Settings.read((), {"TRAINER.NAME": "MLP"}))
     assert "DATASET.NAME" not in str(raised.value)
 

@@ -88,7 +88,7 @@ def test_key_that_is_gone_says_what_to_write_instead():
     [
         (["TRAINER.COOPAL.GAMMA", "-1"], r"TRAINER.COOPAL.GAMMA must be a number from 0 up, got -1"),
         (["TRAINER.COOPAL.ASPATH", "a", "TRAINER.COOPAL.AEPATH", "b"], r"TRAINER.COOPAL.ASPATH and AEPATH are both set"),
-        (["TRAINER.COOPAL.METHODS", "a"], r"unknown setting 'TRAINER.COOPAL.METHODS'; did you mean 'TRAINER.COOPAL.METHOD'"),
+        (["TRAINER.COOPAL.METHODS", "a"], r"unknown setting 'TRAINER.COOPAL.METHODS'. Did you mean 'TRAINER.COOPAL.METHOD'"),
         (["TRAINER.COOPAL.PCB", "True"], r"unknown setting 'TRAINER.COOPAL.PCB'"),
     ],
 )  # fmt: skip

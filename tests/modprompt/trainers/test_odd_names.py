@@ -39,4 +39,4 @@ def test_class_without_a_name_is_a_line(root, mpl_flags, mpl_options, capsys):
     flags = [*mpl_flags]
     flags[flags.index("--root") + 1] = str(root)
     assert train.main([*flags, *mpl_options]) == 2
-    assert "has a name that is not UTF-8: rename it" in capsys.readouterr().err
+    assert "is not valid UTF-8. Rename the folder." in capsys.readouterr().err

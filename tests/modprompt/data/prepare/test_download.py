@@ -28,8 +28,9 @@ def attempt(server, folder, digest=""):
         line = str(error)
         assert "\n" not in line
         assert len(line) < 500
-        assert line.startswith("f: ")
-        assert f"run again to go on, or fetch {server.url('f')} by hand and put it at {folder / 'f'}" in line
+        assert line.startswith("The download of f failed: ")
+        assert f"Run the command again to continue the download, or download {server.url('f')} by hand" in line
+        assert line.endswith(f" and save it as {folder / 'f'}.")
         assert not (folder / "f").exists()
         return line
     assert (folder / "f").read_bytes() == server.files["f"]
@@ -56,7 +57,7 @@ def test_server_that_sends_a_part_of_another_file_is_noticed(server, tmp_path, s
     attempt(server, tmp_path)
     server.files["f"] = CONTENT[::-1]
     server.be(**{"believes": False, "version": '"1"', **said})
-    assert "the server's file has changed" in attempt(server, tmp_path)
+    assert "the file on the server has changed" in attempt(server, tmp_path)
     assert names(tmp_path) == PART[1:]
     server.be(version='"2"')
     assert attempt(server, tmp_path) == ""
@@ -75,9 +76,9 @@ def test_whole_part_of_a_killed_run_is_taken_and_a_longer_one_is_not(server, tmp
 @pytest.mark.parametrize(
     ("body", "said", "line"),
     [
-        (PAGE, {}, "a web page was sent in place of the file"),
-        (b"log in", {"Content_Type": "text/html; charset=utf-8"}, "a web page was sent"),
-        (b" \n", {}, "what was sent is empty"),
+        (PAGE, {}, "the server sent a web page instead of the file"),
+        (b"log in", {"Content_Type": "text/html; charset=utf-8"}, "the server sent a web page"),
+        (b" \n", {}, "the server sent an empty file"),
     ],
 )
 @pytest.mark.parametrize("part", [True, False])
@@ -104,8 +105,11 @@ def test_wrong_length_gives_no_wrong_file(server, tmp_path, length):
 
 def test_other_faults_are_one_line_and_leave_nothing(server, tmp_path):
     said = attempt(server, tmp_path, digest="md5:" + "0" * 32)
-    assert f"md5 is {md5(CONTENT)[4:]}, published is {'0' * 32}: removed; run again" in said
-    with pytest.raises(UserError, match=r"^f: .*refused.*; run again to go on, or fetch"):
+    assert f"its md5 is {md5(CONTENT)[4:]}, but the published md5 is {'0' * 32}. Run the command again" in said
+    assert "the downloaded file was deleted, because" in said
+    with pytest.raises(
+        UserError, match=r"^The download of f failed: .*refused.*\. Run the command again to continue the download, or"
+    ):
         download(tmp_path / "f", url="http://127.0.0.1:9/f")
     del server.files["f"]
     assert "404 Not Found" in attempt(server, tmp_path)
@@ -145,14 +149,17 @@ def test_drive_files_come_through_gdown_and_failures_are_one_line(tmp_path, monk
         if content:
             Path(output).write_bytes(content)
 
-    target, by_hand = tmp_path / "g", "run again to go on, or fetch https://drive.google.com/file/d/xyz by hand"
+    target, by_hand = (
+        tmp_path / "g",
+        r"Run the command again to continue the download, or download https://drive.google.com/file/d/xyz by hand",
+    )
     for content, said in (
         (None, "too many users have viewed it"),
-        (PAGE, "a web page was sent in place of the file"),
-        (b"", "Google Drive did not deliver it"),
+        (PAGE, "the server sent a web page instead of the file"),
+        (b"", "Google Drive did not send the file"),
     ):
         monkeypatch.setattr(gdown, "download", functools.partial(deliver, content))
-        with pytest.raises(UserError, match=f"^g: {said}; {by_hand}"):
+        with pytest.raises(UserError, match=f"^The download of g failed: {said}. {by_hand}"):
             download(target, DRIVE + "xyz")
         assert names(tmp_path) == []
     monkeypatch.setattr(gdown, "download", functools.partial(deliver, CONTENT))
@@ -160,13 +167,15 @@ def test_drive_files_come_through_gdown_and_failures_are_one_line(tmp_path, monk
     assert target.read_bytes() == CONTENT
     target.unlink()
     monkeypatch.setitem(sys.modules, "gdown", None)
-    with pytest.raises(UserError, match=f"g: files on Google Drive need gdown: pip install gdown; {by_hand}"):
+    with pytest.raises(
+        UserError, match=rf"files on Google Drive need the package gdown \(run `pip install gdown`\)\. {by_hand}"
+    ):
         download(target, DRIVE + "xyz")
 
 
 @pytest.mark.slow
 def test_second_download_into_a_folder_is_told_and_a_finished_one_is_taken(server, tmp_path):
-    said = "another download into .* is running"
+    said = "Another process is downloading into .*"
     with lock.alone(tmp_path / ".lock", "taken"), pytest.raises(UserError, match=said):
         download(tmp_path / "f", url=server.url("f"))
     (tmp_path / "f").write_bytes(b"there already")

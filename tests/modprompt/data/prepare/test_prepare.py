@@ -42,7 +42,7 @@ def test_download_broken_off_by_a_full_disk_goes_on(server, tmp_path, make, name
     with monkeypatch.context() as patch:
         patch.setattr(tarfile.TarFile, "extract", full)
         patch.setattr(zipfile.ZipFile, "extractall", full)
-        with pytest.raises(UserError, match="cannot unpack into .*No space left"):
+        with pytest.raises(UserError, match="cannot be unpacked into .*No space left"):
             prepare(steps, tmp_path)
     assert tree(tmp_path) == [f".prepare/{name}", "split.json"]  # the archive need not be fetched again
     left = tmp_path / ".prepare" / f"{name}.unpacked" / "inner"  # by a killed run
@@ -62,7 +62,7 @@ def test_users_files_are_never_written_over(server, tmp_path, capsys):
     prepare(steps_of(server, tar_of(GOOD)), tmp_path)
     assert tree(tmp_path) == ["images/mine.jpg", "list.txt", "split.json"]
     assert (tmp_path / "split.json").read_text() == "mine"
-    assert "split.json is yours and is left alone, but it is not the published file" in capsys.readouterr().out
+    assert "split.json is not the published file, because its md5 is" in capsys.readouterr().out
 
 
 def test_archive_inside_an_archive_is_unpacked(server, tmp_path):
@@ -72,14 +72,16 @@ def test_archive_inside_an_archive_is_unpacked(server, tmp_path):
 
 
 def test_what_must_be_done_by_hand_is_said_and_other_steps_go_on(server, tmp_path):
-    by_hand = Step("cars_train", note="take a mirror and put {target} into {folder}")
+    by_hand = Step("cars_train", note="Take a mirror and put {target} into {folder}.")
     steps = [*steps_of(server, tar_of(GOOD)), by_hand]
     del server.files["split.json"]
-    said = r"split.json: 404 .*fetch http.*split.json by hand and put it at .*/split.json \| by hand: take a mirror"
+    said = r"split.json failed: 404 .*download http.*split.json by hand and save it as .*/split.json\. \| .*by hand. Take a mirror"
     with pytest.raises(UserError, match=said):
         prepare(steps, tmp_path)
     assert (tmp_path / "images" / "a.jpg").is_file()
-    assert prepare([by_hand], tmp_path) == [f"by hand: take a mirror and put cars_train into {tmp_path}"]
+    assert prepare([by_hand], tmp_path) == [
+        f"{tmp_path / 'cars_train'} must be added by hand. Take a mirror and put cars_train into {tmp_path}."
+    ]
     (tmp_path / "cars_train").mkdir()
     assert prepare([by_hand], tmp_path) == []
 
@@ -145,27 +147,31 @@ def check(capsys, root, expected, *texts, name="EuroSAT", more=()):
 
 def test_command_downloads_and_checks_what_the_reader_reads(eurosat_recipe, tmp_path, capsys):
     root, quick = tmp_path / "new", ["--no-images"]
-    check(capsys, root, 1, f"EuroSAT: missing: {root / 'eurosat'}")
+    check(capsys, root, 1, f"EuroSAT: The folder {root / 'eurosat'} is missing.")
     assert main(["EuroSAT", "--root", str(root)]) == 0
-    published = ("EuroSAT split: the published one", "EuroSAT train: 60 images (as published)", "EuroSAT: complete")
+    published = (
+        "EuroSAT: The split is the published split.",
+        "EuroSAT train: 60 images (as published)",
+        "EuroSAT: complete",
+    )
     check(capsys, root, 0, *published)
     assert len(read("EuroSAT", root, 4, "base").train_x) == 20
     images = sorted((root / "eurosat" / "2750" / "River").iterdir())
     images[0].write_bytes(b"no image")
-    check(capsys, root, 1, f"unreadable image {images[0]}")
+    check(capsys, root, 1, f"The image {images[0]} cannot be decoded")
     check(capsys, root, 0, more=quick)
     images[1].unlink()
-    check(capsys, root, 1, f"lists River/{images[1].name}, but there is no")
+    check(capsys, root, 1, f"lists River/{images[1].name}, but {images[1]} does not exist")
     split = root / "eurosat" / "split_zhou_EuroSAT.json"
     content = json.loads(split.read_text())
     split.unlink()
-    check(capsys, root, 1, f"missing: {split}", more=quick)
+    check(capsys, root, 1, f"{split} is missing.", more=quick)
     images[1].write_bytes(b"an image")
     content["train"].reverse()
     split.write_text(json.dumps(content))  # one of somebody's is not taken for the published one
     faults = (
-        "EuroSAT: split: not known",
-        "so that numbers cannot be compared with papers: move",
+        "EuroSAT: The split is neither the published split nor a split drawn by modprompt",
+        "so accuracies are not comparable with published results. Move",
         "EuroSAT: incomplete",
     )
     assert "as published" not in check(capsys, root, 1, *faults, more=quick)
@@ -174,8 +180,8 @@ def test_command_downloads_and_checks_what_the_reader_reads(eurosat_recipe, tmp_
 @pytest.mark.parametrize(
     ("module", "counted"),
     [
-        ("imagenet_a", "test: 9 images, published are 7,500"),
-        ("fgvc_aircraft", "train: 31 images, published are 3,334"),
+        ("imagenet_a", "The test split has 9 images, but the published test split has 7,500."),
+        ("fgvc_aircraft", "The train split has 31 images, but the published train split has 3,334."),
         ("caltech256", ""),  # without a published split or number
     ],
 )
