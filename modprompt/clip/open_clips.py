@@ -282,8 +282,9 @@ def build(model: Mapping[str, Any], state: Mapping[str, Tensor], tokenizer: Toke
         module.load_state_dict(package.open_clip().model.convert_to_custom_text_state_dict(state))
     except RuntimeError as error:
         raise UserError(
-            f"The weights in {where} do not match their config ({one_line(error)[:300]}). Use the config that belongs "
-            "to the weights."
+            f"{where}: the weights do not match their config ({one_line(error)[:300].rstrip('.')}). Use the config "
+            "that "
+            "belongs to these weights."
         ) from None
     bias = None if module.logit_bias is None else float(module.logit_bias.detach())
     visual, side, size = module.visual, module.text, _size(model, "")

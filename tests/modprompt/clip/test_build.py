@@ -147,7 +147,7 @@ def test_fingerprint_tells_how_weights_are_run(loaded):
         ({"visual.ln_post.weight": torch.zeros(3)}, "visual.ln_post.weight"),
         ({"ln_final.weight": "text"}, "ln_final.weight is no plain tensor"),
         ({"ln_final.weight": torch.zeros(64, dtype=torch.float64)}, "ln_final.weight is no plain tensor"),
-        ({"text_projection": torch.zeros(3)}, "do not make up a CLIP"),
+        ({"text_projection": torch.zeros(3)}, "do not form a CLIP model"),
         ({"token_embedding.weight": torch.zeros(100, 64)}, "vocab_size is 100 by its tensors, not 49408"),
         ({"transformer.resblocks.2.ln_1.weight": torch.zeros(64)}, "resblocks"),
     ],
@@ -163,7 +163,7 @@ def test_tensor_that_is_lacking_is_one_line(tmp_path):
         state = small_state()
         del state[name]
         torch.save(state, tmp_path / "clip.pt")
-        with one_line("these weights do not make up a CLIP .*: check MODEL.BACKBONE"):
+        with one_line("These weights do not form a CLIP model .* Check MODEL.BACKBONE"):
             load(Asked("", str(tmp_path / "clip.pt"), **SAID))
 
 

@@ -100,7 +100,7 @@ def test_openais_archive_is_known_by_its_hash_and_no_other_runs(tmp_path, monkey
     row = known.OpenAIs(sha256_of(tmp_path / "any.pt"), 32, (1, 1))
     monkeypatch.setitem(known.OPENAI, "ViT-B/1", row)
     assert images_of(Asked(path=str(tmp_path / "any.pt"))).size == 32
-    assert "do not make up a CLIP" in refusal(tmp_path / "any.pt")  # read, and of other names
+    assert "do not form a CLIP model" in refusal(tmp_path / "any.pt")  # read, and of other names
 
 
 OPEN_CLIP, CONFIG, IMAGES = "open_clip_config.json", "config.json", "preprocessor_config.json"
@@ -116,13 +116,23 @@ OPEN_CLIP, CONFIG, IMAGES = "open_clip_config.json", "config.json", "preprocesso
             CONFIG,
             ("vision_config", "hidden_act"),
             "quick_gelu",
-            "only the same quick_gelu or gelu, and {'layer_norm_eps': 1e-05}, on both sides",
+            "must have the same hidden_act (quick_gelu or gelu) and {'layer_norm_eps': 1e-05}.",
         ),
-        (CONFIG, ("text_config", "layer_norm_eps"), 1e-6, "got {'hidden_act': 'gelu', 'layer_norm_eps': 1e-06} and"),
+        (
+            CONFIG,
+            ("text_config", "layer_norm_eps"),
+            1e-6,
+            "the text encoder has {'hidden_act': 'gelu', 'layer_norm_eps': 1e-06} and",
+        ),
         (CONFIG, ("text_config", "hidden_size"), "many", "hidden_size must be a whole number"),
-        (CONFIG, ("vision_config",), [], "vision_config must be an object"),
+        (CONFIG, ("vision_config",), [], "vision_config must be a JSON object"),
         (CONFIG, ("model_type",), "siglip", "is not supported in the format of transformers"),
-        (IMAGES, ("crop_size",), {"height": 64, "width": 64}, "do not fit the model"),
+        (
+            IMAGES,
+            ("crop_size",),
+            {"height": 64, "width": 64},
+            "but the preprocessing has the sizes [32, 64, 64] and do_center_crop True.",
+        ),
         (IMAGES, ("resample",), 0, "resample 0 is not supported"),
         (IMAGES, ("do_normalize",), False, "do_normalize False is not supported"),
     ],

@@ -150,7 +150,10 @@ def test_no_tensor_may_lack_be_added_or_have_another_shape(golden):
     positions = [name for name in state if name.endswith(("positional_embedding", "pos_embed"))]
     for name in positions:
         other = {**state, name: state[name][..., :-1, :].clone()}
-        with pytest.raises(UserError, match=f"^these weights is not what .*size mismatch for (text.)?{name}: "):
+        with pytest.raises(
+            UserError,
+            match=f"^these weights: the weights do not match their config .*size mismatch for (text.)?{name}: ",
+        ):
             built(case.config, other)
     for name in (next(iter(state)), "logit_scale", next(name for name in state if name.startswith("visual."))):
         with pytest.raises(UserError, match=f'Missing key.*"(text.)?{name}"'):
@@ -308,7 +311,7 @@ def test_lone_file_needs_its_models_name_and_its_tokenizer_beside_it(tmp_path, t
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"model": "ViT-B-16-SigLIP3"}, "there is no model 'ViT-B-16-SigLIP3' of open_clip's; did you mean"),
+        ({"model": "ViT-B-16-SigLIP3"}, "open_clip has no model 'ViT-B-16-SigLIP3'; did you mean"),
         (
             {"model": "ViT-B-16"},
             "the pretrained tags of ViT-B-16 differ in their activation or their images. Set MODEL.BACKBONE.MODEL to ViT-B-16/openai or ",
@@ -318,7 +321,10 @@ def test_lone_file_needs_its_models_name_and_its_tokenizer_beside_it(tmp_path, t
             "give both MODEL.BACKBONE.ACTIVATION and MODEL.BACKBONE.HEADS, or MODEL.BACKBONE.MODEL alone",
         ),
         ({"model": "ViT-B-16/dfn2b", "write": STOCK}, "embed_dim is 48 by its tensors, not 512"),
-        ({"model": "ViT-B-32", "write": {**STOCK, "quick_gelu": True}}, "weights of ViT-B-32 are run differently"),
+        (
+            {"model": "ViT-B-32", "write": {**STOCK, "quick_gelu": True}},
+            "the pretrained tags of ViT-B-32 differ in their activation or their images",
+        ),
     ],
 )
 def test_model_that_does_not_say_it_is_refused(asked, message, tmp_path):
@@ -350,20 +356,20 @@ OWN_CODE = "raise SystemExit('it was run')\n"
     ("place", "value", "message"),
     [
         ("model_cfg.text_cfg.hf_tokenizer_name", None, "its config names no tokenizer"),
-        ("model_cfg.text_cfg.vocab_size", 10, "its text side has 10 embeddings, "),
+        ("model_cfg.text_cfg.vocab_size", 10, "the text encoder has 10 token embeddings, "),
         ("model_cfg.text_cfg.context_length", 32, "size mismatch for text.positional_embedding"),
         ("model_cfg.text_cfg.context_length", "64", "open_clip cannot build a model"),
         ("model_cfg.text_cfg.width", float("nan"), "open_clip cannot build a model"),
         ("model_cfg.text_cfg.tokenizer_kwargs", "clean", "text_cfg.tokenizer_kwargs is not supported"),
         ("model_cfg.text_cfg.tokenizer_kwargs", {"clean": "all"}, "The tokenizer in "),
-        ("model_cfg.text_cfg.tokenizer_kwargs", {"trust_remote_code": True}, "tokenizer_kwargs is not supported: got an unexpected keyword argument 'trust_remote_code'"),
-        ("model_cfg.text_cfg.tokenizer_mode", "clips", "tokenizer_mode is 'clips'"),
+        ("model_cfg.text_cfg.tokenizer_kwargs", {"trust_remote_code": True}, "tokenizer_kwargs is not supported (got an unexpected keyword argument 'trust_remote_code'"),
+        ("model_cfg.text_cfg.tokenizer_mode", "clips", "tokenizer_mode 'clips' is not supported"),
         ("model_cfg.text_cfg.hf_model_name", "owner/name", "it needs text_config/config.json in its folder"),
         ("model_cfg.vision_cfg.timm_model_name", "hf-hub:owner/name", "which is not the name of a timm model"),
         ("model_cfg.vision_cfg.timm_model_name", "local-dir:/etc", "which is not the name of a timm model"),
         ("model_cfg.vision_cfg.timm_model_name", "no_such_model", "open_clip cannot build a model"),
         ("model_cfg.vision_cfg.image_size", [160, 192], "must be the side of a square image"),
-        ("model_cfg.vision_cfg.no_such_key", 1, "vision_cfg is not supported: CLIPVisionCfg.__init__() got an unexpected keyword argument 'no_such_key'"),
+        ("model_cfg.vision_cfg.no_such_key", 1, "vision_cfg is not supported (CLIPVisionCfg.__init__() got an unexpected keyword argument 'no_such_key'"),
         ("model_cfg.multimodal_cfg", "x", "multimodal_cfg is not supported"),
         ("model_cfg.init_logit_bias", "x", "open_clip cannot build a model"),
         ("model_cfg.init_logit_bias", None, 'Unexpected key(s) in state_dict: "logit_bias"'),
@@ -371,11 +377,11 @@ OWN_CODE = "raise SystemExit('it was run')\n"
         ("model_cfg.embed_dim", -1, "open_clip cannot build a model"),
         ("model_cfg.text_cfg.width", "x", "what its config says is not supported"),
         ("model_cfg.vision_cfg.image_size", {"a": 1}, "must be the side of a square image"),
-        ("model_cfg.other", 1, "is not supported: got an unexpected keyword argument 'other'"),
+        ("model_cfg.other", 1, "is not supported (got an unexpected keyword argument 'other'"),
         ("preprocess_cfg.mode", "L", "preprocess_cfg is not supported"),
-        ("preprocess_cfg.resize_mode", "longest", "resize_mode shortest or squash, are supported"),
+        ("preprocess_cfg.resize_mode", "longest", "resize_mode shortest or squash are supported"),
         ("preprocess_cfg.mean", [0.5], "mean must be three numbers"),
-        ("other", 1, "other is not known here"),
+        ("other", 1, "the key other is not supported"),
     ],
 )  # fmt: skip
 def test_traps_of_a_folder_are_refused(place, value, message, tmp_path):
@@ -411,8 +417,8 @@ def test_what_is_missing_is_said(tmp_path):
 @pytest.mark.parametrize(
     ("module", "version", "message"),
     [
-        ("open_clip", "3.2.0", "needs open_clip_torch>=3.3,<4, not 3.2.0: pip install"),
-        ("transformers", "4.57.0", "needs transformers>=5,<6, not 4.57.0"),
+        ("open_clip", "3.2.0", "needs open_clip_torch>=3.3,<4, but version 3.2.0 is installed. Run `pip install"),
+        ("transformers", "4.57.0", "needs transformers>=5,<6, but version 4.57.0 is installed"),
         ("open_clip", None, "needs open_clip_torch>=3.3,<4 (import of open_clip halted"),
     ],
 )
@@ -469,7 +475,7 @@ def test_names_are_checked_and_near_ones_proposed(monkeypatch):
     assert known.repository("ViT-B-16/dfn2b@main") == ("apple/DFN2B-CLIP-ViT-B-16", "main")
     assert known.repository("ViT-B/16") is known.repository("glyph-clip") is None
     for name, message in (
-        ("ViT-B-16/laion2b", "open_clip has no CLIP 'ViT-B-16/laion2b'; did you mean 'ViT-B-16/"),
+        ("ViT-B-16/laion2b", "open_clip has no CLIP model 'ViT-B-16/laion2b'; did you mean 'ViT-B-16/"),
         ("ViTB16", "there is no CLIP 'ViTB16'; did you mean 'ViT-B/16'"),
         ("", "no CLIP is named: give --backbone ViT-B/16"),
         ("hf-hub:me", "'hf-hub:me' is not the name of a repository on the Hugging Face hub. Write hf-hub:owner/name"),
