@@ -1,9 +1,10 @@
-"""Choosing images to label: seconds and peak memory of every acquisition, each in a process of its own.
+"""Measure the seconds and the peak memory of every acquisition function, each in a separate process.
 
-    python -m benchmarks.active                                       5,000 of 50,000 images
-    python -m benchmarks.active --images 1280000 --wanted 1000        ImageNet's pool: one label for each class
+    python -m benchmarks.active                                       selects 5,000 of 50,000 images
+    python -m benchmarks.active --images 1280000 --wanted 1000        has the size of ImageNet: one label per class
 
-Features and probabilities are made up, of 1,000 classes and RN50's width; one image for each class has a label.
+The features and probabilities are random, with 1,000 classes and the feature width of RN50. One image of each class has
+a label.
 """
 
 from __future__ import annotations
@@ -55,11 +56,11 @@ def measured(method: str, args: argparse.Namespace) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Print a line for each acquisition."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=50_000)
-    parser.add_argument("--classes", type=int, default=1000)
-    parser.add_argument("--width", type=int, default=1024, help="of the features")
-    parser.add_argument("--wanted", type=int, default=5000, help="images to choose")
-    parser.add_argument("--only", choices=METHODS, help="one acquisition, in this process")
+    parser.add_argument("--images", type=int, default=50_000, help="number of unlabelled images (default: 50000)")
+    parser.add_argument("--classes", type=int, default=1000, help="number of classes (default: 1000)")
+    parser.add_argument("--width", type=int, default=1024, help="width of the image features (default: 1024)")
+    parser.add_argument("--wanted", type=int, default=5000, help="number of images to select (default: 5000)")
+    parser.add_argument("--only", choices=METHODS, help="measure only this acquisition function, in this process")
     args = parser.parse_args(argv)
     if args.only:
         print(measured(args.only, args))

@@ -1,14 +1,14 @@
-"""What only a GPU shows, in one table: losses, launches, time and memory of training steps.
+"""Check on a GPU that losses, kernel launches, time and memory of training steps meet their bounds, and write a table.
 
-    make card                                   the quick cases
-    make card FULL=1                            more numbers of classes
-    python -m benchmarks.card --reference DIR   also a checkout of the official MPL repository
-    python -m benchmarks.card --only losses     one kind of cases: losses, or steps (time, memory, launches, waits)
-    python -m benchmarks.card --dry-run         in tiny sizes on a CPU, to see that it runs; no figure means anything
+    make card                                   runs the quick cases
+    make card FULL=1                            runs more numbers of classes
+    python -m benchmarks.card --reference DIR   compares with a checkout of the official MPL repository, too
+    python -m benchmarks.card --only losses     runs one type of cases: losses, or steps (time, memory, launches, waits)
+    python -m benchmarks.card --dry-run         runs all cases with tiny sizes on a CPU; its numbers have no meaning
 
-Random weights of ViT-B/16's size, batch 4 (CoCoOp 1), PREC fp16; the losses also in fp32, against a CPU's. Ours is
-compared with benchmarks/plain.py and the official code. The table goes to benchmarks/results/. Exit code 1 if a bound
-does not hold.
+The cases use random weights of the size of ViT-B/16, batches of 4 images (1 for CoCoOp) and PREC fp16. Losses are also
+compared with a CPU in fp32. modprompt ("ours") is compared with benchmarks/plain.py and with the official code. The
+table is written to benchmarks/results/. The exit code is 1 if a bound does not hold.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from modprompt.methods.table import row_of
 from modprompt.programs import one_line, report
 
 RESULTS = Path(__file__).parent / "results"
-HEADING = "| figure | asked | measured | | the two sides |\n| --- | --- | ---: | --- | --- |"
+HEADING = "| quantity | required | measured | | values of both sides |\n| --- | --- | ---: | --- | --- |"
 METHODS: dict[str, dict[str, Any]] = {  # their published settings where they are no defaults
     "MPL": {"n_ctx": 1},
     "MaPLe": {},
@@ -82,7 +82,7 @@ class Row(NamedTuple):
     detail: str = ""
 
     def __str__(self) -> str:
-        verdict = {True: "held", False: "NOT HELD", None: ""}[self.holds]
+        verdict = {True: "met", False: "NOT MET", None: ""}[self.holds]
         return f"| {self.figure} | {self.asked} | {self.measured} | {verdict} | {self.detail} |"
 
 
@@ -218,12 +218,12 @@ def cases(full: bool, dry_run: bool) -> Iterator[tuple[str, Callable[[Place], It
 def run(args: argparse.Namespace, outcome: list[int]) -> None:
     """Run the cases, print each row as it comes, and write the table."""
     if not args.dry_run and not torch.cuda.is_available():
-        raise UserError("PyTorch sees no GPU here; --dry-run walks all cases on a CPU")
+        raise UserError("PyTorch finds no GPU on this machine. Use --dry-run to run all cases on a CPU.")
     place = Place(torch.device("cpu" if args.dry_run else "cuda"), args.reference, args.dry_run)
     if args.reference:
         require_checkout(args.reference)
     precision.set_products()
-    name = "NO GPU, a dry run" if args.dry_run else torch.cuda.get_device_name()
+    name = "NO GPU (dry run)" if args.dry_run else torch.cuda.get_device_name()
     head = f"{name}, CUDA {torch.version.cuda}, torch {torch.__version__}, python {platform.python_version()}"
     chosen = [case for kind, case in cases(args.full, args.dry_run) if kind in args.only]
     rows: list[Row] = []
@@ -242,10 +242,14 @@ def run(args: argparse.Namespace, outcome: list[int]) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Exit code: 0, 1 if a bound does not hold, 2 after a message on what is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--full", action="store_true", help="more numbers of classes")
+    parser.add_argument("--full", action="store_true", help="run more numbers of classes")
     parser.add_argument("--reference", default="", metavar="DIR", help="a checkout of the official MPL repository")
-    parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS, help="kinds of cases")
-    parser.add_argument("--dry-run", action="store_true", help="tiny sizes on a CPU; no figure means anything")
+    parser.add_argument(
+        "--only", nargs="+", choices=KINDS, default=KINDS, help="run only these types of cases (default: all)"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="run all cases with tiny sizes on a CPU (the numbers have no meaning)"
+    )
     outcome: list[int] = []
     return report(run, parser.parse_args(argv), outcome) or outcome[0]
 

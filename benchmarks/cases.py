@@ -135,7 +135,7 @@ def needed_flops(case: Case) -> float:
     and parts that need not be computed: see docs/performance.md.
     """
     if (case.method, case.images) != ("MPL", 0):
-        raise ValueError("counted for training steps of MPL alone")
+        raise ValueError("Floating-point operations are counted only for training steps of MPL.")
     model, learner = build(case._replace(side="ours", precision="fp32"))
     text = learner.prompt_text
     assert isinstance(text, PromptText)

@@ -1,14 +1,14 @@
-"""Kernel launches and waits of one training step, ours and the official code's, counted without a GPU.
+"""Count the kernel launches and waits of one training step of modprompt and of the official code, without a GPU.
 
-    python -m benchmarks.launches                    MPL, MaPLe and CoOp at 5, 50, 200 and 1000 classes
-    python -m benchmarks.launches --reference DIR    also counts the official side, in a checkout of its repository
-    python -m benchmarks.launches --only MPL --classes 50 --parts    by operation, forward and backward
-    python -m benchmarks.launches --searches         for searches, a step of the alphas and one of the prompts
-    python -m benchmarks.launches --cast-norms       as for weights of normalisations that half precision cannot hold
+    python -m benchmarks.launches                    counts MPL, MaPLe and CoOp with 5, 50, 200 and 1000 classes
+    python -m benchmarks.launches --reference DIR    counts the official code in a checkout of its repository, too
+    python -m benchmarks.launches --only MPL --classes 50 --parts    lists operations, forward and backward
+    python -m benchmarks.launches --searches         counts searches: a step of the alphas and a step of the prompts
+    python -m benchmarks.launches --cast-norms       assumes normalisation weights that half precision cannot represent
 
-PREC fp16, batch 4, a CLIP of ViT-B/16's size, the second step. Each dispatched operation that is not a view counts as
-one launch, each time that the host waits as one wait; kept is what the forward pass keeps for the backward pass. It
-needs g++ and the PyTorch of constraints.txt.
+The second step is counted, with PREC fp16, batches of 4 images and a CLIP of the size of ViT-B/16. Each operation that
+is not a view counts as one launch. Each time that the CPU waits for the GPU counts as one wait. "kept" is the memory
+that the forward pass stores for the backward pass. The program needs g++ and the PyTorch version of constraints.txt.
 """
 
 from __future__ import annotations
@@ -146,14 +146,16 @@ def main(argv: list[str] | None = None) -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--reference", default="", help="a checkout of the official MPL repository")
-    parser.add_argument("--only", choices=METHODS, help="one method")
-    parser.add_argument("--classes", type=int, nargs="+", default=CLASSES, help="numbers of classes")
-    parser.add_argument("--cast-norms", action="store_true", help="count the casts around normalisations")
-    parser.add_argument("--searches", action="store_true", help="count searches")
-    parser.add_argument("--parts", action="store_true", help="launches by operation")
+    parser.add_argument("--only", choices=METHODS, help="count only this method")
+    parser.add_argument(
+        "--classes", type=int, nargs="+", default=CLASSES, help="numbers of classes (default: 5 50 200 1000)"
+    )
+    parser.add_argument("--cast-norms", action="store_true", help="also count the casts around normalisation layers")
+    parser.add_argument("--searches", action="store_true", help="count searches instead of training steps")
+    parser.add_argument("--parts", action="store_true", help="list the launches of each operation")
     args = parser.parse_args(argv)
     if min(args.classes) < 1:
-        parser.error("--classes must be at least 1")
+        parser.error(f"--classes {min(args.classes)} is too small: the minimum is 1")
     if args.reference:
         args.reference = str(Path(args.reference).resolve())
     try:

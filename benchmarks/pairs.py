@@ -32,7 +32,8 @@ from modprompt.engine.memory import keep_freed_memory
 ROOT = Path(__file__).resolve().parent.parent
 MOST = 1.0  # ours over theirs
 HEADING = (
-    "| method | classes | ours | theirs | time, ours / theirs | peak memory |\n| --- | ---: | --- | --- | ---: | ---: |"
+    "| method | classes | modprompt | repository | time ratio | peak memory ratio |\n"
+    "| --- | ---: | --- | --- | ---: | ---: |"
 )
 _SHARE = 0.75  # of free memory
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -154,7 +155,10 @@ def in_a_process(module: str, case: Sequence[Any], most_s: int = 0) -> dict[str,
         return "no memory"
     if done.returncode:
         method, classes, checkout, *_ = case
-        raise RuntimeError(f"{method}, {classes} classes, {checkout or 'ours'}: {lines[-1:]}")
+        last_line = (lines or ["no output"])[-1]
+        raise RuntimeError(
+            f"The measurement of {method}, {classes} classes, {checkout or 'modprompt'} failed: {last_line}"
+        )
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
@@ -162,9 +166,11 @@ def in_a_process(module: str, case: Sequence[Any], most_s: int = 0) -> dict[str,
 def flags(parser: argparse.ArgumentParser, repositories: Sequence[str], rounds: int) -> None:
     """Add the flags of all such programs."""
     for name in repositories:
-        parser.add_argument(f"--{name}", default="", help="a checkout of its repository")
-    parser.add_argument("--classes", nargs="+", type=int, default=(5, 50))
-    parser.add_argument("--rounds", type=int, default=rounds, help="number of rounds of both sides")
+        parser.add_argument(f"--{name}", default="", metavar="DIR", help=f"a checkout of the repository of {name}")
+    parser.add_argument("--classes", nargs="+", type=int, default=(5, 50), help="numbers of classes (default: 5 50)")
+    parser.add_argument(
+        "--rounds", type=int, default=rounds, help="how often each side is measured (default: %(default)s)"
+    )
     parser.add_argument("--one", help=argparse.SUPPRESS)
 
 
@@ -173,7 +179,7 @@ def compared(rows: Iterable[tuple[str, bool]], asked: str) -> int:
 
     Args:
         rows: from `row`.
-        asked: the bounds, in words.
+        asked: the bounds, as a clause.
     """
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, ViT-B/16's size\n")
     print(HEADING)
@@ -181,7 +187,7 @@ def compared(rows: Iterable[tuple[str, bool]], asked: str) -> int:
     for text, holds in rows:
         every &= holds
         print(text, flush=True)
-    print(f"\nasked: {asked}: {'held' if every else 'NOT HELD'}")
+    print(f"\nRequirement: {asked}. {'Met.' if every else 'NOT MET.'}")
     return 0 if every else 1
 
 

@@ -113,7 +113,10 @@ def require_checkout(directory: str, module: str = "mpl") -> Path:
     root = Path(directory).resolve()
     for needed in (f"trainers/{module}.py", "clip/clip.py"):
         if not (root / needed).is_file():
-            raise UserError(f"--reference {directory}: there is no {needed} of the official MPL repository there")
+            raise UserError(
+                f"--reference {directory} is not a checkout of the official MPL repository, because {needed} is "
+                "missing. Give the folder of a checkout."
+            )
     return root
 
 

@@ -1,12 +1,12 @@
-"""Are schedules that a search finds better than others? On digits, with the embedded CLIP.
+"""Compare schedules that a search finds with other schedules, on digits and with the bundled CLIP.
 
     python -m benchmarks.schedules OUT                     digits and mnist5k, seeds 1 2 3, ten random schedules each
     python -m benchmarks.schedules OUT --random 2 --seeds 1 --datasets digits
 
-It trains, with 16 shots of all classes: MaPLe; MPL with its own schedule, with the one that its search finds, and with
-random ones that add as many tokens on each side as that; and DPL with its search. Each search has the seed of its
-training, and uses validation images, never the test's. It prints accuracies (mean and standard deviation over seeds),
-those of the searches themselves, and their cost. OUT can be given again: finished runs stay.
+The program trains with 16 shots on all classes: MaPLe; MPL with its default schedule, with the schedule of its search
+and with random schedules that add as many tokens on each side; and DPL with its search. Each search has the seed of its
+training and uses validation images, never test images. The program prints the accuracies (mean and standard deviation
+over seeds), the accuracies of the searches, and the seconds. If OUT exists, finished runs in OUT are not repeated.
 """
 
 from __future__ import annotations
@@ -114,20 +114,23 @@ def lines(dataset: str, found: Sequence[Found], drawn: Sequence[Found]) -> Itera
         if "search" in method:
             searches = [one.result for one in found if one.job.stage and one.job.title.startswith(f"{label},")]
             trained = [one.result for one in found if one.job.method.label == label and not one.job.stage]
-            for name, key in (("the search's mixture", "mixture_pct"), ("what it found, its own prompts", "path_pct")):
+            for name, key in (
+                ("during the search (mixture of options)", "mixture_pct"),
+                ("found schedule, prompts of the search", "path_pct"),
+            ):
                 yield f"    {name:<42}{spread([one['search'][key] for one in searches])}"
             cost = [one["elapsed_s"] for one in searches], [one["elapsed_s"] for one in trained]
-            yield f"    {'seconds: search, training':<42}{spread(cost[0])}, {spread(cost[1])}"
+            yield f"    {'seconds of search and training':<42}{spread(cost[0])}, {spread(cost[1])}"
     values = [one.result["accuracy_pct"] for one in drawn]
     yield f"  {f'MPL, {len(drawn)} random schedules':<44}{spread(values)}"
     if values:
-        yield f"    {'worst, best':<42}{min(values):.2f}, {max(values):.2f}"
+        yield f"    {'worst and best':<42}{min(values):.2f}, {max(values):.2f}"
         below = statistics.mean(
             value < best
             for best, seed in zip(accuracies(found, "MPL searched"), _seeds(found))
             for value in (one.result["accuracy_pct"] for one in drawn if one.job.seed == seed)
         )
-        yield f"    {'below the found one of their seed':<42}{100 * below:.0f}%"
+        yield f"    {'share below the searched schedule':<42}{100 * below:.0f}%"
 
 
 def _seeds(found: Sequence[Found]) -> list[int]:
@@ -137,12 +140,14 @@ def _seeds(found: Sequence[Found]) -> list[int]:
 def main(argv: list[str] | None = None) -> int:
     """Run what is not finished, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, help="output folder")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data sets")
-    parser.add_argument("--datasets", nargs="+", default=["digits", "mnist5k"])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
-    parser.add_argument("--random", type=int, default=10, help="random schedules per data set and seed")
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
+    parser.add_argument("out", type=Path, help="the output folder")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data sets (default: data)")
+    parser.add_argument(
+        "--datasets", nargs="+", default=["digits", "mnist5k"], help="data sets (default: digits mnist5k)"
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], help="seeds (default: 1 2 3)")
+    parser.add_argument("--random", type=int, default=10, help="random schedules per data set and seed (default: 10)")
+    parser.add_argument("--jobs", type=int, default=2, help="number of parallel runs (default: 2)")
     args = parser.parse_args(argv)
     out, data = args.out.absolute(), args.data.absolute()
     (out / "configs").mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,11 @@
-"""A step of DPL's search, ours against the published form: one attention per layer against one for every option.
+"""Compare a step of the search of DPL with the published implementation, which computes one attention per option.
 
     python -m benchmarks.search                    50 classes, options of 0 to 6 tokens, batches of 4
-    python -m benchmarks.search --clock cpu --threads 1    for a machine that others use as well
+    python -m benchmarks.search --clock cpu --threads 1    for a machine that also runs other programs
 
-A search step is one of the alphas on a validation batch and one of the prompts on a training batch. Both sides have the
-same random weights of ViT-B/16's size. They alternate in one process; peak memory is that of a separate process each.
+A search step consists of a step of the alphas on a validation batch and a step of the prompts on a training batch. Both
+implementations use the same random weights of the size of ViT-B/16. They alternate in one process. Peak memory is
+measured in a separate process for each implementation.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ def peak_gib(side: str, args: argparse.Namespace) -> float:
     words += ["--classes", str(args.classes), "--options", str(args.options)]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent)
     if done.returncode:
-        raise RuntimeError(f"{side} failed: {done.stderr.strip().splitlines()[-1:]}")
+        last_line = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise RuntimeError(f"The measurement of {side} failed: {last_line}")
     return float(done.stdout.splitlines()[-1])
 
 
@@ -98,11 +100,13 @@ def lines(taken: Mapping[str, list[float]], memory: Mapping[str, float]) -> list
 def main(argv: list[str] | None = None) -> int:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--classes", type=int, default=50)
-    parser.add_argument("--options", type=int, default=6, help="most tokens of an option")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of PyTorch")
-    parser.add_argument("--clock", choices=tuple(CLOCKS), default="wall")
+    parser.add_argument("--classes", type=int, default=50, help="number of classes (default: 50)")
+    parser.add_argument("--options", type=int, default=6, help="largest number of tokens of an option (default: 6)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each side is measured (default: 3)")
+    parser.add_argument(
+        "--threads", type=int, default=torch.get_num_threads(), help="number of PyTorch threads (default: %(default)s)"
+    )
+    parser.add_argument("--clock", choices=tuple(CLOCKS), default="wall", help="clock to use (default: wall)")
     parser.add_argument("--one", choices=(OURS, PLAIN), help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)

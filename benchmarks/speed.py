@@ -1,12 +1,12 @@
-"""Ours against the plain implementation, on this machine: step time, evaluation time, peak memory, share of the peak.
+"""Compare modprompt with a plain implementation on this machine: step time, evaluation time and peak memory.
 
-    python -m benchmarks.speed                    all figures, some 12 minutes on 2 cores
-    python -m benchmarks.speed --quick            a few of them
-    python -m benchmarks.speed --reference DIR    also a checkout of the official MPL repository
-    python -m benchmarks.speed --classes 21000    only one step, with so many classes
+    python -m benchmarks.speed                    measures everything, about 12 minutes on 2 cores
+    python -m benchmarks.speed --quick            measures a few cases
+    python -m benchmarks.speed --reference DIR    compares with a checkout of the official MPL repository, too
+    python -m benchmarks.speed --classes 21000    measures only one training step with this number of classes
 
-Each measurement runs in a separate process, both sides in turn; times are medians. It prints a table in Markdown and
-writes it, with all numbers, to benchmarks/results/.
+Each measurement runs in a separate process, alternating between the two sides. Times are medians. The program prints a
+Markdown table and writes the table and all numbers to benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ def in_a_process(case: Case, repeats: int, threads: int) -> dict[str, Any]:
     words = [sys.executable, "-m", "benchmarks.speed", "--one", json.dumps([case._asdict(), repeats, threads])]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent)
     if done.returncode:
-        raise RuntimeError(f"{case} failed: {done.stderr.strip().splitlines()[-1:]}")
+        last_line = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise RuntimeError(f"The measurement of {case} failed: {last_line}")
     measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return measured
 
@@ -171,10 +172,12 @@ def run(args: argparse.Namespace) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Print the table and write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="leave out cases of minutes")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of PyTorch")
+    parser.add_argument("--quick", action="store_true", help="skip cases that take minutes")
+    parser.add_argument(
+        "--threads", type=int, default=torch.get_num_threads(), help="number of PyTorch threads (default: %(default)s)"
+    )
     parser.add_argument("--reference", default="", help="a checkout of the official MPL repository")
-    parser.add_argument("--classes", type=int, help="only one training step with so many classes")
+    parser.add_argument("--classes", type=int, help="measure only one training step with this number of classes")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.one:
@@ -183,7 +186,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if args.classes:
         measured = in_a_process(Case("ours", classes=args.classes), 1, args.threads)
-        print(f"{args.classes} classes: {measured['seconds'][0]:.1f} s a step, peak {measured['peak_gib']:.2f} GiB")
+        print(f"{args.classes} classes: {measured['seconds'][0]:.1f} s per step, peak {measured['peak_gib']:.2f} GiB")
         return 0
     return report(run, args)
 

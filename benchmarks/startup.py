@@ -55,7 +55,7 @@ def seconds_to_first_step(folder: Path, weights: Path, number: int) -> float:
                 taken = time.perf_counter() - start
                 process.kill()
                 return taken
-    raise RuntimeError("train.py ended before its first step")
+    raise RuntimeError("train.py ended before its first training step.")
 
 
 def main() -> None:
@@ -63,7 +63,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         weights = prepare(Path(name))
         taken = [seconds_to_first_step(Path(name), weights, number) for number in range(3)]
-    print(f"start to first step, ViT-B/16: {statistics.median(taken):.1f} s of {', '.join(f'{s:.1f}' for s in taken)}")
+    each = ", ".join(f"{one:.1f}" for one in taken)
+    print(f"Time from start to first step, ViT-B/16: median {statistics.median(taken):.1f} s of {each} s")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
-"""A training step of DePT, PromptKD, KDPL and HiCroPL against their repositories: time and peak memory, on a CPU.
+"""Compare training steps of DePT, PromptKD, KDPL and HiCroPL with their repositories: time and peak memory on a CPU.
 
-    python -m benchmarks.taught --dept DIR --promptkd DIR --kdpl DIR --hicropl DIR  checkouts; others are left out
-    python -m benchmarks.taught --dept DIR --classes 5 50 1000 --most 300           a side may take 300 s
+    python -m benchmarks.taught --dept DIR --promptkd DIR --kdpl DIR --hicropl DIR
+    python -m benchmarks.taught --dept DIR --classes 5 50 1000 --most 300           limits each side to 300 CPU seconds
 
-Published settings and batch: DePT on CoOp 4 images, PromptKD 8, KDPL on CoOp and HiCroPL 32 (--batch gives another);
-CLIPs of ViT-B/16's shape with random weights, PromptKD's teacher of ViT-L/14's, which its projector fits; fp32.
-The trainers run their own step, both sides as in benchmarks/pairs.py; seconds are CPU time, so that other programs
-count little.
+DIR is a checkout of the repository. Methods without a checkout are skipped. The settings are the published ones. The
+batch sizes are 4 images for DePT on CoOp, 8 for PromptKD, 32 for KDPL on CoOp and for HiCroPL (--batch sets another).
+The CLIPs have the shape of ViT-B/16 (the teacher of PromptKD: ViT-L/14), random weights and fp32. Trainers run their
+own training step; benchmarks/pairs.py explains the measurement. Seconds are CPU time, so that other programs have
+little influence.
 """
 
 from __future__ import annotations
@@ -214,16 +215,26 @@ def rows(args: argparse.Namespace) -> Iterator[tuple[str, bool]]:
 
 def run(args: argparse.Namespace) -> int:
     """Print the table; 1 if a bound does not hold."""
-    return compared(rows(args), f"CPU seconds and memory at most {MOST} of theirs")
+    return compared(rows(args), f"CPU time and memory are at most {MOST} times those of the repository")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit code 0 if all bounds hold, 1 if not."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags(parser, ("dept", "promptkd", "kdpl", "hicropl"), ROUNDS)
-    parser.add_argument("--steps", type=int, default=STEPS, help="of a round, after a first one; 0: only the first")
-    parser.add_argument("--batch", type=int, default=0, help="images of a step, in place of the published number")
-    parser.add_argument("--most", type=int, default=0, help="CPU seconds that a side of a case may take")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=STEPS,
+        help="steps per measurement after a warm-up step; 0 measures the first step (default: %(default)s)",
+    )
+    parser.add_argument("--batch", type=int, default=0, help="batch size (default: the published batch size)")
+    parser.add_argument(
+        "--most",
+        type=int,
+        default=0,
+        help="limit of CPU seconds for each side of a case; 0 means no limit (default: 0)",
+    )
     args = parser.parse_args(argv)
     if args.one:
         limit(args.most)

@@ -1,12 +1,12 @@
-"""CLIPs with towers in real sizes, random weights, on a CPU: zero-shot, a head, CoOp in SigLIP's text side.
+"""Measure large CLIPs with random weights on a CPU: zero-shot CLIP, a head, and CoOp in the text encoder of SigLIP.
 
-    python -m benchmarks.towers                          all models; SigLIP's text side at 5, 50 and 1000 classes
-    python -m benchmarks.towers --only EVA02-B-16        one of them
-    python -m benchmarks.towers --classes 5              the text side at so many classes; 0: not at all
+    python -m benchmarks.towers                          all models; the text encoder of SigLIP with 5, 50, 1000 classes
+    python -m benchmarks.towers --only EVA02-B-16        one model
+    python -m benchmarks.towers --classes 5              one number of classes for the text encoder; 0 skips this part
 
-open_clip builds each model from its config, and its weights are kept in a temporary folder with that config, up to
-1.5 GB. Each measurement is a separate process. A head and images are compared with ViT-B/16, whose image side has as
-many parameters as SigLIP's and EVA's.
+open_clip builds each model from its config. The weights and the config are kept in a temporary folder of up to 1.5 GB.
+Each measurement runs in a separate process. The head and the image encoder are compared with ViT-B/16, whose image
+encoder has as many parameters as those of SigLIP and EVA.
 """
 
 from __future__ import annotations
@@ -132,7 +132,8 @@ def _apart(*words: str) -> dict[str, float]:
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.towers", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     if done.returncode:
-        raise RuntimeError(f"{' '.join(words)} failed: {done.stderr.strip().splitlines()[-1:]}")
+        last_line = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise RuntimeError(f"benchmarks.towers {' '.join(words)} failed: {last_line}")
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 
@@ -140,7 +141,7 @@ def _apart(*words: str) -> dict[str, float]:
 def run(args: argparse.Namespace) -> int:
     """Print the figures; 1 if a bound does not hold."""
     print(f"{platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads\n")
-    print("| model | ms an image | ms a step of TaskRes on kept features, / ViT-B/16's |")
+    print("| model | ms per image | ms per step of TaskRes on stored features, ratio to ViT-B/16 |")
     print("| --- | --- | --- |")
     usual, held, texts = 0.0, True, []
     for name in dict.fromkeys((USUAL, *args.only)):
@@ -156,21 +157,26 @@ def run(args: argparse.Namespace) -> int:
                     texts.append((count, _apart("--measure", place, "--classes", str(count))))
     if texts:
         print(
-            "\n| classes | ms a step of CoOp in SigLIP's text side | GiB beyond the weights |\n| ---: | ---: | ---: |"
+            "\n| classes | ms per step of CoOp in the text encoder of SigLIP | GiB beyond the weights |"
+            "\n| ---: | ---: | ---: |"
         )
     for count, text in texts:
         print(f"| {count} | {text['seconds'] * 1e3:.0f} | {text['peak'] / GIB:.2f} |")
-    verdict = "held" if held else "NOT HELD"
-    print(f"\nasked: a head's step at most {MOST} times ViT-B/16's: {verdict}")
+    verdict = "Met." if held else "NOT MET."
+    print(f"\nRequirement: a step of a head takes at most {MOST} times as long as with ViT-B/16. {verdict}")
     return 0 if held else 1
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit code 0 if all bounds hold, 1 if not."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=MODELS, default=MODELS)
-    parser.add_argument("--classes", nargs="+", type=int, default=CLASSES)
-    parser.add_argument("--folder", help="where the temporary folder goes")
+    parser.add_argument(
+        "--only", nargs="+", choices=MODELS, default=MODELS, help="measure only these models (default: all)"
+    )
+    parser.add_argument(
+        "--classes", nargs="+", type=int, default=CLASSES, help="numbers of classes (default: 5 50 1000)"
+    )
+    parser.add_argument("--folder", help="folder for the temporary files (default: that of the system)")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.measure:

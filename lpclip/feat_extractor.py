@@ -1,12 +1,12 @@
-"""Image features of a data set's splits, for the linear probe.
+"""Extract the CLIP image features of a data set for the linear probe, and save them in one file per split.
 
     python -m lpclip.feat_extractor --root data --dataset-config-file configs/datasets/oxford_pets.yaml
         --config-file configs/trainers/CoOp/rn50_val.yaml --output-dir clip_feat
 
-writes clip_feat/OxfordPets/train.npz, val.npz and test.npz (feature_list: N x E float32, label_list: N, own_validation,
-made_of, and a hash of all that). Without any file it uses the embedded model and the digits. The flags are those of
-train.py. A data set without validation images of its own gets no val.npz, unless DATASET.VAL_FROM_TEST True uses its
-test images.
+This command writes clip_feat/OxfordPets/train.npz, val.npz and test.npz. Each file contains the arrays feature_list
+(N x E, float32), label_list (N), own_validation and made_of, and a hash of these arrays. The command accepts the flags
+of train.py. Without config files, it uses the bundled CLIP and the digits. If a data set has no validation images,
+val.npz is not written, unless DATASET.VAL_FROM_TEST True uses the test images for validation.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def extract(trainer: TrainerX, images: Sequence[Datum]) -> tuple[np.ndarray, np.
 def parse(argv: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
     """Our own two flags, and the words for train.py."""
     parser = Parser(__doc__)
-    parser.add_argument("--split", choices=SPLITS, help="only this split")
-    parser.add_argument("--output-dir", default="clip_feat", help="folder of the features")
+    parser.add_argument("--split", choices=SPLITS, help="extract only this split (default: all splits)")
+    parser.add_argument("--output-dir", default="clip_feat", help="folder for the feature files (default: clip_feat)")
     return parser.parse_known_args(argv)
 
 
@@ -76,8 +76,10 @@ def run(argv: list[str] | None = None) -> None:
     args = flags.parse_args(rest)
     for flag in ("trainer", "model_dir", "resume"):
         if getattr(args, flag):
+            name = f"--{flag.replace('_', '-')}"
             raise UserError(
-                f"--{flag.replace('_', '-')} has no meaning here: features are those of CLIP without prompts"
+                f"{name} is not supported, because lpclip.feat_extractor extracts the features of CLIP without "
+                f"prompts. Remove {name}."
             )
     args.trainer = "ZeroshotCLIP"
     import_modules(args.imports)
@@ -93,7 +95,10 @@ def run(argv: list[str] | None = None) -> None:
     wanted: tuple[str, ...] = (own.split,) if own.split else SPLITS
     has_val = own_validation(dataset)
     if "val" in wanted and not has_val and not cfg.DATASET.VAL_FROM_TEST:
-        print(f"{cfg.DATASET.NAME} has no validation images of its own: linear_probe holds out training images")
+        print(
+            f"note: {cfg.DATASET.NAME} has no validation images, so val.npz is not written. lpclip.linear_probe will "
+            "use held-out training images for validation."
+        )
         (Path(own.output_dir) / cfg.DATASET.NAME / "val.npz").unlink(missing_ok=True)  # of another CLIP or split
         wanted = tuple(split for split in wanted if split != "val")
     made_of = (
@@ -103,7 +108,9 @@ def run(argv: list[str] | None = None) -> None:
     for split in wanted:
         images = {"train": dataset.train_x, "val": dataset.val, "test": dataset.test}[split]
         if not images:
-            raise UserError(f"{cfg.DATASET.NAME} has no images in its split {split!r}; see --split")
+            raise UserError(
+                f"The split {split!r} of {cfg.DATASET.NAME} contains no images. Choose another split with --split."
+            )
         write(Path(own.output_dir) / cfg.DATASET.NAME / f"{split}.npz", *extract(trainer, images), has_val, made_of)
 
 
@@ -121,7 +128,7 @@ def write(path: Path, features: np.ndarray, labels: np.ndarray, has_val: bool, m
     own, source = np.array(has_val), np.array(made_of)
     seal = np.array(arrays_hash(path.stem, features, labels, own, source))
     write_arrays(path, feature_list=features, label_list=labels, own_validation=own, made_of=source, seal=seal)
-    print(f"{path}: {features.shape[0]} images, {features.shape[1]} features each")
+    print(f"Saved the features of {features.shape[0]} images ({features.shape[1]} features per image) in {path}")
 
 
 if __name__ == "__main__":

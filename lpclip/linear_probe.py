@@ -1,12 +1,13 @@
-"""Few-shot linear probe on saved CLIP features, as in CoOp's paper (arXiv 2109.01134, appendix).
+"""Train a few-shot linear probe on saved CLIP features, as in CoOp's paper (arXiv 2109.01134, appendix).
 
     python -m lpclip.linear_probe --dataset OxfordPets --feature_dir clip_feat --num_step 8 --num_run 3
 
-For 1, 2, 4, 8 and 16 shots and each seed 1..num_run: so many training images of each class (and at most 4 of
-validation) are drawn, a logistic regression is fitted for C = 1e6 .. 1e-6 in steps of 100, and its best C is refined by
-num_step bisections of log10 C, always towards the better of both ends on validation. linear_probe.json (all accuracies)
-and linear_probe.png are written next to the features. Without validation images of its own, C is chosen on as many
-training images that were not drawn, or with --val-from-test on test images, as the family does.
+The program runs each number of shots (1, 2, 4, 8 and 16) with each seed from 1 to num_run. It draws this number of
+training images per class, and at most 4 validation images per class. It fits a logistic regression for each C from 1e6
+to 1e-6 in factors of 100. Then it refines the best C with num_step bisections of log10 C, each towards the end with the
+better validation accuracy. The files linear_probe.json (all accuracies) and linear_probe.png are written into the
+folder of the features. If the data set has no validation images, C is selected on held-out training images, or on test
+images with --val-from-test, as in CoOp's code.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from modprompt.programs import Parser, report
 SHOTS = (1, 2, 4, 8, 16)
 MOST_VAL_SHOTS = 4
 _MOST_LABEL = 1 << 31  # no data set has so many classes, and scikit-learn cannot count further
-_SAYS = {HELD_OUT: "training images that are held out", TEST: "test"}
+_SAYS = {HELD_OUT: "held-out training images", TEST: "test images"}
 EXPONENTS = (6, 4, 2, 0, -2, -4, -6)  # of C, in this order: the first of equally good ones wins
 
 
@@ -58,7 +59,10 @@ class Split(NamedTuple):
         for label in np.unique(self.labels):
             there = np.where(self.labels == label)[0]
             if len(there) < shots and not or_all:
-                raise UserError(f"class {label} has {len(there)} training images, but {shots} shots were asked for")
+                raise UserError(
+                    f"Class {label} has only {len(there)} training image{'' if len(there) == 1 else 's'}, but {shots} "
+                    "shots were requested. Use fewer --shots."
+                )
             chosen.extend(rng.choice(there, size=min(shots, len(there)), replace=False))
         return chosen
 
@@ -79,7 +83,10 @@ class Split(NamedTuple):
         places = [Place(str(place), int(label)) for place, label in enumerate(self.labels)]
         found = hold_out(places, [places[place] for place in taken], number, seed)
         if not found:
-            raise UserError("all training images are drawn, and none is left to choose C by: give fewer --shots")
+            raise UserError(
+                "All training images are used for training, so no training images are left to select C on. "
+                "Use fewer --shots."
+            )
         return self.at([int(place.impath) for place in found])
 
 
@@ -135,26 +142,30 @@ def read_split(path: Path) -> Split:
     Raises:
         UserError: if they are missing or damaged.
     """
-    again = "run `python -m lpclip.feat_extractor` again"
+    again = "Run `python -m lpclip.feat_extractor` again."
     if not path.is_file():
         sets = sorted(one.parent.name for one in path.parent.parent.glob("*/train.npz"))
         near = nearest(path.parent.name, [name for name in sets if name != path.parent.name])
-        raise UserError(f"no features at {path}{near}: run `python -m lpclip.feat_extractor` first; see --feature_dir")
+        raise UserError(
+            f"The feature file {path} does not exist{near or '.'} Run `python -m lpclip.feat_extractor` first, or "
+            "give the folder of the features with --feature_dir."
+        )
     try:
         features, labels = read_arrays(path, "feature_list", "label_list").values()
     except UserError as error:
-        raise UserError(f"{error}: {again}") from None
+        raise UserError(f"{str(error).rstrip('.')}. {again}") from None
     if not (_are_features(features) and _are_labels(labels) and labels.shape == features.shape[:1]):
         raise UserError(
-            f"{path} is damaged (not finite real N x E features with N labels, whole numbers from 0 up): {again}"
+            f"{path} is damaged: the file must contain N x E finite real features and N labels, which are integers "
+            f"from 0. {again}"
         )
     try:
         own, made_of, seal = read_arrays(path, "own_validation", "made_of", "seal").values()
     except UserError:
-        print(f"{path} has no hash of its content, as CoOp's own extractor writes it")
+        print(f"note: {path} contains no hash, so its content cannot be verified (CoOp's extractor writes no hash).")
         return Split(features, labels)
     if str(seal) != arrays_hash(path.stem, features, labels, own, made_of):
-        raise UserError(f"{path} is damaged (its hash does not match): {again}")
+        raise UserError(f"{path} is damaged: the hash in the file does not match its content. {again}")
     return Split(features, labels)
 
 
@@ -189,8 +200,8 @@ def read_splits(folder: Path, val_from_test: bool) -> dict[str, Split]:
     made_of = {_made_of(folder / f"{name}.npz") for name in splits} - {""}
     if len(made_of) > 1 or len({split.features.shape[1] for split in splits.values()}) > 1:
         raise UserError(
-            f"the features in {folder} come from different CLIPs, splits, classes or ways to make images: "
-            "run `python -m lpclip.feat_extractor` again, without --split"
+            f"The feature files in {folder} were made with different CLIPs, splits, classes or image preprocessing. "
+            "Run `python -m lpclip.feat_extractor` again without --split."
         )
     return splits
 
@@ -239,12 +250,12 @@ def run(argv: list[str] | None = None) -> None:
     """Probe, print the table, and write it as data and as a figure."""
     parser = Parser(__doc__)
     add = parser.add_argument
-    add("--dataset", required=True, help="name of the data set, e.g. OxfordPets: a folder of --feature_dir")
-    add("--feature_dir", "--feature-dir", default="clip_feat", help="folder of the features")
-    add("--num_step", "--num-step", type=int, default=8, help="bisections")
-    add("--num_run", "--num-run", type=int, default=10, help="seeds")
-    add("--shots", type=int, nargs="+", default=SHOTS, help="training images per class")
-    add("--val-from-test", action="store_true", help="choose C on test images if there are no others for validation")
+    add("--dataset", required=True, help="name of the data set, e.g. OxfordPets (a folder in --feature_dir)")
+    add("--feature_dir", "--feature-dir", default="clip_feat", help="folder of the feature files (default: clip_feat)")
+    add("--num_step", "--num-step", type=int, default=8, help="number of bisections (default: 8)")
+    add("--num_run", "--num-run", type=int, default=10, help="number of seeds (default: 10)")
+    add("--shots", type=int, nargs="+", default=SHOTS, help="training images per class (default: 1 2 4 8 16)")
+    add("--val-from-test", action="store_true", help="select C on test images if the data set has no validation images")
     args = parser.parse_args(argv)
     for name in ("num_step", "num_run"):
         at_least(f"--{name}", getattr(args, name), 1)
@@ -252,12 +263,15 @@ def run(argv: list[str] | None = None) -> None:
     splits = read_splits(folder, args.val_from_test)
     chosen_on = selected_on(splits)
     if chosen_on != VALIDATION:
-        print(f"{args.dataset} has no validation images of its own: C is selected on {_SAYS[chosen_on]}")
+        print(f"note: {args.dataset} has no validation images, so C is selected on {_SAYS[chosen_on]}.")
     fewest = min(np.unique(splits["train"].labels, return_counts=True)[1])
     for shots in args.shots:
         at_least("--shots", shots, 1)
         if shots > fewest:
-            raise UserError(f"--shots {shots}: a class has only {fewest} training images; leave that number out")
+            raise UserError(
+                f"--shots {shots} is too large, because a class has only {fewest} training "
+                f"image{'' if fewest == 1 else 's'}. Remove {shots} from --shots."
+            )
     rows = []
     for shots in args.shots:
         seeds = range(1, args.num_run + 1)
@@ -274,13 +288,14 @@ def run(argv: list[str] | None = None) -> None:
             "c": [c for _, c in runs],
         }
         print(
-            f"{args.dataset}, {shots:2} shots: {row['mean_pct']:.2f} +- {row['std_pct']:.2f} % (seeds 1 to {len(runs)})"
+            f"{args.dataset}, {shots:2} shots: accuracy {row['mean_pct']:.2f} +- {row['std_pct']:.2f} % "
+            f"(seeds 1 to {len(runs)})"
         )
         rows.append(row)
     facts = {"dataset": args.dataset, "num_step": args.num_step, "selected_on": chosen_on, "rows": rows}
     write_json(folder / "linear_probe.json", facts)
     figure(rows, args.dataset, folder / "linear_probe.png")
-    print(f"Written to {folder}: linear_probe.json, linear_probe.png")
+    print(f"Wrote linear_probe.json and linear_probe.png into {folder}")
 
 
 if __name__ == "__main__":

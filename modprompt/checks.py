@@ -39,21 +39,23 @@ def one_of(name: str, value: Any, allowed: Collection[Any]) -> None:
 
 
 def nearest(name: str, known: Sequence[str], cutoff: float = 0.5) -> str:
-    """Return the hint after an unknown name: its new name if it was renamed, else the nearest known one, else ""."""
+    """Return the sentence after an unknown name, with the full stop before it: the name's new name if it was renamed,
+    else the nearest known name; else ""."""
     if RENAMED.get(name) in known:
-        return f". It was renamed: use {RENAMED[name]} instead."
+        return f". Use the new name {RENAMED[name]}."
     folded = {one.lower(): one for one in known}
     near = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=cutoff)
-    return f"; did you mean {folded[near[0]]!r}?" if near else ""
+    return f". Did you mean {folded[near[0]]!r}?" if near else ""
 
 
 def known_names(name: str, known: Sequence[str]) -> str:
-    """The hint after an unknown name: the nearest known one, and as many as fit into a message."""
+    """Return the sentences after an unknown name, with the full stop before them: the nearest known name, and as many
+    names as fit into a message."""
     shown = sorted(known)
     while len(", ".join(shown)) > _ROOM:
         shown.pop()
     more = f" and {len(known) - len(shown)} more" if len(shown) < len(known) else ""
-    return f"{nearest(name, known)} (known: {', '.join(shown)}{more})"
+    return f"{nearest(name, known) or '.'} Available: {', '.join(shown)}{more}."
 
 
 def some(texts: Sequence[str], most: int = 5) -> str:
@@ -61,9 +63,9 @@ def some(texts: Sequence[str], most: int = 5) -> str:
     return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
 
 
-def check_name(name: str, known: Sequence[str], setting: str) -> None:
-    """Raise SettingError unless `name` is known; the nearest one is proposed."""
+def check_name(name: str, known: Sequence[str], setting: str, noun: str = "name") -> None:
+    """Raise SettingError unless `name` is known; the nearest one is proposed. `noun` says what the names name."""
     if name in known:
         return
-    what = f"there is no {name!r}" if name else "no name is given"
+    what = f"unknown {noun} {name!r}" if name else f"the {noun} is missing"
     raise SettingError([(setting, f": {what}{known_names(name, known)}")])

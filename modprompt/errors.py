@@ -34,11 +34,12 @@ class OutOfMemory(UserError):
 
 
 class SettingError(UserError):
-    """Faults of settings: (name, text after it) of each, which make up its message."""
+    """Faults of settings: (name, text after it) of each, whose sentences make up the message."""
 
     def __init__(self, faults: Sequence[tuple[str, str]]):
         self.faults = tuple(faults)
-        super().__init__("; ".join(name + text for name, text in self.faults))
+        texts = [name + text for name, text in self.faults]
+        super().__init__(" ".join(text if text.endswith((".", "?", "!", ")")) else f"{text}." for text in texts))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SettingError, (self.faults,)

@@ -101,7 +101,7 @@ class Setting(NamedTuple):
             one_of(self.key, value, self.choices)
         if isinstance(self.default, float):
             if not math.isfinite(value) or (self.least is not None and value < self.least):
-                wanted = "finite" if self.least is None else f"a number from {_plain(self.least)} up"
+                wanted = "a finite number" if self.least is None else f"a number from {_plain(self.least)} up"
                 raise SettingError([(self.key, f" must be {wanted}, got {_plain(value)}")])
         elif self.least is not None:
             at_least(self.key, value, self.least)
@@ -124,7 +124,7 @@ class Setting(NamedTuple):
 
 def kind_of(default: Any) -> str:
     """What a setting with this default must be, in words."""
-    kinds = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
+    kinds = {bool: "True or False", int: "a whole number", float: "a number", str: "a string"}
     return kinds.get(type(default), "a list")
 
 
@@ -215,7 +215,7 @@ class Configured:
         fields = {known[name]: value for name, value in values.items()}
         if len(fields) < len(values):
             twice = [one.key for one in cls.settings() if {one.field, one.key} <= set(values)]
-            raise SettingError([(key, " is given twice") for key in twice])
+            raise SettingError([(key, " is given twice, by its field name and its config key.") for key in twice])
         return cls(**fields).replace_private(unset=frozenset())
 
     @classmethod

@@ -36,7 +36,7 @@ def require_no_folder(word: str, folder: Path = Path()) -> None:
     """Raise UserError if a folder is named where a config file is wanted."""
     if (folder / word).is_dir():
         raise UserError(
-            f"{word} is a folder, not a config file: give your own images, or data sets, as --root (or --data)"
+            f"{word} is a folder, not a config file. Pass a folder of images or data sets as --root (or --data)."
         )
 
 

@@ -28,7 +28,7 @@ UNREAD = 141  # exit code where nobody reads the output: that of shells for a pr
 def one_line(error: BaseException) -> str:
     """The message of an error in one line; for an error of a data-loader worker, its last line."""
     if isinstance(error, OSError) and error.strerror and not error.filename:  # of a file, stream or connection
-        return f"something could not be read or written ({error.strerror})"
+        return f"a file, stream or connection could not be read or written ({error.strerror})"
     text = str(error).strip() or ("not enough memory" if isinstance(error, MemoryError) else type(error).__name__)
     if "Traceback (most recent call last)" in text:
         text = text.splitlines()[-1].partition(": ")[2]
@@ -107,7 +107,7 @@ def _unwritten(told: bool = False, more: str = "") -> int:
     except OSError as error:
         unread = isinstance(error, BrokenPipeError)
         if not (told or unread):
-            _say(f"error: cannot write the output ({error.strerror})")
+            _say(f"error: cannot write the output ({error.strerror}).")
     with contextlib.suppress(AttributeError, OSError, ValueError):  # it is not a file
         os.dup2(os.open(os.devnull, os.O_WRONLY), getattr(sys.stdout, "console", sys.stdout).fileno())
     return UNREAD if unread else UserError.exit_code
@@ -140,7 +140,7 @@ def close_log(console: TextIO) -> None:
         try:
             log.close()
         except OSError as error:  # the disk is full
-            print(f"warning: the log of this run is incomplete ({error.strerror})", file=sys.stderr)
+            print(f"warning: the log of this run is incomplete ({error.strerror}).", file=sys.stderr)
 
 
 def signals_here(*names: str) -> tuple[signal.Signals, ...]:
@@ -197,7 +197,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise UserError with the message."""
-        raise UserError(f"{message} (--help lists all flags)")
+        raise UserError(f"{message.removesuffix('.')}. Use --help to list all flags.")
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Return the values of all flags and arguments, or complete the command that is typed in a shell."""
@@ -216,31 +216,36 @@ class Parser(argparse.ArgumentParser):
             return parsed
         word = next((word for word in unknown if word.startswith("-")), "")
         if not word:
-            self.error(f"{unknown[0]!r} is one argument too many")
+            self.error(f"Unexpected argument {unknown[0]!r}")
         renamed = RENAMED.get(word.partition("=")[0])
         if renamed in self._option_string_actions:
-            raise UserError(f"there is no flag {word}. It was renamed: use {renamed} instead.")
+            raise UserError(f"There is no flag {word}. Use the new name {renamed}.")
         name = word.partition("=")[0].replace("_", "-").strip("-")
         flags_by_name = {flag.strip("-"): flag for flag in self._option_string_actions}
         by_name = {**{flag.strip("-"): meant for flag, meant in self._meant.items()}, **flags_by_name}
         near = difflib.get_close_matches(name, by_name, n=1)
         if not near:
-            self.error(f"there is no flag {word}")
-        place = "" if by_name[near[0]].startswith("-") else " VALUE, after all flags"
-        raise UserError(f"there is no flag {word}; did you mean {by_name[near[0]]}{place}?")
+            self.error(f"There is no flag {word}")
+        meant = by_name[near[0]]
+        if meant.startswith("-"):
+            raise UserError(f"There is no flag {word}. Did you mean {meant}?")
+        raise UserError(
+            f"There is no flag {word}. Did you mean the setting {meant}? Add {meant} VALUE after all flags."
+        )
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
             known = known_names(str(value), [str(choice) for choice in action.choices])
-            raise argparse.ArgumentError(action, f"there is no {value!r}{known}")
+            raise argparse.ArgumentError(action, f"unknown value {value!r}{known}")
 
 
 def take_imports(parser: argparse._ActionsContainer) -> None:
     """Give a program, or a group of its flags, the flag --import, for import_modules."""
     parser.add_argument(
         "--import", dest="imports", action="append", default=[], metavar="MODULE",
-        help="import this module first: your own method, trainer or reader that registers itself, in the current "
-        "folder or installed, or FOLDER/NAME; may be given more than once",
+        help="import this Python module first, for example a custom method, trainer or data-set reader that registers "
+        "itself. MODULE is the name of a module in the current folder or of an installed module, or FOLDER/NAME. The "
+        "flag can be repeated",
     )  # fmt: skip
 
 
@@ -264,17 +269,22 @@ def import_modules(names: Sequence[str]) -> None:
         try:
             module = importlib.import_module(Path(name).name.removesuffix(".py") if folder else name)
         except ImportError as error:
-            raise UserError(f"--import {name}: {error} (searched first: {folder or here})") from None
+            raise UserError(
+                f"--import {name}: the module cannot be imported ({error}). Python searched {folder or here} "
+                "first, then the installed packages."
+            ) from None
         except KeyError as error:  # from Dassl's registry
             said = str(error.args[0] if error.args else "")
             if "registered" not in said:
                 raise
             raise UserError(
-                f"--import {name}: a data set or trainer of that name exists already ({said}); --host FOLDER uses a "
-                "codebase's readers in place of ours"
+                f"--import {name}: the module registers a data set or trainer under a name that is already taken "
+                f"({said}). Choose another name. To use a codebase's own data-set readers, give --host FOLDER."
             ) from None
         if folder is not None:
             source = folder.resolve().joinpath(*module.__name__.split("."))
             if Path(str(module.__file__)).resolve().with_suffix("") not in (source, source / "__init__"):
-                other = f"another module of this name is imported already, {module.__file__}"
-                raise UserError(f"--import {name}: {other}. Rename one of the two.")
+                raise UserError(
+                    f"--import {name}: another module with this name is already imported, {module.__file__}. Rename "
+                    "one of the two modules."
+                )

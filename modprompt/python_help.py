@@ -27,10 +27,13 @@ def describe(cls: type[Configured], trainer: str) -> None:
             for one in settings
             if values[one.field] is not None and as_config(one.fitted(values[one.field])) != as_config(one.default)
         }
-        said = ", ".join(f"{field}={value!r}" for field, value in others.items()) or "the same"
-        lines.append(f"    on {clip} takes {path}: {said}")
-    said = f"`.on()` takes settings that were not passed from the config for that CLIP, as --trainer {trainer} does."
-    cls.__doc__ = "\n".join([f"{cls.__doc__}\n", f"Settings, with the defaults of this class; {said}", *lines])
+        said = ", ".join(f"{field}={value!r}" for field, value in others.items()) or "the defaults above"
+        lines.append(f"    on {clip}, the settings of {path} apply: {said}")
+    said = (
+        "`.on()` takes all settings that are not passed from the config file for the CLIP model, like "
+        f"--trainer {trainer}."
+    )
+    cls.__doc__ = "\n".join([f"{cls.__doc__}\n", f"Settings, with the defaults of this class ({said})", *lines])
     by_field = inspect.signature(cls).parameters
     order = dict.fromkeys([*(one.field for one in settings), *by_field])
     keyword = inspect.Parameter.KEYWORD_ONLY

@@ -1,10 +1,10 @@
-# Sourced by run.sh: folders, arguments, and running a job once.
+# Sourced by run.sh. This file sets the folders, parses the arguments and starts each run once. Environment variables:
 #
-# DATA    folder of the data sets   (default: data in the project)
-# OUT     folder of the results     (default: output in the project)
-# PYTHON  the interpreter           (default: python)
-# CFG     a config of the method by name, or a file with a slash in its path
-# SEARCH_CFG  the same for the search of a method that searches first
+# DATA        the folder that contains the data sets (default: data in the project)
+# OUT         the folder for the results (default: output in the project)
+# PYTHON      the Python interpreter (default: python)
+# CFG         the name of a config of the method, or the path of a config file (with a slash in the path)
+# SEARCH_CFG  the config for the search, for methods that search for a schedule before the training
 
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 from() { case $2 in /*) echo "$2" ;; *) echo "$1/$2" ;; esac; } # path $2 as seen from folder $1
@@ -69,7 +69,7 @@ run_once() {
   local dir=$1 needed='import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, ("torch", "yacs", "yaml"))))'
   shift
   if ! "$PYTHON" -c "$needed" >/dev/null 2>&1; then
-    echo "error: $PYTHON has no PyTorch: activate the environment, or give PYTHON=/path/to/it/bin/python" >&2
+    echo "error: The interpreter $PYTHON cannot import PyTorch. Activate the environment, or set PYTHON=/path/to/environment/bin/python." >&2
     exit 2
   fi
   "$PYTHON" "$project/train.py" --once --root "$DATA" --trainer "$TRAINER" --seed "$seed" --output-dir "$dir" \
@@ -104,7 +104,7 @@ search_once() {
 # train_once DIR ARGUMENTS...: run_once with $options, for $number epochs if it is set, after the search of the method.
 train_once() {
   if [[ ! -f $config ]]; then
-    echo "error: no config file $config" >&2
+    echo "error: The config file $config does not exist. Set CFG to the name of a config or to the path of a file." >&2
     exit 2
   fi
   search_once "$@"
@@ -115,7 +115,7 @@ train_once() {
 # With a number of epochs, the checkpoint of that epoch.
 test_once() {
   if [[ -z $number && ! -s $MODEL/result.json ]]; then
-    echo "error: the training is not finished: there is no $MODEL/result.json" >&2
+    echo "error: The training is not finished, because $MODEL/result.json does not exist. Run the training script first." >&2
     exit 2
   fi
   search_of "$MODEL"

@@ -1,5 +1,5 @@
-# Sourced by run.sh: what a folder of scripts stands for, by the rows of configs/trainers.yaml; here is only what
-# differs from a row. A new method is a row there and a folder of links to run.sh.
+# Sourced by run.sh. This file selects the trainer and the config for a folder of scripts, from the rows of
+# configs/trainers.yaml and the exceptions below. A new method needs a row in that file and a folder of links to run.sh.
 #
 # method FOLDER PROTOCOL [DATASET]: sets TRAINER, and CFG unless it is given; of a method that searches first, SEARCH, the
 # trainer of that, and SEARCH_CFG unless it is given; for an addition beside another method's prompts, BESIDE, its node
@@ -14,7 +14,7 @@ method() {
   esac
   if [[ -n $TRAINER ]]; then row="^$TRAINER:"; else row="[{ ]scripts: $1[,}]"; fi
   if ! row=$(grep "$row" "$scripts/../configs/trainers.yaml"); then
-    echo "error: configs/trainers.yaml has no scripts: $1" >&2
+    echo "error: configs/trainers.yaml contains no row for scripts/$1. Add a row with \`scripts: $1\`, or unset TRAINER." >&2
     exit 2
   fi
   TRAINER=${row%%:*} base=$(of_row ViT-B/16) few=$(of_row few_shot) cross=$(of_row cross)

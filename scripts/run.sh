@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Every script of a method is a link to this file: the folder says which method (methods.sh), the name which protocol
-# (protocols/). Names of the family that end in the method's short name mean the same: base2new_train_maple.sh.
+# Every script of a method is a link to this file. The folder of the link selects the method (methods.sh), and the name of
+# the link selects the protocol (protocols/). Names from other repositories that end in the short name of the method also
+# work, e.g. base2new_train_maple.sh.
 set -euo pipefail
 folder=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd) # as it was called, not where the link leads
 scripts=$(dirname "$folder")
@@ -28,7 +29,7 @@ case $(basename "$folder")/$name in
 esac
 SCRIPT=scripts/$(basename "$folder")/$name.sh
 if [[ ! -f $scripts/protocols/$protocol.sh ]]; then
-  echo "error: $SCRIPT: there is no scripts/protocols/$protocol.sh" >&2
+  echo "error: $SCRIPT needs the file scripts/protocols/$protocol.sh, which does not exist. Restore the file." >&2
   exit 2
 fi
 source "$scripts/methods.sh"

@@ -65,7 +65,7 @@ def test_residual_is_a_whole_method_in_under_60_lines(own, command, tmp_path, ca
     assert len(SCALES.splitlines()) < 60
     assert train.main(command("Scales", "OPTIM.WARMUP_EPOCH", 0)) == 0
     out = capsys.readouterr().out
-    assert "vision: 0.1 times the learning rate, weight decay 0" in out
+    assert "Learning rate of vision: 0.1 times OPTIM.LR, weight decay 0" in out
     assert len(losses(out)) == 10
     saved = torch.load(tmp_path / "out" / "prompt_learner" / "model.pth.tar-2", weights_only=True)["state_dict"]
     assert all(torch.all(tensor != 0) for tensor in saved.values())

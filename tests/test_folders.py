@@ -32,7 +32,7 @@ def test_another_run_leaves_a_trainings_folder_as_it_is(trained, words, capsys):
     before = content(trained)
     for flags in ((), ("--eval-only", "--model-dir", trained)):
         line = refusal(capsys, *words(*flags, trainer="ZeroshotCLIP"))
-        assert line.startswith(f"error: {trained} holds a training of MPL: give another --output-dir")
+        assert line.startswith(f"error: {trained} contains a training of MPL. Use another --output-dir")
     assert content(trained) == before
 
 
@@ -51,12 +51,12 @@ def test_a_test_of_the_training_in_a_folder_goes_below_it(trained, words, capsys
 
 def test_no_message_advises_to_delete_a_folder_with_more_than_one_run(trained, words, capsys):
     assert train.main(words("--once")) == 0
-    assert f"(delete {trained} to run again)" in capsys.readouterr().out
+    assert f"(to run again, delete {trained})" in capsys.readouterr().out
     other = words("--once", options=["OPTIM.LR", "0.5"])
-    assert refusal(capsys, *other).endswith("give another output folder, or delete that folder to run again")
+    assert refusal(capsys, *other).endswith("Use another output folder, or delete that folder to run again.")
     assert train.main(words("--eval-only", "--model-dir", trained, folder=trained / "eval")) == 0
-    assert refusal(capsys, *other).endswith("give another output folder")
-    assert refusal(capsys, *words(options=["OPTIM.LR", "0.5"])).endswith("use another --output-dir")
+    assert refusal(capsys, *other).endswith("Use another output folder.")
+    assert refusal(capsys, *words(options=["OPTIM.LR", "0.5"])).endswith("Use another --output-dir.")
     assert train.main(words("--once")) == 0
     assert "delete" not in capsys.readouterr().out
 
@@ -89,10 +89,15 @@ def test_the_last_epoch_does_not_pass_for_the_best(best, tmp_path, capsys):
     folder = tmp_path / "out" / "MultiModalPromptLearner"
     (folder / "model-best.pth.tar").unlink()
     line = refusal(capsys, *best())
-    assert f"TEST.FINAL_MODEL best_val: there is no {folder / 'model-best.pth.tar'}, the best epoch so far" in line
+    assert (
+        f"Cannot resume: the best checkpoint so far, {folder / 'model-best.pth.tar'}, is missing, but TEST.FINAL_MODEL best_val"
+        in line
+    )
     line = refusal(capsys, *best("--eval-only", "--model-dir", tmp_path / "out", folder=tmp_path / "test"))
-    assert f"{folder} has no model-best.pth.tar, the best epoch, which was to be tested" in line
-    with pytest.raises(ValueError, match="has no model-best.pth.tar"):
+    assert (
+        f"The best checkpoint {folder / 'model-best.pth.tar'} is missing, but TEST.FINAL_MODEL best_val tests" in line
+    )
+    with pytest.raises(ValueError, match="best checkpoint .*model-best.pth.tar is missing"):
         open_trained(tmp_path / "out")
 
 
@@ -104,9 +109,9 @@ def test_a_killed_training_does_not_go_on_without_its_best_epoch(best, tmp_path,
     shutil.copy(path.with_name("model.pth.tar-1"), path)  # an epoch that was not the best
     more = () if where == "own" else ("--resume", tmp_path / "out")
     folder = tmp_path / "out" if where == "own" else tmp_path / "second"
-    assert f"it has another epoch in {path}" in refusal(capsys, *best(*more, folder=folder))
+    assert f"{path}, belongs to another epoch" in refusal(capsys, *best(*more, folder=folder))
     path.unlink()
-    assert f"there is no {path}" in refusal(capsys, *best(*more, folder=folder))
+    assert f"{path}, is missing" in refusal(capsys, *best(*more, folder=folder))
 
 
 @pytest.mark.slow
@@ -119,14 +124,16 @@ def test_a_training_that_went_on_from_another_ones_end_is_another(words, trained
     assert train.main(resumed) == 0
     assert "Finished before: " in capsys.readouterr().out
     line = refusal(capsys, *words("--once", folder=second, options=longer))
-    assert "holds a different finished run (it went on from the checkpoint of another training (--resume))" in line
+    assert (
+        "contains a different finished run (the run started from the checkpoint of another training (--resume))" in line
+    )
     line = refusal(capsys, *words(folder=second, options=longer))  # nor is it tested again as one in one go
-    assert f"{second} holds a run that began otherwise" in line
+    assert f"Cannot resume the run in {second}: the run started from the checkpoint of another training" in line
     whole = tmp_path / "whole"
     assert train.main(words(folder=whole, options=longer)) == 0
     assert result(whole)["began_from"] == ""
     line = refusal(capsys, *words("--once", "--resume", trained, folder=whole, options=longer))
-    assert f"it did not go on from the checkpoint in {trained}" in line
+    assert f"the run did not start from the checkpoint in {trained}" in line
 
 
 def test_a_clip_as_it_is_is_no_test_of_a_model(trained, words, tmp_path, capsys):

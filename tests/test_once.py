@@ -22,10 +22,10 @@ def words(mpl_flags, mpl_options):
 def test_same_run_is_not_run_again_and_another_setting_is_named(trained, words, capsys):
     before = (trained / "result.json").read_bytes()
     assert train.main(words("OPTIM.LR", "35e-4", "OPTIM.MOMENTUM", "0.9", "TRAIN.PRINT_FREQ", "7")) == 0
-    said = f"Finished before: {trained / 'result.json'} (delete {trained} to run again)"
+    said = f"Finished before: {trained / 'result.json'} (to run again, delete {trained})"
     assert capsys.readouterr().out.splitlines()[-1] == said
     assert (trained / "result.json").read_bytes() == before
-    said = "holds a different finished run (OPTIM.LR 0.0035 -> 0.01): give another output folder"
+    said = "contains a different finished run (OPTIM.LR 0.0035 -> 0.01). Use another output folder"
     assert said in refusal(capsys, *words("OPTIM.LR", "0.01"))
 
 
@@ -50,14 +50,14 @@ def test_test_of_a_model_that_changed_is_run_again(trained, words, tmp_path, cap
     capsys.readouterr()
     assert train.main(test) == 0
     out = capsys.readouterr().out
-    assert "has the result of another model: testing again" in out
+    assert "runs again because its result belongs to another model." in out
     assert "=> result" in out
 
 
 def test_other_weights_at_the_same_path_are_named(trained, words, clip_file, tmp_path, capsys):
     other = tmp_path / "other.pt"
     torch.save(random_clip(3, text_layers=4, vision_layers=4).state_dict(), other)
-    assert "holds a different finished run (CLIP 2:" in refusal(capsys, *words("MODEL.BACKBONE.PATH", str(other)))
+    assert "contains a different finished run (CLIP 2:" in refusal(capsys, *words("MODEL.BACKBONE.PATH", str(other)))
 
 
 @pytest.mark.parametrize("name", ["split_zhou_EuroSAT.json", "split_fewshot/shot_4-seed_1.json"])
@@ -65,15 +65,17 @@ def test_other_split_or_list_is_named(name, trained, words, eurosat_root, capsys
     path = eurosat_root / "eurosat" / name
     content = json.loads(path.read_text())
     path.write_text(json.dumps({**content, "train": content["train"][::-1]}))
-    assert f"holds a different finished run (eurosat/{name} has changed)" in refusal(capsys, *words())
+    assert f"contains a different finished run (eurosat/{name} has changed)" in refusal(capsys, *words())
     path.unlink()
-    assert f"holds a different finished run (eurosat/{name} is not there any more)" in refusal(capsys, *words())
+    assert f"contains a different finished run (eurosat/{name} does not exist any more)" in refusal(capsys, *words())
 
 
 def test_test_of_another_model_is_no_finished_training(trained, words, tmp_path, capsys):
     test = to(words(), tmp_path / "test")
     assert train.main(["--eval-only", "--model-dir", str(trained), *test]) == 0
-    assert f"holds a different finished run (it is a test of {trained} epoch last)" in refusal(capsys, *test)
+    assert f"contains a different finished run (the finished run is a test of {trained} epoch last)" in refusal(
+        capsys, *test
+    )
 
 
 def test_images_without_a_split_file_are_compared(words, tmp_path, capsys):
@@ -86,7 +88,10 @@ def test_images_without_a_split_file_are_compared(words, tmp_path, capsys):
     assert train.main(flags) == 0
     assert "Finished before: " in capsys.readouterr().out
     trees.pictures(tmp_path / "own" / "test", {"a": 1, "b": 0}, start=3)
-    assert "holds a different finished run (the images, which have no known split file, have" in refusal(capsys, *flags)
+    assert (
+        "contains a different finished run (the images have changed (the data set has no recorded split file"
+        in refusal(capsys, *flags)
+    )
 
 
 @pytest.mark.filterwarnings("always:.*another split:UserWarning")
@@ -99,7 +104,10 @@ def test_test_on_another_split_than_that_of_the_training_is_warned_of(trained, w
     del content["modprompt"]
     path.write_text(json.dumps({**content, "train": content["test"], "test": content["train"]}))
     assert train.main(["--eval-only", "--model-dir", str(trained), *to(words(), tmp_path / "other")]) == 0
-    assert f"{trained} was trained on another split of EuroSAT than it is tested on" in capsys.readouterr().err
+    assert (
+        f"The model in {trained} was trained on another split of EuroSAT than that of this test"
+        in capsys.readouterr().err
+    )
 
 
 def test_damaged_result_is_run_again(trained, words, capsys):
@@ -107,8 +115,8 @@ def test_damaged_result_is_run_again(trained, words, capsys):
     path.write_text(path.read_text().replace('"seed": 1', '"seed": 2'))
     assert train.main(words()) == 0
     out = capsys.readouterr().out
-    assert "result.json is damaged (its hash does not match): running again" in out
-    assert "is trained already" in out
+    assert "starts again because result.json is damaged (its hash does not match)." in out
+    assert "is already finished" in out
     assert json.loads(path.read_text())["seed"] == 1
 
 
@@ -120,7 +128,7 @@ def test_folder_at_work_gets_one_line_and_nothing_is_written_into_it(words, tmp_
         line = refusal(capsys, *words())
     finally:
         taken.release()
-    assert f"another run is at work in {folder}: wait for its end, or give another --output-dir" in line
+    assert f"Another run is active in {folder}. Wait until that run ends, or use another --output-dir." in line
     assert [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()] == ["job/lock"]
 
 

@@ -50,7 +50,7 @@ def test_best_val_is_chosen_on_val_kept_and_deployed(mpl_flags, mpl_options, tmp
 
 def test_staged_rates_are_told_and_do_not_lose_the_prompts(mpl_flags, mpl_options, tmp_path, capsys):
     assert train.main([*mpl_flags, *mpl_options, "OPTIM.STAGED_LR", "True", "OPTIM.WARMUP_EPOCH", "0"]) == 0
-    assert "OPTIM.STAGED_LR True is not used: OPTIM.LR is the only learning rate" in capsys.readouterr().out
+    assert "OPTIM.STAGED_LR True is ignored because OPTIM.LR is the only learning rate." in capsys.readouterr().out
     state = saved(tmp_path / "out")["state_dict"]
     copies = [state[f"prompt_learner.txt2img_proj.0.{layer}.weight"] for layer in (0, 1)]
     assert not torch.equal(*copies)  # they start as copies of one projection
@@ -78,10 +78,10 @@ def test_evaluation_computes_class_features_once(mpl_flags, mpl_options, monkeyp
 def test_finished_run_is_tested_again_and_not_continued_with_other_settings(trained, mpl_flags, mpl_options, capsys):
     assert train.main([*mpl_flags, *mpl_options, "DATALOADER.TEST.BATCH_SIZE", "5"]) == 0
     out = capsys.readouterr().out
-    assert "is trained already (2 epochs): nothing to train, testing again" in out
+    assert "is already finished (2 epochs), so only the test runs again." in out
     assert not losses(out)
     for key, value in (("OPTIM.MAX_EPOCH", "4"), ("OPTIM.LR", "0.5"), ("TRAINER.MPL.N_RM_OP", "0")):
-        assert f"holds a run with other settings ({key} " in refusal(capsys, *mpl_flags, *mpl_options, key, value)
+        assert f"contains a run with other settings ({key} " in refusal(capsys, *mpl_flags, *mpl_options, key, value)
     every_class = [*mpl_options, "DATASET.SUBSAMPLE_CLASSES", "all"]
     assert "DATASET.SUBSAMPLE_CLASSES base -> all" in refusal(capsys, *mpl_flags, *every_class)
 
@@ -116,9 +116,9 @@ def test_resume_from_another_folder_and_then_from_ones_own(mpl_flags, mpl_option
         with stopped_before(MPL, epoch):
             assert train.main([*flags, *options]) == 130
     out = capsys.readouterr().out
-    assert f"unfinished run in {tmp_path / 'out'}: resuming after epoch 1" in out
+    assert f"Resuming after epoch 1 from the unfinished run in {tmp_path / 'out'}" in out
     assert train.main([*second, *options]) == 0
-    assert f"unfinished run in {tmp_path / 'second'}: resuming after epoch 3" in capsys.readouterr().out
+    assert f"Resuming after epoch 3 from the unfinished run in {tmp_path / 'second'}" in capsys.readouterr().out
 
 
 def training_pictures(root):
@@ -145,12 +145,14 @@ def test_training_on_all_images_resumes_only_with_equal_contents(mpl_flags, mpl_
     before = pictures[0].read_bytes()
     replace_unnoticed(pictures[0])
     line = refusal(capsys, *mpl_flags, *options)
-    assert f"Cannot resume the run in {tmp_path / 'out'}: its training images have other contents now." in line
+    assert (
+        f"Cannot resume the run in {tmp_path / 'out'} because the contents of its training images have changed." in line
+    )
     pictures[0].write_bytes(before)
     assert train.main([*mpl_flags, *options]) == 0
-    assert "resuming after epoch 1" in capsys.readouterr().out
+    assert "Resuming after epoch 1" in capsys.readouterr().out
     assert train.main([*copied, *options]) == 0
-    assert "resuming after epoch 1" in capsys.readouterr().out
+    assert "Resuming after epoch 1" in capsys.readouterr().out
     assert "images_changed" not in result(tmp_path / "out2")
     found = [saved(tmp_path / name)["state_dict"] for name in ("out", "out2")]
     assert all(torch.equal(tensor, found[1][name]) for name, tensor in found[0].items())
@@ -193,7 +195,9 @@ def test_training_images_that_change_during_a_run_mark_it(
     mark = result(tmp_path / "out").get("images_changed")
     assert mark == ("training images changed during the run" if marked else None)
     if marked:
-        assert "whose training images changed during the run" in refusal(capsys, "--once", *mpl_flags, *options)
+        assert "cannot be reproduced: training images changed during the run" in refusal(
+            capsys, "--once", *mpl_flags, *options
+        )
     else:
         assert train.main(["--once", *mpl_flags, *options]) == 0
 
@@ -215,7 +219,7 @@ def test_checkpoint_of_another_schedule_is_not_evaluated(trained, mpl_flags, mpl
 def test_step_that_spoils_the_prompts_saves_nothing(mpl_flags, mpl_options, tmp_path, capsys):
     options = ["OPTIM.LR", "1e38", "OPTIM.WEIGHT_DECAY", "1e30", "OPTIM.WARMUP_EPOCH", "0", "OPTIM.MAX_EPOCH", "1"]
     line = refusal(capsys, *mpl_flags, *mpl_options, *options, "DATALOADER.TRAIN_X.BATCH_SIZE", "20")
-    assert "the prompts are not finite after epoch 1" in line
+    assert "The trained parameters are not finite after epoch 1" in line
     assert not (tmp_path / "out" / "MultiModalPromptLearner").exists()
     assert not (tmp_path / "out" / "training_state.pth.tar").exists()
 
@@ -225,7 +229,7 @@ def test_checkpoint_that_is_not_finite_is_not_evaluated(trained, mpl_flags, mpl_
     content["state_dict"] = {name: value * float("nan") for name, value in content["state_dict"].items()}
     torch.save(content, tmp_path / "out" / "MultiModalPromptLearner" / "model.pth.tar-2")
     line = refusal(capsys, *mpl_flags, "--eval-only", "--model-dir", tmp_path / "out", *mpl_options)
-    assert "is damaged (its ctx is not made of finite numbers" in line
+    assert "is damaged (ctx contains values that are not finite" in line
 
 
 @pytest.mark.slow

@@ -106,11 +106,11 @@ def test_scripts_train_search_and_test_once(eurosat_root, clip_file, tmp_path):
     assert script("mpl/base2new_train.sh", "1")[0] == 0
     assert script("mpl/base2new_train.sh", "1")[1][-1].startswith("Finished before: ")
     code, lines = script("mpl/base2new_train.sh", "1", "SEED", "2")
-    assert (code, "error: SEED is 2, but the output folder is for 1" in lines[-1]) == (2, True)
+    assert (code, "error: SEED is 2, but the name of the output folder" in lines[-1]) == (2, True)
     (base / "result.json").unlink()
     code, lines = script("mpl/base2new_test.sh")
-    assert (code, "the training is not finished" in lines[-1]) == (2, True)
-    assert any("is trained already (1 epochs)" in line for line in script("mpl/base2new_train.sh", "1")[1])
+    assert (code, "error: The training is not finished, because" in lines[-1]) == (2, True)
+    assert any("is already finished (1 epoch)" in line for line in script("mpl/base2new_train.sh", "1")[1])
     assert script("mpl/base2new_test.sh")[0] == 0
     result = (new / "result.json").read_bytes()
     assert script("mpl/base2new_test.sh")[1][-1].startswith("Finished before: ")

@@ -72,16 +72,16 @@ def test_amp_trains_on_a_cpu_and_says_what_it_is(mpl_flags, mpl_options, capsys)
 
 
 BAD = [
-    (["--trainer", "MLP"], [], "there is no 'MLP'; did you mean 'MPL'"),
-    ([], ["DATASET.NAME", "eurosat"], "there is no 'eurosat'; did you mean 'EuroSAT'"),
+    (["--trainer", "MLP"], [], "unknown name 'MLP'. Did you mean 'MPL'"),
+    ([], ["DATASET.NAME", "eurosat"], "unknown name 'eurosat'. Did you mean 'EuroSAT'"),
     (["--root", "/nonexistent/root"], [], "DATASET.ROOT: there is no folder /nonexistent/root"),
-    (["--config-file", "nothing.yaml"], [], "no config file nothing.yaml"),
-    (["--eval-only", "--model-dir", "/nonexistent/run"], [], "no checkpoint: there is no folder /nonexistent/run"),
+    (["--config-file", "nothing.yaml"], [], "config file nothing.yaml does not exist"),
+    (["--eval-only", "--model-dir", "/nonexistent/run"], [], "No checkpoint found because the folder /nonexistent/run does not exist"),
     (["--eval-only"], [], "MPL: --eval-only needs --model-dir"),
-    (["--resume", "/nonexistent/run"], [], "RESUME: there is no run to go on from in /nonexistent/run"),
+    (["--resume", "/nonexistent/run"], [], "RESUME /nonexistent/run contains no run to resume"),
     (["--output-dir", "/dev/null/x"], [], "Not a directory"),
-    ([], ["--seed", "2"], "the flag --seed must come before the KEY VALUE options"),
-    ([], ["TRAINER.MPL.DEPTH", "3"], "there is no config key 'TRAINER.MPL.DEPTH'; did you mean 'TRAINER.MPL."),
+    ([], ["--seed", "2"], "The flag --seed must come before the KEY VALUE options"),
+    ([], ["TRAINER.MPL.DEPTH", "3"], "unknown setting 'TRAINER.MPL.DEPTH'. Did you mean 'TRAINER.MPL."),
     ([], ["DATASET.SUBSAMPLE_CLASSES", "old"], "must be one of all, base, new, got 'old'"),
     ([], ["TRAIN.PRINT_FREQ", "0", "OPTIM.MAX_EPOCH", "-3"], "MAX_EPOCH must be at least 1 and at most 1000000, got -3; TRAIN.PRINT_FREQ"),
 ]  # fmt: skip
@@ -103,7 +103,7 @@ def test_what_does_not_fit_a_file_of_weights_is_said_first(mpl_flags, mpl_option
     assert train.main([*mpl_flags, *mpl_options, *option]) == 2
     said = capsys.readouterr()
     assert said.err.startswith(f"error: {why}")
-    assert "EuroSAT" not in said.out.partition("All settings, and the system")[2]
+    assert "EuroSAT" not in said.out.partition("All settings and system information")[2]
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
@@ -112,7 +112,7 @@ def test_damaged_image_is_named(mpl_flags, mpl_options, eurosat_root, capsys, wo
         path.write_bytes(path.read_bytes()[:150])
     line = refusal(capsys, *mpl_flags, *mpl_options, "DATALOADER.NUM_WORKERS", workers)
     if DASSL_IS_OURS:  # the real one says what Pillow says
-        assert line.startswith("error: cannot read the image ")
+        assert line.startswith("error: Cannot read the image ")
         assert "Forest/Forest_" in line
 
 
@@ -135,7 +135,7 @@ def test_loss_that_is_not_finite_names_the_step_and_keeps_the_last_state(mpl_fla
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PromptTrainer, "output", poisoned)
         line = refusal(capsys, *mpl_flags, *mpl_options)
-    assert "the loss is nan at epoch 2, step 3" in line
+    assert "The loss is nan at epoch 2, step 3" in line
     assert line in (tmp_path / "out" / "log.txt").read_text()
     state = torch.load(tmp_path / "out" / "training_state.pth.tar", weights_only=True)
     assert state["epoch"] == 1

@@ -47,7 +47,12 @@ def draw(path: Path) -> None:
 
 def _main(argv: list[str] | None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--to", type=Path, default=DEFAULT, help="the file to write: .png, .pdf or .svg")
+    parser.add_argument(
+        "--to",
+        type=Path,
+        default=DEFAULT,
+        help="the file to write: .png, .pdf or .svg (default: docs/architecture.png)",
+    )
     draw(parser.parse_args(argv).to)
 
 

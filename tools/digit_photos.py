@@ -36,7 +36,7 @@ def write(folder: Path) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, help="the folder to write")
     write(parser.parse_args(argv).folder)
     return 0
 

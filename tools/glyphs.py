@@ -56,7 +56,7 @@ def families() -> dict[str, list[Path]]:
         files = sorted(path for path in folder.rglob("*") if path.suffix in (".ttf", ".otf"))
         found[module.name.removeprefix("fontpkg_")] = files[:: max(1, -(-len(files) // _PER_FAMILY))]
     if not found:
-        raise ModuleNotFoundError("no typefaces: install them with `pip install --no-deps -r tools/fonts.txt`")
+        raise ModuleNotFoundError("No typeface packages are installed. Run `pip install --no-deps -r tools/fonts.txt`.")
     return dict(sorted(found.items()))
 
 

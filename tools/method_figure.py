@@ -1,6 +1,6 @@
-"""Draw what MPL does to prompt tokens, and plain replacement, from the schedules that the engine runs.
+"""Draw how MPL and plain replacement change the prompt tokens, from the schedules that the engine runs.
 
-python -m tools.method_figure            docs/method.png, the figure of the README
+python -m tools.method_figure            writes docs/method.png, the figure of the README
 python -m tools.method_figure --to method.pdf
 """
 
@@ -104,10 +104,12 @@ def figure() -> Figure:
 
 def _main(argv: list[str] | None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--to", type=Path, default=DEFAULT, help="a file, .png, .pdf or .svg")
+    parser.add_argument(
+        "--to", type=Path, default=DEFAULT, help="the file to write: .png, .pdf or .svg (default: docs/method.png)"
+    )
     to = parser.parse_args(argv).to
     figure().savefig(to, dpi=160, facecolor="white")
-    print(f"Written: {to}")
+    print(f"Wrote {to}")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -253,20 +253,28 @@ def train(args: argparse.Namespace) -> None:
     bar.close()
     save(model, table, words, args.out)
     pct = accuracy_pct(model, table, words, clip, unseen)
-    print(f"{step} steps of {args.batch} glyphs, {step * args.batch / 1e6:.2f} million in {args.minutes:g} minutes")
-    print(f"numerals of {len(held_out)} unseen families, distorted: {pct:.1f}%")
-    print(f"{args.out}: {args.out.stat().st_size / 1e6:.2f} MB")
+    total = f"{step * args.batch / 1e6:.2f} million glyphs"
+    print(f"Trained {step} steps with batches of {args.batch} ({total}) in {args.minutes:g} minutes")
+    print(f"Accuracy on distorted numerals of {len(held_out)} unseen typeface families: {pct:.1f}%")
+    print(f"Wrote {args.out} ({args.out.stat().st_size / 1e6:.2f} MB)")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the small CLIP on rendered type.")
-    parser.add_argument("--out", type=Path, default=Path("modprompt/clip/models/glyph_clip.npz"))
-    parser.add_argument("--minutes", type=float, default=60, help="wall time of training")
-    parser.add_argument("--width", type=int, default=128, help="width of the image side")
-    parser.add_argument("--batch", type=int, default=96)
-    parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--bf16", action="store_true", help="run the encoders in bfloat16 (processors that have it)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("modprompt/clip/models/glyph_clip.npz"),
+        help="the file for the weights (default: %(default)s)",
+    )
+    parser.add_argument("--minutes", type=float, default=60, help="training time in minutes of wall time (default: 60)")
+    parser.add_argument("--width", type=int, default=128, help="width of the image encoder (default: 128)")
+    parser.add_argument("--batch", type=int, default=96, help="batch size (default: 96)")
+    parser.add_argument("--lr", type=float, default=1e-3, help="learning rate (default: 0.001)")
+    parser.add_argument("--seed", type=int, default=1, help="random seed (default: 1)")
+    parser.add_argument(
+        "--bf16", action="store_true", help="run the encoders in bfloat16 (for processors that support bfloat16)"
+    )
     args = parser.parse_args()
     args.out.parent.mkdir(parents=True, exist_ok=True)
     train(args)

@@ -109,7 +109,10 @@ def find(name: str) -> Acquisition:
         check_name(name, list(ACQUISITIONS), "ACTIVE.METHOD")
     except SettingError as error:
         raise SettingError(
-            [(key, f"{text}; for one of your own, --import its module") for key, text in error.faults]
+            [
+                (key, f"{text.rstrip('.')}. Import the module of a custom acquisition function with --import.")
+                for key, text in error.faults
+            ]
         ) from None
     return ACQUISITIONS[name]
 

@@ -19,15 +19,25 @@ class CoOpAL(SecondNode):
 
     node = "TRAINER.COOPAL"
 
-    method: str = setting("", "as ACTIVE.METHOD: what chooses candidates; empty: nothing, PCB on the whole pool")
-    aspath: str = setting("", "as TRAINER.COOP.ASPATH")
-    aepath: str = setting("", "as TRAINER.COOP.AEPATH")
-    gamma: float = setting(0.1, "as ACTIVE.GAMMA: candidates, as a share of all training images", least=0)
+    method: str = setting("", "the acquisition function (see ACTIVE.METHOD); PCB on the whole pool if empty")
+    aspath: str = setting("", "the file with class descriptions (see TRAINER.COOP.ASPATH)")
+    aepath: str = setting("", "the file with class descriptions (see TRAINER.COOP.AEPATH)")
+    gamma: float = setting(
+        0.1, "the number of candidates as a fraction of all training images (see ACTIVE.GAMMA)", least=0
+    )
 
     def check(self) -> None:
         """Both paths at once are refused."""
         if self.aspath and self.aepath:
-            raise SettingError([("ASPATH", " and AEPATH are both set: set one, the mean of logits or of embeddings")])
+            raise SettingError(
+                [
+                    (
+                        "ASPATH",
+                        " and AEPATH are both set. Set only ASPATH (mean of the logits) or only AEPATH (mean of the "
+                        "embeddings).",
+                    )
+                ]
+            )
 
     def means(self, given: Mapping[str, str]) -> dict[str, Any]:
         """Eight rounds with PCB, which the repository cannot switch off, unless no rounds are wanted; and phrases."""

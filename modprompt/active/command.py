@@ -1,8 +1,11 @@
-"""Active prompt learning: rounds that choose which images are labelled, around any trainer; `modprompt train`'s flags.
+"""Train prompts with active learning: each round selects images to label and trains new prompts with all labels.
 
-modprompt active --trainer MPL ACTIVE.METHOD badge ACTIVE.PCB True ACTIVE.ROUNDS 3      the digits; needs no download
+All trainers and all flags of `modprompt train` can be used. The setting ACTIVE.ROUNDS is required.
+
+modprompt active --trainer MPL ACTIVE.METHOD badge ACTIVE.PCB True ACTIVE.ROUNDS 3
+    selects images of the bundled digits, which need no download
 modprompt active --trainer MPL --root PHOTOS --backbone ViT-B/16 ACTIVE.METHOD cb ACTIVE.ROUNDS 4
-    images that nobody has labelled, next to classnames.txt
+    selects images in the folder PHOTOS, which contains unlabelled images and classnames.txt
 """
 
 from __future__ import annotations
@@ -15,7 +18,10 @@ from modprompt.errors import UserError
 
 def _check(cfg: Any) -> None:
     if not cfg.ACTIVE.ROUNDS and not cfg.TEST.ONLY:
-        raise UserError("ACTIVE.ROUNDS is 0: say how many rounds to run (modprompt train runs none)")
+        raise UserError(
+            "ACTIVE.ROUNDS is 0, but `modprompt active` needs at least 1 round. Set ACTIVE.ROUNDS, or use "
+            "`modprompt train` to train without rounds."
+        )
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -55,9 +55,9 @@ def differing(output_dir: str | Path, result: Mapping[str, Any]) -> list[str]:
         try:
             one = record.read(folder, number)
             if one is None:
-                faults.append(f"round {number} has no record any more")
+                faults.append(f"the record of round {number} is missing")
             elif picks_file.read_labels(file_of(folder, number), one.picks, names) != one.labels:
-                faults.append(f"labels of round {number} were changed")
+                faults.append(f"the labels of round {number} were changed")
         except UserError as error:
             faults.append(str(error))
     return faults
@@ -87,7 +87,11 @@ class Labelling:
             names = (path.with_name(f"{path.stem}.aside{number}.csv") for number in itertools.count(1))
             kept = next(name for name in names if not name.exists())
             path.rename(kept)
-            print(f"{error}: it is kept as {kept.name}")
+            said = str(error).rstrip(".")
+            print(
+                f"note: {path} belongs to another selection of images ({said}). The file was renamed to {kept.name}, "
+                "and a new file is written."
+            )
 
     def show(self, one: Round) -> None:
         """Write the files of a round, with the labels known so far; what people wrote stays."""
@@ -101,7 +105,7 @@ class Labelling:
     def _write_page(self, one: Round, labels: Sequence[int | None]) -> None:
         picks = [pick._replace(label=label) for pick, label in zip(one.picks, labels)]
         path = file_of(self.folder, one.number).with_suffix(".html")
-        title = f"Round {one.number}: {len(picks)} images"
+        title = f"Round {one.number}: {len(picks)} image{'' if len(picks) == 1 else 's'}"
         write_page(path, picks, self.pool.root, title, self.pool.names, rule_of_run())
 
     def _read(self, one: Round) -> list[int | None]:
@@ -121,8 +125,9 @@ class Labelling:
             ]
             if any(label not in (None, truth) for label, truth in zip(labels, truths)):
                 raise UserError(
-                    f"{path} has labels that somebody filled in: ACTIVE.MANUAL_LABELS True goes on with them; to use "
-                    "the data set's, empty the column `label`"
+                    f"The column `label` of {path} contains labels that differ from the labels of the data set. To use "
+                    "the labels in the file, set ACTIVE.MANUAL_LABELS True. To use the labels of the data set, empty "
+                    "the column `label`."
                 )
             labels = [*truths]
         missing = labels.count(None)
@@ -131,8 +136,9 @@ class Labelling:
             write_json(self.folder / WAITING, facts)
             self._write_page(one, labels)  # with those that are filled in by now
             raise WaitsForLabels(
-                f"round {one.number} lacks {missing} of {len(labels)} labels: fill class names into the column `label` "
-                f"of {path} ({path.with_suffix('.html').name} shows the images), then give the same command again"
+                f"{missing} of {len(labels)} labels of round {one.number} {'is' if missing == 1 else 'are'} missing. "
+                f"Write class names into the column `label` of {path} (the page {path.with_suffix('.html').name} shows "
+                "the images), then run the same command again."
             )
         (self.folder / WAITING).unlink(missing_ok=True)
         return one._replace(picks=tuple(pick._replace(label=label) for pick, label in zip(one.picks, labels)))
@@ -144,9 +150,10 @@ class Labelling:
         other = [pick.file for pick, label in labels if label not in (None, pick.label)]
         if other:
             raise UserError(
-                f"{path} has other labels than round {one.number} has (e.g. of {other[0]}): to train anew with these, "
-                f"move {round_name(one.number)}.json and all later rounds away (not this file); else put the "
-                "old labels back"
+                f"The labels in {path} differ from the labels that round {one.number} was trained with "
+                f"(e.g. for {other[0]}). Restore the old labels, or, to train again with the new labels, move "
+                f"{round_name(one.number)}.json and the files of all later rounds to another folder "
+                f"(but keep {path.name})."
             )
 
 
@@ -210,7 +217,7 @@ def _picture(root: Path, read_as: str, file: str) -> dict[str, Any]:
             small.thumbnail((_SIDE, _SIDE))
             small.save(picture, "JPEG", quality=90)
     except FileNotFoundError:
-        fault = "there is no such file"
+        fault = "the file does not exist"
     except ValueError as error:  # Refused and UserError are
-        fault = one_line(error).replace(str(root / file), "it")[:100]
+        fault = one_line(error).replace(str(root / file), "the file")[:100]
     return {"fault": fault, "is_small": is_small, "address": pages.data_address(picture.getvalue())}

@@ -86,21 +86,27 @@ def read_labels(path: Path, picks: Sequence[Picked], names: Sequence[str]) -> li
     try:
         lines = label_file.read_labels(path, {pick.file: pick.file for pick in picks}, classes, _not_asked)
     except FileNotFoundError:
-        raise UserError(f"{path} is gone: put it back with its labels filled in") from None
+        raise UserError(f"The file {path} is missing. Restore the file with its labels.") from None
     gone = [pick.file for pick in picks if pick.file not in lines]
     if gone:
-        more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
-        raise UserError(f"{path}: the line of {gone[0]}{more} is gone: put it back, with or without a label")
+        more = f" (and {len(gone) - 1} more)" if len(gone) > 1 else ""
+        raise UserError(
+            f"{path}: the line for the image {gone[0]}{more} is missing. Restore each missing line, with or without a "
+            "label."
+        )
     for pick in picks:
         label, line = lines[pick.file]
         if pick.free is not None and label not in (None, pick.free):
-            what = f"{pick.file} was labelled {classes.names[pick.free]!r} by the model, and is not asked for"
-            raise UserError(f"{path}, line {line}: {what}: leave that")
+            given = classes.names[pick.free]
+            raise UserError(
+                f"{path}, line {line}: the label of {pick.file} was changed, but the model has labelled this image as "
+                f"{given!r}, and such labels cannot be changed. Restore the label {given!r}."
+            )
     return [lines[pick.file].label if pick.free is None else pick.free for pick in picks]
 
 
 def _not_asked(cell: str) -> str:
-    return f"{cell!r} was not asked for in this round: remove the line"
+    return f"the image {cell!r} was not selected in this round. Remove the line."
 
 
 class Asked(NamedTuple):
@@ -121,8 +127,9 @@ class Asked(NamedTuple):
     def text(self) -> str:
         """The same as a sentence."""
         if self.missing:
-            return f"round {self.round} lacks {self.missing} of {self.of} labels: fill in {self.file}"
-        return f"round {self.round} waited for labels; none is missing now in {self.file}"
+            are = "is" if self.missing == 1 else "are"
+            return f"{self.missing} of {self.of} labels of round {self.round} {are} missing in {self.file}"
+        return f"round {self.round} waited for labels, and all labels are now in {self.file}"
 
 
 def asked(folder: Path) -> Asked | None:

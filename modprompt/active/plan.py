@@ -1,13 +1,13 @@
-"""Protocol active: what chooses which images are labelled, round by round, and the few-shot runs of the same budget.
+"""Protocol active: runs with active-learning rounds, and few-shot runs with the same number of labels.
 
-rounds: 8                             # of choosing, labelling and training
-budget: 0                             # labels a round; 0: one for each class
-gamma: 0.1                            # candidates of PCB, as a share of all training images
-acquisitions: [random, entropy, entropy+pcb, none+pcb]   # "+pcb" has PCB balance what an acquisition chooses
-few_shot: true                        # also few-shot runs, with as many shots as labels a class; needs budget 0
-base2new: false                       # true: images of the base classes; the new ones are tested after every round
+rounds: 8                             # number of rounds of selecting, labelling and training
+budget: 0                             # labels per round; 0 means one label per class
+gamma: 0.1                            # candidates for PCB, as a fraction of all training images
+acquisitions: [random, entropy, entropy+pcb, none+pcb]   # "+pcb" balances the selected images with PCB
+few_shot: true                        # adds few-shot runs with as many shots as labels per class; needs budget 0
+base2new: false                       # true: selects images of the base classes and tests the new classes, too
 
-A method's own `few_shot: {trainer: CoOp, config: NAME, options: {...}}` says what its few-shot runs are, if not itself.
+The few-shot runs use the method itself, unless it has `few_shot: {trainer: CoOp, config: NAME, options: {...}}`.
 """
 
 from __future__ import annotations
@@ -157,13 +157,14 @@ def read(part: Part, methods: Sequence[Method]) -> Rounds:
     """
     for key in ("shots", "source"):
         if key in part:
-            raise part.fault(key, "protocol active has none; its labels are counted by rounds and budget")
+            raise part.fault(key, "protocol active does not support this key. Use `rounds` and `budget` instead.")
     for method in methods:
         if method.shots_file:
-            raise part.fault(f"methods: {method.family}", f"protocol active has no {SHOTS_BY_CLASS}: rounds choose")
+            text = f"protocol active does not support {SHOTS_BY_CLASS}, because rounds select the images. Remove it."
+            raise part.fault(f"methods: {method.family}", text)
         if method.stage is not None:
             without = stage_of(method.stage_of).without
-            raise part.fault(f"methods: {method.family}", f"protocol active has no {without}")
+            raise part.fault(f"methods: {method.family}", f"protocol active does not support {without}")
     number, budget = part.number("rounds", 8, 1), part.number("budget", 0, 0)
     try:
         gamma = Active(gamma=part.get("gamma", Active.gamma)).gamma
@@ -171,7 +172,8 @@ def read(part: Part, methods: Sequence[Method]) -> Rounds:
         raise part.fault("gamma", error.faults[0][1].strip()) from None
     with_few_shot = part.flag("few_shot", budget == 0)
     if with_few_shot and budget:
-        raise part.fault("few_shot", f"few-shot runs need budget 0 (one label a class), not {budget}")
+        text = f"few-shot runs need budget 0 (one label per class), but budget is {budget}. Set few_shot: false."
+        raise part.fault("few_shot", text)
     given = part.names("acquisitions")
     for name in given:
         fault = _fault_of_name(name, any(method.imports for method in methods))
@@ -184,13 +186,16 @@ def _fault_of_name(given: str, own: bool) -> str:
     """What is wrong with an acquisition's name in a file; `own`: it may come from a user's module."""
     name, pcb = method_of(given), given.endswith(_PCB)
     if name not in METHODS and not own:
-        return f"there is no {name!r}{known_names(name, METHODS)}"
+        return f"there is no acquisition function {name!r}{known_names(name, METHODS)}"
     if name == FEW_SHOT or not re.fullmatch(r"\w[\w-]*", name):  # it is the name of a folder
-        return f"{given!r} is no name for an acquisition: letters, digits, _ and - are expected"
+        return (
+            f"{given!r} is not a valid name of an acquisition function. Use only letters, digits, _ and - (and not the "
+            f"name {FEW_SHOT})."
+        )
     if name == NONE and not pcb:
-        return f"{NONE} chooses nothing by itself: {NONE}{_PCB} is PCB on all images"
+        return f"{NONE} selects no images without PCB. Use {NONE}{_PCB}, which is PCB on all images."
     if name == PCB_ALONE and pcb:
-        return f"{PCB_ALONE} has PCB already (it is badge{_PCB})"
+        return f"{PCB_ALONE} already includes PCB ({PCB_ALONE} is badge{_PCB}). Use {PCB_ALONE}."
     return ""
 
 
@@ -200,13 +205,13 @@ def check(cfg: Any, job: Job) -> None:
         return
     if job.method.under == FEW_SHOT:
         raise UserError(
-            f"{cfg.TRAINER.NAME} always chooses its labels in rounds: say what its few-shot runs are, "
-            "few_shot: {trainer: ..., config: ...}, or run none, few_shot: false for all"
+            f"{cfg.TRAINER.NAME} always selects images in rounds, so its few-shot runs need another trainer. Add "
+            "`few_shot: {trainer: ..., config: ...}` to the method, or set `few_shot: false` for the experiment."
         )
     if not job.method.under and not job.tests:
         raise UserError(
-            f"{cfg.TRAINER.NAME} would choose its labels in {cfg.ACTIVE.ROUNDS} rounds (ACTIVE.ROUNDS): that needs "
-            "protocol active"
+            f"{cfg.TRAINER.NAME} with ACTIVE.ROUNDS {cfg.ACTIVE.ROUNDS} selects images in rounds, which only protocol "
+            "active supports. Set `protocol: active`, or ACTIVE.ROUNDS 0."
         )
 
 

@@ -65,7 +65,7 @@ def read(folder: Path, number: int) -> Round | None:
         facts = {name: content[name] for name in Round._fields}
         return Round(**{**facts, "picks": tuple(Picked(**pick) for pick in content["picks"])})
     except (KeyError, TypeError):
-        raise UserError(f"{path} is damaged; {_advice(folder, number)}") from None
+        raise UserError(f"{path} is damaged. {_advice(folder, number)}") from None
 
 
 def require_whole(folder: Path) -> int:
@@ -74,7 +74,8 @@ def require_whole(folder: Path) -> int:
     for number, there in enumerate(numbers):
         if number != there:
             raise UserError(
-                f"{folder} has round {there} but no record of round {number}: move the rounds after it away"
+                f"{folder} contains a record of round {there}, but the record of round {number} is missing. Restore "
+                f"{round_name(number)}.json, or move the files of all later rounds to another folder."
             )
     return len(numbers)
 
@@ -84,7 +85,10 @@ def require_same(mine: Mapping[str, str], one: Round, folder: Path) -> None:
     try:
         training_state.require_same(mine, one.settings, str(folder))
     except UserError as error:
-        raise UserError(f"{error}; picks and labels are in round_*.csv there: keep these") from None
+        raise UserError(
+            f"{str(error).rstrip('.')}. Keep the files round_*.csv in {folder}, which contain the selected images and "
+            "their labels."
+        ) from None
 
 
 def take_over(other: str, folder: Path, mine: Mapping[str, str]) -> None:
@@ -99,13 +103,19 @@ def take_over(other: str, folder: Path, mine: Mapping[str, str]) -> None:
         UserError: if there are no rounds, their run has other settings, or files would be lost.
     """
     if known(folder):
-        print(f"RESUME is not used: {folder} has its own rounds")
+        print(f"note: RESUME {other} is ignored, because {folder} already contains rounds of this run.")
         return
     source = folder_of(other)
     if not known(source):
-        raise UserError(f"RESUME: there are no rounds to resume from in {other}")
+        raise UserError(
+            f"RESUME: {other} contains no active-learning rounds to resume from. Choose the output folder of a run "
+            "with rounds."
+        )
     if folder.is_dir() and any(folder.iterdir()):
-        raise UserError(f"RESUME: {folder} is not empty: move it away, or give another --output-dir")
+        raise UserError(
+            f"RESUME {other} needs an empty folder for the rounds, but {folder} is not empty. Move its files to "
+            "another folder, or use another --output-dir."
+        )
     with run_folder.hold(other):
         for number in range(require_whole(source)):
             one = read(source, number)
@@ -115,7 +125,7 @@ def take_over(other: str, folder: Path, mine: Mapping[str, str]) -> None:
         shutil.rmtree(part, ignore_errors=True)  # of a killed start
         shutil.copytree(source, part, ignore=shutil.ignore_patterns("job", "*.part"))
         part.rename(folder)
-    print(f"Resuming from the rounds of {other}")
+    print(f"Resuming from the rounds in {other}")
 
 
 def keep_states(folder: Path, number: int, after: str) -> None:
@@ -134,9 +144,14 @@ def restore_states(folder: Path, number: int, after: str) -> None:
     try:
         restore_random(read_tensors(path)[after])
     except (LookupError, TypeError, UserError) as error:
-        said = error if isinstance(error, UserError) else f"{path} is not of such a round"
-        raise UserError(f"the random generators cannot be restored ({said}); {_advice(folder, number)}") from None
+        said = str(error).rstrip(".") if isinstance(error, UserError) else f"{path} contains no state of round {number}"
+        raise UserError(
+            f"The states of the random generators cannot be restored ({said}). {_advice(folder, number)}"
+        ) from None
 
 
 def _advice(folder: Path, number: int) -> str:
-    return f"to choose anew from round {number} on, move {folder / round_name(number)}.* and all later rounds away"
+    return (
+        f"To select images again from round {number} on, move {folder / round_name(number)}.* and the files of all "
+        "later rounds to another folder, then run the same command again."
+    )

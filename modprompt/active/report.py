@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-NO_TREES = "the log files of rounds do not say their labels: protocol active reads no other trees"
+NO_TREES = (
+    "output folders of other codebases are not supported with protocol active, because their log files do not contain "
+    "the labels of the rounds."
+)
 RUN = "accuracy"  # the column of runs with rounds
 COLUMNS = (
     "dataset", "method", "acquisition", "seed", "round", "classes", "picked", "free", "asked", "labels", "images",
@@ -33,11 +36,12 @@ COLUMNS = (
 )  # fmt: skip
 UNRANKED = ("labels", "classes", "balance")
 ABOUT = (
-    "Rows: what chose the images that were labelled, +pcb balanced by PCB; few-shot: as many shots as labels a class. "
-    "Columns, after the last round: accuracy; area, under the curve of accuracy over labels (trapezoid, divided by "
-    "their range), of the base classes where there are new ones; labels, how many were asked for, with those of "
-    "validation images that chose; classes with a label; balance, the entropy of the labels over its largest value. "
-    "All but labels are in percent."
+    "Each row is an acquisition function. Rows with +pcb balance the selected images with PCB. A few-shot row has as "
+    "many shots as there are labels per class. The columns show the state after the last round: accuracy is the "
+    "accuracy on the test images; area is the area under the curve of accuracy over labels (trapezoid rule, divided by "
+    "the range of labels, base classes only if new classes are tested); labels is the number of requested labels, "
+    "including labels of validation images used for selection; classes is the share of classes with a label; balance "
+    "is the entropy of the labels divided by its maximum. All columns except labels are in percent."
 )
 _OF_ROUNDS = ("labels", "accuracy", "new", "classes", "balance")
 Values = dict[str, np.ndarray]  # a number for each seed, nan where one is missing
@@ -183,9 +187,12 @@ def notes(results: Results) -> dict[str, list[str]]:
     for (label, dataset), own in table.groupby(["line", "dataset"], sort=False):
         if own["free"].sum():
             wrong = own.loc[own["round"] == own["round"].max(), "wrong_free"]
-            said = "not known" if wrong.isna().any() else f"{wrong.sum():.0f}"
-            free.append(f"{label}, {dataset}: {own['free'].sum():.0f} labels in {len(wrong)} runs, wrong ones: {said}")
-    return {"Labels that models gave": free}
+            said = "an unknown number" if wrong.isna().any() else f"{wrong.sum():.0f}"
+            runs = f"{len(wrong)} run{'' if len(wrong) == 1 else 's'}"
+            free.append(
+                f"{label}, {dataset}: models gave {own['free'].sum():.0f} labels in {runs}, {said} of them wrong"
+            )
+    return {"Labels given by models": free}
 
 
 class Figure(NamedTuple):
@@ -197,14 +204,17 @@ class Figure(NamedTuple):
     caption: str
 
 
-_STRONG = "Thick lines with full markers: with PCB."
+_STRONG = "Thick lines with filled markers show acquisition functions with PCB."
 _ACCURACY = (
-    "Accuracy over the labels asked for, means over seeds, of the base classes where there are new ones; dashed: "
-    f"few-shot runs of the same budget; {WHISKERS}. {_STRONG}"
+    "Accuracy over the number of requested labels (mean over seeds; base classes only if new classes are tested). "
+    f"Dashed lines show few-shot runs with the same number of labels; {WHISKERS}. {_STRONG}"
 )
-_COVERED = f"Classes that have a label, by round. {_STRONG}"
-_BALANCE = f"Entropy of the labels over its largest value, by round: 100% is as many labels for each class. {_STRONG}"
-_NEW = "The same of the new classes, which nothing was trained on."
+_COVERED = f"Share of classes with at least one label, by round. {_STRONG}"
+_BALANCE = (
+    "Entropy of the labels divided by its maximum, by round. At 100%, all classes have the same number of labels. "
+    f"{_STRONG}"
+)
+_NEW = "Accuracy on the new classes, which were not used for training, over the number of requested labels."
 FIGURES = {
     "rounds.png": Figure("accuracy", True, "accuracy (%)", _ACCURACY),
     "rounds_new.png": Figure("new", True, "accuracy of the new classes (%)", _NEW),
@@ -238,7 +248,7 @@ def figure(kind: Figure, results: Results, path: Path) -> str:
     with panels(path, [f"{method}, {dataset}" for (dataset, method), _ in drawn]) as grid:
         for axes, ((dataset, _), lines) in zip(grid, drawn):
             _draw(axes, kind, results, dataset, lines)
-        grid[0].figure.supxlabel("labels asked for" if kind.over_labels else "round")
+        grid[0].figure.supxlabel("requested labels" if kind.over_labels else "round")
         grid[0].figure.supylabel(kind.axis)
     return kind.caption + first_of(len(drawn), len(places))
 

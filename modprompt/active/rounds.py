@@ -64,10 +64,17 @@ def settings_of(cfg: RunConfig) -> Active:
         selection.check(active)
         kind = kind_of(cfg.TRAINER.NAME)
         if active.rounds and (kind == ZERO_SHOT or (kind == HEADS and row_of(cfg.TRAINER.NAME).method.in_turn)):
-            raise SettingError([("ROUNDS", f": {cfg.TRAINER.NAME} trains nothing")])
+            text = (
+                f" is {active.rounds}, but {cfg.TRAINER.NAME} has no training, so rounds are not possible. Set "
+                "ACTIVE.ROUNDS 0, or choose another trainer."
+            )
+            raise SettingError([("ROUNDS", text)])
         if active.rounds and cfg.SEARCH.RUNS:
-            said = ": a search is not run in rounds; give rounds the schedule that it leaves"
-            raise SettingError([("ROUNDS", said)])
+            text = (
+                f" is {active.rounds}, but a search for a schedule cannot run in rounds. Run the search first, then "
+                "use the schedule that the search has found in a run with rounds."
+            )
+            raise SettingError([("ROUNDS", text)])
     except SettingError as error:
         raise error.under("ACTIVE") from None
     return active
@@ -135,8 +142,8 @@ class Rounds:
         wanted, left = active.rounds * self.budget, len(pool.unlabelled)
         if wanted > left:
             raise UserError(
-                f"ACTIVE.ROUNDS {active.rounds} of {self.budget} labels ask for {wanted} images, but the pool of "
-                f"{cfg.DATASET.NAME} has {left} without a label: lower ACTIVE.ROUNDS or ACTIVE.BUDGET"
+                f"ACTIVE.ROUNDS {active.rounds} with {self.budget} labels per round needs {wanted} unlabelled images, "
+                f"but {cfg.DATASET.NAME} has only {left}. Decrease ACTIVE.ROUNDS or ACTIVE.BUDGET."
             )
         selection.candidates(active, self.budget, len(pool.images), left)
         self.labelling = Labelling(self.folder, pool, active.manual_labels)
@@ -145,17 +152,23 @@ class Rounds:
         self.trainer: Any = None  # of the newest round
         self.of_trainings: dict[str, str] = {}  # the facts that the trainings of all rounds share, of earlier rounds
         print(
-            f"Active learning: {active.rounds} rounds of {self.budget} labels, chosen by {active.method}"
-            f"{' with PCB' if active.pcb else ''} from {len(pool.images)} images"
-            f"{f', {pool.known_at_start} of them with a label' if pool.known_at_start else ''}"
-            f" of {len(pool.names)} classes"
+            f"Active learning: {active.rounds} round{'' if active.rounds == 1 else 's'} with {self.budget} "
+            f"label{'' if self.budget == 1 else 's'} each, selected with {active.method}"
+            f"{' and PCB' if active.pcb else ''} from {len(pool.images)} images of {len(pool.names)} classes"
+            f"{f' ({pool.known_at_start} images are already labelled)' if pool.known_at_start else ''}"
         )
         if is_few_shot(cfg):
-            print(f"note: the pool is the few-shot list (shots: {shots_of(cfg)}), not all images")
+            print(
+                f"note: images are selected from the few-shot list (shots: {shots_of(cfg)}) only, not from all "
+                "training images. Set DATASET.NUM_SHOTS -1 to use all training images."
+            )
         if not self.has_test:
-            print("note: there are no test images: rounds have no accuracy")
+            print("note: the run tests no images, so accuracy is not reported for any round.")
         if self.of_choice:
-            print(f"note: {self.of_choice} validation images have labels that no round asks for: all rounds count them")
+            print(
+                f"note: the labels of {self.of_choice} validation images are used in addition to the labels of the "
+                "rounds. The number of labels of each round includes these labels."
+            )
 
     def run(self) -> None:
         """Run all rounds that are not done, then write the result."""
@@ -170,7 +183,9 @@ class Rounds:
         result = results.read(output_dir).result
         if not known(self.folder) and ((result and not result.get("active")) or training_state.exists(output_dir)):
             or_delete = run_folder.or_delete(output_dir)
-            raise UserError(f"{output_dir} holds a run without rounds: give another --output-dir{or_delete}")
+            raise UserError(
+                f"{output_dir} contains a run without active-learning rounds. Use another --output-dir{or_delete}."
+            )
         self.decisive = decisive(self.cfg, self.pool, self.new_classes and self.new_classes.dataset)
         if self.folder.is_dir():
             remove_parts(self.folder)  # of killed writers
@@ -179,8 +194,8 @@ class Rounds:
         rounds = record.require_whole(self.folder)
         if rounds > self.active.rounds:
             raise UserError(
-                f"{self.folder} has {rounds} rounds, more than ACTIVE.ROUNDS {self.active.rounds}: "
-                "ask for as many, or give another --output-dir"
+                f"{self.folder} contains {rounds} rounds, more than ACTIVE.ROUNDS {self.active.rounds}. "
+                f"Set ACTIVE.ROUNDS to at least {rounds}, or use another --output-dir."
             )
         if not rounds:  # what a trainer refuses costs nobody a label
             cfg = self.cfg.of_one_training(OUTPUT_DIR="", RESUME="", VERBOSE=False)  # its lists belong to no training
@@ -219,10 +234,13 @@ class Rounds:
         if number:
             self._load_trainer()
             restore_states(self.folder, number - 1, TESTED)
-        print(f"=== Round {number}: choosing")
+        print(f"=== Round {number}: selecting images")
         picks = self._picks(number)
         if len(picks) < self.budget:
-            print(f"note: {self.active.method} chose {len(picks)} images, fewer than {self.budget}")
+            print(
+                f"note: {self.active.method} selected {len(picks)} image{'' if len(picks) == 1 else 's'}, fewer than "
+                f"the {self.budget} images of a round."
+            )
         one = Round(number, self.decisive, tuple(picks))
         self.labelling.put_aside(one)
         shutil.rmtree(self._training(number), ignore_errors=True)  # without a record
@@ -236,7 +254,7 @@ class Rounds:
         pool, unlabelled, active = self.pool, self.pool.unlabelled, self.active
         if not number and not self.acquisition.first:
             drawn = random.sample(unlabelled, self.budget)
-            return [Picked(pool.file(place), None, None, None, "drawn at random: the first round") for place in drawn]
+            return [Picked(pool.file(place), None, None, None, "drawn at random (first round)") for place in drawn]
         trainer = self.trainer if number else self._zero_shot()
         batch = self.cfg.DATALOADER.TRAIN_X.BATCH_SIZE
         seen = self.scorer.seen(trainer, unlabelled, pool.labels, self.acquisition.needs, batch)
@@ -273,7 +291,7 @@ class Rounds:
         """Train, test and record the round, resuming where an earlier start was killed."""
         started, output_dir = time.time(), self._training(one.number)
         restore_states(self.folder, one.number, CHOSEN)
-        print(f"=== Round {one.number}: training on {len(self.pool.labels)} images")
+        print(f"=== Round {one.number}: training with {len(self.pool.labels)} labelled images")
         self.trainer = None  # its memory first
         if not training_state.exists(output_dir):
             shutil.rmtree(output_dir, ignore_errors=True)  # checkpoints alone do not have the generators' states
@@ -299,15 +317,21 @@ class Rounds:
             return
         number, facts = self.done[-1].number, self.done[-1].facts or {}
         output_dir = self._training(number)
-        anew = f"to train anew from round {number} on, move {output_dir}.json and all later rounds away"
+        anew = (
+            f"To train again from round {number} on, move {output_dir}.json and the files of all later rounds to "
+            "another folder, then run the same command again."
+        )
         with generators_kept(), run_folder.hold(output_dir):
             trainer = self._built(number)
             try:
                 trainer.load_model(output_dir)
             except UserError as error:
-                raise UserError(f"the prompts of round {number} cannot be used ({error}); {anew}") from None
+                said = str(error).rstrip(".")
+                raise UserError(f"The prompts of round {number} cannot be loaded ({said}). {anew}") from None
         if prompts_hash(trainer.model.learned) != facts["prompts_hash"]:
-            raise UserError(f"{output_dir} has other prompts than round {number} was tested with; {anew}")
+            raise UserError(
+                f"The prompts in {output_dir} differ from the prompts that were tested in round {number}. {anew}"
+            )
         self.trainer = trainer
 
     def _facts(self, one: Round, tested: Mapping[str, float]) -> dict[str, Any]:
@@ -354,7 +378,7 @@ class Rounds:
         print(f"Result: {recorder.write(self.cfg, '', self.settings, more=more)}")
         if self.labelling.asks:
             words = shlex.join([output_dir, self.pool.root, "--csv", "labels_of_the_model.csv"])
-            print(f"To label the rest with the model: modprompt predict {words}")
+            print(f"To label the remaining images with the model, run `modprompt predict {words}`.")
 
     def _result(self) -> dict[str, Any]:
         """What result.json holds on a run in rounds; it replaces what its last training wrote."""
@@ -395,7 +419,8 @@ def overview(done: Sequence[Round]) -> str:
     lines, rounds = [], [one.facts or {} for one in done]
     for facts in rounds:
         accuracy = "no test images" if facts["accuracy_pct"] is None else str(facts["accuracy_pct"])
-        free = f", {facts['asked']} asked for and {facts['free']} free" if any(one["free"] for one in rounds) else ""
+        free = f", {facts['asked']} requested labels and {facts['free']} free labels"
+        free = free if any(one["free"] for one in rounds) else ""
         new = "" if facts["new_accuracy_pct"] is None else f", new classes {facts['new_accuracy_pct']}"
         lines.append(f"{facts['round']}: {accuracy}{new}{free}")
     return "\n".join(["=== Result Overview ===", *lines, "======================="])
@@ -423,7 +448,9 @@ class NewClasses:
         """Accuracy of a trainer's prompts on the new classes, in percent; None for class-specific ones."""
         if trainer.model.prompt_learner.bound:
             if not self._told:
-                print("note: class-specific prompts (CSC) do not fit new classes, which are not tested")
+                print(
+                    "note: the new classes are not tested, because class-specific prompts (CSC) cannot classify them."
+                )
             self._told = True
             return None
         with generators_kept():

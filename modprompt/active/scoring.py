@@ -49,7 +49,7 @@ class Scorer:
     def _outputs(self, trainer: Any, model: Any) -> Iterator[Output]:
         of, batches = model.of_features, self._kept
         if trainer.evaluation.prompts_images or 4 * model.feature_width * len(self.images) > KEPT:
-            of, batches = model.output, tqdm(loader_of(trainer, self.images), desc="looking at the pool", disable=None)
+            of, batches = model.output, tqdm(loader_of(trainer, self.images), desc="scoring images", disable=None)
         elif self._kept is None:
             loader = loader_of(trainer, self.images)
             batches = self._kept = FeatureBatches(*encode(loader, trainer.evaluation.encode_image), loader)

@@ -46,11 +46,14 @@ def check(settings: Active) -> None:
     """
     method, fault = settings.method, ""
     if not settings.rounds and method:
-        fault = f" is {method!r}, but ACTIVE.ROUNDS is 0, so nothing is chosen: give the number of rounds"
+        fault = f" is {method!r}, but ACTIVE.ROUNDS is 0, so no images are selected. Set ACTIVE.ROUNDS."
     elif settings.rounds and not method:
-        fault = " is empty, but ACTIVE.ROUNDS is not 0: give an acquisition, or none with ACTIVE.PCB True for PCB alone"
+        fault = (
+            f" is empty, but ACTIVE.ROUNDS is {settings.rounds}. Set ACTIVE.METHOD to an acquisition function, or to "
+            "none with ACTIVE.PCB True to use PCB alone."
+        )
     elif method == NONE and not settings.pcb:
-        fault = " none chooses nothing by itself: it needs ACTIVE.PCB True"
+        fault = " none selects no images without PCB. Set ACTIVE.PCB True, or choose an acquisition function."
     if fault:
         raise SettingError([("ACTIVE.METHOD", fault)])
     if settings.rounds:
@@ -82,8 +85,8 @@ def candidates(settings: Active, budget: int, images: int, pool: int) -> int:
     share = math.floor(images * settings.gamma)
     if share < budget:
         text = (
-            f" {settings.gamma} of {images} images makes {share} candidates, fewer than the {budget} labels of a round "
-            "(ACTIVE.BUDGET): give a larger share, or ask for fewer labels"
+            f" {settings.gamma} of {images} images gives {share} candidate{'' if share == 1 else 's'}, fewer than the "
+            f"{budget} labels per round (ACTIVE.BUDGET). Increase ACTIVE.GAMMA or decrease ACTIVE.BUDGET."
         )
         raise SettingError([("ACTIVE.GAMMA", text)])
     return min(pool, share)
@@ -116,8 +119,8 @@ def select(
     if has_pcb(settings):
         balanced = balance(predicted, counts, min(budget, len(order)), settings.give_up)
         for place, poorest, by_chance in balanced:
-            said = "had no candidate left: by chance" if by_chance else "had the fewest labels"
-            why[place] += f"; {names[poorest]!r} {said}"
+            said = "had no candidate left, so drawn at random" if by_chance else "had the fewest labels"
+            why[place] += f"; class {names[poorest]!r} {said}"
         order = [pick.position for pick in balanced]
     picks = []
     for place in order:
@@ -135,17 +138,20 @@ def _checked(name: str, choice: Any, wanted: int, pool: int, classes: int) -> Ch
         labels = {int(position): int(label) for position, label in dict(free).items()}
         plain = Choice([int(position) for position in positions], [float(score) for score in scores], labels)
     except (TypeError, ValueError):
-        raise ValueError(f"acquisition {name!r} must give a Choice, got a {type(choice).__name__}") from None
+        raise ValueError(
+            f"The acquisition function {name!r} must return a Choice, but it returned a value of type "
+            f"{type(choice).__name__}."
+        ) from None
     rows = {*plain.positions}
     if not (0 < len(rows) == len(plain.positions) == len(plain.scores) <= wanted and rows <= {*range(pool)}):
-        must = f"choose 1 to {wanted} different rows of 0 to {pool - 1}, each with a score"
+        must = f"select 1 to {wanted} different positions from 0 to {pool - 1}, each with a score"
     elif not all(map(math.isfinite, plain.scores)):
-        must = "give finite scores"
+        must = "return finite scores"
     elif not ({*plain.free} <= rows and {*plain.free.values()} <= {*range(classes)}):
-        must = f"label only images that it chose, with classes of 0 to {classes - 1}"
+        must = f"give free labels only to images that it selects, as class numbers from 0 to {classes - 1}"
     else:
         return plain
-    raise ValueError(f"acquisition {name!r} must {must}")
+    raise ValueError(f"The acquisition function {name!r} must {must}.")
 
 
 class Balanced(NamedTuple):

@@ -24,7 +24,8 @@ function look() {
       button.setAttribute("aria-pressed", button.value === known(text));
     }
   }
-  count.textContent = done + " of " + asked + (unknown ? ", " + unknown + " unknown" : "");
+  const faults = unknown === 1 ? "1 label is not a class name" : unknown + " labels are not class names";
+  count.textContent = done + " of " + asked + " images labelled" + (unknown ? ", " + faults : "");
 }
 const number = /^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?$/i;
 const shielded = (cell) => /^'*[=+\-@\t\r]/.test(cell) && !number.test(cell) ? "'" + cell : String(cell);

@@ -42,7 +42,7 @@ def require_none(output_dir: PathLike) -> None:
     """Raise UserError if a folder holds rounds, which a run without any would overwrite."""
     folder = Path(output_dir) / FOLDER
     if known(folder):
-        raise UserError(f"{folder} holds rounds of active learning (ACTIVE.ROUNDS): give another --output-dir")
+        raise UserError(f"{folder} contains active-learning rounds (ACTIVE.ROUNDS). Use another --output-dir.")
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,16 +51,31 @@ class Active(Configured):
 
     node = "ACTIVE"
 
-    rounds: int = setting(0, "rounds of choosing, labelling and training; 0: none, all labels are known", least=0)
-    method: str = setting("", "what chooses: random, entropy, margin, least_confidence, coreset, badge, cb, cbsq, none")
-    pcb: bool = setting(False, "balance what is chosen by predicted class (PCB)")
-    budget: int = setting(0, "labels a round; 0: one for each class", least=0)
-    gamma: float = setting(0.1, "candidates for PCB, as a share of all training images", least=0)
-    give_up: bool = setting(False, "PCB draws the rest of a round at random when its poorest class has no candidate")
-    badge_rows: str = setting(
-        "right", "BADGE's rows: right, or as the reference misplaces them", choices=("right", "reference")
+    rounds: int = setting(
+        0,
+        "the number of active-learning rounds (select, label, train); with 0, all labels are used and there "
+        "are no rounds",
+        least=0,
     )
-    manual_labels: bool = setting(False, "stop after every choice until the labels of its CSV file are filled in")
+    method: str = setting(
+        "", "the acquisition function: random, entropy, margin, least_confidence, coreset, badge, cb, cbsq or none"
+    )
+    pcb: bool = setting(False, "balances the selected images by predicted class (PCB) if True")
+    budget: int = setting(0, "the number of labels per round; 0 requests as many labels as there are classes", least=0)
+    gamma: float = setting(0.1, "the number of candidates for PCB as a fraction of all training images", least=0)
+    give_up: bool = setting(
+        False,
+        "lets PCB select the rest of a round at random if True and the class with the fewest labels has no candidate",
+    )
+    badge_rows: str = setting(
+        "right",
+        "the images that BADGE selects: right for the correct images, reference for the misplaced ones of "
+        "the original code",
+        choices=("right", "reference"),
+    )
+    manual_labels: bool = setting(
+        False, "stops after each selection, until the labels are filled in in the CSV file of the round, if True"
+    )
 
 
 def goes_on(result: Mapping[str, Any], settings: Mapping[str, str], differing: Sequence[str]) -> str:

@@ -61,8 +61,8 @@ class Context(NamedTuple):
         there = len(tokenizer.words(prefix))
         if self.n_ctx > there:
             text = (
-                f" must be at most {there}, the number of tokens in front of the name in {template!r}, got "
-                f"{self.n_ctx}: the context would take the place of the class name"
+                f" must be at most {there}, the number of tokens before the class name in {template!r}, got "
+                f"{self.n_ctx}. A longer context would replace the class name."
             )
             raise SettingError([(name, text)])
         return Context(prefix, self.vectors, " ".join(fixed), ending)
@@ -92,8 +92,8 @@ def from_words(words: str, n_ctx: int, clip_model: CLIP, name: str = "N_CTX") ->
     there = len(tokenizer_of(clip_model).words(words))
     if n_ctx > there:
         text = (
-            f" must be at most {there}, the number of tokens of CTX_INIT {words!r}, got {n_ctx}: the context "
-            f"would take the place of the class name; lower {name}, or write more words"
+            f" must be at most {there}, the number of tokens of CTX_INIT {words!r}, got {n_ctx}. A "
+            f"longer context would replace the class name. Reduce {name}, or use a longer CTX_INIT."
         )
         raise SettingError([(name, text)])
     return _of_prefix(words, n_ctx, clip_model)
@@ -124,8 +124,8 @@ def words_or_random(words: str, n_ctx: int, clip_model: CLIP, name: str = "N_CTX
         return from_words(words, n_ctx, clip_model, name)
     if readable(words):
         warnings.warn(
-            f"CTX_INIT is not used: {name} is {n_ctx}, and only a context of at most {LONGEST_FROM_WORDS} tokens "
-            "starts from words; this one starts from random vectors",
+            f"CTX_INIT is not used, because {name} is {n_ctx}, and only a context of at most "
+            f"{LONGEST_FROM_WORDS} tokens starts from words. The context starts from random vectors.",
             stacklevel=2,
         )
     return random_context(n_ctx, clip_model, name=name)
@@ -142,7 +142,7 @@ def zeros_and_words(words: str, n_ctx: int, clip_model: CLIP, name: str = "N_CTX
     words = readable(words)
     many = len(words.split())
     if many > n_ctx:
-        text = f" must be at least {many}, the number of words of {words!r}, got {n_ctx}"
+        text = f" must be at least {many}, the number of words of {words!r}, got {n_ctx}."
         raise SettingError([(name, text)])
     start = _of_prefix(words, many, clip_model)
     zeros = start.vectors.new_zeros(n_ctx - many, start.vectors.shape[-1])

@@ -174,8 +174,9 @@ def require_at_once(changes: Changes, chunks: int) -> None:
     """Raise UserError if masks would be drawn for each chunk of classes, and again in the backward pass."""
     if chunks > 1 and any(one is not None and one.draws_at_once for one in changes):
         raise UserError(
-            f"DROPOUT_SHARED draws one dropout mask for tokens that classes share, so it needs all classes at once; "
-            f"they are computed in {chunks} parts for lack of memory: set it False, or DROPOUT 0, or use fewer classes"
+            "DROPOUT_SHARED needs all classes at once, because it draws a single dropout mask for the "
+            f"tokens that classes share, but the classes are computed in {chunks} parts for lack of "
+            "memory. Set DROPOUT_SHARED False or DROPOUT 0, or use fewer classes."
         )
 
 

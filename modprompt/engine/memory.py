@@ -100,7 +100,10 @@ def share_of_gpu() -> float:
     except ValueError:
         share = 0.0
     if not 0 < share <= 1:
-        raise UserError(f"{GPU_SHARE} must be a number above 0 and up to 1, got {told!r}: correct it, or unset it")
+        raise UserError(
+            f"{GPU_SHARE} must be a number greater than 0 and at most 1, got {told!r}. Correct or unset "
+            "this environment variable."
+        )
     return share
 
 

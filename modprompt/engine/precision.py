@@ -56,10 +56,10 @@ def resolve(prec: str, device: torch.device) -> Precision:
         return Precision(False, torch.bfloat16, False, "")
     if prec == "amp":
         if on_cpu:
-            return Precision(False, torch.bfloat16, False, "PREC amp on a CPU: the products run in bfloat16")
+            return Precision(False, torch.bfloat16, False, "PREC amp on a CPU uses bfloat16 for matrix products.")
         return Precision(False, torch.float16, True, "")
     if on_cpu:
-        return Precision(False, None, False, "PREC fp16 runs as fp32 on a CPU, where half precision is slower")
+        return Precision(False, None, False, "PREC fp16 runs as fp32 on a CPU, where float16 is slower than float32.")
     return Precision(True, None, False, "")
 
 
@@ -68,8 +68,8 @@ def _require_bfloat16(device: torch.device) -> None:
     capability = torch.cuda.get_device_capability(device)
     if capability[0] < 8 and not torch.version.hip:
         raise UserError(
-            f"PREC bf16: {torch.cuda.get_device_name(device)} (capability {capability[0]}.{capability[1]}) does not "
-            "support bfloat16: use PREC amp or fp32"
+            f"PREC bf16 is not supported by {torch.cuda.get_device_name(device)} (capability "
+            f"{capability[0]}.{capability[1]}). Use PREC amp or fp32."
         )
 
 
@@ -140,4 +140,6 @@ def no_autocast(device: torch.device) -> contextlib.AbstractContextManager[Any]:
 def require_finite(logits: Tensor) -> None:
     """Raise FloatingPointError if logits are not finite: they predict nothing. This waits for their values."""
     if not torch.isfinite(logits).all():
-        raise FloatingPointError("the logits are not finite: the checkpoint or the CLIP weights are damaged")
+        raise FloatingPointError(
+            "The logits are not finite. The checkpoint or the CLIP weights are damaged. Use another copy of them."
+        )

@@ -90,8 +90,9 @@ def _row(text: str, label: str, tokenizer: Tokenizer, cut: bool) -> list[int]:
         name, _, phrase = label.partition(WHICH)
         whose, more = (f" with the phrase {phrase[:120]!r}", ", or shorten the phrase") if phrase else ("", "")
         raise UserError(
-            f"the prompt of class {name[:120]!r}{whose} is longer than the model's {tokenizer.facts.length} text "
-            f"tokens: {text[:120]!r}; shorten CTX_INIT or the class name, or lower N_CTX{more}"
+            f"The prompt of class {name[:120]!r}{whose} is longer than the maximum of "
+            f"{tokenizer.facts.length} text tokens: {text[:120]!r}. Shorten CTX_INIT or the class name, "
+            f"or reduce N_CTX{more}."
         ) from None
 
 
@@ -275,7 +276,10 @@ def _require_one_id(count: int, tokenizer: Tokenizer) -> None:
     """Raise UserError unless `count` placeholders are as many tokens: else some would stay among the words."""
     there = len(tokenizer.words(" ".join([PLACEHOLDER] * count)))
     if there != count:
-        raise UserError(f"this CLIP's tokenizer makes {there} tokens of {count} times {PLACEHOLDER}: set CTX_INIT")
+        raise UserError(
+            f"The tokenizer of this CLIP model makes {there} tokens of {count} times {PLACEHOLDER}, so "
+            "random contexts are not supported. Set CTX_INIT."
+        )
 
 
 def _mean_words(each: Sequence[Tensor], clip_model: CLIP, dtype: torch.dtype | None) -> Tensor:

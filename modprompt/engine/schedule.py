@@ -78,7 +78,8 @@ class Schedule(tuple[Step, ...]):
         whole = isinstance(step, (tuple, list)) and len(step) == 2
         if not whole or any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in step):
             raise UserError(
-                f"{side} schedule, layer {layer}: expected [remove, add], two whole numbers from 0 up, got {step!r}"
+                f"{side} schedule, layer {layer}: expected [remove, add] with two whole numbers from 0 up, "
+                f"got {step!r}."
             )
         return Step(*step)
 
@@ -87,14 +88,15 @@ class Schedule(tuple[Step, ...]):
         for layer, step in enumerate(self):
             if step.remove > present:
                 raise UserError(
-                    f"{self.side} schedule, layer {layer}: removes {step.remove} prompt tokens, "
-                    f"but only {present} reach it; remove fewer there or add more before"
+                    f"{self.side} schedule, layer {layer}: the step removes {step.remove} prompt tokens, but "
+                    f"this layer has only {present} to remove. Remove fewer tokens at this layer, or add more tokens "
+                    "at earlier layers."
                 )
             present += step.add - step.remove
             if present > MOST_TOKENS:
                 raise TooManyTokens(
-                    f"{self.side} schedule, layer {layer}: has {present} prompt tokens, but a layer may have "
-                    f"at most {MOST_TOKENS}; add fewer or remove more"
+                    f"{self.side} schedule, layer {layer}: the layer has {present} prompt tokens, but at most "
+                    f"{MOST_TOKENS} are supported. Add fewer tokens or remove more tokens."
                 )
 
     @property
@@ -202,14 +204,16 @@ def from_config(steps: Sequence[Sequence[int]], layers: int, side: str, first: i
             `first`, the value of the setting `name` (without a name it may add any number).
     """
     if len(steps) > layers:
-        raise UserError(f"{side} schedule: {len(steps)} steps given, but the model has {layers} {side} layers")
+        raise UserError(f"{side} schedule: {len(steps)} steps are set, but the model has {layers} {side} layers.")
     schedule = Schedule(list(steps) + [CARRY] * (layers - len(steps)), side)
     if name and schedule[0].add not in (0, first):
-        raise UserError(f"{side} schedule, layer 0: must add {name} = {first} tokens, adds {schedule[0].add}")
+        raise UserError(
+            f"{side} schedule, layer 0: the step must add {name} = {first} tokens, but adds {schedule[0].add}."
+        )
     return schedule
 
 
 def check_depth(depth: int, layers: int, name: str = "PROMPT_DEPTH") -> None:
     """Raise UserError unless 1 <= depth <= layers."""
     if not 1 <= depth <= layers:
-        raise SettingError([(name, f" must be from 1 to {layers}, the number of layers of this model, got {depth}")])
+        raise SettingError([(name, f" must be from 1 to {layers}, the number of layers of this model, got {depth}.")])

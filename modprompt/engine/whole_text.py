@@ -70,9 +70,9 @@ class WholeText(nn.Module):
         cut: bool = False,
     ):
         super().__init__()
-        one_of("CLASS_TOKEN_POSITION on a text side without a causal mask", position, ("end",))
+        one_of("CLASS_TOKEN_POSITION with a text encoder without a causal mask", position, ("end",))
         if averaged:
-            raise UserError("only a text side with a causal mask can average the words of several templates")
+            raise UserError("Only a text encoder with a causal mask can average the embeddings of several templates.")
         self.texts = list(texts)
         tokenizer = tokenizer_of(clip_model)
         self.length = tokenizer.facts.length
@@ -150,7 +150,7 @@ class WholeTextEncoder(nn.Module):
             UserError: if a change draws masks: layers that are computed again would draw others.
         """
         if draws(changes):
-            raise UserError("DROPOUT: this CLIP's text side takes none: set it to 0")
+            raise UserError("DROPOUT is not supported by the text encoder of this CLIP model. Set DROPOUT 0.")
         with self.tower.autocast(self.device):
             chunks = [(text.of(rows), of_classes(additions, itemgetter(rows))) for rows in self._chunks(text)]
             if len(chunks) == 1:
@@ -198,13 +198,17 @@ class WholeTextEncoder(nn.Module):
 def _require_in_place(schedule: Schedule) -> None:
     """Raise UserError on a schedule that moves words."""
     if schedule.place != BEHIND_START and max(schedule.counts, default=0):
-        raise UserError(f"PLACE_TEXT {schedule.place}: this CLIP's text side accepts only prompts {BEHIND_START}")
+        raise UserError(
+            f"PLACE_TEXT {schedule.place} is not supported by the text encoder of this CLIP model. Set "
+            f"PLACE_TEXT {BEHIND_START}."
+        )
     first = schedule.counts[0]
     for layer, count in enumerate(schedule.counts):
         if count != first:
             raise UserError(
-                f"text schedule, layer {layer}: has {count} prompt tokens, layer 0 has {first}; this CLIP's text side "
-                "also reads the padding after the words, so each layer must remove as many as it adds"
+                f"text schedule, layer {layer}: the layer has {count} prompt tokens, but layer 0 has "
+                f"{first}. The text encoder of this CLIP model also attends to the padding after the words, "
+                "so each layer must remove as many tokens as it adds."
             )
 
 
@@ -225,7 +229,7 @@ def _words(text: str, label: str, n_ctx: int, most: int, tokenizer: Tokenizer, c
         length = tokenizer.facts.length
         count = len(ids) + length - most
         raise UserError(
-            f"the prompt of class {label[:120]!r} has {count} tokens, but the model accepts {length}: {text[:120]!r}; "
-            "shorten CTX_INIT or the class name, or lower N_CTX"
+            f"The prompt of class {label[:120]!r} has {count} tokens, but the maximum is {length}: "
+            f"{text[:120]!r}. Shorten CTX_INIT or the class name, or reduce N_CTX."
         )
     return ids

@@ -29,11 +29,11 @@ def _opened(path: PathLike, begins: bytes) -> Iterator[BinaryIO]:
     with open_regular(path) as file:
         try:
             if file.read(len(begins)) != begins:
-                raise Refused("it does not begin as such a file of NumPy does")
+                raise Refused("the file does not have the header of a NumPy file")
             file.seek(0)
             yield file
         except Exception as error:  # numpy raises many kinds
-            raise UserError(f"{path} is damaged ({one_line(error)[:160]})") from None
+            raise UserError(f"{path} is damaged ({one_line(error)[:160]}).") from None
 
 
 def read_arrays(path: PathLike, *names: str) -> dict[str, np.ndarray]:
@@ -42,7 +42,7 @@ def read_arrays(path: PathLike, *names: str) -> dict[str, np.ndarray]:
         arrays = {name: found[name] for name in names or found.files}
         for name, array in arrays.items():
             if not isinstance(array, np.ndarray):  # NumPy gives the bytes of other members
-                raise Refused(f"its member {name[:80]} is no array")
+                raise Refused(f"the entry {name[:80]} is not an array")
     return arrays
 
 
@@ -72,7 +72,7 @@ def read_mat(path: PathLike) -> dict[str, np.ndarray]:
     tried = subprocess.run([sys.executable, "-c", _TRY], input=content, capture_output=True, check=False)
     if tried.returncode:
         said = tried.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise Refused(said[-1][:160] if tried.returncode > 0 and said else "reading it ended the reader")
+        raise Refused(said[-1][:160] if tried.returncode > 0 and said else "the process that read the file crashed")
     from scipy.io import loadmat  # late: it takes a moment
 
     found: dict[str, np.ndarray] = loadmat(io.BytesIO(content))

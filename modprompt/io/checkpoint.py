@@ -28,7 +28,7 @@ SAVED, DESCRIPTION = f"model{SAFETENSORS}", "config.json"  # of a saved model: i
 VERSION = 2
 FINISHED = ("class_matrix", "logit_scale")  # tensors (C, E) and () of such a file, besides what was learned
 CHOICE = ("selected_on", "searched", "selected_on_test")  # of an epoch, of a head's values
-_TO_DO = "use another copy of it"
+_TO_DO = "Use another copy of the file."
 
 
 def _epoch_of(name: str) -> int:
@@ -50,9 +50,12 @@ def model_folders(folder: PathLike) -> list[Path]:
 def _named(folder: str, wanted: str) -> str:
     names = _checkpoints(folder)
     if wanted not in names:
-        there = ", ".join(names) or "nothing"  # the name may come from a damaged file
-        flags = "--epoch, or in modprompt train --load-epoch"
-        raise UserError(f"no {one_line(wanted)[:200]} in {folder}; there is: {there}; give the epoch of one by {flags}")
+        available = ", ".join(names) or "none"
+        missing = one_line(wanted)[:200]  # the name may come from a damaged file
+        raise UserError(
+            f"The checkpoint {missing} does not exist in {folder}. Available checkpoints: {available}. Choose the "
+            "epoch of an available checkpoint with --epoch, or with --load-epoch in `modprompt train`."
+        )
     return os.path.join(folder, wanted)
 
 
@@ -68,7 +71,9 @@ def newest_checkpoint(folder: str) -> str:
 def find_checkpoint(folder: str, epoch: int | None = None) -> str:
     """That of an epoch in a model's folder; without one the best, or else the newest. UserError names those there."""
     if not os.path.isdir(folder):
-        raise UserError(f"no checkpoint: there is no folder {folder}; check --model-dir and train first")
+        raise UserError(
+            f"No checkpoint found because the folder {folder} does not exist. Check --model-dir, or train first."
+        )
     if epoch is None and BEST not in _checkpoints(folder):
         return newest_checkpoint(folder)
     return _named(folder, BEST if epoch is None else f"model.pth.tar-{epoch}")
@@ -80,9 +85,9 @@ def checkpoint_at(path: PathLike, epoch: int | None = None) -> str:
         return str(path)
     inner = model_folders(path)
     if not inner:
-        raise UserError(f"{path} holds no trained model: give the output folder of a run, or a checkpoint in it")
+        raise UserError(f"{path} contains no trained model. Give the output folder of a run, or a checkpoint file.")
     if len(inner) > 1:
-        raise UserError(f"{path} holds several models: give one's folder, {', '.join(str(model) for model in inner)}")
+        raise UserError(f"{path} contains several models. Give the folder of one model: {', '.join(map(str, inner))}.")
     return find_checkpoint(str(inner[0]), epoch)
 
 
@@ -99,8 +104,8 @@ def require_best(path: str, best: bool = False) -> None:
     if os.path.basename(path) == BEST or not (best or read(path).settings.get("TEST.FINAL_MODEL") == "best_val"):
         return
     raise UserError(
-        f"{os.path.dirname(path)} has no {BEST}, the best epoch, which was to be tested (TEST.FINAL_MODEL best_val): "
-        "put it back, or say which epoch (--load-epoch, --epoch)"
+        f"The best checkpoint {os.path.join(os.path.dirname(path), BEST)} is missing, but TEST.FINAL_MODEL best_val "
+        "tests this checkpoint. Restore the file, or choose an epoch with --load-epoch or --epoch."
     )
 
 
@@ -108,7 +113,7 @@ def run_or_file(path: PathLike) -> Path:
     """What a user names: a run's output folder, or a checkpoint in it; raises UserError if nothing is there."""
     place = of_user(path)
     if not place.exists():
-        raise UserError(f"there is no run and no file {path}: give a run's output folder, or a checkpoint in it")
+        raise UserError(f"{path} does not exist. Give the output folder of a run, or a checkpoint file.")
     return place
 
 
@@ -124,7 +129,10 @@ def require_free(folder: Path, file: Path) -> None:
     if config.exists() and KEY not in (read_json(config) or {}):
         others.append(config)
     if others:
-        raise UserError(f"{others[0]} exists and is not part of a saved model: give another folder than {folder}")
+        raise UserError(
+            f"Cannot save the model in {folder} because {others[0]} exists and is not part of a saved model. Give "
+            "another folder."
+        )
 
 
 def write_description(folder: Path, file: Path, record: Mapping[str, Any]) -> None:
@@ -141,7 +149,7 @@ def require_description(folder: Path, file: PathLike) -> None:
     config, content = folder / DESCRIPTION, read_json(folder / DESCRIPTION)
     if not config.exists() or (content is not None and KEY not in content):
         return
-    what_to_do = f"A changed {DESCRIPTION} does not change the model: restore or delete it"
+    what_to_do = f"Restore or delete {DESCRIPTION}. Editing this file does not change the model."
     if content is None or not check_seal(content, config, what_to_do):
         raise UserError(f"{config} is not the description of a model. {what_to_do}")
     if content[KEY]["hash"] != read(file).record.get("hash"):
@@ -185,12 +193,14 @@ def read(path: PathLike) -> Checkpoint:
     try:
         content = _of_safetensors(path) if str(path).endswith(SAFETENSORS) else read_tensors(path)
         if not isinstance(content, dict) or not isinstance(content.get("state_dict", content), dict):
-            raise UserError(f"{path} is not a checkpoint of a prompt learner")
+            raise UserError(f"{path} is not a checkpoint of a prompt learner.")
         state = {key: value for key, value in content.get("state_dict", content).items() if isinstance(key, str)}
         if isinstance(content.get(KEY), dict):
             return _of_record(content, state, path)
     except (LookupError, TypeError, AttributeError, Refused) as error:
-        raise UserError(f"{path} is damaged (its record: {one_line(str(error))[:160]}): {_TO_DO}") from None
+        raise UserError(
+            f"{path} is damaged (invalid modprompt record: {one_line(str(error))[:160]}). {_TO_DO}"
+        ) from None
     try:
         epoch = operator.index(content["epoch"])
     except (LookupError, TypeError):
@@ -214,7 +224,10 @@ def _of_safetensors(path: PathLike) -> dict[str, Any]:
 def _of_record(content: dict[str, Any], state: "dict[str, Tensor]", path: PathLike) -> Checkpoint:
     found = content[KEY]
     if found["version"] != VERSION:
-        raise UserError(f"{path} has version {found['version']!r:.40}, made by a newer modprompt: update this one")
+        raise UserError(
+            f"{path} has the format version {found['version']!r:.40}, which this version of modprompt does not "
+            "support. Update modprompt."
+        )
     check_seal({KEY: found}, path, _TO_DO)
     method, classes, clip = found["method"], found["classes"], found.get("clip", {})
     nodes = [one for one in (method, method.get("beside")) if one]

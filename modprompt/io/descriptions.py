@@ -57,7 +57,10 @@ class Descriptions(NamedTuple):
         if missing:
             more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
             told = f"{', '.join(map(repr, missing[:_SHOWN]))}{more}{known_names(_key(missing[0]), list(self.phrases))}"
-            raise UserError(f"{self.source} has no phrases for {len(missing)} of {len(keys)} classes: {told}")
+            raise UserError(
+                f"{self.source} contains no phrases for {len(missing)} of {len(keys)} classes: {told.rstrip('.')}. Add "
+                "phrases for the missing classes."
+            )
         return [self.phrases[key] for key in keys]
 
 
@@ -68,8 +71,10 @@ def read(name: str) -> Descriptions:
     for path in places:
         if os.path.isfile(path):  # never an error, whatever the name
             return read_file(path)
-    tried = ", nor ".join(map(str, places))
-    raise UserError(f"no descriptions at {tried} (folder {Path.cwd()}): give the path of a JSON file")
+    tried = " or ".join(map(str, places))
+    raise UserError(
+        f"No class descriptions found at {tried} (current folder: {Path.cwd()}). Give the path of a JSON file."
+    )
 
 
 def read_file(path: Path) -> Descriptions:
@@ -77,7 +82,7 @@ def read_file(path: Path) -> Descriptions:
     try:
         return of_record(parse_json(read_text(path)), str(path))
     except Refused as error:
-        raise UserError(f"{path} is not JSON ({str(error)[:120]})") from None
+        raise UserError(f"{path} is not valid JSON ({str(error)[:120]}).") from None
 
 
 def read_sentences(setting: str, dataset: str, trainer: str) -> Descriptions | None:
@@ -95,8 +100,9 @@ def read_sentences(setting: str, dataset: str, trainer: str) -> Descriptions | N
         setting = str(own) if own.is_file() else _OURS.get(dataset, "")
         if not setting:
             raise UserError(
-                f" is empty, and there is no {own} (folder {Path.cwd()}): give a JSON file "
-                '{"class": ["sentence", ...]}, or template for the data set\'s template alone'
+                f" is empty, and the default file {own} does not exist (current folder: {Path.cwd()}). Give a JSON "
+                "file "
+                '{"class": ["sentence", ...]}, or give template to use only the template of the data set.'
             )
     if setting == TEMPLATE:
         return None
@@ -107,7 +113,7 @@ def read_sentences(setting: str, dataset: str, trainer: str) -> Descriptions | N
             return _of_training(setting)
         return read_file(Path(setting).expanduser())
     except FileNotFoundError:
-        raise UserError(f": there is no file {setting} (folder {Path.cwd()})") from None
+        raise UserError(f": the file {setting} does not exist (current folder: {Path.cwd()}).") from None
     except UserError as error:
         raise UserError(f": {error}") from None
 
@@ -122,23 +128,25 @@ def _of_training(folder: str) -> Descriptions | None:
     record = read_checkpoint(path).record
     stated = str(record.get("method", {}).get(SENTENCES, ""))
     if not stated:
-        raise UserError(f"{path} contains no sentences of classes. Set SENTENCES to a JSON file of sentences")
+        raise UserError(f"{path} contains no sentences of classes. Set SENTENCES to a JSON file of sentences.")
     return None if stated.partition(" ")[0] == TEMPLATE else of_record(record["classes"].get("sentences"), path)
 
 
 def of_record(content: Any, source: str) -> Descriptions:
     """Descriptions from what as_record() gave, read from a file; raises as read_file."""
     if not isinstance(content, dict) or not content:
-        form = 'one JSON object {"class": ["phrase", ...]} with a class'
-        raise UserError(f"{source} must hold {form}, not {ascii(content)[:60]}")
+        form = 'a JSON object {"class": ["phrase", ...]} with at least one class'
+        raise UserError(f"{source} must contain {form}, got {ascii(content)[:60]}.")
     phrases: dict[str, tuple[str, ...]] = {}
     for name, own in content.items():
-        where = f"{source}: class {str(name)[:80]!r}"
+        where = f"{source}, class {str(name)[:80]!r}"
         texts = own if isinstance(own, list) else []
         if not texts or not all(isinstance(one, str) and one.strip() and is_text(one) for one in texts):
-            raise UserError(f"{where} must have a list of phrases, none of them empty, not {ascii(own)[:80]}")
+            raise UserError(f"{where}: the value must be a list of non-empty phrases, got {ascii(own)[:80]}.")
         if phrases.setdefault(_key(str(name)), tuple(own)) != tuple(own):
-            raise UserError(f"{where} occurs twice, with different phrases (case makes no difference)")
+            raise UserError(
+                f"{where}: the class occurs twice with different phrases (upper and lower case are treated as equal)."
+            )
     return Descriptions(phrases, source)
 
 

@@ -49,11 +49,11 @@ def open_regular(path: PathLike) -> BinaryIO:
     try:
         return open(path, "rb")
     except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(f"no file at {path}") from None
+        raise FileNotFoundError(f"The file {path} does not exist.") from None
     except IsADirectoryError:
-        raise UserError(f"{path} is a folder, not a file") from None
+        raise UserError(f"{path} is a folder, not a file.") from None
     except (PermissionError, ValueError) as error:  # ValueError: a zero byte in the path
-        raise UserError(f"cannot read {path} ({getattr(error, 'strerror', None) or error})") from None
+        raise UserError(f"Cannot read {path} ({getattr(error, 'strerror', None) or error}).") from None
 
 
 def read_bytes(path: PathLike) -> bytes:
@@ -67,7 +67,7 @@ def read_text(path: PathLike) -> str:
     try:
         text = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is damaged: it is not UTF-8 text ({error.reason} at byte {error.start})") from None
+        raise UserError(f"{path} is not valid UTF-8 text ({error.reason} at byte {error.start}).") from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

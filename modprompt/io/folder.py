@@ -24,11 +24,11 @@ from modprompt.io.settings import read_settings
 
 LOCK = "job/lock"
 STARTER = "job/starter"  # the lock of the process that starts the run
-GONE = "was deleted or replaced while the run was at work"
+GONE = "was deleted or replaced while the run was active"
 CONFIG, STATE = "config.yaml", "training_state.pth.tar"  # all settings; what an unfinished training resumes from
 ROUNDS = "rounds"  # the folder of what rounds of active learning leave
 _NO_NAME = re.compile(r"[^\w.+-]+")  # of a file, in a data set's name
-_BUSY = "another run is at work in {}: wait for its end, or give another --output-dir"
+_BUSY = "Another run is active in {}. Wait until that run ends, or use another --output-dir."
 
 
 class Holding(NamedTuple):
@@ -107,7 +107,7 @@ def describe_model(model_dir: str, epoch: int | None) -> str:
     return f"{model_dir} epoch {epoch or 'last'}" if model_dir else ""
 
 
-def or_delete(folder: PathLike, then: str = "to start anew") -> str:
+def or_delete(folder: PathLike, then: str = "to start again") -> str:
     """The end of a message that asks for another folder: ", or delete that folder ...".
 
     It is empty if other runs are below (tests of its training, runs of other settings), which would be lost, too.
@@ -142,7 +142,7 @@ def of_training(folder: PathLike) -> results.Read:
     """The result of the training in a folder; none, and why, if it is that of a test."""
     found = results.read(folder)
     tested = test_of(found.result)
-    return results.Read(None, f"{results.FILE_NAME} is that of a test of {tested}") if tested else found
+    return results.Read(None, f"{results.FILE_NAME} belongs to a test of {tested}") if tested else found
 
 
 def require_own(folder: PathLike, trainer: str, trains: bool | None = None) -> str:
@@ -158,9 +158,9 @@ def require_own(folder: PathLike, trainer: str, trains: bool | None = None) -> s
     tests_there = found.trained and trains is False
     if other or tests_there or (trains and not found.trained and test_of(found.result)):
         what = {True: "training", False: "test", None: "run"}[trains]
-        raise UserError(f"{folder} holds {found.what}: give another --output-dir for this {what} of {trainer}")
+        raise UserError(f"{folder} contains {found.what}. Use another --output-dir for this {what} of {trainer}.")
     tested = test_of(found.result) if trains else ""
-    return f"the training's result replaces that of a test of {tested} in {folder}" if tested else ""
+    return f"The result of this training replaces the result of a test of {tested} in {folder}." if tested else ""
 
 
 def place_of_test(
@@ -175,7 +175,9 @@ def place_of_test(
         return folder
     models = model_folders(model_dir)
     if not models:
-        raise UserError(f"--model-dir: there is no checkpoint in {model_dir}: train first")
+        raise UserError(
+            f"--model-dir {model_dir} contains no checkpoint. Train first, or give the output folder of a training."
+        )
     checkpoint = os.path.basename(find_checkpoint(str(models[0]), epoch))
     name = f"{checkpoint}_{_NO_NAME.sub('_', data['NAME'])}_{data['SUBSAMPLE_CLASSES']}"
     root = os.path.realpath(data["ROOT"])
@@ -236,8 +238,8 @@ def differing_beginning(result: Mapping[str, Any], resume: str) -> list[str]:
     recorded, now = result.get(BEGAN_FROM), resumed_from(resume)
     if recorded is None or recorded == now or (recorded and resume and not now):
         return []
-    other = "it went on from the checkpoint of another training (--resume)"
-    return [f"it did not go on from the checkpoint in {resume}" if now else other]
+    other = "the run started from the checkpoint of another training (--resume)"
+    return [f"the run did not start from the checkpoint in {resume}" if now else other]
 
 
 def _hash_in(result: Mapping[str, Any]) -> str:
@@ -258,7 +260,7 @@ def _taken(folder: PathLike, name: str, patience_s: float = 2.0) -> lock.Lock:
     try:
         return lock.take(Path(folder) / name, _BUSY.format(folder), patience_s)
     except OSError as error:
-        raise UserError(f"--output-dir: cannot write into {folder} ({error.strerror}: {error.filename})") from None
+        raise UserError(f"Cannot write to --output-dir {folder} ({error.strerror}: {error.filename}).") from None
 
 
 def take(folder: PathLike, patience_s: float = 2.0) -> lock.Lock:
@@ -318,4 +320,4 @@ def require_still(folder: PathLike) -> None:
     """Raise UserError if a folder that this process keeps was deleted or replaced: what it writes would be lost."""
     held = _held.get(os.path.realpath(folder)) if folder else None
     if held is not None and not held.is_there():
-        raise UserError(f"the output folder {folder} {GONE}: start the run again")
+        raise UserError(f"The output folder {folder} {GONE}. Start the run again.")

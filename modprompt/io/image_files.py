@@ -57,7 +57,9 @@ def opened(path: PathLike) -> Iterator[Image.Image]:
     fails on it; OSError with its name if this machine fails: no memory, no more open files, a disk that cannot be read.
     """
     if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
-        raise Refused("it is a pipe or a device, not a regular file")  # opening a pipe waits until somebody writes
+        raise Refused(
+            "the path is a pipe or a device, not a regular file"
+        )  # opening a pipe waits until somebody writes
     with open_regular(path) as file:
         try:
             with Image.open(file, formats=FORMATS) as image:
@@ -65,7 +67,7 @@ def opened(path: PathLike) -> Iterator[Image.Image]:
         except (UserError, Refused):
             raise
         except UnidentifiedImageError:
-            raise Refused(f"it is none of {', '.join(FORMATS)}, or damaged") from None
+            raise Refused(f"the file is damaged or not in a supported format, which are {', '.join(FORMATS)}") from None
         except Exception as error:  # decoders raise all kinds
             number = errno.ENOMEM if isinstance(error, MemoryError) else getattr(error, "errno", None)
             if number is not None:  # Pillow's own have none
@@ -84,9 +86,9 @@ def read_rgb(path: PathLike, rule: str = FAMILY) -> Image.Image:
         with opened(path) as image:
             return as_rgb(image, rule)
     except FileNotFoundError:
-        raise FileNotFoundError(f"image not found: {path}") from None
+        raise FileNotFoundError(f"The image {path} does not exist.") from None
     except Refused as error:
-        raise UserError(f"cannot read the image {path} ({error}): replace the file") from None
+        raise UserError(f"Cannot read the image {path} ({error}). Replace the file.") from None
 
 
 def as_rgb(image: Image.Image, rule: str) -> Image.Image:
@@ -124,10 +126,10 @@ def _in_eight_bits(image: Image.Image) -> Image.Image:
     import numpy as np  # late: most images have no need of it
 
     if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):  # older Pillows give 16 bits so
-        raise Refused("its numbers are floating-point or of 32 bits, and which is white is not defined: save 16 bits")
+        raise Refused("floating-point and 32-bit pixels define no white; save the image with 8 or 16 bits")
     tags: Any = getattr(image, "tag_v2", {})  # of a TIFF
     if tags.get(_PHOTOMETRIC) == 0:
-        raise Refused("its 16 bits count from white to black: save it from black to white")
+        raise Refused("0 means white in this 16-bit image; save the image so that 0 means black")
     bits = tags.get(_BITS, 16)
     white = 2 ** (bits[0] if isinstance(bits, tuple) else bits) - 1
     values = np.asarray(image).astype(np.float64) * (255 / white)

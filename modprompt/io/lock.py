@@ -17,8 +17,6 @@ from modprompt.io.files import PathLike
 if TYPE_CHECKING:
     from filelock import FileLock
 
-_NO_LOCKS = "the file system has no file locks, so nothing keeps two processes apart there"
-
 
 class Busy(UserError):
     """Another process has the lock."""
@@ -58,7 +56,11 @@ def take(path: PathLike, taken: str, patience_s: float = 2.0) -> Lock:
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP):
                 raise
-            warnings.warn(f"{path}: {_NO_LOCKS}", stacklevel=2)
+            warnings.warn(
+                f"The file system of {path} has no file locks, so two processes could write to the same folder. "
+                "Start only one process per folder.",
+                stacklevel=2,
+            )
             return Lock(path, held, False)
 
 

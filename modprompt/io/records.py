@@ -66,7 +66,7 @@ def parse_yaml(text: str, once: bool = False) -> Any:
         return yaml.load(text, Loader=_Once if once else yaml.SafeLoader)  # noqa: S506 - a SafeLoader, too
     except Exception as error:  # PyYAML's constructors raise what they meet: KeyError, IndexError, AttributeError
         said = " ".join(str(error).split()) if isinstance(error, (yaml.YAMLError, ValueError)) else ""
-        raise Refused(said or f"it is no YAML of plain values ({type(error).__name__})") from None
+        raise Refused(said or f"the text is not YAML of plain values ({type(error).__name__})") from None
 
 
 def read_yaml(path: PathLike, once: bool = False) -> Any:
@@ -86,13 +86,16 @@ def sealed(content: Mapping[str, Any], version: int, **facts: Any) -> dict[str, 
     return {**marked, KEY: {**marked[KEY], "hash": content_hash(marked)}}
 
 
-def check_seal(content: Mapping[str, Any], path: object, what_to_do: str = "delete it to make it anew") -> bool:
+def check_seal(
+    content: Mapping[str, Any], path: object, what_to_do: str = "Delete the file, which is then written again."
+) -> bool:
     """Whether a record that was read has a hash; UserError if that is not the hash of its content."""
     if not isinstance(content.get(KEY), dict):
         return False
     facts = {key: value for key, value in content[KEY].items() if key != "hash"}
     if content[KEY].get("hash") != content_hash({**content, KEY: facts}):
-        raise UserError(f"{path} is damaged or was changed by hand (its hash does not match): {what_to_do}")
+        advice = f"{what_to_do[:1].upper()}{what_to_do[1:].rstrip('.')}."
+        raise UserError(f"{path} is damaged or was edited by hand because its hash does not match. {advice}")
     return True
 
 

@@ -63,6 +63,6 @@ def read(folder: PathLike) -> Read:
     if result is None:
         return Read(None, f"{FILE_NAME} is damaged" if path.exists() else "")
     try:
-        return Read(result) if check_seal(result, path) else Read(None, f"{FILE_NAME} is damaged (it has no hash)")
+        return Read(result) if check_seal(result, path) else Read(None, f"{FILE_NAME} is damaged (the hash is missing)")
     except UserError:
         return Read(None, f"{FILE_NAME} is damaged (its hash does not match)")

@@ -30,7 +30,8 @@ OF_TEST = (NPZ, CLASSES, CONFUSION, WRONG, FEATURES)
 BINS, MOST_TOP = 15, 5
 _EPOCH, _STEP, _RATE = "epoch", "step", "lr"
 _WRONG = {"images": "str", "labels": "int64", "top": "int64", "probabilities": "float64", "own": "float64"}  # arrays
-_DELETE, _TEST_AGAIN = "delete it, nothing else needs it", "test again to make it anew"
+_DELETE = "Delete the file, which nothing else needs."
+_TEST_AGAIN = "Run the test again to write the file again."
 Columns = dict[str, list[float]]
 
 
@@ -52,15 +53,15 @@ def read_steps(run_folder: PathLike, result: Mapping[str, object] | None = None)
         return None
     known = (result or {}).get(STEPS_KEY)
     if known and hashlib.sha256(content).hexdigest() != known:
-        raise UserError(f"{path} is damaged, or belongs to another training than its result.json: {_DELETE}")
+        raise UserError(f"{path} is damaged, or belongs to another training than result.json. {_DELETE}")
     try:
         text = content[: content.rfind(b"\n") + 1].decode("utf-8-sig")  # what is cut off is no row
         names, *lines = list(csv.reader(io.StringIO(text, newline=""), strict=True)) or [[_EPOCH, _STEP, _RATE]]
         rows = [[*map(int, line[:2]), *(float(cell or "nan") for cell in line[2:])] for line in lines]
         if [*names[:2], names[-1]] != [_EPOCH, _STEP, _RATE] or any(len(row) != len(names) for row in rows):
-            raise ValueError("its lines do not have the same columns, from epoch and step to lr")
+            raise ValueError("each row must have the columns from epoch and step to lr")
     except (ValueError, csv.Error) as error:
-        raise UserError(f"{path} is damaged ({one_line(str(error))[:160]}): {_DELETE}") from None
+        raise UserError(f"{path} is damaged ({one_line(str(error))[:160]}). {_DELETE}") from None
     return {unshielded(name): [row[at] for row in rows] for at, name in enumerate(names)}
 
 
@@ -124,9 +125,9 @@ def begin_steps(run_folder: PathLike, epochs: int, source: PathLike = "") -> tup
     try:
         kept = read_steps(source or run_folder) if epochs else None
         if epochs and kept is None:
-            why = f"{path_of_steps(source or run_folder)} is not there"
+            why = f"{path_of_steps(source or run_folder)} does not exist"
         elif kept is not None and max(kept[_EPOCH], default=0) < epochs:
-            why = f"{STEPS} ends before"
+            why = f"{STEPS} ends earlier"
     except UserError as error:
         why = str(error)
     rows = _rows(kept, epochs)
@@ -135,7 +136,8 @@ def begin_steps(run_folder: PathLike, epochs: int, source: PathLike = "") -> tup
         write_table(path, names, (row.values() for row in rows))
     else:
         Path(path).unlink(missing_ok=True)
-    note = f"The steps of the first {epochs} epochs are not all in {STEPS}: {why}" if why else ""
+    first = "epoch 1" if epochs == 1 else f"epochs 1 to {epochs}"
+    note = f"note: {STEPS} does not contain all steps of {first}. Reason: {why.rstrip('.')}." if why else ""
     return StepTable(run_folder, names), note
 
 
@@ -217,9 +219,9 @@ def whole_of_test(run_folder: PathLike, result: Mapping[str, Any], name: str) ->
     try:
         digest = sha256_of(path)
     except FileNotFoundError:
-        raise UserError(f"{path} is gone, which result.json names: {_TEST_AGAIN}") from None
+        raise UserError(f"{path} is missing, although result.json lists this file. {_TEST_AGAIN}") from None
     if digest != hashes[name]:
-        raise UserError(f"{path} is damaged, or belongs to another test than its result.json: {_TEST_AGAIN}")
+        raise UserError(f"{path} is damaged, or belongs to another test than result.json. {_TEST_AGAIN}")
     return path
 
 

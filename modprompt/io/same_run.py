@@ -162,7 +162,7 @@ def look_at_file(name: str, find: Callable[[str], str | None]) -> Look:
         path = find(name)
         try:
             if path is None or not os.path.isfile(path):
-                return f"{name} is not there any more"
+                return f"{name} does not exist any more"
             return "" if file_hash(path) == recorded else f"{name} has changed"
         except OSError as error:
             return f"{name} cannot be read ({error.strerror})"
@@ -191,10 +191,10 @@ def has_split_file(result: Mapping[str, Any]) -> bool:
 
 def another_run(folder: str, found: list[str], or_delete: str, most: int = 4) -> UserError:
     """The error for a finished run that is not the one asked for; or_delete ends its advice."""
-    more = f" and {len(found) - most} more" if len(found) > most else ""
+    more = f" and {len(found) - most} more differences" if len(found) > most else ""
     return UserError(
-        f"{folder} holds a different finished run ({'; '.join(found[:most])}{more}): "
-        f"give another output folder{or_delete}"
+        f"{folder} contains a different finished run ({'; '.join(found[:most])}{more}). "
+        f"Use another output folder{or_delete}."
     )
 
 
@@ -209,6 +209,6 @@ def require_folder_agrees(folder: str, shots: int, seed: int, classes: str) -> N
         stated = [next(filter(None, match.groups())) for match in pattern.finditer(path)]
         if stated and stated[-1] != value and not (of_model and of_model.search(path)):
             raise UserError(
-                f"{key} is {value}, but the output folder is for {stated[-1]} ({folder}): "
-                "give it as the script's own argument or variable, not as an option"
+                f"{key} is {value}, but the name of the output folder {folder} states {stated[-1]}. Set the value with "
+                "the argument or variable of the script, not as an option."
             )

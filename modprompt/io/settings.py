@@ -75,19 +75,19 @@ def read_settings(path: str, bases: int = 8) -> dict[str, Any]:
     file = Path(path)
     if not file.exists():
         near = sorted(file.parent.glob("[!.]*.yaml"))
-        hint = nearest(file.stem, [one.stem for one in near]) or ";"
-        there = f"{hint} there is: {', '.join(one.name for one in near)}" if near else ""
-        raise UserError(f"no config file {path}{there}")
+        hint = nearest(file.stem, [one.stem for one in near]) or "."
+        names = f" Config files in {file.parent}: {', '.join(one.name for one in near)}." if near else ""
+        raise UserError(f"The config file {path} does not exist{hint}{names}")
     try:
         content = read_yaml(file) or {}
         if not isinstance(content, dict):
-            raise Refused("it holds no KEY: value pairs")
+            raise Refused("the file contains no KEY: value pairs")
         base = content.pop(BASE, None)
         if base is not None and not bases:
-            raise Refused(f"it and its {BASE} are too many, or one is its own")
+            raise Refused(f"too many config files are nested with {BASE}, or a file names itself")
         return {**({} if base is None else read_settings(str(file.parent / str(base)), bases - 1)), **flat(content)}
     except (Refused, RecursionError) as error:  # YAML can name a level inside itself
-        raise UserError(f"{path} is not a YAML config ({str(error)[:120]})") from None
+        raise UserError(f"{path} is not a valid YAML config file ({str(error)[:120]}).") from None
 
 
 def names_base(path: Any) -> bool:
@@ -117,13 +117,13 @@ def pairs(options: Sequence[str]) -> list[tuple[str, str]]:
     """KEY VALUE words as pairs; raises UserError if a key has no value, or a flag is among them."""
     for key, value in zip_longest(options[0::2], options[1::2], fillvalue=""):
         if key.startswith("--"):
-            raise UserError(f"the flag {key} must come before the KEY VALUE options")
+            raise UserError(f"The flag {key} must come before the KEY VALUE options.")
         if "=" in key:
-            raise UserError(f"the option {key}: options come as KEY VALUE pairs, as in {' '.join(key.split('=', 1))}")
+            raise UserError(f"The option {key} is not a KEY VALUE pair. Write {' '.join(key.split('=', 1))} instead.")
         odd = len(options) % 2 and (value == "" or _KEY.fullmatch(value))
         if value.startswith("--") or odd:
-            behind = f": {value!r} follows it" if value else ""
-            raise UserError(f"the option {key} has no value{behind}; options come as KEY VALUE pairs, after all flags")
+            behind = f" because the next argument is {value!r}" if value else ""
+            raise UserError(f"The option {key} has no value{behind}. Give options as KEY VALUE pairs after all flags.")
     return list(zip(options[0::2], options[1::2]))
 
 

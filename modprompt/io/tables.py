@@ -50,7 +50,9 @@ def write_table(path: PathLike, columns: Sequence[str], rows: Iterable[Iterable[
         write_whole(path, text)
     except UnicodeEncodeError as error:
         line = text[: error.end].rpartition("\n")[2]
-        raise UserError(f"{path} is not written: a name in it is not UTF-8 text ({line[-80:]!r}): rename it") from None
+        raise UserError(
+            f"Cannot write {path} because a name is not valid UTF-8 text ({line[-80:]!r}). Rename the file or class."
+        ) from None
 
 
 def require_replaceable(path: PathLike, columns: Sequence[str], option: str) -> None:
@@ -70,8 +72,8 @@ def require_replaceable(path: PathLike, columns: Sequence[str], option: str) -> 
     names = first.decode("utf-8-sig", "replace").strip().split(",")
     if names[: len(columns)] != [*columns]:
         raise UserError(
-            f"{option}: {path} exists and is not a table of this command, whose columns begin with "
-            f"{', '.join(columns)}. The file is not replaced: name another one"
+            f"{option} {path} exists and is not overwritten because the file is not a table of this command (columns "
+            f"{', '.join(columns)}). Give another file name."
         )
 
 
@@ -82,7 +84,9 @@ def read_table(path: PathLike, needed: Sequence[str]) -> list[tuple[int, dict[st
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}, line {line}: it is not UTF-8 text: save it as CSV with the encoding UTF-8") from None
+        raise UserError(
+            f"{path}, line {line}: the text is not valid UTF-8. Save the file as CSV with the encoding UTF-8."
+        ) from None
     first = "".join(text.splitlines()[:1])
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(_SEPARATORS, key=first.count), strict=True)
     lines = []
@@ -90,15 +94,19 @@ def read_table(path: PathLike, needed: Sequence[str]) -> list[tuple[int, dict[st
         head = [name.strip().lower() for name in next(reader, [])]
         for name in needed:
             if head.count(name) != 1:
-                there = one_line(", ".join(head))[:200] or "nothing"
-                raise UserError(f"{path}, line 1: there must be one column {name!r} (there is {there})")
+                columns = one_line(", ".join(head))[:200] or "missing"
+                raise UserError(
+                    f"{path}, line 1: exactly one column {name!r} is needed, but the columns are {columns}."
+                )
         for cells in reader:
             if len(cells) > len(head):
-                said = f"it has {len(cells)} cells for {len(head)} columns: put quotation marks around separators"
-                raise UserError(f"{path}, line {reader.line_num}: {said}")
+                raise UserError(
+                    f"{path}, line {reader.line_num}: the row has {len(cells)} cells, but the table has {len(head)} "
+                    "columns. Put quotation marks around cells that contain a separator."
+                )
             if "".join(cells).strip():
                 by_name = dict(zip(head, map(unshielded, cells)))
                 lines.append((reader.line_num, {name: by_name.get(name, "") for name in needed}))
     except csv.Error as error:
-        raise UserError(f"{path}, line {reader.line_num}: its quotation marks do not match ({error})") from None
+        raise UserError(f"{path}, line {reader.line_num}: the quotation marks do not match ({error}).") from None
     return lines

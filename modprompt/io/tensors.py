@@ -87,7 +87,7 @@ def write_tensors(path: PathLike, content: Any) -> None:
         with part_of(path, durable=True) as file:
             torch.save(content, file)
     except RuntimeError as error:  # torch's error for a full disk
-        raise OSError(f"cannot write {path} ({str(error).splitlines()[0]}): is the disk full?") from None
+        raise OSError(f"Cannot write {path} ({str(error).splitlines()[0]}). Check whether the disk is full.") from None
 
 
 def read_tensors(path: PathLike, torchscript: Collection[str] = ()) -> Any:
@@ -118,12 +118,14 @@ def _load(path: PathLike, map_location: Location, training: list[Any], torchscri
     try:
         file = open_regular(path)
     except FileNotFoundError:
-        raise UserError(f"no checkpoint at {path}") from None
+        raise UserError(f"The checkpoint {path} does not exist.") from None
     with file:
         try:
             if _require_whole(file):
                 if sha256_of(path) not in torchscript:
-                    raise Refused("it is a TorchScript archive, which is code, and none of OpenAI's by its SHA-256")
+                    raise Refused(
+                        "the file is a TorchScript archive, which contains code, and none of OpenAI's by SHA-256"
+                    )
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # TorchScript is deprecated
                     return torch.jit.load(str(path), map_location="cpu").state_dict()
@@ -131,13 +133,13 @@ def _load(path: PathLike, map_location: Location, training: list[Any], torchscri
             with torch.serialization.safe_globals([*_PLAIN, *training]):
                 return torch.load(file, map_location=map_location, weights_only=True)
         except Exception as error:  # zipfile and PyTorch raise many kinds
-            raise UserError(f"{path} is not a whole PyTorch checkpoint ({_reason(error)})") from None
+            raise UserError(f"{path} is not a complete PyTorch checkpoint ({_reason(error)}).") from None
 
 
 def _require_whole(file: BinaryIO) -> bool:
     """Raise Refused unless a file is an archive whose members have their CRCs; whether it is one of TorchScript."""
     if file.read(4) != b"PK\3\4":
-        raise Refused("it is none of PyTorch's files, or of PyTorch before 1.6: save it again with a newer one")
+        raise Refused("the file was not saved by PyTorch, or by PyTorch before 1.6, which needs saving again")
     size = os.fstat(file.fileno()).st_size
     with zipfile.ZipFile(file) as archive:
         if any(name.endswith("/constants.pkl") for name in archive.namelist()):
@@ -145,10 +147,10 @@ def _require_whole(file: BinaryIO) -> bool:
         for member in archive.infolist():
             is_file = not (member.is_dir() or member.external_attr & _FOLDER)  # PyTorch reads nothing from a folder
             if not is_file or member.compress_type != zipfile.ZIP_STORED or member.file_size > size:
-                raise Refused(f"its member {member.filename[:80]} is packed, or no file")
+                raise Refused(f"the archive entry {member.filename[:80]} is compressed or is not a file")
         damaged = archive.testzip()
     if damaged:
-        raise Refused(f"its member {damaged[:80]} is damaged: its bytes do not have the CRC that was written with them")
+        raise Refused(f"the archive entry {damaged[:80]} is damaged because its CRC does not match")
     return False
 
 
@@ -156,9 +158,12 @@ def _reason(error: Exception) -> str:
     text = one_line(error).rpartition("WeightsUnpickler error: ")[2]  # advice comes before
     asked = re.search(r"GLOBAL (\S+)", text)
     if asked and asked[1].startswith(_TRAINING):
-        return "it holds a schedule as an object: no run can resume from it, MODEL.INIT_WEIGHTS reads its weights"
+        return (
+            "the file contains a learning-rate schedule as an object, so no run can resume from the file, but "
+            "MODEL.INIT_WEIGHTS can read the weights"
+        )
     if asked:
-        return f"it asks for {asked[1]}, which no checkpoint needs"
+        return f"the file refers to {asked[1]}, which is not allowed in a checkpoint"
     return text[:160]
 
 
@@ -173,7 +178,7 @@ def read_safetensors(path: PathLike) -> tuple[dict[str, Tensor], dict[str, str]]
         texts = header.pop("__metadata__", {})
         return {name: tensors[name] for name in header}, texts
     except Exception as error:  # the package raises many kinds
-        raise UserError(f"{path} cannot be read as safetensors ({one_line(error)[:160]})") from None
+        raise UserError(f"Cannot read {path} as a safetensors file ({one_line(error)[:160]}).") from None
 
 
 def write_safetensors(path: PathLike, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -195,14 +200,16 @@ def read_shards(index: Path, read: Callable[[Path], Mapping[str, Tensor]]) -> di
         places: dict[str, str] = parse_json(read_text(index))["weight_map"]
         names = sorted(set(places.values()))
     except (Refused, LookupError, TypeError, AttributeError) as error:
-        raise UserError(f'{index} is not an index of weights with a "weight_map" ({error})') from None
+        raise UserError(f'{index} is not an index of weights with a "weight_map" ({error}).') from None
     for name in names:  # all of them before the first is read, which can take minutes
         if Path(str(name)).name != name or not (index.parent / name).is_file():
-            raise UserError(f"{str(name)[:80]!r} is missing next to {index}: download it too")
+            raise UserError(f"The file {str(name)[:80]!r} is missing next to {index}. Download this file too.")
     files = {name: read(index.parent / name) for name in names}
     for tensor, name in places.items():
         if tensor not in files[name]:
-            raise UserError(f"{index.parent / name} has no {tensor[:80]!r}, which {index} says is in it")
+            raise UserError(
+                f"{index.parent / name} lacks {tensor[:80]!r}, which {index} lists. Download both files again."
+            )
     return {tensor: files[name][tensor] for tensor, name in places.items()}
 
 
@@ -211,6 +218,6 @@ def require_learned(values: Mapping[str, Any]) -> None:
     for key, value in values.items():
         plain = isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
         if not plain or value.dtype not in _FLOATS:
-            raise Refused(f"its {key} is no plain tensor of numbers with a point")
+            raise Refused(f"{key} is not a dense floating-point tensor")
         if not torch.isfinite(value).all():
-            raise Refused(f"its {key} is not made of finite numbers: the training went wrong")
+            raise Refused(f"{key} contains values that are not finite, so the training diverged")

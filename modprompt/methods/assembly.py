@@ -23,28 +23,28 @@ from modprompt.methods.shared_clip import require_clip, warn_of_rounding
 from modprompt.methods.table import BY_NAME, config_of, configs_by_clip
 
 _LARGE = "ViT-B/16"  # whose config serves for a CLIP without one
-_HEADS = "zero-shot and heads (TipAdapter, ...)"
-_OF_SIDE = {"text": "methods of the text side (CoOp, ...)", "image": "methods of the image side (VPT)"}
+_HEADS = "zero-shot CLIP and heads (TipAdapter, ...)"
+_OF_SIDE = {"text": "methods with text prompts only (CoOp, ...)", "image": "methods with image prompts only (VPT)"}
 
 
 def require_sides(method: Any, kinds: Kinds, name: str) -> None:
     """Raise UserError if a side of a CLIP (of these kinds, called `name`) lacks layers for a method's prompts."""
-    mine = " beside ".join(type(one).__name__ for one in (method.joined_by, method) if one is not None)
+    mine = " with ".join(type(one).__name__ for one in (method.joined_by, method) if one is not None)
     wanted = {"text": method.wants_text, "image": method.wants_vision}
     lacking = [side for side, wants in wanted.items() if wants and getattr(kinds, side) != PROMPTED]
     if not lacking:
         return
     if kinds == Kinds(PROMPTED, RESNET):
         raise UserError(
-            f"{mine} puts prompts into a vision transformer, but {name} is a ResNet: "
-            "choose ViT-B/16, ViT-B/32 or ViT-L/14; CoOp, CoCoOp and zero-shot run on a ResNet"
+            f"{mine} adds prompts to a vision transformer, but {name} is a ResNet. Use ViT-B/16, ViT-B/32 or "
+            "ViT-L/14, or use CoOp, CoCoOp or zero-shot CLIP on the ResNet."
         )
     sides, there = (
         " and ".join(lacking),
         [words for side, words in _OF_SIDE.items() if getattr(kinds, side) == PROMPTED],
     )
     what = ", ".join([*there, _HEADS])
-    raise UserError(f"{name}: {mine} puts prompts into its {sides} side, where none can go: {what} run on it")
+    raise UserError(f"{name} does not support prompts in its {sides} encoder, which {mine} needs. Use {what}.")
 
 
 LOG = logging.getLogger("modprompt")
@@ -89,8 +89,8 @@ def resolve(method: Any, clip: CLIP, shape: Shape, dataset: str) -> Any:
             value = limit
         values[one.field] = value
     if notes:
-        layers = f"{shape.text_layers} text and {shape.vision_layers} vision layers"
-        print(f"note: {called(clip)} has {layers}, so {', '.join(notes)}")
+        layers = f"{shape.text_layers} text layers and {shape.vision_layers} image layers"
+        print(f"note: {called(clip)} has {layers}, so {' and '.join(notes)}.")
     for field, other in method.replace_private(**values).unused().items():
         # a setting that was passed counts for more than one from the file, which is left out without a warning
         values.pop(field if field in method.unset else other, None)
@@ -103,7 +103,7 @@ def resolve(method: Any, clip: CLIP, shape: Shape, dataset: str) -> Any:
 def on(method: Any, clip_model: nn.Module, classes: Classes, epochs: int, listed: bool) -> PromptedModel:
     """A method's prompts, newly drawn, on a CLIP; arguments and errors are those of `Method.on`."""
     if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 0:
-        raise UserError(f"epochs must be a whole number from 0 up, got {epochs!r}")
+        raise UserError(f"epochs must be a whole number from 0 up, got {epochs!r}.")
     clip = require_clip(clip_model)
     if rounded_to(clip):
         warn_of_rounding(clip)
@@ -119,7 +119,7 @@ def on(method: Any, clip_model: nn.Module, classes: Classes, epochs: int, listed
     else:
         learner = search.slots_of(method, clip, classes, shape)
     if was_trained:
-        LOG.info("CLIP is frozen: requires_grad_(False) on all of its parameters")
+        LOG.info("CLIP is frozen: requires_grad is set to False for all of its parameters.")
     made: PromptedModel = method.model(learner, clip, classes, epochs)
     return made
 

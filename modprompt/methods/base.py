@@ -114,8 +114,9 @@ class Method(Configured):
         """Raise UserError, which begins with `what`, if an image's answer depends on the images before it."""
         if self.in_turn:
             raise UserError(
-                f"{what}: {type(self).__name__} answers an image by those before it in the same test: use "
-                "modprompt predict on all of them, or model.begin() in Python"
+                f"{what} is not supported by {type(self).__name__}, whose prediction for an image depends on the "
+                "previous images of the same test. Run `modprompt predict` on all images, or call model.begin() in "
+                "Python before the first image."
             )
 
     def sides(self, shape: Shape) -> Schedules:

@@ -52,13 +52,24 @@ def layers_at(position: str, layers: int) -> tuple[int, ...]:
         first_word, dash, last_word = word.partition("-")
         if not (first_word.isdecimal() and (last_word.isdecimal() or not dash)):
             names = ", ".join(POSITIONS)
-            raise SettingError([("POSITION", f" must be {names}, or layers from 0 as in '0 3 6-11', got {position!r}")])
+            raise SettingError(
+                [("POSITION", f" must be {names}, or layer numbers from 0 such as '0 3 6-11', got {position!r}.")]
+            )
         last = int((last_word or first_word)[:9])
         if last >= layers:
-            raise SettingError([("POSITION", f" {position!r} names layer {last}, but a side has {layers} from 0 on")])
+            raise SettingError(
+                [
+                    (
+                        "POSITION",
+                        f" {position!r} names layer {last}, but the encoder has {layers} layers, numbered from 0.",
+                    )
+                ]
+            )
         found += range(int(first_word), last + 1)
     if not found or found != sorted(set(found)):
-        raise SettingError([("POSITION", f" must name layers, each once and in order, got {position!r}")])
+        raise SettingError(
+            [("POSITION", f" must list at least one layer, each layer once and in ascending order, got {position!r}.")]
+        )
     return tuple(found)
 
 
@@ -96,7 +107,8 @@ class LowRankAdditions(nn.Module):
         super().__init__()
         if has_tower(clip_model):
             raise UserError(
-                f"{called(clip_model)}: low-rank additions work only in the layers of OpenAI's kind of CLIP"
+                f"Low-rank matrices cannot be added to {called(clip_model)}. CLIPLoRA supports only CLIP models with "
+                "the architecture of OpenAI's CLIP."
             )
         self.settings = settings
         for side, chosen in layers.items():
@@ -160,31 +172,48 @@ class CLIPLoRA(Addition):
     saved_as = SavedAs(prefix="")
     prec = "amp"
     logging = Logging(accuracy=True)
-    not_searched = "it has no prompts, and so no schedule"
+    not_searched = "CLIPLoRA has no prompts, so no schedule can be searched"
 
     n_iters: int = setting(
-        500, "steps for each training image of a class, whatever the number of classes", least=1, compared=False
+        500,
+        "the number of training steps per training image of a class, independent of the number of classes",
+        least=1,
+        compared=False,
     )
-    literal_scale: float = setting(0.0, "what cosines are multiplied by; 0: exp(logit_scale) of the CLIP", least=0)
+    literal_scale: float = setting(
+        0.0, "the logit scale, a factor on the cosine similarities; 0 uses exp(logit_scale) of the CLIP model", least=0
+    )
     joins: bool = setting(
-        False, "whether CoOp and MPL get these additions beside their prompts", key="ON", compared=False
+        False, "adds these low-rank matrices to the prompts of CoOp or MPL if True", key="ON", compared=False
     )
-    encoder: str = setting("both", "which side's layers", choices=tuple(OF_ENCODER))
-    params: str = setting("q k v", "which matrices: q, k, v, o; their order is that of the draws")
+    encoder: str = setting(
+        "both", "the encoder whose layers are adapted: text, vision or both", choices=tuple(OF_ENCODER)
+    )
+    params: str = setting(
+        "q k v", "the adapted attention matrices (q, k, v, o); their order is the order of the random initialization"
+    )
     position: str = setting(
-        "all", "which layers: all, bottom, mid, up, half-bottom, half-up, top3, or by number from 0: 0 3 6-11"
+        "all",
+        "the adapted layers: all, bottom, mid, up, half-bottom, half-up, top3, or layer numbers from 0 such "
+        "as 0 3 6-11",
     )
-    r: int = setting(2, "rank of the additions", least=1)
-    alpha: float = setting(1.0, "they are scaled by ALPHA / sqrt(R)", least=0)
-    dropout: float = setting(0.25, "share of their input that is dropped in training", least=0, compared=False)
+    r: int = setting(2, "the rank of the low-rank matrices", least=1)
+    alpha: float = setting(
+        1.0, "the scaling of the low-rank matrices, which are multiplied by ALPHA / sqrt(R)", least=0
+    )
+    dropout: float = setting(
+        0.25, "the dropout probability of the input of the low-rank matrices during training", least=0, compared=False
+    )
     dropout_shared: bool = setting(
         False,
-        "one mask for the tokens that classes share, which are computed once; the reference has one for each class",
+        "uses a single dropout mask for the text tokens that all classes share if True, which is faster; the "
+        "original code draws a mask for each class",
         compared=False,
     )
     gradient: str = setting(
         "true",
-        "reference: with DROPOUT 0 an addition passes no gradient to its input, as in the reference",
+        "the gradient of the low-rank matrices: true, or reference for the original code, which with DROPOUT "
+        "0 passes no gradient to their input",
         choices=("true", "reference"),
         compared=False,
     )
@@ -193,11 +222,21 @@ class CLIPLoRA(Addition):
         super().check()
         words = self.matrices
         if not words or len(set(words)) < len(words) or not set(words) <= set(MATRICES):
-            raise SettingError([("PARAMS", f" must be some of q k v o, each once, got {self.params!r}")])
+            raise SettingError(
+                [("PARAMS", f" must be a list of q, k, v and o, each at most once, got {self.params!r}.")]
+            )
         if self.dropout >= 1:
-            raise SettingError([("DROPOUT", f" must be below 1, got {self.dropout:g}")])
+            raise SettingError([("DROPOUT", f" must be less than 1, got {self.dropout:g}.")])
         if self.gradient == "reference" and self.dropout:
-            raise SettingError([("GRADIENT", " reference needs DROPOUT 0: only then does the reference do so")])
+            raise SettingError(
+                [
+                    (
+                        "GRADIENT",
+                        " reference is supported only with DROPOUT 0, because the original code "
+                        "drops this gradient only then. Set DROPOUT 0 or GRADIENT true.",
+                    )
+                ]
+            )
         if self.position not in POSITIONS:
             layers_at(self.position, MOST_TOKENS)
         if self.joins:
@@ -247,10 +286,13 @@ class CLIPLoRA(Addition):
         said = []
         if self.dropout_shared and self.dropout and "text" in OF_ENCODER[self.encoder]:
             said.append(
-                "what classes have in common had one dropout mask (DROPOUT_SHARED), not one each as in the reference"
+                "The text tokens that all classes share had a single dropout mask (DROPOUT_SHARED), while the "
+                "original code draws a mask for each class."
             )
         if self.gradient == "reference":
-            said.append("gradients are the reference's, in which DROPOUT 0 leaves a part out (GRADIENT reference)")
+            said.append(
+                "With DROPOUT 0, part of the gradient is left out, as in the original code (GRADIENT reference)."
+            )
         return Results(notes=tuple(said))
 
     def schedules(self, shape: Shape) -> Schedules:
@@ -293,8 +335,8 @@ class LowRankTemplates(AdaptedTemplate):
     def beginning(self) -> str:
         settings = self.settings
         where = [f"{side} layers {' '.join(map(str, chosen))}" for side, chosen in self.layers.items()]
-        what = f"{' '.join(settings.matrices)} of rank {settings.r}, times {settings.scale:.4g}"
-        return f"Low-rank additions: {what}, in {', '.join(where)}"
+        what = f"{' '.join(settings.matrices)} with rank {settings.r} and scale {settings.scale:.4g}"
+        return f"Low-rank matrices: {what}, in {', '.join(where)}"
 
     @staticmethod
     def checkpoint_key(name: str) -> str:
@@ -336,10 +378,14 @@ def _require_known(settings: "CLIPLoRA", layers: Mapping[str, Sequence[int]]) ->
     top = settings.position == "top3" and bool(images) and images[-1] != 11
     if settings.position not in POSITIONS or thirds or top:
         raise UserError(
-            f"CLIP-LoRA's program has no POSITION {settings.position!r} for these layers, and reads no such file"
+            f"POSITION {settings.position!r} cannot be exported, because the original CLIP-LoRA code does not "
+            "support it for this number of layers."
         )
     if settings.alpha != int(settings.alpha):
-        raise UserError(f"CLIP-LoRA's program accepts only whole numbers of ALPHA, but this is {settings.alpha:g}")
+        raise UserError(
+            f"ALPHA {settings.alpha:g} cannot be exported, because the original CLIP-LoRA code accepts "
+            "only whole numbers."
+        )
 
 
 def as_repository(
@@ -377,10 +423,15 @@ def of_repository(
     for name, mine in _metadata(settings).items():
         there = theirs.get(name)
         if not isinstance(there, (int, float, str, list)) or there != mine:
-            raise UserError(f"{path} was made with other settings: {name} is {mine} here and {ascii(there)[:40]} there")
+            raise UserError(
+                f"{path} was trained with other settings: {name} is {ascii(there)[:40]} in the file, but {mine} in "
+                "this model."
+            )
     places, names = _layers(layers), [_NAMES[which] for which in settings.matrices]
     if set(weights) != set(places):
-        raise UserError(f"{path} has additions to {len(weights)} layers, but this model has {len(places)}")
+        raise UserError(
+            f"{path} has low-rank matrices for {len(weights)} layers, but this model has them in {len(places)} layers."
+        )
     try:
         return {
             f"{ours}.{one}": torch.stack(
@@ -390,4 +441,4 @@ def of_repository(
             for one in ("a", "b")
         }
     except (LookupError, TypeError, AttributeError, RuntimeError) as error:
-        raise UserError(f"{path} is damaged ({one_line(error)[:120]}): use another copy of it") from None
+        raise UserError(f"{path} is damaged ({one_line(error)[:120]}). Use another copy of the file.") from None

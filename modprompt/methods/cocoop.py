@@ -27,7 +27,9 @@ class CoCoOp(OneContext):
     def schedules(self, shape: Shape) -> Schedules:
         found = super().schedules(shape)
         if not found.text[0].add:
-            raise SettingError([("SCHEDULE_TEXT", " must add tokens at layer 0: they depend on the image")])
+            raise SettingError(
+                [("SCHEDULE_TEXT", " must add tokens at layer 0, because the tokens of CoCoOp depend on the image.")]
+            )
         return found
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> "ConditionalPromptLearner":

@@ -34,15 +34,23 @@ class OneContext(LearnedText, WithDescriptions):
     class_token_position = "end"  # where the class name stands
 
     # a checkpoint shows it, and with CTX_INIT it is not used
-    n_ctx: int = setting(16, "context tokens; with CTX_INIT, the number of its words", most=MOST_TOKENS, compared=False)
-    ctx_init: str = setting("", "words the context starts from")
+    n_ctx: int = setting(
+        16,
+        "the number of context tokens in the text encoder; with CTX_INIT, the number of its words",
+        most=MOST_TOKENS,
+        compared=False,
+    )
+    ctx_init: str = setting("", "the initial words of the context")
 
     def check(self) -> None:
         """Warn if n_ctx was given with a ctx_init of another number of words."""
         super().check()
         default = next(one.default for one in self.settings() if one.field == "n_ctx")
         if "n_ctx" in self.unused() and self.n_ctx != default:
-            text = f"{self.node}.N_CTX {self.n_ctx} is not used: CTX_INIT has {self.length()} words"
+            text = (
+                f"{self.node}.N_CTX {self.n_ctx} is not used, because CTX_INIT sets the number of context tokens to "
+                f"{self.length()}, the number of its words."
+            )
             warnings.warn(text, stacklevel=4)
 
     def unused(self) -> dict[str, str]:
@@ -84,11 +92,14 @@ class OneContext(LearnedText, WithDescriptions):
         moved = self.class_token_position != "end" and len(tokenizer_of(clip_model).words(words)) > self.length()
         if "" in parts or moved:
             why = (
-                "spaces that are between no words count"
+                "the original code counts leading, trailing and double spaces as words"
                 if "" in parts
-                else "it takes the last tokens of CTX_INIT for the name"
+                else "the original code treats the last tokens of CTX_INIT as the class name"
             )
-            print(f"note: {self.node}.CTX_INIT {self.ctx_init!r}: the repository's own code has other numbers: {why}")
+            print(
+                f"note: with {self.node}.CTX_INIT {self.ctx_init!r}, results differ from those of the original code, "
+                f"because {why}."
+            )
 
 
 @dataclass(frozen=True, repr=False)
@@ -98,19 +109,22 @@ class CoOp(OneContext):
     node = "TRAINER.COOP"
     logging = Logging(accuracy=True)
 
-    csc: bool = setting(False, "a context of its own for each class; with phrases, for each prompt")
-    class_token_position: str = setting("end", "where the class name stands", choices=POSITIONS)
+    csc: bool = setting(False, "learns a separate context for each class (with phrases, for each prompt) if True")
+    class_token_position: str = setting("end", "the position of the class name in the prompt", choices=POSITIONS)
 
     def check(self) -> None:
         super().check()
         if self.schedule_text and self.class_token_position != "end":
-            text = " needs CLASS_TOKEN_POSITION end: deep prompts stand at the start"
+            text = " needs CLASS_TOKEN_POSITION end, because deep prompts are placed at the start of the text."
             raise SettingError([("SCHEDULE_TEXT", text)])
         if self.place_text == BEFORE_START and (self.csc or self.class_token_position != "end"):
-            text = f" {BEFORE_START} needs CSC False and CLASS_TOKEN_POSITION end: there the context is no word"
+            text = (
+                f" {BEFORE_START} needs CSC False and CLASS_TOKEN_POSITION end, because at this position the context "
+                "replaces no words."
+            )
             raise SettingError([("PLACE_TEXT", text)])
         if "csc" in self.unused():
-            text = f"{self.node}.CSC is not used: CTX_INIT gives all classes one context, as without it"
+            text = f"{self.node}.CSC is not used, because CTX_INIT gives all classes the same initial context."
             warnings.warn(text, stacklevel=4)
 
     def unused(self) -> dict[str, str]:

@@ -89,10 +89,13 @@ class JointHead(nn.Module):
     def said_of(self, classes: Classes) -> str:
         """Why logits of these classes are only scaled cosines, in a sentence; empty if they are not."""
         if not self.trained_on.names:
-            return "logits are only scaled cosines: the file does not say for which classes the joint head has rows"
+            return (
+                "The logits are scaled cosine similarities only, because the checkpoint does not record the classes "
+                "of its DePT head."
+            )
         new = places(self.trained_on, classes).count(-1)
-        why = f"the joint head was not trained on {new} of {len(classes.names)} classes"
-        return f"logits are only scaled cosines: {why}" if new else ""
+        why = f"the DePT head was not trained on {new} of the {len(classes.names)} classes"
+        return f"The logits are scaled cosine similarities only, because {why}." if new else ""
 
     def learned_on(self, classes: Classes) -> None:
         """Set the classes of the rows; none means that nobody knows, of which it warns.
@@ -105,7 +108,8 @@ class JointHead(nn.Module):
             classes = self.classes
         if classes.names and rows not in (None, len(classes.names)):
             raise UserError(
-                f"a joint head with {rows} rows is said to be for {len(classes.names)} classes: the file is damaged"
+                f"The DePT head of this file has {rows} rows, but is recorded for {len(classes.names)} classes, so "
+                "the file is damaged. Use another copy of the file."
             )
         self.trained_on = classes
         if not classes.names and not self.demands:
@@ -129,7 +133,7 @@ class JointHead(nn.Module):
         self.knows, self.rows = -1 not in found, None
         if self.demands and not self.knows:
             raise UserError(
-                f"{self.said_of(classes)} (DEMAND_FUSION True): leave it out, or use the training's classes"
+                f"{self.said_of(classes)} Use the classes of the training, or set TRAINER.DEPT.DEMAND_FUSION False."
             )
         if self.knows and found != list(range(len(self.trained_on.names))):
             device = next((one.device for one in self.parameters()), None)
@@ -206,31 +210,48 @@ class DePT(Addition):
     prec = ""  # that of the method
     wants_text = False  # it reads the features of both sides, of any kind
 
-    joins: bool = setting(False, "whether the method gets the head beside its prompts", key="ON", compared=False)
+    joins: bool = setting(
+        False, "adds the DePT head to the prompts of another method if True", key="ON", compared=False
+    )
     weight: float = setting(
-        0.7, "weight of the head's loss and logits; the method's cross entropy and cosines have 1 - weight", least=0
+        0.7,
+        "the weight of the loss and the logits of the DePT head; the cross-entropy loss and the cosine "
+        "logits of the method have the weight 1 - WEIGHT",
+        least=0,
     )
     type: str = setting(
-        LINEAR, "its logits: by a matrix with a row for each class, or by cosines", choices=(LINEAR, SIMILARITY)
+        LINEAR,
+        "the type of the DePT head: linear has a weight vector for each class, similarity uses cosine similarities",
+        choices=(LINEAR, SIMILARITY),
     )
-    film: bool = setting(True, "whether each channel of both features gets a scale and a bias before the head")
+    film: bool = setting(
+        True, "scales and shifts each channel of the image and text features before the DePT head if True"
+    )
     test_time_fusion: bool = setting(
-        True, "whether logits are a weighted sum of both; else the head's, if it knows all classes", compared=False
+        True,
+        "tests with the weighted sum of both logits if True, and otherwise with the logits of the DePT head; "
+        "classes without a row in the head always use cosine logits",
+        compared=False,
     )
     demand_fusion: bool = setting(
         False,
-        "whether classes without a row are refused, not tested by cosines alone; rows of a file that does not say "
-        "its classes then count in order",
+        "rejects classes without a row in the DePT head, instead of testing them with cosine logits only, if "
+        "True; if a checkpoint does not record its classes, its rows count in their order",
         compared=False,
     )
-    lr_exp: float = setting(6.5, "factor on the learning rate of the head and the scales", least=0, compared=False)
+    lr_exp: float = setting(
+        6.5, "the factor on the learning rate of the DePT head and its scales", least=0, compared=False
+    )
 
     def check(self) -> None:
         if self.weight > 1:
-            raise SettingError([("WEIGHT", f" must be at most 1, got {self.weight:g}")])
+            raise SettingError([("WEIGHT", f" must be at most 1, got {self.weight:g}.")])
 
     def schedules(self, shape: Shape) -> Schedules:
-        raise UserError("DePT is added to the prompts of a method: DePT().over(modprompt.CoOp())")
+        raise UserError(
+            "DePT cannot be used alone. Add DePT to a prompt-learning method, for example "
+            "DePT().over(modprompt.CoOp())."
+        )
 
     def join(self, learner: Learner, again: Callable[[], Learner], clip_model: CLIP, classes: Classes) -> Learner:
         """A method's learner with a head.
@@ -239,7 +260,15 @@ class DePT(Addition):
             SettingError: if a class has several prompts.
         """
         if learner.pooling is not None:
-            raise SettingError([("ON", " does not work with phrases: the head needs one feature for each class")])
+            raise SettingError(
+                [
+                    (
+                        "ON",
+                        " does not work with phrases (ASPATH, AEPATH), because the DePT "
+                        "head needs a single text feature per class.",
+                    )
+                ]
+            )
         learner.joint_head = JointHead(self, joint_width(clip_model), classes, clip_model.dtype)
         learner.trained_on = classes.names
         learner.in_clip_type = (*learner.in_clip_type, f"{HEAD}linear_probe_proj.")
@@ -254,8 +283,9 @@ class DePT(Addition):
         head: JointHead = model.prompt_learner.joint_head
         if head.rows is not None or not head.knows:
             raise UserError(
-                "DePT's head is trained on the classes that it was made for, and this model has others: use the loss "
-                "of the model that .with_classes was called on, or .on(clip_model, names)"
+                "DePT cannot be trained on this model, because its DePT head was made for other classes. Use the "
+                "loss of the model on which .with_classes was called, or make a new model with .on(clip_model, "
+                "names)."
             )
         terms = [
             Term(name, weight * (1 - self.weight) if of is cross_entropy else weight, partial(_on_cosines, of))

@@ -39,15 +39,28 @@ class DPL(LearnedText, PromptsVision, Regularised):
 
     node = "TRAINER.DPL"
     saved_as = SavedAs("MultiModalPromptLearner")
-    not_searched = "the search for its lengths is DPLSearch"
+    not_searched = "the lengths of DPL are searched by DPLSearch. Use the trainer DPLSearch"
 
-    ctx_init: str = setting("default", "words: one template; custom: the data set's; ensemble: sixty", choices=WORDS)
-    lengths_text: tuple[int, ...] = setting((), "[prompt tokens of each text layer], as a search has found them")
-    lengths_vision: tuple[int, ...] = setting((), "[prompt tokens of each vision layer]")
-    txt_alpha_path: str = setting("", "file of the text side's alphas, read into LENGTHS_TEXT", compared=False)
-    img_alpha_path: str = setting("", "file of the image side's alphas, read into LENGTHS_VISION", compared=False)
+    ctx_init: str = setting(
+        "default",
+        "the templates of the class names: default for a single template, custom for the template of the "
+        "data set, ensemble for sixty templates",
+        choices=WORDS,
+    )
+    lengths_text: tuple[int, ...] = setting(
+        (), "the list of the number of prompt tokens in each layer of the text encoder, as found by DPLSearch"
+    )
+    lengths_vision: tuple[int, ...] = setting(
+        (), "the list of the number of prompt tokens in each layer of the image encoder, as found by DPLSearch"
+    )
+    txt_alpha_path: str = setting("", "the path of the text encoder's alphas, which set LENGTHS_TEXT", compared=False)
+    img_alpha_path: str = setting(
+        "", "the path of the image encoder's alphas, which set LENGTHS_VISION", compared=False
+    )
     alphas_swapped: bool = setting(
-        False, "the two files are the reference's, whose names each mean the other side", compared=False
+        False,
+        "swaps the two alpha files if True; needed for files of the original code, whose names are interchanged",
+        compared=False,
     )
 
     def check(self) -> None:
@@ -57,13 +70,20 @@ class DPL(LearnedText, PromptsVision, Regularised):
             lengths, steps = getattr(self, f"lengths_{side}"), getattr(self, f"schedule_{side}")
             key = f"LENGTHS_{side.upper()}"
             if lengths and steps:
-                faults.append((key, f" and SCHEDULE_{side.upper()} are both given: give one of them"))
+                faults.append((key, f" and SCHEDULE_{side.upper()} are both set. Remove either of them."))
             wrong = [n for n in lengths if isinstance(n, bool) or not isinstance(n, int) or n < 0]
             if wrong:
-                faults.append((key, f" must be whole numbers from 0 up, one for each layer, got {wrong[0]!r}"))
+                faults.append(
+                    (
+                        key,
+                        f" must be a list of whole numbers from 0 up, with a number for each layer, got {wrong[0]!r}.",
+                    )
+                )
         for side, key in (("text", "TXT_ALPHA_PATH"), ("vision", "IMG_ALPHA_PATH")):
             if getattr(self, key.lower()).lower() not in ("", "none"):
-                faults.append((key, f" is read by train.py and experiments; here give LENGTHS_{side.upper()}"))
+                faults.append(
+                    (key, f" is supported only by train.py and experiments. Set LENGTHS_{side.upper()} instead.")
+                )
         if faults:
             raise SettingError(faults)
 
@@ -85,13 +105,16 @@ class DPL(LearnedText, PromptsVision, Regularised):
         if not lengths:
             written = written_out(side, getattr(self, f"schedule_{side}"), layers, 0, "")
             if written is None:
-                text = f" is missing: DPLSearch finds it, or set SCHEDULE_{side.upper()} @schedule.json"
+                text = f" is missing. Find the lengths with DPLSearch, or set SCHEDULE_{side.upper()} @schedule.json."
                 raise SettingError([(key, text)])
             return written.at(OWN_PLACES[side])
         if len(lengths) != layers:
             text = f" has {len(lengths)} numbers, but the model has {layers} {side} layers"
             if len(self.lengths_vision if side == "text" else self.lengths_text) == layers:
-                text += "; the other side's fit: if the files are swapped, set ALPHAS_SWAPPED True"
+                text += (
+                    ", which is the length of the list of the other encoder. If the two files are interchanged, set "
+                    "ALPHAS_SWAPPED True"
+                )
             raise SettingError([(key, text)])
         try:
             return by_lengths(lengths, side, OWN_PLACES[side])

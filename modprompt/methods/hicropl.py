@@ -43,45 +43,63 @@ class HiCroPL(WithSentences):
 
     node = "TRAINER.HICROPL"
     saved_as = SavedAs("VLPromptLearner")
-    not_searched = "PROMPT_DEPTH says which layers get prompts, CROSS_LAYER how they are mapped"
+    not_searched = "PROMPT_DEPTH sets the layers with prompts, and CROSS_LAYER sets how the prompts are mapped"
     wants_vision = True
     repository = Repository(shared={"OPTIM.EPS": "EPS"})
 
-    n_ctx: int = setting(2, "prompt tokens before each layer of both sides", least=1, most=MOST_TOKENS)
+    n_ctx: int = setting(2, "the number of prompt tokens in each layer of both encoders", least=1, most=MOST_TOKENS)
     cross_layer: int = setting(
-        6, "layers k whose vision prompts are mapped from text; in later ones text is mapped from vision", least=1
+        6,
+        "the number k of the first layers in which image prompts are mapped from text prompts; in later "
+        "layers text prompts are mapped from image prompts",
+        least=1,
     )
-    ctx_init: str = setting("a photo of a", "words the context starts from, if N_CTX is at most 4")
-    prompt_depth: int = setting(9, "layers that receive prompts", layers_of="both")
+    ctx_init: str = setting("a photo of a", "the initial words of the context; used if N_CTX is at most 4")
+    prompt_depth: int = setting(9, "the number of layers in both encoders that receive prompts", layers_of="both")
     teacher_name: str = setting(  # compared by its weights
         "",
-        "the CLIP whose image features are blended in, a name or a path; empty: the backbone's",
+        "the name or path of the CLIP model whose image features are blended with the learned ones; empty "
+        "uses the backbone",
         compared=False,
     )
-    lambd: float = setting(10.0, "weight of the distances of both features to the frozen ones", least=0, compared=False)
+    lambd: float = setting(
+        10.0,
+        "the weight of the distances between the learned and the frozen features of images and classes",
+        least=0,
+        compared=False,
+    )
     flow: str = setting(
         "written",
-        "whether mapped prompts are written over the old ones, outside the graph, as in the repository, where mappers "
-        "stay as they were drawn; or are learned together with their mappers",
+        "the treatment of mapped prompts: written copies them over the old prompts without gradient, as in "
+        "the original code, so the mappers are not trained; learned trains the prompts together with the "
+        "mappers",
         choices=(WRITTEN, LEARNED),
     )
     tests_write: bool = setting(
         False,
-        "FLOW written: whether each batch of a validation or test maps the prompts once more and keeps the result, as "
-        "in the repository",
+        "maps the prompts again at each validation and test batch and stores the result, as in the original "
+        "code, if True; only with FLOW written",
         compared=False,
     )
     eps: float = setting(
-        1e-3, "what Adam adds to its divisor: it shortens steps where gradients are smaller", least=0, compared=False
+        1e-3, "Adam's epsilon; a larger value shortens the steps where gradients are small", least=0, compared=False
     )
 
     def check(self) -> None:
         super().check()
         if self.cross_layer >= self.prompt_depth:
-            text = f" must be less than PROMPT_DEPTH {self.prompt_depth}, got {self.cross_layer}"
+            text = f" must be less than PROMPT_DEPTH {self.prompt_depth}, got {self.cross_layer}."
             raise SettingError([("CROSS_LAYER", text)])
         if self.tests_write and self.flow != WRITTEN:
-            raise SettingError([("TESTS_WRITE", f" has no effect with FLOW {self.flow}: nothing is written")])
+            raise SettingError(
+                [
+                    (
+                        "TESTS_WRITE",
+                        f" True has no effect with FLOW {self.flow}, because no prompts are written "
+                        "over. Set TESTS_WRITE False or FLOW written.",
+                    )
+                ]
+            )
 
     @property
     def training(self) -> Training:
@@ -112,9 +130,13 @@ class HiCroPL(WithSentences):
             except UserError as error:
                 raise SettingError([("TEACHER_NAME", f": {error}")]) from None
         sizes = [(joint_width(one), one.visual.input_resolution) for one in (teacher, clip_model)]
-        for what, theirs, mine in zip(("features of width", "images of side"), *sizes):
+        for what, theirs, mine in zip(("feature width", "image size"), *sizes):
             if theirs != mine:
-                text = f": {called(teacher)} has {what} {theirs}, {called(clip_model)} {mine}: they are blended"
+                text = (
+                    f" {called(teacher)} has {what} {theirs}, but {called(clip_model)} has "
+                    f"{what} {mine}. HiCroPL blends the image features of both CLIP models, so "
+                    "these sizes must be equal."
+                )
                 raise SettingError([("TEACHER_NAME", text)])
         if facts_of(teacher).fingerprint == facts_of(clip_model).fingerprint:
             return None
@@ -215,8 +237,8 @@ class FlowLearner(Learner):
 
     @property
     def beginning(self) -> str:
-        written = "written over the prompts in each training forward; mappers are random and get no gradient"
-        flow = written if self.settings.flow == WRITTEN else "learned with its mappers"
+        written = "mapped prompts replace the prompts in each training step; the mappers are random and are not trained"
+        flow = written if self.settings.flow == WRITTEN else "the prompts are trained together with their mappers"
         return f"{super().beginning}\nFlow: {flow}\nSentences: {self.sentences}"
 
     def put_in(self, classnames: Sequence[str], clip_model: CLIP) -> None:
@@ -249,8 +271,11 @@ class FlowLearner(Learner):
     def require_stands_on(self, stated: Mapping[str, Any], path: str) -> None:
         known = str(stated.get(BLENDED, ""))
         if known != self.teacher_fingerprint:
-            mine, theirs = (one or "the backbone's own" for one in (self.teacher_fingerprint, known))
-            raise UserError(f"{path}: {BLENDED} (TEACHER_NAME) has fingerprint {mine}, and the training's had {theirs}")
+            mine, theirs = (one or "the backbone's" for one in (self.teacher_fingerprint, known))
+            raise UserError(
+                f"{path}: {BLENDED} (TEACHER_NAME) has fingerprint {mine}, but the training used fingerprint "
+                f"{theirs}. Set TEACHER_NAME to the CLIP model of the training."
+            )
 
     def forward(self) -> Prompts:
         text, vision = self._flown()
@@ -296,7 +321,8 @@ def _require_heads(*widths: int) -> None:
     for width in widths:
         if width % HEADS:
             raise UserError(
-                f"HiCroPL maps prompts by attention with {HEADS} heads, which do not divide a width of {width}"
+                f"HiCroPL maps prompts by attention with {HEADS} heads, but the width {width} of this CLIP model is "
+                f"not divisible by {HEADS}. Use another CLIP model."
             )
 
 

@@ -19,8 +19,15 @@ from modprompt.methods.parts.learners import Classes, IndependentPromptLearner
 class DeepVision(PromptsVision):
     """Vision prompts with parameters of their own, replaced before each layer."""
 
-    n_ctx_vision: int = setting(2, "prompt tokens before each vision layer", least=0, most=MOST_TOKENS)
-    prompt_depth_vision: int = setting(9, "vision layers that receive prompts; 0 for none", least=0, layers_of="vision")
+    n_ctx_vision: int = setting(
+        2, "the number of prompt tokens in each layer of the image encoder", least=0, most=MOST_TOKENS
+    )
+    prompt_depth_vision: int = setting(
+        9,
+        "the number of layers in the image encoder that receive prompts; 0 for no image prompts",
+        least=0,
+        layers_of="vision",
+    )
 
     @property
     def wants_vision(self) -> bool:
@@ -44,10 +51,15 @@ class IVLP(LearnedText, DeepVision):
     saved_as = SavedAs("VLPromptLearner")
 
     n_ctx_text: int = setting(
-        2, "context tokens, and prompt tokens before each deeper text layer", least=1, most=MOST_TOKENS
+        2,
+        "the number of context tokens, and of prompt tokens in each deeper layer of the text encoder",
+        least=1,
+        most=MOST_TOKENS,
     )
-    ctx_init: str = setting("a photo of a", "words the context starts from, if N_CTX_TEXT is at most 4")
-    prompt_depth_text: int = setting(9, "text layers that receive prompts", layers_of="text")
+    ctx_init: str = setting("a photo of a", "the initial words of the context; used if N_CTX_TEXT is at most 4")
+    prompt_depth_text: int = setting(
+        9, "the number of layers in the text encoder that receive prompts", layers_of="text"
+    )
 
     def schedules(self, shape: Shape) -> Schedules:
         n, depth = self.n_ctx_text, self.prompt_depth_text

@@ -16,7 +16,10 @@ from modprompt.methods.parts.teachers import IMAGES, Distillation, Taught, Teach
 from modprompt.methods.records import content_hashes
 from modprompt.methods.together import Addition
 
-LABELS_NOT_READ = "labels of the training images were not read: a teacher said what they show (KDPL)"
+LABELS_NOT_READ = (
+    "The labels of the training images were not read, because the prompts learn from the predictions of "
+    "a teacher (KDPL)."
+)
 _BOTH_WAYS = 0.5  # the weight of each divergence
 
 
@@ -28,18 +31,23 @@ class KDPL(Taught, Addition):
     prec = ""  # that of the method
     wants_text = False  # it changes only the loss
 
-    joins: bool = setting(False, "whether the method learns from the teacher", key="ON", compared=False)
+    joins: bool = setting(
+        False, "trains the prompts of another method with the loss of the teacher if True", key="ON", compared=False
+    )
     teacher_name: str = changed(Taught, "teacher_name", "ViT-H-14/dfn5b", key="TEACHER")
     teacher_ckpt: str = changed(Taught, "teacher_ckpt", NONE)
     class_agnostic: bool = setting(
         False,
-        "a key of the repository, where it chooses a list of words",
-        must=Must(lambda value: value is False, "False: images are told apart by the class names of the run"),
+        "a setting of the original code, which selects a vocabulary of class names; only False is supported",
+        must=Must(lambda value: value is False, "False, because modprompt uses the class names of the run"),
         compared=False,
     )
 
     def schedules(self, shape: Shape) -> Schedules:
-        raise UserError("KDPL is a loss for the prompts of a method: KDPL().over(modprompt.CoOp())")
+        raise UserError(
+            "KDPL cannot be used alone. Add KDPL to a prompt-learning method, for example "
+            "KDPL().over(modprompt.CoOp())."
+        )
 
     @property
     def results(self) -> Results:
@@ -52,7 +60,15 @@ class KDPL(Taught, Addition):
             SettingError: if classes have several prompts.
         """
         if learner.pooling is not None:
-            raise SettingError([("ON", " does not work with phrases: the teacher has one prompt a class")])
+            raise SettingError(
+                [
+                    (
+                        "ON",
+                        " does not work with phrases (ASPATH, AEPATH), because the teacher "
+                        "has a single prompt per class.",
+                    )
+                ]
+            )
         return learner if self.teacher is None else again()
 
     def objective_beside(self, objective: Objective, model: PromptedModel) -> Objective:
@@ -66,7 +82,7 @@ class KDPL(Taught, Addition):
         """
         teacher = self.teacher_at_hand()
         if objective.rule is not None:
-            raise UserError("KDPL reads no labels, so it cannot project steps against its loss (PROGRAD_LAMBDA)")
+            raise UserError("KDPL does not support ProGrad (PROGRAD_LAMBDA), which needs labels. Set PROGRAD_LAMBDA 0.")
         said = TeacherLogits(teacher, model.classes, model, self.teacher_resize)
         of = Distillation(said, over=IMAGES, back=_BOTH_WAYS, scale=model.cosine_scale)
         terms = (Term("distillation", one.weight, of) if one.of is cross_entropy else one for one in objective.terms)

@@ -25,15 +25,22 @@ class KgCoOp(CoOp):
     own_words = PHOTO
     repository = Repository(shared={**of_coop("W"), "TRAINER.COCOOP.PREC": ""})
 
-    ctx_init: str = setting("", "words the context starts from; True: a photo of a; else random", switch=True)
+    ctx_init: str = setting(
+        "", "the initial words of the context; True means a photo of a, empty means random initialization", switch=True
+    )
     kg_weight: float = setting(
-        1.0, "weight of the distance of class features to CLIP's own; 8 in the paper", key="W", least=0, compared=False
+        1.0,
+        "the weight of the KgCoOp loss, the distance between the learned and CLIP's original class features; "
+        "the paper uses 8",
+        key="W",
+        least=0,
+        compared=False,
     )
 
     def check(self) -> None:
         super().check()
         if self.words() not in ("", PHOTO):
-            words = f'"{self.words()}"; the repository starts from "{PHOTO}" whatever words are given'
+            words = f'"{self.words()}", but the original code always starts from "{PHOTO}".'
             text = f"{self.node}.CTX_INIT: the context starts from {words}"
             warnings.warn(text, stacklevel=4)
 

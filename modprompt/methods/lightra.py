@@ -50,23 +50,53 @@ class LightRA(WithSentences):
     wants_vision = True
     repository = Repository(shared={"DATASET.PROMPT_PATH": "SENTENCES", "DATASET.PROMPT_TEMPLATE": "TEMPLATE"})
 
-    n_ctx_vision: int = setting(4, "keys beside the attention of each vision layer", least=1, most=MOST_TOKENS)
-    n_ctx_text: int = setting(4, "the same of each text layer", least=1, most=MOST_TOKENS)
-    vision_depth: int = setting(12, "vision layers that have them, from the first", least=1, layers_of="vision")
-    text_depth: int = setting(12, "text layers that have them, from the first", least=1, layers_of="text")
+    n_ctx_vision: int = setting(
+        4,
+        "the number of learned keys added to the attention of each layer of the image encoder",
+        least=1,
+        most=MOST_TOKENS,
+    )
+    n_ctx_text: int = setting(
+        4,
+        "the number of learned keys added to the attention of each layer of the text encoder",
+        least=1,
+        most=MOST_TOKENS,
+    )
+    vision_depth: int = setting(
+        12,
+        "the number of layers in the image encoder, from the first, that have learned keys",
+        least=1,
+        layers_of="vision",
+    )
+    text_depth: int = setting(
+        12,
+        "the number of layers in the text encoder, from the first, that have learned keys",
+        least=1,
+        layers_of="text",
+    )
     cos_weight: float = setting(
-        1.0, "weight of the learned logits among those with frozen features", least=0, compared=False
+        1.0,
+        "the weight of the logits of the learned features, relative to the logits that use frozen features",
+        least=0,
+        compared=False,
     )
     loss_weight: float = setting(
-        10.0, "weight of the distances of both features to the frozen ones", least=0, compared=False
+        10.0,
+        "the weight of the distances between the learned and the frozen features of images and classes",
+        least=0,
+        compared=False,
     )
     template: str = setting(
-        "", "words in front of a sentence, with {} for the name; empty: the data set's", compared=False, kept=True
+        "",
+        "the words before each class description, with {} for the class name; empty uses the template of the data set",
+        compared=False,
+        kept=True,
     )
     mean: str = setting(
         PLAIN,
-        "class features of a test: the mean of the unit features of a class's sentences as it is, so that a class of "
-        "unlike sentences has a shorter one, as in the repository; or of length 1",
+        "the class features in a test: plain is the mean of the normalized features of the descriptions, "
+        "which is shorter for a class with diverse descriptions, as in the original code; unit normalizes "
+        "this mean",
         choices=(PLAIN, UNIT),
         compared=False,
         kept=True,
@@ -100,7 +130,7 @@ class LightRA(WithSentences):
             ("TEXT_DEPTH", self.text_depth, shape.text_layers),
         ):
             if depth > layers:
-                text = f" must be at most {layers}, the number of layers of that side of this model, got {depth}"
+                text = f" must be at most {layers}, the number of layers in this encoder, got {depth}."
                 raise SettingError([(key, text)])
         return without_prompts(shape)
 
@@ -188,8 +218,11 @@ class SentenceLearner(Learner):
 
     @property
     def beginning(self) -> str:
-        long = f", {self.cut} of them cut off at the model's length" if self.cut else ""
-        return f'Sentences: {self.sentences}, {len(self.labels)} behind "{self.sentences.template}"{long}'
+        long = f", {self.cut} of them truncated to the maximum text length" if self.cut else ""
+        return (
+            f"Class descriptions: {self.sentences}, {len(self.labels)} descriptions after "
+            f'"{self.sentences.template}"{long}'
+        )
 
     def put_in(self, classnames: Sequence[str], clip_model: CLIP) -> None:
         front, _, behind = self.sentences.template.partition("{}")

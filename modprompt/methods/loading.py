@@ -55,11 +55,16 @@ def load(
             neither do the arguments.
     """
     if epoch is not None and not Path(path).is_dir():
-        raise UserError(f"epoch {epoch}: {path} is not the folder of a run")
+        raise UserError(f"epoch={epoch} needs the folder of a run, but {path} is not such a folder.")
     if clip is not None and not isinstance(clip, (nn.Module, str, Path)):
-        raise UserError(f"clip must be a module, a name or a path, got {type(clip).__name__}: load_clip's first value")
+        raise UserError(
+            f"clip must be a module, a name or a path, got {type(clip).__name__}. Pass the first value that "
+            "load_clip returns."
+        )
     if device is not None and isinstance(clip, nn.Module):
-        raise UserError("device: this clip is a module, which stays where it is: move it, or the model")
+        raise UserError(
+            "device cannot be set if clip is a module. Move the module or the returned model to the device."
+        )
     file = checkpoint.chosen_checkpoint(path, epoch)
     content = checkpoint.read(file)
     model = as_stated(content, file, clip, method=method, names=names, device=device)
@@ -96,7 +101,9 @@ def _said_by(path: str) -> Iterator[None]:
         if not path or path in str(error):
             raise
         said = str(error)[:_MOST_SHOWN]
-        raise UserError(f"{path} says of itself what does not fit here ({said}): use another copy of it") from None
+        raise UserError(
+            f"The metadata in {path} does not fit this file ({said}). Use another copy of the file."
+        ) from None
 
 
 def _what(
@@ -107,17 +114,21 @@ def _what(
         if method is None or names is None:
             holds = first_names(content.state_dict) or "nothing"
             raise UserError(
-                f"{path} does not say what it is (it is the family's, with {holds}): give its method and "
-                'class names, as in load(path, "ViT-B/16", method=MPL(n_ctx=2), names=[...])'
+                f"{path} does not record its method, because a Dassl-based codebase wrote the file (it contains "
+                f'{holds}). Pass the method and the class names, for example load(path, "ViT-B/16", '
+                "method=MPL(n_ctx=2), names=[...])."
             )
         if not isinstance(method, Method):
-            raise UserError(f"method must be one with its settings, as in MPL(n_ctx=2), got {method!r}")
+            raise UserError(f"method must be an instance of a method such as MPL(n_ctx=2), got {method!r}.")
         return method, classes_of(names).names, ""
     stated, classes = content.record["method"], content.record["classes"]
     name = stated["name"]
     own = method if isinstance(method, type) and method.__name__ == name and name not in BY_NAME else None
     if names is not None or (method is not None and own is None):
-        raise UserError(f"{path} says itself what it is: leave out method and names (other classes: .with_classes)")
+        raise UserError(
+            f"{path} records its method and class names, so method and names must not be passed. For other "
+            "classes, use .with_classes(names) of the loaded model."
+        )
     found = stated_method(stated, classes, path, own)
     return found, tuple(classes["names"]), classes.get("dataset", "")
 
@@ -133,13 +144,13 @@ def stated_method(
     name, module = stated["name"], stated.get("module")
     if own is None and name not in BY_NAME and isinstance(module, str):
         raise UserError(
-            f"{path} belongs to {name} of the module {module[:80]}, which is not imported: in Python import it first, "
-            f"with a command give --import {module[:80]}"
+            f"{path} belongs to the method {name} of the module {module[:80]}, which is not imported. In Python, "
+            f"import the module first. With a command, add --import {module[:80]}."
         )
     if own is None and name not in BY_NAME:
         raise UserError(
-            f"{path} belongs to {name!r}, not a method of modprompt: give its class, load(path, method={name}), or "
-            "load it with the trainer that made it"
+            f"{path} belongs to {name!r}, which is not a method of modprompt. Pass the class, load(path, "
+            f"method={name}), or load the file with the trainer that made the file."
         )
     with _said_by(path):
         found = (own or row_of(name).method).of(stated["settings"])
@@ -162,19 +173,25 @@ def clip_of(
         facts = ClipFacts.of_record({key: value for key, value in content.clip.items() if key in ClipFacts._fields})
     if clip is None:
         if facts.file or not facts.name:
-            what = f"with the CLIP of the file {facts.file}" if facts.file else "with a CLIP that has no name"
+            what = (
+                f"with the CLIP model in the file {facts.file}" if facts.file else "with a CLIP model that has no name"
+            )
             hint = f" ({facts.size} pixels, fingerprint {facts.fingerprint})" if facts.fingerprint else ""
-            raise UserError(f"{path} was made {what}{hint}: give it, load(path, clip), or --clip of a command")
+            raise UserError(
+                f"{path} was trained {what}{hint}. Pass this CLIP model, as load(path, clip) in Python or as --clip "
+                "of a command."
+            )
         clip = known_clips.pinned(facts.name, facts.commit)
         if not clip.startswith(hub.PREFIX):
-            known_clips.require(facts.name, f"{path}: its CLIP")
+            known_clips.require(facts.name, f"the CLIP model of {path}")
     clip_model = require_clip(clip) if isinstance(clip, nn.Module) else _loaded(clip, facts, device)
     mine = facts_of(clip_model, anew=isinstance(clip, nn.Module)).fingerprint
     known = getattr(clip_model, "fingerprint", mine)
     if facts.fingerprint not in ("", known):
         raise UserError(
-            f"{path} was made with another CLIP than {called(clip_model)}: "
-            f"it names {facts.file or facts.name or 'none'} with fingerprint {facts.fingerprint}, this one's is {mine}"
+            f"{path} was trained with the CLIP model {facts.file or facts.name or 'without a name'} (fingerprint "
+            f"{facts.fingerprint}), but {called(clip_model)} has fingerprint {mine}. Use the CLIP model of the "
+            "training."
         )
     return clip_model
 

@@ -16,7 +16,7 @@ class MaPLe(Coupled):
 
     node = "TRAINER.MAPLE"
 
-    ctx_init: str = setting("a photo of a", "words the context starts from, if N_CTX is at most 4")
+    ctx_init: str = setting("a photo of a", "the initial words of the context; used if N_CTX is at most 4")
 
     def vision_rule(self, layers: int) -> Schedule:
         return replacement(layers, self.prompt_depth, self.n_ctx, "vision")

@@ -117,7 +117,7 @@ class Adapters(nn.Module):
     def __init__(self, widths: tuple[int, int], layers: range, dim: int, scale: float):
         super().__init__()
         if dim in widths:
-            text = f" must differ from the widths of the sides ({widths[0]} and {widths[1]}), got {dim}"
+            text = f" must differ from the widths of the two encoders ({widths[0]} and {widths[1]}), got {dim}."
             raise SettingError([("ADAPTER_DIM", text)])
         self.scale = scale
         of_text, of_vision = (functools.partial(_bottleneck, width, dim) for width in widths)
@@ -185,19 +185,19 @@ class MultiModalAdapter(Addition):
     prec = "amp"
     wants_vision = True
 
-    text_ctx_init: str = setting("", "words before the class name", kept=True)
-    adapter_start: int = setting(4, "first layer with an adapter, counted from 1; 0 is before the first layer", least=0)
-    adapter_end: int = setting(12, "last layer with an adapter, counted from 1", least=0, layers_of="both")
-    adapter_dim: int = setting(32, "width of the bottlenecks", least=1)
-    adapter_scale: float = setting(0.1, "factor of what is added")
-    joins: bool = setting(
-        False, "whether CoOp and MPL get these adapters beside their prompts", key="ON", compared=False
+    text_ctx_init: str = setting("", "the words before the class name; empty uses the class name only", kept=True)
+    adapter_start: int = setting(
+        4, "the first layer with an adapter, counted from 1; 0 also adapts the input of the first layer", least=0
     )
+    adapter_end: int = setting(12, "the last layer with an adapter, counted from 1", least=0, layers_of="both")
+    adapter_dim: int = setting(32, "the width of the adapter bottlenecks", least=1)
+    adapter_scale: float = setting(0.1, "the factor on the output of the adapters")
+    joins: bool = setting(False, "adds the adapters to the prompts of CoOp or MPL if True", key="ON", compared=False)
 
     def check(self) -> None:
         super().check()
         if not self.adapter_scale:
-            raise SettingError([("ADAPTER_SCALE", " must not be 0: nothing would be learned")])
+            raise SettingError([("ADAPTER_SCALE", " must not be 0, because the adapters would have no effect.")])
         if self.joins:
             require_takes(type(self).__name__, "MMADAPTER")
 
@@ -213,10 +213,13 @@ class MultiModalAdapter(Addition):
     def _require_layers(self, shape: Shape) -> None:
         layers = min(shape)
         if self.adapter_end > layers:
-            text = f" must be at most {layers}, the number of layers of the shorter side, got {self.adapter_end}"
+            text = (
+                f" must be at most {layers}, the number of layers in the encoder with fewer layers, got "
+                f"{self.adapter_end}."
+            )
             raise SettingError([("ADAPTER_END", text)])
         if self.adapter_start > self.adapter_end:
-            text = f" {self.adapter_start} is after ADAPTER_END {self.adapter_end}: no layer has an adapter"
+            text = f" {self.adapter_start} is greater than ADAPTER_END {self.adapter_end}, so no layer has an adapter."
             raise SettingError([("ADAPTER_START", text)])
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> "AdapterLearner":
@@ -236,7 +239,14 @@ class MultiModalAdapter(Addition):
         """
         found = super().over(method)
         if not self.adapter_start:
-            raise SettingError([("ADAPTER_START", " 0 adapts words, which are learned here: use 1 or more")])
+            raise SettingError(
+                [
+                    (
+                        "ADAPTER_START",
+                        " 0 adapts the input words, which are learned by the prompts. Set ADAPTER_START to 1 or more.",
+                    )
+                ]
+            )
         return found
 
     def join(self, learner: Learner, again: Callable[[], Learner], clip_model: CLIP, classes: Classes) -> Learner:
@@ -276,7 +286,10 @@ class AdapterLearner(Learner):
         if not self.adapters.adapts_words:
             return words
         if not isinstance(words, TextTokens):
-            raise UserError("ADAPTER_START 0: only text sides with a causal mask can adapt words: use 1 or more")
+            raise UserError(
+                "ADAPTER_START 0 is supported only with text encoders that have a causal mask. Set ADAPTER_START to "
+                "1 or more."
+            )
         suffixes = [one._replace(tokens=self.adapters.words(one.tokens)) for one in words.suffixes]
         return words._replace(prefix=self.adapters.words(words.prefix), suffixes=suffixes)
 

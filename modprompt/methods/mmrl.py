@@ -66,44 +66,73 @@ class MMRL(Method):
     node = "TRAINER.MMRL"
     saved_as = SavedAs("MultiModalRepresentationLearner", "representation_learner.")
     logging = Logging(accuracy=True)
-    not_searched = "REP_LAYERS says which layers get tokens"
+    not_searched = "REP_LAYERS sets the layers with tokens"
     wants_vision = True
     repository = Repository(shared={"TASK": "TASK"})
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = PUBLISHED
 
-    alpha: float = setting(0.7, "weight of logits by the image's own feature; 1 - ALPHA that of the others", least=0)
+    alpha: float = setting(
+        0.7,
+        "the weight of the logits of the class token in the fused logits; the logits of the representation "
+        "tokens have the weight 1 - ALPHA",
+        least=0,
+    )
     reg_weight: float = setting(
-        1.0, "weight of the distances of image and class features to CLIP's own", least=0, compared=False
+        1.0,
+        "the weight of the distances between the learned and CLIP's original features of images and classes",
+        least=0,
+        compared=False,
     )
     rep_layers: Sequence[int] = setting(
-        (), "layers of both sides, from 1, that get tokens", must=Must(_are_layers, "layers from 1 up, ascending")
+        (),
+        "the list of layers in both encoders, counted from 1, that receive representation tokens",
+        must=Must(_are_layers, "a list of layers, counted from 1, in ascending order"),
     )
     # a test uses the checkpoint's
-    rep_dim: int = setting(512, "width R of the tokens", least=1, most=_MOST_WIDTH, compared=False)
-    n_rep_tokens: int = setting(5, "tokens in each of these layers", least=1, most=MOST_TOKENS)
-    literal_scale: float = setting(0.0, "factor of cosines, 100 in the paper; 0: exp(logit_scale) of the CLIP", least=0)
+    rep_dim: int = setting(
+        512, "the width of the shared representation space", least=1, most=_MOST_WIDTH, compared=False
+    )
+    n_rep_tokens: int = setting(
+        5, "the number of representation tokens in each of these layers", least=1, most=MOST_TOKENS
+    )
+    literal_scale: float = setting(
+        0.0,
+        "the logit scale, a factor on the cosine similarities; 0 uses exp(logit_scale) of the CLIP model; "
+        "the paper uses 100",
+        least=0,
+    )
     logits: str = setting(
         "auto",
-        "which logits count: fused ones, or those of class tokens; auto: fused for the classes of the training",
+        "the logits of a test: fused, class (class token only), or auto for fused logits on the classes of "
+        "the training and class-token logits on other classes",
         choices=(AUTO, FUSED, CLASS),
         compared=False,
     )
     task: str = setting(
         "",
-        "the repository's rule for LOGITS in a run: base-to-new, few-shot or cross-data-set; empty: only LOGITS",
+        "the rule of the original code for LOGITS in a run : B2N for base-to-new, FS for few-shot, CD for "
+        "cross-data-set; empty applies LOGITS only",
         choices=("", B2N, FEW_SHOT, CROSS),
         compared=False,
     )
     per_dataset: str = setting(
-        "", "published: the repository's values for the run's data set", choices=("", "published"), compared=False
+        "",
+        "the source of the values for each data set: published uses the values of the original code; empty "
+        "uses the configured values",
+        choices=("", "published"),
+        compared=False,
     )
-    template: str = setting("", "words of the prompts, with {} for the name; empty: the data set's", kept=True)
+    template: str = setting(
+        "",
+        "the template of the prompts, with {} for the class name; empty uses the template of the data set",
+        kept=True,
+    )
 
     def check(self) -> None:
         super().check()
         templates.require_place("TEMPLATE", self.template)
         if self.alpha > 1:
-            raise SettingError([("ALPHA", f" must be at most 1, got {self.alpha}")])
+            raise SettingError([("ALPHA", f" must be at most 1, got {self.alpha}.")])
 
     @property
     def training(self) -> Training:
@@ -117,8 +146,8 @@ class MMRL(Method):
         """
         layers = min(shape)
         if not self.rep_layers or self.rep_layers[-1] > layers:
-            range_of = f"layers from 1 to {layers}, those that both sides of this model have"
-            raise SettingError([("REP_LAYERS", f" must be {range_of}, got {[*self.rep_layers]}")])
+            range_of = f"layers from 1 to {layers}, because both encoders must have these layers"
+            raise SettingError([("REP_LAYERS", f" must be {range_of}, got {[*self.rep_layers]}.")])
         text, vision = (list(map(self._step, range(1, count + 1))) for count in shape)
         return Schedules(Schedule(text, "text", BEHIND_POSITIONS), Schedule(vision, "vision", BEHIND_LN_PRE))
 
@@ -139,8 +168,8 @@ class MMRL(Method):
         """
         if not has_stock_image(clip_model):
             raise UserError(
-                f"{called(clip_model)}: {type(self).__name__} reads tokens out of the last layer, which works only on "
-                "vision transformers like those of the `clip` package"
+                f"{type(self).__name__} does not support {called(clip_model)}, because the method needs a vision "
+                "transformer like those of the `clip` package."
             )
         kind = self.learner_class
         return kind(classes.names, clip_model, schedules, self, self.words(classes.dataset))
@@ -173,7 +202,10 @@ class MMRL(Method):
         """What PER_DATASET and TASK mean for a run; CLIP's own scale, where it differs from OpenAI's."""
         found = dict(cls.published_for(settings.get("TASK", ""), facts)) if settings.get("PER_DATASET") else {}
         if settings.get("PER_DATASET") and facts.dataset not in cls.published and not facts.tests:
-            warnings.warn(f"PER_DATASET published: the repository has no values for {facts.dataset}", stacklevel=5)
+            warnings.warn(
+                f"PER_DATASET published has no effect, because the original code has no values for {facts.dataset}.",
+                stacklevel=5,
+            )
         return {**found, **logits_of_task(settings.get("TASK", ""), facts), **own_scale(settings, facts)}
 
     @classmethod
@@ -327,8 +359,8 @@ class RepresentationLearner(Learner):
         self._choose_logits()
         if not classes.names and self.reads and self.settings.logits == AUTO:
             warnings.warn(
-                "the file does not say on which classes it was trained: logits are those of the class token (LOGITS "
-                "fused for the training's classes)",
+                "The checkpoint does not record its classes, so class-token logits are used. If the classes are "
+                "those of the training, set LOGITS fused.",
                 stacklevel=4,
             )
 
@@ -336,8 +368,12 @@ class RepresentationLearner(Learner):
         trained_on, rule = set(self.trained_on or ()), self.settings.logits
         if rule == FUSED or (rule == AUTO and set(names) == trained_on):
             return ""
-        why = "these are not the classes of the training" if trained_on else "the training's classes are not known"
-        return f"logits are those of the class token ({'LOGITS class' if rule == CLASS else why})"
+        why = (
+            "these are not the classes of the training"
+            if trained_on
+            else "the classes of the training are not recorded"
+        )
+        return f"The logits are those of the class token only ({'LOGITS class' if rule == CLASS else why})."
 
     def mark(self) -> str:
         logits, task = self.logits, self.settings.task
@@ -360,7 +396,11 @@ class RepresentationLearner(Learner):
                 one.data = one.data.new_zeros(state[name].shape)
         here = self.settings.rep_dim
         if not self.settings.per_dataset:  # with which a test uses the file's width
-            warnings.warn(f"REP_DIM is {width} in the file, and {here} here: the file's is used", stacklevel=5)
+            warnings.warn(
+                f"REP_DIM is {width} in the checkpoint, but {here} in this configuration. The value of the checkpoint "
+                "is used.",
+                stacklevel=5,
+            )
 
     @staticmethod
     def checkpoint_key(name: str) -> str:
@@ -415,18 +455,27 @@ class MMRLpp(MMRL):
     logging = Logging(accuracy=True)
     published = PUBLISHED_PP
 
-    beta: float = setting(0.9, "share of a layer's new tokens in the mix with those that they replace", least=0)
-    test_beta: float = setting(
-        0.0, "another BETA in tests, tuned on them, so results are marked; 0: BETA", least=0, compared=False
+    beta: float = setting(
+        0.9, "the weight of the new tokens of a layer when mixed with the tokens that they replace", least=0
     )
-    proj_lora_dim: int = setting(64, "rank of what is added to CLIP's image projection", least=1, most=_MOST_RANK)
-    res_lora_dim: int = setting(4, "rank of what a layer adds to the shared projection", least=1, most=_MOST_RANK)
+    test_beta: float = setting(
+        0.0,
+        "another BETA for tests, which the authors tuned on test images, so results are marked; 0 uses BETA",
+        least=0,
+        compared=False,
+    )
+    proj_lora_dim: int = setting(
+        64, "the rank of the matrices added to CLIP's image projection", least=1, most=_MOST_RANK
+    )
+    res_lora_dim: int = setting(
+        4, "the rank of the matrices that each layer adds to the shared projection", least=1, most=_MOST_RANK
+    )
 
     def check(self) -> None:
         super().check()
         for key, value in (("BETA", self.beta), ("TEST_BETA", self.test_beta)):
             if value > 1:
-                raise SettingError([(key, f" must be at most 1, got {value}")])
+                raise SettingError([(key, f" must be at most 1, got {value}.")])
 
     @property
     def learner_class(self) -> type[RepresentationLearner]:

@@ -96,17 +96,20 @@ class PromptedModel(OnSharedClip):
         visual = self.clip_model.visual
         size, sides = visual.input_resolution, tuple(image.shape[-2:])
         if image.dim() != 4 or image.shape[1] != 3:
-            raise UserError(f"images must be a batch (B, 3, H, W), got {tuple(image.shape)}")
+            raise UserError(f"images must be a batch of shape (B, 3, H, W), got {tuple(image.shape)}.")
         if sides != (size, size):
-            raise UserError(f"images are {' x '.join(map(str, sides))} pixels, but this CLIP needs {size} x {size}")
+            raise UserError(
+                f"The images have {' x '.join(map(str, sides))} pixels, but this CLIP model needs {size} x {size}."
+            )
         if not image.is_floating_point():
             raise UserError(
-                f"images are {image.dtype} and not normalised floats: give what the CLIP's preprocess makes of an image"
+                f"images must be normalized floats, got {image.dtype}. Apply the `preprocess` transform of the CLIP "
+                "model to each image."
             )
         if visual.training and not has_stock_image(self.clip_model):
             raise UserError(
-                f"{called(self.clip_model)} is a ResNet in training mode, whose features depend on the batch: call "
-                "clip_model.eval()"
+                f"{called(self.clip_model)} is a ResNet in training mode, in which features depend on the batch. Call "
+                "clip_model.eval()."
             )
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -168,7 +171,10 @@ class PromptedModel(OnSharedClip):
         """
         if self.average is None:
             if self.method.training.averaging:
-                raise UserError("GPA_STD averages over epochs: give their number, `.on(clip_model, names, epochs=N)`")
+                raise UserError(
+                    "GPA_STD averages the prompts over epochs, so the number of epochs is needed. Pass it as "
+                    "`.on(clip_model, names, epochs=N)`."
+                )
             return False
         self.average.add(self.prompt_learner.trained())
         if self.average.epochs < self.epochs:
@@ -181,7 +187,9 @@ class PromptedModel(OnSharedClip):
     def _searching(self) -> SearchLearner:
         if isinstance(self.prompt_learner, SearchLearner):
             return self.prompt_learner
-        raise UserError(f"{type(self.method).__name__} does not search: DPLSearch does, and Search(...).over(method)")
+        raise UserError(
+            f"{type(self.method).__name__} does not search for a schedule. Use DPLSearch or Search(...).over(method)."
+        )
 
     def prompt_parameters(self) -> list[nn.Parameter]:
         """The parameters for an optimiser of `loss`: all that is learned, except a search's alphas."""
@@ -326,8 +334,8 @@ class PromptedModel(OnSharedClip):
         """Raise UserError where class features depend on the image."""
         if self.prompt_learner.needs_image:
             raise UserError(
-                f"{type(self.method).__name__} makes new class prompts for each image, so that there is no class "
-                "matrix to export: use it through modprompt.load"
+                f"{type(self.method).__name__} makes new class prompts for each image, so a single class matrix "
+                "cannot be exported. Use the model through modprompt.load."
             )
 
     def finished(self) -> dict[str, Tensor]:
@@ -360,7 +368,10 @@ class PromptedModel(OnSharedClip):
     def classes_for(self, path: str | Path) -> Classes:
         """saved_classes, for a file; warns if this model has others."""
         if self.saved_classes.names != self.classes.names:
-            text = f"{path} is for the classes of the training: after loading it, .with_classes(names) gives others"
+            text = (
+                f"{path} can be loaded only for the classes of the training. For other classes, call "
+                ".with_classes(names) on the loaded model."
+            )
             warnings.warn(text, stacklevel=3)
         return self.saved_classes
 

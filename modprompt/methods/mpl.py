@@ -20,17 +20,24 @@ class MPL(Coupled, Regularised):
     logging = Logging(examples=True)
 
     n_add_op: int = setting(
-        2, "projections appended on the vision side per deep layer, N_CTX tokens each", least=1, most=MOST_TOKENS
+        2,
+        "the number of projections that add prompts to each deep layer of the image encoder, N_CTX tokens each",
+        least=1,
+        most=MOST_TOKENS,
     )
-    n_rm_op: int = setting(1, "vision prompt tokens removed before each deep layer", least=0)
-    ctx_init: str = setting("a photo of a", "words after the context")
+    n_rm_op: int = setting(
+        1, "the number of prompt tokens removed before each deep layer of the image encoder", least=0
+    )
+    ctx_init: str = setting("a photo of a", "the words after the learned context")
 
     def vision_rule(self, layers: int) -> Schedule:
         add = self.n_add_op * self.n_ctx
         try:
             return modular(layers, self.prompt_depth, self.n_ctx, self.n_rm_op, add, "vision")
         except TooManyTokens as error:
-            raise SettingError([("N_ADD_OP", f" {self.n_add_op}, N_RM_OP {self.n_rm_op}: {error}")]) from None
+            raise SettingError(
+                [("N_ADD_OP", f" {self.n_add_op} does not fit N_RM_OP {self.n_rm_op}: {error}")]
+            ) from None
 
     def learner(self, clip_model: CLIP, classes: Classes, schedules: Schedules) -> CoupledPromptLearner:
         context = placeholders(self.ctx_init, self.n_ctx, clip_model)

@@ -147,9 +147,9 @@ def _look(hash_of: Callable[[str], str], what: str, paths: list[str], made_with:
                 return ""
             now = Path.cwd() / of_user(path)
             if not before or now in before:
-                return f"{what} {path or 'the sentences'} {has} changed"
+                return f"{what} {path or 'the class descriptions'} {has} changed"
             another = f"is another {'folder' if now.is_dir() else 'file'} and " if now.exists() else ""
-            return f"the run was made with {' or '.join(made_with)}, and {path} {another}has other content"
+            return f"the run was made with {' or '.join(made_with)}, but {path} {another}has other content"
         except OSError as error:
             return f"{path} cannot be read ({error.strerror})"
         except UserError as error:

@@ -40,20 +40,44 @@ class ProGrad(CoOp):
 
     teacher_template: str = changed(CoOp, "teacher_template", "", compared=True)  # its words may be the context's
     n_ctx: int = setting(
-        16, "context tokens; with CTX_INIT zeros, the last replaced by its words", most=MOST_TOKENS, compared=False
+        16,
+        "the number of context tokens in the text encoder; with CTX_INIT, its words initialize the last "
+        "tokens and zeros the others",
+        most=MOST_TOKENS,
+        compared=False,
     )
-    ctx_init: str = setting("", "words the context ends with; True: the teacher's; else random", switch=True)
+    ctx_init: str = setting(
+        "",
+        "the words at the end of the initial context; True uses the words of the teacher's template, empty "
+        "means random initialization",
+        switch=True,
+    )
     prograd_lambda: float = setting(
-        1.0, "how much of a step's part against CLIP's own logits is removed", key="LAMBDA", least=0, compared=False
+        1.0,
+        "the fraction of a gradient step that is removed where the step conflicts with CLIP's original "
+        "logits (ProGrad)",
+        key="LAMBDA",
+        least=0,
+        compared=False,
     )
-    prograd_t: float = setting(1.0, "temperature of the divergence from CLIP's own logits", key="T", compared=False)
+    prograd_t: float = setting(
+        1.0, "the temperature of the divergence from CLIP's original logits (ProGrad)", key="T", compared=False
+    )
 
     def words(self, dataset: str = "") -> str:
         """The words in front of the name in the teacher's template, or the given ones, or none."""
         template = self.template(dataset)
         words = self.switched(template.partition("{}")[0].strip())
         if not words and self.ctx_init == "True":
-            raise SettingError([("CTX_INIT", f" True needs words in front of the name, and {template!r} has none")])
+            raise SettingError(
+                [
+                    (
+                        "CTX_INIT",
+                        f" True needs words before the class name, but the template {template!r} has "
+                        "no words there. Set CTX_INIT to the initial words.",
+                    )
+                ]
+            )
         return words
 
     def length(self) -> int:

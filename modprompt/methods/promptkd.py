@@ -44,46 +44,68 @@ class PromptKD(Taught, DeepVision):
 
     node = "TRAINER.PROMPTKD"
     saved_as = SavedAs("VLPromptLearner", "")
-    not_searched = "its schedule is IVLP's vision side"
+    not_searched = "PromptKD uses the image prompts of IVLP. Search with IVLP"
     wants_text = False  # class features are the teacher's
     repository = Repository(
         shared={"TRAINER.MODAL": "MODAL", "TEACHER.RESIZE": "TEACHER_RESIZE"}, zero_shots_mean_all=True
     )
 
     n_ctx_vision: int = changed(DeepVision, "n_ctx_vision", 4)
-    kd_weight: float = setting(1.0, "weight of the divergence from the teacher's logits", least=0, compared=False)
-    temperature: float = setting(1.0, "T, the divisor of both logits", compared=False)
+    kd_weight: float = setting(
+        1.0, "the weight of the distillation loss, the divergence from the teacher's logits", least=0, compared=False
+    )
+    temperature: float = setting(1.0, "the temperature that divides the logits of student and teacher", compared=False)
     modal: str = setting(
         "base2novel",
-        "base2novel: images of all classes; base classes tested among themselves, new ones too; cross: all together",
+        "the protocol: base2novel trains on images of all classes and tests base and new classes separately, "
+        "cross tests all classes together",
         choices=(BASE_TO_NEW, CROSS),
         compared=False,
     )
     choose_on: str = setting(
         "",
-        "test: best_val uses the epoch that is best on test images of the base classes, as in the repository",
+        "the images that select the best checkpoint: test uses test images of the base classes with "
+        "TEST.FINAL_MODEL best_val, as in the original code; empty uses validation images",
         choices=("", TEST),
         compared=False,
     )
     n_ctx_text: int = setting(
-        4, "text tokens that the repository draws and drops", least=1, most=MOST_TOKENS, compared=False
+        4,
+        "the number of text tokens that the original code draws and discards; affects random numbers only",
+        least=1,
+        most=MOST_TOKENS,
+        compared=False,
     )
-    prompt_depth_text: int = setting(9, "text layers for which it draws them", least=1, compared=False)
+    prompt_depth_text: int = setting(
+        9,
+        "the number of text layers for which the original code draws tokens; affects random numbers only",
+        least=1,
+        compared=False,
+    )
     ctx_init: str = setting(
-        "a photo of a", "words that the repository's teacher starts from; without them it draws", compared=False
+        "a photo of a",
+        "the initial words of the teacher's context in the original code; if empty, the original code draws "
+        "random numbers",
+        compared=False,
     )
     project_layer: int = setting(
-        2, "layers of the projector", must=Must(lambda value: value == 2, "2, as many as it has"), compared=False
+        2,
+        "the number of layers of the projector; only 2 is supported",
+        must=Must(lambda value: value == 2, "2, because only projectors with two layers are supported"),
+        compared=False,
     )
     ce_weight: float = setting(
-        0.0, "weight of the labels", must=Must(lambda value: value == 0, "0: labels are not read"), compared=False
+        0.0,
+        "the weight of the cross-entropy loss on labels; only 0 is supported, because labels are not read",
+        must=Must(lambda value: value == 0, "0, because PromptKD does not use labels"),
+        compared=False,
     )
 
     def check(self) -> None:
         super().check()
         at_least("PROMPT_DEPTH_VISION", self.prompt_depth_vision, 1)
         if self.temperature <= 0:
-            raise SettingError([("TEMPERATURE", f" must be more than 0, got {self.temperature}")])
+            raise SettingError([("TEMPERATURE", f" must be greater than 0, got {self.temperature}.")])
 
     @classmethod
     def chooses_by(cls, settings: Mapping[str, Any]) -> str:
@@ -167,7 +189,10 @@ class Projector(nn.Sequential):
         """
         first, norm, relu, second = cast(Any, tuple(self))
         if self.training and len(features) < 2:
-            raise UserError("a training batch of one image has no statistics: DATALOADER.TRAIN_X.BATCH_SIZE from 2 up")
+            raise UserError(
+                "The training batch has 1 image, but the batch normalization of the projector needs at least 2. Set "
+                "DATALOADER.TRAIN_X.BATCH_SIZE to 2 or more."
+            )
         hidden = first(features.to(first.weight.dtype)[:, :, None, None])
         hidden = relu(norm(hidden.to(norm.weight.dtype))).to(second.weight.dtype)
         projected: Tensor = second(hidden)[:, :, 0, 0]
@@ -213,7 +238,8 @@ class ProjectedLearner(IndependentPromptLearner):
     @property
     def beginning(self) -> str:
         return (
-            f"Class features of the teacher: {' x '.join(map(str, self.given_text.shape))}, in place of the text side's"
+            f"Class features of the teacher: {' x '.join(map(str, self.given_text.shape))}, used in place of the "
+            "text encoder"
         )
 
     def for_classes(self, classnames: Sequence[str], clip_model: CLIP) -> Learner:
@@ -225,8 +251,8 @@ class ProjectedLearner(IndependentPromptLearner):
         missing = self.missing(classnames)
         if missing:
             raise UserError(
-                f"the teacher's class features are for {len(self.names)} classes, and {missing[0]!r} is none of "
-                "them: this model knows no others"
+                f"This model cannot be used with the class {missing[0]!r}, because its checkpoint contains the "
+                f"teacher's features of {len(self.names)} other classes only."
             )
         return self.before(classnames, self.given_text[list(map(self.names.index, classnames))], clip_model)
 
@@ -254,13 +280,15 @@ class ProjectedLearner(IndependentPromptLearner):
         features = state.get(CLASS_FEATURES)
         try:
             if features is None:
-                raise Refused(f"{CLASS_FEATURES} are not there")
+                raise Refused(f"the entry {CLASS_FEATURES} is missing")
             require_learned({CLASS_FEATURES: features})
             if features.dim() != 2 or len(features) != len(self.names):
                 shape, names = tuple(features.shape), len(self.names)
-                raise Refused(f"{CLASS_FEATURES} have the shape {shape}, not a row for each of {names} classes")
+                raise Refused(
+                    f"the entry {CLASS_FEATURES} has the shape {shape}, but must have a row for each of {names} classes"
+                )
         except Refused as error:
-            raise UserError(f"{path} is damaged ({error}): use another copy of it") from None
+            raise UserError(f"{path} is damaged ({error}). Use another copy of the file.") from None
         self.given_text = features.detach().to(self.given_text)
 
     def take_sizes(self, state: Mapping[str, Tensor]) -> None:

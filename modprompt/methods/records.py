@@ -107,9 +107,12 @@ def _differences(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> st
         if key not in theirs:
             return f"{key} is missing in the file"
         if theirs[key].shape != mine[key].shape:
-            return f"{key} is {tuple(mine[key].shape)} here and {tuple(theirs[key].shape)} in the file"
+            return (
+                f"{key} has the shape {tuple(mine[key].shape)} in this model, but {tuple(theirs[key].shape)} in the "
+                "file"
+            )
     extra = [key for key in theirs if key not in mine]
-    return f"the file also has {extra[0]}" if extra else ""
+    return f"the file also contains {extra[0]}, which this model does not have" if extra else ""
 
 
 def first_names(tensors: Mapping[str, Any]) -> str:
@@ -123,11 +126,15 @@ def _require_fit(view: CheckpointView, theirs: Mapping[str, Tensor], path: str |
     if not mine and not theirs:
         return
     if not set(mine) & set(theirs):
-        holds = f", but {first_names(theirs)}" if theirs else ""
-        raise UserError(f"{path} is not a checkpoint of this method: it has no {next(iter(mine), 'prompts')}{holds}")
+        holds = f", but contains {first_names(theirs)}" if theirs else ""
+        raise UserError(
+            f"{path} is not a checkpoint of this method. The file has no {next(iter(mine), 'prompts')}{holds}."
+        )
     difference = _differences(mine, theirs)
     if difference:
-        raise UserError(f"{path} does not fit this model: {difference}; give the settings that it was trained with")
+        raise UserError(
+            f"{path} does not fit this model: {difference}. Use the settings with which the checkpoint was trained."
+        )
 
 
 def require_made_with(content: Checkpoint, expected: Mapping[str, str], path: str | Path) -> None:
@@ -153,19 +160,26 @@ def require_made_with(content: Checkpoint, expected: Mapping[str, str], path: st
         for side in (stated, expected)
     )
     other = [
-        "{} is {} here and {} in the file".format(one.name, *apart(one.new, one.old or "empty"))
+        "{} (here {}, but {} in the checkpoint)".format(one.name, *apart(one.new, one.old or "empty"))
         for one in differing(*sides)
     ]
     if other:
-        raise UserError(f"{path} was made with other settings: {'; '.join(other)}")
+        raise UserError(f"{path} was made with other settings: {'; '.join(other)}.")
 
 
 def require_own_classes(content: Checkpoint, names: Sequence[str], path: str) -> None:
     """Raise UserError unless contexts of single classes (CSC) are used with their own classes."""
     if not content.class_list:
-        warnings.warn(f"{path} does not say for which classes its contexts (CSC) were learned", stacklevel=4)
+        warnings.warn(
+            f"{path} does not record the classes for which its contexts (CSC) were learned. Make sure "
+            "that they are the same classes in the same order.",
+            stacklevel=4,
+        )
     elif content.class_list != class_list(names):
-        raise UserError(f"{path}: the contexts of single classes (CSC) were learned for other class names")
+        raise UserError(
+            f"{path} has a separate context for each class (CSC), and these contexts were learned for "
+            "other class names. Use the classes of the training."
+        )
 
 
 def load_learner(view: CheckpointView, path: str | Path, made_with: Mapping[str, str] | None = None) -> Checkpoint:
@@ -196,7 +210,7 @@ def load_content(
     try:
         require_learned({key: one for key, one in theirs.items() if not key.endswith(COUNTS)})
     except Refused as error:
-        raise UserError(f"{path} is damaged ({error}): use another copy of it") from None
+        raise UserError(f"{path} is damaged ({error}). Use another copy of the file.") from None
     view.learner.load_state_dict({view.names[key]: value for key, value in theirs.items()})
 
 

@@ -24,8 +24,8 @@ M = TypeVar("M", bound="OnSharedClip")
 
 def warn_of_rounding(clip_model: nn.Module) -> None:
     """Warn that the matrices of a CLIP are not those that it was loaded with."""
-    said = f"were rounded to {rounded_to(clip_model)} by an earlier cast: load it again for exact ones"
-    warnings.warn(f"the matrices of {called(clip_model)} {said}", stacklevel=3)
+    said = f"were rounded to {rounded_to(clip_model)} by an earlier cast. Load the CLIP model again for exact weights."
+    warnings.warn(f"The weights of {called(clip_model)} {said}", stacklevel=3)
 
 
 def require_clip(clip_model: nn.Module) -> CLIP:
@@ -35,14 +35,15 @@ def require_clip(clip_model: nn.Module) -> CLIP:
     if missing:
         what = f"{type(clip_model).__module__}.{type(clip_model).__name__}"
         raise UserError(
-            f"{what} is not a model of the `clip` package (it has no {missing[0]}): "
-            "use the first value of modprompt.load_clip or clip.load"
+            f"{what} is not a model of the `clip` package, because it has no {missing[0]}. Use the "
+            "first value of modprompt.load_clip or clip.load."
         )
     kind = getattr(clip_model, "dtype", None)
     if kind not in (torch.float32, torch.float16):
         raise UserError(
-            f"this CLIP's matrices are {kind}: give it as float32, or as clip.load returns it on CUDA, and cast the "
-            "model that .on() returns: .to(torch.bfloat16) means PREC bf16"
+            f"The weights of this CLIP model have the type {kind}, which is not supported. Pass the "
+            "CLIP model in float32 (or as clip.load returns it on CUDA), and cast the model that .on() "
+            "returns: .to(torch.bfloat16) corresponds to PREC bf16."
         )
     return cast(CLIP, clip_model)
 
@@ -134,8 +135,8 @@ class OnSharedClip(PromptedCLIP):
             self._text_weights = WeightRecord(text_parameters(self.clip_model))
         if not self._text_weights.is_current():
             raise UserError(
-                f"the text weights of {called(self.clip_model)} have changed since this model was made of them, so its "
-                "class prompts do not fit any more. Call .on(clip_model, names) again"
+                f"The text weights of {called(self.clip_model)} have changed since this model was made, so "
+                "its class prompts do not fit any more. Call .on(clip_model, names) again."
             )
 
     def _of_text_side(self) -> tuple[Prompts, Tensor, Tensor | None]:
@@ -151,14 +152,17 @@ class OnSharedClip(PromptedCLIP):
         mine, there = self.products, self.clip_model.dtype
         if mine != there:
             raise UserError(
-                f"{called(self.clip_model)} is {there} now, but this model was made or cast for {mine}: it is shared; "
-                "cast this model too (.float(), .half(), .to(torch.bfloat16))"
+                f"The shared {called(self.clip_model)} now has the type {there}, but this model was made or "
+                f"cast for {mine}. Cast this model too, with .float(), .half() or .to(torch.bfloat16)."
             )
 
     def half(self: M) -> M:
         """PREC fp16, on CUDA; UserError on a CPU, where half precision is slower than float32."""
         if self.logit_scale.device.type == "cpu":
-            raise UserError("half() on a CPU is slower than float32: move the model first, or use .to(torch.bfloat16)")
+            raise UserError(
+                "half() is not supported on a CPU, where float16 is slower than float32. Move the model to "
+                "a GPU first, or use .to(torch.bfloat16)."
+            )
         self.cast("fp16")
         return self
 
@@ -178,7 +182,9 @@ class OnSharedClip(PromptedCLIP):
         """As half(), bfloat16() or float(); UserError on another type."""
         casts = {torch.float32: self.float, torch.float16: self.half, torch.bfloat16: self.bfloat16}
         if dst_type not in casts:
-            raise UserError(f"this model computes in float32, float16 or bfloat16, not in {dst_type}")
+            raise UserError(
+                f"This model computes in float32, float16 or bfloat16, but the requested type is {dst_type}."
+            )
         return casts[dst_type]()
 
     def to(self: M, *args: Any, **kwargs: Any) -> M:
@@ -202,5 +208,6 @@ class OnSharedClip(PromptedCLIP):
     def __getstate__(self) -> dict[str, Any]:
         # a teacher with exact weights cannot be made again; other objectives can, and need not be picklable
         kept = self._objective if self.keeps_exact else None
-        self.require_text_weights()  # a copy has its own record, of the weights that it is made with
+        if "clip_model" in self.__dict__:  # a classifier that is taken out of the model has no CLIP
+            self.require_text_weights()  # a copy has its own record, of the weights that it is made with
         return {**super().__getstate__(), "_objective": kept, "_text_weights": None}

@@ -171,7 +171,9 @@ _MPL = "MPL"  # whose images, optimiser, batch and learning rate a method withou
 
 _GONE = {  # what methods of users once had: what says it now
     **dict.fromkeys(("own_rates", "averaging", "needs"), "`training` (modprompt/methods/parts/capabilities.py)"),
-    **dict.fromkeys(("folder", "prefix"), "`saved_as = SavedAs(folder, prefix)` (there too)"),
+    **dict.fromkeys(
+        ("folder", "prefix"), "`saved_as = SavedAs(folder, prefix)` (modprompt/methods/parts/capabilities.py)"
+    ),
     "searching": "`not_searched`",
     "key": "the learner's `checkpoint_key`",
     "log": "`objective(model)._replace(log=...)`",
@@ -188,11 +190,13 @@ def enter(method: "type[Method]") -> None:
     there = _OWN.get(name)
     if name in BY_NAME and (there is None or there.__module__ != method.__module__):
         whose = "modprompt" if there is None else there.__module__
-        raise UserError(f"{method.__module__}.{name}: {whose} has a method of that name: give yours another")
+        raise UserError(
+            f"{method.__module__}.{name}: {whose} already has a method of this name. Use another name for your class."
+        )
     fields = {one.field for one in method.settings()}
     for old, new in _GONE.items():
         if old in vars(method) and old not in fields:
-            raise UserError(f"{method.__module__}.{name}: {old} is not read any more: {new} says it now")
+            raise UserError(f"{method.__module__}.{name}: the attribute {old} is no longer used. Use {new} instead.")
     kind = HEADS if hasattr(method, "head") else PROMPTS
     keys = {one.key for one in method.settings()}
     first = {side: _first(side, keys) for side in ("text", "vision") if f"SCHEDULE_{side.upper()}" in keys}
@@ -304,12 +308,12 @@ def config_file(word: str, trainer: str, folder: Path = Path()) -> Path:
     path = Path(word)
     whose = path.parent.name if path.parent.name and _named(path.parent.name, "").parent.is_dir() else trainer
     there = sorted(one.stem for one in _named(whose, "").parent.glob("*.yaml")) if whose else []
-    known = (
-        f"; {whose} has {', '.join(there)}, by name{nearest(path.name.removesuffix('.yaml'), there)}" if there else ""
-    )
-    raise UserError(
-        f"no config file {word[:100]}{known or '; give a path, or the name of a trainer first, as MPL/glyph'}"
-    )
+    if there:
+        hint = nearest(path.name.removesuffix(".yaml"), there) or "."
+        to_do = f"The config files of {whose} are {', '.join(there)}."
+    else:
+        hint, to_do = ".", "Use a path, or the name of a trainer and of one of its config files, such as MPL/glyph."
+    raise UserError(f"There is no config file {word[:100]}{hint} {to_do}")
 
 
 def kind_of(name: str) -> str:

@@ -45,21 +45,29 @@ class TCP(OneContext):
     repository = Repository(shared={**of_coop(), **_ONLY, "TRAINER.COOP.W": "", "TRAINER.COCOOP.PREC": ""})
     teacher_words = templates.TCP
     logging = Logging(accuracy=True)
-    not_searched = "SCHEDULE_TEXT says which layers get tokens of the classes"
+    not_searched = "SCHEDULE_TEXT sets the layers with class tokens"
 
     n_ctx: int = changed(OneContext, "n_ctx", 4)
     teacher_template: str = changed(OneContext, "teacher_template", "", compared=True)  # class tokens are made from it
-    ctx_init: str = setting("", "words the context starts from; True: a photo of a; else random", switch=True)
-    layer: int = setting(8, "text layer, from 0, before which class tokens replace the context", least=1)
-    n_class: int = setting(4, "class tokens there", least=1, most=MOST_TOKENS)
+    ctx_init: str = setting(
+        "", "the initial words of the context; True means a photo of a, empty means random initialization", switch=True
+    )
+    layer: int = setting(8, "the text layer, counted from 0, before which class tokens replace the context", least=1)
+    n_class: int = setting(4, "the number of class tokens inserted before LAYER", least=1, most=MOST_TOKENS)
     kg_weight: float = setting(
-        8.0, "weight of the distance of class features to CLIP's own", key="W", least=0, compared=False
+        8.0,
+        "the weight of the KgCoOp loss, the distance between the learned and CLIP's original class features",
+        key="W",
+        least=0,
+        compared=False,
     )
     eps: float = setting(
-        1e-3, "what Adam adds to its divisor: it shortens steps where gradients are smaller", least=0, compared=False
+        1e-3, "Adam's epsilon; a larger value shortens the steps where gradients are small", least=0, compared=False
     )
     prompt_template: str = setting(
-        "", "words of the learned prompt, with {} for the name and X for the context; empty: the data set's"
+        "",
+        "the template of the learned prompt, with {} for the class name and X for a context token; empty "
+        "uses the template of the data set",
     )
 
     def check(self) -> None:
@@ -72,12 +80,14 @@ class TCP(OneContext):
         if not self.schedule_text:
             return found._replace(text=self._replaced(shape.text_layers))
         if not any(step.add for step in found.text[1:]):
-            raise SettingError([("SCHEDULE_TEXT", " must add tokens after layer 0: those are the class tokens")])
+            raise SettingError(
+                [("SCHEDULE_TEXT", " must add tokens after layer 0, because these tokens are the class tokens.")]
+            )
         return found
 
     def _replaced(self, layers: int) -> Schedule:
         if self.layer >= layers:
-            text = f" must be less than {layers}, the number of text layers of this model, got {self.layer}"
+            text = f" must be less than {layers}, the number of text layers of this model, got {self.layer}."
             raise SettingError([("LAYER", text)])
         before, behind = [CARRY] * (self.layer - 1), [CARRY] * (layers - self.layer - 1)
         return Schedule([Step(0, self.length()), *before, Step(self.length(), self.n_class), *behind], "text")

@@ -28,10 +28,12 @@ class Addition(Method):
         """
         require_takes(type(method).__name__, self.node_name())
         if method.search is not None:
-            raise SettingError([("ON", " does not work for a search: give the schedule that it found")])
+            raise SettingError([("ON", " does not work for a search. Use the schedule that the search found.")])
         there = method.joined_by
         if there is not None and not isinstance(there, type(self)):
-            raise SettingError([("ON", f": {type(there).__name__} is already added to the prompts")])
+            raise SettingError(
+                [("ON", f" does not work, because {type(there).__name__} is already added to the prompts.")]
+            )
         return method.replace_private(joined_by=self.prepared())
 
     def join(self, learner: Learner, again: Callable[[], Learner], clip_model: CLIP, classes: Classes) -> Learner:
@@ -81,9 +83,11 @@ def require_takes(name: str, node: str) -> None:
     row = JOINING[node]
     others = f"{', '.join(row.joins[:-1])} and {row.joins[-1]}"
     if name == row.name:
-        raise SettingError([("ON", f" does not work for {name} itself: it is for {others}")])
+        raise SettingError(
+            [("ON", f" does not work for {name} itself. {name} can be added to the prompts of {others}.")]
+        )
     if name not in row.joins and always_beside(name) != node:
-        raise SettingError([("ON", f" does not work for {name}: it is added to the prompts of {others}")])
+        raise SettingError([("ON", f" does not work for {name}. {row.name} can be added to the prompts of {others}.")])
 
 
 def joined(method: M, nodes: Mapping[str, Any]) -> M:

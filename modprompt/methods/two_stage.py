@@ -47,7 +47,7 @@ class ClassRows(nn.Module):
     def forward(self, text: Tensor) -> Tensor:
         """Unit class features (C, E), of those of the text side."""
         if self.at is None and len(self.classifier) != len(text):
-            raise UserError(f"the classifier has {len(self.classifier)} rows, but there are {len(text)} classes")
+            raise UserError(f"The classifier has {len(self.classifier)} rows, but there are {len(text)} classes.")
         rows = self.classifier if self.at is None else F.pad(self.classifier, (0, 0, 0, 1))[self.at]
         return torch.where(rows.detach().any(dim=1, keepdim=True), F.normalize(rows, dim=1).to(text.dtype), text)
 
@@ -68,7 +68,10 @@ class ClassRows(nn.Module):
         """
         if len(classes.names) != len(self.classifier):
             what = f"{len(self.classifier)} rows for {len(classes.names) or 'unknown'} classes"
-            raise UserError(f"the classifier of the file has {what}: it is damaged, or not a file of this project")
+            raise UserError(
+                f"The classifier in the file has {what}. The file is damaged, or modprompt did not write "
+                "it. Use another file."
+            )
         self.trained_on = classes
         self._find(self.classes)
 
@@ -95,17 +98,33 @@ class TwoSFS(Method):
     saved_as = SavedAs(prefix="")
     prec = "amp"
     logging = Logging(accuracy=True)
-    not_searched = "it has no prompts, and so no schedule"
+    not_searched = "TwoSFS has no prompts, so no schedule can be searched"
 
     n_iters: int = setting(
-        300, "steps for each training image of a class, whatever the number of classes", least=1, compared=False
+        300,
+        "the number of training steps per training image of a class, independent of the number of classes",
+        least=1,
+        compared=False,
     )
     n_iters_frac: float = setting(
-        0.6, "share of the steps in which the normalisations learn; 1: no classifier", least=0, most=1, compared=False
+        0.6,
+        "the fraction of the steps that train the normalization layers; the rest trains the classifier, and "
+        "1 trains no classifier",
+        least=0,
+        most=1,
+        compared=False,
     )
-    ln_modality: str = setting("both", "whose normalisations learn", choices=("both", "text", "vision"))
-    ln_text_start: int = setting(0, "first text layer, from 0, whose normalisations learn", least=0)
-    ln_vision_start: int = setting(0, "first vision layer, from 0, whose normalisations learn", least=0)
+    ln_modality: str = setting(
+        "both",
+        "the encoder whose normalization layers are trained: text, vision or both",
+        choices=("both", "text", "vision"),
+    )
+    ln_text_start: int = setting(
+        0, "the first text layer, counted from 0, whose normalization layers are trained", least=0
+    )
+    ln_vision_start: int = setting(
+        0, "the first layer of the image encoder, counted from 0, whose normalization layers are trained", least=0
+    )
 
     @property
     def wants_text(self) -> bool:
@@ -130,7 +149,7 @@ class TwoSFS(Method):
             "LN_VISION_START": (self.wants_vision, self.ln_vision_start, shape.vision_layers),
         }
         faults = [
-            (key, f" must be below {layers}, the number of layers of that side, got {start}")
+            (key, f" must be less than {layers}, the number of layers in this encoder, got {start}.")
             for key, (learns, start, layers) in starts.items()
             if learns and start >= layers
         ]
@@ -180,7 +199,8 @@ class TwoStageLearner(AdaptedTemplate):
         sides = {"text": self.adapters.text, "vision": self.adapters.vision}
         where = [f"{side} layers {' '.join(layers)}" for side, layers in sides.items() if len(layers)]
         return (
-            f"Learned normalisations: {', '.join(where)}; then a classifier of {len(self.class_rows.classifier)} rows"
+            f"Trained normalization layers: {', '.join(where)}; then a classifier with "
+            f"{len(self.class_rows.classifier)} rows"
         )
 
     @contextlib.contextmanager
@@ -191,12 +211,12 @@ class TwoStageLearner(AdaptedTemplate):
             UserError: if there is no such stage, or the classes are not those of the rows.
         """
         if stage not in (0, 1):
-            raise UserError(f"in_stage: TwoSFS has stage 0 (normalisations) and stage 1 (classifier), got {stage!r}")
+            raise UserError(f"in_stage: stage must be 0 (normalization layers) or 1 (classifier), got {stage!r}.")
         rows, names = self.class_rows.trained_on.names, self.class_rows.classes.names
         if rows != names:
             raise UserError(
-                f"in_stage: this model has {len(names)} classes, but its classifier belongs to {len(rows)} classes, "
-                "which are not the same. Make a new model of these classes by TwoSFS.on(clip_model, names)"
+                f"in_stage: this model has {len(names)} classes, but its classifier belongs to {len(rows)} "
+                "other classes. Make a new model of these classes with TwoSFS.on(clip_model, names)."
             )
         if features is not None:
             self.class_rows.clear()

@@ -18,7 +18,7 @@ class VPT(DeepVision):
     node = "TRAINER.VPT"
     wants_text = False  # class prompts are fixed
 
-    ctx_init: str = setting("a photo of a", "words before the class name; nothing is learned there")
+    ctx_init: str = setting("a photo of a", "the words before the class name; these words are not learned")
     prompt_depth_vision: int = changed(DeepVision, "prompt_depth_vision", 1)
 
     def check(self) -> None:

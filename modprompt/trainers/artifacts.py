@@ -30,13 +30,15 @@ def of_test(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]) 
     """
     run_files.remove_test(folder)
     names = list(trainer.dm.dataset.classnames)
-    why = answers.why_not or ("" if answers.classes == len(names) else "there are other classes than names")
+    why = answers.why_not or (
+        "" if answers.classes == len(names) else "the number of logits per image differs from the number of class names"
+    )
     if why:
-        print(f"Top-5, calibration and {run_files.TEST}/ are left out: {why}")
+        print(f"Top-5 accuracy, calibration error and the folder {run_files.TEST}/ are not written because {why}.")
         return {}
     parts, notes = answers.parts(names, trainer.dm.dataset, tested)
     for what, note in notes.items():
-        print(f"The {what} of the test is left out: {note}")
+        print(f"The {what} of the test is not written because {note}.")
     error = ece_pct(parts.calibration)
     return {
         "top5_pct": answers.top_pct(),
@@ -52,7 +54,10 @@ def _features(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]
         return {}
     features = trainer.evaluation.features if isinstance(trainer, PromptTrainer) else None
     if features is None or not answers.are_of(tested) or len(features) != len(tested):
-        print("The image features of the test are not kept: it made none, or not in the images' order")
+        print(
+            "The image features of the test are not stored because the test computed no image features, or tested the "
+            "images in another order than that of the data set."
+        )
         return {}
     return kept_features.write(folder, features, kept_features.made_by(trainer, trainer.evaluation.loader), tested)
 
@@ -64,10 +69,15 @@ def _halves(trainer: Any, confusion: "np.ndarray") -> dict[str, Any]:
         return {}
     found = base_new.of_confusion(confusion)
     if found is None:
-        print("The accuracies of base and new images are left out: one of the halves has no test image")
+        print(
+            "The accuracies of base and new classes are not reported because either the base classes or the new "
+            "classes have no test images."
+        )
     if found is not None and apart:
-        halves = ", ".join(f"{name} {found[name]['accuracy_pct']:.2f}" for name in base_new.NAMES)
-        print(f"Each among the classes of its half: {halves}, H {found['h_pct']:.2f} %")
+        halves = ", ".join(f"{name} {found[name]['accuracy_pct']:.2f}%" for name in base_new.NAMES)
+        print(
+            f"Accuracy among the base classes alone and among the new classes alone: {halves}, H {found['h_pct']:.2f}%"
+        )
     return {} if found is None else {base_new.APART if apart else base_new.KEY: found}
 
 
@@ -76,7 +86,7 @@ def of_training(folder: str) -> dict[str, str]:
     try:
         there = run_files.read_steps(folder) is not None
     except UserError as error:
-        print(f"{run_files.STEPS_KEY} is left out: {error}")
+        print(f"The entry {run_files.STEPS_KEY} of result.json is not written: {error}")
         return {}
     return {run_files.STEPS_KEY: sha256_of(run_files.path_of_steps(folder))} if there else {}
 

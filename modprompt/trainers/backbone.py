@@ -59,13 +59,18 @@ def settings_of_images(cfg: Any, asked_for: Collection[str]) -> dict[str, Any]:
     changes, kept = _compared(cfg.INPUT, images, asked_for)
     what = cfg.MODEL.BACKBONE.PATH or cfg.MODEL.BACKBONE.NAME
     if changes:
-        how = "" if images.stated else " (nothing says how its images are made: as OpenAI's, unless a setting says it)"
+        how = (
+            "" if images.stated else " (the weights do not state their preprocessing, so that of OpenAI's CLIP is used)"
+        )
         said = (f"{key} {_short(cfg.INPUT[key])} -> {_short(value)}" for key, value in changes.items())
-        print(f"INPUT follows the weights of {what}{how}: {', '.join(said)}")
+        print(f"Image preprocessing is set to that of {what}{how}: {', '.join(said)}.")
     if kept and images.stated:
-        warnings.warn(f"images are not made as {what} needs them: {'; '.join(kept)}", stacklevel=2)
+        warnings.warn(f"Images are preprocessed in another way than {what} needs: {', '.join(kept)}.", stacklevel=2)
     elif kept:
-        text = f"nothing says how images of {what} are made, and they are not made as OpenAI's: {'; '.join(kept)}"
+        text = (
+            f"The weights of {what} do not state their image preprocessing, and the settings differ from OpenAI's "
+            f"CLIP: {', '.join(kept)}."
+        )
         warnings.warn(text, stacklevel=2)
     return {f"INPUT.{key}": value for key, value in changes.items()}
 
@@ -119,7 +124,7 @@ def _compared(node: Any, images: Images, asked_for: Collection[str]) -> tuple[di
         if not said and f"INPUT.{key}" not in asked_for:
             changes[key] = value
         elif key != "SIZE":
-            kept.append(f"INPUT.{key} is {_short(mine)}, not {_short(value)}")
+            kept.append(f"INPUT.{key} is {_short(mine)} instead of {_short(value)}")
     return changes, kept
 
 
@@ -139,7 +144,8 @@ def squash(loaders: list[Any], size: tuple[int, int]) -> None:
         whole = transforms.Resize(list(size), interpolation=getattr(steps[0], "interpolation", None)) if steps else None
         if whole is None or not [type(one).__name__ for one in steps[:2]] == ["Resize", "CenterCrop"]:
             raise UserError(
-                "INPUT.RESIZE_MODE squash: the test transform of this codebase does not resize and then crop"
+                "INPUT.RESIZE_MODE squash is not supported in this codebase because its test transform does not begin "
+                "with Resize and CenterCrop. Run with modprompt's own train.py instead."
             )
         loader.dataset.transform = transforms.Compose([whole, *steps[2:]])
 

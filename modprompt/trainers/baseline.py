@@ -42,10 +42,10 @@ def line(trainer: Any) -> str:
     images = len(loader.dataset.data_source)
     if images > MOST_IMAGES:
         return (
-            f"Zero-shot CLIP was not tested on the same test images: there are {images:,}, more than "
+            f"Zero-shot CLIP was not tested because the data set has {images:,} test images, more than the limit of "
             f"{MOST_IMAGES:,}. To test zero-shot CLIP, run: {_command(trainer.cfg)}"
         )
-    return f"Zero-shot CLIP on the same test images: {_accuracy_pct(trainer, loader):.1f}%"
+    return f"Accuracy of zero-shot CLIP on the test images: {_accuracy_pct(trainer, loader):.1f}%"
 
 
 def zero_shot_model(trainer: PromptTrainer, clip_model: CLIP) -> PromptedModel:
@@ -66,7 +66,7 @@ def _accuracy_pct(trainer: PromptTrainer, loader: Any) -> float:
         clip_model = backbone.load_clip(trainer.cfg).float() if is_rounded else trainer.clip_model
         model = zero_shot_model(trainer, clip_model)
         with model.unchanging():
-            for batch in tqdm(loader, desc="zero-shot CLIP", disable=None):
+            for batch in tqdm(loader, desc="testing zero-shot CLIP", disable=None):
                 inputs, labels = trainer.parse_batch_test(batch)
                 logits, labels = trainer.evaluation.asked(trainer.cfg.TEST.SPLIT, model(inputs), labels)
                 require_finite(logits)

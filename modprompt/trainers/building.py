@@ -46,9 +46,11 @@ def _shape_of(clip_model: CLIP) -> str:
     facts = facts_of(clip_model)
     if not has_tower(clip_model):
         text, image = facts.heads
-        return f"{facts.activation}, {text} and {image} heads (text, image)"
+        return (
+            f"activation {facts.activation}, {text} attention heads in the text encoder, {image} in the image encoder"
+        )
     tokens = tokenizer_of(clip_model).facts
-    return f"texts of {tokens.length} ids ({tokens.name}); what runs: {kinds_of(clip_model).runs}"
+    return f"tokenizer {tokens.name} with {tokens.length} tokens per text, supports {kinds_of(clip_model).runs}"
 
 
 def _keeps_in_half(matrix: torch.Tensor) -> bool:
@@ -96,7 +98,8 @@ class Building(Part):
         kind, node = self.trainer.method_class, self.trainer.node_name
         if kind is None:
             raise UserError(
-                f"{type(self.trainer).__name__} has no method_class: docs/own_trainer.md says how to write one"
+                f"The trainer {type(self.trainer).__name__} has no method_class. Set method_class as "
+                "docs/own_trainer.md describes."
             )
         one_of("MODEL.COMPILE", cfg.MODEL.COMPILE, COMPILE)
         try:
@@ -117,8 +120,8 @@ class Building(Part):
         cfg = self.cfg
         if self.method.training.draws_masks and cfg.MODEL.COMPILE:
             raise UserError(
-                f"MODEL.COMPILE {cfg.MODEL.COMPILE}: each step of {type(self.method).__name__} draws anew what is "
-                "computed (dropout masks, sentences), which cannot be compiled: leave MODEL.COMPILE out"
+                f"MODEL.COMPILE {cfg.MODEL.COMPILE} is not supported by {type(self.method).__name__} because each step "
+                "draws new dropout masks or sentences, which cannot be compiled. Remove MODEL.COMPILE."
             )
         try:
             found = kinds_and_layers(known.asked_of(cfg.MODEL.BACKBONE))
@@ -131,7 +134,8 @@ class Building(Part):
             raise error.under(f"TRAINER.{self.run.node_name}") from None
         if self.method.training.averaging and cfg.TEST.FINAL_MODEL == "best_val":
             warnings.warn(
-                "the average over epochs (GPA) is not tested: FINAL_MODEL best_val tests one epoch's prompts",
+                "TEST.FINAL_MODEL best_val tests the prompts of a single epoch, so the average over epochs (GPA) is "
+                "not tested. To test the average, set TEST.FINAL_MODEL last_step.",
                 stacklevel=2,
             )
 
@@ -158,7 +162,10 @@ class Building(Part):
         """The CLIP that the config names, checked against INPUT.SIZE and the class names."""
         cfg, trainer = self.cfg, self.trainer
         if "normalize" not in cfg.INPUT.TRANSFORMS:
-            warnings.warn("INPUT.TRANSFORMS has no 'normalize': CLIP expects normalised images", stacklevel=2)
+            warnings.warn(
+                "INPUT.TRANSFORMS does not contain 'normalize', but CLIP expects normalized images. Add 'normalize'.",
+                stacklevel=2,
+            )
         if trainer.device.type == "cpu":
             keep_freed_memory()
         print(f"Loading CLIP (backbone: {cfg.MODEL.BACKBONE.PATH or cfg.MODEL.BACKBONE.NAME})")
@@ -205,18 +212,18 @@ class Building(Part):
         cfg = self.cfg
         own = self.method.training.rates
         if cfg.OPTIM.STAGED_LR:  # it would drop parameters that belong to no child module
-            rates = "learning rates are OPTIM.LR and the method's own" if own else "OPTIM.LR is the only learning rate"
-            print(f"OPTIM.STAGED_LR True is not used: {rates}")
+            rates = "the method sets its own learning rates" if own else "OPTIM.LR is the only learning rate"
+            print(f"OPTIM.STAGED_LR True is ignored because {rates}.")
             cfg = cfg.changed({"OPTIM.STAGED_LR": False})
         learned = self.model.parameter_groups(cfg.OPTIM.LR) if own else self.model.prompt_parameters()
         for one in own:
             decay = "" if one.weight_decay is None else f", weight decay {one.weight_decay:g}"
-            print(f"{', '.join(one.names)}: {one.factor:g} times the learning rate{decay}")
+            print(f"Learning rate of {', '.join(one.names)}: {one.factor:g} times OPTIM.LR{decay}.")
         with mistakes.of_settings("OPTIM"):
             optimiser = build_optimizer(learned, cfg.OPTIM)
         for name, value in self.method.training.optimiser.items():  # what the method sets besides OPTIM
             if name not in optimiser.defaults:
-                print(f"{name} {value} is not used: OPTIM.NAME {self.cfg.OPTIM.NAME} has no such setting")
+                print(f"{name} {value} is ignored because the optimizer {self.cfg.OPTIM.NAME} has no such setting.")
             for group in optimiser.param_groups if name in optimiser.defaults else ():
                 group[name] = value
         return optimiser
@@ -237,10 +244,10 @@ class Building(Part):
         first = int(steps * counted.first)
         self.each_step, self.stages = True, (first, steps - first) if counted.first < 1 else (steps,)
         trainer.max_epoch = sum(-(-stage // batches) for stage in self.stages)
-        apart = f", {first} and {steps - first} in two stages" if len(self.stages) > 1 else ""
+        apart = f", {first} steps in stage 1 and {steps - first} in stage 2" if len(self.stages) > 1 else ""
         print(
-            f"{type(self.method).__name__} trains {steps} steps ({counted.per_shot} for each of {shots:.4g} images of "
-            f"a class{apart}): {trainer.max_epoch} passes of up to {batches} batches over {images} images"
+            f"{type(self.method).__name__} trains for {steps} steps ({counted.per_shot} per shot, {shots:.4g} shots "
+            f"per class{apart}) in {trainer.max_epoch} passes of up to {batches} batches over {images} training images."
         )
 
     def part(self, epoch: int) -> Pass:
@@ -267,10 +274,11 @@ class Building(Part):
             return CosineAnnealingLR(optimiser, self.stages[0], eta_min=counted.least_rate)
         if 0 < epochs <= optim.WARMUP_EPOCH and not self.cfg.TEST.ONLY:
             constant = optim.WARMUP_TYPE == "constant"
-            rate = f"at {optim.WARMUP_CONS_LR:g}" if constant else f"from {optim.WARMUP_MIN_LR:g} up"
-            note = f"{'the one epoch is' if epochs == 1 else f'all {epochs} epochs are'} warm-up {rate}"
+            rate = f"at {optim.WARMUP_CONS_LR:g}" if constant else f"rising from {optim.WARMUP_MIN_LR:g}"
+            trained = "the only epoch is a warm-up epoch" if epochs == 1 else f"all {epochs} epochs are warm-up epochs"
+            note = f"{trained} with the learning rate {rate}"
             self.notes = [*self.notes, note]
-            print(f"note: {note} (OPTIM.WARMUP_EPOCH {optim.WARMUP_EPOCH})")
+            print(f"note: {note} (OPTIM.WARMUP_EPOCH {optim.WARMUP_EPOCH}).")
         alike = any(not one.in_warm_up for one in self.method.training.rates)
         return build_lr_scheduler(optimiser, optim, alike)
 
@@ -289,7 +297,10 @@ class ZeroShotBuilding(Building):
         """Make CLIP as under PREC fp16 (half precision on CUDA, single on a CPU), and the prompts of all classes."""
         trainer = self.trainer
         if self.cfg.MODEL.INIT_WEIGHTS:
-            print(f"note: {self.cfg.TRAINER.NAME} tests CLIP itself: MODEL.INIT_WEIGHTS is not read")
+            print(
+                f"note: {self.cfg.TRAINER.NAME} tests CLIP without trained prompts, so MODEL.INIT_WEIGHTS "
+                f"{self.cfg.MODEL.INIT_WEIGHTS} is ignored."
+            )
         trainer.clip_model = clip_model = self.load_clip().to(trainer.device)
         if precision.resolve("fp16", trainer.device).half_weights:
             cast_products(clip_model, torch.float16)
@@ -317,7 +328,7 @@ def tell_of(learner: Learner, draws_examples: bool = False) -> None:
     if described is not None and pooling is not None:
         prompts, classes = len(learner.prompt_text.texts), len(pooling.shares)
         what = f"{MODES[described.pooled]}: the mean of their {described.pooled}"
-        print(f"Descriptions: {prompts} phrases of {classes} classes from {described.content.source}; {what}")
+        print(f"Class descriptions: {prompts} phrases for {classes} classes from {described.content.source} ({what})")
     for side, schedule in learner.schedules._asdict().items():
         if schedule.depth and side not in learner.options:  # a side with options tells its own schedule
             print(schedule.table())

@@ -8,16 +8,29 @@ from modprompt.errors import OutOfMemory, UserError
 from modprompt.programs import one_line
 
 _SMALLER = (
-    "give a smaller MODEL.TEXT_CHUNK or DATALOADER.TRAIN_X.BATCH_SIZE (in a test DATALOADER.TEST.BATCH_SIZE), or PREC "
-    "fp16 or amp, or end other programs"
+    "Set a smaller MODEL.TEXT_CHUNK or DATALOADER.TRAIN_X.BATCH_SIZE (for a test: DATALOADER.TEST.BATCH_SIZE), set "
+    "PREC to fp16 or amp, or stop other programs that use the memory."
 )
-_FIXED = "set CUBLAS_WORKSPACE_CONFIG=:4096:8 before the start, or run without it in another --output-dir"
+_FIXED = (
+    "Set the environment variable CUBLAS_WORKSPACE_CONFIG=:4096:8 before the start, or run without MODEL.DETERMINISTIC "
+    "in another --output-dir."
+)
 _FULL = "out of memory|can't allocate memory|not enough memory|could not create a primitive|_ALLOC_FAILED"
 _KNOWN = (  # words of the error, what it becomes
-    ("can't start new thread", UserError, "too few threads", "raise the limit of memory (ulimit -v) or processes"),
-    (_FULL, OutOfMemory, "out of memory", _SMALLER),
-    ("invalid configuration argument", UserError, "more is computed at once than the GPU allows", _SMALLER),
-    ("deterministic implementation|CUBLAS_WORKSPACE_CONFIG", UserError, "MODEL.DETERMINISTIC True", _FIXED),
+    (
+        "can't start new thread",
+        UserError,
+        "No more threads can be started",
+        "Raise the limit of memory (ulimit -v) or of processes (ulimit -u).",
+    ),
+    (_FULL, OutOfMemory, "The run is out of memory", _SMALLER),
+    ("invalid configuration argument", UserError, "The batch is larger than the GPU allows", _SMALLER),
+    (
+        "deterministic implementation|CUBLAS_WORKSPACE_CONFIG",
+        UserError,
+        "MODEL.DETERMINISTIC True is not possible",
+        _FIXED,
+    ),
 )
 
 
@@ -29,5 +42,5 @@ def told() -> Iterator[None]:
     except RuntimeError as error:
         for words, kind, what, to_do in _KNOWN:
             if re.search(words, str(error)):
-                raise kind(f"{what} ({one_line(error)[:200]}): {to_do}") from error
+                raise kind(f"{what} ({one_line(error)[:200]}). {to_do}") from error
         raise

@@ -127,8 +127,10 @@ class Checkpoints(Part):
             path = newest_checkpoint(folder)
             epoch = self.load_file(self.trainer._models[name], path)
             goes_on = epoch < self.trainer.max_epoch
-            what = f"going on after epoch {epoch}, with a new optimiser" if goes_on else "of the last epoch"
-            print(f'Found checkpoint "{path}": {what}')
+            if goes_on:
+                print(f"Found checkpoint {path}. The training continues after epoch {epoch} with a new optimizer.")
+            else:
+                print(f"Found checkpoint {path} of the last epoch.")
             self.pass_epochs(name, epoch)
         return epoch
 
@@ -154,14 +156,17 @@ class Checkpoints(Part):
             UserError: if there is no such checkpoint or it does not fit.
         """
         if not directory:
-            print("Note: load_model() has no folder (--model-dir): nothing is loaded, the prompts are as they were")
+            print("note: load_model() was called without a directory (--model-dir), so no checkpoint is loaded.")
             self.path = ""
             return
         epoch = _epoch_of(epoch, kwargs.get("load_epoch"), *more)
         for name in self.trainer.get_model_names():
             path = run_folder.kept_checkpoint(directory, name, epoch)
             if path:
-                print(f"note: {os.path.join(directory, name)} is gone: what its training saved is loaded from {path}")
+                print(
+                    f"note: the directory {os.path.join(directory, name)} was deleted. The copy of its checkpoint, "
+                    f"{path}, is loaded instead."
+                )
             else:
                 path = find_checkpoint(os.path.join(directory, name), epoch)
             if epoch is None:
@@ -177,7 +182,10 @@ class Checkpoints(Part):
             return
         directory, epoch = overrides.model_to_test()
         if directory:
-            print("note: this program does not load what --model-dir names before its test: loaded now")
+            print(
+                "note: this program did not load the checkpoint in --model-dir before the test, so modprompt loads it "
+                "now."
+            )
         self.load(directory, epoch=epoch)
 
     def load_initial(self, view: Any) -> None:
@@ -189,7 +197,7 @@ class Checkpoints(Part):
         else:
             self._require_rows_of_own_classes(path)
         self.initial_hash = sha256_of(path)
-        print(f"Loaded the initial prompts from {path}")
+        print(f"Loaded the initial weights from {path}")
 
     def _require_rows_of_own_classes(self, path: str) -> None:
         """Raise UserError if a joint head to be trained further has rows of other classes; warn if they are unknown."""
@@ -198,8 +206,15 @@ class Checkpoints(Part):
         if head is None or not head.has_rows or trained == self.model.classes.names:
             return
         if trained:
-            raise UserError(f"MODEL.INIT_WEIGHTS {path}: its joint head has rows of other classes than this run's")
-        warnings.warn(f"{path} does not say of which classes its joint head has rows", stacklevel=2)
+            raise UserError(
+                f"MODEL.INIT_WEIGHTS {path} cannot be trained further because its joint head was trained on other "
+                "classes than those of this run. Use a checkpoint of the same classes."
+            )
+        warnings.warn(
+            f"MODEL.INIT_WEIGHTS {path} does not record the classes of its joint head. Check that the classes and "
+            "their order are those of this run.",
+            stacklevel=2,
+        )
 
     def _tell_learner(self) -> None:
         """Tell the model that is tested on which classes it was trained."""
@@ -208,7 +223,7 @@ class Checkpoints(Part):
         stated, sentences = self.loaded.record.get("method", {}), self.model.prompt_learner.stands_on().get(SENTENCES)
         same_data = self.loaded.record.get("classes", {}).get("dataset") == self.cfg.DATASET.NAME
         if same_data and sentences and stated.get(SENTENCES, sentences) != sentences:
-            print("note: the class sentences of this test are not those of the training")
+            print("note: the sentences that describe the classes differ between this test and the training.")
         said = self.model.said_of(self.model.classes.names)
         if said:
             print(f"note: {said}")
@@ -220,8 +235,8 @@ class Checkpoints(Part):
         classes = count_classes(loaded.state_dict)
         if classes:
             print(
-                f"Dropped the class tokens of {classes} classes in {path}: "
-                f"prompts are made from the {len(names)} class names of this run"
+                f"The class tokens of the {classes} classes in {path} are ignored. The prompts use the {len(names)} "
+                "class names of this run."
             )
         if view.learner.bound:
             require_own_classes(loaded, names, path)

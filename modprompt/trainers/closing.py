@@ -26,11 +26,11 @@ def lines(trainer: Any, tested_pct: float | None, in_series: bool) -> Iterator[s
     number = len(tested) if tested_pct is not None and reader_facts(dataset).has_test else 0
     ours = isinstance(trainer, PromptTrainer)
     learned = 0 if ours and trainer.run.method.in_turn else len(dataset.train_x)  # the test's own images are its caches
-    yield f"Images: {learned} trained on, {validation or 'none'} for validation, {number} tested"
+    yield f"Images: {learned} for training, {validation or 'none'} for validation, {number} for the test"
     if not ours:
         return
     if tested_pct is not None and not in_series and zero_shot_costs_little(trainer):
-        yield f"Zero-shot CLIP has {zero_shot_pct(trainer):.1f}% of the tested images right, this run {tested_pct:.1f}%"
+        yield f"Accuracy on the test images: zero-shot CLIP {zero_shot_pct(trainer):.1f}%, this run {tested_pct:.1f}%"
     yield next_command(trainer)
 
 

@@ -27,13 +27,13 @@ from modprompt.trainers import mistakes
 from modprompt.trainers.config_nodes import is_switch, method_of
 
 UNREAD = {"TRAINER.COOP.TRAIN_TYPE"}  # in the family's files; nothing reads it in any repository
-_ALPHAS = "give schedule.json, which has the alphas of every epoch"
+_ALPHAS = "Read the alphas of every epoch from schedule.json instead."
 GONE = {  # keys of earlier versions: what to do instead
-    "TRAINER.PROMPTKD.ON": "train PromptKD by itself, or CoOp, MaPLe and others with TRAINER.KDPL.ON True",
+    "TRAINER.PROMPTKD.ON": "Use the trainer PromptKD, or add TRAINER.KDPL.ON True to CoOp, MaPLe and similar trainers.",
     "TRAINER.DPLSEARCH.WRITE_NPY": _ALPHAS,
     "TRAINER.TRAINERSUPERNET.WRITE_NPY": _ALPHAS,
-    "TEST.FEATURE_CACHE": "a test keeps its features by TEST.KEEP_FEATURES True, for tests of the same prompts by "
-    "TEST.FEATURES_OF",
+    "TEST.FEATURE_CACHE": "Store the features of a test with TEST.KEEP_FEATURES True, and reuse the features in a test "
+    "of the same prompts with TEST.FEATURES_OF.",
 }
 
 
@@ -96,8 +96,8 @@ def _merge_one(cfg: CfgNode, key: str, given: Given) -> None:
 
 def _unknown(key: str, known: Sequence[str], where: str) -> Fault:
     if key in GONE:
-        return Fault(key, f"{where}: {key} is gone: {GONE[key]}")
-    return Fault(key, f"{where}: there is no config key {key!r}{nearest(key, known, cutoff=0.3)}")
+        return Fault(key, f"{where}: the setting {key} was removed in an earlier version. {GONE[key]}")
+    return Fault(key, f"{where}: unknown setting {key!r}{nearest(key, known, cutoff=0.3)}")
 
 
 def _merge_faults(cfg: CfgNode, settings: Settings) -> list[Fault]:
@@ -105,7 +105,10 @@ def _merge_faults(cfg: CfgNode, settings: Settings) -> list[Fault]:
     known, faults = dict.fromkeys(dotted_keys(cfg)), []
     for key, given in settings.given:
         if key in UNREAD:
-            print(f"{key} {given.value} ({given.where}): nothing reads it, here as in the repository that has it")
+            print(
+                f"{key} {given.value} ({given.where}) is ignored. The upstream repository does not use this setting "
+                "either."
+            )
             continue
         if key not in known:
             faults.append(_unknown(key, list(known), given.where))
@@ -116,7 +119,7 @@ def _merge_faults(cfg: CfgNode, settings: Settings) -> list[Fault]:
             said = mistakes.said_by(error)
             if said.startswith("Type mismatch"):  # yacs's, which names Python's types
                 node, name = level_of(cfg, key)
-                said = f"must be {kind_of(node[name])}, got {given.value!r}"
+                said = f"the value must be {kind_of(node[name])}, got {given.value!r}"
             faults.append(Fault(key, f"{given.where}, {key}: {said}"))
     return list(dict.fromkeys(faults))
 
@@ -129,12 +132,12 @@ def _value_faults(cfg: CfgNode) -> Iterator[Fault]:
         yield from (Fault(key, f"{key}{text}") for key, text in error.faults)
     asked = cfg.INPUT.TRANSFORMS
     if not isinstance(asked, (list, tuple)):
-        yield Fault("INPUT.TRANSFORMS", f"INPUT.TRANSFORMS must be a list of names, got {asked!r}")
+        yield Fault("INPUT.TRANSFORMS", f"INPUT.TRANSFORMS must be a list of names, got {asked!r}.")
         return
     known: list[str] = list(known_transforms.AVAI_CHOICES)
     for name in asked:
         if name not in known:
-            said = f"INPUT.TRANSFORMS: there is no {name!r} (known: {', '.join(known)})"
+            said = f"INPUT.TRANSFORMS contains the unknown transform {name!r}. Supported transforms: {', '.join(known)}"
             yield Fault("INPUT.TRANSFORMS", said)
 
 
@@ -148,15 +151,20 @@ def _name_faults(cfg: CfgNode) -> Iterator[Fault]:
         try:
             check_name(name or "", known, label)
         except UserError as error:
-            own = "" if not name or nearest(name, known) else "; for your own give --import its module"
-            yield Fault(key, f"{error}{own}")
+            custom = "" if not name or nearest(name, known) else " To use a custom one, give its module with --import."
+            yield Fault(key, f"{_sentence(str(error))}{custom}")
             if not cfg.DATASET.NAME:  # the trainer's name brings one if no file is given
                 return
 
 
 def _complain(faults: Sequence[Fault]) -> None:
     if faults:
-        raise UserError("; ".join(fault.text for fault in faults))
+        raise UserError(" ".join(_sentence(fault.text) for fault in faults))
+
+
+def _sentence(text: str) -> str:
+    """Return the text of a message with a full stop at its end."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _checked(cfg: CfgNode, settings: Settings) -> list[Fault]:
@@ -190,7 +198,10 @@ def warn_of_other_nodes(given: Sequence[str], trainer: str, own: str, second: st
     others = sorted({f"TRAINER.{part[1]}" for part in parts if part[1] not in (own, second)})
     if own and others:
         also = f" and TRAINER.{second}" if second else ""
-        warnings.warn(f"{', '.join(others)} is set, but {trainer} only reads TRAINER.{own}{also}", stacklevel=2)
+        warnings.warn(
+            f"The settings of {', '.join(others)} are ignored because {trainer} reads only TRAINER.{own}{also}.",
+            stacklevel=2,
+        )
 
 
 def merged(settings: Settings) -> CfgNode:
@@ -237,7 +248,8 @@ def stands_for(cfg: CfgNode, given: Mapping[str, Given], cls: type[SecondNode]) 
     taken = {key: value for key, value in found.items() if key not in given}
     kept = [key for key in found if key not in taken]
     said = ", ".join(f"{key} {value}" for key, value in taken.items()) or "nothing"
-    print(f"{cfg.TRAINER.NAME}: {cls.node} stands for {said}" + (f"; given itself: {', '.join(kept)}" if kept else ""))
+    also = f" Explicit settings take precedence: {', '.join(kept)}." if kept else ""
+    print(f"{cfg.TRAINER.NAME}: {cls.node} sets {said}.{also}")
     return taken
 
 
@@ -272,7 +284,7 @@ def own_names(settings: Settings, name: str, cls: type[Method]) -> Settings:
             found.append((key, given))
         elif isinstance(own, Only):
             if as_text(given.value) != own.value:
-                raise UserError(f"{given.where}: {key} must be {own.value} for {name}, got {given.value!r}")
+                raise UserError(f"{given.where}: {key} must be {own.value} for {name}, got {given.value!r}.")
         elif not own:
             unread.append(key)
         else:
@@ -281,8 +293,13 @@ def own_names(settings: Settings, name: str, cls: type[Method]) -> Settings:
                 kept.append(named)
             else:
                 found.append((named, given))
-                read.append(f"{key} is {named} {as_text(given.value)}")
+                read.append(f"{key} sets {named} {as_text(given.value)}")
     if read or unread or kept:
-        parts = {"": read, "given itself: ": kept, "read by nothing, here as in the repository: ": unread}
-        print(f"{name}: {'; '.join(what + ', '.join(dict.fromkeys(keys)) for what, keys in parts.items() if keys)}")
+        parts = {
+            "": read,
+            "Explicit settings take precedence: ": kept,
+            "Ignored, as in the upstream repository: ": unread,
+        }
+        sentences = (f"{what}{', '.join(dict.fromkeys(keys))}." for what, keys in parts.items() if keys)
+        print(f"{name}: {' '.join(sentences)}")
     return Settings(tuple(found))

@@ -53,11 +53,20 @@ def require(dataset: Any, cfg: Any) -> None:
     ]
     name, images = cfg.DATASET.NAME, dataset.train_x
     if ignored:
-        came = f"it gave {dataset.num_classes} classes and {len(images)} training images"
-        raise UserError(f"data set {name}: its reader never looks at {', '.join(ignored)}: {came}; leave that out")
+        raise UserError(
+            f"The reader of the data set {name} does not support {', '.join(ignored)} and returned "
+            f"{dataset.num_classes} classes and {len(images)} training images. Remove "
+            f"{'this setting' if len(ignored) == 1 else 'these settings'}."
+        )
     if any(isinstance(image.label, (list, tuple)) for image in images):
-        raise UserError(f"data set {name}: its reader gives an image several labels; our trainers take one")
+        raise UserError(
+            f"The data set {name} is not supported because its reader gives several labels to an image. Use a data set "
+            "with one label per image."
+        )
     shots = collections.Counter((getattr(image, "domain", 0), image.label) for image in images)
     if "NUM_SHOTS" in asked and max(shots.values(), default=0) > asked["NUM_SHOTS"]:
         most = max(shots.values())
-        print(f"note: data set {name}: DATASET.NUM_SHOTS {asked['NUM_SHOTS']}: its reader gave up to {most} of a class")
+        print(
+            f"note: DATASET.NUM_SHOTS is {asked['NUM_SHOTS']}, but the reader of the data set {name} returned up to "
+            f"{most} training images per class."
+        )

@@ -46,9 +46,9 @@ def _fix_workspace() -> None:
         return
     if torch.cuda.is_initialized():
         raise UserError(
-            f"MODEL.DETERMINISTIC True: CUDA has started in this process with {WORKSPACE} {given or 'unset'}: "
-            f"set {WORKSPACE}={_FIXED[0]} in the environment before"
+            "MODEL.DETERMINISTIC True is not possible because CUDA has already started in this process with "
+            f"{WORKSPACE} {given or 'unset'}. Set {WORKSPACE}={_FIXED[0]} in the environment before the process starts."
         )
     if given:
-        print(f"MODEL.DETERMINISTIC True: {WORKSPACE} {given} -> {_FIXED[0]} for this run")
+        print(f"MODEL.DETERMINISTIC True changes {WORKSPACE} from {given} to {_FIXED[0]} for this run.")
     os.environ[WORKSPACE] = _FIXED[0]

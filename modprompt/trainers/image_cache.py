@@ -49,21 +49,21 @@ class KeptImages(Dataset[dict[str, Any]]):
 
     def __init__(self, loader: Any, folder: Path, name: str):
         if type(loader) is not DataLoader or loader.batch_size is None or loader.collate_fn is not default_collate:
-            raise Refused("the loader is not one of Dassl's")
+            raise Refused("the data loader is not a Dassl data loader")
         dataset: Any = loader.dataset
         self._loader, self._images = loader, dataset.data_source
         steps = list(getattr(dataset.transform, "transforms", ()))
         kinds = [type(step) for step in steps]
         at = kinds.index(ToTensor) if ToTensor in kinds else len(kinds)
         if {*kinds[:at]} - {Resize, CenterCrop} or kinds[at:] not in ([ToTensor], [ToTensor, Normalize]):
-            raise Refused(f"the test transform is not known: {', '.join(kind.__name__ for kind in kinds)}")
+            raise Refused(f"the test transform is not supported: {', '.join(kind.__name__ for kind in kinds)}")
         before, self._normalize = steps[:at], steps[at + 1 :]
         self._decoded = copy.copy(dataset)  # gives images as bytes
         self._decoded.transform = Compose([*before, np.array])
         first = dict(self._decoded[0])
         self._first: np.ndarray = first.pop("img", np.empty(0))
         if first != self._facts(0) or self._first.dtype != np.uint8:
-            raise Refused("the data set gives other things with its images than Dassl's does")
+            raise Refused("the samples of the data set have other fields than those of Dassl data sets")
         self._made = f"{before} {rule_of_run()} Pillow {PIL.__version__} torchvision {torchvision.__version__}"
         self.path = folder / f"{name}_{self._digest()}.npy"
 
@@ -105,7 +105,7 @@ class KeptImages(Dataset[dict[str, Any]]):
         if self._is_mapped():
             return
         lock_file = self.path.with_name(f".{self.path.name}.lock")
-        with lock.alone(lock_file, f"another process writes {self.path.name}", 0.2) as works:
+        with lock.alone(lock_file, f"another process is writing {self.path.name}", 0.2) as works:
             if not self._is_mapped():  # perhaps written in this moment
                 if works:
                     remove_parts(self.path.parent, self.path.name)  # of killed writers
@@ -117,20 +117,23 @@ class KeptImages(Dataset[dict[str, Any]]):
             self.rows = read_array(self.path, maps=True)
             if self.rows.dtype == np.uint8 and self.rows.shape == (len(self), *self._first.shape):
                 return True
-            said = f"{self.path} has {self.rows.dtype} {self.rows.shape}"
+            said = f"{self.path} has the unexpected type {self.rows.dtype} or shape {self.rows.shape}"
         except FileNotFoundError:
             return False
         except UserError as error:
             said = str(error)
-        print(f"{said}: the images are decoded again")
+        print(f"The cached test images cannot be used and are decoded again. Reason: {said.rstrip('.')}.")
         return False
 
     def _write(self) -> None:
         shape = (len(self), *self._first.shape)
         mib, free_mib = (n / 2**20 for n in (math.prod(shape), shutil.disk_usage(self.path.parent).free))
         if mib + _SPARE_MIB > free_mib:
-            raise Refused(f"they need {mib:,.1f} MiB, and {free_mib:,.1f} MiB are free there")
-        print(f"{len(self):,} test images are decoded once, into {self.path}: {mib:,.1f} MiB")
+            raise Refused(
+                f"the cache needs {mib:,.1f} MiB and must leave {_SPARE_MIB:,} MiB free, but only {free_mib:,.1f} MiB "
+                "are free"
+            )
+        print(f"Decoding {len(self):,} test images into the cache {self.path} ({mib:,.1f} MiB).")
         decoding = DataLoader(
             self._decoded,
             batch_size=self._loader.batch_size,
@@ -143,10 +146,10 @@ class KeptImages(Dataset[dict[str, Any]]):
             np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
             for block in tqdm(decoding, desc="decoding test images", disable=None):
                 if block.shape[1:] != shape[1:]:
-                    raise Refused("the test transform does not make images of one size")
+                    raise Refused("the test transform returns images of different sizes")
                 file.write(block.numpy().data)
             if self._digest() not in self.path.name:
-                raise Refused("images were changed while they were decoded")
+                raise Refused("images changed while they were decoded")
 
 
 def _stacked(samples: list[dict[str, Any]]) -> Tensor:
@@ -185,12 +188,15 @@ class KeptLoader:
         try:
             kept = KeptImages(self.loader, Path(self._folder), self._name)  # of the images as they are now
             kept.open()
-            print(f"Test images of {kept.path}")
+            print(f"Using the cached test images in {kept.path}")
             return kept
         except (OSError, ValueError) as error:  # also for an image that cannot be decoded: the run will report it
             self._can_keep = isinstance(error, UserError)  # which others may have written by the next time
             lines = str(error).strip().splitlines() or [type(error).__name__]  # a worker's last line says it
-            print(f"Test images are not kept in {self._folder} ({lines[-1][:200]}): each evaluation decodes them")
+            print(
+                f"Test images are not cached in {self._folder} ({lines[-1][:200].rstrip('.')}), so each evaluation "
+                "decodes them again."
+            )
             return None
 
 

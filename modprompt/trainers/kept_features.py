@@ -111,7 +111,7 @@ def of_run(folder: str, result: Mapping[str, Any], width: int, made: str = "") -
     features, stamps, contents, by = read_arrays(path, "features", "images", "contents", "made_by").values()
     fits = features.dtype == np.float32 and features.shape == (stamps.size, width) and stamps.size == contents.size
     if not fits or (made and str(by) != made):
-        raise UserError(f"{path} is of another CLIP, other prompts, or images made in another way")
+        raise UserError(f"the features in {path} belong to another CLIP, other prompts or another image preprocessing")
     return {**dict(zip(contents.tolist(), features)), **dict(zip(stamps.tolist(), features))}
 
 
@@ -129,7 +129,7 @@ def find(trainer: Any, loader: Any, folders: str) -> tuple[Tensor, Tensor] | Non
         for folder in filter(None, folders.split(os.pathsep)):
             of_one = of_run(folder, results.read(folder).result or {}, trainer.run.feature_width, made)
             if not of_one:
-                raise UserError(f"the test in {folder} has kept no image features (TEST.KEEP_FEATURES)")
+                raise UserError(f"the test in {folder} stored no image features (TEST.KEEP_FEATURES True stores them)")
             kept.update(of_one)
         digests = _stamp_digests(images)
         changed = [place for place, digest in enumerate(digests) if digest not in kept]
@@ -137,10 +137,13 @@ def find(trainer: Any, loader: Any, folders: str) -> tuple[Tensor, Tensor] | Non
             digests[place] = content
         lacking = sum(digest not in kept for digest in digests)
         if lacking:
-            raise UserError(f"{lacking} of {len(images)} images are not among those kept")
+            raise UserError(f"the stored features lack {lacking} of {len(images)} test images")
     except UserError as error:
-        print(f"TEST.FEATURES_OF: {error}: all images are encoded anew")
+        print(
+            f"TEST.FEATURES_OF {folders} is not used, and all images are encoded again. Reason: "
+            f"{str(error).rstrip('.')}."
+        )
         return None
-    print(f"Image features of {len(images)} images, kept in {folders}")
+    print(f"Using the stored features of {len(images)} images from {folders}")
     features = torch.from_numpy(np.stack([kept[digest] for digest in digests]))
     return features, torch.tensor([image.label for image in images])

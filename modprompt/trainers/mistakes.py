@@ -41,20 +41,25 @@ def of_reader(name: str, root: str) -> Iterator[None]:
         if error.filename is None and error.strerror:
             raise
         if error.filename is None:  # the reader's own words
-            raise UserError(f"data set {name}: {one_line(error)}") from error
+            raise UserError(f"Cannot read the data set {name}: {one_line(error)}") from error
         place = f"{error.filename} (DATASET.ROOT is {root})"
-        mistake: Any = UserError(f"data set {name}: {error.strerror}: {place}")
+        mistake: Any = UserError(f"Cannot read the data set {name}: {error.strerror}: {place}. Check DATASET.ROOT.")
         mistake.filename = error.filename
         raise mistake from error
     except TypeError as error:
         if "unexpected keyword argument" not in str(error):
             raise
-        how = "its reader is written for a Dassl of its own; if the codebase has one, --host with --host-dassl uses it"
-        raise UserError(f"data set {name}: {one_line(error)}: {how}") from error
+        raise UserError(
+            f"Cannot read the data set {name}: {one_line(error)}. The reader was written for another version of Dassl. "
+            "If the codebase contains that Dassl, use --host with --host-dassl."
+        ) from error
     except AttributeError as error:
         if not str(error).isidentifier():  # else what yacs says of a key that is not there
             raise
-        raise UserError(f"data set {name}: its reader asks for a setting {error}, which nothing has set") from error
+        raise UserError(
+            f"Cannot read the data set {name}: the reader needs the setting {error}, which does not exist in this "
+            "configuration. Run the codebase's own program, which defines the setting."
+        ) from error
     except ValueError:
         check_name(name or "", DATASET_REGISTRY.registered_names(), "DATASET.NAME")
         raise

@@ -46,8 +46,8 @@ from modprompt.trainers.unknown_classes import SCORES, separation  # noqa: E402
 
 ZERO_SHOT = "zero-shot"
 SCALE = 100.0  # exp(logit_scale) of OpenAI's CLIPs; features do not say theirs
-ON_KEYS = "trained on mean keys, not as published"
-OTHERS = "keys that others have trained"
+ON_KEYS = "trained on mean keys, unlike in the paper"
+OTHERS = "published trained keys"
 _AT_ONCE = 1000  # images that are tested at once
 _VAL_SHOTS = 4  # validation images a class for choices, or as many as shots
 # settings of heads that need images, texts or another CLIP's files, or choose in a way that papers had and we refuse
@@ -77,7 +77,9 @@ def configured(
         check_name(name, head_names(), "--head")
     for key, _ in options:
         if not any(_reads(name, key) for name in names):
-            raise UserError(f"{key} is read by no head here ({', '.join(names) or 'name one: --head'}): leave it out")
+            reason = f"none of the heads reads it ({', '.join(names)})" if names else "no head is selected"
+            advice = f"Remove {key}." if names else f"Select a head with --head, or remove {key}."
+            raise UserError(f"{key} has no effect because {reason}. {advice}")
     found = []
     for name in dict.fromkeys(names):
         cls: Any = BY_NAME[name].method
@@ -149,7 +151,9 @@ class _ZeroShot(Head):
 def zero_shot(features: Features) -> Fitted:
     """The features themselves, without a head; UserError if there are no class features."""
     if features.text is None:
-        raise UserError(f"{ZERO_SHOT} reads class features: name their file (--classes)")
+        raise UserError(
+            "Zero-shot classification needs class features. Give the file of class features with --classes."
+        )
     return Fitted(ZERO_SHOT, 0, _ZeroShot(features.names), torch.tensor(SCALE))
 
 
@@ -172,19 +176,24 @@ def fit(
     name = type(method).__name__
     for one in method.settings():
         if one.key in _UNREAD and getattr(method, one.field) != one.default:
-            raise UserError(f"{name}: {one.key} is not read on features: leave it out")
+            raise UserError(f"{name} does not support {one.key} on precomputed features. Remove {one.key}.")
     if trained_keys and not isinstance(method, TipAdapterF):
-        raise UserError(f"{name} has no trained keys: only TipAdapterF reads {TRAINED.format('*')}")
+        raise UserError(
+            f"{name} has no trained keys because only TipAdapterF reads {TRAINED.format('*')}. Use TipAdapterF."
+        )
     cfg = configured([name], features.backbone)[0][1] if cfg is None else cfg
     torch.manual_seed(seed)
     np.random.seed(seed % 2**32)
     head = method.head(features.names, features.tested.features.shape[1])
     if features.text is None and head.needs_text:
-        also = " (INIT RANDOM with CONSTRAINT none reads none)" if name == "ADAPTER" else ""
-        raise UserError(f"{name} reads class features: name their file (--classes){also}")
+        also = ", or set INIT RANDOM and CONSTRAINT none" if name == "ADAPTER" else ""
+        raise UserError(f"{name} needs class features. Give the file of class features with --classes{also}.")
     needs_images = head.trains or method.passes() > 0
     if needs_images and shots < 1:
-        raise UserError(f"{name} needs training images: name their number, of which {features.folder} has keys")
+        raise UserError(
+            f"{name} needs training images, but shots is {shots}. Give a number of shots for which {features.folder} "
+            "has keys."
+        )
     shots = shots if needs_images else 0
     bank, scale = features.bank(shots), torch.tensor(method.literal_scale or SCALE)
     head.build(bank, scale)
@@ -200,7 +209,7 @@ def fit(
     if not method.in_turn:
         return Fitted(name, shots, head, scale, kind, how)
     order = method.orders_of(seed)[0]
-    how = "in the list's order" if order is None else f"in the order of seed {order}"
+    how = "images in the order of the list" if order is None else f"images in the order of seed {order}"
     return Fitted(name, shots, head, scale, kind, how, method.in_turn, order)
 
 
@@ -209,13 +218,13 @@ def _chosen(head: Head, grid: Grid | None, features: Features, scale: Tensor, sh
     if not isinstance(head, TipAdapterHead):
         return ""
     if grid is None or features.chosen_on is None:
-        given = f"alpha {float(head.alpha):g}, beta {float(head.beta):g}, given"
-        return given if grid is None else f"{given}: there are no images to choose on"
+        fixed = f"alpha {float(head.alpha):g}, beta {float(head.beta):g}, not selected"
+        return fixed if grid is None else f"{fixed} because no validation images are available"
     most = len(features.chosen_on.labels) if features.split == VAL else min(shots, _VAL_SHOTS)
     images = features.chosen_on.some(features.chosen_on.drawn(lambda there: min(there, most), seed))
     plain_logits = scale * cosines(images.features, head.pooled(features.class_features[:, None]))
     found = head.search(images.features, plain_logits, images.labels, grid)
-    return f"alpha {found.alpha:g}, beta {found.beta:g}, chosen on {found.images} other validation images"
+    return f"alpha {found.alpha:g}, beta {found.beta:g}, selected on {found.images} other validation images"
 
 
 class _Shuffled:
@@ -270,7 +279,9 @@ def _train(head: Head, bank: Bank, scale: Tensor, epochs: int, cfg: Any, said: s
                 schedule.step()
             head.end_epoch()
     if not torch.isfinite(loss):
-        raise UserError(f"{said}: the loss is {float(loss)}: lower the learning rate")
+        raise UserError(
+            f"The training of {said} diverged: the loss is {float(loss)}. Set a lower learning rate (OPTIM.LR)."
+        )
 
 
 class Tested(NamedTuple):
@@ -355,7 +366,7 @@ def compared(
     if not methods:
         zero_shot(features)
     if trained_keys and not any(isinstance(method, TipAdapterF) for method, _ in methods):
-        raise UserError(f"only TipAdapterF reads {TRAINED.format('*')}: name it (--head)")
+        raise UserError(f"Only TipAdapterF reads trained keys ({TRAINED.format('*')}). Add TipAdapterF to --head.")
     rows = [] if features.text is None else [row(zero_shot(features))]
     for count in shots:
         features.bank(count)  # what is not there is said before anything is trained

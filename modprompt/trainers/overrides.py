@@ -111,7 +111,7 @@ def with_our_config(given: Sequence[str], spelled: Mapping[str, str] = {}) -> li
     )
     if ours is None or Path(name).is_file():
         return list(given)
-    print(f"{name} is not in this codebase; using modprompt's: {ours}")
+    print(f"{name} does not exist in this codebase, so modprompt's config file {ours} is used.")
     instead, joined = {(flag, name): str(ours)}, {f"{flag}={name}": f"{flag}={ours}"}
     return [instead.get((before, word), joined.get(word, word)) for before, word in zip(["", *given], given)]
 
@@ -171,15 +171,23 @@ class Changed(NamedTuple):
     def __str__(self) -> str:
         asked, got = _short(self.asked.value), _short(self.got)
         if self.asked.source == _DASSL:
-            return f"{self.key}: nobody gave it; this codebase's program or Dassl has {got}, {_DASSL} has {asked}"
+            return (
+                f"{self.key} is {got} in this codebase's program or its Dassl, instead of the default {asked} of "
+                f"{_DASSL}."
+            )
         if self.got is _ABSENT:
-            return f"{self.key}: asked {asked} ({self.asked.source}), it is in no configuration"
-        return f"{self.key}: asked {asked} ({self.asked.source}), got {got}: the codebase's program or config sets it"
+            return (
+                f"{self.key} {asked} ({self.asked.source}) has no effect because the configuration has no such setting."
+            )
+        return (
+            f"{self.key} was set to {asked} ({self.asked.source}), but the codebase's program or config changed the "
+            f"value to {got}."
+        )
 
     def wanted(self) -> Any:
         """The value that was asked for, in the type of the configuration's; UserError if it has no such setting."""
         if self.got is _ABSENT:
-            raise UserError(f"{KEEP}: {self}")
+            raise UserError(f"{KEEP} cannot keep a setting: {self}")
         value = self.asked.value if isinstance(self.got, str) else CfgNode._decode_cfg_value(self.asked.value)
         lists = isinstance(self.got, (tuple, list)) and isinstance(value, (tuple, list))
         return type(self.got)(value) if lists else value
@@ -230,16 +238,16 @@ def kept(cfg: CfgNode) -> dict[str, Any]:
         changes = changed(cfg, user_words().settings())
     except UserError as error:
         if keeps_settings():
-            raise UserError(f"{KEEP}: {error}") from None
-        print(f"note: whether this program changes settings that were asked for is not known ({error})")
+            raise UserError(f"{KEEP} cannot keep the settings of the command line: {error}") from None
+        print(f"note: modprompt cannot check whether this program changes the requested settings: {error}")
         return {}
     for one in changes:
-        print(f"{'kept' if keeps_settings() else 'note'}: {one}")
+        print(f"kept: {one} The requested value is restored." if keeps_settings() else f"note: {one}")
     if keeps_settings():
         values = {one.key: one.wanted() for one in changes}
         if "SEED" in values:
             set_random_seed(values["SEED"])  # the program has already set its own
         return values
     if changes:
-        print(f"note: {KEEP} gives {'them' if len(changes) > 1 else 'it'} the value that was asked for")
+        print(f"note: to restore the requested {'values' if len(changes) > 1 else 'value'}, use {KEEP}.")
     return {}

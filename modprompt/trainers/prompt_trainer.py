@@ -96,7 +96,10 @@ class PromptTrainer(TrainerX):
             if getattr(self, "model", None) is None:  # some Dassl leaves that to before_train, which here resumes
                 self.build_model()
         if images.selected_on(self.dm.dataset, cfg) == images.TEST:
-            print(f"note: {cfg.DATASET.NAME} has no validation images of its own: what is chosen is selected on test")
+            print(
+                f"note: {cfg.DATASET.NAME} has no validation images, so the best checkpoint or hyperparameters are "
+                "selected on the test images."
+            )
 
     def check_cfg(self, cfg: Any) -> None:
         """Refuse settings, and a schedule that does not fit a CLIP whose layers are known, before any work is done."""
@@ -121,7 +124,10 @@ class PromptTrainer(TrainerX):
         self.cfg = cfg
         data_asked.require(self.dm.dataset, cfg)
         if cfg.VERBOSE and not images.reader_facts(self.dm.dataset).has_test:
-            print("note: there are no test images (the one that is counted is a substitute): nothing is tested")
+            print(
+                "note: the data set has no test images (the single image that Dassl counts is a placeholder), so "
+                "nothing is tested."
+            )
         if backbone.requires_squash(cfg):
             backbone.squash([one for one in (self.val_loader, self.test_loader) if one is not None], cfg.INPUT.SIZE)
         if self.run.method.training.steps:
@@ -136,7 +142,7 @@ class PromptTrainer(TrainerX):
 
     def train(self, *args: Any, **kwargs: Any) -> None:
         """Train, resuming if possible, then test; a method that trains nothing is only tested."""
-        _drop("train", args, kwargs)
+        _drop("train()", args, kwargs)
         if not self.parts.trains:
             self.test()
             return
@@ -151,7 +157,7 @@ class PromptTrainer(TrainerX):
         """Resume, and start the clock; a codebase's program may have changed settings since the trainer was built."""
         given, before = self._given
         for change in changes(before, texts_of(given)):
-            print(f"note: {change}: the program changed it after its trainer was built: not read")
+            print(f"note: the program changed a setting after the trainer was built, which has no effect: {change}")
         self.resume.begin()
         if self.search is not None:
             self.search.begin()
@@ -264,8 +270,8 @@ class PromptTrainer(TrainerX):
         finite = [torch.isfinite(parameter).all() for parameter in self.model.learned.parameters()]
         if finite and not torch.stack(finite).all():
             raise FloatingPointError(
-                f"the prompts are not finite after epoch {self.epoch + 1}: start anew in another --output-dir "
-                "with a lower OPTIM.LR or PREC fp32; the last checkpoint is untouched"
+                f"The trained parameters are not finite after epoch {self.epoch + 1}. The last checkpoint is "
+                "unchanged. Start again in another --output-dir with a lower OPTIM.LR or with PREC fp32."
             )
         if self.search is not None:
             self.search.end_epoch()
@@ -363,7 +369,7 @@ def _drop(call: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     """Say that arguments which a codebase's program gives its own trainers are not read."""
     names = [*(f"argument {number}" for number, _ in enumerate(args, start=1)), *kwargs]
     if names:
-        print(f"note: {call}: this program also gives {', '.join(names)}: not read")
+        print(f"note: this program passes {', '.join(names)} to {call}, which modprompt's trainers ignore.")
 
 
 def _begin(cfg: Any) -> None:
@@ -371,7 +377,10 @@ def _begin(cfg: Any) -> None:
     if cfg.OUTPUT_DIR:
         run_folder.keep(cfg.OUTPUT_DIR, cfg.TRAINER.NAME)
     if cfg.ACTIVE.ROUNDS:
-        raise UserError("ACTIVE.ROUNDS: only `modprompt active`, and the train.py of its project, run rounds")
+        raise UserError(
+            f"ACTIVE.ROUNDS {cfg.ACTIVE.ROUNDS} is not supported by this program. Use `modprompt active` or "
+            "modprompt's own train.py."
+        )
     image_files.read_as(cfg.INPUT.DECODING)
     device.set_up(cfg.MODEL.DETERMINISTIC, cfg.USE_CUDA)
     if device.on_card(cfg.USE_CUDA):

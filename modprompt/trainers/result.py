@@ -156,8 +156,9 @@ class ResultRecorder:
         classes, cfg = self.trainer.dm.num_classes, self.trainer.cfg
         if self.answers.columns not in (0, classes):  # 0: they are no logits
             raise UserError(
-                f"{cfg.DATASET.NAME} has the labels 0 to {classes - 1}, but logits have {self.answers.columns} "
-                "columns, not one for each class: no accuracy would mean anything"
+                f"The data set {cfg.DATASET.NAME} has the labels 0 to {classes - 1}, but the model returns "
+                f"{self.answers.columns} logits per image instead of one per class, so the accuracy would be "
+                f"meaningless. Change the trainer so that it returns {classes} logits per image."
             )
         results: dict[str, Any] = self._evaluate()
         run_folder.require_still(cfg.OUTPUT_DIR)  # the test may have taken long
@@ -266,7 +267,7 @@ class ResultRecorder:
             "compile": {  # what was asked for, and what ran
                 "asked": cfg.MODEL.COMPILE,
                 "ran": ran,
-                "why": "" if ran == (cfg.MODEL.COMPILE or "eager") else "this trainer compiles nothing",
+                "why": "" if ran == (cfg.MODEL.COMPILE or "eager") else "this trainer does not support MODEL.COMPILE",
             },
             "device": torch.cuda.get_device_name() if on_cuda else "cpu",
             "versions": {

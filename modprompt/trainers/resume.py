@@ -127,9 +127,14 @@ class Resume(Part):
     def begin(self) -> None:
         """Resume, and start the clock."""
         if not self.cfg.OUTPUT_DIR:
-            raise UserError("OUTPUT_DIR is empty, and a training keeps what it learns there: name a folder")
+            raise UserError(
+                "OUTPUT_DIR is empty, but a training saves its checkpoints there. Set OUTPUT_DIR (--output-dir)."
+            )
         if self.cfg.TEST.FINAL_MODEL == "best_val" and self.trainer.val_loader is None:
-            raise UserError(f"TEST.FINAL_MODEL best_val: {self.cfg.DATASET.NAME} has no validation images to choose by")
+            raise UserError(
+                f"TEST.FINAL_MODEL best_val is not possible because the data set {self.cfg.DATASET.NAME} has no "
+                "validation images. Set TEST.FINAL_MODEL last_step."
+            )
         dataset = self.trainer.dm.dataset
         self.images = TrainingImages(dataset.train_x, reader_facts(dataset).image_root)
         self.trainer.start_epoch = self._resume()
@@ -151,15 +156,16 @@ class Resume(Part):
         average = self.model.average
         if epochs < self.trainer.max_epoch and average is not None and average.epochs != epochs:
             raise UserError(
-                f"the average over epochs (GPA) lacks epochs 1 to {epochs}: this run would go on from a "
-                "checkpoint, which does not hold it; start anew in another --output-dir, or set GPA_STD 0"
+                "Cannot resume: the average over epochs (GPA) would lack "
+                f"{'epoch 1' if epochs == 1 else f'epochs 1 to {epochs}'} because a checkpoint does not store the "
+                "average. Start again in another --output-dir, or set GPA_STD 0."
             )
 
     def _begin_tensorboard(self, folder: str) -> None:
         if is_text(folder):
             self.trainer.init_writer(folder)
         else:
-            print("No TensorBoard files: TensorBoard cannot write to a folder whose name is not UTF-8")
+            print("note: no TensorBoard files are written because the path of the output folder is not valid UTF-8.")
 
     def _begin_steps(self) -> None:
         """Continue the table of steps where the run resumes; that of a finished run, tested again, stays."""
@@ -186,13 +192,16 @@ class Resume(Part):
                 return self._resume_model(own)
             if not other:
                 print(
-                    f"{own} has checkpoints of an unfinished training, but no state to resume exactly: "
-                    "it begins anew and overwrites them (--resume goes on from the last of them)"
+                    f"{own} contains checkpoints of an unfinished training, but no training state to resume exactly. "
+                    "The training starts again and overwrites these checkpoints. To continue from the last checkpoint "
+                    "instead, use --resume."
                 )
         if not other:
             return 0
         if not has_checkpoint(other, self.trainer._models):
-            raise UserError(f"RESUME: there is no run to go on from in {other}")
+            raise UserError(
+                f"RESUME {other} contains no run to resume. Set --resume to the output folder of a training."
+            )
         self.began_from = run_folder.resumed_from(other)
         epoch = self._resume_model(other)
         if epoch >= self.trainer.max_epoch:
@@ -227,11 +236,12 @@ class Resume(Part):
             elif not is_few_shot(self.cfg):
                 print(
                     f"note: the training state in {directory} was written by an earlier version of modprompt and does "
-                    "not record the contents of the training images: only their names and sizes were compared"
+                    "not record the contents of the training images, so only the names and sizes of the images were "
+                    "compared."
                 )
         self.training_s = extras.get(TRAINING_S)
         self._gone_on_from = directory
-        print(f"Found the state of an unfinished run in {directory}: resuming after epoch {epoch}")
+        print(f"Resuming after epoch {epoch} from the unfinished run in {directory}")
         if directory != self.cfg.OUTPUT_DIR:
             self._take_over_best(directory)
         return epoch
@@ -242,7 +252,7 @@ class Resume(Part):
             {} if began_from is None else {BEGAN_FROM: began_from}, self.cfg.RESUME
         )
         if directory == self.cfg.OUTPUT_DIR and differing and began_from:
-            raise UserError(f"{directory} holds a run that began otherwise ({differing[0]}): use another --output-dir")
+            raise UserError(f"Cannot resume the run in {directory}: {differing[0]}. Use another --output-dir.")
         self.began_from = began_from or ""
 
     def _require_best(self, directory: str, epoch: int | None = None) -> None:
@@ -261,10 +271,11 @@ class Resume(Part):
                 epoch is None or found.val_result == self.trainer.best_result or found.epoch > epoch
             )
             if not is_best:
-                what = "there is no" if found is None else "it has another epoch in"
+                fault = "is missing" if found is None else "belongs to another epoch"
                 raise UserError(
-                    f"TEST.FINAL_MODEL best_val: {what} {path}, the best epoch so far: put it back, give "
-                    f"TEST.FINAL_MODEL last_step another --output-dir{run_folder.or_delete(directory)}"
+                    f"Cannot resume: the best checkpoint so far, {path}, {fault}, but TEST.FINAL_MODEL best_val tests "
+                    "this checkpoint. Restore the file, or use another --output-dir"
+                    f"{run_folder.or_delete(directory)}."
                 )
 
     def _take_over_best(self, directory: str) -> None:
@@ -282,7 +293,11 @@ class Resume(Part):
             if checkpoint.epoch < self.trainer.max_epoch:
                 return False
             self._require_begun_alike(directory, checkpoint.record.get("run", {}).get(BEGAN_FROM))
-        print(f"{directory} is trained already ({self.trainer.max_epoch} epochs): nothing to train, testing again")
+        epochs = self.trainer.max_epoch
+        print(
+            f"The training in {directory} is already finished ({epochs} epoch{'' if epochs == 1 else 's'}), so only "
+            "the test runs again."
+        )
         return True
 
     def end_epoch(self) -> None:
@@ -342,8 +357,8 @@ class Resume(Part):
             self.trainer.test()
         if self.images_changed:
             print(
-                f"Warning: {CHANGED_DURING}, so that nobody can repeat its numbers. The result is marked, and --once "
-                "and experiments reject it. "
+                f"Warning: {CHANGED_DURING}, so the results cannot be reproduced. The result is marked, and --once and "
+                "experiments reject it. "
                 f"Train again in another --output-dir{run_folder.or_delete(self.cfg.OUTPUT_DIR)}."
             )
         if not self.keeps_state:

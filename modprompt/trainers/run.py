@@ -69,7 +69,7 @@ def is_finished(cfg: RunConfig, settings: Settings, mode: Mode, rounds: Rounds |
     if not why and not cfg.TEST.ONLY and cfg.SEARCH.RUNS and schedule_file.fault(cfg.OUTPUT_DIR):
         return False  # what it is run for is missing: it is tested and written again
     if why:
-        print(f"{cfg.OUTPUT_DIR}: {'; '.join(why)}: running again")
+        print(f"The run in {cfg.OUTPUT_DIR} starts again: {'; '.join(why)}.")
         return False
     find = functools.partial(find_recorded, of_user(cfg.DATASET.ROOT).absolute())
     return finished_before(
@@ -87,7 +87,10 @@ def require_trained_on_base(cfg: CfgNode, model_dir: str) -> None:
     """Raise UserError if base and new classes are tested together on a model that was not trained on base classes."""
     trained = (run_folder.of_training(model_dir).result or {}).get("classes", "base")
     if cfg.TEST.BASE_NEW and trained != "base":
-        raise UserError(f"TEST.BASE_NEW True: {model_dir} was trained on {trained} classes, not on the base classes")
+        raise UserError(
+            f"TEST.BASE_NEW True needs a model that was trained on the base classes, but the model in {model_dir} was "
+            f"trained on {trained} classes. Set --model-dir to a training with DATASET.SUBSAMPLE_CLASSES base."
+        )
 
 
 def warn_of_another_split(dataset: Any, model_dir: str) -> None:
@@ -101,8 +104,8 @@ def warn_of_another_split(dataset: Any, model_dir: str) -> None:
         and trained.get("hash") != mine["hash"]
     ):
         warnings.warn(
-            f"{model_dir} was trained on another split of {mine['name']} than it is tested on: "
-            "it may have seen some of the images",
+            f"The model in {model_dir} was trained on another split of {mine['name']} than that of this test, so some "
+            "test images may be among its training images.",
             stacklevel=2,
         )
 
@@ -129,7 +132,7 @@ def run(
     """
     cfg = from_words(settings, mode, check)
     if not (cfg.OUTPUT_DIR or mode.no_train):
-        raise UserError("OUTPUT_DIR is empty, and a run keeps what it learns and its result there: give --output-dir")
+        raise UserError("OUTPUT_DIR is empty, but a run saves its checkpoints and result there. Set --output-dir.")
     image_files.read_as(cfg.INPUT.DECODING)
     before = _changed_ns(cfg.OUTPUT_DIR)
     if mode.once and is_finished(cfg, settings, mode, rounds):
@@ -214,17 +217,17 @@ def tell(cfg: Any, settings: Settings, trains: bool) -> None:
 def _head(cfg: Any) -> Iterator[str]:
     data = cfg.DATASET
     every = "all training and validation images" if data.TRAIN_ON_VAL else "all training images"
-    shots = f"shots by class ({shots_file(cfg)})" if shots_file(cfg) else every
+    shots = f"shots per class from {shots_file(cfg)}" if shots_file(cfg) else every
     shots = f"{data.NUM_SHOTS} shots" if data.NUM_SHOTS >= 1 else shots
-    seed = f"seed {cfg.SEED}" if cfg.SEED >= 0 else "seed none (numbers will differ from run to run)"
+    seed = f"seed {cfg.SEED}" if cfg.SEED >= 0 else "no seed (results differ between runs)"
     yield one_line(f"** {cfg.TRAINER.NAME} on {data.NAME}: {shots}, {data.SUBSAMPLE_CLASSES} classes, {seed} **")
-    yield one_line(f"CLIP: {cfg.MODEL.BACKBONE.PATH or cfg.MODEL.BACKBONE.NAME}; data below {data.ROOT or '.'}")
+    yield one_line(f"CLIP: {cfg.MODEL.BACKBONE.PATH or cfg.MODEL.BACKBONE.NAME}; data folder: {data.ROOT or '.'}")
 
 
 def _training(cfg: Any) -> str:
     optim, batch = cfg.OPTIM, cfg.DATALOADER.TRAIN_X.BATCH_SIZE
     length = "steps" if counts_steps(cfg.TRAINER.NAME) else f"{optim.MAX_EPOCH} epochs"
-    return f"Training: {length} of batches of {batch}, {optim.NAME}, learning rate {optim.LR}"
+    return f"Training: {length}, batch size {batch}, optimizer {optim.NAME}, learning rate {optim.LR}"
 
 
 def unused_validation(trainer: Any) -> str:
@@ -237,8 +240,9 @@ def unused_validation(trainer: Any) -> str:
     train, val, test = len(dataset.train_x), len(dataset.val), len(dataset.test) if dataset.has_test else 0
     images = "photos" if cfg.INPUT.DECODING == image_files.PEOPLE else "images"
     return (
-        f"{train} of {train + val + test} {images} train, {val} are kept for validation, "
-        f"{test} {'are kept for a test' if cfg.TEST.NO_TEST else 'test'}; {TRAIN_ON_VAL} True trains on {train + val}\n"
+        f"Of {train + val + test} {images}, {train} are used for training, {val} are kept for validation and {test} "
+        f"{'are kept for a test' if cfg.TEST.NO_TEST else 'are used for the test'}. {TRAIN_ON_VAL} True trains on "
+        f"{train + val} {images}.\n"
     )
 
 
@@ -253,12 +257,14 @@ def _given(settings: Settings) -> list[str]:
     words = [f"  {one_line(f'{key} {settings[key].value} ({settings[key].source})')}" for key in told]
     more = len(words) - _MOST_WORDS
     lines = [one_line(f"Settings: {', '.join(files)}")] if files else []
-    return [*lines, *words[:_MOST_WORDS], *([f"  and {more} more"] if more > 0 else [])]
+    return [*lines, *words[:_MOST_WORDS], *([f"  and {more} more settings"] if more > 0 else [])]
 
 
 def _end(cfg: Any) -> Iterator[str]:
-    where = os.path.join(cfg.OUTPUT_DIR, run_folder.CONFIG) if cfg.OUTPUT_DIR else "not kept, since OUTPUT_DIR is empty"
-    yield one_line(f"All settings, and the system: {where}")
+    where = (
+        os.path.join(cfg.OUTPUT_DIR, run_folder.CONFIG) if cfg.OUTPUT_DIR else "not saved because OUTPUT_DIR is empty"
+    )
+    yield one_line(f"All settings and system information: {where}")
 
 
 def keep_config(cfg: Any, begins: bool) -> bool:

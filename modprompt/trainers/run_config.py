@@ -174,7 +174,10 @@ def from_host(cfg: CfgNode, method: Any = None) -> RunConfig:
     mine = mine.changed(overrides.kept(mine))
     second = _second_node(method)
     if second is not None:
-        raise UserError(f"{second.node}: only train.py and `modprompt active` of this project read its settings")
+        raise UserError(
+            f"The settings {second.node} are not supported by this program. Use modprompt's own train.py or `modprompt "
+            "active`."
+        )
     words = overrides.user_words()
     mine = mine.changed(_decided(mine, words.options[::2], method))
     if "--eval-only" in words.flags and method is not None:
@@ -211,7 +214,10 @@ def _require_what_stands_beside(cfg: RunConfig, settings: Settings, mode: Mode) 
     key = f"TRAINER.{node}.ON"
     if node and key in settings and not cfg.TRAINER[node].ON:
         where, alone = settings[key].where, BY_NAME[name].of
-        raise UserError(f"{where}: {key} is False, but {name} always has it: use {alone} for prompts alone")
+        raise UserError(
+            f"{where}: {key} cannot be False because {name} always includes {node}. To train the prompts alone, use "
+            f"the trainer {alone}."
+        )
 
 
 def _warn_of_unread(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
@@ -219,11 +225,13 @@ def _warn_of_unread(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
     name, second = cfg.TRAINER.NAME, _second_node(_method_of(cfg))
     for key, own in unread_of(name).items():
         if key in settings.on_command_line():
-            warnings.warn(f"{key} has no effect: {name} has {own}", stacklevel=3)
+            warnings.warn(f"{key} has no effect because {name} has {own}.", stacklevel=3)
     found = [key for key in together.unread(cfg.TRAINER, cfg.TRAINER.NAME) if key in settings]
     if found:
         warnings.warn(
-            f"{', '.join(found)} has no meaning beside the prompts of {cfg.TRAINER.NAME}: not read", stacklevel=3
+            f"{', '.join(found)} {'has' if len(found) == 1 else 'have'} no effect on the prompts of "
+            f"{cfg.TRAINER.NAME}.",
+            stacklevel=3,
         )
     beside = tuple(f"TRAINER.{node}." for node in together.asked(cfg.TRAINER, name))
     of_mpl = f"file {config_of('MPL', '').parent}/"  # a user's method runs with its images and optimiser
@@ -274,7 +282,7 @@ def _decided(cfg: RunConfig, given: Sequence[str], method: Any) -> dict[str, Any
     taken = {key: value for key, value in found.items() if key not in given}
     if taken:
         said = ", ".join(f"{key} {value}" for key, value in taken.items())
-        print(f"{cfg.TRAINER.NAME} on {facts.dataset}: {said}")
+        print(f"Settings of {cfg.TRAINER.NAME} for the data set {facts.dataset}: {said}")
     return taken
 
 
@@ -291,24 +299,37 @@ def _require_shots(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
 def _require_together(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
     shots_by_class.read(cfg)  # its faults are said before anything is built
     if cfg.TEST.BASE_NEW and not (cfg.TEST.ONLY and cfg.DATASET.SUBSAMPLE_CLASSES == "all"):
-        raise UserError("TEST.BASE_NEW True: only for a test (--eval-only), with DATASET.SUBSAMPLE_CLASSES all")
+        raise UserError(
+            "TEST.BASE_NEW True is only supported in a test of all classes. Add --eval-only and "
+            "DATASET.SUBSAMPLE_CLASSES all."
+        )
     asked = cfg.TEST.OOD
     if asked == NEW and cfg.DATASET.SUBSAMPLE_CLASSES != "base":
-        raise UserError(f"TEST.OOD {NEW}: only with DATASET.SUBSAMPLE_CLASSES base; else name another data set")
+        raise UserError(
+            f"TEST.OOD {NEW} needs DATASET.SUBSAMPLE_CLASSES base. Set DATASET.SUBSAMPLE_CLASSES base, or set TEST.OOD "
+            "to another data set."
+        )
     if asked and asked != NEW and names.find(asked)[1] == cfg.DATASET.NAME:
-        raise UserError(f"TEST.OOD {asked}: the run knows the classes of its own data set: name another")
+        raise UserError(
+            f"TEST.OOD {asked} is the data set of the run itself, whose classes are not unknown. Set TEST.OOD to "
+            "another data set."
+        )
     if asked and cfg.ACTIVE.ROUNDS and not cfg.TEST.ONLY:
-        raise UserError(f"TEST.OOD {asked}: rounds do not test so: test what they trained, with --eval-only")
+        raise UserError(
+            f"TEST.OOD {asked} is not supported in active-learning rounds. Remove TEST.OOD, and test the trained model "
+            "with --eval-only."
+        )
     if asked and (cfg.TEST.SPLIT != "test" or cfg.TEST.NO_TEST):
-        raise UserError(f"TEST.OOD {asked}: it is compared with test images: leave out TEST.SPLIT and TEST.NO_TEST")
+        raise UserError(f"TEST.OOD {asked} needs a test on the test images. Remove TEST.SPLIT and TEST.NO_TEST.")
 
 
 def _require_no_epochs(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
     given = [key for key in _BY_EPOCH if key in settings]
     if given and counts_steps(cfg.TRAINER.NAME):
-        said = settings[given[0]].where
+        where = settings[given[0]].where
         raise UserError(
-            f"{said}: {given[0]}: {cfg.TRAINER.NAME} counts steps, and its learning rate falls at each: leave it out"
+            f"{where}: {given[0]} is not supported by {cfg.TRAINER.NAME} because the length of its training and its "
+            f"learning rate are defined by steps, not epochs. Remove {given[0]}."
         )
 
 
@@ -319,8 +340,7 @@ def _image_rule(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any
     rule = _of_tested_training(cfg, mode).get(READ_AS, cfg.INPUT.DECODING)
     if rule == cfg.INPUT.DECODING:
         return {}
-    said = f"({READ_AS} {rule}), not as a new run would"
-    print(f"Images are read as the training in {tested_by(cfg, mode)} read them {said}")
+    print(f"Images are decoded as in the training in {tested_by(cfg, mode)} ({READ_AS} {rule}), unlike in a new run.")
     return {READ_AS: rule}
 
 
@@ -328,8 +348,8 @@ def _require_unseen(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
     """Raise UserError if accuracy would be measured on validation images that the tested model was trained on."""
     if cfg.TEST.SPLIT == "val" and _of_tested_training(cfg, mode).get(TRAIN_ON_VAL) == "True":
         raise UserError(
-            f"TEST.SPLIT val: the model in {tested_by(cfg, mode)} was trained on the validation images "
-            f"({TRAIN_ON_VAL} True): test it with TEST.SPLIT test"
+            f"TEST.SPLIT val is not possible because the model in {tested_by(cfg, mode)} was trained on the validation "
+            f"images ({TRAIN_ON_VAL} True). Set TEST.SPLIT test."
         )
 
 
@@ -365,19 +385,21 @@ def _kept(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
         if not one.compared and (not same_data or key in settings.on_command_line()):
             continue
         if one.compared and key in settings and mine != value:
-            said = f"{key} is {mine!r}, but {mode.model_dir} was trained with {value!r}: leave it out"
-            raise UserError(f"{settings[key].where}: {said}")
+            raise UserError(
+                f"{settings[key].where}: {key} is {mine!r}, but the model in {mode.model_dir} was trained with "
+                f"{value!r}. Remove {key}."
+            )
         found.update({} if mine == value else {key: value})
     if found:
-        print(f"As trained: {', '.join(f'{key} {value}' for key, value in found.items())}")
+        print(f"Settings taken from the training: {', '.join(f'{key} {value}' for key, value in found.items())}")
     return found
 
 
 def _require_model(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
     if mode.eval_only and not mode.model_dir and not trains_nothing(cfg):
         raise UserError(
-            f"{cfg.TRAINER.NAME}: --eval-only needs --model-dir, the output folder of a training run "
-            "(MODEL.INIT_WEIGHTS names a single file)"
+            f"--eval-only with the trainer {cfg.TRAINER.NAME} needs a trained model. Set --model-dir to the output "
+            "folder of a training run, or MODEL.INIT_WEIGHTS to a checkpoint file."
         )
 
 
@@ -387,7 +409,7 @@ def _place(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
     place = run_folder.place_of_test(cfg.OUTPUT_DIR, tested_by(cfg, mode), mode.load_epoch, data, settings.texts())
     if place == cfg.OUTPUT_DIR:
         return {}
-    print(f"note: {cfg.OUTPUT_DIR} holds the training that is tested: the test goes to {place}")
+    print(f"note: {cfg.OUTPUT_DIR} contains the training to test, so the result of the test is written to {place}.")
     return {"OUTPUT_DIR": place}
 
 
@@ -438,7 +460,7 @@ def _without_test(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, A
     why = find(of_user(cfg.DATASET.ROOT or ".").absolute())
     if not why:
         return {}
-    print(f"note: {why}: TEST.NO_TEST is set to True, so that this run trains and measures no accuracy")
+    print(f"note: {why}. TEST.NO_TEST is set to True, so this run trains without measuring accuracy.")
     return {"TEST.NO_TEST": True}
 
 

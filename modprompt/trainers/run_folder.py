@@ -31,11 +31,14 @@ def newest_state(folder: str) -> Checkpoint:
         path = newest_checkpoint(folder)
     except UserError:
         raise UserError(
-            f"{os.path.join(folder, POINTER)} does not name a checkpoint in its folder: delete {folder} to start anew"
+            f"{os.path.join(folder, POINTER)} does not name a checkpoint in its folder. To start again, delete "
+            f"{folder}."
         ) from None
     content = read(path)
     if not content.epoch:
-        raise UserError(f"{path} is not a checkpoint of a training run: it has no epoch")
+        raise UserError(
+            f"{path} is not a checkpoint of a training run because it records no epoch. Use another checkpoint."
+        )
     return content
 
 

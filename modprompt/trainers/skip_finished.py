@@ -45,7 +45,7 @@ def _image_differences(cfg: Any, result: Mapping[str, Any], dataset_now: Callabl
         now = split_hash(dataset, cfg) if recorded else images_hash_of(dataset, cfg)  # another project's reader
         recorded = recorded or result.get("images_hash")
         if recorded and recorded != now:
-            return "the images, which have no known split file, have changed"
+            return "the images have changed (the data set has no recorded split file)"
     root = reader_facts(dataset).image_root
     return "; ".join(differing_images(result.get(IMAGE_FILES) or {}, lists_of(dataset, cfg), root))
 
@@ -83,24 +83,24 @@ def finished_before(
     result, why = results.read(cfg.OUTPUT_DIR)
     if result is None:
         if why:
-            print(f"{cfg.OUTPUT_DIR}: {why}: running again")
+            print(f"The run in {cfg.OUTPUT_DIR} starts again because {why}.")
         return False
     if results.IMAGES_CHANGED in result:
         raise UserError(
-            f"{cfg.OUTPUT_DIR} holds a finished run whose {results.CHANGED_DURING}, so that nobody can repeat its "
-            f"numbers. Use another --output-dir{run_folder.or_delete(cfg.OUTPUT_DIR, 'to run again')}."
+            f"{cfg.OUTPUT_DIR} contains a finished run that cannot be reproduced: {results.CHANGED_DURING}. Use "
+            f"another --output-dir{run_folder.or_delete(cfg.OUTPUT_DIR, 'to run again')}."
         )
     defaults = {key: as_text(text) for key, text in settings_of(cfg_default).items()}
     if result.get("accuracy_pct") is None and result.get("untested") == results.NO_TEST and not cfg.TEST.NO_TEST:
-        print(f"{cfg.OUTPUT_DIR} was not tested (TEST.NO_TEST): running again")
+        print(f"The run in {cfg.OUTPUT_DIR} starts again because it was not tested (TEST.NO_TEST True).")
         return False
     if lacking := results.lacks_unknown(result, cfg.TEST.OOD):
-        print(f"{cfg.OUTPUT_DIR} was {lacking}: testing again")
+        print(f"The run in {cfg.OUTPUT_DIR} is tested again because it was {lacking}.")
         return False
     then, wanted = same_run.facts(result), same_run.wanted(settings, result)
     found = same_run.differences(then, wanted, defaults=defaults, tests=tests)
     if more := goes_on(result, settings, found):
-        print(f"{cfg.OUTPUT_DIR} {more}: going on")
+        print(f"The run in {cfg.OUTPUT_DIR} {more}, so it continues.")
         return False
     found += _other_kind(cfg, result, tests, model_dir)
     if not found:
@@ -110,9 +110,9 @@ def finished_before(
     if found:
         raise same_run.another_run(cfg.OUTPUT_DIR, found, run_folder.or_delete(cfg.OUTPUT_DIR, "to run again"))
     if model_dir and run_folder.of_other_weights(result, model_dir, epoch):
-        print(f"{cfg.OUTPUT_DIR} has the result of another model: testing again")
+        print(f"The test in {cfg.OUTPUT_DIR} runs again because its result belongs to another model.")
         return False
-    again = f" (delete {cfg.OUTPUT_DIR} to run again)" if run_folder.or_delete(cfg.OUTPUT_DIR) else ""
+    again = f" (to run again, delete {cfg.OUTPUT_DIR})" if run_folder.or_delete(cfg.OUTPUT_DIR) else ""
     print(f"Finished before: {os.path.join(cfg.OUTPUT_DIR, results.FILE_NAME)}{again}")
     return True
 
@@ -121,7 +121,7 @@ def _other_kind(cfg: Any, result: Mapping[str, Any], tests: bool, model_dir: str
     """That a result is of a test, not a training, or the other way round, or of a training that began otherwise."""
     tested = run_folder.test_of(result)
     if tested and not tests:
-        return [f"it is a test of {tested}"]
+        return [f"the finished run is a test of {tested}"]
     if model_dir and not tested:
-        return ["it is a training, no test"]
+        return ["the finished run is a training, not a test"]
     return [] if tests else run_folder.differing_beginning(result, cfg.RESUME)

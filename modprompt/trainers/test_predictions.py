@@ -10,7 +10,7 @@ from torch import Tensor
 from modprompt.io.images import below, reader_facts
 from modprompt.io.run_files import BINS, MOST_TOP, TestParts, Wrong
 
-_ODD = "the test did not give logits with a class for each image"
+_ODD = "the test did not give one finite logit per class for each image"
 
 
 class _Batch(NamedTuple):
@@ -122,7 +122,7 @@ class Answers:
                 for at in (labels != predicted).nonzero()[0].tolist()
             ]
         else:
-            notes["list of wrong images"] = "the images were not tested in their order"
+            notes["list of wrong images"] = "the images were tested in another order than that of the data set"
         return TestParts(list(names), confusion, calibration, wrong), notes
 
 

@@ -31,7 +31,10 @@ class TrainingImages:
         try:
             self._times, self._stamp = stamps(images, self._root)
         except OSError as error:
-            raise UserError(f"Cannot read the training image {error.filename} ({error.strerror}).") from None
+            raise UserError(
+                f"Cannot read the training image {error.filename} ({error.strerror}). Restore the file, or remove the "
+                "image from the data set."
+            ) from None
 
     def state(self) -> dict[str, Any]:
         """Return what a start that resumes this run compares with its own images."""
@@ -50,7 +53,7 @@ class TrainingImages:
         self.changed, self._contents = bool(state[_CHANGED]), str(state[_CONTENTS])
         if state[_STAMP] != self._stamp and content_hash(self._images, self._root) != self._contents:
             raise UserError(
-                f"Cannot resume the run in {folder}: its training images have other contents now. "
+                f"Cannot resume the run in {folder} because the contents of its training images have changed. "
                 f"Restore the images, or use another --output-dir{or_delete(folder)}."
             )
 

@@ -25,7 +25,7 @@ from modprompt.programs import one_line
 _NumPyState = tuple[str, np.ndarray, int, int, float]
 FILE_NAME = STATE
 TRAINING_IMAGES = "the training images"  # in the settings of a run: a hash of them
-_TO_DO = "delete it to start anew, or put another copy there"
+_TO_DO = "Delete the file to start again, or replace the file with an intact copy."
 CHOSEN_BY = "the images to choose by"  # in the settings of a run that tests its best epoch
 
 
@@ -73,7 +73,10 @@ def _restore_cards(states: Sequence[Any], own: int) -> None:
     """
     here = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if here != len(states):
-        print(f"The training state has the generators of {len(states)} GPUs, {here} are here: the others begin anew")
+        print(
+            f"note: the training state stores the random generators of {_gpus(len(states))}, but this machine has "
+            f"{_gpus(here)}. A generator without a stored state starts from the seed."
+        )
     if not here:
         return
     mine = torch.cuda.current_device()
@@ -82,6 +85,11 @@ def _restore_cards(states: Sequence[Any], own: int) -> None:
         found[mine] = states[own]
     for number, state in found.items():
         torch.cuda.set_rng_state(state.cpu(), number)
+
+
+def _gpus(number: int) -> str:
+    """Return a number of GPUs in words: "1 GPU", "2 GPUs"."""
+    return f"{number} GPU{'' if number == 1 else 's'}"
 
 
 def settings_of(cfg: Any) -> dict[str, str]:
@@ -103,8 +111,8 @@ def require_same(mine: Mapping[str, str], theirs: Mapping[str, str], folder: str
     changed = differing(theirs, mine, defaults=settings_of(cfg_default), whole=True)
     if changed:
         raise UserError(
-            f"{folder} holds a run with other settings ({'; '.join(map(str, changed[:4]))}): "
-            f"use another --output-dir{or_delete(folder)}"
+            f"{folder} contains a run with other settings ({'; '.join(map(str, changed[:4]))}). "
+            f"Use another --output-dir{or_delete(folder)}."
         )
 
 
@@ -152,7 +160,7 @@ def damage_told(directory: str) -> Iterator[None]:
         raise
     except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         path = os.path.join(directory, FILE_NAME)
-        raise UserError(f"{path} is damaged or of another run ({one_line(error)[:160]}): {_TO_DO}") from None
+        raise UserError(f"{path} is damaged or belongs to another run ({one_line(error)[:160]}). {_TO_DO}") from None
 
 
 def load(
@@ -182,12 +190,12 @@ def load(
     try:
         states = read_tensors(path)
     except UserError as error:
-        raise UserError(f"{path} is damaged ({error}): {_TO_DO}") from None
+        raise UserError(f"{error} {_TO_DO}") from None
     with damage_told(directory):
         require_same(settings, states["settings"], directory)
         learned = [tensor for state in states["models"].values() for tensor in state.values()]
         if not all(bool(torch.isfinite(tensor).all()) for tensor in learned):
-            raise Refused("what it has learned is not made of finite numbers")
+            raise Refused("the trained parameters are not finite")
         for part, ours in (("models", models), ("optims", optims), ("scheds", scheds)):
             for name, one in ours.items():
                 if one is not None:

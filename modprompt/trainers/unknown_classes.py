@@ -34,10 +34,12 @@ from modprompt.trainers.training_state import generators_kept
 
 KEPT = 0.95  # share of held-out validation images that a threshold keeps
 SCORES = ("probability", "energy")
-NOT_COMPARABLE = "this head's logits are not on CLIP's scale: its energy is not comparable with other methods'"
+NOT_COMPARABLE = (
+    "the logits of this head are not on CLIP's scale, so its energy score cannot be compared with other methods"
+)
 SHORT_FEATURES = (
-    "class features are means of several features, so their length is below 1 and logits are not on CLIP's scale: this "
-    "energy is not comparable with other methods'"
+    "class features are means of several features, so their length is below 1 and the logits are not on CLIP's scale; "
+    "the energy score cannot be compared with other methods"
 )
 
 
@@ -71,8 +73,8 @@ def images_of(trainer: Any) -> list[Any]:
         return []
     if isinstance(trainer, PromptTrainer) and trainer.evaluation.halves_apart:
         raise UserError(
-            f"TEST.OOD {cfg.TEST.OOD}: {cfg.TRAINER.NAME} tests base and new classes apart, each among their own: "
-            "test its model with --eval-only and TEST.BASE_NEW True"
+            f"TEST.OOD {cfg.TEST.OOD} is not supported in this run because {cfg.TRAINER.NAME} tests base and new "
+            "classes separately. Test its trained model with --eval-only and TEST.BASE_NEW True."
         )
     with generators_kept(), mistakes.of_reader(cfg.TEST.OOD, cfg.DATASET.ROOT):
         if cfg.SEED >= 0:
@@ -80,7 +82,11 @@ def images_of(trainer: Any) -> list[Any]:
         other = build_dataset(_config_of(cfg))
     both = sorted({*map(_plain, other.classnames)} & {*map(_plain, trainer.dm.dataset.classnames)})
     if both and cfg.TEST.OOD != NEW:  # ImageNet has two classes of one name
-        raise UserError(f"TEST.OOD {cfg.TEST.OOD}: {some(both)} is a class of both: its images are not unknown")
+        raise UserError(
+            f"TEST.OOD {cfg.TEST.OOD} is not possible because this data set and {cfg.DATASET.NAME} share "
+            f"{'the class' if len(both) == 1 else 'the classes'} {some(both)}. Set TEST.OOD to a data set with other "
+            "classes."
+        )
     return list(other.test)
 
 
@@ -95,14 +101,14 @@ def entry(trainer: Any, known: Tensor, images: list[Any]) -> dict[str, Any]:
     cfg = trainer.cfg
     with generators_kept():
         unknown = torch.cat(
-            [scores(logits, logits.softmax(1)) for logits in _logits(trainer, images, "unknown classes")]
+            [scores(logits, logits.softmax(1)) for logits in _logits(trainer, images, "testing unknown classes")]
         )
     found = {name: separation(known[:, at].numpy(), unknown[:, at].numpy()) for at, name in enumerate(SCORES)}
     note = _note_on_energy(trainer.model) if isinstance(trainer, PromptTrainer) else ""
     said = "; ".join(f"{name}: {_told(found[name])}" for name in SCORES)
-    print(f"Known against {cfg.TEST.OOD} ({len(unknown)} images): {said}")
+    print(f"Detection of unknown classes ({cfg.TEST.OOD}, {len(unknown)} images): {said}")
     if note:
-        print(f"note: {note}")
+        print(f"note: {note}.")
     return {OOD: {"of": cfg.TEST.OOD, "images": len(unknown), **found, **({"note": note} if note else {})}}
 
 
@@ -119,15 +125,18 @@ def threshold_entry(trainer: PromptTrainer) -> dict[str, Any]:
 
     The threshold keeps at least 95% of the validation images that the run neither trained on nor tests on. It is
     rounded down to four decimal places, so that another machine's floating-point rounding does not drop more images.
-    The entry is also empty for a method whose answers depend on the images before, because it has no fixed scores.
+    The entry is also empty for a method whose answers depend on the images before, because it has no fixed scores, and
+    for a test on stored features, which encodes no image.
     """
     dataset = trainer.dm.dataset
     used = {image.impath for images in (dataset.train_x, dataset.test) for image in images or ()}
     images = [image for image in dataset.val or () if image.impath not in used]
-    if not images or trainer.run.method.in_turn:
+    if not images or trainer.run.method.in_turn or trainer.cfg.TEST.FEATURES_OF:
         return {}
     with generators_kept():
-        likeliest = torch.cat([logits.softmax(1).amax(1) for logits in _logits(trainer, images, "validation")])
+        likeliest = torch.cat(
+            [logits.softmax(1).amax(1) for logits in _logits(trainer, images, "testing validation images")]
+        )
     lowest = float(likeliest.sort().values[math.floor(len(images) * (1 - KEPT))])
     return {UNKNOWN_BELOW: {"probability": math.floor(1e4 * lowest) / 1e4, "images": len(images)}}
 

@@ -57,8 +57,8 @@ class Unread:
         for place, named in self._found:
             if not math.isfinite(named.get(_LOSS, 0.0)):
                 raise FloatingPointError(
-                    f"the loss is {named[_LOSS]} at epoch {place.epoch + 1}, step {place.step + 1}: "
-                    "lower OPTIM.LR or use PREC fp32; the last checkpoint is untouched"
+                    f"The loss is {named[_LOSS]} at epoch {place.epoch + 1}, step {place.step + 1}. The last "
+                    "checkpoint is unchanged. Lower OPTIM.LR, or set PREC fp32."
                 )
 
     def read(self) -> list[tuple[Place, dict[str, float]]]:

@@ -39,11 +39,11 @@ def unseen(model: PromptedModel) -> str:
     """Why a model's attention cannot be shown, to follow its CLIP's name; empty if it can."""
     side = _side(model)
     if side is None and has_image_tower(model.clip_model):
-        return "has an image side of another package, which has no attention to show"
+        return "uses an image encoder of another package, so attention maps are not supported"
     if side is None:
-        return "is a ResNet, which has no layers of attention over patches"
+        return "is a ResNet, which has no attention layers over image patches"
     if isinstance(model.image_encoder, TowerVisionEncoder) and not any(model.prompt_learner.schedules.vision.counts):
-        return "has no class token, and there are no vision prompts: there is no attention to show"
+        return "has no class token, and the model has no vision prompts, so attention maps cannot be shown"
     return ""
 
 
@@ -59,7 +59,7 @@ def attention_of(model: PromptedModel, images: Tensor) -> Attention:
     """
     reason = unseen(model)
     if reason:
-        raise UserError(f"{called(model.clip_model)} {reason}")
+        raise UserError(f"{called(model.clip_model)} {reason}.")
     model.require_images(images)
     rows, columns = (pixels // step for pixels, step in zip(images.shape[-2:], _side(model).conv1.stride))
     layers: list[Tensor] = []  # of each (B, L, L)

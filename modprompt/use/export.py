@@ -27,7 +27,7 @@ from modprompt.version import __version__
 SUFFIXES = {"onnx": ".onnx", "safetensors": checkpoint.SAFETENSORS, "lora": ".pt"}
 _COLOURS = {
     FAMILY: "RGB",  # Pillow's convert
-    PEOPLE: "RGB, turned as EXIF says, 16 bits scaled by 65535, transparency on white, the first of several frames",
+    PEOPLE: "RGB, rotated according to EXIF, 16-bit values divided by 65535, transparency on white, first frame only",
 }
 
 
@@ -42,9 +42,11 @@ def place_of(trained: Trained, to: str, out: str = "") -> Path:
         return (folder.parent if trained.path.name.startswith("model") else folder) / f"export{suffix}"
     path = of_user(out)
     if path.suffix != suffix:
-        raise UserError(f"--out {out}: a file of --to {to} ends in {suffix}")
+        raise UserError(
+            f"--out {out} does not end in {suffix}, the file extension for --to {to}. Rename the output file."
+        )
     if path.exists() and path.samefile(trained.path):
-        raise UserError(f"--out {out} is the file that is exported: name another")
+        raise UserError(f"--out {out} is the checkpoint that is exported. Choose another output file.")
     return path
 
 
@@ -57,18 +59,24 @@ def export(trained: Trained, to: str, path: Path, precision: str = "fp32") -> st
     """
     trained.model.method.require_each_alone(f"--to {to}")
     if to != "onnx" and precision != "fp32":
-        raise UserError(f"--to {to} has what was learned, unchanged: leave out --precision")
+        raise UserError(
+            f"--precision {precision} has no effect with --to {to}, which writes the learned weights unchanged. "
+            "Remove --precision."
+        )
     if to == "onnx":
         said = _onnx(trained, path, precision == "fp16")
     else:
         said = _safetensors(trained, path) if to == "safetensors" else _low_rank(trained, path)
-    return f"written: {path} ({path.stat().st_size / 1e6:.2f} MB)\n{said}"
+    return f"Exported to {path} ({path.stat().st_size / 1e6:.2f} MB)\n{said}"
 
 
 def _onnx(trained: Trained, path: Path, half: bool) -> str:
     model, images = trained.model, images_of(trained.preprocess)
     if half and has_image_tower(model.clip_model):
-        raise UserError(f"--precision fp16: the image side of {called(model.clip_model)} runs in float32: use fp32")
+        raise UserError(
+            f"--precision fp16 is not supported for {called(model.clip_model)}, whose image encoder runs in float32. "
+            "Use --precision fp32."
+        )
     facts = metadata_of(model, images, "fp16" if half else "fp32", trained.read_as)
     content = export_model.onnx_bytes(model, half, images.size, facts)
     checked = export_model.check(model, images, export_model.run_onnx(content), half)
@@ -76,8 +84,11 @@ def _onnx(trained: Trained, path: Path, half: bool) -> str:
         file.write(content)
     shape = f"(batch, 3, {images.size}, {images.size})"
     width, classes = joint_width(model.clip_model), len(model.classes.names)
-    twice = "" if model.frozen_encoder is None else "; each image goes through two encoders"
-    return f"images {shape} -> features (batch, {width}), probabilities (batch, {classes}){twice}\n{checked}"
+    twice = "" if model.frozen_encoder is None else "\nEach image passes through two image encoders."
+    return (
+        f"The model maps images {shape} to features (batch, {width}) and probabilities (batch, {classes}).{twice}\n"
+        f"{checked}"
+    )
 
 
 def metadata_of(model: PromptedModel, images: Images, precision: str, read_as: str = FAMILY) -> dict[str, Any]:
@@ -120,12 +131,16 @@ def _safetensors(trained: Trained, path: Path) -> str:
         record = describe(method_record(model.method), classes, model.clip_facts, model.prompt_learner, run)
     write(path, {**state, **finished}, record, 0 if content is None else content.epoch)
     shapes = [f"{name} {tuple(tensor.shape)}" if tensor.dim() else name for name, tensor in finished.items()]
-    return f"{', '.join([f'{len(state)} learned tensors', *shapes])}, for modprompt.load"
+    learned = f"{len(state)} learned tensor{'' if len(state) == 1 else 's'}"
+    return f"The file contains {', '.join([learned, *shapes])}. Load the file with modprompt.load."
 
 
 def _low_rank(trained: Trained, path: Path) -> str:
     content = trained.model.prompt_learner.as_repository()
     if content is None:
-        raise UserError(f"--to lora: {type(trained.model.method).__name__} has no such file: it is CLIPLoRA's")
+        raise UserError(
+            f"--to lora supports only models trained with CLIPLoRA, not {type(trained.model.method).__name__}. "
+            "Use --to safetensors or --to onnx."
+        )
     write_tensors(str(path), content)
-    return "low-rank matrices, as CLIP-LoRA's repository reads them"
+    return "The file contains the low-rank matrices in the format of the CLIP-LoRA repository."

@@ -88,7 +88,10 @@ def onnx_bytes(model: PromptedModel, half: bool, size: int, metadata: Mapping[st
     """
     for package in ("onnx", "onnxruntime", "onnxscript"):
         if importlib.util.find_spec(package) is None:
-            raise UserError(f"--to onnx needs {package}, which is missing: pip install onnx onnxruntime onnxscript")
+            raise UserError(
+                f"--to onnx needs the package {package}, which is not installed. "
+                "Run `pip install onnx onnxruntime onnxscript`."
+            )
     exported = ExportedModel(model, half)
     example, shapes = (torch.zeros(2, 3, size, size),), {INPUT: {0: torch.export.Dim.DYNAMIC}}
     names: dict[str, Any] = {"input_names": [INPUT], "output_names": OUTPUTS}
@@ -99,7 +102,9 @@ def onnx_bytes(model: PromptedModel, half: bool, size: int, metadata: Mapping[st
             made: Any = torch.onnx.export(program, (), dynamo=True, opset_version=OPSET, verbose=False, **names)
     except Exception as error:  # of all kinds
         said = f"{type(error).__name__}: {one_line(error)[:160]}"
-        raise UserError(f"--to onnx: PyTorch's exporter does not accept this model ({said})") from error
+        raise UserError(
+            f"PyTorch's ONNX exporter does not support this model ({said}). Use --to safetensors instead."
+        ) from error
     proto = made.model_proto  # made anew by each access
     graph = proto.graph
     values = [*graph.input, *graph.output, *graph.value_info]
@@ -114,7 +119,9 @@ def onnx_bytes(model: PromptedModel, half: bool, size: int, metadata: Mapping[st
         proto.metadata_props.add(key=key, value=json.dumps(value))
     if proto.ByteSize() > MOST_BYTES:
         gigabytes = proto.ByteSize() / 1e9
-        raise UserError(f"an ONNX file can have 2 GB, this one would have {gigabytes:.1f}: use --precision fp16")
+        raise UserError(
+            f"The ONNX file would have {gigabytes:.1f} GB, but the limit of the format is 2 GB. Use --precision fp16."
+        )
     return bytes(proto.SerializeToString())
 
 
@@ -155,17 +162,19 @@ def check(model: PromptedModel, images: Images, run: Runs, half: bool) -> str:
         decided += int(is_decided.sum())
     if half and (features > HALF_FEATURES or same < decided):
         raise UserError(
-            f"fp16 features are {features:.1e} away from fp32's, and {decided - same} of {decided} images have another "
-            "likeliest class: this model needs --precision fp32"
+            f"With --precision fp16, features differ by up to {features:.1e} from fp32 features, and the most probable "
+            f"class changes for {decided - same} of {decided} test patterns. Use --precision fp32."
         )
     if not half and (features > FEATURES or probabilities > PROBABILITIES):
         raise UserError(
-            f"what was exported is not the model: its features are {features:.1e} away from PyTorch's "
-            f"({FEATURES:g} is allowed), its probabilities {probabilities:.1e} ({PROBABILITIES:g})"
+            f"The exported model differs from the PyTorch model: features differ by up to {features:.1e} "
+            f"(allowed: {FEATURES:g}), probabilities by up to {probabilities:.1e} (allowed: {PROBABILITIES:g}). "
+            "No file was written."
         )
     return (
-        f"against PyTorch in fp32, batches of 1 and 7: features within {features:.1e}, probabilities within "
-        f"{probabilities:.1e}; the same likeliest class for {same} of {decided} images"
+        f"Compared with PyTorch in fp32 (batches of 1 and 7 test patterns), features differ by at most {features:.1e} "
+        f"and probabilities by at most {probabilities:.1e}. The most probable class agrees for {same} of {decided} "
+        "patterns."
     )
 
 

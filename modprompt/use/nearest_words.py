@@ -30,7 +30,10 @@ def text_prompts(state_dict: Mapping[str, Tensor]) -> dict[int, Tensor]:
         if not match:
             continue
         if not isinstance(value, Tensor) or value.dim() not in (2, 3):
-            raise UserError(f"{key} is not a learned prompt: expected a tensor of two or three dimensions")
+            raise UserError(
+                f"The checkpoint entry {key} is not a learned prompt: a tensor with two or three dimensions "
+                "is expected. Choose another checkpoint."
+            )
         deep, *inside = match.groups()
         layers[int(deep) + 1 if deep else int(next(filter(None, inside), 0))] = value
     unmapped = count_mapped(state_dict) or len(layers)
@@ -63,8 +66,8 @@ def nearest_words(vectors: Tensor, words: list[str], embeddings: Tensor, count: 
     """
     if vectors.shape[-1] != embeddings.shape[-1]:
         raise UserError(
-            f"the checkpoint's text width is {vectors.shape[-1]}, that of this CLIP is {embeddings.shape[-1]}: "
-            "name the CLIP it was trained with"
+            f"The text prompts in the checkpoint have width {vectors.shape[-1]}, but the token embeddings of this CLIP "
+            f"have width {embeddings.shape[-1]}. Use the CLIP with which the checkpoint was trained."
         )
     distances, ids = torch.cdist(vectors, embeddings).topk(min(count, len(words)), largest=False)
     return [[(words[i], d) for i, d in zip(*row)] for row in zip(ids.tolist(), distances.tolist())]

@@ -22,13 +22,17 @@ from modprompt.use.trained import Trained, images_of
 
 HOST = "127.0.0.1"
 _MOST_SHOWN = 10  # classes with a bar
+_NO_IMAGE = "No image has been uploaded yet."
 _QUIET = {  # read by Gradio and its packages when they are imported
     "GRADIO_ANALYTICS_ENABLED": "False",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_OFFLINE": "1",
     "DO_NOT_TRACK": "1",
 }
-_MAPS = "where its tokens look, from each image's least (blue) to its most (yellow), averaged over heads"
+_MAPS = (
+    "The attention maps show this layer, averaged over heads. Each map is scaled from the lowest attention (blue) to "
+    "the highest (yellow)."
+)
 # for the browser: load only from this server, while Gradio's page names fonts and a script elsewhere
 _POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; form-action 'self'; frame-ancestors 'none'"
 
@@ -48,7 +52,7 @@ def look(trained: Trained, file: str, text: str, layer: int = 0) -> Seen:
     """
     names = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not names:
-        raise UserError("no class names: write at least one, one on each line")
+        raise UserError("There are no class names. Write at least one class name, each on its own line.")
     image, model = read_rgb(file, trained.read_as), _for_classes(trained.model, names)
     images = trained.preprocess(image)[None].to(model.logit_scale.device)
     with torch.no_grad():
@@ -57,10 +61,13 @@ def look(trained: Trained, file: str, text: str, layer: int = 0) -> Seen:
     maps: list[tuple[str, Tensor]] = []
     if not unseen(model):
         _, class_token, prompts = attention_of(model, images)
-        maps += [] if class_token is None else [("class token", class_token[layer, 0])]
-        maps += [(f"prompt {number}", prompt[0]) for number, prompt in enumerate(prompts[layer], start=1)]
+        maps += [] if class_token is None else [("Class token", class_token[layer, 0])]
+        maps += [(f"Prompt token {number}", prompt[0]) for number, prompt in enumerate(prompts[layer], start=1)]
     picture = as_seen(model, images[0], images_of(trained.preprocess))
-    pictures = [(overlay(picture, map), f"{name}: {100 * float(map.sum()):.0f}% on patches") for name, map in maps]
+    pictures = [
+        (overlay(picture, map), f"{name}: {100 * float(map.sum()):.0f}% of its attention goes to image patches")
+        for name, map in maps
+    ]
     return Seen(list(zip(ordered, shares.values.tolist())), pictures, model.said_of(names))
 
 
@@ -74,14 +81,14 @@ def answer(
 ) -> tuple[dict[str, float] | None, str, list[tuple[Image.Image, str]]]:
     """What the page shows for an image and class names: the likeliest classes, a message, and a layer's pictures."""
     if not file:
-        return None, "No image yet.", []
+        return None, _NO_IMAGE, []
     try:
         shares, pictures, said = look(trained, file, text, int(layer))
     except (UserError, OSError) as error:  # without the path where the server keeps an image
         return None, html.escape(str(error).replace(f" {file}", "")), []
     left = len(shares) - _MOST_SHOWN
-    more = f"and {left} less probable classes" if left > 0 else ""
-    return dict(shares[:_MOST_SHOWN]), html.escape("; ".join(filter(None, [said, more]))), pictures
+    more = f"{left} less probable class{' is' if left == 1 else 'es are'} not shown." if left > 0 else ""
+    return dict(shares[:_MOST_SHOWN]), "<br>".join(map(html.escape, filter(None, [said, more]))), pictures
 
 
 def _blocks_of(trained: Trained) -> Any:
@@ -91,7 +98,8 @@ def _blocks_of(trained: Trained) -> Any:
     model = trained.model
     method, clip = type(model.method).__name__, called(model.clip_model)
     bound, layers = model.prompt_learner.bound, layers_of(model)
-    hint = "these prompts belong to these classes (CSC)" if bound else "one on each line"
+    hint = "Class names cannot be changed, because the prompts are class-specific (CSC)."
+    hint = hint if bound else "Write each class name on its own line."
     with gr.Blocks(title=f"modprompt: {method}", analytics_enabled=False) as blocks:
         gr.HTML(f"<h2>{html.escape(method)}</h2>{html.escape(f'{clip}, {trained.path}')}")
         with gr.Row():
@@ -100,13 +108,13 @@ def _blocks_of(trained: Trained) -> Any:
                 # as it is uploaded: Gradio would open any kind of file and write it anew, while our readers have bounds
                 image.preprocess = lambda payload: payload and payload.path
                 words = "\n".join(model.classes.names)
-                names = gr.Textbox(words, label="Classes", info=hint, lines=6, interactive=not bound)
+                names = gr.Textbox(words, label="Class names", info=hint, lines=6, interactive=not bound)
             with gr.Column(min_width=300):
                 shares = gr.Label(label="Probabilities", num_top_classes=_MOST_SHOWN)
-                said = gr.HTML("No image yet.")
+                said = gr.HTML(_NO_IMAGE)
         last = max(layers - 1, 1)
-        layer = gr.Slider(0, last, layers - 1, step=1, label="Layer (from 0)", info=_MAPS, visible=layers > 1)
-        maps = gr.Gallery(label="Attention", columns=4, interactive=False, visible=layers > 0)
+        layer = gr.Slider(0, last, layers - 1, step=1, label="Layer (0 is the first)", info=_MAPS, visible=layers > 1)
+        maps = gr.Gallery(label="Attention maps", columns=4, interactive=False, visible=layers > 0)
         if not layers:
             gr.HTML(html.escape(f"{clip} {unseen(model)}."))
         for field in (image, names, layer):
@@ -129,7 +137,10 @@ def serve(trained: Trained, port: int, said: Callable[[str], None]) -> None:
     """
     trained.model.method.require_each_alone("modprompt show")
     if importlib.util.find_spec("gradio") is None:
-        raise UserError("modprompt show needs gradio, which is missing: pip install 'gradio>=6,<7' Jinja2")
+        raise UserError(
+            "`modprompt show` needs the package gradio, which is not installed. "
+            "Run `pip install 'gradio>=6,<7' Jinja2`."
+        )
     with tempfile.TemporaryDirectory(prefix="modprompt-show-") as folder:
         os.environ.update({**_QUIET, "GRADIO_TEMP_DIR": folder})
         import gradio as gr
@@ -157,7 +168,9 @@ def serve(trained: Trained, port: int, said: Callable[[str], None]) -> None:
                 app_kwargs={"middleware": middleware},
             )
         except OSError:  # its message is on Gradio's own settings
-            raise UserError(f"port {port} cannot be used: name another, --port 0 finds a free one") from None
+            raise UserError(
+                f"Port {port} cannot be used. Choose another --port, or use --port 0 to find a free port."
+            ) from None
         try:
             said(f"http://{HOST}:{blocks.server_port}")
             threading.Event().wait()

@@ -37,11 +37,14 @@ def require_rule(model: PromptedModel, rule: str) -> None:
     """Raise UserError unless a rule suits a model's logits."""
     why = ""
     if logit_bias_of(model.clip_model) is None:
-        why = f"{called(model.clip_model)} was not trained to judge each class by itself (it has no logit bias)"
+        why = (
+            f"{called(model.clip_model)} has no logit bias, that is, the CLIP was not trained to score each class "
+            "independently"
+        )
     elif model.has_own_logits:
-        why = f"{type(model.method).__name__} makes logits that are not scaled cosines, for a softmax"
+        why = f"the logits of {type(model.method).__name__} are not scaled cosine similarities"
     if why and rule != SOFTMAX:
-        raise UserError(f"--rule {rule}: {why}: use --rule {SOFTMAX}")
+        raise UserError(f"--rule {rule} is not supported, because {why}. Use --rule {SOFTMAX}.")
 
 
 def find_images(paths: Sequence[PathLike]) -> tuple[list[Path], list[Path]]:
@@ -52,7 +55,9 @@ def find_images(paths: Sequence[PathLike]) -> tuple[list[Path], list[Path]]:
     """
 
     def fail(error: OSError) -> None:
-        raise UserError(f"cannot list {error.filename} ({error.strerror})")
+        raise UserError(
+            f"Cannot list the folder {error.filename} ({error.strerror}). Check the permissions of the folder."
+        )
 
     images: list[Path] = []
     left_out: list[Path] = []
@@ -68,7 +73,9 @@ def find_images(paths: Sequence[PathLike]) -> tuple[list[Path], list[Path]]:
         for file in sorted(file for file in below if file.name not in OF_OWN_IMAGES):
             (images if is_image_name(file.name) and not file.is_dir() else left_out).append(file)
     if not images:
-        raise UserError(f"there is no image in {', '.join(map(str, paths))}: known endings are {' '.join(SUFFIXES)}")
+        raise UserError(
+            f"No image found in {', '.join(map(str, paths))}. Supported file extensions: {', '.join(SUFFIXES)}."
+        )
     return list(dict.fromkeys(images)), left_out
 
 
@@ -116,5 +123,8 @@ def _read(trained: Trained, path: Path) -> Tensor | str:
     size = trained.model.clip_model.visual.input_resolution
     short, long = sorted(image.size)
     if size * size * long > _MOST_PIXELS * short:
-        return f"cannot use the image {path}: it has {image.width} x {image.height} pixels, a strip: crop it"
+        return (
+            f"The image {path} has {image.width} x {image.height} pixels and is too long and narrow to be resized. "
+            "Crop the image."
+        )
     return trained.preprocess(image)

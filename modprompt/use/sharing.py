@@ -49,8 +49,8 @@ def lay_out(file: Path, folder: Path) -> Checkpoint:
     content = checkpoint.read(file)
     if not content.record:
         raise UserError(
-            f"{file} does not say what it is (it is the family's), so nobody could load it: "
-            "load it with modprompt.load, save it with .save, and push that file"
+            f"{file} contains no modprompt metadata (a Dassl-based codebase wrote the file), so nobody could load the "
+            "uploaded file. Load the file with modprompt.load, save the model with .save, and push the new file."
         )
     method = BY_NAME.get(content.record["method"]["name"])
     place = folder / (method.method.saved_as.folder if method else "prompt_learner")
@@ -94,18 +94,21 @@ def from_pretrained(
             repo, revision = hub.of_user(str(source))
         except UserError:
             raise UserError(
-                f"there is no folder {source}, and it does not name a repository of a hub: give the folder of a saved "
-                "model, or owner/name"
+                f"{source} is neither an existing folder nor the name of a hub repository. "
+                "Give the folder of a saved model, or a repository as owner/name."
             ) from None
         folder = hub.snapshot(repo, revision, _ours, "or download it by hand and give its folder").folder
     if subfolder and not is_inside(subfolder):
-        raise UserError(f"subfolder {subfolder!r}: give a path inside of {source}")
+        raise UserError(f"The subfolder {subfolder!r} is outside {source}. Give a relative path inside {source}.")
     place = folder / subfolder
     if place.is_dir() and not checkpoint.model_folders(place):
         files = _weights(path.relative_to(place).as_posix() for path in place.rglob("model*"))
         runs = sorted({Path(file).parent.parent.as_posix() for file in files})
         if runs:
-            raise UserError(f"{place} contains no model, but its subfolders do: give subfolder={runs[0]!r}, or another")
+            raise UserError(
+                f"{place} contains no model, but {len(runs)} subfolder{' does' if len(runs) == 1 else 's do'}. "
+                f"Choose a subfolder, e.g. subfolder={runs[0]!r}."
+            )
     if place.is_dir():
         checkpoint.require_description(place, checkpoint.chosen_checkpoint(place))
     return load(place, clip, method=method, device=device)
@@ -120,17 +123,23 @@ def push(repo: str, folder: Path, private: bool = False, replace: bool = False) 
     """
     name, revision = hub.of_user(repo)
     if revision:
-        raise UserError(f"{repo}: a push goes to the repository's main branch: leave out @{revision}")
+        raise UserError(
+            f"{repo} names a revision, but files can only be pushed to the main branch. Remove @{revision}."
+        )
     hub.ask(name, lambda client: client.HfApi().create_repo(name, private=private, exist_ok=True))
     info = hub.ask(name, lambda client: client.HfApi().model_info(name))
     if private and info.private is False:
-        raise UserError(f"{name} exists already and is public: push to another repository, or without --private")
+        raise UserError(
+            f"The repository {name} already exists and is public, so --private is not possible. "
+            "Push to another repository, or remove --private."
+        )
     names = [file.rfilename for file in info.siblings or ()]
     weights = _weights(names)
     if weights and not replace:
         raise UserError(
-            f"{name} has weights already ({weights[0]}; {len(weights)} in all): push to another repository, or "
-            "--replace them, which its history keeps"
+            f"The repository {name} already contains {len(weights)} checkpoint{'' if len(weights) == 1 else 's'} "
+            f"(e.g. {weights[0]}). Push to another repository, or replace the checkpoints with --replace "
+            "(the Git history keeps the old files)."
         )
     descriptions = [one for one in names if (match := _OURS.fullmatch(one)) and match["description"]]
     told = {"repo_id": name, "folder_path": folder, "delete_patterns": [*weights, *descriptions] if weights else None}
@@ -147,7 +156,7 @@ def pull(name: str, folder: str | Path = "") -> tuple[Path, str, list[Path]]:
     repo, revision = hub.of_user(name)
     goal = of_user(folder or repo.rpartition("/")[2])
     if os.path.lexists(goal):
-        raise UserError(f"{goal} exists already: give another folder")
+        raise UserError(f"The folder {goal} already exists. Choose another folder.")
     snapshot = hub.snapshot(repo, revision, _ours, "or download it by hand: modprompt reads the folder")
     names = _ours(snapshot.files())
     for file in _weights(names):
@@ -172,7 +181,7 @@ def _weights(names: Iterable[str]) -> list[str]:
 def _ours(names: Sequence[str]) -> list[str]:
     """The files of a repository that are ours; UserError if none of them is a checkpoint."""
     if not _weights(names):
-        raise UserError("it has no checkpoints of modprompt, as modprompt push puts there")
+        raise UserError("the repository contains no checkpoint uploaded by `modprompt push`")
     return sorted(filter(_OURS.fullmatch, names))
 
 
@@ -215,7 +224,7 @@ def how_to_load(repo: str, clip: Mapping[str, Any], run: str = "", module: str =
 
 def _in_words(halves: Mapping[str, Any]) -> str:
     of_each = (f"{name} {halves[name]['accuracy_pct']:.2f}%" for name in NAMES)
-    return f"{', '.join(of_each)}, each among its own classes; H {halves['h_pct']:.2f}%"
+    return f"{', '.join(of_each)} (each half is classified among its own classes); harmonic mean {halves['h_pct']:.2f}%"
 
 
 def card_of_run(content: Checkpoint, repo: str, result: Mapping[str, Any] | None = None, license_id: str = "") -> str:
@@ -247,7 +256,7 @@ def card_of_run(content: Checkpoint, repo: str, result: Mapping[str, Any] | None
         epochs=content.epoch,
         versions=content.record.get("versions", {}),
         clip=clip,
-        clip_name=str(clip.get("file") or clip.get("name") or "a CLIP without a name"),
+        clip_name=str(clip.get("file") or clip.get("name") or "an unnamed CLIP"),
         labels=labels_in(result),
         shots=str(result.get("shots", settings.get("DATASET.NUM_SHOTS", ""))),
         names=names,

@@ -74,8 +74,10 @@ def open_trained(
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:  # an unknown name, a missing GPU, a build without CUDA
         said = str(error).partition("\n")[0][:120]
-        instead = "use cuda" if str(device).startswith("gpu") else "use cpu, or leave it out"
-        raise UserError(f"device {device}: PyTorch does not have it here ({said}): {instead}") from None
+        remedy = "Use cuda" if str(device).startswith("gpu") else "Use cpu, or leave out the device"
+        raise UserError(
+            f"The device {device!s} is not available to PyTorch on this machine ({said}). {remedy}."
+        ) from None
     place = run_or_file(path)
     clip = recorded_clip(place) if clip is None else clip
     untrained = _untrained(place) if place.is_dir() else None
@@ -83,7 +85,10 @@ def open_trained(
         file = checkpoint.chosen_checkpoint(place, epoch)
         model = load(file, clip, device=device)
     elif epoch is not None:
-        raise UserError(f"epoch {epoch}: {path} was made with a method that trains nothing, and has no epochs")
+        raise UserError(
+            f"Epoch {epoch} was requested, but {path} belongs to a method without training, which has no epochs. "
+            "Leave out the epoch."
+        )
     else:
         file = str(place / result.FILE_NAME)
         model = as_stated(untrained, file, clip, device=device).eval()
@@ -101,7 +106,10 @@ def adapted(trained: Trained, name: str) -> Trained:
     method: Any = row_of(name).method()
     model = trained.model
     if isinstance(model, HeadedModel):
-        raise UserError(f"{trained.path} has a head already, {type(model.method).__name__}: {name} is put on prompts")
+        raise UserError(
+            f"{trained.path} already has a head ({type(model.method).__name__}), but the head {name} can only be put "
+            f"on prompts without a head. Choose a checkpoint of a prompt method, or leave out {name}."
+        )
     require_headable(model.prompt_learner, model.method)
     learner = as_front(copy.deepcopy(model.prompt_learner))  # a front is frozen; the given model stays as it is
     headed = method.model(learner, model.clip_model, model.classes, 0).eval()
@@ -119,7 +127,10 @@ def recorded_clip(place: Path) -> str | None:
     is_of_run = place.is_dir() or place.name.startswith("model")
     path = read_settings(str(config)).get("MODEL.BACKBONE.PATH", "") if is_of_run and config.is_file() else ""
     if path and not of_user(path).exists():
-        raise UserError(f"{config} says that its CLIP is {path}, which is not there: give it, --clip of a command")
+        raise UserError(
+            f"The CLIP weights {path} recorded in {config} do not exist. "
+            "Restore the file, or give the path of the CLIP with --clip (in Python: clip=...)."
+        )
     return str(path) or None
 
 
@@ -133,7 +144,9 @@ def _untrained(folder: Path) -> Checkpoint | None:
         names = class_list(record["classes"]["names"])
         settings = {**(holding.result.get("settings") or {}), **(holding.result.get("input") or {})}
     except (LookupError, TypeError) as error:
-        raise UserError(f"{folder / result.FILE_NAME} is damaged ({error}): use another copy of it") from None
+        raise UserError(
+            f"{folder / result.FILE_NAME} is damaged ({error}). Restore the file from a copy, or repeat the run."
+        ) from None
     return Checkpoint({}, 0, {}, names, settings, holding.result.get("clip") or {}, record)
 
 
@@ -148,16 +161,16 @@ def recorded_threshold(trained: Trained) -> tuple[float, int]:
     content = result.read(file.parent).result or {}
     if path != file and not run_folder.is_of(content, path):
         raise UserError(
-            f"--unknown auto: {file} is not the result of {path}, so the checkpoint has no threshold: "
-            "give a probability, e.g. --unknown 0.5"
+            f"--unknown auto needs a threshold, but {file} is not the result of {path}, so no threshold is recorded "
+            "for this checkpoint. Give a probability, e.g. --unknown 0.5."
         )
     entry = content.get(result.UNKNOWN_BELOW)
     try:
         return float(entry["probability"]), int(entry["images"])  # type: ignore[index]
     except (LookupError, TypeError, ValueError):
         raise UserError(
-            f"--unknown auto: {file} has no threshold, because the run had no held-out validation images or was made "
-            "by an earlier version: give a probability, e.g. --unknown 0.5"
+            f"--unknown auto needs a threshold, but {file} contains none: the run had no held-out validation images, "
+            "or an earlier version of modprompt wrote the file. Give a probability, e.g. --unknown 0.5."
         ) from None
 
 

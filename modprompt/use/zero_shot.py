@@ -74,12 +74,19 @@ def check(root: Path, clips: Sequence[str], table: Table = PUBLISHED) -> int:
             known.require(clip, "--zero-shot")
     names = [name for name, folder in FOLDERS.items() if (root / folder).is_dir()]
     if not names:
-        raise UserError(f"none of the eleven data sets is below {root.resolve()}: --root names their folder")
+        raise UserError(
+            f"No folder of the eleven benchmark data sets (e.g. eurosat) was found in {root.resolve()}. "
+            "Give the folder that contains the data sets with --root."
+        )
     from tqdm import tqdm  # late: the doctor says what is missing
 
     is_right = True
     with tempfile.TemporaryDirectory(prefix="modprompt-zero-shot-") as work:
-        for clip, name in (bar := tqdm([*itertools.product(clips, names)], desc="zero-shot", unit="set", disable=None)):
+        for clip, name in (
+            bar := tqdm(
+                [*itertools.product(clips, names)], desc="testing zero-shot CLIP", unit="data set", disable=None
+            )
+        ):
             result, fault = _tested(clip, name, root, Path(work))
             said, right = (fault, False) if result is None else compared(result, table.get((clip, name)))
             bar.write(f"{clip}, {name}: {said}")
@@ -98,7 +105,8 @@ def _tested(clip: str, name: str, root: Path, work: Path) -> tuple[dict[str, Any
     )  # fmt: skip
     found = results.read(out).result
     if done.returncode or found is None:
-        return None, f"failed ({(done.stdout.strip().splitlines() or ['no word'])[-1][:300]})"
+        last_line = (done.stdout.strip().splitlines() or ["no output"])[-1][:300]
+        return None, f"The test failed ({last_line})."
     return found, ""
 
 
@@ -107,25 +115,38 @@ def compared(result: Mapping[str, Any], like: Published | None) -> tuple[str, bo
     correct, images, classes = result["correct"], result["images"], result["class_names"]
     template, names = classes["templates"][0], classes["names"]
     split = (result.get("split") or {}).get("status")
-    said = f'{correct:,} of {images:,} right ({100 * correct / images:.2f}%) with "{template}", {len(names)} classes '
-    said += f"({names[0]} to {names[-1]}), on {result['device']}" + ("" if split == SPLIT else f", split: {split}")
+    said = f"{correct:,} of {images:,} images are correct ({100 * correct / images:.2f}%) on {result['device']} with "
+    said += f'the template "{template}" and {len(names)} classes ({names[0]} to {names[-1]})'
+    said += "." if split == SPLIT else f", on a split that is not the published one (split: {split})."
     if like is None:
-        return f"{said}; no published count is known here", True
+        return f"{said} No published result is available for comparison.", True
     count = f"{like.correct:,}" if like.prompts else f"{100 * like.correct / like.images:.2f}%"
-    said += f"; published: {count} of {like.images:,} ({like.source})"
+    said += f" The published result is {count} of {like.images:,} images ({like.source})."
     if images != like.images:
-        return f"{said}; not the published test images: get the published split (modprompt prepare)", False
+        return (
+            f"{said} The results are not comparable, because the test images are not the published ones. "
+            "Download the published split with `modprompt prepare`.",
+            False,
+        )
     if like.prompts and class_list([template.format(name.replace("_", " ")) for name in names]) != like.prompts:
-        return f"{said}; other class names, their order or template than published: not comparable", False
+        return (
+            f"{said} The results are not comparable, because the class names, their order or the template differ from "
+            "the published ones.",
+            False,
+        )
     off = correct - like.correct
     share, margin = abs(off) / images, RIGHT * images
     if not like.prompts:
-        said += f", template not printed there, {like.correct - margin:,.0f} to {like.correct + margin:,.0f} is right"
+        said += (
+            f" The source does not state the template, so {like.correct - margin:,.0f} to {like.correct + margin:,.0f} "
+            "correct images are expected."
+        )
     if off == 0:
-        return f"{said}; right, the same", True
+        return f"{said} OK: the results are equal.", True
     if share <= RIGHT:
-        return f"{said}; right, {off:+,.0f}: rounding, of precision or images", True
-    usual = "how images are read or scaled, or the precision"
+        return f"{said} OK: the difference of {off:+,.0f} images is explained by rounding.", True
+    usual = "a different way of decoding or resizing images, or a different precision"
     if share > _FAR:
-        usual = "the order of labels, other weights or a damaged download"
-    return f"{said}; not right, {off:+,.0f} ({100 * off / images:+.2f} points): usually {usual}", False
+        usual = "a different order of the labels, different CLIP weights or a damaged download"
+    points = f"{100 * off / images:+.2f} percentage points"
+    return f"{said} NOT OK: the difference is {off:+,.0f} images ({points}). The usual cause is {usual}.", False

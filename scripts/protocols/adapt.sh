@@ -1,4 +1,5 @@
-# Few-shot as in CLAP's repository: all classes, seeds 1 2 3, the head of INIT under CONSTRAINT.
+# Train few-shot heads as in CLAP's repository, on all classes and with the seeds 1, 2 and 3. INIT selects the head, and
+# CONSTRAINT the regularisation.
 [[ $# -ge 7 ]] || usage "GPU DATASET CONFIG SHOTS INIT CONSTRAINT BACKBONE [KEY VALUE ...]   e.g. 0 eurosat SGD_lr1e-1_B256_ep300 16 ZS l2 RN50"
 export CUDA_VISIBLE_DEVICES=$1
 dataset=$(data_set "$2")

@@ -1,4 +1,4 @@
-# Test heads that adapt.sh learned on SOURCE on the classes of another data set.
+# Test the heads that adapt.sh trained on the data set SOURCE on the classes of the data set TARGET.
 [[ $# -ge 8 ]] || usage "GPU SOURCE TARGET CONFIG SHOTS INIT CONSTRAINT BACKBONE [KEY VALUE ...]   e.g. 0 imagenet imagenet_a SGD_lr1e-1_B256_ep300 16 ZS l2 RN50"
 export CUDA_VISIBLE_DEVICES=$1
 source=$(data_set "$2") dataset=$(data_set "$3")

@@ -1,5 +1,6 @@
-# Rounds of choosing labels as in PCB's repository: CoOp with a context for each class, or for each phrase of AS and AE.
-# Phrases are read from descriptors/descriptors_DATASET.json in the current folder, or in the folder DESCRIPTORS.
+# Run active learning as in PCB's repository. CoOp learns a context for each class, or, with MODE AS or AE, for each class
+# description. Class descriptions are read from descriptors/descriptors_DATASET.json in the current folder, or from
+# descriptors_DATASET.json in the folder DESCRIPTORS.
 [[ $# -ge 5 ]] || usage "DATASET CONFIG METHOD SEED MODE [KEY VALUE ...]   e.g. eurosat vit_b16 badge 1 none"
 dataset=$(data_set "$1")
 acquisition=$3 seed=$4 mode=$5
@@ -11,7 +12,7 @@ case $mode in
   none) described=() ;;
   AS | AE) described=("TRAINER.COOPAL.${mode}PATH" "$phrases") ;;
   *)
-    echo "error: $SCRIPT: MODE must be none, AS or AE, got '$mode'" >&2
+    echo "error: $SCRIPT: MODE is '$mode', but only none, AS and AE are supported." >&2
     exit 2
     ;;
 esac

@@ -1,4 +1,4 @@
-# Test a method that trains nothing on the base and on the new classes.
+# Test a method without training on the base classes and on the new classes.
 arguments "DATASET SEED [KEY VALUE ...]" "$@"
 shots=${SHOTS:-16}
 for half in base new; do

@@ -1,5 +1,5 @@
-# Test a base-to-new run on base and new classes together; without EPOCHS, its last checkpoint. Image features that
-# base2new_train.sh and base2new_test.sh have kept (TEST.KEEP_FEATURES True after their arguments) are used.
+# Test a base-to-new run on all classes (base and new). EPOCHS selects the checkpoint (default: the last). The test reuses
+# image features that base2new_train.sh and base2new_test.sh stored with TEST.KEEP_FEATURES True.
 arguments "DATASET SEED [EPOCHS] [KEY VALUE ...]" "$@"
 shots=${SHOTS:-16}
 run=$dataset/shots_$shots/$TRAINER/$CFG/seed$seed

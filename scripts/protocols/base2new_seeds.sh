@@ -1,4 +1,5 @@
-# Base-to-new as in ProGrad's repository: 4 shots (SHOTS), seeds 1 2 3; trains, or tests what was trained.
+# Train on the base classes, or test on the new classes, as in ProGrad's repository: with 4 shots (set SHOTS to change) and
+# the seeds 1, 2 and 3.
 [[ $# -ge 1 ]] || usage "DATASET [KEY VALUE ...]"
 dataset=$(data_set "$1") shots=${SHOTS:-4} number=
 shift

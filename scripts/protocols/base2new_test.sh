@@ -1,4 +1,4 @@
-# Test a base-to-new run on the new classes; without EPOCHS, its last checkpoint.
+# Test a base-to-new run on the new classes. EPOCHS selects the checkpoint (default: the last).
 arguments "DATASET SEED [EPOCHS] [KEY VALUE ...]" "$@"
 shots=${SHOTS:-16}
 run=$dataset/shots_$shots/$TRAINER/$CFG/seed$seed

@@ -1,4 +1,4 @@
-# Train on the base classes with 16 shots (SHOTS) and test on them.
+# Train and test on the base classes with 16 shots (set SHOTS to change).
 arguments "DATASET SEED [EPOCHS] [KEY VALUE ...]" "$@"
 shots=${SHOTS:-16}
 train_once "$OUT/base2new/train_base/$dataset/shots_$shots/$TRAINER/$CFG/seed$seed" \

@@ -1,5 +1,6 @@
-# All classes of a data set with the flags of CLIP-LoRA's own program, and its lists; with --save_path the matrices go
-# to SAVE_PATH/BACKBONE/DATASET/SHOTSshots/seedSEED/FILENAME.pt in its form, and --eval_only tests those in that file.
+# Train and test on all classes of a data set with the flags and few-shot lists of CLIP-LoRA's repository. --save_path
+# writes the low-rank matrices to SAVE_PATH/BACKBONE/DATASET/SHOTSshots/seedSEED/FILENAME.pt in the format of that
+# repository, and --eval_only tests the matrices in this file.
 text="[--dataset NAME] [--shots N] [--seed N] [--backbone NAME] [--root_path DIR] [--encoder both|text|vision] [--params q k v] [--position all] [--r N] [--alpha N] [--dropout_rate X] [--lr X] [--n_iters N] [--batch_size N] [--save_path DIR] [--filename NAME] [--eval_only] [KEY VALUE ...]"
 [[ $# -ge 1 ]] || usage "$text"
 name=dtd shots=16 seed=1 backbone=ViT-B/16 encoder=both params="q k v" position=all r=2 alpha=1 dropout=0.25
@@ -57,7 +58,11 @@ run=$OUT/$dataset/$TRAINER/${short}_${shots}shots/${encoder}_${params// /}_${pos
 file=$save/$short/$name/${shots}shots/seed$seed/$filename.pt
 if [[ -n $eval_only ]]; then
   if [[ -z $save || ! -f $file ]]; then
-    echo "error: --eval_only: there is no ${save:+$file}${save:-file without --save_path}" >&2
+    if [[ -z $save ]]; then
+      echo "error: --eval_only needs --save_path, the folder that contains the low-rank matrices. Add --save_path DIR." >&2
+    else
+      echo "error: --eval_only needs the file $file, which does not exist. Train first, or change --save_path." >&2
+    fi
     exit 2
   fi
   MODEL=$run/given

@@ -1,5 +1,6 @@
-# Test contexts that main.sh learned on imagenet (16 N_CTX, position end, one context for all classes) on another data set.
-[[ $# -ge 2 ]] || usage "DATASET CONFIG [KEY VALUE ...]   e.g. imagenetv2 rn50_ep50; SOURCE=imagenet before it names the training's data set"
+# Test contexts that main.sh learned on SOURCE (default: imagenet) on another data set. The contexts must have 16 tokens at
+# the position end, shared by all classes.
+[[ $# -ge 2 ]] || usage "DATASET CONFIG [KEY VALUE ...]   e.g. imagenetv2 rn50_ep50   The environment variable SOURCE is the training data set (default: imagenet)."
 dataset=$(data_set "$1")
 CFG=$2 config=$project/configs/trainers/$TRAINER/$2.yaml
 source=$(data_set "${SOURCE:-imagenet}")

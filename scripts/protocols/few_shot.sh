@@ -1,4 +1,4 @@
-# Train and test on all classes of a data set with a number of shots.
+# Train and test on all classes of a data set with SHOTS images per class (default: 16).
 text="DATASET SEED [SHOTS] [KEY VALUE ...]"
 if [[ $SCRIPT = scripts/promptsrc/* ]]; then # there, as in its repository, DATASET SHOTS is seeds 1 2 3
   text="DATASET SHOTS | DATASET SEED SHOTS [KEY VALUE ...]"

@@ -1,4 +1,4 @@
-# Test a run of few_shot.sh or dev_train.sh again; without EPOCHS, its last checkpoint.
+# Test a run of few_shot.sh or dev_train.sh again. EPOCHS selects the checkpoint (default: the last).
 arguments "DATASET SEED [EPOCHS] [KEY VALUE ...]" "$@"
 run=${CFG}_${SHOTS:-16}shots/seed$seed
 MODEL=$OUT/$dataset/$TRAINER/eval/$run

@@ -1,5 +1,6 @@
-# The training of DPL's reference on all classes; OUTPUT the run's folder.
-# The reference's .npy files have each other's names: given by these, add TRAINER.TRAINERSUBNET.ALPHAS_SWAPPED True.
+# Train on all classes, as in DPL's repository. OUTPUT is the output folder of the run.
+# DPL's repository swaps the names of its two .npy files. For files with swapped names, add
+# TRAINER.TRAINERSUBNET.ALPHAS_SWAPPED True.
 [[ $# -ge 6 ]] || usage "DATASET OUTPUT IMAGE_ALPHA_FILE TEXT_ALPHA_FILE SEED SHOTS [KEY VALUE ...]"
 dataset=$(data_set "$1")
 seed=$5 output=$(from "$PWD" "$2") shots=$6

@@ -1,4 +1,4 @@
-# Few-shot as in CoOp's paper: all classes, seeds 1 2 3.
+# Train and test with few shots as in CoOp's paper, on all classes and with the seeds 1, 2 and 3.
 [[ $# -ge 6 ]] || usage "DATASET CONFIG POSITION N_CTX SHOTS CSC [KEY VALUE ...]   e.g. eurosat rn50 end 16 1 False"
 dataset=$(data_set "$1")
 CFG=$2 config=$project/configs/trainers/$TRAINER/$2.yaml

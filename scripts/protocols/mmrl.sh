@@ -1,6 +1,7 @@
-# MMRL's and MMRL++'s scripts as in their repository, seeds 1 2 3 (SEEDS) in each: base-to-new and cross-data-set runs
-# with 16 shots (SHOTS), few-shot runs with 1 2 4 8 16 (SHOTS). They use the repository's values for the data set, and
-# its rule for which logits count; KEY VALUE words override both.
+# Run MMRL or MMRL++ as in the scripts of the MMRL repository. Each script runs the seeds 1, 2 and 3 (set SEEDS to change).
+# Base-to-new and cross-data-set runs use 16 shots, few-shot runs 1, 2, 4, 8 and 16 shots (set SHOTS to change). The
+# hyperparameters of each data set and the rule for combining logits are those of the repository; KEY VALUE arguments
+# override them.
 if [[ $name = cross_datasets_train ]]; then
   dataset=imagenet
 else

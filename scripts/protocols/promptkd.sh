@@ -1,7 +1,7 @@
-# PromptKD's scripts as in its repository, and the training of a teacher. A student is trained on the whole training
-# split without labels; its teacher is where the repository has it below the current folder, teacher_model/, or
-# TEACHER, a run's folder (of teacher_train) or a checkpoint. KD_WEIGHT is the repository's for the data set.
-# teacher_train trains on the base classes with 16 shots (SHOTS), or with MODAL=cross on all.
+# Run PromptKD as in its repository. The student is trained on the whole training split without labels. The teacher is
+# read from teacher_model/ in the current folder, as in the repository, or from TEACHER (the output folder of a run of
+# teacher_train, or a checkpoint). KD_WEIGHT is the value of the repository for the data set. teacher_train trains a
+# teacher on the base classes with 16 shots (set SHOTS to change), or on all classes with MODAL=cross.
 if [[ -z $CFG ]]; then
   case $name in
     base2new_train) CFG=vit_b16_c2_ep20_batch8_4+4ctx ;;
@@ -17,7 +17,7 @@ if [[ $name = teacher_train ]]; then
   case ${MODAL:-base2novel} in
     base2novel) half=base dir=base2new/train_base/$dataset/shots_$shots/$TRAINER/$CFG ;;
     cross) half=all dir=$dataset/$TRAINER/${CFG}_${shots}shots ;;
-    *) echo "error: MODAL must be base2novel or cross, not $MODAL" >&2 && exit 2 ;;
+    *) echo "error: MODAL is '$MODAL', but only base2novel and cross are supported." >&2 && exit 2 ;;
   esac
   train_once "$OUT/$dir/seed$seed" DATASET.NUM_SHOTS "$shots" DATASET.SUBSAMPLE_CLASSES "$half"
   exit

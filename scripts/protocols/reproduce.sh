@@ -1,4 +1,5 @@
-# Test published base-to-new checkpoints, WEIGHTS/base/seed<SEED>/<model>/model.pth.tar-<epoch>, on base and new classes.
+# Test published base-to-new checkpoints on the base and on the new classes. The checkpoints are the files
+# WEIGHTS/base/seed<SEED>/<model>/model.pth.tar-<epoch>.
 [[ $# -ge 3 ]] || usage "DATASET SEED WEIGHTS [EPOCHS] [KEY VALUE ...]"
 weights=$(from "$PWD" "$3")
 arguments "DATASET SEED WEIGHTS [EPOCHS] [KEY VALUE ...]" "$1" "$2" "${@:4}"

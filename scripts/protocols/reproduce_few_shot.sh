@@ -1,4 +1,5 @@
-# Test published few-shot checkpoints, WEIGHTS/<SHOTS>shot/seed<SEED>/<model>/model.pth.tar-<epoch>, seeds 1 2 3.
+# Test published few-shot checkpoints with the seeds 1, 2 and 3. The checkpoints are the files
+# WEIGHTS/<SHOTS>shot/seed<SEED>/<model>/model.pth.tar-<epoch>.
 [[ $# -ge 3 ]] || usage "DATASET SHOTS WEIGHTS [EPOCHS] [KEY VALUE ...]"
 weights=$(from "$PWD" "$3")
 arguments "DATASET SHOTS WEIGHTS [EPOCHS] [KEY VALUE ...]" "$1" "$2" "${@:4}"

@@ -1,4 +1,5 @@
-# Test published checkpoints of a cross-data-set run, WEIGHTS/seed<SEED>/<model>/model.pth.tar-<epoch>, on a data set.
+# Test published checkpoints of cross-data-set runs on a data set. The checkpoints are the files
+# WEIGHTS/seed<SEED>/<model>/model.pth.tar-<epoch>.
 [[ $# -ge 3 ]] || usage "DATASET SEED WEIGHTS [EPOCHS] [KEY VALUE ...]"
 weights=$(from "$PWD" "$3")
 arguments "DATASET SEED WEIGHTS [EPOCHS] [KEY VALUE ...]" "$1" "$2" "${@:4}"

@@ -1,4 +1,5 @@
-# Only the search, on the base classes with 16 shots (SHOTS): what base2new_train.sh does first.
+# Search for a schedule on the base classes with 16 shots (set SHOTS to change), without the training that follows the
+# search in base2new_train.sh.
 arguments "DATASET SEED [KEY VALUE ...]" "$@"
 [[ -z $number ]] || usage "DATASET SEED [KEY VALUE ...]"
 shots=${SHOTS:-16}

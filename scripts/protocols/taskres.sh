@@ -1,4 +1,4 @@
-# Few-shot as TaskRes's repository runs it: all classes, one seed.
+# Train and test with few shots as in TaskRes's repository, on all classes and with seed 1.
 [[ $# -ge 5 ]] || usage "DATASET CONFIG ENHANCED_BASE SHOTS SCALE [KEY VALUE ...]   e.g. eurosat adam_lr2e-3_B256_ep100 none 4 0.5"
 dataset=$(data_set "$1")
 CFG=$2 config=$project/configs/trainers/$TRAINER/$2.yaml

@@ -1,5 +1,6 @@
-# Few-shot as LP++'s repository runs it: seeds 1 to TASKS, the epoch chosen by as many validation as training images, their mean.
-# Every task draws from all images. Results are marked: the rule of this project is min(shots, 4) images, and few_shot.sh.
+# Train and test with few shots as in LP++'s repository, with the seeds 1 to TASKS, and print the mean accuracy. The best
+# epoch is selected with as many validation images as training images. The results are marked, because modprompt uses
+# min(shots, 4) validation images per class elsewhere (see few_shot.sh). Every task draws from all images.
 [[ $# -ge 2 && $2 =~ ^[1-9][0-9]*$ ]] || usage "DATASET SHOTS [TASKS] [KEY VALUE ...]   e.g. eurosat 4 10"
 dataset=$(data_set "$1")
 shots=$2 tasks=10

@@ -1,5 +1,5 @@
-# Test a cross-data-set run (trained on SOURCE, imagenet by default) on all classes of another data set.
-arguments "DATASET SEED [EPOCHS] [KEY VALUE ...]   SOURCE=imagenet before it names the training's data set" "$@"
+# Test a cross-data-set run on all classes of another data set. SOURCE is the training data set (default: imagenet).
+arguments "DATASET SEED [EPOCHS] [KEY VALUE ...]   The environment variable SOURCE is the training data set (default: imagenet)." "$@"
 run=$TRAINER/${CFG}_${SHOTS:-16}shots/seed$seed
 source=$(data_set "${SOURCE:-imagenet}")
 MODEL=$OUT/crossdataset/$source/$run

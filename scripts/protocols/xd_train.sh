@@ -1,4 +1,4 @@
-# Train on all classes of a source data set (imagenet in the papers) with 16 shots (SHOTS).
+# Train on all classes of a source data set (imagenet in the papers) with 16 shots (set SHOTS to change).
 if [[ ${1-} =~ ^[0-9]+$ ]]; then set -- imagenet "$@"; fi # SEED alone, as MMA's repository has it
 arguments "DATASET SEED [EPOCHS] [KEY VALUE ...]" "$@"
 shots=${SHOTS:-16}

@@ -1,4 +1,5 @@
-# Test CLIP itself on all classes of a data set; CONFIG is a file of configs/trainers/CoOp, e.g. rn50 or vit_b16.
+# Test zero-shot CLIP on all classes of a data set. CONFIG is the name of a file in configs/trainers/CoOp, e.g. rn50 or
+# vit_b16.
 [[ $# -ge 1 ]] || usage "DATASET [CONFIG] [KEY VALUE ...]"
 dataset=$(data_set "$1")
 seed=1

@@ -10,7 +10,10 @@ CPU = card.Place(torch.device("cpu"), "", dry_run=True)
 
 def test_without_a_gpu_it_says_so(capsys):
     assert card.main([]) == 2
-    assert capsys.readouterr().err == "error: PyTorch sees no GPU here; --dry-run walks all cases on a CPU\n"
+    assert (
+        capsys.readouterr().err
+        == "error: PyTorch finds no GPU on this machine. Use --dry-run to run all cases on a CPU.\n"
+    )
 
 
 @pytest.mark.slow
@@ -32,7 +35,7 @@ def test_dry_run_has_a_row_for_every_figure(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(card, "METHODS", {"CoCoOp": card.METHODS["CoCoOp"], "PromptSRC": {}})
     assert card.main(["--dry-run"]) == 0
     head, *rows = (tmp_path / "card-dry-run.md").read_text().splitlines()
-    assert head.startswith("NO GPU, a dry run")
+    assert head.startswith("NO GPU (dry run)")
     figures = [row.split("|")[1].partition(",")[0].strip() for row in rows[3:]]
     assert figures == ["losses of 3 steps"] * (2 + 2 + 2 + 1) + ["ms of a step"]
-    assert "NOT HELD" not in capsys.readouterr().out
+    assert "NOT MET" not in capsys.readouterr().out

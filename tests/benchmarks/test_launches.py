@@ -89,4 +89,4 @@ def test_an_alternation_launches_no_more_than_its_ceiling_and_does_not_wait(meth
 @needs_fake_cuda
 def test_folder_that_is_no_checkout_is_refused(tmp_path, capsys):
     assert launches.main(["--only", "MPL", "--classes", "5", "--parts", "--reference", str(tmp_path)]) == 2
-    assert "there is no trainers/mpl.py" in capsys.readouterr().err
+    assert "because trainers/mpl.py is missing" in capsys.readouterr().err

@@ -43,7 +43,7 @@ def test_features_of_all_images_make_a_table_data_and_a_picture(features, capsys
     for row in content["rows"]:
         assert row["mean_pct"] == pytest.approx(np.mean(row["accuracies_pct"]))
         assert row["mean_pct"] > 80  # chance is 10
-        assert f"Digits, {row['shots']:2} shots: {row['mean_pct']:.2f} +- " in out
+        assert f"Digits, {row['shots']:2} shots: accuracy {row['mean_pct']:.2f} +- " in out
     assert (features / "Digits" / "linear_probe.png").stat().st_size > 1000
 
 
@@ -67,7 +67,7 @@ def test_few_draws_the_same_images_for_one_seed_and_names_a_class_with_too_few()
     one, two = (blobs(9).few(4, np.random.RandomState(5)) for _ in range(2))
     assert np.array_equal(one.features, two.features)
     assert np.array_equal(one.labels, np.repeat(np.arange(3), 4))
-    with pytest.raises(UserError, match="class 0 has 2 training images, but 4 shots were asked for"):
+    with pytest.raises(UserError, match="Class 0 has only 2 training images, but 4 shots were requested"):
         blobs(2).few(4, np.random.RandomState(0))
     assert len(blobs(2).few(4, np.random.RandomState(0), or_all=True).labels) == 6
 
@@ -75,10 +75,10 @@ def test_few_draws_the_same_images_for_one_seed_and_names_a_class_with_too_few()
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--dataset", "Nothing"], "no features at"),
+        (["--dataset", "Nothing"], "train.npz does not exist. Run `python -m lpclip.feat_extractor` first"),
         (["--dataset", "Digits", "--num_run", "0"], "--num_run must be at least 1"),
         (["--dataset", "Digits", "--shots", "0"], "--shots must be at least 1"),
-        (["--dataset", "Digits", "--shots", "1", "5000"], "--shots 5000: a class has only "),
+        (["--dataset", "Digits", "--shots", "1", "5000"], "--shots 5000 is too large, because a class has only "),
     ],
 )
 def test_bad_input_is_one_line(features, capsys, argv, message):
@@ -90,7 +90,7 @@ def test_bad_input_is_one_line(features, capsys, argv, message):
 def test_flags_of_training_are_refused(capsys, tmp_path):
     for flag in ("--trainer", "--model-dir"):
         assert report(feat_extractor.run, [flag, "MPL", "--output-dir", str(tmp_path / "out")]) == 2
-        assert f"{flag} has no meaning here" in capsys.readouterr().err
+        assert f"{flag} is not supported, because" in capsys.readouterr().err
 
 
 def write_features(folder, has_val, *names, made_of="CLIP 2:a, split b"):
@@ -108,11 +108,13 @@ def probe(folder, *more):
 def test_without_validation_images_c_is_chosen_on_training_images_that_are_held_out(tmp_path, capsys):
     write_features(tmp_path, False, "train", "test")
     assert probe(tmp_path) == 0
-    assert "Own has no validation images of its own: C is selected on training images" in capsys.readouterr().out
+    assert (
+        "note: Own has no validation images, so C is selected on held-out training images." in capsys.readouterr().out
+    )
     facts = json.loads((tmp_path / "Own" / "linear_probe.json").read_text())
     assert facts["selected_on"] == "held out"
     assert probe(tmp_path, "--shots", "9") == 2
-    assert "none is left to choose C by: give fewer --shots" in capsys.readouterr().err
+    assert "no training images are left to select C on. Use fewer --shots." in capsys.readouterr().err
 
 
 def test_test_images_choose_c_only_if_they_are_asked_to(tmp_path, capsys):
@@ -123,7 +125,7 @@ def test_test_images_choose_c_only_if_they_are_asked_to(tmp_path, capsys):
         assert probe(tmp_path, *more) == 0
         chosen.append(json.loads((tmp_path / "Own" / "linear_probe.json").read_text())["selected_on"])
     assert chosen == ["held out", "test"]
-    assert "C is selected on test" in capsys.readouterr().out
+    assert "so C is selected on test images." in capsys.readouterr().out
 
 
 def test_held_out_images_are_none_that_were_drawn_and_draw_nothing_else():
@@ -140,7 +142,7 @@ def test_held_out_images_are_none_that_were_drawn_and_draw_nothing_else():
 def test_features_with_own_validation_need_them(tmp_path, capsys):
     write_features(tmp_path, True, "train", "test")
     assert probe(tmp_path) == 2
-    assert "no features at" in capsys.readouterr().err
+    assert "val.npz does not exist. Run `python -m lpclip.feat_extractor` first" in capsys.readouterr().err
     write_features(tmp_path, True, "val")
     assert probe(tmp_path) == 0
 
@@ -173,7 +175,7 @@ ODD = {
 def test_features_and_labels_of_other_values_are_refused_in_a_line(tmp_path, what):
     features, labels = ODD[what]
     np.savez(tmp_path / "train.npz", feature_list=features, label_list=labels)
-    said = r"train.npz is damaged \(not finite real N x E features .*: run `python -m lpclip"
+    said = r"train.npz is damaged: the file must contain N x E finite real features .*\. Run `python -m lpclip"
     with pytest.raises(UserError, match=said):
         linear_probe.read_split(tmp_path / "train.npz")
 
@@ -193,7 +195,7 @@ def test_features_that_were_changed_or_do_not_go_together_are_refused(tmp_path, 
         assert probe(tmp_path) == 2
         return capsys.readouterr().err
 
-    other = "come from different CLIPs, splits, classes or ways to make images: run `python -m lpclip"
+    other = "were made with different CLIPs, splits, classes or image preprocessing. Run `python -m lpclip"
     splits = write_features(tmp_path, True, "train", "val", "test")
     write_features(tmp_path, True, "test", made_of="CLIP 2:other, split b")
     assert other in refusal()
@@ -203,7 +205,7 @@ def test_features_that_were_changed_or_do_not_go_together_are_refused(tmp_path, 
     arrays = dict(np.load(tmp_path / "Own" / "test.npz"))
     arrays["label_list"][0] = 2
     np.savez(tmp_path / "Own" / "test.npz", **arrays)
-    assert "test.npz is damaged (its hash does not match)" in refusal()
+    assert "test.npz is damaged: the hash in the file does not match its content." in refusal()
 
 
 @pytest.fixture
@@ -216,7 +218,7 @@ def own(tmp_path):
     return [*flags, "--dataset-config-file", str(ROOT / "configs/datasets/image_folder.yaml")]
 
 
-@pytest.mark.filterwarnings("ignore:images are not made as")
+@pytest.mark.filterwarnings("ignore:Images are preprocessed in another way")
 @pytest.mark.parametrize(
     "other", [("INPUT.PIXEL_MEAN", "[0,0,0]"), ("DATASET.SUBSAMPLE_CLASSES", "new"), ("--split", "test")]
 )
@@ -228,14 +230,14 @@ def test_features_of_other_images_or_classes_do_not_go_together(own, other, tmp_
     assert report(feat_extractor.run, [*own, "--split", "test", *half, *(() if same else other)]) == 0
     capsys.readouterr()
     assert report(linear_probe.run, probed) == (0 if same else 2)
-    assert same or "classes or ways to make images: run `python -m lpclip" in capsys.readouterr().err
+    assert same or "classes or image preprocessing. Run `python -m lpclip" in capsys.readouterr().err
 
 
 def test_extractor_writes_no_validation_features_of_test_images(own, tmp_path, capsys):
     (tmp_path / "out" / "ImageFolder").mkdir(parents=True)
     (tmp_path / "out" / "ImageFolder" / "val.npz").write_bytes(b"of other folders")
     assert report(feat_extractor.run, own) == 0
-    assert "ImageFolder has no validation images of its own" in capsys.readouterr().out
+    assert "note: ImageFolder has no validation images, so val.npz is not written." in capsys.readouterr().out
     assert sorted(p.name for p in (tmp_path / "out" / "ImageFolder").iterdir()) == ["test.npz", "train.npz"]
     assert report(feat_extractor.run, [*own, "DATASET.VAL_FROM_TEST", "True"]) == 0
     assert (tmp_path / "out" / "ImageFolder" / "val.npz").is_file()

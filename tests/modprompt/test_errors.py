@@ -22,5 +22,5 @@ def test_middle_of_a_long_word_is_left_out():
 def test_faults_of_settings_take_full_names_unless_they_have_them():
     error = SettingError([("N_CTX", f" is {'9' * 5000}"), ("OPTIM.LR", " must be 2")]).under("TRAINER.MPL")
     assert str(error).startswith("TRAINER.MPL.N_CTX is 999")
-    assert str(error).endswith("999; OPTIM.LR must be 2")
+    assert str(error).endswith("999. OPTIM.LR must be 2.")
     assert isinstance(error, UserError)

@@ -61,8 +61,8 @@ def test_all_faults_are_named_at_once():
     with pytest.raises(SettingError) as raised:
         Example(n_ctx=0, words="x", weight=float("inf"), own=1)
     assert str(raised.value) == (
-        "N_CTX must be at least 1, got 0; WORDS must be one of a photo, art, got 'x'; "
-        "CSC must be True or False, got 1; WEIGHT must be a number from 0 up, got inf"
+        "N_CTX must be at least 1, got 0. WORDS must be one of a photo, art, got 'x'. "
+        "CSC must be True or False, got 1. WEIGHT must be a number from 0 up, got inf."
     )
     assert [name for name, _ in raised.value.faults] == ["N_CTX", "WORDS", "CSC", "WEIGHT"]
 
@@ -73,7 +73,7 @@ def test_all_faults_are_named_at_once():
         ({"n_ctx": "2"}, "N_CTX must be a whole number, got '2'"),
         ({"n_ctx": True}, "N_CTX must be a whole number, got True"),
         ({"n_ctx": 2.5}, "N_CTX must be a whole number, got 2.5"),
-        ({"words": 3}, "WORDS must be a text, got 3"),
+        ({"words": 3}, "WORDS must be a string, got 3"),
         ({"weight": "much"}, "WEIGHT must be a number, got 'much'"),
         ({"weight": -1}, "WEIGHT must be a number from 0 up, got -1"),
         ({"schedule": 3}, r"SCHEDULE must be a list of \[remove, add\] pairs, got 3"),
@@ -86,7 +86,7 @@ def test_wrong_types_and_bounds(given, message):
 
 @pytest.mark.parametrize(("name", "near"), [("N_CTXT", "N_CTX"), ("weigth", "weight")])
 def test_unknown_names_propose_the_nearest(name, near):
-    with pytest.raises(SettingError, match=f"Example: there is no '{name}'; did you mean '{near}'"):
+    with pytest.raises(SettingError, match=f"Example: unknown name '{name}'. Did you mean '{near}'"):
         Example.of({name: 1})
 
 

@@ -30,7 +30,11 @@ def raising(error):
         (ImportError("a b"), 2, "error: a b"),
         (OSError(), 2, "error: OSError"),
         (MemoryError(), 2, "error: not enough memory"),
-        (BrokenPipeError(32, "Broken pipe"), 2, "error: something could not be read or written (Broken pipe)"),
+        (
+            BrokenPipeError(32, "Broken pipe"),
+            2,
+            "error: a file, stream or connection could not be read or written (Broken pipe)",
+        ),
         (WaitsForLabels("label a.csv"), 3, "waiting: label a.csv"),
         (UserError("in worker 0.\nTraceback (most recent call last):\n  ...\nm.UserError: a: b\n"), 2, "error: a: b"),
     ],
@@ -117,7 +121,7 @@ def test_nobody_who_reads_ends_a_program_without_a_word(lines, end, unbuffered, 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is full")
 @pytest.mark.parametrize(
-    ("end", "said"), [("pass", "cannot write the output (No space left on device)"), ("raise ValueError('a')", "a")]
+    ("end", "said"), [("pass", "cannot write the output (No space left on device)."), ("raise ValueError('a')", "a")]
 )
 def test_full_disk_behind_standard_output_is_one_line(end, said):
     with Path("/dev/full").open("w") as full:

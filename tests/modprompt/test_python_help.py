@@ -19,8 +19,14 @@ def test_context_comes_first_and_configs_say_where_they_differ():
     signature = inspect.signature(modprompt.MPL)
     assert next(iter(signature.parameters)) == "n_ctx"
     assert signature.parameters["n_ctx"].default == modprompt.MPL().n_ctx == 2
-    assert "on ViT-B/16 takes configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml: n_ctx=1" in modprompt.MPL.__doc__
-    assert "takes configs/trainers/TipAdapter/glyph.yaml: the same" in modprompt.TipAdapter.__doc__
+    assert (
+        "on ViT-B/16, the settings of configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml apply: n_ctx=1"
+        in modprompt.MPL.__doc__
+    )
+    assert (
+        "the settings of configs/trainers/TipAdapter/glyph.yaml apply: the defaults above"
+        in modprompt.TipAdapter.__doc__
+    )
 
 
 def test_dir_shows_the_public_names_alone():

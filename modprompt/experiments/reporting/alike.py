@@ -6,22 +6,27 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modprompt.clip.known import whose
+from modprompt.data.published import OURS
 from modprompt.experiments.plan.experiment import BASE2NEW, Experiment
 from modprompt.experiments.plan.protocols import ALONE
 from modprompt.experiments.plan.stages import unused
 from modprompt.io.image_files import FAMILY
-from modprompt.io.images import AS_TRAINING, HELD_OUT, READ_AS, WHOLE
+from modprompt.io.images import AS_TRAINING, HELD_OUT, NOT_KNOWN, READ_AS, WHOLE
 from modprompt.io.settings import READER
 
 if TYPE_CHECKING:
     from modprompt.experiments.reporting.results import Line, Results
 
 Parted = Mapping[str, Mapping[str, Collection[str]]]  # by what differs, its values and the runs that have each
-READING, WEIGHTS, IMAGES, DRAWN = "reading of images", "weights", "images", "few-shot images"
+READING, WEIGHTS, IMAGES, DRAWN = "image decoding", "CLIP weights", "images", "few-shot images"
 _SHORT = 14  # characters of a hash that are shown
 _EASIER = (  # what makes a split easier than it looks, as its reader reported
-    ("classes", "not all classes of the published data set are there"),
+    ("classes", "some classes of the published data set are missing"),
 )
+
+
+# the status of a split, as reports show it
+SPLIT_STATUS = {OURS: "drawn by modprompt", NOT_KNOWN: "of unknown origin"}
 
 
 def split_facts(result: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -45,8 +50,8 @@ def _of_mean(dataset: str, result: Mapping[str, Any]) -> dict[tuple[str, str], s
     return {
         (f"{READING} of {dataset}", ""): _reading(result),
         (WEIGHTS, _version(weights)): weights,
-        (f"readers of {dataset}", ""): str((result.get("settings") or {}).get(READER, "this project's")),
-        (f"splits of {dataset}", ""): str(split_facts(result).get("hash") or ""),
+        (f"reader of {dataset}", ""): str((result.get("settings") or {}).get(READER, "modprompt's reader")),
+        (f"split of {dataset}", ""): str(split_facts(result).get("hash") or ""),
     }
 
 
@@ -68,7 +73,7 @@ def in_words(differing: Parted, whole: bool = True) -> str:
     """Why there is no mean of some runs, in a sentence, which names the runs if `whole`. Empty if there is one."""
     if not differing:
         return ""
-    text = f"no mean, made with different {' and '.join(differing)}"
+    text = f"no mean because the runs differ in {' and '.join(differing)}"
     if not whole:
         return text
     who = (" / ".join(f"{value[:_SHORT]}: {', '.join(of)}" for value, of in one.items()) for one in differing.values())
@@ -102,7 +107,7 @@ def differing(results: Results, one: Line, other: Line, datasets: Sequence[str])
         for key, value in _of_pair(dataset, seed, result):
             if key[0] in (IMAGES, DRAWN):
                 values.setdefault(key, set()).add(value)
-    shots = ["shots of classes"] * (one.trains and other.trains and one.shots_file != other.shots_file)
+    shots = ["numbers of shots per class"] * (one.trains and other.trains and one.shots_file != other.shots_file)
     return list(dict.fromkeys([*different, *shots, *(key[0] for key, own in values.items() if len(own) > 1)]))
 
 
@@ -115,9 +120,9 @@ def warnings(results: Results) -> list[str]:
         if (result := outcome.result) is None:
             continue
         split = split_facts(result)
-        of_splits.update({f"{dataset}: {what}: {split[key]}": None for key, what in _EASIER if split.get(key)})
+        of_splits.update({f"{dataset}: {what} ({split[key]}).": None for key, what in _EASIER if split.get(key)})
         if text := unused(str(result.get("trainer")), result.get("settings") or {}):
-            of_settings[f"{line.label}: {text}"] = None
+            of_settings[f"{line.label}: {text.rstrip('.')}."] = None
         for key, value in _of_pair(dataset, seed, result):
             labels.setdefault(key, {}).setdefault(value, []).append(line.label)
     texts = list(of_splits)
@@ -125,7 +130,10 @@ def warnings(results: Results) -> list[str]:
         if len(hashes) > 1:
             methods = " / ".join(", ".join(dict.fromkeys(own)) for own in hashes.values())
             place = " ".join(filter(None, where))
-            texts.append(f"not comparable, made with different {what} ({place}): {methods}")
+            if len(where) > 1:
+                dataset, classes, shots, seed = where
+                place = f"{dataset}, {classes} classes, {shots} shots, seed {seed}"
+            texts.append(f"The runs of these methods differ in {what} ({place}) and cannot be compared: {methods}.")
     return [*texts, *of_settings]
 
 
@@ -137,16 +145,18 @@ def clips(results: Results) -> list[str]:
         if clip.get("fingerprint"):
             labels.setdefault(_clip_line(clip), {})[line.label] = None
     everybody = {line.label for line in results.lines}
-    return [text if {*own} == everybody else f"{text}: {', '.join(own)}" for text, own in labels.items()]
+    return [f"{text}." if {*own} == everybody else f"{text}: {', '.join(own)}." for text, own in labels.items()]
 
 
 def _clip_line(clip: dict[str, Any]) -> str:
-    how = [whose(str(clip.get("name") or ""), str(clip.get("dialect") or "")), str(clip.get("activation") or "")]
-    how += [f"{' and '.join(map(str, clip['heads']))} heads"] if clip.get("heads") else []
+    weights = whose(str(clip.get("name") or ""), str(clip.get("dialect") or ""))
+    how = [f"weights: {weights}"] if weights else []
+    how += [f"activation {clip['activation']}"] if clip.get("activation") else []
+    how += [f"{' and '.join(map(str, clip['heads']))} attention heads"] if clip.get("heads") else []
     commit = str(clip.get("commit") or "")
-    name = str(clip.get("file") or clip.get("name") or "a CLIP without a name")
+    name = str(clip.get("file") or clip.get("name") or "CLIP without a name")
     pinned = f"@{commit}" if commit and commit not in name else ""
-    return f"{name}{pinned} ({', '.join(filter(None, [*how, str(clip['fingerprint'])]))})"
+    return f"{name}{pinned} ({', '.join([*how, 'fingerprint'])} {clip['fingerprint']})"
 
 
 def class_notes(experiment: Experiment, results: Results) -> list[str]:
@@ -157,8 +167,9 @@ def class_notes(experiment: Experiment, results: Results) -> list[str]:
     if experiment.protocol in (BASE2NEW, "cross_dataset") or experiment.added is not None:
         others = [line.label for line, _, _, _, one in results.all() if (one.result or {}).get("class_bound")]
     told = {
-        "No numbers on new classes, since what is learned belongs to the trained ones": bound,
-        "On untrained classes alone, what is learned of single classes has no effect, and the accuracy is that of the "
-        "features before it": others,
+        "These methods have no results on new classes, because their learned parameters belong to the training "
+        "classes": bound,
+        "When these methods are tested on new classes only, the parameters learned for single classes have no effect, "
+        "and the accuracy is that of the features without these parameters": others,
     }
-    return [f"{text}: {', '.join(dict.fromkeys(labels))}" for text, labels in told.items() if labels]
+    return [f"{text}: {', '.join(dict.fromkeys(labels))}." for text, labels in told.items() if labels]

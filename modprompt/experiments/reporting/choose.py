@@ -1,4 +1,4 @@
-"""Choose a setting for each method of an experiment by validation images, and write what was chosen.
+"""Select the hyperparameters of each method on validation images, and write the selected values to a file.
 
     modprompt experiment run demo_settings
     modprompt experiment choose demo_settings
@@ -35,11 +35,13 @@ _Run = tuple[Job, dict[str, Any]]  # with its result
 
 def _main(argv: list[str] | None) -> None:
     parser = programs.Parser(__doc__)
-    parser.add_argument("file", help="experiment file of protocol validation, or its name in configs/experiments")
+    parser.add_argument("file", help="experiment file with protocol validation, or its name in configs/experiments")
     arguments.add_out(parser)
     arguments.add_data(parser)
     arguments.add_options(parser)
-    parser.add_argument("--to", type=Path, help="file to write (default: FILE.json next to the experiment file)")
+    parser.add_argument(
+        "--to", type=Path, help="file for the selected values (default: FILE.json next to the experiment file)"
+    )
     args = parser.parse_args(argv)
     path = spec.find(args.file)
     experiment = spec.read(path, dict(pairs(args.options)))
@@ -48,7 +50,7 @@ def _main(argv: list[str] | None) -> None:
     to = args.to or path.with_suffix(".json")
     chosen.write(to, content)
     print("\n".join(lines(content)))
-    print(f"Written to {to}")
+    print(f"The selected hyperparameters were written to {to}.")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -67,11 +69,12 @@ def lines(content: Mapping[str, Any]) -> list[str]:
         cells = [f"{tried['accuracy_pct']:.2f}{'†' * (tried['options'] in left_out)}" for tried in record["tries"]]
         bold = ["**" * (tried["options"] == record["options"]) for tried in record["tries"]]
         text.append(f"| {label} | {' | '.join(f'{b}{cell}{b}' for b, cell in zip(bold, cells))} |")
-        none_left = "no value is left; the smallest is used" * (len(left_out) == len(record["tries"]))
+        none_left = "every value was excluded, so the smallest value is used" * (len(left_out) == len(record["tries"]))
         for remark in filter(None, (none_left, _tie(record, keys))):
             remarks.setdefault(remark, []).append(label)
     if any("†" in row for row in text):
-        text += ["", f"†: a seed is more than {MOST_BELOW} points below zero-shot CLIP on a data set; left out."]
+        below = f"the accuracy of a seed is more than {MOST_BELOW} points below zero-shot CLIP on a data set"
+        text += ["", f"† marks excluded values: {below}."]
     for remark, labels in remarks.items():
         text += ["", f"{', '.join(labels)}: {remark}."]
     return text
@@ -90,12 +93,15 @@ def _tie(record: Mapping[str, Any], keys: str) -> str:
     if len(equal) < 2:
         return ""
     images = sum(seeds[0][1] for seeds in tries[0]["by_dataset"].values())
-    used = f"{_words(options)} is {'of its config' if record.get('of_config') else 'the smallest'}"
+    whose = "the value in the config of the method" if record.get("of_config") else "the smallest value"
+    used = f"{_words(options)} is used, because it is {whose}"
     if any(tried["by_dataset"] != tries[0]["by_dataset"] for tried in tries):
-        return f"equal on {images:,} images: {'; '.join(equal)}; {used}"
+        return f"these values have equal accuracy on {images:,} images: {'; '.join(equal)}. {used}"
     if best == 100:
-        return f"{images:,} images, all right at every value: nothing to choose by; {used}"
-    return f"each value gave the same on {images:,} images; {keys} may have no effect on it; {used}"
+        return f"every value classifies all {images:,} images correctly. {used}"
+    return (
+        f"every value gave the same accuracy on {images:,} images, so {keys} may have no effect on the method. {used}"
+    )
 
 
 def in_words(experiment: Experiment) -> str:
@@ -170,7 +176,10 @@ def _families(experiment: Experiment) -> dict[str, list[Method]]:
     """The variants of each method that has a grid."""
     name = experiment.name
     if experiment.protocol != VALIDATION:
-        raise UserError(f"{name} has protocol {experiment.protocol}: settings are chosen by protocol {VALIDATION}")
+        raise UserError(
+            f"`modprompt experiment choose` needs an experiment with `protocol: {VALIDATION}`, but {name} has "
+            f"`protocol: {experiment.protocol}`."
+        )
     families: dict[str, list[Method]] = {}
     for method in experiment.methods:
         if method.trains and method.point:
@@ -178,15 +187,17 @@ def _families(experiment: Experiment) -> dict[str, list[Method]]:
     fronts = {method.front.family for methods in families.values() for method in methods if method.front}
     without = [one.family for one in experiment.methods if one.trains and one.family not in (*families, *fronts)]
     if without or not families:
-        whose = f"{', '.join(without)} has no" if without else "no method has a"
-        raise UserError(f"{name}: {whose} grid to choose from: grid: {{KEY: [VALUE, ...]}}")
+        whose = f"{', '.join(without)} {'has' if len(without) == 1 else 'have'} no" if without else "no method has a"
+        raise UserError(f"{name}: {whose} grid of values. Add `grid: {{KEY: [VALUE, ...]}}` to the experiment file.")
     (first, of_first), *others = families.items()
     for label, methods in others:
         if [(one.point, one.seeds) for one in methods] != [(one.point, one.seeds) for one in of_first]:
-            raise UserError(f"{name}: {first} and {label} have different grids or seeds: all need the same")
+            raise UserError(
+                f"{name}: {first} and {label} have different grids or seeds. Give all methods the same grid and seeds."
+            )
     for key, value in (pair for method in of_first for pair in method.point):
         if not _numbers([value]):
-            raise UserError(f"{name}: {key} {value!r} is not a number, so that no value is the smallest")
+            raise UserError(f"{name}: the grid value {value!r} of {key} is not a number. Use numbers only in a grid.")
     return families
 
 
@@ -208,13 +219,14 @@ def _runs(
     lacking = [job for job in jobs if stands[job.folder].name != state.FINISHED]
     if lacking:
         job = lacking[0]
-        why = ": ".join(filter(None, [f"{job.method.label}, {job.dataset}, seed {job.seed}", *stands[job.folder][:2]]))
-        count = f"{len(lacking)} of its measurements are missing" if len(lacking) > 1 else "a measurement is missing"
+        run = f"{job.method.label} on {job.dataset}, seed {job.seed},"
+        why = state.describe(run, *stands[job.folder][:2]).rstrip(".")
+        count = f"{len(lacking)} results are missing" if len(lacking) > 1 else "1 result is missing"
         where, flag = (f" in {out}", f" --out {out}") if out else ("", "")
         raise UserError(
-            f"{experiment.name}: {count}{where} ({why}), and nothing is chosen from incomplete runs. "
-            "Give the --out and the --options of `modprompt experiment run`, or finish the runs: "
-            f"`modprompt experiment run {file}{flag}`"
+            f"{experiment.name}: {count}{where} ({why}), and hyperparameters are selected only from complete runs. "
+            f"Finish the runs with `modprompt experiment run {file}{flag}`, or give the same --out and --options as in "
+            "that command."
         )
     return [(job, stands[job.folder].result or {}) for job in jobs]
 
@@ -225,7 +237,7 @@ def _require_alike(runs: Sequence[_Run], whole: str) -> None:
         of_name = [(job, result) for job, result in runs if name in (whole, job.method.family)]
         named = [(job.dataset, f"{job.method.family} on {job.dataset}, seed {job.seed}", one) for job, one in of_name]
         if why := alike.in_words(alike.parted(named)):
-            raise UserError(f"{name}: {why}: nothing is chosen; move the older runs away and run them anew")
+            raise UserError(f"{name} has {why}. Move the older runs to another folder and run the experiment again.")
 
 
 def _zero_shot(experiment: Experiment) -> str:
@@ -233,15 +245,17 @@ def _zero_shot(experiment: Experiment) -> str:
     labels = [method.label for method in experiment.methods if not method.trains]
     if len(labels) != 1:
         raise UserError(
-            f"{experiment.name}: rule {NO_COLLAPSE} compares tries with one zero-shot method of the file (like CLIP in "
-            f"demo_settings.yaml), but there are {len(labels)}"
+            f"{experiment.name}: rule {NO_COLLAPSE} needs exactly one zero-shot method in the file (like CLIP in "
+            f"demo_settings.yaml), but the file has {len(labels)}."
         )
     return labels[0]
 
 
 def _count(result: Mapping[str, Any]) -> list[int]:
     if result.get("tested_on") != "val" or result.get("selected_on") == TEST:
-        raise UserError(f"{result.get('dataset')} has no validation images: nothing is chosen on test images")
+        raise UserError(
+            f"{result.get('dataset')} has no validation images, and hyperparameters are never selected on test images."
+        )
     return [int(result["correct"]), int(result["images"])]
 
 

@@ -25,15 +25,18 @@ LEVEL = 95  # of intervals, in percent
 FEWEST_TESTED = 5  # pairs that a test needs
 _EQUAL = 1e-9  # percentage points: one image in a million is more
 _ABOUT = (
-    f"Percentage points; a pair is a seed, n the number of pairs. The mean of the differences, its {LEVEL}% "
-    "interval by Student's t with n - 1 degrees of freedom (of each alone), and the p-value of a two-sided paired "
-    "t-test (scipy.stats.ttest_rel), Holm-corrected over the methods of a table, each column alone; for fewer than "
-    f"{FEWEST_TESTED} pairs there is no p-value, for one pair no interval. All of it is about further seeds on "
-    "these data sets, not about other data sets."
+    "Differences are in percentage points. Two methods are compared seed by seed: a seed for which both methods have a "
+    f"result is a pair, and n is the number of pairs. A cell shows the mean difference, its {LEVEL}% confidence "
+    "interval (Student's t with n - 1 degrees of freedom, not corrected for several comparisons), and the p-value of a "
+    "two-sided paired t-test (scipy.stats.ttest_rel). The p-values of each column are Holm-corrected over the methods "
+    f"of the table. With fewer than {FEWEST_TESTED} pairs a cell has no p-value, and with one pair it has no interval. "
+    "Intervals and p-values describe the variation over seeds on these data sets and do not generalize to other data "
+    "sets."
 )
 _ABOUT_H = (
-    " H of a seed is that of its own base and new accuracy, so the mean difference may differ from that of the "
-    "tables' H, which are those of the means."
+    " The H of a seed is computed from the base and new accuracy of this seed. The tables of results compute H from "
+    "mean accuracies, so the difference of two values of H in these tables may differ from the mean difference shown "
+    "here."
 )
 
 
@@ -129,9 +132,9 @@ def not_of_methods_alone(results: Results, line: Line, other: Line, datasets: Se
     """Why one method's numbers minus another's, seed by seed, are not the difference of the methods alone."""
     differing = alike.differing(results, line, other, datasets)
     known = [outcome for one in (line, other) for *_, outcome in results.all(one, datasets)]
-    reasons = [f"made with other {' and '.join(differing)}"] if differing else []
+    reasons = [f"made with different {' and '.join(differing)}"] if differing else []
     if any(one.result is None and one.accuracy_pct is not None for one in known):
-        reasons.append("from logs, which do not say the images of a seed")
+        reasons.append("read from log files, which do not record the images of each seed")
     return reasons
 
 
@@ -195,19 +198,19 @@ class Comparison(NamedTuple):
 def _pairs(cells: Sequence[Cell], most: int) -> str:
     """How many pairs the cells of a table have, and over how many methods p is corrected."""
     if not most:
-        return "No pairs."
+        return "No seed has a result of both methods."
     is_mixed = any(cell.difference and len(cell.difference.by_seed) != most for cell in cells)
-    start = f"n = {most}{' where no other number is given' if is_mixed else ''}"
+    start = f"n = {most}{' unless a cell states another n' if is_mixed else ''}."
     tested = {cell.column: 0 for cell in cells}
     for cell in cells:
         tested[cell.column] += cell.difference is not None and cell.difference.p is not None
     columns = {many: [column for column in tested if tested[column] == many] for many in tested.values() if many}
     if not columns:
-        return f"{start}; no p: it needs {FEWEST_TESTED} pairs that are not all equal."
+        return f"{start} No p-value is shown, because a test needs {FEWEST_TESTED} pairs that are not all equal."
     over = [f"{many} method{'s' * (many > 1)}" for many in columns]
     if len(columns) > 1:
         over = [f"{text} ({', '.join(own)})" for text, own in zip(over, columns.values())]
-    return f"{start}; p is Holm-corrected over {', '.join(over)}."
+    return f"{start} The p-values are Holm-corrected over {', '.join(over)}."
 
 
 def _text(cell: Difference | None, most: int) -> str:
@@ -235,7 +238,7 @@ def compare(experiment: Experiment, results: Results, found: Numbers) -> Compari
     line = lines.pop(experiment.compare, None)
     if line is None or not lines:
         why = "is not among the methods of this report" if line is None else "is the only method of this report"
-        return Comparison(experiment.compare, "", (), [f"{experiment.compare} {why}"])
+        return Comparison(experiment.compare, "", (), [f"{experiment.compare} {why}, so no methods are compared."])
     others, cells, left_out = list(lines.values()), list[Cell](), list[str]()
     for place in places(experiment, results):
         columns = {name: of for name, of in place.columns.items() if name not in ("0", "H (all)")}
@@ -265,11 +268,11 @@ def _left_out(results: Results, found: Numbers, place: Place, line: Line, others
             pairs = asked if one is line else (line, one)
             seeds = sorted({seed for of in pairs if is_drawn(of) for seed in of.seeds} - {*known})
             if is_drawn(one) and seeds:
-                why = f"{one.label} has no number of seed {', '.join(map(str, seeds))}"
+                why = f"{one.label} has no result for seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
                 lacks.setdefault(why, []).append(name)
             elif not known:
-                lacks.setdefault(f"{one.label} has no number", []).append(name)
-    return [f"{place.title}, {', '.join(names)}: {why}" for why, names in lacks.items()]
+                lacks.setdefault(f"{one.label} has no result", []).append(name)
+    return [f"{place.title}, {', '.join(names)}: {why}." for why, names in lacks.items()]
 
 
 def _about(experiment: Experiment, lines: Sequence[Line]) -> str:
@@ -278,8 +281,9 @@ def _about(experiment: Experiment, lines: Sequence[Line]) -> str:
     still = [line.label for line in lines if not is_drawn(line)]
     if still and len(still) < len(lines):
         shots = " and every number of shots" if experiment.protocol == "few_shot" else ""
-        draw = "draws nothing: its one run is" if len(still) == 1 else "draw nothing: the one run of each is"
-        text += f" {', '.join(still)} {draw} paired with every seed{shots} of the others."
+        does = "does" if len(still) == 1 else "do"
+        text += f" {', '.join(still)} {does} not depend on the seed, so the one run of "
+        text += f"{still[0] if len(still) == 1 else 'each'} is paired with every seed{shots} of the other methods."
     return text
 
 
@@ -302,22 +306,29 @@ def finding(experiment: Experiment, results: Results, found: Numbers, sections: 
     if not rival:
         return ""
     one, other, across = lines[mine], lines[rival], experiment.protocol in CROSS
-    where = f"the targets, trained on {experiment.source}" if across else section.title
-    best = "the best of the others" if len(ranked) > 2 else "the other"
-    start = f"{mine} minus {rival}, {best}: {section.merit}, {where}"
+    where = f"target data sets, trained on {experiment.source}" if across else section.title
+    best = ", the best of the other methods," if len(ranked) > 2 else ""
     datasets = [section.key] if section.key in results.datasets else results.datasets[across:]
     if doubts := not_of_methods_alone(results, one, other, datasets):
-        return f"{start}: seeds are not paired, since numbers are {' and '.join(doubts)}."
+        return (
+            f"{mine} and {rival}{best} cannot be compared seed by seed in {section.merit} ({where}), because the "
+            f"results were {' and '.join(doubts)}."
+        )
     cell = minus(results, found, one, other, section.key, ACCURACY if across else section.deciding)
-    if cell is None or len(cell.by_seed) < 2:
-        lead = "" if cell is None else f" {points(cell.mean)} points;"
-        return f"{start}:{lead} fewer than two seeds do not show whether that is more than chance."
+    if cell is None:
+        return f"{mine} and {rival}{best} cannot be compared in {section.merit} ({where}), because they share no seed."
+    start = f"{mine} differs from {rival}{best} by {points(cell.mean)} percentage points in {section.merit} ({where}"
+    if len(cell.by_seed) < 2:
+        return f"{start}). One seed cannot show whether the difference is significant."
     if cell.interval is None:
-        return f"{start}: {points(cell.mean)} points with each of {len(cell.by_seed)} seeds."
+        return f"{start}), with each of the {len(cell.by_seed)} seeds."
     low, high = cell.interval
-    says = "the seeds show it" if low > 0 or high < 0 else "no difference that the seeds show"
-    between = f"{LEVEL}% interval {points(low)} to {points(high)}, {len(cell.by_seed)} seeds"
-    return f"{start}: {points(cell.mean)} points ({between}): {says}."
+    says = (
+        "The interval does not contain 0, so the difference is significant over seeds."
+        if low > 0 or high < 0
+        else "The interval contains 0, so the difference is not significant over seeds."
+    )
+    return f"{start}; {LEVEL}% interval {points(low)} to {points(high)}, {len(cell.by_seed)} seeds). {says}"
 
 
 def _ranked(section: Section) -> list[str]:

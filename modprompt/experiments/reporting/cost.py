@@ -22,9 +22,10 @@ from modprompt.io.text import one_line
 FILE_NAME = "cost.csv"
 COLUMNS = ("method", "trained parameters", "training (s)", "testing (s)", "device", "jobs at once")  # then an accuracy
 ABOUT = (
-    f"Trained parameters: {', '.join(one.parameters for one in STAGES if one.parameters)}. Seconds of one training, "
-    f"all of its starts together, with its share of {' or '.join(one.seconds for one in STAGES)}, and of its tests: "
-    f"means over data sets, then {STD} over seeds; none of runs that shared a GPU."
+    "The trained parameters of a head on trained prompts include the parameters of the prompts. The training time is "
+    "the time of one training in seconds, summed over all its starts, and includes the training's share of "
+    f"{' or '.join(one.seconds for one in STAGES)}. The testing time is the time of all tests of one training. Times "
+    f"are averaged over data sets and then shown as {STD} over seeds. Times of runs that shared a GPU are not shown."
 )
 COLUMNS_OF_CSV = (
     "method", "group", "trained_parameters_least", "trained_parameters_most", "training_s_mean",

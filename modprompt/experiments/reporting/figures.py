@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 STYLE = Path(__file__).with_name("report.mplstyle")
 WIDTH = 7.0  # inches of a figure across a page
 MOST_PANELS = 36
-WHISKERS = "whiskers are standard deviations over seeds (n in the denominator)"
+WHISKERS = "whiskers show the population standard deviation over seeds"
+_WHISKERS = f"{WHISKERS.capitalize()}."
 # after Okabe and Ito, with a dark red for yellow, which white paper hides: the colour-blind tell them apart
 COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#882255")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -81,7 +82,10 @@ class Measured(NamedTuple):
         if len(shown) == len(self.labels):
             return ""
         section = self.sections[-1]
-        return f" {len(shown)} of {len(self.labels)} methods: those with the best {section.merit} ({section.where})."
+        return (
+            f" The figure shows {len(shown)} of {len(self.labels)} methods, those with the best {section.merit} "
+            f"({section.where})."
+        )
 
     def line(self, label: str) -> Line:
         """A method of the report."""
@@ -187,14 +191,15 @@ def name_of(text: str, most: int = _MOST_LETTERS) -> str:
 
 def first_of(shown: int, whole: int) -> str:
     """A sentence on a figure that has no space for all panels."""
-    return f" The first {shown} of {whole} panels." if shown < whole else ""
+    return f" The figure shows the first {shown} of {whole} panels." if shown < whole else ""
 
 
 # ---------------------------------------------------------------------- numbers
 
 _HOW = (
-    f"Marks are the means of the tables, dots single seeds, lines the {LEVEL}% t interval over seeds (n - 1), the "
-    "dashed line zero-shot CLIP"
+    "Large markers show the means of the tables, small dots show single seeds, horizontal lines show the "
+    f"{LEVEL}% confidence interval over seeds (Student's t, n - 1 degrees of freedom), and the dashed vertical line "
+    "shows zero-shot CLIP."
 )
 
 
@@ -205,7 +210,8 @@ def methods(measured: Measured, path: Path) -> str:
     if across:
         columns = (columns[0], *(columns[-1:] if len(columns) > 3 else columns[1:2]))
     places = {name: (name, ACCURACY) if across else (section.key, name) for name in columns}
-    start = f"{'Source and targets' if across else section.title}."
+    where = "source and target data sets" if across else section.title
+    start = f"Accuracy of each method ({where})."
     return _dots(measured, places, measured.closest(_MOST_ROWS), start, path)
 
 
@@ -216,7 +222,7 @@ def datasets(measured: Measured, path: Path) -> str:
     if len(names) < 2:
         return ""
     places = {name: (name, ACCURACY if across else section.deciding) for name in names[:MOST_PANELS]}
-    start = f"{'H' if section.deciding == 'H' else 'accuracy'} on each data set; each panel has its own axis."
+    start = f"{'H' if section.deciding == 'H' else 'Accuracy'} on each data set. Each panel has its own axis."
     return _dots(measured, places, measured.closest(_MOST_OF_PANELS), start, path)
 
 
@@ -227,7 +233,7 @@ def unknown_classes(measured: Measured, path: Path) -> str:
         return ""
     section = measured.sections[-1]
     places = {column: (section.key, column) for column in unknown.RISING}
-    start = f"{section.title}: {unknown.TITLE}, {unknown.against(measured.results)}."
+    start = f"Detection of unknown classes ({unknown.against(measured.results)}), {section.title}."
     shown = measured._replace(numbers=found)
     return _dots(shown, places, measured.closest(_MOST_ROWS), start, path, "AUROC (%)")
 
@@ -262,7 +268,7 @@ def _dots(
             axes.locator_params(axis="x", nbins=4)
             axes.grid(visible=False, axis="y")
         grid[0].figure.supxlabel(axis)
-    return f"{start} {_HOW}.{measured.said(labels)}"
+    return f"{start} {_HOW}{measured.said(labels)}"
 
 
 def _name_rows(axes: Axes, labels: Sequence[str], strong: str) -> None:
@@ -298,7 +304,7 @@ def shots(measured: Measured, path: Path) -> str:
             axes.minorticks_off()
         grid[0].figure.supxlabel("training images per class")
         grid[0].figure.supylabel("accuracy (%)")
-    return f"Accuracy over the number of shots; {WHISKERS}.{measured.said(shown)}"
+    return f"Accuracy over the number of training images per class. {_WHISKERS}{measured.said(shown)}"
 
 
 def _points(axes: Axes, measured: Measured, label: str, cells: Mapping[float, Cell], style: str) -> None:
@@ -317,7 +323,7 @@ def costs(measured: Measured, path: Path) -> str:
     spent = cost.costs(measured.experiment, measured.results, measured.sections)
     spent = [one for one in spent if one.label in shown and one.accuracy]
     of = {
-        "seconds of training": {one.label: one.training_s.mean for one in spent if one.training_s},
+        "training time (s)": {one.label: one.training_s.mean for one in spent if one.training_s},
         "trained parameters": {one.label: float(one.parameters[1]) for one in spent if one.parameters},
     }
     if not any(sum(map(bool, values.values())) > 1 for values in of.values()):
@@ -334,8 +340,9 @@ def costs(measured: Measured, path: Path) -> str:
                 axes.locator_params(axis="x", nbins=5)
         grid[0].set_ylabel(f"{measured.sections[-1].merit} (%)")
     return (
-        f"{cost.accuracy_name(measured.sections)}, over seconds of one training and over trained parameters; "
-        f"{WHISKERS}; dashed: what trains nothing.{measured.said(shown)}"
+        f"{cost.accuracy_name(measured.sections)}, over the training time in seconds (left) and over the number of "
+        f"trained parameters (right). {_WHISKERS} A dashed line shows a method without training (zero-shot CLIP)."
+        f"{measured.said(shown)}"
     )
 
 
@@ -380,9 +387,15 @@ def tokens(measured: Measured, path: Path) -> str:
             _side(axes, own, measured.mine)
     several = [f"{label} ({len(counts[label])})" for label in shown if len(counts[label]) > 1]
     return (
-        "Prompt tokens that enter each layer: 4+2 are four that the layer before has carried on and two new ones, 4 "
-        "are carried ones alone, +2 new ones alone; what is not carried on has been removed."
-        + (f" Of several schedules the first: {', '.join(several)}." if several else "")
+        "Number of prompt tokens that enter each layer. 4+2 means four tokens carried over from the previous layer and "
+        "two new tokens, 4 means carried tokens only, and +2 means new tokens only. Tokens that are not carried over "
+        "are removed."
+        + (
+            " The runs of some methods used several schedules (number in parentheses), and the figure shows the first: "
+            f"{', '.join(several)}."
+            if several
+            else ""
+        )
     )
 
 
@@ -457,8 +470,9 @@ def loss_curves(measured: Measured, faults: list[str], path: Path) -> str:
         grid[0].figure.supxlabel("epoch")
         grid[0].figure.supylabel("training loss")
     return (
-        "Training loss: means of epochs over seeds, bands are standard deviations over seeds; methods have losses of "
-        f"their own, so that heights of different methods cannot be compared.{first_of(len(drawn), len(found))}"
+        "Mean training loss of each epoch, averaged over seeds. Bands show the standard deviation over seeds. Each "
+        "method has its own loss function, so loss values of different methods cannot be compared."
+        f"{first_of(len(drawn), len(found))}"
     )
 
 
@@ -483,10 +497,13 @@ def confusions(tests: Mapping[str, Mapping[str, Recorded]], path: Path) -> str:
                     _confusion(axes, list(own.values())[column], kept, named=column == 0)
                 else:
                     axes.set_axis_off()
-        grid[0].figure.supxlabel("predicted class (% of the true class's images)")
+        grid[0].figure.supxlabel("predicted class (% of the images of the true class)")
         grid[0].figure.supylabel("true class")
-    those = f" The classes that are mixed up most: {', '.join(said)}." if said else ""
-    return f"What the images of a class (row) were taken for (column), in percent, of all seeds together.{those}"
+    those = f" Only the classes with the most errors are shown: {', '.join(said)}." if said else ""
+    return (
+        "Confusion matrices in percent, summed over all seeds. Each row is a true class, and each column is a "
+        f"predicted class.{those}"
+    )
 
 
 def _mixed_up(confusion: np.ndarray) -> list[int]:

@@ -38,10 +38,10 @@ def read_run(folder: Path) -> Outcome:
     """The last result on test images in the newest log of a run; of a training only what follows its end."""
     logs = [path for path in folder.glob("log.txt*") if _NAME.fullmatch(path.name) and path.is_file()]
     if not logs:
-        return Outcome(None, "missing (no log)")
+        return Outcome(None, "there is no log file")
     newest = max(logs, key=lambda path: (path.stat().st_mtime, path.name))
     lines = newest.read_text(encoding="utf-8", errors="replace").splitlines()
-    last = next((line.strip() for line in reversed(lines) if line.strip(" *")), "empty log")
+    last = next((line.strip() for line in reversed(lines) if line.strip(" *")), "")
     steps = [at for at, line in enumerate(lines) if line.startswith("epoch [")]
     ends = [at for at, line in enumerate(lines) if line.startswith(_END) and steps and at > steps[-1]]
     fields, measured_on = dict[str, str](), "test"
@@ -54,14 +54,19 @@ def read_run(folder: Path) -> Outcome:
             fields[match[1]] = match[2].replace(",", "").rstrip(".")
     if "accuracy" not in fields:
         other = measured_on != "test"
-        return Outcome(None, f"measured on {measured_on} images alone" if other else f"unfinished ({last[:80]})")
+        why = (
+            f"the log has an accuracy on {measured_on} images only"
+            if other
+            else f"unfinished; the log {f'ends with: {last[:80]}' if last else 'is empty'}"
+        )
+        return Outcome(None, why)
     try:
         accuracy = float(fields["accuracy"])
         if float(fields.get("total", 0)) and "correct" in fields:  # these two are exact, and the accuracy is rounded
             accuracy = 100 * float(fields["correct"]) / float(fields["total"])
     except ValueError as error:
-        return Outcome(None, f"damaged log ({error})")
-    return Outcome(accuracy) if 0 <= accuracy <= 100 else Outcome(None, f"damaged log (accuracy {accuracy:g}%)")
+        return Outcome(None, f"the log is damaged: {error}")
+    return Outcome(accuracy) if 0 <= accuracy <= 100 else Outcome(None, f"the log is damaged: accuracy {accuracy:g}%")
 
 
 class Run(NamedTuple):
@@ -138,7 +143,7 @@ def add_tree(results: Results, experiment: Experiment, root: Path, label: str) -
         UserError: if there is no such folder, no run of that kind in it, or a method has the name already.
     """
     if not root.is_dir():
-        raise UserError(f"--with: there is no folder {root}")
+        raise UserError(f"--with: the folder {root} does not exist.")
     folders = discover(root, experiment.protocol, experiment.source)
     if "0" not in results.columns and any(run.column == "0" and not run.is_of_all for run in folders):
         results.columns = ("0", *results.columns)  # its zero-shot runs have their own column
@@ -147,18 +152,23 @@ def add_tree(results: Results, experiment: Experiment, root: Path, label: str) -
     if experiment.protocol == "few_shot":
         runs = [run for run in runs if not run.is_of_all]
     if not runs:
-        raise UserError(f"--with: {root} has no {experiment.protocol} run of these data sets and shots")
+        raise UserError(
+            f"--with: {root} contains no run of protocol {experiment.protocol} with the data sets and shots of this "
+            "report. Check the folder."
+        )
     left = {run.dataset for run in folders} - {*results.datasets}
     shots = sorted({run.shots for run in {*folders} - {*runs} if run.dataset not in left})
     names = [*sorted(left), *(f"{number or 'all'} shots" for number in shots)]
     if names:
-        print(f"warning: {label}: this report has no place for its {', '.join(names)}", file=sys.stderr)
+        print(f"warning: The report leaves out these runs of {label}: {', '.join(names)}.", file=sys.stderr)
     methods = dict.fromkeys((run.trainer, run.config, run.is_of_all) for run in runs)
     for trainer, config, is_of_all in methods:
         is_alone = sum(one[0] == trainer for one in methods) == 1
         name = f"{trainer} ({label})" if is_alone else f"{trainer} {config}{', all images' * is_of_all} ({label})"
         if name in {line.label for line in results.lines}:
-            raise UserError(f"--with: there is a method {name!r} already; name the folder, LABEL=FOLDER")
+            raise UserError(
+                f"--with: the report already has a method {name!r}. Give {root} another label: --with LABEL={root}."
+            )
         own = [run for run in runs if (run.trainer, run.config, run.is_of_all) == (trainer, config, is_of_all)]
         seeds = experiment.seeds if trains(trainer) else tuple(sorted({run.seed for run in own}))
         columns = ALONE if experiment.together else ()  # logs do not say both together
@@ -179,11 +189,17 @@ def experiment_of_tree(root: Path, protocol: str, seeds: tuple[int, ...], shots:
     """
     runs = discover(root, protocol)
     if not runs:
-        raise UserError(f"no {protocol} run below {root}: expected folders of the family's scripts with log.txt files")
+        raise UserError(
+            f"No run of protocol {protocol} found in {root}. The folder must have the layout that the scripts of CoOp, "
+            "MaPLe and similar codebases write, with a log.txt in each run. Check the folder and --protocol."
+        )
     source = "imagenet" if protocol in CROSS else ""
     known = tuple(sorted({run.shots for run in runs if run.shots})) or (16,)
     if protocol != "few_shot" and len(shots or known) > 1:
-        raise UserError(f"{root} has runs of {', '.join(map(str, known))} shots: choose with --shots")
+        raise UserError(
+            f"{root} contains runs with several numbers of shots ({', '.join(map(str, known))}), but protocol "
+            f"{protocol} needs one number. Set --shots."
+        )
     return Experiment(
         name=root.name or "report",
         title=f"Results of {root.absolute().name}",

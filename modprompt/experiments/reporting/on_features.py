@@ -61,8 +61,8 @@ def require_replaceable_files(folder: Path) -> None:
     require_replaceable(folder / CSV, _KEYS, "--out")
     if os.path.lexists(folder / FIGURE) and not (folder / CSV).exists():
         raise UserError(
-            f"--out: {folder / FIGURE} exists without {CSV}, so it is not a figure of this command. The file is not "
-            "replaced: name another folder"
+            f"--out: {folder / FIGURE} exists, but this command did not write it, because the folder has no {CSV}. The "
+            "figure is not overwritten. Use another --out folder."
         )
 
 
@@ -79,8 +79,8 @@ def write(rows: Sequence[Row], features: Features, folder: Path) -> list[Path]:
         if there != [tuple(str(cells[key]) for key in _KEYS) for cells in found]:
             heads = ", ".join(dict.fromkeys(head for head, *_ in there))
             raise UserError(
-                f"--out: {folder / CSV} is another table ({one_line(heads)[:200]}). The file is not replaced: name "
-                "another folder"
+                f"--out: {folder / CSV} contains the results of other heads, shots, CLIP weights or images (heads: "
+                f"{one_line(heads)[:200]}). The file is not overwritten. Use another --out folder."
             )
     write_table(folder / CSV, [*found[0]], [cells.values() for cells in found])
     numbers = sorted({row.fitted.shots for row in rows} - {0})

@@ -7,13 +7,13 @@ from statistics import fmean
 from typing import Any
 
 from modprompt.experiments.plan.experiment import CROSS, Experiment
-from modprompt.experiments.reporting.alike import split_facts
+from modprompt.experiments.reporting import alike
 from modprompt.experiments.reporting.results import Outcome, Results
 from modprompt.experiments.reporting.tables import AVERAGE, EMPTY, Section
 from modprompt.io.base_new import SEEN
 from modprompt.io.images import mark_of
 
-COLUMNS = ("method", "commit", "date", "card", "weights", "split", "top-5 (%)", "ECE (%)")
+COLUMNS = ("method", "commit", "date", "device", "CLIP weights", "split", "top-5 (%)", "ECE (%)")
 _OF_RUN = (
     "images", "correct", "macro_f1_pct", "top5_pct", "ece_pct", "images_hash", "backbone_hash", "prompts_hash",
     "config_hash", "trainer", "backbone", "classes", "tested_on", "selected_on", "device", "split", "few_shot", "date",
@@ -52,8 +52,9 @@ def _commit(result: dict[str, Any]) -> str:
 
 def _hashes(result: dict[str, Any]) -> list[str]:
     """A CLIP and a split, each with the beginning of its hash."""
-    split = split_facts(result)
-    pairs = (result.get("backbone"), result.get("backbone_hash")), (split.get("status"), split.get("hash"))
+    split = alike.split_facts(result)
+    status = alike.SPLIT_STATUS.get(str(split.get("status")), split.get("status"))
+    pairs = (result.get("backbone"), result.get("backbone_hash")), (status, split.get("hash"))
     return [f"{name or ''} {str(digest or '').rpartition(':')[2][:12]}".strip() for name, digest in pairs]
 
 
@@ -75,7 +76,7 @@ def content(
     return {
         **{name: getattr(experiment, name) for name in facts},
         "datasets": list(results.datasets),
-        "std": "population standard deviation: n in the denominator",
+        "std": "population standard deviation (n in the denominator)",
         "runs": [
             {"method": line.label, "dataset": dataset, "column": column, "seed": seed, **_run(outcome)}
             for line, dataset, column, seed, outcome in results.all()

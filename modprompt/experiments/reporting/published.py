@@ -25,7 +25,7 @@ _OTHER_KEYS = {
     "backbone",
     "shots",
 }
-H_OF = {"means": "H of the means", "data_sets": "mean of H", "": "not known what its H is of"}
+H_OF = {"means": "H of mean accuracies", "data_sets": "mean of the data sets' H", "": "H of unknown origin"}
 
 
 class Published(NamedTuple):
@@ -53,10 +53,10 @@ def h_of(row: Mapping[str, Any]) -> str:
 def _of_row(row: Mapping[str, Any]) -> Published:
     files, places = known()["files"], []
     for name, line in row.get("at", {}).items():
-        where = f"{files[name]['repository']} {files[name]['file']} {'lines' if '-' in str(line) else 'line'} {line}"
+        where = f"{files[name]['repository']}, {files[name]['file']}, {'lines' if '-' in str(line) else 'line'} {line}"
         places.append(f"{where} (commit {files[name]['commit'][:7]})")
     backbone, shots = (row.get(key, known()[key]) for key in ("backbone", "shots"))
-    how = ", ".join(filter(None, [backbone, f"{shots} shots" if shots != "" else "", f"setting: {row['setting']}"]))
+    how = ", ".join(filter(None, [backbone, f"{shots} shots" if shots != "" else "", f"training: {row['setting']}"]))
     source = "; ".join(filter(None, [*places, row.get("source"), how, h_of(row), row.get("remark")]))
     numbers = {key: value for key, value in row.items() if key not in _OTHER_KEYS}
     label = f"{row['method']} ({row['where']})" if "where" in row else row["method"]

@@ -39,21 +39,26 @@ class Recorded(NamedTuple):
 def recorded(outcomes: Sequence[Outcome], faults: list[str]) -> Recorded | None:
     """What the tests of a method recorded; None unless all did, of one list of classes. `faults` gets what lacks."""
     whole: Recorded | None = None
-    for outcome, parts in _of_all(outcomes, run_files.read_test, "its test recorded no classes", faults):
+    for outcome, parts in _of_all(
+        outcomes, run_files.read_test, "the test did not record the predicted classes", faults
+    ):
         names = tuple(distinct(parts.names))
         if whole is None:
             whole = Recorded(names, parts.confusion, parts.wrong, outcome.result or {})
         elif names == whole.names:
             whole = whole._replace(confusion=whole.confusion + parts.confusion)
         else:
-            faults.append(f"{outcome.folder}: its classes are not those of the other seeds: none of them is shown")
+            faults.append(
+                f"The confusion matrix is not shown, because the classes of {outcome.folder} differ from the classes "
+                "of the other seeds."
+            )
             return None
     return whole
 
 
 def losses(outcomes: Sequence[Outcome], faults: list[str]) -> NDArray[np.float64] | None:
     """The mean loss of each epoch of a method's trainings, (seeds, epochs); None if one is missing."""
-    curves = [curve for _, curve in _of_all(outcomes, _losses, "its training recorded no losses", faults)]
+    curves = [curve for _, curve in _of_all(outcomes, _losses, "the training did not record its losses", faults)]
     if not curves:
         return None
     epochs = min(map(len, curves))
@@ -80,7 +85,7 @@ def _of_all(
         found.append((outcome, left))
     lacking = [outcome.folder for outcome, left in found if not left]
     if 0 < len(lacking) < len(found):
-        faults.append(f"{lacking[0]}: {lacks}, so that those of the other seeds are not shown")
+        faults.append(f"{lacking[0]}: {lacks}, so the records of the other seeds are not shown either.")
     return [] if lacking else found
 
 
@@ -100,8 +105,8 @@ def gallery(dataset: str, tests: Sequence[Recorded], data: Path | None) -> list[
     mistakes = []
     for one, wrong in sorted(every, key=lambda pair: -pair[1].probabilities[0])[:_MOST]:
         text = (
-            f"{one.names[wrong.label]} ({100 * wrong.own:.0f}%) taken for {one.names[wrong.top[0]]} "
-            f"({100 * wrong.probabilities[0]:.0f}%)"
+            f"True class: {one.names[wrong.label]} ({100 * wrong.own:.0f}%). "
+            f"Predicted class: {one.names[wrong.top[0]]} ({100 * wrong.probabilities[0]:.0f}%)."
         )
         path = None if data is None else _find(dataset, one.result, wrong.image, data)
         mistakes.append(Mistake(_picture(path, one.result) if path else "", text))

@@ -1,12 +1,12 @@
-"""Tables and figures of an experiment's finished runs: Markdown, CSV, LaTeX, JSON, PNG and PDF, and one HTML page.
+"""Write the results of an experiment as one HTML page, as tables (Markdown, CSV, LaTeX, JSON) and as figures.
 
     modprompt experiment report base2new
     modprompt experiment report base2new --with theirs=/path/to/MaPLe/output
     modprompt experiment report /path/to/CoOp/output --protocol few_shot
 
-FILE is an experiment file, the name of one in configs/experiments, or an output folder of a CoOp-family codebase, whose
-log files are read (./digits is a folder, digits the experiment). Missing runs are listed and never averaged over, nor
-are runs that differ in what averaged runs must have in common.
+FILE is the path of an experiment file, the name of a file in configs/experiments, or the output folder of a Dassl-based
+codebase such as CoOp, whose log files are then read (./digits is a folder, digits is the experiment). Missing runs are
+listed. A mean is shown only if all of its runs have finished with the same weights, splits and image decoding.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ from modprompt.io.tables import write_table
 
 PAGE, LIST = "index.html", "files.json"  # the page; the list of what a report has written
 _MOST_CLOSE = 3  # methods whose tests are looked at closely
+_MISSING = "Missing results, and results that cannot be averaged"
+_CLIPS, _SOURCES = "CLIP models", "Sources of published results"
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -49,16 +51,34 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("file", help="experiment file, its name in configs/experiments, or an output folder with log files")
     arguments.add_common(parser)
     arguments.add_data(parser)
-    add("--with", dest="trees", nargs="+", default=[], metavar="[LABEL=]FOLDER", help="other output trees with logs")
-    add("--to", type=Path, default=None, help="folder of the report (default: reports/<name> in the output folder)")
+    add(
+        "--with",
+        dest="trees",
+        nargs="+",
+        default=[],
+        metavar="[LABEL=]FOLDER",
+        help="output folders of other codebases, whose log files are added",
+    )
+    add("--to", type=Path, default=None, help="folder for the report (default: reports/<name> in the output folder)")
     add(
         "--selected-on-test",
         "--marked",
         action="store_true",
-        help="also show results that were selected on test or on a whole split",
+        help="also show results that were selected on test images or on the whole validation split",
     )
-    add("--protocol", choices=OF_TREES, default="base2new", help="of an output folder's runs")
-    add("--shots", type=int, nargs="+", default=[], help="of an output folder's runs")
+    add(
+        "--protocol",
+        choices=OF_TREES,
+        default="base2new",
+        help="protocol of the runs in an output folder (default: base2new)",
+    )
+    add(
+        "--shots",
+        type=int,
+        nargs="+",
+        default=[],
+        help="numbers of shots of the runs in an output folder (default: all)",
+    )
     args: argparse.Namespace = parser.parse_args(argv)
     return args
 
@@ -88,7 +108,9 @@ def gather(args: argparse.Namespace) -> tuple[Plan, list[Results]]:
         for line in status.not_compared(states, inputs):
             print(f"warning: {line}", file=sys.stderr)
     if trees and len(found) > 1:
-        raise UserError(f"--with: {plan.name} has several parts: name one, --parts {plan.parts[0].name}")
+        raise UserError(
+            f"--with: {plan.name} has several parts. Select one part, for example --parts {plan.parts[0].name}."
+        )
     if plan.parts[0].added is not None and trees:
         raise UserError(f"--with: {_report_of_rounds().NO_TREES}")
     for word in trees:
@@ -145,7 +167,7 @@ def write_plan(plan: Plan, found: Sequence[Results], folder: Path, data: Path | 
         names = [f"{part}/{name}" for part, (_, own) in shown.items() for name in own] + [PAGE]
         reports = [one._replace(name=part) for part, (one, _) in shown.items()]
         write_whole(folder / PAGE, page.page(plan.title, reports, plan.notes))
-        print("\n".join(filter(None, [plan.notes, f"Written to {folder}: {PAGE}, the page of all parts"])))
+        print("\n".join(filter(None, [plan.notes, f"The page of all parts was written to {folder / PAGE}."])))
     else:
         names = write(*parts[0], folder, looks, data)[1]
     names.append(LIST)
@@ -156,9 +178,10 @@ def write_plan(plan: Plan, found: Sequence[Results], folder: Path, data: Path | 
             (folder / name).parent.rmdir()
     others = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {*names}
     if others:
-        print(f"note: {folder} also has files that are not of this report: {some(sorted(others))}", file=sys.stderr)
+        print(f"note: {folder} also contains files of no report: {some(sorted(others))}.", file=sys.stderr)
     if not figures.can_draw():
-        print("warning: the report has no figures: they need matplotlib, pip install matplotlib", file=sys.stderr)
+        install = "Install it with `pip install matplotlib`."
+        print(f"warning: The report has no figures, because matplotlib is missing. {install}", file=sys.stderr)
 
 
 def _listed(folder: Path) -> set[str]:
@@ -204,15 +227,15 @@ def write(
         compared=compared if compared and compared.cells else None,
         costs=cost.texts(spent, accuracy),
         notes={
-            "No mean, since runs are missing or differ": tables.lacking(results),
-            "Pairs left out": compared.left_out if compared else [],
-            "Without test images": tables.untested(results),
+            _MISSING: tables.lacking(results),
+            "Missing pairs in the comparison": compared.left_out if compared else [],
+            "Runs without test images": tables.untested(results),
             **({} if experiment.added is None else _report_of_rounds().notes(results)),
             "Warnings": alike.warnings(results),
-            "Not shown": faults,
-            "CLIPs": alike.clips(results),
-            "Published figures": tables.sources(sections),
-            "Published by seed": beside(experiment, results),
+            "Missing figures and images": faults,
+            _CLIPS: alike.clips(results),
+            _SOURCES: tables.sources(sections),
+            "Published accuracies of single seeds": beside(experiment, results),
             "Notes": _own_notes(experiment, results),
         },
         mine=mine if len(mine) < len(results.lines) else [],
@@ -239,7 +262,7 @@ def write(
     print(text)
     first, *others = csvs
     files = [PAGE, "report.md", first, "report.tex", "report.json", *others]
-    print(f"Written to {folder}: {', '.join(files)}{' and figures' if drawn else ''}")
+    print(f"The report was written to {folder}: {', '.join(files)}{' and figures' if drawn else ''}.")
     return shown, [*files, *drawn, *(str(Path(name).with_suffix(".pdf")) for name in drawn)]
 
 
@@ -295,8 +318,12 @@ def _mistakes(
                 many = len(measured.line(label).seeds) > 1
                 galleries[dataset] = (f"{label}, seed {own[0].result.get('seed')}" if many else label, pictures)
                 if lacking := sum(not one.picture for one in pictures):
-                    where = f"not below {data}"
-                    faults.append(f"{lacking} of {len(pictures)} pictures of the worst mistakes on {dataset}: {where}")
+                    where = (
+                        f"not found in {data}" if data else "not shown, because the folder of the data sets is unknown"
+                    )
+                    faults.append(
+                        f"{lacking} of {len(pictures)} images of the most confident errors on {dataset} were {where}."
+                    )
                 break
     return galleries
 
@@ -360,12 +387,14 @@ def card(
     _, sections, about = tables_of(experiment, results)
     methods = ", ".join(line.label for line in results.lines)
     notes: dict[str, Sequence[str]] = {
-        "No mean, since runs are missing or differ": tables.lacking(results),
+        _MISSING: tables.lacking(results),
         "Warnings": alike.warnings(results),
-        "CLIPs": alike.clips(results),
-        "Published figures": tables.sources(sections),
+        _CLIPS: alike.clips(results),
+        _SOURCES: tables.sources(sections),
     }
-    facts = f"Protocol {experiment.protocol}; {', '.join(results.datasets)}; {methods}; {len(runs)} trained models."
+    models = f"{len(runs)} trained model{'s' * (len(runs) != 1)}"
+    facts = f"This repository contains {models} of {methods}, trained with protocol {experiment.protocol} on "
+    facts += f"{', '.join(results.datasets)}."
     return pages.markdown(
         "experiments/reporting/card.md.j2",
         header=header("", clip, license_id),

@@ -99,7 +99,7 @@ class Results:
     def outcomes(self, line: Line, dataset: str, column: str) -> dict[int, Outcome]:
         """Outcomes by seed: one for each seed of the method."""
         known = self._outcomes.get((line.label, dataset, column), {})
-        return {seed: known.get(seed, Outcome(None, "missing")) for seed in line.seeds}
+        return {seed: known.get(seed, Outcome(None, "the run is missing")) for seed in line.seeds}
 
     def is_asked(self, line: Line, column: str) -> bool:
         """Whether a method has a number in a column: 0 shots are for methods that train nothing, others are not."""
@@ -146,7 +146,7 @@ class Results:
         marks = sorted({mark for one in known for mark in (mark_of(one), str(one.get(base_new.SEEN) or ""))})
         mixed = alike.in_words(self.parted(line, datasets), whole=False)
         is_other = line.trains and line.seeds != tuple(seeds)
-        shots = f"shots by class, {Path(line.shots_file).name}" if self._has_other_shots(line) else ""
+        shots = f"numbers of shots per class from {Path(line.shots_file).name}" if self._has_other_shots(line) else ""
         return "; ".join(filter(None, [own if is_other else "", *marks, line.apart, shots, mixed]))
 
     def _has_other_shots(self, line: Line) -> bool:
@@ -214,7 +214,7 @@ def of_experiment(
                 _notes(job, stood),
             )
             if (mark := mark_of(own.result or {})) and not selected_on_test:
-                outcome = Outcome(None, f"{mark}: --selected-on-test shows it")
+                outcome = Outcome(None, f"{mark}; add --selected-on-test to show the result")
         else:
             outcome = Outcome(None, f"{own.name}{f': {own.why}' if own.why else ''}")
         for column, one in _by_column(job, outcome):
@@ -238,5 +238,7 @@ def _by_column(job: Job, outcome: Outcome) -> Iterator[tuple[str, Outcome]]:
     halves = (outcome.result or {}).get(base_new.KEY if job.column == ALL else base_new.APART) or {}
     for half, column in columns.items():
         accuracy = (halves.get(half) or {}).get("accuracy_pct")
-        why = outcome.reason or ("" if accuracy is not None else "its result has no accuracy of that half")
+        why = outcome.reason or (
+            "" if accuracy is not None else "the result has no accuracy for this half of the classes"
+        )
         yield column, outcome._replace(accuracy_pct=accuracy, reason=why)

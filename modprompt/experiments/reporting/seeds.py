@@ -59,7 +59,10 @@ def beside(experiment: Experiment, results: Results) -> list[str]:
                     here = _over([run.accuracy_pct for run in runs if run.accuracy_pct is not None], line.seeds)
                     there = _over([one.accuracy_pct for one in own], [one.seed for one in own])
                     source = " ".join(own[0].source.split()[:2])
-                    texts.append(f"{line.label}, {dataset} {half}: {here} here, {there} published ({source})")
+                    texts.append(
+                        f"{line.label} on {dataset} ({half} classes): the accuracy in this experiment is {here}. The "
+                        f"published accuracy is {there} in {source}."
+                    )
     return texts
 
 
@@ -77,4 +80,4 @@ def _is_as(one: Published, result: Mapping[str, Any]) -> bool:
 def _over(values: Sequence[float], seeds: Sequence[int]) -> str:
     low, high = f"{min(values):.2f}", f"{max(values):.2f}"
     what = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
-    return f"{low if low == high else f'{low} to {high}'} ({what})"
+    return f"{low if low == high else f'{low} to {high}'}% ({what})"

@@ -22,14 +22,17 @@ from modprompt.io.text import markdown_cell, markdown_text, one_line
 AVERAGE = published.AVERAGE
 ACCURACY = "accuracy"  # the column of runs of the cross protocols, whose tables have data sets in columns
 EMPTY = "-"
-STD = "mean and standard deviation (n in the denominator)"
-TOGETHER_TITLE = "base and new together"
+STD = "mean ± population standard deviation"
+TOGETHER_TITLE = "base and new classes tested together"
 _HALVES = {"H": ALONE, "H (all)": tuple(TOGETHER.values())}
-_TESTED_ON = ", tested on"  # ends a table's title whose columns say where
-_ABOUT_TOGETHER = "Trained on the base classes; test images of both halves, each among the names of all classes."
+_TESTED_ON = " and tested on each data set"  # ends the title of a table with a column for each data set
+_ABOUT_TOGETHER = (
+    "The methods are trained on the base classes. Each test image, of a base class or of a new class, is classified "
+    "among all classes. H (all) is the harmonic mean of base (all) and new (all)."
+)
 _H_OF_THE_MEANS = (
-    "H: of the means, the harmonic mean of the row's mean base and mean new accuracy (over seeds, and in an average "
-    "over data sets); its deviation is that of the seeds' own H."
+    "H is the harmonic mean of the mean base accuracy and the mean new accuracy in the row. The standard deviation "
+    "of H is computed from the H of each seed."
 )
 
 
@@ -270,12 +273,16 @@ def _section(experiment: Experiment, results: Results, found: Numbers, place: Pl
     ours = {line.published or line.family.partition(" ")[0] for line in results.lines}  # "MaPLe (logs)" of other trees
     others = tuple(_published_row(one, columns) for one in known if one.method not in ours)
     if others and not experiment.grids:
-        said = "Other people's figures, none of them measured here."
-        details.append(Section(f"{title}: published, without a run here", key, columns, others, said))
+        said = "These numbers were published by other authors. None of them was measured in this experiment."
+        details.append(
+            Section(
+                f"{title}: published results of methods without a run in this experiment", key, columns, others, said
+            )
+        )
     about = images_of(results, key)
     if experiment.protocol in CROSS:
         texts = {dataset: images_of(results, dataset) for dataset in results.datasets}
-        about = "; ".join(f"{dataset} {text}" for dataset, text in texts.items() if text)
+        about = " ".join(f"{dataset}: {text}" for dataset, text in texts.items() if text)
     return Section(title, key, columns, tuple(rows), about, details=tuple(details))
 
 
@@ -295,28 +302,31 @@ def images_of(results: Results, place: str) -> str:
         result = outcome.result or {}
         if outcome.accuracy_pct is not None and result.get("images"):
             counts.setdefault((dataset, int(result["images"])), {})[column] = None
-        splits.add(str(alike.split_facts(result).get("status") or ""))
+        status = str(alike.split_facts(result).get("status") or "")
+        splits.add(alike.SPLIT_STATUS.get(status, status))
         tested, chosen = result.get("tested_on"), result.get("selected_on")
         own = [f"measured on {tested}"] if tested not in (None, "test") else []
         own += [f"selected on {chosen}"] if chosen else []
         for what in [*own, *outcome.notes]:
             said.setdefault(what, {})[line.label] = None
-    texts = [f"test images: {_of_images(counts, len(datasets))}"] if counts else []
+    texts = [_of_images(counts, len(datasets))] if counts else []
     if place in results.datasets:
-        texts += [f"split: {', '.join(sorted(filter(None, splits)))}"] if any(splits) else []
-        texts += [f"{what}: {', '.join(labels)}" for what, labels in sorted(said.items())]
-    return "; ".join(texts)
+        texts += [f"Split: {', '.join(sorted(filter(None, splits)))}."] if any(splits) else []
+        texts += [f"{', '.join(labels)}: {what.rstrip('.')}." for what, labels in sorted(said.items())]
+    return " ".join(texts)
 
 
 def _of_images(counts: Mapping[tuple[str, int], Mapping[str, None]], datasets: int) -> str:
     """Numbers of test images, by data set and half where there are several, and what one weighs in the mean of all."""
     told = []
     for (dataset, images), columns in counts.items():
-        halves = " and ".join(columns) if {*columns} <= {*ALONE} else ""
+        halves = " and ".join(columns) if {*columns} <= {*ALONE, *TOGETHER.values()} else ""
         where = " ".join(filter(None, [dataset if datasets > 1 else "", halves]))
         told.append(f"{images:,}{f' ({where})' if where else ''}")
     weights = sorted({f"{100 / images / datasets:.2g}" for _, images in counts}, key=float)
-    return f"{', '.join(told)}; one is {' to '.join(dict.fromkeys([weights[0], weights[-1]]))} points"
+    points = " to ".join(dict.fromkeys([weights[0], weights[-1]]))
+    change = f"One test image changes the {'average' if datasets > 1 else 'accuracy'} by {points} percentage points."
+    return f"Number of test images: {', '.join(told)}. {change}"
 
 
 def lacking(results: Results) -> list[str]:
@@ -325,13 +335,17 @@ def lacking(results: Results) -> list[str]:
     grouped: dict[tuple[str, str, str], list[str]] = {}
     for line, dataset, column, seed, outcome in results.all():
         if not outcome.is_there:
-            grouped.setdefault((line.label, dataset, outcome.reason), []).append(f"{column} seed {seed}")
-    texts = [f"{label}, {dataset}: {', '.join(runs)}: {reason}" for (label, dataset, reason), runs in grouped.items()]
+            run = f"{shots_in_words(column) if column.isdigit() else column} seed {seed}".removeprefix(f"{ACCURACY} ")
+            grouped.setdefault((line.label, dataset, outcome.reason), []).append(run)
+    texts = [
+        f"{label} has no result on {dataset} for {', '.join(runs)} ({reason})."
+        for (label, dataset, reason), runs in grouped.items()
+    ]
     for line in results.lines:
         parted = {name: results.parted(line, [name]) for name in results.datasets}
         if not any(parted.values()):
             parted = {"all data sets": results.parted(line, results.datasets)}
-        texts += [f"{line.label}, {name}: {alike.in_words(one)}" for name, one in parted.items() if one]
+        texts += [f"{line.label} on {name} has {alike.in_words(one)}." for name, one in parted.items() if one]
     return texts
 
 
@@ -340,27 +354,33 @@ def untested(results: Results) -> list[str]:
     seeds: dict[str, list[str]] = {}
     for line, dataset, _, seed, outcome in results.all():
         if outcome.is_there and outcome.accuracy_pct is None:
-            seeds.setdefault(f"{line.label}, {dataset}", []).append(str(seed))
-    return [f"{what}: seed {', '.join(own)}: no test images" for what, own in seeds.items()]
+            seeds.setdefault(f"{line.label} on {dataset}", []).append(str(seed))
+    return [
+        f"{what}, seed{'s' * (len(own) > 1)} {', '.join(own)}: there are no test images, and the run has no accuracy."
+        for what, own in seeds.items()
+    ]
 
 
 def caption(experiment: Experiment, found: Sequence[Section]) -> str:
     """What the numbers are; for protocol active more is said elsewhere."""
     seeds = experiment.seeds
-    over = f"{STD} over seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else f"seed {seeds[0]}"
+    over = f", as {STD} over seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else f" for seed {seeds[0]}"
     is_apart = any(row.said for section in with_details(found) for row in section.rows)
-    why = " A row whose numbers cannot be compared with the others says why after its name, and is never bold."
-    columns = " Columns: training images per class." if experiment.protocol == "few_shot" else ""
+    why = (
+        " If the numbers of a row cannot be compared with the other rows, the reason follows the name of the method, "
+        "and no number in that row is bold."
+    )
+    columns = " Columns give the number of training images per class." if experiment.protocol == "few_shot" else ""
     columns += f" {_H_OF_THE_MEANS}" if any("H" in section.columns for section in found) else ""
     return (
-        f"Accuracy in percent, {over}; best of the measured in bold; "
-        f"- : a run is missing, or the number is not known.{why if is_apart else ''}{columns}"
+        f"All numbers are accuracies in percent{over}. The best measured result of each column is bold. "
+        f"A dash (-) marks a number that is missing or unknown.{why if is_apart else ''}{columns}"
     )
 
 
 def sources(found: Sequence[Section]) -> list[str]:
     """The sources of published rows, each once."""
-    texts = [f"{row.label}: {row.source}" for section in with_details(found) for row in section.rows if row.source]
+    texts = [f"{row.label}: {row.source}." for section in with_details(found) for row in section.rows if row.source]
     return list(dict.fromkeys(texts))
 
 
@@ -486,9 +506,9 @@ def latex(found: Sequence[Section], title: str, about: str) -> str:
         mean = rf"\textbf{{{cell.mean:.2f}}}" if best else f"{cell.mean:.2f}"
         return mean if cell.std is None else rf"{mean} {{\scriptsize $\pm$ {cell.std:.2f}}}"
 
-    tables = ["% needs \\usepackage{booktabs}\n"]
+    tables = ["% The tables need \\usepackage{booktabs}.\n"]
     for section in with_details(found):
         rows = _texts(section, latex_text, r"\textbf{%s}", r"\textit{%s}", number)
-        images = f" ({section.about})" if section.about else ""
-        tables.append(latex_table(f"{title}: {section.title}{images}. {about}", ["Method", *section.columns], rows))
+        images = f" {section.about}" if section.about else ""
+        tables.append(latex_table(f"{title}: {section.title}.{images} {about}", ["Method", *section.columns], rows))
     return "\n".join(tables)

@@ -1,6 +1,6 @@
-"""The mean of one run with several seeds, as LP++'s repository prints it.
+"""Print the mean accuracy of one run with several seeds, like the repository of LP++.
 
-python -m modprompt.experiments.reporting.tasks FOLDER...     each the folder of a finished run
+python -m modprompt.experiments.reporting.tasks FOLDER...     one folder for each finished run
 """
 
 import math
@@ -24,20 +24,20 @@ def mean_of(folders: Sequence[str]) -> tuple[float, float, str]:
     for folder in folders:
         result, why = run_folder.of_training(folder)[:2]
         if result is None or result["accuracy_pct"] is None:
-            raise UserError(f"{folder} is not finished{f': {why}' if why else ''}")
+            raise UserError(f"The run in {folder} has not finished{f' ({why})' if why else ''}.")
         runs.append((str(result.get("dataset")), folder, result))
     if why := alike.in_words(alike.parted(runs)):
-        raise UserError(why)
+        raise UserError(f"The runs have {why}.")
     accuracies = [result["accuracy_pct"] for *_, result in runs]
     marks = [mark_of(result) for *_, result in runs]
-    counted = [f"{marks.count(mark)} of them {mark}" for mark in sorted({*marks} - {""})]
+    counted = [f"{marks.count(mark)} of these runs: {mark}" for mark in sorted({*marks} - {""})]
     spread = 1.96 * statistics.pstdev(accuracies) / math.sqrt(len(accuracies))
     return statistics.fmean(accuracies), spread, "; ".join(counted)
 
 
 def _main(argv: list[str] | None) -> int:
     parser = Parser(__doc__)
-    parser.add_argument("folders", metavar="FOLDER", nargs="+")
+    parser.add_argument("folders", metavar="FOLDER", nargs="+", help="folder of a finished run")
     folders = parser.parse_args(argv).folders
     mean, spread, marks = mean_of(folders)
     how = f"1.96 std / sqrt({len(folders)}), std with n in the denominator"

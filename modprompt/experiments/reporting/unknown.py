@@ -13,7 +13,7 @@ from modprompt.experiments.reporting.tables import AVERAGE, Numbers, Section, mo
 from modprompt.io.result import NEW, of_unknown
 
 FILE_NAME = "ood.csv"
-TITLE = "known classes against unknown ones"
+TITLE = "detection of unknown classes"
 _MEASURES = {
     f"{name}, {score}": (score, key)
     for score in ("probability", "energy")
@@ -21,7 +21,10 @@ _MEASURES = {
 }
 COLUMNS = tuple(_MEASURES)
 RISING = tuple(column for column in COLUMNS if column.startswith("AUROC"))  # higher is better
-_ABOUT = "Test images of the classes trained on against images of {}; a high score means known. In percent."
+_ABOUT = (
+    "The test images of the training classes (known) are separated from images of {} (unknown) by a score; a high "
+    "score means known. All numbers are in percent."
+)
 
 
 def _column(results: Results, line: Line) -> str:
@@ -69,11 +72,11 @@ def with_unknown(
     """Tables, each with a further one of the same data set."""
     about = _ABOUT.format(against(results))
     notes = [
-        f"{line.label}: {note}"
+        f"{line.label}: {note.rstrip('.')}."
         for line, *_, outcome in results.all()
         if (note := of_unknown(outcome.result).get("note"))
     ]
-    about = " ".join([about, *(f"{note}." for note in dict.fromkeys(notes))])
+    about = " ".join([about, *dict.fromkeys(notes)])
     more = []
     for section in sections:
         rows = [

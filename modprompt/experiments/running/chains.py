@@ -81,7 +81,9 @@ def places(
         UserError: if `per_gpu` is given and there is no GPU.
     """
     if per_gpu and not cards:
-        raise UserError("--per-gpu: there is no GPU here (CUDA_VISIBLE_DEVICES, nvidia-smi): leave it out")
+        raise UserError(
+            "--per-gpu needs a GPU, but CUDA_VISIBLE_DEVICES and nvidia-smi name no GPU here. Remove --per-gpu."
+        )
     most = len(cards) * (per_gpu or 1) or min(len(cores), 4)
     n = min(jobs or most, most) if per_gpu else jobs or most
     bounds = [len(cores) * i // n for i in range(n + 1)]
@@ -155,7 +157,7 @@ def bring_to_end(
     with _STATES:
         stands = state.of(job, out, inputs)
     if stands.name == RUNNING:
-        raise lock.Busy(f"another run is at work in {folder}")
+        raise lock.Busy(f"Another process is running in {folder}.")
     if not to_do(stands):
         return stands
     with run_folder.starting(folder) as held:
@@ -171,8 +173,8 @@ def bring_to_end(
         code = run(console)
         stands = state.by_result(job, out)
         if not (held.is_there() and stands.name == FINISHED) and run_folder.is_held(folder, (run_folder.LOCK,)):
-            raise lock.Busy(f"another run is at work in {folder}")
-        why = _failure(stands, folder, code) if held.is_there() else f"its output folder {run_folder.GONE}"
+            raise lock.Busy(f"Another process is running in {folder}.")
+        why = _failure(stands, folder, code) if held.is_there() else f"the output folder {run_folder.GONE}"
         if why is not None:
             facts = {"line": why, "exit": code, "host": socket.gethostname(), "time_s": time.time()}
             write_json(folder / state.FAILURE, {**facts, "command": list(words)})
@@ -198,8 +200,14 @@ def _failure(stands: State, folder: Path, code: int) -> str | None:
         return line
     if code < 0:
         name = signal.Signals(-code).name
-        return f"killed by {name}{' (out of memory?)' if name == 'SIGKILL' else ''}; before: {line}"
-    return f"{stands.why or 'ended without a result'}; before: {line}"
+        memory = " (possibly because the machine had no free memory)" if name == "SIGKILL" else ""
+        return _with_output(f"{name} ended the process{memory}", line)
+    return _with_output(stands.why or "the process ended without a result", line)
+
+
+def _with_output(why: str, line: str) -> str:
+    """Return the reason why a run ended, with the last line that the run printed."""
+    return f"{why}. The last output was: {line}" if line else f"{why}. The run printed no output"
 
 
 class Chains:
@@ -249,9 +257,9 @@ class Chains:
             elif stands.name != FINISHED:
                 if stands.name == WAITING:
                     said = one_line(state.last_line(self.out / job.folder / state.CONSOLE))
-                    stands = State(FAILED, stands.why or f"stopped; before: {said}")
+                    stands = State(FAILED, stands.why or _with_output("the process was stopped", said))
                 self.ended[job.folder] = stands
-                self.screen.event(f"{stands.name}: {job.title}: {stands.why}")
+                self.screen.event(state.describe(job.title, stands.name, stands.why))
 
     def run(self, here: Sequence[Place], cold: bool = False) -> None:
         """Run them all in the places of this machine; `cold`: each as its own program, which imports all it needs.
@@ -336,6 +344,7 @@ class Chains:
             if stands.name == WAITING:
                 stands = self.ended.get(job.folder, stands)
                 if job.needs is not None and (needed := known[job.needs.folder]).name != FINISHED:
-                    stands = State(BLOCKED, f"its {job.needs.kind} has not finished ({needed.why})")
+                    why = f" ({needed.why})" if needed.why else ""
+                    stands = State(BLOCKED, f"the run needs {job.needs.title}, which has not finished{why}")
             known[job.folder] = stands
         return [(job, known[job.folder]) for job, _ in states]

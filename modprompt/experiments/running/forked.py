@@ -56,7 +56,10 @@ def forked(
             child.start()
             return child
         except (EOFError, OSError):
-            print("note: a run starts with its own imports: the server that forks was killed", file=sys.stderr)
+            print(
+                "note: The server that starts runs by forking was killed. The run starts as a new program instead.",
+                file=sys.stderr,
+            )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return program(words, environment, console, cores)

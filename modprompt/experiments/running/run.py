@@ -1,11 +1,12 @@
-"""Run what is not finished of an experiment: the trainings and tests of all its data sets, methods and seeds.
+"""Run the trainings and tests of an experiment that have not finished yet, for all data sets, methods and seeds.
 
-    modprompt experiment run digits               on this machine: one run per GPU, or some on the CPU
-    modprompt experiment run base2new --dry-run   what would run
-    modprompt experiment status base2new          how far a runner in another shell is
+    modprompt experiment run digits               runs on this machine, one run per GPU or several runs on the CPU
+    modprompt experiment run base2new --dry-run   prints what would run
+    modprompt experiment status base2new          shows the progress from another shell
     modprompt experiment run base2new --launcher slurm --slurm timeout_min=120 slurm_partition=gpu
 
-FILE is an experiment file, or the name of one in configs/experiments. Ctrl-C ends runs; the same command resumes them.
+FILE is the path of an experiment file, or the name of a file in configs/experiments. Ctrl-C stops the runs, and the
+same command resumes them.
 """
 
 from __future__ import annotations
@@ -39,27 +40,53 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = Parser(__doc__)
     arguments.add_what_to_run(parser)
     add = parser.add_argument
-    add("--report", action="store_true", help="write the report after the last run, as `experiment report` does")
-    add("--dry-run", action="store_true", help="print the runs and their commands, start nothing")
-    add("--redo-stale", action="store_true", help="put results made with other settings aside and run again")
-    add("--launcher", choices=("local", "slurm"), default="local", help="where runs are started")
+    add("--report", action="store_true", help="write the report after the last run, like `modprompt experiment report`")
+    add("--dry-run", action="store_true", help="print the runs and their commands without starting them")
+    add(
+        "--redo-stale",
+        action="store_true",
+        help="move results that were made with different settings or inputs aside, and repeat these runs",
+    )
+    add(
+        "--launcher",
+        choices=("local", "slurm"),
+        default="local",
+        help="start the runs on this machine or as Slurm jobs (default: local)",
+    )
     add(
         "--jobs",
         type=int,
         default=None,
-        help="runs at a time (default: --per-gpu on each GPU; without one, per core up to 4)",
+        help="number of runs at a time (default: --per-gpu runs on each GPU; without a GPU one per core, at most 4)",
     )
-    add("--per-gpu", type=int, default=None, help="runs at a time on each GPU, which share its memory (default: 1)")
-    add("--no-fork", action="store_true", help="start every run as its own program, which imports all it needs")
-    add("--compact", action="store_true", help="show one line of progress for all runs")
-    add("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="submitit's settings, which override the file's")
-    add("--cancel", action="store_true", help="remove this experiment's runs from the Slurm queue")
+    add(
+        "--per-gpu",
+        type=int,
+        default=None,
+        help="number of runs at a time on each GPU; the runs share the GPU memory (default: 1)",
+    )
+    add(
+        "--no-fork",
+        action="store_true",
+        help="start every run as a new program instead of forking a process with loaded packages",
+    )
+    add("--compact", action="store_true", help="show one progress line for all runs")
+    add(
+        "--slurm",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings of submitit; they override the settings in the experiment file",
+    )
+    add("--cancel", action="store_true", help="remove the runs of this experiment from the Slurm queue")
     args: argparse.Namespace = parser.parse_args(argv)
     for flag, given in (("--jobs", args.jobs), ("--per-gpu", args.per_gpu)):
         if given is not None and given < 1:
-            parser.error(f"{flag} must be at least 1")
+            parser.error(f"{flag} must be at least 1, got {given}.")
     if args.per_gpu and args.launcher != "local":
-        parser.error("--per-gpu is for --launcher local: a job of the queue has its GPU to itself")
+        parser.error(
+            "--per-gpu works only with --launcher local, because each Slurm job has its own GPU. Remove --per-gpu."
+        )
     return args
 
 
@@ -73,11 +100,11 @@ def slurm_settings(args: argparse.Namespace, plan: Plan) -> dict[str, Any]:
     for word in args.slurm:
         key, equals, value = word.partition("=")
         if not equals:
-            raise UserError(f"--slurm: KEY=VALUE is expected, got {word!r}")
+            raise UserError(f"--slurm: the argument {word!r} does not have the form KEY=VALUE.")
         try:
             given[key] = parse_yaml(value)
         except Refused:
-            raise UserError(f"--slurm: {key}: {value!r} is no value") from None
+            raise UserError(f"--slurm: the value {value!r} of {key} is not valid YAML.") from None
     return {**slurm.DEFAULTS, **plan.slurm, **given}
 
 
@@ -85,13 +112,13 @@ def dry_run(states: Sequence[tuple[Job, State]], out: Path, data: Path) -> None:
     """Print every run that is not finished, with its command, and the number of those that are."""
     for job, stands in states:
         if stands.name != state.FINISHED:
-            after = f", after {job.needs.folder}" if job.needs else ""
-            print(f"# {stands.name}{f' ({stands.why})' if stands.why else ''}: {job.title}{after}")
+            after = f" The run starts after {job.needs.folder}." if job.needs else ""
+            print(f"# {state.describe(job.title, stands.name, stands.why)}{after}")
             print(shown(command(job, out, data)))
     finished, asking = (sum(stands.name == name for _, stands in states) for name in (state.FINISHED, state.LABELS))
-    rest = f", {asking} wait for labels" if asking else ""
-    would = len(states) - finished - asking
-    print(f"# {would} of {len(states)} runs would start, {finished} are finished{rest}")
+    rest = f", {asking} {'waits' if asking == 1 else 'wait'} for labels" if asking else ""
+    would, verb = len(states) - finished - asking, "is" if finished == 1 else "are"
+    print(f"# {would} of {len(states)} runs would start, {finished} {verb} finished{rest}.")
 
 
 def require_usable(out: Path) -> None:
@@ -102,14 +129,14 @@ def require_usable(out: Path) -> None:
     """
     if not hasattr(os, "killpg"):
         raise UserError(
-            "experiments run on Linux and macOS: on Windows run this in WSL (wsl --install); modprompt train and "
-            "experiment report work here"
+            "Experiments run only on Linux and macOS. On Windows, use WSL (`wsl --install`). `modprompt train` and "
+            "`modprompt experiment report` also work on Windows."
         )
     try:
         with contextlib.suppress(lock.Busy):
             lock.take(out / ".lock", "").release()
     except OSError as error:
-        raise UserError(f"--out: cannot write into {out} ({error.strerror})") from None
+        raise UserError(f"--out: cannot write to {out} ({error.strerror}). Use another --out folder.") from None
 
 
 def tell(outcome: Sequence[tuple[Job, State]]) -> int:
@@ -118,14 +145,14 @@ def tell(outcome: Sequence[tuple[Job, State]]) -> int:
     for kind in (*state.ORDER[1:], state.BLOCKED):
         for job, stands in outcome:
             if stands.name == kind:
-                print(f"{kind}: {job.title}: {stands.why}")
-    print(f"{kinds.count(state.FINISHED)} of {len(outcome)} runs are finished")
+                print(state.describe(job.title, kind, stands.why))
+    print(f"{kinds.count(state.FINISHED)} of {len(outcome)} runs are finished.")
     if state.FAILED in kinds:
-        print("The same command tries failed runs again; job/console.txt in a run's folder has its whole output")
+        print("The same command tries failed runs again. The full output of a run is in job/console.txt in its folder.")
     if state.STALE in kinds:
-        print("Results made with other settings are not used; --redo-stale puts them aside and runs again")
+        print("Stale results are not used. Add --redo-stale to move them aside and repeat these runs.")
     if state.LABELS in kinds:
-        print("The same command resumes a run once no label is missing in its file")
+        print("The same command resumes a run as soon as its label file contains all labels.")
     left = {*kinds} - {state.FINISHED}
     if not left:
         return 0
@@ -144,7 +171,7 @@ def start(args: argparse.Namespace, plan: Plan, jobs: Sequence[Job], inputs: Inp
     else:
         folder = args.out / "slurm" / re.sub(r"[^\w.-]+", "_", plan.name)
         queue = slurm.Queue(folder, slurm_settings(args, plan), args.jobs)
-    print(f"runs go into {args.out}", flush=True)
+    print(f"The runs are stored in {args.out}.", flush=True)
     if args.redo_stale:
         stale.put_aside(jobs, args.out, inputs)
     runs = chains.Chains(jobs, args.out, args.data, inputs, args.compact)
@@ -153,8 +180,8 @@ def start(args: argparse.Namespace, plan: Plan, jobs: Sequence[Job], inputs: Inp
         with signals_handled(stops, lambda *_: runs.stop.set()):
             runs.run(places, args.no_fork) if is_here else queue.run(runs)
     except KeyboardInterrupt:
-        left = "the runs are ended" if is_here else "runs stay in the queue (--cancel removes them)"
-        print(f"stopped: {left}; the same command resumes them", file=sys.stderr)
+        left = "All runs were stopped." if is_here else "The runs stay in the Slurm queue; --cancel removes them."
+        print(f"{left} The same command resumes the experiment.", file=sys.stderr)
         return 130
     states = state.of_all(jobs, args.out, inputs)
     code = tell(runs.outcome(states))
@@ -179,7 +206,8 @@ def run(args: argparse.Namespace) -> int:
     jobs = protocols.jobs(*plan.parts)
     inputs = Inputs(args.out, args.data)
     if args.cancel:
-        print(f"{slurm.cancel([args.out / job.folder for job in jobs])} jobs removed from the queue")
+        removed = slurm.cancel([args.out / job.folder for job in jobs])
+        print(f"Removed {removed} job{'s' * (removed != 1)} from the Slurm queue.")
         return 0
     if not args.dry_run:
         require_usable(args.out)
@@ -195,8 +223,10 @@ def run(args: argparse.Namespace) -> int:
         from modprompt.experiments.reporting import figures  # late: it brings pandas
 
         if not figures.can_draw():  # said before hours of runs, not after them
-            needed = "they need matplotlib, pip install matplotlib"
-            print(f"warning: --report will have no figures: {needed}", file=sys.stderr)
+            install = "Install it with `pip install matplotlib`."
+            print(
+                f"warning: The report will have no figures, because matplotlib is missing. {install}", file=sys.stderr
+            )
     return start(args, plan, jobs, inputs)
 
 

@@ -100,7 +100,7 @@ class Queue:
         try:
             import submitit
         except ImportError:
-            raise UserError("--launcher slurm needs submitit: pip install submitit") from None
+            raise UserError("--launcher slurm needs submitit. Install it with `pip install submitit`.") from None
         given: dict[str, Any] = {
             key: value for key, value in settings.items() if value not in (None, 0) or value is False
         }
@@ -110,7 +110,8 @@ class Queue:
             self.executor = submitit.AutoExecutor(folder=folder / "%j", cluster="slurm", slurm_max_num_timeout=100)
             self.executor.update_parameters(name=f"modprompt-{folder.name}", **{**limit, **given})
         except (RuntimeError, ValueError, NameError, TypeError, AssertionError) as error:
-            raise UserError(f"--launcher slurm: {' '.join(str(error).split())[:300]}") from None
+            why = " ".join(str(error).split())[:300].rstrip(".")
+            raise UserError(f"--launcher slurm cannot be used (submitit: {why}).") from None
 
     def run(self, chains: Chains) -> None:
         """Submit the chains that are not in the queue yet, and wait until all have left it.
@@ -166,7 +167,8 @@ class Queue:
                 submitted = [self.executor.submit(work) for work in works]
             return [job.job_id for job in submitted]
         except Exception as error:
-            raise UserError(f"the cluster accepts no runs: {' '.join(str(error).split())[-300:]}") from None
+            why = " ".join(str(error).split())[-300:].rstrip(".")
+            raise UserError(f"The Slurm cluster rejects the runs (submitit: {why}).") from None
 
 
 def submitted_as(folder: Path) -> str | None:
@@ -183,7 +185,7 @@ def cancel(folders: Sequence[Path]) -> int:
     """
     queued = queue()
     if queued is None:
-        raise UserError("--cancel: Slurm does not answer (squeue)")
+        raise UserError("--cancel: no job was removed, because squeue does not answer. Try again later.")
     ids = sorted({job_id for job_id in map(submitted_as, folders) if job_id in queued})
     for start in range(0, len(ids), 100):
         subprocess.run(["scancel", *ids[start : start + 100]], check=False)

@@ -24,7 +24,10 @@ def put_aside(jobs: Sequence[Job], out: Path, inputs: Inputs, patience_s: float 
         UserError: if another runner does the same for longer than `patience_s`.
     """
     gone: set[str] = set()  # what was made from a stage that was put aside goes too
-    taken = f"--redo-stale: another runner is putting results aside in {out}: start again when it is done"
+    taken = (
+        f"--redo-stale: another process is moving stale results aside in {out}. Wait until that process is done and "
+        "start this command again."
+    )
     with lock.alone(out / ".lock", taken, patience_s=patience_s):
         for job in jobs:  # one after the other: a test is looked at after its training was put aside
             folder = out / job.folder
@@ -34,12 +37,12 @@ def put_aside(jobs: Sequence[Job], out: Path, inputs: Inputs, patience_s: float 
             try:
                 with run_folder.starting(folder), run_folder.hold(folder):
                     if not of_gone and state.by_result(job, out, inputs).name != state.STALE:
-                        print(f"not put aside, it has a new result by now: {folder}")
+                        print(f"{folder} is not moved aside, because the run has a new result by now.")
                         continue
                     aside = free_name(f"{folder}.stale-{time.strftime('%Y-%m-%d-%H-%M-%S')}")
                     folder.rename(aside)
             except lock.Busy:
-                print(f"not put aside, a run is running there: {folder}")
+                print(f"{folder} is not moved aside, because a process is running in this folder.")
             else:
-                print(f"put aside: {aside}")
+                print(f"The stale result was moved to {aside}.")
                 gone.add(job.folder)

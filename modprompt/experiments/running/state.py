@@ -36,6 +36,15 @@ FINISHED, RUNNING, WAITING, LABELS, FAILED, STALE = ORDER = (
     "finished", "running", "waiting", "waiting for labels", "failed", "stale",
 )  # fmt: skip
 BLOCKED = "blocked"  # of a runner: waiting for a run that has not finished
+_PREDICATES = {
+    FINISHED: "has finished",
+    RUNNING: "is running",
+    WAITING: "is waiting",
+    LABELS: "is waiting for labels",
+    FAILED: "has failed",
+    STALE: "is stale",
+    BLOCKED: "is blocked",
+}
 
 
 class State(NamedTuple):
@@ -54,6 +63,12 @@ class State(NamedTuple):
         return accuracy
 
 
+def describe(title: str, name: str, why: str = "") -> str:
+    """Return a sentence with the title of a run, its state and the reason."""
+    text = f"{title} {_PREDICATES[name]}{f': {why}' if why else ''}"
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
 def last_line(path: Path) -> str:
     """The last line of a console that is not blank; for a progress bar, what it shows last."""
     with contextlib.suppress(OSError), path.open("rb") as file:
@@ -67,18 +82,18 @@ def last_line(path: Path) -> str:
 def _staleness(job: Job, result: dict[str, Any], out: Path, inputs: Inputs | None) -> str:
     """Why a result does not belong to a run; empty if it does."""
     if results.IMAGES_CHANGED in result:
-        return f'marked "{results.CHANGED_DURING}"'
+        return f"the {results.CHANGED_DURING}"
     if not job.tests and (tested := run_folder.test_of(result)):
-        return f"replaced by a test of {tested}"
+        return f"a test of {tested} has replaced the result of the training"
     if not job.tests and (beginnings := run_folder.differing_beginning(result, "")):
         return "; ".join(beginnings)
     wanted = expected(job, out)
     differing = same_run.differences(same_run.facts(result), same_run.wanted(wanted, result), tests=job.tests)
     if differing:
         more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
-        return f"made with other settings: {'; '.join(differing[:3])}{more}"
+        return f"the result was made with different settings ({'; '.join(differing[:3])}{more})"
     changed = [] if inputs is None else inputs.changes(job, result, wanted)
-    return f"made of other inputs: {'; '.join(changed)}" if changed else ""
+    return f"the inputs of the run have changed ({'; '.join(changed)})" if changed else ""
 
 
 def by_result(job: Job, out: Path, inputs: Inputs | None = None, known: dict[str, State] | None = None) -> State:
@@ -99,9 +114,9 @@ def _read(job: Job, out: Path, inputs: Inputs | None, known: dict[str, State]) -
     if job.first:
         first, what = by_result(job.first, out, inputs, known), stage_of(job.method.stage_of).called
         if first.name == STALE:
-            return State(STALE, f"{what} was {first.why}", result)
+            return State(STALE, f"{what} is stale, because {first.why}", result)
         if first.name != FINISHED:
-            return State(WAITING, f"{what} is not there")
+            return State(WAITING, f"{what} has not finished")
     if stale := _staleness(job, result, out, inputs):
         return State(STALE, stale, result)
     if fault := stage_of(job.stage).lacks(out / job.folder) or _untested(job, result):
@@ -109,9 +124,9 @@ def _read(job: Job, out: Path, inputs: Inputs | None, known: dict[str, State]) -
     if job.parent:
         training, parent = by_result(job.parent, out, inputs, known), out / job.parent.folder
         if training.name == STALE:
-            return State(STALE, f"its training was {training.why}", result)
+            return State(STALE, f"its training is stale, because {training.why}", result)
         if training.result and run_folder.of_other_weights(result, parent, trained=training.result):
-            return State(WAITING, "its training has made another model since")
+            return State(WAITING, "its training has saved a different model since this test")
     return State(FINISHED, "", result)
 
 
@@ -119,7 +134,7 @@ def _untested(job: Job, result: dict[str, Any]) -> str:
     """That a result lacks unknown classes that its run asks for; empty if it does not."""
     asked = dict(job.method.options).get("TEST.OOD", "")
     lacking = results.lacks_unknown(result, asked) if asked != results.NEW or tests_unknown(job) else ""
-    return f"it was {lacking}" if lacking else ""
+    return f"the result was {lacking}" if lacking else ""
 
 
 def of_all(jobs: Sequence[Job], out: Path, inputs: Inputs | None = None) -> list[tuple[Job, State]]:
@@ -145,7 +160,7 @@ def _at_rest(job: Job, out: Path, state: State) -> State:
     failure = read_json(out / job.folder / FAILURE) if state.name == WAITING else None
     if failure is not None:
         line, time_s = failure.get("line"), failure.get("time_s")
-        why = one_line(line) if isinstance(line, str) else f"{FAILURE} is damaged and does not say why"
+        why = one_line(line) if isinstance(line, str) else f"the reason is unknown, because {FAILURE} is damaged"
         return State(FAILED, why, failed_s=time_s if isinstance(time_s, float) else 0.0)
     asks = asked(out / job.folder) if state == State(WAITING) else None
     return state if asks is None else State(LABELS if asks.missing else WAITING, asks.text)

@@ -1,8 +1,8 @@
-"""The state of an experiment's runs, from any shell, and what a runner shows of them.
+"""Print the state of the runs of an experiment. No run is started or changed.
 
     modprompt experiment status base2new
 
-FILE is an experiment file, or the name of one in configs/experiments. Nothing is started or changed.
+FILE is the path of an experiment file, or the name of a file in configs/experiments.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ class Screen:
     def finished(self, done: int, title: str, came: str) -> None:
         """Show how many runs are finished; the last one's title, and its result, which a narrow line has too."""
         if not self.one_line:
-            self.event(f"finished: {title}: {came}")
+            self.event(f"{title} has finished: {came}")
         elif not self.live and 10 * done // self.total > 10 * self.done // self.total:
             took = self.bar.format_interval(time.monotonic() - self.began)
-            self.event(f"{done} of {self.total} runs, {took} elapsed; {title}: {came}")
+            self.event(f"{done} of {self.total} runs have finished after {took}. The last run is {title}: {came}.")
         self.done = self.bar.n = done
         if self.one_line:
             self.bar.set_postfix_str(f"{came} {title}")
@@ -87,11 +87,11 @@ def lines(jobs: Sequence[Job], out: Path, inputs: Inputs | None = None) -> list[
     inputs = inputs or Inputs(out, None)
     states = state.of_all(jobs, out, inputs)
     counts = Counter(stands.name for _, stands in states)
-    text = [", ".join([*(f"{counts[name]} {name}" for name in state.ORDER if counts[name]), f"of {len(jobs)} runs"])]
+    text = [f"{len(jobs)} runs: {', '.join(f'{counts[name]} {name}' for name in state.ORDER if counts[name])}"]
     for job, stands in states:
         why = of_run(out / job.folder) if stands.name == state.RUNNING else stands.why
         if why:
-            text.append(f"{stands.name}: {job.title}: {why}")
+            text.append(state.describe(job.title, stands.name, why))
     return text + not_compared(states, inputs)
 
 
@@ -99,7 +99,10 @@ def not_compared(states: Sequence[tuple[Job, state.State]], inputs: Inputs) -> l
     """A line for each kind of input that finished runs were not compared with."""
     finished = [(job, stands.result or {}) for job, stands in states if stands.name == state.FINISHED]
     counts = Counter(kind for job, result in finished for kind in inputs.not_compared(job, result))
-    return [f"not compared with what is there now: {kind} of {n} finished runs" for kind, n in sorted(counts.items())]
+    return [
+        f"The recorded {kind} of {n} finished run{'s' * (n != 1)} could not be compared with the current files."
+        for kind, n in sorted(counts.items())
+    ]
 
 
 def _main(argv: list[str] | None) -> None:

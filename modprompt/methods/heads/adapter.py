@@ -47,30 +47,40 @@ class ADAPTER(EnhancedBase, SearchedHead):
 
     init: str = setting(
         "ZS",
-        "RANDOM, ZS, TR, ClipA or TipA (with -f- in it, its keys are trained; with grid_search, alpha and beta are "
-        "searched)",
+        "the initialization of the head: RANDOM, ZS, TR, ClipA or TipA; TipA-f- also trains the keys, and "
+        "TipA with grid_search searches alpha and beta",
     )
     constraint: str = setting(
         "l2",
-        "none, or l2: the distance to the text is added to the loss; "
-        "further words choose its weights: balanced, constant, corrected, adaptative",
+        "the constraint on the class weights: none, or l2 for the distance to the text features in the loss; "
+        "the additional words balanced, constant, corrected and adaptative select its multipliers",
         compared=False,
     )
-    views: int = setting(20, "augmented passes over the training images, all of them kept", least=1)
-    as_published: bool = setting(False, "TipA with affinities of raw features, as in the reference")
+    views: int = setting(
+        20, "the number of augmented passes over the training images, all of which are stored", least=1
+    )
+    as_published: bool = setting(
+        False, "computes the affinities of TipA from unnormalized features, as in the original code, if True"
+    )
 
     def check(self) -> None:
         super().check()
         faults, held = [], self.held()
         if not self.kind:
-            faults.append(("INIT", f" must be one of {', '.join(_HEADS)}, got {self.init!r}"))
+            faults.append(("INIT", f" must be one of {', '.join(_HEADS)}, got {self.init!r}."))
         elif _SEARCH in self.init and self.kind != "TipA":
-            faults.append(("INIT", f" {self.init}: only TipA has a search; set the values of {self.kind} run by run"))
+            faults.append(
+                (
+                    "INIT",
+                    f" {self.init} is not supported, because only TipA has a search. Set the hyperparameters of "
+                    f"{self.kind} explicitly.",
+                )
+            )
         if held and ("l2" not in held or re.sub("|".join(("l2", *HOW, "[-_+ ,]")), "", held)):
-            allowed = f"none, or l2 and any of {', '.join(HOW)}, as in l2-balanced"
-            faults.append(("CONSTRAINT", f" must be {allowed}, got {held!r}"))
+            allowed = f"none, or l2 and any of {', '.join(HOW)}, for example l2-balanced"
+            faults.append(("CONSTRAINT", f" must be {allowed}, got {held!r}."))
         elif held and self.kind in ("ClipA", "TipA"):
-            faults.append(("CONSTRAINT", f" must be none with INIT {self.init}, which learns no class features"))
+            faults.append(("CONSTRAINT", f" must be none with INIT {self.init}, which does not train class features."))
         if faults:
             raise SettingError(faults)
 
@@ -191,8 +201,9 @@ class PrototypesHead(_OnAllViews):
     def _known_multipliers(self) -> Tensor:
         if not len(self.multipliers):
             raise UserError(
-                f"the weights of CONSTRAINT {self.constraint} are missing: the head is not built yet, or its file "
-                "is from another codebase, which keeps none: it can predict, but not be trained"
+                f"The multipliers of CONSTRAINT {self.constraint} are missing, because the head is not "
+                "built yet or its checkpoint comes from another codebase, which does not store them. Such "
+                "a head can predict, but cannot be trained."
             )
         return self.multipliers
 
@@ -208,7 +219,11 @@ class PrototypesHead(_OnAllViews):
 
     def fault(self) -> str:
         sizes = {len(getattr(self, name)) for name in self.may_lack if self.constraint}
-        return "" if sizes <= {0} or sizes == {len(self.names)} else f"it has {max(sizes)} multipliers"
+        return (
+            ""
+            if sizes <= {0} or sizes == {len(self.names)}
+            else f"the number of multipliers is {max(sizes)}, not the number of classes"
+        )
 
 
 class _Compared(_OnAllViews):

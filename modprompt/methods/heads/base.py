@@ -82,10 +82,13 @@ class Bank(NamedTuple):
         shapes, of_labels = ([tuple(one.shape) for one in some] for some in (views, each))
         wanted = [(len(views[0]), text.shape[-1])] * len(views)
         if shapes != wanted or of_labels != [shape[:1] for shape in wanted] or not len(views[0]):
-            raise UserError(f"views are {shapes}, but labels are {of_labels}, class features {tuple(text.shape)}")
+            raise UserError(
+                f"The views have the shapes {shapes}, but the labels {of_labels} and the class features "
+                f"{tuple(text.shape)}."
+            )
         whole, own = torch.stack(list(views)).float(), torch.stack(each)
         if not 0 <= int(own.min()) <= int(own.max()) < text.shape[-3]:
-            raise UserError(f"a label of the bank belongs to none of the {text.shape[-3]} classes")
+            raise UserError(f"The bank has a label that belongs to none of the {text.shape[-3]} classes.")
         return cls(whole, own.long().to(text.device), text.float())
 
 
@@ -292,24 +295,34 @@ class Head(nn.Module):
                 found.pop(name, None)
         missing, strange = [name for name in mine if name not in found], [name for name in found if name not in mine]
         if missing or strange:
-            what = f"it has no {missing[0]}" if missing else f"it also has {strange[0]}"
-            raise UserError(f"{path} is not a checkpoint of a {type(self).__name__}: {what}")
+            what = (
+                f"the file has no {missing[0]}" if missing else f"the file contains the unexpected entry {strange[0]}"
+            )
+            raise UserError(
+                f"{path} is not a checkpoint of {type(self).__name__}, because {what}. Use a checkpoint of this head."
+            )
         for name, here in mine.items():
             there, resized = found[name], name in self.from_bank or name in self.may_lack
             if there.dim() != here.dim() or not (resized or there.shape == here.shape):
-                shapes = f"{tuple(here.shape)} here and {tuple(there.shape)} in the file"
-                raise UserError(f"{path} does not fit this model: {name} is {shapes}")
+                shapes = f"{tuple(there.shape)} in the file, but {tuple(here.shape)} in this model"
+                raise UserError(
+                    f"{path} does not fit this model: the shape of {name} is {shapes}. Use the settings with "
+                    "which the checkpoint was trained."
+                )
         try:
             require_learned(found)
         except Refused as error:
-            raise UserError(f"{path} is damaged ({error}): use another copy of it") from None
+            raise UserError(f"{path} is damaged ({error}). Use another copy of the file.") from None
         for name, there in found.items():
             if mine[name].shape != there.shape:
                 self._put(name, there.to(mine[name]))
         self.load_state_dict(found, strict=False)
         fault = self.fault()
         if fault:
-            raise UserError(f"{path} does not fit this model: {fault}")
+            raise UserError(
+                f"{path} does not fit this model: {fault}. Use another copy of the file, or the settings "
+                "with which the checkpoint was trained."
+            )
 
     def is_of_others(self, text: Tensor) -> bool:
         """Whether what it has loaded visibly belongs to other classes than those with these features (C, D)."""

@@ -23,13 +23,15 @@ class CLIP_Adapter(FreshViewsHead):  # noqa: N801 - the name that users know
     saved_as = SavedAs("clip_adapter")
     logging = Logging(accuracy=True)
 
-    ratio: float = setting(0.2, "share of the adapted features, from 0 to 1", least=0)
-    reduction: int = setting(4, "how much narrower the network is in the middle", least=1)
+    ratio: float = setting(0.2, "the weight of the adapted features, from 0 to 1", least=0)
+    reduction: int = setting(
+        4, "the factor by which the hidden layer of the adapter is narrower than the features", least=1
+    )
 
     def check(self) -> None:
         super().check()
         if self.ratio > 1:
-            raise SettingError([("RATIO", f" must be at most 1, got {self.ratio}")])
+            raise SettingError([("RATIO", f" must be at most 1, got {self.ratio}.")])
 
     def head(self, names: Sequence[str], width: int) -> "CLIPAdapterHead":
         return CLIPAdapterHead(names, width, self.ratio, self.reduction)

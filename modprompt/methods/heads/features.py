@@ -29,7 +29,9 @@ from modprompt.methods.heads.base import TEST, VAL, Bank, cosines, unit
 
 KEYS, VALUES, TRAINED = "keys_{}shots.pt", "values_{}shots.pt", "best_F_{}shots.pt"
 BASE, NEW = "base", "new"  # halves of the classes, by their order: the first half, rounded up, and the rest
-AGAIN = "heads give keys and images length 1 again, in float32; zero-shot takes images as they are"
+AGAIN = (
+    "heads normalize the keys and image features again, in float32; zero-shot CLIP uses the image features as stored"
+)
 _ROUNDED = 0.01  # how far a length may be from 1: half precision rounds
 
 
@@ -98,7 +100,7 @@ class Features:
         at = range(first) if which == BASE else range(first, len(self.classes))
         tested = _of_classes(self.tested, at)
         if not len(tested.labels):
-            raise UserError(f"{self.folder}: no image of {self.split}_f.pt is of a {which} class")
+            raise UserError(f"{self.folder}: {self.split}_f.pt contains no image of the {which} classes.")
         return dataclasses.replace(
             self,
             tested=tested,
@@ -116,7 +118,8 @@ class Features:
         chosen = self.tested.drawn(lambda images: images // 2, seed)
         if not chosen.any():
             raise UserError(
-                f"{self.folder}: no class has two images in {self.split}_f.pt, one to choose on, one to test"
+                f"{self.folder}: no class has two images in {self.split}_f.pt, but validation and test need "
+                "an image each."
             )
         return dataclasses.replace(self, tested=self.tested.some(~chosen), chosen_on=self.tested.some(chosen))
 
@@ -142,7 +145,10 @@ class Features:
         found = _floats(path)
         if tuple(found.shape) != (len(labels), self.tested.features.shape[1]):
             wanted = f"({len(labels)}, {self.tested.features.shape[1]})"
-            raise UserError(f"{path} is {tuple(found.shape)}, not {wanted}: it is of other keys, or another CLIP")
+            raise UserError(
+                f"{path} has the shape {tuple(found.shape)}, but {wanted} is expected. The file belongs to "
+                "other keys or to another CLIP model."
+            )
         return found[_are_of(labels, self.classes)]
 
     def _keys(self, shots: int) -> Images:
@@ -153,18 +159,20 @@ class Features:
         path, of_values = self.folder / KEYS.format(shots), self.folder / VALUES.format(shots)
         if not path.is_file():
             there = some([str(one) for one in self.shots()], 20) or "none"
-            raise UserError(f"{self.folder} has no {path.name}, for {shots} shots; there are: {there}")
+            raise UserError(
+                f"{self.folder} has no {path.name} (needed for {shots}-shot training). The folder contains: {there}."
+            )
         keys, values = _floats(path), _floats(of_values)
         if len(keys) != self.tested.features.shape[1]:
-            width = f"{len(keys)} wide, but {self.split}_f.pt is {self.tested.features.shape[1]}"
-            raise UserError(f"{path}: its keys are {width}: they are of another CLIP")
+            width = f"{len(keys)}, but the features in {self.split}_f.pt have the width {self.tested.features.shape[1]}"
+            raise UserError(f"{path}: the keys have the width {width}. The keys belong to another CLIP model.")
         if tuple(values.shape) != (keys.shape[1], self.all_classes):
             wanted = f"{keys.shape[1]} images (rows) and {self.all_classes} classes (columns)"
-            raise UserError(f"{of_values} is {tuple(values.shape)}, but there are {wanted}")
+            raise UserError(f"{of_values} has the shape {tuple(values.shape)}, but {wanted} are expected.")
         if not (((values == 0) | (values == 1)).all() and (values.sum(1) == 1).all()):
-            raise UserError(f"{of_values}: each row must have a single 1, the image's class, and else 0")
+            raise UserError(f"{of_values}: each row must have a single 1, at the class of the image, and 0 elsewhere.")
         if not (values.sum(0) == shots).all():
-            raise UserError(f"{of_values}: not every class has {shots} images, as its name says")
+            raise UserError(f"{of_values}: not every class has {shots} images, as the file name states.")
         return Images(_of_length_1(path, keys.t()), values.argmax(1))
 
 
@@ -196,9 +204,12 @@ def read_features(
     """
     place = of_user(folder)
     if not place.is_dir():
-        raise UserError(f"there is no folder {place}")
+        raise UserError(f"The folder {place} does not exist.")
     if _clip(classes_backbone or backbone) != _clip(backbone):
-        raise UserError(f"image features are of {backbone}, class features of {classes_backbone}: both must be of one")
+        raise UserError(
+            f"The image features were computed with {backbone}, but the class features with "
+            f"{classes_backbone}. Both need the same CLIP model."
+        )
     tested = _images(place, split)
     width = tested.features.shape[1]
     text = _class_features(of_user(classes), width) if classes else None
@@ -206,15 +217,21 @@ def read_features(
     chosen_on = _images(place, VAL) if split == TEST and (place / f"{VAL}_f.pt").is_file() else None
     for images, name in ((tested, split), (chosen_on, VAL)):
         if images is not None and images.features.shape[1] != width:
-            raise UserError(f"{place}: {name}_f.pt is {images.features.shape[1]} wide, {split}_f.pt {width}")
+            raise UserError(
+                f"{place}: the features in {name}_f.pt have the width {images.features.shape[1]}, but those "
+                f"in {split}_f.pt have the width {width}."
+            )
         if images is not None and int(images.labels.max()) >= count:
-            raise UserError(f"{place}: {name}_l.pt has labels up to {int(images.labels.max())}, for {count} classes")
+            raise UserError(
+                f"{place}: {name}_l.pt has labels up to {int(images.labels.max())}, but there are only {count} classes."
+            )
     if text is not None and count > 2:
         right = float((cosines(tested.features, text).argmax(1) == tested.labels).double().mean())
         if right <= 2 / count:
             warnings.warn(
-                f"zero-shot accuracy is {100 * right:.2f}%, chance {100 / count:.2f}%: {classes} may be of another "
-                f"CLIP than {backbone}, or have its classes in another order than the labels in {place}",
+                f"The zero-shot accuracy is {100 * right:.2f}%, close to chance ({100 / count:.2f}%). The "
+                f"class features in {classes} may belong to another CLIP model than {backbone}, or their "
+                f"class order may differ from the labels in {place}.",
                 stacklevel=2,
             )
     return Features(place, backbone, split, tested, chosen_on, text, range(count), count)
@@ -234,14 +251,14 @@ def _images(folder: Path, split: str) -> Images:
     of_features, of_labels = folder / f"{split}_f.pt", folder / f"{split}_l.pt"
     if not of_features.is_file():
         there = [name for name in (TEST, VAL) if (folder / f"{name}_f.pt").is_file()]
-        raise UserError(f"{folder} has no {of_features.name}; images to test on: {', '.join(there) or 'none'}")
+        raise UserError(f"{folder} has no {of_features.name}. Available splits: {', '.join(there) or 'none'}.")
     features, labels = _floats(of_features), _read(of_labels)
     if not (isinstance(labels, Tensor) and labels.dim() == 1 and labels.dtype in (torch.int32, torch.int64)):
-        raise UserError(f"{of_labels} must hold whole numbers, one for each image")
+        raise UserError(f"{of_labels} must contain a whole number for each image.")
     if len(labels) != len(features):
         raise UserError(f"{of_features} has {len(features)} images, {of_labels} {len(labels)} labels")
     if not len(labels) or int(labels.min()) < 0:
-        raise UserError(f"{of_labels} has {'a label below 0' if len(labels) else 'no labels'}")
+        raise UserError(f"{of_labels} contains {'a label below 0' if len(labels) else 'no labels'}.")
     return Images(_of_length_1(of_features, features), labels.long())
 
 
@@ -250,14 +267,16 @@ def _class_features(path: Path, width: int) -> Tensor:
     found = _floats(path)
     rows, columns = found.shape
     if width not in (rows, columns) or rows == columns:
-        says = "either side may be the classes" if rows == columns else "neither is their width"
-        raise UserError(f"{path} is {rows} x {columns}, for image features {width} wide: {says}")
+        says = "so the dimension of the classes is ambiguous" if rows == columns else "so neither dimension fits"
+        raise UserError(
+            f"{path} is a {rows} x {columns} matrix, but the image features have the width {width}, {says}."
+        )
     return unit(found if columns == width else found.t())
 
 
 def _read(path: Path) -> Any:
     if not path.is_file():
-        raise UserError(f"there is no file {path}")
+        raise UserError(f"The file {path} does not exist.")
     return read_tensors(path)
 
 
@@ -268,9 +287,9 @@ def _floats(path: Path) -> Tensor:
     try:
         require_learned({"content": value})
         if value.dim() != 2 or not value.numel():
-            raise Refused(f"its content has the shape {tuple(value.shape)}")
+            raise Refused(f"the content has the shape {tuple(value.shape)}")
     except Refused as error:
-        raise UserError(f"{path} is no matrix of features ({error})") from None
+        raise UserError(f"{path} is not a matrix of features ({error}).") from None
     found: Tensor = value.detach().float()
     return found
 
@@ -279,7 +298,9 @@ def _of_length_1(path: Path, features: Tensor) -> Tensor:
     lengths = features.norm(dim=1)
     if float((lengths - 1).abs().max()) > _ROUNDED:
         found = f"{float(lengths.min()):.3g} to {float(lengths.max()):.3g}"
-        raise UserError(f"{path}: its features have lengths from {found}, not 1, as Tip-Adapter saves them")
+        raise UserError(
+            f"{path}: the features have norms from {found}, but must be normalized to 1, as Tip-Adapter saves them."
+        )
     return features
 
 

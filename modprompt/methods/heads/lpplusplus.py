@@ -31,15 +31,23 @@ class LPPlusPlus(HeadMethod):
     saved_as = SavedAs("lpplusplus")
     logging = Logging(accuracy=True)
 
-    train_epoch: int = setting(300, "epochs, each a step on all training images", least=1, compared=False)
+    train_epoch: int = setting(
+        300,
+        "the number of training epochs; each epoch is a single step on all training images",
+        least=1,
+        compared=False,
+    )
     best_epoch_on: str = setting(
         "",
-        "as many: use the epoch that is best on as many validation as training images, as the reference does",
+        "the images that select the best epoch: as many uses a validation set of the same size as the "
+        "training set, as in the original code; empty uses the last epoch",
         choices=("", AS_MANY),
         compared=False,
     )
     latest_best: bool = setting(
-        False, "with a best epoch: the last of equally good ones, as in the reference", compared=False
+        False,
+        "selects the last of several equally good epochs, as in the original code, if True; only with BEST_EPOCH_ON",
+        compared=False,
     )
 
     def head(self, names: Sequence[str], width: int) -> "LPPlusPlusHead":

@@ -69,11 +69,14 @@ class Front(NamedTuple):
         file = checkpoint.chosen_checkpoint(run_or_file(path))
         content = checkpoint.read(file)
         if not content.record:
-            raise UserError(f"{file} does not say which method its prompts belong to: train them with this project")
+            raise UserError(f"{file} does not record the method of its prompts. Train the prompts with modprompt.")
         stated = content.record["method"]
         method = stated_method(stated, content.record["classes"], file)
         if isinstance(method, HeadMethod) or method.search is not None:
-            raise UserError(f"{file} belongs to {stated['name']}: a head is put on trained prompts")
+            raise UserError(
+                f"{file} belongs to {stated['name']}, but a head needs trained prompts. Set PROMPTS_FROM to "
+                "the run of a prompt-learning method."
+            )
         chosen = str(content.record.get("run", {}).get("selected_on", ""))
         return cls(method, stated, prompts_hash(file), file, content, chosen)
 
@@ -100,18 +103,20 @@ def require_headable(learner: Learner, method: Method) -> None:
     """Raise UserError if no head can be put on a method's prompts."""
     name = type(method).__name__
     if learner.pooling is not None or isinstance(learner, SearchLearner):
-        raise UserError(f"{name} here has several prompts a class: no head can be put on these")
+        raise UserError(f"{name} has several prompts per class here, so no head can be trained on top of it.")
     if learner.given_text is not None:
-        raise UserError(f"{name} has class features of another CLIP: no head can be put on these")
+        raise UserError(
+            f"{name} uses the class features of another CLIP model, so no head can be trained on top of it."
+        )
     if learner.class_rows is not None:
-        raise UserError(f"{name} has a classifier of its own: no head can be put on it")
+        raise UserError(f"{name} has its own classifier, so no head can be trained on top of it.")
 
 
 def unread(learner: Learner) -> str:
     """What of trained prompts no head reads, in a sentence; empty for nothing."""
     if learner.joint_head is not None:
-        return "the head reads features of prompts, not the logits that were trained beside them"
-    own = "the head reads features of classes and class tokens, not what its prompts read out"
+        return "The head uses the features of the prompts, not the logits of the DePT head that was trained with them."
+    own = "The head uses the features of classes and class tokens, not the features of the representation tokens."
     return own if type(learner).reads else ""
 
 
@@ -177,15 +182,22 @@ class HeadMethod(ZeroshotCLIP):
 
     ensemble: str = setting(
         "",
-        "templates of the class features; empty: the data set's own",
+        "the templates of the class features: selected, or selected and own; empty uses the template of the data set",
         choices=("", "selected", "selected and own"),
     )
-    underscores: bool = setting(False, "keep _ in class names, as some references do; otherwise they become spaces")
-    literal_scale: float = setting(0.0, "what cosines are multiplied by; 0: exp(logit_scale) of the CLIP", least=0)
+    underscores: bool = setting(
+        False,
+        "keeps underscores in class names, as some original implementations do, if "
+        "True; otherwise replaces them with spaces",
+    )
+    literal_scale: float = setting(
+        0.0, "the logit scale, a factor on the cosine similarities; 0 uses exp(logit_scale) of the CLIP model", least=0
+    )
     # what is compared is the prompts themselves: `metadata`
     prompts_from: str = setting(
         "",
-        "a run's folder, or a checkpoint, of trained prompts that the head is put on; empty: CLIP alone",
+        "the run folder or checkpoint with the trained prompts that this head is trained on top of; empty "
+        "uses the original CLIP",
         compared=False,
     )
 
@@ -246,7 +258,7 @@ class HeadMethod(ZeroshotCLIP):
                 require_projection(weight, "weight")
             except (OSError, UserError, LookupError, TypeError, Refused) as error:
                 raise SettingError(
-                    [("ENHANCED_BASE", f": {self.enhanced_base} is no enhanced base ({error})")]
+                    [("ENHANCED_BASE", f" {self.enhanced_base} is not an enhanced base ({error}).")]
                 ) from None
             found = found._replace(base=weight.detach().float().t().contiguous(), base_hash=digest)
         return self if found is NOTHING else self.replace_private(loaded=found)
@@ -266,7 +278,9 @@ class HeadMethod(ZeroshotCLIP):
         if self.prompts_from:
             of_prompts = stated.get(FRONT)
             if not isinstance(of_prompts, dict):
-                raise UserError(f"{path} is damaged (the prompts before its head): use another copy of it")
+                raise UserError(
+                    f"{path} is damaged (the prompts on which the head was trained). Use another copy of the file."
+                )
             method = stated_method(of_prompts, classes, path)
             front = Front(method, of_prompts, str(stated.get(PROMPTS_BEFORE)), path)
         if self.enhanced_base != NONE:
@@ -306,8 +320,9 @@ class HeadMethod(ZeroshotCLIP):
         head = self.head(classes.names, joint_width(clip_model))
         if learner.needs_image and not head.moves:
             raise UserError(
-                f"{type(self).__name__} here starts from one feature of each class, but the prompts in "
-                f"{self.prompts_from} make different ones for each image: use another head, or other prompts"
+                f"{type(self).__name__} needs a single text feature per class, but the prompts in "
+                f"{self.prompts_from} make different text features for each image. Use another head or "
+                "other prompts."
             )
         head.to(clip_model.logit_scale.device)
         made = HeadedModel(self, learner, clip_model, classes, epochs, head)
@@ -328,7 +343,10 @@ class EnhancedBase(HeadMethod):
     """A head whose class features may pass through a text projection from a file (TaskRes, arXiv 2211.10277)."""
 
     enhanced_base: str = setting(
-        "none", "file whose state_dict has a text projection, weight, that replaces CLIP's", compared=False
+        "none",
+        "the path of a file whose state_dict contains a text projection (weight) that replaces CLIP's; none "
+        "for no file",
+        compared=False,
     )
 
 
@@ -336,7 +354,12 @@ class EnhancedBase(HeadMethod):
 class FreshViewsHead(HeadMethod):
     """A head that is trained on a new view of the training images in every epoch."""
 
-    views: int = setting(0, "views of the images that are kept and used in turn; 0: a new one in every epoch", least=0)
+    views: int = setting(
+        0,
+        "the number of augmented passes over the training images, which are stored and used in turn; 0 draws "
+        "new augmentations in every epoch",
+        least=0,
+    )
 
     def kept_views(self) -> int:
         return self.views
@@ -346,13 +369,19 @@ class FreshViewsHead(HeadMethod):
 class SearchedHead(HeadMethod):
     """A head with alpha and beta, searched after the training on validation images, min(shots, 4) per class."""
 
-    search_hp: bool = setting(True, "search for alpha and beta where there are validation images", compared=False)
-    search_scale: Sequence[float] = setting((7.0, 3.0), "ends of the ranges of beta and alpha", compared=False)
-    search_step: Sequence[int] = setting((200, 20), "how many values of beta and of alpha are tried", compared=False)
+    search_hp: bool = setting(
+        True, "searches for alpha and beta if True and the data set has validation images", compared=False
+    )
+    search_scale: Sequence[float] = setting(
+        (7.0, 3.0), "the upper ends of the search ranges of beta and alpha", compared=False
+    )
+    search_step: Sequence[int] = setting(
+        (200, 20), "the numbers of values of beta and alpha in the search", compared=False
+    )
     search_on: str = setting(
         "",
-        "images of the search; empty: few validation images, or training images held out for it; "
-        "others, as in some references, mark the result",
+        "the images on which alpha and beta are searched; empty uses a few validation images or held-out "
+        "training images; validation split and test, as in some original implementations, mark the result",
         choices=("", SPLIT, TEST),
         compared=False,
     )
@@ -361,9 +390,9 @@ class SearchedHead(HeadMethod):
         super().check()
         faults = []
         if not _two(self.search_scale, (int, float), 0.1):
-            faults.append(("SEARCH_SCALE", f" must be two numbers above 0.1, got {list(self.search_scale)}"))
+            faults.append(("SEARCH_SCALE", f" must be two numbers above 0.1, got {list(self.search_scale)}."))
         if not _two(self.search_step, (int,), 0):
-            faults.append(("SEARCH_STEP", f" must be two whole numbers from 1 up, got {list(self.search_step)}"))
+            faults.append(("SEARCH_STEP", f" must be two whole numbers from 1 up, got {list(self.search_step)}."))
         if faults:
             raise SettingError(faults)
 

@@ -32,19 +32,21 @@ def require_projection(value: Any, where: str) -> None:
     """Raise Refused unless a value of a file is a matrix of finite numbers."""
     require_learned({where: value})
     if value.dim() != 2:
-        raise Refused(f"{where} has the shape {tuple(value.shape)}, which no projection has")
+        raise Refused(f"{where} has the shape {tuple(value.shape)}, but a projection is a matrix")
 
 
 def put_base(model: "HeadedModel", projection: Tensor) -> None:
     """Replace the text projection of a model's CLIP, which others share, for this model alone."""
     encoder = model.text_encoder
     if not isinstance(encoder, TextEncoder):
-        why = " is a projection for a stock text side, which this CLIP does not have: leave it out"
+        why = " needs the text encoder of OpenAI's CLIP, which this CLIP model does not have. Remove ENHANCED_BASE."
         raise SettingError([("ENHANCED_BASE", why)])
     own = encoder.text_projection
     if projection.shape != own.shape:
-        shapes = f"{tuple(projection.shape)}, not {tuple(own.shape)}"
-        raise SettingError([("ENHANCED_BASE", f": its projection is {shapes}, in {model.method.enhanced_base}")])
+        shapes = f"{tuple(projection.shape)}, but {tuple(own.shape)} is expected"
+        raise SettingError(
+            [("ENHANCED_BASE", f": the projection in {model.method.enhanced_base} has the shape {shapes}.")]
+        )
     encoder.text_projection = nn.Parameter(projection.to(own), requires_grad=False)
 
 
@@ -83,12 +85,13 @@ class HeadedModel(PromptedModel):
             try:
                 require_projection(content.state_dict[BASE], BASE)
             except Refused as error:
-                raise UserError(f"{path} is damaged ({error}): use another copy of it") from None
+                raise UserError(f"{path} is damaged ({error}). Use another copy of the file.") from None
             put_base(self, content.state_dict[BASE])
         elif base_hash and projection is None:
             raise UserError(
-                f"{path} does not hold the enhanced base that it was made with, {self.method.enhanced_base}: give the "
-                "method with that file, or use the trainer that made it"
+                f"{path} does not contain the enhanced base {self.method.enhanced_base}, with which the "
+                "head was trained. Pass the method with this file, or use the trainer that made the "
+                "checkpoint."
             )
         self.take(content, path)
 
@@ -195,8 +198,9 @@ class HeadedModel(PromptedModel):
         """
         if self.class_bound and self.made.names != self.classes.names:
             raise UserError(
-                f"{type(self.method).__name__} is trained on the classes that its head was made for, and this model "
-                "has others: use the loss of the model that .with_classes was called on, or .on(clip_model, names)"
+                f"{type(self.method).__name__} cannot be trained on this model, because its head was made "
+                "for other classes. Use the loss of the model on which .with_classes was called, or make a "
+                "new model with .on(clip_model, names)."
             )
         return self.made.penalty()
 
@@ -227,8 +231,8 @@ class HeadedModel(PromptedModel):
     def said_of(self, names: Sequence[str]) -> str:
         """A message if a class-bound head has learned nothing for some of these classes; empty if not."""
         new = int((self.made.places(names) < 0).sum()) if self.class_bound else 0
-        of_new = f"{new} of {len(names)} classes: for these it uses only the features before it"
-        return f"{type(self.method).__name__} has learned nothing for {of_new}" if new else ""
+        of_new = f"{new} of {len(names)} classes. For these classes, the head uses only the input features"
+        return f"{type(self.method).__name__} has learned nothing for {of_new}." if new else ""
 
     def take(self, content: Checkpoint, path: str) -> None:
         """Load the head of a checkpoint, for this model's classes: rows of classes are matched by name.
@@ -241,7 +245,8 @@ class HeadedModel(PromptedModel):
         theirs, said = (content.record.get(part, {}) for part in ("method", "classes"))
         if theirs.get("name", mine) != mine:
             raise UserError(
-                f"{path} belongs to {theirs['name']}, not to {mine}: use the trainer or the method that made it"
+                f"{path} belongs to {theirs['name']}, not to {mine}. Use the trainer or the method that "
+                "made the checkpoint."
             )
         if said:
             of = Classes(tuple(said["names"]), said.get("dataset", ""), tuple(said.get("which", ())))
@@ -249,7 +254,10 @@ class HeadedModel(PromptedModel):
             head = self.method.head(of.names, self.width).to(self.logit_scale.device)
         head.take(own_of_head(content.state_dict), path)
         if not said and head.class_bound and head.is_of_others(head.pooled(self.raw_text())):
-            raise UserError(f"{path} does not say for which classes it was made: its class features belong to others")
+            raise UserError(
+                f"{path} does not record its classes, and its class features do not belong to the classes "
+                "of this model. Use the classes of the training."
+            )
         self._hold(head, of)
 
     def go_on_with(self, content: Checkpoint, path: str) -> None:
@@ -260,7 +268,9 @@ class HeadedModel(PromptedModel):
         """
         names = content.record["classes"]["names"] if content.record else self.classes.names
         if self.class_bound and tuple(names) != self.classes.names:
-            raise UserError(f"{path} has a head for other classes than this run's: training resumes only with its own")
+            raise UserError(
+                f"{path} has a head for other classes than this run. To resume the training, use the same classes."
+            )
         self.made.take(own_of_head(content.state_dict), path)
 
     @property

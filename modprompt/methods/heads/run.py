@@ -45,17 +45,17 @@ def read_bank(directory: str, settings: Mapping[str, str]) -> Views:
         UserError: if they are missing, damaged, or were made with another CLIP, other images or other settings.
     """
     path = Path(directory, BANK)
-    to_do = f"start in another --output-dir{or_delete(directory)}"
+    to_do = f"Start in another --output-dir{or_delete(directory)}."
     if not path.is_file():
-        raise UserError(f"{path}, which the run in that folder was built from, is missing: {to_do}")
+        raise UserError(f"{path}, from which the run in this folder was built, is missing. {to_do}")
     try:
         content = read_tensors(path)
     except UserError as error:
-        raise UserError(f"{path} is damaged ({error}): {to_do}") from None
+        raise UserError(f"{path} is damaged ({error}). {to_do}") from None
     theirs = content["settings"]
     other = changes(theirs, {key: text for key, text in settings.items() if key in theirs})
     if other:
-        raise UserError(f"{path} was made by a run with other settings ({'; '.join(map(str, other[:4]))}): {to_do}")
+        raise UserError(f"{path} was made by a run with other settings ({'; '.join(map(str, other[:4]))}). {to_do}")
     return list(zip(content["features"], content["labels"]))
 
 
@@ -201,7 +201,7 @@ class HeadEvaluation(_OfHead, Evaluation):
         right = [100 * (one.argmax(1) == batches.labels).double().mean().item() for one in every]
         mean = sum(right) / len(right)
         what = f"{type(self.method).__name__} in {len(orders)} orders of the images"
-        print(f"{what}: {mean:.2f}% on average, {min(right):.2f} to {max(right):.2f}")
+        print(f"{what}: {mean:.2f}% on average, from {min(right):.2f}% to {max(right):.2f}%")
         self.orders = {"orders": list(orders), "accuracies_pct": right, "mean_pct": mean}
         return zip(logits.split(batches.batch_size), batches.labels.split(batches.batch_size))
 
@@ -212,7 +212,7 @@ class HeadEvaluation(_OfHead, Evaluation):
         def logits(places: Tensor) -> Tensor:
             return answer(batches.features[places].to(device)).logits
 
-        said = "the list's order" if number is None else f"order {number}"
+        said = "the order of the list" if number is None else f"order {number}"
         return answered_in(number, len(batches.labels), batches.batch_size, logits, said)
 
     def test(self, split: str | None) -> float:
@@ -301,10 +301,13 @@ class HeadResume(_OfHead, Resume):
             return
         asked = ("DATASET.NAME", "DATASET.NUM_SHOTS", SHOTS_BY_CLASS, TRAIN_ON_VAL, "DATASET.SUBSAMPLE_CLASSES", "SEED")
         both = [(key, theirs.get(key, ""), mine.get(key, "")) for key in asked]
-        other = [f"{key} {one or 'not set'}, here {here or 'not set'}" for key, one, here in both if one != here]
+        other = [
+            f"{key} was {one or 'not set'} and is {here or 'not set'} here" for key, one, here in both if one != here
+        ]
         warnings.warn(
-            f"the prompts in {self.method.prompts_from} were trained on other images than this head "
-            f"({'; '.join(other) or 'of another split'}): they may have seen images that are tested here",
+            f"The prompts in {self.method.prompts_from} were trained on other images than this head "
+            f"({'; '.join(other) or 'another split'}), so they may have been trained on images that are "
+            "tested here.",
             stacklevel=2,
         )
 
@@ -346,7 +349,10 @@ class HeadResume(_OfHead, Resume):
         split = grid.on
         where = TEST if split == TEST else selected_on(dataset, self.cfg)
         if split == VAL and (not dataset.val or (where == TEST and not self.cfg.DATASET.VAL_FROM_TEST)):
-            print("There are no validation images to search on: alpha and beta stay as given")
+            print(
+                "The data set has no validation images, so alpha and beta are not searched and keep their "
+                "configured values."
+            )
             return
         began_s, batches = time.perf_counter(), trainer.evaluation.batches(split)
         features, labels = batches.features.to(trainer.device), batches.labels.to(trainer.device)
@@ -354,7 +360,7 @@ class HeadResume(_OfHead, Resume):
         found = head.search(features, self.model.plain_logits(features), labels, grid)
         if self.training_s is not None:
             self.training_s += time.perf_counter() - began_s
-        right = f"{found.correct} of {found.images} images right"
+        right = f"{found.correct} of {found.images} images correct"
         print(f"Found beta {found.beta:g}, alpha {found.alpha:g}: {right} ({where})")
         trainer.checkpoints.found = {**found._asdict(), "grid": list(grid[:4]), "on": where}
         if best is None:

@@ -22,7 +22,7 @@ class TaskRes(EnhancedBase, FreshViewsHead):
     node = "TRAINER.TaskRes"
     logging = Logging(accuracy=True)
 
-    residual_scale: float = setting(1.0, "factor of the residuals", least=0)
+    residual_scale: float = setting(1.0, "the factor on the learned residuals of the class features", least=0)
 
     def head(self, names: Sequence[str], width: int) -> "TaskResHead":
         return TaskResHead(names, width, self.residual_scale)

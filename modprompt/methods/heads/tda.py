@@ -53,30 +53,44 @@ class TDA(HeadMethod):
     saved_as = SavedAs("tda")
     in_turn = True
 
-    alpha: float = setting(2.0, "weight of the positive cache", least=0, compared=False)
-    beta: float = setting(5.0, "sharpness of the positive cache's affinities", least=0, compared=False)
-    capacity: int = setting(3, "images of a class in the positive cache", least=1, compared=False)
-    neg_alpha: float = setting(0.117, "weight of the negative cache; 0: none", least=0, compared=False)
-    neg_beta: float = setting(1.0, "sharpness of the negative cache's affinities", least=0, compared=False)
-    neg_capacity: int = setting(2, "images of a class in the negative cache", least=1, compared=False)
+    alpha: float = setting(2.0, "the weight of the positive cache", least=0, compared=False)
+    beta: float = setting(5.0, "the sharpness of the affinities in the positive cache", least=0, compared=False)
+    capacity: int = setting(3, "the number of images per class in the positive cache", least=1, compared=False)
+    neg_alpha: float = setting(
+        0.117, "the weight of the negative cache; 0 disables the negative cache", least=0, compared=False
+    )
+    neg_beta: float = setting(1.0, "the sharpness of the affinities in the negative cache", least=0, compared=False)
+    neg_capacity: int = setting(2, "the number of images per class in the negative cache", least=1, compared=False)
     entropy: Sequence[float] = setting(
         (0.2, 0.5),
-        "between which an image enters the negative cache: entropy in nats / log2 of the classes, at most 0.693",
+        "the lower and upper bound of the normalized entropy for which an image enters the negative cache; "
+        "entropy in nats / log2(number of classes), at most 0.693",
         compared=False,
     )
     mask: Sequence[float] = setting(
-        (0.03, 1.0), "between which probabilities an image in the negative cache lowers a class", compared=False
+        (0.03, 1.0),
+        "the lower and upper bound of the class probability for which an image in the negative cache lowers "
+        "the logit of the class",
+        compared=False,
     )
     order: str = setting(
-        _SEED, "of a test's images: permuted by SEED, or as they stand", choices=(_SEED, _LIST), compared=False
+        _SEED,
+        "the order of the test images: a permutation drawn with SEED, or the order of the list",
+        choices=(_SEED, _LIST),
+        compared=False,
     )
     orders: int = setting(
-        5, "how many are tested: ORDER's, whose answers count, and those by the next seeds", least=1, compared=False
+        5,
+        "the number of orders that are tested; the first is ORDER and defines the result, the others use the "
+        "next seeds",
+        least=1,
+        compared=False,
     )
     published: bool = setting(
         False,
-        "ALPHA, BETA, templates (not ImageNet-R's and -Sketch's eighty) of its repository for the data set, which no "
-        "validation images chose: mark the result",
+        "uses ALPHA, BETA and the templates of the original code for the data set (except the eighty "
+        "templates of ImageNet-R and ImageNet-Sketch) if True; these values were not selected on validation "
+        "images, so the result is marked",
         compared=False,
     )
 
@@ -86,7 +100,7 @@ class TDA(HeadMethod):
         for key, pair in (("ENTROPY", self.entropy), ("MASK", self.mask)):
             numbers = [one for one in pair if isinstance(one, (int, float)) and not isinstance(one, bool)]
             if len(pair) != 2 or len(numbers) != 2 or not 0 <= numbers[0] < numbers[1] <= 1:
-                faults.append((key, f" must be two rising numbers from 0 to 1, got {list(pair)}"))
+                faults.append((key, f" must be two increasing numbers from 0 to 1, got {list(pair)}."))
         if faults:
             raise SettingError(faults)
 
@@ -95,15 +109,19 @@ class TDA(HeadMethod):
         if not settings.get("PUBLISHED"):
             return {}
         if facts.dataset not in PUBLISHED:
-            said = f": the repository has no ALPHA and BETA for {facts.dataset}"
+            said = (
+                f" True is not supported for {facts.dataset}, because the original code has no ALPHA and "
+                "BETA for this data set. Set PUBLISHED False."
+            )
             raise SettingError([("TRAINER.TDA.PUBLISHED", said)])
         return dict(PUBLISHED[facts.dataset])
 
     @property
     def results(self) -> Results:
         chosen = (
-            "ALPHA and BETA are those of TDA's repository for this data set, which no validation images chose; not its "
-            "64 views of ImageNet-A, -V2, -R and -Sketch, nor its 80 templates of the last two"
+            "ALPHA and BETA are those of the original TDA code for this data set, and were not "
+            "selected on validation images. The 64 views of ImageNet-A, -V2, -R and -Sketch and the 80 "
+            "templates of ImageNet-R and -Sketch are not used."
         )
         return Results(mark=chosen if self.published else "")
 
@@ -116,8 +134,11 @@ class TDA(HeadMethod):
     def model(self, learner: Learner, clip_model: CLIP, classes: Classes, epochs: int) -> HeadedModel:
         own = PUBLISHED.get(classes.dataset)
         if self.published and own and (self.alpha, self.beta) != (own["ALPHA"], own["BETA"]):
-            theirs, ours = f"ALPHA {own['ALPHA']:g}, BETA {own['BETA']:g}", f"{self.alpha:g} and {self.beta:g}"
-            said = f": the repository has {theirs} for {classes.dataset}, not {ours}: give these, or leave it out"
+            theirs, ours = f"ALPHA {own['ALPHA']:g} and BETA {own['BETA']:g}", f"{self.alpha:g} and {self.beta:g}"
+            said = (
+                f" True needs {theirs}, the values of the original code for {classes.dataset}, got {ours}. "
+                "Use these values, or set PUBLISHED False."
+            )
             raise SettingError([("PUBLISHED", said)])
         return super().model(learner, clip_model, classes, epochs)
 

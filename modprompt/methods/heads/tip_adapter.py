@@ -73,14 +73,23 @@ class TipAdapter(SearchedHead, FreshViewsHead):
     node = "TRAINER.TIPADAPTER"
     saved_as = SavedAs("tip_adapter")
 
-    init_alpha: float = setting(1.0, "weight of the cache, if nothing is searched", least=0, compared=False)
-    init_beta: float = setting(1.0, "sharpness of affinities, if nothing is searched", least=0, compared=False)
-    augment_epoch: int = setting(10, "augmented passes over the training images; keys are their mean", least=1)
-    train_epoch: int = setting(20, "epochs of Tip-Adapter-F", least=1, compared=False)
-    lr: float = setting(0.001, "learning rate of Tip-Adapter-F", least=0, compared=False)
+    init_alpha: float = setting(
+        1.0, "the weight of the cache (alpha), or its initial value before the search", least=0, compared=False
+    )
+    init_beta: float = setting(
+        1.0, "the sharpness of the affinities (beta), or its initial value before the search", least=0, compared=False
+    )
+    augment_epoch: int = setting(
+        10,
+        "the number of augmented passes over the training images; the keys of the cache are the mean features",
+        least=1,
+    )
+    train_epoch: int = setting(20, "the number of training epochs of Tip-Adapter-F", least=1, compared=False)
+    lr: float = setting(0.001, "the learning rate of Tip-Adapter-F", least=0, compared=False)
     best_epoch_on: str = setting(
         "",
-        "use Tip-Adapter-F's best epoch on these images, as its reference does, not the last",
+        "the images that select the best epoch of Tip-Adapter-F: test as in the original code; empty uses "
+        "the last epoch",
         choices=("", TEST),
     )
 
@@ -177,5 +186,8 @@ class TipAdapterHead(Head):
     def fault(self) -> str:
         """Each key needs a class."""
         if self.keys.shape != (len(self.values), self.keys.shape[1]) or self.values.shape[1] != len(self.names):
-            return f"keys are {tuple(self.keys.shape)}, values {tuple(self.values.shape)}, classes {len(self.names)}"
+            return (
+                f"the keys have the shape {tuple(self.keys.shape)} and the values "
+                f"{tuple(self.values.shape)}, but there are {len(self.names)} classes"
+            )
         return ""

@@ -36,7 +36,10 @@ class GaussianAverage:
             UserError: if all epochs are in it.
         """
         if self.epochs >= len(self.weights):
-            raise UserError(f"the average over epochs (GPA) has had all its {len(self.weights)} epochs")
+            raise UserError(
+                f"The average over epochs (GPA) is complete, because all its {len(self.weights)} epochs "
+                "have been added."
+            )
         weight = self.weights[self.epochs].item()
         for name, value in parameters.items():
             weighted = weight * value.detach().float()
@@ -125,11 +128,14 @@ def grouped(learned: Mapping[str, Any], own: Sequence[OwnRate], rate: float) -> 
     for one in own:
         mine = {name: rest.pop(name) for name in [*rest] if name.startswith(one.names)}
         if not mine:
-            raise UserError(f"no learned parameter is called {' or '.join(one.names)}..., for its own learning rate")
+            raise UserError(
+                f"No trained parameter has a name that begins with {' or '.join(one.names)}, so its "
+                "separate learning rate cannot be used."
+            )
         decay = {} if one.weight_decay is None else {"weight_decay": one.weight_decay}
         found.append({"params": [*mine.values()], "lr": one.factor * rate, **decay})
     if not rest:
-        raise UserError("all parameters have a learning rate of their own: set OPTIM.LR to it")
+        raise UserError("All parameters have a separate learning rate. Set OPTIM.LR to this learning rate instead.")
     return [{"params": [*rest.values()]}, *found]
 
 

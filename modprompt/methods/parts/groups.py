@@ -39,23 +39,37 @@ class LearnedText(Method):
     teacher_words: ClassVar[Mapping[str, str]] = templates.KGCOOP  # by data set
 
     schedule_text: Steps = setting(
-        (), "[[remove, add], ...] per text layer, or @file, instead of the method's own rule"
+        (),
+        "the schedule of the text encoder, a list of [remove, add] pairs per layer or @file; empty uses the "
+        "method's own rule",
     )
     place_text: str = setting(
-        "", "place of text prompt tokens; empty: the method's own place", choices=("", *PLACES["text"])
+        "",
+        "the position of the text prompt tokens; empty uses the method's own position",
+        choices=("", *PLACES["text"]),
     )
     kg_weight: float = setting(
-        0.0, "weight of the distance of class features to CLIP's own (KgCoOp); 0: none", least=0, compared=False
-    )
-    prograd_lambda: float = setting(
         0.0,
-        "how much of a step's part against the divergence from CLIP's own logits is removed (ProGrad); 0: none",
+        "the weight of the KgCoOp loss, the distance between the learned and CLIP's original class features; "
+        "0 disables this loss",
         least=0,
         compared=False,
     )
-    prograd_t: float = setting(1.0, "temperature of that divergence", compared=False)
+    prograd_lambda: float = setting(
+        0.0,
+        "the fraction of a gradient step that is removed where the step conflicts with CLIP's original "
+        "logits (ProGrad); 0 removes nothing",
+        least=0,
+        compared=False,
+    )
+    prograd_t: float = setting(
+        1.0, "the temperature of the divergence from CLIP's original logits (ProGrad)", compared=False
+    )
     teacher_template: str = setting(
-        "", "words of CLIP's own class features, with {} for the name; empty: the data set's", compared=False
+        "",
+        "the template of CLIP's original class features, with {} for the class name; empty uses the template "
+        "of the data set",
+        compared=False,
     )
 
     def check(self) -> None:
@@ -63,7 +77,7 @@ class LearnedText(Method):
         key = {one.field: one.key for one in self.settings()}
         templates.require_place(key["teacher_template"], self.teacher_template)
         if self.prograd_t <= 0:
-            raise SettingError([(key["prograd_t"], f" must be more than 0, got {self.prograd_t}")])
+            raise SettingError([(key["prograd_t"], f" must be greater than 0, got {self.prograd_t}.")])
 
     def template(self, dataset: str) -> str:
         """The words of the teacher's class features, with {} for the name."""
@@ -101,10 +115,14 @@ class PromptsVision(Method):
     """Prompts on the vision side, by the method's own rule or layer by layer."""
 
     schedule_vision: Steps = setting(
-        (), "[[remove, add], ...] per vision layer, or @file, instead of the method's own rule"
+        (),
+        "the schedule of the image encoder, a list of [remove, add] pairs per layer or @file; empty uses the "
+        "method's own rule",
     )
     place_vision: str = setting(
-        "", "where layer 0's vision prompt tokens join; empty: the method's own place", choices=("", *PLACES["vision"])
+        "",
+        "the position of the image prompt tokens of layer 0; empty uses the method's own position",
+        choices=("", *PLACES["vision"]),
     )
 
     def sides(self, shape: Shape) -> Schedules:
@@ -137,7 +155,14 @@ def written_out(side: str, steps: Steps, layers: int, n_ctx: int, name: str) -> 
 def _placed(schedules: Schedules, side: str, place: str) -> Schedules:
     schedule = getattr(schedules, side)
     if place and not schedule.depth:
-        raise SettingError([(f"PLACE_{side.upper()}", f" has no effect: there are no {side} prompt tokens to place")])
+        raise SettingError(
+            [
+                (
+                    f"PLACE_{side.upper()}",
+                    f" has no effect, because the schedule adds no {side} prompt tokens. Remove PLACE_{side.upper()}.",
+                )
+            ]
+        )
     return schedules._replace(**{side: schedule.at(place)})
 
 
@@ -145,11 +170,33 @@ def _placed(schedules: Schedules, side: str, place: str) -> Schedules:
 class Regularised(Method):
     """PromptSRC's self-regularisation (arXiv 2307.06948): three more losses, and an average over epochs."""
 
-    text_loss_weight: float = setting(0.0, "weight of the distance to CLIP's class features", least=0, compared=False)
-    image_loss_weight: float = setting(0.0, "weight of the distance to CLIP's image features", least=0, compared=False)
-    logits_loss_weight: float = setting(0.0, "weight of the divergence from CLIP's logits", least=0, compared=False)
-    gpa_mean: float = setting(15.0, "epoch with the largest weight in the average over epochs", compared=False)
-    gpa_std: float = setting(0.0, "its spread in epochs; 0: the last epoch's prompts", least=0, compared=False)
+    text_loss_weight: float = setting(
+        0.0,
+        "the weight of the distance between the learned and CLIP's original class features",
+        least=0,
+        compared=False,
+    )
+    image_loss_weight: float = setting(
+        0.0,
+        "the weight of the distance between the learned and CLIP's original image features",
+        least=0,
+        compared=False,
+    )
+    logits_loss_weight: float = setting(
+        0.0, "the weight of the divergence from CLIP's original logits", least=0, compared=False
+    )
+    gpa_mean: float = setting(
+        15.0,
+        "the epoch with the largest weight in the Gaussian average of the prompts over epochs (GPA)",
+        compared=False,
+    )
+    gpa_std: float = setting(
+        0.0,
+        "the standard deviation, in epochs, of the Gaussian average of the prompts (GPA); 0 uses the prompts "
+        "of the last epoch",
+        least=0,
+        compared=False,
+    )
 
     def weights(self) -> Weights:
         """The weights of the three losses."""
@@ -182,9 +229,12 @@ class Coupled(LearnedText, PromptsVision):
     saved_as = SavedAs("MultiModalPromptLearner")
 
     n_ctx: int = setting(
-        2, "context tokens before layer 0, and prompt tokens of each deep text layer", least=1, most=MOST_TOKENS
+        2,
+        "the number of context tokens, and of prompt tokens in each deeper layer of the text encoder",
+        least=1,
+        most=MOST_TOKENS,
     )
-    prompt_depth: int = setting(9, "layers that receive prompts", layers_of="both")
+    prompt_depth: int = setting(9, "the number of layers in both encoders that receive prompts", layers_of="both")
 
     def vision_rule(self, layers: int) -> Schedule:
         """The vision side's schedule, unless schedule_vision is given; layer 0 adds n_ctx tokens."""
@@ -207,9 +257,10 @@ class WithSentences(Method):
     # the file itself is not compared: a test of other classes has another
     sentences: str = setting(
         "",
-        "JSON file of sentences {class: [sentence, ...]}; template: only the data set's template; digits: ours; the "
-        "folder of a run: those of its training; empty: HiCroPL's gpt_file/NAME_prompt.json or LightRA's "
-        "prompts/NAME.json, for digits ours",
+        "the class descriptions: a JSON file {class: [sentence, ...]}, the folder of a run (to use the class "
+        "descriptions of its training), template for the template of the data set only, or digits for the "
+        "bundled descriptions of digits; empty uses the original code's gpt_file/NAME_prompt.json (HiCroPL) "
+        "or prompts/NAME.json (LightRA), and for digits the bundled file",
         compared=False,
         kept=True,
     )
@@ -266,16 +317,30 @@ class WithDescriptions(Method):
     # the file's content is compared instead: `content_hashes`
     aspath: str = setting(
         "",
-        "JSON file of phrases {class: [phrase, ...]}, or X for descriptors/descriptors_X: a logit is their mean (AS)",
+        "the JSON file of phrases {class: [phrase, ...]}, or X for descriptors/descriptors_X; the logit of a "
+        "class is the mean over its phrases (AS)",
         compared=False,
     )
-    aepath: str = setting("", "the same: an embedding is their mean, normalised afterwards (AE)", compared=False)
+    aepath: str = setting(
+        "",
+        "the JSON file of phrases {class: [phrase, ...]}, or X for descriptors/descriptors_X; the embedding "
+        "of a class is the normalized mean over its phrases (AE)",
+        compared=False,
+    )
 
     described: ClassVar[Described | None] = None  # set when the file was read
 
     def check(self) -> None:
         if self.aspath and self.aepath:
-            raise SettingError([("ASPATH", " and AEPATH are both set: use one, the mean of logits or of embeddings")])
+            raise SettingError(
+                [
+                    (
+                        "ASPATH",
+                        " and AEPATH are both set. Use ASPATH for the mean of logits or AEPATH for the mean of "
+                        "embeddings.",
+                    )
+                ]
+            )
 
     def prepared(self: M) -> M:
         """This method, with its file read.
@@ -310,5 +375,5 @@ class WithDescriptions(Method):
             return self
         phrases = classes.get("phrases")
         if mode not in _OF or not isinstance(phrases, dict):
-            raise UserError(f"{path} is damaged (the phrases that describe its classes)")
+            raise UserError(f"{path} is damaged (the phrases that describe its classes). Use another copy of the file.")
         return self.describing(Described(descriptions.of_record(phrases, path), _OF[mode]))

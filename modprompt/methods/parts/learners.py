@@ -82,14 +82,14 @@ def classes_of(names: Iterable[str], dataset: str = "", which: Sequence[int] = (
         UserError: if there are none, or one is empty or not a text.
     """
     if isinstance(names, str) or not isinstance(names, Iterable):
-        what = f"the text {names!r}" if isinstance(names, str) else repr(names)
-        raise UserError(f"names must be a list of class names, got {what}")
+        what = f"the string {names!r}" if isinstance(names, str) else repr(names)
+        raise UserError(f"names must be a list of class names, got {what}.")
     classes = Classes(tuple(names), dataset, tuple(which))
     if not classes.names:
-        raise UserError("names: no class names are given")
+        raise UserError("names must contain at least one class name.")
     wrong = [name for name in classes.names if not isinstance(name, str) or not name.strip()]
     if wrong:
-        raise UserError(f"names: a class name must be a text that is not empty, got {wrong[0]!r}")
+        raise UserError(f"names must contain non-empty strings, got {wrong[0]!r}.")
     return classes
 
 
@@ -158,8 +158,8 @@ class Learner(nn.Module):
     @property
     def beginning(self) -> str:
         """What a training starts from, as text for its log."""
-        ensemble = f", the mean of {len(self.averaged)} templates" if self.averaged else ""
-        random = " (X: a random vector)" if PLACEHOLDER in self.prefix.split() else ""
+        ensemble = f", averaged over {len(self.averaged)} templates" if self.averaged else ""
+        random = " (X is a random vector)" if PLACEHOLDER in self.prefix.split() else ""
         return f'Initial context: "{self.prefix}"{random}{ensemble}'
 
     @property
@@ -274,7 +274,10 @@ class Learner(nn.Module):
             UserError: if what is learned belongs to its classes, or a prompt is longer than the text context.
         """
         if self.bound:
-            raise UserError("these prompts belong to their classes (CSC): they cannot be used with other names")
+            raise UserError(
+                "The prompts contain a separate context for each class (CSC), so they cannot be used with "
+                "other class names."
+            )
         other = copy.copy(self)
         for kept in ("_parameters", "_buffers", "_modules"):
             other.__dict__[kept] = copy.copy(self.__dict__[kept])

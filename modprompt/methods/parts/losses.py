@@ -187,7 +187,7 @@ class Weights(NamedTuple):
 def mean_class_features(frozen: FrozenCLIP, classnames: Sequence[str], templates: Sequence[str]) -> Tensor:
     """Normalised mean (C, E) of the class features of all templates, which are not normalised themselves."""
     silent = True if len(templates) == 1 else None
-    each = tqdm(templates, desc="class features of all templates", leave=False, disable=silent)
+    each = tqdm(templates, desc="Class features of all templates", leave=False, disable=silent)
     total = sum((frozen.class_features(classnames, template).float() for template in each), torch.zeros(()))
     return F.normalize(total / len(templates), dim=-1)
 

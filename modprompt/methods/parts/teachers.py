@@ -66,11 +66,14 @@ class Teacher(NamedTuple):
             with torch.random.fork_rng(devices=[]):
                 made = self.method.on(self.clip_model, classes.names, dataset=classes.dataset, listed=True)
         except UserError as error:  # about its settings, not the student's
-            raise UserError(f"the teacher, {self._whose}: {error}") from None
+            raise UserError(f"The teacher ({self._whose}) cannot be used: {error}") from None
         learner = made.prompt_learner
         own = made.has_own_logits or learner.needs_image or learner.pooling is not None
         if own or learner.given_text is not None:
-            raise UserError(f"{self._whose}: {type(self.method).__name__} has no class features to teach with")
+            raise UserError(
+                f"{type(self.method).__name__} ({self._whose}) cannot be a teacher, because the method has "
+                "no class features of its own."
+            )
         if self.content is not None:
             stated = made_with(self.method, of_clip(self.clip_model))
             load_content(view_of(self.method, learner), self.content, self.file, stated)
@@ -175,8 +178,9 @@ def require_size(teacher: CLIP, student: CLIP, resize: bool) -> int:
         return 0
     if not resize:
         raise UserError(
-            f"the teacher {called(teacher)} needs images of {mine} x {mine} pixels, but the student {called(student)} "
-            f"has {theirs} x {theirs}: TEACHER_RESIZE True resizes the student's crop"
+            f"The teacher {called(teacher)} needs images of {mine} x {mine} pixels, but the student "
+            f"{called(student)} uses {theirs} x {theirs} pixels. Set TEACHER_RESIZE True to resize the "
+            "student's images for the teacher."
         )
     return int(mine)
 
@@ -216,17 +220,20 @@ class Taught(Method):
     `prepared` reads the teacher; a method from a checkpoint only knows which it was, and none is read.
     """
 
-    teacher_name: str = setting("ViT-L/14", "the teacher's CLIP: a name, or a path of weights", compared=False)
+    teacher_name: str = setting("ViT-L/14", "the name or path of the teacher's CLIP model", compared=False)
     teacher_ckpt: str = setting(
-        "", "its learned prompts: a run's folder or a checkpoint; none: a teacher without prompts", compared=False
+        "",
+        "the run folder or checkpoint of the teacher's trained prompts; none for a teacher without prompts",
+        compared=False,
     )
     teacher_config: str = setting(
         "",
-        "the config of its training, for a checkpoint that does not say it; empty: PromptSRC's, 4 tokens and depth 9",
+        "the config file of the teacher's training, for a checkpoint that does not record its settings; "
+        "empty uses PromptSRC's settings with 4 tokens and depth 9",
         compared=False,
     )
     teacher_resize: bool = setting(
-        False, "whether the student's crop is resized for a teacher that needs another size", compared=False
+        False, "resizes the student's images for a teacher that needs another image size if True", compared=False
     )
 
     teacher: ClassVar[Teacher | None] = None  # set on an instance that is prepared
@@ -235,7 +242,9 @@ class Taught(Method):
     def teacher_at_hand(self) -> Teacher:
         """The teacher, which a loss needs; UserError if the model comes from a checkpoint, without it."""
         if self.teacher is None:
-            raise UserError("this model comes from a checkpoint, without its teacher: it has no loss")
+            raise UserError(
+                "The model was loaded from a checkpoint, which does not contain the teacher, so the model has no loss."
+            )
         return self.teacher
 
     def prepared(self: T) -> T:
@@ -271,7 +280,15 @@ def read(name: str, ckpt: str, config: str) -> Teacher:
         SettingError: if one of these is missing, or they do not fit each other.
     """
     if not ckpt:
-        raise SettingError([("TEACHER_CKPT", f" is not given: where are the teacher's prompts? ({NONE}: it has none)")])
+        raise SettingError(
+            [
+                (
+                    "TEACHER_CKPT",
+                    " is not set. Set TEACHER_CKPT to the run folder or checkpoint of the teacher's prompts, "
+                    f"or to {NONE} for a teacher without prompts.",
+                )
+            ]
+        )
     try:
         with torch.random.fork_rng(devices=[]):
             clip_model, _ = load_clip(name, "cpu")
@@ -304,7 +321,14 @@ def _of_config(path: str) -> Method:
     named = {key.rpartition(".")[0] for key in given}
     rows = [row for row in METHODS if not row.of and not row.reads and row.node in named]
     if len(rows) != 1:
-        raise SettingError([("TEACHER_CONFIG", f": {path} has the settings of {len(rows)} methods, not of one")])
+        raise SettingError(
+            [
+                (
+                    "TEACHER_CONFIG",
+                    f": {path} must have the settings of a single method, but has those of {len(rows)} methods.",
+                )
+            ]
+        )
     start, method = f"{rows[0].node}.", rows[0].method
     own = {key[len(start) :]: value for key, value in given.items() if key.startswith(start)}
     try:
@@ -316,7 +340,7 @@ def _of_config(path: str) -> Method:
 def _require_prompts(method: Method, file: str) -> None:
     name = type(method).__name__
     if kind_of(name) == HEADS or method.search is not None or isinstance(method, Taught):
-        raise UserError(f"{file} belongs to {name}, which cannot teach: give learned prompts")
+        raise UserError(f"{file} belongs to {name}, which cannot be a teacher. Use a checkpoint of trained prompts.")
 
 
 def _require_same_clip(content: Checkpoint, clip_model: CLIP, file: str) -> None:
@@ -331,9 +355,14 @@ def _require_same_clip(content: Checkpoint, clip_model: CLIP, file: str) -> None
             continue
         there = state.get(key)
         if not isinstance(there, Tensor):
-            raise UserError(f"{file}: {key} is missing, though the file holds the rest of a CLIP")
+            raise UserError(
+                f"{file} has no {key}, but contains the other weights of a CLIP model. Use another copy of the file."
+            )
         if there.shape != one.shape or not torch.equal(there.half(), one.half()):
-            raise UserError(f"{file} holds another CLIP than {called(clip_model)}: {key} differs")
+            raise UserError(
+                f"{file} belongs to another CLIP model than {called(clip_model)}, because {key} differs. "
+                "Set TEACHER_NAME to the CLIP model of the file."
+            )
 
 
 IMAGES, CLASSES = "images", "images and classes"  # over which a divergence is averaged
@@ -399,31 +428,44 @@ def check(cfg: Any) -> None:
 def _check_run(cfg: Any, method: Any) -> None:
     node = cfg.TRAINER[method.node_name()]
     if "normalize" not in cfg.INPUT.TRANSFORMS:
-        raise UserError("INPUT.TRANSFORMS has no 'normalize': the teacher's images are made from normalised ones")
+        raise UserError(
+            "INPUT.TRANSFORMS must include 'normalize', because the teacher's images are computed from "
+            "normalized images."
+        )
     images = images_of(asked_of(cfg.MODEL.BACKBONE))
     for key, own in (("PIXEL_MEAN", images.mean), ("PIXEL_STD", images.std)):
         if any(abs(mine - one) > _TOLERANCE for mine, one in zip(cfg.INPUT[key], own)):
             raise UserError(
-                f"INPUT.{key} is {list(cfg.INPUT[key])}, but the student's is {list(own)}, from which the teacher's "
-                "images are made: leave it out"
+                f"INPUT.{key} is {list(cfg.INPUT[key])}, but the student's CLIP model needs {list(own)}, "
+                f"because the teacher's images are computed from the student's images. Remove INPUT.{key}."
             )
     if cfg.TEST.ONLY:
         return
     if cfg.ACTIVE.ROUNDS:
-        raise UserError(f"{method.__name__} reads no labels: it does not work in rounds that ask for labels")
+        raise UserError(
+            f"{method.__name__} uses no labels, so active-learning rounds are not supported. Set ACTIVE.ROUNDS 0."
+        )
     if "MODAL" in node:
         _check_training(cfg, node)
 
 
 def _check_training(cfg: Any, node: Any) -> None:
     if cfg.DATALOADER.TRAIN_X.BATCH_SIZE < 2:
-        raise UserError("DATALOADER.TRAIN_X.BATCH_SIZE must be at least 2: the projector needs a batch's statistics")
+        raise UserError(
+            "DATALOADER.TRAIN_X.BATCH_SIZE must be at least 2, because the projector uses batch normalization."
+        )
     if node.MODAL == "base2novel" and cfg.DATASET.SUBSAMPLE_CLASSES != "all":
         raise UserError(
-            f"{cfg.TRAINER.NAME} with MODAL base2novel trains on images of all classes and tests base and new ones: "
-            "leave DATASET.SUBSAMPLE_CLASSES all"
+            f"{cfg.TRAINER.NAME} with MODAL base2novel trains on images of all classes and tests base "
+            "and new classes. Set DATASET.SUBSAMPLE_CLASSES all."
         )
     if node.MODAL == "base2novel" and (cfg.TEST.SPLIT, cfg.TEST.FINAL_MODEL) == ("val", "best_val"):
-        raise UserError("TEST.SPLIT val with best_val: an epoch would be chosen by images of new classes")
+        raise UserError(
+            "TEST.SPLIT val with TEST.FINAL_MODEL best_val is not supported, because images of new "
+            "classes would select the epoch. Set TEST.SPLIT test or TEST.FINAL_MODEL last_step."
+        )
     if node.CHOOSE_ON and cfg.TEST.FINAL_MODEL != "best_val":
-        raise UserError("CHOOSE_ON test has no effect without TEST.FINAL_MODEL best_val: the last epoch is tested")
+        raise UserError(
+            "CHOOSE_ON test has no effect without TEST.FINAL_MODEL best_val, because the last epoch is "
+            "tested. Set TEST.FINAL_MODEL best_val or remove CHOOSE_ON."
+        )

@@ -119,4 +119,4 @@ DIVERSE = (  # the sixty of PromptSRC (arXiv 2307.06948), for its frozen class f
 def require_place(key: str, template: str) -> None:
     """Raise SettingError unless a template, if there is one, has a place for the name; `key` is its setting."""
     if template and "{}" not in template:
-        raise SettingError([(key, f" must have {{}} where the class name goes, got {template!r}")])
+        raise SettingError([(key, f" must contain {{}} in place of the class name, got {template!r}.")])

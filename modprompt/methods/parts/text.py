@@ -91,7 +91,7 @@ class Sentences(NamedTuple):
         if word == TEMPLATE and "{}" in template:
             return cls(None, template)
         if not isinstance(content, dict):
-            raise UserError(f"{path} is damaged (the sentences of its classes)")
+            raise UserError(f"{path} is damaged (its class descriptions). Use another copy of the file.")
         return cls(descriptions.of_record(content, path))
 
     def __str__(self) -> str:
@@ -123,8 +123,8 @@ class Sentences(NamedTuple):
         try:
             found = unit_features(frozen, list(classes), list(classes.values()))
         except UserError as error:
-            said = str(error).partition("; shorten")[0]  # words that are not these
-            raise UserError(f"{self}: {said}; shorten the sentence") from None
+            said = str(error).partition(". Shorten")[0]  # words that are not these
+            raise UserError(f"{self}: {said}. Shorten the class description.") from None
         places = {text: place for place, text in enumerate(classes)}
         means = [found[[places[text] for text in own]].mean(0) for own in each]
         return F.normalize(torch.stack(means), dim=-1)
@@ -137,6 +137,6 @@ def unit_features(frozen: FrozenCLIP, texts: Sequence[str], classnames: Sequence
         UserError: if one is too long, and longer ones are not `cut`.
     """
     labels, starts = [readable(name) for name in classnames], range(0, len(texts), _AT_ONCE)
-    bar = tqdm(starts, desc="frozen features of sentences", leave=False, disable=True if len(starts) == 1 else None)
+    bar = tqdm(starts, desc="Features of class descriptions", leave=False, disable=True if len(starts) == 1 else None)
     parts = [frozen.text_features(texts[at : at + _AT_ONCE], labels[at : at + _AT_ONCE], cut) for at in bar]
     return F.normalize(torch.cat(parts).float(), dim=-1)

@@ -31,9 +31,9 @@ class DPLSearch(AlphaSettings, Method):
     node = "TRAINER.DPLSEARCH"
     saved_as = SavedAs("MultiModalPromptLearner")
 
-    n_ctx_vision: int = setting(4, "most prompt tokens of a vision layer", least=0)
-    n_ctx_text: int = setting(4, "most prompt tokens of a text layer", least=0)
-    ctx_init: str = setting("a photo of a", "words before the class name; nothing is learned there")
+    n_ctx_vision: int = setting(4, "the maximum number of prompt tokens in a layer of the image encoder", least=0)
+    n_ctx_text: int = setting(4, "the maximum number of prompt tokens in a layer of the text encoder", least=0)
+    ctx_init: str = setting("a photo of a", "the words before the class name; these words are not learned")
 
     def check(self) -> None:
         at_least("N_CTX_VISION", self.n_ctx_vision, 0 if self.n_ctx_text else 1)

@@ -63,7 +63,7 @@ def write(path: PathLike, sides: Mapping[str, SideOfSearch], search: Mapping[str
     try:
         json.dumps(content, allow_nan=False)
     except ValueError as error:
-        raise UserError(f"{path} is not written: {error}") from None
+        raise UserError(f"{path} cannot be written: {error}") from None
     write_json(path, sealed({**content, "search": dict(search)}, VERSION))
 
 
@@ -78,9 +78,9 @@ def read(path: PathLike) -> dict[str, SideOfSearch]:
     try:
         found = {side: _side(content[side]) for side in SIDES if content.get(side) is not None}
     except (LookupError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({one_line(error)[:120]})") from None
+        raise UserError(f"{path} is damaged ({one_line(error)[:120]}). Use another copy of the file.") from None
     if not found or not all(side.steps for side in found.values()):
-        raise UserError(f"{path} is damaged (it has no side with layers)")
+        raise UserError(f"{path} is damaged (no encoder has layers). Use another copy of the file.")
     return found
 
 
@@ -101,15 +101,21 @@ def _content_of(path: PathLike) -> dict[str, Any]:
     try:
         content: Any = parse_json(text)
         if not isinstance(content, dict) or not {*SIDES, "search"} & set(content):
-            raise Refused("it holds no sides")
+            raise Refused("the file contains no schedule of an encoder")
     except ValueError as error:  # Refused is one
-        raise UserError(f"{path} is damaged or not a schedule of a search ({str(error)[:120]})") from None
-    if not check_seal(content, path, "search again, or write the pairs out: [[remove, add], ...]"):
         raise UserError(
-            f"{path} is not a schedule of a search (it has no hash): write the pairs out, [[remove, add], ...]"
+            f"{path} is damaged, or is not a schedule that a search wrote ({str(error)[:120]}). Use another file."
+        ) from None
+    if not check_seal(content, path, "Search again, or set the schedule as a list of pairs, [[remove, add], ...]."):
+        raise UserError(
+            f"{path} is not a schedule that a search wrote (the hash is missing). Set the schedule as a "
+            "list of pairs, [[remove, add], ...]."
         )
     if content[KEY].get("version") != VERSION:
-        raise UserError(f"{path} has version {str(content[KEY].get('version'))[:20]}, this program reads {VERSION}")
+        raise UserError(
+            f"{path} has version {str(content[KEY].get('version'))[:20]}, but this version of modprompt "
+            f"supports only version {VERSION}. Search again."
+        )
     return content
 
 
@@ -138,7 +144,7 @@ def fault(folder: PathLike) -> str:
     try:
         read(Path(folder) / FILE_NAME)
     except FileNotFoundError:
-        return f"it has left no {FILE_NAME}: its trainer and options do not search"
+        return f"the run did not write {FILE_NAME}, because its trainer and options do not search for a schedule"
     except (OSError, ValueError) as error:  # UserError is a ValueError
         return " ".join(str(error).split())
     return ""
@@ -202,7 +208,7 @@ def expanded(settings: Settings, planned: bool = False) -> Settings:
             lengths = of_dpl and _is_bare(path)
             name = f"TRAINER.{node}.{'LENGTHS' if lengths else 'SCHEDULE'}_{side.upper()}"
             if of_dpl and {name, key} <= typed:
-                raise SettingError([(key, f": {name} is also given by the command line; give only one")])
+                raise SettingError([(key, f" and {name} are both set on the command line. Remove either of them.")])
             value: list[Any] = [add for _, add in read.steps] if lengths else [list(step) for step in read.steps]
             given.append((name, found._replace(value=value)))
             beside += [] if lengths else _beside(node, side, read, found.source)
@@ -218,14 +224,14 @@ def _warn(settings: Settings, bare: Mapping[str, str], swaps: Mapping[str, bool]
     unsure = [f"{key} {path}" for key, path in bare.items() if not (_is_of_dpl(key) and key.startswith(on))]
     if unsure:
         warnings.warn(
-            f"{', '.join(unsure)}: a .npy does not say whose alphas it holds, so it counts for the side that it is "
-            "given for; the reference swaps its names (_txt.npy holds the image side): for files under those names "
-            "set DPL's ALPHAS_SWAPPED True",
+            f"{', '.join(unsure)}: a .npy file does not record its encoder, so it is used for the "
+            "encoder of the setting. The original code interchanges the names (_txt.npy contains the "
+            "alphas of the image encoder). For files with these names, set DPL's ALPHAS_SWAPPED True.",
             stacklevel=3,
         )
     for node in on:
         if not any(key.startswith(node) for key in bare):
-            warnings.warn(f"{node}ALPHAS_SWAPPED is not used: no .npy file is given", stacklevel=3)
+            warnings.warn(f"{node}ALPHAS_SWAPPED has no effect, because no .npy file is set.", stacklevel=3)
     name, half = (
         as_text(settings[key].value) if key in settings else "" for key in ("DATASET.NAME", "DATASET.SUBSAMPLE_CLASSES")
     )
@@ -235,8 +241,9 @@ def _warn(settings: Settings, bare: Mapping[str, str], swaps: Mapping[str, bool]
         dataset, classes = searched_on(of_user(path).absolute())
         if dataset == name and classes not in ("", "base", half):
             warnings.warn(
-                f"{path}: this schedule was searched on {classes} classes of {name}, but this run is on {half} "
-                "ones: the search has seen validation images of new classes, so numbers on these are not base-to-new",
+                f"{path}: the schedule was searched on {classes} classes of {name}, but this run uses "
+                f"{half} classes. The search used validation images of new classes, so the results on new "
+                "classes are not base-to-new results.",
                 stacklevel=3,
             )
 
@@ -267,7 +274,7 @@ def _is_of_dpl(key: str) -> bool:
 def _is_on(settings: Settings, key: str) -> bool:
     text = as_text(settings[key].value)
     if text not in ("True", "False"):
-        raise SettingError([(key, f" must be True or False, got {text!r}")])
+        raise SettingError([(key, f" must be True or False, got {text!r}.")])
     return text == "True"
 
 
@@ -293,13 +300,13 @@ def _side_of(path: str, side: str, key: str, planned: bool) -> SideOfSearch | No
         if planned:
             return None
         where = "" if Path(path).is_absolute() else f", relative to {Path.cwd()}"
-        raise SettingError([(key, f": there is no file {path or 'without a name'}{where}")]) from None
+        raise SettingError([(key, f": the file {path or 'without a name'} does not exist{where}.")]) from None
     except OSError as error:
-        raise SettingError([(key, f": {path} cannot be read ({error.strerror})")]) from None
+        raise SettingError([(key, f": {path} cannot be read ({error.strerror}).")]) from None
     except UserError as error:
         raise SettingError([(key, f": {error}")]) from None
     if side not in sides:
-        raise SettingError([(key, f": {path} has no {side} side")])
+        raise SettingError([(key, f": {path} has no schedule for the {side} encoder.")])
     return sides[side]
 
 
@@ -307,7 +314,7 @@ def _side_of(path: str, side: str, key: str, planned: bool) -> SideOfSearch | No
 def _read(path: str, *_stamp: int) -> Mapping[str, SideOfSearch]:
     """The sides in a file; it is read once for each time and size."""
     if path.endswith(".npz"):
-        raise UserError(f"{path} is not read: give the schedule.json of that search")
+        raise UserError(f"{path} is not supported. Use the schedule.json of this search.")
     if not _is_bare(path):
         return read(path)
     import numpy as np  # late: --help need not wait for it
@@ -317,6 +324,6 @@ def _read(path: str, *_stamp: int) -> Mapping[str, SideOfSearch]:
     alphas = read_array(path)  # of DPL's reference: (L, 1 + C), the largest in column c for c tokens
     if alphas.ndim != 2 or not alphas.size or alphas.dtype.kind != "f" or not np.isfinite(alphas).all():
         what = f"{alphas.dtype} of shape {alphas.shape}"
-        raise UserError(f"{path}: alphas must be an array of finite numbers, layers x options, got {what}")
+        raise UserError(f"{path}: alphas must be an array of finite numbers of shape (layers, options), got {what}.")
     lengths = alphas.argmax(1).tolist()
     return dict.fromkeys(SIDES, SideOfSearch("", tuple(zip((0, *lengths), lengths))))

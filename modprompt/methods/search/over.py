@@ -36,11 +36,19 @@ class Search(AlphaSettings):
 
     node = "SEARCH"
 
-    on: bool = setting(False, "whether the trainer searches for its schedule instead of training by it", compared=False)
-    sides: str = setting("all", "the sides that are searched: all that have learned prompts, or one", choices=SIDES)
-    remove: int = setting(2, "most prompt tokens that a layer removes by number", least=0)
-    remove_all: bool = setting(True, "whether a layer may remove all tokens that reach it")
-    add: int = setting(2, "most prompt tokens that a layer adds", least=1)
+    on: bool = setting(
+        False,
+        "searches for a schedule with this trainer, instead of training with a fixed schedule, if True",
+        compared=False,
+    )
+    sides: str = setting(
+        "all",
+        "the encoders whose schedules are searched: all encoders with learned prompts, or only text or vision",
+        choices=SIDES,
+    )
+    remove: int = setting(2, "the maximum number of prompt tokens that a layer may remove", least=0)
+    remove_all: bool = setting(True, "lets a layer remove all prompt tokens that reach the layer if True")
+    add: int = setting(2, "the maximum number of prompt tokens that a layer may add", least=1)
 
     def check(self) -> None:
         at_most("REMOVE", self.remove, MOST)
@@ -55,7 +63,7 @@ class Search(AlphaSettings):
         self.searched(method)
         if method.joined_by is not None:
             names = type(method).__name__, type(method.joined_by).__name__
-            raise SettingError([("ON", " does not work for {} with {}".format(*names))])
+            raise SettingError([("ON", " does not work for {} with {}.".format(*names))])
         return method.replace_private(search=self)
 
     def searched(self, method: Method) -> tuple[str, ...]:
@@ -66,12 +74,12 @@ class Search(AlphaSettings):
         """
         name, there = type(method).__name__, []
         if isinstance(method, AlphaSettings):
-            raise SettingError([("ON", f" does not work for {name}, which is a search by itself")])
+            raise SettingError([("ON", f" does not work for {name}, which is a search itself.")])
         if method.not_searched:
-            raise SettingError([("ON", f" does not work for {name}: {method.not_searched}")])
+            raise SettingError([("ON", f" does not work for {name}: {method.not_searched}.")])
         if isinstance(method, WithDescriptions) and (method.aspath or method.aepath):
             key = "ASPATH" if method.aspath else "AEPATH"
-            raise SettingError([("ON", f" does not work with {key}: prompts of phrases are not searched")])
+            raise SettingError([("ON", f" does not work with {key}, because prompts with phrases cannot be searched.")])
         if isinstance(method, PromptsVision) and method.wants_vision:
             there.append("vision")
         if isinstance(method, LearnedText):
@@ -80,13 +88,33 @@ class Search(AlphaSettings):
         if not found:
             what = "prompts" if self.sides == "all" else f"{self.sides} prompts"
             raise SettingError(
-                [("SIDES" if there else "ON", f" {self.sides if there else True}: {name} learns no {what}")]
+                [
+                    (
+                        "SIDES" if there else "ON",
+                        f" {self.sides if there else True} is not supported, because {name} learns no {what}.",
+                    )
+                ]
             )
         for side in found:
             if getattr(method, f"schedule_{side}"):
-                raise SettingError([("SIDES", f": SCHEDULE_{side.upper()} is given: there is nothing to find")])
+                raise SettingError(
+                    [
+                        (
+                            "SIDES",
+                            f": SCHEDULE_{side.upper()} is given, so no schedule can be searched for this "
+                            f"encoder. Remove SCHEDULE_{side.upper()}.",
+                        )
+                    ]
+                )
         if "text" in found and isinstance(method, CoOp) and method.class_token_position != "end":
-            raise SettingError([("SIDES", ": deep prompts stand at the start: it needs CLASS_TOKEN_POSITION end")])
+            raise SettingError(
+                [
+                    (
+                        "SIDES",
+                        ": deep prompts stand at the start of the text, so the search needs CLASS_TOKEN_POSITION end.",
+                    )
+                ]
+            )
         return found
 
     def slots_of(self, method: Method, clip_model: CLIP, classes: Classes, shape: Shape) -> SlotsPromptLearner:
@@ -108,7 +136,9 @@ class Search(AlphaSettings):
         try:
             return Schedule([(0, own[0].add), *[(0, self.add)] * (len(own) - 1)], own.side, own.place)
         except UserError as error:
-            raise SettingError([("SEARCH.ADD", f" {self.add}, where nothing is removed: {error}")]) from None
+            raise SettingError(
+                [("SEARCH.ADD", f" {self.add} is too large, because some paths remove no prompt tokens: {error}")]
+            ) from None
 
 
 RUNS = "RUNS"  # of the node SEARCH, set for a run whose method searches: it needs validation images
@@ -118,7 +148,7 @@ def help_text(method: Any) -> str:
     """Help for the settings of a search; empty for a method that cannot be searched."""
     if not table.BY_NAME[method.__name__].sides or method.not_searched:
         return ""
-    return f"its search for a schedule (docs/schedule.md):\n{Search.help_text()}"
+    return f"settings of the search for a schedule (docs/schedule.md):\n{Search.help_text()}"
 
 
 def decided(cfg: Any, given: Mapping[str, Any], method: Any, node: str) -> dict[str, bool]:
@@ -129,11 +159,15 @@ def decided(cfg: Any, given: Mapping[str, Any], method: Any, node: str) -> dict[
     """
     always = method is not None and issubclass(method, AlphaSettings)
     if cfg.SEARCH.ON and not node:
-        raise UserError(f"SEARCH.ON True: {cfg.TRAINER.NAME} learns no prompts")
+        raise UserError(
+            f"SEARCH.ON does not work for {cfg.TRAINER.NAME}, which learns no prompts. Set SEARCH.ON False."
+        )
     unused = [key for key in given if key.startswith("SEARCH.") and key != "SEARCH.ON"]
     if unused and not cfg.SEARCH.ON:
-        why = f"{cfg.TRAINER.NAME} reads TRAINER.{node}" if always else "SEARCH.ON is False"
-        warnings.warn(f"{', '.join(unused)} is not used: {why}", stacklevel=3)
+        why = f"{cfg.TRAINER.NAME} uses the settings in TRAINER.{node}" if always else "SEARCH.ON is False"
+        warnings.warn(
+            f"{', '.join(unused)} {'is' if len(unused) == 1 else 'are'} not used, because {why}.", stacklevel=3
+        )
     return {f"SEARCH.{RUNS}": bool(cfg.SEARCH.ON or always)}
 
 

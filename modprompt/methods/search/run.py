@@ -77,7 +77,10 @@ class ValidationBatches:
             UserError: if the loader has fewer.
         """
         if taken > len(self.loader):
-            raise UserError(f"the training state has seen {taken} batches of validation images, but there are fewer")
+            raise UserError(
+                f"The training state was saved after {taken} batches of validation images, but there are "
+                f"only {len(self.loader)}. Use the same validation images as before."
+            )
         with torch.random.fork_rng(devices=[]):
             if self.first_only and taken:
                 self._first = next(iter(self.loader))
@@ -105,8 +108,8 @@ class SearchRun(Part):
         start = self.trainer.start_epoch
         if start < self.cfg.OPTIM.MAX_EPOCH and len(self._history) <= start:
             raise UserError(
-                f"schedule.json needs the alphas of epochs 0 to {start}, and a checkpoint does not hold them: "
-                "a search goes on only from its training state; start it again"
+                f"schedule.json needs the alphas of epochs 0 to {start}, which a checkpoint does not "
+                "contain. Resume from the training state, or start the search again."
             )
 
     @property
@@ -126,7 +129,10 @@ class SearchRun(Part):
         test = self.cfg.TEST
         for key, value in (("FINAL_MODEL", "best_val"), ("SPLIT", "val")):
             if test[key] == value and not test.ONLY:
-                raise UserError(f"TEST.{key} {value}: the alphas of a search have seen the validation images")
+                raise UserError(
+                    f"TEST.{key} {value} is not supported for a search, because the alphas are trained on the "
+                    f"validation images. Remove TEST.{key}."
+                )
 
     def prepare(self) -> None:
         """Check the images for the alphas, and whether there is anything to find.
@@ -149,21 +155,25 @@ class SearchRun(Part):
         held_out = images.reader_facts(dataset).selected_on == images.HELD_OUT
         if self.trainer.val_loader is None or not (held_out or images.own_validation(dataset)):
             raise UserError(
-                f"{name} has no validation images for the search, which must not see test images: "
-                "leave DATASET.VAL_FROM_TEST False, and DATASET.NUM_SHOTS low enough that some are held out"
+                f"{name} has no validation images for the search, and the search must not use test images. "
+                "Set DATASET.VAL_FROM_TEST False and reduce DATASET.NUM_SHOTS, so that some training "
+                "images are held out."
             )
         shared = {image.impath for image in dataset.val} & {image.impath for image in dataset.test}
         if shared:
             raise UserError(
-                f"{len(shared)} validation images of {name} are test images too: a search must not see them"
+                f"{len(shared)} validation images of {name} are also test images, which the search must not "
+                "use. Use another split."
             )
-        print(f"The alphas learn from {len(dataset.val)} {images.HELD_OUT if held_out else images.VALIDATION} images")
+        print(
+            f"The alphas are trained on {len(dataset.val)} {images.HELD_OUT if held_out else images.VALIDATION} images."
+        )
 
     def _print_options(self) -> None:
         for side in schedule_file.SIDES:
             if side in self._learner.options:
                 most = max(self._learner.options[side], key=len)
-                print(f"{side} side: {len(most)} options per layer: {shown(most)}")
+                print(f"{'image' if side == 'vision' else side} encoder: {len(most)} options per layer: {shown(most)}")
 
     @functools.cached_property
     def _scaler(self) -> Any:
@@ -207,10 +217,10 @@ class SearchRun(Part):
             steps = str([list(step) for step in one.schedule])
             self.record[side] = {"steps": steps, "least_margin": round(min(one.margins), 4)}
         if not self.cfg.TEST.NO_TEST:
-            print("The schedule that was found, with the prompts of the search:")
+            print("Accuracy of the found schedule, with the prompts of the search:")
             with self._learner.decided({side: one.path for side, one in found.items()}):
                 self.record["path_pct"] = self.trainer.test()
-            print("The mixture of all options:")
+            print("Accuracy of the mixture of all options:")
 
     def _write_found(self, found: Mapping[str, Found]) -> None:
         """Write schedule.json; that of a finished search, which is only tested again, stays if it is whole."""
@@ -219,7 +229,10 @@ class SearchRun(Part):
             if not schedule_file.fault(self.cfg.OUTPUT_DIR):
                 return
             history = [self._learner.alphas_now()]
-            print("Of the alphas only the last are known: those of earlier epochs were in the schedule.json before")
+            print(
+                "Only the last alphas are known, because the alphas of earlier epochs were in the previous "
+                "schedule.json, which is missing."
+            )
         cfg, sides = self.cfg, {}
         for side, schedule in self._learner.schedules._asdict().items():
             if side in found:

@@ -24,21 +24,22 @@ class AlphaSettings(Configured):
     """The settings of every search, besides its options."""
 
     alpha_lr: float = setting(
-        0.0035, "learning rate of Adam on the alphas, from the first step to the last", least=0, compared=False
+        0.0035, "the learning rate of Adam for the alphas, constant during the search", least=0, compared=False
     )
     alpha_data: str = setting(
         "all",
-        "validation batches that alphas see: all in turn, or only the first, as in the reference",
+        "the validation batches used to train the alphas: all batches in turn, or only the first, as in the "
+        "original code",
         choices=(ALL_BATCHES, FIRST_BATCH),
         compared=False,
     )
-    alpha_batch: int = setting(16, "validation images of a step of the alphas", least=1, compared=False)
+    alpha_batch: int = setting(16, "the number of validation images per step of the alphas", least=1, compared=False)
     tokens_weight: float = setting(
-        0.0, "weight of the expected number of prompt tokens in the alphas' loss", least=0, compared=False
+        0.0, "the weight of the expected number of prompt tokens in the loss of the alphas", least=0, compared=False
     )
     most_tokens: int = setting(
         0,
-        "limit of prompt tokens for all layers of a side together in the schedule that is found; 0 for none",
+        "the maximum total number of prompt tokens over all layers of an encoder in the found schedule; 0 for no limit",
         least=0,
         compared=False,
     )
@@ -107,9 +108,15 @@ def _why_none(layers: Sequence[Sequence[Option]], most_tokens: int) -> str:
                 if left >= 0:
                     ends[left] = min(used + left, ends.get(left, used + left))
         if not ends:
-            return f"no path is a schedule: every option of layer {layer} removes more prompt tokens than can reach it"
+            return (
+                f"No schedule is possible, because every option of layer {layer} removes more prompt tokens "
+                "than can reach the layer."
+            )
         fewest = ends
-    return f"no path has at most {most_tokens} prompt tokens over all layers: the smallest has {min(fewest.values())}"
+    return (
+        f"No schedule has at most {most_tokens} prompt tokens over all layers. Set MOST_TOKENS to "
+        f"{min(fewest.values())} or more."
+    )
 
 
 def steps_of(path: Sequence[int], layers: Sequence[Sequence[Option]]) -> list[Option]:

@@ -39,12 +39,12 @@ def labels_in(path):
 @pytest.mark.parametrize("ask", [True, False])
 def test_images_without_labels_are_asked_for(tmp_path, path, unlabelled, ask):
     labels = shown(tmp_path, unlabelled, ask)
-    with pytest.raises(WaitsForLabels, match="round 1 lacks 3 of 3 labels.*round_1.csv.*round_1.html"):
+    with pytest.raises(WaitsForLabels, match="3 of 3 labels of round 1 are missing.*round_1.csv.*round_1.html"):
         labels.labelled(ONE)
     waiting = {"round": 1, "file": "round_1.csv", "missing": 3, "of": 3}
     assert json.loads((tmp_path / "waiting.json").read_text()) == waiting
     fill(path, {"5.jpg": "eel", "3.jpg": "cat"})
-    with pytest.raises(WaitsForLabels, match="lacks 1 of 3"):
+    with pytest.raises(WaitsForLabels, match="^1 of 3 labels of round 1 is missing"):
         labels.labelled(ONE)
     assert labels_in(path) == ["eel", "cat", ""]  # nothing is written over
     fill(path, {"7.jpg": "dog"})
@@ -57,7 +57,7 @@ def test_labels_changed_behind_their_round_are_noticed(tmp_path, path, unlabelle
     labels = shown(tmp_path, unlabelled, True, used)
     labels.require_unchanged(used)
     fill(path, {"3.jpg": "dog"})
-    with pytest.raises(UserError, match=r"other labels than round 1 has \(e\.g\. of 3\.jpg\)"):
+    with pytest.raises(UserError, match=r"differ from the labels that round 1 was trained with \(e\.g\. for 3\.jpg\)"):
         labels.require_unchanged(used)
     fill(path, {"3.jpg": ""})
     labels.require_unchanged(used)  # the record has them
@@ -88,7 +88,7 @@ def test_labels_of_people_are_not_written_over_by_those_of_the_data_set(tmp_path
     with pytest.raises(WaitsForLabels):
         labels.labelled(ONE)
     without = Labelling(tmp_path, Pool(dataset), ask=False)
-    with pytest.raises(UserError, match="ACTIVE.MANUAL_LABELS True goes on with them"):
+    with pytest.raises(UserError, match="To use the labels in the file, set ACTIVE.MANUAL_LABELS True"):
         without.labelled(ONE)
     fill(path, {"5.jpg": ""})
     found = without.labelled(ONE)

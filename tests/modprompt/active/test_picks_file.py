@@ -39,11 +39,15 @@ def test_labels_come_back_from_spreadsheets_by_file(path):
 @pytest.mark.parametrize(
     ("line", "instead", "message"),
     [
-        ("", "9,z.jpg,,,,,\n", ", line 4: 'z.jpg' was not asked for in this round: remove the line"),
+        ("", "9,z.jpg,,,,,\n", ", line 4: the image 'z.jpg' was not selected in this round. Remove the line."),
         ("", "9,a.jpg,,,,,forest\n", ", line 4 repeats a.jpg from line 2. Remove one of the two lines."),
         ("", "9,,,,,,forest\n", ", line 4: The column `file` is empty. Enter the file name, or remove the line."),
-        ("2,b.jpg,,,,,\n", "", ": the line of b.jpg is gone: put it back, with or without a label"),
-        ("2,b.jpg,,,,,", "2,b.jpg,,,,,forrest", ", line 3: the class 'forrest' does not exist; did you mean 'forest'?"),
+        (
+            "2,b.jpg,,,,,\n",
+            "",
+            ": the line for the image b.jpg is missing. Restore each missing line, with or without a label.",
+        ),
+        ("2,b.jpg,,,,,", "2,b.jpg,,,,,forrest", ", line 3: the class 'forrest' does not exist. Did you mean 'forest'?"),
         ("2,b.jpg,,,,,", "2,b.jpg,,,,,2", ", line 3: the class '2' does not exist. Available classes: forest, "),
     ],
 )
@@ -61,5 +65,5 @@ def test_faults_are_one_line_that_says_where(path, line, instead, message):
 
 
 def test_file_that_is_gone_is_told(path):
-    with pytest.raises(UserError, match="round_3.csv is gone: put it back with its labels filled in"):
+    with pytest.raises(UserError, match=r"round_3.csv is missing\. Restore the file with its labels\."):
         read_labels(path, PICKS, NAMES)

@@ -20,7 +20,9 @@ from modprompt.trainers.training_state import generators_kept
 @pytest.mark.parametrize("content", ["{", "[]", '{"number": 2, "settings": {}, "picks": [{"file": "x"}]}'])
 def test_records_of_something_else_are_refused(tmp_path, content):
     (tmp_path / "round_2.json").write_text(content)
-    with pytest.raises(UserError, match=r"round_2.json is damaged; to choose anew from round 2 on, move .*round_2\.\*"):
+    with pytest.raises(
+        UserError, match=r"round_2.json is damaged\. To select images again from round 2 on, move .*round_2\.\*"
+    ):
         record.read(tmp_path, 2)
 
 
@@ -53,14 +55,14 @@ def test_other_settings_images_and_classes_are_told(cfg, dataset, tmp_path):
 def test_rounds_are_taken_over_whole_or_not_at_all(tmp_path):
     mine, other, folder = {"OPTIM.LR": "0.1"}, tmp_path / "other", tmp_path / "out" / "rounds"
     folder.parent.mkdir()
-    with pytest.raises(UserError, match="there are no rounds to resume from"):
+    with pytest.raises(UserError, match="contains no active-learning rounds to resume from"):
         record.take_over(str(other), folder, mine)
     record.write(other / "rounds", Round(0, {"OPTIM.LR": "7"}, ()))
     record.write(other / "rounds", Round(2, mine, ()))
-    with pytest.raises(UserError, match="has round 2 but no record of round 1"):
+    with pytest.raises(UserError, match="contains a record of round 2, but the record of round 1 is missing"):
         record.require_whole(other / "rounds")
     (other / "rounds" / "round_2.json").unlink()
-    with pytest.raises(UserError, match="OPTIM.LR 7 -> 0.1.*keep these"):
+    with pytest.raises(UserError, match=r"OPTIM.LR 7 -> 0.1.* Keep the files round_\*.csv"):
         record.take_over(str(other), folder, mine)
     assert not folder.exists()
     record.write(other / "rounds", Round(0, mine, ()))
@@ -93,11 +95,13 @@ def test_generators_go_on_where_they_were(tmp_path):
 
 
 def test_states_that_are_gone_or_damaged_are_refused(tmp_path):
-    said = r"cannot be restored \(no checkpoint at .*round_0.pt\); to choose anew from round 0 on"
+    said = (
+        r"cannot be restored \(The checkpoint .*round_0.pt does not exist\.\)\. To select images again from round 0 on"
+    )
     with pytest.raises(UserError, match=said):
         record.restore_states(tmp_path, 0, CHOSEN)
     record.keep_states(tmp_path, 0, CHOSEN)
-    with pytest.raises(UserError, match=r"round_0.pt is not of such a round"):
+    with pytest.raises(UserError, match=r"round_0.pt contains no state of round 0"):
         record.restore_states(tmp_path, 0, TESTED)
     path = tmp_path / "round_0.pt"
     content = bytearray(path.read_bytes())

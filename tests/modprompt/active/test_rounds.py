@@ -104,7 +104,7 @@ def test_more_rounds_go_on_to_the_same_numbers_and_other_settings_are_refused(wo
     assert train.main(words()) == 0
     assert record_of(tmp_path / "out") == record_of(tmp_path / "together")
     assert train.main(words("ACTIVE.ROUNDS", 1)) == 2
-    assert "has 2 rounds, more than ACTIVE.ROUNDS 1" in capsys.readouterr().err
+    assert "contains 2 rounds, more than ACTIVE.ROUNDS 1" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -112,7 +112,7 @@ def test_a_run_waits_for_labels_and_ends_as_one_that_knows_them(words, tmp_path,
     assert train.main(words(out="known")) == 0
     for number in range(2):
         assert train.main(words("ACTIVE.MANUAL_LABELS", True)) == 3
-        assert f"waiting: round {number} lacks 10 of 10 labels" in capsys.readouterr().err
+        assert f"waiting: 10 of 10 labels of round {number} are missing" in capsys.readouterr().err
         truth = {row["file"]: row["label"] for row in picks_of(tmp_path / "known", number)}
         assert [row["file"] for row in picks_of(tmp_path / "out", number)] == list(truth)
         fill(tmp_path / "out" / "rounds" / f"round_{number}.csv", truth)
@@ -120,22 +120,25 @@ def test_a_run_waits_for_labels_and_ends_as_one_that_knows_them(words, tmp_path,
     assert train.main(words("ACTIVE.MANUAL_LABELS", True)) == 0
     assert record_of(tmp_path / "out") == record_of(tmp_path / "known")
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last.startswith(f"To label the rest with the model: modprompt predict {tmp_path / 'out'} ")
+    assert last.startswith(f"To label the remaining images with the model, run `modprompt predict {tmp_path / 'out'} ")
 
 
 @pytest.mark.parametrize(
     ("options", "fault"),
     [
         (("ACTIVE.GAMMA", 1.5), "ACTIVE.GAMMA must be at most 1, got 1.5"),
-        (("ACTIVE.METHOD", "entropi"), "ACTIVE.METHOD: there is no 'entropi'; did you mean 'entropy'?"),
-        (("ACTIVE.METHOD", ""), "ACTIVE.METHOD is empty, but ACTIVE.ROUNDS is not 0"),
-        (("ACTIVE.METHOD", "none", "ACTIVE.PCB", False), "ACTIVE.METHOD none chooses nothing by itself"),
-        (("ACTIVE.ROUNDS", 0), "ACTIVE.ROUNDS is 0, so nothing is chosen"),
+        (("ACTIVE.METHOD", "entropi"), "ACTIVE.METHOD: there is no 'entropi'. Did you mean 'entropy'?"),
+        (("ACTIVE.METHOD", ""), "ACTIVE.METHOD is empty, but ACTIVE.ROUNDS is 2. Set ACTIVE.METHOD"),
+        (
+            ("ACTIVE.METHOD", "none", "ACTIVE.PCB", False),
+            "ACTIVE.METHOD none selects no images without PCB. Set ACTIVE.PCB True",
+        ),
+        (("ACTIVE.ROUNDS", 0), "ACTIVE.ROUNDS is 0, so no images are selected. Set ACTIVE.ROUNDS."),
         (("ACTIVE.ROUNDS", -1), "ACTIVE.ROUNDS must be at least 0"),
-        (("ACTIVE.BUDGET", 31), "ask for 62 images, but the pool of EuroSAT has"),
-        (("ACTIVE.GAMMA", 0.1), "candidates, fewer than the 10 labels of a round"),
-        (("SEARCH.ON", True), "ACTIVE.ROUNDS: a search is not run in rounds"),
-        (("TRAINER.NAME", "ZeroshotCLIP"), "ZeroshotCLIP trains nothing"),
+        (("ACTIVE.BUDGET", 31), "needs 62 unlabelled images, but EuroSAT has only 60."),
+        (("ACTIVE.GAMMA", 0.1), "candidates, fewer than the 10 labels per round"),
+        (("SEARCH.ON", True), "ACTIVE.ROUNDS is 2, but a search for a schedule cannot run in rounds."),
+        (("TRAINER.NAME", "ZeroshotCLIP"), "ACTIVE.ROUNDS is 2, but ZeroshotCLIP has no training"),
         (("ACTIVE.MANUAL_LABELS", True, "TRAINER.MPL.PROMPT_DEPTH", 30), "PROMPT_DEPTH"),
     ],
 )
@@ -151,7 +154,7 @@ def test_a_folder_is_that_of_rounds_or_of_a_training(words, tmp_path, capsys):
     assert train.main(plain) == 0
     before = (tmp_path / "out" / "result.json").read_bytes()
     assert train.main(words()) == 2
-    assert "holds a run without rounds" in capsys.readouterr().err
+    assert "contains a run without active-learning rounds" in capsys.readouterr().err
     assert (tmp_path / "out" / "result.json").read_bytes() == before
     assert train.main(words("ACTIVE.ROUNDS", 1, out="rounds")) == 0
     plain[plain.index("--output-dir") + 1] = str(tmp_path / "rounds")
@@ -167,10 +170,10 @@ def test_prompts_that_are_not_those_on_record_are_refused(words, tmp_path, capsy
     (second,) = rounds_folder.glob("round_1/*/model.pth.tar-2")
     shutil.copy(first, second)
     assert train.main(words("ACTIVE.ROUNDS", 3)) == 2
-    assert "has other prompts than round 1 was tested with; to train anew" in capsys.readouterr().err
+    assert "differ from the prompts that were tested in round 1. To train again" in capsys.readouterr().err
     second.unlink()
     assert train.main(words("ACTIVE.ROUNDS", 3)) == 2
-    assert "the prompts of round 1 cannot be used" in capsys.readouterr().err
+    assert "The prompts of round 1 cannot be loaded" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -200,7 +203,7 @@ def test_validation_images_that_a_search_takes_count_as_labels_and_mark_the_resu
     assert train.main(given) == 0
     found = result.read(tmp_path / "out").result
     images = found["searched"]["images"]
-    assert f"note: {images} validation images have labels that no round asks for" in capsys.readouterr().out
+    assert f"note: the labels of {images} validation images are used in addition to" in capsys.readouterr().out
     assert [one["labels"] for one in found["active"]["rounds"]] == [images + 10, images + 20]
     assert found["active"]["labels_of_choice"] == images
     assert found["selected_on_test"] == "selected on the whole validation split"
@@ -228,7 +231,10 @@ def test_nothing_is_counted_that_only_stands_in(tmp_path, monkeypatch, capsys):
     assert active.main([*start, "OPTIM.MAX_EPOCH", "1"]) == 0
     out = capsys.readouterr().out
     assert "# train_x  2" in out
-    assert "note: there are no test images (the one that is counted is a substitute): nothing is tested" in out
+    assert (
+        "note: the data set has no test images (the single image that Dassl counts is a placeholder), so nothing is tested."
+        in out
+    )
 
 
 @pytest.mark.slow
@@ -239,10 +245,10 @@ def test_a_label_that_is_changed_behind_a_finished_run_is_noticed(words, tmp_pat
     assert labelling.differing(out, found) == []
     first, *rows = picks_of(out, 0)
     fill(path, {first["file"]: next(row["label"] for row in rows if row["label"] != first["label"])})
-    assert labelling.differing(out, found) == ["labels of round 0 were changed"]
+    assert labelling.differing(out, found) == ["the labels of round 0 were changed"]
     assert train.main(given) == 2
-    assert "move round_0.json and all later rounds away" in capsys.readouterr().err
+    assert "move round_0.json and the files of all later rounds to another folder" in capsys.readouterr().err
     path.with_suffix(".json").rename(tmp_path / "round_0.json")
-    assert labelling.differing(out, found) == ["round 0 has no record any more"]
+    assert labelling.differing(out, found) == ["the record of round 0 is missing"]
     assert train.main([*given, "ACTIVE.MANUAL_LABELS", "True"]) == 0  # with what somebody has filled in
     assert result.read(out).result["active"]["rounds"][0]["picks_hash"] != found["active"]["rounds"][0]["picks_hash"]

@@ -60,7 +60,7 @@ def test_every_acquisition_picks_the_budget_with_and_without_pcb_from_the_matric
 
 
 def test_too_few_candidates_are_refused_by_their_numbers():
-    few = "^ACTIVE.GAMMA 0.05 of 80 images makes 4 candidates, fewer than the 5 labels"
+    few = "^ACTIVE.GAMMA 0.05 of 80 images gives 4 candidates, fewer than the 5 labels"
     with pytest.raises(SettingError, match=few):
         select(random_seen(0, images=70), settings("badge", pcb=True, gamma=0.05))
 
@@ -72,8 +72,8 @@ def test_entropy_with_pcb_picks_what_the_reference_picks():
     picks = selection.select(golden_seen(), chosen, 20, 200, wanted["counts"], [str(one) for one in range(10)])
     assert [pick.position for pick in picks] == wanted["picks"]
     assert random.random() == pytest.approx(wanted["random_after"], abs=1e-8)
-    assert picks[0].reason.endswith("; '9' had the fewest labels")
-    assert picks[19].reason.endswith("; '4' had no candidate left: by chance")
+    assert picks[0].reason.endswith("; class '9' had the fewest labels")
+    assert picks[19].reason.endswith("; class '4' had no candidate left, so drawn at random")
 
 
 def of_own(monkeypatch, choice, **more):
@@ -97,18 +97,18 @@ def test_acquisition_of_ones_own_is_one_function(monkeypatch):
 @pytest.mark.parametrize(
     ("choice", "said"),
     [
-        ([4, 2], "give a Choice, got a list"),
-        (Choice([1, 1], [0.0, 0.0]), "choose 1 to 3 different rows of 0 to 4, each with a score"),
-        (Choice([-1], [0.0]), "choose"),
-        (Choice([5], [0.0]), "choose"),
-        (Choice([], []), "choose"),
-        (Choice([0, 1, 2, 3], [0.0] * 4), "choose"),
-        (Choice([0, 1], [0.0]), "choose"),
-        (Choice([0], [float("nan")]), "give finite scores"),
-        (Choice([0], [0.0], {1: 0}), "label only images that it chose, with classes of 0 to 1"),
-        (Choice([0], [0.0], {0: 2}), "label only"),
+        ([4, 2], "return a Choice, but it returned a value of type list"),
+        (Choice([1, 1], [0.0, 0.0]), "select 1 to 3 different positions from 0 to 4, each with a score"),
+        (Choice([-1], [0.0]), "select"),
+        (Choice([5], [0.0]), "select"),
+        (Choice([], []), "select"),
+        (Choice([0, 1, 2, 3], [0.0] * 4), "select"),
+        (Choice([0, 1], [0.0]), "select"),
+        (Choice([0], [float("nan")]), "return finite scores"),
+        (Choice([0], [0.0], {1: 0}), "give free labels only to images that it selects, as class numbers from 0 to 1"),
+        (Choice([0], [0.0], {0: 2}), "give free labels only"),
     ],
 )
 def test_choices_that_cannot_be_are_refused(choice, said, monkeypatch):
-    with pytest.raises(ValueError, match=f"acquisition 'own' must {said}"):
+    with pytest.raises(ValueError, match=f"The acquisition function 'own' must {said}"):
         of_own(monkeypatch, choice)

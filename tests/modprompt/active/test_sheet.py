@@ -67,15 +67,15 @@ def test_pictures_are_small_and_turned_and_what_cannot_be_decoded_says_so_withou
     sizes = {name: image.size for name, image in found.items()}
     assert sizes == {"a/wide.jpg": (160, 80), "turned.jpg": (80, 160)}
     assert all(abs(a - b) < 8 for a, b in zip(found["a/wide.jpg"].getpixel((80, 40)), (200, 30, 30)))
-    said = re.findall(r"cannot be shown: (.*)", page.text)
+    said = re.findall(r"This image cannot be shown: (.*)", page.text)
     assert len(said) == 3
-    assert said[1] == "there is no such file"
+    assert said[1] == "the file does not exist"
     assert str(tmp_path) not in page.text
 
 
 def test_texts_do_nothing_and_the_page_loads_nothing_and_runs_only_its_own_script(page):
     assert {tag for tag, _ in page.elements}.isdisjoint({"i", "sea"})
-    for text in ("Round 3 of <sea>", "why <i>&", "<b>sea</b>", 'the "lake"', "25% sure:"):
+    for text in ("Round 3 of <sea>", "why <i>&", "<b>sea</b>", 'the "lake"', "Prediction: <b>sea</b> (25%)"):
         assert text in page.text
     (policy,) = [one["content"] for one in page.all("meta") if one.get("http-equiv") == "Content-Security-Policy"]
     allowed = dict(part.split(maxsplit=1) for part in policy.split(";"))
@@ -99,11 +99,11 @@ def test_labels_given_for_nothing_are_marked_and_have_no_field(tmp_path):
     free = Picked("x.jpg", 0, 0.9, 1, "free label: as sure", free=0)
     page = page_of(tmp_path, [free, Picked("y.jpg", None, None, None, ""), Picked("z.jpg", 0, 0.5, 1, "", label=2)])
     assert [one["class"] for one in page.all("article")] == ["free", "asked", "asked"]
-    assert "Free labels (1) are not asked for" in page.text
+    assert "The model has labelled 1 of the 3 images, and 2 images still need a label." in page.text
     fields = [one["aria-label"] for one in page.all("p") if "aria-label" in one]
     assert list(zip(fields, page.all("input"))) == [
-        ("label of y.jpg", {"type": "hidden", "value": ""}),
-        ("label of z.jpg", {"type": "hidden", "value": NAMES[2]}),
+        ("Label of y.jpg", {"type": "hidden", "value": ""}),
+        ("Label of z.jpg", {"type": "hidden", "value": NAMES[2]}),
     ]
 
 
@@ -131,7 +131,7 @@ def test_buttons_of_classes_enter_labels_and_take_them_back(tmp_path):
         page.goto((tmp_path / "round_3.html").as_uri())
         for image, label in ((0, 1), (1, 0), (1, 2), (2, 0), (2, 0)):
             page.locator("article").nth(image).locator("button.class").nth(label).click()
-        assert page.text_content("#count") == "2 of 3"
+        assert page.text_content("#count") == "2 of 3 images labelled"
         assert page.locator("button[aria-pressed=true]").all_text_contents() == NAMES[1:]
         assert page.evaluate("document.documentElement.scrollWidth") == 390
         with page.expect_download() as saved:

@@ -20,7 +20,7 @@ def test_a_word_filters_names_in_any_case_and_another_name_finds_its_own(said, r
     assert found == {"ViT-H-14-378", "ViT-H-14-378-quickgelu"}
     assert said(0, "backbones", "ViT-L-14-336/openai")[0][1].split()[0] == "ViT-L/14@336px"
     line = refused("backbones", "ViT-B-16/dfn3b")
-    assert "no name has 'ViT-B-16/dfn3b' in it; did you mean 'ViT-B-16/dfn2b'?" in line
+    assert "no name has 'ViT-B-16/dfn3b' in it. Did you mean 'ViT-B-16/dfn2b'?" in line
 
 
 def test_a_pattern_filters_names(said, refused):

@@ -8,7 +8,7 @@ def test_safetensors_lie_beside_the_checkpoint(tmp_path, said):
     model_of("MPL").save(tmp_path / "own.pt")
     out, err = said(0, "export", tmp_path / "own.pt", "--to", "safetensors")
     assert err == []
-    assert out[0].startswith(f"written: {tmp_path / 'export.safetensors'} (")
+    assert out[0].startswith(f"Exported to {tmp_path / 'export.safetensors'} (")
     assert modprompt.load(tmp_path / "export.safetensors", device="cpu").classes.names == tuple(NAMES)
 
 
@@ -19,9 +19,9 @@ def test_bad_input_is_a_line(refused, tmp_path, monkeypatch):
         assert name in refused("export", tmp_path / name, "--to", "onnx")
     path = tmp_path / "own.pt"
     model_of("VPT").save(path)
-    assert "ends in .onnx" in refused("export", path, "--to", "onnx", "--out", tmp_path / "a.pt")
-    assert "leave out --precision" in refused("export", path, "--to", "safetensors", "--precision", "fp16")
-    assert "VPT has no such file: it is CLIPLoRA's" in refused("export", path, "--to", "lora")
+    assert "does not end in .onnx" in refused("export", path, "--to", "onnx", "--out", tmp_path / "a.pt")
+    assert "Remove --precision." in refused("export", path, "--to", "safetensors", "--precision", "fp16")
+    assert "--to lora supports only models trained with CLIPLoRA, not VPT." in refused("export", path, "--to", "lora")
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    missing = "needs onnxscript, which is missing: pip install onnx onnxruntime onnxscript"
+    missing = "needs the package onnxscript, which is not installed. Run `pip install onnx onnxruntime onnxscript`."
     assert missing in refused("export", path, "--to", "onnx")

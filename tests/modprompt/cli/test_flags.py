@@ -54,12 +54,18 @@ def test_order_of_files_is_data_set_then_method(tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--epochs", "3"], "there is no flag --epochs; did you mean OPTIM.MAX_EPOCH VALUE, after all flags?"),
-        (["--lr=0.1", "A", "b"], "there is no flag --lr=0.1; did you mean OPTIM.LR VALUE, after all flags?"),
-        (["--config_file", "x"], "there is no flag --config_file; did you mean --config-file?"),
-        (["--model", "ViT-B/16"], "there is no flag --model; did you mean --backbone?"),  # not --model-dir
-        (["--quite-other"], "there is no flag --quite-other (--help lists all flags)"),
-        (["--seed", "one"], "argument --seed: invalid int value: 'one' (--help lists all flags)"),
+        (
+            ["--epochs", "3"],
+            "There is no flag --epochs. Did you mean the setting OPTIM.MAX_EPOCH? Add OPTIM.MAX_EPOCH VALUE after all flags.",
+        ),
+        (
+            ["--lr=0.1", "A", "b"],
+            "There is no flag --lr=0.1. Did you mean the setting OPTIM.LR? Add OPTIM.LR VALUE after all flags.",
+        ),
+        (["--config_file", "x"], "There is no flag --config_file. Did you mean --config-file?"),
+        (["--model", "ViT-B/16"], "There is no flag --model. Did you mean --backbone?"),  # not --model-dir
+        (["--quite-other"], "There is no flag --quite-other. Use --help to list all flags."),
+        (["--seed", "one"], "argument --seed: invalid int value: 'one'. Use --help to list all flags."),
     ],
 )
 def test_wrong_flag_is_one_line_that_says_what_may_be_meant(words, said, capsys):
@@ -88,7 +94,10 @@ def test_module_that_cannot_be_imported_is_one_line(name, why, folder):
     (folder / "wants_another.py").write_text("import nobody_has_this")
     with pytest.raises(UserError) as raised:
         programs.import_modules([name])
-    assert str(raised.value) == f"--import {name}: No module named '{why}' (searched first: {folder})"
+    assert str(raised.value) == (
+        f"--import {name}: the module cannot be imported (No module named '{why}'). Python searched the folder {folder} "
+        "first, then the installed packages."
+    )
 
 
 def test_fault_in_a_module_is_not_hidden(folder):
@@ -114,8 +123,8 @@ def test_names_that_nobody_has_registered_are_one_line(tmp_path, capsys):
     words = ["--trainer", "Mine", "--root", str(tmp_path), "--output-dir", str(tmp_path / "out"), "--seed", "1"]
     assert train.main([*words, "DATASET.NAME", "MyDigits", "MODEL.BACKBONE.NAME", "glyph-clip"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: --trainer: there is no 'Mine'")
-    assert "; DATASET.NAME: there is no 'MyDigits'" in line
+    assert line.startswith("error: --trainer: unknown name 'Mine'")
+    assert "DATASET.NAME: unknown name 'MyDigits'" in line
     assert "; for your own give --import its module" in line
 
 

@@ -56,7 +56,7 @@ def test_other_clips_are_refused_and_no_file_is_opened_because_a_checkpoint_name
     (run / "config.yaml").write_text(f"MODEL: {{BACKBONE: {{PATH: {tmp_path / 'clip.pt'}}}}}\n")
     assert said(0, "interpret", run, 1)[0] == out
     shutil.rmtree(path.parent)
-    assert "run holds no trained model" in refused("interpret", run)
+    assert "run contains no trained model" in refused("interpret", run)
 
 
 @pytest.mark.parametrize(
@@ -64,8 +64,11 @@ def test_other_clips_are_refused_and_no_file_is_opened_because_a_checkpoint_name
     [
         ([1], "is not a checkpoint of a prompt learner"),
         ({"state_dict": {"w": torch.ones(1)}}, "holds no learned prompts"),
-        ({"state_dict": {"ctx": torch.ones(4)}}, "ctx is not a learned prompt"),
-        ({"state_dict": {"ctx": torch.ones(1, 4)}}, "the checkpoint's text width is 4, that of this CLIP is 64"),
+        ({"state_dict": {"ctx": torch.ones(4)}}, "The checkpoint entry ctx is not a learned prompt"),
+        (
+            {"state_dict": {"ctx": torch.ones(1, 4)}},
+            "The text prompts in the checkpoint have width 4, but the token embeddings of this CLIP have width 64.",
+        ),
     ],
 )
 def test_other_files_are_refused(content, message, tmp_path, refused):

@@ -36,9 +36,12 @@ def test_words_are_handed_on_and_the_exit_code_back(words, module, rest, monkeyp
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["trian"], "error: modprompt: there is no 'trian'; did you mean 'train'?"),
-        (["experiment"], "error: modprompt experiment: no name is given (known: choose, report, run, status)"),
-        (["experiment", "stats"], "error: modprompt experiment: there is no 'stats'; did you mean 'status'?"),
+        (["trian"], "error: modprompt: unknown command 'trian'. Did you mean 'train'?"),
+        (
+            ["experiment"],
+            "error: modprompt experiment: the command is missing. Available: choose, report, run, status.",
+        ),
+        (["experiment", "stats"], "error: modprompt experiment: unknown command 'stats'. Did you mean 'status'?"),
     ],
 )
 def test_unknown_command_is_one_line(words, message, refused):
@@ -48,24 +51,24 @@ def test_unknown_command_is_one_line(words, message, refused):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["predict", "run", "a.png", "--epch", "3"], "there is no flag --epch; did you mean --epoch?"),
-        (["predict", "run", "a.png", "--load-epoch", "3"], "there is no flag --load-epoch; did you mean --epoch?"),
-        (["predict", "run", "a.png", "--rule", "sofmax"], "argument --rule: there is no 'sofmax'; did you mean 'softmax'? (known: sigmoid, softmax) (--help lists all flags)"),
-        (["export", "run", "--too", "onnx"], "there is no flag --too; did you mean --to?"),
-        (["show", "run", "--prot", "1"], "there is no flag --prot; did you mean --port?"),
-        (["interpret", "run", "--csvv", "a"], "there is no flag --csvv; did you mean --csv?"),
-        (["push", "run", "a/b", "--licence", "mit"], "there is no flag --licence; did you mean --license?"),
-        (["pull", "a/b", "c"], "'c' is one argument too many (--help lists all flags)"),
-        (["heads", "--feature", "a", "--backbon", "b", "--hed", "c"], "there is no flag --hed; did you mean --head?"),
-        (["prepare", "all", "--chek"], "there is no flag --chek; did you mean --check?"),
-        (["experiment", "run", "demo", "--launcher", "slrum"], "argument --launcher: there is no 'slrum'; did you mean 'slurm'? (known: local, slurm) (--help lists all flags)"),
-        (["experiment", "report", "demo", "--paart", "a"], "there is no flag --paart; did you mean --parts?"),
-        (["experiment", "choose", "demo", "--optoins", "a"], "there is no flag --optoins; did you mean --options?"),
-        (["experiment", "status", "demo", "--skip-mising-data"], "there is no flag --skip-mising-data; did you mean --skip-missing-data?"),
-        (["backbones", "--wrod"], "there is no flag --wrod (--help lists all flags)"),
-        (["doctor", "--secnds", "1"], "there is no flag --secnds; did you mean --seconds?"),
-        (["install", "--uninstal", "a", "b"], "'b' is one argument too many (--help lists all flags)"),
-        (["launch", "--keep-setings", "train.py"], "there is no flag --keep-setings; did you mean --keep-settings?"),
+        (["predict", "run", "a.png", "--epch", "3"], "There is no flag --epch. Did you mean --epoch?"),
+        (["predict", "run", "a.png", "--load-epoch", "3"], "There is no flag --load-epoch. Did you mean --epoch?"),
+        (["predict", "run", "a.png", "--rule", "sofmax"], "argument --rule: unknown value 'sofmax'. Did you mean 'softmax'? Available: sigmoid, softmax. Use --help to list all flags."),
+        (["export", "run", "--too", "onnx"], "There is no flag --too. Did you mean --to?"),
+        (["show", "run", "--prot", "1"], "There is no flag --prot. Did you mean --port?"),
+        (["interpret", "run", "--csvv", "a"], "There is no flag --csvv. Did you mean --csv?"),
+        (["push", "run", "a/b", "--licence", "mit"], "There is no flag --licence. Did you mean --license?"),
+        (["pull", "a/b", "c"], "Unexpected argument 'c'. Use --help to list all flags."),
+        (["heads", "--feature", "a", "--backbon", "b", "--hed", "c"], "There is no flag --hed. Did you mean --head?"),
+        (["prepare", "all", "--chek"], "There is no flag --chek. Did you mean --check?"),
+        (["experiment", "run", "demo", "--launcher", "slrum"], "argument --launcher: unknown value 'slrum'. Did you mean 'slurm'? Available: local, slurm. Use --help to list all flags."),
+        (["experiment", "report", "demo", "--paart", "a"], "There is no flag --paart. Did you mean --parts?"),
+        (["experiment", "choose", "demo", "--optoins", "a"], "There is no flag --optoins. Did you mean --options?"),
+        (["experiment", "status", "demo", "--skip-mising-data"], "There is no flag --skip-mising-data. Did you mean --skip-missing-data?"),
+        (["backbones", "--wrod"], "There is no flag --wrod. Use --help to list all flags."),
+        (["doctor", "--secnds", "1"], "There is no flag --secnds. Did you mean --seconds?"),
+        (["install", "--uninstal", "a", "b"], "Unexpected argument 'b'. Use --help to list all flags."),
+        (["launch", "--keep-setings", "train.py"], "There is no flag --keep-setings. Did you mean --keep-settings?"),
     ],
 )  # fmt: skip
 def test_wrong_flag_or_choice_gets_the_nearest_without_usage(words, message, refused):
@@ -176,7 +179,7 @@ def test_renamed_names_are_rejected_with_the_new_name(words, name, refused, tmp_
     monkeypatch.chdir(tmp_path)
     for file, line in {"old.yaml": "together: true", "older.yaml": "chosen: tries.json"}.items():
         (tmp_path / file).write_text(FILE + line)
-    assert f"It was renamed: use {name} instead." in refused(*words)
+    assert f"Use the new name {name}." in refused(*words)
 
 
 def test_every_renamed_name_is_tried():

@@ -44,7 +44,7 @@ def test_it_runs_as_mpls_would_and_is_known_by_its_module(growing, clip_file, eu
     said = capsys.readouterr().out
     assert "Growing uses" in said
     assert "configs/trainers/MPL/vit_b4_c1_add2_rm1.yaml" in said
-    assert "batches of 4, sgd, learning rate 0.0035" in said
+    assert "batch size 4, optimizer sgd, learning rate 0.0035" in said
     assert "seed 1 **" in said
     assert "--import growing" in said  # the next command
     assert not [one for one in recwarn if "TRAINER.MPL" in str(one.message)]
@@ -83,13 +83,13 @@ def test_a_run_after_an_edit_of_the_source_is_another(growing, clip_file, eurosa
     with stopped_before(PromptTrainer, 1):
         assert train.main(run) == 130
     edit(tmp_path / "opening_gates.py", "sigmoid", "tanh")
-    assert "holds a run with other settings (the source of growing " in refusal(capsys, *run)
+    assert "contains a run with other settings (the source of growing " in refusal(capsys, *run)
     edit(tmp_path / "opening_gates.py", "tanh", "sigmoid")
     assert train.main(run) == 0
-    assert "resuming after epoch 1" in capsys.readouterr().out
+    assert "Resuming after epoch 1" in capsys.readouterr().out
     assert train.main(["--once", *run]) == 0
     assert "Finished before: " in capsys.readouterr().out
-    edit(file, "Growing prompts on the vision side", "Prompts on the vision side")
+    edit(file, "Growing prompts in the image", "Prompts in the image")
     line = refusal(capsys, "--once", *run)
     assert f"a different finished run ({file}, or a module next to it that it imports, has changed)" in line
     assert "(the source of growing " in refusal(capsys, *run)

@@ -71,15 +71,20 @@ def test_bad_images_are_named_and_skipped_and_other_files_counted(run, photos, s
     out, (note, *err) = said(1, "predict", run, photos, photos / "nosuch.png", "--device", "cpu")
     assert len(out) == 2
     assert note == f"note: 1 files in these folders do not have names of images, e.g. {photos / 'notes.txt'}"
-    assert err[0].startswith(f"skipped: cannot read the image {photos / 'c.jpg'} (")
-    assert err[1:] == [f"skipped: image not found: {photos / 'nosuch.png'}", "note: 2 of 4 images were skipped"]
+    assert err[0].startswith(f"skipped: Cannot read the image {photos / 'c.jpg'} (")
+    assert err[1:] == [
+        f"skipped: The image {photos / 'nosuch.png'} does not exist.",
+        "note: 2 of 4 images were skipped",
+    ]
 
 
 def test_named_pipe_among_the_images_is_skipped(run, photos, said):
     os.mkfifo(photos / "x.png")
     out, err = said(1, "predict", run, photos, "--device", "cpu")
     assert len(out) == 2
-    assert err[0].startswith(f"skipped: cannot read the image {photos / 'x.png'} (it is a pipe or a device, not a")
+    assert err[0].startswith(
+        f"skipped: Cannot read the image {photos / 'x.png'} (the path is a pipe or a device, not a"
+    )
 
 
 def test_other_classes_are_said(run, photos, tmp_path, said):
@@ -107,12 +112,15 @@ def test_other_classes_are_said(run, photos, tmp_path, said):
         (["{run}", "{photos}", "--csv", "{photos}"], "error: --csv: {photos} is a folder"),
         (["{run}", "{photos}", "--csv", "{photos}/b.png/x.csv"], "error: --csv: cannot write {photos}/b.png/x.csv"),
         (["{run}", "{photos}", "--epoch", "7"], "error: no model.pth.tar-7 in"),
-        (["{run}", "{photos}", "--device", "nosuch"], "error: device nosuch: PyTorch does not have it here"),
-        (["{run}/nosuch", "{photos}"], "error: there is no run and no file {run}/nosuch"),
-        (["{photos}", "{photos}"], "error: {photos} holds no trained model: give the output folder of a run"),
-        (["{photos}/b.png", "{photos}"], "error: {photos}/b.png is not a whole PyTorch checkpoint"),
+        (
+            ["{run}", "{photos}", "--device", "nosuch"],
+            "error: The device nosuch is not available to PyTorch on this machine (",
+        ),
+        (["{run}/nosuch", "{photos}"], "error: {run}/nosuch does not exist. Give the output folder of a run"),
+        (["{photos}", "{photos}"], "error: {photos} contains no trained model. Give the output folder of a run"),
+        (["{photos}/b.png", "{photos}"], "error: {photos}/b.png is not a complete PyTorch checkpoint"),
         (["{run}", "{photos}", "--clip", "./x.pt"], "error: no file or folder at x.pt, where a CLIP's weights should"),
-        (["{run}", "{run}"], "error: there is no image in {run}"),
+        (["{run}", "{run}"], "error: No image found in {run}"),
     ],
     ids=str,
 )
@@ -160,7 +168,7 @@ def test_answers_adapt_to_the_images_in_their_order_whatever_the_batches(run, ph
         shares = trained.model(images).softmax(1).amax(1)  # one test of all
     assert [line.rpartition(" ")[2] for line in out] == [f"{100 * share:.1f}%" for share in shares.tolist()]
     head = write_run(tmp_path / "head", model_of("TaskRes"))
-    assert "has a head already, TaskRes" in refused("predict", head, photos, "--adapt", "tda", "--device", "cpu")
+    assert "already has a head (TaskRes)" in refused("predict", head, photos, "--adapt", "tda", "--device", "cpu")
     beside = write_run(tmp_path / "beside", model_of("ExtrasLinearProbeCoOp"))
     _, err = said(0, "predict", beside, photos, "--adapt", "tda", "--device", "cpu")
     assert err == ["note: the head reads features of prompts, not the logits that were trained beside them"]
@@ -169,7 +177,7 @@ def test_answers_adapt_to_the_images_in_their_order_whatever_the_batches(run, ph
 def test_auto_takes_the_threshold_of_the_run(run, photos, said, refused):
     line = refused("predict", run, photos, "--unknown", "auto")
     assert line.startswith(
-        f"error: --unknown auto: {run / 'result.json'} has no threshold, because the run had no held"
+        f"error: --unknown auto needs a threshold, but {run / 'result.json'} contains none: the run had no held"
     )
     write_threshold(run, 0.99999)
     out, (note,) = said(0, "predict", run, photos, "--unknown", "auto", "--device", "cpu")
@@ -193,4 +201,4 @@ def test_missing_epoch_points_to_a_flag_of_predict(run, photos, refused):
 
 
 def test_device_gpu_is_answered_with_cuda(run, photos, refused):
-    assert refused("predict", run, photos, "--device", "gpu").endswith(": use cuda")
+    assert refused("predict", run, photos, "--device", "gpu").endswith("Use cuda.")

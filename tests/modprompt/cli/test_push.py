@@ -84,7 +84,7 @@ def test_a_dry_run_prints_the_card_and_asks_nobody(run, said, monkeypatch):
         (["push", "digits", "a/b", "--out", "{tmp}"], "digits: none of its trainings is finished in {tmp}"),
         (["push", "{run}", "a/b"], "a/b: the hub cannot be asked ("),
         (["pull", "a/b"], "hf-hub:a/b@main: the hub cannot be asked ("),
-        (["pull", "a/b", "--to", "{run}"], "{run} exists already: give another folder"),
+        (["pull", "a/b", "--to", "{run}"], "The folder {run} already exists. Choose another folder."),
     ],
     ids=" ".join,
 )

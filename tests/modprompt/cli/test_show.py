@@ -82,7 +82,7 @@ def visit(page, address, tmp_path):
     ImageDraw.Draw(image).text((18, 2), "3", fill=255, font_size=52)
     image.save(tmp_path / "three.png")
     page.goto(address)
-    page.wait_for_selector("text=No image yet")
+    page.wait_for_selector("text=No image has been uploaded yet")
     page.set_input_files("input[type=file]", str(tmp_path / "three.png"))
     page.wait_for_function(f"{BARS} == 4")
     page.wait_for_function(f"{MAPS} == 4")  # the last layer's: the class token and three prompts
@@ -124,7 +124,9 @@ def test_bad_input_is_a_line(saved, refused, monkeypatch, tmp_path):
     assert "--port must be at least 0, got -1" in refused("show", saved, "--port", "-1")
     assert "--port must be at most 65535, got 65536" in refused("show", saved, "--port", "65536")
     monkeypatch.setitem(sys.modules, "gradio", None)
-    assert "needs gradio, which is missing: pip install 'gradio>=6,<7' Jinja2" in refused("show", saved)
+    assert "needs the package gradio, which is not installed. Run `pip install 'gradio>=6,<7' Jinja2`." in refused(
+        "show", saved
+    )
 
 
 @pytest.mark.slow
@@ -134,4 +136,5 @@ def test_a_port_that_is_taken_is_a_line(saved):
         words = [sys.executable, "-m", "modprompt", "show", saved, "--port", str(port)]
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr == f"error: port {port} cannot be used: name another, --port 0 finds a free one\n"
+    message = f"Port {port} cannot be used. Choose another --port, or use --port 0 to find a free port."
+    assert done.stderr == f"error: {message}\n"

@@ -311,7 +311,7 @@ def test_lone_file_needs_its_models_name_and_its_tokenizer_beside_it(tmp_path, t
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"model": "ViT-B-16-SigLIP3"}, "open_clip has no model 'ViT-B-16-SigLIP3'; did you mean"),
+        ({"model": "ViT-B-16-SigLIP3"}, "open_clip has no model 'ViT-B-16-SigLIP3'. Did you mean"),
         (
             {"model": "ViT-B-16"},
             "the pretrained tags of ViT-B-16 differ in their activation or their images. Set MODEL.BACKBONE.MODEL to ViT-B-16/openai or ",
@@ -475,8 +475,8 @@ def test_names_are_checked_and_near_ones_proposed(monkeypatch):
     assert known.repository("ViT-B-16/dfn2b@main") == ("apple/DFN2B-CLIP-ViT-B-16", "main")
     assert known.repository("ViT-B/16") is known.repository("glyph-clip") is None
     for name, message in (
-        ("ViT-B-16/laion2b", "open_clip has no CLIP model 'ViT-B-16/laion2b'; did you mean 'ViT-B-16/"),
-        ("ViTB16", "there is no CLIP 'ViTB16'; did you mean 'ViT-B/16'"),
+        ("ViT-B-16/laion2b", "open_clip has no CLIP model 'ViT-B-16/laion2b'. Did you mean 'ViT-B-16/"),
+        ("ViTB16", "there is no CLIP 'ViTB16'. Did you mean 'ViT-B/16'"),
         ("", "no CLIP is named: give --backbone ViT-B/16"),
         ("hf-hub:me", "'hf-hub:me' is not the name of a repository on the Hugging Face hub. Write hf-hub:owner/name"),
     ):

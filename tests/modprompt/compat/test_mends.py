@@ -108,7 +108,7 @@ def test_load_checkpoint_of_dassl_is_ours_for_who_imported_it_too(optimiser, tmp
     for module in modules:
         assert module.load_checkpoint(str(tmp_path / "a.pth.tar"))["scheduler"]["successor"].T_max == 2
     torch.save({"epoch": subprocess.call}, tmp_path / "a.pth.tar")
-    with pytest.raises(UserError, match=r"it asks for \w+.call"):
+    with pytest.raises(UserError, match=r"the file refers to \w+.call"):
         modules[0].load_checkpoint(str(tmp_path / "a.pth.tar"))
 
 

@@ -64,7 +64,7 @@ def test_registry_refuses_a_second_registration_unless_forced_and_proposes_the_n
         table.register(Thing)
     assert table.register(Thing, force=True) is Thing
     assert table.registered_names() == ["Thing"]
-    with pytest.raises(ValueError, match="there is no 'caltech101'; did you mean 'Caltech101'"):
+    with pytest.raises(ValueError, match="there is no 'caltech101'. Did you mean 'Caltech101'"):
         check_availability("caltech101", ["EuroSAT", "Caltech101"])
 
 

@@ -130,7 +130,7 @@ def test_best_epoch_is_not_chosen_on_other_images_after_a_kill(own_val, command,
     assert "held out" not in capsys.readouterr().out
     assert json.loads((tmp_path / "tested" / "result.json").read_text())["selected_on"] == chosen_on
     assert train.main(words) == 0
-    assert "is trained already" in capsys.readouterr().out
+    assert "is already finished" in capsys.readouterr().out
     trees.pictures(root / ("val" if own_val else "train"), {"a": 3, "b": 3}, start=20)
     assert train.main(words) == 2
-    assert "holds a run with other settings (the " in capsys.readouterr().err
+    assert "contains a run with other settings (the " in capsys.readouterr().err

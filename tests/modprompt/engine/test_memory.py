@@ -101,7 +101,9 @@ def test_free_memory_of_a_shared_gpu_is_that_of_the_share(gpu, monkeypatch):
 def test_share_that_is_none_is_told(monkeypatch):
     for told in ("half", "0", "-1", "1.5", "nan", "50%"):
         monkeypatch.setenv("MODPROMPT_GPU_SHARE", told)
-        with pytest.raises(UserError, match=f"MODPROMPT_GPU_SHARE must be a number above 0 and up to 1, got '{told}'"):
+        with pytest.raises(
+            UserError, match=f"MODPROMPT_GPU_SHARE must be a number greater than 0 and at most 1, got '{told}'"
+        ):
             memory.share_of_gpu()
 
 

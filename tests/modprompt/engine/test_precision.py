@@ -14,7 +14,7 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
     [
         *(("fp32", device, False, None, False, "") for device in (CPU, CUDA)),
         *(("bf16", device, False, torch.bfloat16, False, "") for device in (CPU, CUDA)),
-        ("amp", CPU, False, torch.bfloat16, False, "the products run in bfloat16"),
+        ("amp", CPU, False, torch.bfloat16, False, "uses bfloat16 for matrix products"),
         ("amp", CUDA, False, torch.float16, True, ""),
         ("fp16", CPU, False, None, False, "runs as fp32 on a CPU"),
         ("fp16", CUDA, True, None, False, ""),
@@ -56,7 +56,7 @@ def test_bf16_is_refused_on_a_card_that_has_none(capability, hip, refused, monke
     if not refused:
         assert resolve("bf16", CUDA).products == torch.bfloat16
         return
-    with pytest.raises(UserError, match=r"^PREC bf16: Tesla T4 \(capability 7.5\) does not support bfloat16"):
+    with pytest.raises(UserError, match=r"^PREC bf16 is not supported by Tesla T4 \(capability 7.5\)"):
         resolve("bf16", CUDA)
 
 

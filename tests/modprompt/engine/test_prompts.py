@@ -63,7 +63,7 @@ def test_what_is_too_long_is_cut_where_that_is_asked_for():
 
     texts = ["a short one", " ".join(f"number{n}" for n in range(70))]
     assert tokenize(texts, texts, cut=True).tolist() == clip.tokenize(texts, truncate=True).tolist()
-    with pytest.raises(UserError, match="longer than the model's 77 text tokens"):
+    with pytest.raises(UserError, match="longer than the maximum of 77 text tokens"):
         tokenize(texts, texts)
 
 

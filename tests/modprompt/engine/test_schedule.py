@@ -36,14 +36,22 @@ def test_table_shows_every_layer():
 @pytest.mark.parametrize(
     ("make", "given", "message"),
     [
-        (Schedule, ([(0, 1), (0, 2), (4, 1)],), "layer 2: removes 4 prompt tokens, but only 3 reach it"),
-        (modular, (12, 3, 1, 2, 2), "layer 1: removes 2"),
+        (
+            Schedule,
+            ([(0, 1), (0, 2), (4, 1)],),
+            "layer 2: the step removes 4 prompt tokens, but this layer has only 3 to remove",
+        ),
+        (modular, (12, 3, 1, 2, 2), "layer 1: the step removes 2"),
         *((Schedule, ([(0, 3), step],), "layer 1: expected") for step in ((1,), (0, -1), "ab", (0, True))),
-        (from_config, ([[0, 1]] * 3, 2, "text", 1), "3 steps given, but the model has 2 text layers"),
+        (from_config, ([[0, 1]] * 3, 2, "text", 1), "3 steps are set, but the model has 2 text layers"),
         (check_depth, (0, 12), "PROMPT_DEPTH must be from 1 to 12"),
         (check_depth, (13, 12), "PROMPT_DEPTH must be from 1 to 12"),
-        (Schedule, ([(0, 1), (0, MOST_TOKENS)],), "vision schedule, layer 1: has 1025 prompt tokens, but a layer may"),
-        (by_lengths, ([0, 100000, 1], "text"), "text schedule, layer 1: has 100000"),
+        (
+            Schedule,
+            ([(0, 1), (0, MOST_TOKENS)],),
+            "vision schedule, layer 1: the layer has 1025 prompt tokens, but at most 1024 are supported",
+        ),
+        (by_lengths, ([0, 100000, 1], "text"), "text schedule, layer 1: the layer has 100000"),
     ],
 )
 def test_what_is_no_schedule_is_refused_by_layer(make, given, message):

@@ -124,9 +124,9 @@ def test_without_gradients_few_texts_are_computed_at_a_time(clip_model, monkeypa
 @pytest.mark.parametrize(
     ("steps", "said"),
     [
-        ([(0, 2), (0, 1), (0, 0)], "layer 1: has 3 prompt tokens, layer 0 has 2"),
-        ([(0, 2), (2, 2), (1, 0)], "layer 2: has 1 prompt tokens, layer 0 has 2"),
-        ([(0, 0), (0, 2), (2, 2)], "layer 1: has 2 prompt tokens, layer 0 has 0"),
+        ([(0, 2), (0, 1), (0, 0)], "layer 1: the layer has 3 prompt tokens, but layer 0 has 2"),
+        ([(0, 2), (2, 2), (1, 0)], "layer 2: the layer has 1 prompt tokens, but layer 0 has 2"),
+        ([(0, 0), (0, 2), (2, 2)], "layer 1: the layer has 2 prompt tokens, but layer 0 has 0"),
     ],
 )
 def test_a_schedule_that_grows_or_shrinks_is_refused(clip_model, steps, said):
@@ -151,7 +151,7 @@ def test_the_first_words_give_way_to_the_context(clip_model, prefix, n_ctx, left
     [
         (2, {"position": "middle"}, "CLASS_TOKEN_POSITION"),
         (2, {"averaged": [["a", "b", "c", "d"]]}, "several templates"),
-        (6, {}, "class 'a very long name of things' has 13 tokens, but the model accepts 12"),
+        (6, {}, "class 'a very long name of things' has 13 tokens, but the maximum is 12"),
     ],
 )
 def test_prompts_that_do_not_fit_are_refused(clip_model, n_ctx, more, said):
@@ -169,5 +169,5 @@ def test_some_of_the_prompts_are_what_they_are_among_all_and_long_ones_are_cut(c
     torch.testing.assert_close(encoder(text(ctx, [3, 1]), nothing), every[:, [3, 1]], atol=1e-6, rtol=1e-5)
     cut = prompts(clip_model, 0, "a photo " * LENGTH, cut=True)(ctx[:0])
     assert cut.words.shape[1] == LENGTH
-    with pytest.raises(UserError, match=f"but the model accepts {LENGTH}"):
+    with pytest.raises(UserError, match=f"but the maximum is {LENGTH}"):
         prompts(clip_model, 0, "a photo " * LENGTH)

@@ -56,7 +56,7 @@ def test_results_without_halves_leave_a_line_and_an_empty_cell(experiment, tmp_p
     (section,) = report.tables_of(found, results).sections
     assert section.rows[1].cells[3] is None
     (outcome, *_) = results.outcomes(results.lines[1], "digits", "new (all)").values()
-    assert outcome.reason == "its result has no accuracy of that half"
+    assert outcome.reason == "the result has no accuracy for this half of the classes"
 
 
 def test_prompts_of_single_classes_are_empty_and_not_lacking(experiment, tmp_path):
@@ -72,4 +72,7 @@ def test_prompts_of_single_classes_are_empty_and_not_lacking(experiment, tmp_pat
     assert set(cells.values()) == {None}
     assert tables.lacking(results) == []
     (note,) = alike.class_notes(found, results)
-    assert note == "No numbers on new classes, since what is learned belongs to the trained ones: CSC"
+    assert note == (
+        "These methods have no results on new classes, because their learned parameters belong to the training classes: "
+        "CSC."
+    )

@@ -58,7 +58,7 @@ def test_a_head_waits_for_its_prompts_and_is_stale_with_them(experiment, tmp_pat
     train, new, together = behind(experiment)
     finish(train, tmp_path, 80.0)
     known = state.by_result(train, tmp_path, None)
-    assert (known.name, known.why) == (state.WAITING, "the training of its prompts is not there")
+    assert (known.name, known.why) == (state.WAITING, "the training of its prompts has not finished")
     finish(train.first, tmp_path, 70.0)
     assert state.by_result(train, tmp_path, None).name == state.FINISHED
 

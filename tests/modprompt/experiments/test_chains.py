@@ -36,9 +36,11 @@ def test_failure_is_told_and_others_go_on_and_the_next_start_tries_again(quick, 
     quick("train_base/digits/shots_16/MPL/glyph/seed1", error="no such weights")
     ended = brought_to_an_end(jobs, tmp_path)
     assert ended["failed"] == [(jobs[4], "error: no such weights")]
-    assert ended["blocked"] == [(jobs[5], "its training has not finished (error: no such weights)")]
+    assert ended["blocked"] == [
+        (jobs[5], f"the run needs {jobs[4].title}, which has not finished (error: no such weights)")
+    ]
     assert len(ended["finished"]) == 6
-    assert f"failed: {jobs[4].title}: error: no such weights" in capsys.readouterr().err
+    assert f"{jobs[4].title} has failed: error: no such weights." in capsys.readouterr().err
     record = json.loads((tmp_path / jobs[4].folder / state.FAILURE).read_text())
     assert (record["line"], record["exit"]) == ("error: no such weights", 1)
     quick("train_base/digits/shots_16/MPL/glyph/seed1")
@@ -54,7 +56,9 @@ def test_stale_result_is_neither_used_nor_run_over(quick, jobs, tmp_path):
     before = path.read_bytes()
     ended = brought_to_an_end(jobs, tmp_path)
     assert [job for job, _ in ended["stale"]] == [jobs[4]]
-    assert ended["blocked"][0][1].startswith("its training has not finished (made with other settings")
+    assert ended["blocked"][0][1].startswith(
+        f"the run needs {jobs[4].title}, which has not finished (the result was made with different settings ("
+    )
     assert path.read_bytes() == before
 
 
@@ -116,6 +120,9 @@ def test_run_that_does_not_heed_is_killed(tmp_path):
 # ---------------------------------------------------------------------- one run
 
 
+NO_MEMORY = "(possibly because the machine had no free memory). The last output was"
+
+
 def brought(job, out, code=""):
     """How a run stands whose program is this code."""
 
@@ -128,9 +135,9 @@ def brought(job, out, code=""):
 @pytest.mark.parametrize(
     ("code", "name", "why"),
     [
-        ("print('nothing to test')", "failed", "ended without a result; before: nothing to test"),
+        ("print('nothing to test')", "failed", "the process ended without a result. The last output was: nothing to test"),
         ("sys.exit('error: no file')", "failed", "error: no file"),
-        ("print('hello', flush=True); os.kill(os.getpid(), 9)", "failed", "killed by SIGKILL (out of memory?); before: hello"),
+        ("print('hello', flush=True); os.kill(os.getpid(), 9)", "failed", f"SIGKILL ended the process {NO_MEMORY}: hello"),
         ("sys.exit(3)", "failed", ""),
         ("os.kill(os.getpid(), 15)", "waiting", ""),
         ("sys.exit(130)", "waiting", ""),
@@ -154,7 +161,7 @@ def test_older_logs_are_named_after_their_time_and_a_console_is_not_written_thro
 
 def test_folder_that_went_meanwhile_is_the_reason(jobs, tmp_path):
     code = f"import shutil; shutil.rmtree({str(tmp_path / jobs[4].folder)!r})"
-    assert brought(jobs[4], tmp_path, code)[:2] == ("failed", f"its output folder {run_folder.GONE}")
+    assert brought(jobs[4], tmp_path, code)[:2] == ("failed", f"the output folder {run_folder.GONE}")
 
 
 def test_run_that_lost_its_folder_to_another_writes_nothing_there(jobs, tmp_path):
@@ -222,7 +229,7 @@ def test_gpus_are_used_in_turn(jobs, per_gpu, of_gpus):
 def test_memory_of_a_gpu_is_shared_evenly():
     assert chains.places(["0"], [0], None, 3)[0].variables["MODPROMPT_GPU_SHARE"] == "0.3000"
     assert "MODPROMPT_GPU_SHARE" not in chains.places(["0"], [0])[0].variables
-    with pytest.raises(UserError, match="--per-gpu: there is no GPU here"):
+    with pytest.raises(UserError, match="--per-gpu needs a GPU, but .* name no GPU here. Remove --per-gpu"):
         chains.places([], [0], None, 2)
 
 

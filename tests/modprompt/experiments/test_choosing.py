@@ -132,7 +132,7 @@ def test_of_runs_that_cannot_be_averaged_nothing_is_chosen(tries, tmp_path):
     fill(tries, tmp_path, lambda *_: 5)
     for number, job in enumerate(job for job in protocols.jobs(tries) if job.tests and job.method.label == "MPL LR 1"):
         edit(tmp_path / job.folder / "result.json", split={"hash": "other" if number else "one"})
-    with pytest.raises(UserError, match="^MPL: no mean, made with different splits of digits"):
+    with pytest.raises(UserError, match="^MPL: no mean because the runs differ in split of digits"):
         choose_by_rule(tries, states_of(tries, tmp_path))
 
 

@@ -75,9 +75,11 @@ def test_differences_are_those_of_the_runs_and_corrected_by_column(experiment, t
     assert list(dict.fromkeys(cell.table[1] for cell in one.cells)) == ["eurosat", "dtd", "average"]
     assert list(texts(one)[1]) == ["CLIP", "CoOp", "MaPLe"]
     assert one.left_out == []
-    assert "is about further seeds on these data sets, not about other data sets" in one.about
-    assert one.about.endswith("CLIP draws nothing: its one run is paired with every seed of the others.")
-    assert texts(one)[0] == "n = 5; p is Holm-corrected over 3 methods."
+    assert "describe the variation over seeds on these data sets and do not generalize to other data sets" in one.about
+    assert one.about.endswith(
+        "CLIP does not depend on the seed, so the one run of CLIP is paired with every seed of the other methods."
+    )
+    assert texts(one)[0] == "n = 5. The p-values are Holm-corrected over 3 methods."
     for key, datasets in (("eurosat", ["eurosat"]), ("average", ["eurosat", "dtd"])):
         for column in ("base", "new", "H"):
             for minus in ("CLIP", "CoOp", "MaPLe"):
@@ -109,12 +111,12 @@ def test_seeds_that_one_side_lacks_are_named_and_their_pairs_left_out(experiment
     assert list(dtd["MaPLe"]["H"].by_seed) == list(cells(one, "average", "MaPLe")["H"].by_seed) == [1, 3, 5]
     assert list(cells(one, "eurosat", "MaPLe")["H"].by_seed) == list(SEEDS)
     assert sorted(one.left_out)[2:] == [
-        "dtd, base, H: MaPLe has no number of seed 4",
-        "dtd, new, H: MPL has no number of seed 2",
+        "dtd, base, H: MaPLe has no result for seed 4.",
+        "dtd, new, H: MPL has no result for seed 2.",
     ]
     said, rows = texts(one, 1)
     assert [text.endswith(", n = 4") for text in rows["CoOp"]] == [False, True, True]
-    assert said == "n = 5 where no other number is given; p is Holm-corrected over 2 methods."
+    assert said == "n = 5 unless a cell states another n. The p-values are Holm-corrected over 2 methods."
 
 
 def test_few_shots_are_compared_by_column_and_zero_shot_with_each(experiment, tmp_path):
@@ -125,7 +127,7 @@ def test_few_shots_are_compared_by_column_and_zero_shot_with_each(experiment, tm
     zero = accuracy("CLIP", "dtd", "0", 1)
     cell = cells(one, "dtd", "CLIP")["4"]
     assert list(cell.by_seed.values()) == pytest.approx([accuracy("MPL", "dtd", "4", seed) - zero for seed in SEEDS])
-    assert one.about.endswith("paired with every seed and every number of shots of the others.")
+    assert one.about.endswith("paired with every seed and every number of shots of the other methods.")
     assert one.left_out == []
 
 
@@ -137,7 +139,8 @@ def test_what_keeps_numbers_from_being_the_methods_alone_stands_beside_the_metho
     edit_some(found, tmp_path, {"backbone_hash": "2:other"}, label="CoOp", seeds=SEEDS)
     edit_some(found, tmp_path, {"images_hash": "2:others"}, label="CLIP")
     one = compared(found, tmp_path)
-    assert list(texts(one)[1]) == ["CLIP (made with other images)", "CoOp (made with other weights)", f"MaPLe ({mark})"]
+    clip, coop = "CLIP (made with different images)", "CoOp (made with different CLIP weights)"
+    assert list(texts(one)[1]) == [clip, coop, f"MaPLe ({mark})"]
     edit_some(found, tmp_path, {"seen": mark}, seeds=SEEDS)
     assert compared(found, tmp_path).title == f"Differences by seed: MPL ({mark}) minus each other method"
 
@@ -145,7 +148,7 @@ def test_what_keeps_numbers_from_being_the_methods_alone_stands_beside_the_metho
 def test_a_method_that_is_not_there_is_a_line_and_a_part_without_it_compares_nothing(tmp_path):
     path = tmp_path / "parts.yaml"
     path.write_text(FIVE.replace("compare: MPL", "compare: MLP"))
-    with pytest.raises(UserError, match="compare: there is no method 'MLP'; did you mean 'MPL'"):
+    with pytest.raises(UserError, match="compare: there is no method 'MLP'. Did you mean 'MPL'"):
         spec.read_plan(path)
     parts = "parts:\n  both: {protocol: base2new}\n  without: {protocol: base2new, methods: [CLIP, CoOp]}\n"
     parts += "  own: {protocol: few_shot, shots: [1], compare: CoOp}\n"
@@ -200,7 +203,9 @@ def test_hand_computed_holm():
 # ------------------------------------------------------------------ the sentence of a page's top
 
 
-@pytest.mark.parametrize(("step", "says"), [(-2.0, "the seeds show it"), (0.0, "no difference that the seeds show")])
+@pytest.mark.parametrize(
+    ("step", "says"), [(-2.0, "the difference is significant"), (0.0, "the difference is not significant")]
+)
 def test_the_finding_is_the_difference_of_the_table_with_its_sign(experiment, tmp_path, step, says):
     def accuracy(job):
         if job.method.label == "MPL":
@@ -214,6 +219,7 @@ def test_the_finding_is_the_difference_of_the_table_with_its_sign(experiment, tm
     said, one = finding(found, results, numbers, sections), compare(found, results, numbers)
     cell = cells(one, "average", "CoOp")["H"]
     low, high = cell.interval
-    assert said.startswith("MPL minus CoOp, the best of the others: H, average over 2 data sets: ")
-    assert f": {cell.mean:+.2f} points (95% interval {low:+.2f} to {high:+.2f}, 5 seeds)" in said
-    assert said.endswith(f": {says}.") == (step != 0.0 or low < 0 < high)
+    points = f"{cell.mean:+.2f} percentage points in H (average over 2 data sets;"
+    interval = f"95% interval {low:+.2f} to {high:+.2f}, 5 seeds)."
+    assert said.startswith(f"MPL differs from CoOp, the best of the other methods, by {points} {interval} ")
+    assert said.endswith(f" 0, so {says} over seeds.") == (step != 0.0 or low < 0 < high)

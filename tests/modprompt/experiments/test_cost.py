@@ -82,7 +82,7 @@ def test_report_has_table_file_and_figure(experiment, tmp_path):
     assert list(rows) == ["CLIP", "MPL", "MaPLe"]
     assert (rows["MPL"]["training_s_mean"], rows["MPL"]["accuracy_of"]) == ("11.5000", "H (%), digits")
     assert (folder / "cost.png").exists()
-    assert '<h2 id="cost">cost</h2>' in (folder / "index.html").read_text()
+    assert '<h2 id="cost">Cost</h2>' in (folder / "index.html").read_text()
 
 
 def test_methods_stand_under_the_headings_of_their_groups(experiment, tmp_path):

@@ -99,7 +99,7 @@ def test_forked_runs_are_those_of_programs_of_their_own(started):
     assert cold.console == first.console == second.console
     failure = started("wrong", "OPTIM.RL", "1").failure
     assert failure["exit"] == 2
-    assert failure["line"].startswith("error: command line: there is no config key 'OPTIM.RL'")
+    assert failure["line"].startswith("error: command line: unknown setting 'OPTIM.RL'")
 
 
 @pytest.mark.slow
@@ -120,7 +120,9 @@ def test_killed_run_is_told_as_a_program_would_be_and_the_next_is_forked(started
     long = in_training(started("long", "OPTIM.MAX_EPOCH", "500"))
     os.kill(long.child.pid, signal.SIGKILL)
     assert long.failure["exit"] == -9
-    assert long.failure["line"].startswith("killed by SIGKILL (out of memory?); before: epoch [")
+    assert long.failure["line"].startswith(
+        "SIGKILL ended the process (possibly because the machine had no free memory). The last output was: epoch ["
+    )
     again = in_training(started("long", "OPTIM.MAX_EPOCH", "500"))
     os.kill(again.child.pid, signal.SIGINT)
     assert again.failure is None
@@ -187,4 +189,7 @@ def test_run_whose_server_is_killed_while_it_starts_is_a_program(tmp_path, monke
     child = forked.forked(words, environment, tmp_path / "console", [0])
     assert child.wait() == 0
     assert "--trainer" in (tmp_path / "console").read_text()
-    assert "own imports: the server that forks was killed" in capsys.readouterr().err
+    assert (
+        "The server that starts runs by forking was killed. The run starts as a new program instead."
+        in capsys.readouterr().err
+    )

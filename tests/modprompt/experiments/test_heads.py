@@ -82,9 +82,12 @@ def test_words_that_are_not_read(words, tmp_path, capsys):
         (["--head", "TipAdaptr"], "did you mean 'TipAdapter'?"),
         (
             ["--head", "TipAdapter", "--set", "TRAINER.MPL.N_CTX", "2"],
-            "TRAINER.MPL.N_CTX is read by no head here (TipAdapter)",
+            "TRAINER.MPL.N_CTX has no effect because none of the heads reads it (TipAdapter)",
         ),
-        (["--head", "TipAdapter", "LPPlusPlus", "--set", "OPTIM.LR", "1"], "OPTIM.LR is read by no head here"),
+        (
+            ["--head", "TipAdapter", "LPPlusPlus", "--set", "OPTIM.LR", "1"],
+            "OPTIM.LR has no effect because none of the heads reads it",
+        ),
         (["--head", "TaskRes", "--set", "OPTIM.LR", "fast"], "OPTIM.LR: must be a number, got 'fast'"),
         (["--head", "TaskRes", "--set", "TRAINER.TaskRes.RESIDUAL_SCALE", "-1"], "TRAINER.TaskRes.RESIDUAL_SCALE must"),
         (["--set", "OPTIM.LR", "1"], "name one: --head"),

@@ -59,7 +59,7 @@ def test_another_clip_under_the_same_path_makes_results_stale(job, clip, tmp_pat
     assert stands(job, tmp_path).name == "finished"  # the same weights at another time
     clip(2)
     assert stands(job, tmp_path)[:1] == ("stale",)
-    assert stands(job, tmp_path).why.startswith("made of other inputs: CLIP 2:")
+    assert stands(job, tmp_path).why.startswith("the inputs of the run have changed (CLIP 2:")
     clip().unlink()
     assert stands(job, tmp_path).name == "finished"  # nothing to compare with, which is said
     assert Inputs(tmp_path, None).not_compared(job, {"backbone_hash": "2:x"}) == ["CLIP", "split and few-shot list"]
@@ -72,7 +72,7 @@ def test_another_split_makes_results_stale(jobs, tmp_path):
     finish(jobs[0], tmp_path, 80.0, files={"digits/split_digits.json": file_hash(split)})
     assert stands(jobs[0], tmp_path, data).name == "finished"
     split.write_text('{"train": [1]}')
-    why = "made of other inputs: digits/split_digits.json has changed"
+    why = "the inputs of the run have changed (digits/split_digits.json has changed)"
     assert stands(jobs[0], tmp_path, data)[:2] == ("stale", why)
     assert stands(jobs[0], tmp_path, tmp_path / "elsewhere").name == "finished"
 
@@ -88,10 +88,10 @@ def test_another_content_of_a_named_file_makes_results_stale(experiment, tmp_pat
     finish(job, tmp_path, 80.0, **(phrases if "ASPATH" in key else weights))
     assert stands(job, tmp_path).name == "finished"
     file.write_text('{"zero": ["hollow"]}')
-    assert stands(job, tmp_path).why == f"made of other inputs: the content of {file} has changed"
+    assert stands(job, tmp_path).why == f"the inputs of the run have changed (the content of {file} has changed)"
     assert stands(other, tmp_path).name == "finished"
     shutil.move(file, copy)
-    why = f"made of other inputs: the run was made with {file}, and {copy} is another file and has other content"
+    why = f"the inputs of the run have changed (the run was made with {file}, and {copy} is another file and has other content)"
     assert stands(other, tmp_path).why == why
 
 
@@ -121,7 +121,7 @@ def test_folders_that_are_split_by_hand_are_looked_at(jobs, photos, tmp_path):
     assert changes() == others
     assert not (photos / "split_ImageFolder.json").exists()
     result["files"] = {"split_fewshot/shot_4-seed_1.json": "a"}
-    assert changes() == ["split_fewshot/shot_4-seed_1.json is not there any more"]
+    assert changes() == ["split_fewshot/shot_4-seed_1.json does not exist any more"]
     gone = Inputs(tmp_path, tmp_path / "gone")
     assert gone.changes(job, result, {}) == []
     assert "split and few-shot list" in gone.not_compared(job, result)
@@ -169,7 +169,7 @@ def test_an_edited_custom_method_makes_its_results_stale(jobs, growing, tmp_path
     finish(jobs[0], tmp_path, 80.0, method=method)
     assert stands(jobs[0], tmp_path).name == "finished"
     growing.write_text("x = 1\n")
-    why = f"made of other inputs: {growing}, or a module next to it that it imports, has changed"
+    why = f"the inputs of the run have changed ({growing}, or a module next to it that it imports, has changed)"
     assert stands(jobs[0], tmp_path).why == why
     growing.unlink()
     assert stands(jobs[0], tmp_path).name == "finished"
@@ -197,7 +197,7 @@ def test_recorded_names_lead_nowhere_else(jobs, tmp_path):
     (tmp_path / "data").mkdir()
     finish(jobs[0], tmp_path, 80.0, files={"../secret.json": file_hash(tmp_path / "secret.json")})
     why = stands(jobs[0], tmp_path, tmp_path / "data").why
-    assert why == "made of other inputs: ../secret.json is not there any more"
+    assert why == "the inputs of the run have changed (../secret.json does not exist any more)"
 
 
 def test_another_commit_of_a_hub_makes_results_stale(experiment, tmp_path, monkeypatch):
@@ -214,7 +214,7 @@ def test_another_commit_of_a_hub_makes_results_stale(experiment, tmp_path, monke
     assert stands(job, tmp_path).name == "finished"
     assert "CLIP" not in Inputs(tmp_path, None).not_compared(job, result)
     (place / "refs" / "main").write_text(second)
-    why = f"made of other inputs: the commit of its CLIP {first[:12]} -> {second[:12]}"
+    why = f"the inputs of the run have changed (the commit of its CLIP {first[:12]} -> {second[:12]})"
     assert stands(job, tmp_path)[:2] == ("stale", why)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
     assert "CLIP" in Inputs(tmp_path, None).not_compared(job, result)

@@ -29,7 +29,7 @@ def fill(folder, text="one"):
 def test_empty_labels_are_counted_however_a_spreadsheet_writes_them(tmp_path, separator):
     file = ask(tmp_path, ["one", "", " ", "two"], separator=separator)
     assert labels.asked(tmp_path) == labels.Asked(3, file, 2, 4)
-    assert labels.asked(tmp_path).text == f"round 3 lacks 2 of 4 labels: fill in {file}"
+    assert labels.asked(tmp_path).text == f"2 of 4 labels of round 3 are missing in {file}"
     file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n") + b"\r\n" + separator.encode() * 6)
     assert labels.asked(tmp_path).missing == 2
 
@@ -60,7 +60,7 @@ def test_state_is_told_by_the_labels_that_are_missing(found, tmp_path):
     assert status.of_run(folder) == "round 10, starting"
     held.release()
     ask(folder, ["one", "two"])
-    why = f"round 3 waited for labels; none is missing now in {file}"
+    why = f"round 3 waited for labels, and all labels are now in {file}"
     assert state.of(found[1], tmp_path) == ("waiting", why, None, 0.0)
     (folder / "job").mkdir(exist_ok=True)
     (folder / state.FAILURE).write_text('{"line": "error: no class three"}')
@@ -72,13 +72,13 @@ def test_state_is_told_by_the_labels_that_are_missing(found, tmp_path):
 def test_runner_ends_when_nothing_else_is_left_and_goes_on_once_all_labels_are_there(quick, found, tmp_path, capsys):
     folder = tmp_path / found[1].folder
     quick("active/", asks=2)
-    why = f"round 1 lacks 2 of 2 labels: fill in {folder}/rounds/round_1.csv"
+    why = f"2 of 2 labels of round 1 are missing in {folder}/rounds/round_1.csv"
     assert brought_to_an_end(found, tmp_path) == {"finished": [(found[0], "")], "waiting for labels": [(found[1], why)]}
-    assert f"waiting for labels: {found[1].title}: {why}" in capsys.readouterr().err
+    assert f"{found[1].title} is waiting for labels: {why}" in capsys.readouterr().err
     assert not (folder / state.FAILURE).exists()
     file = folder / "rounds" / "round_1.csv"
     file.write_text(file.read_text().replace("0,\n", "0,one\n"))
-    assert "lacks 1 of 2" in brought_to_an_end(found, tmp_path)["waiting for labels"][0][1]
+    assert "1 of 2 labels of round" in brought_to_an_end(found, tmp_path)["waiting for labels"][0][1]
     assert starts(folder) == 1  # half filled: not started
     fill(folder)
     assert list(brought_to_an_end(found, tmp_path)) == ["finished"]
@@ -92,7 +92,7 @@ def test_run_that_asks_for_what_is_there_is_not_started_for_ever(quick, found, t
     file = folder / "rounds" / "round_1.csv"
     file.write_text("label,rank\none,\n")
     ((_, why),) = brought_to_an_end(found[1:], tmp_path)["failed"]
-    assert why == f"round 1 waited for labels; none is missing now in {file}"
+    assert why == f"round 1 waited for labels, and all labels are now in {file}"
     assert starts(folder) == 1
 
 
@@ -101,7 +101,7 @@ def test_command_status_and_dry_run_say_it(quick, found, tmp_path, capsys):
     out = tmp_path / "out"
     finish(found[0], out, 50.0)
     file = ask(out / found[1].folder, ["", "one"])
-    line = f"waiting for labels: {found[1].title}: round 3 lacks 1 of 2 labels: fill in {file}"
+    line = f"waiting for labels: {found[1].title}: 1 of 2 labels of round 3 is missing in {file}"
     assert run.main(words) == 3
     text = capsys.readouterr().out
     assert line in text

@@ -118,12 +118,18 @@ def test_the_last_result_on_test_images_counts(text, accuracy, tmp_path):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("epoch [1/2]\nRuntimeError: out of memory\n\n", "unfinished (RuntimeError: out of memory)"),
-        (f"epoch [1/2] x\n{TEST}epoch [2/2] x", "unfinished (epoch [2/2] x)"),  # a result before the end
-        (f"epoch [1/1] x\nFinish training\n{TEST}epoch [1/2] x", "unfinished (epoch [1/2] x)"),  # started again
-        ("=> result\n* accuracy: 1.0.0%\n", "damaged log (could not convert string to float: '1.0.0')"),
-        (RESULT.format(5, 9, 1), "damaged log (accuracy 180%)"),
-        (f"Do evaluation on val set\n{RESULT.format(10, 9, 90.0)}", "measured on val images alone"),
+        ("epoch [1/2]\nRuntimeError: out of memory\n\n", "unfinished; the log ends with: RuntimeError: out of memory"),
+        (
+            f"epoch [1/2] x\n{TEST}epoch [2/2] x",
+            "unfinished; the log ends with: epoch [2/2] x",
+        ),  # a result before the end
+        (
+            f"epoch [1/1] x\nFinish training\n{TEST}epoch [1/2] x",
+            "unfinished; the log ends with: epoch [1/2] x",
+        ),  # started again
+        ("=> result\n* accuracy: 1.0.0%\n", "the log is damaged: could not convert string to float: '1.0.0'"),
+        (RESULT.format(5, 9, 1), "the log is damaged: accuracy 180%"),
+        (f"Do evaluation on val set\n{RESULT.format(10, 9, 90.0)}", "the log has an accuracy on val images only"),
     ],
 )
 def test_a_log_without_such_a_result_says_why(text, reason, tmp_path):
@@ -132,7 +138,7 @@ def test_a_log_without_such_a_result_says_why(text, reason, tmp_path):
 
 
 def test_newest_log_counts_whatever_its_name(tmp_path):
-    assert read_run(tmp_path).reason == read_run(tmp_path / "none").reason == "missing (no log)"
+    assert read_run(tmp_path).reason == read_run(tmp_path / "none").reason == "there is no log file"
     write_log(tmp_path, 800)
     other = tmp_path / "log.txt-2024-01-01-00-00-00"
     other.write_text("=> result\n* accuracy: 60.0%\n")

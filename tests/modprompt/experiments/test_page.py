@@ -42,5 +42,8 @@ def test_page_is_whole_needs_nothing_from_elsewhere_and_opens_with_its_finding(e
         assert f'id="{anchor}"' in page
     first = page.index('<p class="finding">')
     assert page.index("<h1>") < first < page.index('<p class="about">')
-    assert ", the best of the others: H, average over 2 data sets: +0.00" in page[first : first + 300]
+    assert (
+        ", the best of the other methods, by +0.00 percentage points in H (average over 2 data sets)"
+        in page[first : first + 300]
+    )
     assert "Run by <code>modprompt experiment run two</code>." in page

@@ -85,7 +85,7 @@ def test_some_of_a_plan(file):
     assert names(seeds=[3]) == ["shots"]
     assert names() == ["base2new", "shift", "shots"]
     for given, what in (
-        ({"datasets": ["mnist"]}, "--datasets: parts has no 'mnist'; did you mean 'mnist5k'"),
+        ({"datasets": ["mnist"]}, "--datasets: parts has no 'mnist'. Did you mean 'mnist5k'"),
         ({"seeds": [9]}, "--seeds: parts has no 9"),
         ({"acquisitions": ["badge"]}, "--acquisitions: parts has no 'badge'"),
         ({"methods": ["CLIP"], "seeds": [3]}, "no part of parts has all of that"),

@@ -14,7 +14,9 @@ def test_few_shot_rows_say_their_backbone_and_their_shots():
     found = {one.label: one for one in published.rows(experiment, "dtd")}
     tip = found["Tip-Adapter (RN50)"]
     assert tip.numbers == {"1": 46.22, "2": 49.47, "4": 53.96, "8": 58.63, "16": 60.93}
-    assert "exp.log line 44 (commit d0e2d6f); RN50, 1 to 16 shots, setting: 10 augmented passes" in tip.source
+    assert (
+        "exp.log, line 44 (commit d0e2d6f); RN50, 1 to 16 shots, training: cache of 10 augmented passes" in tip.source
+    )
     assert found["CLIP (RN50)"].numbers == {"0": 42.2}
 
 
@@ -38,13 +40,16 @@ def test_seeds_of_an_authors_log_have_the_means_that_his_paper_rounds():
 
 
 OF_EUROSAT = {"shots": 16, "images": 3900, "clip": {"sha256": OPENAI["ViT-B/16"].sha256}}
-LINE = "Mine, eurosat new: 71.00 to 73.00 (seeds 1, 2) here, 67.46 to 79.64 (seeds 1, 2, 3) published"
+LINE = (
+    "Mine on eurosat (new classes): the accuracy in this experiment is 71.00 to 73.00% (seeds 1, 2). The published "
+    "accuracy is 67.46 to 79.64% (seeds 1, 2, 3)"
+)
 
 
 @pytest.mark.parametrize(
     ("change", "epochs", "published_as", "said"),
     [
-        ({}, 50, "TCP", [f"{LINE} (htyao89/Textual-based_Class-aware_prompt_tuning 4456339)"]),
+        ({}, 50, "TCP", [f"{LINE} in htyao89/Textual-based_Class-aware_prompt_tuning 4456339."]),
         ({"clip": {"sha256": OPENAI["RN50"].sha256}}, 50, "TCP", []),
         ({"shots": 4}, 50, "TCP", []),
         ({"images": 3899}, 50, "TCP", []),

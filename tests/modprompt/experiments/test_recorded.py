@@ -67,7 +67,7 @@ def test_page_has_all_of_it(two, tmp_path, capsys):
     assert pictures == {"methods.png", "datasets.png", "tokens.png", "losses.png"} | confusions
     assert page.count("data:image/png") == len(pictures)
     assert page.count("data:image/jpeg") == 12  # the gallery of eurosat, whose images are there
-    assert page.count('<span class="none">no picture</span>') == 12
+    assert page.count('<span class="none">image not found</span>') == 12
     assert f"12 of 12 pictures of the worst mistakes on dtd: not below {tmp_path / 'data'}" in capsys.readouterr().out
     assert {*re.findall(r'<tr class="mine"><td>([^<]*)</td>', page)} == {"MPL"}
     row = "".join(f"<td>{text}</td>" for text in ("MPL", "c" * 12, "2026-01-02", "a card"))
@@ -91,7 +91,8 @@ def test_classes_of_other_names_are_not_added(tmp_path):
         outcomes.append(Outcome(1.0, "", {"test_files": files}, folder))
     faults = []
     assert recorded(outcomes, faults) is None
-    assert faults == [f"{tmp_path / 'b'}: its classes are not those of the other seeds: none of them is shown"]
+    why = f"the classes of {tmp_path / 'b'} differ from the classes of the other seeds"
+    assert faults == [f"The confusion matrix is not shown, because {why}."]
     (tmp_path / "a/test/test.npz").write_bytes(b"damaged")
     assert recorded(outcomes[:1], faults) is None
     assert "test.npz is damaged, or belongs to another test" in faults[1]
@@ -120,7 +121,7 @@ def test_losses_are_means_of_epochs_by_seed(tmp_path):
     outcomes = [Outcome(1.0, "", {}, tmp_path / name) for name in ("a", "b", "nothing")]
     faults = []
     assert losses(outcomes, faults) is None
-    lacks = "its training recorded no losses, so that those of the other seeds are not shown"
+    lacks = "the training did not record its losses, so the records of the other seeds are not shown either."
     assert faults == [f"{tmp_path / 'nothing'}: {lacks}"]
     assert losses(outcomes[:2], []).tolist() == [[1.5, 3.5], [3.5, 5.5]]  # seeds, epochs of two steps
 

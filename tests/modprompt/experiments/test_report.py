@@ -32,8 +32,10 @@ def test_files_are_written_and_printed_and_again_the_same_bytes(two, tmp_path, c
     text = (folder(tmp_path) / "report.md").read_text()
     assert text in capsys.readouterr().out
     assert "| MPL | **90.00 ± 4.08** | **60.00 ± 4.08** | **72.00 ± 4.25** |" in text
-    assert "| *MaPLe, published, H of the means* | 94.07 | 73.23 | 82.35 |" in text
-    assert "- MaPLe, published: MaPLe issue 28, quoting its paper; ViT-B/16, 16 shots, setting: 2 prompt tokens" in text
+    assert "| *MaPLe, published, H of mean accuracies* | 94.07 | 73.23 | 82.35 |" in text
+    assert (
+        "- MaPLe, published: MaPLe issue 28, quoting its paper; ViT-B/16, 16 shots, training: 2 prompt tokens" in text
+    )
     rows = list(csv.DictReader((folder(tmp_path) / "report.csv").read_text().splitlines()))
     assert [row["table"] for row in rows] == ["eurosat"] * 6 + ["dtd"] * 5 + ["average"] * 3
     assert (float(rows[3]["base_mean_pct"]), rows[0]["base_population_std_pct"]) == (90.0, "")
@@ -66,12 +68,12 @@ def test_what_was_selected_on_test_stands_in_tables_only_where_it_is_asked_for(t
     assert report.main(two) == 1  # as where runs are missing
     text = (folder(tmp_path) / "report.md").read_text()
     assert "| MPL | - | - | - |" in text
-    assert "selected on test: --selected-on-test shows it" in text
+    assert "(selected on test; add --selected-on-test to show the result)." in text
     assert "| MaPLe | **90.00 ± 4.08** |" in text
     assert report.main([*two, "--selected-on-test"]) == 0
     shown = capsys.readouterr().out
     assert "| MPL (selected on test) | 90.00 ± 4.08 | 60.00 ± 4.08 | 72.00 ± 4.25 |" in shown
-    assert "selected on test: MPL" in shown
+    assert "MPL: selected on test." in shown
     assert "| MaPLe | **90.00 ± 4.08** |" in shown  # the best of those that can be compared
 
 
@@ -81,7 +83,7 @@ def test_a_row_of_other_seeds_than_the_caption_says_so_and_is_not_the_best(exper
     fill(experiment(text, "two"), tmp_path / "out", lambda job: by_hand(job) + (job.method.label == "MaPLe"))
     assert report.main([str(tmp_path / "two.yaml"), "--out", str(tmp_path / "out")]) == 0
     shown = (folder(tmp_path) / "report.md").read_text()
-    assert "mean and standard deviation (n in the denominator) over seeds 1, 2, 3;" in shown
+    assert "in percent, as mean ± population standard deviation over seeds 1, 2, 3." in shown
     assert "| CLIP | 85.00 | 55.00 |" in shown  # which draws nothing, whatever the seed
     assert "| MaPLe (seeds 1, 2) | 88.50 ± 2.50 | 58.50 ± 2.50 |" in shown
     assert "| MPL | **90.00 ± 4.08** |" in shown
@@ -96,7 +98,7 @@ def test_a_row_of_other_shots_than_the_others_says_so_and_stands_beside_nothing_
     fill(experiment(text, "two"), tmp_path / "out", by_hand)
     assert report.main([str(tmp_path / "two.yaml"), "--out", str(tmp_path / "out")]) == 0
     shown = (folder(tmp_path) / "report.md").read_text()
-    assert "| MPL (shots by class, few.csv) | 90.00 ± 4.08 |" in shown
+    assert "| MPL (numbers of shots per class from few.csv) | 90.00 ± 4.08 |" in shown
     assert "published" not in shown
 
 
@@ -109,7 +111,7 @@ def test_numbers_against_unknown_classes_come_into_tables_and_a_file(experiment,
         finish(job, tmp_path / "out", by_hand(job), ood=ood)
     assert report.main([str(tmp_path / "two.yaml"), "--out", str(tmp_path / "out")]) == 0
     shown = (folder(tmp_path) / "report.md").read_text()
-    assert "## eurosat: known classes against unknown ones" in shown
+    assert "## eurosat: detection of unknown classes" in shown
     assert "MPL: its logits are odd." in shown
     assert "| MPL | **82.00 ± 0.82** | 41.25 ± 0.00 | **82.00 ± 0.82** | 41.25 ± 0.00 |" in shown
     rows = list(csv.DictReader((folder(tmp_path) / "ood.csv").read_text().splitlines()))
@@ -122,7 +124,7 @@ def test_missing_runs_end_with_1_and_are_named(two, tmp_path, capsys):
     (tmp_path / "out" / job.folder / "result.json").unlink()
     assert report.main(two) == 1
     text = (folder(tmp_path) / "report.md").read_text()
-    assert "No mean, since runs are missing or differ:\n\n- MPL, dtd: new seed 3: waiting" in text
+    assert "No mean, since runs are missing or differ:\n\n- MPL has no result on dtd for new seed 3 (waiting)." in text
     assert "| MPL | **70.00 ± 4.08** | - | - |" in text  # the base of dtd is whole
 
 
@@ -149,15 +151,18 @@ def test_logs_of_another_codebase_stand_among_ours(two, tmp_path, capsys):
     assert report.main([*two, "--with", f"theirs={theirs(tmp_path / 'maple', finished=False)}"]) == 1
     text = capsys.readouterr().out
     assert "| MaPLe (theirs) | 80.20 ± 0.08 | **70.00 ± 0.00** | **74.75 ± 0.04** |" in text
-    assert "- MaPLe (theirs), dtd: new seed 3: unfinished (empty log)" in text
+    assert "- MaPLe (theirs) has no result on dtd for new seed 3 (unfinished; the log is empty)." in text
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["two.yaml", "--with", "nowhere"], "--with: there is no folder nowhere"),
-        (["two.yaml", "--with", "empty"], "--with: empty has no base2new run of these data sets and shots"),
-        (["empty"], "no base2new run below empty"),
+        (["two.yaml", "--with", "nowhere"], "--with: the folder nowhere does not exist."),
+        (
+            ["two.yaml", "--with", "empty"],
+            "--with: empty contains no run of protocol base2new with the data sets and shots of this report. Check",
+        ),
+        (["empty"], "No run of protocol base2new found in empty. The folder must have the layout"),
     ],
 )
 def test_bad_words_end_with_one_line(two, tmp_path, monkeypatch, capsys, words, message):

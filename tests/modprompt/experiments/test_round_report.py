@@ -65,7 +65,10 @@ def test_last_round_area_and_balance_by_hand(experiment, tmp_path):
     assert few_shot["classes"] is few_shot["balance"] is None
     assert row(section, "CLIP") == {"accuracy": (30.0, None), **dict.fromkeys(section.columns[1:])}
     assert section.best() == {(2, 0), (2, 1)}
-    assert section.about == "test images: 1,000; one is 0.1 points; split: ours"
+    assert section.about == (
+        "Number of test images: 1,000. One test image changes the accuracy by 0.1 percentage points. "
+        "Split: drawn by modprompt."
+    )
     assert section.details == ()
     assert alike.warnings(gathered) == []
 
@@ -97,8 +100,8 @@ def test_nothing_is_averaged_over_a_seed_that_has_not_finished(experiment, tmp_p
             assert row(sections[key], label)["accuracy"] is row(sections[key], label)["area"] is None
         assert row(sections["mnist5k"], label)["accuracy"] is not None
     assert tables.lacking(gathered) == [
-        "MPL random, digits: accuracy seed 2: waiting",
-        "MPL few-shot, digits: 1 seed 1, 2 seed 1, 3 seed 1: waiting",
+        "MPL random has no result on digits for seed 2 (waiting).",
+        "MPL few-shot has no result on digits for 1 shot seed 1, 2 shots seed 1, 3 shots seed 1 (waiting).",
     ]
 
 
@@ -112,7 +115,8 @@ def test_runs_without_test_images_have_all_but_an_accuracy(experiment, tmp_path,
     assert (random["labels"].mean, random["classes"].mean) == pytest.approx((30.0, 90.0))
     assert report.main([str(tmp_path / "untested.yaml"), "--out", str(tmp_path / "out")]) == 0
     text = capsys.readouterr().out
-    assert "Without test images:\n\n- MPL random, digits: seed 1, 2: no test images\n" in text
+    why = "there are no test images, and the run has no accuracy."
+    assert f"Without test images:\n\n- MPL random on digits, seeds 1, 2: {why}\n" in text
     assert "No mean, since runs are missing or differ" not in text
     assert "index.html, report.md, report.csv, report.tex, report.json, rounds.csv and figures" in text
     assert "| MPL random | - | - | 30.00 ± 0.00 | 90.00 ± 0.00 | 90.00 ± 0.00 |" in text
@@ -125,13 +129,13 @@ def test_free_labels_and_time_are_told(experiment, tmp_path):
         if job.method.under == "random":
             finish_rounds(job, tmp_path, by_hand(job), free=[0, 3, 4], labels=[10, 17, 23], wrong_free=[0, 1, 2])
     sections, gathered = sections_of(found, tmp_path)
-    said = "MPL random, digits: 14 labels in 2 runs, wrong ones: 4"
-    assert rounds.notes(gathered) == {"Labels that models gave": [said]}
+    said = "MPL random, digits: models gave 14 labels in 2 runs, 4 of them wrong"
+    assert rounds.notes(gathered) == {"Labels given by models": [said]}
     area = row(sections["digits"], "MPL random")["area"].mean
     assert area == pytest.approx(3 + (50 * 7 + 65 * 6) / 13)
     finish_rounds(job := protocols.jobs(found)[1], tmp_path, by_hand(job), free=[0, 1, 1], wrong_free=[None] * 3)
     ((free,),) = rounds.notes(results_below(found, tmp_path)).values()
-    assert "wrong ones: not known" in free
+    assert ", an unknown number of them wrong" in free
 
 
 @pytest.mark.slow
@@ -166,4 +170,4 @@ def test_files_of_a_report(experiment, tmp_path):
 def test_log_files_of_others_are_refused(experiment, tmp_path, capsys):
     experiment(FILE, "one")
     assert report.main([str(tmp_path / "one.yaml"), "--out", str(tmp_path), "--with", f"x={tmp_path}"]) == 2
-    assert "--with: the log files of rounds do not say their labels" in capsys.readouterr().err
+    assert "--with: output folders of other codebases are not supported with protocol active" in capsys.readouterr().err

@@ -98,14 +98,17 @@ def test_few_shot_runs_of_another_method_stand_beside_if_it_is_said(experiment):
 
 def test_rounds_under_another_protocol_are_refused(experiment, tmp_path):
     text = "protocol: few_shot\ndatasets: [digits]\nshots: [1]\nmethods:\n  ALVLM: {trainer: ALVLM, config: glyph}\n"
-    with pytest.raises(UserError, match="method ALVLM: ALVLM would choose its labels in 8 rounds"):
+    with pytest.raises(
+        UserError,
+        match="method ALVLM: ALVLM with ACTIVE.ROUNDS 8 selects images in rounds, which only protocol active supports",
+    ):
         check.check(protocols.jobs(experiment(text)), tmp_path, tmp_path)
 
 
 def test_part_of_the_acquisitions(experiment):
     found = experiment(ROUNDS)
     assert len(protocols.jobs(narrowed_to(found, acquisitions=["random"], methods=["MPL"]))) == 3
-    with pytest.raises(UserError, match="--acquisitions: small has no 'badge'; did you mean 'badge\\+pcb'"):
+    with pytest.raises(UserError, match="--acquisitions: small has no 'badge'. Did you mean 'badge\\+pcb'"):
         narrowed_to(found, acquisitions=["badge"])
 
 

@@ -49,7 +49,7 @@ def test_killed_and_stopped_experiment_reports_what_an_undisturbed_one_does(real
 
     process = kills.start(real[0], out, *real[1:])
     log = out / train.folder / "log.txt"
-    wait_for(lambda: log.exists() and "resuming after epoch" in log.read_text())
+    wait_for(lambda: log.exists() and "Resuming after epoch" in log.read_text())
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 130
     assert kills.all_ended(out)
@@ -99,7 +99,9 @@ def test_failures_and_stale_results_end_with_1_and_say_what_to_do(small, quick, 
     assert run.main([*small, "--redo-stale", "--report"]) == 0
     out, err = capsys.readouterr()
     (aside,) = path.parent.parent.glob("seed1.stale-*")
-    assert out.startswith(f"runs go into {tmp_path / 'out'}\nput aside: {aside}\n8 of 8 runs are finished\n# small\n")
+    assert out.startswith(
+        f"runs go into {tmp_path / 'out'}\nThe stale result was moved to {aside}.\n8 of 8 runs are finished\n# small\n"
+    )
     assert f"finished: {jobs[0].title}: 50.00%" in err
     assert [read_json(one / "result.json")["accuracy_pct"] for one in (aside, path.parent)] == [99.0, 50.0]
     assert (tmp_path / "out/reports/small/index.html").exists()
@@ -113,15 +115,15 @@ MPLE = f"trainer: MPLE, config: {ROOT}/configs/trainers/MPL/glyph.yaml"
 @pytest.mark.parametrize(
     ("old", "new", "words", "message"),
     [
-        (MPL, MPLE, [], "method MPL: --trainer: there is no 'MPLE'; did you mean 'MaPLe'"),
+        (MPL, MPLE, [], "method MPL: --trainer: unknown name 'MPLE'. Did you mean 'MaPLe'"),
         (
             "methods:",
             "options: {OPTIM.RL: 1}\nmethods:",
             [],
-            "method CLIP: command line: there is no config key 'OPTIM.RL'",
+            "method CLIP: command line: unknown setting 'OPTIM.RL'",
         ),
         (MPL, GRID + "{TRAINER.MPL.N_RM_OP: [1, 2]}", [], "method MPL N_RM_OP 2: vision schedule, layer 1: removes 2"),
-        ("", "", ["--methods", "MPLE"], "--methods: small has no 'MPLE'; did you mean 'MPL'"),
+        ("", "", ["--methods", "MPLE"], "--methods: small has no 'MPLE'. Did you mean 'MPL'"),
         ("", "", ["--launcher", "slurm", "--slurm", "partition"], "--slurm: KEY=VALUE is expected"),
         ("digits", "eurosat", ["--skip-missing-data"], "--skip-missing-data: no data set of small is under"),
         ("digits", "oxford_flowers", [], "/oxford_flowers/cat_to_name.json: run"),

@@ -121,8 +121,9 @@ def test_runs_that_are_taken_out_of_the_queue_before_or_after_they_start_are_fai
     wait_for(lambda: any(starts(folder) for folder in folders))
     assert slurm.cancel(folders) == 4
     runner.join(60)
-    whys = sorted(why[:23] for _, why in ended["failed"])
-    assert whys == ["stopped; before: "] * 3 + ["stopped; before: epoch "]
+    whys = sorted(why[:51] for _, why in ended["failed"])
+    stopped = "the process was stopped. The "
+    assert whys == [f"{stopped}last output was: epoch"] + [f"{stopped}run printed no output"] * 3
     assert slurm.cancel(folders) == 0
 
 
@@ -141,14 +142,14 @@ def test_cluster_that_does_not_answer_is_thought_to_have_the_runs(jobs, tmp_path
     with pytest.raises(KeyboardInterrupt):
         slurm.Queue().run(runs)
     assert runs.ended == {}
-    with pytest.raises(UserError, match="Slurm does not answer"):
+    with pytest.raises(UserError, match="squeue does not answer. Try again later"):
         slurm.cancel([tmp_path])
 
 
 def test_machine_without_slurm_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert slurm.queue() is None
-    with pytest.raises(UserError, match="--launcher slurm: .*srun"):
+    with pytest.raises(UserError, match="--launcher slurm cannot be used .submitit: .*srun"):
         slurm.Queue(tmp_path / "x", SETTINGS, None)
 
 

@@ -50,7 +50,7 @@ def test_file_is_found_by_path_or_name(tmp_path):
     own = tmp_path / "digits.yaml"
     own.write_text(FILE)
     assert spec.find(str(own)) == own
-    with pytest.raises(UserError, match="no experiment file base2now; did you mean 'base2new'"):
+    with pytest.raises(UserError, match="no experiment file base2now. Did you mean 'base2new'"):
         spec.find("base2now")
 
 
@@ -140,11 +140,11 @@ def test_all_mistakes_of_a_file_are_named_at_once(experiment):
         experiment(text)
     message = str(raised.value)
     for fault in (
-        "there is no key 'titel'; did you mean 'title'?",
-        "there is no key 'slrum'; did you mean 'slurm'?",
+        "there is no key 'titel'. Did you mean 'title'?",
+        "there is no key 'slrum'. Did you mean 'slurm'?",
         "seeds: different whole numbers from 0",
-        "protocol: there is no 'base2nwe'; did you mean 'base2new'?",
-        "datasets: there is no 'digts'; did you mean 'digits'?",
+        "protocol: there is no 'base2nwe'. Did you mean 'base2new'?",
+        "datasets: there is no 'digts'. Did you mean 'digits'?",
         "methods: MPL: ",
     ):
         assert message.count(fault) == 1, fault
@@ -183,6 +183,6 @@ def test_dry_run_shows_an_import_that_works_in_any_folder(tmp_path, monkeypatch,
     assert f"--import {word} " in capsys.readouterr().out
     assert sys.modules["growing_d"].__file__ == f"{word}.py"
     (tmp_path / "growing_d.py").write_text("")
-    with pytest.raises(UserError, match="another module of this name is imported already"):
+    with pytest.raises(UserError, match="another module with this name is already imported"):
         import_modules([str(tmp_path / "growing_d")])
     del sys.modules["growing_d"]

@@ -95,8 +95,8 @@ def test_training_of_another_schedule_or_of_a_stale_search_is_stale_and_so_is_it
     path = tmp_path / staged[0].folder / "result.json"
     edit(path, settings={**json.loads(path.read_text())["settings"], "OPTIM.LR": "7"})
     search, train, test = (state.of(job, tmp_path) for job in staged)
-    assert search.why == "made with other settings: OPTIM.LR 7 -> 0.02"
-    assert train[:2] == test[:2] == ("stale", f"its search was {search.why}")
+    assert search.why == "the result was made with different settings (OPTIM.LR 7 -> 0.02)"
+    assert train[:2] == test[:2] == ("stale", f"its search is stale, because {search.why}")
 
 
 def test_a_search_without_a_whole_schedule_or_a_result_is_waited_for(staged, tmp_path):
@@ -108,7 +108,7 @@ def test_a_search_without_a_whole_schedule_or_a_result_is_waited_for(staged, tmp
     (folder / "schedule.json").unlink()
     assert "it has left no schedule.json: its trainer and options do not search" in state.of(staged[0], tmp_path).why
     (folder / "result.json").unlink()
-    assert [state.of(job, tmp_path)[:2] for job in staged[1:]] == [("waiting", "its search is not there")] * 2
+    assert [state.of(job, tmp_path)[:2] for job in staged[1:]] == [("waiting", "its search has not finished")] * 2
 
 
 def test_runs_come_in_order_and_each_once(quick, experiment, tmp_path):
@@ -131,7 +131,7 @@ def test_stale_search_goes_aside_with_all_that_its_schedule_made(quick, experime
     quick("search/", schedules=schedules(3))
     words = [str(tmp_path / "stages.yaml"), "--out", str(out), "--data", str(tmp_path / "data")]
     assert run.main([*words, "--redo-stale"]) == 0
-    assert capsys.readouterr().out.count("put aside: ") == 3
+    assert capsys.readouterr().out.count("The stale result was moved to ") == 3
     assert [starts(out / job.folder) for job in staged] == [1, 1, 1]
 
 

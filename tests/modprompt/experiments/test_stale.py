@@ -56,7 +56,7 @@ def test_two_runners_at_once_put_every_folder_aside_once(others, jobs, tmp_path)
     assert [err for _, err in said] == [""] * 3
     lines = [line for out, _ in said for line in out.splitlines()]
     assert len(lines) == len(set(lines)) == len(names(others)) == len(jobs)
-    assert all(line.startswith("put aside: ") for line in lines)
+    assert all(line.startswith("The stale result was moved to ") for line in lines)
     assert all(read_json(path / "result.json")["accuracy_pct"] == 99.0 for path in others.rglob("seed*.stale-*"))
     assert not any((others / job.folder).exists() for job in jobs)
 
@@ -65,7 +65,10 @@ def test_folder_of_a_run_at_work_stays(others, jobs, capsys):
     held = run_folder.take(others / jobs[4].folder)
     stale.put_aside(jobs, others, Inputs(others, None))
     held.release()
-    assert f"not put aside, a run is running there: {others / jobs[4].folder}\n" in capsys.readouterr().out
+    assert (
+        f"{others / jobs[4].folder} is not moved aside, because a process is running in this folder.\n"
+        in capsys.readouterr().out
+    )
     assert (others / jobs[4].folder / "result.json").exists()
     assert len(names(others)) == len(jobs) - 1
 
@@ -85,13 +88,15 @@ def test_folder_that_changes_while_its_lock_is_taken_stays(others, jobs, monkeyp
 
     monkeypatch.setattr(run_folder, "take", taken)
     stale.put_aside(jobs[4:5], others, Inputs(others, None))
-    assert capsys.readouterr().out == f"not put aside, it has a new result by now: {folder}\n"
+    assert capsys.readouterr().out == f"{folder} is not moved aside, because the run has a new result by now.\n"
     assert names(others) == []
 
 
 def test_runner_that_takes_too_long_is_told_of(others, jobs):
     held = lock.take(others / ".lock", "taken")
-    with pytest.raises(UserError, match="another runner is putting results aside in .*: start again when it is done"):
+    with pytest.raises(
+        UserError, match="another process is moving stale results aside in .*. Wait until that process is done"
+    ):
         stale.put_aside(jobs, others, Inputs(others, None), patience_s=0.1)
     held.release()
     assert names(others) == []

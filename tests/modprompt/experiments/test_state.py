@@ -35,7 +35,7 @@ def test_test_of_a_model_that_was_trained_again_is_outdated(trained, tmp_path):
     finish(test, tmp_path, 70.0)
     assert state.of(test, tmp_path).name == "finished"
     edit(path, prompts_hash="another")
-    outdated = state.State("waiting", "its training has made another model since")
+    outdated = state.State("waiting", "its training has saved a different model since this test")
     assert state.of(test, tmp_path) == dict(state.of_all(trained, tmp_path))[test] == outdated
     path.unlink()
     assert state.of(test, tmp_path).name == "finished"  # nothing contradicts it
@@ -53,15 +53,17 @@ def test_a_model_without_a_hash_of_its_own_is_known_by_its_checkpoint(trained, t
         write_json(result, sealed(content, 2))
     assert state.of(test, tmp_path).name == "finished"
     edit(path, checkpoint=other)
-    assert state.of(test, tmp_path) == state.State("waiting", "its training has made another model since")
+    assert state.of(test, tmp_path) == state.State(
+        "waiting", "its training has saved a different model since this test"
+    )
 
 
 def test_a_test_or_another_beginning_is_no_training(trained, tmp_path):
     job, _ = trained
     finish(job, tmp_path, 80.0, evaluated="here epoch 1")
-    assert state.of(job, tmp_path).why == "replaced by a test of here epoch 1"
+    assert state.of(job, tmp_path).why == "a test of here epoch 1 has replaced the result of the training"
     finish(job, tmp_path, 80.0, began_from="ab")
-    assert state.of(job, tmp_path).why == "it went on from the checkpoint of another training (--resume)"
+    assert state.of(job, tmp_path).why == "the run started from the checkpoint of another training (--resume)"
 
 
 def test_a_training_whose_images_changed_is_stale_like_its_test(trained, tmp_path):
@@ -69,7 +71,7 @@ def test_a_training_whose_images_changed_is_stale_like_its_test(trained, tmp_pat
     finish(train, tmp_path, 80.0, images_changed="training images changed during the run")
     finish(test, tmp_path, 70.0)
     stands = state.of(train, tmp_path)
-    assert (stands.name, stands.why) == ("stale", 'marked "training images changed during the run"')
+    assert (stands.name, stands.why) == ("stale", "the training images changed during the run")
     assert state.of(test, tmp_path).name == "stale"
 
 
@@ -85,7 +87,7 @@ def test_running_is_who_holds_the_lock_and_nothing_else(jobs, tmp_path):
 @pytest.mark.parametrize(
     ("content", "stands"),
     [
-        ('{"line": 3}', ("failed", "job/failure.json is damaged and does not say why", None, 0.0)),
+        ('{"line": 3}', ("failed", "the reason is unknown, because job/failure.json is damaged", None, 0.0)),
         ("[]", ("waiting", "", None, 0.0)),
         ('{"line": "a\\nb\\u001b[2J\\udcff", "time_s": "x"}', ("failed", r"a b\x1b[2J\udcff", None, 0.0)),
     ],
@@ -107,7 +109,7 @@ def test_test_of_a_stale_training_is_stale_too(experiment, tmp_path):
     edit(path, config_hash="other", settings={**json.loads(path.read_text())["settings"], "DATASET.NAME": "Else"})
     assert state.of(test, tmp_path)[:2] == (
         "stale",
-        "its training was made with other settings: DATASET.NAME Else -> ImageNet",
+        "its training is stale, because the result was made with different settings (DATASET.NAME Else -> ImageNet)",
     )
 
 
@@ -119,4 +121,4 @@ def test_edited_config_is_noticed_by_a_process_that_has_read_it(experiment, tmp_
     assert state.of(job, tmp_path).name == "finished"
     config.write_text("OPTIM:\n  LR: 2\n")
     os.utime(config, ns=(1, 1))
-    assert state.of(job, tmp_path).why == "made with other settings: OPTIM.LR 1 -> 2"
+    assert state.of(job, tmp_path).why == "the result was made with different settings (OPTIM.LR 1 -> 2)"

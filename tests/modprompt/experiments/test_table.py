@@ -57,11 +57,13 @@ def test_missing_runs_are_listed_and_never_averaged_over(experiment, tmp_path):
     assert row(sections["average"], "MPL")["new"] is row(sections["average"], "MPL")["H"] is None
     assert row(sections["eurosat"], "MaPLe")["base"] is None
     assert row(sections["average"], "CLIP")["H"] is not None
-    made = "made with other settings: "
+    made = "the result was made with different settings ("
     first, second, third = tables.lacking(gathered)
-    assert first.startswith(f"MaPLe, eurosat: base seed 1: stale: {made}")
-    assert second.startswith(f"MaPLe, eurosat: new seed 1: stale: its training was {made}")
-    assert third == "MPL, dtd: new seed 2: waiting"
+    assert first.startswith(f"MaPLe has no result on eurosat for base seed 1 (stale: {made}")
+    assert second.startswith(
+        f"MaPLe has no result on eurosat for new seed 1 (stale: its training is stale, because {made}"
+    )
+    assert third == "MPL has no result on dtd for new seed 2 (waiting)."
 
 
 def test_best_is_among_the_measured_as_printed(experiment, tmp_path):
@@ -101,9 +103,11 @@ def test_published_methods_without_a_run_stand_in_a_table_of_their_own(experimen
     assert block.best() == set()  # no number of others is the best
     assert row(block, "RPO, published")["H"].mean == 77.78
     sources = tables.sources(list(sections.values()))
-    assert any(line.startswith("RPO, published: ") and line.endswith("; mean of H") for line in sources)
+    assert any(line.startswith("RPO, published: ") and line.endswith("; mean of the data sets' H.") for line in sources)
     (alone,) = sections_of(experiment(TWO), tmp_path)[0]["eurosat"].details
-    taught = "PromptKD (unlabelled images and names of new classes seen; selected on test), published"
+    taught = (
+        "PromptKD (training saw unlabelled images and the names of new classes; selected on test images), published"
+    )
     assert [r.label for r in alone.rows] == ["LASP, published", taught]
 
 
@@ -131,7 +135,7 @@ def test_few_shot_columns(experiment, tmp_path):
 
 
 PEOPLE = {"input": {"INPUT.DECODING": "photo"}}
-NOT = "not comparable, made with different"
+NOT, OF = "The runs of these methods differ in", "and cannot be compared:"
 FEW = {"few_shot": {"hash": "drawn/few"}, "split": {"hash": "one"}}
 HELD_OUT = {"images_hash": "2:other", "selected_on": "held out", "few_shot": {"hash": "drawn/"}}
 
@@ -139,11 +143,19 @@ HELD_OUT = {"images_hash": "2:other", "selected_on": "held out", "few_shot": {"h
 @pytest.mark.parametrize(
     ("every", "one", "said"),
     [
-        ({}, {"images_hash": "2:other"}, f"{NOT} images (eurosat base 16 1): CLIP, MaPLe / MPL"),
-        ({}, {"backbone_hash": "2:other"}, f"{NOT} weights (ViT-B/16): CLIP, MaPLe, MPL / MPL"),
-        ({}, PEOPLE, f"{NOT} reading of images (eurosat): CLIP, MaPLe, MPL / MPL"),
+        (
+            {},
+            {"images_hash": "2:other"},
+            f"{NOT} images (eurosat, base classes, 16 shots, seed 1) {OF} CLIP, MaPLe / MPL.",
+        ),
+        ({}, {"backbone_hash": "2:other"}, f"{NOT} CLIP weights (ViT-B/16) {OF} CLIP, MaPLe, MPL / MPL."),
+        ({}, PEOPLE, f"{NOT} image decoding (eurosat) {OF} CLIP, MaPLe, MPL / MPL."),
         (FEW, HELD_OUT, ""),  # validation alone
-        (FEW, {"few_shot": {"hash": "others/"}}, f"{NOT} few-shot images (eurosat base 16 1): CLIP, MaPLe / MPL"),
+        (
+            FEW,
+            {"few_shot": {"hash": "others/"}},
+            f"{NOT} few-shot images (eurosat, base classes, 16 shots, seed 1) {OF} CLIP, MaPLe / MPL.",
+        ),
     ],
 )
 def test_numbers_that_do_not_belong_together_are_named(every, one, said, experiment, tmp_path):
@@ -159,9 +171,9 @@ def test_numbers_that_do_not_belong_together_are_named(every, one, said, experim
 @pytest.mark.parametrize(
     ("one", "other", "why"),
     [
-        ({"backbone_hash": "2:a"}, {"backbone_hash": "2:b"}, "weights (2:a: "),
-        ({"split": {"hash": "a"}}, {"split": {"hash": "b"}}, "splits of eurosat (a: "),
-        ({}, PEOPLE, "reading of images of eurosat (dassl: base seed 1, new seed 1 / photo: base seed 2, "),
+        ({"backbone_hash": "2:a"}, {"backbone_hash": "2:b"}, "CLIP weights (2:a: "),
+        ({"split": {"hash": "a"}}, {"split": {"hash": "b"}}, "split of eurosat (a: "),
+        ({}, PEOPLE, "image decoding of eurosat (dassl: base seed 1, new seed 1 / photo: base seed 2, "),
         ({"backbone_hash": "2:a"}, {"backbone_hash": "b"}, ""),  # hashes of two versions, which say nothing
         ({"split": {"hash": "a"}}, {"split": {}}, ""),
     ],
@@ -172,18 +184,21 @@ def test_of_seeds_with_other_weights_splits_or_reading_there_is_no_mean(experime
         finish(job, tmp_path, 80.0, **(other if job.seed > 1 else one))
     sections, gathered = sections_of(found, tmp_path)
     assert (row(sections["eurosat"], "MPL")["base"] is None) == bool(why)
-    lines = [line for line in tables.lacking(gathered) if line.startswith("MPL, ")]
+    lines = [line for line in tables.lacking(gathered) if line.startswith("MPL ")]
     assert len(lines) == bool(why)
-    assert all(line.startswith(f"MPL, eurosat: no mean, made with different {why}") for line in lines)
+    assert all(line.startswith(f"MPL on eurosat has no mean because the runs differ in {why}") for line in lines)
 
 
 def test_test_images_and_split_stand_under_a_table(experiment, tmp_path):
     found = experiment(TWO)
     fill(found, tmp_path, by_hand)
     abouts = {key: section.about for key, section in sections_of(found, tmp_path)[0].items()}
-    assert abouts["dtd"] == "test images: 1,000 (base and new); one is 0.1 points"
-    whole = "1,000 (eurosat base and new), 1,000 (dtd base and new); one is 0.05 points"
-    assert abouts["average"] == f"test images: {whole}"
+    by = "percentage points."
+    assert abouts["dtd"] == (
+        f"Number of test images: 1,000 (base and new). One test image changes the accuracy by 0.1 {by}"
+    )
+    whole = "1,000 (eurosat base and new), 1,000 (dtd base and new)"
+    assert abouts["average"] == f"Number of test images: {whole}. One test image changes the average by 0.05 {by}"
     for job in protocols.jobs(found):
         status = "published" if job.dataset == "dtd" else "ours"
         images = 400 if job.column == "new" else 1000
@@ -191,11 +206,11 @@ def test_test_images_and_split_stand_under_a_table(experiment, tmp_path):
         edit(tmp_path / job.folder / "result.json", split=split, images=images)
     edit(tmp_path / job.folder / "result.json", selected_on="validation")
     sections = sections_of(found, tmp_path)[0]
-    expected = "test images: 1,000 (base), 400 (new); one is 0.1 to 0.25 points; split: published; "
-    expected += f"selected on validation: {job.method.label}"
+    expected = "Number of test images: 1,000 (base), 400 (new). One test image changes the accuracy by 0.1 to 0.25 "
+    expected += f"percentage points. Split: published. {job.method.label}: selected on validation."
     assert sections["dtd"].about == expected
     assert f"|\n\n{expected}\n" in tables.markdown(list(sections.values()), "Title", "about", {})
-    assert f"dtd ({expected}). about" in tables.latex(list(sections.values()), "Title", "about")
+    assert f"dtd. {expected} about" in tables.latex(list(sections.values()), "Title", "about")
 
 
 FEWER, WARM = "class forest has 15 of 16 images", "all 2 epochs are warm-up at 1e-05"
@@ -209,7 +224,7 @@ def test_what_trainings_say_of_themselves_stands_beside_their_data_set_once(expe
             notes = [FEWER, WARM] if job.method.label == "MPL" else [FEWER]
             edit(tmp_path / job.folder / "result.json", notes=notes)
     sections, gathered = sections_of(found, tmp_path)
-    assert sections["eurosat"].about.endswith(f"points; {WARM}: MPL; {FEWER}: MaPLe, MPL")
+    assert sections["eurosat"].about.endswith(f"points. MPL: {WARM}. MaPLe, MPL: {FEWER}.")
     assert not any(WARM in sections[key].about for key in ("dtd", "average"))
     text = card(found, gathered, ["run"], {"name": "ViT-B/16"}, "owner/prompts")
     assert text.count(WARM) == text.count(FEWER) == 1
@@ -227,8 +242,11 @@ def test_clips_of_a_report_say_how_they_were_run(experiment, tmp_path):
         clip = {**one, "commit": "1" * 40, "fingerprint": "2:a"} if job.method.label == "MPL" else other
         finish(job, tmp_path, 80.0, clip=clip)
     first, second = sorted(alike.clips(results_below(found, tmp_path)))
-    assert first == f"ViT-H-14/dfn5b@{'1' * 40} (open_clip, quick_gelu, 16 and 16 heads, 2:a): MPL"
-    assert second.startswith("w.pt (2:b): ")
+    assert first == (
+        f"ViT-H-14/dfn5b@{'1' * 40} (weights: open_clip, activation quick_gelu, 16 and 16 attention heads, "
+        "fingerprint 2:a): MPL."
+    )
+    assert second.startswith("w.pt (fingerprint 2:b): ")
 
 
 def test_a_card_has_means_over_seeds(experiment, tmp_path):

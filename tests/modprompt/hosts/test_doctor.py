@@ -33,13 +33,15 @@ def test_report_names_what_is_in_use_lacking_and_changed_and_what_was_tried(tmp_
     done = run_in(host.parent, *DOCTOR, "--root", tmp_path / "data", *PATIENT)
     assert done.returncode == 0, done.stdout
     why, *rest = ways(done)
-    assert why.startswith("launcher  MPL cannot run: data set EuroSAT: its reader never looks at DATASET.SUBSAMPLE_CLA")
+    assert why.startswith(
+        "launcher  MPL cannot run: The reader of the data set EuroSAT does not support DATASET.SUBSAMPLE_CLA"
+    )
     assert rest == [f"launcher  {WELL}", "MPL can run here"]
     for words in (
         "-> tried again on all classes", "PyTorch   ", "Dassl     ", f"clip      {host / 'clip'}", f"data      {tmp_path / 'data'}: eurosat",
         f"codebase  {host}", "it lacks  no_package, scikit-image", "-> pip install no_package scikit-image\n",
         "launch train.py --trainer ModMPL", "it makes training labels wrong on purpose; added: ",
-        "-> kept: OPTIM.MAX_EPOCH: asked 1 ", "-> kept: TEST.FINAL_MODEL: nobody gave it; ",
+        "-> kept: OPTIM.MAX_EPOCH was set to 1 ", "-> kept: TEST.FINAL_MODEL is best_val in this codebase's program ",
         "-> trainers.own of this codebase is left out: ",
     ):  # fmt: skip
         assert words in done.stdout

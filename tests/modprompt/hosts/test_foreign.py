@@ -49,7 +49,7 @@ def test_loss_that_is_not_finite_is_a_mistake_where_we_say_so():
 def test_trainer_that_nobody_has_is_a_mistake(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train.py", "--trainer", "Mpl"])
     error = ValueError("The requested one is expected to belong to ['MPL'], but got [Mpl] (do not exist)")
-    assert foreign.mistake_of(error).startswith("--trainer: there is no 'Mpl'; did you mean 'MPL'")
+    assert foreign.mistake_of(error).startswith("--trainer: unknown name 'Mpl'. Did you mean 'MPL'")
     assert foreign.mistake_of(ValueError("another fault")) == ""
 
 

@@ -83,8 +83,8 @@ def test_losses_are_ours_with_dassl_by_another_name_clip_that_imports_trainers_a
     assert losses(launched.stdout) == workshop.losses, launched.stderr
     notes = [line for line in launched.stdout.splitlines() if line.startswith("note: ")]
     assert notes == [
-        "note: the trainer's constructor: this program also gives argument 1: not read",
-        "note: train: this program also gives vis: not read",
+        "note: this program passes argument 1 to the trainer's constructor, which modprompt's trainers ignore.",
+        "note: this program passes vis to train(), which modprompt's trainers ignore.",
     ]
 
 

@@ -70,7 +70,7 @@ def test_settings_that_a_program_changes_and_a_clip_that_loses_are_told_and_sett
     assert changed.returncode == 0, changed.stderr
     assert f", not {host / 'clip'}: modprompt launch takes that one" in changed.stdout
     told = {
-        f"{key}: asked {asked} (file {config}), got {got}: the codebase's program or config sets it"
+        f"{key} was set to {asked} (file {config}), but the codebase's program or config changed the value to {got}."
         for key, asked, got in (
             ("OPTIM.MAX_EPOCH", 2, 3),
             ("OPTIM.LR", 0.0035, 0.5),
@@ -78,13 +78,14 @@ def test_settings_that_a_program_changes_and_a_clip_that_loses_are_told_and_sett
         )
     }
     told.add(
-        "TEST.FINAL_MODEL: nobody gave it; this codebase's program or Dassl has best_val, Dassl 0.6.3 has last_step"
+        "TEST.FINAL_MODEL is best_val in this codebase's program or its Dassl, instead of the default last_step of "
+        "Dassl 0.6.3."
     )
     assert {f"note: {text}" for text in told} <= {*notes(changed, "note: ")}
     assert losses(changed.stdout) != workshop.losses
     words[words.index("output/run")] = "output/kept"
     kept = started(host, "line", *words, "--keep-settings")
-    assert {*notes(kept, "kept: ")} == {f"kept: {text}" for text in told}, kept.stderr
+    assert {*notes(kept, "kept: ")} == {f"kept: {text} The requested value is restored." for text in told}, kept.stderr
     assert losses(kept.stdout) == workshop.losses
 
 
@@ -231,10 +232,10 @@ def test_unfinished_run_goes_on_after_its_last_epoch_and_a_finished_one_is_teste
     assert killed.returncode == 130
     reader.write_text(plain)
     rest = started(host, "launcher", *words)
-    assert "resuming after epoch 1" in rest.stdout
+    assert "Resuming after epoch 1" in rest.stdout
     assert losses(killed.stdout) + losses(rest.stdout) == workshop.losses
     again = started(host, "launcher", *words)
-    assert "nothing to train, testing again" in again.stdout
+    assert "so only the test runs again." in again.stdout
     assert results(again) == results(rest) != []
 
 

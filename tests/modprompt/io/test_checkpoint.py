@@ -56,7 +56,7 @@ def test_content_comes_back(saved, tmp_path):
 def test_part_of_another_type_is_a_line(saved, line_of, part, wrong):
     parts = {key: value for key, value in saved[KEY].items() if key not in ("version", "hash")}
     again = sealed({}, checkpoint.VERSION, **{**parts, part: wrong})
-    assert "is damaged (its record: " in line_of({**saved, **again})
+    assert "is damaged (invalid modprompt record: " in line_of({**saved, **again})
 
 
 WRONG = {
@@ -76,7 +76,10 @@ def test_learned_tensors_are_finite_numbers(saved, line_of, kind):
     for key, value in saved["state_dict"].items():
         if value.shape == (2, 64):
             line = line_of({**saved, "state_dict": {**saved["state_dict"], key: WRONG[kind]}})
-            assert kind not in ("nan", "infinity") or "is not made of finite numbers: the training went wrong" in line
+            assert (
+                kind not in ("nan", "infinity")
+                or "contains values that are not finite, so the training diverged" in line
+            )
 
 
 @pytest.mark.parametrize("epoch", [50, np.int64(50)])
@@ -93,5 +96,5 @@ def test_pointer_leads_to_no_checkpoint_elsewhere(tmp_path):
     (tmp_path / "model-other").touch()
     for word in ("../model-other", str(tmp_path / "model-other"), "", "model/../../model-other"):
         (tmp_path / "run" / "checkpoint").write_text(word)
-        with pytest.raises(UserError, match="there is: nothing"):
+        with pytest.raises(UserError, match="Available checkpoints: none"):
             checkpoint.newest_checkpoint(str(tmp_path / "run"))

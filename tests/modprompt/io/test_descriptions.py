@@ -30,13 +30,13 @@ def test_name_stands_for_a_file_in_the_folder_of_descriptors(kept, tmp_path, mon
 
 def test_what_is_nowhere_is_told_with_the_places(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    places = "no descriptions at dtd.json, nor descriptors/descriptors_dtd.json, nor descriptors/dtd.json"
+    places = "No class descriptions found at dtd.json or descriptors/descriptors_dtd.json or descriptors/dtd.json"
     with pytest.raises(UserError, match=places):
         descriptions.read("dtd.json")
-    with pytest.raises(UserError, match=r"no descriptions at /nowhere/x \(folder "):
+    with pytest.raises(UserError, match=r"No class descriptions found at /nowhere/x \(current folder: "):
         descriptions.read("/nowhere/x")
     for odd in ("a" * 5000, "a\0b", "."):
-        with pytest.raises(UserError, match="no descriptions at "):
+        with pytest.raises(UserError, match="No class descriptions found at "):
             descriptions.read(odd)
 
 
@@ -56,9 +56,11 @@ def test_names_of_eurosat_are_known_in_both_ways():
 
 def test_classes_without_phrases_are_all_counted_and_some_named():
     found = Descriptions({"great tit": ("x",), "owl": ("y",)}, "birds.json")
-    with pytest.raises(UserError, match=r"birds.json has no phrases for 1 of 2 classes: 'Great Tits'; did you mean"):
+    with pytest.raises(
+        UserError, match=r"birds.json contains no phrases for 1 of 2 classes: 'Great Tits'. Did you mean"
+    ):
         found.of(["Great Tits", "owl"])
-    with pytest.raises(UserError, match=r"for 9 of 9 classes: '0', .*, '4' and 4 more \(known: great tit, owl\)"):
+    with pytest.raises(UserError, match=r"for 9 of 9 classes: '0', .*, '4' and 4 more\. Available: great tit, owl\."):
         found.of([str(number) for number in range(9)])
 
 
@@ -77,17 +79,17 @@ def test_hash_is_that_of_the_content(tmp_path):
         assert descriptions.read(str(written(tmp_path / "two.json", other))).hash != one.hash
 
 
-LIST = "class 'owl' must have a list of phrases, none of them empty, not "
+LIST = "class 'owl': the value must be a list of non-empty phrases, got "
 DAMAGED = {
-    "empty": ("", "is not JSON"),
-    "list": (["owl"], "must hold one JSON object .*, not .'owl'."),
-    "no class": ({}, "must hold one JSON object .* with a class, not {}"),
+    "empty": ("", "is not valid JSON"),
+    "list": (["owl"], "must contain a JSON object .*, got .'owl'."),
+    "no class": ({}, "must contain a JSON object .* with at least one class, got {}"),
     "empty list": ({"owl": []}, LIST),
     "one phrase": ({"owl": "round"}, f"{LIST}'round'"),
     "number": ({"owl": ["a", 3]}, LIST),
     "empty phrase": ({"owl": ["a", " \n"]}, LIST),
     "half a character": ('{"owl": ["\\ud800"]}', LIST),
-    "twice": ('{"owl": ["a"], "OWL": ["b"]}', "class 'OWL' occurs twice, with different phrases"),
+    "twice": ('{"owl": ["a"], "OWL": ["b"]}', "class 'OWL': the class occurs twice with different phrases"),
 }
 
 

@@ -43,13 +43,15 @@ def test_another_trainers_folder_is_refused(tmp_path, trains):
     with pytest.raises(UserError) as caught:
         run_folder.require_own(str(tmp_path), "MPL", trains)
     kind = "training" if trains else "test"
-    assert str(caught.value) == f"{tmp_path} holds a training of CoOp: give another --output-dir for this {kind} of MPL"
+    assert (
+        str(caught.value) == f"{tmp_path} contains a training of CoOp. Use another --output-dir for this {kind} of MPL."
+    )
 
 
 def test_an_unfinished_trainings_folder_is_its_trainers(tmp_path):
     (tmp_path / run_folder.STATE).write_text("state")
     (tmp_path / "config.yaml").write_text("TRAINER:\n  NAME: CoOp\n")
-    with pytest.raises(UserError, match="holds a training of CoOp"):
+    with pytest.raises(UserError, match="contains a training of CoOp"):
         run_folder.require_own(str(tmp_path), "MPL", True)
     run_folder.require_own(str(tmp_path), "CoOp", True)
 
@@ -57,7 +59,7 @@ def test_an_unfinished_trainings_folder_is_its_trainers(tmp_path):
 def test_whoever_takes_a_folder_for_a_run_is_asked_which(tmp_path):
     put(checkpoint(tmp_path), trainer="CoOp")
     for _ in range(2):  # it is given free again
-        with pytest.raises(UserError, match="holds a training of CoOp: .* for this run of MPL"):
+        with pytest.raises(UserError, match="contains a training of CoOp. .* for this run of MPL"):
             run_folder.keep(tmp_path, "MPL")
         assert not run_folder.is_held(tmp_path)
     with run_folder.hold(tmp_path, "CoOp", True) as said:
@@ -72,17 +74,17 @@ def test_a_training_and_a_test_do_not_share_a_folder(tmp_path):
     put(checkpoint(tmp_path / "test", model="..") / "..", trainer="MPL")
     put(tmp_path / "test", trainer="MPL", evaluated="elsewhere epoch last")
     for name in ("training", "damaged"):
-        with pytest.raises(UserError, match="holds a training.*: give another --output-dir for this test of MPL"):
+        with pytest.raises(UserError, match="contains a training.* Use another --output-dir for this test of MPL"):
             run_folder.require_own(str(tmp_path / name), "MPL", False)
         run_folder.require_own(str(tmp_path / name), "MPL", True)
-    with pytest.raises(UserError, match="holds a test of elsewhere epoch last of MPL"):
+    with pytest.raises(UserError, match="contains a test of elsewhere epoch last of MPL"):
         run_folder.require_own(str(tmp_path / "test"), "MPL", True)
     run_folder.require_own(str(tmp_path / "test"), "MPL", False)
 
 
 def test_a_tests_result_in_the_place_of_a_trainings_is_none_of_it(tmp_path):
     put(checkpoint(tmp_path), trainer="MPL", evaluated="here epoch 1")
-    assert run_folder.of_training(tmp_path) == (None, "result.json is that of a test of here epoch 1")
+    assert run_folder.of_training(tmp_path) == (None, "result.json belongs to a test of here epoch 1")
     put(tmp_path, trainer="MPL", evaluated="")
     assert run_folder.of_training(tmp_path).result["trainer"] == "MPL"
 
@@ -99,9 +101,9 @@ def test_a_test_of_the_training_in_a_folder_lies_below_it(tmp_path):
     assert place(f"{here}/other", here) == f"{here}/other"
     (tmp_path / "tests" / "model.pth.tar-2_Digits_new").mkdir(parents=True)
     assert run_folder.weights_of(here)["name"] == "prompt_learner/model.pth.tar-2"  # tests are no model's folder
-    with pytest.raises(UserError, match="no model.pth.tar-7"):
+    with pytest.raises(UserError, match="model.pth.tar-7 does not exist"):
         place(here, here, 7)
-    with pytest.raises(UserError, match="--model-dir: there is no checkpoint in .*gone: train first"):
+    with pytest.raises(UserError, match="--model-dir .*gone contains no checkpoint. Train first"):
         place(f"{here}/gone", f"{here}/gone")
 
 
@@ -140,7 +142,9 @@ def test_where_a_training_began(tmp_path):
     assert "checkpoint of another training (--resume)" in run_folder.differing_beginning(began, "")[0]
     assert run_folder.differing_beginning(began, str(tmp_path / "gone")) == []
     for other in ({"began_from": ""}, {"began_from": digest("others")}):
-        assert run_folder.differing_beginning(other, folder) == [f"it did not go on from the checkpoint in {folder}"]
+        assert run_folder.differing_beginning(other, folder) == [
+            f"the run did not start from the checkpoint in {folder}"
+        ]
     assert run_folder.differing_beginning({}, folder) == []  # of a version that did not record it
     (tmp_path / run_folder.STATE).write_text("")  # from there it goes on exactly
     assert run_folder.resumed_from(folder) == ""
@@ -164,7 +168,7 @@ def test_folder_is_one_processs_at_a_time(tmp_path):
             pass
         other = held_elsewhere(tmp_path)
         assert other.returncode == 1
-        assert f"another run is at work in {tmp_path}: wait for its end" in other.stderr
+        assert f"Another run is active in {tmp_path}. Wait until that run ends" in other.stderr
     assert held_elsewhere(tmp_path).stdout == "held\n"
 
 
@@ -173,7 +177,7 @@ def test_who_starts_a_run_is_alone_but_for_the_run(tmp_path):
     with run_folder.starting(tmp_path) as held:
         assert run_folder.is_held(tmp_path)
         assert not run_folder.is_held(tmp_path, (run_folder.LOCK,))
-        with pytest.raises(lock.Busy, match="another run is at work in"), run_folder.starting(tmp_path):
+        with pytest.raises(lock.Busy, match="Another run is active in"), run_folder.starting(tmp_path):
             pass
         assert held_elsewhere(tmp_path).stdout == "held\n"
         assert held.is_there()
@@ -199,17 +203,20 @@ def test_leftovers_of_killed_writers_go_when_the_folder_is_taken_but_those_of_ot
 def test_file_system_without_locks_gives_a_warning_and_the_run_goes_on(tmp_path, monkeypatch):
     no_locks(monkeypatch)
     for use in (run_folder.starting, run_folder.hold):
-        with pytest.warns(UserWarning, match="no file locks, so nothing keeps two processes apart"), use(tmp_path):
+        with (
+            pytest.warns(UserWarning, match="has no file locks, so two processes could write to the same folder"),
+            use(tmp_path),
+        ):
             assert not run_folder.is_held(tmp_path)
 
 
 def test_lock_that_cannot_be_made_or_is_a_link_is_named(tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(UserError, match="--output-dir: cannot write into .*file"), run_folder.hold(tmp_path / "file"):
+    with pytest.raises(UserError, match="Cannot write to --output-dir .*file"), run_folder.hold(tmp_path / "file"):
         pass
     (tmp_path / run_folder.LOCK).parent.mkdir()
     (tmp_path / run_folder.LOCK).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(UserError, match="--output-dir: cannot write into .*symbolic links: .*job/lock"):
+    with pytest.raises(UserError, match="Cannot write to --output-dir .*symbolic links: .*job/lock"):
         run_folder.take(tmp_path)
 
 
@@ -228,6 +235,6 @@ def test_folder_that_was_deleted_or_replaced_is_noticed(what, tmp_path, monkeypa
         if what == "replaced":
             (run / run_folder.LOCK).parent.mkdir(parents=True)
             (run / run_folder.LOCK).touch()
-        with pytest.raises(UserError, match=f"the output folder {run} was deleted or replaced while"):
+        with pytest.raises(UserError, match=f"The output folder {run} was deleted or replaced while"):
             run_folder.require_still(run)
     assert run.exists() is (what == "replaced")

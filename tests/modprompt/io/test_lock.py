@@ -53,7 +53,7 @@ def test_killed_process_has_no_lock_and_forked_children_never_had_it(tmp_path):
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
 def test_file_system_without_locks_is_told(tmp_path, monkeypatch, number):
     no_locks(monkeypatch, number)
-    with pytest.warns(UserWarning, match="no file locks, so nothing keeps two processes apart"):
+    with pytest.warns(UserWarning, match="has no file locks, so two processes could write to the same folder"):
         held = lock.take(tmp_path / "lock", "taken")
     assert not held.works
     assert not lock.is_held(tmp_path / "lock")

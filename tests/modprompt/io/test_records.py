@@ -72,7 +72,7 @@ def test_record_without_a_hash_is_told_apart_and_one_with_its_hash_taken_out_is_
     assert not check_seal({**RECORD, "modprompt": "text"}, "file")
     record = sealed(RECORD, 1)
     del record["modprompt"]["hash"]
-    with pytest.raises(UserError, match="file is damaged or was changed by hand"):
+    with pytest.raises(UserError, match="file is damaged or was edited by hand"):
         check_seal(record, "file")
 
 

@@ -18,8 +18,8 @@ def test_what_was_written_is_read(tmp_path):
     ("content", "why"),
     [
         ({**WHOLE, "accuracy_pct": 95.1}, "its hash does not match"),
-        ({**CONTENT, "accuracy_pct": 95.1}, "it has no hash"),  # changed, and the seal taken out
-        ({**CONTENT, "modprompt": 2}, "it has no hash"),
+        ({**CONTENT, "accuracy_pct": 95.1}, "the hash is missing"),  # changed, and the seal taken out
+        ({**CONTENT, "modprompt": 2}, "the hash is missing"),
         ({**CONTENT, "modprompt": {"version": 2}}, "its hash does not match"),
     ],
 )

@@ -108,13 +108,15 @@ def test_the_steps_of_the_run_that_is_gone_on_with_come_along(tmp_path):
 
 def test_what_is_missing_is_said(tmp_path):
     table, note = run_files.begin_steps(tmp_path, 2)
-    assert note.startswith("The steps of the first 2 epochs are not all in steps.csv: ")
-    assert note.endswith("steps.csv is not there")
+    assert note.startswith("note: steps.csv does not contain all steps of epochs 1 to 2. Reason: ")
+    assert note.endswith("steps.csv does not exist.")
     put(table, step_rows(5, 6))
     assert run_files.read_steps(tmp_path)["step"] == [5, 6]
-    assert run_files.begin_steps(tmp_path, 4)[1].endswith("steps.csv ends before")
+    assert run_files.begin_steps(tmp_path, 4)[1].endswith("steps.csv ends earlier.")
     (tmp_path / "steps.csv").write_text("a,b\n1,2\n")
-    assert "is damaged (its lines do not have the same columns" in run_files.begin_steps(tmp_path, 2)[1]
+    assert (
+        "is damaged (each row must have the columns from epoch and step to lr" in run_files.begin_steps(tmp_path, 2)[1]
+    )
     assert not (tmp_path / "steps.csv").exists()
 
 
@@ -134,7 +136,7 @@ HEAD = "epoch,step,loss,lr\n"
 )
 def test_damage_is_a_line(text, tmp_path):
     (tmp_path / "steps.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
-    with one_line(r"steps\.csv is damaged \(.+\): delete it"):
+    with one_line(r"steps\.csv is damaged \(.+\)\. Delete the file"):
         run_files.read_steps(tmp_path)
 
 
@@ -145,7 +147,7 @@ def test_a_changed_number_is_found_by_the_result(tmp_path):
     assert steps == run_files.read_steps(tmp_path, result) == run_files.read_steps(tmp_path, {})
     path.write_text(path.read_text().replace("0.5", "0.6"))
     assert run_files.read_steps(tmp_path)["loss"][1] == 0.6
-    with pytest.raises(UserError, match="is damaged, or belongs to another training than its result.json"):
+    with pytest.raises(UserError, match="is damaged, or belongs to another training than result.json"):
         run_files.read_steps(tmp_path, result)
 
 
@@ -235,9 +237,9 @@ def test_of_another_test_or_lost(tmp_path):
     hashes = run_files.write_test(tmp_path, parts())
     path = tmp_path / "test" / "test.npz"
     run_files.write_test(tmp_path, parts(["a", "b", "c"]))
-    assert "is damaged, or belongs to another test than its result.json: test again" in refusal(tmp_path, hashes)
+    assert "is damaged, or belongs to another test than result.json. Run the test again" in refusal(tmp_path, hashes)
     path.unlink()
-    assert "is gone, which result.json names: test again" in refusal(tmp_path, hashes)
+    assert "is missing, although result.json lists this file. Run the test again" in refusal(tmp_path, hashes)
 
 
 def test_files_of_an_earlier_test_go_and_those_of_others_stay(tmp_path):

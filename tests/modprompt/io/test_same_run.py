@@ -74,7 +74,7 @@ def test_a_blended_clip_that_was_the_backbone_by_another_name_is_known_by_its_we
     [
         (FOLDER, 16, 1, "base", ""),
         (FOLDER, 4, 1, "base", "DATASET.NUM_SHOTS is 4, but the output folder is for 16"),
-        (FOLDER, 16, 2, "base", "SEED is 2, but the output folder is for 1"),
+        (FOLDER, 16, 2, "base", f"SEED is 2, but the name of the output folder {FOLDER} states 1"),
         (FOLDER, 16, 1, "new", "DATASET.SUBSAMPLE_CLASSES is new, but the output folder is for base"),
         ("/out/eurosat/CoOp/rn50_4shots/nctx16_cscTrue_ctpend/seed3", 8, 3, "all", "NUM_SHOTS is 8"),
         ("/out/eurosat/MPL/eval/vit_8shots/seed3", 8, 3, "all", ""),
@@ -103,4 +103,4 @@ def test_file_that_changed_or_went_is_named(tmp_path):
     path.write_text("[1, 2]")
     assert look(recorded) == "split.json has changed"
     path.unlink()
-    assert look(recorded) == "split.json is not there any more"
+    assert look(recorded) == "split.json does not exist any more"

@@ -43,13 +43,16 @@ def test_file_is_read_over_its_base(tmp_path):
     (tmp_path / "deep").mkdir()
     path, base = tmp_path / "deep" / "a.yaml", tmp_path / "base.yaml"
     path.write_text("_BASE_: ../base.yaml\nA: {B: 1}\n")
-    with pytest.raises(UserError, match="no config file .*base.yaml"):
+    with pytest.raises(UserError, match="config file .*base.yaml does not exist"):
         read_settings(str(path))
     base.write_text("A: {B: 0, C: 2}\nD: 3\n")
     assert read_settings(str(path)) == {"A.B": 1, "A.C": 2, "D": 3}
     assert set(Settings.read([str(path)]).sources().values()) == {f"file {path}"}
     base.write_text("_BASE_: deep/a.yaml\n")
-    with pytest.raises(UserError, match="is not a YAML config .it and its _BASE_ are too many, or one is its own"):
+    with pytest.raises(
+        UserError,
+        match="is not a valid YAML config file .too many config files are nested with _BASE_, or a file names itself",
+    ):
         read_settings(str(path))
 
 
@@ -57,25 +60,25 @@ def test_file_is_read_over_its_base(tmp_path):
 def test_file_that_is_no_config_is_named(tmp_path, text):
     path = tmp_path / "a.yaml"
     path.write_text(text)
-    with pytest.raises(UserError, match="a.yaml is not a YAML config"):
+    with pytest.raises(UserError, match="a.yaml is not a valid YAML config file"):
         read_settings(str(path))
-    with pytest.raises(UserError, match="no config file .*b.yaml; there is: a.yaml"):
+    with pytest.raises(UserError, match=r"config file .*b.yaml does not exist\. Config files in .*: a.yaml\."):
         read_settings(str(tmp_path / "b.yaml"))
     path.rename(tmp_path / ".hidden.yaml")
-    with pytest.raises(UserError, match="no config file .*b.yaml$"):
+    with pytest.raises(UserError, match=r"config file .*b.yaml does not exist\.$"):
         read_settings(str(tmp_path / "b.yaml"))
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["A", "1", "B"], "the option B has no value;"),
-        (["OPTIM.LR=0.1", "OPTIM.MAX_EPOCH=2"], "the option OPTIM.LR=0.1: options come as KEY VALUE pairs, as in OPTIM"),
-        (["OPTIM.LR=0.1"], "the option OPTIM.LR=0.1: options come as KEY VALUE pairs, as in OPTIM.LR 0.1"),
-        (["OPTIM.LR", "--output-dir", "X"], "the option OPTIM.LR has no value: '--output-dir' follows it;"),
-        (["OPTIM.LR", "OPTIM.MAX_EPOCH", "3"], "the option OPTIM.LR has no value: 'OPTIM.MAX_EPOCH' follows it;"),
-        (["A", "1", "--no-train"], "the flag --no-train must come before the KEY VALUE options"),
-        (["A", "1", "--seed", "2"], "the flag --seed must come before the KEY VALUE options"),
+        (["A", "1", "B"], "The option B has no value. Give options as KEY VALUE pairs"),
+        (["OPTIM.LR=0.1", "OPTIM.MAX_EPOCH=2"], "The option OPTIM.LR=0.1 is not a KEY VALUE pair. Write OPTIM"),
+        (["OPTIM.LR=0.1"], "The option OPTIM.LR=0.1 is not a KEY VALUE pair. Write OPTIM.LR 0.1 instead."),
+        (["OPTIM.LR", "--output-dir", "X"], "The option OPTIM.LR has no value because the next argument is '--output-dir'."),
+        (["OPTIM.LR", "OPTIM.MAX_EPOCH", "3"], "The option OPTIM.LR has no value because the next argument is 'OPTIM.MAX_EPOCH'."),
+        (["A", "1", "--no-train"], "The flag --no-train must come before the KEY VALUE options"),
+        (["A", "1", "--seed", "2"], "The flag --seed must come before the KEY VALUE options"),
     ],
 )  # fmt: skip
 def test_key_without_a_value_and_flag_behind_are_named(words, said):
@@ -143,7 +146,7 @@ def test_each_file_is_opened_once_and_may_change_behind_that(files, monkeypatch)
 
 
 def test_what_cannot_be_read_is_refused(files):
-    with pytest.raises(UserError, match="the option B has no value"):
+    with pytest.raises(UserError, match="The option B has no value"):
         Settings.read(files, options=["A", "1", "B"])
     with pytest.raises(KeyError):
         Settings.read(flags={"OPTIM.LR": 1})  # has no flag
@@ -151,6 +154,6 @@ def test_what_cannot_be_read_is_refused(files):
 
 def test_config_that_is_not_there_has_a_nearest_name(tmp_path):
     (tmp_path / "eurosat.yaml").write_text("")
-    said = "no config file .*eurosatt.yaml; did you mean 'eurosat'. there is: eurosat.yaml"
+    said = "config file .*eurosatt.yaml does not exist.*did you mean 'eurosat'.*: eurosat.yaml"
     with pytest.raises(UserError, match=said):
         read_settings(str(tmp_path / "eurosatt.yaml"))

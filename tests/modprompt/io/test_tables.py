@@ -78,14 +78,20 @@ def test_ascii_has_no_mark_in_front_and_other_text_has_one(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "line 1: there must be one column 'file' (there is nothing)"),
-        ("file,x\na,b\n", "line 1: there must be one column 'label' (there is file, x)"),
-        ("file,label,label\n", "line 1: there must be one column 'label' (there is file, label, label)"),
-        ("file,label\na,b\na,b,c\n", "line 3: it has 3 cells for 2 columns: put quotation marks around"),
-        ('file,label\na,"b\nc,d\n', "line 3: its quotation marks do not match (unexpected end of data)"),
-        ('file,label\n"a"b,c\n', "line 2: its quotation marks do not match"),
-        ("file,label\na,caf\u00e9\n".encode("latin-1"), "line 2: it is not UTF-8 text: save it as CSV with the"),
-        ("file,label\na,b\n".encode("utf-16"), "line 1: it is not UTF-8 text: save it as CSV"),
+        ("", "line 1: exactly one column 'file' is needed, but the columns are missing."),
+        ("file,x\na,b\n", "line 1: exactly one column 'label' is needed, but the columns are file, x."),
+        ("file,label,label\n", "line 1: exactly one column 'label' is needed, but the columns are file, label, label."),
+        (
+            "file,label\na,b\na,b,c\n",
+            "line 3: the row has 3 cells, but the table has 2 columns. Put quotation marks around",
+        ),
+        ('file,label\na,"b\nc,d\n', "line 3: the quotation marks do not match (unexpected end of data)."),
+        ('file,label\n"a"b,c\n', "line 2: the quotation marks do not match"),
+        (
+            "file,label\na,caf\u00e9\n".encode("latin-1"),
+            "line 2: the text is not valid UTF-8. Save the file as CSV with the",
+        ),
+        ("file,label\na,b\n".encode("utf-16"), "line 1: the text is not valid UTF-8. Save the file as CSV"),
     ],
 )
 def test_what_is_no_such_table_is_refused_in_a_line(content, message, tmp_path):
@@ -102,6 +108,8 @@ def test_table_that_is_not_there_is_another_error(tmp_path):
 
 
 def test_name_that_is_no_utf8_is_refused_and_nothing_is_left(tmp_path):
-    with pytest.raises(UserError, match=r"is not written: a name in it is not UTF-8 text \('a.udcff'\): rename it"):
+    with pytest.raises(
+        UserError, match=r"^Cannot write .*t.csv because a name is not valid UTF-8 text \('a.udcff'\). Rename"
+    ):
         write_table(tmp_path / "t.csv", ("file",), [("a\udcff",)])
     assert list(tmp_path.iterdir()) == []

@@ -148,7 +148,9 @@ def test_training_is_read_inert_and_for_the_real_dassl_as_it_was(tmp_path, optim
     again.step()
     sched.step()
     assert again.get_last_lr() == sched.get_last_lr()
-    assert "it holds a schedule as an object: no run can resume from it" in line_of(read_plain, tmp_path / "a.pth.tar")
+    assert "the file contains a learning-rate schedule as an object, so no run can resume from the file" in line_of(
+        read_plain, tmp_path / "a.pth.tar"
+    )
 
 
 def test_a_published_checkpoint_from_a_gpu_is_read():
@@ -276,7 +278,7 @@ def test_torchscript_is_not_run_unless_its_hash_is_known(tmp_path):
     for content in (raw, raw + b"PK\5\6" + bytes(18), good + raw, raw + good, raw + b"x"):
         path.write_bytes(content)
         for read in READERS:
-            with pytest.raises(UserError, match="TorchScript|not a whole PyTorch checkpoint"):
+            with pytest.raises(UserError, match="TorchScript|not a complete PyTorch checkpoint"):
                 read(path)
     assert not target.exists()
     path.write_bytes(raw)
@@ -316,11 +318,11 @@ OTHERS = {
 def test_other_files_are_a_line(tmp_path, kind):
     (tmp_path / "a.pt").write_bytes(OTHERS[kind])
     for read in READERS:
-        assert "is not a whole PyTorch checkpoint" in line_of(read, tmp_path / "a.pt")
+        assert "is not a complete PyTorch checkpoint" in line_of(read, tmp_path / "a.pt")
 
 
 def test_missing_file_and_folder_are_named(tmp_path):
-    assert line_of(read_tensors, tmp_path / "nothing.pt").startswith("no checkpoint at ")
+    assert line_of(read_tensors, tmp_path / "nothing.pt") == f"The checkpoint {tmp_path / 'nothing.pt'} does not exist."
     assert "is a folder, not a file" in line_of(read_tensors, tmp_path)
 
 
@@ -413,12 +415,12 @@ def test_files_of_pytorch_and_an_index_that_is_a_link_are_read(tmp_path):
 
 def test_missing_file_is_named_before_any_is_read(index):
     (index.parent / TWO).unlink()
-    assert index_line(index, pytest.fail) == f"{TWO!r} is missing next to {index}: download it too"
+    assert index_line(index, pytest.fail) == f"The file {TWO!r} is missing next to {index}. Download this file too."
 
 
 def test_tensor_that_is_not_in_its_file_is_named(index):
     write_index(index.parent, {**PLACES, "d": ONE})
-    assert index_line(index) == f"{index.parent / ONE} has no 'd', which {index} says is in it"
+    assert index_line(index) == f"{index.parent / ONE} lacks 'd', which {index} lists. Download both files again."
 
 
 @pytest.mark.parametrize("name", ["../a.bin", "/etc/a.bin", "below/a.bin", "..", "", 3])

@@ -76,16 +76,22 @@ BAD = {  # settings, and the line; `dataset` is no setting
         ({"cross_layer": 3}, "CROSS_LAYER must be less than PROMPT_DEPTH 3, got 3"),
         ({"prompt_depth": 4}, "PROMPT_DEPTH must be from 1 to 3, the number of layers of this model, got 4"),
         ({"flow": "learned", "tests_write": True}, "TESTS_WRITE has no effect with FLOW learned"),
-        ({"sentences": "", "dataset": "EuroSAT"}, "SENTENCES is empty, and there is no gpt_file/eurosat_prompt.json"),
-        ({"sentences": "nowhere.json"}, "SENTENCES: there is no file nowhere.json"),
-        ({"sentences": "digits"}, "has no phrases for 3 of 3 classes: 'cat'"),
+        (
+            {"sentences": "", "dataset": "EuroSAT"},
+            "SENTENCES is empty, and the default file gpt_file/eurosat_prompt.json does not exist",
+        ),
+        ({"sentences": "nowhere.json"}, "SENTENCES: the file nowhere.json does not exist"),
+        ({"sentences": "digits"}, "contains no phrases for 3 of 3 classes: 'cat'"),
     ],
     "LightRA": [
         ({"vision_depth": 4}, "VISION_DEPTH must be at most 3, the number of layers of that side of this model, got 4"),
         ({"text_depth": 0}, "TEXT_DEPTH must be at least 1, got 0"),
         ({"n_ctx_text": 0}, "N_CTX_TEXT must be at least 1, got 0"),
         ({"template": "a photo"}, "TEMPLATE must have {} where the class name goes, got 'a photo'"),
-        ({"sentences": "", "dataset": "EuroSAT"}, "SENTENCES is empty, and there is no prompts/EuroSAT.json (folder"),
+        (
+            {"sentences": "", "dataset": "EuroSAT"},
+            "SENTENCES is empty, and the default file prompts/EuroSAT.json does not exist (current folder",
+        ),
         ({"mean": "sum"}, "MEAN must be"),
     ],
     "CLIPLoRA": [

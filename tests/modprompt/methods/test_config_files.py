@@ -74,9 +74,9 @@ def test_missing_config_without_a_known_trainer_and_of_a_data_set():
     assert config_file("glyph", "OfAUser") == ROOT / "configs/trainers/MPL/glyph.yaml"  # a user's, not imported yet
     with pytest.raises(UserError, match="^no config file OfAUser/glyph"):
         config_file("OfAUser/glyph", "OfAUser")
-    with pytest.raises(UserError, match="^no config file own/eurosatt.yaml; did you mean 'eurosat'"):
+    with pytest.raises(UserError, match="^no config file own/eurosatt.yaml. Did you mean 'eurosat'"):
         path_of("own/eurosatt.yaml")
-    with pytest.raises(UserError, match="^there is no data set 'eurosatt'; did you mean 'EuroSAT'"):
+    with pytest.raises(UserError, match="^there is no data set 'eurosatt'. Did you mean 'EuroSAT'"):
         path_of("eurosatt")
 
 

@@ -202,7 +202,7 @@ def test_saved_and_loaded_it_has_its_sentences(clip_model, images, tmp_path):
             clip_model, values(model), *facts(["dog", "x"], images)[:2], None, of_sentences(clip_model, ["dog", "x"])
         )
         torch.testing.assert_close(others.class_features(), expected[1], atol=1e-5, rtol=1e-4)
-    with pytest.raises(UserError, match=r"has no phrases for 2 of 3 classes: 'bird', 'cow'"):
+    with pytest.raises(UserError, match=r"contains no phrases for 2 of 3 classes: 'bird', 'cow'"):
         found.with_classes(["bird", "dog", "cow"])
 
 
@@ -352,9 +352,11 @@ def test_another_file_of_sentences_under_the_repositorys_name_is_another_run(wor
     assert train.main(run) == 0
     assert "Finished before: " in capsys.readouterr().out
     file.write_text(file.read_text().replace("seen from", "looked at from"))
-    assert "holds a different finished run (the content of the sentences has changed)" in refusal(capsys, *run)
+    assert "contains a different finished run (the content of the sentences has changed)" in refusal(capsys, *run)
     file.unlink()
-    assert "SENTENCES is empty, and there is no gpt_file/eurosat_prompt.json" in refusal(capsys, *run)
+    assert "SENTENCES is empty, and the default file gpt_file/eurosat_prompt.json does not exist" in refusal(
+        capsys, *run
+    )
 
 
 @pytest.mark.slow

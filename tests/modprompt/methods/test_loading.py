@@ -135,8 +135,8 @@ def altered(content, **changes):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 3}, "has version 3, made by a newer modprompt"),
-        ({"version": None}, "has version None"),
+        ({"version": 3}, "has the format version 3, which this version of modprompt does not support"),
+        ({"version": None}, "has the format version None"),
         ({"classes": {"names": ["two", "three"], "dataset": "", "templates": []}}, "its hash does not match"),
         ({"hash": "0" * 64}, "its hash does not match"),
     ],

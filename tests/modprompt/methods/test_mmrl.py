@@ -229,7 +229,7 @@ def test_the_target_of_a_cross_data_set_test_has_its_own_share_and_is_marked(wor
     again = half(words(*run), "new", tmp_path / "again", tmp_path / "out")
     own = ["TRAINER.MMRLpp.TEST_BETA", "0", "TEST.FEATURES_OF", str(tmp_path / "new")]
     assert train.main([*again, *own]) == 0  # tokens are mixed otherwise, and so are features
-    assert "all images are encoded anew" in capsys.readouterr().out
+    assert "all images are encoded again" in capsys.readouterr().out
     assert found["selected_on_test"] == "logits by TASK CD; tuned on test"
     assert (found["method"]["config"]["BETA"], found["method"]["config"]["TEST_BETA"]) == (0.9, 0.3)
 

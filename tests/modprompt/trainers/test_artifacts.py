@@ -137,7 +137,10 @@ def test_a_test_that_leaves_no_files_takes_those_of_the_one_before_away(command,
     assert train.main(words) == 0
     assert list((tmp_path / "out" / "test").iterdir()) == []
     assert not {"test_files", "top5_pct", "ece_pct"} & set(result(tmp_path / "out"))
-    assert "Top-5, calibration and test/ are left out: the test did not give logits" in capsys.readouterr().out
+    assert (
+        "Top-5 accuracy, calibration error and the folder test/ are not written because the test did not give one"
+        in capsys.readouterr().out
+    )
 
 
 @pytest.mark.slow
@@ -157,7 +160,7 @@ def test_a_table_of_steps_that_is_damaged_has_no_hash(tmp_path, capsys):
     assert artifacts.of_training(str(tmp_path)) == {"steps_hash": artifacts.sha256_of(tmp_path / "steps.csv")}
     (tmp_path / "steps.csv").write_text("no table\n")
     assert artifacts.of_training(str(tmp_path)) == {}
-    assert capsys.readouterr().out.startswith("steps_hash is left out: ")
+    assert capsys.readouterr().out.startswith("The entry steps_hash of result.json is not written: ")
 
 
 def test_all_settings_are_kept_from_the_start_and_the_log_begins_with_what_matters(command, tmp_path, monkeypatch):
@@ -189,7 +192,7 @@ def test_a_run_that_is_refused_leaves_the_settings_of_the_one_that_is_there(comm
     assert train.main([*words, "OPTIM.LR", "0.5"]) == 2
     assert (tmp_path / "out" / "config.yaml").read_bytes() == before
     log = max(tmp_path.glob("out/log.txt*"), key=lambda path: len(path.name))
-    assert "holds a run with other settings" in log.read_text().splitlines()[-1]  # what is wrong comes last
+    assert "contains a run with other settings" in log.read_text().splitlines()[-1]  # what is wrong comes last
     assert train.main([*words, "DATALOADER.TEST.BATCH_SIZE", "7"]) == 0
     assert yaml.safe_load((tmp_path / "out" / "config.yaml").read_text())["DATALOADER"]["TEST"]["BATCH_SIZE"] == 7
 

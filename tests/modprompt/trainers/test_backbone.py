@@ -47,17 +47,19 @@ def result(folder):
 
 LINE = (
     "SIZE [32, 32] -> [48, 48], PIXEL_MEAN [0.4815, 0.4578, 0.4082] -> [0.5, 0.4, 0.3], PIXEL_STD "
-    "[0.2686, 0.2613, 0.2758] -> [0.3, 0.2, 0.1], INTERPOLATION bicubic -> bilinear, RESIZE_MODE shortest -> squash\n"
+    "[0.2686, 0.2613, 0.2758] -> [0.3, 0.2, 0.1], INTERPOLATION bicubic -> bilinear, RESIZE_MODE shortest -> squash.\n"
 )
 
 
 def test_config_files_give_way_with_one_line(words, squashed, tmp_path, capsys):
     assert train.main(words()) == 0
     out, err = capsys.readouterr()
-    assert f"INPUT follows the weights of {squashed}: {LINE}" in out
-    assert out.count("INPUT follows") == 1
+    assert f"Image preprocessing is set to that of {squashed}: {LINE}" in out
+    assert out.count("Image preprocessing") == 1
     assert "warning" not in err
-    assert "CLIP: open_clip weights, gelu, 2 and 2 heads (text, image)" in out
+    assert (
+        "CLIP: open_clip weights, activation gelu, 2 attention heads in the text encoder, 2 in the image encoder" in out
+    )
     assert "RESIZE_MODE: squash" in (tmp_path / "out" / "config.yaml").read_text()  # the config as it is run
     found = result(tmp_path)
     assert found["input"] == {
@@ -83,9 +85,12 @@ def test_command_line_wins_with_one_warning(words, squashed, tmp_path, capsys):
     options = ["INPUT.PIXEL_MEAN", "[0.1, 0.1, 0.1]", "INPUT.RESIZE_MODE", "shortest"]
     assert train.main(words(*options)) == 0
     out, err = capsys.readouterr()
-    said = "INPUT.PIXEL_MEAN is [0.1, 0.1, 0.1], not [0.5, 0.4, 0.3]; INPUT.RESIZE_MODE is shortest, not squash\n"
-    assert f"warning: images are not made as {squashed} needs them: {said}" in err
-    assert err.count("images are not made") == 1
+    said = (
+        "INPUT.PIXEL_MEAN is [0.1, 0.1, 0.1] instead of [0.5, 0.4, 0.3], "
+        "INPUT.RESIZE_MODE is shortest instead of squash.\n"
+    )
+    assert f"warning: Images are preprocessed in another way than {squashed} needs: {said}" in err
+    assert err.count("Images are preprocessed") == 1
     found = result(tmp_path)["input"]
     assert (found["INPUT.PIXEL_MEAN"], found["INPUT.RESIZE_MODE"]) == ("[0.1, 0.1, 0.1]", "shortest")
     assert found["INPUT.SIZE"] == "[48, 48]"
@@ -118,7 +123,7 @@ def test_transform_that_does_not_resize_and_crop_cannot_be_squashed():
         class dataset:
             transform = transforms.Compose([transforms.ToTensor()])
 
-    with pytest.raises(UserError, match="does not resize and then crop"):
+    with pytest.raises(UserError, match="does not begin with Resize and CenterCrop"):
         backbone.squash([Loader], (48, 48))
 
 
@@ -130,7 +135,7 @@ def test_a_codebases_own_node_may_lack_our_keys(monkeypatch):
         cfg.MODEL.BACKBONE.pop(key, None)
     cfg.INPUT.pop("RESIZE_MODE", None)
     monkeypatch.setattr(sys, "argv", ["train.py", "INPUT.INTERPOLATION", "bilinear"])
-    with pytest.warns(UserWarning, match="INPUT.INTERPOLATION is bilinear, not bicubic"):
+    with pytest.warns(UserWarning, match="INPUT.INTERPOLATION is bilinear instead of bicubic"):
         mine = run_config.from_host(cfg)
     assert backbone.asked_of(mine.MODEL.BACKBONE) == Asked("glyph-clip")
     assert mine.INPUT.INTERPOLATION == "bilinear"
@@ -152,11 +157,11 @@ def test_what_nothing_says_of_bare_weights_stays_as_settings_have_it(command, tm
     assert train.main(words) == 0
     out, err = capsys.readouterr()
     assert (
-        "(nothing says how its images are made: as OpenAI's, unless a setting says it): SIZE [64, 64] -> [32, 32]"
+        "(the weights do not state their preprocessing, so that of OpenAI's CLIP is used): SIZE [64, 64] -> [32, 32]"
         in out
     )
     assert "INTERPOLATION bilinear -> bicubic" in out
-    assert "are made, and they are not made as OpenAI's: INPUT.PIXEL_MEAN is [0.5, 0.5, 0.5], not [0.4815" in err
+    assert "and the settings differ from OpenAI's CLIP: INPUT.PIXEL_MEAN is [0.5, 0.5, 0.5] instead of [0.4815" in err
     found = result(tmp_path)["input"]
     assert found["INPUT.PIXEL_MEAN"] == "[0.5, 0.5, 0.5]"
 

@@ -11,7 +11,7 @@ from modprompt.experiments.reporting.logs import read_run
 from modprompt.io.result import IN_EXPERIMENT
 from modprompt.trainers import baseline
 
-START = "Zero-shot CLIP"
+START = "Accuracy of zero-shot CLIP on the test images"
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def ran(command, tmp_path, capsys):
         lines = capsys.readouterr().out.splitlines()
         path = tmp_path / out / "result.json"
         result = json.loads(path.read_text()) if path.exists() else {}
-        said = [line for line in lines if line.startswith(START)]
+        said = [line for line in lines if line.startswith((START, "Zero-shot CLIP"))]
         return said, [line for line in lines if line not in said], result
 
     return run
@@ -37,7 +37,7 @@ def test_zero_shot_accuracy_comes_before_training_and_changes_nothing(ran, preci
     said, lines, result = ran("CoOp", *options)
     _, others, alone = ran("CoOp", *options, out="once", flags=["--once"])
     _, _, zero_shot = ran("ZeroshotCLIP", out="zero_shot")
-    assert said == [f"{START} on the same test images: {zero_shot['accuracy_pct']:.1f}%"]
+    assert said == [f"{START}: {zero_shot['accuracy_pct']:.1f}%"]
     assert [result[key] for key in ("prompts_hash", "correct")] == [alone[key] for key in ("prompts_hash", "correct")]
 
     def numbers(lines):
@@ -64,7 +64,9 @@ def test_many_test_images_name_the_command_instead(ran, tmp_path, monkeypatch):
     _, _, wanted = ran("ZeroshotCLIP", out="zero_shot")
     monkeypatch.setattr(baseline, "MOST_IMAGES", 19)
     ((said,), _, _) = ran("CoOp")
-    assert said.startswith(f"{START} was not tested on the same test images: there are 20, more than 19. ")
+    assert said.startswith(
+        "Zero-shot CLIP was not tested because the data set has 20 test images, more than the limit of 19. "
+    )
     monkeypatch.chdir(tmp_path)
     words = shlex.split(said.partition("run: ")[2])
     assert words[:4] == ["modprompt", "train", "--trainer", "ZeroshotCLIP"]

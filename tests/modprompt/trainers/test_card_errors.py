@@ -11,23 +11,23 @@ from modprompt.trainers import card_errors
 from tests.methods import METHODS
 
 FULL = "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 15.77 GiB of which 3.12 MiB is free."
-LINE = f"error: out of memory ({FULL}): give a smaller MODEL.TEXT_CHUNK or DATALOADER.TRAIN_X.BATCH_SIZE (in a test "
+LINE = f"error: The run is out of memory ({FULL}). Set a smaller MODEL.TEXT_CHUNK or DATALOADER.TRAIN_X.BATCH_SIZE (for a test"
 ERRORS = {
-    FULL: (OutOfMemory, "give a smaller MODEL.TEXT_CHUNK or"),
+    FULL: (OutOfMemory, "Set a smaller MODEL.TEXT_CHUNK or"),
     "CUDA error: out of memory": (OutOfMemory, "DATALOADER.TEST.BATCH_SIZE"),
-    "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`": (OutOfMemory, "give a smaller"),
+    "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`": (OutOfMemory, "Set a smaller"),
     "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate "
-    "4000000000 bytes. Error code 12 (Cannot allocate memory)": (OutOfMemory, "give a smaller"),
-    "could not create a primitive": (OutOfMemory, "give a smaller"),
-    "can't start new thread": (UserError, "raise the limit of memory"),
-    "CUDA error: invalid configuration argument\nCUDA kernel errors might be": (UserError, "at once than the GPU allows"),
+    "4000000000 bytes. Error code 12 (Cannot allocate memory)": (OutOfMemory, "Set a smaller"),
+    "could not create a primitive": (OutOfMemory, "Set a smaller"),
+    "can't start new thread": (UserError, "Raise the limit of memory"),
+    "CUDA error: invalid configuration argument\nCUDA kernel errors might be": (UserError, "The batch is larger than the GPU allows"),
     "adaptive_avg_pool2d_backward_cuda does not have a deterministic implementation, but you set": (
         UserError,
-        "MODEL.DETERMINISTIC True (adaptive_avg_pool2d_backward_cuda does not",
+        "MODEL.DETERMINISTIC True is not possible (adaptive_avg_pool2d_backward_cuda does not",
     ),
     "Deterministic behavior was enabled ... you must set an environment variable: CUBLAS_WORKSPACE_CONFIG=:4096:8": (
         UserError,
-        "set CUBLAS_WORKSPACE_CONFIG=:4096:8 before the start",
+        "Set the environment variable CUBLAS_WORKSPACE_CONFIG=:4096:8 before the start",
     ),
 }  # fmt: skip
 

@@ -112,15 +112,18 @@ LORA = METHODS["clip_lora"]
 def test_steps_passes_and_additions_are_told(command, capsys):
     assert train.main(["--no-train", *command(LORA, "DATALOADER.TRAIN_X.BATCH_SIZE", 8)]) == 0
     out = capsys.readouterr().out
-    assert "CLIPLoRA trains 8 steps (2 for each of 4 images of a class): 3 passes of up to 3 batches over 20 im" in out
-    assert "Training: steps of batches of 8, sgd, learning rate 0.0035" in out
+    assert (
+        "CLIPLoRA trains for 8 steps (2 per shot, 4 shots per class) in 3 passes of up to 3 batches over 20 training im"
+        in out
+    )
+    assert "Training: steps, batch size 8, optimizer sgd, learning rate 0.0035" in out
     assert "Low-rank additions: q v o of rank 2, times 0.7071, in text layers 2 3, vision layers 2 3" in out
 
 
 @pytest.mark.parametrize(("shots", "counted"), [(4, 4), (-1, 6)])
 def test_without_shots_the_images_of_a_class_are_counted(shots, counted, command, capsys):
     assert train.main(["--no-train", *command(LORA, "DATASET.NUM_SHOTS", shots)]) == 0
-    said = f"CLIPLoRA trains {2 * counted} steps (2 for each of {counted} images of a class)"
+    said = f"CLIPLoRA trains for {2 * counted} steps (2 per shot, {counted} shots per class)"
     assert said in capsys.readouterr().out
 
 
@@ -130,8 +133,8 @@ def test_steps_of_unequal_shots_are_those_of_their_mean(command, tmp_path, capsy
     few = ("DATASET.NUM_SHOTS", -1, "DATASET.SHOTS_BY_CLASS", tmp_path / "shots.csv", "TRAINER.CLIPLORA.N_ITERS", 10)
     assert train.main(["--no-train", *command(LORA, *few)]) == 0
     out = capsys.readouterr().out
-    assert "CLIPLoRA trains 28 steps (10 for each of 2.8 images of a class)" in out
-    assert f"EuroSAT: shots by class ({tmp_path / 'shots.csv'})" in out
+    assert "CLIPLoRA trains for 28 steps (10 per shot, 2.8 shots per class)" in out
+    assert f"EuroSAT: shots per class from {tmp_path / 'shots.csv'}" in out
 
 
 @pytest.mark.slow
@@ -139,10 +142,10 @@ def test_the_repositorys_file_is_written_and_begins_a_training(command, tmp_path
     assert train.main(command(LORA, "OPTIM.MAX_EPOCH", 1)) == 0
     file = tmp_path / "lora_weights.pt"
     assert export.main([str(tmp_path / "out"), "--to", "lora", "--out", str(file), "--clip", clip_of(command)]) == 0
-    assert "low-rank matrices, as CLIP-LoRA's repository reads them" in capsys.readouterr().out
+    assert "the low-rank matrices in the format of the CLIP-LoRA repository." in capsys.readouterr().out
     words = to(command(LORA, "MODEL.INIT_WEIGHTS", file), tmp_path / "second")
     assert train.main(["--no-train", *words]) == 0
-    assert f"Loaded the initial prompts from {file}" in capsys.readouterr().out
+    assert f"Loaded the initial weights from {file}" in capsys.readouterr().out
     assert "r is 3 here and 2 there" in refusal(capsys, *words, "TRAINER.CLIPLORA.R", "3")
 
 

@@ -27,7 +27,7 @@ def said(tmp_path, digits, monkeypatch, capsys):
     return run
 
 
-IMAGES = "Images: 10 trained on, 10 for validation, 531 tested"
+IMAGES = "Images: 10 for training, 10 for validation, 531 for the test"
 
 
 @pytest.mark.slow
@@ -36,7 +36,7 @@ def test_images_the_next_command_and_zero_shot_where_features_are_kept(said, tmp
     for trainer, options in (("TipAdapter", ()), ("CoOp", ("TEST.KEEP_FEATURES", "True"))):
         images, beside, following = said(trainer, *options)
         assert images == IMAGES
-        assert re.fullmatch(r"Zero-shot CLIP has 94\.9% of the tested images right, this run 9\d\.\d%", beside)
+        assert re.fullmatch(r"Accuracy on the test images: zero-shot CLIP 94\.9%, this run 9\d\.\d%", beside)
         folder = f"output/digits/shots_1/{trainer}/glyph/seed1"
         assert following == f"Next: modprompt predict {folder} IMAGE"
         assert (tmp_path / folder / "log.txt").read_text().endswith(f"{beside}\n{following}\n")
@@ -58,7 +58,7 @@ def test_zero_shot_is_left_out_where_it_costs_more(said):
 def test_images_that_nothing_tested_are_not_counted(command, tmp_path, capsys):
     assert train.main(command("CoOp", "TEST.NO_TEST", "True", "OPTIM.MAX_EPOCH", "1")) == 0
     images, following = capsys.readouterr().out.splitlines()[-2:]
-    assert re.fullmatch(r"Images: 20 trained on, \d+ for validation, 0 tested", images)
+    assert re.fullmatch(r"Images: 20 for training, \d+ for validation, 0 for the test", images)
     assert following == f"Next: modprompt predict {tmp_path / 'out'} IMAGE"
 
 
@@ -74,7 +74,10 @@ def on_folders(words, tmp_path, sizes):
 def test_images_kept_for_validation_are_reported_with_the_remedy(command, tmp_path, capsys):
     words = on_folders(command("CoOp"), tmp_path, {".": 60})
     assert train.main(words) == 0
-    said = "60 of 120 photos train, 24 are kept for validation, 36 test; DATASET.TRAIN_ON_VAL True trains on 84"
+    said = (
+        "Of 120 photos, 60 are used for training, 24 are kept for validation and 36 are used for the test. "
+        "DATASET.TRAIN_ON_VAL True trains on 84 photos."
+    )
     assert said in capsys.readouterr().out.splitlines()
     on = [*words, "DATASET.TRAIN_ON_VAL", "True"]
     assert train.main([*words, "OUTPUT_DIR", str(tmp_path / "few"), "DATASET.NUM_SHOTS", "2"]) == 0
@@ -85,7 +88,7 @@ def test_images_kept_for_validation_are_reported_with_the_remedy(command, tmp_pa
     assert train.main(on) == 0
     out = capsys.readouterr().out
     assert "** CoOp on ImageFolder: all training and validation images, all classes, seed 1 **" in out
-    assert "Images: 84 trained on, none for validation, 36 tested" in out.splitlines()
+    assert "Images: 84 for training, none for validation, 36 for the test" in out.splitlines()
     assert "kept for validation" not in out
     test = ["--eval-only", "--model-dir", str(tmp_path / "on"), *words, "OUTPUT_DIR", str(tmp_path / "test")]
     assert train.main([*test, "TEST.SPLIT", "val"]) == 2
@@ -96,12 +99,12 @@ def test_folder_with_train_alone_trains_and_says_so(command, tmp_path, capsys):
     assert train.main(on_folders(command("CoOp"), tmp_path, {"train": 5})) == 0
     out = capsys.readouterr().out
     assert (
-        f"note: {tmp_path / 'photos'} has a folder train/, but neither test/ nor val/ contains images: TEST.NO_TEST is set"
+        f"note: {tmp_path / 'photos'} has a folder train/, but neither test/ nor val/ contains images. TEST.NO_TEST is set"
         in out
     )
-    assert "Images: 10 trained on, none for validation, 0 tested" in out.splitlines()
+    assert "Images: 10 for training, none for validation, 0 for the test" in out.splitlines()
 
 
 def test_test_images_are_not_counted_as_validation_images(command, tmp_path, capsys):
     assert train.main(on_folders(command("CoOp"), tmp_path, {"train": 5, "test": 2})) == 0
-    assert "Images: 10 trained on, none for validation, 4 tested" in capsys.readouterr().out.splitlines()
+    assert "Images: 10 for training, none for validation, 4 for the test" in capsys.readouterr().out.splitlines()

@@ -20,7 +20,7 @@ def learned(folder, epoch):
 def test_graph_is_one_line_that_names_what_to_write(trainer, command, capsys):
     assert train.main(command(trainer, "MODEL.COMPILE", "graph")) == 2
     said = capsys.readouterr().err.splitlines()
-    assert said == ["error: MODEL.COMPILE must be default, reduce-overhead or empty, got 'graph'"]
+    assert said == ["error: MODEL.COMPILE must be default, reduce-overhead or empty, got 'graph'."]
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -28,7 +28,7 @@ def test_graph_is_one_line_that_names_what_to_write(trainer, command, capsys):
     ("trainer", "ran", "why"),
     [
         pytest.param(METHODS["coop_end"], "default", "", marks=pytest.mark.slow),
-        ("ZeroshotCLIP", "eager", "this trainer compiles nothing"),
+        ("ZeroshotCLIP", "eager", "this trainer does not support MODEL.COMPILE"),
     ],
     ids=["prompts", "nothing to learn"],
 )

@@ -21,10 +21,10 @@ def built(*options, trainer="ALVLM"):
 def test_repositorys_set_up_is_what_nothing_given_means(capsys):
     active = built().ACTIVE
     assert (active.ROUNDS, active.METHOD, active.PCB, active.GIVE_UP, active.GAMMA) == (8, "none", True, True, 0.1)
-    assert (active.BUDGET, active.ASK, active.BADGE_ROWS) == (0, False, "right")
+    assert (active.BUDGET, active.MANUAL_LABELS, active.BADGE_ROWS) == (0, False, "right")
     assert (
-        "ALVLM: TRAINER.COOPAL stands for ACTIVE.ROUNDS 8, ACTIVE.METHOD none, ACTIVE.PCB True, ACTIVE.GIVE_UP True, "
-        "ACTIVE.GAMMA 0.1\n" in capsys.readouterr().out
+        "ALVLM: TRAINER.COOPAL sets ACTIVE.ROUNDS 8, ACTIVE.METHOD none, ACTIVE.PCB True, ACTIVE.GIVE_UP True, "
+        "ACTIVE.GAMMA 0.1.\n" in capsys.readouterr().out
     )
 
 
@@ -41,7 +41,10 @@ def test_what_is_given_under_its_own_name_stays(capsys):
     cfg = built("TRAINER.COOPAL.METHOD", "badge", *words)
     assert {key: cfg.ACTIVE[key] for key in given} == given
     assert cfg.ACTIVE.GIVE_UP
-    assert "; given itself: ACTIVE.ROUNDS, ACTIVE.METHOD, ACTIVE.PCB, ACTIVE.GAMMA\n" in capsys.readouterr().out
+    assert (
+        ". Explicit settings take precedence: ACTIVE.ROUNDS, ACTIVE.METHOD, ACTIVE.PCB, ACTIVE.GAMMA.\n"
+        in capsys.readouterr().out
+    )
 
 
 def test_without_rounds_it_is_coop_and_nothing_is_said_of_choosing():
@@ -54,13 +57,16 @@ def test_a_config_in_which_nobody_has_read_it_is_refused():
     cfg = get_cfg_default()
     cfg.TRAINER.NAME, cfg.TRAINER.COOPAL.METHOD = "ALVLM", "badge"
     trainer = TRAINER_REGISTRY.get("ALVLM")
-    with pytest.raises(UserError, match="TRAINER.COOPAL: only train.py and `modprompt active`"):
+    with pytest.raises(
+        UserError,
+        match="TRAINER.COOPAL are not supported by this program. Use modprompt's own train.py or `modprompt active`",
+    ):
         trainer(cfg)
     trainer.check_cfg(trainer.__new__(trainer), built().clone())
 
 
 def test_other_trainers_have_no_rounds_and_do_not_read_it():
-    with pytest.warns(UserWarning, match=r"TRAINER.COOPAL is set, but CoOp only reads TRAINER.COOP"):
+    with pytest.warns(UserWarning, match=r"TRAINER.COOPAL are ignored because CoOp reads only TRAINER.COOP"):
         cfg = built("TRAINER.COOPAL.METHOD", "badge", trainer="CoOp")
     assert (cfg.ACTIVE.ROUNDS, cfg.ACTIVE.METHOD, cfg.ACTIVE.GIVE_UP) == (0, "", False)
 
@@ -68,11 +74,11 @@ def test_other_trainers_have_no_rounds_and_do_not_read_it():
 @pytest.mark.parametrize("trainer", ["ALVLM", "CoOp"])
 def test_key_that_nothing_reads_is_taken_and_told(trainer, capsys):
     built("TRAINER.COOP.TRAIN_TYPE", "freeze", trainer=trainer)
-    assert "TRAINER.COOP.TRAIN_TYPE freeze (command line): nothing reads it" in capsys.readouterr().out
+    assert "TRAINER.COOP.TRAIN_TYPE freeze (command line) is ignored." in capsys.readouterr().out
 
 
 def test_key_that_is_gone_says_what_to_write_instead():
-    said = "command line: TEST.FEATURE_CACHE is gone: a test keeps its features by TEST.KEEP_FEATURES True, for tests"
+    said = "command line: the setting TEST.FEATURE_CACHE was removed in an earlier version. Store the features of a test with TEST.KEEP_FEATURES"
     with pytest.raises(UserError, match=said):
         built("TEST.FEATURE_CACHE", "features", trainer="CoOp")
 
@@ -82,8 +88,8 @@ def test_key_that_is_gone_says_what_to_write_instead():
     [
         (["TRAINER.COOPAL.GAMMA", "-1"], r"TRAINER.COOPAL.GAMMA must be a number from 0 up, got -1"),
         (["TRAINER.COOPAL.ASPATH", "a", "TRAINER.COOPAL.AEPATH", "b"], r"TRAINER.COOPAL.ASPATH and AEPATH are both set"),
-        (["TRAINER.COOPAL.METHODS", "a"], r"no config key 'TRAINER.COOPAL.METHODS'; did you mean 'TRAINER.COOPAL.METHOD'"),
-        (["TRAINER.COOPAL.PCB", "True"], r"there is no config key 'TRAINER.COOPAL.PCB'"),
+        (["TRAINER.COOPAL.METHODS", "a"], r"unknown setting 'TRAINER.COOPAL.METHODS'. Did you mean 'TRAINER.COOPAL.METHOD'"),
+        (["TRAINER.COOPAL.PCB", "True"], r"unknown setting 'TRAINER.COOPAL.PCB'"),
     ],
 )  # fmt: skip
 def test_faults_have_its_names(words, message):
@@ -108,9 +114,9 @@ def test_settings_of_a_shared_node_are_the_methods_own_and_one_line_says_so(tmp_
     assert (node.CTX_INIT, node.N_CTX, node.W, node.PREC) == ("True", 4, 8.0, "fp32")
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("KgCoOp: ")]
     assert said == [
-        "KgCoOp: TRAINER.COOP.CTX_INIT is TRAINER.KGCOOP.CTX_INIT True, TRAINER.COOP.N_CTX is TRAINER.KGCOOP.N_CTX 4, "
-        "TRAINER.COOP.W is TRAINER.KGCOOP.W 8, TRAINER.COOP.PREC is TRAINER.KGCOOP.PREC fp32; "
-        "read by nothing, here as in the repository: TRAINER.COOP.ALPHA, TRAINER.COCOOP.PREC"
+        "KgCoOp: TRAINER.COOP.CTX_INIT sets TRAINER.KGCOOP.CTX_INIT True, TRAINER.COOP.N_CTX sets TRAINER.KGCOOP.N_CTX 4, "
+        "TRAINER.COOP.W sets TRAINER.KGCOOP.W 8, TRAINER.COOP.PREC sets TRAINER.KGCOOP.PREC fp32. "
+        "Ignored, as in the upstream repository: TRAINER.COOP.ALPHA, TRAINER.COCOOP.PREC."
     ]
 
 
@@ -129,7 +135,7 @@ def test_the_later_of_file_and_option_wins_under_whichever_name(tmp_path, capsys
     ]
     node = built("--config-file", file, *given, trainer="KgCoOp").TRAINER.KGCOOP
     assert (node.W, node.CTX_INIT, node.N_CTX) == (5.0, "False", 3)
-    assert "; given itself: TRAINER.KGCOOP.N_CTX" in capsys.readouterr().out
+    assert ". Explicit settings take precedence: TRAINER.KGCOOP.N_CTX." in capsys.readouterr().out
 
 
 def test_a_loss_node_is_read_and_what_is_given_itself_stays(tmp_path, capsys):
@@ -139,7 +145,10 @@ def test_a_loss_node_is_read_and_what_is_given_itself_stays(tmp_path, capsys):
     node = built("--config-file", file, *given, trainer="ProGrad").TRAINER.PROGRAD
     assert (node.CTX_INIT, node.LAMBDA, node.T) == ("True", 0.8, 1.5)
     out = capsys.readouterr().out
-    assert "; given itself: TRAINER.PROGRAD.T; read by nothing, here as in the repository: LOSS.GM\n" in out
+    assert (
+        ". Explicit settings take precedence: TRAINER.PROGRAD.T. Ignored, as in the upstream repository: LOSS.GM.\n"
+        in out
+    )
     assert "LOSS.NAME" not in out
 
 
@@ -147,10 +156,14 @@ def test_a_loss_node_is_read_and_what_is_given_itself_stays(tmp_path, capsys):
     ("trainer", "words", "message"),
     [
         ("ProGrad", ["LOSS.NAME", "kd"], "command line: LOSS.NAME must be prograd for ProGrad, got 'kd'"),
-        ("CoOp", ["LOSS.NAME", "prograd"], "command line: there is no config key 'LOSS.NAME'"),
-        ("CoOp", ["TRAINER.COOP.CTX_INIT", "True"], "TRAINER.COOP.CTX_INIT: must be a text, got 'True'"),
-        ("CoOp", ["TRAINER.COOP.W", "8"], "there is no config key 'TRAINER.COOP.W'"),
-        ("KgCoOp", ["TRAINER.COOP.N_CTX", "four"], "TRAINER.KGCOOP.N_CTX: must be a whole number, got 'four'"),
+        ("CoOp", ["LOSS.NAME", "prograd"], "command line: unknown setting 'LOSS.NAME'"),
+        ("CoOp", ["TRAINER.COOP.CTX_INIT", "True"], "TRAINER.COOP.CTX_INIT: the value must be a text, got 'True'"),
+        ("CoOp", ["TRAINER.COOP.W", "8"], "unknown setting 'TRAINER.COOP.W'"),
+        (
+            "KgCoOp",
+            ["TRAINER.COOP.N_CTX", "four"],
+            "TRAINER.KGCOOP.N_CTX: the value must be a whole number, got 'four'",
+        ),
     ],
 )
 def test_faults_of_shared_nodes_are_one_line(trainer, words, message):

@@ -101,5 +101,5 @@ def test_trainer_without_a_method_is_one_line():
     class Old(PromptTrainer):
         pass
 
-    with pytest.raises(UserError, match="Old has no method_class: docs/own_trainer.md"):
+    with pytest.raises(UserError, match="Old has no method_class. Set method_class as docs/own_trainer.md"):
         Old.check_cfg(object.__new__(Old), get_cfg_default())

@@ -8,8 +8,13 @@ from modprompt.errors import UserError
 from modprompt.trainers import data_asked, mistakes
 from modprompt.trainers.run_config import RunConfig
 
-IGNORED = "data set Squares: its reader never looks at {}: it gave 2 classes and 8 training images; leave that out"
-MORE = "note: data set Squares: DATASET.NUM_SHOTS 2: its reader gave up to 4 of a class"
+IGNORED = (
+    "The reader of the data set Squares does not support {} and returned 2 classes and 8 training images. Remove this "
+    "setting."
+)
+MORE = (
+    "note: DATASET.NUM_SHOTS is 2, but the reader of the data set Squares returned up to 4 training images per class."
+)
 
 
 def read(cfg, looks_at, copies, domains=1):
@@ -74,8 +79,12 @@ def missing_caption():
 @pytest.mark.parametrize(
     ("read", "said"),
     [
-        (missing_key, "data set Squares: its reader asks for a setting HEAD, which nothing has set"),
-        (missing_caption, "data set Squares: caption is missing: a.txt"),
+        (
+            missing_key,
+            "Cannot read the data set Squares: the reader needs the setting HEAD, which does not exist in this configuration. "
+            "Run the codebase's own program, which defines the setting.",
+        ),
+        (missing_caption, "Cannot read the data set Squares: caption is missing: a.txt"),
     ],
 )
 def test_what_a_reader_lacks_is_one_line(read, said):
@@ -88,7 +97,7 @@ def test_reader_for_another_dassl_names_the_flag_and_a_fault_stays_one():
     def base(train_x=()):
         """What another Dassl's takes more for."""
 
-    said = "data set Squares: .* argument 'eval_set': .*--host-dassl"
+    said = "Cannot read the data set Squares: .* argument 'eval_set'. .*--host with --host-dassl"
     with pytest.raises(UserError, match=said), mistakes.of_reader("Squares", "data"):
         base(eval_set=1)
     for fault in (TypeError("unhashable"), AttributeError("'a' has no attribute 'b'")):

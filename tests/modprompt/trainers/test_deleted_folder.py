@@ -39,8 +39,8 @@ def test_training_whose_folder_went_says_so(mpl_flags, mpl_options, out, monkeyp
     monkeypatch.setattr(PromptTrainer, where, going(out, getattr(PromptTrainer, where), anew))
     assert train.main([*mpl_flags, *mpl_options]) == 2
     err = capsys.readouterr().err.splitlines()
-    gone = f"the output folder {out} was deleted or replaced while the run was at work"
-    assert err[-1] == f"error: {gone}: start the run again"
+    gone = f"The output folder {out} was deleted or replaced while the run was active"
+    assert err[-1] == f"error: {gone}. Start the run again."
     assert left(out) == []
 
 

@@ -36,7 +36,7 @@ OTHER = {**OURS, "Forest": ["many trees"]}
 def test_run_says_what_it_read_and_is_tested_with_nothing_else(words, command, tmp_path, capsys):
     assert train.main(words()) == 0
     assert (
-        f"Descriptions: 9 phrases of 5 classes from {tmp_path / 'phrases.json'}; AS: the mean of their logits"
+        f"Class descriptions: 9 phrases for 5 classes from {tmp_path / 'phrases.json'} (AS: the mean of their logits)"
         in capsys.readouterr().out
     )
     result = json.loads((tmp_path / "out/result.json").read_text())
@@ -64,7 +64,7 @@ def test_once_compares_the_content(words, tmp_path, capsys):
     assert train.main(["--once", *words()]) == 0
     assert "Finished before: " in capsys.readouterr().out
     line = refusal(capsys, "--once", *words(phrases=OTHER))
-    assert f"holds a different finished run (the content of {tmp_path / 'phrases.json'} has changed)" in line
+    assert f"contains a different finished run (the content of {tmp_path / 'phrases.json'} has changed)" in line
     shutil.copy(tmp_path / "phrases.json", tmp_path / "other.json")
     asked, moved = words(), [str(word).replace("phrases.json", "other.json") for word in words()]
     other = f"{tmp_path / 'other.json'} is another file and has other content"
@@ -72,7 +72,7 @@ def test_once_compares_the_content(words, tmp_path, capsys):
     shutil.copy(tmp_path / "phrases.json", tmp_path / "other.json")
     assert train.main(["--once", *moved]) == 0
     (tmp_path / "phrases.json").unlink()
-    assert "no descriptions at " in refusal(capsys, "--once", *asked)
+    assert "No class descriptions found at " in refusal(capsys, "--once", *asked)
 
 
 @pytest.mark.slow
@@ -80,16 +80,16 @@ def test_run_that_was_stopped_goes_on_with_the_same_phrases_alone(words, tmp_pat
     with stopped_before(PromptTrainer, 1):
         assert train.main(words("OPTIM.MAX_EPOCH", 2)) == 130
     line = refusal(capsys, *words("OPTIM.MAX_EPOCH", 2, phrases=OTHER))
-    assert "holds a run with other settings (the descriptions AS " in line
+    assert "contains a run with other settings (the descriptions AS " in line
     assert train.main(words("OPTIM.MAX_EPOCH", 2)) == 0
-    assert "resuming after epoch 1" in capsys.readouterr().out
+    assert "Resuming after epoch 1" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("more", "message"),
     [
         (["TRAINER.COOP.AEPATH", "x"], "TRAINER.COOP.ASPATH and AEPATH are both set"),
-        (["TRAINER.COOP.ASPATH", "x.json"], "TRAINER.COOP.ASPATH: no descriptions at x.json"),
+        (["TRAINER.COOP.ASPATH", "x.json"], "TRAINER.COOP.ASPATH: No class descriptions found at x.json"),
         (["SEARCH.ON", "True"], "SEARCH.ON does not work with ASPATH"),
     ],
 )
@@ -100,5 +100,5 @@ def test_what_does_not_fit_is_refused_before_any_work(more, message, words, caps
 
 def test_file_without_a_class_of_the_data_set_is_refused(words, capsys):
     line = refusal(capsys, *words(phrases={"forest": ["trees"], "annual crop": ["fields"]}))
-    assert "phrases.json has no phrases for 4 of 5 classes: 'Annual Crop Land'" in line
+    assert "phrases.json contains no phrases for 4 of 5 classes: 'Annual Crop Land'" in line
     assert "did you mean 'annual crop'?" in line

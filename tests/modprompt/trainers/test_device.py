@@ -71,7 +71,7 @@ def test_cuda_that_has_started_otherwise_is_refused(cfg, card, monkeypatch, give
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     if given:
         monkeypatch.setenv(WORKSPACE, given)
-    with pytest.raises(UserError, match=f"CUDA has started .* with {WORKSPACE} {given or 'unset'}: set"):
+    with pytest.raises(UserError, match=f"CUDA has already started .* with {WORKSPACE} {given or 'unset'}. Set"):
         device.set_up(cfg.MODEL.DETERMINISTIC, cfg.USE_CUDA)
 
 
@@ -87,7 +87,9 @@ def test_another_workspace_gives_way_before_cuda_starts_and_it_is_said(cfg, card
     monkeypatch.setenv(WORKSPACE, ":0:0")
     device.set_up(cfg.MODEL.DETERMINISTIC, cfg.USE_CUDA)
     assert os.environ[WORKSPACE] == ":4096:8"
-    assert capsys.readouterr().out == f"MODEL.DETERMINISTIC True: {WORKSPACE} :0:0 -> :4096:8 for this run\n"
+    assert (
+        capsys.readouterr().out == f"MODEL.DETERMINISTIC True changes {WORKSPACE} from :0:0 to :4096:8 for this run.\n"
+    )
 
 
 class FoundTheFlags(Exception):

@@ -147,9 +147,9 @@ def test_where_they_cannot_be_kept_a_line_says_so_once(images, tmp_path, capsys,
     loader = kept(images, tmp_path / "kept", workers=workers)
     for _ in range(2):
         assert same(loader, loader_of(images))
-    (said,) = [line for line in capsys.readouterr().out.splitlines() if "not kept" in line]
-    assert said.startswith(f"Test images are not kept in {tmp_path / 'kept'} ([Errno ")
-    assert said.endswith("): each evaluation decodes them")
+    (said,) = [line for line in capsys.readouterr().out.splitlines() if "not cached" in line]
+    assert said.startswith(f"Test images are not cached in {tmp_path / 'kept'} ([Errno ")
+    assert said.endswith("), so each evaluation decodes them again.")
 
 
 def test_image_that_cannot_be_decoded_ends_the_run_as_ever(images, tmp_path, capsys):
@@ -160,7 +160,7 @@ def test_image_that_cannot_be_decoded_ends_the_run_as_ever(images, tmp_path, cap
             list(loader)
         errors.append((type(raised.value), str(raised.value).splitlines()[-1]))
     assert errors[0] == errors[1]
-    assert f"Test images are not kept in {tmp_path / 'kept'} (" in capsys.readouterr().out
+    assert f"Test images are not cached in {tmp_path / 'kept'} (" in capsys.readouterr().out
     assert not list((tmp_path / "kept").glob("*.npy"))
 
 
@@ -203,7 +203,7 @@ def test_rows_are_the_images_as_the_transform_makes_them(images, tmp_path, mode,
     loader = loader_of(images, mode, workers=workers, SIZE=SIZE)
     kept = KeptImages(loader, tmp_path / "kept", "Odd")
     kept.open()
-    assert f"{NUMBER} test images are decoded once, into {kept.path}: 0.0 MiB\n" in capfd.readouterr().out
+    assert f"Decoding {NUMBER} test images into the cache {kept.path} (0.0 MiB).\n" in capfd.readouterr().out
     rows = np.load(kept.path)
     assert (rows.dtype, rows.shape) == (np.uint8, (NUMBER, *SIZE, 3))
     steps = loader.dataset.transform.transforms
@@ -270,10 +270,10 @@ resize, tensor = transforms.Resize(8), transforms.ToTensor()
 @pytest.mark.parametrize(
     ("transform", "reason"),
     [
-        (tensor, "is not known: $"),
-        (transforms.Compose([resize, lambda image: image, tensor]), "is not known: Resize, function, ToTensor"),
-        (transforms.Compose([resize, tensor, transforms.RandomErasing()]), "is not known: .*, RandomErasing"),
-        (transforms.Compose([resize, tensor]), "does not make images of one size"),
+        (tensor, "is not supported: $"),
+        (transforms.Compose([resize, lambda image: image, tensor]), "is not supported: Resize, function, ToTensor"),
+        (transforms.Compose([resize, tensor, transforms.RandomErasing()]), "is not supported: .*, RandomErasing"),
+        (transforms.Compose([resize, tensor]), "returns images of different sizes"),
     ],
 )
 def test_other_transforms_are_refused(images, tmp_path, transform, reason):
@@ -287,9 +287,9 @@ def test_other_transforms_are_refused(images, tmp_path, transform, reason):
 def test_data_sets_and_loaders_of_another_kind_are_refused(images, tmp_path):
     loader = loader_of(images)
     for other, reason in (
-        (types.SimpleNamespace(dataset=loader.dataset, batch_size=4), "the loader is not one of Dassl's"),
-        (DataLoader(loader.dataset, 4, collate_fn=list), "the loader is not one of Dassl's"),
-        (loader_of(images, RETURN_IMG0=True), "gives other things with its images"),
+        (types.SimpleNamespace(dataset=loader.dataset, batch_size=4), "the data loader is not a Dassl data loader"),
+        (DataLoader(loader.dataset, 4, collate_fn=list), "the data loader is not a Dassl data loader"),
+        (loader_of(images, RETURN_IMG0=True), "have other fields than those of Dassl data sets"),
     ):
         with pytest.raises(Refused, match=reason):
             KeptImages(other, tmp_path, "Odd")
@@ -304,7 +304,7 @@ def test_file_that_does_not_fit_is_made_anew_with_a_line(images, tmp_path, capsy
     for content, said in (
         (whole[:-1], "is damaged ("),
         (bytes(5000), "is damaged ("),
-        (others.getvalue(), "has uint8 (3, 32, 32, 3): "),
+        (others.getvalue(), "has the unexpected type uint8 or shape (3, 32, 32, 3)."),
     ):
         file.write_bytes(content)
         capsys.readouterr()
@@ -320,7 +320,7 @@ def test_while_another_process_writes_images_are_decoded(images, tmp_path, kept_
         assert same(loader, loader_of(images))
     finally:
         held.release()
-    assert f"(another process writes {file.name}): each evaluation" in capsys.readouterr().out
+    assert f"(another process is writing {file.name}), so each evaluation" in capsys.readouterr().out
     assert names(file.parent) == []
     list(loader)  # now it writes them
     assert names(file.parent) == [file.name]
@@ -347,7 +347,9 @@ def test_where_there_is_no_room_it_is_said_and_nothing_written(kept_of, monkeypa
     space = types.SimpleNamespace(free=2**30 + 1000)
     monkeypatch.setattr(image_cache.shutil, "disk_usage", lambda folder: space)
     kept = kept_of()
-    with pytest.raises(Refused, match=r"^they need 0.0 MiB, and 1,024.0 MiB are free there$"):
+    with pytest.raises(
+        Refused, match=r"^the cache needs 0.0 MiB and must leave 1,024 MiB free, but only 1,024.0 MiB are free$"
+    ):
         kept.open()
     assert names(kept.path.parent) == []
     space.free = 2**31
@@ -358,6 +360,6 @@ def test_where_there_is_no_room_it_is_said_and_nothing_written(kept_of, monkeypa
 def test_images_that_change_while_they_are_decoded_are_not_kept(images, kept_of):
     kept = kept_of()
     os.utime(images[5][0], (7, 7))
-    with pytest.raises(Refused, match="images were changed while they were decoded"):
+    with pytest.raises(Refused, match="images changed while they were decoded"):
         kept.open()
     assert names(kept.path.parent) == []

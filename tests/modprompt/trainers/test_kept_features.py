@@ -109,13 +109,13 @@ def test_what_is_not_of_this_very_test_is_encoded_anew_with_one_line(runs, euros
     def refused(name, why, *more):
         capsys.readouterr()
         found, count = runs.all(name, *(more or runs.kept))
-        (line,) = [one for one in capsys.readouterr().out.splitlines() if one.startswith("TEST.FEATURES_OF: ")]
+        (line,) = [one for one in capsys.readouterr().out.splitlines() if one.startswith("TEST.FEATURES_OF ")]
         assert why in line
-        assert line.endswith(": all images are encoded anew")
+        assert "is not used, and all images are encoded again. Reason: " in line
         assert (numbers(found), count) == (numbers(right), images)
 
-    refused("half", "20 of 40 images are not among those kept", "TEST.FEATURES_OF", str(runs.out / "base"))
-    refused("none", "has kept no image features", "TEST.FEATURES_OF", str(runs.out / "nowhere"))
+    refused("half", "the stored features lack 20 of 40 test images", "TEST.FEATURES_OF", str(runs.out / "base"))
+    refused("none", "stored no image features", "TEST.FEATURES_OF", str(runs.out / "nowhere"))
     file.write_bytes(whole[:-9])
     refused("damaged", "is damaged, or belongs to another test")
     file.write_bytes(whole)
@@ -128,22 +128,22 @@ def test_what_is_not_of_this_very_test_is_encoded_anew_with_one_line(runs, euros
     }.items():
         write_arrays(file, **{**arrays, **other})
         as_left(file)
-        refused(name, "is of another CLIP, other prompts, or images made in another way")
+        refused(name, "belong to another CLIP, other prompts or another image preprocessing")
     write_arrays(file, rows=arrays["features"])
     as_left(file)
     refused("version", "features is not a file in the archive")
     file.unlink()
-    refused("gone", "is gone")
+    refused("gone", "is missing, although result.json lists")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("row", "name", "more", "why"),
     [
-        ("coop_end", "trained", (), "of another CLIP, other prompts"),
-        ("coop_end", "other", ("INPUT.INTERPOLATION", "bilinear"), "images made in another way"),
-        ("coop_end", "precision", ("TRAINER.COOP.PREC", "bf16"), "of another CLIP, other prompts"),
-        ("coop_end", "replaced", (), "of 40 images are not among those kept"),
+        ("coop_end", "trained", (), "belong to another CLIP, other prompts"),
+        ("coop_end", "other", ("INPUT.INTERPOLATION", "bilinear"), "another image preprocessing"),
+        ("coop_end", "precision", ("TRAINER.COOP.PREC", "bf16"), "belong to another CLIP, other prompts"),
+        ("coop_end", "replaced", (), "of 40 test images"),
     ],
 )
 @pytest.mark.filterwarnings("default::UserWarning")
@@ -175,8 +175,8 @@ def test_copies_of_the_images_have_the_stored_features(runs, eurosat_root):
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (("DATASET.SUBSAMPLE_CLASSES", "new"), "with DATASET.SUBSAMPLE_CLASSES all"),
-        (("TEST.BASE_NEW", "yes"), "TEST.BASE_NEW: must be True or False, got 'yes'"),
+        (("DATASET.SUBSAMPLE_CLASSES", "new"), "DATASET.SUBSAMPLE_CLASSES all."),
+        (("TEST.BASE_NEW", "yes"), "TEST.BASE_NEW: the value must be True or False, got 'yes'"),
     ],
 )
 def test_settings_that_do_not_fit_are_one_line(runs, capsys, words, why):
@@ -189,8 +189,8 @@ def test_a_training_and_a_model_of_all_classes_are_refused(runs, command, capsys
     runs.method = METHODS["coop_end"]
     words = to(command(runs.method, "OPTIM.MAX_EPOCH", 1, "DATASET.SUBSAMPLE_CLASSES", "all"), runs.out / "base")
     assert train.main([*words, "TEST.BASE_NEW", "True"]) != 0
-    assert "only for a test (--eval-only)" in capsys.readouterr().err
+    assert "only supported in a test of all classes. Add --eval-only" in capsys.readouterr().err
     assert train.main(words) == 0
     capsys.readouterr()
     assert train.main(runs.words("all", "all", "TEST.BASE_NEW", "True")) != 0
-    assert "was trained on all classes, not on the base classes" in capsys.readouterr().err
+    assert "was trained on all classes. Set --model-dir" in capsys.readouterr().err

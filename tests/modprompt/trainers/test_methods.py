@@ -45,7 +45,7 @@ def test_a_test_says_that_it_drops_the_class_tokens_of_the_family(command, tmp_p
     torch.save({"state_dict": {**state, "prompt_learner.token_suffix": torch.zeros(37, 75, 64)}, "epoch": 1}, path)
     words = to(command(method, "DATASET.SUBSAMPLE_CLASSES", "new"), tmp_path / "new")
     assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *words]) == 0
-    assert "Dropped the class tokens of 37 classes" in capsys.readouterr().out
+    assert "The class tokens of the 37 classes in" in capsys.readouterr().out
 
 
 def test_checkpoints_with_deep_prompts_beside_a_bare_learner_load(command, tmp_path):
@@ -147,13 +147,16 @@ def test_words_that_nothing_learns_over_are_the_checkpoints_in_a_test(row, key, 
     test = ["--eval-only", "--model-dir", str(tmp_path / "out"), *command(method)]
     test[test.index("--output-dir") + 1] = str(tmp_path / "tested")
     assert train.main(test) == 0
-    assert f"As trained: {own[0]} {words}" in capsys.readouterr().out
+    assert f"Settings taken from the training: {own[0]} {words}" in capsys.readouterr().out
     tested = json.loads((tmp_path / "tested" / "result.json").read_text())
     assert tested["method"]["settings"][key.lower()] == words
     assert tested["correct"] == trained["correct"]
     assert train.main([*test, *own]) == 0
     line = refusal(capsys, *test, own[0], "a photo of a {}.")
-    assert f"{own[0]} is 'a photo of a {{}}.', but {tmp_path / 'out'} was trained with '{words}': leave it out" in line
+    assert (
+        f"{own[0]} is 'a photo of a {{}}.', but the model in {tmp_path / 'out'} was trained with '{words}'. Remove"
+        in line
+    )
 
 
 def test_checkpoint_of_another_method_is_refused(command, tmp_path, capsys):
@@ -195,7 +198,7 @@ def test_resuming_from_a_finished_run_goes_on_at_its_rate(command, tmp_path, cap
     capsys.readouterr()
     assert train.main(["--resume", str(tmp_path / "out"), *words]) == 0
     out = capsys.readouterr().out
-    assert "going on after epoch 2, with a new optimiser" in out
+    assert "The training continues after epoch 2 with a new optimizer." in out
     assert "epoch [3/4]" in out
     assert "epoch [2/4]" not in out
     whole = to(command(method, "OPTIM.MAX_EPOCH", 4), tmp_path / "whole")
@@ -213,7 +216,7 @@ def test_average_cannot_go_on_from_a_checkpoint(command, tmp_path, capsys):
     assert train.main(command(method, "OPTIM.MAX_EPOCH", 1)) == 0
     words = to(command(method, "OPTIM.MAX_EPOCH", 2), tmp_path / "second")
     line = refusal(capsys, "--resume", tmp_path / "out", *words)
-    assert "the average over epochs (GPA) lacks epochs 1 to 1" in line
+    assert "Cannot resume: the average over epochs (GPA) would lack epoch 1" in line
     assert not (tmp_path / "second" / method.folder).exists()
 
 

@@ -9,7 +9,7 @@ from modprompt.trainers import mistakes
 def test_data_set_that_nobody_has_and_files_that_are_not_there_are_mistakes(tmp_path):
     cfg = get_cfg_default()
     cfg.DATASET.NAME, cfg.DATASET.ROOT = "EuroSta", str(tmp_path)
-    line = "DATASET.NAME: there is no 'EuroSta'; did you mean 'EuroSAT'"
+    line = "DATASET.NAME: unknown name 'EuroSta'. Did you mean 'EuroSAT'"
     with pytest.raises(UserError, match=line), mistakes.of_reader(cfg.DATASET.NAME, cfg.DATASET.ROOT):
         raise ValueError("The requested one is expected to belong to [...]")
     cfg.DATASET.NAME = "EuroSAT"
@@ -22,7 +22,7 @@ def test_data_set_that_nobody_has_and_files_that_are_not_there_are_mistakes(tmp_
     missing = tmp_path / "eurosat"
     with pytest.raises(UserError) as raised, mistakes.of_reader(cfg.DATASET.NAME, cfg.DATASET.ROOT):
         missing.iterdir().__next__()
-    line = f"data set EuroSAT: No such file or directory: {missing} (DATASET.ROOT is {tmp_path})"
+    line = f"Cannot read the data set EuroSAT: No such file or directory: {missing} (DATASET.ROOT is {tmp_path}). Check DATASET.ROOT."
     assert str(raised.value) == line
     assert raised.value.filename == str(missing)
 

@@ -35,7 +35,7 @@ def test_tip_adapter_is_its_formula_with_keys_as_with_trained_ones(cache):
     keys = torch.load(cache / "keys_2shots.pt").float().t()
     fitted = fit(modprompt.TipAdapter(**PLAIN_TIP), features, SHOTS)
     assert torch.allclose(fitted.logits(features), tip(features, F.normalize(keys)), atol=1e-3)
-    assert (fitted.kind, fitted.how) == ("", "alpha 2, beta 5.5, given")
+    assert (fitted.kind, fitted.how) == ("", "alpha 2, beta 5.5, not selected")
     trained = fit(modprompt.TipAdapterF(**PLAIN_TIP), features, SHOTS, trained_keys=True)
     assert torch.allclose(trained.logits(features), tip(features, 2 * keys), rtol=1e-3, atol=1e-3)
     assert trained.kind == OTHERS
@@ -43,11 +43,11 @@ def test_tip_adapter_is_its_formula_with_keys_as_with_trained_ones(cache):
 
 def test_choices_are_made_on_other_images_than_the_tested_ones(cache):
     head = modprompt.TipAdapter(search_step=(3, 3))
-    assert fit(head, read(cache), SHOTS).how.endswith("chosen on 10 other validation images")  # min(2, 4) a class
+    assert fit(head, read(cache), SHOTS).how.endswith("selected on 10 other validation images")  # min(2, 4) a class
     rows = compared(read(cache, split="val"), [(head, None)], [SHOTS])
     assert {row.tested.images for row in rows} == {15}
-    assert rows[1].fitted.how.endswith("chosen on 15 other validation images")
-    assert fit(head, read(cache, split="val"), SHOTS).how.endswith("there are no images to choose on")
+    assert rows[1].fitted.how.endswith("selected on 15 other validation images")
+    assert fit(head, read(cache, split="val"), SHOTS).how.endswith("because no validation images are available")
 
 
 def test_new_classes_have_the_features_alone_and_are_told_apart(cache):
@@ -69,7 +69,7 @@ def test_a_head_that_answers_in_turn_is_asked_in_the_order_of_the_seed(cache):
     fitted = fit(method, features, 0, seed=3)
     expected = fitted.head(features.tested.features[order], features.text, fitted.scale)
     assert torch.allclose(fitted.logits(features)[order], expected, atol=1e-3)
-    assert fitted.how == "in the order of seed 3"
+    assert fitted.how == "images in the order of seed 3"
     (_, row) = compared(features, [(method, None)], [SHOTS], base_new=True)
     assert (row.fitted.shots, row.tested.images, row.apart) == (0, 18, {})
 
@@ -77,11 +77,11 @@ def test_a_head_that_answers_in_turn_is_asked_in_the_order_of_the_seed(cache):
 def test_what_a_head_cannot_do_on_features_is_one_line(cache):
     features = read(cache)
     rows = [
-        (modprompt.TaskRes(), read(cache, classes=""), {}, "TaskRes reads class features"),
-        (modprompt.ADAPTER(init="RANDOM"), read(cache, classes=""), {}, "INIT RANDOM with CONSTRAINT none"),
-        (modprompt.TipAdapter(search_on="test"), features, {}, "SEARCH_ON is not read"),
+        (modprompt.TaskRes(), read(cache, classes=""), {}, "TaskRes needs class features"),
+        (modprompt.ADAPTER(init="RANDOM"), read(cache, classes=""), {}, "or set INIT RANDOM and CONSTRAINT none"),
+        (modprompt.TipAdapter(search_on="test"), features, {}, "does not support SEARCH_ON"),
         (modprompt.LPPlusPlus(), features, {"trained_keys": True}, "only TipAdapterF"),
-        (modprompt.TipAdapter(), features, {"shots": 0}, "name their number"),
+        (modprompt.TipAdapter(), features, {"shots": 0}, "but shots is 0. Give a number of shots"),
         (modprompt.TipAdapter(), features, {"shots": 4}, "there are: 2"),
     ]
     for method, on, more, said in rows:
@@ -93,5 +93,5 @@ def test_what_a_head_cannot_do_on_features_is_one_line(cache):
     assert torch.equal(torch.get_rng_state(), before[0]), "it is said before anything is fitted"
     fit(modprompt.LPPlusPlus(train_epoch=1), features, SHOTS)
     assert torch.get_num_threads() == before[1]
-    with pytest.raises(UserError, match="zero-shot reads class features"):
+    with pytest.raises(UserError, match="Zero-shot classification needs class features"):
         compared(read(cache, classes=""), [], [])

@@ -37,8 +37,10 @@ def test_run_says_its_clip_and_is_tested_again(command, gelu, tmp_path, capsys):
     words = command(METHODS["mpl"], *by_config(gelu))
     assert train.main(words) == 0
     out = capsys.readouterr().out
-    assert f"INPUT follows the weights of {gelu}: " in out
-    assert "CLIP: open_clip weights, gelu, 2 and 2 heads (text, image)" in out
+    assert f"Image preprocessing is set to that of {gelu}: " in out
+    assert (
+        "CLIP: open_clip weights, activation gelu, 2 attention heads in the text encoder, 2 in the image encoder" in out
+    )
     trained = result(tmp_path / "out")
     saved = checkpoint.read(tmp_path / "out" / METHODS["mpl"].folder / "model.pth.tar-2")
     assert trained["backbone_hash"] == saved.clip["fingerprint"] != ""

@@ -11,7 +11,7 @@ from modprompt.hosts import foreign
 from modprompt.trainers import overrides
 from modprompt.trainers.run_config import RunConfig
 
-BY = ": the codebase's program or config sets it"
+BY = ", but the codebase's program or config changed the value to"
 
 
 @pytest.fixture(autouse=True)
@@ -86,10 +86,10 @@ def test_each_setting_that_is_set_afterwards_is_told(words, tmp_path):
     cfg.merge_from_file("more.yaml")
     cfg.merge_from_list(["DATASET.NUM_SHOTS", 16])
     told = {
-        f"OPTIM.MAX_EPOCH: asked 5 (file mpl.yaml), got 200{BY}",
-        f"SEED: asked 1 (flag --seed), got 7{BY}",
-        f"OPTIM.LR: asked 0.5 (option), got 0.1{BY}",
-        f"DATASET.NUM_SHOTS: asked 4 (option), got 16{BY}",
+        f"OPTIM.MAX_EPOCH was set to 5 (file mpl.yaml){BY} 200.",
+        f"SEED was set to 1 (flag --seed){BY} 7.",
+        f"OPTIM.LR was set to 0.5 (option){BY} 0.1.",
+        f"DATASET.NUM_SHOTS was set to 4 (option){BY} 16.",
     }
     assert {*changes(cfg)} == {*changes(cfg.clone())} == told
 
@@ -99,16 +99,16 @@ def test_program_that_never_merges_the_options_is_told(words):
     cfg = get_cfg_default()
     cfg.merge_from_file(args.dataset_config_file)
     cfg.DATASET.ROOT, cfg.SEED, cfg.TRAINER.NAME = args.root, args.seed, args.trainer
-    told = {one.partition(":")[0]: one.partition(": ")[2] for one in changes(cfg)}
-    assert told["OPTIM.LR"] == f"asked 0.5 (option), got 0.0003{BY}"
-    assert told["INPUT.SIZE"].startswith("asked [32, 32] (file mpl.yaml), got [224, 224]")  # nor the file
-    assert told["NOWHERE.KEY"] == "asked 1 (option), it is in no configuration"
+    told = {one.partition(" ")[0]: one.partition(" ")[2] for one in changes(cfg)}
+    assert told["OPTIM.LR"] == f"was set to 0.5 (option){BY} 0.0003."
+    assert told["INPUT.SIZE"].startswith(f"was set to [32, 32] (file mpl.yaml){BY} [224, 224]")  # nor the file
+    assert told["NOWHERE.KEY"] == "1 (option) has no effect because the configuration has no such setting."
 
 
 def test_values_of_flags_may_look_like_keys_and_numbers_may_be_equal(words):
     cfg = set_up(["--load-epoch", "200", "--model-dir", "RUN.1", "--mode", "TEST", "--eval-only", *words])
     cfg.OPTIM.MAX_EPOCH = 200
-    assert [one.partition(":")[0] for one in changes(cfg)] == ["OPTIM.MAX_EPOCH"]
+    assert [one.partition(" ")[0] for one in changes(cfg)] == ["OPTIM.MAX_EPOCH"]
     assert overrides.only_tests()
     assert overrides.model_to_test() == ("RUN.1", 200)
 
@@ -119,7 +119,7 @@ def test_files_count_in_either_order(words, tmp_path):
     cfg = set_up(words, files=("config_file", "dataset_config_file"))
     assert (cfg.OPTIM.MAX_EPOCH, changes(cfg)) == (3, [])
     cfg.OPTIM.MAX_EPOCH = 6
-    assert changes(cfg) == [f"OPTIM.MAX_EPOCH: asked 5 (file mpl.yaml), got 6{BY}"]
+    assert changes(cfg) == [f"OPTIM.MAX_EPOCH was set to 5 (file mpl.yaml){BY} 6."]
 
 
 def test_file_that_we_do_not_read_ends_nothing_but_what_hangs_on_it(words, tmp_path, monkeypatch, capsys):
@@ -127,9 +127,11 @@ def test_file_that_we_do_not_read_ends_nothing_but_what_hangs_on_it(words, tmp_p
     parse(words)
     overrides.kept(get_cfg_default())
     said = capsys.readouterr().out
-    assert said.startswith("note: whether this program changes settings that were asked for is not known (mpl.yaml")
+    assert said.startswith("note: modprompt cannot check whether this program changes the requested settings: mpl.yaml")
     monkeypatch.setenv(overrides.KEEPS, "1")
-    with pytest.raises(UserError, match="--keep-settings: mpl.yaml is not a YAML config"):
+    with pytest.raises(
+        UserError, match="--keep-settings cannot keep the settings .*: mpl.yaml is not a valid YAML config"
+    ):
         overrides.kept(get_cfg_default())
 
 
@@ -152,7 +154,7 @@ def test_settle_tells_and_puts_back_if_asked(keeps, words, monkeypatch, capsys):
         assert changes(cfg) == []
     else:
         assert len(said) == 6
-        assert said[-1] == "note: --keep-settings gives them the value that was asked for"
+        assert said[-1] == "note: to restore the requested values, use --keep-settings."
         assert cfg.OPTIM.MAX_EPOCH == 200
 
 
@@ -185,7 +187,7 @@ def test_what_is_in_no_configuration_cannot_be_kept(words, monkeypatch):
     cfg = set_up(words)
     parse([*words, "NOWHERE.KEY", "1"])
     monkeypatch.setenv(overrides.KEEPS, "1")
-    with pytest.raises(UserError, match="--keep-settings: NOWHERE.KEY: asked 1"):
+    with pytest.raises(UserError, match="--keep-settings cannot keep a setting: NOWHERE.KEY 1"):
         overrides.kept(cfg)
 
 

@@ -44,7 +44,7 @@ def test_fields_of_a_training(mpl_flags, mpl_options, tmp_path):
 @pytest.mark.parametrize(
     ("more", "facts", "told"),
     [
-        (("SEED", -2), {"seed": -1}, "seed none (numbers will differ from run to run)"),
+        (("SEED", -2), {"seed": -1}, "no seed (results differ between runs)"),
         (("DATASET.NUM_SHOTS", 0), {"shots": -1}, "all training images"),
         (
             ("DATASET.NUM_SHOTS", 16),
@@ -54,12 +54,12 @@ def test_fields_of_a_training(mpl_flags, mpl_options, tmp_path):
         (
             ("OPTIM.WARMUP_EPOCH", 2),
             {"notes": ["all 2 epochs are warm-up at 1e-05"]},
-            "note: all 2 epochs are warm-up at 1e-05 (OPTIM.WARMUP_EPOCH 2)",
+            "note: all 2 epochs are warm-up epochs with the learning rate at 1e-05 (OPTIM.WARMUP_EPOCH 2).",
         ),
         (
             ("OPTIM.WARMUP_EPOCH", 3, "OPTIM.WARMUP_TYPE", "linear", "OPTIM.MAX_EPOCH", 1),
-            {"notes": ["the one epoch is warm-up from 1e-05 up"]},
-            "note: the one epoch is warm-up",
+            {"notes": ["the only epoch is a warm-up epoch with the learning rate rising from 1e-05"]},
+            "note: the only epoch is a warm-up epoch",
         ),
     ],
     ids=["no seed", "no shots", "fewer images than shots", "warm-up", "linear warm-up"],

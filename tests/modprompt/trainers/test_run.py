@@ -60,7 +60,7 @@ def test_a_model_is_tested_of_evaluations_alone():
 
 
 def test_wrong_settings_touch_nothing(tmp_path):
-    with pytest.raises(UserError, match="--trainer: no name is given"):
+    with pytest.raises(UserError, match="--trainer: the name is missing"):
         run.run(Settings.read(flags={"OUTPUT_DIR": str(tmp_path / "out")}), run.Mode())
     assert list(tmp_path.iterdir()) == []
 

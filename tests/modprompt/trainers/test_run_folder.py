@@ -32,11 +32,11 @@ def test_without_a_pointer_the_highest_epoch_counts_as_in_published_folders(tmp_
 
 
 def test_what_is_missing_is_named_with_what_is_there(tmp_path):
-    with pytest.raises(UserError, match="no model.pth.tar-7 in .*; there is: model.pth.tar-5"):
+    with pytest.raises(UserError, match="model.pth.tar-7 does not exist in .*Available checkpoints: model.pth.tar-5"):
         find_checkpoint(make(tmp_path, "model.pth.tar-5", "model.pth.tar-6.part"), 7)
-    with pytest.raises(UserError, match="there is: nothing"):
+    with pytest.raises(UserError, match="Available checkpoints: none"):
         find_checkpoint(str(_empty(tmp_path)))
-    with pytest.raises(UserError, match="there is no folder"):
+    with pytest.raises(UserError, match="because the folder .* does not exist"):
         find_checkpoint(str(tmp_path / "nothing"))
 
 
@@ -49,7 +49,7 @@ def _empty(folder):
 def test_pointer_that_names_nothing_here_is_a_short_line(pointer, tmp_path):
     folder = make(tmp_path, "model.pth.tar-5")
     (tmp_path / "checkpoint").write_bytes(pointer)
-    with pytest.raises(UserError, match="no .* in .*; there is: model.pth.tar-5") as raised:
+    with pytest.raises(UserError, match="does not exist in .*Available checkpoints: model.pth.tar-5") as raised:
         find_checkpoint(folder)
     assert str(raised.value).isprintable()
     assert len(str(raised.value)) < 600

@@ -128,14 +128,14 @@ def test_what_is_no_logits_of_images_is_left_out_and_the_evaluator_has_it_all_th
     evaluator.process(*odd)
     evaluator.process(*drawn(4))
     assert evaluator.batches == 3
-    assert answers.why_not == "the test did not give logits with a class for each image"
+    assert answers.why_not == "the test did not give one finite logit per class for each image"
 
 
 def test_images_in_another_order_are_not_named():
     logits, labels = drawn(20)
     parts, notes = answered(logits, labels).parts(NAMES, None, images(labels.flip(0)))
     assert parts.wrong == []
-    assert notes == {"list of wrong images": "the images were not tested in their order"}
+    assert notes == {"list of wrong images": "the images were tested in another order than that of the data set"}
     assert parts.confusion.sum() == 20
 
 
@@ -151,5 +151,7 @@ def test_logits_that_are_not_one_a_class_give_no_accuracy(classes):
     evaluator.reset()
     _, labels = drawn()
     evaluator.process(drawn(classes=classes)[0], labels)
-    with pytest.raises(UserError, match=f"Made has the labels 0 to 6, but logits have {classes} columns"):
+    with pytest.raises(
+        UserError, match=f"Made has the labels 0 to 6, but the model returns {classes} logits per image"
+    ):
         evaluator.evaluate()

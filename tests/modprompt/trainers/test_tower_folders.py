@@ -60,7 +60,7 @@ def test_a_folder_whose_tokenizer_was_changed_is_another_run(on_folder, tmp_path
     content = json.loads(file.read_text())
     file.write_text(json.dumps(content, indent=1))
     line = refusal(capsys, "--once", *words)
-    assert "holds a different finished run (the tokenizer of CLIP cleaning=canonicalize end=1 length=64 " in line
+    assert "contains a different finished run (the tokenizer of CLIP cleaning=canonicalize end=1 length=64 " in line
     assert f"sha256={before} -> cleaning=" in line
     photo = next((tmp_path / "data").rglob("*.jpg"))
     assert main.main(["predict", str(tmp_path / "out"), str(photo), "--clip", str(tmp_path / "siglip")]) == 2

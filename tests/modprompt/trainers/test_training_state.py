@@ -55,7 +55,7 @@ def test_other_settings_are_refused_and_named(tmp_path):
         training_state.load(str(tmp_path), training_state.settings_of(cfg), *parts)
 
 
-ADVICE = ": delete it to start anew, or put another copy there"
+ADVICE = ". Delete the file to start again, or replace the file with an intact copy."
 
 
 def saved(folder):
@@ -94,7 +94,8 @@ def test_damaged_state_is_refused_and_changes_nothing(tmp_path, what):
     else:
         whole[whole.index(parts[0]["m"].weight.detach().numpy().tobytes())] ^= 1
         path.write_bytes(whole)
-    assert f"{path} is damaged " in refused(tmp_path, settings, parts)
+    fault = "damaged or belongs to another run" if what in CONTENTS else "not a complete PyTorch checkpoint"
+    assert f"{path} is {fault} " in refused(tmp_path, settings, parts)
 
 
 def test_learned_tensors_must_be_finite(tmp_path):
@@ -102,7 +103,7 @@ def test_learned_tensors_must_be_finite(tmp_path):
     state = read_tensors(path)
     state["models"]["m"]["bias"] = torch.tensor([float("nan")])
     write_tensors(path, state)
-    assert "what it has learned is not made of finite numbers" in refused(tmp_path, settings, parts)
+    assert "the trained parameters are not finite" in refused(tmp_path, settings, parts)
 
 
 @pytest.mark.parametrize("what", ["sizes", "names", "groups"])
@@ -117,7 +118,7 @@ def test_state_that_does_not_fit_the_run_is_refused(tmp_path, what):
     with pytest.raises(UserError) as raised:
         training_state.load(str(tmp_path), settings, *parts)
     line = str(raised.value)
-    assert line.startswith(f"{path} is damaged or of another run (")
+    assert line.startswith(f"{path} is damaged or belongs to another run (")
     assert line.endswith(ADVICE)
     assert "\n" not in line
 
@@ -156,6 +157,10 @@ class Cards:
         return [int(state) for state in self.states]
 
 
+def gpus(states):
+    return f"{len(states)} GPU{'' if len(states) == 1 else 's'}"
+
+
 @pytest.mark.parametrize(
     ("then", "own_then", "now", "own_now", "expected"),
     [
@@ -174,5 +179,8 @@ def test_cards_get_the_states_that_there_are(then, own_then, now, own_now, expec
     cards.are(*now, own=own_now)
     assert training_state.load(str(tmp_path), training_state.settings_of(cfg), *parts)[0] == 1
     assert cards.numbers == expected
-    line = f"The training state has the generators of {len(then)} GPUs, {len(now)} are here: the others begin anew"
+    line = (
+        f"note: the training state stores the random generators of {gpus(then)}, but this machine has {gpus(now)}. A "
+        "generator without a stored state starts from the seed."
+    )
     assert capsys.readouterr().out.splitlines() == ([line] if len(then) != len(now) else [])

@@ -50,7 +50,7 @@ def test_the_first_loss_that_is_not_finite_is_named_when_it_is_read_and_again(mo
     for step, loss in enumerate([0.5, float("-inf"), float("nan")]):
         unread.add_loss(torch.tensor(loss), Place(1, step))
     for look in (unread.check, unread.check, unread.read):
-        with pytest.raises(FloatingPointError, match="the loss is -inf at epoch 2, step 2: .* checkpoint is untouched"):
+        with pytest.raises(FloatingPointError, match="The loss is -inf at epoch 2, step 2. .* checkpoint is unchanged"):
             look()
 
 

@@ -77,9 +77,14 @@ def test_where_a_siglips_prompts_look_is_that_of_a_plain_computation():
 def test_without_layers_or_tokens_that_look_there_is_none_and_other_images_are_refused(resnet_file, clip_model):
     resnet = modprompt.load_clip(resnet_file, "cpu", activation="quick_gelu", heads=(1, 4))[0]
     for name, clip, pixels, said in (
-        ("CoOp", resnet, 64, "is a ResNet, which has no layers of attention over patches"),
-        ("ZeroshotCLIP", tower_clip(), PIXELS, "has an image side of another package"),
-        ("ZeroshotCLIP", siglips.clip_of(siglips.made("open_clip")), siglips.PIXELS, "has no class token, and there"),
+        ("CoOp", resnet, 64, "is a ResNet, which has no attention layers over image patches"),
+        ("ZeroshotCLIP", tower_clip(), PIXELS, "uses an image encoder of another package"),
+        (
+            "ZeroshotCLIP",
+            siglips.clip_of(siglips.made("open_clip")),
+            siglips.PIXELS,
+            "has no class token, and the model has no vision prompts",
+        ),
         ("MPL", clip_model, 16, "images are 16 x 16 pixels, but this CLIP needs 32 x 32"),
     ):
         with pytest.raises(UserError, match=said):

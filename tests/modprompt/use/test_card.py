@@ -33,10 +33,10 @@ def test_data_method_numbers_and_how_to_load(run):
         assert text in body
     head, body = parts(content)
     assert not {"model-index", "license"} & set(head)
-    assert "There are none on record." in body
+    assert "No test results are recorded for this checkpoint." in body
     content.clip["file"] = "mine.pt"
     _, body = parts(content)
-    assert "The CLIP is the file mine.pt, which is not here" in body
+    assert "the CLIP weights in the file mine.pt, which this repository does not contain" in body
     assert 'from_pretrained("prompts", clip="CLIP", device="cpu")' in body
     content.record["method"]["module"] = "trainers.own"
     assert "photo.jpg --clip CLIP --import trainers.own\n" in parts(content)[1]
@@ -66,7 +66,8 @@ def test_halves_that_were_tested_apart_are_told_and_of_few_classes_no_top_5(run)
     half = {"images": 10, "correct": 9, "accuracy_pct": 90.0}
     tested["halves_apart"] = {"base": half, "new": {**half, "accuracy_pct": 60.0}, "h_pct": 72.0}
     head, body = parts(content, tested)
-    assert "| base and new classes | base 90.00%, new 60.00%, each among its own classes; H 72.00% |" in body
+    assert "| base and new classes | base 90.00%, new 60.00% (each half is classified " in body
+    assert "among its own classes); harmonic mean 72.00% |" in body
     assert "top-5" not in body
     assert "model-index" not in head
 
@@ -78,13 +79,13 @@ def test_a_head_says_how_it_was_chosen_and_no_path_of_the_machine(run):
     split = {"status": "published", "hash": "abc"}
     more = {"selected_on_test": "selected on test", "shots": -1, "notes": ["x", "y"], "split": split, "images": 9}
     head, body = parts(content, {**tested, **more})
-    assert "A head on the features of a frozen CLIP" in body
+    assert "a classifier head on the features of a frozen CLIP" in body
     for name, text in (
-        ("on the prompts of", "MPL"),
-        ("beyond the usual rule", "selected on test"),
+        ("prompts below the head", "MPL"),
+        ("deviation from the usual protocol", "selected on test"),
         ("shots", "all images"),
         ("notes", "x; y"),
-        ("split (published, or ours), its SHA-256", "published abc"),
+        ("split and its SHA-256 hash", "published abc"),
         ("measured on", "9 test images"),
     ):
         assert f"| {name} | {text} |" in body

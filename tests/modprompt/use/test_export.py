@@ -69,9 +69,10 @@ def test_onnx_says_what_it_takes(trained, tmp_path):
     given = trained("MPL")
     path = export.place_of(given, "onnx", str(tmp_path / "deep" / "a.onnx"))
     text = holds(given, path)
-    assert text.startswith(f"written: {path} (")
-    assert "\nimages (batch, 3, 32, 32) -> features (batch, 32), probabilities (batch, 3)\n" in text
-    assert "\nagainst PyTorch in fp32, batches of 1 and 7: features within " in text
+    assert text.startswith(f"Exported to {path} (")
+    maps = "The model maps images (batch, 3, 32, 32) to features (batch, 32) and probabilities (batch, 3)."
+    assert f"\n{maps}\n" in text
+    assert "\nCompared with PyTorch in fp32 (batches of 1 and 7 test patterns), features differ by at most " in text
     model = onnx.load(path)
     onnx.checker.check_model(model, full_check=True)
     said = {prop.key: json.loads(prop.value) for prop in model.metadata_props}
@@ -141,7 +142,7 @@ def test_safetensors_of_a_head_are_for_the_classes_of_its_training(trained, tmp_
         said = export.export(given.with_classes(["four", "five", "six"]), "safetensors", path)
     tensors, _ = read_safetensors(path)
     assert set(tensors) == set(given.model.head.state_dict())  # no class matrix: logits are not cosines with one
-    assert said.endswith(f"\n{len(tensors)} learned tensors, for modprompt.load")
+    assert said.endswith(f"\nThe file contains {len(tensors)} learned tensors. Load the file with modprompt.load.")
     with torch.no_grad():
         assert torch.equal(modprompt.load(path, given.model.clip_model)(images), given.model(images))
 
@@ -169,12 +170,18 @@ def test_images_with_class_prompts_of_their_own_have_no_class_matrix(to, trained
 @pytest.mark.parametrize(
     ("shift", "left_out", "order", "precision", "said"),
     [  # of features, of their first columns, of classes
-        (1e-3, 0, [0, 1, 2], "fp32", "is not the model: its features are 1.0e-03 away"),
-        (math.nan, 0, [0, 1, 2], "fp32", "what was exported is not the model"),
-        (0, 1, [0, 1, 2], "fp32", "what was exported is not the model"),
-        (0, 0, [1, 2, 0], "fp32", "its probabilities"),
-        (0, 0, [1, 2, 0], "fp16", "fp16 features are .* and 8 of 8 images have another"),
-        (0.1, 0, [0, 1, 2], "fp16", "fp16 features are .* needs --precision fp32"),
+        (1e-3, 0, [0, 1, 2], "fp32", "differs from the PyTorch model: features differ by up to 1.0e-03 "),
+        (math.nan, 0, [0, 1, 2], "fp32", "The exported model differs from the PyTorch model"),
+        (0, 1, [0, 1, 2], "fp32", "The exported model differs from the PyTorch model"),
+        (0, 0, [1, 2, 0], "fp32", ", probabilities by up to .* No file was written"),
+        (
+            0,
+            0,
+            [1, 2, 0],
+            "fp16",
+            "With --precision fp16, features differ .* and the most probable class changes for 8 of 8 test patterns",
+        ),
+        (0.1, 0, [0, 1, 2], "fp16", r"With --precision fp16, features differ by up to 1.* Use --precision fp32\."),
     ],
 )
 def test_what_differs_is_not_written(shift, left_out, order, precision, said, trained, tmp_path, monkeypatch):
@@ -200,12 +207,16 @@ def test_what_the_exporter_refuses_and_what_is_too_large_is_a_line(trained, tmp_
     plain = clip_model.visual.module.forward
     clip_model.visual.module.forward = lambda images: plain(images) * (2 if images.sum().item() > 0 else 3)
     given = trained("ZeroshotCLIP", (clip_model, image_transform(Images(PIXELS))))
-    with pytest.raises(UserError, match=r"^--to onnx: PyTorch's exporter does not accept this model \([^\n]*\)$"):
+    with pytest.raises(
+        UserError, match=r"^PyTorch's ONNX exporter does not support this model \([^\n]*\)\. Use [^\n]*\.$"
+    ):
         export.export(given, "onnx", path)
-    with pytest.raises(UserError, match="^--precision fp16: the image side of this CLIP runs in float32"):
+    with pytest.raises(
+        UserError, match="^--precision fp16 is not supported for this CLIP, whose image encoder runs in float32"
+    ):
         export.export(given, "onnx", path, "fp16")
     monkeypatch.setattr(export_model, "MOST_BYTES", 10)
-    with pytest.raises(UserError, match="an ONNX file can have 2 GB, this one would have"):
+    with pytest.raises(UserError, match="The ONNX file would have .* but the limit of the format is 2 GB"):
         export.export(trained("VPT"), "onnx", path)
     assert not path.exists()
 
@@ -217,8 +228,8 @@ def test_an_export_lies_beside_its_model_and_never_on_it(tmp_path):
     own = given._replace(path=tmp_path / "own.onnx")
     own.path.write_text("")
     for out, said in (
-        ("a.bin", "a file of --to onnx ends in .onnx"),
-        ("own.onnx", "is the file that is exported: name another"),
+        ("a.bin", "does not end in .onnx, the file extension for --to onnx"),
+        ("own.onnx", "is the checkpoint that is exported. Choose another"),
     ):
         with pytest.raises(UserError, match=said):
             export.place_of(own, "onnx", str(tmp_path / out))

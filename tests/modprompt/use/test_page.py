@@ -35,7 +35,7 @@ def test_shares_and_pictures_of_every_layer(trained, image):
     assert sum(share for _, share in seen[0].shares) == pytest.approx(1)
     assert seen[0].shares == sorted(seen[0].shares, key=lambda pair: -pair[1])
     assert [len(result.pictures) for result in seen] == [1 + n for n in (1, 2, 3, 3, 3, 3, 3, 3)]
-    assert seen[0].pictures[0][1].startswith("class token: ")
+    assert seen[0].pictures[0][1].startswith("Class token: ")
 
 
 def test_other_classes_have_the_same_prompts_and_the_first_ten_are_shown(trained, image):
@@ -44,16 +44,16 @@ def test_other_classes_have_the_same_prompts_and_the_first_ten_are_shown(trained
     assert look(given, image, "five\nsix").shares == expected.shares
     shares, message, _ = answer(given, image, "\n".join("abcdefghijkl"))
     assert len(shares) == 10
-    assert message.endswith("and 2 less probable classes")
+    assert message.endswith("2 less probable classes are not shown.")
 
 
 def test_a_note_in_place_of_a_result(trained, image, tmp_path):
     given = trained("CoOp", csc=True)
     (tmp_path / "fake.png").write_text("no image")
     for file, text, said in (
-        (None, "one", "No image yet."),
-        (str(tmp_path / "fake.png"), "one", "cannot read the image"),
-        (image, " \n", "no class names"),
+        (None, "one", "No image has been uploaded yet."),
+        (str(tmp_path / "fake.png"), "one", "Cannot read the image"),
+        (image, " \n", "There are no class names. Write at least one"),
         (image, "one\nfive", "these prompts belong to their classes"),
         (image, "one\nONE", "&#x27;one&#x27; and &#x27;ONE&#x27; are the same to CLIP"),
     ):

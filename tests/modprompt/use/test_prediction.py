@@ -49,7 +49,7 @@ def test_images_of_folders_and_files(tmp_path):
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read all")
 def test_a_folder_that_cannot_be_listed_is_told(tmp_path):
     (tmp_path / "shut").mkdir(mode=0)
-    with pytest.raises(UserError, match="cannot list .*shut"):
+    with pytest.raises(UserError, match="Cannot list the folder .*shut"):
         find_images([tmp_path])
 
 
@@ -64,8 +64,8 @@ def test_each_image_has_its_own_probabilities_and_bad_ones_say_why(batch_size, t
     bad = [prediction for prediction in predictions if prediction.fault]
     assert not any(prediction.labels for prediction in bad)
     assert "bad.png" in bad[0].fault
-    assert bad[1].fault == f"image not found: {tmp_path / 'nosuch.png'}"
-    assert "it has 200000 x 1 pixels, a strip" in bad[2].fault
+    assert bad[1].fault == f"The image {tmp_path / 'nosuch.png'} does not exist."
+    assert "has 200000 x 1 pixels and is too long and narrow" in bad[2].fault
     for prediction in predictions:
         if not prediction.fault:
             expected = logits_of(trained, prediction.image).softmax(-1).topk(min(top, len(NAMES)))
@@ -85,10 +85,14 @@ def test_a_sigmoid_judges_each_class_by_itself_where_a_clip_was_trained_so(tmp_p
         probabilities, logits = shares("ZeroshotCLIP", -3.0, rule)
         torch.testing.assert_close(probabilities, by_plain(logits))
     for name, bias, said in (
-        ("ZeroshotCLIP", None, "this CLIP was not trained to judge each class by itself"),
-        ("CLIP_Adapter", -3.0, "CLIP_Adapter makes logits that are not scaled cosines"),
+        (
+            "ZeroshotCLIP",
+            None,
+            "this CLIP has no logit bias, that is, the CLIP was not trained to score each class independently",
+        ),
+        ("CLIP_Adapter", -3.0, "the logits of CLIP_Adapter are not scaled cosine similarities"),
     ):
-        with pytest.raises(UserError, match=f"^--rule sigmoid: {said}"):
+        with pytest.raises(UserError, match=f"^--rule sigmoid is not supported, because {said}"):
             shares(name, bias, "sigmoid")
 
 

@@ -76,7 +76,7 @@ def test_what_was_pushed_comes_back_and_nothing_else(hub, run, layout, tmp_path)
 def test_a_revision_is_pinned(hub, run, layout, tmp_path):
     first = sharing.push(REPO, layout(a_seed1=run))
     other = write_run(tmp_path / "other", model_of("CoOp"))
-    with pytest.raises(UserError, match=f"{REPO} has weights already .*--replace them"):
+    with pytest.raises(UserError, match=f"{REPO} already contains .* replace the checkpoints with --replace"):
         sharing.push(REPO, layout(other))
     assert hub.commits == [first]
     second = sharing.push(REPO, layout(a_seed1=other, b_seed1=run), replace=True)
@@ -168,7 +168,7 @@ def test_a_changed_description_is_rejected(tmp_path):
     text = path.read_text()
     for changed in (text.replace('"n_ctx": 1', '"n_ctx": 2'), text[:50]):
         path.write_text(changed)
-        assert "config.json does not change the model: restore or delete it" in refused(
+        assert "Restore or delete config.json. Editing this file does not change the model." in refused(
             modprompt.from_pretrained, tmp_path
         )
     model_of("MPL", ["four", "five"]).save_pretrained(tmp_path / "other")
@@ -189,12 +189,14 @@ def test_a_repository_is_read_without_a_pull(hub, run, layout, tmp_path, monkeyp
         sharing.push(REPO, layout(a_seed1=run, b_seed1="saved"), replace=True)
         assert "config.json" not in hub.files[hub.main]  # the description of what was replaced
         said = refused(modprompt.from_pretrained, REPO)
-        assert said.endswith("contains no model, but its subfolders do: give subfolder='a/seed1', or another")
+        assert said.endswith("contains no model, but 2 subfolders do. Choose a subfolder, e.g. subfolder='a/seed1'.")
         again = modprompt.from_pretrained(REPO, subfolder="b/seed1", device="cpu")
         assert torch.equal(again(images), logits("saved"))
         assert torch.equal(modprompt.from_pretrained(f"{REPO}@{first}", device="cpu")(images), logits("saved"))
     assert {path.name for path in set(tmp_path.iterdir()) - before} <= {"cache", "layout 1"}
-    assert "there is no folder nothing" in refused(modprompt.from_pretrained, "nothing")
+    assert "nothing is neither an existing folder nor the name of a hub repository" in refused(
+        modprompt.from_pretrained, "nothing"
+    )
     assert "subfolder '../a'" in refused(modprompt.from_pretrained, REPO, subfolder="../a")
 
 
@@ -222,7 +224,7 @@ def test_weights_that_are_code_are_refused_and_nothing_is_left(hub, run, layout,
 
 def test_the_target_stays_as_it_is(hub, run, layout, tmp_path):
     sharing.push(REPO, layout(run))
-    assert "run exists already: give another folder" in refused(sharing.pull, REPO, run)
+    assert "run already exists. Choose another folder." in refused(sharing.pull, REPO, run)
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=f"File exists: '{tmp_path}/file'"):
         sharing.pull(REPO, tmp_path / "file" / "inner")
@@ -264,18 +266,18 @@ def test_repositories_that_are_none_of_ours_or_public(hub, run, layout, tmp_path
     target = tmp_path / "theirs"
     assert "the hub refuses (404" in refused(sharing.pull, REPO, target)
     sharing.push(REPO, layout())
-    assert "it has no checkpoints of modprompt" in refused(sharing.pull, REPO, target)
+    assert "the repository contains no checkpoint uploaded by `modprompt push`" in refused(sharing.pull, REPO, target)
     assert "the hub refuses (404" in refused(sharing.pull, f"{REPO}@nosuch", target)
     for name in ("prompts", "a/b/c", "owner/x@", ""):
         assert "does not name a repository of a hub" in refused(sharing.pull, name, target)
-    assert "leave out @v1" in refused(sharing.push, f"{REPO}@v1", layout(run))
-    assert "exists already and is public" in refused(sharing.push, REPO, layout(run), private=True)
+    assert "Remove @v1." in refused(sharing.push, f"{REPO}@v1", layout(run))
+    assert "already exists and is public" in refused(sharing.push, REPO, layout(run), private=True)
     hub.private = True
     assert sharing.push(REPO, layout(run), private=True)
 
 
 def test_a_file_that_does_not_say_what_it_is_is_not_shared(tmp_path):
     torch.save({"state_dict": {"ctx": torch.ones(2, 4)}, "epoch": 2}, tmp_path / "family.pth")
-    with pytest.raises(UserError, match="family.pth does not say what it is"):
+    with pytest.raises(UserError, match="family.pth contains no modprompt metadata"):
         sharing.lay_out(tmp_path / "family.pth", tmp_path / "to")
     assert not (tmp_path / "to").exists()

@@ -36,7 +36,7 @@ def test_folder_and_file_give_the_model_and_other_classes(name, tmp_path):
 def test_zero_shot_has_no_checkpoint_and_no_epoch(tmp_path):
     folder = write_run(tmp_path / "run", model_of("ZeroshotCLIP"))
     assert open_trained(folder).path == folder / "result.json"
-    with pytest.raises(UserError, match="trains nothing, and has no epochs"):
+    with pytest.raises(UserError, match="belongs to a method without training, which has no epochs"):
         open_trained(folder, epoch=1)
     result = json.loads((folder / "result.json").read_text())
     result["class_names"]["names"] = 3
@@ -86,7 +86,10 @@ def test_a_head_that_adapts_leaves_the_given_model_as_it_was(name):
 
 
 def test_what_is_no_run_is_said(tmp_path):
-    for name, said in (("empty", "holds no trained model: give the output folder of a run"), ("nosuch", "no run and")):
+    for name, said in (
+        ("empty", "contains no trained model. Give the output folder of a run"),
+        ("nosuch", "does not exist. Give"),
+    ):
         (tmp_path / "empty").mkdir(exist_ok=True)
         with pytest.raises(UserError, match=said):
             open_trained(tmp_path / name)

@@ -67,7 +67,7 @@ def test_a_pickled_head_gives_its_weight_and_runs_nothing(cache, monkeypatch):
             torch.save(head, cache / f"{name}.pt")
     assert torch.allclose(read(cache, classes=cache / "ClassificationHead.pt").text, directions(), atol=1e-6)
     assert "src" not in sys.modules
-    with pytest.raises(UserError, match=r"it asks for src\.modeling\.Other"):
+    with pytest.raises(UserError, match=r"the file refers to src\.modeling\.Other"):
         read(cache, classes=cache / "Other.pt")
 
 

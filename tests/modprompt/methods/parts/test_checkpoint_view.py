@@ -1,4 +1,5 @@
 from collections import OrderedDict
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -49,11 +50,12 @@ def test_full_checkpoint_of_the_reference_loads(clip_model, tmp_path):
 
 def test_checkpoint_made_with_other_settings_of_equal_shapes_is_refused():
     made_with = {"TRAINER.MPL.N_RM_OP": "1", "the weights of CLIP": "abc"}
+    content = SimpleNamespace(record={}, made_with=made_with)
     for same in (made_with, {**made_with, "TRAINER.MPL.N_RM_OP": "1.0"}):
-        require_made_with(made_with, same, "c.pth")
+        require_made_with(content, same, "c.pth")
     for name, value, found in (("TRAINER.MPL.N_RM_OP", "0", "1"), ("the weights of CLIP", "1e3", "abc")):
         with pytest.raises(UserError, match=f"other settings: {name} is {value} here and {found} in the file"):
-            require_made_with(made_with, {**made_with, name: value}, "c.pth")
+            require_made_with(content, {**made_with, name: value}, "c.pth")
 
 
 @pytest.mark.parametrize(

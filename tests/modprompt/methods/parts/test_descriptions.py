@@ -135,7 +135,7 @@ def test_file_that_lost_its_phrases_opens_no_other(birds, clip_file, tmp_path):
 
 def test_class_without_phrases_is_named_for_other_classes(birds, clip_model):
     model = modprompt.CoOp(n_ctx=2, aspath=birds).on(clip_model, NAMES)
-    with pytest.raises(UserError, match="has no phrases for 1 of 1 classes: 'dog'"):
+    with pytest.raises(UserError, match="contains no phrases for 1 of 1 classes: 'dog'"):
         model.with_classes(["dog"])
 
 

@@ -313,7 +313,7 @@ def test_a_search_without_its_schedule_is_not_finished(command, tmp_path, capsys
     (tmp_path / "out" / "schedule.json").write_text("{}")
     assert train.main(words) == 0
     said = capsys.readouterr().out
-    assert "nothing to train, testing again" in said
+    assert "so only the test runs again." in said
     assert "Of the alphas only the last are known" in said
     again = left(tmp_path / "out")[1]
     assert again == {side: one._replace(alphas=one.alphas[-1:]) for side, one in found.items()}

@@ -83,7 +83,7 @@ def check_availability(requested, available, setting=""):
         raise ValueError(f"{where}no name is given {known}")
     folded = {name.lower(): name for name in available}
     near = difflib.get_close_matches(str(requested).lower(), folded, n=1, cutoff=0.5)
-    hint = f"; did you mean {folded[near[0]]!r}?" if near else ""
+    hint = f". Did you mean {folded[near[0]]!r}?" if near else ""
     raise ValueError(f"{where}there is no {requested!r}{hint} {known}")
 
 
