@@ -55,7 +55,7 @@ def test_faults_are_named(tmp_path):
         read("ImageFolder", tmp_path)
     folders(tmp_path / "train", {"a": 3, "b": 3})
     with one_line(
-        "has a folder train/, but neither test/ nor val/ contains images: add test images, or train with TEST.NO_TEST True"
+        "has a folder train/, but neither test/ nor val/ contains images. Add test images, or train with TEST.NO_TEST True"
     ):
         read("ImageFolder", tmp_path)
     folders(tmp_path / "test", {"zebra": 3})
@@ -130,7 +130,7 @@ def test_file_names_that_are_no_utf8_are_read_split_drawn_and_read_again(tmp_pat
 
 def test_a_single_class_can_be_tested_but_not_trained(tmp_path):
     pictures(tmp_path, {"cat": 10})
-    with one_line(f"ImageFolder in {tmp_path} has only one class, 'cat', so that .*: add the images of another"):
+    with one_line(f"ImageFolder in {tmp_path} has only one class, 'cat', so every .* Add the images of another"):
         read("ImageFolder", tmp_path)
     assert not (tmp_path / "split_ImageFolder.json").exists()
     assert read("ImageFolder", tmp_path, options=("TEST.ONLY", True)).classnames == ["cat"]
@@ -168,7 +168,7 @@ def test_validation_images_do_not_train_where_they_are_needed(options, reason):
     cfg = get_cfg_default()
     cfg.merge_from_list([TRAIN_ON_VAL, True, "TRAINER.NAME", "LPPlusPlus", *options])
     with one_line(
-        f"^{TRAIN_ON_VAL} True adds the validation images to .*, but {reason}: remove one of the two settings$"
+        f"^{TRAIN_ON_VAL} True adds the validation images to .*, but {reason}. Remove one of the two settings.$"
     ):
         trains_on_validation(cfg)
 

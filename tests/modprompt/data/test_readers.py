@@ -209,7 +209,7 @@ def test_cache_of_the_family_is_used_only_if_it_agrees(eurosat_split, tmp_path, 
     assert len(dataset.train_x) == 10
     assert {i.impath for i in dataset.train_x} <= {i.impath for i in full.train_x}
     out = capsys.readouterr().out
-    assert ("shot_2-seed_9.pkl does not belong to the present split: not used" in out) == bool(fault)
+    assert ("shot_2-seed_9.pkl belongs to another split, so new few-shot lists are drawn" in out) == bool(fault)
     assert (path.parent / "shot_2-seed_9.json").is_file() == bool(fault)
     assert fault or [i.impath.split("/2750/")[1] for i in dataset.train_x] == whole
 
@@ -223,7 +223,7 @@ def test_read_only_root_keeps_its_files_elsewhere(tmp_path, monkeypatch, capsys)
     before = sorted(path.name for path in folder.iterdir())
     first = read("EuroSAT", tmp_path / "data", 2, "base")
     assert sorted(path.name for path in folder.iterdir()) == before == ["2750"]
-    said = f"{folder} is read-only: split and few-shot lists are kept in {tmp_path / 'cache'}"
+    said = f"{folder} is read-only, so the split and the few-shot lists are stored in {tmp_path / 'cache'}"
     assert said in capsys.readouterr().out
     again = read("EuroSAT", tmp_path / "data", 2, "base", draw=99)
     assert facts(again.train_x, tmp_path) == facts(first.train_x, tmp_path)
@@ -267,7 +267,7 @@ def test_order_of_imagenets_preprocessed_pickle_decides(tmp_path, capsys):
     changed = read("ImageNet", tmp_path)
     assert len(changed.train_x) == len(plain.train_x) - 1
     assert sorted({item.label for item in changed.test}) == [0, 2, 3, 4]  # labels do not shift
-    assert f"{path} does not list the images that are there now: not used" in capsys.readouterr().out
+    assert f"{path} is not used, because the images have changed since" in capsys.readouterr().out
     path.write_bytes(whole[:-30])
     read("ImageNet", tmp_path)
     assert f"{path} is not a valid pickle file of a Dassl-based codebase" in capsys.readouterr().out
@@ -320,7 +320,10 @@ def test_imagenets_pickle_is_written_whole_or_not(tmp_path, monkeypatch, capsys)
     path = tmp_path / "imagenet" / "preprocessed.pkl"
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     read("ImageNet", tmp_path)
-    assert f"cannot write {path} (No space left on device)" in capsys.readouterr().out
+    assert (
+        f"Note: {path} cannot be written (No space left on device), so the order of the images depends"
+        in capsys.readouterr().out
+    )
     assert sorted(path.name for path in path.parent.iterdir()) == ["classnames.txt", "images", "split_fewshot"]
 
 
@@ -344,8 +347,8 @@ REFUSED = [  # data set, path to spoil in its folder, what the file then holds (
     ("oxford_flowers", "cat_to_name.json", "null", "cat_to_name.json is not a complete .*no JSON object"),
     ("oxford_flowers", "cat_to_name.json", '{"3": 3}', "has no class name for the label 3"),
     ("imagenet", "classnames.txt", "n01440764\n", "classnames.txt, line 1 must contain a WordNet ID"),
-    ("imagenet", "classnames.txt", "n01440764 tench\n", "has no class name for the folder .*n01443537"),
-    ("imagenet", "images/val", None, "there is no folder .*val"),
+    ("imagenet", "classnames.txt", "n01440764 tench\n", "has no class name for the class folder .*n01443537"),
+    ("imagenet", "images/val", None, "The folder .*val does not exist"),
     ("imagenet_sketch", "images/stray.txt", "x", "stray.txt is a file, but .* may only contain class folders"),
     ("dtd", "images/lonely/x.jpg", "x", "lonely has 1 image, but a train/val/test split needs at least 4"),
     ("imagenetv2", "imagenetv2-matched-frequency-format-val/7", None, "folder .*/7 is missing. Add the missing images"),
@@ -396,8 +399,8 @@ def test_what_is_missing_before_a_run_is_what_the_reader_cannot_do_without(modul
 @pytest.mark.parametrize(
     ("label", "column", "value", "message"),  # what all rows of a label get in a column; None: none is for training
     [
-        (1, 1, 11, "training labels must be 0 to 4, but there is no 1"),
-        (1, 1, -1, "training labels must be 0 to 4, but there is no 1"),
+        (1, 1, 11, "the labels of training images must be 0 to 4 without a gap, but the label 1"),
+        (1, 1, -1, "the labels of training images must be 0 to 4 without a gap, but the label 1"),
         (1, 2, "Sea or Lake", "gives the name 'Sea or Lake' to the labels 1 and 4"),
         (4, None, None, "class 'Sea or Lake' has test images but no training image"),
     ],
@@ -416,9 +419,11 @@ def test_labels_of_somebodys_split_that_cannot_be_are_refused(label, column, val
 
 
 def test_missing_root_and_missing_images_are_named(tmp_path):
-    with pytest.raises(UserError, match=r"DATASET.ROOT: there is no folder .*nowhere; give --root.*, or run"):
+    with pytest.raises(UserError, match=r"DATASET.ROOT .*nowhere: the folder does not exist. Set --root .*, or run"):
         read("EuroSAT", tmp_path / "nowhere")
-    with pytest.raises(UserError, match=r"EuroSAT: there is no .*eurosat/2750; run `modprompt prepare EuroSAT"):
+    with pytest.raises(
+        UserError, match=r"EuroSAT: the folder .*eurosat/2750 does not exist. Run `modprompt prepare EuroSAT"
+    ):
         read("EuroSAT", tmp_path)
 
 
@@ -471,5 +476,5 @@ def test_training_on_a_variant_is_refused_before_anything_starts(mpl_flags, tmp_
     words[words.index("--dataset-config-file") + 1] = str(ROOT / "configs/datasets/imagenet_a.yaml")
     words += ["MODEL.BACKBONE.NAME", "glyph-clip"]
     assert train.main(words) == 2
-    assert "ImageNetA has only test images, so that nothing is trained on it" in capsys.readouterr().err
+    assert "ImageNetA has only test images, so it cannot be used for training" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
