@@ -74,7 +74,7 @@ def test_amp_trains_on_a_cpu_and_says_what_it_is(mpl_flags, mpl_options, capsys)
 BAD = [
     (["--trainer", "MLP"], [], "unknown name 'MLP'. Did you mean 'MPL'"),
     ([], ["DATASET.NAME", "eurosat"], "unknown name 'eurosat'. Did you mean 'EuroSAT'"),
-    (["--root", "/nonexistent/root"], [], "DATASET.ROOT: there is no folder /nonexistent/root"),
+    (["--root", "/nonexistent/root"], [], "DATASET.ROOT /nonexistent/root: the folder does not exist"),
     (["--config-file", "nothing.yaml"], [], "There is no config file nothing.yaml"),
     (["--eval-only", "--model-dir", "/nonexistent/run"], [], "No checkpoint found because the folder /nonexistent/run/MultiModalPromptLearner does not exist"),
     (["--eval-only"], [], "--eval-only with the trainer MPL needs a trained model"),
@@ -120,7 +120,9 @@ def test_missing_image_is_named(mpl_flags, mpl_options, eurosat_root, capsys):
     assert train.main([*mpl_flags, "--no-train", *mpl_options]) == 0
     capsys.readouterr()
     (eurosat_root / "eurosat" / "2750" / "Forest" / "Forest_1.jpg").unlink()
-    assert "lists Forest/Forest_1.jpg, but there is no" in refusal(capsys, *mpl_flags, *mpl_options)
+    line = refusal(capsys, *mpl_flags, *mpl_options)
+    assert "lists Forest/Forest_1.jpg, but " in line
+    assert "Forest/Forest_1.jpg does not exist. Add the missing images" in line
 
 
 def test_loss_that_is_not_finite_names_the_step_and_keeps_the_last_state(mpl_flags, mpl_options, tmp_path, capsys):

@@ -186,7 +186,9 @@ def _built(state: dict[str, Tensor]) -> CLIP:
                 return model
             fault = f"the built model has {'an additional' if odd[0] in built else 'no'} tensor {odd[0]}"
         except Exception as error:  # whatever a codebase's own code raises
-            fault = f"the tensor {error} is missing" if isinstance(error, KeyError) else one_line(error)[:200]
+            fault = (
+                f"the tensor {error} is missing" if isinstance(error, KeyError) else one_line(error)[:200].rstrip(".")
+            )
         tried.append(f"with the trainer {word} in design_details, {fault}" if word else fault)
     torch.set_rng_state(generator)
     raise UserError(

@@ -124,7 +124,10 @@ class ClipFacts(NamedTuple):
             value = record.get(key, default)
             value = tuple(value) if isinstance(value, (list, tuple)) else value
             if type(value) is not type(default):
-                raise UserError(f"what the file says of its CLIP is damaged ({key} {str(value)[:40]!r})")
+                raise UserError(
+                    f"The file's description of its CLIP model is damaged ({key} has the value {str(value)[:40]!r}). "
+                    "Save the file again."
+                )
             found[key] = value
         return cls(**found)
 
@@ -153,7 +156,7 @@ def facts_of(clip_model: CLIP, anew: bool = False) -> ClipFacts:
 def called(clip_model: nn.Module) -> str:
     """The name of a CLIP in messages."""
     facts = clip_model.__dict__.get(_PLACE)
-    return (facts is not None and (facts.file or facts.name)) or "this CLIP"
+    return (facts is not None and (facts.file or facts.name)) or "this CLIP model"
 
 
 def name_in_configs(clip_model: nn.Module) -> str:

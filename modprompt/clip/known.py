@@ -144,14 +144,22 @@ def require(name: str, where: str = "") -> Any:
         if name.startswith(hub.PREFIX):
             hub.parse(name)
         if not name:
-            raise UserError("no CLIP is named: give --backbone ViT-B/16, say, or a file as MODEL.BACKBONE.PATH")
+            raise UserError(
+                "No CLIP model is named. Set --backbone to a name (for example ViT-B/16), or MODEL.BACKBONE.PATH to a "
+                "file."
+            )
         if not is_tag(name):
             return None
         if of_user(name).exists() and named(name).path:
-            raise UserError(f"{name} is a file or folder: give it as MODEL.BACKBONE.PATH")
+            raise UserError(
+                f"{name} is a file or folder, not the name of a CLIP model. Set MODEL.BACKBONE.PATH to this path."
+            )
         if "/" not in name or name.endswith("/"):
             near = known_names(name, [*OPENAI, EMBEDDED])
-            raise UserError(f"there is no CLIP {name!r}{near}: `modprompt backbones` lists all others")
+            raise UserError(
+                f"The CLIP model {name!r} does not exist{near} Run `modprompt backbones` to list the CLIP models of "
+                "open_clip."
+            )
         from modprompt.clip import open_clips
 
         return open_clips.tag(name)

@@ -34,10 +34,10 @@ _TEXT_FOLDER = "text_config"
 _UNUSED = {"roberta": 2, "xlm-roberta": 2}  # positions: theirs begin after the padding id
 _DERIVED = (".attn_mask", "attn_mask", ".position_ids")  # each model computes its own
 _TYPES = (torch.float32, torch.float16, torch.bfloat16)
-_RUN_EMBEDDED = f"`modprompt train --trainer MPL` alone, or MODEL.BACKBONE.NAME {known.EMBEDDED}, runs the embedded one"
+_RUN_EMBEDDED = f"To use the bundled small CLIP model instead, set --backbone {known.EMBEDDED}."
 _NOT_ASKED = (
-    "MODEL.BACKBONE.ACTIVATION, HEADS and MODEL are for weights from MODEL.BACKBONE.PATH that nothing else describes: "
-    "{} already says it"
+    "MODEL.BACKBONE.ACTIVATION, HEADS and MODEL only apply to weights without a config, but {} describes these "
+    "weights. Remove these settings."
 )
 
 
@@ -62,9 +62,11 @@ class Source(NamedTuple):
 def find(asked: Asked) -> Source:
     """The source of a CLIP, downloaded if need be; UserError if there is none, or nothing says how it is run."""
     if asked.activation not in ("", *ACTIVATIONS):
-        raise UserError(f"MODEL.BACKBONE.ACTIVATION must be {' or '.join(ACTIVATIONS)}, got {asked.activation!r}")
+        raise UserError(f"MODEL.BACKBONE.ACTIVATION must be {' or '.join(ACTIVATIONS)}, got {asked.activation!r}.")
     if len(asked.heads) not in (0, 2) or not all(type(one) is int and one > 0 for one in asked.heads):
-        raise UserError(f"MODEL.BACKBONE.HEADS must be two whole numbers, (text side, image side), got {asked.heads!r}")
+        raise UserError(
+            f"MODEL.BACKBONE.HEADS must be two whole numbers (text encoder, image encoder), got {asked.heads!r}."
+        )
     if asked.path:
         return _of_path(asked)
     if asked.activation or asked.heads or asked.model:
@@ -104,9 +106,9 @@ def architecture_of(name: str) -> Architecture | None:
     tag, name = known.require(name), known.plain(name)
     if name.startswith(hub.PREFIX):
         raise UserError(
-            f"--backbone {name}: the architecture of a repository is only known from its files. Name a registered CLIP "
-            "(`modprompt backbones` lists them), or give MODEL.BACKBONE.MODEL, to say how the file of "
-            "MODEL.BACKBONE.PATH is run."
+            f"--backbone {name}: the architecture of a repository is only known from its files. Name a registered "
+            "CLIP model (`modprompt backbones` lists them), or set MODEL.BACKBONE.MODEL to the name of the "
+            "architecture in open_clip."
         )
     if tag is None:
         shape = shape_of(read_embedded(), name) if name == known.EMBEDDED else known.shape_of_openai(name)
@@ -132,7 +134,10 @@ def shape_of(state: Mapping[str, Tensor], where: str) -> Shape:
         patch = 0 if is_resnet else stem.shape[-1]
         return Shape(_pixels(state, where), patch, layers, widths, projection.shape[1])
     except (KeyError, IndexError) as error:
-        raise UserError(f"{where}: these weights do not make up a CLIP of OpenAI's design ({error})") from None
+        raise UserError(
+            f"{where}: these weights do not form a CLIP model of OpenAI's architecture (the tensor {error} is missing "
+            "or damaged). Download the weights again."
+        ) from None
 
 
 def require_shape(asked: Asked, name: str, shape: Shape) -> None:
@@ -141,8 +146,8 @@ def require_shape(asked: Asked, name: str, shape: Shape) -> None:
     odd = shape_of(_read(found), found.called).differences(shape)
     if odd:
         raise UserError(
-            f"{found.called} does not have the architecture of --backbone {name}: it has {'; '.join(odd)}. Name the "
-            "CLIP whose architecture the file has."
+            f"{found.called} does not have the architecture of --backbone {name}: its tensors have {'; '.join(odd)}. "
+            "Set --backbone to the CLIP model whose architecture the file has."
         )
 
 
@@ -155,8 +160,8 @@ def _openai_file(name: str) -> Path:
         return Path(clip._download(clip._MODELS[name], str(path.parent)))
     except (OSError, RuntimeError, KeyError) as error:  # an old package does not know all names
         raise UserError(
-            f"no weights for {name}: {path} is not there and the download failed ({error}); put the file there or give "
-            f"MODEL.BACKBONE.PATH; {_RUN_EMBEDDED}"
+            f"The weights of {name} are not at {path}, and the download failed ({error}). Save the weights at this "
+            f"path, or set MODEL.BACKBONE.PATH to their file. {_RUN_EMBEDDED}"
         ) from None
 
 
@@ -169,8 +174,11 @@ def _of_hub(asked: Asked) -> Source:
         if tag.model["text_cfg"].get("hf_tokenizer_name"):
             package.transformers()  # before the download
         if tag.differ:
-            said = "disagree on the activation: it is run with quick_gelu, as one of them says"
-            warnings.warn(f"{tag.name}: open_clip's tag and config {said}", stacklevel=2)
+            warnings.warn(
+                f"{tag.name}: the tag and the config of open_clip have different activations. The model uses "
+                "quick_gelu.",
+                stacklevel=2,
+            )
     repo, revision = cast(tuple[str, str], known.repository(asked.name))
     weights, commit = _fetched(asked.name, repo, revision, lambda there: _wanted(there, names))
     if tag is not None:
@@ -190,15 +198,17 @@ def _of_path(asked: Asked) -> Source:
     path = of_user(asked.path)
     try:
         if not path.exists():
-            at = f"no file or folder at {path}, where a CLIP's weights should be"
+            at = f"The weights of CLIP at {path} (MODEL.BACKBONE.PATH or --clip) do not exist. Check the path."
             is_name = not known.named(asked.path).path
-            more = f": a name is given with --backbone (MODEL.BACKBONE.NAME); {_RUN_EMBEDDED}" if is_name else ""
-            raise UserError(f"{at} (MODEL.BACKBONE.PATH, or --clip){more}")
+            more = f" To name a CLIP model, set --backbone (MODEL.BACKBONE.NAME). {_RUN_EMBEDDED}" if is_name else ""
+            raise UserError(f"{at}{more}")
         if path.is_dir():
             path = path / _pick([one.name for one in path.iterdir() if one.is_file()], asked.path)
         return _of_weights(asked, path)
     except OSError as error:
-        raise UserError(f"MODEL.BACKBONE.PATH: cannot read {path} ({error.strerror})") from None
+        raise UserError(
+            f"MODEL.BACKBONE.PATH {path} cannot be read ({error.strerror}). Check its permissions."
+        ) from None
 
 
 def _of_weights(asked: Asked, weights: Path) -> Source:
@@ -213,7 +223,10 @@ def _of_weights(asked: Asked, weights: Path) -> Source:
             return found(TRANSFORMERS, *transformers_names.read(weights.parent))
         return found(OPEN_CLIP, *open_clips.of_file(own))
     if bool(asked.activation) != bool(asked.heads) or (asked.model and asked.heads):
-        raise UserError("give both MODEL.BACKBONE.ACTIVATION and MODEL.BACKBONE.HEADS, or MODEL.BACKBONE.MODEL alone")
+        raise UserError(
+            "Weights without a config need either both MODEL.BACKBONE.ACTIVATION and MODEL.BACKBONE.HEADS, or only "
+            "MODEL.BACKBONE.MODEL. Set one of the two combinations."
+        )
     if asked.model:
         return found(OPEN_CLIP, *open_clips.of_name(asked.model))
     if asked.heads:
@@ -222,20 +235,22 @@ def _of_weights(asked: Asked, weights: Path) -> Source:
     row = next((one for one in known.OPENAI.values() if one.sha256 == digest), None)
     if row is None:
         raise UserError(
-            f"{weights} does not say how it is run: give open_clip's name of the model, MODEL.BACKBONE.MODEL, in "
-            "Python model=; or MODEL.BACKBONE.ACTIVATION (quick_gelu or gelu) and MODEL.BACKBONE.HEADS (text side, "
-            "image side; a head is 64 wide in most), in Python activation= and heads=; or in modprompt train a "
-            "registered CLIP of the same architecture, --backbone NAME; or put the configs that came "
-            "with it into its folder"
+            f"The activation and the attention heads of {weights} are unknown, because the file has no config. Put "
+            "the config that belongs to the weights into the same folder, or set MODEL.BACKBONE.MODEL (in Python: "
+            "model=) to open_clip's name of the model. Alternatively, set MODEL.BACKBONE.ACTIVATION (activation=) to "
+            "quick_gelu or gelu and MODEL.BACKBONE.HEADS (heads=) to the heads of the text and image encoder, which "
+            "are 64 wide in most models. With `modprompt train`, --backbone NAME can also name a registered CLIP "
+            "model of the same "
+            "architecture."
         )
     return found(OPENAI, {}, Images(row.pixels), digest)
 
 
 def _wanted(there: Sequence[str], names: Sequence[str] = ()) -> list[str]:
     """The files of a repository that are needed, the weights first; without names some must say how they are run."""
-    weights = _pick(there, "it", names)
+    weights = _pick(there, "the repository", names)
     if not names and not {CONFIG_FILE, TRANSFORMERS_FILE} & set(there):
-        raise UserError(f"it has neither {CONFIG_FILE} nor {TRANSFORMERS_FILE}, which say how its weights are run")
+        raise UserError(f"the repository has neither {CONFIG_FILE} nor {TRANSFORMERS_FILE}, which describe the model.")
     stem, _, ending = weights.removesuffix(_INDEX).rpartition(".")
     shards = [one for one in there if one.startswith(f"{stem}-") and one.endswith(f".{ending}")]
     needed = [weights, *(shards if weights.endswith(_INDEX) else [])]
@@ -250,8 +265,11 @@ def _pick(there: Sequence[str], where: str, names: Sequence[str] = ()) -> str:
                 return name
     files = sorted(one for one in there if one.endswith(SUFFIXES) and "/" not in one)
     if len(files) != 1:
-        listed = ", ".join(files) or "nothing"
-        raise UserError(f"{where} must hold one file of weights ({', '.join(SUFFIXES)}), there is: {listed}")
+        listed = ", ".join(files) or "none"
+        raise UserError(
+            f"{where} must contain exactly one file of weights ({', '.join(SUFFIXES)}), but contains {listed}. Set "
+            "the path to one file."
+        )
     return files[0]
 
 
@@ -265,25 +283,36 @@ def _tokenizer_of(found: Source) -> Tokenizer:
     if side:
         config = folder / _TEXT_FOLDER / TRANSFORMERS_FILE
         if not config.is_file():
-            lacking = f"{_TEXT_FOLDER}/{TRANSFORMERS_FILE} in its folder, the config of its text side {side}"
+            lacking = (
+                f"{_TEXT_FOLDER}/{TRANSFORMERS_FILE}, the config of the text encoder {side}, is missing in the folder "
+                f"of the weights. Copy the config from the repository {side}."
+            )
             config = _named(found, str(side), lacking, (TRANSFORMERS_FILE,))
         part["hf_model_name"] = str(config.parent)
     text, given = open_clips.text_config(found.model), part.get("tokenizer_kwargs") or {}
     length, vocabulary = part.get("context_length", POSITIONS), (text or part).get("vocab_size", VOCABULARY)
     if not name:
         if text or vocabulary != VOCABULARY or given:
-            why = "and CLIP's does not fit this text side"
-            raise UserError(f"{found.called}: its config names no tokenizer (text_cfg.hf_tokenizer_name), {why}")
+            raise UserError(
+                f"{found.called}: the config names no tokenizer (text_cfg.hf_tokenizer_name), and CLIP's own "
+                "tokenizer does not fit this text encoder. Add text_cfg.hf_tokenizer_name to the config."
+            )
         return ClipTokenizer(length)
     kind = str(text.get("model_type"))
     if text and length > text.get("max_position_embeddings", length) - _UNUSED.get(kind, 0):
-        raise UserError(f"{found.called}: context_length is {length}: its text side has fewer positions")
+        raise UserError(
+            f"{found.called}: the context_length is {length}, but the text encoder has fewer positions. Correct the "
+            "config."
+        )
     end = part.get("eos_id", 2) if part.get("pool_type") == "eos" and not text else None
     padding = text.get("pad_token_id", 0 if kind == "bert" else 1) if text else None
     padding = part.get("pad_id", 0) if part.get("embed_cls") else padding
     if known.is_tag(found.name) or not any((folder / one).is_file() for one in tokenizers.CARRIERS):
         files = ", ".join((*tokenizers.CARRIERS, *tokenizers.SETTINGS))
-        lacking = f"the tokenizer of {name} in its folder: copy its files ({files}: all that exist)"
+        lacking = (
+            f"the tokenizer of {name} is missing in the folder of the weights. Copy those of the following files that "
+            f"exist in the repository {name}: {files}."
+        )
         more = (*tokenizers.SETTINGS, TRANSFORMERS_FILE)
         folder = _named(found, str(name), lacking, tokenizers.CARRIERS, more).parent
     tokenizer = FileTokenizer(folder, length, **given)
@@ -294,11 +323,11 @@ def _tokenizer_of(found: Source) -> Tokenizer:
 def _named(found: Source, repo: str, lacking: str, needed: Sequence[str], more: Sequence[str] = ()) -> Path:
     """One of the needed files of a repository that open_clip's own config names; other configs get nothing."""
     if not known.is_tag(found.name):
-        raise UserError(f"{found.called}: it needs {lacking}")
+        raise UserError(f"{found.called}: {lacking}")
 
     def choose(there: Sequence[str]) -> list[str]:
         if not any(one in there for one in needed):
-            raise UserError(f"it has none of {', '.join(needed)}")
+            raise UserError(f"the repository has none of the files {', '.join(needed)}.")
         return [one for one in (*needed, *more) if one in there]
 
     return _fetched(found.called, repo, "", choose)[0]
@@ -345,7 +374,9 @@ def load(asked: Asked) -> CLIP:
         by_clip = not found.model or open_clips.is_clips(found.model)
         tokenizer = ClipTokenizer() if by_clip else _tokenizer_of(found)  # before weights are read, which takes longer
     except TypeError as error:
-        raise UserError(f"{found.called}: what its config says is not supported ({error})") from None
+        raise UserError(
+            f"{found.called}: the config is not supported ({error}). Use a model that open_clip supports."
+        ) from None
     if by_clip:
         state = _read(found)
         with hashing(state) as fingerprint_of:
@@ -378,7 +409,10 @@ def _require_sizes(clip_model: CLIP, found: Source) -> None:
         ]
     for name, said, has in sizes:
         if said != has:
-            raise UserError(f"{found.called}: {name} is {has} by its tensors, not {said}")
+            raise UserError(
+                f"{found.called}: {name} is {has} in the tensors, but {said} in the config. Use the config that "
+                "belongs to the weights."
+            )
 
 
 def _read(found: Source) -> dict[str, Tensor]:
@@ -389,7 +423,10 @@ def _read(found: Source) -> dict[str, Tensor]:
     content = read_tensors(found.weights, (code,)) if code else _content(found.weights)
     content = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(content, Mapping):
-        raise UserError(f"{where} is not the state dict of a CLIP: it holds no tensors by name")
+        raise UserError(
+            f"{where} is not the state dict of a CLIP model, because the file contains no named tensors. Check the "
+            "path."
+        )
     cut = len("module.") * all(str(name).startswith("module.") for name in content)  # DataParallel's
     state: dict[str, Tensor] = {str(name)[cut:]: value for name, value in content.items()}
     del content
@@ -399,7 +436,10 @@ def _read(found: Source) -> dict[str, Tensor]:
             continue
         plain = isinstance(value, Tensor) and value.layout == torch.strided
         if not (plain and (value.dtype in _TYPES or name.endswith(".num_batches_tracked"))):
-            raise UserError(f"{where} is not the state dict of a CLIP: {name} is no plain tensor of numbers")
+            raise UserError(
+                f"{where} is not the state dict of a CLIP model, because {name} is not a dense tensor of a supported "
+                "type. Check the path."
+            )
         if value.dtype == torch.bfloat16:
             state[name] = value.float()
         if name in ("logit_scale", "logit_bias") and value.numel() == 1:
@@ -415,7 +455,10 @@ def _content(path: Path) -> Any:
     if path.name.endswith(_INDEX):
         return read_shards(path, _content)
     if path.suffix == ".json":
-        raise UserError(f"{path} is a config, not weights: give the folder, or the file of weights in it")
+        raise UserError(
+            f"{path} is a config file, not a file of weights. Set the path to the folder, or to the file of weights "
+            "in this folder."
+        )
     return read_safetensors(path)[0] if path.suffix == ".safetensors" else read_tensors(path)
 
 
@@ -427,7 +470,10 @@ def read_embedded() -> dict[str, Tensor]:
         table = rows.new_zeros(size, rows.shape[1])
         table[arrays.pop("token_embedding.ids").long()] = rows
     except Exception:
-        raise UserError(f"the embedded model {known.EMBEDDED_FILE} is missing or damaged: check it out again") from None
+        raise UserError(
+            f"The bundled model {known.EMBEDDED_FILE} is missing or damaged. Install modprompt again, or restore the "
+            "file with git."
+        ) from None
     return {**arrays, "token_embedding.weight": table}
 
 
@@ -483,7 +529,9 @@ def _pixels(state: Mapping[str, Tensor], where: str) -> int:
         else:
             places, patch = len(state["visual.positional_embedding"]), state["visual.conv1.weight"].shape[-1]
     except KeyError as error:
-        raise UserError(f"{where}: these weights do not make up a CLIP: {error} is missing") from None
+        raise UserError(
+            f"{where}: these weights do not form a CLIP model, because the tensor {error} is missing. Check the file."
+        ) from None
     return int(round((places - 1) ** 0.5)) * patch
 
 
@@ -494,7 +542,9 @@ def transform_of(clip_model: CLIP) -> Callable[..., Tensor]:
     """
     facts = facts_of(clip_model)
     if not facts.mean:
-        raise UserError("nothing says how this CLIP's images are made: use the transform that came with it")
+        raise UserError(
+            "The preprocessing of images for this CLIP model is unknown. Use the transform that belongs to the model."
+        )
     images = Images(facts.size, facts.mean, facts.std, facts.interpolation, facts.resize)
     return image_transform(images, facts.dialect == TRANSFORMERS)
 

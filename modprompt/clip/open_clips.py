@@ -81,7 +81,7 @@ def tag(name: str) -> Tag:
     if not found:
         known = [f"{one}/{other}" for one, other in tags()]
         near = known_names(name, [one for one in known if one.startswith(f"{model}/")] or known)
-        raise UserError(f"open_clip has no CLIP model {name!r}{near}. Run `modprompt backbones` to list all models.")
+        raise UserError(f"open_clip has no CLIP model {name!r}{near} Run `modprompt backbones` to list all models.")
     owner, repo, *file = found["hf_hub"].split("/")
     config = model_config(model, f"{name}: ")
     says, trained = bool(config.get("quick_gelu")), bool(found.get("quick_gelu"))
@@ -96,7 +96,7 @@ def model_config(model: str, where: str) -> dict[str, Any]:
     found = package.open_clip().get_model_config(model)
     if found is None:
         near = known_names(model, package.open_clip().list_models())
-        raise UserError(f"{where}open_clip has no model {model!r}{near}.")
+        raise UserError(f"{where}open_clip has no model {model!r}{near}")
     return checked(found, where)
 
 
@@ -282,8 +282,9 @@ def build(model: Mapping[str, Any], state: Mapping[str, Tensor], tokenizer: Toke
         module.load_state_dict(package.open_clip().model.convert_to_custom_text_state_dict(state))
     except RuntimeError as error:
         raise UserError(
-            f"The weights in {where} do not match their config ({one_line(error)[:300]}). Use the config that belongs "
-            "to the weights."
+            f"{where}: the weights do not match their config ({one_line(error)[:300].rstrip('.')}). Use the config "
+            "that "
+            "belongs to these weights."
         ) from None
     bias = None if module.logit_bias is None else float(module.logit_bias.detach())
     visual, side, size = module.visual, module.text, _size(model, "")

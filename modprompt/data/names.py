@@ -41,7 +41,7 @@ def find(name: str) -> tuple[str, str]:
             return pair
     near = nearest(name, [*known, *known.values()]) if name else ""
     shown = ", ".join(f"{config} ({registered})" for config, registered in known.items())
-    raise UserError(f"there is no data set {name!r}{near} (known: {shown})")
+    raise UserError(f"The data set {name!r} does not exist{near or '.'} Available data sets: {shown}.")
 
 
 def path_of(word: str) -> Path:
@@ -57,7 +57,7 @@ def path_of(word: str) -> Path:
     try:
         if is_name:
             return config_file(find(word)[0])
-        raise UserError(f"no config file {word}{known_names(Path(word).stem, config_names())}")
+        raise UserError(f"The config file {word} does not exist{known_names(Path(word).stem, config_names())}")
     except UserError:
         places.require_no_folder(word)
         raise

@@ -30,7 +30,7 @@ from modprompt.io.text import one_line
 
 # the alternatives without images to choose by
 WITHOUT_VALIDATION = (
-    "TEST.FINAL_MODEL last_step with TEST.SPLIT test, or DATASET.VAL_FROM_TEST True to choose on the test images"
+    "TEST.FINAL_MODEL last_step with TEST.SPLIT test, or DATASET.VAL_FROM_TEST True to select on the test images"
 )
 
 _CHOSEN_BY = {runs.ALL: runs.WHOLE, runs.AS_MANY: runs.AS_TRAINING}
@@ -68,8 +68,8 @@ def trains_on_validation(cfg: CfgNode) -> bool:
     for applies, reason in conflicts:
         if applies:
             raise UserError(
-                f"{runs.TRAIN_ON_VAL} True adds the validation images to the training images, but {reason}: remove one "
-                "of the two settings"
+                f"{runs.TRAIN_ON_VAL} True adds the validation images to the training images, but {reason}. Remove "
+                "one of the two settings."
             )
     return trains
 
@@ -84,9 +84,12 @@ def find_images(root: Path, reader: Any) -> Path:
     images, name = place_of_images(reader, root), reader.__name__
     if not root.is_dir():
         more = "" if images is None else f", or run `modprompt prepare {name} --root {root}`"
-        raise UserError(f"DATASET.ROOT: there is no folder {root}; give --root, or set DATA for the scripts{more}")
+        raise UserError(
+            f"DATASET.ROOT {root}: the folder does not exist. Set --root (for the scripts, DATA) to an existing "
+            f"folder{more}."
+        )
     if images is not None and not images.is_dir():
-        raise UserError(f"{name}: there is no {images}; run `modprompt prepare {name} --root {root}`")
+        raise UserError(f"{name}: the folder {images} does not exist. Run `modprompt prepare {name} --root {root}`.")
     folder: Path = root / reader.dataset_dir
     return folder
 
@@ -95,8 +98,8 @@ def require_only_tests(dataset: Any, trains: bool) -> None:
     """Raise UserError if a run `trains` on a data set, given by its registered class, that has only test images."""
     if trains and getattr(dataset, "only_tests", False):
         raise UserError(
-            f"{dataset.__name__} has only test images, so that nothing is trained on it: test a run that was trained "
-            "elsewhere with --eval-only --model-dir"
+            f"{dataset.__name__} has only test images, so it cannot be used for training. Test a run that was trained "
+            "on another data set with --eval-only --model-dir."
         )
 
 
@@ -104,8 +107,8 @@ def require_several_classes(names: Collection[str], where: str, cfg: CfgNode) ->
     """Raise UserError if a run trains on a data set with a single class, of which every answer would be right."""
     if len(names) == 1 and not cfg.TEST.get("ONLY", False):
         raise UserError(
-            f"{where} has only one class, {next(iter(names))!r}, so that every prediction is right and nothing can be "
-            "learned: add the images of another class"
+            f"{where} has only one class, {next(iter(names))!r}, so every prediction is correct and nothing can be "
+            "learned. Add the images of another class."
         )
 
 
@@ -140,7 +143,10 @@ class FamilyDataset(DatasetBase):
         self.cfg = cfg
         self._open(self.find(Path(cfg.DATASET.ROOT or ".")))
         if self.storage.own != self.folder:
-            print(f"{self.folder} is read-only: split and few-shot lists are kept in {self.storage.own}")
+            print(
+                f"Note: {self.folder} is read-only, so the split and the few-shot lists are stored in "
+                f"{self.storage.own}."
+            )
         self.record_files: dict[str, str] = {}
         half, table = cfg.DATASET.SUBSAMPLE_CLASSES, shots_by_class.read(cfg)
         self.shots: runs.Shots = cfg.DATASET.NUM_SHOTS
@@ -149,7 +155,10 @@ class FamilyDataset(DatasetBase):
             split = self.read_or_make_split()
             if trains_on_validation(cfg):
                 if not split.val:
-                    print(f"note: {cfg.DATASET.NAME} has no validation images: {runs.TRAIN_ON_VAL} True adds no images")
+                    print(
+                        f"Note: {cfg.DATASET.NAME} has no validation images, so {runs.TRAIN_ON_VAL} True adds no "
+                        "images."
+                    )
                 split = Split([*split.train, *(split.val or ())], None, split.test)
             train, val, test = split
             self.few_shot_hash = ""
@@ -173,7 +182,7 @@ class FamilyDataset(DatasetBase):
         few = fewshot.unequal(train) if table else fewshot.fewer_than(cfg.DATASET.NUM_SHOTS, train)
         self.notes = [one_line(few)] if few and not cfg.TEST.get("ONLY", False) else []
         for note in self.notes:
-            print(f"note: {note}")
+            print(f"Note: {note}.")
         super().__init__(train_x=datums(train), val=val, test=test)
 
     def _open(self, folder: Path) -> None:
@@ -197,7 +206,7 @@ class FamilyDataset(DatasetBase):
             return
         why = self.without_test(self.folder) or f"{type(self).__name__} in {self.folder} has no test images"
         other = "" if only_tests else ", or train with TEST.NO_TEST True and TEST.FINAL_MODEL last_step"
-        raise UserError(f"{why}: add test images{other}")
+        raise UserError(f"{why}. Add test images{other}.")
 
     def find(self, root: Path) -> Path:
         """The data set's folder under an existing root."""
@@ -299,14 +308,20 @@ class FamilyDataset(DatasetBase):
         names = {image.label: image.classname for images in others for image in images or []}
         where = f"{type(self).__name__} in {self.folder}"
         if not known:
-            raise UserError(f"{where}: there is no training image")
+            raise UserError(f"{where} has no training images. Add training images.")
         gaps = set(range(len(known))) - known
         if gaps:
             gap = f"{min(gaps)} ({names[min(gaps)]!r})" if min(gaps) in names else min(gaps)
-            raise UserError(f"{where}: training labels must be 0 to {len(known) - 1}, but there is no {gap}")
+            raise UserError(
+                f"{where}: the labels of training images must be 0 to {len(known) - 1} without a gap, but the label "
+                f"{gap} is missing. Correct the split or the lists of images."
+            )
         unknown = names.keys() - known
         if unknown:
-            raise UserError(f"{where}: class {names[min(unknown)]!r} has test images but no training image")
+            raise UserError(
+                f"{where}: the class {names[min(unknown)]!r} has test images but no training images. Add training "
+                "images of this class."
+            )
 
     def _validation(self, split: Split, train: Sequence[Image], val: Sequence[Image] | None) -> Sequence[Image] | None:
         """The images to choose by; training images held out where something chooses and there are no others.
@@ -328,13 +343,15 @@ class FamilyDataset(DatasetBase):
             return val
         if not images:
             raise UserError(
-                f"{cfg.DATASET.NAME} has no validation images, and all training images are used: give fewer "
-                f"DATASET.NUM_SHOTS, so that some are held out to choose by, or {WITHOUT_VALIDATION}"
+                f"{cfg.DATASET.NAME} has no validation images, and no training images are left to hold out for the "
+                f"selection. Reduce DATASET.NUM_SHOTS, or set {WITHOUT_VALIDATION}."
             )
         lacking = len({image.label for image in train} - {image.label for image in images})
-        some = f", none of {lacking} classes that have no more" if lacking else ""
+        some = f"; {lacking} class{'es have' if lacking > 1 else ' has'} no further images" if lacking else ""
         print(
-            f"{cfg.DATASET.NAME} has no validation images: {len(images)} training images are held out to choose by "
-            f"(up to {per_class if isinstance(per_class, int) else max(per_class.values())} a class{some})"
+            f"{cfg.DATASET.NAME} has no validation images, so {len(images)} training "
+            f"image{' is' if len(images) == 1 else 's are'} "
+            "held out for the selection "
+            f"(up to {per_class if isinstance(per_class, int) else max(per_class.values())} per class{some})."
         )
         return images

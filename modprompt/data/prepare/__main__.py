@@ -1,4 +1,4 @@
-"""Download and lay out data sets, or check those that are there.
+"""Download data sets and arrange their files, or check data sets that exist.
 
 modprompt prepare EuroSAT dtd --root data
 modprompt prepare all --root data --check
@@ -27,18 +27,30 @@ from modprompt.programs import Parser, report  # noqa: E402
 
 def _main(argv: list[str] | None) -> int:
     parser = Parser(__doc__)
-    named = f"all, or some of: {', '.join(RECIPES)}, or as in configs/datasets"
+    named = f"names of data sets: all, {', '.join(RECIPES)}, or names in configs/datasets"
     parser.add_argument("names", nargs="+", metavar="NAME", help=named)
     data = Path(os.environ.get("DATA", "data"))
-    parser.add_argument("--root", type=Path, default=data, help="folder of the data sets")
-    parser.add_argument("--check", action="store_true", help="only look: what is missing, miscounted, unreadable")
-    parser.add_argument("--no-images", action="store_true", help="with --check: do not read the images themselves")
+    parser.add_argument(
+        "--root",
+        type=Path,
+        default=data,
+        help="folder that contains the data sets (default: the environment variable DATA, else data)",
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="only report missing files, wrong numbers of images and unreadable images; change nothing",
+    )
+    parser.add_argument("--no-images", action="store_true", help="with --check, do not decode the images")
     args = parser.parse_args(argv)
     root, incomplete = of_user(args.root).absolute(), False
     names = list(RECIPES) if args.names == ["all"] else [find(name)[1] for name in args.names]
     others = [name for name in names if name not in RECIPES]
     if others:
-        raise UserError(f"{others[0]} is not downloaded: its images come with a package, or are your own")
+        raise UserError(
+            f"{others[0]} cannot be downloaded, because its images are part of a package or are your own. Remove this "
+            "name."
+        )
     for name in names:
         steps, folder = RECIPES[name], root / DATASET_REGISTRY.get(name).dataset_dir
         try:

@@ -47,7 +47,7 @@ class ImageNet(FamilyDataset):
     @classmethod
     def without_validation(cls, root: Path) -> str:
         """It has none under any root."""
-        return "ImageNet has no validation images of its own"
+        return "ImageNet has no validation images that are separate from its test images"
 
     def read_or_make_split(self) -> Split:
         """The images that are there; their list is kept as the family keeps it, for the next start and for its code.
@@ -67,9 +67,9 @@ class ImageNet(FamilyDataset):
                 if summary is None or summary["split"] != self.split_facts["hash"]:
                     self._write_summary(path, split)
         except OSError as error:
-            system = "the order of the images is the file system's"
-            lists = "every start lists all training images"
-            print(f"cannot write {path} ({error.strerror}): {system if path.name == PICKLE else lists}")
+            system = "the order of the images depends on the file system"
+            lists = "every run lists all training images when it starts"
+            print(f"Note: {path} cannot be written ({error.strerror}), so {system if path.name == PICKLE else lists}.")
         return split
 
     def _write_summary(self, path: Path, split: Split) -> None:
@@ -101,7 +101,7 @@ class ImageNet(FamilyDataset):
             if not check_seal(content, path) or content[KEY].get("version") != _VERSION:
                 return None
         except UserError:
-            print(f"{path} is damaged: all training images are listed")
+            print(f"Note: {path} is damaged, so all training images are listed again.")
             return None
         classes = [[*item] for item in self._classes().items()]
         fits = [row[:2] for row in content["classes"]] == classes and content["order"] == sha256_of(pickle)
@@ -131,7 +131,7 @@ class ImageNet(FamilyDataset):
         sizes = {label: number for label, (_, _, number) in enumerate(summary["classes"])}
         if not self.few_shot_cache.read_train(summary["train"], sizes, find):
             return None
-        print(f"Images in the order of {self.storage.find(PICKLE)}")
+        print(f"Using the order of images in {self.storage.find(PICKLE)}")
         split = Split(self.few_shot_cache.lists([], None)[0], None, test)
         self.split_facts = self._facts(split, summary["split"], ours=False)
         return split
@@ -143,7 +143,10 @@ class ImageNet(FamilyDataset):
         lacking = next((wnid for wnid in wnids if wnid not in names), None)
         if lacking is not None:
             folder = os.path.join(self.image_dir, "train", lacking)
-            raise UserError(f"{self.folder / CLASSNAMES} has no class name for the folder {folder}")
+            raise UserError(
+                f"{self.folder / CLASSNAMES} has no class name for the class folder {folder}. Download the file "
+                "again, or move the folder elsewhere."
+            )
         return {wnid: names[wnid] for wnid in wnids}
 
     def make_split(self) -> Split:
@@ -156,22 +159,27 @@ class ImageNet(FamilyDataset):
             try:
                 listed = read_family_pickle(path, self.image_dir)
                 train, test = self._in_order(train, listed["train"]), self._in_order(test, listed["test"])
-                print(f"Images in the order of {path}")
+                print(f"Using the order of images in {path}")
                 self._in_order_of_pickle = True
             except KeyError:
-                print(f"{path} does not list the images that are there now: not used (delete it to list them anew)")
+                print(
+                    f"Note: {path} is not used, because the images have changed since it was written. Delete the file "
+                    "to list the images again."
+                )
             except UserError as error:
-                print(f"{error}: not used")
+                print(f"Note: {error} The file is not used.")
         return Split(train, None, test)
 
     def _wnids(self, part: str) -> list[str]:
         """The class folders of train or val, sorted; files and hidden folders among them do not count."""
         folder = self.image_dir / part
         if not folder.is_dir():
-            raise UserError(f"there is no folder {folder}")
+            raise UserError(f"The folder {folder} does not exist. Run `modprompt prepare ImageNet` for instructions.")
         wnids = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
         if not wnids:
-            raise UserError(f"{folder} has no class folders: the images must be sorted into folders named by wnid")
+            raise UserError(
+                f"{folder} contains no class folders. Sort the images into folders that are named by WordNet ID (wnid)."
+            )
         return wnids
 
     def _list(self, part: str, labels: Mapping[str, int], names: Mapping[str, str]) -> list[Image]:
@@ -180,7 +188,10 @@ class ImageNet(FamilyDataset):
         for wnid in self._wnids(part):
             folder = os.path.join(self.image_dir, part, wnid)
             if wnid not in labels:
-                raise UserError(f"{folder} is a class folder that the training images do not have")
+                raise UserError(
+                    f"The class folder {folder} has no counterpart among the training images. Add its training "
+                    "images, or move the folder elsewhere."
+                )
             images += [Image(f"{folder}{os.sep}{file}", labels[wnid], names[wnid]) for file in file_names(folder)]
         return images
 

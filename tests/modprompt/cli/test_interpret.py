@@ -53,7 +53,7 @@ def test_other_clips_are_refused_and_no_file_is_opened_because_a_checkpoint_name
     (path,) = run.glob("*/model.pth.tar-1")
     out, _ = said(0, "interpret", path, 1, "--backbone-path", tmp_path / "clip.pt")  # run as the checkpoint says
     assert "was trained with the CLIP model in the file clip.pt" in refused("interpret", path)
-    assert "no file or folder at" in refused("interpret", path, "--clip", tmp_path / "gone.pt")
+    assert "do not exist. Check the path." in refused("interpret", path, "--clip", tmp_path / "gone.pt")
     assert "was trained with the CLIP model " in refused("interpret", path, "--clip", tmp_path / "other.pt")
     (run / "config.yaml").write_text(f"MODEL: {{BACKBONE: {{PATH: {tmp_path / 'clip.pt'}}}}}\n")
     assert said(0, "interpret", run, 1)[0] == out

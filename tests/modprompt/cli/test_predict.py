@@ -120,7 +120,10 @@ def test_other_classes_are_said(run, photos, tmp_path, said):
         (["{run}/nosuch", "{photos}"], "error: {run}/nosuch does not exist. Give the output folder of a run"),
         (["{photos}", "{photos}"], "error: {photos} contains no trained model. Give the output folder of a run"),
         (["{photos}/b.png", "{photos}"], "error: {photos}/b.png is not a complete PyTorch checkpoint"),
-        (["{run}", "{photos}", "--clip", "./x.pt"], "error: no file or folder at x.pt, where a CLIP's weights should"),
+        (
+            ["{run}", "{photos}", "--clip", "./x.pt"],
+            "error: The weights of CLIP at x.pt (MODEL.BACKBONE.PATH or --clip) do not exist.",
+        ),
         (["{run}", "{run}"], "error: No image found in {run}"),
     ],
     ids=str,

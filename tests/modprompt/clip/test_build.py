@@ -71,7 +71,7 @@ def test_weights_that_cannot_be_had_say_where_and_what_to_do(monkeypatch):
         raise urllib.error.URLError("no network")
 
     monkeypatch.setattr(import_clip(), "_download", refuse)
-    with pytest.raises(UserError, match=r"ViT-B-16.pt is not there and the download failed.*MODEL.BACKBONE.PATH"):
+    with pytest.raises(UserError, match=r"ViT-B-16.pt, and the download failed.*MODEL.BACKBONE.PATH"):
         load(Asked("ViT-B/16"))
 
 
@@ -145,10 +145,13 @@ def test_fingerprint_tells_how_weights_are_run(loaded):
     [
         ({"something": torch.zeros(1)}, "something"),
         ({"visual.ln_post.weight": torch.zeros(3)}, "visual.ln_post.weight"),
-        ({"ln_final.weight": "text"}, "ln_final.weight is no plain tensor"),
-        ({"ln_final.weight": torch.zeros(64, dtype=torch.float64)}, "ln_final.weight is no plain tensor"),
-        ({"text_projection": torch.zeros(3)}, "do not make up a CLIP"),
-        ({"token_embedding.weight": torch.zeros(100, 64)}, "vocab_size is 100 by its tensors, not 49408"),
+        ({"ln_final.weight": "text"}, "ln_final.weight is not a dense tensor of a supported type"),
+        (
+            {"ln_final.weight": torch.zeros(64, dtype=torch.float64)},
+            "ln_final.weight is not a dense tensor of a supported type",
+        ),
+        ({"text_projection": torch.zeros(3)}, "do not form a CLIP model"),
+        ({"token_embedding.weight": torch.zeros(100, 64)}, "vocab_size is 100 in the tensors, but 49408 in the config"),
         ({"transformer.resblocks.2.ln_1.weight": torch.zeros(64)}, "resblocks"),
     ],
 )
@@ -163,7 +166,7 @@ def test_tensor_that_is_lacking_is_one_line(tmp_path):
         state = small_state()
         del state[name]
         torch.save(state, tmp_path / "clip.pt")
-        with one_line("these weights do not make up a CLIP .*: check MODEL.BACKBONE"):
+        with one_line("These weights do not form a CLIP model .* Check MODEL.BACKBONE"):
             load(Asked("", str(tmp_path / "clip.pt"), **SAID))
 
 

@@ -43,13 +43,13 @@ def test_file_of_other_bytes_is_no_file_of_weights(tmp_path):
         for content in (bytes(range(7, 100)), b"", b"<!DOCTYPE html><html>a page</html>"):
             (tmp_path / name).write_bytes(content)
             assert str(tmp_path / name) in refusal(tmp_path / name, activation="gelu", heads=(1, 2))
-            assert "does not say how it is run" in refusal(tmp_path / name)
+            assert "are unknown, because the file has no config" in refusal(tmp_path / name)
 
 
 def test_bare_state_dict_is_refused_with_the_options_that_settle_it(clip_file):
-    assert refusal(clip_file).startswith(f"{clip_file} does not say how it is run: give open_clip's name of the model")
+    assert refusal(clip_file).startswith(f"The activation and the attention heads of {clip_file} are unknown")
     for half in ({"activation": "gelu"}, {"heads": (1, 2)}):
-        assert "give both MODEL.BACKBONE.ACTIVATION and MODEL.BACKBONE.HEADS" in refusal(clip_file, **half)
+        assert "need either both MODEL.BACKBONE.ACTIVATION and MODEL.BACKBONE.HEADS" in refusal(clip_file, **half)
     model = load(Asked(path=str(clip_file), activation="gelu", heads=(2, 4)))
     facts = facts_of(model)
     assert (facts.activation, facts.heads, facts.dialect) == ("gelu", (2, 4), "bare")
@@ -66,7 +66,7 @@ def test_images_of_bare_weights_are_openais_in_the_size_that_they_have(clip_file
     ("said", "message"),
     [
         ({"activation": "relu", "heads": (1, 2)}, "MODEL.BACKBONE.ACTIVATION must be quick_gelu or gelu, got 'relu'"),
-        ({"activation": "gelu", "heads": (1,)}, "MODEL.BACKBONE.HEADS must be two whole numbers, (text side, image"),
+        ({"activation": "gelu", "heads": (1,)}, "MODEL.BACKBONE.HEADS must be two whole numbers (text encoder, image"),
         ({"activation": "gelu", "heads": (1, 2.0)}, "MODEL.BACKBONE.HEADS must be two whole numbers"),
         ({"activation": "gelu", "heads": (0, 2)}, "MODEL.BACKBONE.HEADS must be two whole numbers"),
         (
@@ -82,8 +82,8 @@ def test_options_that_no_weights_can_have(clip_file, said, message):
 def test_options_for_what_says_it_itself(folders):
     for name in ("open_clip", "transformers"):
         for said in ({"activation": "gelu"}, {"heads": (2, 2)}, {"model": "ViT-B-16"}):
-            assert "config.json already says it" in refusal(folders / name, **said)
-    assert "ViT-B/16 already says it" in refusal(name="ViT-B/16", activation="gelu", heads=(2, 2))
+            assert "config.json describes these weights" in refusal(folders / name, **said)
+    assert "ViT-B/16 describes these weights" in refusal(name="ViT-B/16", activation="gelu", heads=(2, 2))
 
 
 def test_openais_archive_is_known_by_its_hash_and_no_other_runs(tmp_path, monkeypatch):
@@ -95,12 +95,12 @@ def test_openais_archive_is_known_by_its_hash_and_no_other_runs(tmp_path, monkey
     for name, value in published(random_clip(1, text_layers=1, vision_layers=1)).items():
         module.register_buffer(name.replace(".", "_"), value)
     torch.jit.script(module).save(str(tmp_path / "any.pt"))
-    assert "does not say how it is run" in refusal(tmp_path / "any.pt")
+    assert "are unknown, because the file has no config" in refusal(tmp_path / "any.pt")
     assert "any.pt" in refusal(tmp_path / "any.pt", **SAID)
     row = known.OpenAIs(sha256_of(tmp_path / "any.pt"), 32, (1, 1))
     monkeypatch.setitem(known.OPENAI, "ViT-B/1", row)
     assert images_of(Asked(path=str(tmp_path / "any.pt"))).size == 32
-    assert "do not make up a CLIP" in refusal(tmp_path / "any.pt")  # read, and of other names
+    assert "do not form a CLIP model" in refusal(tmp_path / "any.pt")  # read, and of other names
 
 
 OPEN_CLIP, CONFIG, IMAGES = "open_clip_config.json", "config.json", "preprocessor_config.json"
@@ -116,13 +116,23 @@ OPEN_CLIP, CONFIG, IMAGES = "open_clip_config.json", "config.json", "preprocesso
             CONFIG,
             ("vision_config", "hidden_act"),
             "quick_gelu",
-            "only the same quick_gelu or gelu, and {'layer_norm_eps': 1e-05}, on both sides",
+            "must have the same hidden_act (quick_gelu or gelu) and {'layer_norm_eps': 1e-05}.",
         ),
-        (CONFIG, ("text_config", "layer_norm_eps"), 1e-6, "got {'hidden_act': 'gelu', 'layer_norm_eps': 1e-06} and"),
+        (
+            CONFIG,
+            ("text_config", "layer_norm_eps"),
+            1e-6,
+            "the text encoder has {'hidden_act': 'gelu', 'layer_norm_eps': 1e-06} and",
+        ),
         (CONFIG, ("text_config", "hidden_size"), "many", "hidden_size must be a whole number"),
-        (CONFIG, ("vision_config",), [], "vision_config must be an object"),
+        (CONFIG, ("vision_config",), [], "vision_config must be a JSON object"),
         (CONFIG, ("model_type",), "siglip", "is not supported in the format of transformers"),
-        (IMAGES, ("crop_size",), {"height": 64, "width": 64}, "do not fit the model"),
+        (
+            IMAGES,
+            ("crop_size",),
+            {"height": 64, "width": 64},
+            "but the preprocessing has the sizes [32, 64, 64] and do_center_crop True.",
+        ),
         (IMAGES, ("resample",), 0, "resample 0 is not supported"),
         (IMAGES, ("do_normalize",), False, "do_normalize False is not supported"),
     ],
@@ -158,17 +168,17 @@ def test_what_lies_in_a_folder_decides(copy, folders, tmp_path):
         shutil.copy(file, path)
     assert facts_of(load(Asked(path=str(path)))).dialect == "open_clip"  # the package's own comes first
     (tmp_path / "empty").mkdir()
-    assert "must hold one file of weights" in refusal(tmp_path / "empty")
+    assert "must contain exactly one file of weights" in refusal(tmp_path / "empty")
     for other in ("one.pt", "two.pt"):
         (tmp_path / "empty" / other).touch()
-    assert "there is: one.pt, two.pt" in refusal(tmp_path / "empty")
-    assert "no file or folder at" in refusal(tmp_path / "nothing")
-    assert "a name is given with --backbone" in refusal("ViT-B/16")
+    assert "but contains one.pt, two.pt." in refusal(tmp_path / "empty")
+    assert "do not exist. Check the path." in refusal(tmp_path / "nothing")
+    assert "To name a CLIP model, set --backbone" in refusal("ViT-B/16")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [((3,), "there is no CLIP '3'"), (("",), "no CLIP is named"), (("x.pt", "cpu", "gelu"), None)],
+    [((3,), "The CLIP model '3' does not exist"), (("",), "No CLIP model is named"), (("x.pt", "cpu", "gelu"), None)],
 )
 def test_arguments_that_are_none_in_python(arguments, message):
     with pytest.raises(TypeError if message is None else UserError, match=message or "positional"):
@@ -184,7 +194,9 @@ def test_registered_name_wins_over_a_file(tmp_path, monkeypatch):
     assert [known.named(name).path for name in ("glyph-clip", "ViT-B-16/laion2b_s34b_b88k")] == ["", ""]
     assert known.require("ViT-B-16/laion2b_s34b_b88k").name == "ViT-B-16/laion2b_s34b_b88k"
     assert known.named("ViT-B-16/mine").path == "ViT-B-16/mine"
-    with pytest.raises(UserError, match="ViT-B-16/mine is a file or folder: give it as MODEL.BACKBONE.PATH"):
+    with pytest.raises(
+        UserError, match="ViT-B-16/mine is a file or folder, not the name of a CLIP model. Set MODEL.BACKBONE.PATH"
+    ):
         known.require("ViT-B-16/mine")
 
 

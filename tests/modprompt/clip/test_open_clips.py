@@ -150,7 +150,10 @@ def test_no_tensor_may_lack_be_added_or_have_another_shape(golden):
     positions = [name for name in state if name.endswith(("positional_embedding", "pos_embed"))]
     for name in positions:
         other = {**state, name: state[name][..., :-1, :].clone()}
-        with pytest.raises(UserError, match=f"^these weights is not what .*size mismatch for (text.)?{name}: "):
+        with pytest.raises(
+            UserError,
+            match=f"^these weights: the weights do not match their config .*size mismatch for (text.)?{name}: ",
+        ):
             built(case.config, other)
     for name in (next(iter(state)), "logit_scale", next(name for name in state if name.startswith("visual."))):
         with pytest.raises(UserError, match=f'Missing key.*"(text.)?{name}"'):
@@ -280,7 +283,9 @@ def test_hubs_name_is_run_by_the_repositorys_config_and_files(tmp_path, hub):
     theirs = write(tmp_path / "w", SIGLIP, images={**SQUASH, "interpolation": "bilinear"})
     hub("me/bare", tmp_path / "w")
     hub("timm/ViT-B-16-SigLIP", small_tokenizers.write(tmp_path / "t", "siglip"))
-    assert "it needs the tokenizer of timm/ViT-B-16-SigLIP in its folder" in refusal("hf-hub:me/bare")  # not asked for
+    assert "the tokenizer of timm/ViT-B-16-SigLIP is missing in the folder of the weights" in refusal(
+        "hf-hub:me/bare"
+    )  # not asked for
     small_tokenizers.write(tmp_path / "w", "siglip")
     hub("me/mine", tmp_path / "w", "c" * 40)
     ours, transform = load_clip("hf-hub:me/mine", "cpu")
@@ -294,8 +299,10 @@ def test_lone_file_needs_its_models_name_and_its_tokenizer_beside_it(tmp_path, t
     theirs = write(tmp_path / "w", tiny_siglip, file="mine.pt")
     (tmp_path / "w" / "open_clip_config.json").unlink()
     file = tmp_path / "w" / "mine.pt"
-    assert "give open_clip's name of the model, MODEL.BACKBONE.MODEL, in Python model=" in refusal(file)
-    assert "it needs the tokenizer of timm/ViT-B-16-SigLIP in its folder" in refusal(file, model="ViT-B-16-SigLIP2")
+    assert "set MODEL.BACKBONE.MODEL (in Python: model=) to open_clip's name of the model" in refusal(file)
+    assert "the tokenizer of timm/ViT-B-16-SigLIP is missing in the folder of the weights" in refusal(
+        file, model="ViT-B-16-SigLIP2"
+    )
     small_tokenizers.write(tmp_path / "w", "siglip")
     ours, _ = load_clip(file, "cpu", model="ViT-B-16-SigLIP2")
     assert (facts_of(ours).model, facts_of(ours).resize) == ("ViT-B-16-SigLIP2", "squash")
@@ -308,17 +315,20 @@ def test_lone_file_needs_its_models_name_and_its_tokenizer_beside_it(tmp_path, t
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"model": "ViT-B-16-SigLIP3"}, "there is no model 'ViT-B-16-SigLIP3' of open_clip's. Did you mean"),
+        ({"model": "ViT-B-16-SigLIP3"}, "open_clip has no model 'ViT-B-16-SigLIP3'. Did you mean"),
         (
             {"model": "ViT-B-16"},
             "the pretrained tags of ViT-B-16 differ in their activation or their images. Set MODEL.BACKBONE.MODEL to ViT-B-16/openai or ",
         ),
         (
             {"model": "ViT-B-16-SigLIP2", "activation": "gelu"},
-            "give both MODEL.BACKBONE.ACTIVATION and MODEL.BACKBONE.HEADS, or MODEL.BACKBONE.MODEL alone",
+            "need either both MODEL.BACKBONE.ACTIVATION and MODEL.BACKBONE.HEADS, or only MODEL.BACKBONE.MODEL",
         ),
-        ({"model": "ViT-B-16/dfn2b", "write": STOCK}, "embed_dim is 48 by its tensors, not 512"),
-        ({"model": "ViT-B-32", "write": {**STOCK, "quick_gelu": True}}, "weights of ViT-B-32 are run differently"),
+        ({"model": "ViT-B-16/dfn2b", "write": STOCK}, "embed_dim is 48 in the tensors, but 512 in the config"),
+        (
+            {"model": "ViT-B-32", "write": {**STOCK, "quick_gelu": True}},
+            "the pretrained tags of ViT-B-32 differ in their activation or their images",
+        ),
     ],
 )
 def test_model_that_does_not_say_it_is_refused(asked, message, tmp_path):
@@ -338,7 +348,7 @@ def test_file_of_another_size_is_not_resized(tmp_path):
         {"embed_dim": 48, "quick_gelu": True, "vision_cfg": image, "text_cfg": {**STOCK_TEXT, "heads": 1}},
     )
     edit(tmp_path / "w" / "open_clip_config.json", "model_cfg", "vision_cfg", "image_size", value=224)
-    assert "image_size is 256 by its tensors, not 224" in refusal(tmp_path / "w")
+    assert "image_size is 256 in the tensors, but 224 in the config" in refusal(tmp_path / "w")
     edit(tmp_path / "w" / "open_clip_config.json", "model_cfg", "quick_gelu", value=False)
     assert "size mismatch for visual.positional_embedding: " in refusal(tmp_path / "w")
 
@@ -349,33 +359,33 @@ OWN_CODE = "raise SystemExit('it was run')\n"
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
-        ("model_cfg.text_cfg.hf_tokenizer_name", None, "its config names no tokenizer"),
-        ("model_cfg.text_cfg.vocab_size", 10, "its text side has 10 embeddings, "),
+        ("model_cfg.text_cfg.hf_tokenizer_name", None, "the config names no tokenizer"),
+        ("model_cfg.text_cfg.vocab_size", 10, "the text encoder has 10 token embeddings, "),
         ("model_cfg.text_cfg.context_length", 32, "size mismatch for text.positional_embedding"),
         ("model_cfg.text_cfg.context_length", "64", "open_clip cannot build a model"),
         ("model_cfg.text_cfg.width", float("nan"), "open_clip cannot build a model"),
         ("model_cfg.text_cfg.tokenizer_kwargs", "clean", "text_cfg.tokenizer_kwargs is not supported"),
         ("model_cfg.text_cfg.tokenizer_kwargs", {"clean": "all"}, "The tokenizer in "),
-        ("model_cfg.text_cfg.tokenizer_kwargs", {"trust_remote_code": True}, "tokenizer_kwargs is not supported: got an unexpected keyword argument 'trust_remote_code'"),
-        ("model_cfg.text_cfg.tokenizer_mode", "clips", "tokenizer_mode is 'clips'"),
-        ("model_cfg.text_cfg.hf_model_name", "owner/name", "it needs text_config/config.json in its folder"),
+        ("model_cfg.text_cfg.tokenizer_kwargs", {"trust_remote_code": True}, "tokenizer_kwargs is not supported (got an unexpected keyword argument 'trust_remote_code'"),
+        ("model_cfg.text_cfg.tokenizer_mode", "clips", "tokenizer_mode 'clips' is not supported"),
+        ("model_cfg.text_cfg.hf_model_name", "owner/name", "text_config/config.json, the config of the text encoder owner/name, is missing"),
         ("model_cfg.vision_cfg.timm_model_name", "hf-hub:owner/name", "which is not the name of a timm model"),
         ("model_cfg.vision_cfg.timm_model_name", "local-dir:/etc", "which is not the name of a timm model"),
         ("model_cfg.vision_cfg.timm_model_name", "no_such_model", "open_clip cannot build a model"),
         ("model_cfg.vision_cfg.image_size", [160, 192], "must be the side of a square image"),
-        ("model_cfg.vision_cfg.no_such_key", 1, "vision_cfg is not supported: CLIPVisionCfg.__init__() got an unexpected keyword argument 'no_such_key'"),
+        ("model_cfg.vision_cfg.no_such_key", 1, "vision_cfg is not supported (CLIPVisionCfg.__init__() got an unexpected keyword argument 'no_such_key'"),
         ("model_cfg.multimodal_cfg", "x", "multimodal_cfg is not supported"),
         ("model_cfg.init_logit_bias", "x", "open_clip cannot build a model"),
         ("model_cfg.init_logit_bias", None, 'Unexpected key(s) in state_dict: "logit_bias"'),
         ("model_cfg.text_cfg", None, "text_cfg is not supported"),
         ("model_cfg.embed_dim", -1, "open_clip cannot build a model"),
-        ("model_cfg.text_cfg.width", "x", "what its config says is not supported"),
+        ("model_cfg.text_cfg.width", "x", "the config is not supported ("),
         ("model_cfg.vision_cfg.image_size", {"a": 1}, "must be the side of a square image"),
-        ("model_cfg.other", 1, "is not supported: got an unexpected keyword argument 'other'"),
+        ("model_cfg.other", 1, "is not supported (got an unexpected keyword argument 'other'"),
         ("preprocess_cfg.mode", "L", "preprocess_cfg is not supported"),
-        ("preprocess_cfg.resize_mode", "longest", "resize_mode shortest or squash, are supported"),
+        ("preprocess_cfg.resize_mode", "longest", "resize_mode shortest or squash are supported"),
         ("preprocess_cfg.mean", [0.5], "mean must be three numbers"),
-        ("other", 1, "other is not known here"),
+        ("other", 1, "the key other is not supported"),
     ],
 )  # fmt: skip
 def test_traps_of_a_folder_are_refused(place, value, message, tmp_path):
@@ -393,16 +403,19 @@ def test_what_is_missing_is_said(tmp_path):
     edit(tmp_path / "w" / "open_clip_config.json", "model_cfg", "text_cfg", "hf_tokenizer_name", value="../../x")
     assert load_clip(tmp_path / "w", "cpu")  # the folder's own is taken, whatever it says
     (tmp_path / "w" / "tokenizer.json").unlink()
-    assert "it needs the tokenizer of ../../x in its folder: copy its files (" in refusal(tmp_path / "w")
+    assert (
+        "the tokenizer of ../../x is missing in the folder of the weights. Copy those of the following files"
+        in refusal(tmp_path / "w")
+    )
     (tmp_path / "w" / "open_clip_model.safetensors").unlink()  # open_clip would give a random model
-    assert "must hold one file of weights" in refusal(tmp_path / "w")
+    assert "must contain exactly one file of weights" in refusal(tmp_path / "w")
     write(tmp_path / "b", BIOMED, text=BERT, tokenizer="bert")
     edit(tmp_path / "b" / "text_config" / "config.json", "pad_token_id", value=5)
     assert "padding id 5 and end id None, but the tokenizer" in refusal(tmp_path / "b")
     edit(tmp_path / "b" / "text_config" / "config.json", "max_position_embeddings", value="many")
-    assert "what its config says is not supported" in refusal(tmp_path / "b")
+    assert "the config is not supported (" in refusal(tmp_path / "b")
     edit(tmp_path / "b" / "text_config" / "config.json", "max_position_embeddings", value=100)
-    assert "context_length is 256: its text side has fewer positions" in refusal(tmp_path / "b")
+    assert "the context_length is 256, but the text encoder has fewer positions" in refusal(tmp_path / "b")
     (tmp_path / "b" / "text_config" / "own.py").write_text(OWN_CODE)
     edit(tmp_path / "b" / "text_config" / "config.json", "auto_map", value={"AutoConfig": "own.Config"})
     assert "refers to custom code, which modprompt never runs" in refusal(tmp_path / "b")
@@ -411,8 +424,8 @@ def test_what_is_missing_is_said(tmp_path):
 @pytest.mark.parametrize(
     ("module", "version", "message"),
     [
-        ("open_clip", "3.2.0", "needs open_clip_torch>=3.3,<4, not 3.2.0: pip install"),
-        ("transformers", "4.57.0", "needs transformers>=5,<6, not 4.57.0"),
+        ("open_clip", "3.2.0", "needs open_clip_torch>=3.3,<4, but version 3.2.0 is installed. Run `pip install"),
+        ("transformers", "4.57.0", "needs transformers>=5,<6, but version 4.57.0 is installed"),
         ("open_clip", None, "needs open_clip_torch>=3.3,<4 (import of open_clip halted"),
     ],
 )
@@ -440,7 +453,7 @@ def test_a_tag_is_run_with_quick_gelu_if_it_or_its_config_says_so_and_disagreeme
         disagree |= {found.name} if found.differ else set()
     assert wrong == []
     assert {"ViT-B-16/dfn2b", "roberta-ViT-B-32/laion2b_s12b_b32k"} <= disagree
-    with pytest.warns(UserWarning, match="^roberta-ViT-B-32/.*disagree on the activation: it is run with quick_gelu"):
+    with pytest.warns(UserWarning, match="^roberta-ViT-B-32/.*have different activations. The model uses quick_gelu"):
         refusal("roberta-ViT-B-32/laion2b_s12b_b32k")
 
 
@@ -469,9 +482,9 @@ def test_names_are_checked_and_near_ones_proposed(monkeypatch):
     assert known.repository("ViT-B-16/dfn2b@main") == ("apple/DFN2B-CLIP-ViT-B-16", "main")
     assert known.repository("ViT-B/16") is known.repository("glyph-clip") is None
     for name, message in (
-        ("ViT-B-16/laion2b", "open_clip has no CLIP 'ViT-B-16/laion2b'. Did you mean 'ViT-B-16/"),
-        ("ViTB16", "there is no CLIP 'ViTB16'. Did you mean 'ViT-B/16'"),
-        ("", "no CLIP is named: give --backbone ViT-B/16"),
+        ("ViT-B-16/laion2b", "open_clip has no CLIP model 'ViT-B-16/laion2b'. Did you mean 'ViT-B-16/"),
+        ("ViTB16", "The CLIP model 'ViTB16' does not exist. Did you mean 'ViT-B/16'"),
+        ("", "No CLIP model is named. Set --backbone to a name (for example ViT-B/16)"),
         ("hf-hub:me", "'hf-hub:me' is not the name of a repository on the Hugging Face hub. Write hf-hub:owner/name"),
     ):
         with pytest.raises(UserError) as raised:

@@ -53,7 +53,7 @@ def test_of_a_text_that_does_not_fit_nothing_is_cut(tmp_path):
     assert len(ours.row("cat dog cat")) == 5
     with pytest.raises(TooLong):
         ours.row("cat dog cat dog")
-    with pytest.raises(UserError, match="is not UTF-8 text"):
+    with pytest.raises(UserError, match="is not valid UTF-8"):
         ours.words("\udc80")
 
 

@@ -36,7 +36,7 @@ def test_damaged_list_is_drawn_anew_and_says_so_only_if_the_generator_allows(eur
     with pytest.raises(UserError, match=r"shot_2-seed_9.json is damaged or was edited by hand .*\. Delete it to draw"):
         read("EuroSAT", root, 2, seed=9, draw=10)  # something has drawn before, as no run of ours does
     assert lists(root) == whole
-    assert "(done: drawn anew from seed 9)" in capsys.readouterr().out
+    assert "The list was drawn again from seed 9." in capsys.readouterr().out
     assert path.read_bytes() == files[LIST]
 
 
@@ -63,7 +63,7 @@ def test_list_that_names_a_path_elsewhere_is_not_used(eurosat, name, capsys):
     content["train"][0] = name
     (root / "eurosat" / LIST).write_text(json.dumps(content))
     assert lists(root) == whole
-    assert "shot_2-seed_9.json does not belong to the present split: not used" in capsys.readouterr().out
+    assert "shot_2-seed_9.json belongs to another split, so new few-shot lists are drawn" in capsys.readouterr().out
 
 
 def record_pickle(impath, label=0):

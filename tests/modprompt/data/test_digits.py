@@ -67,7 +67,9 @@ def test_full_disk_leaves_nothing(tmp_path, monkeypatch):
         save(picture, path)
 
     monkeypatch.setattr(Image.Image, "save", until_full)
-    with pytest.raises(UserError, match=r"^Digits: cannot write .*digits \(No space left on device\): give another"):
+    with pytest.raises(
+        UserError, match=r"^Digits: the folder .*digits cannot be written \(No space left on device\)\. Use another"
+    ):
         Digits.write(tmp_path / "digits")
     assert list(tmp_path.iterdir()) == []
 

@@ -19,7 +19,7 @@ from tests.modprompt.data.test_readers import read
 def test_labels_of_flowers_that_are_none_are_one_line(labels, tmp_path):
     trees.oxford_flowers(tmp_path)
     savemat(tmp_path / "oxford_flowers/imagelabels.mat", {"labels": labels})
-    with one_line(r"imagelabels.mat.*fetch (it|both) again"):
+    with one_line(r"imagelabels.mat.*Download (the file|both files) again"):
         read("OxfordFlowers", tmp_path)
 
 
@@ -32,10 +32,10 @@ def annotations(label):
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("class_names", np.zeros((0, 0)), "'class_names' must be a row"),
+        ("class_names", np.zeros((0, 0)), "'class_names' must be a MATLAB array with one row"),
         ("class_names", np.ones((1, 4)), "'class_names' must contain class names"),
-        ("class_names", np.array([[np.ones(1), ""]], dtype=object), "must hold names"),
-        ("annotations", np.zeros((0, 0)), "'annotations' must be a row"),
+        ("class_names", np.array([[np.ones(1), ""]], dtype=object), "must contain class names"),
+        ("annotations", np.zeros((0, 0)), "'annotations' must be a MATLAB array with one row"),
         ("annotations", np.ones((1, 3)), "annotation 1 has no file name"),
         ("annotations", annotations(0), "annotation 1 has no"),
         *(

@@ -170,7 +170,7 @@ def test_a_split_of_two_labels_with_one_name_is_not_written(tmp_path):
     folder = tmp_path / "caltech-101" / "101_ObjectCategories"
     shutil.copytree(folder / "accordion", folder / "airplane")
     for _ in range(2):
-        with pytest.raises(UserError, match="gives the name 'airplane' to the labels 3 and 4|two names"):
+        with pytest.raises(UserError, match="gives the name 'airplane' to the labels 4 and 5|two names"):
             read("Caltech101", tmp_path)
         assert not (tmp_path / "caltech-101" / "split_zhou_Caltech101.json").exists()
 
@@ -209,7 +209,7 @@ def test_cache_of_the_family_is_used_only_if_it_agrees(eurosat_split, tmp_path, 
     assert len(dataset.train_x) == 10
     assert {i.impath for i in dataset.train_x} <= {i.impath for i in full.train_x}
     out = capsys.readouterr().out
-    assert ("shot_2-seed_9.pkl does not belong to the present split: not used" in out) == bool(fault)
+    assert ("shot_2-seed_9.pkl belongs to another split, so new few-shot lists are drawn" in out) == bool(fault)
     assert (path.parent / "shot_2-seed_9.json").is_file() == bool(fault)
     assert fault or [i.impath.split("/2750/")[1] for i in dataset.train_x] == whole
 
@@ -223,7 +223,7 @@ def test_read_only_root_keeps_its_files_elsewhere(tmp_path, monkeypatch, capsys)
     before = sorted(path.name for path in folder.iterdir())
     first = read("EuroSAT", tmp_path / "data", 2, "base")
     assert sorted(path.name for path in folder.iterdir()) == before == ["2750"]
-    said = f"{folder} is read-only: split and few-shot lists are kept in {tmp_path / 'cache'}"
+    said = f"{folder} is read-only, so the split and the few-shot lists are stored in {tmp_path / 'cache'}"
     assert said in capsys.readouterr().out
     again = read("EuroSAT", tmp_path / "data", 2, "base", draw=99)
     assert facts(again.train_x, tmp_path) == facts(first.train_x, tmp_path)
@@ -267,7 +267,7 @@ def test_order_of_imagenets_preprocessed_pickle_decides(tmp_path, capsys):
     changed = read("ImageNet", tmp_path)
     assert len(changed.train_x) == len(plain.train_x) - 1
     assert sorted({item.label for item in changed.test}) == [0, 2, 3, 4]  # labels do not shift
-    assert f"{path} does not list the images that are there now: not used" in capsys.readouterr().out
+    assert f"{path} is not used, because the images have changed since" in capsys.readouterr().out
     path.write_bytes(whole[:-30])
     read("ImageNet", tmp_path)
     assert f"{path} is not a valid pickle file of a Dassl-based codebase" in capsys.readouterr().out
@@ -320,34 +320,37 @@ def test_imagenets_pickle_is_written_whole_or_not(tmp_path, monkeypatch, capsys)
     path = tmp_path / "imagenet" / "preprocessed.pkl"
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     read("ImageNet", tmp_path)
-    assert f"cannot write {path} (No space left on device)" in capsys.readouterr().out
+    assert (
+        f"Note: {path} cannot be written (No space left on device), so the order of the images depends"
+        in capsys.readouterr().out
+    )
     assert sorted(path.name for path in path.parent.iterdir()) == ["classnames.txt", "images", "split_fewshot"]
 
 
 REFUSED = [  # data set, path to spoil in its folder, what the file then holds (None: it is removed), message
-    ("fgvc_aircraft", "images/1000.jpg", None, "train.txt, line 1, lists 1000.jpg, but there is no"),
-    ("fgvc_aircraft", "images_variant_val.txt", "1 Concorde\n", "val.txt, line 1: expected an image"),
-    ("oxford_pets", "annotations/test.txt", "# list\n", "test.txt, line 1: expected an image name"),
+    ("fgvc_aircraft", "images/1000.jpg", None, "train.txt, line 1, lists 1000.jpg, but .*1000.jpg does not exist"),
+    ("fgvc_aircraft", "images_variant_val.txt", "1 Concorde\n", "val.txt, line 1 must contain an image"),
+    ("oxford_pets", "annotations/test.txt", "# list\n", "test.txt, line 1 must contain an image name"),
     (
         "oxford_pets",
         "annotations/trainval.txt",
         "Bombay_1 3 1 3\n",
-        "class 'bombay' has 1 image; a train/val split needs",
+        "class 'bombay' has 1 image, but a train/val split needs",
     ),
-    ("sun397", "Training_01.txt", "\n/z/nowhere/x.jpg\n", "Training_01.txt, line 2: expected a slash"),
-    ("ucf101", "ucfTrainTestlist/classInd.txt", f"{'9' * 5000} Yo\n", "classInd.txt, line 1: expected a number"),
-    ("ucf101", "ucfTrainTestlist/testlist01.txt", "v_Yo.avi\n", "testlist01.txt, line 1: expected action/"),
+    ("sun397", "Training_01.txt", "\n/z/nowhere/x.jpg\n", "Training_01.txt, line 2 must contain a slash"),
+    ("ucf101", "ucfTrainTestlist/classInd.txt", f"{'9' * 5000} Yo\n", "classInd.txt, line 1 must contain a number"),
+    ("ucf101", "ucfTrainTestlist/testlist01.txt", "v_Yo.avi\n", "testlist01.txt, line 1 must contain a path ACTION/"),
     ("stanford_cars", "devkit/cars_meta.mat", "x", "cars_meta.mat is not a complete MATLAB file"),
     ("stanford_cars", "cars_test/00002.jpg", None, "withlabels.mat lists cars_test/00002.jpg"),
-    ("oxford_flowers", "cat_to_name.json", '{"1": "a', "cat_to_name.json is not a whole"),
-    ("oxford_flowers", "cat_to_name.json", '{"1": "a"}', "has no name for the label 3"),
-    ("oxford_flowers", "cat_to_name.json", "null", "cat_to_name.json is not a whole .*no object"),
-    ("oxford_flowers", "cat_to_name.json", '{"3": 3}', "has no name for the label 3"),
-    ("imagenet", "classnames.txt", "n01440764\n", "classnames.txt, line 1: expected a wnid"),
-    ("imagenet", "classnames.txt", "n01440764 tench\n", "has no class name for the folder .*n01443537"),
-    ("imagenet", "images/val", None, "there is no folder .*val"),
-    ("imagenet_sketch", "images/stray.txt", "x", "stray.txt is among the class folders"),
-    ("dtd", "images/lonely/x.jpg", "x", "lonely has 1 image; a train/val/test split needs at least 4"),
+    ("oxford_flowers", "cat_to_name.json", '{"1": "a', "cat_to_name.json is not a complete"),
+    ("oxford_flowers", "cat_to_name.json", '{"1": "a"}', "has no class name for the label 3"),
+    ("oxford_flowers", "cat_to_name.json", "null", "cat_to_name.json is not a complete .*no JSON object"),
+    ("oxford_flowers", "cat_to_name.json", '{"3": 3}', "has no class name for the label 3"),
+    ("imagenet", "classnames.txt", "n01440764\n", "classnames.txt, line 1 must contain a WordNet ID"),
+    ("imagenet", "classnames.txt", "n01440764 tench\n", "has no class name for the class folder .*n01443537"),
+    ("imagenet", "images/val", None, "The folder .*val does not exist"),
+    ("imagenet_sketch", "images/stray.txt", "x", "stray.txt is a file, but .* may only contain class folders"),
+    ("dtd", "images/lonely/x.jpg", "x", "lonely has 1 image, but a train/val/test split needs at least 4"),
     ("imagenetv2", "imagenetv2-matched-frequency-format-val/7", None, "folder .*/7 is missing. Add the missing images"),
     ("caltech256", "256_ObjectCategories/misc/1.jpg", "x", "needs at least 4|'misc' does not have the form"),
     ("dtd", "images/waffled/sub/x.jpg", "x", "waffled/sub is not a file, but class folders"),
@@ -396,8 +399,8 @@ def test_what_is_missing_before_a_run_is_what_the_reader_cannot_do_without(modul
 @pytest.mark.parametrize(
     ("label", "column", "value", "message"),  # what all rows of a label get in a column; None: none is for training
     [
-        (1, 1, 11, "training labels must be 0 to 4, but there is no 1"),
-        (1, 1, -1, "training labels must be 0 to 4, but there is no 1"),
+        (1, 1, 11, "the labels of training images must be 0 to 4 without a gap, but the label 1"),
+        (1, 1, -1, "the labels of training images must be 0 to 4 without a gap, but the label 1"),
         (1, 2, "Sea or Lake", "gives the name 'Sea or Lake' to the labels 1 and 4"),
         (4, None, None, "class 'Sea or Lake' has test images but no training image"),
     ],
@@ -416,9 +419,11 @@ def test_labels_of_somebodys_split_that_cannot_be_are_refused(label, column, val
 
 
 def test_missing_root_and_missing_images_are_named(tmp_path):
-    with pytest.raises(UserError, match=r"DATASET.ROOT: there is no folder .*nowhere; give --root.*, or run"):
+    with pytest.raises(UserError, match=r"DATASET.ROOT .*nowhere: the folder does not exist. Set --root .*, or run"):
         read("EuroSAT", tmp_path / "nowhere")
-    with pytest.raises(UserError, match=r"EuroSAT: there is no .*eurosat/2750; run `modprompt prepare EuroSAT"):
+    with pytest.raises(
+        UserError, match=r"EuroSAT: the folder .*eurosat/2750 does not exist. Run `modprompt prepare EuroSAT"
+    ):
         read("EuroSAT", tmp_path)
 
 
@@ -449,14 +454,18 @@ def test_split_is_readable_by_the_familys_readers(eurosat_split, tmp_path):
 
 def test_variants_of_imagenet_have_no_halves_empty_folders_or_lacking_classes_that_are_not_told(tmp_path, capsys):
     trees.imagenet_a(tmp_path)
-    with pytest.raises(UserError, match="SUBSAMPLE_CLASSES new: ImageNetA has no base and new classes"):
+    with pytest.raises(
+        UserError, match="SUBSAMPLE_CLASSES new is not supported by ImageNetA, which has no base and new classes"
+    ):
         read("ImageNetA", tmp_path, half="new")
     assert read("ImageNetA", tmp_path).split_facts["classes"] == "3 of 200 classes"
     assert "ImageNetA has 3 classes here, but the published data set has 200" in capsys.readouterr().out
     folder = tmp_path / "imagenet-adversarial/imagenet-a/n01443537"
     shutil.rmtree(folder)
     trees.touch(folder / "Thumbs.db")
-    with pytest.raises(UserError, match=f"the class folder {folder} has no images"):  # labels behind it would shift
+    with pytest.raises(
+        UserError, match=f"The class folder {folder} contains no images"
+    ):  # labels behind it would shift
         read("ImageNetA", tmp_path)
 
 
@@ -467,5 +476,5 @@ def test_training_on_a_variant_is_refused_before_anything_starts(mpl_flags, tmp_
     words[words.index("--dataset-config-file") + 1] = str(ROOT / "configs/datasets/imagenet_a.yaml")
     words += ["MODEL.BACKBONE.NAME", "glyph-clip"]
     assert train.main(words) == 2
-    assert "ImageNetA has only test images, so that nothing is trained on it" in capsys.readouterr().err
+    assert "ImageNetA has only test images, so it cannot be used for training" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

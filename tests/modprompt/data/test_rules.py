@@ -49,7 +49,7 @@ def pictures(tmp_path):
 @pytest.mark.parametrize("row", [["a"], ["a", 1.5, "cat"], ["a", True, "cat"], ["a", 0, None], [7, 0, "cat"], None, 7])
 def test_row_of_a_split_of_other_types_is_one_line(tmp_path, row):
     (tmp_path / "s.json").write_text(json.dumps({"train": [row], "val": [], "test": []}))
-    with one_line("s.json is not a whole split file"):
+    with one_line("s.json is not a complete split file"):
         read_split(tmp_path / "s.json", tmp_path)
 
 
@@ -70,7 +70,7 @@ def test_second_run_reads_the_cache_without_a_draw_if_the_split_is_the_same(pict
     assert random.getstate() == state
     assert "Loading the few-shot lists" in capsys.readouterr().out
     assert pictures[15] not in draw(pictures, tmp_path, val=pictures[16:])[1]
-    assert "does not belong to the present split" in capsys.readouterr().out
+    assert "belongs to another split" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("wrong", [["gone.jpg"], [["0/0.jpg"]], [], None])

@@ -61,7 +61,7 @@ def test_lists_are_those_of_a_plain_loop_and_kept_under_a_name_of_their_own(read
     [
         (ROWS, {"shots": 4}, "shots.csv and DATASET.NUM_SHOTS 4 exclude each other. Remove one of the two settings."),
         (ROWS[:3], {}, "shots.csv has no line for the classes 'River', 'Sea or Lake'. Add a line for each class."),
-        ([*ROWS, ("Foresd", 1)], {}, "shots.csv, line 7: there is no class 'Foresd'. Did you mean 'Forest'?"),
+        ([*ROWS, ("Foresd", 1)], {}, "shots.csv, line 7: the class 'Foresd' does not exist. Did you mean 'Forest'?"),
         (
             [*ROWS, ("forest", 1)],
             {},
@@ -73,7 +73,7 @@ def test_lists_are_those_of_a_plain_loop_and_kept_under_a_name_of_their_own(read
             "shots.csv, line 2 requests 3 shots of the class 'River', which has only 2 training images.",
         ),
         ([("River", "1.5"), *ROWS], {}, "line 2: the column `shots` must be a whole number of at least 1, got '1.5'"),
-        (ROWS, {"options": ("DATASET.SHOTS_BY_CLASS", "gone.csv")}, "gone.csv: it cannot be read"),
+        (ROWS, {"options": ("DATASET.SHOTS_BY_CLASS", "gone.csv")}, "gone.csv: the file cannot be read"),
     ],
 )
 def test_a_table_that_does_not_fit_is_one_line(read, rows, how, why):

@@ -88,7 +88,9 @@ def test_hash_and_facts_know_names_labels_and_tests_and_not_the_place(root, tmp_
 def test_choosing_by_test_images_is_a_choice_of_ones_own(root):
     pictures(root / "test", {"cat": 2})
     options = ("TEST.FINAL_MODEL", "best_val")
-    with pytest.raises(UserError, match="Unlabelled has no validation images to choose by: TEST.FINAL_MODEL last_step"):
+    with pytest.raises(
+        UserError, match="Unlabelled has no validation images for the selection. Set TEST.FINAL_MODEL last_step"
+    ):
         read(root, *options)
     found = read(root, *options, "DATASET.VAL_FROM_TEST", True)
     assert (found.selected_on, found.val) == ("test", found.test)
@@ -123,12 +125,16 @@ LISTED = ["file,label", "b/image_0001.png,cat", "images/b/image_0001.png,"]
     ("file", "rows", "message"),
     [
         ("classnames.txt", [""], "classnames.txt contains no class names. Write one class name per line"),
-        ("classnames.txt", ["cat", "dog", "cat"], "classnames.txt: the class 'cat' is there twice"),
-        ("classnames.txt", ["a_cat", "", "A cat"], "the classes 'a_cat' and 'A cat' are the same to CLIP"),
-        ("labels.csv", ["file,label", "z.png,cat"], "labels.csv, line 2: there is no image 'z.png' in .*: name a file"),
+        ("classnames.txt", ["cat", "dog", "cat"], "classnames.txt: The class 'cat' is listed twice"),
+        ("classnames.txt", ["a_cat", "", "A cat"], "The classes 'a_cat' and 'A cat' are the same to CLIP"),
+        (
+            "labels.csv",
+            ["file,label", "z.png,cat"],
+            "labels.csv, line 2: The image 'z.png' does not exist in .* Enter the path",
+        ),
         ("labels.csv", LISTED, "labels.csv, line 3 repeats images/b/image_0001.png from line 2"),
         ("test/cat.jpg", [""], "cat.jpg is not a folder, but test/ may only contain class folders"),
-        ("test/bird/a.jpg", [""], "test: there is no class 'bird'"),
+        ("test/bird/a.jpg", [""], "test: the class 'bird' does not exist"),
         (
             "test/cat/notes.txt",
             [""],
@@ -143,7 +149,7 @@ def test_faults_of_the_files_are_named(root, file, rows, message):
 
 
 def test_what_is_missing_is_named(tmp_path):
-    with pytest.raises(UserError, match="DATASET.ROOT: there is no folder .*none; give --root"):
+    with pytest.raises(UserError, match="DATASET.ROOT .*none: the folder does not exist. Set --root"):
         read(tmp_path / "none")
     with pytest.raises(UserError, match="annotation file .*classnames.txt is missing. Write one class name per line"):
         read(tmp_path)

@@ -78,7 +78,7 @@ def test_missing_config_without_a_known_trainer_and_of_a_data_set():
         config_file("OfAUser/glyph", "OfAUser")
     with pytest.raises(UserError, match="^no config file own/eurosatt.yaml. Did you mean 'eurosat'"):
         path_of("own/eurosatt.yaml")
-    with pytest.raises(UserError, match="^there is no data set 'eurosatt'. Did you mean 'EuroSAT'"):
+    with pytest.raises(UserError, match="^The data set 'eurosatt' does not exist. Did you mean 'EuroSAT'"):
         path_of("eurosatt")
 
 

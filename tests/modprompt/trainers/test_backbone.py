@@ -216,7 +216,10 @@ def test_backbone_name_gives_a_file_its_architecture(words, bare, tmp_path, caps
 
 def test_file_of_another_shape_than_the_name_is_refused(words, bare, capsys):
     line = refusal(capsys, "--backbone", "ViT-B/16", *without_path(words()), "MODEL.BACKBONE.PATH", str(bare))
-    assert f"{bare} does not have the architecture of --backbone ViT-B/16: it has pixels 32, not 224; patch 8" in line
+    assert (
+        f"{bare} does not have the architecture of --backbone ViT-B/16: its tensors have pixels 32, not 224; patch 8"
+        in line
+    )
 
 
 @pytest.mark.filterwarnings("default::UserWarning")
@@ -228,4 +231,4 @@ def test_name_in_a_config_says_nothing_of_a_file(words, bare, tmp_path, capsys):
         ([], ["MODEL.BACKBONE.NAME", "glyph-clip"]),
     ):
         line = refusal(capsys, *flags, *without_path(words()), *of_file, *options)
-        assert f"{bare} does not say how it is run" in line
+        assert f"The activation and the attention heads of {bare} are unknown" in line

@@ -79,7 +79,7 @@ def test_energy_of_shorter_class_features_is_not_comparable(mean, command, tmp_p
     [
         (("TEST.OOD", "new", "DATASET.SUBSAMPLE_CLASSES", "all"), "needs DATASET.SUBSAMPLE_CLASSES base"),
         (("TEST.OOD", "eurosat"), "is the data set of the run itself"),
-        (("TEST.OOD", "eurosta"), "there is no data set 'eurosta'. Did you mean 'EuroSAT'?"),
+        (("TEST.OOD", "eurosta"), "The data set 'eurosta' does not exist. Did you mean 'EuroSAT'?"),
         (
             ("TEST.OOD", "dtd", "ACTIVE.ROUNDS", "1", "ACTIVE.METHOD", "random"),
             "is not supported in active-learning rounds",

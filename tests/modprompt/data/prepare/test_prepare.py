@@ -193,5 +193,5 @@ def test_check_counts_data_sets_without_a_split_file(module, counted, tmp_path, 
 
 def test_name_without_a_download_is_one_line(capsys):
     assert main(["digits"]) == 2
-    said = "error: Digits is not downloaded: its images come with a package, or are your own\n"
+    said = "error: Digits cannot be downloaded, because its images are part of a package or are your own. Remove this name.\n"
     assert capsys.readouterr().err == said
