@@ -95,7 +95,7 @@ def test_module_that_cannot_be_imported_is_one_line(name, why, folder):
     with pytest.raises(UserError) as raised:
         programs.import_modules([name])
     assert str(raised.value) == (
-        f"--import {name}: the module cannot be imported (No module named '{why}'). Python searched the folder {folder} "
+        f"--import {name}: the module cannot be imported (No module named '{why}'). Python searched {folder} "
         "first, then the installed packages."
     )
 
