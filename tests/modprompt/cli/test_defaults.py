@@ -146,7 +146,7 @@ def test_unknown_words_are_named_with_what_knows_them_and_nothing_is_written(ani
     assert train.main(["--trainer", "MPL", "--root", str(animals), "--no-train"]) == 2
     assert capsys.readouterr().err == (
         "error: The default CLIP, glyph-clip, was not trained on the words 'cat', 'dog' in the class names. "
-        "give --backbone ViT-B/16 (OpenAI's weights: 350 MB, downloaded at first use)\n"
+        "Use --backbone ViT-B/16 (OpenAI's weights, 350 MB, are downloaded at the first use).\n"
     )
     assert sorted(animals.rglob("*")) == before
 
@@ -166,7 +166,7 @@ def test_own_images_with_a_clip_have_its_config(animals, takes_all):
 def test_clip_without_a_config_has_that_of_vit_b16_and_a_line_says_so(animals, words, capsys):
     settings = read("--trainer", "PromptSRC", "--root", animals, *words)
     assert settings["OPTIM.LR"].source == config("PromptSRC", "vit_b16_c2_ep20_batch4_4+4ctx")
-    assert "it has no config for RN101; this is its config for ViT-B/16" in capsys.readouterr().out
+    assert ", which is for ViT-B/16, because PromptSRC has no config file for RN101.\n" in capsys.readouterr().out
 
 
 def test_data_set_that_is_named_has_the_trainers_config(tmp_path):
@@ -178,7 +178,7 @@ def test_data_set_that_is_named_has_the_trainers_config(tmp_path):
     with pytest.raises(UserError, match=r"^No CLIP is specified for EuroSAT. Use --backbone ViT-B/16 \(.*350 MB"):
         read(*words)
     assert value(read("--trainer", "CoOp", "--dataset-config-file", "digits"), "MODEL.BACKBONE.NAME") == "glyph-clip"
-    with pytest.raises(UserError, match="^TrainerSubnet has no config for glyph-clip, .* give --backbone ViT-B/16"):
+    with pytest.raises(UserError, match="^TrainerSubnet has no config file for the default CLIP, glyph-clip. .*: --backbone ViT-B/16"):
         read("--trainer", "TrainerSubnet", "--dataset-config-file", "digits")
 
 
@@ -279,7 +279,7 @@ def test_a_value_that_was_passed_is_never_replaced(clips, clip_model, capsys):
     assert modprompt.CoOp(n_ctx=4).on(clip, ["zero", "one"]).method.ctx_init == "a photo of a"
     copied = pickle.loads(pickle.dumps(copy.copy(modprompt.MPL())))  # noqa: S301 - our own
     assert copied.on(clip_model, ["cat", "dog"]).method.prompt_depth == 3
-    said = "note: this CLIP has 3 text and 3 vision layers, so TRAINER.MPL.PROMPT_DEPTH is 3 instead of 9"
+    said = "note: this CLIP has 3 text layers and 3 image layers, so TRAINER.MPL.PROMPT_DEPTH is 3 instead of 9."
     assert capsys.readouterr().out == f"{said}\n"
 
 
@@ -316,7 +316,7 @@ def test_hyperparameters_are_those_selected_for_the_trainer(tmp_path, capsys):
     schedule = methods["Random schedule 1"]["options"]["OPTIM.LR"]
     vision = "[[0, 1], [0, 2], [3, 2], [0, 1], [2, 4], [3, 1]]"
     assert read(*words, file, "TRAINER.MPL.SCHEDULE_VISION", vision)["OPTIM.LR"].value == schedule
-    assert "selected for Random schedule 1 on validation images\n" in capsys.readouterr().out
+    assert "selected for Random schedule 1 on validation images.\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

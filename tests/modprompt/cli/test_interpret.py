@@ -34,9 +34,9 @@ def test_words_of_every_kind_and_layer(name, settings, vectors, vision, tmp_path
     for first, second in zip(rows[::3], rows[1::3]):
         assert float(first["distance"]) <= float(second["distance"])
     said(0, "interpret", path, 2, "--csv", table)  # replaces its own
-    assert f"--csv: {path} exists and is not a table" in refused("interpret", run, "--csv", path)
+    assert f"--csv {path} exists and is not overwritten because the file is not a table" in refused("interpret", run, "--csv", path)
     folder, _ = said(0, "interpret", run, 3)
-    assert folder == [line for line in out if not line.startswith("Written")]
+    assert folder == [line for line in out if not line.startswith("The words were written")]
 
 
 def test_context_from_words_is_nearest_to_its_words(tmp_path, said):

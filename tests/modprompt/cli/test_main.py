@@ -133,7 +133,7 @@ def test_help_reports_and_states_bring_no_pytorch(tmp_path):
     environment = {"PYTHONPATH": str(ROOT), "MPLCONFIGDIR": str(tmp_path), "PATH": ""}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "8 waiting, of 8 runs" in done.stdout
+    assert "8 runs: 8 waiting" in done.stdout
     assert "--trainer MPL --help lists" in done.stdout
 
 

@@ -52,7 +52,7 @@ def test_it_runs_as_mpls_would_and_is_known_by_its_module(growing, clip_file, eu
     image = next(eurosat_root.rglob("*.jpg"))
     assert predict.main([str(run), str(image), "--import", "growing"]) == 0
     forget("Growing", "growing")
-    with pytest.raises(UserError, match="belongs to Growing of the module growing.* --import growing"):
+    with pytest.raises(UserError, match="belongs to the method Growing of the module growing.* --import growing"):
         predict.main([str(run), str(image)])
 
 

@@ -52,7 +52,7 @@ def test_a_line_an_image_and_a_table(run, photos, tmp_path, said):
 
 def test_a_table_replaces_nothing_but_such_a_table(run, photos, tmp_path, said, refused):
     before = (photos / "b.png").read_bytes()
-    assert f"--csv: {photos / 'b.png'} exists and is not a table of this command" in refused(
+    assert f"--csv {photos / 'b.png'} exists and is not overwritten because the file is not a table of this command" in refused(
         *("predict", run, photos / "=a.png", "--csv", photos / "b.png")
     )
     assert (photos / "b.png").read_bytes() == before
@@ -95,7 +95,7 @@ def test_other_classes_are_said(run, photos, tmp_path, said):
     assert all(name in out[0] for name in ("four ", "five ", "one "))
     assert len(err) == 1
     assert "was not trained on 2 of the 3 classes: " in err[0]
-    assert err[0].endswith("was trained on: four, five")
+    assert err[0].endswith("of the 3 classes: four, five.")
     assert said(0, "predict", run, photos, "--classes", *NAMES)[1] == []
 
 
@@ -106,14 +106,14 @@ def test_other_classes_are_said(run, photos, tmp_path, said):
             ["{run}", "{photos}", "--classes", "one"],
             "error: --classes lists 1 class name, but a classifier needs at least 2.",
         ),
-        (["{run}", "{photos}", "--classes", "one", "one"], "error: --classes: 'one' is there twice"),
-        (["{run}", "{photos}", "--classes", "@{run}/nosuch"], "error: --classes @{run}/nosuch: there is no such file"),
+        (["{run}", "{photos}", "--classes", "one", "one"], "error: --classes lists the class 'one' twice. Remove the duplicate."),
+        (["{run}", "{photos}", "--classes", "@{run}/nosuch"], "error: --classes @{run}/nosuch: the file {run}/nosuch does not exist."),
         (["{run}", "{photos}", "--top", "0"], "error: --top must be at least 1, got 0"),
         (["{run}", "{photos}", "--unknown", "nan"], "error: --unknown must be a probability from 0 to 1, got nan"),
         (["{run}", "{photos}", "--unknown", "high"], "error: --unknown 'high' is not a number. Use a probability from"),
         (["{run}", "{photos}", "--csv", "{photos}"], "error: --csv: {photos} is a folder"),
-        (["{run}", "{photos}", "--csv", "{photos}/b.png/x.csv"], "error: --csv: cannot write {photos}/b.png/x.csv"),
-        (["{run}", "{photos}", "--epoch", "7"], "error: no model.pth.tar-7 in"),
+        (["{run}", "{photos}", "--csv", "{photos}/b.png/x.csv"], "error: --csv: cannot write the file {photos}/b.png/x.csv"),
+        (["{run}", "{photos}", "--epoch", "7"], "error: The checkpoint model.pth.tar-7 does not exist in"),
         (
             ["{run}", "{photos}", "--device", "nosuch"],
             "error: The device nosuch is not available to PyTorch on this machine (",
@@ -173,7 +173,7 @@ def test_answers_adapt_to_the_images_in_their_order_whatever_the_batches(run, ph
     assert "already has a head (TaskRes)" in refused("predict", head, photos, "--adapt", "tda", "--device", "cpu")
     beside = write_run(tmp_path / "beside", model_of("ExtrasLinearProbeCoOp"))
     _, err = said(0, "predict", beside, photos, "--adapt", "tda", "--device", "cpu")
-    assert err == ["note: the head reads features of prompts, not the logits that were trained beside them"]
+    assert err == ["note: The head uses the features of the prompts, not the logits of the DePT head that was trained with them."]
 
 
 def test_auto_takes_the_threshold_of_the_run(run, photos, said, refused):
@@ -188,8 +188,13 @@ def test_auto_takes_the_threshold_of_the_run(run, photos, said, refused):
         "note: images whose highest probability is below 100.00% are reported as not known. The threshold keeps 95% of "
         "the 40 held-out"
     )
-    for words in (["--classes", "one", "two"], ["--adapt", "tda"], ["--rule", "sigmoid"]):
-        assert f"does not hold with {words[0]}" in refused("predict", run, photos, "--unknown", "auto", *words)
+    for words, flag in (
+        (["--classes", "one", "two"], "--classes"),
+        (["--adapt", "tda"], "--adapt"),
+        (["--rule", "sigmoid"], "--rule sigmoid"),
+    ):
+        line = refused("predict", run, photos, "--unknown", "auto", *words)
+        assert f"--unknown auto cannot be combined with {flag}, because" in line
 
 
 def test_auto_rejects_a_checkpoint_that_the_result_did_not_test(run, photos, refused):
@@ -199,8 +204,8 @@ def test_auto_rejects_a_checkpoint_that_the_result_did_not_test(run, photos, ref
 
 def test_missing_epoch_points_to_a_flag_of_predict(run, photos, refused):
     line = refused("predict", run, photos, "--epoch", 3)
-    assert "no model.pth.tar-3 in " in line
-    assert line.endswith("; give the epoch of one by --epoch, or in modprompt train --load-epoch")
+    assert "The checkpoint model.pth.tar-3 does not exist in " in line
+    assert line.endswith("Choose the epoch of an available checkpoint with --epoch, or with --load-epoch in `modprompt train`.")
 
 
 def test_device_gpu_is_answered_with_cuda(run, photos, refused):
