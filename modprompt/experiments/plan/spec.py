@@ -385,9 +385,8 @@ def _variants(part: Part, label: str, shared: Shared, above: Sequence[Method]) -
     options = {**options, **taken, **shared.last}
     for key in axes:
         if key in options:
-            raise part.fault(
-                "", f"{key} is an axis of the grid, but an option also sets {key} to {options[key]}. Remove one."
-            )
+            text = f"{key} is an axis of the grid, but an option also sets {key} to {options[key]}. Remove one of the two."
+            raise part.fault("", text)
     search_seed = part.numbers("search_seed", (), 0) if "search_seed" in part else ()
     if len(search_seed) > 1 or (search_seed and "search" not in part):
         raise part.fault("", "search_seed must be a single seed, and is allowed only with the key search")

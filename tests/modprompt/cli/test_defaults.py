@@ -307,7 +307,7 @@ def test_hyperparameters_are_those_selected_for_the_trainer(tmp_path, capsys):
         "--trainer", "CoOp", "--hyperparameters", "demo_settings", "OPTIM.MAX_EPOCH", "3", "DATASET.NUM_SHOTS", "4"
     )
     assert coop["OPTIM.LR"].value == rate_of_coop
-    assert capsys.readouterr().out.endswith("were selected with other settings; they may not suit this run\n")
+    assert capsys.readouterr().out.endswith("were selected with other settings, so the values may not suit this run.\n")
     assert read(*words, "demo_settings", "OPTIM.LR", "7")["OPTIM.LR"].value == "7"
     assert (
         f"note: OPTIM.LR is 7, as set on the command line. The value {rate} that {file} contains for MPL is ignored."
@@ -322,13 +322,13 @@ def test_hyperparameters_are_those_selected_for_the_trainer(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "what"),
     [
-        (("--trainer", "TCP"), "has no values for the trainer TCP, but for CoOp, VPT, "),
+        (("--trainer", "TCP"), "has no values for the trainer TCP. Use a trainer that the file contains: CoOp, VPT, "),
         (
             ("--trainer", "MPL", "--config-file", "glyph_selfreg"),
             "config glyph, but this run uses glyph_selfreg. Give ",
         ),
         (("--trainer", "Mine"), "the run has no config file of a method. Set --config-file."),
-        (("--trainer", "MPL", "--hyperparameters", "not_here.json"), "not_here.json: cannot be read"),
+        (("--trainer", "MPL", "--hyperparameters", "not_here.json"), "not_here.json cannot be read"),
     ],
 )
 def test_hyperparameters_of_another_method_are_rejected(words, what):
