@@ -385,7 +385,7 @@ def _variants(part: Part, label: str, shared: Shared, above: Sequence[Method]) -
     options = {**options, **taken, **shared.last}
     for key in axes:
         if key in options:
-            text = f"{key} is an axis of the grid, but an option also sets {key} to {options[key]}. Remove one of the two."
+            text = f"{key} is an axis of the grid, but options set {key} to {options[key]}. Remove one of the two."
             raise part.fault("", text)
     search_seed = part.numbers("search_seed", (), 0) if "search_seed" in part else ()
     if len(search_seed) > 1 or (search_seed and "search" not in part):

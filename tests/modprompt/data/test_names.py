@@ -17,7 +17,7 @@ def test_every_download_has_a_config():
 
 
 def test_near_name_is_proposed():
-    with pytest.raises(UserError, match="did you mean 'DescribableTextures'"):
+    with pytest.raises(UserError, match="Did you mean 'DescribableTextures'"):
         names.find("describabletexture")
 
 

@@ -26,7 +26,7 @@ FAULTS = [
     (FILE, "trainer: MPL", "trainr: MPL", "methods: MPL: unknown key 'trainr'. Did you mean 'trainer'"),
     (FILE, "[1, 2]", "[1, -2]", "seeds: different whole numbers from 0 up"),
     (FILE, "glyph}", "glyph, grid: {OPTIM.LR: [1, 1.0]}}", "grid: OPTIM.LR: a value occurs twice"),
-    (FILE, "glyph}", GRID, "A.B is an axis of the grid, but an option also sets A.B to 3."),
+    (FILE, "glyph}", GRID, "A.B is an axis of the grid, but options set A.B to 3."),
     (FILE, "base2new", "cross_dataset\nsource: digits", "datasets: digits is the source, which is always tested."),
     (FILE, "base2new", "few_shot\njoint_test: true", "protocol few_shot does not support this key, which belongs to protocol base2new."),
     (FILE, "config: glyph", f"config: {'x' * 5000}", "File name too long"),

@@ -65,7 +65,7 @@ def test_missing_config_of_a_method_names_the_trainers_and_no_neighbours(word, t
     with pytest.raises(UserError, match=f"^no config file {word}; MPL has glyph, glyph_selfreg, .*, by name") as raised:
         config_file(word, "MPL")
     assert "pre-commit" not in str(raised.value)
-    assert ("did you mean 'glyph'?" in str(raised.value)) == word.endswith("glyf")
+    assert ("Did you mean 'glyph'?" in str(raised.value)) == word.endswith("glyf")
 
 
 def test_missing_config_without_a_known_trainer_and_of_a_data_set():
