@@ -42,7 +42,7 @@ class End:
 
 
 @contextlib.contextmanager
-def ending(interrupted: str = "interrupted") -> Iterator[End]:
+def ending(interrupted: str = "Interrupted.") -> Iterator[End]:
     """How a program ends: a warning, or a mistake that a user can correct, is one message; `code` is its exit code.
 
     The code is the program's own, if it has set one; 2 after a message on what is wrong (MODPROMPT_TRACEBACK=1 shows

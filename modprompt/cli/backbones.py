@@ -1,10 +1,12 @@
-"""The CLIPs that are known by name, and what runs on each.
+"""List the CLIP models that can be selected by name, and the methods that run on each model.
 
-    modprompt backbones [WORD]            names that contain a word, in any case
-    modprompt backbones '*B-16*'          names that fit a pattern of *, ? and [...]; a / also counts as -
+    modprompt backbones [WORD]            list the names that contain a word; upper and lower case are equal
+    modprompt backbones '*B-16*'          list the names that match a pattern of *, ? and [...]; - also matches /
 
-"runs": everything; the methods with prompts in that side, and heads; or heads, on features. Zero-shot runs on all.
-MODEL/openai is OpenAI's own, MODEL-quickgelu/TAG a tag with quick_gelu.
+The column "runs" says which methods support a model. "everything": all methods. "text side" or "vision side": the
+methods with prompts in the text encoder or in the image encoder. "heads": the heads, which use image features.
+Zero-shot classification runs on every model. MODEL/openai names OpenAI's weights, and MODEL-quickgelu/TAG names weights
+that use the quick_gelu activation.
 """
 
 from collections import Counter
@@ -55,21 +57,23 @@ def lines(word: str = "") -> list[str]:
     rows = [*_openai_and_embedded()]
     try:
         rows += _of_open_clip()
-        source = f"open_clip {package.open_clip().__version__}'s pretrained tags are among them."
+        source = f"The list includes the pretrained tags of open_clip {package.open_clip().__version__}."
     except UserError as error:
-        source = f"open_clip's pretrained tags are not among them: {error}"
+        source = f"The pretrained tags of open_clip are not included: {error}"
     shown = [row for row in rows if _fits(row[0], word)]
     if not shown:
-        near = nearest(word.strip("*"), [row[0] for row in rows])
-        raise UserError(f"modprompt backbones: no name has {word!r} in it{near}")
+        near = nearest(word.strip("*"), [row[0] for row in rows]) or "."
+        raise UserError(f"modprompt backbones: no CLIP name contains or matches {word!r}{near}")
     table = [("name", "from", "activation", "pixels", "runs"), *shown]
     widths = [max(map(len, column)) for column in zip(*table)]
-    runs = ", ".join(f"{what} on {count}" for what, count in Counter(row[-1] for row in rows).items())
+    runs = ", ".join(
+        f"{what} ({count} model{'s' * (count != 1)})" for what, count in Counter(row[-1] for row in rows).items()
+    )
     return [
         *("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in table),
         "",
-        f"{len(rows)} are known: {runs}. {source}",
-        "This project's tests run glyph-clip, but no real weights of the others: they have no network.",
+        f"{len(rows)} CLIP models can be selected by name. Supported methods: {runs}. {source}",
+        "The tests of modprompt run glyph-clip. The tests do not load the real weights of any other model.",
     ]
 
 
@@ -77,7 +81,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print the report; exit code 0. UserError if no name contains the word."""
     parser = Parser(__doc__)
     parser.add_argument(
-        "word", nargs="?", default="", metavar="WORD", help="only names that contain this word or fit this pattern"
+        "word",
+        nargs="?",
+        default="",
+        metavar="WORD",
+        help="list only the names that contain this word or match this pattern (default: all names)",
     )
     print("\n".join(lines(parser.parse_args(argv).word)))
     return 0

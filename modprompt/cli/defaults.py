@@ -24,7 +24,7 @@ from modprompt.methods.table import BY_NAME, config_of, configs_by_clip
 from modprompt.methods.table import config_file as file_of_method
 
 _LARGE = "ViT-B/16"
-_GIVE = f"--backbone {_LARGE} (OpenAI's weights: 350 MB, downloaded at first use)"
+_GIVE = f"--backbone {_LARGE} (OpenAI's weights, 350 MB, are downloaded at the first use)"
 _BACKBONE = "MODEL.BACKBONE."
 _OWN_IMAGES = ("ImageFolder", "Unlabelled")  # readers of a folder of anybody's: its name says more than theirs
 
@@ -34,7 +34,9 @@ def _weights(args: argparse.Namespace, path: str) -> Sequence[tuple[str, Given]]
     key = f"{_BACKBONE}PATH"
     option = Settings.read(options=args.opts).get(key)
     if option is not None and of_user(option.value) != of_user(path):
-        raise UserError(f"--backbone is the path {path}, but {key} is {option.value}: leave one of the two out")
+        raise UserError(
+            f"--backbone is the path {path}, but {key} is {option.value}. Remove one of these two settings."
+        )
     return ((key, Given(path, "flag --backbone")),)
 
 
@@ -109,7 +111,10 @@ def completed(args: argparse.Namespace, takes_all: bool) -> Settings:
     root, place = command.root().resolve(), of_user(command.value("OUTPUT_DIR")).resolve()
     is_inside = bool(command.value("OUTPUT_DIR")) and (root == place or root in place.parents)
     if is_inside and command.value("DATASET.NAME") == "ImageFolder":
-        raise UserError(f"--output-dir: {place} would be a class among the images in {root}: give one outside of it")
+        raise UserError(
+            f"--output-dir: the folder {place} is inside the image folder {root} and would be read as a class. Use "
+            "an --output-dir outside the image folder."
+        )
     return command.settings()
 
 
@@ -121,11 +126,11 @@ def _take_data(command: _Command, takes_all: bool) -> None:
 
         kind = kind_of(command.root(), takes_all or command.in_rounds())
         command.use(data=config_file(kind))
-        print(f"--root {root}: no data set is named; by its content it is read as {kind}")
+        print(f"--root {root} is read as the data set {kind}, because of its content. No data set was specified.")
     elif command.configs:
         raise UserError(
-            "no data set is named: give --root FOLDER with a folder of images for each class, or "
-            "--dataset-config-file NAME (digits is included)"
+            "No data set is specified. Use --root FOLDER for a folder that contains one folder of images per class, or "
+            "--dataset-config-file NAME for a benchmark data set (the data set digits is bundled)."
         )
 
 
@@ -134,8 +139,8 @@ def _take_config(command: _Command) -> None:
     clip = command.value(f"{_BACKBONE}NAME") or command.value(f"{_BACKBONE}PATH") or _embedded(command)
     name = command.configs.get(plain(clip))
     path = config_of(command.trainer, name or command.configs[_LARGE])
-    which = f"its config for {clip}" if name else f"it has no config for {clip}; this is its config for {_LARGE}"
-    print(f"{command.trainer} uses {path}: {which}")
+    which = f"for {clip}" if name else f"for {_LARGE}, because {command.trainer} has no config file for {clip}"
+    print(f"{command.trainer} uses the config file {path}, which is {which}.")
     command.use(method=path)
 
 
@@ -144,7 +149,7 @@ def _take_hyperparameters(command: _Command, name: str) -> None:
     from modprompt.experiments.plan import chosen, spec
 
     if command.method is None:
-        raise UserError(f"--hyperparameters {name}: the run has no config file of the method: give --config-file")
+        raise UserError(f"--hyperparameters {name}: the run has no config file of a method. Set --config-file.")
     named = spec.FILES / f"{Path(name).stem}.json"
     path = named if name in (named.name, named.stem) and not of_user(name).is_file() else of_user(name)
     of_method = {
@@ -155,9 +160,12 @@ def _take_hyperparameters(command: _Command, name: str) -> None:
     label, values, note = chosen.read(path).find_values(command.trainer, command.method, of_method)
     for key, value in values.items():
         if key in command.words:
-            print(f"note: {key} {command.words[key].value} is used, not {value}, which {path} has for {label}")
+            print(
+                f"note: {key} is {command.words[key].value}, as set on the command line. The value {value} that {path} "
+                f"contains for {label} is ignored."
+            )
         else:
-            print(f"{path}: {key} {value} was selected for {label} on validation images")
+            print(f"{path}: {key} is set to {value}, which was selected for {label} on validation images.")
             command.defaults[key] = Given(value, f"file {path}")
     if note:
         print(f"note: {path}: {note}")
@@ -172,14 +180,19 @@ def _embedded(command: _Command) -> str:
     names = names_in(dataset, command.root())
     unknown = unknown_words(names or ())
     if names is not None and not names:
-        raise UserError(f"no CLIP is named for {dataset}: give {_GIVE}, or {EMBEDDED}, which only knows numerals")
+        raise UserError(
+            f"No CLIP is specified for {dataset}. Use {_GIVE}, or --backbone {EMBEDDED}, which understands only "
+            "numerals."
+        )
     if unknown:
         raise UserError(
-            f"{EMBEDDED}, which is used if no CLIP is named, has never seen the words "
-            f"{some(list(map(repr, unknown)))}: give {_GIVE}"
+            f"The default CLIP, {EMBEDDED}, was not trained on the {'words' if len(unknown) > 1 else 'word'} "
+            f"{some(list(map(repr, unknown)))} in the class names. Use {_GIVE}."
         )
     if EMBEDDED not in command.configs:
-        raise UserError(f"{command.trainer} has no config for {EMBEDDED}, and no other CLIP is named: give {_GIVE}")
+        raise UserError(
+            f"{command.trainer} has no config file for the default CLIP, {EMBEDDED}. Specify another CLIP: {_GIVE}."
+        )
     return EMBEDDED
 
 

@@ -23,10 +23,10 @@ _MEANT = {
 _SHOWN = ("glyph-clip", "ViT-B/16")  # CLIPs whose configs --help shows: the one that comes along, and most papers'
 _FIRST = {  # the settings that people change first: what they are
     "OPTIM.LR": "learning rate",
-    "OPTIM.MAX_EPOCH": "epochs",
-    "DATALOADER.TRAIN_X.BATCH_SIZE": "images in a training step",
-    "OPTIM.WARMUP_EPOCH": "epochs of warm-up, counted among the epochs",
-    "OPTIM.WARMUP_CONS_LR": "learning rate of the warm-up",
+    "OPTIM.MAX_EPOCH": "number of epochs",
+    "DATALOADER.TRAIN_X.BATCH_SIZE": "batch size of the training",
+    "OPTIM.WARMUP_EPOCH": "number of warm-up epochs, which are part of OPTIM.MAX_EPOCH",
+    "OPTIM.WARMUP_CONS_LR": "learning rate during the warm-up",
 }
 
 
@@ -39,43 +39,57 @@ def parse_args(argv: list[str] | None = None, description: str = "") -> argparse
         usage="%(prog)s --trainer NAME [--root DIR] [--dataset-config-file NAME] [--backbone NAME] [flags] [KEY VALUE]",
         allow_abbrev=False,  # --model would be --model-dir, and --data a config file
     )
-    add = parser.add_argument_group("the essentials").add_argument
-    help_text = "name of the method's trainer, e.g. MPL; --trainer MPL --help lists its settings"
+    add = parser.add_argument_group("main flags").add_argument
+    help_text = "name of the method's trainer, for example MPL; --trainer MPL --help lists the settings of MPL"
     trainer = add("--trainer", default="", help=help_text)
     trainer.completer = lambda **_: list(BY_NAME)  # type: ignore[attr-defined]  # argcomplete reads it
-    add("--root", default="", help="folder of the data sets (default: $DATA or ./data), or of your own images")
-    add("--dataset-config-file", default="", help="the data set: its name (eurosat), or a YAML file")
-    what = "settings of the method: a name in configs/trainers (glyph, MPL/glyph), or a YAML file"
+    add("--root", default="", help="folder of the data sets, or of your own images (default: $DATA or ./data)")
+    add("--dataset-config-file", default="", help="data set, as a name (eurosat) or the path of a YAML file")
+    what = "config file of the method, as a name in configs/trainers (glyph, MPL/glyph) or the path of a YAML file "
+    what += "(default: the config file for the CLIP)"
     add("--config-file", default="", help=what)
     what = (
-        "values that `modprompt experiment choose` has selected for this trainer, in the file that it wrote; they "
-        "override the config file, and KEY VALUE overrides them"
+        "file with the hyperparameters that `modprompt experiment choose` selected for this trainer; the "
+        "hyperparameters override the config file, and KEY VALUE settings override the hyperparameters"
     )
     add("--hyperparameters", default="", metavar="FILE", help=what)
-    what = "the CLIP: its name (ViT-B/16, ViT-H-14/dfn5b; modprompt backbones lists them), hf-hub:owner/name, or the "
-    what += "path of a file or folder of weights. A name next to MODEL.BACKBONE.PATH FILE says that the file has the "
-    add("--backbone", default="", help=f"{what}architecture of that CLIP")
-    what = "folder of logs and checkpoints (default: output/DATA/shots_N/TRAINER/CONFIG/seed1)"
+    what = (
+        "CLIP model, as a name (ViT-B/16, ViT-H-14/dfn5b; `modprompt backbones` lists all names), as "
+        "hf-hub:owner/name, or as the path of a file or folder of weights. If MODEL.BACKBONE.PATH FILE is also set, "
+        "the name gives the architecture of the weights in FILE"
+    )
+    add("--backbone", default="", help=what)
+    what = "output folder of logs and checkpoints (default: output/DATA/shots_N/TRAINER/CONFIG/seed1)"
     add("--output-dir", default=None, help=what)
-    add("--seed", type=int, default=None, help="random seed (default: 1); -1: not seeded")
-    add("opts", nargs=argparse.REMAINDER, default=[], help="any setting as KEY VALUE, after all flags: OPTIM.LR 0.01")
-    add = parser.add_argument_group("to test a trained model").add_argument
-    add("--eval-only", action="store_true", help="evaluate --model-dir, do not train")
-    add("--model-dir", default="", help="output folder of the run to evaluate, or a folder of save_pretrained")
-    add("--load-epoch", type=int, help="epoch of the checkpoint to evaluate")
-    more = parser.add_argument_group("more")
+    add("--seed", type=int, default=None, help="random seed; -1 sets no seed (default: 1)")
+    add(
+        "opts",
+        nargs=argparse.REMAINDER,
+        default=[],
+        help="settings as KEY VALUE pairs after all flags, for example OPTIM.LR 0.01",
+    )
+    add = parser.add_argument_group("flags for testing a trained model").add_argument
+    add("--eval-only", action="store_true", help="evaluate the model in --model-dir without training")
+    add("--model-dir", default="", help="output folder of the run to evaluate, or a folder that save_pretrained wrote")
+    add("--load-epoch", type=int, help="epoch of the checkpoint to evaluate (default: the best or the last epoch)")
+    more = parser.add_argument_group("other flags")
     add = more.add_argument
-    add("--once", action="store_true", help="do nothing if the output folder holds this very run, finished")
-    add("--no-train", action="store_true", help="build everything, do not train")
-    add("--resume", default="", help="folder to resume from, if not the output folder")
-    add("--transforms", nargs="+", help="image transforms, in place of INPUT.TRANSFORMS")
-    add("--source-domains", nargs="+", help="source domains")
-    add("--target-domains", nargs="+", help="target domains")
-    add("--head", default="", help="name of the head")
+    add(
+        "--once",
+        action="store_true",
+        help="skip the run if the output folder already contains the finished run with the same settings",
+    )
+    add("--no-train", action="store_true", help="build the model and the data loaders without training")
+    add("--resume", default="", help="folder of the run to resume (default: the output folder)")
+    add("--transforms", nargs="+", help="image transforms that replace INPUT.TRANSFORMS")
+    add("--source-domains", nargs="+", help="names of the source domains, for data sets with several domains")
+    add("--target-domains", nargs="+", help="names of the target domains, for data sets with several domains")
+    add("--head", default="", help="name of the classification head, for trainers of Dassl")
     take_imports(more)
-    what = "a codebase of the family, whose readers, data configs, config keys and clip are used"
+    what = "folder of a Dassl-based codebase, such as CoOp; its data-set readers, data-set config files, config keys "
+    what += "and clip package replace those of modprompt"
     add("--host", default=None, metavar="FOLDER", help=what)
-    add("--host-dassl", action="store_true", help="with --host: use its own Dassl, too")
+    add("--host-dassl", action="store_true", help="use the copy of Dassl in the --host codebase, too")
     args: argparse.Namespace = parser.parse_args(argv)
     return args
 
@@ -89,20 +103,21 @@ def _settings_help(words: Sequence[str]) -> str:
     if named not in BY_NAME:
         import_modules([value for flag, value in pairs if flag == "--import"])
     if named not in BY_NAME:
-        return "--trainer MPL --help lists the settings of MPL; the same for every trainer"
+        return "--trainer MPL --help lists the settings of MPL. Replace MPL by the name of any other trainer."
     from modprompt.methods.search import over as search  # late: it imports PyTorch
 
     method = BY_NAME[named].method
     own, second = method.help_text(), method.repository.second_node
     if not own:
-        return f"{named} has no settings"
+        return f"{named} has no settings."
     parts = [
         _first_settings(named, method.node),
-        f"settings of {named}, as KEY VALUE, with their defaults:\n{own}",
+        f"settings of {named}, given as KEY VALUE, with their defaults:\n{own}",
         second.help_text() if second else "",
-        f"and {method.node}.PREC, how the run computes: fp16 (the default), fp32, amp or bf16",
+        f"{method.node}.PREC sets the precision of the computation: fp16 (default), fp32, amp or bf16.",
         search.help_text(method),
-        f"rounds that choose which images are labelled (docs/active.md):\n{Active.help_text()}",
+        f"settings of active learning, which selects the images to label in rounds "
+        f"(docs/active.md):\n{Active.help_text()}",
     ]
     return "\n".join(filter(None, parts))
 
@@ -130,14 +145,14 @@ def _first_settings(trainer: str, node: str) -> str:
     for key in read:
         if any(key in settings for _, settings in configs.values()):
             rows.append((key, [str(settings.get(key, "")) for _, settings in configs.values()], _FIRST[key]))
-    shots = "training images of each class; -1 for all. Papers use 16, or 1, 2, 4, 8, 16"
+    shots = "number of training images per class; -1 for all images. Papers use 16, or 1, 2, 4, 8, 16"
     rows.append(("DATASET.NUM_SHOTS", ["-1"] * len(configs), shots))
     lines = [f"  {key:<32}{''.join(f'{value:<16}' for value in values)}{what}".rstrip() for key, values, what in rows]
     for clip, (path, settings) in configs.items():
         own = {key: value for key, value in settings.items() if key.startswith(f"{node}.")}
         said = ", ".join(f"{key.removeprefix(f'{node}.')} {value!r}" for key, value in own.items())
         lines.append(f"for {clip}: {path}{f', with {node}: {said}' if own else ''}")
-    return "\n".join(["settings that people change first, as KEY VALUE, with the values of configs:", *lines, ""])
+    return "\n".join(["common settings, given as KEY VALUE, with their values in the config files:", *lines, ""])
 
 
 def settings_of(args: argparse.Namespace, takes_all: bool = False) -> Settings:

@@ -1,9 +1,10 @@
-"""The nearest words of the vocabulary to each learned text vector of a checkpoint, layer by layer.
+"""Print the words of the vocabulary that are nearest to each learned text vector of a checkpoint, layer by layer.
 
     modprompt interpret output/run 5
-    modprompt interpret model.pth.tar-5 --clip RN50      a checkpoint of the family, which does not say its CLIP
+    modprompt interpret model.pth.tar-5 --clip RN50      read a checkpoint of CoOp or a similar codebase, which does not
+                                                         record the name of its CLIP
 
-Vision prompts have no words: they are only counted.
+Vision prompts have no nearest words, so the command prints only the number of vision prompts.
 """
 
 from __future__ import annotations
@@ -41,11 +42,11 @@ def _contexts(content: Checkpoint, layers: dict[int, Tensor]) -> Iterator[tuple[
 def _run(argv: list[str] | None = None) -> None:
     parser = Parser(__doc__)
     add = parser.add_argument
-    add("checkpoint", help="a run's folder, or a file like model.pth.tar-5")
-    add("topk", type=int, nargs="?", default=5, help="words per vector")
-    what = "the CLIP, by name or path (default: what the checkpoint or the run says, else ViT-B/16)"
+    add("checkpoint", help="output folder of a run, or a file like model.pth.tar-5")
+    add("topk", type=int, nargs="?", default=5, help="number of words per vector (default: %(default)s)")
+    what = "name or path of the CLIP (default: the CLIP that the checkpoint or the run records, else ViT-B/16)"
     add("--clip", "--backbone", "--backbone-path", dest="clip", default="", help=what)
-    add("--csv", default="", help="also write the rows to this file")
+    add("--csv", default="", help="also write the words to this CSV file (default: none)")
     args = parser.parse_args(argv)
     at_least("topk", args.topk, 1)
     if args.csv:
@@ -56,13 +57,18 @@ def _run(argv: list[str] | None = None) -> None:
     learned = learner_part(content.state_dict)
     layers, vision = text_prompts(learned), count_vision_prompts(learned)
     if not layers and not vision:
-        raise UserError(f"{path} holds no learned prompts")
+        raise UserError(
+            f"The checkpoint {path} contains no learned prompts. Use a checkpoint of a method that learns prompts."
+        )
     clip = args.clip or recorded_clip(place) or (None if content.record else "ViT-B/16")
     known_words = vocabulary(clip_of(content, clip, "cpu", path))
     if vision:
-        print(f"{vision} learned vision prompts are left out: no words have the vision width")
+        what = "prompt is" if vision == 1 else "prompts are"
+        print(f"{vision} learned vision {what} left out, because words exist only for text prompts.")
     if count_mapped(learned):
-        print(f"Text prompts from layer {count_mapped(learned)} on are mapped from vision prompts: they are left out")
+        print(
+            f"The text prompts from layer {count_mapped(learned)} on are computed from vision prompts and are left out."
+        )
     rows: list[list[Cell]] = []
     for layer, label, vectors in _contexts(content, layers):
         for number, words in enumerate(nearest_words(vectors, *known_words, args.topk), start=1):
@@ -72,7 +78,7 @@ def _run(argv: list[str] | None = None) -> None:
                 rows.append([layer, writable(label), number, rank, writable(word), f"{distance:.6f}"])
     if args.csv:
         write_table(args.csv, COLUMNS, rows)
-        print(f"Written: {args.csv}")
+        print(f"The words were written to {args.csv}.")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -21,24 +21,30 @@ class Command(NamedTuple):
 
 
 COMMANDS: dict[str, Command] = {
-    "train": Command("modprompt.cli.train", "train a method, or evaluate one"),
-    "active": Command("modprompt.active.command", "train in rounds that choose which images are labelled"),
-    "heads": Command("modprompt.experiments.heads", "heads on features that others have computed"),
+    "train": Command("modprompt.cli.train", "train or evaluate a method"),
+    "active": Command("modprompt.active.command", "train with active learning, which selects the images to label"),
+    "heads": Command("modprompt.experiments.heads", "train and test heads on precomputed image features"),
     "predict": Command("modprompt.cli.predict", "classify images with a trained model"),
-    "export": Command("modprompt.cli.export", "a trained model as an ONNX or safetensors file"),
-    "show": Command("modprompt.cli.show", "a trained model as a page: images in, classes and attention out"),
-    "interpret": Command("modprompt.cli.interpret", "the nearest words to each learned text vector"),
-    "push": Command("modprompt.cli.push", "share a run or an experiment on a Hugging Face hub"),
-    "pull": Command("modprompt.cli.pull", "get a run or an experiment from there"),
-    "prepare": Command("modprompt.data.prepare.__main__", "download, lay out and check data sets"),
-    "experiment run": Command("modprompt.experiments.running.run", "run an experiment's unfinished runs"),
-    "experiment report": Command("modprompt.experiments.reporting.report", "tables and figures of an experiment"),
-    "experiment choose": Command("modprompt.experiments.reporting.choose", "choose settings by validation images"),
-    "experiment status": Command("modprompt.experiments.running.status", "the state of an experiment's runs"),
-    "backbones": Command("modprompt.cli.backbones", "the CLIPs that are known by name, and what runs on them"),
-    "doctor": Command("modprompt.hosts.doctor", "what is in use, from where, and what is wrong with it"),
-    "install": Command("modprompt.hosts.install", "put MPL into another codebase, by one import line"),
-    "launch": Command("modprompt.hosts.launch", "run another codebase's program with MPL in it"),
+    "export": Command("modprompt.cli.export", "write a trained model as an ONNX or safetensors file"),
+    "show": Command("modprompt.cli.show", "serve a web page that classifies images and shows the attention"),
+    "interpret": Command("modprompt.cli.interpret", "print the nearest words to each learned text vector"),
+    "push": Command("modprompt.cli.push", "upload a run or an experiment to a Hugging Face hub"),
+    "pull": Command("modprompt.cli.pull", "download a run or an experiment from a Hugging Face hub"),
+    "prepare": Command("modprompt.data.prepare.__main__", "download, arrange and check data sets"),
+    "experiment run": Command("modprompt.experiments.running.run", "run the unfinished runs of an experiment"),
+    "experiment report": Command(
+        "modprompt.experiments.reporting.report", "write the tables and figures of an experiment"
+    ),
+    "experiment choose": Command(
+        "modprompt.experiments.reporting.choose", "select hyperparameters on validation images"
+    ),
+    "experiment status": Command(
+        "modprompt.experiments.running.status", "print the state of the runs of an experiment"
+    ),
+    "backbones": Command("modprompt.cli.backbones", "list the CLIP models and the methods that they support"),
+    "doctor": Command("modprompt.hosts.doctor", "diagnose the installation"),
+    "install": Command("modprompt.hosts.install", "add MPL to another codebase with one import line"),
+    "launch": Command("modprompt.hosts.launch", "run the program of another codebase with MPL added"),
 }
 _GROUP = "experiment"  # whose commands have two words
 
@@ -47,7 +53,7 @@ def help_text(start: str = "") -> str:
     """The usage of the commands that begin with a word, or of all."""
     lines = [f"  {name:<20}{command.does}" for name, command in COMMANDS.items() if name.startswith(start)]
     usage = f"usage: modprompt [-h] [--version] {start or 'COMMAND'} ..."
-    return "\n".join([usage, "", *lines, "", "modprompt COMMAND --help lists the flags of each"])
+    return "\n".join([usage, "", *lines, "", "modprompt COMMAND --help lists the flags of a command."])
 
 
 def parse(words: list[str]) -> tuple[str, list[str]]:
@@ -56,8 +62,9 @@ def parse(words: list[str]) -> tuple[str, list[str]]:
     name = " ".join(words[:length])
     if name not in COMMANDS:
         known = [command.split() for command in COMMANDS]
-        check_name(words[0], [*{command[0]: None for command in known}], "modprompt")
-        check_name("".join(words[1:2]), [command[1] for command in known if command[1:]], f"modprompt {_GROUP}")
+        check_name(words[0], [*{command[0]: None for command in known}], "modprompt", "command")
+        commands = [command[1] for command in known if command[1:]]
+        check_name("".join(words[1:2]), commands, f"modprompt {_GROUP}", "command")
     return name, words[length:]
 
 

@@ -15,11 +15,17 @@ def parser_of(description: str | None, device: bool = True) -> argparse.Argument
     """A parser with the run, --clip, --epoch, --import and, if asked for, --device."""
     parser = Parser(description)
     add = parser.add_argument
-    add("run", metavar="RUN", help="a run's output folder, or a checkpoint")
-    add("--clip", default="", help="the CLIP, by name or path (default: what the checkpoint or the run says)")
-    add("--epoch", type=int, help="epoch of the checkpoint in a folder (default: the best, or the last)")
+    add("run", metavar="RUN", help="output folder of a run, or a checkpoint")
+    add(
+        "--clip", default="", help="name or path of the CLIP (default: the CLIP that the checkpoint or the run records)"
+    )
+    add(
+        "--epoch",
+        type=int,
+        help="epoch of the checkpoint in the folder RUN (default: the best checkpoint, else the last)",
+    )
     if device:
-        add("--device", default="", help="cpu or cuda (default: cuda if there is any)")
+        add("--device", default="", help="cpu or cuda (default: cuda if a GPU is available, else cpu)")
     take_imports(parser)
     return parser
 

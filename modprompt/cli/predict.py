@@ -1,15 +1,16 @@
-"""Classify images with a trained model: a run's output folder, or a checkpoint in it.
+"""Classify images with a trained model, which is the output folder of a run or a checkpoint.
 
 modprompt predict output/run photo.jpg
 modprompt predict output/run photos/ more/*.png --top 3 --csv out.csv
-modprompt predict output/run photos/ --classes cat dog "polar bear"       other classes than the trained ones
-modprompt predict output/run photos/ --classes @names.txt                 a name on each line
-modprompt predict output/run photos/ --adapt tda                          also by the photos before (TDA)
-modprompt predict output/run photos/ --rule sigmoid                       each class by itself (SigLIP)
-modprompt predict output/run photos/ --unknown 0.5                        no class where none reaches 50%
-modprompt predict output/run photos/ --unknown auto                       the same, by the run's validation images
+modprompt predict output/run photos/ --classes cat dog "polar bear"       classify into other classes
+modprompt predict output/run photos/ --classes @names.txt                 read one class name per line of names.txt
+modprompt predict output/run photos/ --adapt tda                          adapt to the images during the test (TDA)
+modprompt predict output/run photos/ --rule sigmoid                       score each class on its own (SigLIP)
+modprompt predict output/run photos/ --unknown 0.5                        report "not known" below 50%
+modprompt predict output/run photos/ --unknown auto                       use a threshold from the validation images
 
---classes uses all words after it. Images that cannot be read are named and skipped; the exit code is then 1.
+--classes takes all arguments that follow, so put the images first. Images that cannot be read are listed and skipped;
+the exit code is then 1.
 """
 
 from __future__ import annotations
@@ -41,9 +42,9 @@ def _probability(text: str) -> float:
     try:
         number = float(text)
     except ValueError:
-        raise UserError(f"--unknown {text!r} is no number: give a probability from 0 to 1, or {AUTO}") from None
+        raise UserError(f"--unknown {text!r} is not a number. Use a probability from 0 to 1, or {AUTO}.") from None
     if not 0 <= number <= 1:
-        raise UserError(f"--unknown: a probability is from 0 to 1, got {number:g}")
+        raise UserError(f"--unknown must be a probability from 0 to 1, got {number:g}.")
     return number
 
 
@@ -58,7 +59,7 @@ def _opened(args: Any) -> Any:
         trained = trained.with_classes(names)
         new = [one_line(name) for name in names if name not in known]
         if new:
-            _note(f"{len(new)} of {len(names)} classes are not those that {trained.path} was trained on: {some(new)}")
+            _note(f"{trained.path} was not trained on {len(new)} of the {len(names)} classes: {some(new)}.")
         _note(trained.model.said_of(names))
     if args.adapt:
         trained = adapted(trained, args.adapt.upper())
@@ -78,15 +79,18 @@ def _run(args: Any) -> int:
     if threshold == AUTO:
         threshold, known = recorded_threshold(trained)
         _note(
-            f"images below {100 * threshold:.2f}% are not known: this threshold keeps 95% of the run's {known} "
-            "held-out validation images; images of other classes often score higher"
+            f"images whose highest probability is below {100 * threshold:.2f}% are reported as not known. The "
+            f"threshold keeps 95% of the {known} held-out validation images of the run. Images of unknown classes "
+            "often score higher."
         )
     if left_out:
-        _note(f"{len(left_out)} files in these folders do not have names of images, e.g. {one_line(str(left_out[0]))}")
+        what = "1 file is" if len(left_out) == 1 else f"{len(left_out)} files are"
+        example = one_line(str(left_out[0]))
+        _note(f"{what} ignored because of a file name without an image extension, for example {example}.")
     more = [*(["rule"] if args.rule != SOFTMAX else []), *(["known"] if args.unknown else [])]
     rows: list[list[Cell]] = []
     skipped = 0
-    with tqdm(total=len(images), desc="predicting", unit="image", disable=None) as bar:
+    with tqdm(total=len(images), desc="Classifying", unit="image", disable=None) as bar:
         for prediction in predict(trained, images, args.top, args.batch_size, args.rule):
             image, shares = writable(str(prediction.image)), []
             likely = list(zip((names[label] for label in prediction.labels), prediction.probabilities))
@@ -106,10 +110,10 @@ def _run(args: Any) -> int:
         try:
             write_table(of_user(args.csv), (*COLUMNS, *more), rows)
         except OSError as error:
-            raise UserError(f"--csv: cannot write {args.csv} ({error.strerror})") from None
-        _note(f"written: {args.csv}")
+            raise UserError(f"--csv: cannot write the file {args.csv} ({error.strerror}).") from None
+        _note(f"the predictions were written to {args.csv}.")
     if skipped:
-        _note(f"{skipped} of {len(images)} images were skipped")
+        _note(f"{skipped} of {len(images)} images could not be read and were skipped.")
     return 1 if skipped else 0
 
 
@@ -117,20 +121,32 @@ def main(argv: list[str] | None = None) -> int:
     """Exit code: 0 if all images were classified, 1 if some could not be read; UserError if the rest cannot be."""
     parser = parser_of(__doc__)
     add = parser.add_argument
-    add("images", nargs="+", metavar="IMAGE|FOLDER", help="image files, and folders of them")
-    add("--classes", nargs="+", default=[], metavar="NAME", help="other class names; @FILE has a name on each line")
-    add("--top", type=int, default=5, help="how many classes to print for each image (default: %(default)s)")
-    add("--csv", default="", metavar="F", help="also write the predictions to this file")
-    rule = "shares among the classes, or each class by itself, by the CLIP's logit bias (default: %(default)s)"
+    add("images", nargs="+", metavar="IMAGE|FOLDER", help="image files, or folders of images")
+    add(
+        "--classes",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="class names to use instead of the trained ones; @FILE reads one name per line",
+    )
+    add("--top", type=int, default=5, help="number of classes to print for each image (default: %(default)s)")
+    add("--csv", default="", metavar="F", help="also write the predictions to this CSV file (default: none)")
+    rule = "softmax: probabilities that sum to 1 over the classes; sigmoid: an independent probability for each class, "
+    rule += "which needs a CLIP with a logit bias (default: %(default)s)"
     add("--rule", choices=["softmax", "sigmoid"], default="softmax", help=rule)
     unknown = (
-        "leave out classes below this probability; an image without any is not known (default: all are told). Images "
-        "of classes that the model does not know often score high and pass. auto: the threshold that keeps 95%% of the "
-        "run's held-out validation images"
+        "omit classes with a probability below P, and report an image as not known if no class remains (default: "
+        "%(default)s, which omits no class). Images of classes that the model does not know often have a higher "
+        "probability than P. auto: the threshold that keeps 95%% of the held-out validation images of the run"
     )
     add("--unknown", default="0", metavar="P|auto", help=unknown)
-    add("--adapt", choices=["tda"], default="", help="adapt to the images, in their order, by a head that keeps some")
-    add("--batch-size", type=int, default=64, help="images at a time (default: %(default)s)")
+    add(
+        "--adapt",
+        choices=["tda"],
+        default="",
+        help="adapt to the images in their order with a test-time head (TDA), which caches image features",
+    )
+    add("--batch-size", type=int, default=64, help="number of images per batch (default: %(default)s)")
     args = parser.parse_args(argv)
     at_least("--top", args.top, 1)
     at_least("--batch-size", args.batch_size, 1)
@@ -138,12 +154,12 @@ def main(argv: list[str] | None = None) -> int:
     flags = [flag for flag, is_given in others.items() if is_given]
     if args.unknown == AUTO and flags:
         raise UserError(
-            f"--unknown {AUTO}: the run's threshold does not hold with {flags[0]}, which changes the probabilities: "
-            f"leave {flags[0]} out, or give a probability, e.g. --unknown 0.5"
+            f"--unknown {AUTO} cannot be combined with {flags[0]}, because {flags[0]} changes the probabilities and "
+            f"the run's threshold is then wrong. Remove {flags[0]}, or use a probability such as --unknown 0.5."
         )
     args.unknown = AUTO if args.unknown == AUTO else _probability(args.unknown)
     if args.csv and of_user(args.csv).is_dir():
-        raise UserError(f"--csv: {args.csv} is a folder: name a file")
+        raise UserError(f"--csv: {args.csv} is a folder. Use the path of a file.")
     if args.csv:
         require_replaceable(of_user(args.csv), COLUMNS, "--csv")
     return _run(args)

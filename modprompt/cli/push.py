@@ -1,11 +1,12 @@
-"""Share trained prompts: a run, a checkpoint or a whole experiment, to a repository of a Hugging Face hub.
+"""Upload trained prompts (a run, a checkpoint or an experiment) to a repository of a Hugging Face hub.
 
 modprompt push output/run me/mpl-on-digits
-modprompt push base2new me/base2new --out output             all trained models of an experiment, means over seeds
-modprompt push output/run me/mpl-on-digits --dry-run         prints the card, and the files to upload
+modprompt push base2new me/base2new --out output             upload all trained models of an experiment, with means over
+                                                             seeds in the model card
+modprompt push output/run me/mpl-on-digits --dry-run         print the model card and the files, and upload nothing
 
-It uploads learned prompts, never a CLIP or an image, and a card that describes them. It needs a token with write
-access: `hf auth login`, or HF_TOKEN. HF_ENDPOINT names another hub.
+The command uploads learned prompts and a model card that describes the prompts, but no CLIP weights and no images. The
+upload needs a token with write access: run `hf auth login`, or set HF_TOKEN. HF_ENDPOINT selects another hub.
 """
 
 from __future__ import annotations
@@ -31,11 +32,14 @@ def _of_run(args: argparse.Namespace, repo: str, folder: Path) -> str:
 
     place = of_user(args.file)
     if not place.exists():
-        raise UserError(f"there is no run, file or experiment {args.file}: give a run's output folder")
+        raise UserError(
+            f"{args.file} is not an existing run, file or experiment. Use the output folder of a run, a checkpoint, or "
+            "the name of an experiment."
+        )
     result = run_folder.of_training(place).result if place.is_dir() else None
     if result and trains_nothing(result.get("method")):
         if not run_folder.read(place).trained:
-            raise UserError(f"{place} is a run of a method that trains nothing: there is nothing to share")
+            raise UserError(f"{place} is a run of a method without training, so the run has no weights to upload.")
         result = None
     file = Path(chosen_checkpoint(place))
     tested = result if result and run_folder.is_of(result, file) else None
@@ -53,16 +57,20 @@ def _of_experiment(args: argparse.Namespace, repo: str, folder: Path) -> str:
 
     plan = arguments.plan_of(args)
     if len(plan.parts) > 1:
-        raise UserError(f"{args.file} has several parts: name one, --parts {plan.parts[0].name}")
+        raise UserError(f"{args.file} has several parts. Select a part, for example --parts {plan.parts[0].name}.")
     (experiment,) = plan.parts
     states = state.of_all(jobs(experiment), args.out, Inputs(args.out, args.data))
     trainings = [(job, stands) for job, stands in states if job.kind == "training" and job.method.trains]
     done = sorted({job.folder for job, stands in trainings if stands.name == state.FINISHED})
     if not done:
-        raise UserError(f"{args.file}: none of its trainings is finished in {args.out}: run it, or give --out")
+        raise UserError(
+            f"{args.file}: no training of the experiment is finished in {args.out}. Run the experiment, or set --out "
+            "to the folder of its runs."
+        )
     lacking = len({job.folder for job, _ in trainings}) - len(done)
     if lacking:
-        print(f"warning: {lacking} trainings of {args.file} are not finished: they are left out", file=sys.stderr)
+        what = "1 training is" if lacking == 1 else f"{lacking} trainings are"
+        print(f"warning: {args.file}: {what} not finished and will not be uploaded.", file=sys.stderr)
     contents = [lay_out(Path(chosen_checkpoint(args.out / run)), folder / run) for run in done]
     clip = next((content.clip for content in contents if content.clip), {})
     return card(experiment, of_experiment(experiment, states), done, clip, repo, args.license)
@@ -72,14 +80,23 @@ def main(argv: list[str] | None = None) -> int:
     """Exit code 0; UserError if there is nothing to share, or the hub cannot be asked or refuses."""
     parser = Parser(__doc__)
     add = parser.add_argument
-    what = "a run's output folder, a folder of save_pretrained, a checkpoint, or an experiment file or name"
+    what = "output folder of a run, folder that save_pretrained wrote, checkpoint, or file or name of an experiment"
     add("file", metavar="RUN_OR_EXPERIMENT", help=what)
-    add("repo", metavar="OWNER/NAME", help="the repository; it is created if missing")
-    add("--private", action="store_true", help="create it as a private one")
-    add("--replace", action="store_true", help="remove its present weights; its history keeps them")
-    add("--license", default="", metavar="ID", help="the hub's name of the prompts' licence, e.g. mit (default: none)")
-    add("--dry-run", action="store_true", help="print the card and the files, and upload nothing")
-    arguments.add_common(parser.add_argument_group("for an experiment"))  # type: ignore[arg-type]
+    add("repo", metavar="OWNER/NAME", help="repository on the hub, which is created if missing")
+    add("--private", action="store_true", help="create the repository as private")
+    add(
+        "--replace",
+        action="store_true",
+        help="remove the present weights from the repository; the history of the repository keeps the weights",
+    )
+    add(
+        "--license",
+        default="",
+        metavar="ID",
+        help="the hub's identifier of the licence of the prompts, for example mit (default: none)",
+    )
+    add("--dry-run", action="store_true", help="print the model card and the list of files, and upload nothing")
+    arguments.add_common(parser.add_argument_group("flags for an experiment"))  # type: ignore[arg-type]
     arguments.add_data(parser)
     take_imports(parser)
     args = parser.parse_args(argv)
@@ -98,5 +115,5 @@ def main(argv: list[str] | None = None) -> int:
             print("\n".join(f"{size:>12,} bytes  {path.relative_to(folder)}" for path, size in sizes.items()))
             return 0
         commit = push(args.repo, folder, args.private, args.replace)
-    print(f"Pushed {len(sizes)} files, {sum(sizes.values()):,} bytes: {repo}@{commit}")
+    print(f"Pushed {len(sizes)} files ({sum(sizes.values()):,} bytes) to {repo}@{commit}.")
     return 0

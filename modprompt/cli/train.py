@@ -1,15 +1,15 @@
-"""Train and evaluate prompt-learning methods for CLIP, with the flags of the CoOp family.
+"""Train and evaluate prompt-learning methods for CLIP, with the flags of CoOp and other Dassl-based codebases.
 
-modprompt train --trainer MPL                 the embedded small CLIP on handwritten digits; needs no download
-modprompt train --trainer MPL --root my_photos --backbone ViT-B/16    your own images, a folder for each class
+modprompt train --trainer MPL                 train the bundled small CLIP on handwritten digits; needs no download
+modprompt train --trainer MPL --root my_photos --backbone ViT-B/16    train on your own images, one folder per class
 modprompt train --trainer MPL --root data --seed 1 --output-dir output/run
     --config-file vit_b4_c1_add2_rm1 --dataset-config-file eurosat
     DATASET.NUM_SHOTS 16 DATASET.SUBSAMPLE_CLASSES base
-modprompt train --trainer MPL ACTIVE.METHOD badge ACTIVE.PCB True ACTIVE.ROUNDS 3    in rounds that choose images
-modprompt train --import my_trainer --trainer Mine ...    your own trainer, in my_trainer.py of the current folder
-modprompt train --host CODEBASE --trainer MPL ...         with the readers, config keys and clip of another codebase
+modprompt train --trainer MPL ACTIVE.METHOD badge ACTIVE.PCB True ACTIVE.ROUNDS 3    train with active learning
+modprompt train --import my_trainer --trainer Mine ...    train a custom trainer in my_trainer.py of the current folder
+modprompt train --host CODEBASE --trainer MPL ...         use the data-set readers, config keys and clip of a codebase
 
-In a checkout `python train.py` is the same program.
+In a checkout of modprompt, `python train.py` is the same program.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from modprompt.cli.flags import parse_args, settings_of
 from modprompt.io.result import IN_EXPERIMENT
 from modprompt.programs import close_log, ending, import_modules
 
-INTERRUPTED = "interrupted; the same command goes on after the last whole epoch"
+INTERRUPTED = "Interrupted. Run the same command again to continue after the last completed epoch."
 Check = Callable[[Any], Any] | None  # of a configuration, before any work
 
 

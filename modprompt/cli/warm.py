@@ -16,15 +16,15 @@ def _import() -> str:
     try:
         train.import_all()
     except (Exception, SystemExit) as error:  # a run of its own will show where
-        return f"what they import cannot be imported ({one_line(error)})"
+        return f"a module that all runs need cannot be imported ({one_line(error)})"
     if threading.active_count() > 1:
-        return "what they import starts threads"
-    return "what they import uses a GPU" if sys.modules["torch"].cuda.is_initialized() else ""
+        return "a module that all runs need starts threads"
+    return "a module that all runs need uses a GPU" if sys.modules["torch"].cuda.is_initialized() else ""
 
 
 WHY_NOT = _import()
 if WHY_NOT:
-    print(f"note: each run starts with its own imports: {WHY_NOT}", file=sys.stderr)
+    print(f"note: each run imports its modules again, which is slower, because {WHY_NOT}.", file=sys.stderr)
 PATH = [folder for folder in sys.path if folder]  # '': the working directory, before Python 3.11
 gc.collect()
 gc.freeze()  # children neither scan nor copy these objects

@@ -75,7 +75,7 @@ class Host(NamedTuple):
                     cfg_default.TRAINER = theirs.TRAINER.clone()
                 add_missing(cfg_default, theirs)
         except Exception as error:  # whatever their code raises; a reader that wants a key says so
-            print(f"{self.folder / PROGRAM}: the keys of its extend_cfg are left out ({one_line(error)})")
+            print(f"note: the config keys of extend_cfg in {self.folder / PROGRAM} are left out ({one_line(error)}).")
 
     def _of_files(self, settings: Settings) -> Settings:
         """Settings without those of its trainers that its config of the data set has and it has no key for.
@@ -94,9 +94,9 @@ class Host(NamedTuple):
             if key.startswith("TRAINER.") and key not in known:
                 unknown.add(key)
             elif key in flat(DEFAULTS) and key != "DATASET.NAME":
-                print(f"note: {key} {given.value}: {file} sets it")
+                print(f"note: {file} sets {key} to {given.value}.")
         if unknown:
-            print(f"note: {', '.join(sorted(unknown))}: this codebase has no such setting: left out")
+            print(f"note: settings that this codebase does not have are ignored: {', '.join(sorted(unknown))}.")
         return Settings(tuple(pair for pair in settings.given if pair[0] not in unknown))
 
     def import_modules(self, names: Sequence[str]) -> None:
@@ -122,13 +122,14 @@ class Host(NamedTuple):
         readers = python_files(self.folder / READERS)
         files = [path for path in readers if _registers(path, name)]
         if not files:
-            print(f"{self.folder} has no reader {name}: it is read by ours")
+            print(f"note: {self.folder} has no reader of the data set {name}, so the reader of modprompt is used.")
             return None
         if len(files) > 1:  # the program's
             named = {".".join(parts) for parts in imports_of(self.folder / PROGRAM, self.folder)}
             files = [path for path in files if self._module(path) in named] or files
         if len(files) > 1:
-            raise UserError(f"--host: {' and '.join(map(str, files))} both register {name}")
+            paths = " and ".join(map(str, files))
+            raise UserError(f"--host: {paths} both register {name}. Remove one of the two readers.")
         module = self._module(files[0])
         registered, before = DATASET_REGISTRY.registered_names(), {*sys.modules}
         only_tests = name in registered and getattr(DATASET_REGISTRY.get(name), "only_tests", False)
@@ -138,11 +139,14 @@ class Host(NamedTuple):
             except (Exception, SystemExit) as error:  # their code: a failure is theirs to fix
                 how = how_to_get(lacking(self.folder, files))
                 if isinstance(error, ImportError) and str(error.name).startswith("dassl"):
-                    how = ": --host-dassl uses this codebase's own Dassl, if it has one"
+                    how = ". If the codebase contains a copy of Dassl, use that copy with --host-dassl."
                 raise UserError(f"--host: {files[0]} cannot be imported ({one_line(error)}){how}") from error
         theirs: Any = DATASET_REGISTRY.get(name) if name in DATASET_REGISTRY.registered_names() else None
         if getattr(theirs, "__module__", "") != module:
-            raise UserError(f"--host: {files[0]} does not enter {name} in Dassl's registry: it would be read by ours")
+            raise UserError(
+                f"--host: {files[0]} does not register {name} in Dassl's DATASET_REGISTRY, so the reader cannot be "
+                "used. Register the reader there."
+            )
         if only_tests:
             theirs.only_tests = True  # ImageNet's variants, whoever reads them
         imported = {file for file in map(_file_of, {*sys.modules} - before) if self.folder in file.parents}
@@ -163,7 +167,7 @@ class Host(NamedTuple):
         for row in rows_of(program.read_bytes()):
             for key, value in row.pairs.items():
                 if key.startswith("DATASET.") and key not in settings and key in flat(cfg_default):
-                    print(f"note: {program}: {row.why}; added: {key} {value}")
+                    print(f"note: {program}: {row.why}, so modprompt added this setting: {key} {value}")
                     more[key] = value
         return more
 
@@ -182,20 +186,23 @@ def entered(folder: str | None, host_dassl: bool = False) -> Host | None:
     here = Path.cwd() if codebase.is_codebase(Path.cwd()) else None
     if folder is None:
         if host_dassl:
-            raise UserError("--host-dassl uses a codebase's own Dassl: name the codebase with --host FOLDER")
+            raise UserError("--host-dassl needs a codebase. Specify the codebase with --host FOLDER.")
         if here is not None:
-            print("note: this folder is a codebase of the family; its readers and its clip are used with --host .")
+            print(
+                "note: the current folder is a Dassl-based codebase. To use its data-set readers and its clip package, "
+                "set --host ."
+            )
             _leave_out(here)
         return None
     if not folder:
-        raise UserError("--host: the folder of a codebase is missing")
+        raise UserError("--host is empty. Specify the folder of a codebase.")
     host = find(Path(folder).expanduser(), "--host ")
     name, compat = dassl_name(host / PROGRAM), importlib.import_module("modprompt.compat.find")
     _leave_out(host, *([] if here is None else [here]))
     if host_dassl:
         dassl = [path for depth in ("", "*/", "*/*/") for path in sorted(host.glob(f"{depth}{name}/__init__.py"))]
         if not dassl:
-            raise UserError(f"--host-dassl: {host} has no Dassl of its own")
+            raise UserError(f"--host-dassl: {host} contains no copy of Dassl. Remove --host-dassl.")
         sys.path.insert(0, str(dassl[0].parents[1]))
     if name != "dassl":
         compat.also_named(*((name, "dassl") if host_dassl else ("dassl", name)))
@@ -234,7 +241,7 @@ def _leave_out(*folders: Path) -> None:
 def require_no_reader(settings: Settings) -> None:
     """Raise UserError if settings name the reader: only --host may."""
     if READER in settings:
-        raise UserError(f"{settings[READER].where}: {READER} is set by --host FOLDER and cannot be given")
+        raise UserError(f"{settings[READER].where}: {READER} cannot be set directly. Use --host FOLDER.")
 
 
 def _registers(path: Path, name: str) -> bool:

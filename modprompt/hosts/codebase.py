@@ -46,16 +46,20 @@ def find(folder: Path, asked: str = "") -> Path:
         UserError: if there is none, or it is this project.
     """
     if is_this_project(folder):
-        raise UserError(f"{asked}{folder}: it is modprompt itself, which needs neither --host nor installing")
+        raise UserError(
+            f"{asked}{folder}: the folder is modprompt itself, which needs neither --host nor `modprompt install`. Use "
+            "the folder of another codebase."
+        )
     if is_codebase(folder):
         return folder.resolve()
     codebases = codebases_below(folder)
     if len(codebases) == 1:
         return codebases[0].resolve()
     several = ", ".join(str(path.relative_to(folder)) for path in codebases)
-    why = f"it holds several codebases ({several}): name one" if codebases else (
-        f"there is no {PROGRAM} that calls Dassl's build_trainer, with {READERS}/ or clip/ next to it"
-        if folder.is_dir() else "there is no such folder"
+    why = f"the folder contains several codebases ({several}). Use the path of one codebase." if codebases else (
+        f"the folder contains no {PROGRAM} that calls Dassl's build_trainer and has {READERS}/ or clip/ next to "
+        f"{PROGRAM}."
+        if folder.is_dir() else "the folder does not exist. Check the path."
     )  # fmt: skip
     raise UserError(f"{asked}{folder}: {why}")
 
@@ -105,8 +109,8 @@ def lacking(folder: Path, files: Sequence[Path], without: Collection[str] = (TRA
 
 
 def how_to_get(packages: Sequence[str]) -> str:
-    """The end of a message on these packages; empty if there are none."""
-    return f": pip install {' '.join(packages)}" if packages else ""
+    """Return the end of a message on these packages, with the full stop before it."""
+    return f". Run `pip install {' '.join(packages)}`." if packages else "."
 
 
 def spec_of(module: str) -> importlib.machinery.ModuleSpec | None:

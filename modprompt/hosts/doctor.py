@@ -1,12 +1,13 @@
-"""What is in use in a codebase, from where, and whether MPL trains there, by one try on made-up data.
+"""Diagnose the installation: report the versions and paths in use, and test whether MPL trains in this folder.
 
     cd CODEBASE && modprompt doctor [--root DATA] [--seconds 120]
-    modprompt doctor --zero-shot RN50 ViT-B/16 --root DATA    instead: counts of zero-shot CLIP beside published ones
+    modprompt doctor --zero-shot RN50 ViT-B/16 --root DATA    compare zero-shot CLIP with published results
 
-Run this first when something does not work, and send its report along. MPL trains for one epoch on small pictures laid
-out as EuroSAT and on a small CLIP, in a process of its own: by the launcher, where that fails by `modprompt train
---host`, and outside of a codebase by our program. No file stays.
-Exit code 0: MPL trains. 1: it cannot, and why. 2: it could not be tried, and why.
+Run this command first if something does not work, and attach the report to a bug report. The command trains MPL for one
+epoch on generated images in the layout of EuroSAT with a small CLIP. In a codebase the training is started with
+`modprompt launch`, and if that fails with `modprompt train --host`; outside a codebase with `modprompt train`. All
+files are removed afterwards.
+Exit code 0: MPL trains. Exit code 1: MPL cannot train. Exit code 2: the training could not be tested.
 """
 
 import argparse
@@ -44,7 +45,7 @@ from modprompt.use import zero_shot
 LAUNCHER, HOST, OWN = "launcher", "--host", "train"  # ways, as the report names them
 WELL, UNTRIED = "MPL trains and is tested", "not tried: "
 CANNOT = 1  # exit code
-_ALONE = {HOST: ", by --host alone", OWN: ", by modprompt train alone"}
+_ALONE = {HOST: ", but only with --host", OWN: " with `modprompt train`"}
 CLASSES = (
     "AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial",
     "Pasture", "PermanentCrop", "Residential", "River", "SeaLake",
@@ -67,11 +68,12 @@ def has_needed() -> bool:
     say("Python", f"{platform.python_version()} at {sys.executable}")
     missing = [name for module, name in _NEEDED.items() if spec_of(module) is None]
     if missing:
-        say("packages", f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}")
+        say("packages", f"missing: {', '.join(missing)}", f"Run `pip install {' '.join(missing)}`.")
         return False
     import torch  # where that fails, the error is the report's last line
 
-    advice = "this PyTorch has CUDA, but sees no GPU" if torch.version.cuda and not torch.cuda.is_available() else ""
+    has_no_gpu = torch.version.cuda and not torch.cuda.is_available()
+    advice = "This PyTorch was built with CUDA, but finds no GPU." if has_no_gpu else ""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     say("PyTorch", f"{torch.__version__} at {Path(torch.__file__).parent}, on {device}", advice)
     return True
@@ -83,11 +85,12 @@ def say_parts(host: Path | None, root: Path) -> None:
     dassl, clip = (Path(str(spec.origin)).parent if spec else None for spec in map(spec_of, (name, "clip")))
     clip = (own_folder(host) if host else None) or clip
     version = "" if dassl is None else getattr(importlib.import_module(name), "__version__", "of unknown version")
-    advice = f"the launcher and {PROGRAM} need one on PYTHONPATH; our programs, and --host, bring a small one"
+    advice = f"The launcher and {PROGRAM} need Dassl on PYTHONPATH. `modprompt train` contains a small replacement."
     say("Dassl", f"{version} at {dassl}" if dassl else "not found", "" if dassl else advice)
-    say("clip", clip or "not found", "" if clip else "pip install clip-anytorch")
+    say("clip", clip or "not found", "" if clip else "Run `pip install clip-anytorch`.")
     names = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
-    say("data", f"{root.resolve()}: {', '.join(names) or 'no data set'}", "" if names else "give the folder by --root")
+    advice = "" if names else "Set the folder of the data sets with --root."
+    say("data", f"{root.resolve()}: {', '.join(names) or 'no data set'}", advice)
     if host is None:
         return
     say_ways(host, dassl)
@@ -107,9 +110,9 @@ def say_ways(host: Path, dassl: Path | None) -> None:
     of_launcher, of_program = lacking(host, [program]), lacking(host, [program], without=())
     packages = sorted({*of_host, *of_readers, *of_launcher, *of_program})
     if packages:
-        say("it lacks", ", ".join(packages), f"pip install {' '.join(packages)}")
+        say("missing", ", ".join(packages), f"Run `pip install {' '.join(packages)}`.")
     ours = f"{PROGRAM} --trainer {our_trainer(host)} ..."
-    line = "the import line is in it" if has_line(program.read_bytes()) else f"after modprompt install {host}"
+    line = "the import line is installed" if has_line(program.read_bytes()) else f"after `modprompt install {host}`"
     no_dassl = ["Dassl"] if dassl is None else []
     ways = {
         f"modprompt train --host {host} --trainer MPL ...": (of_host, of_readers),
@@ -117,10 +120,11 @@ def say_ways(host: Path, dassl: Path | None) -> None:
         f"python {ours} ({line})": ([*no_dassl, *of_program], []),
     }
     for number, (way, (missing, missing_for_readers)) in enumerate(ways.items()):
-        advice = f"cannot run without {', '.join(missing)}" if missing else ""
+        advice = f"This command cannot run without {', '.join(missing)}." if missing else ""
         if missing_for_readers and not missing:
-            advice = f"runs; data sets whose reader imports {', '.join(missing_for_readers)} cannot be read"
-        say("" if number else "ways in", way, advice)
+            names = ", ".join(missing_for_readers)
+            advice = f"This command runs, but data sets whose reader imports {names} cannot be read."
+        say("" if number else "commands", way, advice)
 
 
 def write_made_up(folder: Path) -> None:
@@ -163,7 +167,7 @@ def tried(way: str, host: Path | None, work: Path, seconds: float, classes: str 
     if host and way == LAUNCHER:
         spelled = flags_of(host / PROGRAM)
         if "--trainer" not in spelled:
-            return f"{UNTRIED}its {PROGRAM} has no flag that names a trainer", []
+            return f"{UNTRIED}{PROGRAM} of the codebase has no flag for the trainer", []
         flags = {spelled[flag]: value for flag, value in flags.items() if flag in spelled}
     words = [str(word) for pair in [*flags.items(), *options.items()] for word in pair]
     starts = {
@@ -180,7 +184,7 @@ def tried(way: str, host: Path | None, work: Path, seconds: float, classes: str 
         try:
             code = process.wait(max(0.1, seconds))
         except subprocess.TimeoutExpired:
-            return f"{UNTRIED}time ran out (--seconds)", []
+            return f"{UNTRIED}the time limit was reached (--seconds)", []
         finally:
             with contextlib.suppress(OSError, AttributeError):  # all that it started have ended; Windows has no groups
                 os.killpg(process.pid, signal.SIGKILL)
@@ -204,12 +208,13 @@ def examine(args: argparse.Namespace) -> int:
         say("codebase", host)
     except UserError as error:
         several = codebase.codebases_below(folder)
-        say("codebase", error if several else f"none: {error}", "start the doctor in one of them" if several else "")
+        advice = "Start the doctor in the folder of one codebase." if several else ""
+        say("codebase", error if several else f"none: {error}", advice)
         if several:
             return UserError.exit_code
     sys.path.insert(0, str(host or folder))
     if not has_needed():
-        print("MPL cannot run here as it is: see the arrows")
+        print("MPL cannot run here. Follow the advice after the arrows.")
         return CANNOT
     say_parts(host, Path(args.root))
     with tempfile.TemporaryDirectory(prefix="modprompt-doctor-") as work:
@@ -217,24 +222,26 @@ def examine(args: argparse.Namespace) -> int:
         for way in ways:
             state, told = tried(way, host, Path(work).resolve(), until - time.monotonic())
             if "does not support DATASET.SUBSAMPLE_CLASSES" in state:
-                say(way, state, "tried again on all classes")
+                say(way, state, "The training is repeated on all classes.")
                 state, told = tried(way, host, Path(work).resolve(), until - time.monotonic(), "all")
             say(way, state)
             for line in told:
                 print(f"{'':<10}-> {line}")
             if state == WELL:
-                print(f"MPL can run here{_ALONE.get(way, '')}")
+                print(f"MPL can run here{_ALONE.get(way, '')}.")
                 return 0
     untried = state.startswith(UNTRIED)
-    print("whether MPL can run here is open: see above" if untried else "MPL cannot run here as it is: see above")
+    print(f"{'The training could not be tested' if untried else 'MPL cannot run here'}. The reasons are listed above.")
     return UserError.exit_code if untried else CANNOT
 
 
 def _main(argv: list[str] | None) -> int:
     parser = Parser(__doc__)
-    parser.add_argument("--root", default=os.environ.get("DATA", "data"), help="folder of the data sets")
-    parser.add_argument("--seconds", type=float, default=120, help="time limit of the try (120)")
-    parser.add_argument("--zero-shot", nargs="+", metavar="CLIP", help="names, or paths of weights: test these instead")
+    add = parser.add_argument
+    add("--root", default=os.environ.get("DATA", "data"), help="folder of the data sets (default: $DATA or ./data)")
+    add("--seconds", type=float, default=120, help="time limit of the training in seconds (default: %(default)s)")
+    what = "test zero-shot CLIP with these models (names, or paths of weights) instead of training MPL"
+    add("--zero-shot", nargs="+", metavar="CLIP", help=what)
     args = parser.parse_args(argv)
     sys.dont_write_bytecode = True  # nothing is left in a codebase
     with signals_handled([signal.SIGTERM], signal.default_int_handler):  # ends as if interrupted

@@ -65,7 +65,10 @@ def leave() -> str:
     is_asked = overrides.in_codebase() and is_our_name(name) and not {"-h", "--help"} & {*sys.argv}
     if overrides.leave() or not is_asked:
         return ""
-    return f"{sys.argv[0]} never built --trainer {name}, perhaps one of its own: modprompt train --host . runs ours"
+    return (
+        f"{sys.argv[0]} did not build the trainer {name} of modprompt, and may have used a trainer of its own. Use "
+        "`modprompt train --host .` instead."
+    )
 
 
 def say_which_clip(folder: Path) -> None:
@@ -74,7 +77,7 @@ def say_which_clip(folder: Path) -> None:
     spec = spec_of("clip")
     if spec is not None and spec.submodule_search_locations:  # else what builds a model says so
         place = Path([*spec.submodule_search_locations][0]).resolve()
-        other = "" if own in (None, place) else f", not {own}: modprompt launch takes that one"
+        other = "" if own in (None, place) else f", not {own}. To use {own}, start the program with `modprompt launch`."
         print(f"clip: {place}{other}")
 
 
@@ -139,10 +142,14 @@ def _line_of(error: BaseException) -> str:
     is_asked = isinstance(error, AttributeError) and str(error).startswith(f"{name!r} object has no attribute ")
     called = _its_own_call(error)
     if (is_asked or called) and is_our_name(name) and not _is_raised_by_us(error):
-        what = f"{called}() of its own trainers: {one_line(error)}" if called else one_line(error)
-        return f"{what}, which this program expects of trainers: modprompt train --host . runs ours without it"
+        what = one_line(error)
+        if called:
+            what = f"This program calls {called}(), which only the trainers of its own codebase have ({what})"
+        else:
+            what = f"{what}, but this program needs the attribute"
+        return f"{what}. Use `modprompt train --host .` instead."
     if isinstance(error, ValueError) and name and name not in known and repr(name)[1:-1] in str(error):
-        return f"--trainer: there is no {name!r}{known_names(name, known)}"  # what Dassl's build_trainer raises
+        return f"--trainer: unknown name {name!r}{known_names(name, known)}"  # what Dassl's build_trainer raises
     return ""
 
 

@@ -1,7 +1,9 @@
-"""Put MPL into a codebase of the CoOp family by one import line in its train.py; pip installs modprompt itself.
+"""Add MPL to a Dassl-based codebase, such as CoOp, with one import line in the train.py of the codebase.
 
-modprompt install CODEBASE              try its imports with the line, then write it
-modprompt install CODEBASE --uninstall  restore every byte
+modprompt install CODEBASE              test the imports of train.py with the line, then write the line
+modprompt install CODEBASE --uninstall  remove the line, so that train.py is identical to the original file
+
+The package modprompt itself is installed with pip.
 """
 
 import ast
@@ -23,7 +25,7 @@ from modprompt.places import ROOT
 from modprompt.programs import Parser, report
 
 STATEMENT = "import modprompt.trainers.mpl"
-LINE = f"{STATEMENT}  # MPL; `modprompt install . --uninstall` takes this line out"
+LINE = f"{STATEMENT}  # MPL; `modprompt install . --uninstall` removes this line"
 CONFIG = "vit_b4_c1_add2_rm1"
 _MENDED = re.compile(r"(from|import) (dassl|datasets|trainers|clip)\b")
 # the imports of a program, by a Python started as that program is, and nothing else of it
@@ -52,10 +54,10 @@ def with_line(program: bytes) -> bytes:
     try:
         tree = ast.parse(program)
     except (SyntaxError, ValueError) as error:
-        raise UserError(f"{PROGRAM} is not a Python program ({error})") from None
+        raise UserError(f"{PROGRAM} is not a valid Python program ({error}).") from None
     first = next((node.lineno for node in tree.body if _MENDED.match(ast.unparse(node))), 0)
     if not first:
-        raise UserError(f"{PROGRAM} imports no Dassl: add the import line by hand: {STATEMENT}")
+        raise UserError(f"{PROGRAM} does not import Dassl. Add this import line by hand: {STATEMENT}")
     for node in reversed(tree.body):  # another statement may end in that line and begin in an earlier one
         if node.lineno < first <= (node.end_lineno or node.lineno):
             first = node.lineno
@@ -80,10 +82,10 @@ def put(folder: Path, there: bool) -> None:
     program = folder / PROGRAM
     content = program.read_bytes()
     if there and has_line(content):
-        print(f"nothing to do: {program} has the line already")
+        print(f"Nothing was changed, because {program} already contains the import line.")
         return
     if not there and not has_line(content):
-        raise UserError(f"nothing is installed in {folder}: its {PROGRAM} has no line {STATEMENT!r}")
+        raise UserError(f"Nothing is installed in {folder}, because {PROGRAM} does not contain the line {STATEMENT!r}.")
     changed = with_line(content) if there else without_line(content)
     start = start_of(folder) if there else ""
     said = _tried(folder, changed) if there else ""
@@ -94,9 +96,9 @@ def put(folder: Path, there: bool) -> None:
         if hasattr(os, "fchmod"):
             os.fchmod(file.fileno(), mode)
     if there:
-        print(f"{said}{program} has a new line: {STATEMENT}\nStart with: {start}")
+        print(f"{said}The import line was added to {program}: {STATEMENT}\nStart a training with: {start}")
     else:
-        print(f"{folder} is as it was")
+        print(f"The import line was removed from {program}, which is identical to the original file again.")
 
 
 def _tried(folder: Path, program: bytes) -> str:
@@ -109,15 +111,18 @@ def _tried(folder: Path, program: bytes) -> str:
     why = (done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"])[-1]
     packages = lacking(folder, [folder / PROGRAM], without=())
     if "No module named 'modprompt" in why:
-        advice = f"pip install --no-deps {ROOT} first"
+        advice = f"Run `pip install --no-deps {ROOT}` first."
     elif "No module named 'dassl'" in why:
         advice = NO_DASSL
     elif packages:
-        launch = "" if lacking(folder, [folder / PROGRAM]) else ", or use modprompt launch, which leaves trainers out"
-        advice = f"pip install {' '.join(packages)} first{launch}"
+        advice = f"Run `pip install {' '.join(packages)}` first."
+        if not lacking(folder, [folder / PROGRAM]):
+            advice = f"{advice[:-1]}, or use `modprompt launch`, which skips trainers that cannot be imported."
     else:
-        advice = "modprompt launch leaves out trainers that cannot be imported, and needs no line"
-    raise UserError(f"{folder / PROGRAM}: its imports fail with the line, which is not written ({why}): {advice}")
+        advice = "Use `modprompt launch`, which skips trainers that cannot be imported and needs no import line."
+    raise UserError(
+        f"{folder / PROGRAM}: the imports fail with the import line, so the line was not written ({why}). {advice}"
+    )
 
 
 def start_of(folder: Path) -> str:
@@ -128,8 +133,11 @@ def start_of(folder: Path) -> str:
     """
     trainer, spelled = our_trainer(folder), flags_of(folder / PROGRAM)
     if "--trainer" not in spelled or dassl_name(folder / PROGRAM) != "dassl":
-        why = "has a Dassl of another name" if "--trainer" in spelled else "has no flag that names a trainer"
-        raise UserError(f"{folder / PROGRAM} {why}, and the line would change nothing: modprompt train --host {folder}")
+        why = "imports a Dassl of another name" if "--trainer" in spelled else "has no flag for the trainer"
+        raise UserError(
+            f"{folder / PROGRAM} {why}, so the import line would have no effect. Use `modprompt train --host {folder}` "
+            "instead."
+        )
     flags = {"--trainer": trainer, "--config-file": CONFIG, "--dataset-config-file": "configs/datasets/eurosat.yaml"}
     flags |= {"--root": "DATA", "--output-dir": "output/mpl"}
     words = [word for flag, value in flags.items() if flag in spelled for word in (spelled[flag], value)]
@@ -139,8 +147,8 @@ def start_of(folder: Path) -> str:
 
 def _main(argv: list[str] | None) -> None:
     parser = Parser(__doc__)
-    parser.add_argument("folder", help="the codebase, with its train.py")
-    parser.add_argument("--uninstall", action="store_true", help="restore every byte")
+    parser.add_argument("folder", help="folder of the codebase, which contains train.py")
+    parser.add_argument("--uninstall", action="store_true", help="remove the import line")
     args = parser.parse_args(argv)
     put(find(Path(args.folder)), not args.uninstall)
 

@@ -1,10 +1,11 @@
-"""Run a codebase's own train.py with the trainer MPL; no file of the codebase is changed.
+"""Run the train.py of a codebase with the trainer MPL, without changing any file of the codebase.
 
     cd CODEBASE && modprompt launch train.py --trainer MPL --config-file configs/trainers/MPL/NAME.yaml ...
 
-All flags behind train.py are the codebase's own, except --keep-settings. A config file of MPL that the codebase lacks
-comes from this package (--config-file vit_b4_c1_add2_rm1, or the path above). Where the codebase has a trainer MPL of
-its own, ours is ModMPL. Trainers of the codebase that cannot be imported are left out, and a message names them.
+All flags after train.py are flags of the codebase, except --keep-settings. A config file of MPL that the codebase does
+not contain is read from modprompt (--config-file vit_b4_c1_add2_rm1, or the path above). If the codebase has its own
+trainer MPL, the trainer of modprompt is called ModMPL. Trainers of the codebase that cannot be imported are skipped,
+and a message lists these trainers.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from modprompt.io.program_text import dassl_name, flags_of
 from modprompt.places import ROOT
 from modprompt.programs import Parser, import_modules, one_line, take_imports
 
-NO_DASSL = "put the folder of Dassl.pytorch on PYTHONPATH, or use modprompt train --host"
+NO_DASSL = "Add the folder of Dassl.pytorch to PYTHONPATH, or use `modprompt train --host`."
 
 
 def put_host_first(folder: Path) -> None:
@@ -50,8 +51,8 @@ def prepare(program: Path) -> None:
         clip_package.import_clip()
     except Exception as error:  # their code
         is_dassl = isinstance(error, ImportError) and error.name == "dassl"
-        how = f": {NO_DASSL}" if is_dassl else how_to_get(lacking(folder, [program]))
-        raise UserError(f"{one_line(error)} (this codebase's program, clip or Dassl needs it){how}") from error
+        how = f". {NO_DASSL}" if is_dassl else how_to_get(lacking(folder, [program]))
+        raise UserError(f"{one_line(error)} (while importing clip or Dassl for this codebase){how}") from error
     give_way()
     importlib.import_module("modprompt.trainers.mpl")
 
@@ -65,7 +66,10 @@ def _mistake_of(error: BaseException, script: Path) -> str:
     packages = lacking(script.parent, [script]) if isinstance(error, ModuleNotFoundError) else []
     mistake = f"{one_line(error)}{how_to_get(packages)}" if packages else mistake_of(error)
     if not mistake and asks_for_ours() and b"build_trainer" not in script.read_bytes():
-        mistake = f"{one_line(error)} (in a trainer of its own: {script.name} never calls Dassl's build_trainer)"
+        mistake = (
+            f"{one_line(error)}. The error comes from a trainer of the codebase, because {script.name} does not call "
+            "Dassl's build_trainer."
+        )
     return mistake
 
 
@@ -85,7 +89,7 @@ def _run(script: Path, words: list[str]) -> None:
     trainer = overrides.words_of(words, flags_of(script)).trainer()
     more = with_rows(words, script, trainer) if foreign.is_our_name(trainer) else More(words)
     if more.added:
-        print(f"note: {script.name}: {more.why}; added: {more.added}")
+        print(f"note: {script.name}: {more.why}, so modprompt added these arguments: {more.added}")
     sys.argv[:] = [str(script), *more.words]
     foreign.enter()
     try:
@@ -103,21 +107,21 @@ def _run(script: Path, words: list[str]) -> None:
 def main(argv: list[str] | None = None) -> int:
     """The exit code: that of the program, or 2 after a message on what is wrong, or 130 when interrupted."""
     parser = Parser(__doc__)
-    parser.add_argument("--keep-settings", action="store_true", help="restore values of yours that it changes")
+    parser.add_argument("--keep-settings", action="store_true", help="restore the settings that the program overrides")
     take_imports(parser)
-    parser.add_argument("program", help="the codebase's train.py")
-    parser.add_argument("words", nargs=argparse.REMAINDER, help="its flags and options")
+    parser.add_argument("program", help="path of the train.py of the codebase")
+    parser.add_argument("words", nargs=argparse.REMAINDER, help="flags and options of the program")
     script = Path()
     try:
         args = parser.parse_args(argv)
         script = Path(args.program).resolve()
         if not script.is_file():
-            raise UserError(f"there is no {script}: start this in a codebase's folder, with its train.py")
+            raise UserError(f"{script} does not exist. Start this command in the folder of a codebase with a train.py.")
         prepare(script)
         import_modules(args.imports)
         _run(script, args.words + ["--keep-settings"] * args.keep_settings)
     except KeyboardInterrupt:
-        print("interrupted; started again, a run of MPL goes on after its last whole epoch", file=sys.stderr)
+        print("Interrupted. Start the program again to continue after the last completed epoch.", file=sys.stderr)
         return 130
     except Exception as error:
         mistake = _mistake_of(error, script)

@@ -42,7 +42,7 @@ def with_rows(words: Sequence[str], program: Path, trainer: str) -> More:
     for row in rows_of(program.read_bytes()):
         whole, added = _with_row(more.words, row, trainer, program.parent)
         if added:
-            more = More(whole, f"{more.added} {added}".strip(), "; ".join(filter(None, [more.why, row.why])))
+            more = More(whole, f"{more.added} {added}".strip(), ", and ".join(filter(None, [more.why, row.why])))
     return more
 
 

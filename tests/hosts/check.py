@@ -114,7 +114,7 @@ HOSTS = (
         root="CoOp",
         dassl="CoOp",
         keep=True,
-        differs={"launcher new": "load_ImgFeat() of its own trainers"},
+        differs={"launcher new": "This program calls load_ImgFeat()"},
     ),
     Host("DAPT", "mlvlab/DAPT", "cacb311", dassl="Dassl.pytorch"),
     Host(

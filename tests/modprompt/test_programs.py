@@ -58,7 +58,7 @@ def test_fault_of_the_program_comes_out_and_is_in_the_log(monkeypatch):
     assert sys.stdout.file.getvalue().endswith("TypeError: ours\n")
 
 
-@pytest.mark.parametrize(("words", "said"), [(["interrupted; go on"], "interrupted; go on\n"), ([], "interrupted\n")])
+@pytest.mark.parametrize(("words", "said"), [(["interrupted; go on"], "interrupted; go on\n"), ([], "Interrupted.\n")])
 def test_interruption_says_how_to_go_on(words, said, capsys):
     with programs.ending(*words) as end:
         raise KeyboardInterrupt
@@ -66,7 +66,7 @@ def test_interruption_says_how_to_go_on(words, said, capsys):
     assert capsys.readouterr().err == said
 
 
-@pytest.mark.parametrize(("error", "said"), [(MemoryError(), "error: not enough"), (KeyboardInterrupt(), "inte")])
+@pytest.mark.parametrize(("error", "said"), [(MemoryError(), "error: not enough"), (KeyboardInterrupt(), "Inte")])
 def test_what_ended_it_does_not_stand_behind_a_bar(error, said, capsys):
     def program():
         looking = iter(tqdm(range(2), desc="looking"))  # the traceback keeps it, as it does a comprehension's

@@ -25,7 +25,7 @@ def _add_folder(parser: argparse.ArgumentParser, name: str, folder: str, what: s
         f"--{name}",
         type=_absolute,
         default=_absolute(os.environ.get(name.upper()) or places.home() / folder),
-        help=f"{what} (default: ${name.upper()}, or {folder} in the project or, installed, in the current folder)",
+        help=f"{what} (default: ${name.upper()}, else {folder}/ in the checkout or the current folder)",
     )
 
 
@@ -43,28 +43,35 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     """Flags that choose runs: --out, parts of the experiment, and KEY VALUE options of every run."""
     add_out(parser)
     add = parser.add_argument
-    add("--parts", nargs="+", default=[], metavar="NAME", help="only these parts of a file with parts")
-    add("--datasets", nargs="+", default=[], metavar="NAME", help="only these data sets of the file")
-    add("--methods", nargs="+", default=[], metavar="NAME", help="only these methods of the file")
-    add("--seeds", nargs="+", type=int, default=[], metavar="SEED", help="only these seeds of the file")
-    only_these = "only these acquisitions, in a file with rounds"
+    add("--parts", nargs="+", default=[], metavar="NAME", help="use only these parts of the file (default: all)")
+    add("--datasets", nargs="+", default=[], metavar="NAME", help="use only these data sets of the file (default: all)")
+    add("--methods", nargs="+", default=[], metavar="NAME", help="use only these methods of the file (default: all)")
+    add(
+        "--seeds",
+        nargs="+",
+        type=int,
+        default=[],
+        metavar="SEED",
+        help="use only these seeds of the file (default: all)",
+    )
+    only_these = "use only these acquisition functions of a file for active learning (default: all)"
     add(f"--{ACQUISITIONS}", nargs="+", default=[], metavar="NAME", help=only_these)
     add_options(parser)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """--options."""
-    what = "settings of every run; they override the file's"
+    what = "settings for every run, which override the settings of the file"
     parser.add_argument("--options", nargs="+", default=[], metavar="KEY VALUE", help=what)
 
 
 def add_what_to_run(parser: argparse.ArgumentParser) -> None:
     """Flags that choose runs and data: the experiment, add_common, add_data and --skip-missing-data."""
-    parser.add_argument("file", help="experiment file, or its name in configs/experiments")
+    parser.add_argument("file", help="path of an experiment file, or the name of a file in configs/experiments")
     add_common(parser)
     add_data(parser)
     parser.add_argument(
-        "--skip-missing-data", action="store_true", help="leave out data sets that are not under --data"
+        "--skip-missing-data", action="store_true", help="skip the data sets that are missing in --data"
     )
 
 

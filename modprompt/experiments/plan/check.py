@@ -45,12 +45,16 @@ def _check_settings(settings: Settings, job: Job) -> None:
     if job.tests and cfg.TEST.SPLIT == "val" and not cfg.DATASET.VAL_FROM_TEST:
         find = getattr(reader, "without_validation", None)  # where a reader can tell
         if why := find(of_user(cfg.DATASET.ROOT or ".")) if find else "":
-            raise UserError(f"{why}; protocol validation measures on validation images")
+            raise UserError(
+                f"{why}. Protocol validation needs validation images. Use another data set or another protocol."
+            )
     find = getattr(reader, "without_test", None)
     if cfg.TEST.SPLIT != "val" and (why := find(of_user(cfg.DATASET.ROOT or ".")) if find else ""):
-        raise UserError(f"{why}: add test images, which an experiment needs")
+        raise UserError(f"{why}. An experiment needs test images. Add test images.")
     if job.stage == "search" and not cfg.SEARCH.RUNS:
-        raise UserError(f"{cfg.TRAINER.NAME} does not search: SEARCH.ON True, or DPLSearch")
+        raise UserError(
+            f"{cfg.TRAINER.NAME} does not search for a schedule. Set SEARCH.ON True, or use the trainer DPLSearch."
+        )
     rounds.check(cfg, job)
     trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
     trainer.check_cfg(trainer.__new__(trainer), cfg)
@@ -64,7 +68,9 @@ def _check_job(job: Job, out: Path, data: Path) -> None:
         for key in ("MODEL.BACKBONE.NAME", "MODEL.BACKBONE.PATH"):
             found, trained = effective(first).get(key, ""), effective(job).get(key, "")
             if found != trained:
-                raise UserError(f"{key} is {trained!r}, in {stage.called} {found!r}: give both the same CLIP")
+                raise UserError(
+                    f"{key} is {trained!r}, but {stage.called} uses {found!r}. Set the same CLIP for both trainings."
+                )
     rounds.require_known(job)
     waits = first is not None and (first.is_front or bool(stage_of(first.stage).lacks(out / first.folder)))
     try:
@@ -80,8 +86,8 @@ def _require_apart(job: Job) -> None:
     asks = job.column == APART or of_base in (job.options if job.tests else job.of_first or ())
     if tests_apart(job.method.trainer) and not asks:
         raise UserError(
-            f"method {job.method.label}: it is taught on images of all classes, without labels: it needs protocol "
-            "base2new, or protocol validation with classes: base"
+            f"method {job.method.label}: the method is trained on unlabelled images of all classes. Use protocol "
+            "base2new, or protocol validation with classes: base."
         )
 
 

@@ -21,6 +21,12 @@ from modprompt.methods import named_files
 
 VERSION = 1
 _CLIP = "MODEL.BACKBONE.PATH"
+_IDENTITY = {  # for messages
+    "trainer": "the trainer",
+    "config": "the config file",
+    "settings": "other settings, which have the hash",
+    "clip": "the CLIP file",
+}
 
 
 def identity(trainer: str, config: Path, options: Mapping[str, str], axes: Collection[str] = ()) -> dict[str, str]:
@@ -55,20 +61,25 @@ class Chosen(NamedTuple):
         """
         choice = self.methods.get(label)
         if choice is None:
-            raise self._refused(f"nothing was chosen for {label!r}" + known_names(label, list(self.methods)))
+            raise self._refused(
+                f"no hyperparameters were selected for {label!r}" + known_names(label, list(self.methods))
+            )
         for key in choice["options"]:
             if key in options:
                 raise UserError(
-                    f"{self.path}: {label}: {key} is chosen here, and set to {options[key]}: leave that out"
+                    f"{self.path}: {label}: {key} was selected by `modprompt experiment choose`, but the options also "
+                    f"set {key} to {options[key]}. Remove {key} from the options."
                 )
         for key, value in identity(trainer, config, options, choice["options"]).items():
             if choice[key] != value:
-                what = f"its {key} {choice[key]}, now {value}"
-                raise self._refused(f"{label}: the choice belongs to another method: {what}")
+                raise self._refused(
+                    f"{label}: the hyperparameters were selected with {_IDENTITY[key]} {choice[key] or 'none'}, but "
+                    f"this experiment uses {value or 'none'}."
+                )
         clip = named_files.backbone_of({**read_settings(str(config)), **options})
         look = named_files.look_at_clips("CLIP", [clip], None, known.identity)
         if differs := look(choice["weights"]) if clip.path and choice.get("weights") else "":
-            raise self._refused(f"{label}: the choice belongs to another CLIP: {differs}")
+            raise self._refused(f"{label}: the hyperparameters were selected with another CLIP ({differs}).")
         return dict(choice["options"])
 
     def find_values(self, trainer: str, config: Path, options: Mapping[str, str]) -> tuple[str, dict[str, str], str]:
@@ -85,15 +96,16 @@ class Chosen(NamedTuple):
         if not of_trainer:
             trainers = ", ".join(dict.fromkeys(choice["trainer"] for choice in self.methods.values()))
             raise UserError(
-                f"{self.path} has no values for the trainer {trainer}, but for {trainers}: use one of these"
+                f"{self.path} has no values for the trainer {trainer}. Use a trainer that the file contains: "
+                f"{trainers}."
             )
         choices = {label: choice for label, choice in of_trainer.items() if choice["config"] == config.stem}
         if not choices:
             configs = ", ".join(dict.fromkeys(choice["config"] for choice in of_trainer.values()))
             raise UserError(
-                f"{self.path}: the values for {trainer} were selected with the config {configs}, but this run uses "
-                f"{config.stem}. Give --config-file {next(iter(of_trainer.values()))['config']}, or select values for "
-                "this config: `modprompt experiment choose`"
+                f"{self.path}: the values for {trainer} were selected with the config file {configs}, but this run "
+                f"uses {config.stem}. Set --config-file {next(iter(of_trainer.values()))['config']}, or select values "
+                f"for {config.stem} with `modprompt experiment choose`."
             )
         differing = {
             label: [
@@ -108,7 +120,7 @@ class Chosen(NamedTuple):
         if len(labels) > 1:
             raise UserError(
                 f"{self.path} has values for several methods of the trainer {trainer} ({', '.join(labels)}), and none "
-                "was selected with this run's settings. Repeat the settings of one of these methods as KEY VALUE"
+                "was selected with the settings of this run. Add the settings of one of these methods as KEY VALUE."
             )
         label, choice = labels[0], choices[labels[0]]
         clip = named_files.backbone_of({**read_settings(str(config)), **options})
@@ -116,14 +128,17 @@ class Chosen(NamedTuple):
         other = ["another CLIP"] if clip.path and choice.get("weights") and look(choice["weights"]) else []
         other += ["other settings"] if "settings" in differing[label] else []
         other += [f"the first stage {choice['first']}"] if choice["first"] else []
-        note = f"the values for {label} were selected with {' and '.join(other)}; they may not suit this run"
+        note = f"the values for {label} were selected with {' and '.join(other)}, so the values may not suit this run."
         return label, dict(choice["options"]), note if other else ""
 
     def require_first(self, label: str, first: str) -> None:
         """Raise UserError if the choice was made after another first stage than this one."""
         chosen_with = self.methods[label]["first"] or "none"
         if chosen_with != (first or "none"):
-            raise self._refused(f"{label}: the choice has another first stage, {chosen_with}, now {first or 'none'}")
+            raise self._refused(
+                f"{label}: the hyperparameters were selected with the first stage {chosen_with}, but this experiment "
+                f"uses {first or 'none'}."
+            )
 
     def in_words(self, methods: Sequence[str]) -> str:
         """What was chosen for some methods, and by how many labels of each data set, for a note under a table."""
@@ -131,15 +146,17 @@ class Chosen(NamedTuple):
         tries = [one["by_dataset"] for choice in self.methods.values() for one in choice["tries"]]
         labels = {dataset: seeds[0][1] for one in tries for dataset, seeds in one.items()}
         return (
-            f"{', '.join(keys)} of {', '.join(methods)}: chosen on validation images ({self.path.name}), by the labels "
-            f"of {', '.join(f'{count} of {dataset}' for dataset, count in labels.items())}: {self.rule}."
+            f"The hyperparameters {', '.join(keys)} of {', '.join(methods)} were selected on validation images "
+            f"({self.path.name}), with the labels of "
+            f"{', '.join(f'{count} images of {dataset}' for dataset, count in labels.items())}. Selection rule: "
+            f"{self.rule}."
         )
 
     def _refused(self, what: str) -> UserError:
         beside = self.path.with_name(f"{self.experiment}.yaml")
         file = beside if beside.is_file() else self.experiment
         again = f"`modprompt experiment run {file}` and `modprompt experiment choose {file}`"
-        return UserError(f"{self.path}: {what}; {again} to choose anew")
+        return UserError(f"{self.path}: {what} Run {again} to select new hyperparameters.")
 
 
 def read(path: Path) -> Chosen:
@@ -148,16 +165,16 @@ def read(path: Path) -> Chosen:
     Raises:
         UserError: if there is none, or it is damaged or was changed by hand.
     """
-    what_to_do = "write it anew by `modprompt experiment choose`"
+    what_to_do = "Run `modprompt experiment choose` again to rewrite the file."
     try:
         content = parse_json(read_bytes(path))
         if not check_seal(content, path, what_to_do):
-            raise UserError(f"{path}: has no seal: {what_to_do}")
+            raise UserError(f"{path} has no seal. {what_to_do}")
         return Chosen(path, content["experiment"], content["rule"], content["methods"])
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error}): {what_to_do}") from None
+        raise UserError(f"{path} cannot be read ({error.strerror or error}). {what_to_do}") from None
     except (Refused, LookupError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: holds no choice ({error}): {what_to_do}") from None
+        raise UserError(f"{path} contains no selected hyperparameters ({error}). {what_to_do}") from None
 
 
 def _is_choice(path: Path) -> bool:
@@ -176,9 +193,10 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
     """
     if os.path.lexists(path) and not _is_choice(path):
         raise UserError(
-            f"--to: {path} exists and is not a file of chosen settings. The file is not replaced: name another one"
+            f"--to: {path} exists and is not a file of selected hyperparameters, so the file is not replaced. Use "
+            "another --to."
         )
     try:
         write_json(path, sealed(content, VERSION))
     except OSError as error:
-        raise UserError(f"--to: cannot write {path} ({error.strerror or error})") from None
+        raise UserError(f"--to: cannot write {path} ({error.strerror or error}).") from None

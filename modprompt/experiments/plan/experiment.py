@@ -212,11 +212,13 @@ def narrowed(plan: Plan, **given: Sequence[Any]) -> Plan:
         known = list(dict.fromkeys(str(name) for part in plan.parts for name in part.names[what]))
         for word in words:
             if str(word) not in known:
-                raise UserError(f"--{what}: {plan.name} has no {word!r}{known_names(str(word), known)}")
+                raise UserError(f"--{what}: {plan.name} does not contain {word!r}{known_names(str(word), known)}")
     kept = tuple(part for part in (_narrowed(part, given) for part in plan.parts) if part is not None)
     if not kept:
-        none = "no part of {} has all of that: name fewer" if plan.has_parts else "no method of {} has these seeds"
-        raise UserError(none.format(plan.name))
+        if plan.has_parts:
+            what = ", ".join(f"--{kind}" for kind, words in given.items() if words)
+            raise UserError(f"No part of {plan.name} contains all requested names ({what}). Request fewer names.")
+        raise UserError(f"No method of {plan.name} has the requested seeds. Use other --seeds.")
     return plan._replace(parts=kept)
 
 

@@ -44,7 +44,7 @@ def _differing_commit(result: Mapping[str, Any], clip: known.Asked) -> list[str]
     then = str((result.get("clip") or {}).get("commit") or "")
     now = known.seen(clip)["looks"] if then else ""
     differs = now.startswith("commit ") and now != f"commit {then}"
-    return [f"the commit of its CLIP {then[:12]} -> {now.removeprefix('commit ')[:12]}"] * differs
+    return [f"the commit of the CLIP, {then[:12]} -> {now.removeprefix('commit ')[:12]}"] * differs
 
 
 def _differing_labels(folder: Path, result: Mapping[str, Any]) -> list[str]:
@@ -165,7 +165,7 @@ class Inputs:
         try:
             return "; ".join(differing_images(recorded, *self.lists(job)))
         except UserError as error:
-            return f"the images cannot be read as they were ({error})"
+            return f"the images cannot be compared ({error})"
 
     def _image_folder(self, dataset: str) -> tuple[str, int] | None:
         """The folder of a data set's images, and when something in it was changed last; None if it is not known."""

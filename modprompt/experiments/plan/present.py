@@ -40,14 +40,14 @@ def missing(dataset: str, data: Path) -> str:
     if images is None:
         return ""
     if not images.is_dir():
-        return f"there is no {images}"
+        return f"{images} does not exist"
     if not any(images.iterdir()):
         return f"{images} is empty"
     folder, needed = data / reader.dataset_dir, getattr(reader, "label_files", ())
     if needed and getattr(reader, "split_file", "") and (folder / reader.split_file).is_file():
         return ""
     lacking = [str(folder / name) for name in needed if not (folder / name).is_file()]
-    return f"there is no {' and no '.join(lacking)}" if lacking else ""
+    return f"{' and '.join(lacking)} {'does' if len(lacking) == 1 else 'do'} not exist" if lacking else ""
 
 
 def require_present(datasets: Sequence[str], data: Path) -> None:
@@ -58,11 +58,11 @@ def require_present(datasets: Sequence[str], data: Path) -> None:
     from modprompt.data.prepare.recipes import RECIPES  # late: few need it
 
     told = [name for name in lacking if reader_of(name).__name__ in RECIPES]
-    how = [f"run `modprompt prepare {' '.join(told)} --root {data}`"] if told else []
+    how = f"Run `modprompt prepare {' '.join(told)} --root {data}`, or set" if told else "Set"
     raise UserError(
-        f"{len(lacking)} of {len(datasets)} data sets are not under {data}, and nothing was started: "
-        f"{'; '.join(f'{name}: {why}' for name, why in lacking.items())}: "
-        f"{', '.join([*how, 'set DATA, give --data'])}, or leave them out with --skip-missing-data"
+        f"{len(lacking)} of {len(datasets)} data sets {'is' if len(lacking) == 1 else 'are'} missing in {data}, so no "
+        f"run was started. {' '.join(f'{name}: {why}.' for name, why in lacking.items())} {how} --data (or DATA) to "
+        "the folder of the data sets, or use --skip-missing-data."
     )
 
 
@@ -72,13 +72,17 @@ def only_present(experiment: Experiment, data: Path) -> Experiment:
     Raises UserError if none is there, or the source of a cross protocol is not.
     """
     if experiment.source and missing(experiment.source, data):
-        raise UserError(f"--skip-missing-data: the source {experiment.source} is not under {data}")
+        raise UserError(
+            f"--skip-missing-data cannot skip {experiment.source}, the source of the protocol, which is missing in "
+            f"{data}."
+        )
     lacking = [name for name in experiment.datasets if missing(name, data)]
     names = tuple(name for name in experiment.datasets if name not in lacking)
     if not names:
         raise UserError(
-            f"--skip-missing-data: no data set of {experiment.name} is under {data}; set DATA, or give --data"
+            f"--skip-missing-data: no data set of {experiment.name} is in {data}. Set --data (or DATA) to the folder "
+            "of the data sets."
         )
     if lacking:
-        print(f"Not under {data}: {', '.join(lacking)}")
+        print(f"Skipped data sets, which are missing in {data}: {', '.join(lacking)}")
     return experiment._replace(datasets=names)

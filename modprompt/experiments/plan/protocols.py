@@ -204,8 +204,9 @@ def jobs(*experiments: Experiment) -> list[Job]:
             first = once.setdefault(job.folder, job)  # a first stage may serve many seeds and methods
             if first is not job and _of_run(first) != _of_run(job):
                 raise UserError(
-                    f"{experiment.name}: {job.title} and {first.title} are two runs in one folder ({job.folder}): "
-                    "give one its own experiment and output folder"
+                    f"{experiment.name}: the runs {job.title} and {first.title} would use the same folder, "
+                    f"{job.folder}. Move one of the methods to another experiment file, and use another --out for that "
+                    "file."
                 )
     return list(once.values())
 

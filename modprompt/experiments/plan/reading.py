@@ -38,7 +38,7 @@ class Faults:
     def complain(self) -> None:
         """Raise UserError with all faults, if there are any."""
         if self.texts:
-            raise UserError("; ".join(dict.fromkeys(self.texts)))
+            raise UserError(" ".join(dict.fromkeys(self.texts)))
 
 
 class Part:
@@ -62,11 +62,12 @@ class Part:
         try:
             content = read_yaml(path, once=True)
         except ValueError as error:
-            raise UserError(f"{path}: is not usable YAML ({str(error)[:120]})") from None
+            raise UserError(f"{path} is not valid YAML ({str(error)[:120]}).") from None
         return cls(path, content)
 
     def fault(self, key: str, what: str) -> UserError:
         """The error for what is wrong with the value of a key; empty for all of them."""
+        what = what if what.endswith((".", "?", "!")) else f"{what}."
         return UserError(": ".join(filter(None, [str(self.path), self.place, key, what])))
 
     def __contains__(self, key: str) -> bool:
@@ -90,20 +91,20 @@ class Part:
         for key in self.content:
             with faults.collected():
                 if key not in keys:
-                    raise self.fault("", f"there is no key {key!r}" + known_names(key, keys))
+                    raise self.fault("", f"unknown key {key!r}" + known_names(key, keys))
         faults.complain()
 
     def require(self, key: str) -> Any:
         """The value of a key that must have one."""
         if self.get(key) in (None, "", [], {}):
-            raise self.fault("", f"{key} is missing")
+            raise self.fault("", f"the key {key} is missing")
         return self.content[key]
 
     def one_of(self, key: str, known: Sequence[str]) -> str:
         """One of some words, by default the first."""
         word = self.get(key, known[0])
         if word not in known:
-            raise self.fault(key, f"there is no {word!r}" + known_names(str(word), known))
+            raise self.fault(key, f"unknown value {word!r}" + known_names(str(word), known))
         return str(word)
 
     def names(self, key: str, known: Sequence[str] = ()) -> tuple[str, ...]:
@@ -114,7 +115,7 @@ class Part:
             raise self.fault(key, f"a name occurs twice in {', '.join(words)}")
         for word in words if known else ():
             if word not in known:
-                raise self.fault(key, f"there is no {word!r}" + known_names(word, known))
+                raise self.fault(key, f"unknown name {word!r}" + known_names(word, known))
         return words
 
     def numbers(self, key: str, default: Sequence[int], least: int) -> tuple[int, ...]:

@@ -81,14 +81,15 @@ def find(name: str) -> Path:
     named = FILES / f"{path.stem}.yaml"
     if str(path) in (path.stem, path.name) and named.is_file():
         return named
-    raise UserError(f"no experiment file {name}" + known_names(path.stem, [p.stem for p in FILES.glob("*.yaml")]))
+    names = [file.stem for file in FILES.glob("*.yaml")]
+    raise UserError(f"There is no experiment file {name}" + known_names(path.stem, names))
 
 
 def read(path: Path, options: Mapping[str, str] | None = None) -> Experiment:
     """The experiment of a file with one protocol; raises UserError as read_plan, and if the file has parts."""
     plan = read_plan(path, options)
     if plan.has_parts:
-        raise UserError(f"{path}: has parts, where a file with one protocol is needed")
+        raise UserError(f"{path} has several parts, but a file with a single protocol is needed. Use another file.")
     return plan.parts[0]
 
 
@@ -120,7 +121,7 @@ def read_plan(path: Path, options: Mapping[str, str] | None = None) -> Plan:
         parts = _parts(file, shared) if has_parts else [_experiment(file, shared, path.stem, file.get("compare"))]
     faults.complain()
     if "compare" in file and not any(part.compare for part in parts):
-        raise file.fault("compare", f"there is no method {file.get('compare')!r} in any part that can compare")
+        raise file.fault("compare", f"no part that supports compare contains a method {file.get('compare')!r}")
     slurm = file.below("slurm").content
     return Plan(path.stem, file.text("title", path.stem), file.text("notes"), slurm, tuple(parts), has_parts)
 
@@ -144,7 +145,9 @@ def _imports(file: Part) -> tuple[str, ...]:
                 sources[source] = source.read_bytes()
         if len(set(sources.values())) > 1:
             paths = " and ".join(map(str, sources))
-            raise file.fault("import", f"there are different modules {name!r}: {paths}. Rename all of them but one.")
+            raise file.fault(
+                "import", f"different modules have the name {name!r}: {paths}. Rename all modules but one."
+            )
         words.append(word)
     return tuple(words)
 
@@ -154,7 +157,7 @@ def _chosen(part: Part) -> chosen.Chosen | None:
     if "hyperparameters" not in part:
         return None
     if not isinstance(name, str) or not name:
-        raise part.fault("hyperparameters", f"the name of a file is expected, got {name!r}")
+        raise part.fault("hyperparameters", f"the path of a file is expected, got {name!r}")
     try:
         return chosen.read((part.path.parent / name).resolve())
     except UserError as error:
@@ -177,7 +180,9 @@ def _parts(file: Part, shared: Shared) -> list[Experiment]:
 def _part(name: str, part: Part, common: Part, shared: Shared) -> Experiment:
     """A part of a file, with what it has in common with the others."""
     if not (name.isascii() and name.isidentifier() and name[0] != "_"):
-        raise part.fault("", "a part's name is a letter, then letters, digits and _: it names a folder")
+        raise part.fault(
+            "", "the name of a part, which is also a folder name, must be a letter, followed by letters, digits and _."
+        )
     part.require_known(_OF_PART)
     methods = common.content["methods"]
     kept = part.names("methods", list(methods)) if "methods" in part else tuple(methods)
@@ -204,7 +209,7 @@ def _methods(part: Part, shared: Shared, protocol: str, faults: Faults) -> list[
             one = Part(part.path, content, ": ".join(filter(None, [part.place, "methods", str(label)])))
             methods += _variants(one, str(label), shared, methods)
             if "few_shot" in one and protocol not in ("", ACTIVE):
-                raise one.fault("few_shot", f"protocol {protocol} has none")
+                raise one.fault("few_shot", f"protocol {protocol} does not support this key. Remove the key.")
     return methods
 
 
@@ -214,7 +219,7 @@ def _source(part: Part, protocol: str, datasets: Sequence[str]) -> str:
         return ""
     source = part.one_of("source", list(dict.fromkeys(["imagenet", *config_names()])))
     if source in datasets:
-        raise part.fault("datasets", f"{source} is the source; it is tested anyway")
+        raise part.fault("datasets", f"{source} is the source, which is always tested. Remove {source} from datasets.")
     return source
 
 
@@ -226,7 +231,8 @@ def _protocol(part: Part, faults: Faults) -> str:
     for key, protocols in _ONLY_OF.items() if protocol else ():
         with faults.collected():
             if key in part and protocol not in protocols:
-                raise part.fault(key, f"protocol {protocol} has none; it belongs to protocol {' or '.join(protocols)}")
+                of = " or ".join(protocols)
+                raise part.fault(key, f"protocol {protocol} does not support this key, which belongs to protocol {of}.")
     return protocol
 
 
@@ -248,7 +254,7 @@ def _experiment(part: Part, shared: Shared, name: str, compare: Any) -> Experime
         shots = added.shots if added else _shots(part, methods, default)
     with faults.collected():
         if len(shots) > 1 and not several:
-            raise part.fault("shots", f"protocol {protocol} accepts one number, got {list(shots)}")
+            raise part.fault("shots", f"protocol {protocol} accepts a single number, got {list(shots)}")
     datasets: tuple[str, ...] = ()
     with faults.collected():
         datasets = part.names("datasets", config_names())
@@ -296,8 +302,8 @@ def _require_same_images(part: Part, methods: Sequence[Method]) -> None:
     if 0 < len(labels) < len(trained):
         raise part.fault(
             "methods",
-            f"{some(labels)} would train on validation images and other methods would not: give {TRAIN_ON_VAL} in the "
-            "options of the file, for all methods",
+            f"{some(labels)} would train on validation images, but other methods would not. Set {TRAIN_ON_VAL} in the "
+            "options of the file, so that the setting applies to all methods.",
         )
 
 
@@ -307,7 +313,9 @@ def _shots(part: Part, methods: Sequence[Method], default: tuple[int, ...]) -> t
     if not trained or not all(method.shots_file for method in trained):
         return part.numbers("shots", default, 1)
     if "shots" in part:
-        raise part.fault("shots", f"all methods have {SHOTS_BY_CLASS} in place of a number: leave one of them out")
+        raise part.fault(
+            "shots", f"all methods set {SHOTS_BY_CLASS}, which replaces shots. Remove shots or {SHOTS_BY_CLASS}."
+        )
     return (BY_CLASS,)
 
 
@@ -319,10 +327,12 @@ def _compare(part: Part, protocol: str, methods: Sequence[Method], must: bool) -
     if not must:
         return ""
     if protocol == ACTIVE:
-        raise part.fault("compare", f"protocol {protocol} has none")
+        raise part.fault("compare", f"protocol {protocol} does not support this key. Remove the key.")
     variants = [method.label for method in methods if method.family == word]
     if variants:
-        raise part.fault("compare", f"{word} has several variants: name one of {', '.join(map(repr, variants))}")
+        raise part.fault(
+            "compare", f"{word} has several variants. Use the name of a variant: {', '.join(map(repr, variants))}"
+        )
     raise part.fault("compare", f"there is no method {part.get('compare')!r}" + known_names(word, labels))
 
 
@@ -333,8 +343,8 @@ def _options(part: Part, folder: Path | None = None) -> dict[str, str]:
 
 def _option(part: Part, key: str, value: Any, folder: Path | None = None) -> str:
     if key in rounds.SET_HERE or key in OF_PROTOCOL:
-        instead = f"protocol {ACTIVE} has {', '.join(rounds.KEYS)}" if key in rounds.SET_HERE else ""
-        raise part.fault("", f"{key} cannot be set here; {instead or 'see datasets, shots, seeds and trainer'}")
+        keys = f"{', '.join(rounds.KEYS)} of protocol {ACTIVE}" if key in rounds.SET_HERE else ""
+        raise part.fault("", f"{key} cannot be set here. Use the keys {keys or 'datasets, shots, seeds and trainer'}")
     if isinstance(value, dict) or value is None:
         raise part.fault("", f"{key}: a dotted key with one value is expected, got {value!r}")
     text = repr(value) if isinstance(value, list) else as_text(value)  # as train.py's words are read
@@ -375,10 +385,11 @@ def _variants(part: Part, label: str, shared: Shared, above: Sequence[Method]) -
     options = {**options, **taken, **shared.last}
     for key in axes:
         if key in options:
-            raise part.fault("", f"{key} is an axis of the grid and set to {options[key]} as an option too")
+            text = f"{key} is an axis of the grid, but options set {key} to {options[key]}. Remove one of the two."
+            raise part.fault("", text)
     search_seed = part.numbers("search_seed", (), 0) if "search_seed" in part else ()
     if len(search_seed) > 1 or (search_seed and "search" not in part):
-        raise part.fault("", "search_seed is one seed, of the method's search")
+        raise part.fault("", "search_seed must be a single seed, and is allowed only with the key search")
     seeds, names = part.numbers("seeds", shared.seeds, 0), short_names(list(axes))
     for values in itertools.product(*axes.values()):
         point = tuple(zip(axes, values))
@@ -413,7 +424,7 @@ def _take_chosen(
     """The chosen options that a method with these runs takes, and the method above whose they are; None if its own."""
     name = part.get("hyperparameters", label)
     if not isinstance(name, str):
-        raise part.fault("hyperparameters", f"false or the name of a method is expected, got {name!r}")
+        raise part.fault("hyperparameters", f"the name of a method or false is expected, got {name!r}")
     whose = next((method for method in above if method.family == name and name in choice.methods), None)
     if whose is not None:
         changed = {*choice.methods[name]["options"], *last}
@@ -431,7 +442,9 @@ def _with_stages(part: Part, method: Method, shared: Shared, above: Sequence[Met
             raise part.fault(stage.key, fault)
         first = _front(part, stage.key, above) if stage.names_method else _other_runs(part, stage.key, method, shared)
         if first.shots_file != method.shots_file:
-            raise part.fault(stage.key, f"{first.label} has another {SHOTS_BY_CLASS}: both need the same")
+            raise part.fault(
+                stage.key, f"{first.label} has another {SHOTS_BY_CLASS}. Set the same file for both methods"
+            )
         method = method._replace(stage=first, stage_of=stage.name)
     return method._replace(few_shot=_other_runs(part, "few_shot", method, shared)) if "few_shot" in part else method
 
@@ -441,10 +454,10 @@ def _front(part: Part, key: str, above: Sequence[Method]) -> Method:
     label = part.get(key)
     named = [method for method in above if method.family == label]
     if len(named) != 1:
-        what = "has several variants" if named else "is no method above this one"
+        what = "has several variants, which is not allowed here" if named else "is not a method above this method"
         raise part.fault(key, f"{label!r} {what}" + known_names(str(label), [method.family for method in above]))
     if kind_of(named[0].trainer) != PROMPTS or named[0].stage is not None:
-        raise part.fault(key, f"{label} trains no prompts in one stage")
+        raise part.fault(key, f"{label} is not a method that trains prompts in a single stage. Use another method.")
     return named[0]
 
 

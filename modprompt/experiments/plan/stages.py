@@ -42,7 +42,7 @@ def unused(trainer: str, settings: Settings) -> str:
     asked, *against = sorted(given, key=lambda key: not row.bound[key])
     if not row.bound[asked] or row.bound[against[0]]:
         return ""
-    return f"{asked} is not used with {against[0]}: the row is that of {trainer} without it"
+    return f"{asked} has no effect because {against[0]} is set, so the results are those of {trainer} without {asked}."
 
 
 def _setting(row: Row, key: str, settings: Settings) -> str:
@@ -75,10 +75,10 @@ def _finds_schedule(key: str) -> bool:
 
 def _no_search(trainer: str, keys: Sequence[str], settings: Settings) -> str:
     if not sides_of(trainer):
-        return f"{trainer} is not one of our methods whose schedule can be set"
+        return f"the schedule of {trainer} cannot be set, so a search is not supported."
     node = f"{BY_NAME[trainer].node}."
     given = (key for key in keys if key.startswith(node) and _finds_schedule(key))
-    return next((f"{key} is set, but a search is to find it" for key in given), "")
+    return next((f"{key} is set, but the search determines {key}. Remove {key} from the options." for key in given), "")
 
 
 def _schedules(folder: Path, trainer: str, settings: Settings) -> dict[str, str]:
@@ -94,21 +94,24 @@ def _taught_nodes(trainer: str, settings: Settings) -> list[str]:
 
 def _no_teacher(trainer: str, keys: Sequence[str], settings: Settings) -> str:
     if not _taught_nodes(trainer, settings):
-        return f"{trainer} has no teacher: use PromptKD, or prompts with TRAINER.KDPL.ON True"
-    return next((f"{key} is set, but it is to be trained" for key in keys if key.endswith(".TEACHER_CKPT")), "")
+        return f"{trainer} has no teacher. Use the trainer PromptKD, or a method with prompts and TRAINER.KDPL.ON True."
+    text = "{0} is set, but the experiment trains the teacher. Remove {0} from the options."
+    return next((text.format(key) for key in keys if key.endswith(".TEACHER_CKPT")), "")
 
 
 ON_PROMPTS = Stage(
     "heads",
     "prompts_from",
     names_method=True,
-    called="the training of its prompts",
+    called="the training of the prompts",
     without="heads on trained prompts",
-    seconds="the training of the prompts that a head is put on",
+    seconds="the training of the prompts under a head",
     group="prompts + head",
     parameters="of a head, with those of the prompts that it is put on",
     fault=lambda trainer, keys, settings: (
-        "" if kind_of(trainer) == HEADS else f"{trainer} is not a head, and only heads are put on prompts"
+        ""
+        if kind_of(trainer) == HEADS
+        else f"{trainer} is not a head, but only heads can be trained on top of prompts."
     ),
     handed_on=lambda folder, trainer, settings: {f"{BY_NAME[trainer].node}.{_FROM}": str(folder)},
 )
@@ -116,8 +119,8 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "search",
         "search",
-        called="its search",
-        without="searches: write the schedule out",
+        called="the search for the schedule",
+        without="a search for the schedule. Set the schedule in the options instead.",
         seconds="a search",
         fault=_no_search,
         handed_on=_schedules,
@@ -129,8 +132,8 @@ STAGES: tuple[Stage, ...] = (
         "teachers",
         "teacher_from",
         names_method=True,
-        called="the training of its teacher",
-        without="teachers that it trains: name a checkpoint",
+        called="the training of the teacher",
+        without="the training of teachers. Set TEACHER_CKPT to a checkpoint instead.",
         seconds="the training of its teacher",
         fault=_no_teacher,
         handed_on=lambda folder, trainer, settings: {

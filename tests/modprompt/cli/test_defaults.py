@@ -122,7 +122,9 @@ def test_runs_without_a_seed_are_numbered_and_an_unfinished_one_goes_on(tmp_path
     "words", [("--backbone", "ViT-B/16"), ("MODEL.BACKBONE.PATH", "a.pt"), ("--config-file", "glyph")]
 )
 def test_embedded_data_are_taken_only_where_nothing_is_named(words):
-    with pytest.raises(UserError, match="^no data set is named: give --root FOLDER .* or --dataset-config-file NAME"):
+    with pytest.raises(
+        UserError, match="^No data set is specified. Use --root FOLDER .* or --dataset-config-file NAME"
+    ):
         read("--trainer", "MPL", *words)
 
 
@@ -132,16 +134,19 @@ def test_root_alone_is_a_folder_of_images_and_the_embedded_clip_knows_its_words(
     assert settings["OUTPUT_DIR"].value == "output/digits_of_mine/shots_all/MPL/glyph/seed1"
     assert "DATASET.NUM_SHOTS" not in settings
     read_as, runs_by = capsys.readouterr().out.splitlines()
-    assert read_as == f"--root {digits}: no data set is named; by its content it is read as image_folder"
-    assert runs_by == f"MPL uses {ROOT}/configs/trainers/MPL/glyph.yaml: its config for glyph-clip"
+    assert (
+        read_as
+        == f"--root {digits} is read as the data set image_folder, because of its content. No data set was specified."
+    )
+    assert runs_by == f"MPL uses the config file {ROOT}/configs/trainers/MPL/glyph.yaml, which is for glyph-clip."
 
 
 def test_unknown_words_are_named_with_what_knows_them_and_nothing_is_written(animals, capsys):
     before = sorted(animals.rglob("*"))
     assert train.main(["--trainer", "MPL", "--root", str(animals), "--no-train"]) == 2
     assert capsys.readouterr().err == (
-        "error: glyph-clip, which is used if no CLIP is named, has never seen the words 'cat', 'dog': "
-        "give --backbone ViT-B/16 (OpenAI's weights: 350 MB, downloaded at first use)\n"
+        "error: The default CLIP, glyph-clip, was not trained on the words 'cat', 'dog' in the class names. "
+        "Use --backbone ViT-B/16 (OpenAI's weights, 350 MB, are downloaded at the first use).\n"
     )
     assert sorted(animals.rglob("*")) == before
 
@@ -161,7 +166,7 @@ def test_own_images_with_a_clip_have_its_config(animals, takes_all):
 def test_clip_without_a_config_has_that_of_vit_b16_and_a_line_says_so(animals, words, capsys):
     settings = read("--trainer", "PromptSRC", "--root", animals, *words)
     assert settings["OPTIM.LR"].source == config("PromptSRC", "vit_b16_c2_ep20_batch4_4+4ctx")
-    assert "it has no config for RN101; this is its config for ViT-B/16" in capsys.readouterr().out
+    assert ", which is for ViT-B/16, because PromptSRC has no config file for RN101.\n" in capsys.readouterr().out
 
 
 def test_data_set_that_is_named_has_the_trainers_config(tmp_path):
@@ -170,10 +175,10 @@ def test_data_set_that_is_named_has_the_trainers_config(tmp_path):
     settings = read(*words, "--backbone", "RN50")
     assert settings["OPTIM.LR"].source == config("CoOp", "rn50_ctxv1")
     assert settings["OUTPUT_DIR"].value == "output/eurosat/shots_all/CoOp/rn50_ctxv1/seed1"
-    with pytest.raises(UserError, match=r"^no CLIP is named for EuroSAT: give --backbone ViT-B/16 \(.*350 MB"):
+    with pytest.raises(UserError, match=r"^No CLIP is specified for EuroSAT. Use --backbone ViT-B/16 \(.*350 MB"):
         read(*words)
     assert value(read("--trainer", "CoOp", "--dataset-config-file", "digits"), "MODEL.BACKBONE.NAME") == "glyph-clip"
-    with pytest.raises(UserError, match="^TrainerSubnet has no config for glyph-clip, .* give --backbone ViT-B/16"):
+    with pytest.raises(UserError, match="^TrainerSubnet has no config file for the default CLIP, glyph-clip. .*: --backbone ViT-B/16"):
         read("--trainer", "TrainerSubnet", "--dataset-config-file", "digits")
 
 
@@ -281,7 +286,10 @@ def test_a_value_that_was_passed_is_never_replaced(clips, clip_model, capsys):
 @pytest.mark.parametrize("words", [["--output-dir", "out"], []])
 def test_what_a_run_leaves_is_no_class_among_ones_images(digits, monkeypatch, words):
     monkeypatch.chdir(digits)
-    with pytest.raises(UserError, match="--output-dir: .* would be a class among the images in .*digits_of_mine: give"):
+    with pytest.raises(
+        UserError,
+        match="--output-dir: .* is inside the image folder .*digits_of_mine and would be read as a class. Use",
+    ):
         read("--trainer", "MPL", "--root", ".", *words)
     read("--trainer", "MPL", "--root", ".", "--output-dir", digits.parent / "elsewhere")
 
@@ -293,31 +301,34 @@ def test_hyperparameters_are_those_selected_for_the_trainer(tmp_path, capsys):
     words = ("--trainer", "MPL", "--hyperparameters")
     assert read(*words, file)["OPTIM.LR"] == (rate, f"file {file}")
     assert capsys.readouterr().out.splitlines() == [
-        f"{file}: OPTIM.LR {rate} was selected for MPL on validation images"
+        f"{file}: OPTIM.LR is set to {rate}, which was selected for MPL on validation images."
     ]
     coop = read(
         "--trainer", "CoOp", "--hyperparameters", "demo_settings", "OPTIM.MAX_EPOCH", "3", "DATASET.NUM_SHOTS", "4"
     )
     assert coop["OPTIM.LR"].value == rate_of_coop
-    assert capsys.readouterr().out.endswith("were selected with other settings; they may not suit this run\n")
+    assert capsys.readouterr().out.endswith("were selected with other settings, so the values may not suit this run.\n")
     assert read(*words, "demo_settings", "OPTIM.LR", "7")["OPTIM.LR"].value == "7"
-    assert f"note: OPTIM.LR 7 is used, not {rate}, which {file} has for MPL" in capsys.readouterr().out
+    assert (
+        f"note: OPTIM.LR is 7, as set on the command line. The value {rate} that {file} contains for MPL is ignored."
+        in capsys.readouterr().out
+    )
     schedule = methods["Random schedule 1"]["options"]["OPTIM.LR"]
     vision = "[[0, 1], [0, 2], [3, 2], [0, 1], [2, 4], [3, 1]]"
     assert read(*words, file, "TRAINER.MPL.SCHEDULE_VISION", vision)["OPTIM.LR"].value == schedule
-    assert "selected for Random schedule 1 on validation images\n" in capsys.readouterr().out
+    assert "selected for Random schedule 1 on validation images.\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("words", "what"),
     [
-        (("--trainer", "TCP"), "has no values for the trainer TCP, but for CoOp, VPT, "),
+        (("--trainer", "TCP"), "has no values for the trainer TCP. Use a trainer that the file contains: CoOp, VPT, "),
         (
             ("--trainer", "MPL", "--config-file", "glyph_selfreg"),
             "config glyph, but this run uses glyph_selfreg. Give ",
         ),
-        (("--trainer", "Mine"), "the run has no config file of the method: give --config-file"),
-        (("--trainer", "MPL", "--hyperparameters", "not_here.json"), "not_here.json: cannot be read"),
+        (("--trainer", "Mine"), "the run has no config file of a method. Set --config-file."),
+        (("--trainer", "MPL", "--hyperparameters", "not_here.json"), "not_here.json cannot be read"),
     ],
 )
 def test_hyperparameters_of_another_method_are_rejected(words, what):

@@ -95,8 +95,8 @@ def test_module_that_cannot_be_imported_is_one_line(name, why, folder):
     with pytest.raises(UserError) as raised:
         programs.import_modules([name])
     assert str(raised.value) == (
-        f"--import {name}: the module cannot be imported (No module named '{why}'). "
-        f"The folder {folder} is searched first, then installed packages."
+        f"--import {name}: the module cannot be imported (No module named '{why}'). Python searched {folder} "
+        "first, then the installed packages."
     )
 
 
@@ -125,7 +125,7 @@ def test_names_that_nobody_has_registered_are_one_line(tmp_path, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: --trainer: unknown name 'Mine'")
     assert " DATASET.NAME: unknown name 'MyDigits'" in line
-    assert ". To use a custom trainer, give its module with --import." in line
+    assert " To use a custom trainer, give its module with --import." in line
 
 
 def test_help_lists_the_settings_of_the_trainer_that_is_named(capsys):
@@ -137,7 +137,7 @@ def test_help_lists_the_settings_of_the_trainer_that_is_named(capsys):
         in out
     )
     (prec,) = [line for line in out.splitlines() if "TRAINER.MPL.PREC" in line]
-    assert f"{config_nodes.node_of(modprompt.MPL).PREC} (the default)" in prec
+    assert f"{config_nodes.node_of(modprompt.MPL).PREC} (default)" in prec
     assert all(choice in prec for choice in precision.CHOICES)
 
 
@@ -148,7 +148,7 @@ def test_help_shows_the_settings_that_are_changed_first_above_a_trainers_own(cap
     out, _, other = capsys.readouterr().out.partition("settings of LPPlusPlus")
     files = "for ViT-B/16: configs/trainers/CoOp/vit_b16_ctxv1.yaml, with TRAINER.COOP: CTX_INIT 'a photo of a'"
     values = "  OPTIM.MAX_EPOCH                 10              200  "
-    places = [out.index(part) for part in ("for glyph-clip", values, files, "settings of CoOp, as")]
+    places = [out.index(part) for part in ("for glyph-clip", values, files, "settings of CoOp, given as")]
     assert places == sorted(places)
     assert "  DATASET.NUM_SHOTS " in out
     assert out.count("  OPTIM.LR ") == 1  # LP++ does not read it

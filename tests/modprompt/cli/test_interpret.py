@@ -24,7 +24,10 @@ def test_words_of_every_kind_and_layer(name, settings, vectors, vision, tmp_path
     run, table = write_run(tmp_path / "run", model_of(name, **settings)), tmp_path / "words.csv"
     (path,) = run.glob("*/model.pth.tar-1")
     out, _ = said(0, "interpret", path, 3, "--csv", table)
-    assert any(f"{vision} learned vision prompts are left out" in line for line in out) == bool(vision)
+    assert any(
+        f"{vision} learned vision prompts are left out, because words exist only for text prompts." in line
+        for line in out
+    ) == bool(vision)
     rows = list(csv.DictReader(table.read_text().splitlines()))
     layers = [int(row["layer"]) for row in rows]
     assert {layer: layers.count(layer) for layer in layers} == {layer: 3 * n for layer, n in vectors.items()}
@@ -35,7 +38,7 @@ def test_words_of_every_kind_and_layer(name, settings, vectors, vision, tmp_path
         "interpret", run, "--csv", path
     )
     folder, _ = said(0, "interpret", run, 3)
-    assert folder == [line for line in out if not line.startswith("Written")]
+    assert folder == [line for line in out if not line.startswith("The words were written")]
 
 
 def test_context_from_words_is_nearest_to_its_words(tmp_path, said):
@@ -65,7 +68,7 @@ def test_other_clips_are_refused_and_no_file_is_opened_because_a_checkpoint_name
     ("content", "message"),
     [
         ([1], "is not a checkpoint of a prompt learner"),
-        ({"state_dict": {"w": torch.ones(1)}}, "holds no learned prompts"),
+        ({"state_dict": {"w": torch.ones(1)}}, "contains no learned prompts"),
         ({"state_dict": {"ctx": torch.ones(4)}}, "The checkpoint entry ctx is not a learned prompt"),
         (
             {"state_dict": {"ctx": torch.ones(1, 4)}},

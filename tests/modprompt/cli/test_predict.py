@@ -42,7 +42,7 @@ def test_a_line_an_image_and_a_table(run, photos, tmp_path, said):
     out, err = said(0, "predict", run, photos, "--top", 2, "--csv", tmp_path / "new" / "out.csv", "--device", "cpu")
     assert [line.partition(":")[0] for line in out] == [str(photos / "=a.png"), str(photos / "b.png")]
     assert all(line.count("%") == 2 for line in out)
-    assert err == [f"note: written: {tmp_path / 'new' / 'out.csv'}"]
+    assert err == [f"note: the predictions were written to {tmp_path / 'new' / 'out.csv'}."]
     rows = [cells for _, cells in read_table(tmp_path / "new" / "out.csv", COLUMNS)]
     assert [row["rank"] for row in rows] == ["1", "2"] * 2
     assert {row["class"] for row in rows} <= set(NAMES)
@@ -71,11 +71,13 @@ def test_bad_images_are_named_and_skipped_and_other_files_counted(run, photos, s
     (photos / "notes.txt").write_text("")
     out, (note, *err) = said(1, "predict", run, photos, photos / "nosuch.png", "--device", "cpu")
     assert len(out) == 2
-    assert note == f"note: 1 files in these folders do not have names of images, e.g. {photos / 'notes.txt'}"
+    assert note == (
+        f"note: 1 file is ignored because of a file name without an image extension, for example {photos / 'notes.txt'}."
+    )
     assert err[0].startswith(f"skipped: Cannot read the image {photos / 'c.jpg'} (")
     assert err[1:] == [
         f"skipped: The image {photos / 'nosuch.png'} does not exist.",
-        "note: 2 of 4 images were skipped",
+        "note: 2 of 4 images could not be read and were skipped.",
     ]
 
 
@@ -93,8 +95,8 @@ def test_other_classes_are_said(run, photos, tmp_path, said):
     out, err = said(0, "predict", run, photos, "--classes", f"@{tmp_path / 'names.txt'}")
     assert all(name in out[0] for name in ("four ", "five ", "one "))
     assert len(err) == 1
-    assert "2 of 3 classes are not those that" in err[0]
-    assert err[0].endswith("was trained on: four, five")
+    assert "was not trained on 2 of the 3 classes: " in err[0]
+    assert err[0].endswith("of the 3 classes: four, five.")
     assert said(0, "predict", run, photos, "--classes", *NAMES)[1] == []
 
 
@@ -105,13 +107,16 @@ def test_other_classes_are_said(run, photos, tmp_path, said):
             ["{run}", "{photos}", "--classes", "one"],
             "error: --classes lists 1 class name, but a classifier needs at least 2.",
         ),
-        (["{run}", "{photos}", "--classes", "one", "one"], "error: --classes: 'one' is there twice"),
-        (["{run}", "{photos}", "--classes", "@{run}/nosuch"], "error: --classes @{run}/nosuch: there is no such file"),
+        (["{run}", "{photos}", "--classes", "one", "one"], "error: --classes lists the class 'one' twice. Remove the duplicate."),
+        (["{run}", "{photos}", "--classes", "@{run}/nosuch"], "error: --classes @{run}/nosuch: the file {run}/nosuch does not exist."),
         (["{run}", "{photos}", "--top", "0"], "error: --top must be at least 1, got 0"),
-        (["{run}", "{photos}", "--unknown", "nan"], "error: --unknown: a probability is from 0 to 1, got nan"),
-        (["{run}", "{photos}", "--unknown", "high"], "error: --unknown 'high' is no number: give a probability from"),
+        (["{run}", "{photos}", "--unknown", "nan"], "error: --unknown must be a probability from 0 to 1, got nan"),
+        (["{run}", "{photos}", "--unknown", "high"], "error: --unknown 'high' is not a number. Use a probability from"),
         (["{run}", "{photos}", "--csv", "{photos}"], "error: --csv: {photos} is a folder"),
-        (["{run}", "{photos}", "--csv", "{photos}/b.png/x.csv"], "error: --csv: cannot write {photos}/b.png/x.csv"),
+        (
+            ["{run}", "{photos}", "--csv", "{photos}/b.png/x.csv"],
+            "error: --csv: cannot write the file {photos}/b.png/x.csv",
+        ),
         (["{run}", "{photos}", "--epoch", "7"], "error: The checkpoint model.pth.tar-7 does not exist in"),
         (
             ["{run}", "{photos}", "--device", "nosuch"],
@@ -189,10 +194,16 @@ def test_auto_takes_the_threshold_of_the_run(run, photos, said, refused):
     out, (note,) = said(0, "predict", run, photos, "--unknown", "auto", "--device", "cpu")
     assert all(": not known, at most " in line for line in out)
     assert note.startswith(
-        "note: images below 100.00% are not known: this threshold keeps 95% of the run's 40 held-out"
+        "note: images whose highest probability is below 100.00% are reported as not known. The threshold keeps 95% of "
+        "the 40 held-out"
     )
-    for words in (["--classes", "one", "two"], ["--adapt", "tda"], ["--rule", "sigmoid"]):
-        assert f"does not hold with {words[0]}" in refused("predict", run, photos, "--unknown", "auto", *words)
+    for words, flag in (
+        (["--classes", "one", "two"], "--classes"),
+        (["--adapt", "tda"], "--adapt"),
+        (["--rule", "sigmoid"], "--rule sigmoid"),
+    ):
+        line = refused("predict", run, photos, "--unknown", "auto", *words)
+        assert f"--unknown auto cannot be combined with {flag}, because" in line
 
 
 def test_auto_rejects_a_checkpoint_that_the_result_did_not_test(run, photos, refused):

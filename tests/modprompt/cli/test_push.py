@@ -42,12 +42,12 @@ def experiment(tmp_path):
 def test_a_run_goes_up_and_comes_down(hub, run, tmp_path, said):  # noqa: F811
     out, err = said(0, "push", run, "owner/prompts")
     assert err == []
-    assert out[-1].startswith("Pushed 4 files, ")
-    assert out[-1].endswith(f": owner/prompts@{hub.commits[0]}")
+    assert out[-1].startswith("Pushed 4 files (")
+    assert out[-1].endswith(f" to owner/prompts@{hub.commits[0]}.")
     assert hub.files[hub.commits[0]]["README.md"].startswith(b"---\nlibrary_name: modprompt\n")
     out, err = said(0, "pull", "owner/prompts", "--to", tmp_path / "theirs")
     assert out == [
-        f"Pulled owner/prompts@{hub.commits[0]} to {tmp_path / 'theirs'}",
+        f"Pulled owner/prompts@{hub.commits[0]} into {tmp_path / 'theirs'}. To classify an image, run:",
         f"modprompt predict {tmp_path / 'theirs'} IMAGE",
     ]
 
@@ -56,7 +56,7 @@ def test_a_run_goes_up_and_comes_down(hub, run, tmp_path, said):  # noqa: F811
 def test_an_experiment_goes_up_without_what_is_not_finished(hub, experiment, tmp_path, said):  # noqa: F811
     name, *flags = experiment
     _, err = said(0, "push", name, "owner/small", *flags)
-    assert err == [f"warning: 1 trainings of {name} are not finished: they are left out"]
+    assert err == [f"warning: {name}: 1 training is not finished and will not be uploaded."]
     card = hub.files[hub.commits[0]]["README.md"].decode()
     assert "Missing results, and results that cannot be averaged:" in card
     out, _ = said(0, "pull", "owner/small", "--to", tmp_path / "theirs")
@@ -77,13 +77,13 @@ def test_a_dry_run_prints_the_card_and_asks_nobody(run, said, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["push", "{tmp}/nosuch", "a/b"], "there is no run, file or experiment {tmp}/nosuch"),
-        (["push", "{run}", "prompts"], "'hf-hub:prompts' does not name a repository of a hub"),
-        (["push", "{tmp}/zero", "a/b"], "{tmp}/zero is a run of a method that trains nothing"),
-        (["push", "{tmp}/nosuch.yaml", "a/b"], "no experiment file {tmp}/nosuch.yaml"),
-        (["push", "digits", "a/b", "--out", "{tmp}"], "digits: none of its trainings is finished in {tmp}"),
-        (["push", "{run}", "a/b"], "a/b: the hub cannot be asked ("),
-        (["pull", "a/b"], "hf-hub:a/b@main: the hub cannot be asked ("),
+        (["push", "{tmp}/nosuch", "a/b"], "{tmp}/nosuch is not an existing run, file or experiment."),
+        (["push", "{run}", "prompts"], "'hf-hub:prompts' is not the name of a repository on the Hugging Face hub."),
+        (["push", "{tmp}/zero", "a/b"], "{tmp}/zero is a run of a method without training, so the run has no weights to upload."),
+        (["push", "{tmp}/nosuch.yaml", "a/b"], "There is no experiment file {tmp}/nosuch.yaml"),
+        (["push", "digits", "a/b", "--out", "{tmp}"], "digits: no training of the experiment is finished in {tmp}."),
+        (["push", "{run}", "a/b"], "a/b: the Hugging Face hub cannot be reached ("),
+        (["pull", "a/b"], "hf-hub:a/b@main: the Hugging Face hub cannot be reached ("),
         (["pull", "a/b", "--to", "{run}"], "The folder {run} already exists. Choose another folder."),
     ],
     ids=" ".join,

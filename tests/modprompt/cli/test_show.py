@@ -73,7 +73,7 @@ def served(saved, tmp_path):
             _, err = process.communicate(timeout=60)
         finally:
             process.kill()
-    assert (process.returncode, err) == (130, "interrupted\n")
+    assert (process.returncode, err) == (130, "Interrupted.\n")
 
 
 def visit(page, address, tmp_path):

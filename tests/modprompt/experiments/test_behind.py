@@ -1,4 +1,5 @@
-"""Heads behind the trained prompts of another method of the file: planned, told, held to them, and put aside with them."""
+"""Heads behind the trained prompts of another method of the file: planned, told, held to them, and put aside with "
+"them."""
 
 import pytest
 
@@ -58,7 +59,7 @@ def test_a_head_waits_for_its_prompts_and_is_stale_with_them(experiment, tmp_pat
     train, new, together = behind(experiment)
     finish(train, tmp_path, 80.0)
     known = state.by_result(train, tmp_path, None)
-    assert (known.name, known.why) == (state.WAITING, "the training of its prompts has not finished")
+    assert (known.name, known.why) == (state.WAITING, "the training of the prompts has not finished")
     finish(train.first, tmp_path, 70.0)
     assert state.by_result(train, tmp_path, None).name == state.FINISHED
 
@@ -79,5 +80,5 @@ def test_a_front_fills_no_column_of_the_head(experiment, tmp_path):
 
 def test_another_clip_than_its_prompts_is_told_before_anything_runs(experiment, tmp_path):
     text = HEADS.replace("glyph, prompts_from", "glyph, options: {MODEL.BACKBONE.PATH: x.pt}, prompts_from")
-    with pytest.raises(UserError, match="in the training of its prompts '': give both the same CLIP"):
+    with pytest.raises(UserError, match="but the training of the prompts uses ''. Set the same CLIP"):
         check(protocols.jobs(experiment(text)), tmp_path, tmp_path)

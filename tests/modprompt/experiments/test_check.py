@@ -64,7 +64,7 @@ def test_contexts_of_single_classes_that_words_overrule_are_told_by_check_and_re
     assert check(jobs, tmp_path, tmp_path) == [f"CSC: {said}"]
     for job in jobs:
         finish(job, tmp_path, 50.0)
-    told = "CSC: CSC is not used with CTX_INIT: the row is that of CoOp without it"
+    told = "CSC: CSC has no effect because CTX_INIT is set, so the results are those of CoOp without CSC."
     assert warnings(results_below(found, tmp_path)) == [told]
 
 
@@ -89,9 +89,9 @@ MPL, CLIP = "MPL: {trainer: MPL", "CLIP: {trainer: ZeroshotCLIP"
     ("text", "message"),
     [
         (FILE.replace("[digits]", "[imagenet_a]"), "method MPL: ImageNetA has only test images"),
-        (VALIDATION.format("imagenet", MPL), "method MPL: ImageNet has no validation images of its own; protocol val"),
+        (VALIDATION.format("imagenet", MPL), "method MPL: ImageNet has no validation images of its own. Protocol val"),
         (VALIDATION.format("imagenet_a", CLIP), "method CLIP: ImageNetA has only test images"),
-        (VALIDATION.format("unlabelled", CLIP), "method CLIP: Unlabelled has no validation"),
+        (VALIDATION.format("unlabelled", CLIP), "method CLIP: the data set Unlabelled has no validation images. Protocol"),
     ],
 )
 def test_training_or_measuring_on_images_that_there_are_not_is_refused(folder, experiment, text, message):
@@ -101,7 +101,7 @@ def test_training_or_measuring_on_images_that_there_are_not_is_refused(folder, e
 
 def test_experiment_on_a_folder_without_test_images_is_rejected(tmp_path, experiment):
     pictures(tmp_path / "train", {"one": 2, "two": 2})
-    with one_line("method CLIP: .* neither test/ nor val/ contains images: add test images, which an experiment needs"):
+    with one_line("method CLIP: .* neither test/ nor val/ contains images. An experiment needs test images."):
         check(protocols.jobs(experiment(FILE.replace("[digits]", "[image_folder]"))), tmp_path / "out", tmp_path)
 
 
@@ -114,6 +114,6 @@ def test_measuring_on_validation_images_that_a_folder_has_not_is_refused(tmp_pat
     (root / lacks / "one").mkdir(parents=True)  # a folder without an image
     experiment(VALIDATION.format("image_folder", MPL))
     assert run.main([str(tmp_path / "small.yaml"), "--out", str(out), "--data", str(root)]) == 2
-    why = f"{root} has a folder train/, but {lacks}/ contains no images; protocol validation measures on validation"
+    why = f"{root} has a folder train/, but {lacks}/ contains no images. Protocol validation needs validation"
     assert f"error: method MPL: {why} images" in capsys.readouterr().err
     assert not list(out.glob("validation*"))  # nothing was started

@@ -195,7 +195,7 @@ def test_a_choice_replaces_nothing_but_a_choice(tries, tmp_path, capsys):
     fill(tries, out, lambda *_: 5)
     before, words = file.read_bytes(), [str(file), "--out", str(out)]
     assert choose.main([*words, "--to", str(file)]) == 2
-    assert f"--to: {file} exists and is not a file of chosen settings" in capsys.readouterr().err
+    assert f"--to: {file} exists and is not a file of selected hyperparameters" in capsys.readouterr().err
     (tmp_path / "tries.json").write_text("{}")
     assert choose.main(words) == 2
     assert (file.read_bytes(), (tmp_path / "tries.json").read_text()) == (before, "{}")
@@ -299,13 +299,13 @@ def test_a_method_takes_a_choice_or_none(taken, experiment, tmp_path, old, new, 
 @pytest.mark.parametrize(
     ("old", "new", "what"),
     [
-        ("  MPL: {", "  Mine: {", "nothing was chosen for 'Mine'"),
-        (MPL, "MPL, config: glyph_selfreg}", "MPL: the choice belongs to another method: its config glyph"),
-        (MPL, "MPL, config: glyph, options: {MODEL.BACKBONE.PATH: other.pt}}", "its clip , now other.pt"),
-        (MPL, "MPL, config: glyph, options: {OPTIM.LR: 3}}", "MPL: OPTIM.LR is chosen here, and set to 3: leave that"),
-        (MPL, f"MPL, config: glyph, {SEARCHES}}}", "MPL: the choice has another first stage, none, now MPL_glyph-"),
+        ("  MPL: {", "  Mine: {", "no hyperparameters were selected for 'Mine'"),
+        (MPL, "MPL, config: glyph_selfreg}", "MPL: the hyperparameters were selected with the config file glyph, but this"),
+        (MPL, "MPL, config: glyph, options: {MODEL.BACKBONE.PATH: other.pt}}", "were selected with the CLIP file none, but this experiment uses other.pt."),
+        (MPL, "MPL, config: glyph, options: {OPTIM.LR: 3}}", "but the options also set OPTIM.LR to 3. Remove"),
+        (MPL, f"MPL, config: glyph, {SEARCHES}}}", "selected with the first stage none, but this experiment uses MPL_glyph-"),
         ("tries.json", "other.json", "other.json"),
-        ("tries.json", "takes.yaml", "holds no choice"),
+        ("tries.json", "takes.yaml", "contains no selected hyperparameters"),
     ],
 )
 def test_choice_of_something_else_is_refused_in_a_line(taken, experiment, old, new, what):
@@ -329,13 +329,13 @@ def test_choice_on_another_clip_at_the_same_path_is_refused(experiment, tmp_path
     os.utime(path)
     experiment(takes)  # the same weights
     torch.save(random_clip(2, text_layers=1, vision_layers=1).state_dict(), path)
-    with pytest.raises(UserError, match="MaPLe: the choice belongs to another CLIP: CLIP 2:.* -> 2:"):
+    with pytest.raises(UserError, match=r"MaPLe: the hyperparameters were selected with another CLIP \(CLIP 2:.* -> 2:"):
         experiment(takes)
 
 
 def test_damaged_choice_is_refused_in_a_line(taken, experiment):
     taken.write_text(taken.read_text().replace('"0.01"', '"0.02"'))
-    with one_line(r"tries\.json.*Write it anew by `modprompt experiment choose`"):
+    with one_line(r"tries\.json.*Run `modprompt experiment choose` again"):
         experiment(TAKES, "takes")
 
 

@@ -126,7 +126,7 @@ def test_killed_run_is_told_as_a_program_would_be_and_the_next_is_forked(started
     again = in_training(started("long", "OPTIM.MAX_EPOCH", "500"))
     os.kill(again.child.pid, signal.SIGINT)
     assert again.failure is None
-    assert "interrupted; the same command goes on after the last whole epoch" in again.console[-1]
+    assert "Interrupted. Run the same command again to continue after the last completed epoch." in again.console[-1]
     assert not run_folder.is_held(again.folder)
 
 

@@ -79,7 +79,7 @@ def test_backbone_of_features_takes_a_path(words, tmp_path, capsys):
 
 def test_words_that_are_not_read(words, tmp_path, capsys):
     rows = [
-        (["--head", "TipAdaptr"], "did you mean 'TipAdapter'?"),
+        (["--head", "TipAdaptr"], "Did you mean 'TipAdapter'?"),
         (
             ["--head", "TipAdapter", "--set", "TRAINER.MPL.N_CTX", "2"],
             "TRAINER.MPL.N_CTX has no effect because none of the heads reads it (TipAdapter)",

@@ -214,7 +214,7 @@ def test_another_commit_of_a_hub_makes_results_stale(experiment, tmp_path, monke
     assert stands(job, tmp_path).name == "finished"
     assert "CLIP" not in Inputs(tmp_path, None).not_compared(job, result)
     (place / "refs" / "main").write_text(second)
-    why = f"the inputs of the run have changed (the commit of its CLIP {first[:12]} -> {second[:12]})"
+    why = f"the inputs of the run have changed (the commit of the CLIP, {first[:12]} -> {second[:12]})"
     assert stands(job, tmp_path)[:2] == ("stale", why)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
     assert "CLIP" in Inputs(tmp_path, None).not_compared(job, result)

@@ -63,13 +63,13 @@ def test_runs_are_those_of_the_parts_in_order_each_once(file):
 def test_file_of_one_protocol_is_a_plan_without_parts(file):
     plan = spec.read_plan(file(PARTS[: PARTS.index("parts:")] + "protocol: base2new\ndatasets: [digits]\n"))
     assert (plan.has_parts, len(plan.parts), plan.parts[0].name) == (False, 1, "parts")
-    with pytest.raises(UserError, match="--parts: parts has no 'base2new'"):
+    with pytest.raises(UserError, match="--parts: parts does not contain 'base2new'"):
         narrowed(plan, parts=["base2new"])
     part = narrowed(plan, methods=["CLIP"], seeds=[1]).parts[0]
     assert ([(m.label, m.seeds) for m in part.methods], part.seeds, part.highlight) == ([("CLIP", (1,))], (1,), "CLIP")
-    with pytest.raises(UserError, match="no method of parts has these seeds"):
+    with pytest.raises(UserError, match="No method of parts has the requested seeds"):
         narrowed(plan, methods=["CLIP"], seeds=[2])
-    with pytest.raises(UserError, match="has parts, where a file with one protocol is needed"):
+    with pytest.raises(UserError, match="has several parts, but a file with a single protocol is needed"):
         spec.read(file())
 
 
@@ -85,10 +85,10 @@ def test_some_of_a_plan(file):
     assert names(seeds=[3]) == ["shots"]
     assert names() == ["base2new", "shift", "shots"]
     for given, what in (
-        ({"datasets": ["mnist"]}, "--datasets: parts has no 'mnist'. Did you mean 'mnist5k'"),
+        ({"datasets": ["mnist"]}, "--datasets: parts does not contain 'mnist'. Did you mean 'mnist5k'"),
         ({"seeds": [9]}, "--seeds: parts has no 9"),
-        ({"acquisitions": ["badge"]}, "--acquisitions: parts has no 'badge'"),
-        ({"methods": ["CLIP"], "seeds": [3]}, "no part of parts has all of that"),
+        ({"acquisitions": ["badge"]}, "--acquisitions: parts does not contain 'badge'"),
+        ({"methods": ["CLIP"], "seeds": [3]}, "No part of parts contains all requested names"),
     ):
         with pytest.raises(UserError, match=re.escape(what)):
             narrowed(plan, **given)

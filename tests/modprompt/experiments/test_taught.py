@@ -49,7 +49,7 @@ def test_a_teacher_sees_the_base_classes_where_its_student_sees_all_without_labe
 
 def test_unlabelled_images_are_asked_for_in_each_part(experiment, tmp_path):
     few = experiment(TAUGHT.replace("protocol: base2new", "protocol: few_shot\nshots: [1]"))
-    with pytest.raises(UserError, match="PromptKD: it is taught on images of all classes, without labels"):
+    with pytest.raises(UserError, match="PromptKD: the method is trained on unlabelled images of all classes"):
         check(protocols.jobs(experiment(TAUGHT), few), tmp_path, tmp_path)
 
 
@@ -82,10 +82,10 @@ def test_costs_count_the_training_of_the_teacher_and_not_its_parameters(experime
 @pytest.mark.parametrize(
     ("old", "new", "what"),
     [
-        ("TRAINER.KDPL.ON: True, ", "", "MPL has no teacher: use PromptKD, or prompts with TRAINER.KDPL.ON"),
-        ("PromptKD, config: glyph,", "PromptKD, config: glyph, options: {TRAINER.PROMPTKD.TEACHER_CKPT: x},", "TRAINER.PROMPTKD.TEACHER_CKPT is set, but it is to be trained"),
-        ("teacher_from: PromptSRC}", "teacher_from: Nobody}", "'Nobody' is no method above this one"),
-        ("teacher_from: PromptSRC}", "teacher_from: PromptSRC, options: {MODEL.BACKBONE.NAME: RN50}}", "MODEL.BACKBONE.NAME is 'RN50', in the training of its teacher 'glyph-clip'"),
+        ("TRAINER.KDPL.ON: True, ", "", "MPL has no teacher. Use the trainer PromptKD, or a method with prompts and TRAINER.KDPL.ON"),
+        ("PromptKD, config: glyph,", "PromptKD, config: glyph, options: {TRAINER.PROMPTKD.TEACHER_CKPT: x},", "TRAINER.PROMPTKD.TEACHER_CKPT is set, but the experiment trains the teacher"),
+        ("teacher_from: PromptSRC}", "teacher_from: Nobody}", "'Nobody' is not a method above this method"),
+        ("teacher_from: PromptSRC}", "teacher_from: PromptSRC, options: {MODEL.BACKBONE.NAME: RN50}}", "MODEL.BACKBONE.NAME is 'RN50', but the training of the teacher uses 'glyph-clip'"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_taught_is_refused_in_a_line(experiment, tmp_path, old, new, what):

@@ -35,7 +35,7 @@ def test_codebase_is_found_in_its_folder_or_the_one_below(tmp_path):
     inner = codebase(tmp_path / "repo" / "src")
     assert borrowed.find(inner) == borrowed.find(tmp_path / "repo") == inner
     codebase(tmp_path / "repo" / "other")
-    with pytest.raises(UserError, match=r"it holds several codebases \(other, src\): name one"):
+    with pytest.raises(UserError, match=r"the folder contains several codebases \(other, src\). Use the path of one codebase."):
         borrowed.find(tmp_path / "repo")
 
 
@@ -78,11 +78,11 @@ def test_keys_come_from_its_extend_cfg_and_no_trainer_is_run(more, ours, layers,
     borrowed.Host(codebase(tmp_path / "host", EXTEND.format(more=more))).add_keys(ours)
     cfg = dassl.config.get_cfg_default()
     assert (cfg.get("SPLE", {}).get("LAYERS"), cfg.TRAINER.COOP.N_CTX) == (layers, n_ctx)
-    assert ("the keys of its extend_cfg are left out (" in capsys.readouterr().out) == bool(more)
+    assert (f"note: the config keys of extend_cfg in {tmp_path / 'host' / 'train.py'} are left out (" in capsys.readouterr().out) == bool(more)
 
 
 def test_reader_is_none_that_a_command_may_give():
-    with pytest.raises(UserError, match=r"command line: DATASET.READER is set by --host FOLDER and cannot be given"):
+    with pytest.raises(UserError, match=r"command line: DATASET.READER cannot be set directly. Use --host FOLDER."):
         borrowed.require_no_reader(Settings.read(options=["DATASET.READER", "eurosat.py 0123"]))
 
 
@@ -143,7 +143,7 @@ def test_its_reader_stands_for_ours_and_its_modules_tell_it_from_another(tmp_pat
         file, _, module, _ = line.split()
         assert (file, module) == ("euro.py", "datasets.euro")
     assert only_tested.endswith(" datasets.a True")  # whoever reads it
-    assert "has no reader SUN397: it is read by ours" in none
+    assert "has no reader of the data set SUN397, so the reader of modprompt is used." in none
     assert ours == "None modprompt.data.readers.lists False"
 
 
@@ -153,9 +153,9 @@ def test_reader_that_does_not_import_or_is_not_entered_or_there_twice_is_one_lin
     own_registry = "from dassl.data.datasets import DatasetBase\nfrom dassl.utils import Registry\n"
     own_registry += "DATASET_REGISTRY = Registry('theirs')\n" + reader.partition("\n")[2]
     contents = {
-        f"import skimage.io\nfrom . import help\n{reader}": "'skimage'): pip install no_package scikit-image",
+        f"import skimage.io\nfrom . import help\n{reader}": "'skimage'). Run `pip install no_package scikit-image`.",
         f"raise SystemExit(0)\n{reader}": "cannot be imported (0)",
-        own_registry: "does not enter EuroSAT in Dassl's registry: it would be read by ours",
+        own_registry: "does not register EuroSAT in Dassl's DATASET_REGISTRY, so the reader cannot be used.",
     }
     usual = {"datasets/help.py": "import no_package, os\n"}
     hosts = [
@@ -171,11 +171,11 @@ def test_reader_that_does_not_import_or_is_not_entered_or_there_twice_is_one_lin
 
 
 def test_its_dassl_needs_a_host_that_has_one(tmp_path):
-    with pytest.raises(UserError, match="name the codebase with --host FOLDER"):
+    with pytest.raises(UserError, match="Specify the codebase with --host FOLDER."):
         borrowed.entered(None, host_dassl=True)
-    with pytest.raises(UserError, match="the folder of a codebase is missing"):
+    with pytest.raises(UserError, match="--host is empty. Specify the folder of a codebase."):
         borrowed.entered("")
-    with pytest.raises(UserError, match="has no Dassl of its own"):
+    with pytest.raises(UserError, match="contains no copy of Dassl"):
         borrowed.entered(str(codebase(tmp_path / "host")), host_dassl=True)
 
 
@@ -185,7 +185,7 @@ def test_standing_in_a_codebase_is_said_and_nothing_of_it_is_used(tmp_path, monk
     assert borrowed.entered(None) is None
     assert "" not in sys.path
     assert str(tmp_path / "host") not in sys.path
-    said = "this folder is a codebase of the family; its readers and its clip are used with --host ."
+    said = "the current folder is a Dassl-based codebase. To use its data-set readers and its clip package, set --host ."
     assert f"note: {said}" in capsys.readouterr().out
 
 
@@ -231,7 +231,7 @@ def test_labels_that_its_readers_make_wrong_on_purpose_are_right_unless_asked_ot
     host = write_host(tmp_path / "host", "asks for more")
     done = run_in(tmp_path, *START, "--host", str(host), *workshop.words("MPL", "run"), *given)
     assert done.returncode == 0, done.stderr
-    told = f"note: {host / 'train.py'}: it makes training labels wrong on purpose; added: DATASET.NOISE_LABEL False"
+    told = f"note: {host / 'train.py'}: the program replaces some training labels by wrong labels, so modprompt added this setting: DATASET.NOISE_LABEL False"
     assert (told in done.stdout.splitlines()) == (not given)
     recorded = json.loads((tmp_path / "run" / "result.json").read_text())["settings"]["DATASET.NOISE_LABEL"]
     assert recorded == ("True" if given else "False")

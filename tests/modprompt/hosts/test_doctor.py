@@ -36,13 +36,13 @@ def test_report_names_what_is_in_use_lacking_and_changed_and_what_was_tried(tmp_
     assert why.startswith(
         "launcher  MPL cannot run: The reader of the data set EuroSAT does not support DATASET.SUBSAMPLE_CLA"
     )
-    assert rest == [f"launcher  {WELL}", "MPL can run here"]
+    assert rest == [f"launcher  {WELL}", "MPL can run here."]
     for words in (
-        "-> tried again on all classes", "PyTorch   ", "Dassl     ", f"clip      {host / 'clip'}", f"data      {tmp_path / 'data'}: eurosat",
-        f"codebase  {host}", "it lacks  no_package, scikit-image", "-> pip install no_package scikit-image\n",
-        "launch train.py --trainer ModMPL", "it makes training labels wrong on purpose; added: ",
+        "-> The training is repeated on all classes.", "PyTorch   ", "Dassl     ", f"clip      {host / 'clip'}", f"data      {tmp_path / 'data'}: eurosat",
+        f"codebase  {host}", "missing   no_package, scikit-image", "-> Run `pip install no_package scikit-image`.\n",
+        "launch train.py --trainer ModMPL", "the program replaces some training labels by wrong labels, so modprompt added these arguments: ",
         "-> kept: OPTIM.MAX_EPOCH was set to 1 ", "-> kept: TEST.FINAL_MODEL is best_val in this codebase's program ",
-        "-> trainers.own of this codebase is left out: ",
+        "-> trainers.own of this codebase is left out, because ",
     ):  # fmt: skip
         assert words in done.stdout
     assert git(host, "status", "--porcelain", "--ignored") == ""
@@ -61,17 +61,17 @@ def test_each_way_in_is_named_with_the_packages_it_lacks(tmp_path):
         command, environment = [sys.executable, *DOCTOR, "--seconds", "0"], {**os.environ, "PYTHONPATH": path}
         done = subprocess.run(command, cwd=host, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 2, done.stderr
-        return re.findall(r"^ {10}-> ((?:cannot|runs).*)", done.stdout, re.MULTILINE)
+        return re.findall(r"^ {10}-> (This command .*)", done.stdout, re.MULTILINE)
 
     shutil.copytree(ROOT / "modprompt/compat/stand_in", tmp_path / "Dassl")
     trainer, reader = "for_a_trainer", "for_a_reader"
-    of_host = f"runs; data sets whose reader imports {reader} cannot be read"
-    of_programs = [f"cannot run without {reader}", f"cannot run without {reader}, {trainer}"]
+    of_host = f"This command runs, but data sets whose reader imports {reader} cannot be read."
+    of_programs = [f"This command cannot run without {names}." for names in (reader, f"{reader}, {trainer}")]
     assert advice() == [of_host, *of_programs]
     with (tmp_path / "Dassl" / "dassl" / "utils" / "__init__.py").open("a") as file:
         file.write("import for_dassl\n")
     packages = ["for_dassl", "for_a_reader, for_dassl", "for_a_reader, for_a_trainer, for_dassl"]
-    assert advice() == [f"cannot run without {names}" for names in packages]
+    assert advice() == [f"This command cannot run without {names}." for names in packages]
     if dassl_folder() != str(ROOT / "modprompt/compat/stand_in"):
         return  # an installed Dassl is used now
     shutil.rmtree(tmp_path / "Dassl")
@@ -86,13 +86,13 @@ def test_where_the_launcher_cannot_run_our_program_is_tried(tmp_path):
     done = run_in(host, *DOCTOR, *PATIENT, installed=True)
     assert done.returncode == 0, done.stdout
     why = "launcher  MPL cannot run: the following arguments are required: --key-file"
-    assert ways(done) == [why, f"--host    {WELL}", "MPL can run here, by --host alone"]
-    assert "(the import line is in it)" in done.stdout
+    assert ways(done) == [why, f"--host    {WELL}", "MPL can run here, but only with --host."]
+    assert "(the import line is installed)" in done.stdout
     (host / "datasets" / "eurosat.py").write_text("@DATASET_REGISTRY.register()\nclass EuroSAT:\n    pass\n")
     done = run_in(host, *DOCTOR, *PATIENT, installed=True)
     assert done.returncode == 1, done.stdout
     assert "eurosat.py cannot be imported (name 'DATASET_REGISTRY' is not defined)" in ways(done)[1]
-    assert ways(done)[-1] == "MPL cannot run here as it is: see above"
+    assert ways(done)[-1] == "MPL cannot run here. The reasons are listed above."
 
 
 def test_reader_of_another_layout_is_not_tried(tmp_path):
@@ -102,14 +102,14 @@ def test_reader_of_another_layout_is_not_tried(tmp_path):
     done = run_in(host, *DOCTOR, *PATIENT)
     assert done.returncode == 2, done.stdout
     assert [line[10:21] for line in ways(done)[:-1]] == ["not tried: "] * 2
-    assert ways(done)[-1] == "whether MPL can run here is open: see above"
+    assert ways(done)[-1] == "The training could not be tested. The reasons are listed above."
 
 
 def test_what_was_not_reached_is_not_tried(tmp_path):
     done = run_in(write_host(tmp_path / "host"), *DOCTOR, "--seconds", "0")
     assert done.returncode == 2, done.stdout
-    untried = "not tried: time ran out (--seconds)"
-    last = "whether MPL can run here is open: see above"
+    untried = "not tried: the time limit was reached (--seconds)"
+    last = "The training could not be tested. The reasons are listed above."
     assert ways(done) == [f"launcher  {untried}", f"--host    {untried}", last]
 
 
@@ -129,7 +129,7 @@ def test_interrupted_it_ends_at_once_with_all_that_it_started(number, tmp_path):
     pid = (host / "pid").read_text()
     process.send_signal(number)
     _, errors = process.communicate(timeout=20)
-    assert (process.returncode, errors) == (130, b"interrupted\n")
+    assert (process.returncode, errors) == (130, b"Interrupted.\n")
     state = subprocess.run(["ps", "-o", "stat=", "-p", pid], capture_output=True, text=True, check=False).stdout
     assert state.strip()[:1] in ("", "Z")
     assert list((tmp_path / "temp").iterdir()) == []
@@ -138,7 +138,7 @@ def test_interrupted_it_ends_at_once_with_all_that_it_started(number, tmp_path):
 def test_no_codebase_is_tried_with_our_own_program(tmp_path):
     done = run_in(tmp_path, *DOCTOR, *PATIENT)
     assert done.returncode == 0, done.stdout
-    assert ways(done) == [f"train     {WELL}", "MPL can run here, by modprompt train alone"]
+    assert ways(done) == [f"train     {WELL}", "MPL can run here with `modprompt train`."]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -147,7 +147,7 @@ def test_packages_that_all_need_are_named_and_the_exit_code_says_so(tmp_path, mo
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.setattr(doctor, "spec_of", {"numpy": "there"}.get)
     assert doctor.main([]) == 1
-    assert "-> pip install torch torchvision yacs Pillow\n" in capsys.readouterr().out
+    assert "-> Run `pip install torch torchvision yacs Pillow`.\n" in capsys.readouterr().out
 
 
 def test_without_a_dassl_our_program_runs_and_its_own_does_not(tmp_path):
@@ -158,6 +158,6 @@ def test_without_a_dassl_our_program_runs_and_its_own_does_not(tmp_path):
     done = subprocess.run(command, cwd=host, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Dassl     not found\n" in done.stdout
-    assert ways(done)[0].startswith("launcher  MPL cannot run: No module named 'dassl' (this codebase's program, ")
-    assert ways(done)[0].endswith("put the folder of Dassl.pytorch on PYTHONPATH, or use modprompt train --host")
-    assert ways(done)[1:] == [f"--host    {WELL}", "MPL can run here, by --host alone"]
+    assert ways(done)[0].startswith("launcher  MPL cannot run: No module named 'dassl' (while importing clip or Dassl for this codebase). ")
+    assert ways(done)[0].endswith("Add the folder of Dassl.pytorch to PYTHONPATH, or use `modprompt train --host`.")
+    assert ways(done)[1:] == [f"--host    {WELL}", "MPL can run here, but only with --host."]

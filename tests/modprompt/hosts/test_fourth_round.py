@@ -96,10 +96,10 @@ def test_program_that_builds_its_own_trainer_is_not_taken_for_ours(tmp_path):
     for way in (("-m", "modprompt.launch", "train.py"), ("train.py",)):  # the launcher, the line
         done = run_in(tmp_path, *way, "--trainer", "MPL")
         assert done.returncode == 2
-        assert re.fullmatch(r"error: \S*train.py never built --trainer MPL, .* --host \. runs ours\n", done.stderr)
+        assert re.fullmatch(r"error: \S*train.py did not build the trainer MPL of modprompt, .* `modprompt train --host \.` instead\.\n", done.stderr)
         for words in (["--trainer", "OWN"], ["--trainer", "MPL", "--help"]):
             assert run_in(tmp_path, *way, *words).returncode == 0
-        assert "never built" not in run_in(tmp_path, *way, "--trainer", "MPL", "--bogus").stderr
+        assert "did not build" not in run_in(tmp_path, *way, "--trainer", "MPL", "--bogus").stderr
 
 
 @pytest.mark.slow
@@ -141,8 +141,8 @@ def test_reader_is_the_one_that_the_program_imports_and_what_its_data_config_set
     *notes, last = done.stdout.splitlines()
     place = tmp_path / "configs/datasets/eurosat.yaml"
     assert notes == [
-        f"note: TEST.FINAL_MODEL best_val: {place} sets it",
-        "note: TRAINER.A.X: this codebase has no such setting: left out",
+        f"note: {place} sets TEST.FINAL_MODEL to best_val.",
+        "note: settings that this codebase does not have are ignored: TRAINER.A.X.",
     ]
     assert last.startswith("second.py ")
     assert last.endswith("['DATASET.NAME', 'DATASET.READER', 'OPTIM.MAX_EPOCH', 'TEST.FINAL_MODEL']")
@@ -213,7 +213,7 @@ def test_printed_command_has_only_flags_that_the_program_has(program, said, tmp_
 def test_line_before_its_own_mpl_leaves_that_one_its_name(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([site(), dassl_folder()]))
     assert install.main([str(write_host(tmp_path / "host", "own MPL"))]) == 0
-    assert "Start with: python train.py --trainer ModMPL " in capsys.readouterr().out
+    assert "Start a training with: python train.py --trainer ModMPL " in capsys.readouterr().out
 
 
 def test_doctor_names_the_codebases_of_a_folder_and_tries_none(tmp_path, monkeypatch, capsys):
@@ -223,5 +223,5 @@ def test_doctor_names_the_codebases_of_a_folder_and_tries_none(tmp_path, monkeyp
     monkeypatch.setattr(sys, "dont_write_bytecode", sys.dont_write_bytecode)
     assert doctor.main([]) == 2
     said = capsys.readouterr().out
-    assert f"{tmp_path}: it holds several codebases (a, b/c/d): name one" in said
+    assert f"{tmp_path}: the folder contains several codebases (a, b/c/d). Use the path of one codebase." in said
     assert "MPL can run here" not in said

@@ -46,7 +46,7 @@ def test_line_is_tried_and_written_once_and_every_byte_restored_in_a_linked_exec
     assert git(host, "status", "--porcelain", "--ignored") == " M real.py\n"
     assert ((host / "train.py").stat().st_mode & 0o777, (host / "train.py").is_symlink()) == (0o755, True)
     assert install.main([str(host)]) == 0
-    assert "nothing to do" in capsys.readouterr().out
+    assert "Nothing was changed, because" in capsys.readouterr().out
     assert install.main([str(host), "--uninstall"]) == 0
     assert git(host, "status", "--porcelain", "--ignored") == ""
 
@@ -56,16 +56,16 @@ def test_line_whose_imports_fail_is_not_written_and_all_that_is_missing_is_named
     (host / "train.py").write_text("import datasets.eurosat\nimport trainers.own\n# dassl build_trainer\n")
     (host / "trainers" / "own.py").write_text("import no_package, os\n")
     (host / "datasets" / "eurosat.py").write_text("import skimage.io\nfrom .squares import pictures\n")
-    assert refused(capsys, host).endswith("pip install no_package scikit-image first")  # the launcher, too, needs one
+    assert refused(capsys, host).endswith("Run `pip install no_package scikit-image` first.")  # the launcher, too, needs one
     (host / "datasets" / "eurosat.py").write_text("")
-    assert "pip install no_package first, or use modprompt launch" in refused(capsys, host)
+    assert "Run `pip install no_package` first, or use `modprompt launch`" in refused(capsys, host)
     (host / "datasets" / "eurosat.py").write_text("1 / 0\n")
     said = refused(capsys, host)
-    assert "its imports fail with the line, which is not written (ZeroDivisionError: division by zero)" in said
+    assert "the imports fail with the import line, so the line was not written (ZeroDivisionError: division by zero)" in said
     (host / "datasets" / "eurosat.py").write_text("")
     (host / "trainers" / "own.py").write_text("")
     monkeypatch.delenv("PYTHONPATH")
-    assert f"pip install --no-deps {PACKAGE.parent} first" in refused(capsys, host)
+    assert f"Run `pip install --no-deps {PACKAGE.parent}` first." in refused(capsys, host)
 
 
 @pytest.mark.parametrize("eol", ["\n", "\r\n"])
@@ -99,13 +99,13 @@ def test_line_stands_before_a_statement_that_shares_the_imports_line():
 
 def test_what_is_no_codebase_or_cannot_be_done_is_one_line(host, tmp_path, capsys, monkeypatch):
     (tmp_path / "empty").mkdir()
-    assert "there is no train.py that calls Dassl's build_trainer" in refused(capsys, tmp_path / "empty")
-    assert "there is no such folder" in refused(capsys, tmp_path / "nothing")
-    assert "it is modprompt itself" in refused(capsys, ROOT)
-    assert "nothing is installed in" in refused(capsys, host, "--uninstall")
+    assert "the folder contains no train.py that calls Dassl's build_trainer" in refused(capsys, tmp_path / "empty")
+    assert "the folder does not exist" in refused(capsys, tmp_path / "nothing")
+    assert "the folder is modprompt itself" in refused(capsys, ROOT)
+    assert "Nothing is installed in" in refused(capsys, host, "--uninstall")
     plain = (host / "train.py").read_bytes()
     (host / "train.py").write_bytes(plain + b"print 'old'\n")
-    assert "train.py is not a Python program" in refused(capsys, host)
+    assert "train.py is not a valid Python program" in refused(capsys, host)
     (host / "train.py").write_bytes(install.with_line(plain))
 
     def full(*paths, **named):

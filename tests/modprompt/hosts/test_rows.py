@@ -24,7 +24,7 @@ def test_what_a_program_asks_for_is_added_and_what_was_given_stays(program, word
     (tmp_path / "a.yaml").write_text("DATASET: {NAME: EuroSAT}\n")
     more = with_rows(words.split(), tmp_path / "train.py", "MPL")
     assert more[:2] == (whole.split(), added)
-    assert more.why.count("; ") == (program == TASK[0] + NOISE)
+    assert more.why.count(", and the program ") == (program == TASK[0] + NOISE)
 
 
 def test_programs_are_known_by_their_text():

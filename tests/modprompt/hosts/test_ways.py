@@ -68,7 +68,7 @@ def test_settings_that_a_program_changes_and_a_clip_that_loses_are_told_and_sett
     words[words.index("--config-file") + 1] = config
     changed = started(host, "line", *words)
     assert changed.returncode == 0, changed.stderr
-    assert f", not {host / 'clip'}: modprompt launch takes that one" in changed.stdout
+    assert f", not {host / 'clip'}. To use {host / 'clip'}, start the program with `modprompt launch`." in changed.stdout
     told = {
         f"{key} was set to {asked} (file {config}), but the codebase's program or config changed the value to {got}."
         for key, asked, got in (
@@ -117,7 +117,7 @@ def test_launcher_adds_what_a_program_asks_for_and_takes_its_clip(workshop, tmp_
     assert losses(launched.stdout) == workshop.losses, launched.stderr
     (note,) = notes(launched, "note: train.py: ")
     for added in ("--trainer MMRL TASK B2N", "--dataset Squares", "DATASET.NOISE_LABEL False"):
-        assert added in note.partition("; added: ")[2]
+        assert added in note.partition(", so modprompt added these arguments: ")[2]
 
 
 @pytest.mark.slow
@@ -127,7 +127,7 @@ def test_modules_that_a_program_lacks_are_left_out_or_brought_or_named_all_at_on
     done = started(host, "launcher", *workshop.words("MPL", "output/run"))
     assert losses(done.stdout) == workshop.losses, done.stderr
     for name in ("own", "not_shipped"):
-        assert done.stdout.count(f"trainers.{name} of this codebase is left out: ") == 1
+        assert done.stdout.count(f"trainers.{name} of this codebase is left out, because ") == 1
     own = started(host, "launcher", *workshop.words("OWN", "output/own"))
     assert own.returncode != 0
     assert "No module named 'no_package'" in own.stderr
@@ -135,7 +135,7 @@ def test_modules_that_a_program_lacks_are_left_out_or_brought_or_named_all_at_on
         file.write("import not_there\n")
     (host / "datasets" / "eurosat.py").write_text("import skimage_not\nfrom .squares import pictures\n")
     line = last_error(started(host, "launcher", *workshop.words("MPL", "output/run")))
-    assert line == "error: No module named 'skimage_not': pip install not_there skimage_not"
+    assert line == "error: No module named 'skimage_not'. Run `pip install not_there skimage_not`."
 
 
 @pytest.mark.slow
@@ -145,8 +145,8 @@ def test_what_a_program_asks_its_own_trainers_for_is_one_line_that_names_the_oth
     (host / "train.py").write_text(program.replace("trainer.test()", "trainer.test_withlabel()"))
     test = ("--eval-only", "--model-dir", workshop.folder / "ours")
     line = last_error(started(host, "line", *workshop.words("MPL", "output/test", *test)))
-    said = "error: 'MPL' object has no attribute 'test_withlabel', which this program expects of trainers: "
-    assert line == f"{said}modprompt train --host . runs ours without it"
+    said = "error: 'MPL' object has no attribute 'test_withlabel', but this program needs the attribute. "
+    assert line == f"{said}Use `modprompt train --host .` instead."
 
 
 @pytest.mark.slow
@@ -218,7 +218,8 @@ def test_our_config_stands_in_for_one_that_is_not_there(trainer, named, is_repla
 def test_program_that_is_not_there_is_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert launch.main(["nothing.py"]) == 2
-    assert capsys.readouterr().err.startswith("error: there is no ")
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {tmp_path / 'nothing.py'} does not exist. ")
 
 
 @pytest.mark.slow

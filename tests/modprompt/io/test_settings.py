@@ -154,6 +154,6 @@ def test_what_cannot_be_read_is_refused(files):
 
 def test_config_that_is_not_there_has_a_nearest_name(tmp_path):
     (tmp_path / "eurosat.yaml").write_text("")
-    said = "config file .*eurosatt.yaml does not exist.*did you mean 'eurosat'.*: eurosat.yaml"
+    said = "config file .*eurosatt.yaml does not exist.*Did you mean 'eurosat'.*: eurosat.yaml"
     with pytest.raises(UserError, match=said):
         read_settings(str(tmp_path / "eurosatt.yaml"))

@@ -67,7 +67,7 @@ def test_missing_config_of_a_method_names_the_trainers_and_no_neighbours(word, t
     ) as raised:
         config_file(word, "MPL")
     assert "pre-commit" not in str(raised.value)
-    assert ("did you mean 'glyph'?" in str(raised.value)) == word.endswith("glyf")
+    assert ("Did you mean 'glyph'?" in str(raised.value)) == word.endswith("glyf")
 
 
 def test_missing_config_without_a_known_trainer_and_of_a_data_set():

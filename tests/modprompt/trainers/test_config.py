@@ -131,7 +131,7 @@ def test_all_faults_are_told_at_once_each_with_its_place(file):
         f"{one}: TEST.SPLIT must be test or val, got 'train'",
     ):
         assert f"{part}." in line or f"{part}. Did you mean" in line
-    for part in ("command line: unknown setting 'TRAIN.PRINT'", "--trainer: there is no 'MLP'"):
+    for part in ("command line: unknown setting 'TRAIN.PRINT'", "--trainer: unknown name 'MLP'"):
         assert part in line
     assert "TRAIN.PRINT_FREQ must be at least 1, got 0" in line
 
@@ -140,7 +140,7 @@ def test_fault_is_not_told_twice_by_what_it_leaves_at_its_default():
     with pytest.raises(UserError) as raised:
         run_config.merged(Settings.read((), RUN, ["DATASET.NAM", "Digits", "OPTIM.LRR", "1", "OPTIM.LRR", "1"]))
     assert str(raised.value).count("unknown setting") == 2
-    with pytest.raises(UserError, match="DATASET.NAME: no name is given"):
+    with pytest.raises(UserError, match="DATASET.NAME: the name is missing"):
         run_config.merged(Settings.read((), RUN))
 
 

@@ -101,4 +101,4 @@ def test_what_does_not_fit_is_refused_before_any_work(more, message, words, caps
 def test_file_without_a_class_of_the_data_set_is_refused(words, capsys):
     line = refusal(capsys, *words(phrases={"forest": ["trees"], "annual crop": ["fields"]}))
     assert "phrases.json contains no phrases for 4 of 5 classes: 'Annual Crop Land'" in line
-    assert "did you mean 'annual crop'?" in line
+    assert "Did you mean 'annual crop'?" in line
