@@ -178,7 +178,9 @@ def test_data_set_that_is_named_has_the_trainers_config(tmp_path):
     with pytest.raises(UserError, match=r"^No CLIP is specified for EuroSAT. Use --backbone ViT-B/16 \(.*350 MB"):
         read(*words)
     assert value(read("--trainer", "CoOp", "--dataset-config-file", "digits"), "MODEL.BACKBONE.NAME") == "glyph-clip"
-    with pytest.raises(UserError, match="^TrainerSubnet has no config file for the default CLIP, glyph-clip. .*: --backbone ViT-B/16"):
+    with pytest.raises(
+        UserError, match="^TrainerSubnet has no config file for the default CLIP, glyph-clip. .*: --backbone ViT-B/16"
+    ):
         read("--trainer", "TrainerSubnet", "--dataset-config-file", "digits")
 
 

@@ -107,8 +107,14 @@ def test_other_classes_are_said(run, photos, tmp_path, said):
             ["{run}", "{photos}", "--classes", "one"],
             "error: --classes lists 1 class name, but a classifier needs at least 2.",
         ),
-        (["{run}", "{photos}", "--classes", "one", "one"], "error: --classes lists the class 'one' twice. Remove the duplicate."),
-        (["{run}", "{photos}", "--classes", "@{run}/nosuch"], "error: --classes @{run}/nosuch: the file {run}/nosuch does not exist."),
+        (
+            ["{run}", "{photos}", "--classes", "one", "one"],
+            "error: --classes lists the class 'one' twice. Remove the duplicate.",
+        ),
+        (
+            ["{run}", "{photos}", "--classes", "@{run}/nosuch"],
+            "error: --classes @{run}/nosuch: the file {run}/nosuch does not exist.",
+        ),
         (["{run}", "{photos}", "--top", "0"], "error: --top must be at least 1, got 0"),
         (["{run}", "{photos}", "--unknown", "nan"], "error: --unknown must be a probability from 0 to 1, got nan"),
         (["{run}", "{photos}", "--unknown", "high"], "error: --unknown 'high' is not a number. Use a probability from"),

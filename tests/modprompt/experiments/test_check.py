@@ -91,7 +91,10 @@ MPL, CLIP = "MPL: {trainer: MPL", "CLIP: {trainer: ZeroshotCLIP"
         (FILE.replace("[digits]", "[imagenet_a]"), "method MPL: ImageNetA has only test images"),
         (VALIDATION.format("imagenet", MPL), "method MPL: ImageNet has no validation images of its own. Protocol val"),
         (VALIDATION.format("imagenet_a", CLIP), "method CLIP: ImageNetA has only test images"),
-        (VALIDATION.format("unlabelled", CLIP), "method CLIP: the data set Unlabelled has no validation images. Protocol"),
+        (
+            VALIDATION.format("unlabelled", CLIP),
+            "method CLIP: the data set Unlabelled has no validation images. Protocol",
+        ),
     ],
 )
 def test_training_or_measuring_on_images_that_there_are_not_is_refused(folder, experiment, text, message):

@@ -300,10 +300,22 @@ def test_a_method_takes_a_choice_or_none(taken, experiment, tmp_path, old, new, 
     ("old", "new", "what"),
     [
         ("  MPL: {", "  Mine: {", "no hyperparameters were selected for 'Mine'"),
-        (MPL, "MPL, config: glyph_selfreg}", "MPL: the hyperparameters were selected with the config file glyph, but this"),
-        (MPL, "MPL, config: glyph, options: {MODEL.BACKBONE.PATH: other.pt}}", "were selected with the CLIP file none, but this experiment uses other.pt."),
+        (
+            MPL,
+            "MPL, config: glyph_selfreg}",
+            "MPL: the hyperparameters were selected with the config file glyph, but this",
+        ),
+        (
+            MPL,
+            "MPL, config: glyph, options: {MODEL.BACKBONE.PATH: other.pt}}",
+            "were selected with the CLIP file none, but this experiment uses other.pt.",
+        ),
         (MPL, "MPL, config: glyph, options: {OPTIM.LR: 3}}", "but the options also set OPTIM.LR to 3. Remove"),
-        (MPL, f"MPL, config: glyph, {SEARCHES}}}", "selected with the first stage none, but this experiment uses MPL_glyph-"),
+        (
+            MPL,
+            f"MPL, config: glyph, {SEARCHES}}}",
+            "selected with the first stage none, but this experiment uses MPL_glyph-",
+        ),
         ("tries.json", "other.json", "other.json"),
         ("tries.json", "takes.yaml", "contains no selected hyperparameters"),
     ],
@@ -329,7 +341,9 @@ def test_choice_on_another_clip_at_the_same_path_is_refused(experiment, tmp_path
     os.utime(path)
     experiment(takes)  # the same weights
     torch.save(random_clip(2, text_layers=1, vision_layers=1).state_dict(), path)
-    with pytest.raises(UserError, match=r"MaPLe: the hyperparameters were selected with another CLIP \(CLIP 2:.* -> 2:"):
+    with pytest.raises(
+        UserError, match=r"MaPLe: the hyperparameters were selected with another CLIP \(CLIP 2:.* -> 2:"
+    ):
         experiment(takes)
 
 

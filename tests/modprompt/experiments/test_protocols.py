@@ -83,7 +83,10 @@ def test_unequal_shots_stand_where_a_protocol_has_a_number(experiment):
     few = experiment(alone.replace("base2new", "few_shot"))
     assert (protocols.columns(few), few.shots) == (("0", "by class"), ("by class",))
     for text, why in (
-        (alone.replace("base2new", "base2new\nshots: 4"), "shots: all methods set DATASET.SHOTS_BY_CLASS, which replaces shots"),
+        (
+            alone.replace("base2new", "base2new\nshots: 4"),
+            "shots: all methods set DATASET.SHOTS_BY_CLASS, which replaces shots",
+        ),
         (alone.replace("base2new", "active\nacquisitions: [random]"), "active does not support DATASET.SHOTS_BY_CLASS"),
         (mixed + "  Tip: {trainer: TipAdapter, config: glyph, prompts_from: Unequal}\n", "has another DATASET.SHOTS"),
     ):

@@ -111,7 +111,9 @@ def test_a_search_without_a_whole_schedule_or_a_result_is_waited_for(staged, tmp
         in state.of(staged[0], tmp_path).why
     )
     (folder / "result.json").unlink()
-    assert [state.of(job, tmp_path)[:2] for job in staged[1:]] == [("waiting", "the search for the schedule has not finished")] * 2
+    assert [state.of(job, tmp_path)[:2] for job in staged[1:]] == [
+        ("waiting", "the search for the schedule has not finished")
+    ] * 2
 
 
 def test_runs_come_in_order_and_each_once(quick, experiment, tmp_path):

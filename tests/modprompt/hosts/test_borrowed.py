@@ -35,7 +35,9 @@ def test_codebase_is_found_in_its_folder_or_the_one_below(tmp_path):
     inner = codebase(tmp_path / "repo" / "src")
     assert borrowed.find(inner) == borrowed.find(tmp_path / "repo") == inner
     codebase(tmp_path / "repo" / "other")
-    with pytest.raises(UserError, match=r"the folder contains several codebases \(other, src\). Use the path of one codebase."):
+    with pytest.raises(
+        UserError, match=r"the folder contains several codebases \(other, src\). Use the path of one codebase."
+    ):
         borrowed.find(tmp_path / "repo")
 
 
@@ -78,7 +80,10 @@ def test_keys_come_from_its_extend_cfg_and_no_trainer_is_run(more, ours, layers,
     borrowed.Host(codebase(tmp_path / "host", EXTEND.format(more=more))).add_keys(ours)
     cfg = dassl.config.get_cfg_default()
     assert (cfg.get("SPLE", {}).get("LAYERS"), cfg.TRAINER.COOP.N_CTX) == (layers, n_ctx)
-    assert (f"note: the config keys of extend_cfg in {tmp_path / 'host' / 'train.py'} are left out (" in capsys.readouterr().out) == bool(more)
+    assert (
+        f"note: the config keys of extend_cfg in {tmp_path / 'host' / 'train.py'} are left out ("
+        in capsys.readouterr().out
+    ) == bool(more)
 
 
 def test_reader_is_none_that_a_command_may_give():
@@ -185,7 +190,9 @@ def test_standing_in_a_codebase_is_said_and_nothing_of_it_is_used(tmp_path, monk
     assert borrowed.entered(None) is None
     assert "" not in sys.path
     assert str(tmp_path / "host") not in sys.path
-    said = "the current folder is a Dassl-based codebase. To use its data-set readers and its clip package, set --host ."
+    said = (
+        "the current folder is a Dassl-based codebase. To use its data-set readers and its clip package, set --host ."
+    )
     assert f"note: {said}" in capsys.readouterr().out
 
 

@@ -158,6 +158,8 @@ def test_without_a_dassl_our_program_runs_and_its_own_does_not(tmp_path):
     done = subprocess.run(command, cwd=host, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Dassl     not found\n" in done.stdout
-    assert ways(done)[0].startswith("launcher  MPL cannot run: No module named 'dassl' (while importing clip or Dassl for this codebase). ")
+    assert ways(done)[0].startswith(
+        "launcher  MPL cannot run: No module named 'dassl' (while importing clip or Dassl for this codebase). "
+    )
     assert ways(done)[0].endswith("Add the folder of Dassl.pytorch to PYTHONPATH, or use `modprompt train --host`.")
     assert ways(done)[1:] == [f"--host    {WELL}", "MPL can run here, but only with --host."]

@@ -96,7 +96,10 @@ def test_program_that_builds_its_own_trainer_is_not_taken_for_ours(tmp_path):
     for way in (("-m", "modprompt.launch", "train.py"), ("train.py",)):  # the launcher, the line
         done = run_in(tmp_path, *way, "--trainer", "MPL")
         assert done.returncode == 2
-        assert re.fullmatch(r"error: \S*train.py did not build the trainer MPL of modprompt, .* `modprompt train --host \.` instead\.\n", done.stderr)
+        assert re.fullmatch(
+            r"error: \S*train.py did not build the trainer MPL of modprompt, .* `modprompt train --host \.` instead\.\n",
+            done.stderr,
+        )
         for words in (["--trainer", "OWN"], ["--trainer", "MPL", "--help"]):
             assert run_in(tmp_path, *way, *words).returncode == 0
         assert "did not build" not in run_in(tmp_path, *way, "--trainer", "MPL", "--bogus").stderr

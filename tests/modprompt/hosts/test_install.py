@@ -56,12 +56,17 @@ def test_line_whose_imports_fail_is_not_written_and_all_that_is_missing_is_named
     (host / "train.py").write_text("import datasets.eurosat\nimport trainers.own\n# dassl build_trainer\n")
     (host / "trainers" / "own.py").write_text("import no_package, os\n")
     (host / "datasets" / "eurosat.py").write_text("import skimage.io\nfrom .squares import pictures\n")
-    assert refused(capsys, host).endswith("Run `pip install no_package scikit-image` first.")  # the launcher, too, needs one
+    assert refused(capsys, host).endswith(
+        "Run `pip install no_package scikit-image` first."
+    )  # the launcher, too, needs one
     (host / "datasets" / "eurosat.py").write_text("")
     assert "Run `pip install no_package` first, or use `modprompt launch`" in refused(capsys, host)
     (host / "datasets" / "eurosat.py").write_text("1 / 0\n")
     said = refused(capsys, host)
-    assert "the imports fail with the import line, so the line was not written (ZeroDivisionError: division by zero)" in said
+    assert (
+        "the imports fail with the import line, so the line was not written (ZeroDivisionError: division by zero)"
+        in said
+    )
     (host / "datasets" / "eurosat.py").write_text("")
     (host / "trainers" / "own.py").write_text("")
     monkeypatch.delenv("PYTHONPATH")

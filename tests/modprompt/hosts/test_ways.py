@@ -68,7 +68,9 @@ def test_settings_that_a_program_changes_and_a_clip_that_loses_are_told_and_sett
     words[words.index("--config-file") + 1] = config
     changed = started(host, "line", *words)
     assert changed.returncode == 0, changed.stderr
-    assert f", not {host / 'clip'}. To use {host / 'clip'}, start the program with `modprompt launch`." in changed.stdout
+    assert (
+        f", not {host / 'clip'}. To use {host / 'clip'}, start the program with `modprompt launch`." in changed.stdout
+    )
     told = {
         f"{key} was set to {asked} (file {config}), but the codebase's program or config changed the value to {got}."
         for key, asked, got in (

@@ -196,7 +196,9 @@ def test_backbone_takes_a_path(words, squashed, tmp_path):
 
 def test_backbone_refuses_two_paths(words, squashed, capsys):
     line = refusal(capsys, "--backbone", "./a.pt", *words())
-    assert f"--backbone is the path a.pt, but MODEL.BACKBONE.PATH is {squashed}. Remove one of these two settings." in line
+    assert (
+        f"--backbone is the path a.pt, but MODEL.BACKBONE.PATH is {squashed}. Remove one of these two settings." in line
+    )
 
 
 def test_backbone_name_gives_a_file_its_architecture(words, bare, tmp_path, capsys):
