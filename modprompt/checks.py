@@ -40,7 +40,7 @@ def one_of(name: str, value: Any, allowed: Collection[Any]) -> None:
 
 def renamed(name: str, known: Collection[str]) -> str:
     """Return the hint after an old name whose new name is known; empty for any other name."""
-    return f". It was renamed: use {RENAMED[name]} instead." if RENAMED.get(name) in known else ""
+    return f". Use the new name {RENAMED[name]}." if RENAMED.get(name) in known else ""
 
 
 def nearest(name: str, known: Sequence[str], cutoff: float = 0.5) -> str:

@@ -65,7 +65,7 @@ def test_bfloat16_and_back(cls, clip_model, images, labels):
         assert loss.item() == pytest.approx(exact, rel=0.1)
         loss.backward()
     assert model.stream == resolve("bf16", torch.device("cpu")).stream
-    with pytest.warns(UserWarning, match="this CLIP were rounded to bfloat16 by an earlier cast"):
+    with pytest.warns(UserWarning, match="this CLIP model were rounded to bfloat16 by an earlier cast"):
         model.float()
     assert model.stream is None
     assert clip_model.visual.conv1.weight.dtype == torch.float32
@@ -177,7 +177,7 @@ def test_text_weights_that_changed_are_an_error(cls, write, clip_model, images, 
     calls = (lambda: model(images), lambda: model.of_features(features), lambda: model.save(tmp_path / "model.pt"))
     for call in (*calls, lambda: model.with_classes(NAMES)(images), lambda: model.to(torch.bfloat16)):
         with pytest.raises(
-            UserError, match=r"weights of this CLIP have changed .* Call .on\(clip_model, names\) again"
+            UserError, match=r"weights of this CLIP model have changed .* Call .on\(clip_model, names\) again"
         ):
             call()
     assert not [*tmp_path.iterdir()]
@@ -250,8 +250,8 @@ def test_with_labels_it_is_the_loss(clip_model, images, labels):
         ([], "names must contain at least one class name"),
         (["cat", ""], "names must contain non-empty strings, got ''"),
         (["cat", 3], "names must contain non-empty strings, got 3"),
-        (["cat", "dog", "cat"], "the class 'cat' is there twice"),
-        (["a_cat", "dog", "A  cat"], "the classes 'a_cat' and 'A  cat' are the same to CLIP"),
+        (["cat", "dog", "cat"], "The class 'cat' is listed twice"),
+        (["a_cat", "dog", "A  cat"], "The classes 'a_cat' and 'A  cat' are the same to CLIP"),
         (["word " * 90, "dog"], "longer than the maximum of 77 text tokens"),
     ],
 )

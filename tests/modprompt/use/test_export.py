@@ -212,7 +212,7 @@ def test_what_the_exporter_refuses_and_what_is_too_large_is_a_line(trained, tmp_
     ):
         export.export(given, "onnx", path)
     with pytest.raises(
-        UserError, match="^--precision fp16 is not supported for this CLIP, whose image encoder runs in float32"
+        UserError, match="^--precision fp16 is not supported for this CLIP model, whose image encoder runs in float32"
     ):
         export.export(given, "onnx", path, "fp16")
     monkeypatch.setattr(export_model, "MOST_BYTES", 10)

@@ -119,7 +119,7 @@ def test_the_clip_of_both_is_named_and_another_order_of_classes_is_warned_of(cac
         read(cache, classes_backbone="ViT-B/16")
     with pytest.raises(UserError, match="The folder nowhere does not exist"):
         read_features("nowhere", "ViT-B/32")
-    with pytest.raises(UserError, match="no CLIP 'ViTB32'"):
+    with pytest.raises(UserError, match="The CLIP model 'ViTB32' does not exist"):
         read_features(cache, "ViTB32")
     torch.save(directions().roll(1, 0), cache / "classes.pt")
     with pytest.warns(UserWarning, match="another CLIP model than ViT-B/32, or their class order may differ"):
