@@ -27,8 +27,8 @@ SHELL = {"eval", "pip", "python3", "source", "cd", "cp", "export", "git", "hf", 
 SESSIONS = [  # pages whose commands are run, those of a session in one folder, as people read them
     ("README",),
     ("own_images",),
-    ("INSTALL", "RUN", "search", "schedule", "numbers", "troubleshooting"),
-    ("use", "export_show", "experiments", "active"),
+    ("INSTALL", "RUN", "schedule", "numbers", "troubleshooting"),
+    ("use", "experiments", "active"),
 ]
 YAML = {"README": "three.yaml", "own_images": "mine.yaml"}  # what a page's is saved as
 AT_HAND = {"train", "active", "predict", "export", "interpret", "doctor", "experiment", "--help", "--version"}

@@ -97,7 +97,9 @@ def from_pretrained(
                 f"{source} is neither an existing folder nor the name of a hub repository. "
                 "Give the folder of a saved model, or a repository as owner/name."
             ) from None
-        folder = hub.snapshot(repo, revision, _ours, "or download it by hand and give its folder").folder
+        folder = hub.snapshot(
+            repo, revision, _ours, "Download the repository by hand and pass the path of its folder."
+        ).folder
     if subfolder and not is_inside(subfolder):
         raise UserError(f"The subfolder {subfolder!r} is outside {source}. Give a relative path inside {source}.")
     place = folder / subfolder
@@ -157,7 +159,7 @@ def pull(name: str, folder: str | Path = "") -> tuple[Path, str, list[Path]]:
     goal = of_user(folder or repo.rpartition("/")[2])
     if os.path.lexists(goal):
         raise UserError(f"The folder {goal} already exists. Choose another folder.")
-    snapshot = hub.snapshot(repo, revision, _ours, "or download it by hand: modprompt reads the folder")
+    snapshot = hub.snapshot(repo, revision, _ours, "Download the repository by hand and use the path of its folder.")
     names = _ours(snapshot.files())
     for file in _weights(names):
         checkpoint.read(snapshot.folder / file)  # as weights; whatever else a file holds is refused

@@ -127,7 +127,7 @@ def test_a_run_waits_for_labels_and_ends_as_one_that_knows_them(words, tmp_path,
     ("options", "fault"),
     [
         (("ACTIVE.GAMMA", 1.5), "ACTIVE.GAMMA must be at most 1, got 1.5"),
-        (("ACTIVE.METHOD", "entropi"), "ACTIVE.METHOD: there is no 'entropi'. Did you mean 'entropy'?"),
+        (("ACTIVE.METHOD", "entropi"), "ACTIVE.METHOD: unknown name 'entropi'. Did you mean 'entropy'?"),
         (("ACTIVE.METHOD", ""), "ACTIVE.METHOD is empty, but ACTIVE.ROUNDS is 2. Set ACTIVE.METHOD"),
         (
             ("ACTIVE.METHOD", "none", "ACTIVE.PCB", False),
@@ -225,7 +225,7 @@ def test_nothing_is_counted_that_only_stands_in(tmp_path, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "from 6 images of 2 classes" in out
     assert "# train_x" not in out
-    assert "CLIP: this project's own weights, quick_gelu, 1 and 2 heads" in out
+    assert "activation quick_gelu, 1 attention heads in the text encoder, 2 in the image encoder" in out
     picks = tmp_path / "output/photos_active/MPL/glyph/seed1/rounds/round_0.csv"
     fill(picks, dict(zip([row["file"] for row in picks_in(picks)], ("one", "two"))))
     assert active.main([*start, "OPTIM.MAX_EPOCH", "1"]) == 0

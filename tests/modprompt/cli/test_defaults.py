@@ -281,7 +281,7 @@ def test_a_value_that_was_passed_is_never_replaced(clips, clip_model, capsys):
     assert modprompt.CoOp(n_ctx=4).on(clip, ["zero", "one"]).method.ctx_init == "a photo of a"
     copied = pickle.loads(pickle.dumps(copy.copy(modprompt.MPL())))  # noqa: S301 - our own
     assert copied.on(clip_model, ["cat", "dog"]).method.prompt_depth == 3
-    said = "note: this CLIP has 3 text layers and 3 image layers, so TRAINER.MPL.PROMPT_DEPTH is 3 instead of 9."
+    said = "note: this CLIP model has 3 text layers and 3 image layers, so TRAINER.MPL.PROMPT_DEPTH is 3 instead of 9."
     assert capsys.readouterr().out == f"{said}\n"
 
 
@@ -327,7 +327,7 @@ def test_hyperparameters_are_those_selected_for_the_trainer(tmp_path, capsys):
         (("--trainer", "TCP"), "has no values for the trainer TCP. Use a trainer that the file contains: CoOp, VPT, "),
         (
             ("--trainer", "MPL", "--config-file", "glyph_selfreg"),
-            "config glyph, but this run uses glyph_selfreg. Give ",
+            "config glyph, but this run uses glyph_selfreg. Set --config-file",
         ),
         (("--trainer", "Mine"), "the run has no config file of a method. Set --config-file."),
         (("--trainer", "MPL", "--hyperparameters", "not_here.json"), "not_here.json cannot be read"),

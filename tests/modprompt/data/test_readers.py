@@ -386,7 +386,7 @@ def test_what_is_missing_before_a_run_is_what_the_reader_cannot_do_without(modul
             read(name, tmp_path)
         except UserError as error:
             told = str(error)
-        if (said, told and path.name in told) not in (("", ""), (f"there is no {path}", True)):
+        if (said, told and path.name in told) not in (("", ""), (f"{path} does not exist", True)):
             wrong.append((said, told))
         if not said:
             shutil.rmtree(tmp_path / folder)  # with what the reader has written

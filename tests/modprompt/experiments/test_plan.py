@@ -86,7 +86,7 @@ def test_some_of_a_plan(file):
     assert names() == ["base2new", "shift", "shots"]
     for given, what in (
         ({"datasets": ["mnist"]}, "--datasets: parts does not contain 'mnist'. Did you mean 'mnist5k'"),
-        ({"seeds": [9]}, "--seeds: parts has no 9"),
+        ({"seeds": [9]}, "--seeds: parts does not contain 9"),
         ({"acquisitions": ["badge"]}, "--acquisitions: parts does not contain 'badge'"),
         ({"methods": ["CLIP"], "seeds": [3]}, "No part of parts contains all requested names"),
     ):

@@ -159,7 +159,7 @@ def test_reader_that_does_not_import_or_is_not_entered_or_there_twice_is_one_lin
     own_registry += "DATASET_REGISTRY = Registry('theirs')\n" + reader.partition("\n")[2]
     contents = {
         f"import skimage.io\nfrom . import help\n{reader}": "'skimage'). Run `pip install no_package scikit-image`.",
-        f"raise SystemExit(0)\n{reader}": "cannot be imported (0)",
+        f"raise SystemExit(0)\n{reader}": "cannot be imported (0).",
         own_registry: "does not register EuroSAT in Dassl's DATASET_REGISTRY, so the reader cannot be used.",
     }
     usual = {"datasets/help.py": "import no_package, os\n"}

@@ -110,7 +110,7 @@ def test_error_of_a_trainer_that_is_not_ours_is_one_line(tmp_path):
     write_host(tmp_path)
     (tmp_path / "train.py").write_text("open('missing.json')\n")
     done = run_in(tmp_path, "-m", "modprompt.launch", "train.py", "--trainer", "MPL")
-    assert done.stderr.endswith("(in a trainer of its own: train.py never calls Dassl's build_trainer)\n")
+    assert done.stderr.endswith("because train.py does not call Dassl's build_trainer.\n")
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
 
 
@@ -176,7 +176,7 @@ def test_call_that_only_its_own_trainers_know_is_named(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train.py", "--trainer", "MPL"])
     with pytest.raises(ValueError, match="unpack") as error:
         exec("trainer.load_features()", {"__name__": "__main__", "trainer": trainer})
-    said = "load_features() of its own trainers: not enough values to unpack (expected 3, got 2), which this program"
+    said = "This program calls load_features(), which only the trainers of its own codebase have (not enough values"
     assert foreign.mistake_of(error.value).startswith(said)
 
 
@@ -198,8 +198,8 @@ def test_words_are_told_by_the_programs_own_flags_and_the_built_trainer_is_known
     ("program", "said"),
     [
         (FLAGS, "python train.py --trainer MPL --trainer_config vit_b4_c1_add2_rm1 DATASET.NUM_SHOTS 16 DATASET.SUBSAMPLE"),
-        ("parser.add_argument('--shots')\n", "has no flag that names a trainer"),
-        (f"from theirs.engine import build_trainer\n{FLAGS}", "has a Dassl of another name"),
+        ("parser.add_argument('--shots')\n", "has no flag for the trainer"),
+        (f"from theirs.engine import build_trainer\n{FLAGS}", "imports a Dassl of another name"),
     ],
 )  # fmt: skip
 def test_printed_command_has_only_flags_that_the_program_has(program, said, tmp_path):

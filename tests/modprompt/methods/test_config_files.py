@@ -76,7 +76,7 @@ def test_missing_config_without_a_known_trainer_and_of_a_data_set():
     assert config_file("glyph", "OfAUser") == ROOT / "configs/trainers/MPL/glyph.yaml"  # a user's, not imported yet
     with pytest.raises(UserError, match="^There is no config file OfAUser/glyph"):
         config_file("OfAUser/glyph", "OfAUser")
-    with pytest.raises(UserError, match="^no config file own/eurosatt.yaml. Did you mean 'eurosat'"):
+    with pytest.raises(UserError, match="^The config file own/eurosatt.yaml does not exist. Did you mean 'eurosat'"):
         path_of("own/eurosatt.yaml")
     with pytest.raises(UserError, match="^The data set 'eurosatt' does not exist. Did you mean 'EuroSAT'"):
         path_of("eurosatt")

@@ -352,7 +352,9 @@ def test_another_file_of_sentences_under_the_repositorys_name_is_another_run(wor
     assert train.main(run) == 0
     assert "Finished before: " in capsys.readouterr().out
     file.write_text(file.read_text().replace("seen from", "looked at from"))
-    assert "contains a different finished run (the content of the sentences has changed)" in refusal(capsys, *run)
+    assert "contains a different finished run (the content of the class descriptions has changed)" in refusal(
+        capsys, *run
+    )
     file.unlink()
     assert "SENTENCES is empty, and the default file gpt_file/eurosat_prompt.json does not exist" in refusal(
         capsys, *run

@@ -209,7 +209,9 @@ def test_a_clip_with_other_weights_loaded_into_it_is_another(tmp_path):
         model.save(tmp_path / "behind.pt")
     model = modprompt.MPL(prompt_depth=6).on(clip_model, ["zero", "one"])
     model.save(tmp_path / "behind.pt")
-    with pytest.raises(UserError, match="trained with the CLIP model glyph-clip .*, but this CLIP has fingerprint"):
+    with pytest.raises(
+        UserError, match="trained with the CLIP model glyph-clip .*, but this CLIP model has fingerprint"
+    ):
         modprompt.load(tmp_path / "before.pt", clip_model)
     assert modprompt.load(tmp_path / "behind.pt", clip_model).classes == model.classes
     with pytest.raises(UserError, match="with a CLIP model that has no name"):
@@ -245,5 +247,5 @@ def test_classes_of_one_name_come_back_with_a_warning(glyph, tmp_path):
         again = modprompt.load(tmp_path / "own.pt", glyph)
     with pytest.warns(UserWarning, match=r"'one' \(0, 1\)"):
         assert again.with_classes(["one", "one"]).classes.names == ("one", "one")
-    with pytest.raises(UserError, match="'two' is there twice"):
+    with pytest.raises(UserError, match="'two' is listed twice"):
         again.with_classes(["two", "two"])

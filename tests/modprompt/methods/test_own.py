@@ -143,7 +143,7 @@ def test_programs_import_it(own, tmp_path, capsys):
     heated(own.Warm(n_ctx=2).on(clip_model, NAMES)).save("warm.pt")
     Image.new("RGB", (32, 32), (200, 0, 0)).save("red.png")
     forget("Warm", "warm_of_a_test")
-    with pytest.raises(UserError, match="belongs to Warm of the module warm_of_a_test, which is not"):
+    with pytest.raises(UserError, match="belongs to the method Warm of the module warm_of_a_test, which is not"):
         predict.main(["warm.pt", "red.png"])
     assert predict.main(["warm.pt", "red.png", "--import", "warm_of_a_test"]) == 0
     assert capsys.readouterr().out.startswith("red.png: ")

@@ -242,7 +242,10 @@ def test_a_teacher_with_another_clip_inside_or_of_fewer_prompts_is_refused(made,
     def change(state):
         state["image_encoder.conv1.weight"] = state["image_encoder.conv1.weight"] + 1
 
-    for changed, depth, said in ((change, 3, "belongs to another CLIP model"), (lambda state: None, 2, "is missing in the file")):
+    for changed, depth, said in (
+        (change, 3, "belongs to another CLIP model"),
+        (lambda state: None, 2, "is missing in the file"),
+    ):
         path = written(made, tmp_path, changed, depth)
         with pytest.raises(UserError, match=said):
             taught(made, teacher_ckpt=path).on(student, NAMES)

@@ -145,7 +145,7 @@ HEADS = r"Use zero-shot CLIP and heads \(TipAdapter, \.\.\.\)\.$"
     ],
 )
 def test_a_method_that_needs_more_than_the_clip_has_is_refused(method, text, image, said):
-    with pytest.raises(UserError, match=f"^this CLIP {said}"):
+    with pytest.raises(UserError, match=f"^this CLIP model {said}"):
         method.on(tower_clip(text, image), NAMES)
 
 
@@ -157,7 +157,7 @@ def test_a_name_that_is_too_long_for_the_tower_is_refused():
 
 def test_names_are_told_apart_by_the_clips_own_tokenizer():
     assert modprompt.ZeroshotCLIP().on(tower_clip(), ["Crane", "crane"]).classes.names == ("Crane", "crane")
-    with pytest.raises(UserError, match="'a_crane' and 'a  crane' are the same to this CLIP's tokenizer"):
+    with pytest.raises(UserError, match="'a_crane' and 'a  crane' are the same to the tokenizer"):
         modprompt.ZeroshotCLIP().on(tower_clip(), ["a_crane", "a  crane"])
 
 

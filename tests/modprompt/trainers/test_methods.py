@@ -301,8 +301,16 @@ def test_bad_setting_is_named_with_what_is_allowed(row, settings, message, comma
             {"CTX_INIT": "a photo"},
             "TRAINER.COOP.CSC is not used, because CTX_INIT gives all classes the same",
         ),
-        ("coop_front_words", {"N_CTX": 7}, "TRAINER.COOP.N_CTX 7 is not used: CTX_INIT has 4 words"),
-        ("cocoop", {"CTX_INIT": "a photo"}, "TRAINER.COCOOP.N_CTX 3 is not used: CTX_INIT has 2 words"),
+        (
+            "coop_front_words",
+            {"N_CTX": 7},
+            "TRAINER.COOP.N_CTX 7 is not used, because CTX_INIT sets the number of context tokens to 4",
+        ),
+        (
+            "cocoop",
+            {"CTX_INIT": "a photo"},
+            "TRAINER.COCOOP.N_CTX 3 is not used, because CTX_INIT sets the number of context tokens to 2",
+        ),
     ],
 )
 def test_setting_that_is_not_used_is_warned_of(row, settings, message, command, capsys):

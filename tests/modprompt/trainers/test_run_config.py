@@ -50,7 +50,7 @@ def test_values_of_a_programs_configuration_are_its_own_to_choose():
     with pytest.raises(UserError) as raised:
         require_possible(theirs)
     assert str(raised.value) == (
-        "SEED must be below 2**32; negative for none, got None. INPUT.GB_K must be an odd number, got 4. "
+        "SEED must be a whole number below 2**32 (a negative number sets no seed), got None. INPUT.GB_K must be an odd number, got 4. "
         "OPTIM.MAX_EPOCH must be at least 1 and at most 1000000, got 0."
     )
 

@@ -237,24 +237,24 @@ def test_without_a_network_the_cache_serves(hub, run, layout, tmp_path):
     sharing.pull(REPO, tmp_path / "one")
     hub.close()
     assert sharing.pull(f"{REPO}@{commit}", tmp_path / "two")[1] == commit
-    with pytest.warns(UserWarning, match=f"^commit {commit} of the cache was used"):
+    with pytest.warns(UserWarning, match=f"^Commit {commit} in the local cache is used"):
         assert sharing.pull(REPO, tmp_path / "three")[1] == commit
-    assert "owner/prompts: the hub cannot be asked" in refused(sharing.push, REPO, layout(run))
+    assert "owner/prompts: the Hugging Face hub cannot be reached" in refused(sharing.push, REPO, layout(run))
     said = refused(sharing.pull, "owner/other", tmp_path / "four")
-    assert "or download it by hand: modprompt reads the folder" in said
+    assert "Download the repository by hand and use the path of its folder." in said
 
 
 @pytest.mark.slow
 def test_a_push_that_fails_is_one_line_without_the_token(hub, run, layout, monkeypatch):
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)  # between its attempts
     for part, status, what in (
-        ("/api/repos/create", 403, "refuses"),
-        ("/preupload/", 500, "cannot be asked"),
-        ("/commit/", 500, "cannot be asked"),
+        ("/api/repos/create", 403, "rejected the request"),
+        ("/preupload/", 500, "cannot be reached"),
+        ("/commit/", 500, "cannot be reached"),
     ):
         hub.refused = (part, status, b'{"error": "not today, hf_secretsecretsecret"}')
         said = refused(sharing.push, REPO, layout(run))
-        assert said.startswith(f"{REPO}: the hub {what} (")
+        assert said.startswith(f"{REPO}: the Hugging Face hub {what} (")
         assert "secret" not in said
         assert hub.commits == []
     hub.refused = ("nowhere", 500, b"")
@@ -265,10 +265,10 @@ def test_a_push_that_fails_is_one_line_without_the_token(hub, run, layout, monke
 
 def test_repositories_that_are_none_of_ours_or_public(hub, run, layout, tmp_path):
     target = tmp_path / "theirs"
-    assert "the hub refuses (404" in refused(sharing.pull, REPO, target)
+    assert "the Hugging Face hub rejected the request (404" in refused(sharing.pull, REPO, target)
     sharing.push(REPO, layout())
     assert "the repository contains no checkpoint uploaded by `modprompt push`" in refused(sharing.pull, REPO, target)
-    assert "the hub refuses (404" in refused(sharing.pull, f"{REPO}@nosuch", target)
+    assert "the Hugging Face hub rejected the request (404" in refused(sharing.pull, f"{REPO}@nosuch", target)
     for name in ("prompts", "a/b/c", "owner/x@", ""):
         assert "does not name a repository of a hub" in refused(sharing.pull, name, target)
     assert "Remove @v1." in refused(sharing.push, f"{REPO}@v1", layout(run))

@@ -146,7 +146,8 @@ def _without_val(command, tmp_path):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("always:The prompts in:UserWarning")
 @pytest.mark.parametrize(
-    ("more", "said"), [({"seed": 2}, "SEED 1, here 2"), ({"shots": 1}, "DATASET.NUM_SHOTS 4, here 1")]
+    ("more", "said"),
+    [({"seed": 2}, "SEED was 1 and is 2 here"), ({"shots": 1}, "DATASET.NUM_SHOTS was 4 and is 1 here")],
 )
 def test_prompts_of_other_images_are_warned_of(more, said, command, tmp_path, capsys):
     assert train.main(instead(command("CoOp"), out=tmp_path / "front")) == 0

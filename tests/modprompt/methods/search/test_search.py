@@ -182,7 +182,7 @@ def test_places_and_searches_run_or_are_refused_as_the_page_has_it(row, clip_mod
     wrong = []
     for side, cell in zip(PLACES, row[1:3]):
         key, name = f"PLACE_{side.upper()}", row[0].split("`")[1]
-        cell = f"`{name}: there is no '{key}'`" if cell == "none" else cell
+        cell = f"`{name}: unknown name '{key}'`" if cell == "none" else cell
         found = {said(require_place, row[0], key, place, clip_model) for place in PLACES[side]}
         wrong += [line for line in found if line != "runs" and not is_true(line, cell)]
         wrong += [cell] if (cell == "runs") != (found == {"runs"}) else []
