@@ -62,7 +62,7 @@ def test_commands_of_scripts(tmp_path):
         "--output-dir results/",
     ):
         found = found.replace(common, "")
-    assert re.sub(r" \(known: .*", "", found) == expected
+    assert re.sub(r" Available data sets: .*", "", found) == expected
     named = {f"configs/trainers/{name}" for name in re.findall(r"\b\w+/[\w+-]+\.yaml", expected)}
     assert [name for name in named if not (ROOT / name).is_file()] == []
 

@@ -82,7 +82,7 @@ BAD = [
     (["--output-dir", "/dev/null/x"], [], "Not a directory"),
     ([], ["--seed", "2"], "The flag --seed must come before the KEY VALUE options"),
     ([], ["TRAINER.MPL.DEPTH", "3"], "unknown setting 'TRAINER.MPL.DEPTH'. Did you mean 'TRAINER.MPL."),
-    ([], ["DATASET.SUBSAMPLE_CLASSES", "old"], "must be one of all, base, new, got 'old'"),
+    ([], ["DATASET.SUBSAMPLE_CLASSES", "old"], "must be all, base or new, got 'old'"),
     ([], ["TRAIN.PRINT_FREQ", "0", "OPTIM.MAX_EPOCH", "-3"], "MAX_EPOCH must be at least 1 and at most 1000000, got -3. TRAIN.PRINT_FREQ"),
 ]  # fmt: skip
 

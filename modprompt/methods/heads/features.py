@@ -183,7 +183,9 @@ def _clip(name: str) -> str:
         known.require(name, "the CLIP of features")
         return known.plain(name)
     if not of_user(asked.path).exists():
-        raise UserError(f"the CLIP of features: there is no file or folder {asked.path}")
+        raise UserError(
+            f"--backbone: {asked.path} does not exist. Give the path of the CLIP model that computed the features."
+        )
     return str(of_user(asked.path).resolve())
 
 

@@ -89,7 +89,10 @@ MPL, CLIP = "MPL: {trainer: MPL", "CLIP: {trainer: ZeroshotCLIP"
     ("text", "message"),
     [
         (FILE.replace("[digits]", "[imagenet_a]"), "method MPL: ImageNetA has only test images"),
-        (VALIDATION.format("imagenet", MPL), "method MPL: ImageNet has no validation images of its own. Protocol val"),
+        (
+            VALIDATION.format("imagenet", MPL),
+            "method MPL: ImageNet has no validation images that are separate from its test images. Protocol val",
+        ),
         (VALIDATION.format("imagenet_a", CLIP), "method CLIP: ImageNetA has only test images"),
         (
             VALIDATION.format("unlabelled", CLIP),

@@ -44,16 +44,21 @@ def test_a_table_of_heads_replaces_only_the_same_table(words, tmp_path, capsys):
     out = tmp_path / "out"
     out.mkdir()
     zero = [*words, "--classes", str(tmp_path / "classes.pt")]
-    for name in ("heads.png", "heads.csv"):
+    for name, why in (
+        ("heads.png", "exists, but this command did not write it"),
+        ("heads.csv", "is not a table of this"),
+    ):
         (out / name).write_text("mine")
         assert main(zero) == 2
-        assert f"{out / name} exists, but this command did not write it" in capsys.readouterr().err
+        err = capsys.readouterr().err
+        assert f"{out / name} exists" in err
+        assert why in err
         assert (out / name).read_text() == "mine"
         (out / name).unlink()
     assert main(zero) == main(zero) == 0
     before = (out / "heads.csv").read_bytes()
     assert main([*zero, "--split", "val"]) == 2
-    assert f"--out: {out / 'heads.csv'} is another table (zero-shot)" in capsys.readouterr().err
+    assert f"--out: {out / 'heads.csv'} contains the results of" in capsys.readouterr().err
     assert (out / "heads.csv").read_bytes() == before
 
 

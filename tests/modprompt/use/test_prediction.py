@@ -88,7 +88,7 @@ def test_a_sigmoid_judges_each_class_by_itself_where_a_clip_was_trained_so(tmp_p
         (
             "ZeroshotCLIP",
             None,
-            "this CLIP has no logit bias, that is, the CLIP was not trained to score each class independently",
+            "this CLIP model has no logit bias, that is, the CLIP was not trained to score each class independently",
         ),
         ("CLIP_Adapter", -3.0, "the logits of CLIP_Adapter are not scaled cosine similarities"),
     ):

@@ -270,7 +270,7 @@ def test_repositories_that_are_none_of_ours_or_public(hub, run, layout, tmp_path
     assert "the repository contains no checkpoint uploaded by `modprompt push`" in refused(sharing.pull, REPO, target)
     assert "the Hugging Face hub rejected the request (404" in refused(sharing.pull, f"{REPO}@nosuch", target)
     for name in ("prompts", "a/b/c", "owner/x@", ""):
-        assert "does not name a repository of a hub" in refused(sharing.pull, name, target)
+        assert "is not the name of a repository on the Hugging Face hub" in refused(sharing.pull, name, target)
     assert "Remove @v1." in refused(sharing.push, f"{REPO}@v1", layout(run))
     assert "already exists and is public" in refused(sharing.push, REPO, layout(run), private=True)
     hub.private = True
