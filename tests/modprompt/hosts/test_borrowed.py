@@ -160,7 +160,7 @@ def test_reader_that_does_not_import_or_is_not_entered_or_there_twice_is_one_lin
     contents = {
         f"import skimage.io\nfrom . import help\n{reader}": "'skimage'). Run `pip install no_package scikit-image`.",
         f"raise SystemExit(0)\n{reader}": "cannot be imported (0).",
-        own_registry: "does not register EuroSAT in Dassl's DATASET_REGISTRY, so the reader cannot be used.",
+        own_registry: "does not register EuroSAT in Dassl's DATASET_REGISTRY, so the reader cannot be used. Register the reader there.",
     }
     usual = {"datasets/help.py": "import no_package, os\n"}
     hosts = [

@@ -127,7 +127,7 @@ LOAD = """
     from modprompt.compat import mends
     if __name__ == "__main__":
         import own
-        assert any("images" in line for line in mends.apply())
+        assert any("Images are read" in line for line in mends.apply())
         import dassl.utils
         from dassl.data.data_manager import DatasetWrapper
         from torch.utils.data import DataLoader
