@@ -67,7 +67,7 @@ def served(saved, tmp_path):
     with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             line = process.stdout.readline()
-            assert line.startswith("open http://127.0.0.1:"), process.stderr.read()
+            assert line.startswith("Open http://127.0.0.1:"), line
             yield line.split()[1]
             process.send_signal(signal.SIGINT)
             _, err = process.communicate(timeout=60)
