@@ -152,7 +152,7 @@ def test_training_with_data_and_output_in_the_current_folder(modprompt, tmp_path
     must([modprompt, "train", "--trainer", "MPL", *named, "--output-dir", "output/named"], tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"data", "output"}
     done = run([modprompt, "prepare", "EuroSAT", "--check"], tmp_path)
-    assert (done.returncode, f"EuroSAT: missing: {tmp_path}/data/eurosat" in done.stderr) == (1, True)
+    assert (done.returncode, f"The folder {tmp_path}/data/eurosat is missing." in done.stderr) == (1, True)
 
 
 EXPERIMENT = """

@@ -92,7 +92,7 @@ def visit(page, address, tmp_path):
     page.keyboard.press("Tab")
     page.wait_for_function(f"{MAPS} == 2")
     page.fill("textarea", "three\nthree")
-    page.wait_for_selector("text='three' is there twice")
+    page.wait_for_selector("text='three' is listed twice")
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
