@@ -260,7 +260,7 @@ def test_site_is_built_without_a_warning_and_asks_nobody(tmp_path):
     loading = r"<(?:script|img|iframe|link)\b[^>]*?(?:src|href)=\"?(?:https?:)?//[^\">]*|@import|url\(https?:"
     pages = {page: page.read_text() for page in (tmp_path / "site").rglob("*.html")}
     assert [load for text in pages.values() for load in re.findall(loading, text)] == []
-    assert 'id="modprompt.engine.schedule.Schedule"' in pages[tmp_path / "site" / "api" / "schedules" / "index.html"]
+    assert 'id="modprompt.engine.schedule.Schedule"' in pages[tmp_path / "site" / "api" / "schedules.html"]
 
 
 @pytest.mark.slow
