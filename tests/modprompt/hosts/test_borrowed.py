@@ -11,6 +11,7 @@ import pytest
 from modprompt.errors import UserError
 from modprompt.hosts import borrowed
 from modprompt.io.settings import Settings
+from modprompt.trainers import all as _all  # noqa: F401  (registers the keys that a codebase may not replace)
 from tests.conftest import ROOT
 from tests.modprompt.hosts.conftest import losses
 from tests.modprompt.hosts.stand_in import git, run_in, write_host
