@@ -68,6 +68,11 @@ def some(texts: Sequence[str], most: int = 5) -> str:
     return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun: "1 image", "2 images", "3 classes"; `plural` is for nouns like "entry"."""
+    return f"{number} {noun if number == 1 else plural or noun + ('es' if noun.endswith('s') else 's')}"
+
+
 def check_name(name: str, known: Sequence[str], setting: str, noun: str = "name") -> None:
     """Raise SettingError unless `name` is known; the nearest one is proposed. `noun` says what the names name."""
     if name in known:

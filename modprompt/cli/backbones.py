@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
-from modprompt.checks import nearest
+from modprompt.checks import counted, nearest
 from modprompt.clip import known, open_clips, package
 from modprompt.errors import UserError
 from modprompt.programs import Parser
@@ -66,9 +66,7 @@ def lines(word: str = "") -> list[str]:
         raise UserError(f"modprompt backbones: no CLIP name contains or matches {word!r}{near}")
     table = [("name", "from", "activation", "pixels", "runs"), *shown]
     widths = [max(map(len, column)) for column in zip(*table)]
-    runs = ", ".join(
-        f"{what} ({count} model{'s' * (count != 1)})" for what, count in Counter(row[-1] for row in rows).items()
-    )
+    runs = ", ".join(f"{what} ({counted(count, 'model')})" for what, count in Counter(row[-1] for row in rows).items())
     return [
         *("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in table),
         "",

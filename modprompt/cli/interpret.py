@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from modprompt.checks import at_least
+from modprompt.checks import at_least, counted
 from modprompt.errors import UserError
 from modprompt.io import descriptions
 from modprompt.io.checkpoint import Checkpoint, checkpoint_at, read, run_or_file
@@ -63,8 +63,8 @@ def _run(argv: list[str] | None = None) -> None:
     clip = args.clip or recorded_clip(place) or (None if content.record else "ViT-B/16")
     known_words = vocabulary(clip_of(content, clip, "cpu", path))
     if vision:
-        what = "prompt is" if vision == 1 else "prompts are"
-        print(f"{vision} learned vision {what} left out, because words exist only for text prompts.")
+        what = f"{counted(vision, 'learned vision prompt')} {'is' if vision == 1 else 'are'}"
+        print(f"{what} left out, because words exist only for text prompts.")
     if count_mapped(learned):
         print(
             f"The text prompts from layer {count_mapped(learned)} on are computed from vision prompts and are left out."

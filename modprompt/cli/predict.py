@@ -20,7 +20,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from modprompt.checks import at_least, some
+from modprompt.checks import at_least, counted, some
 from modprompt.cli.model_flags import opened, parser_of
 from modprompt.data.class_names import distinct, of_words
 from modprompt.errors import UserError
@@ -84,7 +84,7 @@ def _run(args: Any) -> int:
             "often score higher."
         )
     if left_out:
-        what = "1 file is" if len(left_out) == 1 else f"{len(left_out)} files are"
+        what = f"{counted(len(left_out), 'file')} {'is' if len(left_out) == 1 else 'are'}"
         example = one_line(str(left_out[0]))
         _note(f"{what} ignored because of a file name without an image extension, for example {example}.")
     more = [*(["rule"] if args.rule != SOFTMAX else []), *(["known"] if args.unknown else [])]

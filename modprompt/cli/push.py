@@ -16,6 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from modprompt.checks import counted
 from modprompt.clip import hub
 from modprompt.errors import UserError
 from modprompt.experiments.plan import arguments, spec
@@ -69,7 +70,7 @@ def _of_experiment(args: argparse.Namespace, repo: str, folder: Path) -> str:
         )
     lacking = len({job.folder for job, _ in trainings}) - len(done)
     if lacking:
-        what = "1 training is" if lacking == 1 else f"{lacking} trainings are"
+        what = f"{counted(lacking, 'training')} {'is' if lacking == 1 else 'are'}"
         print(f"warning: {args.file}: {what} not finished and will not be uploaded.", file=sys.stderr)
     contents = [lay_out(Path(chosen_checkpoint(args.out / run)), folder / run) for run in done]
     clip = next((content.clip for content in contents if content.clip), {})

@@ -240,8 +240,7 @@ def _of_weights(asked: Asked, weights: Path) -> Source:
             "model=) to open_clip's name of the model. Alternatively, set MODEL.BACKBONE.ACTIVATION (activation=) to "
             "quick_gelu or gelu and MODEL.BACKBONE.HEADS (heads=) to the heads of the text and image encoder, which "
             "are 64 wide in most models. With `modprompt train`, --backbone NAME can also name a registered CLIP "
-            "model of the same "
-            "architecture."
+            "model of the same architecture."
         )
     return found(OPENAI, {}, Images(row.pixels), digest)
 

@@ -283,8 +283,7 @@ def build(model: Mapping[str, Any], state: Mapping[str, Tensor], tokenizer: Toke
     except RuntimeError as error:
         raise UserError(
             f"{where}: the weights do not match their config ({one_line(error)[:300].rstrip('.')}). Use the config "
-            "that "
-            "belongs to these weights."
+            "that belongs to these weights."
         ) from None
     bias = None if module.logit_bias is None else float(module.logit_bias.detach())
     visual, side, size = module.visual, module.text, _size(model, "")

@@ -7,7 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from modprompt.checks import nearest, some
+from modprompt.checks import counted, nearest, some
 from modprompt.errors import UserError
 from modprompt.io.files import Refused, of_user, read_text
 
@@ -44,7 +44,7 @@ def of_words(words: Sequence[str]) -> list[str]:
         raise UserError(f"--classes lists the class {twice!r} twice. Remove the duplicate.")
     if len(names) < 2:
         raise UserError(
-            f"--classes lists {len(names)} class name{'s' * (len(names) != 1)}, but a classifier needs at least 2. "
+            f"--classes lists {counted(len(names), 'class name')}, but a classifier needs at least 2. "
             "Add class names to --classes."
         )
     return names

@@ -13,7 +13,7 @@ from dassl.data.datasets import Datum
 from dassl.utils import listdir_nohidden
 from tqdm import tqdm
 
-from modprompt.checks import some
+from modprompt.checks import counted, some
 from modprompt.errors import UserError
 from modprompt.io.image_files import has_one_colour_on_white, is_image_name, opened
 from modprompt.io.text import is_text
@@ -77,7 +77,7 @@ def require_decodable(images: Iterable[Image], what: str) -> None:
         )
     if bad:
         raise UserError(
-            f"{what} contains {len(bad)} image{'s' * (len(bad) != 1)} that cannot be decoded: {some(bad, 3)}. Repair "
+            f"{what} contains {counted(len(bad), 'image')} that cannot be decoded: {some(bad, 3)}. Repair "
             f"or remove {'the image' if len(bad) == 1 else 'these images'}."
         )
 
@@ -102,7 +102,7 @@ def file_names(folder: str | Path) -> list[str]:
     others = {name for name in names if not is_image_name(name) and not os.path.isdir(os.path.join(folder, name))}
     if others:
         print(
-            f"{folder} contains {len(others)} file{'s' * (len(others) != 1)} without a supported image extension. "
+            f"{folder} contains {counted(len(others), 'file')} without a supported image extension. "
             f"{'This file is' if len(others) == 1 else 'These files are'} skipped, for example {min(others)!r}."
         )
     return [name for name in names if name not in others]

@@ -11,6 +11,7 @@ from typing import Any
 from dassl.data.datasets import DatasetBase
 from yacs.config import CfgNode
 
+from modprompt.checks import counted
 from modprompt.data import fewshot, published, shots_by_class
 from modprompt.data.images import Image, datums, place_of_images
 from modprompt.data.split_files import Storage
@@ -349,9 +350,8 @@ class FamilyDataset(DatasetBase):
         lacking = len({image.label for image in train} - {image.label for image in images})
         some = f"; {lacking} class{'es have' if lacking > 1 else ' has'} no further images" if lacking else ""
         print(
-            f"{cfg.DATASET.NAME} has no validation images, so {len(images)} training "
-            f"image{' is' if len(images) == 1 else 's are'} "
-            "held out for the selection "
+            f"{cfg.DATASET.NAME} has no validation images, so {counted(len(images), 'training image')} "
+            f"{'is' if len(images) == 1 else 'are'} held out for the selection "
             f"(up to {per_class if isinstance(per_class, int) else max(per_class.values())} per class{some})."
         )
         return images

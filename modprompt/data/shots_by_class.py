@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from modprompt.checks import some
+from modprompt.checks import counted, some
 from modprompt.data.class_names import ClassNames
 from modprompt.data.images import Image
 from modprompt.errors import UserError
@@ -85,8 +85,8 @@ def by_label(table: Table, images: Sequence[Image]) -> dict[int, int]:
             )
         if line.shots > counts[label]:
             raise UserError(
-                f"{where} requests {line.shots} shots of the class {names[label]!r}, which has only {counts[label]} "
-                f"training image{'s' * (counts[label] != 1)}. Reduce the shots, or add images."
+                f"{where} requests {line.shots} shots of the class {names[label]!r}, which has only "
+                f"{counted(counts[label], 'training image')}. Reduce the shots, or add images."
             )
         lines[label] = line
     lacking = [names[label] for label in labels if label not in lines]

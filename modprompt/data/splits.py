@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from dassl.utils import listdir_nohidden
 
+from modprompt.checks import counted
 from modprompt.data.images import Image, class_folders, file_names, relatives
 from modprompt.data.published import SPLIT_SHA256
 from modprompt.errors import UserError
@@ -195,7 +196,7 @@ def _in_three(items: list[Any], size: int, what: str) -> tuple[list[Any], list[A
     n_train, n_val = round(size * 0.5), round(size * 0.2)
     if min(n_train, n_val, size - n_train - n_val) < 1:
         raise UserError(
-            f"{what} has {size} image{'s' * (size != 1)}, but a train/val/test split needs at least 4. Add images."
+            f"{what} has {counted(size, 'image')}, but a train/val/test split needs at least 4. Add images."
         )
     return items[:n_train], items[n_train : n_train + n_val], items[n_train + n_val :]
 
@@ -260,7 +261,7 @@ def split_trainval(trainval: list[Image], what: str) -> tuple[list[Image], list[
     for images in by_label(trainval).values():
         n_val = round(len(images) * 0.2)
         if n_val < 1:
-            said = f"class {images[0].classname!r} has {len(images)} image{'s' * (len(images) != 1)}"
+            said = f"class {images[0].classname!r} has {counted(len(images), 'image')}"
             raise UserError(f"{what}: {said}, but a train/val split needs at least 3. Add images.")
         rng.shuffle(images)
         val += images[:n_val]
@@ -279,8 +280,8 @@ def _selected(images: Sequence[Image], subsample: str) -> list[int]:
     selected = {"all": labels, "base": labels[:half], "new": labels[half:]}[subsample]
     if not selected:
         raise UserError(
-            f"DATASET.SUBSAMPLE_CLASSES {subsample} selects no class, because the data set has only {len(labels)} "
-            f"class{'es' * (len(labels) != 1)}. Set DATASET.SUBSAMPLE_CLASSES all."
+            f"DATASET.SUBSAMPLE_CLASSES {subsample} selects no class, because the data set has only "
+            f"{counted(len(labels), 'class')}. Set DATASET.SUBSAMPLE_CLASSES all."
         )
     return selected
 

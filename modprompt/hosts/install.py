@@ -27,6 +27,7 @@ from modprompt.programs import Parser, report
 STATEMENT = "import modprompt.trainers.mpl"
 LINE = f"{STATEMENT}  # MPL; `modprompt install . --uninstall` removes this line"
 CONFIG = "vit_b4_c1_add2_rm1"
+_LAUNCH = "`modprompt launch`, which skips trainers that cannot be imported"
 _MENDED = re.compile(r"(from|import) (dassl|datasets|trainers|clip)\b")
 # the imports of a program, by a Python started as that program is, and nothing else of it
 _TRY = """
@@ -115,11 +116,10 @@ def _tried(folder: Path, program: bytes) -> str:
     elif "No module named 'dassl'" in why:
         advice = NO_DASSL
     elif packages:
-        advice = f"Run `pip install {' '.join(packages)}` first."
-        if not lacking(folder, [folder / PROGRAM]):
-            advice = f"{advice[:-1]}, or use `modprompt launch`, which skips trainers that cannot be imported."
+        launch = "" if lacking(folder, [folder / PROGRAM]) else f", or use {_LAUNCH}"
+        advice = f"Run `pip install {' '.join(packages)}` first{launch}."
     else:
-        advice = "Use `modprompt launch`, which skips trainers that cannot be imported and needs no import line."
+        advice = f"Use {_LAUNCH} and needs no import line."
     raise UserError(
         f"{folder / PROGRAM}: the imports fail with the import line, so the line was not written ({why}). {advice}"
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from dassl.data.datasets import DATASET_REGISTRY
 
+from modprompt.checks import counted
 from modprompt.clip.tokens import require_distinct_names
 from modprompt.data.fewshot import FOLDER
 from modprompt.data.images import Image, class_folders, holds_images, relatives, require_decodable
@@ -113,8 +114,7 @@ class ImageFolder(FamilyDataset):
             if unknown:
                 raise UserError(
                     f"The class folder {part / unknown[0]} has no counterpart in {self.folder / 'train'}. Add "
-                    "training images "
-                    "of this class, or move the folder elsewhere."
+                    "training images of this class, or move the folder elsewhere."
                 )
         train, val, test = (self._list(self.folder / part, names) for part in PARTS)
         return Split(train, (val or None) if test else None, test or val)
@@ -158,9 +158,8 @@ class ImageFolder(FamilyDataset):
         if others:
             folders = sum(path.is_dir() for path in others)
             print(
-                f"Note: the class folders of {folder} contain {len(others)} entr{'y' if len(others) == 1 else 'ies'} "
-                f"that will not be used: {folders} folder{'s' * (folders != 1)} and {len(others) - folders} "
-                f"file{'s' * (len(others) - folders != 1)} without a supported image extension. The first is "
-                f"{others[0]}."
+                f"Note: the class folders of {folder} contain {counted(len(others), 'entry', 'entries')} that will not "
+                f"be used: {counted(folders, 'folder')} and {counted(len(others) - folders, 'file')} without a "
+                f"supported image extension. The first is {others[0]}."
             )
         return images

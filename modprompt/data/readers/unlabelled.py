@@ -20,6 +20,7 @@ from pathlib import Path
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
 from yacs.config import CfgNode
 
+from modprompt.checks import counted
 from modprompt.clip.tokens import require_distinct_names
 from modprompt.data.class_names import ClassNames
 from modprompt.data.fewshot import FOLDER
@@ -81,10 +82,10 @@ def _images_below(folder: Path, skipped: Collection[Path] = ()) -> list[str]:
             raise UserError(f"{path} has the name of an image, but is not a regular file. Move {path} elsewhere.")
     if len(images) < len(paths):
         other = next(path for path in paths if not is_image_name(path))
-        number = len(paths) - len(images)
+        number = counted(len(paths) - len(images), "file")
         print(
-            f"Note: {folder} contains {number} file{'s' * (number != 1)} without a supported image extension, which "
-            f"will not be used. The first is {other!r}."
+            f"Note: {folder} contains {number} without a supported image extension, which will not be used. The first "
+            f"is {other!r}."
         )
     return images
 
@@ -242,8 +243,7 @@ class Unlabelled(DatasetBase):
             how = "" if cfg.TEST.ONLY else ", or set TEST.NO_TEST True"
             raise UserError(
                 f"The data set Unlabelled in {self.folder} has no test images. Put test images into "
-                f"{self.folder / 'test'}, "
-                f"in a folder for each class{how}."
+                f"{self.folder / 'test'}, in a folder for each class{how}."
             )
         if not (later or has_labels or cfg.TEST.ONLY):
             raise UserError(

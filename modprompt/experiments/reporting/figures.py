@@ -116,6 +116,9 @@ def look(number: int) -> Look:
     return {"color": others[(number - 1) % 7] if number else first, "marker": _MARKERS[number % 8]}
 
 
+WHY_NONE = "because matplotlib is missing. Install it with `pip install matplotlib`."
+
+
 def can_draw() -> bool:
     """Whether matplotlib is installed, which the package does not require."""
     return find_spec("matplotlib") is not None

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from modprompt import programs
-from modprompt.checks import some
+from modprompt.checks import counted, some
 from modprompt.errors import UserError
 from modprompt.experiments.plan import arguments, spec
 from modprompt.experiments.plan.experiment import OF_TREES, Experiment, Plan
@@ -183,8 +183,7 @@ def write_plan(plan: Plan, found: Sequence[Results], folder: Path, data: Path | 
             file=sys.stderr,
         )
     if not figures.can_draw():
-        install = "Install it with `pip install matplotlib`."
-        print(f"warning: The report has no figures, because matplotlib is missing. {install}", file=sys.stderr)
+        print(f"warning: The report has no figures, {figures.WHY_NONE}", file=sys.stderr)
 
 
 def _listed(folder: Path) -> set[str]:
@@ -395,7 +394,7 @@ def card(
         _CLIPS: alike.clips(results),
         _SOURCES: tables.sources(sections),
     }
-    models = f"{len(runs)} trained model{'s' * (len(runs) != 1)}"
+    models = counted(len(runs), "trained model")
     facts = f"This repository contains {models} of {methods}, trained with protocol {experiment.protocol} on "
     facts += f"{', '.join(results.datasets)}."
     return pages.markdown(

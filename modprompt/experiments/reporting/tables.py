@@ -320,8 +320,10 @@ def _of_images(counts: Mapping[tuple[str, int], Mapping[str, None]], datasets: i
     """Numbers of test images, by data set and half where there are several, and what one weighs in the mean of all."""
     told = []
     for (dataset, images), columns in counts.items():
-        halves = " and ".join(columns) if {*columns} <= {*ALONE} else ""
-        halves = "base and new together" if {*columns} <= {*TOGETHER.values()} else halves
+        if {*columns} <= {*TOGETHER.values()}:
+            halves = "base and new together"
+        else:
+            halves = " and ".join(columns) if {*columns} <= {*ALONE} else ""
         where = " ".join(filter(None, [dataset if datasets > 1 else "", halves]))
         told.append(f"{images:,}{f' ({where})' if where else ''}")
     weights = sorted({f"{100 / images / datasets:.2g}" for _, images in counts}, key=float)

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from modprompt.checks import counted
 from modprompt.errors import UserError, WaitsForLabels
 from modprompt.experiments.plan import arguments, protocols
 from modprompt.experiments.plan.check import check
@@ -207,7 +208,7 @@ def run(args: argparse.Namespace) -> int:
     inputs = Inputs(args.out, args.data)
     if args.cancel:
         removed = slurm.cancel([args.out / job.folder for job in jobs])
-        print(f"Removed {removed} job{'s' * (removed != 1)} from the Slurm queue.")
+        print(f"Removed {counted(removed, 'job')} from the Slurm queue.")
         return 0
     if not args.dry_run:
         require_usable(args.out)
@@ -223,10 +224,7 @@ def run(args: argparse.Namespace) -> int:
         from modprompt.experiments.reporting import figures  # late: it brings pandas
 
         if not figures.can_draw():  # said before hours of runs, not after them
-            install = "Install it with `pip install matplotlib`."
-            print(
-                f"warning: The report will have no figures, because matplotlib is missing. {install}", file=sys.stderr
-            )
+            print(f"warning: The report will have no figures, {figures.WHY_NONE}", file=sys.stderr)
     return start(args, plan, jobs, inputs)
 
 

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from modprompt.checks import counted
 from modprompt.data.rounds import FOLDER, known
 from modprompt.experiments.plan import arguments, protocols
 from modprompt.experiments.plan.experiment import Job
@@ -100,7 +101,7 @@ def not_compared(states: Sequence[tuple[Job, state.State]], inputs: Inputs) -> l
     finished = [(job, stands.result or {}) for job, stands in states if stands.name == state.FINISHED]
     counts = Counter(kind for job, result in finished for kind in inputs.not_compared(job, result))
     return [
-        f"The recorded {kind} of {n} finished run{'s' * (n != 1)} could not be compared with the current files."
+        f"The recorded {kind} of {counted(n, 'finished run')} could not be compared with the current files."
         for kind, n in sorted(counts.items())
     ]
 
