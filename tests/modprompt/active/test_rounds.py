@@ -225,7 +225,10 @@ def test_nothing_is_counted_that_only_stands_in(tmp_path, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "from 6 images of 2 classes" in out
     assert "# train_x" not in out
-    assert "activation quick_gelu, 1 attention heads in the text encoder, 2 in the image encoder" in out
+    assert (
+        "CLIP: this project's own weights, activation quick_gelu, 1 attention heads in the text encoder, 2 in the image encoder"
+        in out
+    )
     picks = tmp_path / "output/photos_active/MPL/glyph/seed1/rounds/round_0.csv"
     fill(picks, dict(zip([row["file"] for row in picks_in(picks)], ("one", "two"))))
     assert active.main([*start, "OPTIM.MAX_EPOCH", "1"]) == 0

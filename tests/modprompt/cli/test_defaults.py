@@ -327,7 +327,7 @@ def test_hyperparameters_are_those_selected_for_the_trainer(tmp_path, capsys):
         (("--trainer", "TCP"), "has no values for the trainer TCP. Use a trainer that the file contains: CoOp, VPT, "),
         (
             ("--trainer", "MPL", "--config-file", "glyph_selfreg"),
-            "config file glyph, but this run uses glyph_selfreg. ",
+            "config file glyph, but this run uses glyph_selfreg. Set --config-file glyph, or select",
         ),
         (("--trainer", "Mine"), "the run has no config file of a method. Set --config-file."),
         (("--trainer", "MPL", "--hyperparameters", "not_here.json"), "not_here.json cannot be read"),

@@ -45,8 +45,8 @@ def test_a_table_of_heads_replaces_only_the_same_table(words, tmp_path, capsys):
     out.mkdir()
     zero = [*words, "--classes", str(tmp_path / "classes.pt")]
     for name, why in (
-        ("heads.png", "exists, but this command did not write it"),
-        ("heads.csv", "is not a table of this"),
+        ("heads.png", "heads.png exists, but this command did not write it"),
+        ("heads.csv", "heads.csv exists and is not overwritten because the file is not a table of this command"),
     ):
         (out / name).write_text("mine")
         assert main(zero) == 2
@@ -58,7 +58,8 @@ def test_a_table_of_heads_replaces_only_the_same_table(words, tmp_path, capsys):
     assert main(zero) == main(zero) == 0
     before = (out / "heads.csv").read_bytes()
     assert main([*zero, "--split", "val"]) == 2
-    assert f"--out: {out / 'heads.csv'} contains the results of" in capsys.readouterr().err
+    other = f"--out: {out / 'heads.csv'} contains the results of other heads, shots, CLIP weights or images (heads: zero-shot)"
+    assert other in capsys.readouterr().err
     assert (out / "heads.csv").read_bytes() == before
 
 

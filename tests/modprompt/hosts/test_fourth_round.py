@@ -177,6 +177,7 @@ def test_call_that_only_its_own_trainers_know_is_named(monkeypatch):
     with pytest.raises(ValueError, match="unpack") as error:
         exec("trainer.load_features()", {"__name__": "__main__", "trainer": trainer})
     said = "This program calls load_features(), which only the trainers of its own codebase have (not enough values"
+    said += " to unpack (expected 3, got 2)). Use `modprompt train --host .` instead."
     assert foreign.mistake_of(error.value).startswith(said)
 
 

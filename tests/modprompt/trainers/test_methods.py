@@ -304,12 +304,12 @@ def test_bad_setting_is_named_with_what_is_allowed(row, settings, message, comma
         (
             "coop_front_words",
             {"N_CTX": 7},
-            "TRAINER.COOP.N_CTX 7 is not used, because CTX_INIT sets the number of context tokens to 4",
+            "TRAINER.COOP.N_CTX 7 is not used, because CTX_INIT sets the number of context tokens to 4, the number of its words",
         ),
         (
             "cocoop",
             {"CTX_INIT": "a photo"},
-            "TRAINER.COCOOP.N_CTX 3 is not used, because CTX_INIT sets the number of context tokens to 2",
+            "TRAINER.COCOOP.N_CTX 3 is not used, because CTX_INIT sets the number of context tokens to 2, the number of its words",
         ),
     ],
 )
