@@ -218,19 +218,17 @@ class Parser(argparse.ArgumentParser):
         if not word:
             self.error(f"Unexpected argument {unknown[0]!r}")
         if hint := renamed(word.partition("=")[0], self._option_string_actions):
-            raise UserError(f"There is no flag {word}{hint}")
+            raise UserError(f"Unknown flag {word}{hint}")
         name = word.partition("=")[0].replace("_", "-").strip("-")
         flags_by_name = {flag.strip("-"): flag for flag in self._option_string_actions}
         by_name = {**{flag.strip("-"): meant for flag, meant in self._meant.items()}, **flags_by_name}
         near = difflib.get_close_matches(name, by_name, n=1)
         if not near:
-            self.error(f"There is no flag {word}")
+            self.error(f"Unknown flag {word}")
         meant = by_name[near[0]]
         if meant.startswith("-"):
-            raise UserError(f"There is no flag {word}. Did you mean {meant}?")
-        raise UserError(
-            f"There is no flag {word}. Did you mean the setting {meant}? Add {meant} VALUE after all flags."
-        )
+            raise UserError(f"Unknown flag {word}. Did you mean {meant}?")
+        raise UserError(f"Unknown flag {word}. Did you mean the setting {meant}? Add {meant} VALUE after all flags.")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:

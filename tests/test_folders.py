@@ -46,7 +46,7 @@ def test_a_test_of_the_training_in_a_folder_goes_below_it(trained, words, capsys
     assert result(place)["evaluated"] == f"{trained} epoch last"
     assert result(place)["checkpoint"] == result(trained)["checkpoint"]
     assert train.main(["--once", *test]) == 0
-    assert "Finished before: " in capsys.readouterr().out
+    assert "This run is already finished: " in capsys.readouterr().out
 
 
 def test_no_message_advises_to_delete_a_folder_with_more_than_one_run(trained, words, capsys):
@@ -67,7 +67,7 @@ def test_a_moved_training_and_its_test_stay_what_they_are(trained, words, tmp_pa
     capsys.readouterr()
     again = words("--once", "--eval-only", "--model-dir", tmp_path / "moved", folder=tmp_path / "test")
     assert train.main(again) == 0
-    assert "Finished before: " in capsys.readouterr().out
+    assert "This run is already finished: " in capsys.readouterr().out
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_a_training_that_went_on_from_another_ones_end_is_another(words, trained
     began = result(second)["began_from"]
     assert began == result(trained)["checkpoint"]["hash"]
     assert train.main(resumed) == 0
-    assert "Finished before: " in capsys.readouterr().out
+    assert "This run is already finished: " in capsys.readouterr().out
     line = refusal(capsys, *words("--once", folder=second, options=longer))
     assert (
         "contains a different finished run (the run started from the checkpoint of another training (--resume))" in line
@@ -142,4 +142,4 @@ def test_a_clip_as_it_is_is_no_test_of_a_model(trained, words, tmp_path, capsys)
     assert result(tmp_path / "plain")["evaluated"] == ""
     assert "checkpoint" not in result(tmp_path / "plain")
     assert train.main(test) == 0
-    assert "Finished before: " in capsys.readouterr().out
+    assert "This run is already finished: " in capsys.readouterr().out

@@ -22,7 +22,7 @@ def words(mpl_flags, mpl_options):
 def test_same_run_is_not_run_again_and_another_setting_is_named(trained, words, capsys):
     before = (trained / "result.json").read_bytes()
     assert train.main(words("OPTIM.LR", "35e-4", "OPTIM.MOMENTUM", "0.9", "TRAIN.PRINT_FREQ", "7")) == 0
-    said = f"Finished before: {trained / 'result.json'} (to run again, delete {trained})"
+    said = f"This run is already finished: {trained / 'result.json'} (to run again, delete {trained})"
     assert capsys.readouterr().out.splitlines()[-1] == said
     assert (trained / "result.json").read_bytes() == before
     said = "contains a different finished run (OPTIM.LR 0.0035 -> 0.01). Use another output folder"
@@ -36,7 +36,7 @@ def test_workers_count_for_a_training_and_not_for_a_test(trained, words, mpl_fla
     assert train.main(test) == 0
     assert "=> result" in capsys.readouterr().out
     assert train.main([*test, "DATALOADER.NUM_WORKERS", "1"]) == 0
-    assert "Finished before: " in capsys.readouterr().out
+    assert "This run is already finished: " in capsys.readouterr().out
 
 
 def test_test_of_a_model_that_changed_is_run_again(trained, words, tmp_path, capsys):
@@ -86,7 +86,7 @@ def test_images_without_a_split_file_are_compared(words, tmp_path, capsys):
     flags[flags.index("--dataset-config-file") + 1] = str(ROOT / "configs/datasets/image_folder.yaml")
     assert train.main(flags) == 0
     assert train.main(flags) == 0
-    assert "Finished before: " in capsys.readouterr().out
+    assert "This run is already finished: " in capsys.readouterr().out
     trees.pictures(tmp_path / "own" / "test", {"a": 1, "b": 0}, start=3)
     assert (
         "contains a different finished run (the images have changed (the data set has no recorded split file"
@@ -143,5 +143,5 @@ def test_run_that_waited_for_the_same_one_to_end_finds_it_finished(words, tmp_pa
 
     monkeypatch.setattr(run_folder, "hold", held_by_another_until_it_has_ended)
     assert train.main(words()) == 0
-    assert "Finished before: " in capsys.readouterr().out
+    assert "This run is already finished: " in capsys.readouterr().out
     assert not list((tmp_path / "out").glob("log.txt-*"))

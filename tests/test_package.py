@@ -140,7 +140,7 @@ except modprompt.UserError as error:
 
 def test_a_model_in_python(installed, tmp_path):
     first, second, refused = must([installed, "-W", "ignore", "-c", PYTHON], tmp_path).splitlines()
-    assert first.startswith("trainable: 91,904 of 5,284,801, ")
+    assert first.startswith("Trainable parameters: 91,904 of 5,284,801 (")
     assert second == "MPL(n_ctx=1, prompt_depth=6) 32"
     assert "'cat' and 'dog'" in refused
 

@@ -78,7 +78,7 @@ def test_evaluation_computes_class_features_once(mpl_flags, mpl_options, monkeyp
 def test_finished_run_is_tested_again_and_not_continued_with_other_settings(trained, mpl_flags, mpl_options, capsys):
     assert train.main([*mpl_flags, *mpl_options, "DATALOADER.TEST.BATCH_SIZE", "5"]) == 0
     out = capsys.readouterr().out
-    assert "is already finished (2 epochs), so only the test runs again." in out
+    assert "is already finished (2 epochs). Only the test is repeated." in out
     assert not losses(out)
     for key, value in (("OPTIM.MAX_EPOCH", "4"), ("OPTIM.LR", "0.5"), ("TRAINER.MPL.N_RM_OP", "0")):
         assert f"contains a run with other settings ({key} " in refusal(capsys, *mpl_flags, *mpl_options, key, value)

@@ -104,7 +104,7 @@ def test_scripts_train_search_and_test_once(eurosat_root, clip_file, tmp_path):
     run = "eurosat/shots_2/{}/seed1"
     base, new = (tmp_path / "out/base2new" / part / run.format("MPL/small") for part in ("train_base", "test_new"))
     assert script("mpl/base2new_train.sh", "1")[0] == 0
-    assert script("mpl/base2new_train.sh", "1")[1][-1].startswith("Finished before: ")
+    assert script("mpl/base2new_train.sh", "1")[1][-1].startswith("This run is already finished: ")
     code, lines = script("mpl/base2new_train.sh", "1", "SEED", "2")
     assert (code, "error: SEED is 2, but the name of the output folder" in lines[-1]) == (2, True)
     (base / "result.json").unlink()
@@ -113,7 +113,7 @@ def test_scripts_train_search_and_test_once(eurosat_root, clip_file, tmp_path):
     assert any("is already finished (1 epoch)" in line for line in script("mpl/base2new_train.sh", "1")[1])
     assert script("mpl/base2new_test.sh")[0] == 0
     result = (new / "result.json").read_bytes()
-    assert script("mpl/base2new_test.sh")[1][-1].startswith("Finished before: ")
+    assert script("mpl/base2new_test.sh")[1][-1].startswith("This run is already finished: ")
     assert (new / "result.json").read_bytes() == result
 
     assert script("dpl/search.sh", "OPTIM.MAX_EPOCH", "1")[0] == 0
@@ -121,7 +121,7 @@ def test_scripts_train_search_and_test_once(eurosat_root, clip_file, tmp_path):
     trained = tmp_path / "out/base2new/train_base" / run.format("DPL/small-DPLSearch_small") / "result.json"
     for finished in (1, 2):  # the search, then the training too
         code, lines = script("dpl/base2new_train.sh", "OPTIM.MAX_EPOCH", "1")
-        assert (code, sum(line.startswith("Finished before: ") for line in lines)) == (0, finished)
+        assert (code, sum(line.startswith("This run is already finished: ") for line in lines)) == (0, finished)
     settings = json.loads(trained.read_text())["settings"]
     assert settings["TRAINER.DPL.SCHEDULE_TEXT"] == str(json.loads(steps.read_text())["text"]["steps"])
     assert script("dpl/base2new_test.sh")[0] == 0

@@ -75,7 +75,7 @@ BAD = [
     (["--trainer", "MLP"], [], "unknown name 'MLP'. Did you mean 'MPL'"),
     ([], ["DATASET.NAME", "eurosat"], "unknown name 'eurosat'. Did you mean 'EuroSAT'"),
     (["--root", "/nonexistent/root"], [], "DATASET.ROOT /nonexistent/root: the folder does not exist"),
-    (["--config-file", "nothing.yaml"], [], "There is no config file nothing.yaml"),
+    (["--config-file", "nothing.yaml"], [], "Unknown config file nothing.yaml"),
     (["--eval-only", "--model-dir", "/nonexistent/run"], [], "No checkpoint found because the folder /nonexistent/run/MultiModalPromptLearner does not exist"),
     (["--eval-only"], [], "--eval-only with the trainer MPL needs a trained model"),
     (["--resume", "/nonexistent/run"], [], "RESUME /nonexistent/run contains no run to resume"),

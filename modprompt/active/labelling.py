@@ -125,9 +125,9 @@ class Labelling:
             ]
             if any(label not in (None, truth) for label, truth in zip(labels, truths)):
                 raise UserError(
-                    f"The column `label` of {path} contains labels that differ from the labels of the data set. To use "
-                    "the labels in the file, set ACTIVE.MANUAL_LABELS True. To use the labels of the data set, empty "
-                    "the column `label`."
+                    f"The column `label` of {path} contains labels that differ from the labels of the data set. To "
+                    "use the labels in the file, set ACTIVE.MANUAL_LABELS to True. To use the labels of the data "
+                    "set, empty the column `label`."
                 )
             labels = [*truths]
         missing = labels.count(None)

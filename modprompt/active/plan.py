@@ -186,7 +186,7 @@ def _fault_of_name(given: str, own: bool) -> str:
     """What is wrong with an acquisition's name in a file; `own`: it may come from a user's module."""
     name, pcb = method_of(given), given.endswith(_PCB)
     if name not in METHODS and not own:
-        return f"there is no acquisition function {name!r}{known_names(name, METHODS)}"
+        return f"unknown acquisition function {name!r}{known_names(name, METHODS)}"
     if name == FEW_SHOT or not re.fullmatch(r"\w[\w-]*", name):  # it is the name of a folder
         return (
             f"{given!r} is not a valid name of an acquisition function. Use only letters, digits, _ and - (and not the "
@@ -205,8 +205,9 @@ def check(cfg: Any, job: Job) -> None:
         return
     if job.method.under == FEW_SHOT:
         raise UserError(
-            f"{cfg.TRAINER.NAME} always selects images in rounds, so its few-shot runs need another trainer. Add "
-            "`few_shot: {trainer: ..., config: ...}` to the method, or set `few_shot: false` for the experiment."
+            f"{cfg.TRAINER.NAME} always selects images in rounds, so the few-shot runs for comparison need another "
+            "trainer. Add `few_shot: {trainer: ..., config: ...}` to the method, or set `few_shot: false` for the "
+            "experiment."
         )
     if not job.method.under and not job.tests:
         raise UserError(

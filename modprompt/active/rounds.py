@@ -159,15 +159,15 @@ class Rounds:
         )
         if is_few_shot(cfg):
             print(
-                f"note: images are selected from the few-shot list (shots: {shots_of(cfg)}) only, not from all "
-                "training images. Set DATASET.NUM_SHOTS -1 to use all training images."
+                f"note: images are selected only from the few-shot list with {shots_of(cfg)} shots, not from all "
+                "training images. Set DATASET.NUM_SHOTS to -1 to use all training images."
             )
         if not self.has_test:
             print("note: the run tests no images, so accuracy is not reported for any round.")
         if self.of_choice:
             print(
                 f"note: the labels of {self.of_choice} validation images are used in addition to the labels of the "
-                "rounds. The number of labels of each round includes these labels."
+                "rounds, and are included in the number of labels that is reported for each round."
             )
 
     def run(self) -> None:

@@ -53,7 +53,7 @@ def check(settings: Active) -> None:
             "none with ACTIVE.PCB True to use PCB alone."
         )
     elif method == NONE and not settings.pcb:
-        fault = " none selects no images without PCB. Set ACTIVE.PCB True, or choose an acquisition function."
+        fault = " none selects no images without PCB. Set ACTIVE.PCB to True, or choose an acquisition function."
     if fault:
         raise SettingError([("ACTIVE.METHOD", fault)])
     if settings.rounds:
@@ -144,14 +144,14 @@ def _checked(name: str, choice: Any, wanted: int, pool: int, classes: int) -> Ch
         ) from None
     rows = {*plain.positions}
     if not (0 < len(rows) == len(plain.positions) == len(plain.scores) <= wanted and rows <= {*range(pool)}):
-        must = f"select 1 to {wanted} different positions from 0 to {pool - 1}, each with a score"
+        requirement = f"select 1 to {wanted} different positions from 0 to {pool - 1}, each with a score"
     elif not all(map(math.isfinite, plain.scores)):
-        must = "return finite scores"
+        requirement = "return finite scores"
     elif not ({*plain.free} <= rows and {*plain.free.values()} <= {*range(classes)}):
-        must = f"give free labels only to images that it selects, as class numbers from 0 to {classes - 1}"
+        requirement = f"give free labels only to images that it selects, as class numbers from 0 to {classes - 1}"
     else:
         return plain
-    raise ValueError(f"The acquisition function {name!r} must {must}.")
+    raise ValueError(f"The acquisition function {name!r} must {requirement}.")
 
 
 class Balanced(NamedTuple):

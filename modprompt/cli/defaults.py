@@ -24,7 +24,7 @@ from modprompt.methods.table import BY_NAME, config_of, configs_by_clip
 from modprompt.methods.table import config_file as file_of_method
 
 _LARGE = "ViT-B/16"
-_GIVE = f"--backbone {_LARGE} (OpenAI's weights, 350 MB, are downloaded at the first use)"
+_CLIP_OPTIONS = f"--backbone {_LARGE} (OpenAI's weights, 350 MB, are downloaded at the first use)"
 _BACKBONE = "MODEL.BACKBONE."
 _OWN_IMAGES = ("ImageFolder", "Unlabelled")  # readers of a folder of anybody's: its name says more than theirs
 
@@ -126,7 +126,10 @@ def _take_data(command: _Command, takes_all: bool) -> None:
 
         kind = kind_of(command.root(), takes_all or command.in_rounds())
         command.use(data=config_file(kind))
-        print(f"--root {root} is read as the data set {kind}, because of its content. No data set was specified.")
+        print(
+            f"No data set is specified, so --root {root} is read as the data set {kind}, which matches the "
+            "content of the folder."
+        )
     elif command.configs:
         raise UserError(
             "No data set is specified. Use --root FOLDER for a folder that contains one folder of images per class, or "
@@ -149,7 +152,9 @@ def _take_hyperparameters(command: _Command, name: str) -> None:
     from modprompt.experiments.plan import chosen, spec
 
     if command.method is None:
-        raise UserError(f"--hyperparameters {name}: the run has no config file of a method. Set --config-file.")
+        raise UserError(
+            f"--hyperparameters {name} needs the config file of a method, but the run has none. Set --config-file."
+        )
     named = spec.FILES / f"{Path(name).stem}.json"
     path = named if name in (named.name, named.stem) and not of_user(name).is_file() else of_user(name)
     of_method = {
@@ -181,17 +186,18 @@ def _embedded(command: _Command) -> str:
     unknown = unknown_words(names or ())
     if names is not None and not names:
         raise UserError(
-            f"No CLIP is specified for {dataset}. Use {_GIVE}, or --backbone {EMBEDDED}, which understands only "
-            "numerals."
+            f"No CLIP model is specified for {dataset}. Use {_CLIP_OPTIONS}. The bundled model {EMBEDDED} was trained "
+            "only on images of letters and numerals."
         )
     if unknown:
         raise UserError(
-            f"The default CLIP, {EMBEDDED}, was not trained on the {'words' if len(unknown) > 1 else 'word'} "
-            f"{some(list(map(repr, unknown)))} in the class names. Use {_GIVE}."
+            f"The default CLIP model, {EMBEDDED}, was not trained on the {'words' if len(unknown) > 1 else 'word'} "
+            f"{some(list(map(repr, unknown)))} in the class names. Use {_CLIP_OPTIONS}."
         )
     if EMBEDDED not in command.configs:
         raise UserError(
-            f"{command.trainer} has no config file for the default CLIP, {EMBEDDED}. Specify another CLIP: {_GIVE}."
+            f"{command.trainer} has no config file for the default CLIP model, {EMBEDDED}. Specify another CLIP "
+            f"model: {_CLIP_OPTIONS}."
         )
     return EMBEDDED
 

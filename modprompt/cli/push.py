@@ -70,8 +70,8 @@ def _of_experiment(args: argparse.Namespace, repo: str, folder: Path) -> str:
         )
     lacking = len({job.folder for job, _ in trainings}) - len(done)
     if lacking:
-        what = f"{counted(lacking, 'training')} {'is' if lacking == 1 else 'are'}"
-        print(f"warning: {args.file}: {what} not finished and will not be uploaded.", file=sys.stderr)
+        unfinished = f"{counted(lacking, 'training')} {'is' if lacking == 1 else 'are'}"
+        print(f"warning: {args.file}: {unfinished} not finished, so these runs are not uploaded.", file=sys.stderr)
     contents = [lay_out(Path(chosen_checkpoint(args.out / run)), folder / run) for run in done]
     clip = next((content.clip for content in contents if content.clip), {})
     return card(experiment, of_experiment(experiment, states), done, clip, repo, args.license)

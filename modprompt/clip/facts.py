@@ -125,8 +125,8 @@ class ClipFacts(NamedTuple):
             value = tuple(value) if isinstance(value, (list, tuple)) else value
             if type(value) is not type(default):
                 raise UserError(
-                    f"The file's description of its CLIP model is damaged ({key} has the value {str(value)[:40]!r}). "
-                    "Save the file again."
+                    f"The file contains an invalid description of its CLIP model ({key} has the value "
+                    f"{str(value)[:40]!r}). Save the model again."
                 )
             found[key] = value
         return cls(**found)

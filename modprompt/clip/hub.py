@@ -103,9 +103,11 @@ def snapshot(repo: str, revision: str, choose: Choose, by_hand: str = _BY_HAND) 
         info = ask(name, lambda client: client.HfApi().model_info(repo, revision=revision or None))
     except Unreached as error:
         if there is None or lacks:
-            raise UserError(f"{error} The local cache lacks required files ({lacks.rstrip('.')}). {by_hand}") from None
+            raise UserError(
+                f"{error} Required files are also missing in the local cache ({lacks.rstrip('.')}). {by_hand}"
+            ) from None
         if not package().constants.HF_HUB_OFFLINE:
-            warnings.warn(f"Commit {there.commit} in the local cache is used. {error}", stacklevel=2)
+            warnings.warn(f"Using commit {there.commit} from the local cache. {error}", stacklevel=2)
         return there
     try:
         wanted = [glob.escape(one) for one in choose([str(one.rfilename) for one in info.siblings or ()])]

@@ -145,8 +145,8 @@ def require(name: str, where: str = "") -> Any:
             hub.parse(name)
         if not name:
             raise UserError(
-                "No CLIP model is named. Set --backbone to a name (for example ViT-B/16), or MODEL.BACKBONE.PATH to a "
-                "file."
+                "No CLIP model is specified. Set --backbone to a name (for example ViT-B/16), or set "
+                "MODEL.BACKBONE.PATH to a file."
             )
         if not is_tag(name):
             return None
@@ -157,8 +157,7 @@ def require(name: str, where: str = "") -> Any:
         if "/" not in name or name.endswith("/"):
             near = known_names(name, [*OPENAI, EMBEDDED])
             raise UserError(
-                f"The CLIP model {name!r} does not exist{near} Run `modprompt backbones` to list the CLIP models of "
-                "open_clip."
+                f"Unknown CLIP model {name!r}{near} Run `modprompt backbones` to list the CLIP models of open_clip."
             )
         from modprompt.clip import open_clips
 
@@ -198,7 +197,7 @@ def pinned(name: str, commit: str) -> str:
 
 def whose(name: str, dialect: str) -> str:
     """Whose weights a CLIP has, in words: the embedded one has OpenAI's names of tensors, but its own weights."""
-    return "this project's own" if name == EMBEDDED else dialect
+    return "modprompt's own" if name == EMBEDDED else dialect
 
 
 class Asked(NamedTuple):

@@ -106,9 +106,9 @@ def architecture_of(name: str) -> Architecture | None:
     tag, name = known.require(name), known.plain(name)
     if name.startswith(hub.PREFIX):
         raise UserError(
-            f"--backbone {name}: the architecture of a repository is only known from its files. Name a registered "
-            "CLIP model (`modprompt backbones` lists them), or set MODEL.BACKBONE.MODEL to the name of the "
-            "architecture in open_clip."
+            f"--backbone {name} is a repository, but the files of a repository must be downloaded before its "
+            "architecture is known. Specify a registered CLIP model (`modprompt backbones` lists them), or set "
+            "MODEL.BACKBONE.MODEL to the name of the architecture in open_clip."
         )
     if tag is None:
         shape = shape_of(read_embedded(), name) if name == known.EMBEDDED else known.shape_of_openai(name)
@@ -175,8 +175,8 @@ def _of_hub(asked: Asked) -> Source:
             package.transformers()  # before the download
         if tag.differ:
             warnings.warn(
-                f"{tag.name}: the tag and the config of open_clip have different activations. The model uses "
-                "quick_gelu.",
+                f"{tag.name}: open_clip specifies different activation functions for the pretrained tag and for the "
+                "model config. The model uses quick_gelu.",
                 stacklevel=2,
             )
     repo, revision = cast(tuple[str, str], known.repository(asked.name))
@@ -529,7 +529,8 @@ def _pixels(state: Mapping[str, Tensor], where: str) -> int:
             places, patch = len(state["visual.positional_embedding"]), state["visual.conv1.weight"].shape[-1]
     except KeyError as error:
         raise UserError(
-            f"{where}: these weights do not form a CLIP model, because the tensor {error} is missing. Check the file."
+            f"{where}: these weights do not form a CLIP model, because the tensor {error} is missing. Check whether "
+            "the file is complete."
         ) from None
     return int(round((places - 1) ** 0.5)) * patch
 

@@ -76,7 +76,7 @@ def tag(name: str) -> Tag:
         found: Mapping[str, Any] = package.open_clip().get_pretrained_cfg(model, which)
     except UserError as error:
         raise UserError(
-            f"{name!r} is not one of OpenAI's CLIP models, so open_clip must know the name. {error}"
+            f"{name!r} is not one of OpenAI's CLIP models, so the model must come from open_clip. {error}"
         ) from None
     if not found:
         known = [f"{one}/{other}" for one, other in tags()]
@@ -113,7 +113,7 @@ def of_name(name: str) -> tuple[dict[str, Any], Images]:
     ways = [(one.model["quick_gelu"], one.images) for one in found]
     if len(set(ways)) > 1:
         raise UserError(
-            f"{where}the pretrained tags of {name} differ in their activation or their images. Set "
+            f"{where}the pretrained tags of {name} use different activation functions or image preprocessing. Set "
             f"MODEL.BACKBONE.MODEL to {' or '.join(one.name for one in found)}."
         )
     return found[0][1:3] if found else (model, Images(_size(model, where), stated=False))
@@ -130,7 +130,7 @@ def read_config(path: Path) -> dict[str, Any]:
             f"{path} is damaged, because it is not valid JSON ({str(error)[:80]}). Download the file again."
         ) from None
     if not isinstance(content, dict):
-        raise UserError(f"{path} is damaged, because it contains no JSON object. Download the file again.")
+        raise UserError(f"{path} does not contain a JSON object, so the file is damaged. Download the file again.")
     return content
 
 
@@ -154,7 +154,9 @@ def of_file(path: Path) -> tuple[dict[str, Any], Images]:
     how, resize = found.interpolation, found.resize_mode
     if how not in ("bicubic", "bilinear") or resize not in (SHORTEST, SQUASH):
         only = f"interpolation bicubic or bilinear and resize_mode {SHORTEST} or {SQUASH}"
-        raise UserError(f"{at[:-1]} has interpolation {how} and resize_mode {resize}. Only {only} are supported.")
+        raise UserError(
+            f"{at}interpolation {how} with resize_mode {resize} is not supported. Only {only} are supported."
+        )
     if found.size not in (size, [size, size]):
         raise UserError(f"{at}size is {found.size}, but the model needs {size}. Correct the file.")
     return model, Images(size, three(found.mean, f"{at}mean"), three(found.std, f"{at}std"), how, resize)

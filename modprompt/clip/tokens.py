@@ -54,12 +54,14 @@ def require_distinct_names(
                 if of_clip
                 else "the tokenizer of this CLIP model"
             )
-            raise UserError(f"The classes {one!r} and {other!r} are the same to {why}. Rename one of the two classes.")
+            raise UserError(
+                f"The class names {one!r} and {other!r} are identical for {why}. Rename one of the two classes."
+            )
     if same:
         groups = [f"{names[labels[0]]!r} ({', '.join(map(str, labels))})" for labels in same.values()]
         warnings.warn(
-            "Several classes have names that are the same to CLIP. Only parameters that are learned for each class can "
-            f"distinguish these classes. The names and labels are {some(groups, 10)}.",
+            f"Several class names are identical for CLIP: {some(groups, 10)} (the labels are in parentheses). Only "
+            "methods that learn parameters for each class can distinguish these classes.",
             stacklevel=3,
         )
 

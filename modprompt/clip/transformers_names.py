@@ -54,9 +54,9 @@ def read(folder: Path) -> tuple[dict[str, Any], Images]:
     config = read_config(path)
     if config.get("model_type") != "clip":
         raise UserError(
-            f"{path}: model_type {config.get('model_type')!r} is not supported in the format of transformers, which "
-            "is only supported for model_type clip. Use SigLIP, MetaCLIP 2 and others in the format of open_clip "
-            "(docs/backbones.md)."
+            f"{path}: model_type {config.get('model_type')!r} is not supported. In the format of transformers, only "
+            "the model_type clip is supported. Convert SigLIP, MetaCLIP 2 and other models to the format of "
+            "open_clip (docs/backbones.md)."
         )
     sides = [_side(config, key, path) for key in _USUAL]
     ways = [{key: side[key] for key in ("hidden_act", *_EPS)} for side in sides]

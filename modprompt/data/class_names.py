@@ -87,4 +87,4 @@ class ClassNames:
                 known = " or ".join(repr(self.names[label]) for label in labels)
                 raise Refused(f"the class name {text!r} is ambiguous. Use {known}.")
         hint = nearest(texts[0], self.names) or f". Available classes: {some(self.names, 10)}."
-        raise Refused(f"the class {texts[0][:80]!r} does not exist{hint}")
+        raise Refused(f"unknown class {texts[0][:80]!r}{hint}")

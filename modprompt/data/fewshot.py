@@ -151,11 +151,11 @@ class FewShotCache:
                 print(f"Loading the few-shot lists of {path}")
                 self.path = path
                 return lists
-            print(f"Note: {path} belongs to another split, so new few-shot lists are drawn.")
+            print(f"note: {path} belongs to another split, so new few-shot lists are drawn.")
         for fault in damaged:
             if self.seed < 0 or random.getstate() != random.Random(self.seed).getstate():
                 raise fault  # only a generator that was just seeded draws the same lists again
-            print(f"Note: {fault} The list was drawn again from seed {self.seed}.")
+            print(f"note: {fault} The few-shot list was drawn again with seed {self.seed}.")
         return None
 
     def draw(self, whole: _Lists, key: str) -> _Lists:

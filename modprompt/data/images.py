@@ -72,7 +72,7 @@ def require_decodable(images: Iterable[Image], what: str) -> None:
     bad = [f"{path} ({fault})" for path, fault in undecodable(images, one_colour)]
     if one_colour:
         print(
-            f"Note: {len(one_colour)} images with transparency become a single colour, because transparent pixels are "
+            f"note: {len(one_colour)} images with transparency become a single colour, because transparent pixels are "
             f"replaced by white. The first is {min(one_colour)}. Save such images with a background of another colour."
         )
     if bad:

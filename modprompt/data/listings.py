@@ -24,10 +24,8 @@ class Line(NamedTuple):
     path: Path
 
     def bad(self, expected: str) -> UserError:
-        """The error to raise when the line does not have the expected form."""
-        return UserError(
-            f"{self.path}, line {self.number} must contain {expected}, but contains {self.text!r}. Correct the line."
-        )
+        """Return the error for a line without the form that `expected` describes in a sentence."""
+        return UserError(f"{self.path}, line {self.number}: {self.text!r} is not valid. {expected} Correct the line.")
 
 
 def read_lines(path: Path, how_to_get: str = _GET) -> Iterator[Line]:
@@ -85,6 +83,6 @@ def read_classnames(path: Path) -> dict[str, str]:
     for line in read_lines(path, "Run `modprompt prepare` for the data set to download the file."):
         wnid, _, name = line.text.partition(" ")
         if not name:
-            raise line.bad("a WordNet ID (wnid), a space and a class name")
+            raise line.bad("Each line must contain a WordNet ID (wnid), a space and a class name.")
         names[wnid] = name
     return names

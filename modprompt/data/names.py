@@ -41,7 +41,7 @@ def find(name: str) -> tuple[str, str]:
             return pair
     near = nearest(name, [*known, *known.values()]) if name else ""
     shown = ", ".join(f"{config} ({registered})" for config, registered in known.items())
-    raise UserError(f"The data set {name!r} does not exist{near or '.'} Available data sets: {shown}.")
+    raise UserError(f"Unknown data set {name!r}{near or '.'} Available data sets: {shown}.")
 
 
 def path_of(word: str) -> Path:

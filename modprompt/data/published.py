@@ -51,7 +51,7 @@ def class_facts(name: str, n_classes: int) -> dict[str, str]:
     if n_classes == known:
         return {}
     print(
-        f"Note: {name} has {n_classes} classes here, but the published data set has {known}. Accuracies are not "
+        f"note: {name} has {n_classes} classes here, but the published data set has {known}. Accuracies are not "
         "comparable with published results."
     )
     return {"classes": f"{n_classes} of {known} classes"}

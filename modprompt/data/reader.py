@@ -145,7 +145,7 @@ class FamilyDataset(DatasetBase):
         self._open(self.find(Path(cfg.DATASET.ROOT or ".")))
         if self.storage.own != self.folder:
             print(
-                f"Note: {self.folder} is read-only, so the split and the few-shot lists are stored in "
+                f"note: {self.folder} is read-only, so the split and the few-shot lists are stored in "
                 f"{self.storage.own}."
             )
         self.record_files: dict[str, str] = {}
@@ -157,7 +157,7 @@ class FamilyDataset(DatasetBase):
             if trains_on_validation(cfg):
                 if not split.val:
                     print(
-                        f"Note: {cfg.DATASET.NAME} has no validation images, so {runs.TRAIN_ON_VAL} True adds no "
+                        f"note: {cfg.DATASET.NAME} has no validation images, so {runs.TRAIN_ON_VAL} True adds no "
                         "images."
                     )
                 split = Split([*split.train, *(split.val or ())], None, split.test)
@@ -183,7 +183,7 @@ class FamilyDataset(DatasetBase):
         few = fewshot.unequal(train) if table else fewshot.fewer_than(cfg.DATASET.NUM_SHOTS, train)
         self.notes = [one_line(few)] if few and not cfg.TEST.get("ONLY", False) else []
         for note in self.notes:
-            print(f"Note: {note}.")
+            print(f"note: {note}.")
         super().__init__(train_x=datums(train), val=val, test=test)
 
     def _open(self, folder: Path) -> None:
@@ -314,8 +314,8 @@ class FamilyDataset(DatasetBase):
         if gaps:
             gap = f"{min(gaps)} ({names[min(gaps)]!r})" if min(gaps) in names else min(gaps)
             raise UserError(
-                f"{where}: the labels of training images must be 0 to {len(known) - 1} without a gap, but the label "
-                f"{gap} is missing. Correct the split or the lists of images."
+                f"{where}: the labels of the training images must be all numbers from 0 to {len(known) - 1}, but no "
+                f"image has the label {gap}. Correct the split or the lists of images."
             )
         unknown = names.keys() - known
         if unknown:
@@ -344,8 +344,8 @@ class FamilyDataset(DatasetBase):
             return val
         if not images:
             raise UserError(
-                f"{cfg.DATASET.NAME} has no validation images, and no training images are left to hold out for the "
-                f"selection. Reduce DATASET.NUM_SHOTS, or set {WITHOUT_VALIDATION}."
+                f"{cfg.DATASET.NAME} has no validation images for selecting the best checkpoint, and no training "
+                f"images are left for this purpose. Reduce DATASET.NUM_SHOTS, or set {WITHOUT_VALIDATION}."
             )
         lacking = len({image.label for image in train} - {image.label for image in images})
         some = f"; {lacking} class{'es have' if lacking > 1 else ' has'} no further images" if lacking else ""

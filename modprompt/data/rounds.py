@@ -78,19 +78,18 @@ class Active(Configured):
     )
 
 
-def goes_on(result: Mapping[str, Any], settings: Mapping[str, str], differing: Sequence[str]) -> str:
-    """Why a finished run goes on, and is not another one: more rounds are asked for, and all else is the same; or "".
+def has_more_rounds(settings: Mapping[str, str], result: Mapping[str, Any], differing: Sequence[str]) -> bool:
+    """Return True if a finished run is to be continued, because only its number of rounds has been increased.
 
     Args:
-        result: of the finished run.
-        settings: the given ones.
-        differing: what differs, as "KEY old -> new".
+        settings: the explicit settings of this run.
+        result: the result of the finished run.
+        differing: the settings that differ between the two, as "KEY old -> new".
     """
     active, key = result.get("active"), "ACTIVE.ROUNDS"
-    there, wanted = len(active["rounds"]) if isinstance(active, dict) else 0, settings.get(key, "")
-    more = bool(there) and wanted.isdecimal() and int(wanted) > there
-    only = all(one.startswith(f"{key} ") for one in differing)
-    return "is finished, but with fewer rounds than ACTIVE.ROUNDS requests" if more and only else ""
+    finished, requested = len(active["rounds"]) if isinstance(active, dict) else 0, settings.get(key, "")
+    more = bool(finished) and requested.isdecimal() and int(requested) > finished
+    return more and all(text.startswith(f"{key} ") for text in differing)
 
 
 def labels_in(result: Mapping[str, Any]) -> str:

@@ -281,7 +281,7 @@ def _selected(images: Sequence[Image], subsample: str) -> list[int]:
     if not selected:
         raise UserError(
             f"DATASET.SUBSAMPLE_CLASSES {subsample} selects no class, because the data set has only "
-            f"{counted(len(labels), 'class')}. Set DATASET.SUBSAMPLE_CLASSES all."
+            f"{counted(len(labels), 'class')}. Set DATASET.SUBSAMPLE_CLASSES to all."
         )
     return selected
 

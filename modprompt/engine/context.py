@@ -124,8 +124,8 @@ def words_or_random(words: str, n_ctx: int, clip_model: CLIP, name: str = "N_CTX
         return from_words(words, n_ctx, clip_model, name)
     if readable(words):
         warnings.warn(
-            f"CTX_INIT is not used, because {name} is {n_ctx}, and only a context of at most "
-            f"{LONGEST_FROM_WORDS} tokens starts from words. The context starts from random vectors.",
+            f"CTX_INIT is ignored and the context starts from random vectors, because {name} is {n_ctx}. Words can "
+            f"only initialize a context of at most {LONGEST_FROM_WORDS} tokens.",
             stacklevel=2,
         )
     return random_context(n_ctx, clip_model, name=name)

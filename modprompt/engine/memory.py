@@ -101,8 +101,8 @@ def share_of_gpu() -> float:
         share = 0.0
     if not 0 < share <= 1:
         raise UserError(
-            f"{GPU_SHARE} must be a number greater than 0 and at most 1, got {told!r}. Correct or unset "
-            "this environment variable."
+            f"The environment variable {GPU_SHARE} must be a number greater than 0 and at most 1, got {told!r}. "
+            "Correct or unset this variable."
         )
     return share
 

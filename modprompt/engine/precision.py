@@ -141,5 +141,6 @@ def require_finite(logits: Tensor) -> None:
     """Raise FloatingPointError if logits are not finite: they predict nothing. This waits for their values."""
     if not torch.isfinite(logits).all():
         raise FloatingPointError(
-            "The logits are not finite. The checkpoint or the CLIP weights are damaged. Use another copy of them."
+            "The logits are not finite, because the checkpoint or the CLIP weights are damaged. Use another copy of "
+            "these files."
         )

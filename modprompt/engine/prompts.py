@@ -277,8 +277,8 @@ def _require_one_id(count: int, tokenizer: Tokenizer) -> None:
     there = len(tokenizer.words(" ".join([PLACEHOLDER] * count)))
     if there != count:
         raise UserError(
-            f"The tokenizer of this CLIP model makes {there} tokens of {count} times {PLACEHOLDER}, so "
-            "random contexts are not supported. Set CTX_INIT."
+            f"The tokenizer of this CLIP model splits {count} placeholder words ({PLACEHOLDER}) into {there} tokens, "
+            "so contexts cannot start from random vectors. Set CTX_INIT."
         )
 
 

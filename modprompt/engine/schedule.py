@@ -78,8 +78,8 @@ class Schedule(tuple[Step, ...]):
         whole = isinstance(step, (tuple, list)) and len(step) == 2
         if not whole or any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in step):
             raise UserError(
-                f"{side} schedule, layer {layer}: expected [remove, add] with two whole numbers from 0 up, "
-                f"got {step!r}."
+                f"{side} schedule, layer {layer}: expected a pair of non-negative whole numbers [remove, add], got "
+                f"{step!r}."
             )
         return Step(*step)
 

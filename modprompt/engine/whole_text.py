@@ -72,7 +72,10 @@ class WholeText(nn.Module):
         super().__init__()
         one_of("CLASS_TOKEN_POSITION with a text encoder without a causal mask", position, ("end",))
         if averaged:
-            raise UserError("Only a text encoder with a causal mask can average the embeddings of several templates.")
+            raise UserError(
+                "The embeddings of several templates can be averaged only in a text encoder with a causal mask. "
+                "Use a single template."
+            )
         self.texts = list(texts)
         tokenizer = tokenizer_of(clip_model)
         self.length = tokenizer.facts.length
@@ -150,7 +153,7 @@ class WholeTextEncoder(nn.Module):
             UserError: if a change draws masks: layers that are computed again would draw others.
         """
         if draws(changes):
-            raise UserError("DROPOUT is not supported by the text encoder of this CLIP model. Set DROPOUT 0.")
+            raise UserError("DROPOUT is not supported by the text encoder of this CLIP model. Set DROPOUT to 0.")
         with self.tower.autocast(self.device):
             chunks = [(text.of(rows), of_classes(additions, itemgetter(rows))) for rows in self._chunks(text)]
             if len(chunks) == 1:
@@ -199,16 +202,16 @@ def _require_in_place(schedule: Schedule) -> None:
     """Raise UserError on a schedule that moves words."""
     if schedule.place != BEHIND_START and max(schedule.counts, default=0):
         raise UserError(
-            f"PLACE_TEXT {schedule.place} is not supported by the text encoder of this CLIP model. Set "
-            f"PLACE_TEXT {BEHIND_START}."
+            f"PLACE_TEXT {schedule.place} is not supported by the text encoder of this CLIP model. Set PLACE_TEXT to "
+            f"{BEHIND_START}."
         )
     first = schedule.counts[0]
     for layer, count in enumerate(schedule.counts):
         if count != first:
             raise UserError(
-                f"text schedule, layer {layer}: the layer has {count} prompt tokens, but layer 0 has "
-                f"{first}. The text encoder of this CLIP model also attends to the padding after the words, "
-                "so each layer must remove as many tokens as it adds."
+                "text schedule: the text encoder of this CLIP model needs the same number of prompt tokens in every "
+                f"layer, but layer 0 has {first} and layer {layer} has {count}. In every layer after layer 0, remove "
+                "as many tokens as you add."
             )
 
 

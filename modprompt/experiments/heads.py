@@ -2,7 +2,7 @@
 
 modprompt heads --features caches/eurosat --classes clip_weights.pt --backbone ViT-B/32 --head TipAdapter LPPlusPlus
 modprompt heads --features caches/eurosat --backbone ViT-B/32 --head ADAPTER
-    --set TRAINER.ADAPTER.INIT RANDOM TRAINER.ADAPTER.CONSTRAINT none       run without class features
+    --set TRAINER.ADAPTER.INIT to RANDOM TRAINER.ADAPTER.CONSTRAINT none       run without class features
 
 FOLDER contains test_f.pt and test_l.pt, keys_16shots.pt and values_16shots.pt, and optionally val_f.pt and val_l.pt.
 Alpha and beta are selected on min(shots, 4) validation images per class. With --split val, alpha and beta are selected
@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
     methods = configured(args.head, args.backbone[0], options)
     features = read_features(args.features, args.backbone[0], args.classes, args.backbone[-1], args.split)
     print(
-        f"{len(features.tested.labels)} images of {len(features.classes)} classes were read from {args.features}: "
+        f"Read {len(features.tested.labels)} images of {len(features.classes)} classes from {args.features}. Note: "
         f"{AGAIN}."
     )
     out = of_user(args.out) if args.out else Path("output", "heads", features.folder.resolve().name)

@@ -145,7 +145,7 @@ class Host(NamedTuple):
         if getattr(theirs, "__module__", "") != module:
             raise UserError(
                 f"--host: {files[0]} does not register {name} in Dassl's DATASET_REGISTRY, so the reader cannot be "
-                "used. Register the reader there."
+                "used. Add @DATASET_REGISTRY.register() to the class of the reader."
             )
         if only_tests:
             theirs.only_tests = True  # ImageNet's variants, whoever reads them

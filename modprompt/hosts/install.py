@@ -86,7 +86,9 @@ def put(folder: Path, there: bool) -> None:
         print(f"Nothing was changed, because {program} already contains the import line.")
         return
     if not there and not has_line(content):
-        raise UserError(f"Nothing is installed in {folder}, because {PROGRAM} does not contain the line {STATEMENT!r}.")
+        raise UserError(
+            f"There is nothing to uninstall in {folder}, because {PROGRAM} does not contain the line {STATEMENT!r}."
+        )
     changed = with_line(content) if there else without_line(content)
     start = start_of(folder) if there else ""
     said = _tried(folder, changed) if there else ""
@@ -97,7 +99,7 @@ def put(folder: Path, there: bool) -> None:
         if hasattr(os, "fchmod"):
             os.fchmod(file.fileno(), mode)
     if there:
-        print(f"{said}The import line was added to {program}: {STATEMENT}\nStart a training with: {start}")
+        print(f"{said}The import line was added to {program}: {STATEMENT}\nTo start training, run: {start}")
     else:
         print(f"The import line was removed from {program}, which is identical to the original file again.")
 

@@ -70,7 +70,7 @@ class _Loader(importlib.abc.Loader):
 
     def exec_module(self, module: types.ModuleType) -> None:
         if self._plain is None:
-            print(f"{module.__name__} of this codebase is left out, because the module does not exist.")
+            print(f"This codebase imports the module {module.__name__}, which does not exist. The module is ignored.")
             return
         module.__loader__ = self._plain
         try:
@@ -78,4 +78,7 @@ class _Loader(importlib.abc.Loader):
         except (Exception, SystemExit) as error:  # their code
             if self._finder.is_of_what_must_run(error):
                 raise
-            print(f"{module.__name__} of this codebase is left out, because the import fails ({one_line(error)}).")
+            print(
+                f"This codebase imports the module {module.__name__}, but the import fails ({one_line(error)}). "
+                "The module is ignored."
+            )

@@ -85,9 +85,11 @@ def checkpoint_at(path: PathLike, epoch: int | None = None) -> str:
         return str(path)
     inner = model_folders(path)
     if not inner:
-        raise UserError(f"{path} contains no trained model. Give the output folder of a run, or a checkpoint file.")
+        raise UserError(f"{path} contains no trained model. Use the output folder of a run, or a checkpoint file.")
     if len(inner) > 1:
-        raise UserError(f"{path} contains several models. Give the folder of one model: {', '.join(map(str, inner))}.")
+        raise UserError(
+            f"{path} contains several models. Use the folder of a single model: {', '.join(map(str, inner))}."
+        )
     return find_checkpoint(str(inner[0]), epoch)
 
 
@@ -113,7 +115,7 @@ def run_or_file(path: PathLike) -> Path:
     """What a user names: a run's output folder, or a checkpoint in it; raises UserError if nothing is there."""
     place = of_user(path)
     if not place.exists():
-        raise UserError(f"{path} does not exist. Give the output folder of a run, or a checkpoint file.")
+        raise UserError(f"{path} does not exist. Use the output folder of a run, or a checkpoint file.")
     return place
 
 
@@ -130,7 +132,7 @@ def require_free(folder: Path, file: Path) -> None:
         others.append(config)
     if others:
         raise UserError(
-            f"Cannot save the model in {folder} because {others[0]} exists and is not part of a saved model. Give "
+            f"Cannot save the model in {folder} because {others[0]} exists and is not part of a saved model. Use "
             "another folder."
         )
 
@@ -151,9 +153,9 @@ def require_description(folder: Path, file: PathLike) -> None:
         return
     what_to_do = f"Restore or delete {DESCRIPTION}. Editing this file does not change the model."
     if content is None or not check_seal(content, config, what_to_do):
-        raise UserError(f"{config} is not the description of a model. {what_to_do}")
+        raise UserError(f"{config} is not a valid description of a saved model. {what_to_do}")
     if content[KEY]["hash"] != read(file).record.get("hash"):
-        raise UserError(f"{config} does not describe {file}. {what_to_do}")
+        raise UserError(f"{config} describes another model than the one in {file}. {what_to_do}")
 
 
 class Checkpoint(NamedTuple):
@@ -193,7 +195,7 @@ def read(path: PathLike) -> Checkpoint:
     try:
         content = _of_safetensors(path) if str(path).endswith(SAFETENSORS) else read_tensors(path)
         if not isinstance(content, dict) or not isinstance(content.get("state_dict", content), dict):
-            raise UserError(f"{path} is not a checkpoint of a prompt learner.")
+            raise UserError(f"{path} is not a checkpoint of a prompt-learning method. Check the path.")
         state = {key: value for key, value in content.get("state_dict", content).items() if isinstance(key, str)}
         if isinstance(content.get(KEY), dict):
             return _of_record(content, state, path)

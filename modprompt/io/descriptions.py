@@ -73,7 +73,8 @@ def read(name: str) -> Descriptions:
             return read_file(path)
     tried = " or ".join(map(str, places))
     raise UserError(
-        f"No class descriptions found at {tried} (current folder: {Path.cwd()}). Give the path of a JSON file."
+        f"No class descriptions found at {tried} (current folder: {Path.cwd()}). Set the path of a JSON file with "
+        "class descriptions."
     )
 
 
@@ -100,9 +101,9 @@ def read_sentences(setting: str, dataset: str, trainer: str) -> Descriptions | N
         setting = str(own) if own.is_file() else _OURS.get(dataset, "")
         if not setting:
             raise UserError(
-                f" is empty, and the default file {own} does not exist (current folder: {Path.cwd()}). Give a JSON "
-                "file "
-                '{"class": ["sentence", ...]}, or give template to use only the template of the data set.'
+                f" is empty, and the default file {own} does not exist (current folder: {Path.cwd()}). Set the path "
+                'of a JSON file of the form {"class": ["sentence", ...]}, or set the value `template` to use only '
+                "the template of the data set."
             )
     if setting == TEMPLATE:
         return None
@@ -128,7 +129,7 @@ def _of_training(folder: str) -> Descriptions | None:
     record = read_checkpoint(path).record
     stated = str(record.get("method", {}).get(SENTENCES, ""))
     if not stated:
-        raise UserError(f"{path} contains no sentences of classes. Set SENTENCES to a JSON file of sentences.")
+        raise UserError(f"{path} contains no class descriptions. Set SENTENCES to a JSON file with class descriptions.")
     return None if stated.partition(" ")[0] == TEMPLATE else of_record(record["classes"].get("sentences"), path)
 
 

@@ -176,7 +176,8 @@ def place_of_test(
     models = model_folders(model_dir)
     if not models:
         raise UserError(
-            f"--model-dir {model_dir} contains no checkpoint. Train first, or give the output folder of a training."
+            f"--model-dir {model_dir} contains no checkpoint. Train a model first, or use the output folder of a "
+            "training."
         )
     checkpoint = os.path.basename(find_checkpoint(str(models[0]), epoch))
     name = f"{checkpoint}_{_NO_NAME.sub('_', data['NAME'])}_{data['SUBSAMPLE_CLASSES']}"

@@ -67,7 +67,9 @@ def opened(path: PathLike) -> Iterator[Image.Image]:
         except (UserError, Refused):
             raise
         except UnidentifiedImageError:
-            raise Refused(f"the file is damaged or not in a supported format, which are {', '.join(FORMATS)}") from None
+            raise Refused(
+                f"the file is damaged, or its format is not supported. Supported formats are {', '.join(FORMATS)}"
+            ) from None
         except Exception as error:  # decoders raise all kinds
             number = errno.ENOMEM if isinstance(error, MemoryError) else getattr(error, "errno", None)
             if number is not None:  # Pillow's own have none
@@ -126,10 +128,13 @@ def _in_eight_bits(image: Image.Image) -> Image.Image:
     import numpy as np  # late: most images have no need of it
 
     if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):  # older Pillows give 16 bits so
-        raise Refused("floating-point and 32-bit pixels define no white; save the image with 8 or 16 bits")
+        raise Refused(
+            "the image has floating-point or 32-bit pixels, for which no value means white; save the image with "
+            "8 or 16 bits"
+        )
     tags: Any = getattr(image, "tag_v2", {})  # of a TIFF
     if tags.get(_PHOTOMETRIC) == 0:
-        raise Refused("0 means white in this 16-bit image; save the image so that 0 means black")
+        raise Refused("in this 16-bit image 0 means white; save the image so that 0 means black")
     bits = tags.get(_BITS, 16)
     white = 2 ** (bits[0] if isinstance(bits, tuple) else bits) - 1
     values = np.asarray(image).astype(np.float64) * (255 / white)

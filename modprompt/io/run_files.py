@@ -53,13 +53,13 @@ def read_steps(run_folder: PathLike, result: Mapping[str, object] | None = None)
         return None
     known = (result or {}).get(STEPS_KEY)
     if known and hashlib.sha256(content).hexdigest() != known:
-        raise UserError(f"{path} is damaged, or belongs to another training than result.json. {_DELETE}")
+        raise UserError(f"{path} is damaged, or comes from a different training run than result.json. {_DELETE}")
     try:
         text = content[: content.rfind(b"\n") + 1].decode("utf-8-sig")  # what is cut off is no row
         names, *lines = list(csv.reader(io.StringIO(text, newline=""), strict=True)) or [[_EPOCH, _STEP, _RATE]]
         rows = [[*map(int, line[:2]), *(float(cell or "nan") for cell in line[2:])] for line in lines]
         if [*names[:2], names[-1]] != [_EPOCH, _STEP, _RATE] or any(len(row) != len(names) for row in rows):
-            raise ValueError("each row must have the columns from epoch and step to lr")
+            raise ValueError("the first columns of each row must be epoch and step, and the last column must be lr")
     except (ValueError, csv.Error) as error:
         raise UserError(f"{path} is damaged ({one_line(str(error))[:160]}). {_DELETE}") from None
     return {unshielded(name): [row[at] for row in rows] for at, name in enumerate(names)}
@@ -221,7 +221,7 @@ def whole_of_test(run_folder: PathLike, result: Mapping[str, Any], name: str) ->
     except FileNotFoundError:
         raise UserError(f"{path} is missing, although result.json lists this file. {_TEST_AGAIN}") from None
     if digest != hashes[name]:
-        raise UserError(f"{path} is damaged, or belongs to another test than result.json. {_TEST_AGAIN}")
+        raise UserError(f"{path} is damaged, or comes from a different test run than result.json. {_TEST_AGAIN}")
     return path
 
 

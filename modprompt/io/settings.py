@@ -84,7 +84,7 @@ def read_settings(path: str, bases: int = 8) -> dict[str, Any]:
             raise Refused("the file contains no KEY: value pairs")
         base = content.pop(BASE, None)
         if base is not None and not bases:
-            raise Refused(f"too many config files are nested with {BASE}, or a file names itself")
+            raise Refused(f"{BASE} nests config files too deeply, or a file includes itself")
         return {**({} if base is None else read_settings(str(file.parent / str(base)), bases - 1)), **flat(content)}
     except (Refused, RecursionError) as error:  # YAML can name a level inside itself
         raise UserError(f"{path} is not a valid YAML config file ({str(error)[:120]}).") from None

@@ -72,8 +72,8 @@ def require_replaceable(path: PathLike, columns: Sequence[str], option: str) -> 
     names = first.decode("utf-8-sig", "replace").strip().split(",")
     if names[: len(columns)] != [*columns]:
         raise UserError(
-            f"{option} {path} exists and is not overwritten because the file is not a table of this command (columns "
-            f"{', '.join(columns)}). Give another file name."
+            f"{option} {path} exists, but does not have the columns of this table ({', '.join(columns)}), so the file "
+            "is not overwritten. Use another file name."
         )
 
 

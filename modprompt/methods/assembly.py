@@ -44,7 +44,9 @@ def require_sides(method: Any, kinds: Kinds, name: str) -> None:
         [words for side, words in _OF_SIDE.items() if getattr(kinds, side) == PROMPTED],
     )
     what = ", ".join([*there, _HEADS])
-    raise UserError(f"{name} does not support prompts in its {sides} encoder, which {mine} needs. Use {what}.")
+    raise UserError(
+        f"{name} does not support prompts in its {sides} encoder, but {mine} needs such prompts. Use {what}."
+    )
 
 
 LOG = logging.getLogger("modprompt")
@@ -103,7 +105,7 @@ def resolve(method: Any, clip: CLIP, shape: Shape, dataset: str) -> Any:
 def on(method: Any, clip_model: nn.Module, classes: Classes, epochs: int, listed: bool) -> PromptedModel:
     """A method's prompts, newly drawn, on a CLIP; arguments and errors are those of `Method.on`."""
     if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 0:
-        raise UserError(f"epochs must be a whole number from 0 up, got {epochs!r}.")
+        raise UserError(f"epochs must be a non-negative whole number, got {epochs!r}.")
     clip = require_clip(clip_model)
     if rounded_to(clip):
         warn_of_rounding(clip)

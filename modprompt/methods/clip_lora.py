@@ -233,7 +233,7 @@ class CLIPLoRA(Addition):
                     (
                         "GRADIENT",
                         " reference is supported only with DROPOUT 0, because the original code "
-                        "drops this gradient only then. Set DROPOUT 0 or GRADIENT true.",
+                        "drops this gradient only then. Set DROPOUT to 0 or GRADIENT true.",
                     )
                 ]
             )
@@ -425,7 +425,7 @@ def of_repository(
         if not isinstance(there, (int, float, str, list)) or there != mine:
             raise UserError(
                 f"{path} was trained with other settings: {name} is {ascii(there)[:40]} in the file, but {mine} in "
-                "this model."
+                "this model. Use the settings of the training."
             )
     places, names = _layers(layers), [_NAMES[which] for which in settings.matrices]
     if set(weights) != set(places):

@@ -133,7 +133,8 @@ class JointHead(nn.Module):
         self.knows, self.rows = -1 not in found, None
         if self.demands and not self.knows:
             raise UserError(
-                f"{self.said_of(classes)} Use the classes of the training, or set TRAINER.DEPT.DEMAND_FUSION False."
+                f"{self.said_of(classes)} Use the classes with which the prompts were trained, or set "
+                "TRAINER.DEPT.DEMAND_FUSION to False."
             )
         if self.knows and found != list(range(len(self.trained_on.names))):
             device = next((one.device for one in self.parameters()), None)

@@ -96,7 +96,7 @@ class HiCroPL(WithSentences):
                     (
                         "TESTS_WRITE",
                         f" True has no effect with FLOW {self.flow}, because no prompts are written "
-                        "over. Set TESTS_WRITE False or FLOW written.",
+                        "over. Set TESTS_WRITE to False or FLOW written.",
                     )
                 ]
             )
@@ -273,8 +273,9 @@ class FlowLearner(Learner):
         if known != self.teacher_fingerprint:
             mine, theirs = (one or "the backbone's" for one in (self.teacher_fingerprint, known))
             raise UserError(
-                f"{path}: {BLENDED} (TEACHER_NAME) has fingerprint {mine}, but the training used fingerprint "
-                f"{theirs}. Set TEACHER_NAME to the CLIP model of the training."
+                f"{path}: the CLIP model in TEACHER_NAME ({BLENDED}) has the fingerprint {mine}, but the model was "
+                f"trained with a teacher with the fingerprint {theirs}. Set TEACHER_NAME to the CLIP model with which "
+                "the model was trained."
             )
 
     def forward(self) -> Prompts:

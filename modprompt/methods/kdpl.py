@@ -82,7 +82,9 @@ class KDPL(Taught, Addition):
         """
         teacher = self.teacher_at_hand()
         if objective.rule is not None:
-            raise UserError("KDPL does not support ProGrad (PROGRAD_LAMBDA), which needs labels. Set PROGRAD_LAMBDA 0.")
+            raise UserError(
+                "KDPL does not support ProGrad (PROGRAD_LAMBDA), which needs labels. Set PROGRAD_LAMBDA to 0."
+            )
         said = TeacherLogits(teacher, model.classes, model, self.teacher_resize)
         of = Distillation(said, over=IMAGES, back=_BOTH_WAYS, scale=model.cosine_scale)
         terms = (Term("distillation", one.weight, of) if one.of is cross_entropy else one for one in objective.terms)

@@ -126,8 +126,8 @@ def _what(
     own = method if isinstance(method, type) and method.__name__ == name and name not in BY_NAME else None
     if names is not None or (method is not None and own is None):
         raise UserError(
-            f"{path} records its method and class names, so method and names must not be passed. For other "
-            "classes, use .with_classes(names) of the loaded model."
+            f"{path} already records a method and class names, so the arguments `method` and `names` cannot be used. "
+            "To use other classes, call .with_classes(names) on the loaded model."
         )
     found = stated_method(stated, classes, path, own)
     return found, tuple(classes["names"]), classes.get("dataset", "")
@@ -144,13 +144,13 @@ def stated_method(
     name, module = stated["name"], stated.get("module")
     if own is None and name not in BY_NAME and isinstance(module, str):
         raise UserError(
-            f"{path} belongs to the method {name} of the module {module[:80]}, which is not imported. In Python, "
-            f"import the module first. With a command, add --import {module[:80]}."
+            f"{path} belongs to the method {name} of the module {module[:80]}, which is not imported. Import the "
+            f"module first (in Python), or add --import {module[:80]} (on the command line)."
         )
     if own is None and name not in BY_NAME:
         raise UserError(
-            f"{path} belongs to {name!r}, which is not a method of modprompt. Pass the class, load(path, "
-            f"method={name}), or load the file with the trainer that made the file."
+            f"{path} belongs to {name!r}, which is not a method of modprompt. Pass the class of the method, as in "
+            f"load(path, method={name}). If the file comes from another codebase, load it there."
         )
     with _said_by(path):
         found = (own or row_of(name).method).of(stated["settings"])
@@ -178,8 +178,8 @@ def clip_of(
             )
             hint = f" ({facts.size} pixels, fingerprint {facts.fingerprint})" if facts.fingerprint else ""
             raise UserError(
-                f"{path} was trained {what}{hint}. Pass this CLIP model, as load(path, clip) in Python or as --clip "
-                "of a command."
+                f"{path} was trained {what}{hint}. Pass this CLIP model as the second argument of load() in Python, "
+                "or with --clip on the command line."
             )
         clip = known_clips.pinned(facts.name, facts.commit)
         if not clip.startswith(hub.PREFIX):
@@ -190,8 +190,8 @@ def clip_of(
     if facts.fingerprint not in ("", known):
         raise UserError(
             f"{path} was trained with the CLIP model {facts.file or facts.name or 'without a name'} (fingerprint "
-            f"{facts.fingerprint}), but {called(clip_model)} has fingerprint {mine}. Use the CLIP model of the "
-            "training."
+            f"{facts.fingerprint}), but {called(clip_model)} has the fingerprint {mine}. Use the CLIP model that was "
+            "used for training."
         )
     return clip_model
 

@@ -451,4 +451,4 @@ class PromptedModel(OnSharedClip):
     def print_trainable_parameters(self) -> None:
         """Print how many parameters are trained, of how many."""
         trainable, total = self.count_parameters().values()
-        print(f"trainable: {trainable:,} of {total:,}, {100 * trainable / total:.4f}%")
+        print(f"Trainable parameters: {trainable:,} of {total:,} ({100 * trainable / total:.4f}%)")

@@ -171,14 +171,14 @@ def require_own_classes(content: Checkpoint, names: Sequence[str], path: str) ->
     """Raise UserError unless contexts of single classes (CSC) are used with their own classes."""
     if not content.class_list:
         warnings.warn(
-            f"{path} does not record the classes for which its contexts (CSC) were learned. Make sure "
-            "that they are the same classes in the same order.",
+            f"{path} does not record the classes for which its contexts (CSC) were learned. Make sure that this model "
+            "has the same classes in the same order.",
             stacklevel=4,
         )
     elif content.class_list != class_list(names):
         raise UserError(
-            f"{path} has a separate context for each class (CSC), and these contexts were learned for "
-            "other class names. Use the classes of the training."
+            f"{path} contains a separate context for each class (CSC), but these contexts were learned for other "
+            "class names. Use the class names with which the contexts were learned."
         )
 
 

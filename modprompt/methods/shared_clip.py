@@ -24,8 +24,11 @@ M = TypeVar("M", bound="OnSharedClip")
 
 def warn_of_rounding(clip_model: nn.Module) -> None:
     """Warn that the matrices of a CLIP are not those that it was loaded with."""
-    said = f"were rounded to {rounded_to(clip_model)} by an earlier cast. Load the CLIP model again for exact weights."
-    warnings.warn(f"The weights of {called(clip_model)} {said}", stacklevel=3)
+    warnings.warn(
+        f"The weights of {called(clip_model)} were rounded to {rounded_to(clip_model)} by an earlier cast. Load "
+        "the CLIP model again for exact weights.",
+        stacklevel=3,
+    )
 
 
 def require_clip(clip_model: nn.Module) -> CLIP:
@@ -35,15 +38,14 @@ def require_clip(clip_model: nn.Module) -> CLIP:
     if missing:
         what = f"{type(clip_model).__module__}.{type(clip_model).__name__}"
         raise UserError(
-            f"{what} is not a model of the `clip` package, because it has no {missing[0]}. Use the "
-            "first value of modprompt.load_clip or clip.load."
+            f"{what} is not a model of the `clip` package, because it has no attribute {missing[0]}. Pass the model "
+            "that modprompt.load_clip or clip.load returns first."
         )
     kind = getattr(clip_model, "dtype", None)
     if kind not in (torch.float32, torch.float16):
         raise UserError(
-            f"The weights of this CLIP model have the type {kind}, which is not supported. Pass the "
-            "CLIP model in float32 (or as clip.load returns it on CUDA), and cast the model that .on() "
-            "returns: .to(torch.bfloat16) corresponds to PREC bf16."
+            f"CLIP weights of type {kind} are not supported. Pass the CLIP model in float32, or in float16 on a GPU. "
+            "To compute in bfloat16, call .to(torch.bfloat16) on the model with prompts."
         )
     return cast(CLIP, clip_model)
 
@@ -135,8 +137,8 @@ class OnSharedClip(PromptedCLIP):
             self._text_weights = WeightRecord(text_parameters(self.clip_model))
         if not self._text_weights.is_current():
             raise UserError(
-                f"The text weights of {called(self.clip_model)} have changed since this model was made, so "
-                "its class prompts do not fit any more. Call .on(clip_model, names) again."
+                f"The text weights of {called(self.clip_model)} have changed since this model was created, so its "
+                "class prompts no longer fit. Create the model again with .on(clip_model, names)."
             )
 
     def _of_text_side(self) -> tuple[Prompts, Tensor, Tensor | None]:
@@ -152,16 +154,17 @@ class OnSharedClip(PromptedCLIP):
         mine, there = self.products, self.clip_model.dtype
         if mine != there:
             raise UserError(
-                f"The shared {called(self.clip_model)} now has the type {there}, but this model was made or "
-                f"cast for {mine}. Cast this model too, with .float(), .half() or .to(torch.bfloat16)."
+                f"The weights of {called(self.clip_model)}, which several models share, were cast to {there}, but "
+                f"this model was created for {mine}. Cast this model too, with .float(), .half() or "
+                ".to(torch.bfloat16)."
             )
 
     def half(self: M) -> M:
         """PREC fp16, on CUDA; UserError on a CPU, where half precision is slower than float32."""
         if self.logit_scale.device.type == "cpu":
             raise UserError(
-                "half() is not supported on a CPU, where float16 is slower than float32. Move the model to "
-                "a GPU first, or use .to(torch.bfloat16)."
+                "half() is not supported on a CPU, where float16 is slower than float32. Move the model to a GPU "
+                "first, or use .to(torch.bfloat16)."
             )
         self.cast("fp16")
         return self

@@ -191,7 +191,8 @@ def enter(method: "type[Method]") -> None:
     if name in BY_NAME and (there is None or there.__module__ != method.__module__):
         whose = "modprompt" if there is None else there.__module__
         raise UserError(
-            f"{method.__module__}.{name}: {whose} already has a method of this name. Use another name for your class."
+            f"The class {method.__module__}.{name} cannot be registered, because {whose} already has a method with "
+            "this name. Use another name for your class."
         )
     fields = {one.field for one in method.settings()}
     for old, new in _GONE.items():
@@ -313,7 +314,7 @@ def config_file(word: str, trainer: str, folder: Path = Path()) -> Path:
         to_do = f"The config files of {whose} are {', '.join(there)}."
     else:
         hint, to_do = ".", "Use a path, or the name of a trainer and of one of its config files, such as MPL/glyph."
-    raise UserError(f"There is no config file {word[:100]}{hint} {to_do}")
+    raise UserError(f"Unknown config file {word[:100]}{hint} {to_do}")
 
 
 def kind_of(name: str) -> str:

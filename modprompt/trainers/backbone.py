@@ -65,7 +65,7 @@ def settings_of_images(cfg: Any, asked_for: Collection[str]) -> dict[str, Any]:
         said = (f"{key} {_short(cfg.INPUT[key])} -> {_short(value)}" for key, value in changes.items())
         print(f"Image preprocessing is set to that of {what}{how}: {', '.join(said)}.")
     if kept and images.stated:
-        warnings.warn(f"Images are preprocessed in another way than {what} needs: {', '.join(kept)}.", stacklevel=2)
+        warnings.warn(f"Images are not preprocessed as {what} expects: {', '.join(kept)}.", stacklevel=2)
     elif kept:
         text = (
             f"The weights of {what} do not state their image preprocessing, and the settings differ from OpenAI's "
@@ -79,7 +79,11 @@ def warn_of_unused_name(cfg: Any, asked_for: Collection[str]) -> None:
     """Warn if the command line names a CLIP, but a file or folder of weights is used."""
     path = cfg.MODEL.BACKBONE.PATH
     if path and {"MODEL.BACKBONE.NAME", "--backbone"} & set(asked_for):
-        warnings.warn(f"the CLIP is {path}: the name {cfg.MODEL.BACKBONE.NAME} is not used", stacklevel=2)
+        warnings.warn(
+            f"MODEL.BACKBONE.NAME {cfg.MODEL.BACKBONE.NAME} is ignored, because the weights are read from "
+            f"MODEL.BACKBONE.PATH {path}.",
+            stacklevel=2,
+        )
 
 
 def settings_of_architecture(cfg: Any) -> dict[str, Any]:
@@ -98,8 +102,8 @@ def settings_of_architecture(cfg: Any) -> dict[str, Any]:
     architecture, is_explicit = architecture_of(asked.name), bool(asked.activation or asked.heads)
     if architecture is None and is_explicit:
         raise UserError(
-            f"MODEL.BACKBONE.ACTIVATION and HEADS do not describe {asked.name}, whose sides are not OpenAI's. Leave "
-            "them out."
+            f"MODEL.BACKBONE.ACTIVATION and MODEL.BACKBONE.HEADS are not supported for {asked.name}, whose encoders "
+            "do not have the architecture of OpenAI's CLIP. Remove these settings."
         )
     if architecture is not None:
         activation, heads = asked.activation or architecture.activation, asked.heads or architecture.heads
@@ -107,7 +111,7 @@ def settings_of_architecture(cfg: Any) -> dict[str, Any]:
         how = f"activation {activation}, heads {list(heads)} (text side, image side)"
     else:
         how = f"as open_clip runs {asked.name}"
-    print(f"MODEL.BACKBONE.PATH {asked.path} is taken to be a {asked.name}: {how}")
+    print(f"The weights in MODEL.BACKBONE.PATH {asked.path} are read as a {asked.name} model: {how}")
     if architecture is None or (known.is_tag(asked.name) and not is_explicit):
         return {"MODEL.BACKBONE.MODEL": asked.name}
     return {"MODEL.BACKBONE.ACTIVATION": activation, "MODEL.BACKBONE.HEADS": heads}

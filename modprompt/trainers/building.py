@@ -135,7 +135,7 @@ class Building(Part):
         if self.method.training.averaging and cfg.TEST.FINAL_MODEL == "best_val":
             warnings.warn(
                 "TEST.FINAL_MODEL best_val tests the prompts of a single epoch, so the average over epochs (GPA) is "
-                "not tested. To test the average, set TEST.FINAL_MODEL last_step.",
+                "not tested. To test the average, set TEST.FINAL_MODEL to last_step.",
                 stacklevel=2,
             )
 
@@ -171,7 +171,7 @@ class Building(Part):
         print(f"Loading CLIP (backbone: {cfg.MODEL.BACKBONE.PATH or cfg.MODEL.BACKBONE.NAME})")
         clip_model = backbone.load_clip(cfg)
         facts = facts_of(clip_model)
-        print(f"CLIP: {whose(facts.name, facts.dialect)} weights, {_shape_of(clip_model)}")
+        print(f"The CLIP model has {whose(facts.name, facts.dialect)} weights ({_shape_of(clip_model)}).")
         require_input_size(clip_model.visual.input_resolution, *cfg.INPUT.SIZE)
         require_known_words(trainer.dm.dataset.classnames, clip_model)
         trainer.run = dataclasses.replace(
@@ -244,10 +244,10 @@ class Building(Part):
         first = int(steps * counted.first)
         self.each_step, self.stages = True, (first, steps - first) if counted.first < 1 else (steps,)
         trainer.max_epoch = sum(-(-stage // batches) for stage in self.stages)
-        apart = f", {first} steps in stage 1 and {steps - first} in stage 2" if len(self.stages) > 1 else ""
+        stages = f" ({first} steps in stage 1 and {steps - first} in stage 2)" if len(self.stages) > 1 else ""
         print(
-            f"{type(self.method).__name__} trains for {steps} steps ({counted.per_shot} per shot, {shots:.4g} shots "
-            f"per class{apart}) in {trainer.max_epoch} passes of up to {batches} batches over {images} training images."
+            f"{type(self.method).__name__} trains for {steps} steps{stages} in {trainer.max_epoch} epochs of up to "
+            f"{batches} batches. The number of steps is {counted.per_shot} times the {shots:.4g} shots per class."
         )
 
     def part(self, epoch: int) -> Pass:
@@ -278,7 +278,7 @@ class Building(Part):
             trained = "the only epoch is a warm-up epoch" if epochs == 1 else f"all {epochs} epochs are warm-up epochs"
             note = f"{trained} with the learning rate {rate}"
             self.notes = [*self.notes, note]
-            print(f"note: {note} (OPTIM.WARMUP_EPOCH {optim.WARMUP_EPOCH}).")
+            print(f"note: OPTIM.WARMUP_EPOCH is {optim.WARMUP_EPOCH}, so {note}.")
         alike = any(not one.in_warm_up for one in self.method.training.rates)
         return build_lr_scheduler(optimiser, optim, alike)
 

@@ -223,7 +223,7 @@ class Checkpoints(Part):
         stated, sentences = self.loaded.record.get("method", {}), self.model.prompt_learner.stands_on().get(SENTENCES)
         same_data = self.loaded.record.get("classes", {}).get("dataset") == self.cfg.DATASET.NAME
         if same_data and sentences and stated.get(SENTENCES, sentences) != sentences:
-            print("note: the sentences that describe the classes differ between this test and the training.")
+            print("note: this test uses different class descriptions than the training run.")
         said = self.model.said_of(self.model.classes.names)
         if said:
             print(f"note: {said}")

@@ -111,7 +111,10 @@ def of_run(folder: str, result: Mapping[str, Any], width: int, made: str = "") -
     features, stamps, contents, by = read_arrays(path, "features", "images", "contents", "made_by").values()
     fits = features.dtype == np.float32 and features.shape == (stamps.size, width) and stamps.size == contents.size
     if not fits or (made and str(by) != made):
-        raise UserError(f"the features in {path} belong to another CLIP, other prompts or another image preprocessing")
+        raise UserError(
+            f"the features in {path} were computed with a different CLIP model, different prompts or a different "
+            "image preprocessing"
+        )
     return {**dict(zip(contents.tolist(), features)), **dict(zip(stamps.tolist(), features))}
 
 
@@ -137,7 +140,7 @@ def find(trainer: Any, loader: Any, folders: str) -> tuple[Tensor, Tensor] | Non
             digests[place] = content
         lacking = sum(digest not in kept for digest in digests)
         if lacking:
-            raise UserError(f"the stored features lack {lacking} of {len(images)} test images")
+            raise UserError(f"features of {lacking} of {len(images)} test images are not stored")
     except UserError as error:
         print(
             f"TEST.FEATURES_OF {folders} is not used, and all images are encoded again. Reason: "

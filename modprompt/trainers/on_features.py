@@ -151,9 +151,7 @@ class _ZeroShot(Head):
 def zero_shot(features: Features) -> Fitted:
     """The features themselves, without a head; UserError if there are no class features."""
     if features.text is None:
-        raise UserError(
-            "Zero-shot classification needs class features. Give the file of class features with --classes."
-        )
+        raise UserError("Zero-shot classification needs class features. Set --classes to the file of class features.")
     return Fitted(ZERO_SHOT, 0, _ZeroShot(features.names), torch.tensor(SCALE))
 
 
@@ -179,20 +177,21 @@ def fit(
             raise UserError(f"{name} does not support {one.key} on precomputed features. Remove {one.key}.")
     if trained_keys and not isinstance(method, TipAdapterF):
         raise UserError(
-            f"{name} has no trained keys because only TipAdapterF reads {TRAINED.format('*')}. Use TipAdapterF."
+            f"{name} does not use trained keys. Only TipAdapterF reads files of the form {TRAINED.format('*')}. Use "
+            "TipAdapterF."
         )
     cfg = configured([name], features.backbone)[0][1] if cfg is None else cfg
     torch.manual_seed(seed)
     np.random.seed(seed % 2**32)
     head = method.head(features.names, features.tested.features.shape[1])
     if features.text is None and head.needs_text:
-        also = ", or set INIT RANDOM and CONSTRAINT none" if name == "ADAPTER" else ""
-        raise UserError(f"{name} needs class features. Give the file of class features with --classes{also}.")
+        also = ", or set INIT to RANDOM and CONSTRAINT none" if name == "ADAPTER" else ""
+        raise UserError(f"{name} needs class features. Set --classes to the file of class features{also}.")
     needs_images = head.trains or method.passes() > 0
     if needs_images and shots < 1:
         raise UserError(
-            f"{name} needs training images, but shots is {shots}. Give a number of shots for which {features.folder} "
-            "has keys."
+            f"{name} needs training features, but the number of shots is {shots}. Set a number of shots for which "
+            f"{features.folder} contains training features."
         )
     shots = shots if needs_images else 0
     bank, scale = features.bank(shots), torch.tensor(method.literal_scale or SCALE)

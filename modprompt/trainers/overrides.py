@@ -111,7 +111,7 @@ def with_our_config(given: Sequence[str], spelled: Mapping[str, str] = {}) -> li
     )
     if ours is None or Path(name).is_file():
         return list(given)
-    print(f"{name} does not exist in this codebase, so modprompt's config file {ours} is used.")
+    print(f"The config file {name} does not exist in the current codebase, so modprompt's file {ours} is used.")
     instead, joined = {(flag, name): str(ours)}, {f"{flag}={name}": f"{flag}={ours}"}
     return [instead.get((before, word), joined.get(word, word)) for before, word in zip(["", *given], given)]
 

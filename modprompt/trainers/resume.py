@@ -128,12 +128,13 @@ class Resume(Part):
         """Resume, and start the clock."""
         if not self.cfg.OUTPUT_DIR:
             raise UserError(
-                "OUTPUT_DIR is empty, but a training saves its checkpoints there. Set OUTPUT_DIR (--output-dir)."
+                "OUTPUT_DIR is not set, but a training saves its checkpoints in this folder. Set OUTPUT_DIR "
+                "(--output-dir)."
             )
         if self.cfg.TEST.FINAL_MODEL == "best_val" and self.trainer.val_loader is None:
             raise UserError(
                 f"TEST.FINAL_MODEL best_val is not possible because the data set {self.cfg.DATASET.NAME} has no "
-                "validation images. Set TEST.FINAL_MODEL last_step."
+                "validation images. Set TEST.FINAL_MODEL to last_step."
             )
         dataset = self.trainer.dm.dataset
         self.images = TrainingImages(dataset.train_x, reader_facts(dataset).image_root)
@@ -158,7 +159,7 @@ class Resume(Part):
             raise UserError(
                 "Cannot resume: the average over epochs (GPA) would lack "
                 f"{'epoch 1' if epochs == 1 else f'epochs 1 to {epochs}'} because a checkpoint does not store the "
-                "average. Start again in another --output-dir, or set GPA_STD 0."
+                "average. Start again in another --output-dir, or set GPA_STD to 0."
             )
 
     def _begin_tensorboard(self, folder: str) -> None:
@@ -295,8 +296,8 @@ class Resume(Part):
             self._require_begun_alike(directory, checkpoint.record.get("run", {}).get(BEGAN_FROM))
         epochs = self.trainer.max_epoch
         print(
-            f"The training in {directory} is already finished ({epochs} epoch{'' if epochs == 1 else 's'}), so only "
-            "the test runs again."
+            f"The training in {directory} is already finished ({epochs} epoch{'' if epochs == 1 else 's'}). Only the "
+            "test is repeated."
         )
         return True
 

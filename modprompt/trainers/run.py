@@ -69,7 +69,7 @@ def is_finished(cfg: RunConfig, settings: Settings, mode: Mode, rounds: Rounds |
     if not why and not cfg.TEST.ONLY and cfg.SEARCH.RUNS and schedule_file.fault(cfg.OUTPUT_DIR):
         return False  # what it is run for is missing: it is tested and written again
     if why:
-        print(f"The run in {cfg.OUTPUT_DIR} starts again: {'; '.join(why)}.")
+        print(f"The run in {cfg.OUTPUT_DIR} is restarted because {'; '.join(why)}.")
         return False
     find = functools.partial(find_recorded, of_user(cfg.DATASET.ROOT).absolute())
     return finished_before(
@@ -132,7 +132,9 @@ def run(
     """
     cfg = from_words(settings, mode, check)
     if not (cfg.OUTPUT_DIR or mode.no_train):
-        raise UserError("OUTPUT_DIR is empty, but a run saves its checkpoints and result there. Set --output-dir.")
+        raise UserError(
+            "OUTPUT_DIR is not set, but a run saves its checkpoints and its result in this folder. Set --output-dir."
+        )
     image_files.read_as(cfg.INPUT.DECODING)
     before = _changed_ns(cfg.OUTPUT_DIR)
     if mode.once and is_finished(cfg, settings, mode, rounds):

@@ -223,9 +223,9 @@ def _require_what_stands_beside(cfg: RunConfig, settings: Settings, mode: Mode) 
 def _warn_of_unread(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
     """Warn of settings that the trainer does not read."""
     name, second = cfg.TRAINER.NAME, _second_node(_method_of(cfg))
-    for key, own in unread_of(name).items():
+    for key, replacement in unread_of(name).items():
         if key in settings.on_command_line():
-            warnings.warn(f"{key} has no effect because {name} has {own}.", stacklevel=3)
+            warnings.warn(f"{key} has no effect because {name} has {replacement}.", stacklevel=3)
     found = [key for key in together.unread(cfg.TRAINER, cfg.TRAINER.NAME) if key in settings]
     if found:
         warnings.warn(
@@ -306,8 +306,8 @@ def _require_together(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
     asked = cfg.TEST.OOD
     if asked == NEW and cfg.DATASET.SUBSAMPLE_CLASSES != "base":
         raise UserError(
-            f"TEST.OOD {NEW} needs DATASET.SUBSAMPLE_CLASSES base. Set DATASET.SUBSAMPLE_CLASSES base, or set TEST.OOD "
-            "to another data set."
+            f"TEST.OOD {NEW} needs DATASET.SUBSAMPLE_CLASSES base. Set DATASET.SUBSAMPLE_CLASSES to base, or set "
+            "TEST.OOD to another data set."
         )
     if asked and asked != NEW and names.find(asked)[1] == cfg.DATASET.NAME:
         raise UserError(
@@ -328,8 +328,8 @@ def _require_no_epochs(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
     if given and counts_steps(cfg.TRAINER.NAME):
         where = settings[given[0]].where
         raise UserError(
-            f"{where}: {given[0]} is not supported by {cfg.TRAINER.NAME} because the length of its training and its "
-            f"learning rate are defined by steps, not epochs. Remove {given[0]}."
+            f"{where}: {given[0]} is not supported by {cfg.TRAINER.NAME}, whose training is defined by a number of "
+            f"steps instead of epochs. Remove {given[0]}."
         )
 
 
@@ -340,7 +340,10 @@ def _image_rule(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any
     rule = _of_tested_training(cfg, mode).get(READ_AS, cfg.INPUT.DECODING)
     if rule == cfg.INPUT.DECODING:
         return {}
-    print(f"Images are decoded as in the training in {tested_by(cfg, mode)} ({READ_AS} {rule}), unlike in a new run.")
+    print(
+        f"Images are decoded in the same way as in the training in {tested_by(cfg, mode)} ({READ_AS} {rule}), "
+        "which differs from the default for new runs."
+    )
     return {READ_AS: rule}
 
 
@@ -349,7 +352,7 @@ def _require_unseen(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
     if cfg.TEST.SPLIT == "val" and _of_tested_training(cfg, mode).get(TRAIN_ON_VAL) == "True":
         raise UserError(
             f"TEST.SPLIT val is not possible because the model in {tested_by(cfg, mode)} was trained on the validation "
-            f"images ({TRAIN_ON_VAL} True). Set TEST.SPLIT test."
+            f"images ({TRAIN_ON_VAL} True). Set TEST.SPLIT to test."
         )
 
 
@@ -409,7 +412,7 @@ def _place(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
     place = run_folder.place_of_test(cfg.OUTPUT_DIR, tested_by(cfg, mode), mode.load_epoch, data, settings.texts())
     if place == cfg.OUTPUT_DIR:
         return {}
-    print(f"note: {cfg.OUTPUT_DIR} contains the training to test, so the result of the test is written to {place}.")
+    print(f"note: {cfg.OUTPUT_DIR} contains the model to be tested, so the result of the test is written to {place}.")
     return {"OUTPUT_DIR": place}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from dassl.config import cfg_default
 
 from modprompt.clip import known
-from modprompt.data.rounds import goes_on
+from modprompt.data.rounds import has_more_rounds
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io import result as results
@@ -99,8 +99,8 @@ def finished_before(
         return False
     then, wanted = same_run.facts(result), same_run.wanted(settings, result)
     found = same_run.differences(then, wanted, defaults=defaults, tests=tests)
-    if more := goes_on(result, settings, found):
-        print(f"The run in {cfg.OUTPUT_DIR} {more}, so it continues.")
+    if has_more_rounds(settings, result, found):
+        print(f"The finished run in {cfg.OUTPUT_DIR} is continued, because ACTIVE.ROUNDS requests more rounds.")
         return False
     found += _other_kind(cfg, result, tests, model_dir)
     if not found:
@@ -113,7 +113,7 @@ def finished_before(
         print(f"The test in {cfg.OUTPUT_DIR} runs again because its result belongs to another model.")
         return False
     again = f" (to run again, delete {cfg.OUTPUT_DIR})" if run_folder.or_delete(cfg.OUTPUT_DIR) else ""
-    print(f"Finished before: {os.path.join(cfg.OUTPUT_DIR, results.FILE_NAME)}{again}")
+    print(f"This run is already finished: {os.path.join(cfg.OUTPUT_DIR, results.FILE_NAME)}{again}")
     return True
 
 

@@ -58,7 +58,7 @@ class Unread:
             if not math.isfinite(named.get(_LOSS, 0.0)):
                 raise FloatingPointError(
                     f"The loss is {named[_LOSS]} at epoch {place.epoch + 1}, step {place.step + 1}. The last "
-                    "checkpoint is unchanged. Lower OPTIM.LR, or set PREC fp32."
+                    "checkpoint is unchanged. Lower OPTIM.LR, or set PREC to fp32."
                 )
 
     def read(self) -> list[tuple[Place, dict[str, float]]]:

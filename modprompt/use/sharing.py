@@ -94,14 +94,14 @@ def from_pretrained(
             repo, revision = hub.of_user(str(source))
         except UserError:
             raise UserError(
-                f"{source} is neither an existing folder nor the name of a hub repository. "
-                "Give the folder of a saved model, or a repository as owner/name."
+                f"{source} is neither an existing folder nor the name of a repository on the Hugging Face hub. Use "
+                "the folder of a saved model, or a repository name of the form owner/name."
             ) from None
         folder = hub.snapshot(
             repo, revision, _ours, "Download the repository by hand and pass the path of its folder."
         ).folder
     if subfolder and not is_inside(subfolder):
-        raise UserError(f"The subfolder {subfolder!r} is outside {source}. Give a relative path inside {source}.")
+        raise UserError(f"The subfolder {subfolder!r} is outside {source}. Use a relative path inside {source}.")
     place = folder / subfolder
     if place.is_dir() and not checkpoint.model_folders(place):
         files = _weights(path.relative_to(place).as_posix() for path in place.rglob("model*"))

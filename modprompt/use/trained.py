@@ -161,16 +161,17 @@ def recorded_threshold(trained: Trained) -> tuple[float, int]:
     content = result.read(file.parent).result or {}
     if path != file and not run_folder.is_of(content, path):
         raise UserError(
-            f"--unknown auto needs a threshold, but {file} is not the result of {path}, so no threshold is recorded "
-            "for this checkpoint. Give a probability, e.g. --unknown 0.5."
+            f"--unknown auto is not possible, because no threshold is recorded for {path}: the result file {file} "
+            "is missing or belongs to another model. Specify a probability instead, for example --unknown 0.5."
         )
     entry = content.get(result.UNKNOWN_BELOW)
     try:
         return float(entry["probability"]), int(entry["images"])  # type: ignore[index]
     except (LookupError, TypeError, ValueError):
         raise UserError(
-            f"--unknown auto needs a threshold, but {file} contains none: the run had no held-out validation images, "
-            "or an earlier version of modprompt wrote the file. Give a probability, e.g. --unknown 0.5."
+            f"--unknown auto is not possible, because {file} contains no threshold. Either the run had no held-out "
+            "validation images, or an earlier version of modprompt wrote the file. Specify a probability instead, "
+            "for example --unknown 0.5."
         ) from None
 
 

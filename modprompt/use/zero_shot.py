@@ -75,8 +75,8 @@ def check(root: Path, clips: Sequence[str], table: Table = PUBLISHED) -> int:
     names = [name for name, folder in FOLDERS.items() if (root / folder).is_dir()]
     if not names:
         raise UserError(
-            f"No folder of the eleven benchmark data sets (e.g. eurosat) was found in {root.resolve()}. "
-            "Give the folder that contains the data sets with --root."
+            f"No folder of the eleven benchmark data sets (e.g. eurosat) was found in {root.resolve()}. Set --root to "
+            "the folder that contains the data sets."
         )
     from tqdm import tqdm  # late: the doctor says what is missing
 

@@ -218,7 +218,7 @@ def own(tmp_path):
     return [*flags, "--dataset-config-file", str(ROOT / "configs/datasets/image_folder.yaml")]
 
 
-@pytest.mark.filterwarnings("ignore:Images are preprocessed in another way")
+@pytest.mark.filterwarnings("ignore:Images are not preprocessed as")
 @pytest.mark.parametrize(
     "other", [("INPUT.PIXEL_MEAN", "[0,0,0]"), ("DATASET.SUBSAMPLE_CLASSES", "new"), ("--split", "test")]
 )

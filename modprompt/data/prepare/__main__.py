@@ -48,8 +48,8 @@ def _main(argv: list[str] | None) -> int:
     others = [name for name in names if name not in RECIPES]
     if others:
         raise UserError(
-            f"{others[0]} cannot be downloaded, because its images are part of a package or are your own. Remove this "
-            "name."
+            f"{others[0]} cannot be downloaded, because the images are part of a Python package or are your own "
+            f"images. Remove {others[0]} from the command."
         )
     for name in names:
         steps, folder = RECIPES[name], root / DATASET_REGISTRY.get(name).dataset_dir
@@ -60,7 +60,7 @@ def _main(argv: list[str] | None) -> int:
             faults = str(error).split(" | ")
         for fault in faults:
             print(f"{name}: {fault}", file=sys.stderr)
-        print(f"{name}: {'incomplete' if faults else 'complete'}")
+        print(f"The data set {name} is {'incomplete' if faults else 'complete'}.")
         incomplete |= bool(faults)
     return int(incomplete)
 

@@ -30,7 +30,7 @@ def _get_file(step: Step, target: Path) -> None:
         download(target, step.url, step.digest)
         print(f"{target} is ready.")
     elif wrong := differing(target, step.digest):
-        print(f"Note: {target} is not the published file, because {wrong}. The existing file is kept.")
+        print(f"note: {target} is not the published file, because {wrong}. The existing file is kept.")
 
 
 def _get_archive(step: Step, folder: Path) -> None:
@@ -119,7 +119,7 @@ def check(name: str, steps: Sequence[Step], folder: Path, *, images: bool = True
     else:
         print(f"{name}: The split {_SAYS[status]}." + ("" if known else " No published split is registered."))
     if not runs.own_validation(split):
-        print(f"{name}: The split has no validation images.")
+        print(f"{name}: the split contains no validation images.")
     for part, listed, size in zip(PARTS, split, published.SIZES.get(name, (None, None, None))):
         number = len(listed or [])
         if size is not None and number != size:

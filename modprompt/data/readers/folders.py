@@ -71,8 +71,8 @@ class Caltech256(FamilyDataset):
         match = _CALTECH256.match(folder)
         if match is None:
             raise UserError(
-                f"Caltech256: the name of the folder {folder!r} does not have the form 007.bat. Move the folder "
-                "elsewhere."
+                f"Caltech256: the name of the folder {folder!r} does not consist of a number and a class name, as in "
+                "007.bat. Move the folder elsewhere."
             )
         if self.cfg is not None and self.cfg.DATASET.get("REFERENCE_NAMES", False):
             return match["cut"]

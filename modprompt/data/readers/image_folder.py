@@ -41,7 +41,7 @@ def _classes(root: Path) -> dict[str, str]:
     for line in read_lines(path) if path.is_file() else ():
         folder, _, name = line.text.partition(" ")
         if folder not in folders or not name:
-            raise line.bad("the name of a class folder, a space and the class name")
+            raise line.bad("Each line must contain the name of a class folder, a space and the class name.")
         names[folder] = name
     names = {folder: names.get(folder, folder) for folder in folders}
     try:
@@ -106,7 +106,7 @@ class ImageFolder(FamilyDataset):
         others = [name for name in class_folders(self.folder, _NOT_CLASSES) if name not in PARTS]
         if others:
             print(
-                f"Note: {self.folder} has a folder train/, so the folder{'s' * (len(others) != 1)} {', '.join(others)} "
+                f"note: {self.folder} has a folder train/, so the folder{'s' * (len(others) != 1)} {', '.join(others)} "
                 f"{'is' if len(others) == 1 else 'are'} not read. Only train/, val/ and test/ are read."
             )
         for part in (self.folder / "val", self.folder / "test"):
@@ -141,7 +141,7 @@ class ImageFolder(FamilyDataset):
         later = [image for image, name in zip(present, relatives(present, self.image_dir)) if name not in listed]
         if later:
             print(
-                f"Note: {len(later)} image{' was' if len(later) == 1 else 's were'} added after the split was drawn "
+                f"note: {len(later)} image{' was' if len(later) == 1 else 's were'} added after the split was drawn "
                 f"and will not be used, for example {later[0].impath}. To use all images, {anew}."
             )
 
@@ -158,7 +158,7 @@ class ImageFolder(FamilyDataset):
         if others:
             folders = sum(path.is_dir() for path in others)
             print(
-                f"Note: the class folders of {folder} contain {counted(len(others), 'entry', 'entries')} that will not "
+                f"note: the class folders of {folder} contain {counted(len(others), 'entry', 'entries')} that will not "
                 f"be used: {counted(folders, 'folder')} and {counted(len(others) - folders, 'file')} without a "
                 f"supported image extension. The first is {others[0]}."
             )

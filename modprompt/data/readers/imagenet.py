@@ -69,7 +69,7 @@ class ImageNet(FamilyDataset):
         except OSError as error:
             system = "the order of the images depends on the file system"
             lists = "every run lists all training images when it starts"
-            print(f"Note: {path} cannot be written ({error.strerror}), so {system if path.name == PICKLE else lists}.")
+            print(f"note: {path} cannot be written ({error.strerror}), so {system if path.name == PICKLE else lists}.")
         return split
 
     def _write_summary(self, path: Path, split: Split) -> None:
@@ -101,7 +101,7 @@ class ImageNet(FamilyDataset):
             if not check_seal(content, path) or content[KEY].get("version") != _VERSION:
                 return None
         except UserError:
-            print(f"Note: {path} is damaged, so all training images are listed again.")
+            print(f"note: {path} is damaged, so the folders of all training images are read again.")
             return None
         classes = [[*item] for item in self._classes().items()]
         fits = [row[:2] for row in content["classes"]] == classes and content["order"] == sha256_of(pickle)
@@ -131,7 +131,7 @@ class ImageNet(FamilyDataset):
         sizes = {label: number for label, (_, _, number) in enumerate(summary["classes"])}
         if not self.few_shot_cache.read_train(summary["train"], sizes, find):
             return None
-        print(f"Using the order of images in {self.storage.find(PICKLE)}")
+        print(f"Training images are read in the order that {self.storage.find(PICKLE)} stores.")
         split = Split(self.few_shot_cache.lists([], None)[0], None, test)
         self.split_facts = self._facts(split, summary["split"], ours=False)
         return split
@@ -159,15 +159,15 @@ class ImageNet(FamilyDataset):
             try:
                 listed = read_family_pickle(path, self.image_dir)
                 train, test = self._in_order(train, listed["train"]), self._in_order(test, listed["test"])
-                print(f"Using the order of images in {path}")
+                print(f"Training images are read in the order that {path} stores.")
                 self._in_order_of_pickle = True
             except KeyError:
                 print(
-                    f"Note: {path} is not used, because the images have changed since it was written. Delete the file "
+                    f"note: {path} is not used, because the images have changed since it was written. Delete the file "
                     "to list the images again."
                 )
             except UserError as error:
-                print(f"Note: {error} The file is not used.")
+                print(f"note: {error} The file is not used.")
         return Split(train, None, test)
 
     def _wnids(self, part: str) -> list[str]:

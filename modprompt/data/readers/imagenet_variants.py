@@ -54,13 +54,13 @@ class ImageNetVariant(DatasetBase):
         if half != "all":
             raise UserError(
                 f"DATASET.SUBSAMPLE_CLASSES {half} is not supported by {name}, which has no base and new classes. "
-                "Set DATASET.SUBSAMPLE_CLASSES all."
+                "Set DATASET.SUBSAMPLE_CLASSES to all."
             )
         self.selected_on = selected_on(cfg, own_validation=False)
         if self.selected_on == runs.HELD_OUT:
             raise UserError(
-                f"{name} has only test images, so no validation images are available for the selection. Set "
-                f"{WITHOUT_VALIDATION}."
+                f"{name} has only test images, and therefore no validation images for selecting the best checkpoint. "
+                f"Set {WITHOUT_VALIDATION}."
             )
         images = self._list(folder)
         self.image_root = str(self.image_dir)  # that image paths are relative to

@@ -54,7 +54,7 @@ class FGVCAircraft(_Listed):
         def entry(line: Line) -> tuple[str, int, str]:
             number, _, variant = line.text.partition(" ")
             if variant not in labels:
-                raise line.bad("an image number, a space and a variant that variants.txt lists")
+                raise line.bad("Each line must contain an image number, a space and a variant that variants.txt lists.")
             return f"{number}.jpg", labels[variant], variant
 
         return self._split_of_lists(entry)
@@ -75,7 +75,7 @@ class OxfordPets(_Listed):
         def entry(line: Line) -> tuple[str, int, str]:
             fields = line.text.split(" ")
             if len(fields) != 4 or whole(fields[1]) < 1 or "_" not in fields[0]:
-                raise line.bad("an image name, a class number, a species and a breed number")
+                raise line.bad("Each line must contain an image name, a class number, a species and a breed number.")
             return f"{fields[0]}.jpg", whole(fields[1]) - 1, fields[0].rpartition("_")[0].lower()
 
         return self._split_of_lists(entry)
@@ -99,7 +99,9 @@ class SUN397(_Listed):
             path = line.text[1:]
             scene = path.rpartition("/")[0]
             if scene not in labels:
-                raise line.bad("a slash and the path of an image in a folder that ClassName.txt lists")
+                raise line.bad(
+                    "Each line must contain a slash and the path of an image in a folder that ClassName.txt lists."
+                )
             return path, labels[scene], " ".join(scene.split("/")[1:][::-1])
 
         return self._split_of_lists(entry)
@@ -121,14 +123,14 @@ class UCF101(_Listed):
         for line in read_lines(self.folder / "ucfTrainTestlist/classInd.txt"):
             number, _, action = line.text.partition(" ")
             if whole(number) < 1 or not action:
-                raise line.bad("a number, a space and the name of an action")
+                raise line.bad("Each line must contain a number, a space and the name of an action.")
             labels[_spaced(action)] = whole(number) - 1
 
         def entry(line: Line) -> tuple[str, int, str]:
             action, slash, video = line.text.split(" ")[0].partition("/")
             folder = _spaced(action)
             if not slash or folder not in labels:
-                raise line.bad("a path ACTION/VIDEO.avi with an action that classInd.txt lists")
+                raise line.bad("Each line must contain a path ACTION/VIDEO.avi with an action that classInd.txt lists.")
             return f"{folder}/{video.replace('.avi', '.jpg')}", labels[folder], folder
 
         return self._split_of_lists(entry)

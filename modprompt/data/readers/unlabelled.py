@@ -84,7 +84,7 @@ def _images_below(folder: Path, skipped: Collection[Path] = ()) -> list[str]:
         other = next(path for path in paths if not is_image_name(path))
         number = counted(len(paths) - len(images), "file")
         print(
-            f"Note: {folder} contains {number} without a supported image extension, which will not be used. The first "
+            f"note: {folder} contains {number} without a supported image extension, which will not be used. The first "
             f"is {other!r}."
         )
     return images
@@ -186,7 +186,7 @@ class Unlabelled(DatasetBase):
         labels = {file: line.label for file, line in lines.items() if line.label is not None}
         if len(labels) < len(lines):
             print(
-                f"Note: {path}: {len(lines) - len(labels)} of {len(lines)} lines have no label. Their images count as "
+                f"note: {path}: {len(lines) - len(labels)} of {len(lines)} lines have no label. Their images count as "
                 "unlabelled."
             )
         return labels
@@ -221,7 +221,7 @@ class Unlabelled(DatasetBase):
             half = cfg.DATASET.SUBSAMPLE_CLASSES
             raise UserError(
                 f"DATASET.SUBSAMPLE_CLASSES {half} is not supported for images without labels. Set "
-                "DATASET.SUBSAMPLE_CLASSES all."
+                "DATASET.SUBSAMPLE_CLASSES to all."
             )
         if runs.is_few_shot(cfg):
             asked = f"NUM_SHOTS {cfg.DATASET.NUM_SHOTS}" if cfg.DATASET.NUM_SHOTS >= 1 else "SHOTS_BY_CLASS"
@@ -237,10 +237,11 @@ class Unlabelled(DatasetBase):
         self.selected_on = selected_on(cfg, own_validation=False)
         if self.selected_on == runs.HELD_OUT or (self.selected_on and not self.has_test):
             raise UserError(
-                f"The data set Unlabelled has no validation images for the selection. Set {WITHOUT_VALIDATION}."
+                "The data set Unlabelled has no validation images for selecting the best checkpoint. Set "
+                f"{WITHOUT_VALIDATION}."
             )
         if not self.has_test and (cfg.TEST.ONLY or not (later or cfg.TEST.NO_TEST)):
-            how = "" if cfg.TEST.ONLY else ", or set TEST.NO_TEST True"
+            how = "" if cfg.TEST.ONLY else ", or set TEST.NO_TEST to True"
             raise UserError(
                 f"The data set Unlabelled in {self.folder} has no test images. Put test images into "
                 f"{self.folder / 'test'}, in a folder for each class{how}."

@@ -46,11 +46,11 @@ def _check_settings(settings: Settings, job: Job) -> None:
         find = getattr(reader, "without_validation", None)  # where a reader can tell
         if why := find(of_user(cfg.DATASET.ROOT or ".")) if find else "":
             raise UserError(
-                f"{why}. Protocol validation needs validation images. Use another data set or another protocol."
+                f"{why}. The protocol `validation` needs validation images. Use another data set or another protocol."
             )
     find = getattr(reader, "without_test", None)
     if cfg.TEST.SPLIT != "val" and (why := find(of_user(cfg.DATASET.ROOT or ".")) if find else ""):
-        raise UserError(f"{why}. An experiment needs test images. Add test images.")
+        raise UserError(f"{why}, so the experiment cannot measure any accuracy. Add test images.")
     if job.stage == "search" and not cfg.SEARCH.RUNS:
         raise UserError(
             f"{cfg.TRAINER.NAME} does not search for a schedule. Set SEARCH.ON True, or use the trainer DPLSearch."
@@ -69,7 +69,8 @@ def _check_job(job: Job, out: Path, data: Path) -> None:
             found, trained = effective(first).get(key, ""), effective(job).get(key, "")
             if found != trained:
                 raise UserError(
-                    f"{key} is {trained!r}, but {stage.called} uses {found!r}. Set the same CLIP for both trainings."
+                    f"{key} is {trained!r}, but {stage.called} uses {found!r}. Both training runs need the same CLIP "
+                    "model."
                 )
     rounds.require_known(job)
     waits = first is not None and (first.is_front or bool(stage_of(first.stage).lacks(out / first.folder)))
@@ -86,8 +87,8 @@ def _require_apart(job: Job) -> None:
     asks = job.column == APART or of_base in (job.options if job.tests else job.of_first or ())
     if tests_apart(job.method.trainer) and not asks:
         raise UserError(
-            f"method {job.method.label}: the method is trained on unlabelled images of all classes. Use protocol "
-            "base2new, or protocol validation with classes: base."
+            f"The method {job.method.label} trains on unlabelled images of all classes, so base and new classes must "
+            "be tested separately. Use the protocol `base2new`, or the protocol `validation` with `classes: base`."
         )
 
 

@@ -217,7 +217,9 @@ def narrowed(plan: Plan, **given: Sequence[Any]) -> Plan:
     if not kept:
         if plan.has_parts:
             what = ", ".join(f"--{kind}" for kind, words in given.items() if words)
-            raise UserError(f"No part of {plan.name} contains all requested names ({what}). Request fewer names.")
+            raise UserError(
+                f"No part of the experiment {plan.name} contains all values that {what} request. Use fewer values."
+            )
         raise UserError(f"No method of {plan.name} has the requested seeds. Use other --seeds.")
     return plan._replace(parts=kept)
 

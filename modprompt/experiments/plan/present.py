@@ -84,5 +84,5 @@ def only_present(experiment: Experiment, data: Path) -> Experiment:
             "of the data sets."
         )
     if lacking:
-        print(f"Skipped data sets, which are missing in {data}: {', '.join(lacking)}")
+        print(f"The following data sets are skipped, because they are missing in {data}: {', '.join(lacking)}")
     return experiment._replace(datasets=names)

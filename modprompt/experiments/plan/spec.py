@@ -82,7 +82,7 @@ def find(name: str) -> Path:
     if str(path) in (path.stem, path.name) and named.is_file():
         return named
     names = [file.stem for file in FILES.glob("*.yaml")]
-    raise UserError(f"There is no experiment file {name}" + known_names(path.stem, names))
+    raise UserError(f"Unknown experiment {name}" + known_names(path.stem, names))
 
 
 def read(path: Path, options: Mapping[str, str] | None = None) -> Experiment:
@@ -268,7 +268,7 @@ def _experiment(part: Part, shared: Shared, name: str, compare: Any) -> Experime
     families = list(dict.fromkeys(method.family for method in methods))
     highlight = part.text("highlight", families[-1])
     if highlight not in families:
-        raise part.fault("highlight", f"there is no method {highlight!r}" + known_names(highlight, families))
+        raise part.fault("highlight", f"unknown method {highlight!r}" + known_names(highlight, families))
     took = [one for one in families if part.below("methods").get(one).get("hyperparameters") is not False]
     took = [one for one in took if any(method.trains for method in methods if method.family == one)]
     return Experiment(
@@ -333,7 +333,7 @@ def _compare(part: Part, protocol: str, methods: Sequence[Method], must: bool) -
         raise part.fault(
             "compare", f"{word} has several variants. Use the name of a variant: {', '.join(map(repr, variants))}"
         )
-    raise part.fault("compare", f"there is no method {part.get('compare')!r}" + known_names(word, labels))
+    raise part.fault("compare", f"unknown method {part.get('compare')!r}" + known_names(word, labels))
 
 
 def _options(part: Part, folder: Path | None = None) -> dict[str, str]:

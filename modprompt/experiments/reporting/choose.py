@@ -188,7 +188,9 @@ def _families(experiment: Experiment) -> dict[str, list[Method]]:
     without = [one.family for one in experiment.methods if one.trains and one.family not in (*families, *fronts)]
     if without or not families:
         whose = f"{', '.join(without)} {'has' if len(without) == 1 else 'have'} no" if without else "no method has a"
-        raise UserError(f"{name}: {whose} grid of values. Add `grid: {{KEY: [VALUE, ...]}}` to the experiment file.")
+        raise UserError(
+            f"{name}: {whose} grid of hyperparameter values. Add `grid: {{KEY: [VALUE, ...]}}` to the experiment file."
+        )
     (first, of_first), *others = families.items()
     for label, methods in others:
         if [(one.point, one.seeds) for one in methods] != [(one.point, one.seeds) for one in of_first]:
@@ -221,12 +223,12 @@ def _runs(
         job = lacking[0]
         run = f"{job.method.label} on {job.dataset}, seed {job.seed},"
         why = state.describe(run, *stands[job.folder][:2]).rstrip(".")
-        count = f"{len(lacking)} results are missing" if len(lacking) > 1 else "1 result is missing"
+        missing = f"{len(lacking)} results are missing" if len(lacking) > 1 else "1 result is missing"
         where, flag = (f" in {out}", f" --out {out}") if out else ("", "")
         raise UserError(
-            f"{experiment.name}: {count}{where} ({why}), and hyperparameters are selected only from complete runs. "
-            f"Finish the runs with `modprompt experiment run {file}{flag}`, or give the same --out and --options as in "
-            "that command."
+            f"{experiment.name}: hyperparameters are selected only when all runs are complete, but {missing}{where}. "
+            f"The first is this: {why}. Complete the runs with `modprompt experiment run {file}{flag}`. If you ran "
+            "them with other --out or --options, use the same values here."
         )
     return [(job, stands[job.folder].result or {}) for job in jobs]
 
@@ -236,8 +238,10 @@ def _require_alike(runs: Sequence[_Run], whole: str) -> None:
     for name in dict.fromkeys(whole or job.method.family for job, _ in runs):
         of_name = [(job, result) for job, result in runs if name in (whole, job.method.family)]
         named = [(job.dataset, f"{job.method.family} on {job.dataset}, seed {job.seed}", one) for job, one in of_name]
-        if why := alike.in_words(alike.parted(named)):
-            raise UserError(f"{name} has {why}. Move the older runs to another folder and run the experiment again.")
+        if no_mean := alike.in_words(alike.parted(named)):
+            raise UserError(
+                f"{name} has {no_mean}. Move the older runs to another folder and run the experiment again."
+            )
 
 
 def _zero_shot(experiment: Experiment) -> str:

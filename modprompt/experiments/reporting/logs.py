@@ -167,7 +167,7 @@ def add_tree(results: Results, experiment: Experiment, root: Path, label: str) -
         name = f"{trainer} ({label})" if is_alone else f"{trainer} {config}{', all images' * is_of_all} ({label})"
         if name in {line.label for line in results.lines}:
             raise UserError(
-                f"--with: the report already has a method {name!r}. Give {root} another label: --with LABEL={root}."
+                f"--with: the report already has a method {name!r}. Use another label for {root}: --with LABEL={root}."
             )
         own = [run for run in runs if (run.trainer, run.config, run.is_of_all) == (trainer, config, is_of_all)]
         seeds = experiment.seeds if trains(trainer) else tuple(sorted({run.seed for run in own}))
@@ -190,8 +190,8 @@ def experiment_of_tree(root: Path, protocol: str, seeds: tuple[int, ...], shots:
     runs = discover(root, protocol)
     if not runs:
         raise UserError(
-            f"No run of protocol {protocol} found in {root}. The folder must have the layout that the scripts of CoOp, "
-            "MaPLe and similar codebases write, with a log.txt in each run. Check the folder and --protocol."
+            f"No run of protocol {protocol} was found in {root}. Each run must have a file log.txt, and the folders "
+            "must be named as in CoOp and MaPLe. Check the folder and --protocol."
         )
     source = "imagenet" if protocol in CROSS else ""
     known = tuple(sorted({run.shots for run in runs if run.shots})) or (16,)

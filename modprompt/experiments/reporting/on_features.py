@@ -79,8 +79,9 @@ def write(rows: Sequence[Row], features: Features, folder: Path) -> list[Path]:
         if there != [tuple(str(cells[key]) for key in _KEYS) for cells in found]:
             heads = ", ".join(dict.fromkeys(head for head, *_ in there))
             raise UserError(
-                f"--out: {folder / CSV} contains the results of other heads, shots, CLIP weights or images (heads: "
-                f"{one_line(heads)[:200]}). The file is not overwritten. Use another --out folder."
+                f"--out: {folder / CSV} contains results of another comparison (with other heads, shots, CLIP weights "
+                f"or images), so the file is not overwritten. Its heads are {one_line(heads)[:200]}. Use another "
+                "--out folder."
             )
     write_table(folder / CSV, [*found[0]], [cells.values() for cells in found])
     numbers = sorted({row.fitted.shots for row in rows} - {0})

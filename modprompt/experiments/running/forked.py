@@ -57,7 +57,8 @@ def forked(
             return child
         except (EOFError, OSError):
             print(
-                "note: The server that starts runs by forking was killed. The run starts as a new program instead.",
+                "note: the process from which runs are forked was killed, so this run starts as a new Python "
+                "process, which is slower.",
                 file=sys.stderr,
             )
         finally:

@@ -119,7 +119,7 @@ def dry_run(states: Sequence[tuple[Job, State]], out: Path, data: Path) -> None:
     finished, asking = (sum(stands.name == name for _, stands in states) for name in (state.FINISHED, state.LABELS))
     rest = f", {asking} {'waits' if asking == 1 else 'wait'} for labels" if asking else ""
     would, verb = len(states) - finished - asking, "is" if finished == 1 else "are"
-    print(f"# {would} of {len(states)} runs would start, {finished} {verb} finished{rest}.")
+    print(f"# {would} of {len(states)} runs would start. {finished} {verb} already finished{rest}.")
 
 
 def require_usable(out: Path) -> None:
@@ -149,11 +149,14 @@ def tell(outcome: Sequence[tuple[Job, State]]) -> int:
                 print(state.describe(job.title, kind, stands.why))
     print(f"{kinds.count(state.FINISHED)} of {len(outcome)} runs are finished.")
     if state.FAILED in kinds:
-        print("The same command tries failed runs again. The full output of a run is in job/console.txt in its folder.")
+        print(
+            "Run the same command again to repeat the failed runs. The full output of each run is in the file "
+            "job/console.txt in the folder of the run."
+        )
     if state.STALE in kinds:
-        print("Stale results are not used. Add --redo-stale to move them aside and repeat these runs.")
+        print("Outdated results are not used. Add --redo-stale to move these results aside and repeat the runs.")
     if state.LABELS in kinds:
-        print("The same command resumes a run as soon as its label file contains all labels.")
+        print("When the label file of a run is complete, run the same command again to continue this run.")
     left = {*kinds} - {state.FINISHED}
     if not left:
         return 0
@@ -182,7 +185,7 @@ def start(args: argparse.Namespace, plan: Plan, jobs: Sequence[Job], inputs: Inp
             runs.run(places, args.no_fork) if is_here else queue.run(runs)
     except KeyboardInterrupt:
         left = "All runs were stopped." if is_here else "The runs stay in the Slurm queue; --cancel removes them."
-        print(f"{left} The same command resumes the experiment.", file=sys.stderr)
+        print(f"{left} Run the same command again to resume the experiment.", file=sys.stderr)
         return 130
     states = state.of_all(jobs, args.out, inputs)
     code = tell(runs.outcome(states))

@@ -83,12 +83,12 @@ class Bank(NamedTuple):
         wanted = [(len(views[0]), text.shape[-1])] * len(views)
         if shapes != wanted or of_labels != [shape[:1] for shape in wanted] or not len(views[0]):
             raise UserError(
-                f"The views have the shapes {shapes}, but the labels {of_labels} and the class features "
-                f"{tuple(text.shape)}."
+                f"The features of the views have the shapes {shapes}, but the labels have the shape {of_labels} and "
+                f"the class features have the shape {tuple(text.shape)}."
             )
         whole, own = torch.stack(list(views)).float(), torch.stack(each)
         if not 0 <= int(own.min()) <= int(own.max()) < text.shape[-3]:
-            raise UserError(f"The bank has a label that belongs to none of the {text.shape[-3]} classes.")
+            raise UserError(f"The feature bank contains a label that belongs to none of the {text.shape[-3]} classes.")
         return cls(whole, own.long().to(text.device), text.float())
 
 

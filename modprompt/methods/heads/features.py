@@ -118,8 +118,8 @@ class Features:
         chosen = self.tested.drawn(lambda images: images // 2, seed)
         if not chosen.any():
             raise UserError(
-                f"{self.folder}: no class has two images in {self.split}_f.pt, but validation and test need "
-                "an image each."
+                f"{self.folder}: no class has two images in {self.split}_f.pt, but one image is needed for validation "
+                "and another image for the test."
             )
         return dataclasses.replace(self, tested=self.tested.some(~chosen), chosen_on=self.tested.some(chosen))
 
@@ -184,7 +184,7 @@ def _clip(name: str) -> str:
         return known.plain(name)
     if not of_user(asked.path).exists():
         raise UserError(
-            f"--backbone: {asked.path} does not exist. Give the path of the CLIP model that computed the features."
+            f"--backbone: {asked.path} does not exist. Set --backbone to the CLIP model that computed the features."
         )
     return str(of_user(asked.path).resolve())
 
@@ -231,9 +231,9 @@ def read_features(
         right = float((cosines(tested.features, text).argmax(1) == tested.labels).double().mean())
         if right <= 2 / count:
             warnings.warn(
-                f"The zero-shot accuracy is {100 * right:.2f}%, close to chance ({100 / count:.2f}%). The "
-                f"class features in {classes} may belong to another CLIP model than {backbone}, or their "
-                f"class order may differ from the labels in {place}.",
+                f"The zero-shot accuracy is {100 * right:.2f}%, close to chance ({100 / count:.2f}%). Either the "
+                f"class features in {classes} were not computed with the CLIP model {backbone}, or their classes have "
+                f"a different order than the labels in {place}.",
                 stacklevel=2,
             )
     return Features(place, backbone, split, tested, chosen_on, text, range(count), count)
@@ -258,7 +258,10 @@ def _images(folder: Path, split: str) -> Images:
     if not (isinstance(labels, Tensor) and labels.dim() == 1 and labels.dtype in (torch.int32, torch.int64)):
         raise UserError(f"{of_labels} must contain a whole number for each image.")
     if len(labels) != len(features):
-        raise UserError(f"{of_features} has {len(features)} images, {of_labels} {len(labels)} labels")
+        raise UserError(
+            f"The number of images in {of_features} ({len(features)}) differs from the number of labels in "
+            f"{of_labels} ({len(labels)})."
+        )
     if not len(labels) or int(labels.min()) < 0:
         raise UserError(f"{of_labels} contains {'a label below 0' if len(labels) else 'no labels'}.")
     return Images(_of_length_1(of_features, features), labels.long())
@@ -271,7 +274,7 @@ def _class_features(path: Path, width: int) -> Tensor:
     if width not in (rows, columns) or rows == columns:
         says = "so the dimension of the classes is ambiguous" if rows == columns else "so neither dimension fits"
         raise UserError(
-            f"{path} is a {rows} x {columns} matrix, but the image features have the width {width}, {says}."
+            f"{path} is a matrix of shape {rows} x {columns}, but the image features have {width} dimensions, {says}."
         )
     return unit(found if columns == width else found.t())
 
@@ -289,7 +292,7 @@ def _floats(path: Path) -> Tensor:
     try:
         require_learned({"content": value})
         if value.dim() != 2 or not value.numel():
-            raise Refused(f"the content has the shape {tuple(value.shape)}")
+            raise Refused(f"the tensor in the file has the shape {tuple(value.shape)}")
     except Refused as error:
         raise UserError(f"{path} is not a matrix of features ({error}).") from None
     found: Tensor = value.detach().float()
@@ -301,7 +304,8 @@ def _of_length_1(path: Path, features: Tensor) -> Tensor:
     if float((lengths - 1).abs().max()) > _ROUNDED:
         found = f"{float(lengths.min()):.3g} to {float(lengths.max()):.3g}"
         raise UserError(
-            f"{path}: the features have norms from {found}, but must be normalized to 1, as Tip-Adapter saves them."
+            f"{path}: the features must have norm 1, as in the files that Tip-Adapter writes, but their norms are "
+            f"from {found}."
         )
     return features
 

@@ -32,7 +32,7 @@ def require_projection(value: Any, where: str) -> None:
     """Raise Refused unless a value of a file is a matrix of finite numbers."""
     require_learned({where: value})
     if value.dim() != 2:
-        raise Refused(f"{where} has the shape {tuple(value.shape)}, but a projection is a matrix")
+        raise Refused(f"{where} has the shape {tuple(value.shape)}, but a projection must be a matrix")
 
 
 def put_base(model: "HeadedModel", projection: Tensor) -> None:
@@ -89,8 +89,8 @@ class HeadedModel(PromptedModel):
             put_base(self, content.state_dict[BASE])
         elif base_hash and projection is None:
             raise UserError(
-                f"{path} does not contain the enhanced base {self.method.enhanced_base}, with which the "
-                "head was trained. Pass the method with this file, or use the trainer that made the "
+                f"{path} does not contain the enhanced base {self.method.enhanced_base}, with which the head was "
+                "trained. Create the method with the same enhanced base file, or use the trainer that wrote the "
                 "checkpoint."
             )
         self.take(content, path)
@@ -255,8 +255,8 @@ class HeadedModel(PromptedModel):
         head.take(own_of_head(content.state_dict), path)
         if not said and head.class_bound and head.is_of_others(head.pooled(self.raw_text())):
             raise UserError(
-                f"{path} does not record its classes, and its class features do not belong to the classes "
-                "of this model. Use the classes of the training."
+                f"{path} does not record its classes, and its class features do not belong to the classes of this "
+                "model. Use the classes with which the head was trained."
             )
         self._hold(head, of)
 

@@ -360,8 +360,10 @@ class HeadResume(_OfHead, Resume):
         found = head.search(features, self.model.plain_logits(features), labels, grid)
         if self.training_s is not None:
             self.training_s += time.perf_counter() - began_s
-        right = f"{found.correct} of {found.images} images correct"
-        print(f"Found beta {found.beta:g}, alpha {found.alpha:g}: {right} ({where})")
+        print(
+            f"The search selected alpha {found.alpha:g} and beta {found.beta:g}, with which {found.correct} of "
+            f"{found.images} images are classified correctly (images of the search: {where})."
+        )
         trainer.checkpoints.found = {**found._asdict(), "grid": list(grid[:4]), "on": where}
         if best is None:
             trainer.save_model(trainer.max_epoch - 1, trainer.output_dir)

@@ -111,7 +111,7 @@ class TDA(HeadMethod):
         if facts.dataset not in PUBLISHED:
             said = (
                 f" True is not supported for {facts.dataset}, because the original code has no ALPHA and "
-                "BETA for this data set. Set PUBLISHED False."
+                "BETA for this data set. Set PUBLISHED to False."
             )
             raise SettingError([("TRAINER.TDA.PUBLISHED", said)])
         return dict(PUBLISHED[facts.dataset])
@@ -137,7 +137,7 @@ class TDA(HeadMethod):
             theirs, ours = f"ALPHA {own['ALPHA']:g} and BETA {own['BETA']:g}", f"{self.alpha:g} and {self.beta:g}"
             said = (
                 f" True needs {theirs}, the values of the original code for {classes.dataset}, got {ours}. "
-                "Use these values, or set PUBLISHED False."
+                "Use these values, or set PUBLISHED to False."
             )
             raise SettingError([("PUBLISHED", said)])
         return super().model(learner, clip_model, classes, epochs)

@@ -36,7 +36,10 @@ class GaussianAverage:
             UserError: if all epochs are in it.
         """
         if self.epochs >= len(self.weights):
-            raise UserError("The average over epochs (GPA) is complete, because all its epochs have been added.")
+            raise UserError(
+                "No epoch can be added to the average over epochs (GPA), because the average already contains "
+                f"all {len(self.weights)} epochs."
+            )
         weight = self.weights[self.epochs].item()
         for name, value in parameters.items():
             weighted = weight * value.detach().float()

@@ -82,11 +82,11 @@ def _main_schedule(optimizer: Optimizer, cfg: Any) -> LRScheduler:
         return CosineAnnealingLR(optimizer, float(cfg.MAX_EPOCH))  # type: ignore[arg-type]  # as in Dassl
     if cfg.LR_SCHEDULER == "multi_step":
         if not isinstance(cfg.STEPSIZE, (list, tuple)):
-            raise UserError(f"OPTIM.STEPSIZE must be a list with OPTIM.LR_SCHEDULER multi_step, got {cfg.STEPSIZE!r}.")
+            raise UserError(f"OPTIM.STEPSIZE must be a list if OPTIM.LR_SCHEDULER is multi_step, got {cfg.STEPSIZE!r}.")
         return MultiStepLR(optimizer, milestones=list(cfg.STEPSIZE), gamma=cfg.GAMMA)
     size = cfg.STEPSIZE[-1] if isinstance(cfg.STEPSIZE, (list, tuple)) and cfg.STEPSIZE else cfg.STEPSIZE
     if not isinstance(size, int):
-        raise UserError(f"OPTIM.STEPSIZE must be a whole number with OPTIM.LR_SCHEDULER single_step, got {size!r}.")
+        raise UserError(f"OPTIM.STEPSIZE must be a whole number if OPTIM.LR_SCHEDULER is single_step, got {size!r}.")
     return StepLR(optimizer, step_size=size if size > 0 else cfg.MAX_EPOCH, gamma=cfg.GAMMA)
 
 

@@ -179,7 +179,7 @@ def require_size(teacher: CLIP, student: CLIP, resize: bool) -> int:
     if not resize:
         raise UserError(
             f"The teacher {called(teacher)} needs images of {mine} x {mine} pixels, but the student "
-            f"{called(student)} uses {theirs} x {theirs} pixels. Set TEACHER_RESIZE True to resize the "
+            f"{called(student)} uses {theirs} x {theirs} pixels. Set TEACHER_RESIZE to True to resize the "
             "student's images for the teacher."
         )
     return int(mine)
@@ -443,7 +443,7 @@ def _check_run(cfg: Any, method: Any) -> None:
         return
     if cfg.ACTIVE.ROUNDS:
         raise UserError(
-            f"{method.__name__} uses no labels, so active-learning rounds are not supported. Set ACTIVE.ROUNDS 0."
+            f"{method.__name__} uses no labels, so active-learning rounds are not supported. Set ACTIVE.ROUNDS to 0."
         )
     if "MODAL" in node:
         _check_training(cfg, node)
@@ -456,16 +456,16 @@ def _check_training(cfg: Any, node: Any) -> None:
         )
     if node.MODAL == "base2novel" and cfg.DATASET.SUBSAMPLE_CLASSES != "all":
         raise UserError(
-            f"{cfg.TRAINER.NAME} with MODAL base2novel trains on images of all classes and tests base "
-            "and new classes. Set DATASET.SUBSAMPLE_CLASSES all."
+            f"With MODAL base2novel, {cfg.TRAINER.NAME} trains on images of all classes and tests base and new "
+            "classes separately. Set DATASET.SUBSAMPLE_CLASSES to all."
         )
     if node.MODAL == "base2novel" and (cfg.TEST.SPLIT, cfg.TEST.FINAL_MODEL) == ("val", "best_val"):
         raise UserError(
             "TEST.SPLIT val with TEST.FINAL_MODEL best_val is not supported, because images of new "
-            "classes would select the epoch. Set TEST.SPLIT test or TEST.FINAL_MODEL last_step."
+            "classes would select the epoch. Set TEST.SPLIT to test or TEST.FINAL_MODEL last_step."
         )
     if node.CHOOSE_ON and cfg.TEST.FINAL_MODEL != "best_val":
         raise UserError(
-            "CHOOSE_ON test has no effect without TEST.FINAL_MODEL best_val, because the last epoch is "
-            "tested. Set TEST.FINAL_MODEL best_val or remove CHOOSE_ON."
+            "The setting CHOOSE_ON test has no effect, because it only applies if TEST.FINAL_MODEL is best_val. Set "
+            "TEST.FINAL_MODEL to best_val, or remove CHOOSE_ON."
         )

@@ -80,7 +80,7 @@ def read(path: PathLike) -> dict[str, SideOfSearch]:
     except (LookupError, TypeError, ValueError) as error:
         raise UserError(f"{path} is damaged ({one_line(error)[:120]}). Use another copy of the file.") from None
     if not found or not all(side.steps for side in found.values()):
-        raise UserError(f"{path} is damaged (no encoder has layers). Use another copy of the file.")
+        raise UserError(f"{path} is damaged, because it contains no layers. Use another copy of the file.")
     return found
 
 
@@ -104,7 +104,7 @@ def _content_of(path: PathLike) -> dict[str, Any]:
             raise Refused("the file contains no schedule of an encoder")
     except ValueError as error:  # Refused is one
         raise UserError(
-            f"{path} is damaged, or is not a schedule that a search wrote ({str(error)[:120]}). Use another file."
+            f"{path} is not a valid schedule.json of a schedule search ({str(error)[:120]}). Use another file."
         ) from None
     if not check_seal(content, path, "Search again, or set the schedule as a list of pairs, [[remove, add], ...]."):
         raise UserError(
@@ -314,7 +314,10 @@ def _side_of(path: str, side: str, key: str, planned: bool) -> SideOfSearch | No
 def _read(path: str, *_stamp: int) -> Mapping[str, SideOfSearch]:
     """The sides in a file; it is read once for each time and size."""
     if path.endswith(".npz"):
-        raise UserError(f"{path} is not supported. Use the schedule.json of this search.")
+        raise UserError(
+            f"{path} cannot be read as a schedule, because files with the extension .npz are not supported. Use "
+            "the file schedule.json of the same search."
+        )
     if not _is_bare(path):
         return read(path)
     import numpy as np  # late: --help need not wait for it

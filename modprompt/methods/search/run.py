@@ -108,8 +108,8 @@ class SearchRun(Part):
         start = self.trainer.start_epoch
         if start < self.cfg.OPTIM.MAX_EPOCH and len(self._history) <= start:
             raise UserError(
-                f"schedule.json needs the alphas of epochs 0 to {start}, which a checkpoint does not "
-                "contain. Resume from the training state, or start the search again."
+                f"schedule.json must contain the alphas of epochs 0 to {start}, but a checkpoint does not store them. "
+                "Resume from the training state, or start the search again."
             )
 
     @property
@@ -156,7 +156,7 @@ class SearchRun(Part):
         if self.trainer.val_loader is None or not (held_out or images.own_validation(dataset)):
             raise UserError(
                 f"{name} has no validation images for the search, and the search must not use test images. "
-                "Set DATASET.VAL_FROM_TEST False and reduce DATASET.NUM_SHOTS, so that some training "
+                "Set DATASET.VAL_FROM_TEST to False and reduce DATASET.NUM_SHOTS, so that some training "
                 "images are held out."
             )
         shared = {image.impath for image in dataset.val} & {image.impath for image in dataset.test}
@@ -167,7 +167,8 @@ class SearchRun(Part):
                 "use. Use another split."
             )
         print(
-            f"The alphas are trained on {len(dataset.val)} {images.HELD_OUT if held_out else images.VALIDATION} images."
+            f"The schedule search trains its parameters (alphas) on {len(dataset.val)} "
+            f"{images.HELD_OUT if held_out else images.VALIDATION} images."
         )
 
     def _print_options(self) -> None:

@@ -88,7 +88,7 @@ def test_labels_of_people_are_not_written_over_by_those_of_the_data_set(tmp_path
     with pytest.raises(WaitsForLabels):
         labels.labelled(ONE)
     without = Labelling(tmp_path, Pool(dataset), ask=False)
-    with pytest.raises(UserError, match="To use the labels in the file, set ACTIVE.MANUAL_LABELS True"):
+    with pytest.raises(UserError, match="To use the labels in the file, set ACTIVE.MANUAL_LABELS to True"):
         without.labelled(ONE)
     fill(path, {"5.jpg": ""})
     found = without.labelled(ONE)

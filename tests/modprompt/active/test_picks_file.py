@@ -47,8 +47,8 @@ def test_labels_come_back_from_spreadsheets_by_file(path):
             "",
             ": the line for the image b.jpg is missing. Restore each missing line, with or without a label.",
         ),
-        ("2,b.jpg,,,,,", "2,b.jpg,,,,,forrest", ", line 3: the class 'forrest' does not exist. Did you mean 'forest'?"),
-        ("2,b.jpg,,,,,", "2,b.jpg,,,,,2", ", line 3: the class '2' does not exist. Available classes: forest, "),
+        ("2,b.jpg,,,,,", "2,b.jpg,,,,,forrest", ", line 3: unknown class 'forrest'. Did you mean 'forest'?"),
+        ("2,b.jpg,,,,,", "2,b.jpg,,,,,2", ", line 3: unknown class '2'. Available classes: forest, "),
     ],
 )
 def test_faults_are_one_line_that_says_where(path, line, instead, message):

@@ -131,7 +131,7 @@ def test_a_run_waits_for_labels_and_ends_as_one_that_knows_them(words, tmp_path,
         (("ACTIVE.METHOD", ""), "ACTIVE.METHOD is empty, but ACTIVE.ROUNDS is 2. Set ACTIVE.METHOD"),
         (
             ("ACTIVE.METHOD", "none", "ACTIVE.PCB", False),
-            "ACTIVE.METHOD none selects no images without PCB. Set ACTIVE.PCB True",
+            "ACTIVE.METHOD none selects no images without PCB. Set ACTIVE.PCB to True",
         ),
         (("ACTIVE.ROUNDS", 0), "ACTIVE.ROUNDS is 0, so no images are selected. Set ACTIVE.ROUNDS."),
         (("ACTIVE.ROUNDS", -1), "ACTIVE.ROUNDS must be at least 0"),
@@ -226,7 +226,7 @@ def test_nothing_is_counted_that_only_stands_in(tmp_path, monkeypatch, capsys):
     assert "from 6 images of 2 classes" in out
     assert "# train_x" not in out
     assert (
-        "CLIP: this project's own weights, activation quick_gelu, 1 attention heads in the text encoder, 2 in the image encoder"
+        "The CLIP model has modprompt's own weights (activation quick_gelu, 1 attention heads in the text encoder, 2 in the image encoder)."
         in out
     )
     picks = tmp_path / "output/photos_active/MPL/glyph/seed1/rounds/round_0.csv"

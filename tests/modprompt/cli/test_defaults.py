@@ -136,7 +136,8 @@ def test_root_alone_is_a_folder_of_images_and_the_embedded_clip_knows_its_words(
     read_as, runs_by = capsys.readouterr().out.splitlines()
     assert (
         read_as
-        == f"--root {digits} is read as the data set image_folder, because of its content. No data set was specified."
+        == f"No data set is specified, so --root {digits} is read as the data set image_folder, which matches the content "
+        "of the folder."
     )
     assert runs_by == f"MPL uses the config file {ROOT}/configs/trainers/MPL/glyph.yaml, which is for glyph-clip."
 
@@ -145,7 +146,7 @@ def test_unknown_words_are_named_with_what_knows_them_and_nothing_is_written(ani
     before = sorted(animals.rglob("*"))
     assert train.main(["--trainer", "MPL", "--root", str(animals), "--no-train"]) == 2
     assert capsys.readouterr().err == (
-        "error: The default CLIP, glyph-clip, was not trained on the words 'cat', 'dog' in the class names. "
+        "error: The default CLIP model, glyph-clip, was not trained on the words 'cat', 'dog' in the class names. "
         "Use --backbone ViT-B/16 (OpenAI's weights, 350 MB, are downloaded at the first use).\n"
     )
     assert sorted(animals.rglob("*")) == before
@@ -175,11 +176,12 @@ def test_data_set_that_is_named_has_the_trainers_config(tmp_path):
     settings = read(*words, "--backbone", "RN50")
     assert settings["OPTIM.LR"].source == config("CoOp", "rn50_ctxv1")
     assert settings["OUTPUT_DIR"].value == "output/eurosat/shots_all/CoOp/rn50_ctxv1/seed1"
-    with pytest.raises(UserError, match=r"^No CLIP is specified for EuroSAT. Use --backbone ViT-B/16 \(.*350 MB"):
+    with pytest.raises(UserError, match=r"^No CLIP model is specified for EuroSAT. Use --backbone ViT-B/16 \(.*350 MB"):
         read(*words)
     assert value(read("--trainer", "CoOp", "--dataset-config-file", "digits"), "MODEL.BACKBONE.NAME") == "glyph-clip"
     with pytest.raises(
-        UserError, match="^TrainerSubnet has no config file for the default CLIP, glyph-clip. .*: --backbone ViT-B/16"
+        UserError,
+        match="^TrainerSubnet has no config file for the default CLIP model, glyph-clip. .*: --backbone ViT-B/16",
     ):
         read("--trainer", "TrainerSubnet", "--dataset-config-file", "digits")
 
@@ -243,7 +245,7 @@ def clips():
     return {"glyph-clip": modprompt.load_clip("glyph-clip", "cpu")[0], "ViT-B/16": large}
 
 
-@pytest.mark.filterwarnings("ignore:CTX_INIT is not used")  # HiCroPL's file for ViT-B/16
+@pytest.mark.filterwarnings("ignore:CTX_INIT is ignored")  # HiCroPL's file for ViT-B/16
 @pytest.mark.parametrize("name", ["glyph-clip", "ViT-B/16"])
 @pytest.mark.parametrize("row", METHODS, ids=lambda row: row.name)
 def test_a_method_in_python_has_the_settings_of_its_run(row, name, clips, capsys):
@@ -329,7 +331,7 @@ def test_hyperparameters_are_those_selected_for_the_trainer(tmp_path, capsys):
             ("--trainer", "MPL", "--config-file", "glyph_selfreg"),
             "config file glyph, but this run uses glyph_selfreg. Set --config-file glyph, or select",
         ),
-        (("--trainer", "Mine"), "the run has no config file of a method. Set --config-file."),
+        (("--trainer", "Mine"), "needs the config file of a method, but the run has none. Set --config-file."),
         (("--trainer", "MPL", "--hyperparameters", "not_here.json"), "not_here.json cannot be read"),
     ],
 )

@@ -56,15 +56,15 @@ def test_order_of_files_is_data_set_then_method(tmp_path):
     [
         (
             ["--epochs", "3"],
-            "There is no flag --epochs. Did you mean the setting OPTIM.MAX_EPOCH? Add OPTIM.MAX_EPOCH VALUE after all flags.",
+            "Unknown flag --epochs. Did you mean the setting OPTIM.MAX_EPOCH? Add OPTIM.MAX_EPOCH VALUE after all flags.",
         ),
         (
             ["--lr=0.1", "A", "b"],
-            "There is no flag --lr=0.1. Did you mean the setting OPTIM.LR? Add OPTIM.LR VALUE after all flags.",
+            "Unknown flag --lr=0.1. Did you mean the setting OPTIM.LR? Add OPTIM.LR VALUE after all flags.",
         ),
-        (["--config_file", "x"], "There is no flag --config_file. Did you mean --config-file?"),
-        (["--model", "ViT-B/16"], "There is no flag --model. Did you mean --backbone?"),  # not --model-dir
-        (["--quite-other"], "There is no flag --quite-other. Use --help to list all flags."),
+        (["--config_file", "x"], "Unknown flag --config_file. Did you mean --config-file?"),
+        (["--model", "ViT-B/16"], "Unknown flag --model. Did you mean --backbone?"),  # not --model-dir
+        (["--quite-other"], "Unknown flag --quite-other. Use --help to list all flags."),
         (["--seed", "one"], "argument --seed: invalid int value: 'one'. Use --help to list all flags."),
     ],
 )

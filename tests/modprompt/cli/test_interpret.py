@@ -25,7 +25,7 @@ def test_words_of_every_kind_and_layer(name, settings, vectors, vision, tmp_path
     (path,) = run.glob("*/model.pth.tar-1")
     out, _ = said(0, "interpret", path, 3, "--csv", table)
     assert any(
-        f"{vision} learned vision prompts are left out, because words exist only for text prompts." in line
+        f"{vision} learned vision prompts are left out, because vision prompts cannot be compared with words." in line
         for line in out
     ) == bool(vision)
     rows = list(csv.DictReader(table.read_text().splitlines()))
@@ -34,7 +34,7 @@ def test_words_of_every_kind_and_layer(name, settings, vectors, vision, tmp_path
     for first, second in zip(rows[::3], rows[1::3]):
         assert float(first["distance"]) <= float(second["distance"])
     said(0, "interpret", path, 2, "--csv", table)  # replaces its own
-    assert f"--csv {path} exists and is not overwritten because the file is not a table" in refused(
+    assert f"--csv {path} exists, but does not have the columns of this table" in refused(
         "interpret", run, "--csv", path
     )
     folder, _ = said(0, "interpret", run, 3)
@@ -67,7 +67,7 @@ def test_other_clips_are_refused_and_no_file_is_opened_because_a_checkpoint_name
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([1], "is not a checkpoint of a prompt learner"),
+        ([1], "is not a checkpoint of a prompt-learning method"),
         ({"state_dict": {"w": torch.ones(1)}}, "contains no learned prompts"),
         ({"state_dict": {"ctx": torch.ones(4)}}, "The checkpoint entry ctx is not a learned prompt"),
         (

@@ -88,7 +88,7 @@ def test_a_run_after_an_edit_of_the_source_is_another(growing, clip_file, eurosa
     assert train.main(run) == 0
     assert "Resuming after epoch 1" in capsys.readouterr().out
     assert train.main(["--once", *run]) == 0
-    assert "Finished before: " in capsys.readouterr().out
+    assert "This run is already finished: " in capsys.readouterr().out
     edit(file, "Growing prompts in the image", "Prompts in the image")
     line = refusal(capsys, "--once", *run)
     assert f"a different finished run ({file}, or a module next to it that it imports, has changed)" in line

@@ -52,9 +52,8 @@ def test_a_line_an_image_and_a_table(run, photos, tmp_path, said):
 
 def test_a_table_replaces_nothing_but_such_a_table(run, photos, tmp_path, said, refused):
     before = (photos / "b.png").read_bytes()
-    assert (
-        f"--csv {photos / 'b.png'} exists and is not overwritten because the file is not a table of this command"
-        in refused(*("predict", run, photos / "=a.png", "--csv", photos / "b.png"))
+    assert f"--csv {photos / 'b.png'} exists, but does not have the columns of this table" in refused(
+        *("predict", run, photos / "=a.png", "--csv", photos / "b.png")
     )
     assert (photos / "b.png").read_bytes() == before
     other = tmp_path / "words.csv"
@@ -128,8 +127,8 @@ def test_other_classes_are_said(run, photos, tmp_path, said):
             ["{run}", "{photos}", "--device", "nosuch"],
             "error: The device nosuch is not available to PyTorch on this machine (",
         ),
-        (["{run}/nosuch", "{photos}"], "error: {run}/nosuch does not exist. Give the output folder of a run"),
-        (["{photos}", "{photos}"], "error: {photos} contains no trained model. Give the output folder of a run"),
+        (["{run}/nosuch", "{photos}"], "error: {run}/nosuch does not exist. Use the output folder of a run"),
+        (["{photos}", "{photos}"], "error: {photos} contains no trained model. Use the output folder of a run"),
         (["{photos}/b.png", "{photos}"], "error: {photos}/b.png is not a complete PyTorch checkpoint"),
         (
             ["{run}", "{photos}", "--clip", "./x.pt"],
@@ -194,7 +193,7 @@ def test_answers_adapt_to_the_images_in_their_order_whatever_the_batches(run, ph
 def test_auto_takes_the_threshold_of_the_run(run, photos, said, refused):
     line = refused("predict", run, photos, "--unknown", "auto")
     assert line.startswith(
-        f"error: --unknown auto needs a threshold, but {run / 'result.json'} contains none: the run had no held"
+        f"error: --unknown auto is not possible, because {run / 'result.json'} contains no threshold. Either the run had"
     )
     write_threshold(run, 0.99999)
     out, (note,) = said(0, "predict", run, photos, "--unknown", "auto", "--device", "cpu")
@@ -214,7 +213,7 @@ def test_auto_takes_the_threshold_of_the_run(run, photos, said, refused):
 
 def test_auto_rejects_a_checkpoint_that_the_result_did_not_test(run, photos, refused):
     write_threshold(run, 0.5, checkpoint={"name": "prompt_learner/model.pth.tar-9", "hash": "0" * 64})
-    assert "is not the result of" in refused("predict", run, photos, "--unknown", "auto")
+    assert "is missing or belongs to another model" in refused("predict", run, photos, "--unknown", "auto")
 
 
 def test_missing_epoch_points_to_a_flag_of_predict(run, photos, refused):

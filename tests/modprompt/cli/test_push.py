@@ -83,7 +83,7 @@ def test_a_dry_run_prints_the_card_and_asks_nobody(run, said, monkeypatch):
             ["push", "{tmp}/zero", "a/b"],
             "{tmp}/zero is a run of a method without training, so the run has no weights to upload.",
         ),
-        (["push", "{tmp}/nosuch.yaml", "a/b"], "There is no experiment file {tmp}/nosuch.yaml"),
+        (["push", "{tmp}/nosuch.yaml", "a/b"], "Unknown experiment {tmp}/nosuch.yaml"),
         (["push", "digits", "a/b", "--out", "{tmp}"], "digits: no training of the experiment is finished in {tmp}."),
         (["push", "{run}", "a/b"], "a/b: the Hugging Face hub cannot be reached ("),
         (["pull", "a/b"], "hf-hub:a/b@main: the Hugging Face hub cannot be reached ("),

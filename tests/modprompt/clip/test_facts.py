@@ -45,13 +45,13 @@ def test_prompts_know_a_clip_that_was_changed_behind_loading_as_another(change, 
     model = on(modprompt.MPL, loaded)
     model.save(tmp_path / "before.pt")
     change(loaded)
-    with pytest.raises(UserError, match="before.pt was trained with .* Use the CLIP model of the training"):
+    with pytest.raises(UserError, match="before.pt was trained with .* Use the CLIP model that was used for training"):
         modprompt.load(tmp_path / "before.pt", loaded)
     model.save(tmp_path / "behind.pt")
     with torch.no_grad():
         images = torch.randn(2, 3, 32, 32)
         assert torch.equal(modprompt.load(tmp_path / "behind.pt", loaded)(images), model.eval()(images))
-    with pytest.raises(UserError, match="behind.pt was trained with .* Use the CLIP model of the training"):
+    with pytest.raises(UserError, match="behind.pt was trained with .* Use the CLIP model that was used for training"):
         modprompt.load(tmp_path / "behind.pt", random_clip())
 
 

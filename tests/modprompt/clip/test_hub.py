@@ -71,7 +71,7 @@ def test_what_the_hub_has_is_downloaded_and_no_more(client, tmp_path):
 def test_a_commit_in_the_cache_is_not_asked_for_and_main_is_if_the_hub_is_reached(client, tmp_path):
     lay(tmp_path, {"weights": ""})
     assert hub.snapshot(REPO, OLD, choose).commit == OLD
-    with pytest.warns(UserWarning, match=f"^Commit {OLD} in the local cache is used. .*no network"):
+    with pytest.warns(UserWarning, match=f"^Using commit {OLD} from the local cache. .*no network"):
         assert hub.snapshot(REPO, "", choose).commit == OLD
     client.info = answer("weights")
     assert hub.snapshot(REPO, "", choose).commit == NEW
@@ -88,7 +88,10 @@ def test_what_cannot_be_had_is_one_line(client, tmp_path):
 
     assert f"hf-hub:{REPO}@main: the Hugging Face hub cannot be reached (no network). " in refusal("", choose)
     lay(tmp_path, {"config": ""})
-    assert "The local cache lacks required files (no weights). Download the repository by hand" in refusal("", choose)
+    assert (
+        "Required files are also missing in the local cache (no weights). Download the repository by hand"
+        in refusal("", choose)
+    )
     client.info = ConnectionError("no such repository")
     client.info.response = types.SimpleNamespace(status_code=404)
     lay(tmp_path, {"weights": ""})

@@ -126,7 +126,7 @@ OPEN_CLIP, CONFIG, IMAGES = "open_clip_config.json", "config.json", "preprocesso
         ),
         (CONFIG, ("text_config", "hidden_size"), "many", "hidden_size must be a whole number"),
         (CONFIG, ("vision_config",), [], "vision_config must be a JSON object"),
-        (CONFIG, ("model_type",), "siglip", "is not supported in the format of transformers"),
+        (CONFIG, ("model_type",), "siglip", "In the format of transformers, only the model_type clip is supported"),
         (
             IMAGES,
             ("crop_size",),
@@ -178,7 +178,7 @@ def test_what_lies_in_a_folder_decides(copy, folders, tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [((3,), "The CLIP model '3' does not exist"), (("",), "No CLIP model is named"), (("x.pt", "cpu", "gelu"), None)],
+    [((3,), "Unknown CLIP model '3'"), (("",), "No CLIP model is specified"), (("x.pt", "cpu", "gelu"), None)],
 )
 def test_arguments_that_are_none_in_python(arguments, message):
     with pytest.raises(TypeError if message is None else UserError, match=message or "positional"):
@@ -219,7 +219,7 @@ def test_architecture_of_openai_is_that_of_open_clip(name):
 def test_architecture_of_other_designs_is_open_clips_to_build():
     assert architecture_of("ViT-B-16-SigLIP2/webli") is None
     assert architecture_of("ViT-B-16/laion2b_s34b_b88k").activation == "gelu"
-    with pytest.raises(UserError, match="hf-hub:a/b: the architecture of a repository is only known from its files"):
+    with pytest.raises(UserError, match="hf-hub:a/b is a repository, but the files of a repository must be downloaded"):
         architecture_of("hf-hub:a/b")
 
 

@@ -318,7 +318,7 @@ def test_lone_file_needs_its_models_name_and_its_tokenizer_beside_it(tmp_path, t
         ({"model": "ViT-B-16-SigLIP3"}, "open_clip has no model 'ViT-B-16-SigLIP3'. Did you mean"),
         (
             {"model": "ViT-B-16"},
-            "the pretrained tags of ViT-B-16 differ in their activation or their images. Set MODEL.BACKBONE.MODEL to ViT-B-16/openai or ",
+            "the pretrained tags of ViT-B-16 use different activation functions or image preprocessing. Set MODEL.BACKBONE.MODEL to ViT-B-16/openai or ",
         ),
         (
             {"model": "ViT-B-16-SigLIP2", "activation": "gelu"},
@@ -327,7 +327,7 @@ def test_lone_file_needs_its_models_name_and_its_tokenizer_beside_it(tmp_path, t
         ({"model": "ViT-B-16/dfn2b", "write": STOCK}, "embed_dim is 48 in the tensors, but 512 in the config"),
         (
             {"model": "ViT-B-32", "write": {**STOCK, "quick_gelu": True}},
-            "the pretrained tags of ViT-B-32 differ in their activation or their images",
+            "the pretrained tags of ViT-B-32 use different activation functions or image preprocessing",
         ),
     ],
 )
@@ -453,7 +453,9 @@ def test_a_tag_is_run_with_quick_gelu_if_it_or_its_config_says_so_and_disagreeme
         disagree |= {found.name} if found.differ else set()
     assert wrong == []
     assert {"ViT-B-16/dfn2b", "roberta-ViT-B-32/laion2b_s12b_b32k"} <= disagree
-    with pytest.warns(UserWarning, match="^roberta-ViT-B-32/.*have different activations. The model uses quick_gelu"):
+    with pytest.warns(
+        UserWarning, match="^roberta-ViT-B-32/.*different activation functions .* The model uses quick_gelu"
+    ):
         refusal("roberta-ViT-B-32/laion2b_s12b_b32k")
 
 
@@ -483,8 +485,8 @@ def test_names_are_checked_and_near_ones_proposed(monkeypatch):
     assert known.repository("ViT-B/16") is known.repository("glyph-clip") is None
     for name, message in (
         ("ViT-B-16/laion2b", "open_clip has no CLIP model 'ViT-B-16/laion2b'. Did you mean 'ViT-B-16/"),
-        ("ViTB16", "The CLIP model 'ViTB16' does not exist. Did you mean 'ViT-B/16'"),
-        ("", "No CLIP model is named. Set --backbone to a name (for example ViT-B/16)"),
+        ("ViTB16", "Unknown CLIP model 'ViTB16'. Did you mean 'ViT-B/16'"),
+        ("", "No CLIP model is specified. Set --backbone to a name (for example ViT-B/16)"),
         ("hf-hub:me", "'hf-hub:me' is not the name of a repository on the Hugging Face hub. Write hf-hub:owner/name"),
     ):
         with pytest.raises(UserError) as raised:
@@ -492,6 +494,7 @@ def test_names_are_checked_and_near_ones_proposed(monkeypatch):
         assert str(raised.value).startswith(f"MODEL.BACKBONE.NAME: {message}")
     monkeypatch.setitem(sys.modules, "open_clip", None)
     with pytest.raises(
-        UserError, match="is not one of OpenAI's CLIP models, so open_clip must know the name. This CLIP model needs"
+        UserError,
+        match="is not one of OpenAI's CLIP models, so the model must come from open_clip. This CLIP model needs",
     ):
         known.require("ViT-B-16/dfn2b")

@@ -17,8 +17,8 @@ def test_class_is_found_however_it_is_spelt():
     [
         (["Forest", "forest"], "FOREST", "'FOREST' is ambiguous. Use 'Forest' or 'forest'."),
         (["07", "7"], "007", "'007' is ambiguous. Use '07' or '7'."),
-        (["forest", "river"], "forrest", "the class 'forrest' does not exist. Did you mean 'forest'?"),
-        (["forest", "river"], "xyz", r"the class 'xyz' does not exist. Available classes: forest, river\."),
+        (["forest", "river"], "forrest", "unknown class 'forrest'. Did you mean 'forest'?"),
+        (["forest", "river"], "xyz", r"unknown class 'xyz'. Available classes: forest, river\."),
         ([f"c{k:03d}" for k in range(200)], "zzzzzz", r"Available classes: c000, .*, c009 and 190 more\."),
     ],
 )

@@ -61,7 +61,7 @@ def test_held_out_images_are_at_most_four_a_class_and_those_of_the_half_labelled
 @pytest.mark.parametrize("shots", [-1, 30])
 def test_nothing_can_be_held_out_where_all_images_are_used(imagenet, shots):
     with pytest.raises(
-        UserError, match="no training images are left to hold out .* Reduce DATASET.NUM_SHOTS, .*VAL_FROM_TEST"
+        UserError, match="no training images are left for this purpose. Reduce DATASET.NUM_SHOTS, .*VAL_FROM_TEST"
     ):
         read(imagenet, shots=shots)
     assert read(imagenet, shots=shots, final="last_step").val is not None
@@ -85,7 +85,7 @@ def test_variants_have_nothing_to_choose_by(tmp_path):
     assert read(tmp_path, "ImageNetA", final="last_step").val is None
     with pytest.raises(
         UserError,
-        match="ImageNetA has only test images, so no validation images are available for the selection. Set TEST.FINAL_MODEL",
+        match="ImageNetA has only test images, and therefore no validation images for selecting the best checkpoint. Set TEST.FINAL_MODEL",
     ):
         read(tmp_path, "ImageNetA", split="val", final="last_step")
     dataset = read(tmp_path, "ImageNetA", split="val", val_from_test=True)

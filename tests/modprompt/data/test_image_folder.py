@@ -63,7 +63,10 @@ def test_faults_are_named(tmp_path):
         read("ImageFolder", tmp_path)
     (tmp_path / "test" / "zebra").rename(tmp_path / "test" / "a")
     lines(tmp_path / "classnames.txt", ["c dog"])
-    with pytest.raises(UserError, match="classnames.txt, line 1 must contain the name of a class folder"):
+    with pytest.raises(
+        UserError,
+        match="classnames.txt, line 1: 'c dog' is not valid. Each line must contain the name of a class folder",
+    ):
         read("ImageFolder", tmp_path)
 
 
@@ -71,7 +74,7 @@ def test_names_that_are_one_to_clip_are_refused_before_a_split_is_made(tmp_path)
     pictures(tmp_path, {"zero": 5, "ZERO": 5, "one": 5})
     with pytest.raises(
         UserError,
-        match="The classes 'ZERO' and 'zero' are the same to CLIP.*Class names can be set in .*classnames.txt",
+        match="The class names 'ZERO' and 'zero' are identical for CLIP.*Class names can be set in .*classnames.txt",
     ):
         read("ImageFolder", tmp_path)
     assert not (tmp_path / "split_ImageFolder.json").exists()
@@ -215,5 +218,5 @@ def test_strokes_that_vanish_on_white_are_reported_once(tmp_path, capsys):
     Image.new("RGB", (8, 8), "white").save(tmp_path / "dog" / "opaque.png")
     read("ImageFolder", tmp_path)
     (note,) = [line for line in capsys.readouterr().out.splitlines() if "transparency" in line]
-    assert note.startswith("Note: 2 images with transparency become a single colour")
+    assert note.startswith("note: 2 images with transparency become a single colour")
     assert str(tmp_path / "cat" / "white_1.png") in note

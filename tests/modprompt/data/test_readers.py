@@ -321,7 +321,7 @@ def test_imagenets_pickle_is_written_whole_or_not(tmp_path, monkeypatch, capsys)
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     read("ImageNet", tmp_path)
     assert (
-        f"Note: {path} cannot be written (No space left on device), so the order of the images depends"
+        f"note: {path} cannot be written (No space left on device), so the order of the images depends"
         in capsys.readouterr().out
     )
     assert sorted(path.name for path in path.parent.iterdir()) == ["classnames.txt", "images", "split_fewshot"]
@@ -329,30 +329,40 @@ def test_imagenets_pickle_is_written_whole_or_not(tmp_path, monkeypatch, capsys)
 
 REFUSED = [  # data set, path to spoil in its folder, what the file then holds (None: it is removed), message
     ("fgvc_aircraft", "images/1000.jpg", None, "train.txt, line 1, lists 1000.jpg, but .*1000.jpg does not exist"),
-    ("fgvc_aircraft", "images_variant_val.txt", "1 Concorde\n", "val.txt, line 1 must contain an image"),
-    ("oxford_pets", "annotations/test.txt", "# list\n", "test.txt, line 1 must contain an image name"),
+    ("fgvc_aircraft", "images_variant_val.txt", "1 Concorde\n", "val.txt, line 1: .* must contain an image"),
+    ("oxford_pets", "annotations/test.txt", "# list\n", "test.txt, line 1: .* must contain an image name"),
     (
         "oxford_pets",
         "annotations/trainval.txt",
         "Bombay_1 3 1 3\n",
         "class 'bombay' has 1 image, but a train/val split needs",
     ),
-    ("sun397", "Training_01.txt", "\n/z/nowhere/x.jpg\n", "Training_01.txt, line 2 must contain a slash"),
-    ("ucf101", "ucfTrainTestlist/classInd.txt", f"{'9' * 5000} Yo\n", "classInd.txt, line 1 must contain a number"),
-    ("ucf101", "ucfTrainTestlist/testlist01.txt", "v_Yo.avi\n", "testlist01.txt, line 1 must contain a path ACTION/"),
+    ("sun397", "Training_01.txt", "\n/z/nowhere/x.jpg\n", "Training_01.txt, line 2: .* must contain a slash"),
+    ("ucf101", "ucfTrainTestlist/classInd.txt", f"{'9' * 5000} Yo\n", "classInd.txt, line 1: .* must contain a number"),
+    (
+        "ucf101",
+        "ucfTrainTestlist/testlist01.txt",
+        "v_Yo.avi\n",
+        "testlist01.txt, line 1: .* must contain a path ACTION/",
+    ),
     ("stanford_cars", "devkit/cars_meta.mat", "x", "cars_meta.mat is not a complete MATLAB file"),
     ("stanford_cars", "cars_test/00002.jpg", None, "withlabels.mat lists cars_test/00002.jpg"),
     ("oxford_flowers", "cat_to_name.json", '{"1": "a', "cat_to_name.json is not a complete"),
     ("oxford_flowers", "cat_to_name.json", '{"1": "a"}', "has no class name for the label 3"),
     ("oxford_flowers", "cat_to_name.json", "null", "cat_to_name.json is not a complete .*no JSON object"),
     ("oxford_flowers", "cat_to_name.json", '{"3": 3}', "has no class name for the label 3"),
-    ("imagenet", "classnames.txt", "n01440764\n", "classnames.txt, line 1 must contain a WordNet ID"),
+    ("imagenet", "classnames.txt", "n01440764\n", "classnames.txt, line 1: .* must contain a WordNet ID"),
     ("imagenet", "classnames.txt", "n01440764 tench\n", "has no class name for the class folder .*n01443537"),
     ("imagenet", "images/val", None, "The folder .*val does not exist"),
     ("imagenet_sketch", "images/stray.txt", "x", "stray.txt is a file, but .* may only contain class folders"),
     ("dtd", "images/lonely/x.jpg", "x", "lonely has 1 image, but a train/val/test split needs at least 4"),
     ("imagenetv2", "imagenetv2-matched-frequency-format-val/7", None, "folder .*/7 is missing. Add the missing images"),
-    ("caltech256", "256_ObjectCategories/misc/1.jpg", "x", "needs at least 4|'misc' does not have the form"),
+    (
+        "caltech256",
+        "256_ObjectCategories/misc/1.jpg",
+        "x",
+        "needs at least 4|'misc' does not consist of a number and a class name",
+    ),
     ("dtd", "images/waffled/sub/x.jpg", "x", "waffled/sub is not a file, but class folders"),
 ]
 
@@ -399,8 +409,8 @@ def test_what_is_missing_before_a_run_is_what_the_reader_cannot_do_without(modul
 @pytest.mark.parametrize(
     ("label", "column", "value", "message"),  # what all rows of a label get in a column; None: none is for training
     [
-        (1, 1, 11, "the labels of training images must be 0 to 4 without a gap, but the label 1"),
-        (1, 1, -1, "the labels of training images must be 0 to 4 without a gap, but the label 1"),
+        (1, 1, 11, "the labels of the training images must be all numbers from 0 to 4, but no image has the label 1"),
+        (1, 1, -1, "the labels of the training images must be all numbers from 0 to 4, but no image has the label 1"),
         (1, 2, "Sea or Lake", "gives the name 'Sea or Lake' to the labels 1 and 4"),
         (4, None, None, "class 'Sea or Lake' has test images but no training image"),
     ],

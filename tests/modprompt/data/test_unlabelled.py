@@ -89,7 +89,8 @@ def test_choosing_by_test_images_is_a_choice_of_ones_own(root):
     pictures(root / "test", {"cat": 2})
     options = ("TEST.FINAL_MODEL", "best_val")
     with pytest.raises(
-        UserError, match="Unlabelled has no validation images for the selection. Set TEST.FINAL_MODEL last_step"
+        UserError,
+        match="Unlabelled has no validation images for selecting the best checkpoint. Set TEST.FINAL_MODEL last_step",
     ):
         read(root, *options)
     found = read(root, *options, "DATASET.VAL_FROM_TEST", True)
@@ -99,7 +100,7 @@ def test_choosing_by_test_images_is_a_choice_of_ones_own(root):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("ACTIVE.ROUNDS 0", "has no test images. Put test images into .*test, .*or set TEST.NO_TEST True"),
+        ("ACTIVE.ROUNDS 0", "has no test images. Put test images into .*test, .*or set TEST.NO_TEST to True"),
         ("ACTIVE.ROUNDS 0 TEST.NO_TEST True", "has no labels to train on. Set ACTIVE.ROUNDS to label images"),
         ("TEST.ONLY True", "has no test images. Put test images into .*test, in a folder for each class.$"),
         (
@@ -108,7 +109,7 @@ def test_choosing_by_test_images_is_a_choice_of_ones_own(root):
         ),
         (
             "DATASET.SUBSAMPLE_CLASSES base",
-            "SUBSAMPLE_CLASSES base is not supported for images without labels. Set DATASET.SUBSAMPLE_CLASSES all",
+            "SUBSAMPLE_CLASSES base is not supported for images without labels. Set DATASET.SUBSAMPLE_CLASSES to all",
         ),
         ("TEST.FINAL_MODEL best_val DATASET.VAL_FROM_TEST True", "Unlabelled has no validation images"),
     ],
@@ -126,7 +127,7 @@ LISTED = ["file,label", "b/image_0001.png,cat", "images/b/image_0001.png,"]
     [
         ("classnames.txt", [""], "classnames.txt contains no class names. Write one class name per line"),
         ("classnames.txt", ["cat", "dog", "cat"], "classnames.txt: The class 'cat' is listed twice"),
-        ("classnames.txt", ["a_cat", "", "A cat"], "The classes 'a_cat' and 'A cat' are the same to CLIP"),
+        ("classnames.txt", ["a_cat", "", "A cat"], "The class names 'a_cat' and 'A cat' are identical for CLIP"),
         (
             "labels.csv",
             ["file,label", "z.png,cat"],
@@ -134,7 +135,7 @@ LISTED = ["file,label", "b/image_0001.png,cat", "images/b/image_0001.png,"]
         ),
         ("labels.csv", LISTED, "labels.csv, line 3 repeats images/b/image_0001.png from line 2"),
         ("test/cat.jpg", [""], "cat.jpg is not a folder, but test/ may only contain class folders"),
-        ("test/bird/a.jpg", [""], "test: the class 'bird' does not exist"),
+        ("test/bird/a.jpg", [""], "test: unknown class 'bird'"),
         (
             "test/cat/notes.txt",
             [""],

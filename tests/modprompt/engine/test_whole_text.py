@@ -124,9 +124,9 @@ def test_without_gradients_few_texts_are_computed_at_a_time(clip_model, monkeypa
 @pytest.mark.parametrize(
     ("steps", "said"),
     [
-        ([(0, 2), (0, 1), (0, 0)], "layer 1: the layer has 3 prompt tokens, but layer 0 has 2"),
-        ([(0, 2), (2, 2), (1, 0)], "layer 2: the layer has 1 prompt tokens, but layer 0 has 2"),
-        ([(0, 0), (0, 2), (2, 2)], "layer 1: the layer has 2 prompt tokens, but layer 0 has 0"),
+        ([(0, 2), (0, 1), (0, 0)], "but layer 0 has 2 and layer 1 has 3"),
+        ([(0, 2), (2, 2), (1, 0)], "but layer 0 has 2 and layer 2 has 1"),
+        ([(0, 0), (0, 2), (2, 2)], "but layer 0 has 0 and layer 1 has 2"),
     ],
 )
 def test_a_schedule_that_grows_or_shrinks_is_refused(clip_model, steps, said):

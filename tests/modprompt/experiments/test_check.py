@@ -91,12 +91,12 @@ MPL, CLIP = "MPL: {trainer: MPL", "CLIP: {trainer: ZeroshotCLIP"
         (FILE.replace("[digits]", "[imagenet_a]"), "method MPL: ImageNetA has only test images"),
         (
             VALIDATION.format("imagenet", MPL),
-            "method MPL: ImageNet has no validation images that are separate from its test images. Protocol val",
+            "method MPL: ImageNet has no validation images that are separate from its test images. The protocol `val",
         ),
         (VALIDATION.format("imagenet_a", CLIP), "method CLIP: ImageNetA has only test images"),
         (
             VALIDATION.format("unlabelled", CLIP),
-            "method CLIP: the data set Unlabelled has no validation images. Protocol",
+            "method CLIP: the data set Unlabelled has no validation images. The protocol",
         ),
     ],
 )
@@ -107,7 +107,9 @@ def test_training_or_measuring_on_images_that_there_are_not_is_refused(folder, e
 
 def test_experiment_on_a_folder_without_test_images_is_rejected(tmp_path, experiment):
     pictures(tmp_path / "train", {"one": 2, "two": 2})
-    with one_line("method CLIP: .* neither test/ nor val/ contains images. An experiment needs test images."):
+    with one_line(
+        "method CLIP: .* neither test/ nor val/ contains images, so the experiment cannot measure any accuracy."
+    ):
         check(protocols.jobs(experiment(FILE.replace("[digits]", "[image_folder]"))), tmp_path / "out", tmp_path)
 
 

@@ -155,7 +155,7 @@ def test_nothing_is_chosen_by_test_images(tries, tmp_path):
         (
             "grid: {OPTIM.LR: [0.1, 0.01, 1]}\n",
             "",
-            "tries: MaPLe, MPL have no grid of values. Add `grid: {KEY: [VALUE, ...]}`",
+            "tries: MaPLe, MPL have no grid of hyperparameter values. Add `grid: {KEY: [VALUE, ...]}`",
         ),
         ("grid: {OPTIM.LR", "grid: {OPTIM.NAME: [sgd, adam]}\n#", "the grid value 'sgd' of OPTIM.NAME is not a number"),
         (
@@ -210,9 +210,11 @@ def test_a_choice_replaces_nothing_but_a_choice(tries, tmp_path, capsys):
 def test_command_that_cannot_choose_is_one_line(tries, tmp_path, capsys):
     assert choose.main([str(tmp_path / "tries.yaml"), "--out", str(tmp_path / "out")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"24 results are missing in {tmp_path / 'out'} (MaPLe LR 0.1 on digits, seed 1, is waiting)" in line
+    assert (
+        f"24 results are missing in {tmp_path / 'out'}. The first is this: MaPLe LR 0.1 on digits, seed 1, is" in line
+    )
     again = f"`modprompt experiment run {tmp_path / 'tries.yaml'} --out {tmp_path / 'out'}`"
-    assert line.endswith(f"Finish the runs with {again}, or give the same --out and --options as in that command.")
+    assert f"Complete the runs with {again}. If you ran them with other --out or --options, use" in line
     assert not (tmp_path / "tries.json").exists()
 
 

@@ -148,7 +148,7 @@ def test_what_keeps_numbers_from_being_the_methods_alone_stands_beside_the_metho
 def test_a_method_that_is_not_there_is_a_line_and_a_part_without_it_compares_nothing(tmp_path):
     path = tmp_path / "parts.yaml"
     path.write_text(FIVE.replace("compare: MPL", "compare: MLP"))
-    with pytest.raises(UserError, match="compare: there is no method 'MLP'. Did you mean 'MPL'"):
+    with pytest.raises(UserError, match="compare: unknown method 'MLP'. Did you mean 'MPL'"):
         spec.read_plan(path)
     parts = "parts:\n  both: {protocol: base2new}\n  without: {protocol: base2new, methods: [CLIP, CoOp]}\n"
     parts += "  own: {protocol: few_shot, shots: [1], compare: CoOp}\n"

@@ -22,7 +22,7 @@ FAULTS = [
     (FILE, "base2new", "base2now", "protocol: unknown value 'base2now'. Did you mean 'base2new'"),
     (FILE, "[digits]", "[digit]", "datasets: unknown name 'digit'. Did you mean 'digits'"),
     (FILE, "datasets", "dataset", "unknown key 'dataset'. Did you mean 'datasets'"),
-    (FILE, "glyph}", "glyf}", "CLIP: There is no config file glyf"),
+    (FILE, "glyph}", "glyf}", "CLIP: Unknown config file glyf"),
     (FILE, "trainer: MPL", "trainr: MPL", "methods: MPL: unknown key 'trainr'. Did you mean 'trainer'"),
     (FILE, "[1, 2]", "[1, -2]", "seeds: different whole numbers from 0 up"),
     (FILE, "glyph}", "glyph, grid: {OPTIM.LR: [1, 1.0]}}", "grid: OPTIM.LR: a value occurs twice"),
@@ -63,7 +63,7 @@ FAULTS = [
     (STAGES, "}}}", "}}, search_seed: [1, 2]}", "search_seed must be a single seed"),
     (STAGES, "IVLP, config: glyph, s", "ZeroshotCLIP, config: glyph, s", "the schedule of ZeroshotCLIP cannot be set"),
     (STAGES, "glyph, s", SET, "is set, but the search determines"),
-    (ROUNDS, "badge+pcb", "badg", "acquisitions: there is no acquisition function 'badg'. Did you mean 'badge'"),
+    (ROUNDS, "badge+pcb", "badg", "acquisitions: unknown acquisition function 'badg'. Did you mean 'badge'"),
     (ROUNDS, "badge+pcb", "random", "acquisitions: a name occurs twice"),
     (
         ROUNDS,

@@ -175,7 +175,7 @@ def test_ctrl_c_ends_runner_and_runs_at_any_moment(tmp_path):
             os.killpg(runner.pid, signal.SIGINT)
             said = runner.communicate(timeout=60)[1]
         assert runner.returncode == 130
-        assert "All runs were stopped. The same command resumes the experiment." in said
+        assert "All runs were stopped. Run the same command again to resume the experiment." in said
         assert "Traceback" not in said
         wait_for(lambda out=out: not kills.processes_of(out))
 
@@ -190,6 +190,6 @@ def test_run_whose_server_is_killed_while_it_starts_is_a_program(tmp_path, monke
     assert child.wait() == 0
     assert "--trainer" in (tmp_path / "console").read_text()
     assert (
-        "The server that starts runs by forking was killed. The run starts as a new program instead."
+        "the process from which runs are forked was killed, so this run starts as a new Python process"
         in capsys.readouterr().err
     )

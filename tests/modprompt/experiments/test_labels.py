@@ -105,10 +105,10 @@ def test_command_status_and_dry_run_say_it(quick, found, tmp_path, capsys):
     assert run.main(words) == 3
     text = capsys.readouterr().out
     assert line in text
-    assert "The same command resumes a run as soon as its label file contains all labels." in text
+    assert "When the label file of a run is complete, run the same command again to continue this run." in text
     assert starts(out / found[1].folder) == 0
     first, second, *_ = status.lines(found, out)
     assert first == "2 runs: 1 finished, 1 waiting for labels"
     assert second == f"{line}."
     assert run.main([*words, "--dry-run"]) == 0
-    assert capsys.readouterr().out.endswith("# 0 of 2 runs would start, 1 is finished, 1 waits for labels.\n")
+    assert capsys.readouterr().out.endswith("# 0 of 2 runs would start. 1 is already finished, 1 waits for labels.\n")

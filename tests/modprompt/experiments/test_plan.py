@@ -88,7 +88,7 @@ def test_some_of_a_plan(file):
         ({"datasets": ["mnist"]}, "--datasets: parts does not contain 'mnist'. Did you mean 'mnist5k'"),
         ({"seeds": [9]}, "--seeds: parts does not contain 9"),
         ({"acquisitions": ["badge"]}, "--acquisitions: parts does not contain 'badge'"),
-        ({"methods": ["CLIP"], "seeds": [3]}, "No part of parts contains all requested names"),
+        ({"methods": ["CLIP"], "seeds": [3]}, "No part of the experiment parts contains all values"),
     ):
         with pytest.raises(UserError, match=re.escape(what)):
             narrowed(plan, **given)

@@ -96,7 +96,7 @@ def test_classes_of_other_names_are_not_added(tmp_path):
     assert faults == [f"The confusion matrix is not shown, because {why}."]
     (tmp_path / "a/test/test.npz").write_bytes(b"damaged")
     assert recorded(outcomes[:1], faults) is None
-    assert "test.npz is damaged, or belongs to another test" in faults[1]
+    assert "test.npz is damaged, or comes from a different test run" in faults[1]
 
 
 def test_a_method_whose_seeds_are_not_whole_is_in_no_picture_and_no_mean(experiment, two, tmp_path):

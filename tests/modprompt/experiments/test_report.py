@@ -166,7 +166,7 @@ def test_logs_of_another_codebase_stand_among_ours(two, tmp_path, capsys):
             ["two.yaml", "--with", "empty"],
             "--with: empty contains no run of protocol base2new with the data sets and shots of this report. Check",
         ),
-        (["empty"], "No run of protocol base2new found in empty. The folder must have the layout"),
+        (["empty"], "No run of protocol base2new was found in empty. Each run must have a file log.txt"),
     ],
 )
 def test_bad_words_end_with_one_line(two, tmp_path, monkeypatch, capsys, words, message):

@@ -54,7 +54,10 @@ def test_killed_and_stopped_experiment_reports_what_an_undisturbed_one_does(real
     assert process.wait(30) == 130
     assert kills.all_ended(out)
     ends_as_waiting()
-    assert "All runs were stopped. The same command resumes the experiment." in (out / "runner.txt").read_text()
+    assert (
+        "All runs were stopped. Run the same command again to resume the experiment."
+        in (out / "runner.txt").read_text()
+    )
 
     assert kills.start(real[0], out, *real[1:]).wait() == 0
     one, other = kills.report(real[0], whole), kills.report(real[0], out)
@@ -76,7 +79,7 @@ def test_dry_run_starts_nothing_and_prints_what_would_run(small, jobs, tmp_path,
     edit(finish(jobs[1], tmp_path / "out", 50.0), config_hash="other", settings={})
     assert run.main([*small, "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1] == "# 7 of 8 runs would start, 1 is finished."
+    assert lines[-1] == "# 7 of 8 runs would start. 1 is already finished."
     assert lines[0].startswith(f"# {jobs[1].title} is stale: the result was made with different settings (")
     assert f"# {jobs[5].title} is waiting. The run starts after {jobs[5].parent.folder}." in lines
     begins = f"PYTHONPATH={ROOT} {sys.executable} -m modprompt train --root {tmp_path}/data --trainer MPL"
@@ -157,7 +160,7 @@ def test_data_sets_that_are_not_there_are_left_out_or_one_line(small, jobs, tmp_
     (tmp_path / "small.yaml").write_text(FILE.replace("[digits]", "[dtd, eurosat, digits]"))
     assert run.main([*small, "--skip-missing-data", "--data", str(eurosat_root), "--dry-run"]) == 0
     out = capsys.readouterr().out
-    assert out.startswith(f"Skipped data sets, which are missing in {eurosat_root}: dtd\n")
+    assert out.startswith(f"The following data sets are skipped, because they are missing in {eurosat_root}: dtd\n")
     assert "# 16 of 16 runs would start" in out
     data = tmp_path / "none"
     assert run.main([*small, "--data", str(data)]) == 2

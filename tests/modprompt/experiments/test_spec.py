@@ -50,7 +50,7 @@ def test_file_is_found_by_path_or_name(tmp_path):
     own = tmp_path / "digits.yaml"
     own.write_text(FILE)
     assert spec.find(str(own)) == own
-    with pytest.raises(UserError, match="There is no experiment file base2now. Did you mean 'base2new'"):
+    with pytest.raises(UserError, match="Unknown experiment base2now. Did you mean 'base2new'"):
         spec.find("base2now")
 
 

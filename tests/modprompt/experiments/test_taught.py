@@ -49,7 +49,7 @@ def test_a_teacher_sees_the_base_classes_where_its_student_sees_all_without_labe
 
 def test_unlabelled_images_are_asked_for_in_each_part(experiment, tmp_path):
     few = experiment(TAUGHT.replace("protocol: base2new", "protocol: few_shot\nshots: [1]"))
-    with pytest.raises(UserError, match="PromptKD: the method is trained on unlabelled images of all classes"):
+    with pytest.raises(UserError, match="The method PromptKD trains on unlabelled images of all classes"):
         check(protocols.jobs(experiment(TAUGHT), few), tmp_path, tmp_path)
 
 

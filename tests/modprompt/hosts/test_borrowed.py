@@ -210,7 +210,7 @@ def test_losses_are_those_of_our_program_and_a_finished_run_knows_its_reader(wor
     assert git(host, "status", "--porcelain") == ""
     result = json.loads((host / "output" / "run" / "result.json").read_text())
     assert result["settings"]["DATASET.READER"].startswith("squares.py ")
-    assert "Finished before" in run_in(host, *START, *words).stdout
+    assert "This run is already finished" in run_in(host, *START, *words).stdout
     with (host / "datasets" / "squares.py").open("a") as file:
         file.write("# another one\n")
     other = run_in(host, *START, *words)

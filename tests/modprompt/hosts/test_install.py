@@ -107,7 +107,7 @@ def test_what_is_no_codebase_or_cannot_be_done_is_one_line(host, tmp_path, capsy
     assert "the folder contains no train.py that calls Dassl's build_trainer" in refused(capsys, tmp_path / "empty")
     assert "the folder does not exist" in refused(capsys, tmp_path / "nothing")
     assert "the folder is modprompt itself" in refused(capsys, ROOT)
-    assert "Nothing is installed in" in refused(capsys, host, "--uninstall")
+    assert "There is nothing to uninstall in" in refused(capsys, host, "--uninstall")
     plain = (host / "train.py").read_bytes()
     (host / "train.py").write_bytes(plain + b"print 'old'\n")
     assert "train.py is not a valid Python program" in refused(capsys, host)

@@ -46,7 +46,7 @@ def run(tmp_path, monkeypatch):
 def test_module_of_trainers_that_fails_is_left_out_in_one_line(source, why, run, capsys):
     run("import trainers.odd, trainers.good", {"trainers.odd": source, "trainers.good": "", "trainers.constants": ""})
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith("trainers.odd of this codebase is left out, because the import fails (")
+    assert line.startswith("This codebase imports the module trainers.odd, but the import fails (")
     assert why in line
     assert "trainers.good" in sys.modules
 
@@ -56,8 +56,8 @@ def test_one_that_is_not_shipped_is_left_out_where_the_program_asks_for_it_alone
     run("import trainers.a\nfrom trainers import lost\nimport trainers.lost_too", {"trainers.a": source})
     assert capsys.readouterr().out.splitlines() == [
         "does without",
-        "trainers.lost of this codebase is left out, because the module does not exist.",
-        "trainers.lost_too of this codebase is left out, because the module does not exist.",
+        "This codebase imports the module trainers.lost, which does not exist. The module is ignored.",
+        "This codebase imports the module trainers.lost_too, which does not exist. The module is ignored.",
     ]
 
 

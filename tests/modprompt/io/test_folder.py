@@ -103,7 +103,7 @@ def test_a_test_of_the_training_in_a_folder_lies_below_it(tmp_path):
     assert run_folder.weights_of(here)["name"] == "prompt_learner/model.pth.tar-2"  # tests are no model's folder
     with pytest.raises(UserError, match="model.pth.tar-7 does not exist"):
         place(here, here, 7)
-    with pytest.raises(UserError, match="--model-dir .*gone contains no checkpoint. Train first"):
+    with pytest.raises(UserError, match="--model-dir .*gone contains no checkpoint. Train a model first"):
         place(f"{here}/gone", f"{here}/gone")
 
 

@@ -115,7 +115,8 @@ def test_what_is_missing_is_said(tmp_path):
     assert run_files.begin_steps(tmp_path, 4)[1].endswith("steps.csv ends earlier.")
     (tmp_path / "steps.csv").write_text("a,b\n1,2\n")
     assert (
-        "is damaged (each row must have the columns from epoch and step to lr" in run_files.begin_steps(tmp_path, 2)[1]
+        "is damaged (the first columns of each row must be epoch and step, and the last column must be lr"
+        in run_files.begin_steps(tmp_path, 2)[1]
     )
     assert not (tmp_path / "steps.csv").exists()
 
@@ -147,7 +148,7 @@ def test_a_changed_number_is_found_by_the_result(tmp_path):
     assert steps == run_files.read_steps(tmp_path, result) == run_files.read_steps(tmp_path, {})
     path.write_text(path.read_text().replace("0.5", "0.6"))
     assert run_files.read_steps(tmp_path)["loss"][1] == 0.6
-    with pytest.raises(UserError, match="is damaged, or belongs to another training than result.json"):
+    with pytest.raises(UserError, match="is damaged, or comes from a different training run than result.json"):
         run_files.read_steps(tmp_path, result)
 
 
@@ -237,7 +238,9 @@ def test_of_another_test_or_lost(tmp_path):
     hashes = run_files.write_test(tmp_path, parts())
     path = tmp_path / "test" / "test.npz"
     run_files.write_test(tmp_path, parts(["a", "b", "c"]))
-    assert "is damaged, or belongs to another test than result.json. Run the test again" in refusal(tmp_path, hashes)
+    assert "is damaged, or comes from a different test run than result.json. Run the test again" in refusal(
+        tmp_path, hashes
+    )
     path.unlink()
     assert "is missing, although result.json lists this file. Run the test again" in refusal(tmp_path, hashes)
 

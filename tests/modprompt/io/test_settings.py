@@ -51,7 +51,7 @@ def test_file_is_read_over_its_base(tmp_path):
     base.write_text("_BASE_: deep/a.yaml\n")
     with pytest.raises(
         UserError,
-        match="is not a valid YAML config file .too many config files are nested with _BASE_, or a file names itself",
+        match="is not a valid YAML config file ._BASE_ nests config files too deeply, or a file includes itself",
     ):
         read_settings(str(path))
 

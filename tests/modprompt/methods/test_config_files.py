@@ -63,7 +63,7 @@ def test_path_that_exists_wins_over_a_name_and_a_folder_does_not(tmp_path):
 def test_missing_config_of_a_method_names_the_trainers_and_no_neighbours(word, tmp_path):
     (tmp_path / ".pre-commit-config.yaml").write_text("repos: []\n")
     with pytest.raises(
-        UserError, match=f"^There is no config file {word}.* The config files of MPL are glyph, glyph_selfreg, "
+        UserError, match=f"^Unknown config file {word}.* The config files of MPL are glyph, glyph_selfreg, "
     ) as raised:
         config_file(word, "MPL")
     assert "pre-commit" not in str(raised.value)
@@ -71,14 +71,14 @@ def test_missing_config_of_a_method_names_the_trainers_and_no_neighbours(word, t
 
 
 def test_missing_config_without_a_known_trainer_and_of_a_data_set():
-    with pytest.raises(UserError, match="^There is no config file nope. Use a path, or the name of a trainer"):
+    with pytest.raises(UserError, match="^Unknown config file nope. Use a path, or the name of a trainer"):
         config_file("nope", "")
     assert config_file("glyph", "OfAUser") == ROOT / "configs/trainers/MPL/glyph.yaml"  # a user's, not imported yet
-    with pytest.raises(UserError, match="^There is no config file OfAUser/glyph"):
+    with pytest.raises(UserError, match="^Unknown config file OfAUser/glyph"):
         config_file("OfAUser/glyph", "OfAUser")
     with pytest.raises(UserError, match="^The config file own/eurosatt.yaml does not exist. Did you mean 'eurosat'"):
         path_of("own/eurosatt.yaml")
-    with pytest.raises(UserError, match="^The data set 'eurosatt' does not exist. Did you mean 'EuroSAT'"):
+    with pytest.raises(UserError, match="^Unknown data set 'eurosatt'. Did you mean 'EuroSAT'"):
         path_of("eurosatt")
 
 

@@ -171,7 +171,7 @@ def test_a_file_that_does_not_name_its_classes_is_fused_only_on_demand(clip_mode
         head.learned_on(Classes(("a", "b")))
     with pytest.raises(
         UserError,
-        match=r"not trained on 1 of the 1 classes\. Use the classes of the training, or set TRAINER.DEPT.DEMAND_FUSION False",
+        match=r"not trained on 1 of the 1 classes\. Use the classes with which the prompts were trained, or set TRAINER.DEPT.DEMAND_FUSION to False",
     ):
         model.with_classes(["bird"])
 

@@ -350,7 +350,7 @@ def test_another_file_of_sentences_under_the_repositorys_name_is_another_run(wor
     assert train.main(run) == 0
     capsys.readouterr()
     assert train.main(run) == 0
-    assert "Finished before: " in capsys.readouterr().out
+    assert "This run is already finished: " in capsys.readouterr().out
     file.write_text(file.read_text().replace("seen from", "looked at from"))
     assert "contains a different finished run (the content of the class descriptions has changed)" in refusal(
         capsys, *run
@@ -364,7 +364,7 @@ def test_another_file_of_sentences_under_the_repositorys_name_is_another_run(wor
 @pytest.mark.slow
 def test_with_tests_that_write_the_size_of_their_batches_decides(words, tmp_path, capsys):
     run = [*half(words(4, 4, 2, "last_step"), "base", tmp_path / "out"), "OPTIM.MAX_EPOCH", "1"]
-    for writes, said in (("False", "Finished before"), ("True", "DATALOADER.TEST.BATCH_SIZE")):
+    for writes, said in (("False", "This run is already finished"), ("True", "DATALOADER.TEST.BATCH_SIZE")):
         own = ["--once", *run, NODE + "TESTS_WRITE", writes, "OUTPUT_DIR", str(tmp_path / writes)]
         assert train.main([*own, "DATALOADER.TEST.BATCH_SIZE", "5"]) == 0
         capsys.readouterr()

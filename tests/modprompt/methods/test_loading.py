@@ -176,7 +176,8 @@ def test_a_method_of_ones_own_comes_back_by_its_class(glyph, tmp_path):
     model = moved(Mine(n_ctx=1, prompt_depth=3).on(glyph, WORDS))
     model.save(tmp_path / "a.pt")
     with pytest.raises(
-        UserError, match=r"belongs to 'Mine', which is not a method of modprompt\. Pass the class, load"
+        UserError,
+        match=r"belongs to 'Mine', which is not a method of modprompt\. Pass the class of the method, as in load",
     ):
         modprompt.load(tmp_path / "a.pt", glyph)
     again = modprompt.load(tmp_path / "a.pt", glyph, method=Mine)
@@ -205,12 +206,12 @@ def test_a_clip_with_other_weights_loaded_into_it_is_another(tmp_path):
     model = modprompt.MPL(prompt_depth=6).on(clip_model, ["zero", "one"])
     model.save(tmp_path / "before.pt")
     clip_model.load_state_dict({name: 1.01 * value for name, value in clip_model.state_dict().items()})
-    with pytest.raises(UserError, match="text weights of glyph-clip have changed .* Call .on"):
+    with pytest.raises(UserError, match="text weights of glyph-clip have changed .* Create the model again with .on"):
         model.save(tmp_path / "behind.pt")
     model = modprompt.MPL(prompt_depth=6).on(clip_model, ["zero", "one"])
     model.save(tmp_path / "behind.pt")
     with pytest.raises(
-        UserError, match="trained with the CLIP model glyph-clip .*, but this CLIP model has fingerprint"
+        UserError, match="trained with the CLIP model glyph-clip .*, but this CLIP model has the fingerprint"
     ):
         modprompt.load(tmp_path / "before.pt", clip_model)
     assert modprompt.load(tmp_path / "behind.pt", clip_model).classes == model.classes

@@ -49,7 +49,7 @@ def test_parameters_that_learn_are_counted(clip_model, capsys):
     count = sum(parameter.numel() for parameter in model.prompt_learner.parameters())
     total = count + sum(parameter.numel() for parameter in clip_model.parameters())
     model.print_trainable_parameters()
-    assert capsys.readouterr().out == f"trainable: {count:,} of {total:,}, {100 * count / total:.4f}%\n"
+    assert capsys.readouterr().out == f"Trainable parameters: {count:,} of {total:,} ({100 * count / total:.4f}%)\n"
 
 
 @pytest.mark.parametrize("cls", [modprompt.MPL, modprompt.CoCoOp, modprompt.PromptSRC], ids=by_name)
@@ -94,7 +94,7 @@ def test_fp16_keeps_in_half_what_was_made_in_clips_type():
 def test_a_cast_behind_its_back_is_told(clip_model, images):
     one, two = on(modprompt.MPL, clip_model), on(modprompt.CoOp, clip_model)
     one.to(torch.bfloat16)
-    with pytest.raises(UserError, match="now has the type torch.bfloat16, but this model was made or cast for"):
+    with pytest.raises(UserError, match="were cast to torch.bfloat16, but this model was created for"):
         two(images)
     two.to(torch.bfloat16)
     assert torch.isfinite(two(images)).all()
@@ -177,7 +177,8 @@ def test_text_weights_that_changed_are_an_error(cls, write, clip_model, images, 
     calls = (lambda: model(images), lambda: model.of_features(features), lambda: model.save(tmp_path / "model.pt"))
     for call in (*calls, lambda: model.with_classes(NAMES)(images), lambda: model.to(torch.bfloat16)):
         with pytest.raises(
-            UserError, match=r"weights of this CLIP model have changed .* Call .on\(clip_model, names\) again"
+            UserError,
+            match=r"weights of this CLIP model have changed .* Create the model again with .on\(clip_model, names\)",
         ):
             call()
     assert not [*tmp_path.iterdir()]
@@ -251,7 +252,7 @@ def test_with_labels_it_is_the_loss(clip_model, images, labels):
         (["cat", ""], "names must contain non-empty strings, got ''"),
         (["cat", 3], "names must contain non-empty strings, got 3"),
         (["cat", "dog", "cat"], "The class 'cat' is listed twice"),
-        (["a_cat", "dog", "A  cat"], "The classes 'a_cat' and 'A  cat' are the same to CLIP"),
+        (["a_cat", "dog", "A  cat"], "The class names 'a_cat' and 'A  cat' are identical for CLIP"),
         (["word " * 90, "dog"], "longer than the maximum of 77 text tokens"),
     ],
 )
@@ -264,7 +265,7 @@ def test_bad_class_names(names, message, clip_model):
 
 @pytest.mark.parametrize("epochs", [-1, 2.5, True, "3"])
 def test_bad_numbers_of_epochs(epochs, clip_model):
-    with pytest.raises(UserError, match="epochs must be a whole number from 0 up"):
+    with pytest.raises(UserError, match="epochs must be a non-negative whole number"):
         small(modprompt.PromptSRC).on(clip_model, NAMES, epochs=epochs)
 
 
@@ -280,7 +281,7 @@ def test_embedded_clip_refuses_words_that_it_does_not_know():
 def test_what_is_no_clip_is_refused(clip_model):
     with pytest.raises(UserError, match="torch.nn.modules.linear.Linear is not a model of the `clip` package"):
         modprompt.MPL().on(torch.nn.Linear(1, 1), NAMES)
-    with pytest.raises(UserError, match="The weights of this CLIP model have the type torch.bfloat16"):
+    with pytest.raises(UserError, match="CLIP weights of type torch.bfloat16 are not supported"):
         modprompt.MPL(prompt_depth=2).on(clip_model.bfloat16(), NAMES)
 
 
@@ -310,7 +311,7 @@ def test_average_needs_the_number_of_epochs(clip_model):
     assert small(modprompt.MPL).on(clip_model, NAMES).end_epoch() is False
     model = small(modprompt.PromptSRC).on(clip_model, NAMES, epochs=1)
     assert model.end_epoch()
-    with pytest.raises(UserError, match="is complete, because all its epochs have been added"):
+    with pytest.raises(UserError, match="the average already contains all 1 epochs"):
         model.end_epoch()
 
 

@@ -152,10 +152,10 @@ def test_programs_import_it(own, tmp_path, capsys):
 
 def test_names_that_are_taken_are_refused(own):
     own_coop = type("CoOp", (modprompt.CoOp,), {"node": "TRAINER.X"})
-    with pytest.raises(UserError, match="modprompt already has a method of this name"):
+    with pytest.raises(UserError, match="modprompt already has a method with this name"):
         modprompt.register_own(dataclass(frozen=True, repr=False)(own_coop))
     theirs = type("Warm", (modprompt.CoOp,), {"node": "TRAINER.X", "__module__": "another"})
-    with pytest.raises(UserError, match=r"another\.Warm: warm_of_a_test already has a method of this name"):
+    with pytest.raises(UserError, match=r"another\.Warm: warm_of_a_test already has a method with this name"):
         modprompt.register_own(theirs)
     assert table.BY_NAME["Warm"].method is own.Warm
 

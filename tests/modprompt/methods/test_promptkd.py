@@ -151,7 +151,7 @@ def test_a_stopped_run_does_not_go_on_with_another_teacher(words, made, tmp_path
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["DATASET.SUBSAMPLE_CLASSES", "base"], "Set DATASET.SUBSAMPLE_CLASSES all"),
+        (["DATASET.SUBSAMPLE_CLASSES", "base"], "Set DATASET.SUBSAMPLE_CLASSES to all"),
         (["DATALOADER.TRAIN_X.BATCH_SIZE", "1"], "BATCH_SIZE must be at least 2"),
         (["TEST.OOD", "dtd"], "tests base and new classes separately"),
         (["TRAINER.PROMPTKD.CHOOSE_ON", "test"], "CHOOSE_ON test has no effect"),
@@ -370,7 +370,7 @@ def test_another_size_is_resized_only_when_asked_for(resize, made):
     model = taught(made, teacher_resize=resize).on(other, NAMES)
     batch = torch.randn(4, 3, 48, 48)
     if not resize:
-        with pytest.raises(UserError, match="TEACHER.RESIZE True"):
+        with pytest.raises(UserError, match="TEACHER_RESIZE to True"):
             model.loss(batch, torch.zeros(4).long())
         return
     assert torch.isfinite(model.loss(batch, torch.zeros(4).long()))

@@ -110,37 +110,47 @@ HEADS = r"Use zero-shot CLIP and heads \(TipAdapter, \.\.\.\)\.$"
 @pytest.mark.parametrize(
     ("method", "text", "image", "said"),
     [
-        (modprompt.VPT(), "tower", "tower", f"does not support prompts in its image encoder, which VPT needs. {HEADS}"),
+        (
+            modprompt.VPT(),
+            "tower",
+            "tower",
+            f"does not support prompts in its image encoder, but VPT needs such prompts. {HEADS}",
+        ),
         (
             modprompt.CoOp(),
             "tower",
             "tower",
-            f"does not support prompts in its text encoder, which CoOp needs. {HEADS}",
+            f"does not support prompts in its text encoder, but CoOp needs such prompts. {HEADS}",
         ),
         (
             modprompt.CoOp(),
             "tower",
             "stock",
-            r"does not support prompts in its text encoder, which CoOp needs\. Use methods with image prompts only \(VPT\), zero-shot",
+            r"does not support prompts in its text encoder, but CoOp needs such prompts\. Use methods with image prompts only \(VPT\), zero-shot",
         ),
         (
             modprompt.VPT(),
             "stock",
             "tower",
-            r"does not support prompts in its image encoder, which VPT needs\. Use methods with text prompts only \(CoOp, \.\.\.\), zero",
+            r"does not support prompts in its image encoder, but VPT needs such prompts\. Use methods with text prompts only \(CoOp, \.\.\.\), zero",
         ),
-        (modprompt.MPL(), "stock", "tower", "does not support prompts in its image encoder, which MPL needs"),
+        (
+            modprompt.MPL(),
+            "stock",
+            "tower",
+            "does not support prompts in its image encoder, but MPL needs such prompts",
+        ),
         (
             modprompt.MaPLe(),
             "tower",
             "tower",
-            "does not support prompts in its text and image encoder, which MaPLe needs",
+            "does not support prompts in its text and image encoder, but MaPLe needs such prompts",
         ),
         (
             modprompt.DPLSearch(),
             "tower",
             "stock",
-            "does not support prompts in its text encoder, which DPLSearch needs",
+            "does not support prompts in its text encoder, but DPLSearch needs such prompts",
         ),
     ],
 )
@@ -157,7 +167,7 @@ def test_a_name_that_is_too_long_for_the_tower_is_refused():
 
 def test_names_are_told_apart_by_the_clips_own_tokenizer():
     assert modprompt.ZeroshotCLIP().on(tower_clip(), ["Crane", "crane"]).classes.names == ("Crane", "crane")
-    with pytest.raises(UserError, match="'a_crane' and 'a  crane' are the same to the tokenizer of this CLIP model"):
+    with pytest.raises(UserError, match="'a_crane' and 'a  crane' are identical for the tokenizer of this CLIP model"):
         modprompt.ZeroshotCLIP().on(tower_clip(), ["a_crane", "a  crane"])
 
 

@@ -58,7 +58,7 @@ def test_config_files_give_way_with_one_line(words, squashed, tmp_path, capsys):
     assert out.count("Image preprocessing") == 1
     assert "warning" not in err
     assert (
-        "CLIP: open_clip weights, activation gelu, 2 attention heads in the text encoder, 2 in the image encoder" in out
+        "The CLIP model has open_clip weights (activation gelu, 2 attention heads in the text encoder, 2 in the" in out
     )
     assert "RESIZE_MODE: squash" in (tmp_path / "out" / "config.yaml").read_text()  # the config as it is run
     found = result(tmp_path)
@@ -89,8 +89,8 @@ def test_command_line_wins_with_one_warning(words, squashed, tmp_path, capsys):
         "INPUT.PIXEL_MEAN is [0.1, 0.1, 0.1] instead of [0.5, 0.4, 0.3], "
         "INPUT.RESIZE_MODE is shortest instead of squash.\n"
     )
-    assert f"warning: Images are preprocessed in another way than {squashed} needs: {said}" in err
-    assert err.count("Images are preprocessed") == 1
+    assert f"warning: Images are not preprocessed as {squashed} expects: {said}" in err
+    assert err.count("Images are not preprocessed") == 1
     found = result(tmp_path)["input"]
     assert (found["INPUT.PIXEL_MEAN"], found["INPUT.RESIZE_MODE"]) == ("[0.1, 0.1, 0.1]", "shortest")
     assert found["INPUT.SIZE"] == "[48, 48]"
@@ -169,7 +169,10 @@ def test_what_nothing_says_of_bare_weights_stays_as_settings_have_it(command, tm
 @pytest.mark.filterwarnings("default::UserWarning")
 def test_name_beside_a_path_is_not_used_with_a_warning(words, squashed, capsys):
     assert train.main(["--backbone", "ViT-B/16", *words()]) == 0
-    assert f"warning: the CLIP is {squashed}: the name ViT-B/16 is not used" in capsys.readouterr().err
+    assert (
+        f"MODEL.BACKBONE.NAME ViT-B/16 is ignored, because the weights are read from MODEL.BACKBONE.PATH {squashed}."
+        in capsys.readouterr().err
+    )
 
 
 @pytest.fixture(scope="module")
@@ -206,8 +209,8 @@ def test_backbone_name_gives_a_file_its_architecture(words, bare, tmp_path, caps
     assert train.main(["--backbone", "glyph-clip", *without_path(words()), *of_file]) == 0
     out, err = capsys.readouterr()
     how = "activation quick_gelu, heads [1, 2] (text side, image side)"
-    assert f"MODEL.BACKBONE.PATH {bare} is taken to be a glyph-clip: {how}\n" in out
-    assert "is not used" not in err
+    assert f"The weights in MODEL.BACKBONE.PATH {bare} are read as a glyph-clip model: {how}\n" in out
+    assert "is ignored" not in err
     clip = result(tmp_path)["clip"]
     assert (clip["dialect"], clip["activation"], clip["heads"]) == ("bare", "quick_gelu", [1, 2])
     (tmp_path / "out" / "result.json").unlink()

@@ -62,7 +62,7 @@ def test_once_compares_the_content(words, tmp_path, capsys):
     assert train.main(words()) == 0
     capsys.readouterr()
     assert train.main(["--once", *words()]) == 0
-    assert "Finished before: " in capsys.readouterr().out
+    assert "This run is already finished: " in capsys.readouterr().out
     line = refusal(capsys, "--once", *words(phrases=OTHER))
     assert f"contains a different finished run (the content of {tmp_path / 'phrases.json'} has changed)" in line
     shutil.copy(tmp_path / "phrases.json", tmp_path / "other.json")

@@ -169,7 +169,7 @@ def test_whether_they_are_kept_makes_no_other_run(command, tmp_path, capsys):
     assert train.main(words) == 0
     capsys.readouterr()
     assert train.main(["--once", *words, "TEST.IMAGE_CACHE", str(tmp_path / "kept")]) == 0
-    assert "Finished before: " in capsys.readouterr().out
+    assert "This run is already finished: " in capsys.readouterr().out
     assert "TEST.IMAGE_CACHE" not in json.loads((tmp_path / "out" / "result.json").read_text())["settings"]
     assert not (tmp_path / "kept").exists()
 

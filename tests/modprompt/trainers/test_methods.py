@@ -130,7 +130,7 @@ def test_a_test_never_uses_other_text_than_the_training(method, key, command, tm
     for name in trained.files:
         np.testing.assert_array_equal(tested[name], trained[name], name)
     assert train.main(["--once", *test]) == 0
-    assert "Finished before: " in capsys.readouterr().out
+    assert "This run is already finished: " in capsys.readouterr().out
 
 
 def kept():
@@ -279,7 +279,7 @@ BAD = [
     ("promptsrc", {"GPA_STD": -1}, "TRAINER.PROMPTSRC.GPA_STD must be a number from 0 up, got -1"),
     ("promptsrc", {"TEXT_LOSS_WEIGHT": -1}, "TRAINER.PROMPTSRC.TEXT_LOSS_WEIGHT must be a number from 0 up"),
     ("promptsrc", {"GPA_STD": "nan"}, "TRAINER.PROMPTSRC.GPA_STD must be a number from 0 up, got nan"),
-    ("coop_end", {"SCHEDULE_TEXT": "[0,1]"}, "TRAINER.COOP.SCHEDULE_TEXT: text schedule, layer 0: expected [remove, add]"),
+    ("coop_end", {"SCHEDULE_TEXT": "[0,1]"}, "TRAINER.COOP.SCHEDULE_TEXT: text schedule, layer 0: expected a pair of non-negative whole numbers [remove, add]"),
     ("vpt", {"SCHEDULE_VISION": "[[0,4]]"}, "layer 0: the step must add N_CTX_VISION = 2 tokens, but adds 4"),
     ("mpl", {"N_ADD_OP": 0}, "TRAINER.MPL.N_ADD_OP must be at least 1"),
     ("mpl", {"SCHEDULE_VISION": "[[0,2]]"}, "vision schedule, layer 0: the step must add N_CTX = 1 tokens, but adds 2"),
@@ -295,7 +295,11 @@ def test_bad_setting_is_named_with_what_is_allowed(row, settings, message, comma
 @pytest.mark.parametrize(
     ("row", "settings", "message"),
     [
-        ("maple", {"N_CTX": 5}, "CTX_INIT is not used, because N_CTX is 5, and only a context of at most 4 tokens"),
+        (
+            "maple",
+            {"N_CTX": 5},
+            "CTX_INIT is ignored and the context starts from random vectors, because N_CTX is 5. Words can only initialize",
+        ),
         (
             "coop_middle_csc",
             {"CTX_INIT": "a photo"},

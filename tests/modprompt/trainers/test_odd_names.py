@@ -30,7 +30,7 @@ def test_run_on_such_names_is_a_run_and_finished_once(root, mpl_flags, mpl_optio
     assert "\\udc" in (out / "log.txt").read_text(encoding="utf-8")
     capsys.readouterr()
     assert train.main(words) == 0
-    assert "Finished before: " in capsys.readouterr().out
+    assert "This run is already finished: " in capsys.readouterr().out
 
 
 def test_class_without_a_name_is_a_line(root, mpl_flags, mpl_options, capsys):

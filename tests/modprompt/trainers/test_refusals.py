@@ -127,7 +127,7 @@ CASES: dict[tuple, list] = {  # by words in front: a trainer or a row of tests/m
         (
             "clip_lora",
             ("OPTIM.WARMUP_EPOCH", 1),
-            "OPTIM.WARMUP_EPOCH is not supported by CLIPLoRA because the length of its training and its learning rate",
+            "OPTIM.WARMUP_EPOCH is not supported by CLIPLoRA, whose training is defined by a number of steps",
         ),
         (
             "clip_lora",

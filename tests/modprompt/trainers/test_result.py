@@ -49,7 +49,7 @@ def test_fields_of_a_training(mpl_flags, mpl_options, tmp_path):
         (
             ("DATASET.NUM_SHOTS", 16),
             {"shots": 16, "notes": ["5 of 5 classes have fewer than 16 images (class Annual Crop Land has 6)"]},
-            "Note: 5 of 5 classes have fewer than 16 images",
+            "note: 5 of 5 classes have fewer than 16 images",
         ),
         (
             ("OPTIM.WARMUP_EPOCH", 2),

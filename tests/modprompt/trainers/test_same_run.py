@@ -117,7 +117,7 @@ def once(run, words, capsys):
     capsys.readouterr()
     code = train.main(run.words(*words))
     said = capsys.readouterr()
-    return "finished" if code == 0 and "Finished before: " in said.out else f"{said.out[-300:]}{said.err}"
+    return "finished" if code == 0 and "This run is already finished: " in said.out else f"{said.out[-300:]}{said.err}"
 
 
 @pytest.fixture
@@ -189,4 +189,4 @@ def test_without_a_folder_nothing_is_trained(run, capsys):
     given = run.words(*words)
     given[given.index("--output-dir") + 1] = ""
     line = refusal(capsys, *given[1:], "OUTPUT_DIR", "")
-    assert "OUTPUT_DIR is empty" in line
+    assert "OUTPUT_DIR is not set" in line

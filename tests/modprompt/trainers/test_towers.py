@@ -89,7 +89,7 @@ def test_another_tokenizer_is_refused(on_towers, tmp_path, capsys):
 
 def test_a_method_that_cannot_run_is_refused_in_one_line(on_towers, capsys, tmp_path):
     line = refusal(capsys, *on_towers(METHODS["mpl"], "tower", "tower"))
-    assert "this CLIP model does not support prompts in its text and image encoder, which MPL needs" in line
+    assert "this CLIP model does not support prompts in its text and image encoder, but MPL needs such prompts" in line
     named = on_towers(METHODS["vpt"], "stock", "tower", "MODEL.BACKBONE.NAME", "convnext_base/laion400m_s13b_b51k")
     assert refusal(capsys, *named).startswith(
         "error: convnext_base/laion400m_s13b_b51k does not support prompts in its"

@@ -53,7 +53,7 @@ def test_new_classes_against_base_classes(mpl_flags, mpl_options, tmp_path, caps
         assert 0 <= found[score]["fpr95_pct"] <= 100
     assert "note" not in found
     assert train.main(["--once", *plain_words, "TEST.OOD", "new"]) == 0
-    assert "Finished before" in capsys.readouterr().out
+    assert "This run is already finished" in capsys.readouterr().out
     words = [*mpl_flags, "--eval-only", "--model-dir", str(tmp_path / "out"), *mpl_options, "TEST.OOD", "new"]
     words[words.index("--output-dir") + 1] = str(tmp_path / "test")
     assert train.main(words) == 0
@@ -79,7 +79,7 @@ def test_energy_of_shorter_class_features_is_not_comparable(mean, command, tmp_p
     [
         (("TEST.OOD", "new", "DATASET.SUBSAMPLE_CLASSES", "all"), "needs DATASET.SUBSAMPLE_CLASSES base"),
         (("TEST.OOD", "eurosat"), "is the data set of the run itself"),
-        (("TEST.OOD", "eurosta"), "The data set 'eurosta' does not exist. Did you mean 'EuroSAT'?"),
+        (("TEST.OOD", "eurosta"), "Unknown data set 'eurosta'. Did you mean 'EuroSAT'?"),
         (
             ("TEST.OOD", "dtd", "ACTIVE.ROUNDS", "1", "ACTIVE.METHOD", "random"),
             "is not supported in active-learning rounds",

@@ -159,7 +159,7 @@ def test_nothing_of_others_is_replaced_by_a_saved_folder(run, tmp_path):
         before = sorted((tmp_path / name).rglob("*"))
         said = refused(model.save_pretrained, tmp_path / name)
         assert said.startswith(f"Cannot save the model in {tmp_path / name} because ")
-        assert f"{tmp_path / what} exists and is not part of a saved model. Give another folder" in said
+        assert f"{tmp_path / what} exists and is not part of a saved model. Use another folder" in said
         assert sorted((tmp_path / name).rglob("*")) == before
 
 
@@ -174,7 +174,7 @@ def test_a_changed_description_is_rejected(tmp_path):
         )
     model_of("MPL", ["four", "five"]).save_pretrained(tmp_path / "other")
     path.write_text((tmp_path / "other" / "config.json").read_text())
-    assert "config.json does not describe" in refused(modprompt.from_pretrained, tmp_path)
+    assert "config.json describes another model" in refused(modprompt.from_pretrained, tmp_path)
     path.unlink()
     assert modprompt.from_pretrained(tmp_path, device="cpu").classes.names == ("one", "two", "three")
 
@@ -195,7 +195,7 @@ def test_a_repository_is_read_without_a_pull(hub, run, layout, tmp_path, monkeyp
         assert torch.equal(again(images), logits("saved"))
         assert torch.equal(modprompt.from_pretrained(f"{REPO}@{first}", device="cpu")(images), logits("saved"))
     assert {path.name for path in set(tmp_path.iterdir()) - before} <= {"cache", "layout 1"}
-    assert "nothing is neither an existing folder nor the name of a hub repository" in refused(
+    assert "nothing is neither an existing folder nor the name of a repository on the Hugging Face hub" in refused(
         modprompt.from_pretrained, "nothing"
     )
     assert "subfolder '../a'" in refused(modprompt.from_pretrained, REPO, subfolder="../a")
@@ -237,7 +237,7 @@ def test_without_a_network_the_cache_serves(hub, run, layout, tmp_path):
     sharing.pull(REPO, tmp_path / "one")
     hub.close()
     assert sharing.pull(f"{REPO}@{commit}", tmp_path / "two")[1] == commit
-    with pytest.warns(UserWarning, match=f"^Commit {commit} in the local cache is used"):
+    with pytest.warns(UserWarning, match=f"^Using commit {commit} from the local cache"):
         assert sharing.pull(REPO, tmp_path / "three")[1] == commit
     assert "owner/prompts: the Hugging Face hub cannot be reached" in refused(sharing.push, REPO, layout(run))
     said = refused(sharing.pull, "owner/other", tmp_path / "four")

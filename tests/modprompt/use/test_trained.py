@@ -87,8 +87,8 @@ def test_a_head_that_adapts_leaves_the_given_model_as_it_was(name):
 
 def test_what_is_no_run_is_said(tmp_path):
     for name, said in (
-        ("empty", "contains no trained model. Give the output folder of a run"),
-        ("nosuch", "does not exist. Give"),
+        ("empty", "contains no trained model. Use the output folder of a run"),
+        ("nosuch", "does not exist. Use"),
     ):
         (tmp_path / "empty").mkdir(exist_ok=True)
         with pytest.raises(UserError, match=said):

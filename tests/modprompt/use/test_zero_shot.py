@@ -73,8 +73,8 @@ def test_published_counts_are_of_the_published_splits():
 
 def test_a_wrong_clip_and_a_root_without_data_are_one_line(tmp_path, capsys):
     assert doctor.main(["--zero-shot", "RN51", "--root", str(tmp_path)]) == 2
-    assert "error: --zero-shot: The CLIP model 'RN51' does not exist" in capsys.readouterr().err
-    with pytest.raises(UserError, match=r"No folder of the eleven benchmark data sets .* Give the folder .* --root\."):
+    assert "error: --zero-shot: Unknown CLIP model 'RN51'" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"No folder of the eleven benchmark data sets .* Set --root to the folder"):
         check(tmp_path, ["RN50"])
 
 

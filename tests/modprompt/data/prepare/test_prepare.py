@@ -152,7 +152,7 @@ def test_command_downloads_and_checks_what_the_reader_reads(eurosat_recipe, tmp_
     published = (
         "EuroSAT: The split is the published split.",
         "EuroSAT train: 60 images (as published)",
-        "EuroSAT: complete",
+        "The data set EuroSAT is complete.",
     )
     check(capsys, root, 0, *published)
     assert len(read("EuroSAT", root, 4, "base").train_x) == 20
@@ -172,7 +172,7 @@ def test_command_downloads_and_checks_what_the_reader_reads(eurosat_recipe, tmp_
     faults = (
         "EuroSAT: The split is neither the published split nor a split drawn by modprompt",
         "so accuracies are not comparable with published results. Move",
-        "EuroSAT: incomplete",
+        "The data set EuroSAT is incomplete.",
     )
     assert "as published" not in check(capsys, root, 1, *faults, more=quick)
 
@@ -193,5 +193,5 @@ def test_check_counts_data_sets_without_a_split_file(module, counted, tmp_path, 
 
 def test_name_without_a_download_is_one_line(capsys):
     assert main(["digits"]) == 2
-    said = "error: Digits cannot be downloaded, because its images are part of a package or are your own. Remove this name.\n"
+    said = "error: Digits cannot be downloaded, because the images are part of a Python package or are your own images. Remove Digits from the command.\n"
     assert capsys.readouterr().err == said

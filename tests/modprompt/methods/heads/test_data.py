@@ -22,7 +22,7 @@ def test_a_bank_that_does_not_fit_is_refused():
         ([VIEW, VIEW[:3]], LABELS),
         ([VIEW[:0]], LABELS[:0]),
     ]:
-        with pytest.raises(UserError, match="The views have the shapes .*, but the labels"):
+        with pytest.raises(UserError, match="The features of the views have the shapes .*, but the labels"):
             Bank.of(views, labels, TEXT)
     with pytest.raises(UserError, match="none of the 2 classes"):
         Bank.of([VIEW], LABELS + 1, TEXT)

@@ -107,7 +107,7 @@ def test_a_file_without_its_prompts_is_damaged(prompts, clip_model, tmp_path):
         (
             modprompt.CoOp,
             {"csc": True},
-            "has a separate context for each class (CSC), and these contexts were learned for other class names",
+            "contains a separate context for each class (CSC), but these contexts were learned for other class names",
         ),
         (modprompt.TaskRes, {}, "belongs to TaskRes, but a head needs trained prompts"),
         (modprompt.DPLSearch, {}, "belongs to DPLSearch, but a head needs trained prompts"),

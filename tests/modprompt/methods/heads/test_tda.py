@@ -132,11 +132,11 @@ def test_training_images_neither_warn_nor_make_a_run_stale(command, eurosat_root
         (tmp_path / "shots.csv").write_text("\n".join(["class,shots", *lines]))
         assert train.main(words) == 0
     said = capsys.readouterr()
-    assert "Finished before: " in said.out
+    assert "This run is already finished: " in said.out
     assert "trained on other images" not in said.err
     (tmp_path / "shots.csv").rename(tmp_path / "other.csv")
     assert train.main([word.replace("shots.csv", "other.csv") for word in words]) == 0
-    assert "Finished before: " in capsys.readouterr().out
+    assert "This run is already finished: " in capsys.readouterr().out
 
 
 def test_published_values_are_the_repositorys_and_mark_the_result(command, tmp_path, capsys):

@@ -83,7 +83,9 @@ def test_failed_load_leaves_the_learner_as_it_was(clip_model, tmp_path):
 @pytest.mark.parametrize("content", [[1, 2], {"state_dict": {"weight": torch.zeros(2)}}, {"epoch": 3}])
 def test_file_without_a_learner_is_refused(clip_model, tmp_path, content):
     torch.save(content, tmp_path / "c.pth")
-    with pytest.raises(UserError, match="is not a checkpoint of (a prompt learner|this method. The file has no )"):
+    with pytest.raises(
+        UserError, match="is not a checkpoint of (a prompt-learning method|this method. The file has no )"
+    ):
         load_learner(view(build(clip_model)), tmp_path / "c.pth")
 
 

@@ -207,7 +207,7 @@ def test_without_validation_images_a_search_sees_training_images_that_are_held_o
     ("more", "said"),
     [
         (["DATASET.VAL_FROM_TEST", True], "has no validation images for the search, and the search must not use test"),
-        (["DATASET.NUM_SHOTS", -1], "has no validation images, and no training images are left"),
+        (["DATASET.NUM_SHOTS", -1], "and no training images are left for this purpose"),
     ],
 )
 def test_a_search_never_sees_test_images(more, said, own_images, capsys, tmp_path):

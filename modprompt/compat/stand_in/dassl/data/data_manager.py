@@ -29,7 +29,9 @@ def build_data_loader(
         ValueError: if there is no image.
     """
     if not data_source:
-        raise ValueError(f"no {'training' if is_train else 'test'} images: check DATASET.ROOT and the split file")
+        raise ValueError(
+            f"There are no {'training' if is_train else 'test'} images. Check DATASET.ROOT and the split file."
+        )
     sampler = build_sampler(
         sampler_type, cfg=cfg, data_source=data_source, batch_size=batch_size, n_domain=n_domain, n_ins=n_ins
     )

@@ -12,5 +12,8 @@ def build_sampler(sampler_type, cfg=None, data_source=None, batch_size=32, n_dom
         ValueError: for a domain or class sampler, which only the full Dassl has, or an unknown name.
     """
     if sampler_type not in _SAMPLERS:
-        raise ValueError(f"sampler {sampler_type!r}: this Dassl has {', '.join(_SAMPLERS)}; others need the full Dassl")
+        raise ValueError(
+            f"The sampler {sampler_type!r} is not available in the minimal Dassl replacement, which provides "
+            f"{', '.join(_SAMPLERS)}. Install Dassl.pytorch to use other samplers."
+        )
     return _SAMPLERS[sampler_type](data_source)

@@ -9,7 +9,7 @@ from dassl.utils import check_availability
 def _staged_groups(model, optim_cfg):
     """Two groups: NEW_LAYERS at the full learning rate; the other child modules at BASE_LR_MULT of it."""
     if not isinstance(model, nn.Module):
-        raise TypeError("OPTIM.STAGED_LR needs a module, not a list of parameters")
+        raise TypeError("OPTIM.STAGED_LR needs a module, not a list of parameters. Pass the module.")
     model = model.module if isinstance(model, nn.DataParallel) else model
     new = [optim_cfg.NEW_LAYERS] if isinstance(optim_cfg.NEW_LAYERS, str) else optim_cfg.NEW_LAYERS
     base_params, new_params = [], []

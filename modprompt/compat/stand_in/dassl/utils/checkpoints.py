@@ -62,10 +62,12 @@ def newest_checkpoint(fdir):
     except (OSError, UserError):
         name = ""
     if not name or name != os.path.basename(name) or not os.path.isfile(os.path.join(fdir, name)):
-        raise ValueError(f"{pointer} does not name a checkpoint in its folder: delete {fdir} to start anew")
+        raise ValueError(
+            f"{pointer} does not contain the name of a checkpoint in its folder. Delete {fdir} to start again."
+        )
     content = load_checkpoint(os.path.join(fdir, name))
     if not isinstance(content, dict) or not {"state_dict", "epoch"} <= set(content):
-        raise ValueError(f"{os.path.join(fdir, name)} is not a checkpoint of a model")
+        raise ValueError(f"{os.path.join(fdir, name)} is not a checkpoint of a model.")
     return content
 
 
@@ -86,7 +88,7 @@ def resume_from_checkpoint(fdir, model, optimizer=None, scheduler=None):
                 part.load_state_dict(checkpoint[name])
     except Exception as error:  # PyTorch raises many kinds
         said = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ValueError(f"the checkpoint in {fdir} is damaged or of another model ({said})") from None
+        raise ValueError(f"The checkpoint in {fdir} is damaged or belongs to another model ({said}).") from None
     print(f"Loaded the checkpoint of epoch {checkpoint['epoch']} in {fdir}")
     return checkpoint["epoch"]
 
@@ -100,19 +102,21 @@ def load_pretrained_weights(model, weight_path):
     checkpoint = load_checkpoint(weight_path)
     given = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
     if not isinstance(given, dict):
-        raise ValueError(f"{weight_path} is not a file of weights: it holds no tensors by name")
+        raise ValueError(f"{weight_path} contains no named tensors, so the file is not a state dict.")
     given, own = _without_module(given), model.state_dict()
     fitting = {
         key: value for key, value in given.items() if key in own and own[key].shape == getattr(value, "shape", None)
     }
     if not fitting:
-        warnings.warn(f"{weight_path}: nothing in it fits this model by name and shape", stacklevel=2)
+        warnings.warn(
+            f"No tensor in {weight_path} has the name and the shape of a parameter of this model.", stacklevel=2
+        )
         return
     model.load_state_dict(fitting, strict=False)
     print(f"Loaded {len(fitting)} of {len(own)} tensors from {weight_path}")
     left = sorted(set(given) - set(fitting))
     if left:
-        print(f"Not used: {', '.join(left[:5])}{' ...' if len(left) > 5 else ''}")
+        print(f"Tensors in the file that are not used: {', '.join(left[:5])}{' ...' if len(left) > 5 else ''}")
 
 
 def count_num_param(model=None, params=None):
@@ -124,5 +128,5 @@ def count_num_param(model=None, params=None):
     if model is not None:
         return sum(p.numel() for p in model.parameters())
     if params is None:
-        raise ValueError("count_num_param: give a model or its parameters")
+        raise ValueError("count_num_param needs a model or a list of parameters.")
     return sum(sum(q.numel() for q in p["params"]) if isinstance(p, dict) else p.numel() for p in params)

@@ -21,7 +21,7 @@ class Registry:
         if obj is None:
             return lambda target: self.register(target, force=force)
         if obj.__name__ in self._objects and not force:
-            raise KeyError(f"{self._name}: the name {obj.__name__!r} is registered already")
+            raise KeyError(f"{self._name} already contains an entry with the name {obj.__name__!r}.")
         self._objects[obj.__name__] = obj
         return obj
 
@@ -32,7 +32,7 @@ class Registry:
             KeyError: if there is none.
         """
         if name not in self._objects:
-            raise KeyError(f"{self._name}: nothing is registered under the name {name!r}")
+            raise KeyError(f"{self._name} contains no entry with the name {name!r}.")
         return self._objects[name]
 
     def registered_names(self):

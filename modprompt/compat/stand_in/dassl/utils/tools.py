@@ -80,11 +80,11 @@ def check_availability(requested, available, setting=""):
         return
     where, known = (f"{setting}: " if setting else ""), f"(known: {', '.join(sorted(available))})"
     if not requested:
-        raise ValueError(f"{where}no name is given {known}")
+        raise ValueError(f"{where}the value is empty {known}")
     folded = {name.lower(): name for name in available}
     near = difflib.get_close_matches(str(requested).lower(), folded, n=1, cutoff=0.5)
     hint = f". Did you mean {folded[near[0]]!r}?" if near else ""
-    raise ValueError(f"{where}there is no {requested!r}{hint} {known}")
+    raise ValueError(f"{where}unknown value {requested!r}{hint} {known}")
 
 
 def collect_env_info():

@@ -21,9 +21,9 @@ class Datum:
 
     def __init__(self, impath="", label=0, domain=0, classname=""):
         if not isinstance(impath, str):
-            raise TypeError(f"Datum: the path must be a string, got {impath!r}")
+            raise TypeError(f"The image path of a Datum must be a string, got {impath!r}.")
         if not os.path.isfile(impath):
-            raise FileNotFoundError(f"image not found: {impath} (class {classname!r})")
+            raise FileNotFoundError(f"The image {impath} of the class {classname!r} does not exist.")
         self._impath = impath
         self._label = label
         self._domain = domain
@@ -86,7 +86,7 @@ class DatasetBase:
         """Raise ValueError if a domain is not one of this data set's."""
         for domain in input_domains:
             if domain not in self.domains:
-                raise ValueError(f"domain {domain!r} is not one of {self.domains}")
+                raise ValueError(f"Unknown domain {domain!r}. Available domains: {self.domains}.")
 
     def generate_fewshot_dataset(self, *data_sources, num_shots=-1, repeat=False):
         """`num_shots` random images of each class, classes in order of first appearance, drawn from Python's random.

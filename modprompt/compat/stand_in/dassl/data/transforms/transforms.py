@@ -100,9 +100,15 @@ AVAI_CHOICES = [*_CHOICES, *_POLICIES]  # Dassl's name
 def _check(choices):
     for choice in choices:
         if choice in _POLICIES:
-            raise ValueError(f"transform {choice!r} needs the full Dassl: install Dassl.pytorch, or leave it out")
+            raise ValueError(
+                f"The transform {choice!r} is not available in the minimal Dassl replacement. Install "
+                f"Dassl.pytorch, or remove {choice!r} from INPUT.TRANSFORMS."
+            )
         if choice not in _CHOICES:
-            raise ValueError(f"INPUT.TRANSFORMS: there is no {choice!r} (known: {', '.join(_CHOICES)})")
+            raise ValueError(
+                f"INPUT.TRANSFORMS contains the unknown transform {choice!r}. Available transforms: "
+                f"{', '.join(_CHOICES)}."
+            )
 
 
 def _training(node):
@@ -127,7 +133,7 @@ def build_transform(cfg, is_train=True, choices=None):
         ValueError: on a transform or interpolation that is not known here.
     """
     if cfg.INPUT.NO_TRANSFORM:
-        print("Note: no transform is applied")
+        print("note: no transform is applied")
         return None
     if choices is not None:
         cfg = cfg.clone()
@@ -135,7 +141,7 @@ def build_transform(cfg, is_train=True, choices=None):
         cfg.INPUT.TRANSFORMS = tuple(choices)
     if cfg.INPUT.INTERPOLATION not in INTERPOLATION_MODES:
         raise ValueError(
-            f"INPUT.INTERPOLATION must be one of {', '.join(INTERPOLATION_MODES)}, got {cfg.INPUT.INTERPOLATION!r}"
+            f"INPUT.INTERPOLATION must be one of {', '.join(INTERPOLATION_MODES)}, got {cfg.INPUT.INTERPOLATION!r}."
         )
     _check(cfg.INPUT.TRANSFORMS)
     transform = _training(cfg.INPUT) if is_train else _test(cfg.INPUT)
