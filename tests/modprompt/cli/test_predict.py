@@ -59,7 +59,7 @@ def test_a_table_replaces_nothing_but_such_a_table(run, photos, tmp_path, said, 
     other = tmp_path / "words.csv"
     for content in ("layer,class,token,rank,word,distance\n", "", "image;rank;class;probability\n"):
         other.write_text(content)
-        assert "is not a table of this command" in refused("predict", run, photos, "--csv", other)
+        assert "does not have the columns of this table" in refused("predict", run, photos, "--csv", other)
         assert other.read_text() == content
     for more in (["--unknown", "0.1"], []):
         said(0, "predict", run, photos, "--csv", tmp_path / "out.csv", *more)

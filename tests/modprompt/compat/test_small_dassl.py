@@ -60,11 +60,11 @@ def test_registry_refuses_a_second_registration_unless_forced_and_proposes_the_n
     class Thing:
         pass
 
-    with pytest.raises(KeyError, match="already contains an entry with the name .'Thing"):
+    with pytest.raises(KeyError, match="already contains an entry with the name .+Thing"):
         table.register(Thing)
     assert table.register(Thing, force=True) is Thing
     assert table.registered_names() == ["Thing"]
-    with pytest.raises(ValueError, match="there is no 'caltech101'. Did you mean 'Caltech101'"):
+    with pytest.raises(ValueError, match="unknown value 'caltech101'. Did you mean 'Caltech101'"):
         check_availability("caltech101", ["EuroSAT", "Caltech101"])
 
 
@@ -151,7 +151,7 @@ def test_translation_is_bilinear_whatever_is_asked_for():
 def test_unknown_or_missing_transforms_are_named():
     with pytest.raises(ValueError, match="unknown transform 'flip'"):
         build_transform(small_cfg(), choices=("flip",))
-    with pytest.raises(ValueError, match="'randaugment' needs the full Dassl"):
+    with pytest.raises(ValueError, match="'randaugment' is not available in the minimal Dassl"):
         build_transform(small_cfg(), choices=("randaugment",))
 
 
@@ -252,7 +252,7 @@ def test_file_of_no_weights_or_of_another_model_is_a_line(tmp_path):
     (tmp_path / "checkpoint").write_text("model.pth.tar-1\n")
     for state in ({"weight": []}, {"weight": torch.ones(7), "bias": torch.ones(2)}, None, 7):
         torch.save({"state_dict": state, "epoch": 1}, tmp_path / "model.pth.tar-1")
-        with one_line("is damaged or of another model", ValueError):
+        with one_line("is damaged or belongs to another model", ValueError):
             resume_from_checkpoint(str(tmp_path), model)
 
 

@@ -122,6 +122,6 @@ def test_measuring_on_validation_images_that_a_folder_has_not_is_refused(tmp_pat
     (root / lacks / "one").mkdir(parents=True)  # a folder without an image
     experiment(VALIDATION.format("image_folder", MPL))
     assert run.main([str(tmp_path / "small.yaml"), "--out", str(out), "--data", str(root)]) == 2
-    why = f"{root} has a folder train/, but {lacks}/ contains no images. Protocol validation needs validation"
-    assert f"error: method MPL: {why} images" in capsys.readouterr().err
+    why = f"{root} has a folder train/, but {lacks}/ contains no images. The protocol `validation` needs"
+    assert f"error: method MPL: {why} validation images" in capsys.readouterr().err
     assert not list(out.glob("validation*"))  # nothing was started

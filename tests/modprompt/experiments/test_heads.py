@@ -58,7 +58,7 @@ def test_a_table_of_heads_replaces_only_the_same_table(words, tmp_path, capsys):
     assert main(zero) == main(zero) == 0
     before = (out / "heads.csv").read_bytes()
     assert main([*zero, "--split", "val"]) == 2
-    other = f"--out: {out / 'heads.csv'} contains the results of other heads, shots, CLIP weights or images (heads: zero-shot)"
+    other = f"--out: {out / 'heads.csv'} contains results of another comparison (with other heads, shots, CLIP weights or images)"
     assert other in capsys.readouterr().err
     assert (out / "heads.csv").read_bytes() == before
 

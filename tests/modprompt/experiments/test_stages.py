@@ -104,7 +104,7 @@ def test_a_search_without_a_whole_schedule_or_a_result_is_waited_for(staged, tmp
     folder = tmp_path / staged[0].folder
     (folder / "schedule.json").write_text("{}")
     assert state.of(staged[0], tmp_path).name == state.of(staged[1], tmp_path).name == "waiting"
-    assert "schedule.json is damaged, or is not a schedule that a search wrote" in state.of(staged[0], tmp_path).why
+    assert "schedule.json is not a valid schedule.json of a schedule search" in state.of(staged[0], tmp_path).why
     (folder / "schedule.json").unlink()
     assert (
         "the run did not write schedule.json, because its trainer and options do not search for a schedule"

@@ -50,7 +50,7 @@ def test_what_is_no_image_of_data_sets_is_refused_and_nothing_is_started(kind, t
     (tmp_path / "image.png").write_bytes(OTHERS[kind])
     with pytest.raises(
         UserError,
-        match=r"^Cannot read the image .*not in a supported format, which are JPEG, PNG,.*Replace the file\.$",
+        match=r"^Cannot read the image .*its format is not supported. Supported formats are JPEG, PNG,.*Replace the file\.$",
     ):
         read_rgb(tmp_path / "image.png")
 
@@ -185,7 +185,7 @@ def test_sixteen_bits_are_scaled_for_people_and_clipped_for_the_family(tmp_path,
 @pytest.mark.parametrize("kind", [np.float32, np.int32])
 def test_what_nobody_can_say_the_white_of_is_refused_for_people_alone(tmp_path, kind):
     path = written(tmp_path / "a.tiff", GREY.astype(kind))
-    with pytest.raises(UserError, match="Cannot read the image .*a.tiff .*floating-point and 32-bit pixels"):
+    with pytest.raises(UserError, match="Cannot read the image .*a.tiff .*floating-point or 32-bit pixels"):
         read_rgb(path, PEOPLE)
     read_rgb(path, FAMILY)
 

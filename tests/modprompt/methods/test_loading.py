@@ -185,7 +185,7 @@ def test_a_method_of_ones_own_comes_back_by_its_class(glyph, tmp_path):
     assert torch.equal(logits(again), logits(model))
     for wrong in ({"method": modprompt.MaPLe}, {"method": Mine, "names": WORDS}, {"method": Mine()}):
         with pytest.raises(
-            UserError, match="records its method and class names, so method and names must not be passed"
+            UserError, match="already records a method and class names, so the arguments"
         ):
             modprompt.load(tmp_path / "a.pt", glyph, **wrong)
 

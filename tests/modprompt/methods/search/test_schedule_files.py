@@ -140,8 +140,8 @@ def test_bare_array_is_taken_for_its_side_with_a_warning():
     [
         ("@not_there.json", "the file not_there.json does not exist, relative to /"),
         ("@", "cannot be read|there is no|is a folder"),
-        ("@a.json", "a.json is damaged"),
-        ("@a.npz", "a.npz is not supported. Use the schedule.json of this search"),
+        ("@a.json", "a.json is not a valid schedule.json"),
+        ("@a.npz", "files with the extension .npz are not supported"),
         ("@a.npy", "a.npy is damaged"),
         ("@text.json", "text.json has no schedule for the vision encoder"),
         ("@.", "is a folder"),
@@ -241,7 +241,7 @@ class TestAlphaFilesOfDPL:
         ("key", "word", "why"),
         [
             ("IMG_ALPHA_PATH", "b.npy", "the file b.npy does not exist"),
-            ("TXT_ALPHA_PATH", "alpha_e1.npz", "is not supported. Use the schedule.json of this search"),
+            ("TXT_ALPHA_PATH", "alpha_e1.npz", "files with the extension .npz are not supported"),
             ("ALPHAS_SWAPPED", "yes", " must be True or False, got 'yes'"),
         ],
     )
