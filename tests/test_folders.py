@@ -32,7 +32,7 @@ def test_another_run_leaves_a_trainings_folder_as_it_is(trained, words, capsys):
     before = content(trained)
     for flags in ((), ("--eval-only", "--model-dir", trained)):
         line = refusal(capsys, *words(*flags, trainer="ZeroshotCLIP"))
-        assert line.startswith(f"error: {trained} contains a training of MPL. Use another --output-dir")
+        assert line.startswith(f"error: {trained} contains a training of MPL. Use a different --output-dir")
     assert content(trained) == before
 
 
@@ -56,7 +56,7 @@ def test_no_message_advises_to_delete_a_folder_with_more_than_one_run(trained, w
     assert refusal(capsys, *other).endswith("Use another output folder, or delete that folder to run again.")
     assert train.main(words("--eval-only", "--model-dir", trained, folder=trained / "eval")) == 0
     assert refusal(capsys, *other).endswith("Use another output folder.")
-    assert refusal(capsys, *words(options=["OPTIM.LR", "0.5"])).endswith("Use another --output-dir.")
+    assert refusal(capsys, *words(options=["OPTIM.LR", "0.5"])).endswith("Use a different --output-dir.")
     assert train.main(words("--once")) == 0
     assert "delete" not in capsys.readouterr().out
 

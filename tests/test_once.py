@@ -128,7 +128,7 @@ def test_folder_at_work_gets_one_line_and_nothing_is_written_into_it(words, tmp_
         line = refusal(capsys, *words())
     finally:
         taken.release()
-    assert f"Another run is active in {folder}. Wait until that run ends, or use another --output-dir." in line
+    assert f"Another run is active in {folder}. Wait until that run ends, or use a different --output-dir." in line
     assert [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()] == ["job/lock"]
 
 

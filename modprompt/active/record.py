@@ -114,7 +114,7 @@ def take_over(other: str, folder: Path, mine: Mapping[str, str]) -> None:
     if folder.is_dir() and any(folder.iterdir()):
         raise UserError(
             f"RESUME {other} needs an empty folder for the rounds, but {folder} is not empty. Move its files to "
-            "another folder, or use another --output-dir."
+            "another folder, or use a different --output-dir."
         )
     with run_folder.hold(other):
         for number in range(require_whole(source)):

@@ -184,7 +184,7 @@ class Rounds:
         if not known(self.folder) and ((result and not result.get("active")) or training_state.exists(output_dir)):
             or_delete = run_folder.or_delete(output_dir)
             raise UserError(
-                f"{output_dir} contains a run without active-learning rounds. Use another --output-dir{or_delete}."
+                f"{output_dir} contains a run without active-learning rounds. Use a different --output-dir{or_delete}."
             )
         self.decisive = decisive(self.cfg, self.pool, self.new_classes and self.new_classes.dataset)
         if self.folder.is_dir():
@@ -195,7 +195,7 @@ class Rounds:
         if rounds > self.active.rounds:
             raise UserError(
                 f"{self.folder} contains {rounds} rounds, more than ACTIVE.ROUNDS {self.active.rounds}. "
-                f"Set ACTIVE.ROUNDS to at least {rounds}, or use another --output-dir."
+                f"Set ACTIVE.ROUNDS to at least {rounds}, or use a different --output-dir."
             )
         if not rounds:  # what a trainer refuses costs nobody a label
             cfg = self.cfg.of_one_training(OUTPUT_DIR="", RESUME="", VERBOSE=False)  # its lists belong to no training

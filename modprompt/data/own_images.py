@@ -73,8 +73,8 @@ def require_no_images(root: Path, what: str) -> None:
     """Raise UserError if a data set's images would be written among somebody's own."""
     if _folders_of_images(root) and not data_sets_in(root):
         raise UserError(
-            f"The data set {what} would be written into {root}, which contains folders with your images. Use another "
-            f"--root, or set --dataset-config-file {IMAGE_FOLDER} to use your images."
+            f"The data set {what} would be written into {root}, which contains folders with your images. Use a "
+            f"different --root, or set --dataset-config-file {IMAGE_FOLDER} to use your images."
         )
 
 

@@ -42,7 +42,7 @@ def require_none(output_dir: PathLike) -> None:
     """Raise UserError if a folder holds rounds, which a run without any would overwrite."""
     folder = Path(output_dir) / FOLDER
     if known(folder):
-        raise UserError(f"{folder} contains active-learning rounds (ACTIVE.ROUNDS). Use another --output-dir.")
+        raise UserError(f"{folder} contains active-learning rounds (ACTIVE.ROUNDS). Use a different --output-dir.")
 
 
 @dataclass(frozen=True, repr=False)

@@ -28,7 +28,7 @@ GONE = "was deleted or replaced while the run was active"
 CONFIG, STATE = "config.yaml", "training_state.pth.tar"  # all settings; what an unfinished training resumes from
 ROUNDS = "rounds"  # the folder of what rounds of active learning leave
 _NO_NAME = re.compile(r"[^\w.+-]+")  # of a file, in a data set's name
-_BUSY = "Another run is active in {}. Wait until that run ends, or use another --output-dir."
+_BUSY = "Another run is active in {}. Wait until that run ends, or use a different --output-dir."
 
 
 class Holding(NamedTuple):
@@ -158,7 +158,7 @@ def require_own(folder: PathLike, trainer: str, trains: bool | None = None) -> s
     tests_there = found.trained and trains is False
     if other or tests_there or (trains and not found.trained and test_of(found.result)):
         what = {True: "training", False: "test", None: "run"}[trains]
-        raise UserError(f"{folder} contains {found.what}. Use another --output-dir for this {what} of {trainer}.")
+        raise UserError(f"{folder} contains {found.what}. Use a different --output-dir for this {what} of {trainer}.")
     tested = test_of(found.result) if trains else ""
     return f"The result of this training replaces the result of a test of {tested} in {folder}." if tested else ""
 
@@ -177,7 +177,7 @@ def place_of_test(
     if not models:
         raise UserError(
             f"--model-dir {model_dir} contains no checkpoint. Train a model first, or use the output folder of a "
-            "training."
+            "training run."
         )
     checkpoint = os.path.basename(find_checkpoint(str(models[0]), epoch))
     name = f"{checkpoint}_{_NO_NAME.sub('_', data['NAME'])}_{data['SUBSAMPLE_CLASSES']}"

@@ -425,7 +425,7 @@ def of_repository(
         if not isinstance(there, (int, float, str, list)) or there != mine:
             raise UserError(
                 f"{path} was trained with other settings: {name} is {ascii(there)[:40]} in the file, but {mine} in "
-                "this model. Use the settings of the training."
+                "this model. Use the settings that were used for training."
             )
     places, names = _layers(layers), [_NAMES[which] for which in settings.matrices]
     if set(weights) != set(places):

@@ -359,8 +359,8 @@ class RepresentationLearner(Learner):
         self._choose_logits()
         if not classes.names and self.reads and self.settings.logits == AUTO:
             warnings.warn(
-                "The checkpoint does not record the classes of the training, so only the logits of the class token "
-                "are used. If the current classes are the same as in the training, set LOGITS to fused.",
+                "The checkpoint does not record its training classes, so only the logits of the class token are "
+                "used. If the current classes are the training classes, set LOGITS to fused.",
                 stacklevel=4,
             )
 

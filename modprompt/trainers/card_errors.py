@@ -13,7 +13,7 @@ _SMALLER = (
 )
 _FIXED = (
     "Set the environment variable CUBLAS_WORKSPACE_CONFIG=:4096:8 before the start, or run without MODEL.DETERMINISTIC "
-    "in another --output-dir."
+    "in a different --output-dir."
 )
 _FULL = "out of memory|can't allocate memory|not enough memory|could not create a primitive|_ALLOC_FAILED"
 _KNOWN = (  # words of the error, what it becomes

@@ -157,9 +157,9 @@ class Resume(Part):
         average = self.model.average
         if epochs < self.trainer.max_epoch and average is not None and average.epochs != epochs:
             raise UserError(
-                "Cannot resume: the average over epochs (GPA) would lack "
-                f"{'epoch 1' if epochs == 1 else f'epochs 1 to {epochs}'} because a checkpoint does not store the "
-                "average. Start again in another --output-dir, or set GPA_STD to 0."
+                "Cannot resume: a checkpoint does not store the average over epochs (GPA), so "
+                f"{'epoch 1' if epochs == 1 else f'epochs 1 to {epochs}'} would be missing in the average. Start "
+                "again with a different --output-dir, or set GPA_STD to 0."
             )
 
     def _begin_tensorboard(self, folder: str) -> None:
@@ -201,7 +201,8 @@ class Resume(Part):
             return 0
         if not has_checkpoint(other, self.trainer._models):
             raise UserError(
-                f"RESUME {other} contains no run to resume. Set --resume to the output folder of a training."
+                f"The folder {other}, to which RESUME is set, contains no run to resume. Set --resume to the output "
+                "folder of a training run."
             )
         self.began_from = run_folder.resumed_from(other)
         epoch = self._resume_model(other)
@@ -253,7 +254,7 @@ class Resume(Part):
             {} if began_from is None else {BEGAN_FROM: began_from}, self.cfg.RESUME
         )
         if directory == self.cfg.OUTPUT_DIR and differing and began_from:
-            raise UserError(f"Cannot resume the run in {directory}: {differing[0]}. Use another --output-dir.")
+            raise UserError(f"Cannot resume the run in {directory}: {differing[0]}. Use a different --output-dir.")
         self.began_from = began_from or ""
 
     def _require_best(self, directory: str, epoch: int | None = None) -> None:
@@ -275,7 +276,7 @@ class Resume(Part):
                 fault = "is missing" if found is None else "belongs to another epoch"
                 raise UserError(
                     f"Cannot resume: the best checkpoint so far, {path}, {fault}, but TEST.FINAL_MODEL best_val tests "
-                    "this checkpoint. Restore the file, or use another --output-dir"
+                    "this checkpoint. Restore the file, or use a different --output-dir"
                     f"{run_folder.or_delete(directory)}."
                 )
 
@@ -360,7 +361,7 @@ class Resume(Part):
             print(
                 f"Warning: {CHANGED_DURING}, so the results cannot be reproduced. The result is marked, and --once and "
                 "experiments reject it. "
-                f"Train again in another --output-dir{run_folder.or_delete(self.cfg.OUTPUT_DIR)}."
+                f"Train again with a different --output-dir{run_folder.or_delete(self.cfg.OUTPUT_DIR)}."
             )
         if not self.keeps_state:
             training_state.remove(self.trainer.output_dir)

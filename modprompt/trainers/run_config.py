@@ -306,8 +306,8 @@ def _require_together(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
     asked = cfg.TEST.OOD
     if asked == NEW and cfg.DATASET.SUBSAMPLE_CLASSES != "base":
         raise UserError(
-            f"TEST.OOD {NEW} needs DATASET.SUBSAMPLE_CLASSES base. Set DATASET.SUBSAMPLE_CLASSES to base, or set "
-            "TEST.OOD to another data set."
+            f"TEST.OOD can only be {NEW} if the model is trained on the base classes. Set DATASET.SUBSAMPLE_CLASSES "
+            "to base, or set TEST.OOD to another data set."
         )
     if asked and asked != NEW and names.find(asked)[1] == cfg.DATASET.NAME:
         raise UserError(
@@ -341,7 +341,7 @@ def _image_rule(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any
     if rule == cfg.INPUT.DECODING:
         return {}
     print(
-        f"Images are decoded in the same way as in the training in {tested_by(cfg, mode)} ({READ_AS} {rule}), "
+        f"Images are decoded in the same way as in the training run in {tested_by(cfg, mode)} ({READ_AS} {rule}), "
         "which differs from the default for new runs."
     )
     return {READ_AS: rule}
@@ -394,7 +394,7 @@ def _kept(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
             )
         found.update({} if mine == value else {key: value})
     if found:
-        print(f"Settings taken from the training: {', '.join(f'{key} {value}' for key, value in found.items())}")
+        print(f"Settings taken from the training run: {', '.join(f'{key} {value}' for key, value in found.items())}")
     return found
 
 

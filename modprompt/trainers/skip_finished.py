@@ -88,7 +88,7 @@ def finished_before(
     if results.IMAGES_CHANGED in result:
         raise UserError(
             f"{cfg.OUTPUT_DIR} contains a finished run that cannot be reproduced: {results.CHANGED_DURING}. Use "
-            f"another --output-dir{run_folder.or_delete(cfg.OUTPUT_DIR, 'to run again')}."
+            f"a different --output-dir{run_folder.or_delete(cfg.OUTPUT_DIR, 'to run again')}."
         )
     defaults = {key: as_text(text) for key, text in settings_of(cfg_default).items()}
     if result.get("accuracy_pct") is None and result.get("untested") == results.NO_TEST and not cfg.TEST.NO_TEST:

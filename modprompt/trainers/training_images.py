@@ -54,7 +54,7 @@ class TrainingImages:
         if state[_STAMP] != self._stamp and content_hash(self._images, self._root) != self._contents:
             raise UserError(
                 f"Cannot resume the run in {folder} because the contents of its training images have changed. "
-                f"Restore the images, or use another --output-dir{or_delete(folder)}."
+                f"Restore the images, or use a different --output-dir{or_delete(folder)}."
             )
 
     def read_contents(self) -> None:

@@ -112,7 +112,7 @@ def require_same(mine: Mapping[str, str], theirs: Mapping[str, str], folder: str
     if changed:
         raise UserError(
             f"{folder} contains a run with other settings ({'; '.join(map(str, changed[:4]))}). "
-            f"Use another --output-dir{or_delete(folder)}."
+            f"Use a different --output-dir{or_delete(folder)}."
         )
 
 

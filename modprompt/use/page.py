@@ -169,7 +169,7 @@ def serve(trained: Trained, port: int, said: Callable[[str], None]) -> None:
             )
         except OSError:  # its message is on Gradio's own settings
             raise UserError(
-                f"Port {port} cannot be used. Choose another --port, or use --port 0 to find a free port."
+                f"Port {port} cannot be used. Choose a different --port, or use --port 0 to find a free port."
             ) from None
         try:
             said(f"http://{HOST}:{blocks.server_port}")

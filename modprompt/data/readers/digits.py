@@ -102,7 +102,7 @@ class EmbeddedDataset(FamilyDataset):
         except OSError as error:
             reason = error.strerror or error
             raise UserError(
-                f"{cls.__name__}: the folder {folder} cannot be written ({reason}). Use another --root."
+                f"{cls.__name__}: the folder {folder} cannot be written ({reason}). Use a different --root."
             ) from None
 
     @classmethod

@@ -53,7 +53,7 @@ def _check_settings(settings: Settings, job: Job) -> None:
         raise UserError(f"{why}, so the experiment cannot measure any accuracy. Add test images.")
     if job.stage == "search" and not cfg.SEARCH.RUNS:
         raise UserError(
-            f"{cfg.TRAINER.NAME} does not search for a schedule. Set SEARCH.ON True, or use the trainer DPLSearch."
+            f"{cfg.TRAINER.NAME} does not search for a schedule. Set SEARCH.ON to True, or use the trainer DPLSearch."
         )
     rounds.check(cfg, job)
     trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)

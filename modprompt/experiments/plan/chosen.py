@@ -193,8 +193,8 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
     """
     if os.path.lexists(path) and not _is_choice(path):
         raise UserError(
-            f"--to: {path} exists and is not a file of selected hyperparameters, so the file is not replaced. Use "
-            "another --to."
+            f"--to: the file {path} exists, but does not contain selected hyperparameters, so the file is not "
+            "replaced. Use a different file name."
         )
     try:
         write_json(path, sealed(content, VERSION))

@@ -205,8 +205,8 @@ def jobs(*experiments: Experiment) -> list[Job]:
             if first is not job and _of_run(first) != _of_run(job):
                 raise UserError(
                     f"{experiment.name}: the runs {job.title} and {first.title} would use the same folder, "
-                    f"{job.folder}. Move one of the methods to another experiment file, and use another --out for that "
-                    "file."
+                    f"{job.folder}. Move one of the methods to another experiment file, and use a different --out for "
+                    "that file."
                 )
     return list(once.values())
 

@@ -62,7 +62,7 @@ def require_replaceable_files(folder: Path) -> None:
     if os.path.lexists(folder / FIGURE) and not (folder / CSV).exists():
         raise UserError(
             f"--out: {folder / FIGURE} exists, but this command did not write it, because the folder has no {CSV}. The "
-            "figure is not overwritten. Use another --out folder."
+            "figure is not overwritten. Use a different --out folder."
         )
 
 
@@ -80,8 +80,8 @@ def write(rows: Sequence[Row], features: Features, folder: Path) -> list[Path]:
             heads = ", ".join(dict.fromkeys(head for head, *_ in there))
             raise UserError(
                 f"--out: {folder / CSV} contains results of another comparison (with other heads, shots, CLIP weights "
-                f"or images), so the file is not overwritten. Its heads are {one_line(heads)[:200]}. Use another "
-                "--out folder."
+                f"or images), so the file is not overwritten. Its heads are {one_line(heads)[:200]}. Use a "
+                "different --out folder."
             )
     write_table(folder / CSV, [*found[0]], [cells.values() for cells in found])
     numbers = sorted({row.fitted.shots for row in rows} - {0})

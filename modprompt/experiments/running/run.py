@@ -137,7 +137,7 @@ def require_usable(out: Path) -> None:
         with contextlib.suppress(lock.Busy):
             lock.take(out / ".lock", "").release()
     except OSError as error:
-        raise UserError(f"--out: cannot write to {out} ({error.strerror}). Use another --out folder.") from None
+        raise UserError(f"--out: cannot write to {out} ({error.strerror}). Use a different --out folder.") from None
 
 
 def tell(outcome: Sequence[tuple[Job, State]]) -> int:

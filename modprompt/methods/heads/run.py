@@ -45,7 +45,7 @@ def read_bank(directory: str, settings: Mapping[str, str]) -> Views:
         UserError: if they are missing, damaged, or were made with another CLIP, other images or other settings.
     """
     path = Path(directory, BANK)
-    to_do = f"Start in another --output-dir{or_delete(directory)}."
+    to_do = f"Start in a different --output-dir{or_delete(directory)}."
     if not path.is_file():
         raise UserError(f"{path}, from which the run in this folder was built, is missing. {to_do}")
     try:

@@ -160,7 +160,7 @@ def decided(cfg: Any, given: Mapping[str, Any], method: Any, node: str) -> dict[
     always = method is not None and issubclass(method, AlphaSettings)
     if cfg.SEARCH.ON and not node:
         raise UserError(
-            f"SEARCH.ON does not work for {cfg.TRAINER.NAME}, which learns no prompts. Set SEARCH.ON False."
+            f"SEARCH.ON does not work for {cfg.TRAINER.NAME}, which learns no prompts. Set SEARCH.ON to False."
         )
     unused = [key for key in given if key.startswith("SEARCH.") and key != "SEARCH.ON"]
     if unused and not cfg.SEARCH.ON:

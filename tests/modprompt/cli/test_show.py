@@ -136,5 +136,5 @@ def test_a_port_that_is_taken_is_a_line(saved):
         words = [sys.executable, "-m", "modprompt", "show", saved, "--port", str(port)]
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
-    message = f"Port {port} cannot be used. Choose another --port, or use --port 0 to find a free port."
+    message = f"Port {port} cannot be used. Choose a different --port, or use --port 0 to find a free port."
     assert done.stderr == f"error: {message}\n"

@@ -80,5 +80,7 @@ def test_a_front_fills_no_column_of_the_head(experiment, tmp_path):
 
 def test_another_clip_than_its_prompts_is_told_before_anything_runs(experiment, tmp_path):
     text = HEADS.replace("glyph, prompts_from", "glyph, options: {MODEL.BACKBONE.PATH: x.pt}, prompts_from")
-    with pytest.raises(UserError, match="but the training of the prompts uses ''. Both training runs need the same CLIP model"):
+    with pytest.raises(
+        UserError, match="but the training of the prompts uses ''. Both training runs need the same CLIP model"
+    ):
         check(protocols.jobs(experiment(text)), tmp_path, tmp_path)

@@ -44,7 +44,8 @@ def test_another_trainers_folder_is_refused(tmp_path, trains):
         run_folder.require_own(str(tmp_path), "MPL", trains)
     kind = "training" if trains else "test"
     assert (
-        str(caught.value) == f"{tmp_path} contains a training of CoOp. Use another --output-dir for this {kind} of MPL."
+        str(caught.value)
+        == f"{tmp_path} contains a training of CoOp. Use a different --output-dir for this {kind} of MPL."
     )
 
 
@@ -74,7 +75,7 @@ def test_a_training_and_a_test_do_not_share_a_folder(tmp_path):
     put(checkpoint(tmp_path / "test", model="..") / "..", trainer="MPL")
     put(tmp_path / "test", trainer="MPL", evaluated="elsewhere epoch last")
     for name in ("training", "damaged"):
-        with pytest.raises(UserError, match="contains a training.* Use another --output-dir for this test of MPL"):
+        with pytest.raises(UserError, match="contains a training.* Use a different --output-dir for this test of MPL"):
             run_folder.require_own(str(tmp_path / name), "MPL", False)
         run_folder.require_own(str(tmp_path / name), "MPL", True)
     with pytest.raises(UserError, match="contains a test of elsewhere epoch last of MPL"):

@@ -184,9 +184,7 @@ def test_a_method_of_ones_own_comes_back_by_its_class(glyph, tmp_path):
     assert again.method == model.method
     assert torch.equal(logits(again), logits(model))
     for wrong in ({"method": modprompt.MaPLe}, {"method": Mine, "names": WORDS}, {"method": Mine()}):
-        with pytest.raises(
-            UserError, match="already records a method and class names, so the arguments"
-        ):
+        with pytest.raises(UserError, match="already records a method and class names, so the arguments"):
             modprompt.load(tmp_path / "a.pt", glyph, **wrong)
 
 

@@ -155,7 +155,10 @@ def test_names_that_are_taken_are_refused(own):
     with pytest.raises(UserError, match="modprompt already has a method with this name"):
         modprompt.register_own(dataclass(frozen=True, repr=False)(own_coop))
     theirs = type("Warm", (modprompt.CoOp,), {"node": "TRAINER.X", "__module__": "another"})
-    with pytest.raises(UserError, match=r"another\.Warm cannot be registered, because warm_of_a_test already has a method with this name"):
+    with pytest.raises(
+        UserError,
+        match=r"another\.Warm cannot be registered, because warm_of_a_test already has a method with this name",
+    ):
         modprompt.register_own(theirs)
     assert table.BY_NAME["Warm"].method is own.Warm
 

@@ -220,7 +220,9 @@ def test_average_cannot_go_on_from_a_checkpoint(command, tmp_path, capsys):
     assert train.main(command(method, "OPTIM.MAX_EPOCH", 1)) == 0
     words = to(command(method, "OPTIM.MAX_EPOCH", 2), tmp_path / "second")
     line = refusal(capsys, "--resume", tmp_path / "out", *words)
-    assert "Cannot resume: the average over epochs (GPA) would lack epoch 1" in line
+    assert (
+        "Cannot resume: a checkpoint does not store the average over epochs (GPA), so epoch 1 would be missing" in line
+    )
     assert not (tmp_path / "second" / method.folder).exists()
 
 

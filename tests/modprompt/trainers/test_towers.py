@@ -65,7 +65,10 @@ def test_images_are_chosen_in_rounds(on_towers, trainer, text, tmp_path):
 
 def test_kept_features_are_those_of_one_fingerprint_and_tokenizer(on_towers, tmp_path, capsys):
     assert train.main(on_towers("ZeroshotCLIP", "tower", "tower", "TEST.KEEP_FEATURES", True)) == 0
-    for digit, said in (("5", "Using the stored features of "), ("6", "were computed with a different CLIP model, different prompts")):
+    for digit, said in (
+        ("5", "Using the stored features of "),
+        ("6", "were computed with a different CLIP model, different prompts"),
+    ):
         kept = ("TEST.FEATURES_OF", tmp_path / "out")
         words = to(on_towers("ZeroshotCLIP", "tower", "tower", *kept, sha256=digit * 64), tmp_path / f"out{digit}")
         capsys.readouterr()
