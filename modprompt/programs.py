@@ -275,8 +275,8 @@ def import_modules(names: Sequence[str]) -> None:
             if "registered" not in said:
                 raise
             raise UserError(
-                f"--import {name}: the module registers a data set or trainer under a name that is already taken "
-                f"({said}). Choose another name. To use a codebase's own data-set readers, give --host FOLDER."
+                f"--import {name}: the module registers a data set or trainer under a name that is already used "
+                f"({said}). Choose another name. To use a codebase's own data-set readers, set --host FOLDER."
             ) from None
         if folder is not None:
             source = folder.resolve().joinpath(*module.__name__.split("."))

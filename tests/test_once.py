@@ -50,7 +50,7 @@ def test_test_of_a_model_that_changed_is_run_again(trained, words, tmp_path, cap
     capsys.readouterr()
     assert train.main(test) == 0
     out = capsys.readouterr().out
-    assert "runs again because its result belongs to another model." in out
+    assert "is repeated, because its result belongs to another model." in out
     assert "=> result" in out
 
 
@@ -105,7 +105,7 @@ def test_test_on_another_split_than_that_of_the_training_is_warned_of(trained, w
     path.write_text(json.dumps({**content, "train": content["test"], "test": content["train"]}))
     assert train.main(["--eval-only", "--model-dir", str(trained), *to(words(), tmp_path / "other")]) == 0
     assert (
-        f"The model in {trained} was trained on another split of EuroSAT than that of this test"
+        f"The model in {trained} was trained on a different split of EuroSAT than the split of this test"
         in capsys.readouterr().err
     )
 
@@ -115,7 +115,7 @@ def test_damaged_result_is_run_again(trained, words, capsys):
     path.write_text(path.read_text().replace('"seed": 1', '"seed": 2'))
     assert train.main(words()) == 0
     out = capsys.readouterr().out
-    assert "starts again because result.json is damaged (its hash does not match)." in out
+    assert "is restarted because result.json is damaged (its hash does not match)." in out
     assert "is already finished" in out
     assert json.loads(path.read_text())["seed"] == 1
 

@@ -207,7 +207,7 @@ def test_another_clip_of_the_same_shape_is_noticed(trained, mpl_flags, mpl_optio
     options = [*mpl_options, *bare(tmp_path / "other.pt")]
     assert "other settings (the weights of CLIP" in refusal(capsys, *mpl_flags, *options)
     line = refusal(capsys, *mpl_flags, "--eval-only", "--model-dir", tmp_path / "out", *options)
-    assert "was made with other settings: the weights of CLIP" in line
+    assert "was created with different settings: the weights of CLIP" in line
 
 
 def test_checkpoint_of_another_schedule_is_not_evaluated(trained, mpl_flags, mpl_options, tmp_path, capsys):
@@ -237,7 +237,7 @@ def test_damaged_pointer_is_named(trained, mpl_flags, mpl_options, capsys):
     for content in (b"", b"nothing.pth\n", b"\xff\xfe"):
         (trained / "MultiModalPromptLearner" / "checkpoint").write_bytes(content)
         line = refusal(capsys, *mpl_flags, *mpl_options)
-        assert "checkpoint does not name a checkpoint in its folder" in line, content
+        assert "checkpoint does not contain the name of a checkpoint in its folder" in line, content
 
 
 def test_zero_shot_uses_the_data_sets_template(mpl_flags, mpl_options, capsys):

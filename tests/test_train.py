@@ -78,7 +78,7 @@ BAD = [
     (["--config-file", "nothing.yaml"], [], "Unknown config file nothing.yaml"),
     (["--eval-only", "--model-dir", "/nonexistent/run"], [], "No checkpoint found because the folder /nonexistent/run/MultiModalPromptLearner does not exist"),
     (["--eval-only"], [], "--eval-only with the trainer MPL needs a trained model"),
-    (["--resume", "/nonexistent/run"], [], "RESUME /nonexistent/run contains no run to resume"),
+    (["--resume", "/nonexistent/run"], [], "The folder /nonexistent/run, to which RESUME is set, contains no run to resume"),
     (["--output-dir", "/dev/null/x"], [], "Not a directory"),
     ([], ["--seed", "2"], "The flag --seed must come before the KEY VALUE options"),
     ([], ["TRAINER.MPL.DEPTH", "3"], "unknown setting 'TRAINER.MPL.DEPTH'. Did you mean 'TRAINER.MPL."),

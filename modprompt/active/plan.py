@@ -211,8 +211,8 @@ def check(cfg: Any, job: Job) -> None:
         )
     if not job.method.under and not job.tests:
         raise UserError(
-            f"{cfg.TRAINER.NAME} with ACTIVE.ROUNDS {cfg.ACTIVE.ROUNDS} selects images in rounds, which only protocol "
-            "active supports. Set `protocol: active`, or ACTIVE.ROUNDS 0."
+            f"{cfg.TRAINER.NAME} with ACTIVE.ROUNDS {cfg.ACTIVE.ROUNDS} selects images in rounds, which is only "
+            "supported in experiments with the protocol `active`. Set `protocol: active`, or set ACTIVE.ROUNDS to 0."
         )
 
 

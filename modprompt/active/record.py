@@ -74,8 +74,8 @@ def require_whole(folder: Path) -> int:
     for number, there in enumerate(numbers):
         if number != there:
             raise UserError(
-                f"{folder} contains a record of round {there}, but the record of round {number} is missing. Restore "
-                f"{round_name(number)}.json, or move the files of all later rounds to another folder."
+                f"{folder} contains a record of round {there}, but the record of the earlier round {number} is "
+                f"missing. Restore {round_name(number)}.json, or move the files of all later rounds to another folder."
             )
     return len(numbers)
 
@@ -86,8 +86,8 @@ def require_same(mine: Mapping[str, str], one: Round, folder: Path) -> None:
         training_state.require_same(mine, one.settings, str(folder))
     except UserError as error:
         raise UserError(
-            f"{str(error).rstrip('.')}. Keep the files round_*.csv in {folder}, which contain the selected images and "
-            "their labels."
+            f"{str(error).rstrip('.')}. Do not delete the files round_*.csv in {folder}, because they contain the "
+            "selected images and their labels."
         ) from None
 
 

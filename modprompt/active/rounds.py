@@ -163,7 +163,7 @@ class Rounds:
                 "training images. Set DATASET.NUM_SHOTS to -1 to use all training images."
             )
         if not self.has_test:
-            print("note: the run tests no images, so accuracy is not reported for any round.")
+            print("note: this run tests no images, so no accuracy is reported for the rounds.")
         if self.of_choice:
             print(
                 f"note: the labels of {self.of_choice} validation images are used in addition to the labels of the "
@@ -238,8 +238,8 @@ class Rounds:
         picks = self._picks(number)
         if len(picks) < self.budget:
             print(
-                f"note: {self.active.method} selected {len(picks)} image{'' if len(picks) == 1 else 's'}, fewer than "
-                f"the {self.budget} images of a round."
+                f"note: {self.active.method} selected only {len(picks)} image{'' if len(picks) == 1 else 's'} instead "
+                f"of {self.budget}."
             )
         one = Round(number, self.decisive, tuple(picks))
         self.labelling.put_aside(one)

@@ -154,12 +154,13 @@ def main(argv: list[str] | None = None) -> int:
     flags = [flag for flag, is_given in others.items() if is_given]
     if args.unknown == AUTO and flags:
         raise UserError(
-            f"--unknown {AUTO} cannot be combined with {flags[0]}, because {flags[0]} changes the probabilities and "
-            f"the run's threshold is then wrong. Remove {flags[0]}, or use a probability such as --unknown 0.5."
+            f"--unknown {AUTO} cannot be combined with {flags[0]}, because {flags[0]} changes the probabilities, so "
+            f"the threshold of the run is no longer valid. Remove {flags[0]}, or use a probability such as --unknown "
+            "0.5."
         )
     args.unknown = AUTO if args.unknown == AUTO else _probability(args.unknown)
     if args.csv and of_user(args.csv).is_dir():
-        raise UserError(f"--csv: {args.csv} is a folder. Use the path of a file.")
+        raise UserError(f"--csv: {args.csv} is a folder, not a file. Use the path of a file.")
     if args.csv:
         require_replaceable(of_user(args.csv), COLUMNS, "--csv")
     return _run(args)

@@ -24,7 +24,7 @@ def _import() -> str:
 
 WHY_NOT = _import()
 if WHY_NOT:
-    print(f"note: each run imports its modules again, which is slower, because {WHY_NOT}.", file=sys.stderr)
+    print(f"note: starting each run takes longer, because all modules are imported again: {WHY_NOT}.", file=sys.stderr)
 PATH = [folder for folder in sys.path if folder]  # '': the working directory, before Python 3.11
 gc.collect()
 gc.freeze()  # children neither scan nor copy these objects

@@ -57,8 +57,9 @@ def _run_as(model: CLIP, activation: str, heads: Sequence[int]) -> bool:
                 width = (part.out_proj if hasattr(part, "out_proj") else part.k_proj).in_features  # a ResNet's pool
                 if width % count:
                     raise UserError(
-                        f"MODEL.BACKBONE.HEADS {tuple(heads)} does not fit this model, whose width {width} is not "
-                        f"divisible by {count}. Set the number of heads that the weights were trained with."
+                        f"MODEL.BACKBONE.HEADS {tuple(heads)} does not fit this model, because its width {width} is "
+                        f"not divisible by {count}. Set MODEL.BACKBONE.HEADS to the number of heads with which the "
+                        "weights were trained."
                     )
                 changed = changed or part.num_heads != count
                 part.num_heads, part.head_dim = count, width // count
@@ -209,6 +210,6 @@ def require_input_size(resolution: int, *sides: int) -> None:
     """Raise UserError unless images of these side lengths (pixels) fit a model for images of this side."""
     if any(side != resolution for side in sides):
         raise UserError(
-            f"INPUT.SIZE is {' x '.join(map(str, sides))}, but this model needs images of "
-            f"{resolution} x {resolution} pixels. Set INPUT.SIZE ({resolution}, {resolution})."
+            f"INPUT.SIZE is {' x '.join(map(str, sides))}, but this model needs images of {resolution} x {resolution} "
+            f"pixels. Set INPUT.SIZE to ({resolution}, {resolution})."
         )

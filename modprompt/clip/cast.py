@@ -85,8 +85,8 @@ def exact(clip_model: CLIP) -> CLIP:
     if found is not None:
         return moved(found, clip_model.logit_scale.device)
     warnings.warn(
-        f"The frozen class features are less exact, because the weights of this CLIP model were rounded to {rounded}. "
-        "Call .with_classes before the first loss, or load CLIP again for each model.",
+        "The frozen class features are less precise, because the weights of this CLIP model were rounded to "
+        f"{rounded}. Call .with_classes before the first loss, or load CLIP again for each model.",
         stacklevel=3,
     )
     return _float_copy(clip_model)

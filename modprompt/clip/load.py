@@ -147,7 +147,7 @@ def require_shape(asked: Asked, name: str, shape: Shape) -> None:
     if odd:
         raise UserError(
             f"{found.called} does not have the architecture of --backbone {name}: its tensors have {'; '.join(odd)}. "
-            "Set --backbone to the CLIP model whose architecture the file has."
+            "Set --backbone to the CLIP model from which the weights come."
         )
 
 
@@ -293,8 +293,8 @@ def _tokenizer_of(found: Source) -> Tokenizer:
     if not name:
         if text or vocabulary != VOCABULARY or given:
             raise UserError(
-                f"{found.called}: the config names no tokenizer (text_cfg.hf_tokenizer_name), and CLIP's own "
-                "tokenizer does not fit this text encoder. Add text_cfg.hf_tokenizer_name to the config."
+                f"{found.called}: the config does not specify a tokenizer (text_cfg.hf_tokenizer_name), and CLIP's "
+                "own tokenizer does not fit this text encoder. Add text_cfg.hf_tokenizer_name to the config."
             )
         return ClipTokenizer(length)
     kind = str(text.get("model_type"))
@@ -409,7 +409,7 @@ def _require_sizes(clip_model: CLIP, found: Source) -> None:
     for name, said, has in sizes:
         if said != has:
             raise UserError(
-                f"{found.called}: {name} is {has} in the tensors, but {said} in the config. Use the config that "
+                f"{found.called}: {name} is {has} in the weights, but {said} in the config. Use the config that "
                 "belongs to the weights."
             )
 
@@ -455,8 +455,8 @@ def _content(path: Path) -> Any:
         return read_shards(path, _content)
     if path.suffix == ".json":
         raise UserError(
-            f"{path} is a config file, not a file of weights. Set the path to the folder, or to the file of weights "
-            "in this folder."
+            f"{path} is a config file, not a weights file. Set the path to the folder or to the weights file in this "
+            "folder."
         )
     return read_safetensors(path)[0] if path.suffix == ".safetensors" else read_tensors(path)
 

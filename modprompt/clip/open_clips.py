@@ -175,7 +175,7 @@ def _size(model: Mapping[str, Any], where: str) -> int:
     given = model["vision_cfg"]["image_size"]
     sides = given if isinstance(given, (list, tuple)) else [given]
     if not sides or not all(type(one) is int and one == sides[0] and 0 < one < 1 << 14 for one in sides):
-        raise UserError(f"{where}image_size must be the side of a square image in pixels, got {str(given)[:40]}.")
+        raise UserError(f"{where}image_size must be a single number of pixels (square images), got {str(given)[:40]}.")
     return int(sides[0])
 
 
@@ -199,7 +199,8 @@ def checked(given: Any, where: str) -> dict[str, Any]:
         raise UserError(f"{where}vision_cfg.{_TIMM} is {str(timm)[:60]!r}, which is not the name of a timm model.")
     if text.get("tokenizer_mode"):
         raise UserError(
-            f"{where}text_cfg.tokenizer_mode {text['tokenizer_mode']!r} is not supported. Only plain text is supported."
+            f"{where}text_cfg.tokenizer_mode {text['tokenizer_mode']!r} is not supported. Use a model without a "
+            "tokenizer_mode."
         )
     return found
 

@@ -122,8 +122,8 @@ class FileTokenizer(Tokenizer):
         padding = self._tokenizer.pad_token_id
         if padding is None or not ends or self._tokenizer.padding_side != "right":
             raise UserError(
-                f"The tokenizer in {folder} is not supported. A tokenizer needs an end token, a padding token, and "
-                "padding on the right."
+                f"The tokenizer in {folder} is not supported, because it has no end token or no padding token, or "
+                "pads on the left."
             )
         self._zeroed, end = (ends[-1], 0) if strip_sep_token else (None, ends[-1])
         name = str(self._tokenizer.init_kwargs.get("tokenizer_class") or type(self._tokenizer).__name__)

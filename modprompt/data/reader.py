@@ -99,8 +99,8 @@ def require_only_tests(dataset: Any, trains: bool) -> None:
     """Raise UserError if a run `trains` on a data set, given by its registered class, that has only test images."""
     if trains and getattr(dataset, "only_tests", False):
         raise UserError(
-            f"{dataset.__name__} has only test images, so it cannot be used for training. Test a run that was trained "
-            "on another data set with --eval-only --model-dir."
+            f"{dataset.__name__} has only test images, so it cannot be used for training. Use --eval-only --model-dir "
+            "to test a model that was trained on another data set."
         )
 
 
@@ -351,7 +351,7 @@ class FamilyDataset(DatasetBase):
         some = f"; {lacking} class{'es have' if lacking > 1 else ' has'} no further images" if lacking else ""
         print(
             f"{cfg.DATASET.NAME} has no validation images, so {counted(len(images), 'training image')} "
-            f"{'is' if len(images) == 1 else 'are'} held out for the selection "
-            f"(up to {per_class if isinstance(per_class, int) else max(per_class.values())} per class{some})."
+            f"{'is' if len(images) == 1 else 'are'} held out for selecting the best checkpoint (up to "
+            f"{per_class if isinstance(per_class, int) else max(per_class.values())} per class{some})."
         )
         return images

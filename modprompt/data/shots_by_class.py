@@ -86,7 +86,7 @@ def by_label(table: Table, images: Sequence[Image]) -> dict[int, int]:
         if line.shots > counts[label]:
             raise UserError(
                 f"{where} requests {line.shots} shots of the class {names[label]!r}, which has only "
-                f"{counted(counts[label], 'training image')}. Reduce the shots, or add images."
+                f"{counted(counts[label], 'training image')}. Reduce the number of shots, or add images."
             )
         lines[label] = line
     lacking = [names[label] for label in labels if label not in lines]

@@ -110,7 +110,9 @@ def read_split(path: Path, image_dir: Path, *, names_repeat: bool = False) -> tu
         rows = {part: [(name, label, classname) for name, label, classname in content[part]] for part in PARTS}
         for row in (row for part in PARTS for row in rows[part]):
             if [type(value) for value in row] != [str, int, str]:
-                raise TypeError(f"an image must be a path, a whole number and a class name, not {[*row]!r:.100}")
+                raise TypeError(
+                    f"each image must be given as a path, a whole number and a class name, not as {[*row]!r:.100}"
+                )
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path} is not a complete split file ({error}). Download the file again, or {_ANEW}."
@@ -128,13 +130,13 @@ def _check_names(path: Path, rows: _Rows, names_repeat: bool) -> None:
     for label, classname in sorted({row[1:] for part in PARTS for row in rows[part]}):
         if label in names:
             raise UserError(
-                f"{path} gives the label {label} two names, {names[label]!r} and {classname!r}. Use one name for each "
-                "label."
+                f"{path} contains two names for the label {label}, {names[label]!r} and {classname!r}. Use one name "
+                "for each label."
             )
         if classname in labels and not names_repeat:
             raise UserError(
-                f"{path} gives the name {classname!r} to the labels {labels[classname]} and {label}. Use different "
-                "class names."
+                f"{path} contains the class name {classname!r} for the labels {labels[classname]} and {label}. Use "
+                "different class names."
             )
         names[label], labels[classname] = classname, label
 

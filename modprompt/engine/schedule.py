@@ -204,7 +204,10 @@ def from_config(steps: Sequence[Sequence[int]], layers: int, side: str, first: i
             `first`, the value of the setting `name` (without a name it may add any number).
     """
     if len(steps) > layers:
-        raise UserError(f"{side} schedule: {len(steps)} steps are set, but the model has {layers} {side} layers.")
+        raise UserError(
+            f"The {side} schedule has {len(steps)} steps, but the model has {layers} {side} layers. Set one step "
+            "for each layer."
+        )
     schedule = Schedule(list(steps) + [CARRY] * (layers - len(steps)), side)
     if name and schedule[0].add not in (0, first):
         raise UserError(

@@ -73,8 +73,8 @@ def main(argv: list[str] | None = None) -> int:
     options = pairs(args.set)
     if len(args.backbone) > 2:
         raise UserError(
-            "--backbone accepts at most two names: the CLIP of the image features and the CLIP of the class features. "
-            f"Remove the other {len(args.backbone) - 2}."
+            "--backbone accepts at most two names: the CLIP model of the image features and the CLIP model of the "
+            "class features. Remove the other names."
         )
 
     from modprompt.experiments.reporting import on_features as report
@@ -85,8 +85,7 @@ def main(argv: list[str] | None = None) -> int:
     methods = configured(args.head, args.backbone[0], options)
     features = read_features(args.features, args.backbone[0], args.classes, args.backbone[-1], args.split)
     print(
-        f"Read {len(features.tested.labels)} images of {len(features.classes)} classes from {args.features}. Note: "
-        f"{AGAIN}."
+        f"Read {len(features.tested.labels)} images of {len(features.classes)} classes from {args.features}. ({AGAIN}.)"
     )
     out = of_user(args.out) if args.out else Path("output", "heads", features.folder.resolve().name)
     report.require_replaceable_files(out)

@@ -75,7 +75,10 @@ class Host(NamedTuple):
                     cfg_default.TRAINER = theirs.TRAINER.clone()
                 add_missing(cfg_default, theirs)
         except Exception as error:  # whatever their code raises; a reader that wants a key says so
-            print(f"note: the config keys of extend_cfg in {self.folder / PROGRAM} are left out ({one_line(error)}).")
+            print(
+                f"note: the config keys that extend_cfg in {self.folder / PROGRAM} adds are not available, "
+                f"because the function fails ({one_line(error)})."
+            )
 
     def _of_files(self, settings: Settings) -> Settings:
         """Settings without those of its trainers that its config of the data set has and it has no key for.
@@ -122,7 +125,7 @@ class Host(NamedTuple):
         readers = python_files(self.folder / READERS)
         files = [path for path in readers if _registers(path, name)]
         if not files:
-            print(f"note: {self.folder} has no reader of the data set {name}, so the reader of modprompt is used.")
+            print(f"note: {self.folder} contains no reader for the data set {name}, so modprompt's own reader is used.")
             return None
         if len(files) > 1:  # the program's
             named = {".".join(parts) for parts in imports_of(self.folder / PROGRAM, self.folder)}
@@ -167,7 +170,7 @@ class Host(NamedTuple):
         for row in rows_of(program.read_bytes()):
             for key, value in row.pairs.items():
                 if key.startswith("DATASET.") and key not in settings and key in flat(cfg_default):
-                    print(f"note: {program}: {row.why}, so modprompt added this setting: {key} {value}")
+                    print(f"note: {program}: {row.why}, so modprompt added the setting {key} {value}")
                     more[key] = value
         return more
 
@@ -189,8 +192,8 @@ def entered(folder: str | None, host_dassl: bool = False) -> Host | None:
             raise UserError("--host-dassl needs a codebase. Specify the codebase with --host FOLDER.")
         if here is not None:
             print(
-                "note: the current folder is a Dassl-based codebase. To use its data-set readers and its clip package, "
-                "set --host ."
+                "note: the current folder is a Dassl-based codebase. Add `--host .` to use its data-set readers and "
+                "its clip package."
             )
             _leave_out(here)
         return None

@@ -52,7 +52,7 @@ CLASSES = (
 )  # fmt: skip
 _NEEDED = {"torch": "torch", "torchvision": "torchvision", "yacs": "yacs", "numpy": "numpy", "PIL": "Pillow"}
 _ERROR = re.compile(r"^(?:\S*py: )?(?:error: (.+)|((?:\w+\.)*[A-Z]\w*(?:Error|Exception|Exit|Interrupt)\b.*))$")
-_TOLD = re.compile(r"note: |kept: |\S+ of this codebase is left out")
+_TOLD = re.compile(r"note: |kept: |This codebase imports the module ")
 
 
 def say(what: str, state: object, advice: str = "") -> None:

@@ -101,7 +101,7 @@ def put(folder: Path, there: bool) -> None:
     if there:
         print(f"{said}The import line was added to {program}: {STATEMENT}\nTo start training, run: {start}")
     else:
-        print(f"The import line was removed from {program}, which is identical to the original file again.")
+        print(f"The import line was removed. {program} is identical to the original file again.")
 
 
 def _tried(folder: Path, program: bytes) -> str:
@@ -123,7 +123,8 @@ def _tried(folder: Path, program: bytes) -> str:
     else:
         advice = f"Use {_LAUNCH} and needs no import line."
     raise UserError(
-        f"{folder / PROGRAM}: the imports fail with the import line, so the line was not written ({why}). {advice}"
+        f"The import line was not written to {folder / PROGRAM}, because the imports of the program would then fail "
+        f"({why}). {advice}"
     )
 
 

@@ -52,7 +52,7 @@ def prepare(program: Path) -> None:
     except Exception as error:  # their code
         is_dassl = isinstance(error, ImportError) and error.name == "dassl"
         how = f". {NO_DASSL}" if is_dassl else how_to_get(lacking(folder, [program]))
-        raise UserError(f"{one_line(error)} (while importing clip or Dassl for this codebase){how}") from error
+        raise UserError(f"Importing clip or Dassl for this codebase failed: {one_line(error)}{how}") from error
     give_way()
     importlib.import_module("modprompt.trainers.mpl")
 
@@ -116,7 +116,9 @@ def main(argv: list[str] | None = None) -> int:
         args = parser.parse_args(argv)
         script = Path(args.program).resolve()
         if not script.is_file():
-            raise UserError(f"{script} does not exist. Start this command in the folder of a codebase with a train.py.")
+            raise UserError(
+                f"{script} does not exist. Run this command in the root folder of a codebase that contains a train.py."
+            )
         prepare(script)
         import_modules(args.imports)
         _run(script, args.words + ["--keep-settings"] * args.keep_settings)

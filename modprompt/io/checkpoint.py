@@ -106,8 +106,8 @@ def require_best(path: str, best: bool = False) -> None:
     if os.path.basename(path) == BEST or not (best or read(path).settings.get("TEST.FINAL_MODEL") == "best_val"):
         return
     raise UserError(
-        f"The best checkpoint {os.path.join(os.path.dirname(path), BEST)} is missing, but TEST.FINAL_MODEL best_val "
-        "tests this checkpoint. Restore the file, or choose an epoch with --load-epoch or --epoch."
+        f"The best checkpoint {os.path.join(os.path.dirname(path), BEST)} is missing, but is needed because "
+        "TEST.FINAL_MODEL is best_val. Restore the file, or choose an epoch with --load-epoch or --epoch."
     )
 
 

@@ -123,7 +123,7 @@ def pairs(options: Sequence[str]) -> list[tuple[str, str]]:
         odd = len(options) % 2 and (value == "" or _KEY.fullmatch(value))
         if value.startswith("--") or odd:
             behind = f" because the next argument is {value!r}" if value else ""
-            raise UserError(f"The option {key} has no value{behind}. Give options as KEY VALUE pairs after all flags.")
+            raise UserError(f"The option {key} has no value{behind}. Write options as KEY VALUE pairs after all flags.")
     return list(zip(options[0::2], options[1::2]))
 
 

@@ -114,8 +114,8 @@ class Method(Configured):
         """Raise UserError, which begins with `what`, if an image's answer depends on the images before it."""
         if self.in_turn:
             raise UserError(
-                f"{what} is not supported by {type(self).__name__}, whose prediction for an image depends on the "
-                "previous images of the same test. Run `modprompt predict` on all images, or call model.begin() in "
+                f"{what} is not supported by {type(self).__name__}, because its prediction for an image depends on "
+                "the previous images of the test. Run `modprompt predict` on all images, or call model.begin() in "
                 "Python before the first image."
             )
 

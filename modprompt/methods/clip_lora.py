@@ -430,7 +430,8 @@ def of_repository(
     places, names = _layers(layers), [_NAMES[which] for which in settings.matrices]
     if set(weights) != set(places):
         raise UserError(
-            f"{path} has low-rank matrices for {len(weights)} layers, but this model has them in {len(places)} layers."
+            f"{path} contains low-rank matrices for {len(weights)} layers, but this model has low-rank matrices in "
+            f"{len(places)} layers."
         )
     try:
         return {

@@ -273,9 +273,8 @@ class FlowLearner(Learner):
         if known != self.teacher_fingerprint:
             mine, theirs = (one or "the backbone's" for one in (self.teacher_fingerprint, known))
             raise UserError(
-                f"{path}: the CLIP model in TEACHER_NAME ({BLENDED}) has the fingerprint {mine}, but the model was "
-                f"trained with a teacher with the fingerprint {theirs}. Set TEACHER_NAME to the CLIP model with which "
-                "the model was trained."
+                f"{path}: the fingerprint of the teacher, {BLENDED} (TEACHER_NAME), is {mine}, but in the training it "
+                f"was {theirs}. Set TEACHER_NAME to the CLIP model with which the model was trained."
             )
 
     def forward(self) -> Prompts:

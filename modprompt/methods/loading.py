@@ -55,11 +55,13 @@ def load(
             neither do the arguments.
     """
     if epoch is not None and not Path(path).is_dir():
-        raise UserError(f"epoch={epoch} needs the folder of a run, but {path} is not such a folder.")
+        raise UserError(
+            f"The argument epoch={epoch} is only supported for the folder of a run, but {path} is not such a folder."
+        )
     if clip is not None and not isinstance(clip, (nn.Module, str, Path)):
         raise UserError(
-            f"clip must be a module, a name or a path, got {type(clip).__name__}. Pass the first value that "
-            "load_clip returns."
+            f"clip must be a module, a name or a path, got {type(clip).__name__}. Pass the model that load_clip "
+            "returns first."
         )
     if device is not None and isinstance(clip, nn.Module):
         raise UserError(

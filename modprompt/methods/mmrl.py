@@ -203,7 +203,8 @@ class MMRL(Method):
         found = dict(cls.published_for(settings.get("TASK", ""), facts)) if settings.get("PER_DATASET") else {}
         if settings.get("PER_DATASET") and facts.dataset not in cls.published and not facts.tests:
             warnings.warn(
-                f"PER_DATASET published has no effect, because the original code has no values for {facts.dataset}.",
+                "The setting PER_DATASET published has no effect, because the original code defines no values for "
+                f"{facts.dataset}.",
                 stacklevel=5,
             )
         return {**found, **logits_of_task(settings.get("TASK", ""), facts), **own_scale(settings, facts)}

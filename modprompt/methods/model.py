@@ -172,7 +172,7 @@ class PromptedModel(OnSharedClip):
         if self.average is None:
             if self.method.training.averaging:
                 raise UserError(
-                    "GPA_STD averages the prompts over epochs, so the number of epochs is needed. Pass it as "
+                    "GPA_STD averages the prompts over epochs, so the number of epochs must be known. Pass it as in "
                     "`.on(clip_model, names, epochs=N)`."
                 )
             return False

@@ -146,8 +146,8 @@ def require_made_with(content: Checkpoint, expected: Mapping[str, str], path: st
     for module, digest in sources.items() if isinstance(sources, dict) else ():
         if imported_sources.get(module, digest) != digest:
             warnings.warn(
-                f"{path} was made with another source of the module {module}: predictions may differ from those that "
-                "the training reported. To be sure, restore the source or train again.",
+                f"{path} was created with a different version of the module {module}, so predictions may differ from "
+                "those after the training. To be sure, restore the old version of the module, or train again.",
                 stacklevel=2,
             )
     stated = content.made_with
@@ -164,7 +164,7 @@ def require_made_with(content: Checkpoint, expected: Mapping[str, str], path: st
         for one in differing(*sides)
     ]
     if other:
-        raise UserError(f"{path} was made with other settings: {'; '.join(other)}.")
+        raise UserError(f"{path} was created with different settings: {'; '.join(other)}.")
 
 
 def require_own_classes(content: Checkpoint, names: Sequence[str], path: str) -> None:

@@ -69,8 +69,8 @@ class ClassRows(nn.Module):
         if len(classes.names) != len(self.classifier):
             what = f"{len(self.classifier)} rows for {len(classes.names) or 'unknown'} classes"
             raise UserError(
-                f"The classifier in the file has {what}. The file is damaged, or modprompt did not write "
-                "it. Use another file."
+                f"The classifier in the file has {what}. Either the file is damaged, or modprompt did not write it. "
+                "Use another file."
             )
         self.trained_on = classes
         self._find(self.classes)
@@ -215,8 +215,8 @@ class TwoStageLearner(AdaptedTemplate):
         rows, names = self.class_rows.trained_on.names, self.class_rows.classes.names
         if rows != names:
             raise UserError(
-                f"in_stage: this model has {len(names)} classes, but its classifier belongs to {len(rows)} "
-                "other classes. Make a new model of these classes with TwoSFS.on(clip_model, names)."
+                f"in_stage: this model has {len(names)} classes, but its classifier belongs to {len(rows)} different "
+                "classes. Create a new model for these classes with TwoSFS.on(clip_model, names)."
             )
         if features is not None:
             self.class_rows.clear()

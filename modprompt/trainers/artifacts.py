@@ -76,7 +76,8 @@ def _halves(trainer: Any, confusion: "np.ndarray") -> dict[str, Any]:
     if found is not None and apart:
         halves = ", ".join(f"{name} {found[name]['accuracy_pct']:.2f}%" for name in base_new.NAMES)
         print(
-            f"Accuracy among the base classes alone and among the new classes alone: {halves}, H {found['h_pct']:.2f}%"
+            f"Accuracy if only the base classes or only the new classes can be predicted: {halves}, H "
+            f"{found['h_pct']:.2f}%"
         )
     return {} if found is None else {base_new.APART if apart else base_new.KEY: found}
 

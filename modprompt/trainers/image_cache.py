@@ -63,7 +63,7 @@ class KeptImages(Dataset[dict[str, Any]]):
         first = dict(self._decoded[0])
         self._first: np.ndarray = first.pop("img", np.empty(0))
         if first != self._facts(0) or self._first.dtype != np.uint8:
-            raise Refused("the samples of the data set have other fields than those of Dassl data sets")
+            raise Refused("the samples of the data set have different fields than the samples of Dassl data sets")
         self._made = f"{before} {rule_of_run()} Pillow {PIL.__version__} torchvision {torchvision.__version__}"
         self.path = folder / f"{name}_{self._digest()}.npy"
 

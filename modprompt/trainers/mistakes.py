@@ -50,8 +50,8 @@ def of_reader(name: str, root: str) -> Iterator[None]:
         if "unexpected keyword argument" not in str(error):
             raise
         raise UserError(
-            f"Cannot read the data set {name}: {one_line(error)}. The reader was written for another version of Dassl. "
-            "If the codebase contains that Dassl, use --host with --host-dassl."
+            f"Cannot read the data set {name}: {one_line(error)}. The reader was written for another version of "
+            "Dassl. If the codebase contains this version, use --host with --host-dassl."
         ) from error
     except AttributeError as error:
         if not str(error).isidentifier():  # else what yacs says of a key that is not there

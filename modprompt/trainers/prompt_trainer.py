@@ -271,7 +271,7 @@ class PromptTrainer(TrainerX):
         if finite and not torch.stack(finite).all():
             raise FloatingPointError(
                 f"The trained parameters are not finite after epoch {self.epoch + 1}. The last checkpoint is "
-                "unchanged. Start again with a different --output-dir with a lower OPTIM.LR or with PREC fp32."
+                "unchanged. Lower OPTIM.LR or set PREC to fp32, and start again with a different --output-dir."
             )
         if self.search is not None:
             self.search.end_epoch()

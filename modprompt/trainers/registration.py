@@ -27,7 +27,9 @@ def is_ours(trainer: object) -> bool:
 def _enter(name: str, trainer: type) -> None:
     renamed = type(name, (trainer,), {"__module__": trainer.__module__, "__doc__": trainer.__doc__})
     TRAINER_REGISTRY.register(force=True)(renamed)
-    print(f"This codebase has its own trainer {trainer.__name__}. To use modprompt's, set --trainer {name}.")
+    print(
+        f"This codebase has its own trainer {trainer.__name__}. To use the trainer of modprompt, set --trainer {name}."
+    )
 
 
 def _parts_of(kind: str) -> Parts:

@@ -128,7 +128,7 @@ class Resume(Part):
         """Resume, and start the clock."""
         if not self.cfg.OUTPUT_DIR:
             raise UserError(
-                "OUTPUT_DIR is not set, but a training saves its checkpoints in this folder. Set OUTPUT_DIR "
+                "OUTPUT_DIR is not set, but a training run saves its checkpoints in this folder. Set OUTPUT_DIR "
                 "(--output-dir)."
             )
         if self.cfg.TEST.FINAL_MODEL == "best_val" and self.trainer.val_loader is None:
@@ -193,9 +193,9 @@ class Resume(Part):
                 return self._resume_model(own)
             if not other:
                 print(
-                    f"{own} contains checkpoints of an unfinished training, but no training state to resume exactly. "
-                    "The training starts again and overwrites these checkpoints. To continue from the last checkpoint "
-                    "instead, use --resume."
+                    f"{own} contains checkpoints of an unfinished training run, but no training state to resume "
+                    "exactly. The training starts again and overwrites these checkpoints. To continue from the last "
+                    "checkpoint instead, use --resume."
                 )
         if not other:
             return 0
@@ -275,9 +275,9 @@ class Resume(Part):
             if not is_best:
                 fault = "is missing" if found is None else "belongs to another epoch"
                 raise UserError(
-                    f"Cannot resume: the best checkpoint so far, {path}, {fault}, but TEST.FINAL_MODEL best_val tests "
-                    "this checkpoint. Restore the file, or use a different --output-dir"
-                    f"{run_folder.or_delete(directory)}."
+                    f"Cannot resume: the best checkpoint so far, {path}, {fault}, but is needed because "
+                    "TEST.FINAL_MODEL is best_val. Restore the file, or use a different "
+                    f"--output-dir{run_folder.or_delete(directory)}."
                 )
 
     def _take_over_best(self, directory: str) -> None:
@@ -359,9 +359,9 @@ class Resume(Part):
             self.trainer.test()
         if self.images_changed:
             print(
-                f"Warning: {CHANGED_DURING}, so the results cannot be reproduced. The result is marked, and --once and "
-                "experiments reject it. "
-                f"Train again with a different --output-dir{run_folder.or_delete(self.cfg.OUTPUT_DIR)}."
+                f"Warning: {CHANGED_DURING}, so the results cannot be reproduced. The result is marked, and is "
+                "rejected by --once and by experiments. Train again with a different "
+                f"--output-dir{run_folder.or_delete(self.cfg.OUTPUT_DIR)}."
             )
         if not self.keeps_state:
             training_state.remove(self.trainer.output_dir)

@@ -89,7 +89,7 @@ def require_trained_on_base(cfg: CfgNode, model_dir: str) -> None:
     if cfg.TEST.BASE_NEW and trained != "base":
         raise UserError(
             f"TEST.BASE_NEW True needs a model that was trained on the base classes, but the model in {model_dir} was "
-            f"trained on {trained} classes. Set --model-dir to a training with DATASET.SUBSAMPLE_CLASSES base."
+            f"trained on {trained} classes. Set --model-dir to a training run with DATASET.SUBSAMPLE_CLASSES base."
         )
 
 
@@ -104,8 +104,8 @@ def warn_of_another_split(dataset: Any, model_dir: str) -> None:
         and trained.get("hash") != mine["hash"]
     ):
         warnings.warn(
-            f"The model in {model_dir} was trained on another split of {mine['name']} than that of this test, so some "
-            "test images may be among its training images.",
+            f"The model in {model_dir} was trained on a different split of {mine['name']} than the split of this "
+            "test, so some test images may be among its training images.",
             stacklevel=2,
         )
 

@@ -300,8 +300,8 @@ def _require_together(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
     shots_by_class.read(cfg)  # its faults are said before anything is built
     if cfg.TEST.BASE_NEW and not (cfg.TEST.ONLY and cfg.DATASET.SUBSAMPLE_CLASSES == "all"):
         raise UserError(
-            "TEST.BASE_NEW True is only supported in a test of all classes. Add --eval-only and "
-            "DATASET.SUBSAMPLE_CLASSES all."
+            "TEST.BASE_NEW True is only supported in a test of all classes. Add --eval-only, and set "
+            "DATASET.SUBSAMPLE_CLASSES to all."
         )
     asked = cfg.TEST.OOD
     if asked == NEW and cfg.DATASET.SUBSAMPLE_CLASSES != "base":
@@ -311,7 +311,7 @@ def _require_together(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
         )
     if asked and asked != NEW and names.find(asked)[1] == cfg.DATASET.NAME:
         raise UserError(
-            f"TEST.OOD {asked} is the data set of the run itself, whose classes are not unknown. Set TEST.OOD to "
+            f"TEST.OOD {asked} is the data set of the run itself, so its classes are not unknown. Set TEST.OOD to "
             "another data set."
         )
     if asked and cfg.ACTIVE.ROUNDS and not cfg.TEST.ONLY:

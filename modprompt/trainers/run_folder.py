@@ -31,8 +31,8 @@ def newest_state(folder: str) -> Checkpoint:
         path = newest_checkpoint(folder)
     except UserError:
         raise UserError(
-            f"{os.path.join(folder, POINTER)} does not name a checkpoint in its folder. To start again, delete "
-            f"{folder}."
+            f"{os.path.join(folder, POINTER)} does not contain the name of a checkpoint in its folder. To start "
+            f"again, delete {folder}."
         ) from None
     content = read(path)
     if not content.epoch:

@@ -83,7 +83,7 @@ def finished_before(
     result, why = results.read(cfg.OUTPUT_DIR)
     if result is None:
         if why:
-            print(f"The run in {cfg.OUTPUT_DIR} starts again because {why}.")
+            print(f"The run in {cfg.OUTPUT_DIR} is restarted because {why}.")
         return False
     if results.IMAGES_CHANGED in result:
         raise UserError(
@@ -92,7 +92,7 @@ def finished_before(
         )
     defaults = {key: as_text(text) for key, text in settings_of(cfg_default).items()}
     if result.get("accuracy_pct") is None and result.get("untested") == results.NO_TEST and not cfg.TEST.NO_TEST:
-        print(f"The run in {cfg.OUTPUT_DIR} starts again because it was not tested (TEST.NO_TEST True).")
+        print(f"The run in {cfg.OUTPUT_DIR} is restarted, because the previous run was not tested (TEST.NO_TEST True).")
         return False
     if lacking := results.lacks_unknown(result, cfg.TEST.OOD):
         print(f"The run in {cfg.OUTPUT_DIR} is tested again because it was {lacking}.")
@@ -110,7 +110,7 @@ def finished_before(
     if found:
         raise same_run.another_run(cfg.OUTPUT_DIR, found, run_folder.or_delete(cfg.OUTPUT_DIR, "to run again"))
     if model_dir and run_folder.of_other_weights(result, model_dir, epoch):
-        print(f"The test in {cfg.OUTPUT_DIR} runs again because its result belongs to another model.")
+        print(f"The test in {cfg.OUTPUT_DIR} is repeated, because its result belongs to another model.")
         return False
     again = f" (to run again, delete {cfg.OUTPUT_DIR})" if run_folder.or_delete(cfg.OUTPUT_DIR) else ""
     print(f"This run is already finished: {os.path.join(cfg.OUTPUT_DIR, results.FILE_NAME)}{again}")

@@ -134,8 +134,9 @@ class ImageFolder(FamilyDataset):
                 )
             if name != split_names[folder]:
                 raise UserError(
-                    f"The class of {self.folder / folder} is now named {name!r} (by the folder or classnames.txt), but "
-                    f"{split_names[folder]!r} in the split. Restore the old name, or {anew}."
+                    f"The class folder {self.folder / folder} is now named {name!r} (by the folder or by "
+                    f"classnames.txt), but the split contains the name {split_names[folder]!r}. Restore the old name, "
+                    f"or {anew}."
                 )
         present = self._list(self.folder, names)
         later = [image for image, name in zip(present, relatives(present, self.image_dir)) if name not in listed]
@@ -158,8 +159,8 @@ class ImageFolder(FamilyDataset):
         if others:
             folders = sum(path.is_dir() for path in others)
             print(
-                f"note: the class folders of {folder} contain {counted(len(others), 'entry', 'entries')} that will not "
-                f"be used: {counted(folders, 'folder')} and {counted(len(others) - folders, 'file')} without a "
-                f"supported image extension. The first is {others[0]}."
+                f"note: the class folders of {folder} contain {counted(len(others), 'entry', 'entries')} that will "
+                f"not be used, namely {counted(folders, 'subfolder')} and {counted(len(others) - folders, 'file')} "
+                f"without a supported image extension. The first is {others[0]}."
             )
         return images

@@ -79,7 +79,7 @@ class Chosen(NamedTuple):
         clip = named_files.backbone_of({**read_settings(str(config)), **options})
         look = named_files.look_at_clips("CLIP", [clip], None, known.identity)
         if differs := look(choice["weights"]) if clip.path and choice.get("weights") else "":
-            raise self._refused(f"{label}: the hyperparameters were selected with another CLIP ({differs}).")
+            raise self._refused(f"{label}: the hyperparameters were selected with a different CLIP model ({differs}).")
         return dict(choice["options"])
 
     def find_values(self, trainer: str, config: Path, options: Mapping[str, str]) -> tuple[str, dict[str, str], str]:

@@ -220,7 +220,7 @@ def narrowed(plan: Plan, **given: Sequence[Any]) -> Plan:
             raise UserError(
                 f"No part of the experiment {plan.name} contains all values that {what} request. Use fewer values."
             )
-        raise UserError(f"No method of {plan.name} has the requested seeds. Use other --seeds.")
+        raise UserError(f"No method of {plan.name} has the requested seeds. Use different --seeds.")
     return plan._replace(parts=kept)
 
 

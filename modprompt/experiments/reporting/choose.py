@@ -199,7 +199,7 @@ def _families(experiment: Experiment) -> dict[str, list[Method]]:
             )
     for key, value in (pair for method in of_first for pair in method.point):
         if not _numbers([value]):
-            raise UserError(f"{name}: the grid value {value!r} of {key} is not a number. Use numbers only in a grid.")
+            raise UserError(f"{name}: the grid value {value!r} of {key} is not a number. Use only numbers in a grid.")
     return families
 
 
@@ -249,7 +249,7 @@ def _zero_shot(experiment: Experiment) -> str:
     labels = [method.label for method in experiment.methods if not method.trains]
     if len(labels) != 1:
         raise UserError(
-            f"{experiment.name}: rule {NO_COLLAPSE} needs exactly one zero-shot method in the file (like CLIP in "
+            f"{experiment.name}: the rule {NO_COLLAPSE} needs exactly one zero-shot method (like CLIP in "
             f"demo_settings.yaml), but the file has {len(labels)}. Add or remove zero-shot methods."
         )
     return labels[0]

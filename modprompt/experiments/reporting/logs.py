@@ -197,8 +197,8 @@ def experiment_of_tree(root: Path, protocol: str, seeds: tuple[int, ...], shots:
     known = tuple(sorted({run.shots for run in runs if run.shots})) or (16,)
     if protocol != "few_shot" and len(shots or known) > 1:
         raise UserError(
-            f"{root} contains runs with several numbers of shots ({', '.join(map(str, known))}), but protocol "
-            f"{protocol} needs one number. Set --shots."
+            f"{root} contains runs with different numbers of shots ({', '.join(map(str, known))}), but the protocol "
+            f"{protocol} needs a single number. Set --shots."
         )
     return Experiment(
         name=root.name or "report",

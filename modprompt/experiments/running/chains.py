@@ -82,7 +82,7 @@ def places(
     """
     if per_gpu and not cards:
         raise UserError(
-            "--per-gpu needs a GPU, but CUDA_VISIBLE_DEVICES and nvidia-smi name no GPU here. Remove --per-gpu."
+            "--per-gpu needs a GPU, but neither CUDA_VISIBLE_DEVICES nor nvidia-smi lists a GPU. Remove --per-gpu."
         )
     most = len(cards) * (per_gpu or 1) or min(len(cores), 4)
     n = min(jobs or most, most) if per_gpu else jobs or most

@@ -37,7 +37,7 @@ def put_aside(jobs: Sequence[Job], out: Path, inputs: Inputs, patience_s: float 
             try:
                 with run_folder.starting(folder), run_folder.hold(folder):
                     if not of_gone and state.by_result(job, out, inputs).name != state.STALE:
-                        print(f"{folder} is not moved aside, because the run has a new result by now.")
+                        print(f"{folder} is not moved aside, because the run has written a new result in the meantime.")
                         continue
                     aside = free_name(f"{folder}.stale-{time.strftime('%Y-%m-%d-%H-%M-%S')}")
                     folder.rename(aside)

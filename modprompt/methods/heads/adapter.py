@@ -201,9 +201,9 @@ class PrototypesHead(_OnAllViews):
     def _known_multipliers(self) -> Tensor:
         if not len(self.multipliers):
             raise UserError(
-                f"The multipliers of CONSTRAINT {self.constraint} are missing, because the head is not "
-                "built yet or its checkpoint comes from another codebase, which does not store them. Such "
-                "a head can predict, but cannot be trained."
+                f"The multipliers of CONSTRAINT {self.constraint} are missing. Either the head is not built yet, or "
+                "its checkpoint comes from another codebase, which does not store the multipliers. Such a head can "
+                "predict, but cannot be trained."
             )
         return self.multipliers
 

@@ -146,8 +146,8 @@ class Features:
         if tuple(found.shape) != (len(labels), self.tested.features.shape[1]):
             wanted = f"({len(labels)}, {self.tested.features.shape[1]})"
             raise UserError(
-                f"{path} has the shape {tuple(found.shape)}, but {wanted} is expected. The file belongs to "
-                "other keys or to another CLIP model."
+                f"{path} has the shape {tuple(found.shape)}, but {wanted} is expected. The file was made with "
+                "different keys or with a different CLIP model."
             )
         return found[_are_of(labels, self.classes)]
 
@@ -165,14 +165,14 @@ class Features:
         keys, values = _floats(path), _floats(of_values)
         if len(keys) != self.tested.features.shape[1]:
             width = f"{len(keys)}, but the features in {self.split}_f.pt have the width {self.tested.features.shape[1]}"
-            raise UserError(f"{path}: the keys have the width {width}. The keys belong to another CLIP model.")
+            raise UserError(f"{path}: the keys have {width} dimensions, so they belong to a different CLIP model.")
         if tuple(values.shape) != (keys.shape[1], self.all_classes):
             wanted = f"{keys.shape[1]} images (rows) and {self.all_classes} classes (columns)"
             raise UserError(f"{of_values} has the shape {tuple(values.shape)}, but {wanted} are expected.")
         if not (((values == 0) | (values == 1)).all() and (values.sum(1) == 1).all()):
             raise UserError(f"{of_values}: each row must have a single 1, at the class of the image, and 0 elsewhere.")
         if not (values.sum(0) == shots).all():
-            raise UserError(f"{of_values}: not every class has {shots} images, as the file name states.")
+            raise UserError(f"{of_values}: not every class has {shots} images, although the file name says so.")
         return Images(_of_length_1(path, keys.t()), values.argmax(1))
 
 
@@ -304,7 +304,7 @@ def _of_length_1(path: Path, features: Tensor) -> Tensor:
     if float((lengths - 1).abs().max()) > _ROUNDED:
         found = f"{float(lengths.min()):.3g} to {float(lengths.max()):.3g}"
         raise UserError(
-            f"{path}: the features must have norm 1, as in the files that Tip-Adapter writes, but their norms are "
+            f"{path}: the features must have norm 1, as in the files that Tip-Adapter writes, but their norms range "
             f"from {found}."
         )
     return features

@@ -305,9 +305,9 @@ class HeadResume(_OfHead, Resume):
             f"{key} was {one or 'not set'} and is {here or 'not set'} here" for key, one, here in both if one != here
         ]
         warnings.warn(
-            f"The prompts in {self.method.prompts_from} were trained on other images than this head "
-            f"({'; '.join(other) or 'another split'}), so they may have been trained on images that are "
-            "tested here.",
+            f"The prompts in {self.method.prompts_from} and this head were trained on different images "
+            f"({'; '.join(other) or 'another split'}), so the prompts may have been trained on images that are tested "
+            "here.",
             stacklevel=2,
         )
 

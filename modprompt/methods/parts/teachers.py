@@ -356,7 +356,7 @@ def _require_same_clip(content: Checkpoint, clip_model: CLIP, file: str) -> None
         there = state.get(key)
         if not isinstance(there, Tensor):
             raise UserError(
-                f"{file} has no {key}, but contains the other weights of a CLIP model. Use another copy of the file."
+                f"{file} contains weights of a CLIP model, but {key} is missing. Use another copy of the file."
             )
         if there.shape != one.shape or not torch.equal(there.half(), one.half()):
             raise UserError(
@@ -461,8 +461,8 @@ def _check_training(cfg: Any, node: Any) -> None:
         )
     if node.MODAL == "base2novel" and (cfg.TEST.SPLIT, cfg.TEST.FINAL_MODEL) == ("val", "best_val"):
         raise UserError(
-            "TEST.SPLIT val with TEST.FINAL_MODEL best_val is not supported, because images of new "
-            "classes would select the epoch. Set TEST.SPLIT to test or TEST.FINAL_MODEL last_step."
+            "TEST.SPLIT val with TEST.FINAL_MODEL best_val is not supported, because the epoch would be selected on "
+            "images of new classes. Set TEST.SPLIT to test or TEST.FINAL_MODEL to last_step."
         )
     if node.CHOOSE_ON and cfg.TEST.FINAL_MODEL != "best_val":
         raise UserError(

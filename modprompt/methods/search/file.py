@@ -108,8 +108,8 @@ def _content_of(path: PathLike) -> dict[str, Any]:
         ) from None
     if not check_seal(content, path, "Search again, or set the schedule as a list of pairs, [[remove, add], ...]."):
         raise UserError(
-            f"{path} is not a schedule that a search wrote (the hash is missing). Set the schedule as a "
-            "list of pairs, [[remove, add], ...]."
+            f"{path} was not written by a schedule search, because it contains no hash. Set the schedule as a list of "
+            "pairs, [[remove, add], ...]."
         )
     if content[KEY].get("version") != VERSION:
         raise UserError(
@@ -224,9 +224,9 @@ def _warn(settings: Settings, bare: Mapping[str, str], swaps: Mapping[str, bool]
     unsure = [f"{key} {path}" for key, path in bare.items() if not (_is_of_dpl(key) and key.startswith(on))]
     if unsure:
         warnings.warn(
-            f"{', '.join(unsure)}: a .npy file does not record its encoder, so it is used for the "
-            "encoder of the setting. The original code interchanges the names (_txt.npy contains the "
-            "alphas of the image encoder). For files with these names, set DPL's ALPHAS_SWAPPED True.",
+            f"{', '.join(unsure)}: a .npy file does not record its encoder, so the encoder is taken from the name of "
+            "the setting. The original code exchanges the two names (_txt.npy contains the alphas of the image "
+            "encoder). For files of the original code, set DPL's ALPHAS_SWAPPED to True.",
             stacklevel=3,
         )
     for node in on:

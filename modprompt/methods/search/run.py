@@ -232,8 +232,8 @@ class SearchRun(Part):
                 return
             history = [self._learner.alphas_now()]
             print(
-                "Only the last alphas are known, because the alphas of earlier epochs were in the previous "
-                "schedule.json, which is missing."
+                "Only the last alphas are known, because the previous schedule.json, which contained the alphas of "
+                "earlier epochs, is missing."
             )
         cfg, sides = self.cfg, {}
         for side, schedule in self._learner.schedules._asdict().items():

@@ -62,7 +62,7 @@ def test_rounds_are_taken_over_whole_or_not_at_all(tmp_path):
     with pytest.raises(UserError, match="contains a record of round 2, but the record of round 1 is missing"):
         record.require_whole(other / "rounds")
     (other / "rounds" / "round_2.json").unlink()
-    with pytest.raises(UserError, match=r"OPTIM.LR 7 -> 0.1.* Keep the files round_\*.csv"):
+    with pytest.raises(UserError, match=r"OPTIM.LR 7 -> 0.1.* Do not delete the files round_\*.csv"):
         record.take_over(str(other), folder, mine)
     assert not folder.exists()
     record.write(other / "rounds", Round(0, mine, ()))

@@ -96,7 +96,7 @@ def test_more_rounds_go_on_to_the_same_numbers_and_other_settings_are_refused(wo
     assert "whether TEST.NO_TEST False -> True" in capsys.readouterr().err
     assert train.main(words(out="other", flags=["--resume", str(tmp_path / "out")])) == 0
     assert train.main(words(flags=["--once"])) == 0
-    assert "is finished, but with fewer rounds than" in capsys.readouterr().out
+    assert "is continued, because ACTIVE.ROUNDS requests more rounds" in capsys.readouterr().out
     assert train.main(words(out="together")) == 0
     assert record_of(tmp_path / "other") == record_of(tmp_path / "out") == record_of(tmp_path / "together")
     # its checkpoints stay, and do not say where generators were

@@ -71,7 +71,7 @@ def edit(file, old, new):
     forget("Growing", "growing")
 
 
-@pytest.mark.filterwarnings("ignore:.*was made with another source")
+@pytest.mark.filterwarnings("ignore:.*was created with a different version")
 def test_a_run_after_an_edit_of_the_source_is_another(growing, clip_file, eurosat_root, tmp_path, capsys):
     file, out = tmp_path / "growing.py", tmp_path / "out"
     (tmp_path / "opening_gates.py").write_text(
@@ -93,7 +93,9 @@ def test_a_run_after_an_edit_of_the_source_is_another(growing, clip_file, eurosa
     line = refusal(capsys, "--once", *run)
     assert f"a different finished run ({file}, or a module next to it that it imports, has changed)" in line
     assert "(the source of growing " in refusal(capsys, *run)
-    with pytest.warns(UserWarning, match="was made with another source of the module growing: predictions may differ"):
+    with pytest.warns(
+        UserWarning, match="was created with a different version of the module growing, so predictions may differ"
+    ):
         predict.main([str(out), str(next(eurosat_root.rglob("*.jpg"))), "--import", "growing"])
 
 

@@ -56,7 +56,7 @@ def test_a_run_goes_up_and_comes_down(hub, run, tmp_path, said):  # noqa: F811
 def test_an_experiment_goes_up_without_what_is_not_finished(hub, experiment, tmp_path, said):  # noqa: F811
     name, *flags = experiment
     _, err = said(0, "push", name, "owner/small", *flags)
-    assert err == [f"warning: {name}: 1 training is not finished and will not be uploaded."]
+    assert err == [f"warning: {name}: 1 training is not finished, so these runs are not uploaded."]
     card = hub.files[hub.commits[0]]["README.md"].decode()
     assert "Missing results, and results that cannot be averaged:" in card
     out, _ = said(0, "pull", "owner/small", "--to", tmp_path / "theirs")

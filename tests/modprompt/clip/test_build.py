@@ -151,7 +151,7 @@ def test_fingerprint_tells_how_weights_are_run(loaded):
             "ln_final.weight is not a dense tensor of a supported type",
         ),
         ({"text_projection": torch.zeros(3)}, "do not form a CLIP model"),
-        ({"token_embedding.weight": torch.zeros(100, 64)}, "vocab_size is 100 in the tensors, but 49408 in the config"),
+        ({"token_embedding.weight": torch.zeros(100, 64)}, "vocab_size is 100 in the weights, but 49408 in the config"),
         ({"transformer.resblocks.2.ln_1.weight": torch.zeros(64)}, "resblocks"),
     ],
 )

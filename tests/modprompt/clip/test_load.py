@@ -71,7 +71,7 @@ def test_images_of_bare_weights_are_openais_in_the_size_that_they_have(clip_file
         ({"activation": "gelu", "heads": (0, 2)}, "MODEL.BACKBONE.HEADS must be two whole numbers"),
         (
             {"activation": "gelu", "heads": (1, 3)},
-            "HEADS (1, 3) does not fit this model, whose width 128 is not divisible by 3",
+            "HEADS (1, 3) does not fit this model, because its width 128 is not divisible by 3",
         ),
     ],
 )

@@ -324,7 +324,7 @@ def test_lone_file_needs_its_models_name_and_its_tokenizer_beside_it(tmp_path, t
             {"model": "ViT-B-16-SigLIP2", "activation": "gelu"},
             "need either both MODEL.BACKBONE.ACTIVATION and MODEL.BACKBONE.HEADS, or only MODEL.BACKBONE.MODEL",
         ),
-        ({"model": "ViT-B-16/dfn2b", "write": STOCK}, "embed_dim is 48 in the tensors, but 512 in the config"),
+        ({"model": "ViT-B-16/dfn2b", "write": STOCK}, "embed_dim is 48 in the weights, but 512 in the config"),
         (
             {"model": "ViT-B-32", "write": {**STOCK, "quick_gelu": True}},
             "the pretrained tags of ViT-B-32 use different activation functions or image preprocessing",
@@ -348,7 +348,7 @@ def test_file_of_another_size_is_not_resized(tmp_path):
         {"embed_dim": 48, "quick_gelu": True, "vision_cfg": image, "text_cfg": {**STOCK_TEXT, "heads": 1}},
     )
     edit(tmp_path / "w" / "open_clip_config.json", "model_cfg", "vision_cfg", "image_size", value=224)
-    assert "image_size is 256 in the tensors, but 224 in the config" in refusal(tmp_path / "w")
+    assert "image_size is 256 in the weights, but 224 in the config" in refusal(tmp_path / "w")
     edit(tmp_path / "w" / "open_clip_config.json", "model_cfg", "quick_gelu", value=False)
     assert "size mismatch for visual.positional_embedding: " in refusal(tmp_path / "w")
 
@@ -359,7 +359,7 @@ OWN_CODE = "raise SystemExit('it was run')\n"
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
-        ("model_cfg.text_cfg.hf_tokenizer_name", None, "the config names no tokenizer"),
+        ("model_cfg.text_cfg.hf_tokenizer_name", None, "the config does not specify a tokenizer"),
         ("model_cfg.text_cfg.vocab_size", 10, "the text encoder has 10 token embeddings, "),
         ("model_cfg.text_cfg.context_length", 32, "size mismatch for text.positional_embedding"),
         ("model_cfg.text_cfg.context_length", "64", "open_clip cannot build a model"),
@@ -372,7 +372,7 @@ OWN_CODE = "raise SystemExit('it was run')\n"
         ("model_cfg.vision_cfg.timm_model_name", "hf-hub:owner/name", "which is not the name of a timm model"),
         ("model_cfg.vision_cfg.timm_model_name", "local-dir:/etc", "which is not the name of a timm model"),
         ("model_cfg.vision_cfg.timm_model_name", "no_such_model", "open_clip cannot build a model"),
-        ("model_cfg.vision_cfg.image_size", [160, 192], "must be the side of a square image"),
+        ("model_cfg.vision_cfg.image_size", [160, 192], "must be a single number of pixels"),
         ("model_cfg.vision_cfg.no_such_key", 1, "vision_cfg is not supported (CLIPVisionCfg.__init__() got an unexpected keyword argument 'no_such_key'"),
         ("model_cfg.multimodal_cfg", "x", "multimodal_cfg is not supported"),
         ("model_cfg.init_logit_bias", "x", "open_clip cannot build a model"),
@@ -380,7 +380,7 @@ OWN_CODE = "raise SystemExit('it was run')\n"
         ("model_cfg.text_cfg", None, "text_cfg is not supported"),
         ("model_cfg.embed_dim", -1, "open_clip cannot build a model"),
         ("model_cfg.text_cfg.width", "x", "the config is not supported ("),
-        ("model_cfg.vision_cfg.image_size", {"a": 1}, "must be the side of a square image"),
+        ("model_cfg.vision_cfg.image_size", {"a": 1}, "must be a single number of pixels"),
         ("model_cfg.other", 1, "is not supported (got an unexpected keyword argument 'other'"),
         ("preprocess_cfg.mode", "L", "preprocess_cfg is not supported"),
         ("preprocess_cfg.resize_mode", "longest", "resize_mode shortest or squash are supported"),

@@ -88,12 +88,12 @@ def test_another_clips_tokenizer_is_refused(asked, message, tmp_path):
 
 
 def test_padding_in_front_and_no_padding_are_refused(tmp_path):
-    with pytest.raises(UserError, match="padding on the right"):
+    with pytest.raises(UserError, match="pads on the left"):
         read(small_tokenizers.write(tmp_path / "a", "gemma", padding_side="left"))
     folder = small_tokenizers.write(tmp_path / "b", "bert")
     settings = {"tokenizer_class": "PreTrainedTokenizerFast"}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-    with pytest.raises(UserError, match="needs an end token, a padding token"):
+    with pytest.raises(UserError, match="it has no end token or no padding token"):
         read(folder)
 
 

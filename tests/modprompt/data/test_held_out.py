@@ -46,7 +46,7 @@ def test_training_images_that_were_not_drawn_are_held_out(imagenet, capsys, fina
     assert dataset.selected_on == "held out"
     assert not dataset.own_validation
     assert random.getstate() == state
-    said = "ImageNet has no validation images, so 9 training images are held out for the selection (up to 2 per class)."
+    said = "ImageNet has no validation images, so 9 training images are held out for selecting the best checkpoint (up to 2 per class)."
     assert said in capsys.readouterr().out
 
 
@@ -124,7 +124,7 @@ def test_best_epoch_is_not_chosen_on_other_images_after_a_kill(own_val, command,
     (path,) = out.glob("*/model.pth.tar-2")
     chosen_by = torch.load(path, weights_only=True)["modprompt"]["run"]["settings"]["the images to choose by"]
     assert chosen_by.startswith(f"{chosen_on} 2:")
-    assert ("held out for the selection" in (out / "log.txt").read_text()) != own_val
+    assert ("held out for selecting the best checkpoint" in (out / "log.txt").read_text()) != own_val
     test = [*words, "DATASET.NUM_SHOTS", "-1"]  # nothing could be held out
     test[test.index("--output-dir") + 1] = str(tmp_path / "tested")
     capsys.readouterr()

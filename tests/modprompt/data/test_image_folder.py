@@ -101,7 +101,8 @@ def test_change_after_the_split_is_refused_with_the_way_out(tmp_path):
     read("ImageFolder", root)
     lines(root / "classnames.txt", ["cat tabby"])
     with pytest.raises(
-        UserError, match="cat is now named 'tabby' .* but 'cat' in the split. Restore the old name, or delete"
+        UserError,
+        match="cat is now named 'tabby' .* but the split contains the name 'cat'. Restore the old name, or delete",
     ):
         read("ImageFolder", root)
 

@@ -170,7 +170,7 @@ def test_a_split_of_two_labels_with_one_name_is_not_written(tmp_path):
     folder = tmp_path / "caltech-101" / "101_ObjectCategories"
     shutil.copytree(folder / "accordion", folder / "airplane")
     for _ in range(2):
-        with pytest.raises(UserError, match="gives the name 'airplane' to the labels 4 and 5|two names"):
+        with pytest.raises(UserError, match="contains the class name 'airplane' for the labels 4 and 5|two names"):
             read("Caltech101", tmp_path)
         assert not (tmp_path / "caltech-101" / "split_zhou_Caltech101.json").exists()
 
@@ -411,7 +411,7 @@ def test_what_is_missing_before_a_run_is_what_the_reader_cannot_do_without(modul
     [
         (1, 1, 11, "the labels of the training images must be all numbers from 0 to 4, but no image has the label 1"),
         (1, 1, -1, "the labels of the training images must be all numbers from 0 to 4, but no image has the label 1"),
-        (1, 2, "Sea or Lake", "gives the name 'Sea or Lake' to the labels 1 and 4"),
+        (1, 2, "Sea or Lake", "contains the class name 'Sea or Lake' for the labels 1 and 4"),
         (4, None, None, "class 'Sea or Lake' has test images but no training image"),
     ],
 )

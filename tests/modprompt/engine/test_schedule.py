@@ -43,7 +43,7 @@ def test_table_shows_every_layer():
         ),
         (modular, (12, 3, 1, 2, 2), "layer 1: the step removes 2"),
         *((Schedule, ([(0, 3), step],), "layer 1: expected") for step in ((1,), (0, -1), "ab", (0, True))),
-        (from_config, ([[0, 1]] * 3, 2, "text", 1), "3 steps are set, but the model has 2 text layers"),
+        (from_config, ([[0, 1]] * 3, 2, "text", 1), "has 3 steps, but the model has 2 text layers"),
         (check_depth, (0, 12), "PROMPT_DEPTH must be from 1 to 12"),
         (check_depth, (13, 12), "PROMPT_DEPTH must be from 1 to 12"),
         (

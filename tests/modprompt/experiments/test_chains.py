@@ -229,7 +229,7 @@ def test_gpus_are_used_in_turn(jobs, per_gpu, of_gpus):
 def test_memory_of_a_gpu_is_shared_evenly():
     assert chains.places(["0"], [0], None, 3)[0].variables["MODPROMPT_GPU_SHARE"] == "0.3000"
     assert "MODPROMPT_GPU_SHARE" not in chains.places(["0"], [0])[0].variables
-    with pytest.raises(UserError, match="--per-gpu needs a GPU, but .* name no GPU here. Remove --per-gpu"):
+    with pytest.raises(UserError, match="--per-gpu needs a GPU, but .* lists a GPU. Remove --per-gpu"):
         chains.places([], [0], None, 2)
 
 

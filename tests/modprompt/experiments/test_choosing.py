@@ -195,7 +195,7 @@ def test_a_choice_replaces_nothing_but_a_choice(tries, tmp_path, capsys):
     fill(tries, out, lambda *_: 5)
     before, words = file.read_bytes(), [str(file), "--out", str(out)]
     assert choose.main([*words, "--to", str(file)]) == 2
-    assert f"--to: {file} exists and is not a file of selected hyperparameters" in capsys.readouterr().err
+    assert f"--to: the file {file} exists, but does not contain selected hyperparameters" in capsys.readouterr().err
     (tmp_path / "tries.json").write_text("{}")
     assert choose.main(words) == 2
     assert (file.read_bytes(), (tmp_path / "tries.json").read_text()) == (before, "{}")
@@ -344,7 +344,7 @@ def test_choice_on_another_clip_at_the_same_path_is_refused(experiment, tmp_path
     experiment(takes)  # the same weights
     torch.save(random_clip(2, text_layers=1, vision_layers=1).state_dict(), path)
     with pytest.raises(
-        UserError, match=r"MaPLe: the hyperparameters were selected with another CLIP \(CLIP 2:.* -> 2:"
+        UserError, match=r"MaPLe: the hyperparameters were selected with a different CLIP model \(CLIP 2:.* -> 2:"
     ):
         experiment(takes)
 

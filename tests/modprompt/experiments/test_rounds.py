@@ -100,7 +100,7 @@ def test_rounds_under_another_protocol_are_refused(experiment, tmp_path):
     text = "protocol: few_shot\ndatasets: [digits]\nshots: [1]\nmethods:\n  ALVLM: {trainer: ALVLM, config: glyph}\n"
     with pytest.raises(
         UserError,
-        match="method ALVLM: ALVLM with ACTIVE.ROUNDS 8 selects images in rounds, which only protocol active supports",
+        match="method ALVLM: ALVLM with ACTIVE.ROUNDS 8 selects images in rounds, which is only supported in experiments with the protocol `active`",
     ):
         check.check(protocols.jobs(experiment(text)), tmp_path, tmp_path)
 

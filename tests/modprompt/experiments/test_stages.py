@@ -149,7 +149,9 @@ def test_two_searches_of_one_folder_and_other_settings_are_refused(experiment):
 
 
 def test_search_that_does_not_search_is_told_before_anything_runs(experiment, tmp_path):
-    with pytest.raises(UserError, match="search of Searched: MPL does not search for a schedule. Set SEARCH.ON True"):
+    with pytest.raises(
+        UserError, match="search of Searched: MPL does not search for a schedule. Set SEARCH.ON to True"
+    ):
         check(protocols.jobs(experiment(STAGES.replace("ON: True", "ON: False"))), tmp_path, tmp_path)
 
 

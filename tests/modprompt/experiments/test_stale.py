@@ -88,7 +88,10 @@ def test_folder_that_changes_while_its_lock_is_taken_stays(others, jobs, monkeyp
 
     monkeypatch.setattr(run_folder, "take", taken)
     stale.put_aside(jobs[4:5], others, Inputs(others, None))
-    assert capsys.readouterr().out == f"{folder} is not moved aside, because the run has a new result by now.\n"
+    assert (
+        capsys.readouterr().out
+        == f"{folder} is not moved aside, because the run has written a new result in the meantime.\n"
+    )
     assert names(others) == []
 
 

@@ -82,7 +82,7 @@ def test_keys_come_from_its_extend_cfg_and_no_trainer_is_run(more, ours, layers,
     cfg = dassl.config.get_cfg_default()
     assert (cfg.get("SPLE", {}).get("LAYERS"), cfg.TRAINER.COOP.N_CTX) == (layers, n_ctx)
     assert (
-        f"note: the config keys of extend_cfg in {tmp_path / 'host' / 'train.py'} are left out ("
+        f"note: the config keys that extend_cfg in {tmp_path / 'host' / 'train.py'} adds are not available, because the function fails ("
         in capsys.readouterr().out
     ) == bool(more)
 
@@ -149,7 +149,7 @@ def test_its_reader_stands_for_ours_and_its_modules_tell_it_from_another(tmp_pat
         file, _, module, _ = line.split()
         assert (file, module) == ("euro.py", "datasets.euro")
     assert only_tested.endswith(" datasets.a True")  # whoever reads it
-    assert "has no reader of the data set SUN397, so the reader of modprompt is used." in none
+    assert "contains no reader for the data set SUN397, so modprompt's own reader is used." in none
     assert ours == "None modprompt.data.readers.lists False"
 
 
@@ -161,7 +161,7 @@ def test_reader_that_does_not_import_or_is_not_entered_or_there_twice_is_one_lin
     contents = {
         f"import skimage.io\nfrom . import help\n{reader}": "'skimage'). Run `pip install no_package scikit-image`.",
         f"raise SystemExit(0)\n{reader}": "cannot be imported (0).",
-        own_registry: "does not register EuroSAT in Dassl's DATASET_REGISTRY, so the reader cannot be used. Register the reader there.",
+        own_registry: "does not register EuroSAT in Dassl's DATASET_REGISTRY, so the reader cannot be used. Add @DATASET_REGISTRY.register() to the class of the reader.",
     }
     usual = {"datasets/help.py": "import no_package, os\n"}
     hosts = [
@@ -192,7 +192,7 @@ def test_standing_in_a_codebase_is_said_and_nothing_of_it_is_used(tmp_path, monk
     assert "" not in sys.path
     assert str(tmp_path / "host") not in sys.path
     said = (
-        "the current folder is a Dassl-based codebase. To use its data-set readers and its clip package, set --host ."
+        "the current folder is a Dassl-based codebase. Add `--host .` to use its data-set readers and its clip package."
     )
     assert f"note: {said}" in capsys.readouterr().out
 
@@ -239,7 +239,7 @@ def test_labels_that_its_readers_make_wrong_on_purpose_are_right_unless_asked_ot
     host = write_host(tmp_path / "host", "asks for more")
     done = run_in(tmp_path, *START, "--host", str(host), *workshop.words("MPL", "run"), *given)
     assert done.returncode == 0, done.stderr
-    told = f"note: {host / 'train.py'}: the program replaces some training labels by wrong labels, so modprompt added this setting: DATASET.NOISE_LABEL False"
+    told = f"note: {host / 'train.py'}: the program replaces some training labels by wrong labels, so modprompt added the setting DATASET.NOISE_LABEL False"
     assert (told in done.stdout.splitlines()) == (not given)
     recorded = json.loads((tmp_path / "run" / "result.json").read_text())["settings"]["DATASET.NOISE_LABEL"]
     assert recorded == ("True" if given else "False")

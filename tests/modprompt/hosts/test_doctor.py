@@ -42,7 +42,7 @@ def test_report_names_what_is_in_use_lacking_and_changed_and_what_was_tried(tmp_
         f"codebase  {host}", "missing   no_package, scikit-image", "-> Run `pip install no_package scikit-image`.\n",
         "launch train.py --trainer ModMPL", "the program replaces some training labels by wrong labels, so modprompt added these arguments: ",
         "-> kept: OPTIM.MAX_EPOCH was set to 1 ", "-> kept: TEST.FINAL_MODEL is best_val in this codebase's program ",
-        "-> trainers.own of this codebase is left out, because ",
+        "-> This codebase imports the module trainers.own, but the import fails (",
     ):  # fmt: skip
         assert words in done.stdout
     assert git(host, "status", "--porcelain", "--ignored") == ""
@@ -159,7 +159,7 @@ def test_without_a_dassl_our_program_runs_and_its_own_does_not(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "Dassl     not found\n" in done.stdout
     assert ways(done)[0].startswith(
-        "launcher  MPL cannot run: No module named 'dassl' (while importing clip or Dassl for this codebase). "
+        "launcher  MPL cannot run: Importing clip or Dassl for this codebase failed: No module named 'dassl'. "
     )
     assert ways(done)[0].endswith("Add the folder of Dassl.pytorch to PYTHONPATH, or use `modprompt train --host`.")
     assert ways(done)[1:] == [f"--host    {WELL}", "MPL can run here, but only with --host."]

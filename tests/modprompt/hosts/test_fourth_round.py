@@ -217,7 +217,7 @@ def test_printed_command_has_only_flags_that_the_program_has(program, said, tmp_
 def test_line_before_its_own_mpl_leaves_that_one_its_name(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([site(), dassl_folder()]))
     assert install.main([str(write_host(tmp_path / "host", "own MPL"))]) == 0
-    assert "Start a training with: python train.py --trainer ModMPL " in capsys.readouterr().out
+    assert "To start training, run: python train.py --trainer ModMPL " in capsys.readouterr().out
 
 
 def test_doctor_names_the_codebases_of_a_folder_and_tries_none(tmp_path, monkeypatch, capsys):

@@ -129,7 +129,7 @@ def test_modules_that_a_program_lacks_are_left_out_or_brought_or_named_all_at_on
     done = started(host, "launcher", *workshop.words("MPL", "output/run"))
     assert losses(done.stdout) == workshop.losses, done.stderr
     for name in ("own", "not_shipped"):
-        assert done.stdout.count(f"trainers.{name} of this codebase is left out, because ") == 1
+        assert done.stdout.count(f"This codebase imports the module trainers.{name}, ") == 1
     own = started(host, "launcher", *workshop.words("OWN", "output/own"))
     assert own.returncode != 0
     assert "No module named 'no_package'" in own.stderr
@@ -156,7 +156,7 @@ def test_own_trainers_keep_their_names(workshop, tmp_path):
     host = write_host(tmp_path / "host", "own MPL")
     done = started(host, "launcher", *workshop.words("MPL", "output/run"))
     assert "own trainer MPL" in done.stdout, done.stderr
-    assert "To use modprompt's, set --trainer ModMPL." in done.stdout
+    assert "To use the trainer of modprompt, set --trainer ModMPL." in done.stdout
 
 
 @pytest.mark.slow
@@ -166,7 +166,7 @@ def test_our_config_is_found_by_name_and_merged_whole_with_its_base(workshop, tm
     small = ["INPUT.SIZE", "(32, 32)", "TRAINER.MPL.PROMPT_DEPTH", "3", "OPTIM.MAX_EPOCH", "1"]
     done = started(host, "launcher", *words, *small)
     assert done.returncode == 0, done.stderr
-    assert "glyph does not exist in this codebase, so modprompt's config file " in done.stdout
+    assert "glyph does not exist in the current codebase, so modprompt's file " in done.stdout
     used = read(host / "output/run/MultiModalPromptLearner/model.pth.tar-1").record["run"]["settings"]
     mine = Settings.read([str(ROOT / "configs/trainers/MPL/glyph.yaml")], options=small).texts()
     assert mine["INPUT.RRCROP_SCALE"] == "[0.6, 1]"
@@ -238,7 +238,7 @@ def test_unfinished_run_goes_on_after_its_last_epoch_and_a_finished_one_is_teste
     assert "Resuming after epoch 1" in rest.stdout
     assert losses(killed.stdout) + losses(rest.stdout) == workshop.losses
     again = started(host, "launcher", *words)
-    assert "so only the test runs again." in again.stdout
+    assert "Only the test is repeated." in again.stdout
     assert results(again) == results(rest) != []
 
 

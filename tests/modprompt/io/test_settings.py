@@ -72,7 +72,7 @@ def test_file_that_is_no_config_is_named(tmp_path, text):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["A", "1", "B"], "The option B has no value. Give options as KEY VALUE pairs"),
+        (["A", "1", "B"], "The option B has no value. Write options as KEY VALUE pairs"),
         (["OPTIM.LR=0.1", "OPTIM.MAX_EPOCH=2"], "The option OPTIM.LR=0.1 is not a KEY VALUE pair. Write OPTIM"),
         (["OPTIM.LR=0.1"], "The option OPTIM.LR=0.1 is not a KEY VALUE pair. Write OPTIM.LR 0.1 instead."),
         (["OPTIM.LR", "--output-dir", "X"], "The option OPTIM.LR has no value because the next argument is '--output-dir'."),

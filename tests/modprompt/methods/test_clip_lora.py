@@ -164,7 +164,7 @@ LAYER, GONE = ("weights", "layer_2", "q_proj"), object()
         (("metadata", "alpha"), GONE, "trained with other settings: alpha is None in the file, but 1 in this model"),
         (("metadata", "r"), torch.ones(3), "trained with other settings: r is tensor"),
         (("metadata", "params"), ["v", "q"], "trained with other settings: params is"),
-        (LAYER[:2], GONE, "has low-rank matrices for 5 layers, but this model has them in 6"),
+        (LAYER[:2], GONE, "contains low-rank matrices for 5 layers, but this model has low-rank matrices in 6"),
         (LAYER[:2], 3, "is damaged ("),
         ((*LAYER, "w_lora_A"), [1], "is damaged ("),
         ((*LAYER, "w_lora_A"), torch.zeros(1, 9), "is damaged ("),

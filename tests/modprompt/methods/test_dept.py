@@ -274,4 +274,4 @@ def test_a_head_of_other_classes_is_not_trained_further(command, tmp_path, capsy
     more = [*words, "MODEL.INIT_WEIGHTS", str(path)]
     assert train.main(to(more, tmp_path / "same")) == 0
     new = to([*more, "DATASET.SUBSAMPLE_CLASSES", "new"], tmp_path / "new")
-    assert "its joint head was trained on other classes than those of this run" in refusal(capsys, *new)
+    assert "its joint head was trained on different classes than this run" in refusal(capsys, *new)

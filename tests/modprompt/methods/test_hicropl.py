@@ -264,13 +264,13 @@ def test_image_features_of_another_clip_are_blended_in(teacher, clip_model, imag
     with torch.no_grad():
         assert torch.equal(found(images), model(images))
         other.visual.proj.add_(1)
-    with pytest.raises(UserError, match="has fingerprint .*, but the training used fingerprint"):
+    with pytest.raises(UserError, match="the fingerprint of the teacher, .*, but in the training it was"):
         modprompt.load(tmp_path / "prompts.pt", clip_model)
     own = made(clip_model)
     own.save(tmp_path / "own.pt")
     for file, name, said in (
-        ("prompts.pt", "", "has fingerprint the backbone's, but the training used fingerprint \\w+"),
-        ("own.pt", "other", r"has fingerprint \S+, but the training used fingerprint the backbone's"),
+        ("prompts.pt", "", "is the backbone's, but in the training it was \\w+"),
+        ("own.pt", "other", r"is \S+, but in the training it was the backbone's"),
     ):
         with pytest.raises(UserError, match=said):
             with_prompts_of(made(clip_model, teacher_name=name), tmp_path / file)

@@ -79,7 +79,10 @@ def test_a_clip_from_a_file_is_asked_for_by_its_name(clip_file, tmp_path):
     clip_model, _ = modprompt.load_clip(clip_file, device="cpu", **SAID)
     model = moved(on(modprompt.MPL, clip_model))
     model.save(tmp_path / "a.pt")
-    with pytest.raises(UserError, match=r"with the CLIP model in the file clip.pt .*Pass this CLIP model, as load"):
+    with pytest.raises(
+        UserError,
+        match=r"with the CLIP model in the file clip.pt .*Pass this CLIP model as the second argument of load",
+    ):
         modprompt.load(tmp_path / "a.pt")
     for clip in (clip_file, str(clip_file), clip_file.parent):
         assert torch.equal(logits(modprompt.load(tmp_path / "a.pt", clip, device="cpu")), logits(model))
@@ -227,7 +230,7 @@ def test_what_is_not_understood_is_not_passed_over(glyph, tmp_path):
             {"method": modprompt.MPL, "names": ["zero"]},
             r"method must be an instance of a method such as MPL\(n_ctx=2\)",
         ),
-        ({"epoch": 3}, "epoch=3 needs the folder of a run, but .*old.pt is not"),
+        ({"epoch": 3}, "epoch=3 is only supported for the folder of a run, but .*old.pt is not"),
         ({"device": "cpu"}, "device cannot be set if clip is a module"),
     ):
         with pytest.raises(UserError, match=message):

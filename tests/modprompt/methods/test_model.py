@@ -306,7 +306,7 @@ def test_images_that_nobody_has_normalised_are_refused(clip_model, kind):
 
 def test_average_needs_the_number_of_epochs(clip_model):
     model = small(modprompt.PromptSRC).on(clip_model, NAMES)
-    with pytest.raises(UserError, match=r"Pass it as `.on\(clip_model, names, epochs=N\)`"):
+    with pytest.raises(UserError, match=r"Pass it as in `.on\(clip_model, names, epochs=N\)`"):
         model.end_epoch()
     assert small(modprompt.MPL).on(clip_model, NAMES).end_epoch() is False
     model = small(modprompt.PromptSRC).on(clip_model, NAMES, epochs=1)

@@ -155,7 +155,10 @@ def test_a_stopped_run_does_not_go_on_with_another_teacher(words, made, tmp_path
         (["DATALOADER.TRAIN_X.BATCH_SIZE", "1"], "BATCH_SIZE must be at least 2"),
         (["TEST.OOD", "dtd"], "tests base and new classes separately"),
         (["TRAINER.PROMPTKD.CHOOSE_ON", "test"], "CHOOSE_ON test has no effect"),
-        (["TEST.SPLIT", "val", "TEST.FINAL_MODEL", "best_val"], "because images of new classes would select the epoch"),
+        (
+            ["TEST.SPLIT", "val", "TEST.FINAL_MODEL", "best_val"],
+            "because the epoch would be selected on images of new classes",
+        ),
         (["INPUT.PIXEL_MEAN", "[0.5, 0.5, 0.5]"], "Remove INPUT.PIXEL_MEAN"),
         (["INPUT.TRANSFORMS", "['random_flip']"], "must include 'normalize'"),
         (["TRAINER.PROMPTKD.TEACHER_CKPT", "nowhere.tar"], "TEACHER_CKPT"),

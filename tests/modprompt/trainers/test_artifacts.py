@@ -120,7 +120,7 @@ def test_files_of_a_test_that_was_killed_before_its_result_are_not_shown(command
         patch.setattr(trainer_result, "write_json", killed)
         assert train.main(other) == 130
     assert result(tmp_path / "out") == before
-    with pytest.raises(UserError, match=r"test\.npz is damaged, or belongs to another test"):
+    with pytest.raises(UserError, match=r"test\.npz is damaged, or comes from a different test"):
         run_files.read_test(tmp_path / "out", before)
     assert train.main(words) == 0
     assert run_files.read_test(tmp_path / "out", result(tmp_path / "out")) is not None

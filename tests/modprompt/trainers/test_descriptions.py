@@ -49,7 +49,7 @@ def test_run_says_what_it_read_and_is_tested_with_nothing_else(words, command, t
     assert same["accuracy_pct"] == result["accuracy_pct"]
     digest = result["method"]["the descriptions"]
     line = refusal(capsys, *test, *to(words(phrases=OTHER), tmp_path / "x"))
-    assert "was made with other settings: the descriptions (here AS " in line
+    assert "was created with different settings: the descriptions (here AS " in line
     assert f", but {digest} in the checkpoint)" in line
     line = refusal(capsys, *test, *to(words(key="AEPATH"), tmp_path / "x"))
     assert f"the descriptions (here AE {digest[3:]}, but {digest} in the checkpoint)" in line

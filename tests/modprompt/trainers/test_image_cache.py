@@ -289,7 +289,7 @@ def test_data_sets_and_loaders_of_another_kind_are_refused(images, tmp_path):
     for other, reason in (
         (types.SimpleNamespace(dataset=loader.dataset, batch_size=4), "the data loader is not a Dassl data loader"),
         (DataLoader(loader.dataset, 4, collate_fn=list), "the data loader is not a Dassl data loader"),
-        (loader_of(images, RETURN_IMG0=True), "have other fields than those of Dassl data sets"),
+        (loader_of(images, RETURN_IMG0=True), "have different fields than the samples of Dassl data sets"),
     ):
         with pytest.raises(Refused, match=reason):
             KeptImages(other, tmp_path, "Odd")

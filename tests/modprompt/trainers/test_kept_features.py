@@ -117,10 +117,10 @@ def test_what_is_not_of_this_very_test_is_encoded_anew_with_one_line(runs, euros
         assert "is not used, and all images are encoded again. Reason: " in line
         assert (numbers(found), count) == (numbers(right), images)
 
-    refused("half", "the stored features lack 20 of 40 test images", "TEST.FEATURES_OF", str(runs.out / "base"))
+    refused("half", "features of 20 of 40 test images are not stored", "TEST.FEATURES_OF", str(runs.out / "base"))
     refused("none", "stored no image features", "TEST.FEATURES_OF", str(runs.out / "nowhere"))
     file.write_bytes(whole[:-9])
-    refused("damaged", "is damaged, or belongs to another test")
+    refused("damaged", "is damaged, or comes from a different test")
     file.write_bytes(whole)
     arrays = read_arrays(file)
     for name, other in {
@@ -131,7 +131,7 @@ def test_what_is_not_of_this_very_test_is_encoded_anew_with_one_line(runs, euros
     }.items():
         write_arrays(file, **{**arrays, **other})
         as_left(file)
-        refused(name, "belong to another CLIP, other prompts or another image preprocessing")
+        refused(name, "were computed with a different CLIP model, different prompts or a different image preprocessing")
     write_arrays(file, rows=arrays["features"])
     as_left(file)
     refused("version", "features is not a file in the archive")
@@ -143,9 +143,14 @@ def test_what_is_not_of_this_very_test_is_encoded_anew_with_one_line(runs, euros
 @pytest.mark.parametrize(
     ("row", "name", "more", "why"),
     [
-        ("coop_end", "trained", (), "belong to another CLIP, other prompts"),
-        ("coop_end", "other", ("INPUT.INTERPOLATION", "bilinear"), "another image preprocessing"),
-        ("coop_end", "precision", ("TRAINER.COOP.PREC", "bf16"), "belong to another CLIP, other prompts"),
+        ("coop_end", "trained", (), "were computed with a different CLIP model, different prompts"),
+        ("coop_end", "other", ("INPUT.INTERPOLATION", "bilinear"), "a different image preprocessing"),
+        (
+            "coop_end",
+            "precision",
+            ("TRAINER.COOP.PREC", "bf16"),
+            "were computed with a different CLIP model, different prompts",
+        ),
         ("coop_end", "replaced", (), "of 40 test images"),
     ],
 )

@@ -66,7 +66,7 @@ def test_contexts_of_single_classes_are_not_tested_on_other_classes(command, tmp
     assert "(CSC)" not in capsys.readouterr().err
     words = [*flags, *command(method, "DATASET.SUBSAMPLE_CLASSES", "new")]  # as many, but others
     assert (
-        "has a separate context for each class (CSC), and these contexts were learned for other class names"
+        "contains a separate context for each class (CSC), but these contexts were learned for other class names"
         in refusal(capsys, *words)
     )
     (path,) = (tmp_path / "out" / "prompt_learner").glob("model.pth.tar-*")

@@ -64,4 +64,4 @@ def test_a_folder_whose_tokenizer_was_changed_is_another_run(on_folder, tmp_path
     assert f"sha256={before} -> cleaning=" in line
     photo = next((tmp_path / "data").rglob("*.jpg"))
     assert main.main(["predict", str(tmp_path / "out"), str(photo), "--clip", str(tmp_path / "siglip")]) == 2
-    assert "was made with other settings: the tokenizer of CLIP (here " in capsys.readouterr().err
+    assert "was created with different settings: the tokenizer of CLIP (here " in capsys.readouterr().err

@@ -85,7 +85,7 @@ def test_another_tokenizer_is_refused(on_towers, tmp_path, capsys):
     flags = ["--eval-only", "--model-dir", str(tmp_path / "out")]
     other[other.index("--output-dir") + 1] = str(tmp_path / "test")
     assert f"{TOKENIZER} (here " in refusal(capsys, *flags, *other)
-    with pytest.raises(UserError, match=f"made with other settings: {TOKENIZER} .here .*sha256=666.* in the ch"):
+    with pytest.raises(UserError, match=f"created with different settings: {TOKENIZER} .here .*sha256=666.* in the ch"):
         modprompt.load(tmp_path / "out", tower_clip(sha256="6" * 64))
     assert modprompt.load(tmp_path / "out", tower_clip()).eval()(torch.randn(2, 3, 32, 32)).shape == (2, 5)
 

@@ -77,7 +77,10 @@ def test_energy_of_shorter_class_features_is_not_comparable(mean, command, tmp_p
 @pytest.mark.parametrize(
     ("more", "why"),
     [
-        (("TEST.OOD", "new", "DATASET.SUBSAMPLE_CLASSES", "all"), "needs DATASET.SUBSAMPLE_CLASSES base"),
+        (
+            ("TEST.OOD", "new", "DATASET.SUBSAMPLE_CLASSES", "all"),
+            "can only be new if the model is trained on the base classes",
+        ),
         (("TEST.OOD", "eurosat"), "is the data set of the run itself"),
         (("TEST.OOD", "eurosta"), "Unknown data set 'eurosta'. Did you mean 'EuroSAT'?"),
         (

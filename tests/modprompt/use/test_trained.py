@@ -66,7 +66,9 @@ def test_a_real_run_with_a_clip_from_a_file(command, clip_file, tmp_path):
         with pytest.raises(UserError, match=said):
             open_trained(tmp_path / "out")
     config.unlink()
-    with pytest.raises(UserError, match="clip.pt .*Pass this CLIP model, as load.* or as --clip of a command"):
+    with pytest.raises(
+        UserError, match="clip.pt .*Pass this CLIP model as the second argument of load.* or with --clip on the command"
+    ):
         open_trained(tmp_path / "out")  # no file is opened because a checkpoint names it
 
 

@@ -200,7 +200,7 @@ def test_a_cache_of_another_clip_is_refused(command, tmp_path, capsys):
     assert train.main(words) == 0
     torch.save(random_clip(2, text_layers=4, vision_layers=4).state_dict(), tmp_path / "other.pt")
     other = [*on_new(words, tmp_path), *bare(tmp_path / "other.pt")]
-    assert "was made with other settings: the weights of CLIP" in refusal(capsys, *other)
+    assert "was created with different settings: the weights of CLIP" in refusal(capsys, *other)
 
 
 @pytest.mark.slow

@@ -165,7 +165,7 @@ def test_settings_that_do_not_fit_are_told():
 
 
 def test_what_needs_answers_of_single_images_is_refused(command, clip_model, tmp_path, capsys):
-    assert "TEST.OOD new is not supported by TDA, whose prediction for an image depends on" in refusal(
+    assert "TEST.OOD new is not supported by TDA, because its prediction for an image depends on" in refusal(
         capsys, *command("TDA", "TEST.OOD", "new")
     )
     rounds = command("TDA", "ACTIVE.ROUNDS", 2, "ACTIVE.METHOD", "badge")
@@ -175,7 +175,8 @@ def test_what_needs_answers_of_single_images_is_refused(command, clip_model, tmp
     to_a_file = lambda: export(trained, "onnx", tmp_path / "x.onnx")  # noqa: E731
     for ask in (to_a_file, lambda: serve(trained, 0, print), trained.model.classifier):
         with pytest.raises(
-            UserError, match="is not supported by TDA, whose prediction for an image depends on the previous images"
+            UserError,
+            match="is not supported by TDA, because its prediction for an image depends on the previous images",
         ):
             ask()
     assert not (tmp_path / "x.onnx").exists()

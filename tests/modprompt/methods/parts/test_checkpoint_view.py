@@ -54,7 +54,9 @@ def test_checkpoint_made_with_other_settings_of_equal_shapes_is_refused():
     for same in (made_with, {**made_with, "TRAINER.MPL.N_RM_OP": "1.0"}):
         require_made_with(content, same, "c.pth")
     for name, value, found in (("TRAINER.MPL.N_RM_OP", "0", "1"), ("the weights of CLIP", "1e3", "abc")):
-        with pytest.raises(UserError, match=rf"other settings: {name} \(here {value}, but {found} in the checkpoint\)"):
+        with pytest.raises(
+            UserError, match=rf"different settings: {name} \(here {value}, but {found} in the checkpoint\)"
+        ):
             require_made_with(content, {**made_with, name: value}, "c.pth")
 
 

@@ -267,7 +267,10 @@ def test_alphas_of_other_options_are_refused(command, tmp_path, capsys):
     other = command(METHODS["mpl"], "SEARCH.ON", True, "SEARCH.REMOVE", 3, "SEARCH.REMOVE_ALL", False)
     words = to(other, tmp_path / "other")
     assert train.main(["--eval-only", "--model-dir", str(tmp_path / "out"), *words]) == 2
-    assert "was made with other settings: SEARCH.REMOVE (here 3, but 2 in the checkpoint)" in capsys.readouterr().err
+    assert (
+        "was created with different settings: SEARCH.REMOVE (here 3, but 2 in the checkpoint)"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.slow
@@ -317,7 +320,7 @@ def test_a_search_without_its_schedule_is_not_finished(command, tmp_path, capsys
     (tmp_path / "out" / "schedule.json").write_text("{}")
     assert train.main(words) == 0
     said = capsys.readouterr().out
-    assert "so only the test runs again." in said
+    assert "Only the test is repeated." in said
     assert "Only the last alphas are known" in said
     again = left(tmp_path / "out")[1]
     assert again == {side: one._replace(alphas=one.alphas[-1:]) for side, one in found.items()}

@@ -197,7 +197,7 @@ class TestAlphaFilesOfDPL:
         lengths_file("a.npy")
         lengths_file("b.npy", (3, 3))
         words = ("TRAINER.DPL.IMG_ALPHA_PATH", "a.npy", "TRAINER.DPL.TXT_ALPHA_PATH", "b.npy")
-        with pytest.warns(UserWarning, match="The original code interchanges the names") as caught:
+        with pytest.warns(UserWarning, match="The original code exchanges the two names") as caught:
             found = expanded(option(*words))
         assert values(found) == {"TRAINER.DPL.LENGTHS_VISION": [1, 0], "TRAINER.DPL.LENGTHS_TEXT": [3, 3]}
         (said,) = [str(one.message) for one in caught]
