@@ -82,8 +82,8 @@ def classes_of(names: Iterable[str], dataset: str = "", which: Sequence[int] = (
         UserError: if there are none, or one is empty or not a text.
     """
     if isinstance(names, str) or not isinstance(names, Iterable):
-        wrong = f"the string {names!r}" if isinstance(names, str) else repr(names)
-        raise UserError(f"names must be a list of class names, got {wrong}.")
+        received = f"the string {names!r}" if isinstance(names, str) else repr(names)
+        raise UserError(f"names must be a list of class names, got {received}.")
     classes = Classes(tuple(names), dataset, tuple(which))
     if not classes.names:
         raise UserError("names must contain at least one class name.")
