@@ -94,11 +94,11 @@ def test_images_without_a_split_file_are_compared(words, tmp_path, capsys):
     )
 
 
-@pytest.mark.filterwarnings("always:.*another split:UserWarning")
+@pytest.mark.filterwarnings("always:.*different split:UserWarning")
 def test_test_on_another_split_than_that_of_the_training_is_warned_of(trained, words, eurosat_root, tmp_path, capsys):
     test = ["--eval-only", "--model-dir", str(trained), *to(words(), tmp_path / "test")]
     assert train.main(test) == 0
-    assert "was trained on another split" not in capsys.readouterr().err
+    assert "was trained on a different split" not in capsys.readouterr().err
     path = eurosat_root / "eurosat" / "split_zhou_EuroSAT.json"
     content = json.loads(path.read_text())
     del content["modprompt"]

@@ -23,6 +23,10 @@ _BASE2NEW = re.compile(
     rf"^base2new/(?P<kind>train_base|test_base|test_new)/{_DATASET}/shots_(?P<shots>-?\d+)/"
     rf"(?P<trainer>[^/]+)/(?P<config>[^/]+)/{_SEED}"
 )
+_BASE2NEW_OF_SUPR = re.compile(
+    rf"^base2new/(?P<trainer>[^/]+)/(?P<config>[^/]+)/(?P<kind>train_base|test_base|test_new)/{_DATASET}/"
+    rf"shots_(?P<shots>-?\d+)/{_SEED}"
+)
 _TESTED = (  # CoOp, MaPLe, PromptSRC; MPL
     re.compile(rf"^evaluation/{_METHOD}/{_DATASET}/{_SEED}"),
     re.compile(rf"^crossdataset/evaluation/{_DATASET}/{_METHOD}/{_SEED}"),
@@ -96,7 +100,7 @@ def _folders(root: Path) -> Iterator[tuple[str, Path]]:
 def _match(path: str, protocol: str, source: str) -> tuple[re.Match[str], str] | None:
     """The parts of a path, and the column that its run fills in a protocol's table."""
     if protocol == "base2new":
-        match = _BASE2NEW.search(path)
+        match = _BASE2NEW.search(path) or _BASE2NEW_OF_SUPR.search(path)
         return (match, "new" if match["kind"] == "test_new" else "base") if match else None
     tested, trained = next(filter(None, (one.search(path) for one in _TESTED)), None), _TRAINED.search(path)
     alone = _ZERO_SHOT.search(path)

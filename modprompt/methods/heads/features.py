@@ -164,8 +164,10 @@ class Features:
             )
         keys, values = _floats(path), _floats(of_values)
         if len(keys) != self.tested.features.shape[1]:
-            width = f"{len(keys)}, but the features in {self.split}_f.pt have the width {self.tested.features.shape[1]}"
-            raise UserError(f"{path}: the keys have {width} dimensions, so they belong to a different CLIP model.")
+            width = f"the features in {self.split}_f.pt have {self.tested.features.shape[1]}"
+            raise UserError(
+                f"{path}: the keys have {len(keys)} dimensions, but {width}, so they belong to a different CLIP model."
+            )
         if tuple(values.shape) != (keys.shape[1], self.all_classes):
             wanted = f"{keys.shape[1]} images (rows) and {self.all_classes} classes (columns)"
             raise UserError(f"{of_values} has the shape {tuple(values.shape)}, but {wanted} are expected.")

@@ -21,7 +21,7 @@ def test_class_folders_are_split_and_the_split_is_kept(tmp_path, capsys):
     first = read("ImageFolder", tmp_path)
     assert (len(first.train_x), len(first.val), len(first.test)) == (9, 3, 5)
     assert first.classnames == ["cat", "dog"]
-    said = "contain 2 entries that will not be used: 1 folder and 1 file without a supported image extension"
+    said = "contain 2 entries that will not be used, namely 1 subfolder and 1 file without a supported image extension"
     assert f"{said}. The first is {tmp_path}/dog/more" in capsys.readouterr().out
     pictures(tmp_path, {"dog": 9})  # two more
     again = read("ImageFolder", tmp_path, draw=5)

@@ -18,6 +18,8 @@ from tests.modprompt.experiments.fakes import write_log
         ("base2new", "base2new/train_base/dtd/shots_16/MaPLe/cfg/seed1", ("MaPLe", "cfg", 16, "dtd", "base", 1)),
         ("base2new", "base2new/test_new/dtd/shots_16/MaPLe/cfg/seed2", ("MaPLe", "cfg", 16, "dtd", "new", 2)),
         ("base2new", "base2new/test_base/dtd/shots_16/CoCoOp/cfg/seed3", ("CoCoOp", "cfg", 16, "dtd", "base", 3)),
+        ("base2new", "base2new/SuPr/cfg/train_base/dtd/shots_16/seed1", ("SuPr", "cfg", 16, "dtd", "base", 1)),
+        ("base2new", "base2new/SuPr/cfg/test_new/dtd/shots_16/seed2", ("SuPr", "cfg", 16, "dtd", "new", 2)),
         ("few_shot", "dtd/CoOp/rn50_4shots/nctx16_ctpend/seed1", ("CoOp", "rn50/nctx16_ctpend", 4, "dtd", "4", 1)),
         ("few_shot", "dtd/MPL/eval/cfg_2shots/seed1", ("MPL", "cfg", 2, "dtd", "2", 1)),
         ("few_shot", "few_shot/dtd/PromptSRC/cfg_8shots/seed1", ("PromptSRC", "cfg", 8, "dtd", "8", 1)),

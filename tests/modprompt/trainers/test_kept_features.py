@@ -183,7 +183,7 @@ def test_copies_of_the_images_have_the_stored_features(runs, eurosat_root):
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (("DATASET.SUBSAMPLE_CLASSES", "new"), "DATASET.SUBSAMPLE_CLASSES all."),
+        (("DATASET.SUBSAMPLE_CLASSES", "new"), "DATASET.SUBSAMPLE_CLASSES to all."),
         (("TEST.BASE_NEW", "yes"), "TEST.BASE_NEW: the value must be True or False, got 'yes'"),
     ],
 )

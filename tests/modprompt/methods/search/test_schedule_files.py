@@ -202,7 +202,7 @@ class TestAlphaFilesOfDPL:
         assert values(found) == {"TRAINER.DPL.LENGTHS_VISION": [1, 0], "TRAINER.DPL.LENGTHS_TEXT": [3, 3]}
         (said,) = [str(one.message) for one in caught]
         assert said.startswith("TRAINER.DPL.IMG_ALPHA_PATH a.npy, TRAINER.DPL.TXT_ALPHA_PATH b.npy: ")
-        assert "ALPHAS_SWAPPED True" in said
+        assert "ALPHAS_SWAPPED to True" in said
 
     def test_switch_exchanges_them_and_nothing_is_warned_of(self):
         lengths_file("a.npy")
