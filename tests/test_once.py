@@ -105,7 +105,7 @@ def test_test_on_another_split_than_that_of_the_training_is_warned_of(trained, w
     path.write_text(json.dumps({**content, "train": content["test"], "test": content["train"]}))
     assert train.main(["--eval-only", "--model-dir", str(trained), *to(words(), tmp_path / "other")]) == 0
     assert (
-        f"The model in {trained} was trained on a different split of EuroSAT than the split of this test"
+        f"The model in {trained} was trained on a different split of EuroSAT than the split that is used in this test"
         in capsys.readouterr().err
     )
 

@@ -166,8 +166,8 @@ class Rounds:
             print("note: this run tests no images, so no accuracy is reported for the rounds.")
         if self.of_choice:
             print(
-                f"note: the labels of {self.of_choice} validation images are used in addition to the labels of the "
-                "rounds, and are included in the number of labels that is reported for each round."
+                f"note: this run also uses the labels of {self.of_choice} validation images. The number of labels "
+                "that is reported for each round includes these validation images."
             )
 
     def run(self) -> None:

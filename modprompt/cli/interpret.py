@@ -64,10 +64,10 @@ def _run(argv: list[str] | None = None) -> None:
     known_words = vocabulary(clip_of(content, clip, "cpu", path))
     if vision:
         what = f"{counted(vision, 'learned vision prompt')} {'is' if vision == 1 else 'are'}"
-        print(f"{what} left out, because vision prompts cannot be compared with words.")
+        print(f"{what} not shown, because vision prompts cannot be compared with words.")
     if count_mapped(learned):
         print(
-            f"The text prompts from layer {count_mapped(learned)} on are left out, because they are computed from "
+            f"The text prompts from layer {count_mapped(learned)} on are not shown, because they are computed from "
             "vision prompts."
         )
     rows: list[list[Cell]] = []

@@ -40,7 +40,9 @@ def _of_run(args: argparse.Namespace, repo: str, folder: Path) -> str:
     result = run_folder.of_training(place).result if place.is_dir() else None
     if result and trains_nothing(result.get("method")):
         if not run_folder.read(place).trained:
-            raise UserError(f"{place} is a run of a method without training, so the run has no weights to upload.")
+            raise UserError(
+                f"The method of the run {place} does not train anything, so there are no weights to upload."
+            )
         result = None
     file = Path(chosen_checkpoint(place))
     tested = result if result and run_folder.is_of(result, file) else None

@@ -86,7 +86,8 @@ def exact(clip_model: CLIP) -> CLIP:
         return moved(found, clip_model.logit_scale.device)
     warnings.warn(
         "The frozen class features are less precise, because the weights of this CLIP model were rounded to "
-        f"{rounded}. Call .with_classes before the first loss, or load CLIP again for each model.",
+        f"{rounded}. Call .with_classes before you compute the first loss, or load a new copy of the CLIP model for "
+        "each model.",
         stacklevel=3,
     )
     return _float_copy(clip_model)

@@ -106,8 +106,8 @@ def architecture_of(name: str) -> Architecture | None:
     tag, name = known.require(name), known.plain(name)
     if name.startswith(hub.PREFIX):
         raise UserError(
-            f"--backbone {name} is a repository, but the files of a repository must be downloaded before its "
-            "architecture is known. Specify a registered CLIP model (`modprompt backbones` lists them), or set "
+            f"--backbone {name} is a repository of the Hugging Face hub, and its architecture is not known before its "
+            "files are downloaded. Specify a registered CLIP model (`modprompt backbones` lists them), or set "
             "MODEL.BACKBONE.MODEL to the name of the architecture in open_clip."
         )
     if tag is None:

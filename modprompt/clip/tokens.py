@@ -55,13 +55,13 @@ def require_distinct_names(
                 else "the tokenizer of this CLIP model"
             )
             raise UserError(
-                f"The class names {one!r} and {other!r} are identical for {why}. Rename one of the two classes."
+                f"The class names {one!r} and {other!r} become the same text for {why}. Rename one of the two classes."
             )
     if same:
         groups = [f"{names[labels[0]]!r} ({', '.join(map(str, labels))})" for labels in same.values()]
         warnings.warn(
-            f"Several class names are identical for CLIP: {some(groups, 10)} (the labels are in parentheses). Only "
-            "methods that learn parameters for each class can distinguish these classes.",
+            f"Several class names become the same text for CLIP: {some(groups, 10)} (the labels are in parentheses). "
+            "Only methods that learn parameters for each class can distinguish these classes.",
             stacklevel=3,
         )
 

@@ -314,8 +314,8 @@ class FamilyDataset(DatasetBase):
         if gaps:
             gap = f"{min(gaps)} ({names[min(gaps)]!r})" if min(gaps) in names else min(gaps)
             raise UserError(
-                f"{where}: the labels of the training images must be all numbers from 0 to {len(known) - 1}, but no "
-                f"image has the label {gap}. Correct the split or the lists of images."
+                f"{where}: the labels of the training images must include every number from 0 to {len(known) - 1}, "
+                f"but no image has the label {gap}. Correct the split or the lists of images."
             )
         unknown = names.keys() - known
         if unknown:

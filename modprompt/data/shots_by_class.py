@@ -44,7 +44,8 @@ def read(cfg: Any) -> Table | None:
     where = f"{SHOTS_BY_CLASS} {name}"
     if cfg.DATASET.NUM_SHOTS >= 1:
         raise UserError(
-            f"{where} and DATASET.NUM_SHOTS {cfg.DATASET.NUM_SHOTS} exclude each other. Remove one of the two settings."
+            f"{where} and DATASET.NUM_SHOTS {cfg.DATASET.NUM_SHOTS} cannot be used together. Remove one of the two "
+            "settings."
         )
     try:
         rows, digest = read_table(of_user(name), ("class", "shots")), file_hash(of_user(name))

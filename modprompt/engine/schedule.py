@@ -95,8 +95,8 @@ class Schedule(tuple[Step, ...]):
             present += step.add - step.remove
             if present > MOST_TOKENS:
                 raise TooManyTokens(
-                    f"{self.side} schedule, layer {layer}: the layer has {present} prompt tokens, but at most "
-                    f"{MOST_TOKENS} are supported. Add fewer tokens or remove more tokens."
+                    f"{self.side} schedule, layer {layer}: this layer would have {present} prompt tokens, but at most "
+                    f"{MOST_TOKENS} are supported. Add fewer tokens, or remove more tokens before this layer."
                 )
 
     @property

@@ -132,7 +132,9 @@ class Host(NamedTuple):
             files = [path for path in files if self._module(path) in named] or files
         if len(files) > 1:
             paths = " and ".join(map(str, files))
-            raise UserError(f"--host: {paths} both register {name}. Remove one of the two readers.")
+            raise UserError(
+                f"--host: the readers in {paths} are both registered as {name}. Remove one of these readers."
+            )
         module = self._module(files[0])
         registered, before = DATASET_REGISTRY.registered_names(), {*sys.modules}
         only_tests = name in registered and getattr(DATASET_REGISTRY.get(name), "only_tests", False)

@@ -52,7 +52,9 @@ def prepare(program: Path) -> None:
     except Exception as error:  # their code
         is_dassl = isinstance(error, ImportError) and error.name == "dassl"
         how = f". {NO_DASSL}" if is_dassl else how_to_get(lacking(folder, [program]))
-        raise UserError(f"Importing clip or Dassl for this codebase failed: {one_line(error)}{how}") from error
+        raise UserError(
+            f"Could not import clip or Dassl for the codebase in this folder: {one_line(error)}{how}"
+        ) from error
     give_way()
     importlib.import_module("modprompt.trainers.mpl")
 

@@ -155,7 +155,7 @@ def require_description(folder: Path, file: PathLike) -> None:
     if content is None or not check_seal(content, config, what_to_do):
         raise UserError(f"{config} is not a valid description of a saved model. {what_to_do}")
     if content[KEY]["hash"] != read(file).record.get("hash"):
-        raise UserError(f"{config} describes another model than the one in {file}. {what_to_do}")
+        raise UserError(f"{config} describes a different model than the model in {file}. {what_to_do}")
 
 
 class Checkpoint(NamedTuple):

@@ -102,8 +102,8 @@ def read_sentences(setting: str, dataset: str, trainer: str) -> Descriptions | N
         if not setting:
             raise UserError(
                 f" is empty, and the default file {own} does not exist (current folder: {Path.cwd()}). Set the path "
-                'of a JSON file of the form {"class": ["sentence", ...]}, or set the value `template` to use only '
-                "the template of the data set."
+                'of a JSON file of the form {"class": ["sentence", ...]}, or set the value to `template` to use '
+                "only the template of the data set."
             )
     if setting == TEMPLATE:
         return None

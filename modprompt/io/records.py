@@ -95,7 +95,7 @@ def check_seal(
     facts = {key: value for key, value in content[KEY].items() if key != "hash"}
     if content[KEY].get("hash") != content_hash({**content, KEY: facts}):
         advice = f"{what_to_do[:1].upper()}{what_to_do[1:].rstrip('.')}."
-        raise UserError(f"{path} is damaged or was edited by hand because its hash does not match. {advice}")
+        raise UserError(f"{path} is damaged or was edited by hand, since its hash does not match its content. {advice}")
     return True
 
 

@@ -124,8 +124,8 @@ def _load(path: PathLike, map_location: Location, training: list[Any], torchscri
             if _require_whole(file):
                 if sha256_of(path) not in torchscript:
                     raise Refused(
-                        "the file is a TorchScript archive, which can execute code, and its SHA-256 hash is not that "
-                        "of a file by OpenAI"
+                        "the file is a TorchScript archive, which can execute code, and its SHA-256 hash is not the "
+                        "hash of any file published by OpenAI"
                     )
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # TorchScript is deprecated

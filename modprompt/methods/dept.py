@@ -284,8 +284,8 @@ class DePT(Addition):
         head: JointHead = model.prompt_learner.joint_head
         if head.rows is not None or not head.knows:
             raise UserError(
-                "DePT cannot be trained on this model, because its DePT head was made for other classes. Use the "
-                "loss of the model on which .with_classes was called, or make a new model with .on(clip_model, "
+                "DePT cannot be trained on a model that .with_classes returned, because the DePT head was made for "
+                "the original classes. Use the loss of the original model, or make a new model with .on(clip_model, "
                 "names)."
             )
         terms = [

@@ -271,10 +271,11 @@ class FlowLearner(Learner):
     def require_stands_on(self, stated: Mapping[str, Any], path: str) -> None:
         known = str(stated.get(BLENDED, ""))
         if known != self.teacher_fingerprint:
-            mine, theirs = (one or "the backbone's" for one in (self.teacher_fingerprint, known))
+            mine, theirs = (one or "that of the backbone" for one in (self.teacher_fingerprint, known))
             raise UserError(
-                f"{path}: the fingerprint of the teacher, {BLENDED} (TEACHER_NAME), is {mine}, but in the training it "
-                f"was {theirs}. Set TEACHER_NAME to the CLIP model with which the model was trained."
+                f"{path}: the fingerprint of the teacher {BLENDED} (TEACHER_NAME) is {mine}, but the fingerprint of the "
+                f"teacher in training was {theirs}. Set TEACHER_NAME to the CLIP model with which the model was "
+                "trained."
             )
 
     def forward(self) -> Prompts:

@@ -60,8 +60,8 @@ def load(
         )
     if clip is not None and not isinstance(clip, (nn.Module, str, Path)):
         raise UserError(
-            f"clip must be a module, a name or a path, got {type(clip).__name__}. Pass the model that load_clip "
-            "returns first."
+            f"clip must be a module, a name or a path, got {type(clip).__name__}. Pass the model, which is the first "
+            "of the values that load_clip returns."
         )
     if device is not None and isinstance(clip, nn.Module):
         raise UserError(
@@ -104,7 +104,7 @@ def _said_by(path: str) -> Iterator[None]:
             raise
         said = str(error)[:_MOST_SHOWN]
         raise UserError(
-            f"The metadata in {path} does not fit this file ({said}). Use another copy of the file."
+            f"The metadata in {path} does not match the contents of the file ({said}). Use another copy of the file."
         ) from None
 
 

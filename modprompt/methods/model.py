@@ -172,8 +172,8 @@ class PromptedModel(OnSharedClip):
         if self.average is None:
             if self.method.training.averaging:
                 raise UserError(
-                    "GPA_STD averages the prompts over epochs, so the number of epochs must be known. Pass it as in "
-                    "`.on(clip_model, names, epochs=N)`."
+                    "GPA_STD averages the prompts over epochs, so the number of epochs must be known. Pass the "
+                    "number of epochs: .on(clip_model, names, epochs=N)."
                 )
             return False
         self.average.add(self.prompt_learner.trained())

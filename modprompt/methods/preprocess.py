@@ -54,8 +54,9 @@ def transform_of_run(settings: Mapping[str, str], clip_model: CLIP, path: str) -
     for key, is_supported in supported.items():
         if not is_supported:
             raise UserError(
-                f"{path}: the image preprocessing of this run, INPUT.{key} {texts[key][:60]}, is not supported here "
-                f"(the CLIP model needs {size} x {size} pixels). Test the run with `modprompt train`."
+                f"{path}: this command does not support the image preprocessing of the run, INPUT.{key} "
+                f"{texts[key][:60]} (the CLIP model needs {size} x {size} pixels). Test the run with `modprompt "
+                "train`."
             )
     images = Images(size, tuple(map(float, mean)), tuple(map(float, std)), values["INTERPOLATION"], how)
     made: Any = image_transform(images, colours_first=True)

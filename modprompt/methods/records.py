@@ -147,7 +147,8 @@ def require_made_with(content: Checkpoint, expected: Mapping[str, str], path: st
         if imported_sources.get(module, digest) != digest:
             warnings.warn(
                 f"{path} was created with a different version of the module {module}, so predictions may differ from "
-                "those after the training. To be sure, restore the old version of the module, or train again.",
+                "the predictions at the end of the training. To be sure, restore the old version of the module, or "
+                "train again.",
                 stacklevel=2,
             )
     stated = content.made_with

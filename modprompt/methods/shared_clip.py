@@ -38,8 +38,8 @@ def require_clip(clip_model: nn.Module) -> CLIP:
     if missing:
         what = f"{type(clip_model).__module__}.{type(clip_model).__name__}"
         raise UserError(
-            f"{what} is not a model of the `clip` package, because it has no attribute {missing[0]}. Pass the model "
-            "that modprompt.load_clip or clip.load returns first."
+            f"{what} is not a model of the `clip` package, because it has no attribute {missing[0]}. Pass the model, "
+            "which is the first of the values that modprompt.load_clip and clip.load return."
         )
     kind = getattr(clip_model, "dtype", None)
     if kind not in (torch.float32, torch.float16):

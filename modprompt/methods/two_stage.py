@@ -215,8 +215,8 @@ class TwoStageLearner(AdaptedTemplate):
         rows, names = self.class_rows.trained_on.names, self.class_rows.classes.names
         if rows != names:
             raise UserError(
-                f"in_stage: this model has {len(names)} classes, but its classifier belongs to {len(rows)} different "
-                "classes. Create a new model for these classes with TwoSFS.on(clip_model, names)."
+                f"in_stage: this model has {len(names)} classes, but its classifier was made for a different set of "
+                f"{len(rows)} classes. Create a new model for these classes with TwoSFS.on(clip_model, names)."
             )
         if features is not None:
             self.class_rows.clear()

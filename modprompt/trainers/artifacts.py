@@ -76,7 +76,7 @@ def _halves(trainer: Any, confusion: "np.ndarray") -> dict[str, Any]:
     if found is not None and apart:
         halves = ", ".join(f"{name} {found[name]['accuracy_pct']:.2f}%" for name in base_new.NAMES)
         print(
-            f"Accuracy if only the base classes or only the new classes can be predicted: {halves}, H "
+            f"Accuracy when predictions are restricted to the base classes or to the new classes: {halves}, H "
             f"{found['h_pct']:.2f}%"
         )
     return {} if found is None else {base_new.APART if apart else base_new.KEY: found}
@@ -87,7 +87,7 @@ def of_training(folder: str) -> dict[str, str]:
     try:
         there = run_files.read_steps(folder) is not None
     except UserError as error:
-        print(f"The entry {run_files.STEPS_KEY} of result.json is not written: {error}")
+        print(f"The entry {run_files.STEPS_KEY} of result.json could not be written: {error}")
         return {}
     return {run_files.STEPS_KEY: sha256_of(run_files.path_of_steps(folder))} if there else {}
 

@@ -250,9 +250,9 @@ def stands_for(cfg: CfgNode, given: Mapping[str, Given], cls: type[SecondNode]) 
         raise error.under(cls.node) from None
     taken = {key: value for key, value in found.items() if key not in given}
     kept = [key for key in found if key not in taken]
-    said = ", ".join(f"{key} {value}" for key, value in taken.items()) or "nothing"
+    said = ", ".join(f"{key} to {value}" for key, value in taken.items()) or "no other setting"
     also = f" Explicit settings take precedence: {', '.join(kept)}." if kept else ""
-    print(f"{cfg.TRAINER.NAME}: {cls.node} sets {said}.{also}")
+    print(f"{cfg.TRAINER.NAME}: the settings in {cls.node} change {said}.{also}")
     return taken
 
 
@@ -296,7 +296,7 @@ def own_names(settings: Settings, name: str, cls: type[Method]) -> Settings:
                 kept.append(named)
             else:
                 found.append((named, given))
-                read.append(f"{key} sets {named} {as_text(given.value)}")
+                read.append(f"{key} sets {named} to {as_text(given.value)}")
     if read or unread or kept:
         parts = {
             "": read,

@@ -112,8 +112,8 @@ def of_run(folder: str, result: Mapping[str, Any], width: int, made: str = "") -
     fits = features.dtype == np.float32 and features.shape == (stamps.size, width) and stamps.size == contents.size
     if not fits or (made and str(by) != made):
         raise UserError(
-            f"the features in {path} were computed with a different CLIP model, different prompts or a different "
-            "image preprocessing"
+            f"the features in {path} were computed with a different CLIP model, different prompts or different image "
+            "preprocessing"
         )
     return {**dict(zip(contents.tolist(), features)), **dict(zip(stamps.tolist(), features))}
 

@@ -111,7 +111,7 @@ def with_our_config(given: Sequence[str], spelled: Mapping[str, str] = {}) -> li
     )
     if ours is None or Path(name).is_file():
         return list(given)
-    print(f"The config file {name} does not exist in the current codebase, so modprompt's file {ours} is used.")
+    print(f"The codebase in this folder has no config file {name}, so the file {ours} of modprompt is used.")
     instead, joined = {(flag, name): str(ours)}, {f"{flag}={name}": f"{flag}={ours}"}
     return [instead.get((before, word), joined.get(word, word)) for before, word in zip(["", *given], given)]
 
@@ -249,5 +249,5 @@ def kept(cfg: CfgNode) -> dict[str, Any]:
             set_random_seed(values["SEED"])  # the program has already set its own
         return values
     if changes:
-        print(f"note: to restore the requested {'values' if len(changes) > 1 else 'value'}, use {KEEP}.")
+        print(f"note: to keep your own {'values' if len(changes) > 1 else 'value'} instead, use {KEEP}.")
     return {}

@@ -158,7 +158,7 @@ class Resume(Part):
         if epochs < self.trainer.max_epoch and average is not None and average.epochs != epochs:
             raise UserError(
                 "Cannot resume: a checkpoint does not store the average over epochs (GPA), so "
-                f"{'epoch 1' if epochs == 1 else f'epochs 1 to {epochs}'} would be missing in the average. Start "
+                f"{'epoch 1' if epochs == 1 else f'epochs 1 to {epochs}'} would be missing from the average. Start "
                 "again with a different --output-dir, or set GPA_STD to 0."
             )
 
@@ -193,9 +193,9 @@ class Resume(Part):
                 return self._resume_model(own)
             if not other:
                 print(
-                    f"{own} contains checkpoints of an unfinished training run, but no training state to resume "
-                    "exactly. The training starts again and overwrites these checkpoints. To continue from the last "
-                    "checkpoint instead, use --resume."
+                    f"{own} contains checkpoints of an unfinished training run, but no training state from which the "
+                    "run can be resumed exactly. The training starts from the beginning and overwrites these "
+                    "checkpoints. To continue from the last checkpoint instead, use --resume."
                 )
         if not other:
             return 0
@@ -359,8 +359,8 @@ class Resume(Part):
             self.trainer.test()
         if self.images_changed:
             print(
-                f"Warning: {CHANGED_DURING}, so the results cannot be reproduced. The result is marked, and is "
-                "rejected by --once and by experiments. Train again with a different "
+                f"Warning: {CHANGED_DURING}, so the results cannot be reproduced. The result is marked as not "
+                "reproducible, and --once and experiments reject it. Train again with a different "
                 f"--output-dir{run_folder.or_delete(self.cfg.OUTPUT_DIR)}."
             )
         if not self.keeps_state:

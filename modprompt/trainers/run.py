@@ -104,8 +104,8 @@ def warn_of_another_split(dataset: Any, model_dir: str) -> None:
         and trained.get("hash") != mine["hash"]
     ):
         warnings.warn(
-            f"The model in {model_dir} was trained on a different split of {mine['name']} than the split of this "
-            "test, so some test images may be among its training images.",
+            f"The model in {model_dir} was trained on a different split of {mine['name']} than the split that is used "
+            "in this test, so some test images may be among its training images.",
             stacklevel=2,
         )
 
@@ -133,7 +133,8 @@ def run(
     cfg = from_words(settings, mode, check)
     if not (cfg.OUTPUT_DIR or mode.no_train):
         raise UserError(
-            "OUTPUT_DIR is not set, but a run saves its checkpoints and its result in this folder. Set --output-dir."
+            "OUTPUT_DIR is not set. Set --output-dir to the folder in which the run should save its checkpoints and "
+            "its result."
         )
     image_files.read_as(cfg.INPUT.DECODING)
     before = _changed_ns(cfg.OUTPUT_DIR)

@@ -225,7 +225,7 @@ def _warn_of_unread(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
     name, second = cfg.TRAINER.NAME, _second_node(_method_of(cfg))
     for key, replacement in unread_of(name).items():
         if key in settings.on_command_line():
-            warnings.warn(f"{key} has no effect because {name} has {replacement}.", stacklevel=3)
+            warnings.warn(f"{key} has no effect because {name} uses {replacement} instead.", stacklevel=3)
     found = [key for key in together.unread(cfg.TRAINER, cfg.TRAINER.NAME) if key in settings]
     if found:
         warnings.warn(
@@ -320,7 +320,9 @@ def _require_together(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
             "with --eval-only."
         )
     if asked and (cfg.TEST.SPLIT != "test" or cfg.TEST.NO_TEST):
-        raise UserError(f"TEST.OOD {asked} needs a test on the test images. Remove TEST.SPLIT and TEST.NO_TEST.")
+        raise UserError(
+            f"TEST.OOD {asked} can only be measured on the test images. Remove TEST.SPLIT and TEST.NO_TEST."
+        )
 
 
 def _require_no_epochs(cfg: RunConfig, settings: Settings, mode: Mode) -> None:

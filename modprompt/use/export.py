@@ -46,7 +46,7 @@ def place_of(trained: Trained, to: str, out: str = "") -> Path:
             f"--out {out} does not end in {suffix}, the file extension for --to {to}. Rename the output file."
         )
     if path.exists() and path.samefile(trained.path):
-        raise UserError(f"--out {out} is the checkpoint that is exported. Choose another output file.")
+        raise UserError(f"--out {out} is the same file as the checkpoint to be exported. Choose another output file.")
     return path
 
 

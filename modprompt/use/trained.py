@@ -107,8 +107,9 @@ def adapted(trained: Trained, name: str) -> Trained:
     model = trained.model
     if isinstance(model, HeadedModel):
         raise UserError(
-            f"{trained.path} already has a head ({type(model.method).__name__}), but the head {name} can only be put "
-            f"on prompts without a head. Choose a checkpoint of a prompt method, or leave out {name}."
+            f"{trained.path} already has a head ({type(model.method).__name__}), but the head {name} can only be "
+            "added to prompts that have no head. Choose a checkpoint of a prompt-learning method, or leave out "
+            f"{name}."
         )
     require_headable(model.prompt_learner, model.method)
     learner = as_front(copy.deepcopy(model.prompt_learner))  # a front is frozen; the given model stays as it is
@@ -128,8 +129,8 @@ def recorded_clip(place: Path) -> str | None:
     path = read_settings(str(config)).get("MODEL.BACKBONE.PATH", "") if is_of_run and config.is_file() else ""
     if path and not of_user(path).exists():
         raise UserError(
-            f"The CLIP weights {path} recorded in {config} do not exist. "
-            "Restore the file, or give the path of the CLIP with --clip (in Python: clip=...)."
+            f"The CLIP weights {path} recorded in {config} do not exist. Restore the file, or give the path of the "
+            "CLIP weights with --clip (in Python: clip=...)."
         )
     return str(path) or None
 

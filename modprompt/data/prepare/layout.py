@@ -30,7 +30,7 @@ def _get_file(step: Step, target: Path) -> None:
         download(target, step.url, step.digest)
         print(f"{target} is ready.")
     elif wrong := differing(target, step.digest):
-        print(f"note: {target} is not the published file, because {wrong}. The existing file is kept.")
+        print(f"note: {target} differs from the published file ({wrong}). The existing file is kept.")
 
 
 def _get_archive(step: Step, folder: Path) -> None:

@@ -131,7 +131,7 @@ class ImageNet(FamilyDataset):
         sizes = {label: number for label, (_, _, number) in enumerate(summary["classes"])}
         if not self.few_shot_cache.read_train(summary["train"], sizes, find):
             return None
-        print(f"Training images are read in the order that {self.storage.find(PICKLE)} stores.")
+        print(f"Training images are read in the order in which {self.storage.find(PICKLE)} lists them.")
         split = Split(self.few_shot_cache.lists([], None)[0], None, test)
         self.split_facts = self._facts(split, summary["split"], ours=False)
         return split
@@ -159,7 +159,7 @@ class ImageNet(FamilyDataset):
             try:
                 listed = read_family_pickle(path, self.image_dir)
                 train, test = self._in_order(train, listed["train"]), self._in_order(test, listed["test"])
-                print(f"Training images are read in the order that {path} stores.")
+                print(f"Training images are read in the order in which {path} lists them.")
                 self._in_order_of_pickle = True
             except KeyError:
                 print(

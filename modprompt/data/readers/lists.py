@@ -54,7 +54,10 @@ class FGVCAircraft(_Listed):
         def entry(line: Line) -> tuple[str, int, str]:
             number, _, variant = line.text.partition(" ")
             if variant not in labels:
-                raise line.bad("Each line must contain an image number, a space and a variant that variants.txt lists.")
+                raise line.bad(
+                    "Each line must contain an image number, a space and one of the variants that are listed in "
+                    "variants.txt."
+                )
             return f"{number}.jpg", labels[variant], variant
 
         return self._split_of_lists(entry)
@@ -100,7 +103,8 @@ class SUN397(_Listed):
             scene = path.rpartition("/")[0]
             if scene not in labels:
                 raise line.bad(
-                    "Each line must contain a slash and the path of an image in a folder that ClassName.txt lists."
+                    "Each line must contain a slash followed by FOLDER/IMAGE, with a folder that is listed in "
+                    "ClassName.txt."
                 )
             return path, labels[scene], " ".join(scene.split("/")[1:][::-1])
 
@@ -130,7 +134,9 @@ class UCF101(_Listed):
             action, slash, video = line.text.split(" ")[0].partition("/")
             folder = _spaced(action)
             if not slash or folder not in labels:
-                raise line.bad("Each line must contain a path ACTION/VIDEO.avi with an action that classInd.txt lists.")
+                raise line.bad(
+                    "Each line must contain a path ACTION/VIDEO.avi, with an action that is listed in classInd.txt."
+                )
             return f"{folder}/{video.replace('.avi', '.jpg')}", labels[folder], folder
 
         return self._split_of_lists(entry)

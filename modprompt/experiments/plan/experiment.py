@@ -218,7 +218,7 @@ def narrowed(plan: Plan, **given: Sequence[Any]) -> Plan:
         if plan.has_parts:
             what = ", ".join(f"--{kind}" for kind, words in given.items() if words)
             raise UserError(
-                f"No part of the experiment {plan.name} contains all values that {what} request. Use fewer values."
+                f"No part of the experiment {plan.name} contains all values given with {what}. Give fewer values."
             )
         raise UserError(f"No method of {plan.name} has the requested seeds. Use different --seeds.")
     return plan._replace(parts=kept)

@@ -73,8 +73,8 @@ def only_present(experiment: Experiment, data: Path) -> Experiment:
     """
     if experiment.source and missing(experiment.source, data):
         raise UserError(
-            f"--skip-missing-data cannot skip {experiment.source}, the source of the protocol, which is missing in "
-            f"{data}."
+            f"--skip-missing-data cannot skip the data set {experiment.source}, because the protocol trains on this "
+            f"data set. The data set is missing in {data}."
         )
     lacking = [name for name in experiment.datasets if missing(name, data)]
     names = tuple(name for name in experiment.datasets if name not in lacking)

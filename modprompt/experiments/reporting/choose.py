@@ -187,9 +187,10 @@ def _families(experiment: Experiment) -> dict[str, list[Method]]:
     fronts = {method.front.family for methods in families.values() for method in methods if method.front}
     without = [one.family for one in experiment.methods if one.trains and one.family not in (*families, *fronts)]
     if without or not families:
-        whose = f"{', '.join(without)} {'has' if len(without) == 1 else 'have'} no" if without else "no method has a"
+        whose = f"the {'method' if len(without) == 1 else 'methods'} {', '.join(without)}" if without else "any method"
         raise UserError(
-            f"{name}: {whose} grid of hyperparameter values. Add `grid: {{KEY: [VALUE, ...]}}` to the experiment file."
+            f"{name}: no grid of hyperparameter values is defined for {whose}. Add `grid: {{KEY: [VALUE, ...]}}` to "
+            "the experiment file."
         )
     (first, of_first), *others = families.items()
     for label, methods in others:

@@ -61,8 +61,8 @@ def require_replaceable_files(folder: Path) -> None:
     require_replaceable(folder / CSV, _KEYS, "--out")
     if os.path.lexists(folder / FIGURE) and not (folder / CSV).exists():
         raise UserError(
-            f"--out: {folder / FIGURE} exists, but this command did not write it, because the folder has no {CSV}. The "
-            "figure is not overwritten. Use a different --out folder."
+            f"--out: {folder / FIGURE} already exists, and the folder contains no {CSV}, so the figure was not "
+            "written by this command and is not overwritten. Use a different --out folder."
         )
 
 

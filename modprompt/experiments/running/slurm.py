@@ -185,7 +185,7 @@ def cancel(folders: Sequence[Path]) -> int:
     """
     queued = queue()
     if queued is None:
-        raise UserError("--cancel: no job was removed, because squeue does not answer. Try again later.")
+        raise UserError("--cancel: no job was removed, because squeue did not respond. Try again later.")
     ids = sorted({job_id for job_id in map(submitted_as, folders) if job_id in queued})
     for start in range(0, len(ids), 100):
         subprocess.run(["scancel", *ids[start : start + 100]], check=False)

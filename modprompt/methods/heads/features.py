@@ -147,7 +147,7 @@ class Features:
             wanted = f"({len(labels)}, {self.tested.features.shape[1]})"
             raise UserError(
                 f"{path} has the shape {tuple(found.shape)}, but {wanted} is expected. The file was made with "
-                "different keys or with a different CLIP model."
+                "different cache keys or with a different CLIP model."
             )
         return found[_are_of(labels, self.classes)]
 
@@ -166,15 +166,21 @@ class Features:
         if len(keys) != self.tested.features.shape[1]:
             width = f"the features in {self.split}_f.pt have {self.tested.features.shape[1]}"
             raise UserError(
-                f"{path}: the keys have {len(keys)} dimensions, but {width}, so they belong to a different CLIP model."
+                f"{path}: the cached image features (keys) have {len(keys)} dimensions, but {width}, so they belong "
+                "to a different CLIP model."
             )
         if tuple(values.shape) != (keys.shape[1], self.all_classes):
             wanted = f"{keys.shape[1]} images (rows) and {self.all_classes} classes (columns)"
             raise UserError(f"{of_values} has the shape {tuple(values.shape)}, but {wanted} are expected.")
         if not (((values == 0) | (values == 1)).all() and (values.sum(1) == 1).all()):
-            raise UserError(f"{of_values}: each row must have a single 1, at the class of the image, and 0 elsewhere.")
+            raise UserError(
+                f"{of_values}: each row must be one-hot, with a 1 in the column of the image's class and 0 elsewhere."
+            )
         if not (values.sum(0) == shots).all():
-            raise UserError(f"{of_values}: not every class has {shots} images, although the file name says so.")
+            raise UserError(
+                f"{of_values}: according to the file name, each class has {shots} images, but some classes have a "
+                "different number."
+            )
         return Images(_of_length_1(path, keys.t()), values.argmax(1))
 
 

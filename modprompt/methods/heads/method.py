@@ -69,13 +69,15 @@ class Front(NamedTuple):
         file = checkpoint.chosen_checkpoint(run_or_file(path))
         content = checkpoint.read(file)
         if not content.record:
-            raise UserError(f"{file} does not record the method of its prompts. Train the prompts with modprompt.")
+            raise UserError(
+                f"{file} does not record which method trained its prompts. Train the prompts with modprompt."
+            )
         stated = content.record["method"]
         method = stated_method(stated, content.record["classes"], file)
         if isinstance(method, HeadMethod) or method.search is not None:
             raise UserError(
-                f"{file} belongs to {stated['name']}, but a head needs trained prompts. Set PROMPTS_FROM to "
-                "the run of a prompt-learning method."
+                f"{file} was written by {stated['name']}, which trains no prompts, but a head needs trained prompts. "
+                "Set PROMPTS_FROM to the run of a prompt-learning method."
             )
         chosen = str(content.record.get("run", {}).get("selected_on", ""))
         return cls(method, stated, prompts_hash(file), file, content, chosen)
@@ -106,7 +108,7 @@ def require_headable(learner: Learner, method: Method) -> None:
         raise UserError(f"{name} has several prompts per class here, so no head can be trained on top of it.")
     if learner.given_text is not None:
         raise UserError(
-            f"{name} uses the class features of another CLIP model, so no head can be trained on top of it."
+            f"{name} uses the class features of a second CLIP model, so no head can be trained on top of {name}."
         )
     if learner.class_rows is not None:
         raise UserError(f"{name} has its own classifier, so no head can be trained on top of it.")
@@ -279,7 +281,8 @@ class HeadMethod(ZeroshotCLIP):
             of_prompts = stated.get(FRONT)
             if not isinstance(of_prompts, dict):
                 raise UserError(
-                    f"{path} is damaged (the prompts on which the head was trained). Use another copy of the file."
+                    f"{path} is damaged: the prompts on which the head was trained cannot be read. Use another copy "
+                    "of the file."
                 )
             method = stated_method(of_prompts, classes, path)
             front = Front(method, of_prompts, str(stated.get(PROMPTS_BEFORE)), path)
@@ -320,9 +323,8 @@ class HeadMethod(ZeroshotCLIP):
         head = self.head(classes.names, joint_width(clip_model))
         if learner.needs_image and not head.moves:
             raise UserError(
-                f"{type(self).__name__} needs a single text feature per class, but the prompts in "
-                f"{self.prompts_from} make different text features for each image. Use another head or "
-                "other prompts."
+                f"{type(self).__name__} needs one text feature per class, but the prompts in {self.prompts_from} "
+                "produce different text features for each image. Use a different head or different prompts."
             )
         head.to(clip_model.logit_scale.device)
         made = HeadedModel(self, learner, clip_model, classes, epochs, head)

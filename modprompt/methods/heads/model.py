@@ -89,8 +89,8 @@ class HeadedModel(PromptedModel):
             put_base(self, content.state_dict[BASE])
         elif base_hash and projection is None:
             raise UserError(
-                f"{path} does not contain the enhanced base {self.method.enhanced_base}, with which the head was "
-                "trained. Create the method with the same enhanced base file, or use the trainer that wrote the "
+                f"{path} does not contain the enhanced base {self.method.enhanced_base} that was used to train the "
+                "head. Create the method with the same enhanced base file, or use the trainer that wrote the "
                 "checkpoint."
             )
         self.take(content, path)
@@ -269,7 +269,8 @@ class HeadedModel(PromptedModel):
         names = content.record["classes"]["names"] if content.record else self.classes.names
         if self.class_bound and tuple(names) != self.classes.names:
             raise UserError(
-                f"{path} has a head for other classes than this run. To resume the training, use the same classes."
+                f"The head in {path} was trained on different classes than the classes of this run. To resume the "
+                "training, use the same classes."
             )
         self.made.take(own_of_head(content.state_dict), path)
 

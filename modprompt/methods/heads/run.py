@@ -306,8 +306,8 @@ class HeadResume(_OfHead, Resume):
         ]
         warnings.warn(
             f"The prompts in {self.method.prompts_from} and this head were trained on different images "
-            f"({'; '.join(other) or 'another split'}), so the prompts may have been trained on images that are tested "
-            "here.",
+            f"({'; '.join(other) or 'another split'}), so some test images of this run may be among the training "
+            "images of the prompts.",
             stacklevel=2,
         )
 
@@ -361,8 +361,8 @@ class HeadResume(_OfHead, Resume):
         if self.training_s is not None:
             self.training_s += time.perf_counter() - began_s
         print(
-            f"The search selected alpha {found.alpha:g} and beta {found.beta:g}, with which {found.correct} of "
-            f"{found.images} images are classified correctly (images of the search: {where})."
+            f"The search selected alpha {found.alpha:g} and beta {found.beta:g}, which classify {found.correct} of "
+            f"{found.images} images correctly (images that were used for the search: {where})."
         )
         trainer.checkpoints.found = {**found._asdict(), "grid": list(grid[:4]), "on": where}
         if best is None:

@@ -129,13 +129,16 @@ def grouped(learned: Mapping[str, Any], own: Sequence[OwnRate], rate: float) -> 
         mine = {name: rest.pop(name) for name in [*rest] if name.startswith(one.names)}
         if not mine:
             raise UserError(
-                f"No trained parameter has a name that begins with {' or '.join(one.names)}, so its "
-                "separate learning rate cannot be used."
+                f"A separate learning rate is set for parameters whose names begin with {' or '.join(one.names)}, but "
+                "no trained parameter has such a name."
             )
         decay = {} if one.weight_decay is None else {"weight_decay": one.weight_decay}
         found.append({"params": [*mine.values()], "lr": one.factor * rate, **decay})
     if not rest:
-        raise UserError("All parameters have a separate learning rate. Set OPTIM.LR to this learning rate instead.")
+        raise UserError(
+            "The separate learning rate applies to all trained parameters, so OPTIM.LR has no effect. Set "
+            "OPTIM.LR to the separate learning rate, and remove the separate learning rate."
+        )
     return [{"params": [*rest.values()]}, *found]
 
 

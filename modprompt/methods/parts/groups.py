@@ -375,5 +375,8 @@ class WithDescriptions(Method):
             return self
         phrases = classes.get("phrases")
         if mode not in _OF or not isinstance(phrases, dict):
-            raise UserError(f"{path} is damaged (the phrases that describe its classes). Use another copy of the file.")
+            raise UserError(
+                f"{path} is damaged: the phrases that describe its classes cannot be read. Use another copy of "
+                "the file."
+            )
         return self.describing(Described(descriptions.of_record(phrases, path), _OF[mode]))

@@ -360,8 +360,8 @@ def _require_same_clip(content: Checkpoint, clip_model: CLIP, file: str) -> None
             )
         if there.shape != one.shape or not torch.equal(there.half(), one.half()):
             raise UserError(
-                f"{file} belongs to another CLIP model than {called(clip_model)}, because {key} differs. "
-                "Set TEACHER_NAME to the CLIP model of the file."
+                f"{file} belongs to a different CLIP model than {called(clip_model)}, because {key} differs. Set "
+                "TEACHER_NAME to the CLIP model of the file."
             )
 
 

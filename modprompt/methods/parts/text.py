@@ -91,7 +91,7 @@ class Sentences(NamedTuple):
         if word == TEMPLATE and "{}" in template:
             return cls(None, template)
         if not isinstance(content, dict):
-            raise UserError(f"{path} is damaged (its class descriptions). Use another copy of the file.")
+            raise UserError(f"{path} is damaged: its class descriptions cannot be read. Use another copy of the file.")
         return cls(descriptions.of_record(content, path))
 
     def __str__(self) -> str:

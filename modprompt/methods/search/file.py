@@ -101,20 +101,20 @@ def _content_of(path: PathLike) -> dict[str, Any]:
     try:
         content: Any = parse_json(text)
         if not isinstance(content, dict) or not {*SIDES, "search"} & set(content):
-            raise Refused("the file contains no schedule of an encoder")
+            raise Refused("the file contains neither a text schedule nor an image schedule")
     except ValueError as error:  # Refused is one
         raise UserError(
             f"{path} is not a valid schedule.json of a schedule search ({str(error)[:120]}). Use another file."
         ) from None
     if not check_seal(content, path, "Search again, or set the schedule as a list of pairs, [[remove, add], ...]."):
         raise UserError(
-            f"{path} was not written by a schedule search, because it contains no hash. Set the schedule as a list of "
-            "pairs, [[remove, add], ...]."
+            f"{path} was not written by a schedule search, because it does not contain the hash that a search adds. "
+            "Set the schedule as a list of pairs, [[remove, add], ...]."
         )
     if content[KEY].get("version") != VERSION:
         raise UserError(
-            f"{path} has version {str(content[KEY].get('version'))[:20]}, but this version of modprompt "
-            f"supports only version {VERSION}. Search again."
+            f"{path} has the format version {str(content[KEY].get('version'))[:20]}, but this version of modprompt "
+            f"supports only version {VERSION}. Run the search again to write a new file."
         )
     return content
 
@@ -231,7 +231,7 @@ def _warn(settings: Settings, bare: Mapping[str, str], swaps: Mapping[str, bool]
         )
     for node in on:
         if not any(key.startswith(node) for key in bare):
-            warnings.warn(f"{node}ALPHAS_SWAPPED has no effect, because no .npy file is set.", stacklevel=3)
+            warnings.warn(f"{node}ALPHAS_SWAPPED has no effect, because no .npy file with alphas is set.", stacklevel=3)
     name, half = (
         as_text(settings[key].value) if key in settings else "" for key in ("DATASET.NAME", "DATASET.SUBSAMPLE_CLASSES")
     )

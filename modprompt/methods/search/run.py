@@ -108,8 +108,8 @@ class SearchRun(Part):
         start = self.trainer.start_epoch
         if start < self.cfg.OPTIM.MAX_EPOCH and len(self._history) <= start:
             raise UserError(
-                f"schedule.json must contain the alphas of epochs 0 to {start}, but a checkpoint does not store them. "
-                "Resume from the training state, or start the search again."
+                f"schedule.json must contain the alphas of epochs 0 to {start}, because checkpoints do not store the "
+                "alphas. Resume from the training state, or start the search again."
             )
 
     @property
@@ -175,7 +175,8 @@ class SearchRun(Part):
         for side in schedule_file.SIDES:
             if side in self._learner.options:
                 most = max(self._learner.options[side], key=len)
-                print(f"{'image' if side == 'vision' else side} encoder: {len(most)} options per layer: {shown(most)}")
+                name = "image" if side == "vision" else side
+                print(f"{name} encoder: at most {len(most)} options for a layer: {shown(most)}")
 
     @functools.cached_property
     def _scaler(self) -> Any:
@@ -219,7 +220,7 @@ class SearchRun(Part):
             steps = str([list(step) for step in one.schedule])
             self.record[side] = {"steps": steps, "least_margin": round(min(one.margins), 4)}
         if not self.cfg.TEST.NO_TEST:
-            print("Accuracy of the found schedule, with the prompts of the search:")
+            print("Accuracy of the selected schedule with the prompts that were trained in the search:")
             with self._learner.decided({side: one.path for side, one in found.items()}):
                 self.record["path_pct"] = self.trainer.test()
             print("Accuracy of the mixture of all options:")

@@ -59,7 +59,9 @@ def test_rounds_are_taken_over_whole_or_not_at_all(tmp_path):
         record.take_over(str(other), folder, mine)
     record.write(other / "rounds", Round(0, {"OPTIM.LR": "7"}, ()))
     record.write(other / "rounds", Round(2, mine, ()))
-    with pytest.raises(UserError, match="contains a record of round 2, but the record of the earlier round 1 is missing"):
+    with pytest.raises(
+        UserError, match="contains a record of round 2, but the record of the earlier round 1 is missing"
+    ):
         record.require_whole(other / "rounds")
     (other / "rounds" / "round_2.json").unlink()
     with pytest.raises(UserError, match=r"OPTIM.LR 7 -> 0.1.* Do not delete the files round_\*.csv"):

@@ -203,7 +203,7 @@ def test_validation_images_that_a_search_takes_count_as_labels_and_mark_the_resu
     assert train.main(given) == 0
     found = result.read(tmp_path / "out").result
     images = found["searched"]["images"]
-    assert f"note: the labels of {images} validation images are used in addition to" in capsys.readouterr().out
+    assert f"note: this run also uses the labels of {images} validation images." in capsys.readouterr().out
     assert [one["labels"] for one in found["active"]["rounds"]] == [images + 10, images + 20]
     assert found["active"]["labels_of_choice"] == images
     assert found["selected_on_test"] == "selected on the whole validation split"

@@ -25,7 +25,7 @@ def test_words_of_every_kind_and_layer(name, settings, vectors, vision, tmp_path
     (path,) = run.glob("*/model.pth.tar-1")
     out, _ = said(0, "interpret", path, 3, "--csv", table)
     assert any(
-        f"{vision} learned vision prompts are left out, because vision prompts cannot be compared with words." in line
+        f"{vision} learned vision prompts are not shown, because vision prompts cannot be compared with words." in line
         for line in out
     ) == bool(vision)
     rows = list(csv.DictReader(table.read_text().splitlines()))

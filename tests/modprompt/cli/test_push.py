@@ -81,7 +81,7 @@ def test_a_dry_run_prints_the_card_and_asks_nobody(run, said, monkeypatch):
         (["push", "{run}", "prompts"], "'hf-hub:prompts' is not the name of a repository on the Hugging Face hub."),
         (
             ["push", "{tmp}/zero", "a/b"],
-            "{tmp}/zero is a run of a method without training, so the run has no weights to upload.",
+            "The method of the run {tmp}/zero does not train anything, so there are no weights to upload.",
         ),
         (["push", "{tmp}/nosuch.yaml", "a/b"], "Unknown experiment {tmp}/nosuch.yaml"),
         (["push", "digits", "a/b", "--out", "{tmp}"], "digits: no training of the experiment is finished in {tmp}."),

@@ -219,7 +219,9 @@ def test_architecture_of_openai_is_that_of_open_clip(name):
 def test_architecture_of_other_designs_is_open_clips_to_build():
     assert architecture_of("ViT-B-16-SigLIP2/webli") is None
     assert architecture_of("ViT-B-16/laion2b_s34b_b88k").activation == "gelu"
-    with pytest.raises(UserError, match="hf-hub:a/b is a repository, but the files of a repository must be downloaded"):
+    with pytest.raises(
+        UserError, match="hf-hub:a/b is a repository of the Hugging Face hub, and its architecture is not known"
+    ):
         architecture_of("hf-hub:a/b")
 
 

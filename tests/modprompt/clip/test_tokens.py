@@ -45,9 +45,11 @@ def test_clip_that_was_trained_on_all_words_knows_them():
 
 def test_names_of_a_published_list_that_are_one_to_clip_are_told_with_their_labels():
     names = ["missile", "crane", "Missile", "crane", "owl"]
-    with pytest.warns(UserWarning, match=r"identical for CLIP: 'missile' \(0, 2\), 'crane' \(1, 3\) \(the labels"):
+    with pytest.warns(
+        UserWarning, match=r"become the same text for CLIP: 'missile' \(0, 2\), 'crane' \(1, 3\) \(the labels"
+    ):
         require_distinct_names(names, listed=True)
-    with pytest.warns(UserWarning, match="class names are identical for CLIP"):
+    with pytest.warns(UserWarning, match="class names become the same text for CLIP"):
         require_distinct_names(["crane", "crane"], known=names)
     with pytest.raises(UserError, match="'owl' is listed twice"):
         require_distinct_names(["owl", "owl"], known=names)

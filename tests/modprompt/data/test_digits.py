@@ -68,7 +68,8 @@ def test_full_disk_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Image.Image, "save", until_full)
     with pytest.raises(
-        UserError, match=r"^Digits: the folder .*digits cannot be written \(No space left on device\)\. Use a different --root"
+        UserError,
+        match=r"^Digits: the folder .*digits cannot be written \(No space left on device\)\. Use a different --root",
     ):
         Digits.write(tmp_path / "digits")
     assert list(tmp_path.iterdir()) == []

@@ -74,7 +74,7 @@ def test_names_that_are_one_to_clip_are_refused_before_a_split_is_made(tmp_path)
     pictures(tmp_path, {"zero": 5, "ZERO": 5, "one": 5})
     with pytest.raises(
         UserError,
-        match="The class names 'ZERO' and 'zero' are identical for CLIP.*Class names can be set in .*classnames.txt",
+        match="The class names 'ZERO' and 'zero' become the same text for CLIP.*Class names can be set in .*classnames.txt",
     ):
         read("ImageFolder", tmp_path)
     assert not (tmp_path / "split_ImageFolder.json").exists()

@@ -409,8 +409,18 @@ def test_what_is_missing_before_a_run_is_what_the_reader_cannot_do_without(modul
 @pytest.mark.parametrize(
     ("label", "column", "value", "message"),  # what all rows of a label get in a column; None: none is for training
     [
-        (1, 1, 11, "the labels of the training images must be all numbers from 0 to 4, but no image has the label 1"),
-        (1, 1, -1, "the labels of the training images must be all numbers from 0 to 4, but no image has the label 1"),
+        (
+            1,
+            1,
+            11,
+            "the labels of the training images must include every number from 0 to 4, but no image has the label 1",
+        ),
+        (
+            1,
+            1,
+            -1,
+            "the labels of the training images must include every number from 0 to 4, but no image has the label 1",
+        ),
         (1, 2, "Sea or Lake", "contains the class name 'Sea or Lake' for the labels 1 and 4"),
         (4, None, None, "class 'Sea or Lake' has test images but no training image"),
     ],

@@ -59,7 +59,11 @@ def test_lists_are_those_of_a_plain_loop_and_kept_under_a_name_of_their_own(read
 @pytest.mark.parametrize(
     ("rows", "how", "why"),
     [
-        (ROWS, {"shots": 4}, "shots.csv and DATASET.NUM_SHOTS 4 exclude each other. Remove one of the two settings."),
+        (
+            ROWS,
+            {"shots": 4},
+            "shots.csv and DATASET.NUM_SHOTS 4 cannot be used together. Remove one of the two settings.",
+        ),
         (ROWS[:3], {}, "shots.csv has no line for the classes 'River', 'Sea or Lake'. Add a line for each class."),
         ([*ROWS, ("Foresd", 1)], {}, "shots.csv, line 7: unknown class 'Foresd'. Did you mean 'Forest'?"),
         (

@@ -127,7 +127,7 @@ LISTED = ["file,label", "b/image_0001.png,cat", "images/b/image_0001.png,"]
     [
         ("classnames.txt", [""], "classnames.txt contains no class names. Write one class name per line"),
         ("classnames.txt", ["cat", "dog", "cat"], "classnames.txt: The class 'cat' is listed twice"),
-        ("classnames.txt", ["a_cat", "", "A cat"], "The class names 'a_cat' and 'A cat' are identical for CLIP"),
+        ("classnames.txt", ["a_cat", "", "A cat"], "The class names 'a_cat' and 'A cat' become the same text for CLIP"),
         (
             "labels.csv",
             ["file,label", "z.png,cat"],

@@ -49,9 +49,9 @@ def test_table_shows_every_layer():
         (
             Schedule,
             ([(0, 1), (0, MOST_TOKENS)],),
-            "vision schedule, layer 1: the layer has 1025 prompt tokens, but at most 1024 are supported",
+            "vision schedule, layer 1: this layer would have 1025 prompt tokens, but at most 1024 are supported",
         ),
-        (by_lengths, ([0, 100000, 1], "text"), "text schedule, layer 1: the layer has 100000"),
+        (by_lengths, ([0, 100000, 1], "text"), "text schedule, layer 1: this layer would have 100000"),
     ],
 )
 def test_what_is_no_schedule_is_refused_by_layer(make, given, message):

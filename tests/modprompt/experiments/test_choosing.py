@@ -155,7 +155,7 @@ def test_nothing_is_chosen_by_test_images(tries, tmp_path):
         (
             "grid: {OPTIM.LR: [0.1, 0.01, 1]}\n",
             "",
-            "tries: MaPLe, MPL have no grid of hyperparameter values. Add `grid: {KEY: [VALUE, ...]}`",
+            "tries: no grid of hyperparameter values is defined for the methods MaPLe, MPL. Add `grid: {KEY: [VALUE, ...]}`",
         ),
         ("grid: {OPTIM.LR", "grid: {OPTIM.NAME: [sgd, adam]}\n#", "the grid value 'sgd' of OPTIM.NAME is not a number"),
         (

@@ -45,7 +45,7 @@ def test_a_table_of_heads_replaces_only_the_same_table(words, tmp_path, capsys):
     out.mkdir()
     zero = [*words, "--classes", str(tmp_path / "classes.pt")]
     for name, why in (
-        ("heads.png", "heads.png exists, but this command did not write it"),
+        ("heads.png", "heads.png already exists, and the folder contains no"),
         ("heads.csv", "heads.csv exists, but does not have the columns of this table"),
     ):
         (out / name).write_text("mine")

@@ -142,7 +142,7 @@ def test_cluster_that_does_not_answer_is_thought_to_have_the_runs(jobs, tmp_path
     with pytest.raises(KeyboardInterrupt):
         slurm.Queue().run(runs)
     assert runs.ended == {}
-    with pytest.raises(UserError, match="squeue does not answer. Try again later"):
+    with pytest.raises(UserError, match="squeue did not respond. Try again later"):
         slurm.cancel([tmp_path])
 
 

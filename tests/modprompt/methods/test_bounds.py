@@ -55,7 +55,7 @@ def test_product_of_two_settings_names_them(clip_model):
     method = small(METHODS["MPL"], n_ctx=40, n_add_op=40)
     said = refused(lambda: method.on(clip_model, ["a", "b"]), "N_ADD_OP")
     assert said.startswith(
-        "N_ADD_OP 40 does not fit N_RM_OP 1: vision schedule, layer 1: the layer has 1639 prompt tokens"
+        "N_ADD_OP 40 does not fit N_RM_OP 1: vision schedule, layer 1: this layer would have 1639 prompt tokens"
     )
 
 

@@ -252,7 +252,7 @@ def test_with_labels_it_is_the_loss(clip_model, images, labels):
         (["cat", ""], "names must contain non-empty strings, got ''"),
         (["cat", 3], "names must contain non-empty strings, got 3"),
         (["cat", "dog", "cat"], "The class 'cat' is listed twice"),
-        (["a_cat", "dog", "A  cat"], "The class names 'a_cat' and 'A  cat' are identical for CLIP"),
+        (["a_cat", "dog", "A  cat"], "The class names 'a_cat' and 'A  cat' become the same text for CLIP"),
         (["word " * 90, "dog"], "longer than the maximum of 77 text tokens"),
     ],
 )
@@ -306,7 +306,7 @@ def test_images_that_nobody_has_normalised_are_refused(clip_model, kind):
 
 def test_average_needs_the_number_of_epochs(clip_model):
     model = small(modprompt.PromptSRC).on(clip_model, NAMES)
-    with pytest.raises(UserError, match=r"Pass it as in `.on\(clip_model, names, epochs=N\)`"):
+    with pytest.raises(UserError, match=r"Pass the number of epochs: .on\(clip_model, names, epochs=N\)"):
         model.end_epoch()
     assert small(modprompt.MPL).on(clip_model, NAMES).end_epoch() is False
     model = small(modprompt.PromptSRC).on(clip_model, NAMES, epochs=1)

@@ -167,7 +167,9 @@ def test_a_name_that_is_too_long_for_the_tower_is_refused():
 
 def test_names_are_told_apart_by_the_clips_own_tokenizer():
     assert modprompt.ZeroshotCLIP().on(tower_clip(), ["Crane", "crane"]).classes.names == ("Crane", "crane")
-    with pytest.raises(UserError, match="'a_crane' and 'a  crane' are identical for the tokenizer of this CLIP model"):
+    with pytest.raises(
+        UserError, match="'a_crane' and 'a  crane' become the same text for the tokenizer of this CLIP model"
+    ):
         modprompt.ZeroshotCLIP().on(tower_clip(), ["a_crane", "a  crane"])
 
 

@@ -160,7 +160,7 @@ def test_a_table_of_steps_that_is_damaged_has_no_hash(tmp_path, capsys):
     assert artifacts.of_training(str(tmp_path)) == {"steps_hash": artifacts.sha256_of(tmp_path / "steps.csv")}
     (tmp_path / "steps.csv").write_text("no table\n")
     assert artifacts.of_training(str(tmp_path)) == {}
-    assert capsys.readouterr().out.startswith("The entry steps_hash of result.json is not written: ")
+    assert capsys.readouterr().out.startswith("The entry steps_hash of result.json could not be written: ")
 
 
 def test_all_settings_are_kept_from_the_start_and_the_log_begins_with_what_matters(command, tmp_path, monkeypatch):

@@ -191,5 +191,5 @@ def test_null_is_no_value_of_any_setting(key, what, file):
     ],
 )
 def test_a_setting_that_a_method_has_its_own_of_is_warned_of(trainer, key, own):
-    with pytest.warns(UserWarning, match=f"{key} has no effect because {trainer} has {own}"):
+    with pytest.warns(UserWarning, match=f"{key} has no effect because {trainer} uses {own} instead"):
         build("TRAINER.NAME", trainer, key, "7")

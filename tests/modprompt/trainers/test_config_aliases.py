@@ -114,8 +114,8 @@ def test_settings_of_a_shared_node_are_the_methods_own_and_one_line_says_so(tmp_
     assert (node.CTX_INIT, node.N_CTX, node.W, node.PREC) == ("True", 4, 8.0, "fp32")
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("KgCoOp: ")]
     assert said == [
-        "KgCoOp: TRAINER.COOP.CTX_INIT sets TRAINER.KGCOOP.CTX_INIT True, TRAINER.COOP.N_CTX sets TRAINER.KGCOOP.N_CTX 4, "
-        "TRAINER.COOP.W sets TRAINER.KGCOOP.W 8, TRAINER.COOP.PREC sets TRAINER.KGCOOP.PREC fp32. "
+        "KgCoOp: TRAINER.COOP.CTX_INIT sets TRAINER.KGCOOP.CTX_INIT to True, TRAINER.COOP.N_CTX sets TRAINER.KGCOOP.N_CTX to 4, "
+        "TRAINER.COOP.W sets TRAINER.KGCOOP.W to 8, TRAINER.COOP.PREC sets TRAINER.KGCOOP.PREC to fp32. "
         "Ignored, as in the upstream repository: TRAINER.COOP.ALPHA, TRAINER.COCOOP.PREC."
     ]
 

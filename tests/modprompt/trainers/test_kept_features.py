@@ -131,7 +131,7 @@ def test_what_is_not_of_this_very_test_is_encoded_anew_with_one_line(runs, euros
     }.items():
         write_arrays(file, **{**arrays, **other})
         as_left(file)
-        refused(name, "were computed with a different CLIP model, different prompts or a different image preprocessing")
+        refused(name, "were computed with a different CLIP model, different prompts or different image preprocessing")
     write_arrays(file, rows=arrays["features"])
     as_left(file)
     refused("version", "features is not a file in the archive")
@@ -144,7 +144,7 @@ def test_what_is_not_of_this_very_test_is_encoded_anew_with_one_line(runs, euros
     ("row", "name", "more", "why"),
     [
         ("coop_end", "trained", (), "were computed with a different CLIP model, different prompts"),
-        ("coop_end", "other", ("INPUT.INTERPOLATION", "bilinear"), "a different image preprocessing"),
+        ("coop_end", "other", ("INPUT.INTERPOLATION", "bilinear"), "different image preprocessing"),
         (
             "coop_end",
             "precision",

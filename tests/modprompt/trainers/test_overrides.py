@@ -154,7 +154,7 @@ def test_settle_tells_and_puts_back_if_asked(keeps, words, monkeypatch, capsys):
         assert changes(cfg) == []
     else:
         assert len(said) == 6
-        assert said[-1] == "note: to restore the requested values, use --keep-settings."
+        assert said[-1] == "note: to keep your own values instead, use --keep-settings."
         assert cfg.OPTIM.MAX_EPOCH == 200
 
 

@@ -229,7 +229,7 @@ def test_an_export_lies_beside_its_model_and_never_on_it(tmp_path):
     own.path.write_text("")
     for out, said in (
         ("a.bin", "does not end in .onnx, the file extension for --to onnx"),
-        ("own.onnx", "is the checkpoint that is exported. Choose another"),
+        ("own.onnx", "is the same file as the checkpoint to be exported. Choose another"),
     ):
         with pytest.raises(UserError, match=said):
             export.place_of(own, "onnx", str(tmp_path / out))

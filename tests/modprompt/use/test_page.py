@@ -55,7 +55,7 @@ def test_a_note_in_place_of_a_result(trained, image, tmp_path):
         (str(tmp_path / "fake.png"), "one", "Cannot read the image"),
         (image, " \n", "There are no class names. Write at least one"),
         (image, "one\nfive", "The prompts contain a separate context for each class"),
-        (image, "one\nONE", "&#x27;one&#x27; and &#x27;ONE&#x27; are identical for CLIP"),
+        (image, "one\nONE", "&#x27;one&#x27; and &#x27;ONE&#x27; become the same text for CLIP"),
     ):
         shares, message, pictures = answer(given, file, text)
         assert (shares, pictures) == (None, [])

@@ -155,7 +155,7 @@ def test_prompts_of_other_images_are_warned_of(more, said, command, tmp_path, ca
     assert train.main(instead(head, out=tmp_path / "same")) == 0
     assert "were trained on different images" not in capsys.readouterr().err
     assert train.main(instead(head, **more)) == 0
-    line = f"The prompts in {tmp_path / 'front'} and this head were trained on different images ({said}), so the prompts may"
+    line = f"The prompts in {tmp_path / 'front'} and this head were trained on different images ({said}), so some "
     assert line in capsys.readouterr().err
 
 

@@ -142,7 +142,7 @@ def put_on(names, which, path, clip_model, name):
     return model
 
 
-@pytest.mark.filterwarnings("ignore:Several class names are identical for CLIP")
+@pytest.mark.filterwarnings("ignore:Several class names become the same text for CLIP")
 @pytest.mark.parametrize(
     ("name", "which"), [("CLAP", (0, 0)), ("LP++", ()), ("TaskRes", (0, 0)), ("Tip-Adapter-F", ())]
 )
@@ -161,7 +161,7 @@ def test_a_new_class_of_a_base_classs_name_has_no_row_of_it(name, which, made, c
     torch.testing.assert_close(other[:, :2], logits(model, images), atol=1e-4, rtol=0)
 
 
-@pytest.mark.filterwarnings("ignore:Several class names are identical for CLIP")
+@pytest.mark.filterwarnings("ignore:Several class names become the same text for CLIP")
 def test_a_head_of_new_classes_knows_which_they_are(made, clip_model, images, tmp_path):
     every, which = [*BASE, *NEW], (0, 0, 0, 1)
     path = tmp_path / "new.pt"
@@ -212,7 +212,7 @@ def test_two_methods_of_one_form_do_not_take_each_others_heads(mine, theirs, mad
     made(theirs).take(content, str(tmp_path / "own.pt"))
 
 
-@pytest.mark.filterwarnings("ignore:Several class names are identical for CLIP")
+@pytest.mark.filterwarnings("ignore:Several class names become the same text for CLIP")
 def test_which_of_a_name_a_class_is_decides_nothing_on_another_data_set(made, images):
     model, every, which = made("TaskRes", BASE, HALF, (0, 0)), ["crane", "owl", "crane", "river"], (0, 0, 1, 0)
     train(model, images, labels=HALF)

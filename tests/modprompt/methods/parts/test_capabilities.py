@@ -32,9 +32,9 @@ def test_each_parameter_is_in_the_first_group_that_names_it_and_the_rest_lead():
     [
         (
             OwnRate(("other", "more")),
-            "No trained parameter has a name that begins with other or more, so its separate learning rate cannot be used.",
+            "A separate learning rate is set for parameters whose names begin with other or more, but no trained parameter has",
         ),
-        (OwnRate(("",)), "All parameters have a separate learning rate. Set OPTIM.LR to this learning rate instead."),
+        (OwnRate(("",)), "The separate learning rate applies to all trained parameters, so OPTIM.LR has no effect."),
     ],
 )
 def test_groups_without_parameters_are_refused(own, message):

@@ -50,8 +50,11 @@ def test_sealed_file_of_another_form_is_one_line(tmp_path, entries):
     ("text", "why"),
     [
         ("", "is not a valid schedule.json of a schedule search"),
-        ("[1]", "the file contains no schedule of an encoder"),
-        ('{"text": {"place": "", "steps": [[0, 1]]}}', "it contains no hash.*Set the schedule as a list of pairs"),
+        ("[1]", "the file contains neither a text schedule nor an image schedule"),
+        (
+            '{"text": {"place": "", "steps": [[0, 1]]}}',
+            "it does not contain the hash.*Set the schedule as a list of pairs",
+        ),
         (json.dumps(sealed({"text": None}, 1)), "it contains no layers"),
         (json.dumps(sealed({"text": None}, 7)), "has version 7, but this version of modprompt supports only version 1"),
     ],
