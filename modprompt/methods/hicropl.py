@@ -273,8 +273,8 @@ class FlowLearner(Learner):
         if known != self.teacher_fingerprint:
             mine, theirs = (one or "that of the backbone" for one in (self.teacher_fingerprint, known))
             raise UserError(
-                f"{path}: the fingerprint of the teacher {BLENDED} (TEACHER_NAME) is {mine}, but the fingerprint of the "
-                f"teacher in training was {theirs}. Set TEACHER_NAME to the CLIP model with which the model was "
+                f"{path}: the fingerprint of the teacher {BLENDED} (TEACHER_NAME) is {mine}, but the fingerprint of "
+                f"the teacher in training was {theirs}. Set TEACHER_NAME to the CLIP model with which the model was "
                 "trained."
             )
 

@@ -33,7 +33,7 @@ def test_damaged_list_is_drawn_anew_and_says_so_only_if_the_generator_allows(eur
     root, whole, files = eurosat
     path = root / "eurosat" / LIST
     path.write_bytes(files[LIST].replace(b'"seed": 9', b'"seed": 8'))
-    with pytest.raises(UserError, match=r"shot_2-seed_9.json is damaged or was edited by hand .*\. Delete it to draw"):
+    with pytest.raises(UserError, match=r"shot_2-seed_9.json is damaged or was edited by hand, .*\. Delete it to draw"):
         read("EuroSAT", root, 2, seed=9, draw=10)  # something has drawn before, as no run of ours does
     assert lists(root) == whole
     assert "The few-shot list was drawn again with seed 9." in capsys.readouterr().out

@@ -48,7 +48,7 @@ def test_schedule_or_lengths_name_their_setting(name, field, clip_model):
     more = {"n_ctx_vision": 0} if field == "schedule_vision" and "n_ctx_vision" in cls.__dataclass_fields__ else {}
     method = small(cls, **lengths, **steps, **more)
     said = refused(lambda: method.on(clip_model, ["a", "b"]), field.upper())
-    assert "has 100000 prompt tokens, but at most 1024 are supported" in said or "must add tokens" in said
+    assert "would have 100000 prompt tokens, but at most 1024 are supported" in said or "must add tokens" in said
 
 
 def test_product_of_two_settings_names_them(clip_model):

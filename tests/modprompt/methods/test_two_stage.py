@@ -150,9 +150,7 @@ def test_a_stage_needs_its_number_and_the_classes_of_its_rows(clip_model):
             pass
     for names in (NAMES[:2], [*NAMES, "horse"], ["horse", *NAMES[1:]]):
         for begins in (True, False):
-            with one_line(
-                "in_stage: this model has . classes, but its classifier was made for a different set of 3 classes"
-            ):  # noqa: SIM117
+            with one_line("in_stage: .* but its classifier was made for a different set of 3 classes"):  # noqa: SIM117
                 with model.with_classes(names).in_stage(1, begins):
                     pass
     torch.testing.assert_close(model(images), before)

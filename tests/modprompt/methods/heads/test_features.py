@@ -74,7 +74,11 @@ def test_a_pickled_head_gives_its_weight_and_runs_nothing(cache, monkeypatch):
 def test_files_that_do_not_fit_are_one_line(cache):
     labels, values = torch.arange(CLASSES).repeat(6), F.one_hot(torch.arange(CLASSES).repeat(2), CLASSES).half()
     rows = [
-        ("keys_2shots", torch.randn(32, 10), "the keys have 32 dimensions"),
+        (
+            "keys_2shots",
+            torch.randn(32, 10),
+            "the cached image features \\(keys\\) have 32 dimensions, but the features in test_f.pt have 16",
+        ),
         ("keys_2shots", torch.full((WIDTH, 10), float("nan")), "finite"),
         ("values_2shots", values[:-1], "10 images"),
         ("values_2shots", values * 0.5, "a single 1"),

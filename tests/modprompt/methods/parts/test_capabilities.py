@@ -32,9 +32,14 @@ def test_each_parameter_is_in_the_first_group_that_names_it_and_the_rest_lead():
     [
         (
             OwnRate(("other", "more")),
-            "A separate learning rate is set for parameters whose names begin with other or more, but no trained parameter has",
+            "A separate learning rate is set for parameters whose names begin with other or more, but no trained "
+            "parameter has such a name.",
         ),
-        (OwnRate(("",)), "The separate learning rate applies to all trained parameters, so OPTIM.LR has no effect."),
+        (
+            OwnRate(("",)),
+            "The separate learning rate applies to all trained parameters, so OPTIM.LR has no effect. Set OPTIM.LR to "
+            "the separate learning rate, and remove the separate learning rate.",
+        ),
     ],
 )
 def test_groups_without_parameters_are_refused(own, message):
