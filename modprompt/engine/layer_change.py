@@ -174,9 +174,9 @@ def require_at_once(changes: Changes, chunks: int) -> None:
     """Raise UserError if masks would be drawn for each chunk of classes, and again in the backward pass."""
     if chunks > 1 and any(one is not None and one.draws_at_once for one in changes):
         raise UserError(
-            "DROPOUT_SHARED uses the same dropout mask for all classes, so all classes must be encoded in a single "
-            f"pass, but the memory is only sufficient for {chunks} passes with a part of the classes each. Set "
-            "DROPOUT_SHARED to False or DROPOUT to 0, or use fewer classes."
+            "DROPOUT_SHARED uses the same dropout mask for all classes, so all classes must be encoded together, but "
+            f"the memory requires {chunks} chunks of classes. Set DROPOUT_SHARED to False or DROPOUT to 0, or use "
+            "fewer classes."
         )
 
 

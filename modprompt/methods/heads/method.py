@@ -76,8 +76,8 @@ class Front(NamedTuple):
         method = stated_method(stated, content.record["classes"], file)
         if isinstance(method, HeadMethod) or method.search is not None:
             raise UserError(
-                f"{file} was written by {stated['name']}, which trains no prompts, but a head needs trained prompts. "
-                "Set PROMPTS_FROM to the run of a prompt-learning method."
+                f"{file} was written by {stated['name']}, but a head can only be trained on top of a prompt-learning "
+                "method. Set PROMPTS_FROM to the run of a prompt-learning method."
             )
         chosen = str(content.record.get("run", {}).get("selected_on", ""))
         return cls(method, stated, prompts_hash(file), file, content, chosen)

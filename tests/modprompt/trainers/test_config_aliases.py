@@ -23,8 +23,8 @@ def test_repositorys_set_up_is_what_nothing_given_means(capsys):
     assert (active.ROUNDS, active.METHOD, active.PCB, active.GIVE_UP, active.GAMMA) == (8, "none", True, True, 0.1)
     assert (active.BUDGET, active.MANUAL_LABELS, active.BADGE_ROWS) == (0, False, "right")
     assert (
-        "ALVLM: TRAINER.COOPAL sets ACTIVE.ROUNDS 8, ACTIVE.METHOD none, ACTIVE.PCB True, ACTIVE.GIVE_UP True, "
-        "ACTIVE.GAMMA 0.1.\n" in capsys.readouterr().out
+        "ALVLM: the settings in TRAINER.COOPAL change ACTIVE.ROUNDS to 8, ACTIVE.METHOD to none, ACTIVE.PCB to True, "
+        "ACTIVE.GIVE_UP to True, ACTIVE.GAMMA to 0.1.\n" in capsys.readouterr().out
     )
 
 

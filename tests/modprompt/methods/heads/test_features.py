@@ -81,7 +81,7 @@ def test_files_that_do_not_fit_are_one_line(cache):
         ),
         ("keys_2shots", torch.full((WIDTH, 10), float("nan")), "finite"),
         ("values_2shots", values[:-1], "10 images"),
-        ("values_2shots", values * 0.5, "a single 1"),
+        ("values_2shots", values * 0.5, "each row must be one-hot"),
         ("values_2shots", values[[0] * 10], "according to the file name, each class has 2 images"),
         ("test_f", torch.randn(4, WIDTH), r"test_f.pt \(4\) differs from .*test_l.pt \(30\)"),
         ("test_f", torch.randint(9, (30, WIDTH)), "is not a matrix of features"),

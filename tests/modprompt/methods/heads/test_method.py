@@ -103,14 +103,14 @@ def test_a_file_without_its_prompts_is_damaged(prompts, clip_model, tmp_path):
 @pytest.mark.parametrize(
     ("front", "settings", "what"),
     [
-        (modprompt.CoCoOp, {}, "ADAPTER needs a single text feature per class, but the prompts in "),
+        (modprompt.CoCoOp, {}, "ADAPTER needs one text feature per class, but the prompts in "),
         (
             modprompt.CoOp,
             {"csc": True},
             "contains a separate context for each class (CSC), but these contexts were learned for other class names",
         ),
-        (modprompt.TaskRes, {}, "belongs to TaskRes, but a head needs trained prompts"),
-        (modprompt.DPLSearch, {}, "belongs to DPLSearch, but a head needs trained prompts"),
+        (modprompt.TaskRes, {}, "was written by TaskRes, but a head can only be trained on top of"),
+        (modprompt.DPLSearch, {}, "was written by DPLSearch, but a head can only be trained on top of"),
     ],
 )
 def test_what_no_head_stands_behind_is_told_in_a_line(front, settings, what, prompts, clip_model):

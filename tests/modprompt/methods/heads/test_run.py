@@ -267,5 +267,5 @@ def test_a_checkpoint_holds_its_enhanced_base(clip_model, tmp_path):
     content = torch.load(tmp_path / "own.pt", weights_only=True)
     del content["state_dict"]["enhanced_base"]
     torch.save(content, tmp_path / "own.pt")
-    with pytest.raises(UserError, match="does not contain the enhanced base .*, with which the head was trained"):
+    with pytest.raises(UserError, match="does not contain the enhanced base .* that was used to train the head"):
         modprompt.load(tmp_path / "own.pt", clip_model)

@@ -126,7 +126,7 @@ def test_file_that_lost_its_phrases_opens_no_other(birds, clip_file, tmp_path):
     del content[KEY]["hash"]
     content[KEY]["hash"] = content_hash({KEY: content[KEY]})
     torch.save(content, tmp_path / "prompts.pt")
-    with pytest.raises(UserError, match=r"is damaged \(the phrases that describe its classes\)"):
+    with pytest.raises(UserError, match=r"is damaged: the phrases that describe its classes cannot be read"):
         modprompt.load(tmp_path / "prompts.pt", clip_model)
 
 

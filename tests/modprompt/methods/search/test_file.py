@@ -56,7 +56,10 @@ def test_sealed_file_of_another_form_is_one_line(tmp_path, entries):
             "it does not contain the hash.*Set the schedule as a list of pairs",
         ),
         (json.dumps(sealed({"text": None}, 1)), "it contains no layers"),
-        (json.dumps(sealed({"text": None}, 7)), "has version 7, but this version of modprompt supports only version 1"),
+        (
+            json.dumps(sealed({"text": None}, 7)),
+            "has the format version 7, but this version of modprompt supports only version 1",
+        ),
     ],
 )
 def test_other_files_are_one_line(tmp_path, text, why):
