@@ -88,12 +88,12 @@ def test_files_that_do_not_fit_are_one_line(cache):
         ("test_l", labels.float(), "must contain a whole number for each image"),
         ("test_l", labels + 1, "labels up to 5"),
         ("test_l", labels - 1, "below 0"),
-        ("test_f", 2 * torch.eye(WIDTH)[labels], "norms are from 2 to 2"),
+        ("test_f", 2 * torch.eye(WIDTH)[labels], "norms range from 2 to 2"),
         ("val_f", torch.eye(2 * WIDTH)[labels], "have the width 32"),
         ("classes", torch.randn(WIDTH, WIDTH), "the dimension of the classes is ambiguous"),
         ("classes", torch.randn(CLASSES, 7), "neither"),
         ("classes", {"other": 1}, "is not a matrix of features"),
-        ("best_F_2shots", torch.randn(WIDTH, 10), "other keys"),
+        ("best_F_2shots", torch.randn(WIDTH, 10), "different cache keys"),
     ]
     for name, content, said in rows:
         path = cache / f"{name}.pt"
