@@ -50,7 +50,7 @@ def test_test_of_a_model_that_changed_is_run_again(trained, words, tmp_path, cap
     capsys.readouterr()
     assert train.main(test) == 0
     out = capsys.readouterr().out
-    assert "is repeated, because its result belongs to another model." in out
+    assert "runs again, because the stored result was computed with another model." in out
     assert "=> result" in out
 
 
@@ -94,18 +94,18 @@ def test_images_without_a_split_file_are_compared(words, tmp_path, capsys):
     )
 
 
-@pytest.mark.filterwarnings("always:.*different split:UserWarning")
+@pytest.mark.filterwarnings("always:.*differs from the split:UserWarning")
 def test_test_on_another_split_than_that_of_the_training_is_warned_of(trained, words, eurosat_root, tmp_path, capsys):
     test = ["--eval-only", "--model-dir", str(trained), *to(words(), tmp_path / "test")]
     assert train.main(test) == 0
-    assert "was trained on a different split" not in capsys.readouterr().err
+    assert "was trained on a split" not in capsys.readouterr().err
     path = eurosat_root / "eurosat" / "split_zhou_EuroSAT.json"
     content = json.loads(path.read_text())
     del content["modprompt"]
     path.write_text(json.dumps({**content, "train": content["test"], "test": content["train"]}))
     assert train.main(["--eval-only", "--model-dir", str(trained), *to(words(), tmp_path / "other")]) == 0
     assert (
-        f"The model in {trained} was trained on a different split of EuroSAT than the split that is used in this test"
+        f"The model in {trained} was trained on a split of EuroSAT that differs from the split of this test"
         in capsys.readouterr().err
     )
 

@@ -106,7 +106,7 @@ def test_scripts_train_search_and_test_once(eurosat_root, clip_file, tmp_path):
     assert script("mpl/base2new_train.sh", "1")[0] == 0
     assert script("mpl/base2new_train.sh", "1")[1][-1].startswith("This run is already finished: ")
     code, lines = script("mpl/base2new_train.sh", "1", "SEED", "2")
-    assert (code, "error: SEED is 2, but the output folder" in lines[-1]) == (2, True)
+    assert (code, "error: SEED is 2, but the name of the output folder" in lines[-1]) == (2, True)
     (base / "result.json").unlink()
     code, lines = script("mpl/base2new_test.sh")
     assert (code, "error: The training is not finished, because" in lines[-1]) == (2, True)

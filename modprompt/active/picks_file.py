@@ -86,13 +86,13 @@ def read_labels(path: Path, picks: Sequence[Picked], names: Sequence[str]) -> li
     try:
         lines = label_file.read_labels(path, {pick.file: pick.file for pick in picks}, classes, _not_asked)
     except FileNotFoundError:
-        raise UserError(f"The file {path} is missing. Restore the file with its labels.") from None
+        raise UserError(f"The file {path}, which contains the labels, is missing. Restore the file.") from None
     gone = [pick.file for pick in picks if pick.file not in lines]
     if gone:
         more = f" (and {len(gone) - 1} more)" if len(gone) > 1 else ""
         raise UserError(
-            f"{path}: the line for the image {gone[0]}{more} is missing. Restore each missing line, with or without a "
-            "label."
+            f"{path}: the line for the image {gone[0]}{more} is missing. Add each missing line again. The label in "
+            "the line may be empty."
         )
     for pick in picks:
         label, line = lines[pick.file]

@@ -205,9 +205,9 @@ def check(cfg: Any, job: Job) -> None:
         return
     if job.method.under == FEW_SHOT:
         raise UserError(
-            f"{cfg.TRAINER.NAME} always selects images in rounds, so the few-shot runs for comparison need another "
-            "trainer. Add `few_shot: {trainer: ..., config: ...}` to the method, or set `few_shot: false` for the "
-            "experiment."
+            f"{cfg.TRAINER.NAME} always selects its images in rounds, so the few-shot runs with which it is compared "
+            "need another trainer. Name this trainer with `few_shot: {trainer: ..., config: ...}` in the method, "
+            "or set `few_shot: false` for the experiment."
         )
     if not job.method.under and not job.tests:
         raise UserError(

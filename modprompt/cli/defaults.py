@@ -143,7 +143,7 @@ def _take_config(command: _Command) -> None:
     name = command.configs.get(plain(clip))
     path = config_of(command.trainer, name or command.configs[_LARGE])
     which = f"for {clip}" if name else f"for {_LARGE}, because {command.trainer} has no config file for {clip}"
-    print(f"{command.trainer} uses the config file {path}, which is {which}.")
+    print(f"{command.trainer} uses the config file {path} ({which}).")
     command.use(method=path)
 
 

@@ -67,8 +67,8 @@ def _of_experiment(args: argparse.Namespace, repo: str, folder: Path) -> str:
     done = sorted({job.folder for job, stands in trainings if stands.name == state.FINISHED})
     if not done:
         raise UserError(
-            f"{args.file}: no training of the experiment is finished in {args.out}. Run the experiment, or set --out "
-            "to the folder of its runs."
+            f"{args.file}: {args.out} contains no finished training run of the experiment. Run the experiment, or set "
+            "--out to the folder of its runs."
         )
     lacking = len({job.folder for job, _ in trainings}) - len(done)
     if lacking:

@@ -85,9 +85,9 @@ def exact(clip_model: CLIP) -> CLIP:
     if found is not None:
         return moved(found, clip_model.logit_scale.device)
     warnings.warn(
-        "The frozen class features are less precise, because the weights of this CLIP model were rounded to "
-        f"{rounded}. Call .with_classes before you compute the first loss, or load a new copy of the CLIP model for "
-        "each model.",
+        "The frozen class features are less precise than usual, because the weights of this CLIP model were already "
+        f"rounded to {rounded}. Call .with_classes before you compute the first loss, or load a separate copy of the "
+        "CLIP model for each model.",
         stacklevel=3,
     )
     return _float_copy(clip_model)

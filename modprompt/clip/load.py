@@ -224,8 +224,8 @@ def _of_weights(asked: Asked, weights: Path) -> Source:
         return found(OPEN_CLIP, *open_clips.of_file(own))
     if bool(asked.activation) != bool(asked.heads) or (asked.model and asked.heads):
         raise UserError(
-            "Weights without a config need either both MODEL.BACKBONE.ACTIVATION and MODEL.BACKBONE.HEADS, or only "
-            "MODEL.BACKBONE.MODEL. Set one of the two combinations."
+            "Weights without a config need additional settings. Set either both MODEL.BACKBONE.ACTIVATION and "
+            "MODEL.BACKBONE.HEADS, or only MODEL.BACKBONE.MODEL."
         )
     if asked.model:
         return found(OPEN_CLIP, *open_clips.of_name(asked.model))
@@ -249,7 +249,10 @@ def _wanted(there: Sequence[str], names: Sequence[str] = ()) -> list[str]:
     """The files of a repository that are needed, the weights first; without names some must say how they are run."""
     weights = _pick(there, "the repository", names)
     if not names and not {CONFIG_FILE, TRANSFORMERS_FILE} & set(there):
-        raise UserError(f"the repository has neither {CONFIG_FILE} nor {TRANSFORMERS_FILE}, which describe the model.")
+        raise UserError(
+            f"the repository contains no description of the model: both {CONFIG_FILE} and {TRANSFORMERS_FILE} are "
+            "missing"
+        )
     stem, _, ending = weights.removesuffix(_INDEX).rpartition(".")
     shards = [one for one in there if one.startswith(f"{stem}-") and one.endswith(f".{ending}")]
     needed = [weights, *(shards if weights.endswith(_INDEX) else [])]
@@ -455,8 +458,8 @@ def _content(path: Path) -> Any:
         return read_shards(path, _content)
     if path.suffix == ".json":
         raise UserError(
-            f"{path} is a config file, not a weights file. Set the path to the folder or to the weights file in this "
-            "folder."
+            f"{path} is a config file, not a weights file. Set the path to the weights file, or to the folder that "
+            "contains the config and the weights."
         )
     return read_safetensors(path)[0] if path.suffix == ".safetensors" else read_tensors(path)
 

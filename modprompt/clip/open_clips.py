@@ -124,10 +124,12 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         content = parse_json(read_text(path))
     except FileNotFoundError:
-        raise UserError(f"{path} is missing. Copy the file from the source of the weights.") from None
+        raise UserError(
+            f"{path} is missing. Copy the file from the place from which you downloaded the weights."
+        ) from None
     except Refused as error:
         raise UserError(
-            f"{path} is damaged, because it is not valid JSON ({str(error)[:80]}). Download the file again."
+            f"{path} is damaged: its content is not valid JSON ({str(error)[:80]}). Download the file again."
         ) from None
     if not isinstance(content, dict):
         raise UserError(f"{path} does not contain a JSON object, so the file is damaged. Download the file again.")

@@ -104,6 +104,7 @@ def require_known_words(names: Sequence[str], clip_model: CLIP) -> None:
             )
     if strange:
         warnings.warn(
-            f"This CLIP model was never trained on some words of {some(strange)}, so these words have no effect.",
+            f"Some words of {some(strange)} did not occur in the training data of this CLIP model, so these words "
+            "have no effect.",
             stacklevel=2,
         )

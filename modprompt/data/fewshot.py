@@ -151,7 +151,7 @@ class FewShotCache:
                 print(f"Loading the few-shot lists of {path}")
                 self.path = path
                 return lists
-            print(f"note: {path} belongs to another split, so new few-shot lists are drawn.")
+            print(f"note: {path} was made for a different split, so new few-shot lists are drawn.")
         for fault in damaged:
             if self.seed < 0 or random.getstate() != random.Random(self.seed).getstate():
                 raise fault  # only a generator that was just seeded draws the same lists again

@@ -51,8 +51,8 @@ def class_facts(name: str, n_classes: int) -> dict[str, str]:
     if n_classes == known:
         return {}
     print(
-        f"note: {name} has {n_classes} classes here, but the published data set has {known}. Accuracies are not "
-        "comparable with published results."
+        f"note: {name} has {n_classes} classes in this run, but the published data set has {known}. Accuracies are "
+        "not comparable with published results."
     )
     return {"classes": f"{n_classes} of {known} classes"}
 

@@ -86,8 +86,8 @@ def find_images(root: Path, reader: Any) -> Path:
     if not root.is_dir():
         more = "" if images is None else f", or run `modprompt prepare {name} --root {root}`"
         raise UserError(
-            f"DATASET.ROOT {root}: the folder does not exist. Set --root (for the scripts, DATA) to an existing "
-            f"folder{more}."
+            f"DATASET.ROOT {root}: the folder does not exist. Set --root (or the variable DATA if you use the "
+            f"scripts) to an existing folder{more}."
         )
     if images is not None and not images.is_dir():
         raise UserError(f"{name}: the folder {images} does not exist. Run `modprompt prepare {name} --root {root}`.")

@@ -175,8 +175,8 @@ def require_at_once(changes: Changes, chunks: int) -> None:
     if chunks > 1 and any(one is not None and one.draws_at_once for one in changes):
         raise UserError(
             "DROPOUT_SHARED uses the same dropout mask for all classes, so all classes must be encoded together, but "
-            f"the memory requires {chunks} chunks of classes. Set DROPOUT_SHARED to False or DROPOUT to 0, or use "
-            "fewer classes."
+            f"the memory is only sufficient to encode them in {chunks} chunks. Set DROPOUT_SHARED to False or DROPOUT "
+            "to 0, or use fewer classes."
         )
 
 

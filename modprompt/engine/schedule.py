@@ -211,7 +211,7 @@ def from_config(steps: Sequence[Sequence[int]], layers: int, side: str, first: i
     schedule = Schedule(list(steps) + [CARRY] * (layers - len(steps)), side)
     if name and schedule[0].add not in (0, first):
         raise UserError(
-            f"{side} schedule, layer 0: the step must add {name} = {first} tokens, but adds {schedule[0].add}."
+            f"{side} schedule, layer 0: the number of added tokens must be {first} ({name}), but is {schedule[0].add}."
         )
     return schedule
 

@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
     methods = configured(args.head, args.backbone[0], options)
     features = read_features(args.features, args.backbone[0], args.classes, args.backbone[-1], args.split)
     print(
-        f"Read {len(features.tested.labels)} images of {len(features.classes)} classes from {args.features}. ({AGAIN}.)"
+        f"Read {len(features.tested.labels)} images of {len(features.classes)} classes from {args.features} ({AGAIN})."
     )
     out = of_user(args.out) if args.out else Path("output", "heads", features.folder.resolve().name)
     report.require_replaceable_files(out)

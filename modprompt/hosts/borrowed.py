@@ -76,8 +76,8 @@ class Host(NamedTuple):
                 add_missing(cfg_default, theirs)
         except Exception as error:  # whatever their code raises; a reader that wants a key says so
             print(
-                f"note: the config keys that extend_cfg in {self.folder / PROGRAM} adds are not available, "
-                f"because the function fails ({one_line(error)})."
+                f"note: extend_cfg in {self.folder / PROGRAM} fails ({one_line(error)}), so the config keys that "
+                "extend_cfg adds are not available."
             )
 
     def _of_files(self, settings: Settings) -> Settings:

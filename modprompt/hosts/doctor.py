@@ -214,7 +214,7 @@ def examine(args: argparse.Namespace) -> int:
             return UserError.exit_code
     sys.path.insert(0, str(host or folder))
     if not has_needed():
-        print("MPL cannot run here. Follow the advice after the arrows (->) in the list above.")
+        print("MPL cannot run in this codebase. Follow the advice after the arrows (->) in the list above.")
         return CANNOT
     say_parts(host, Path(args.root))
     with tempfile.TemporaryDirectory(prefix="modprompt-doctor-") as work:

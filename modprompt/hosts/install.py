@@ -123,8 +123,8 @@ def _tried(folder: Path, program: bytes) -> str:
     else:
         advice = f"Use {_LAUNCH} and needs no import line."
     raise UserError(
-        f"The import line was not written to {folder / PROGRAM}, because the imports of the program would then fail "
-        f"({why}). {advice}"
+        f"The import line was not added to {folder / PROGRAM}, because the program could no longer import its modules "
+        f"with this line ({why}). {advice}"
     )
 
 

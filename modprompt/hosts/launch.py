@@ -53,7 +53,7 @@ def prepare(program: Path) -> None:
         is_dassl = isinstance(error, ImportError) and error.name == "dassl"
         how = f". {NO_DASSL}" if is_dassl else how_to_get(lacking(folder, [program]))
         raise UserError(
-            f"Could not import clip or Dassl for the codebase in this folder: {one_line(error)}{how}"
+            f"Could not import clip or Dassl for the codebase in the current folder: {one_line(error)}{how}"
         ) from error
     give_way()
     importlib.import_module("modprompt.trainers.mpl")

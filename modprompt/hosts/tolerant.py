@@ -70,7 +70,7 @@ class _Loader(importlib.abc.Loader):
 
     def exec_module(self, module: types.ModuleType) -> None:
         if self._plain is None:
-            print(f"This codebase imports the module {module.__name__}, which does not exist. The module is ignored.")
+            print(f"This codebase imports the module {module.__name__}, which does not exist. The import is ignored.")
             return
         module.__loader__ = self._plain
         try:
@@ -80,5 +80,5 @@ class _Loader(importlib.abc.Loader):
                 raise
             print(
                 f"This codebase imports the module {module.__name__}, but the import fails ({one_line(error)}). "
-                "The module is ignored."
+                "The import is ignored."
             )

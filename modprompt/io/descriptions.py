@@ -146,7 +146,8 @@ def of_record(content: Any, source: str) -> Descriptions:
             raise UserError(f"{where}: the value must be a list of non-empty phrases, got {ascii(own)[:80]}.")
         if phrases.setdefault(_key(str(name)), tuple(own)) != tuple(own):
             raise UserError(
-                f"{where}: the class occurs twice with different phrases (upper and lower case are treated as equal)."
+                f"{where}: the class name occurs twice in the file, with different phrases (upper and lower case are "
+                "treated as equal)."
             )
     return Descriptions(phrases, source)
 

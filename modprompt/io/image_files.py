@@ -129,8 +129,8 @@ def _in_eight_bits(image: Image.Image) -> Image.Image:
 
     if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):  # older Pillows give 16 bits so
         raise Refused(
-            "the image has floating-point or 32-bit pixels, in which white has no defined value; save the image with "
-            "8 or 16 bits"
+            "the image has floating-point or 32-bit pixels, so it is not known which pixel value means white; save "
+            "the image with 8 or 16 bits"
         )
     tags: Any = getattr(image, "tag_v2", {})  # of a TIFF
     if tags.get(_PHOTOMETRIC) == 0:

@@ -209,6 +209,7 @@ def require_folder_agrees(folder: str, shots: int, seed: int, classes: str) -> N
         stated = [next(filter(None, match.groups())) for match in pattern.finditer(path)]
         if stated and stated[-1] != value and not (of_model and of_model.search(path)):
             raise UserError(
-                f"{key} is {value}, but the output folder {folder} is named after the value {stated[-1]}. Change the "
-                f"argument or the variable of the script instead of setting {key} as an option."
+                f"{key} is {value}, but the name of the output folder {folder} says {stated[-1]}. Do not set {key} as "
+                "an option. Change the corresponding argument or variable of the script, which also changes the name "
+                "of the folder."
             )

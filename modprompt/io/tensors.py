@@ -201,10 +201,15 @@ def read_shards(index: Path, read: Callable[[Path], Mapping[str, Tensor]]) -> di
         places: dict[str, str] = parse_json(read_text(index))["weight_map"]
         names = sorted(set(places.values()))
     except (Refused, LookupError, TypeError, AttributeError) as error:
-        raise UserError(f'{index} is not an index of weights with a "weight_map" ({error}).') from None
+        raise UserError(
+            f'{index} is not an index file of model weights, because its "weight_map" cannot be read ({error}).'
+        ) from None
     for name in names:  # all of them before the first is read, which can take minutes
         if Path(str(name)).name != name or not (index.parent / name).is_file():
-            raise UserError(f"The file {str(name)[:80]!r} is missing next to {index}. Download this file too.")
+            raise UserError(
+                f"{index} lists the file {str(name)[:80]!r}, which is missing in the same folder. Download this "
+                "file too."
+            )
     files = {name: read(index.parent / name) for name in names}
     for tensor, name in places.items():
         if tensor not in files[name]:

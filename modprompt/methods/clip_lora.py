@@ -378,8 +378,8 @@ def _require_known(settings: "CLIPLoRA", layers: Mapping[str, Sequence[int]]) ->
     top = settings.position == "top3" and bool(images) and images[-1] != 11
     if settings.position not in POSITIONS or thirds or top:
         raise UserError(
-            f"POSITION {settings.position!r} cannot be exported, because the original CLIP-LoRA code does not "
-            "support it for this number of layers."
+            f"POSITION {settings.position!r} cannot be exported, because the original CLIP-LoRA code does not support "
+            "this position for an encoder with as many layers as this model has."
         )
     if settings.alpha != int(settings.alpha):
         raise UserError(

@@ -108,8 +108,8 @@ class JointHead(nn.Module):
             classes = self.classes
         if classes.names and rows not in (None, len(classes.names)):
             raise UserError(
-                f"The DePT head of this file has {rows} rows, but is recorded for {len(classes.names)} classes, so "
-                "the file is damaged. Use another copy of the file."
+                f"The DePT head in this file has {rows} rows, but the file lists {len(classes.names)} classes, so the "
+                "file is damaged. Use another copy of the file."
             )
         self.trained_on = classes
         if not classes.names and not self.demands:

@@ -322,8 +322,8 @@ def _require_heads(*widths: int) -> None:
     for width in widths:
         if width % HEADS:
             raise UserError(
-                f"HiCroPL maps prompts by attention with {HEADS} heads, but the width {width} of this CLIP model is "
-                f"not divisible by {HEADS}. Use another CLIP model."
+                f"HiCroPL maps prompts with an attention layer of {HEADS} heads, but the width {width} of this CLIP "
+                f"model is not divisible by {HEADS}. Use another CLIP model."
             )
 
 

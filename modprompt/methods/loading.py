@@ -151,8 +151,9 @@ def stated_method(
         )
     if own is None and name not in BY_NAME:
         raise UserError(
-            f"{path} belongs to {name!r}, which is not a method of modprompt. Pass the class of the method, as in "
-            f"load(path, method={name}). If the file comes from another codebase, load it there."
+            f"{path} was saved by the method {name!r}, which modprompt does not provide. If you defined the method "
+            f"yourself, pass its class, as in load(path, method={name}). If another codebase wrote the file, load the "
+            "file with that codebase."
         )
     with _said_by(path):
         found = (own or row_of(name).method).of(stated["settings"])

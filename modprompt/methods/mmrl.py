@@ -203,7 +203,7 @@ class MMRL(Method):
         found = dict(cls.published_for(settings.get("TASK", ""), facts)) if settings.get("PER_DATASET") else {}
         if settings.get("PER_DATASET") and facts.dataset not in cls.published and not facts.tests:
             warnings.warn(
-                "The setting PER_DATASET published has no effect, because the original code defines no values for "
+                "Setting PER_DATASET to published has no effect, because the original code defines no values for "
                 f"{facts.dataset}.",
                 stacklevel=5,
             )

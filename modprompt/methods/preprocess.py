@@ -54,9 +54,8 @@ def transform_of_run(settings: Mapping[str, str], clip_model: CLIP, path: str) -
     for key, is_supported in supported.items():
         if not is_supported:
             raise UserError(
-                f"{path}: this command does not support the image preprocessing of the run, INPUT.{key} "
-                f"{texts[key][:60]} (the CLIP model needs {size} x {size} pixels). Test the run with `modprompt "
-                "train`."
+                f"{path}: the run used INPUT.{key} {texts[key][:60]}, but this command does not support this image "
+                f"preprocessing (the CLIP model needs {size} x {size} pixels). Test the run with `modprompt train`."
             )
     images = Images(size, tuple(map(float, mean)), tuple(map(float, std)), values["INTERPOLATION"], how)
     made: Any = image_transform(images, colours_first=True)

@@ -251,8 +251,8 @@ class ProjectedLearner(IndependentPromptLearner):
         missing = self.missing(classnames)
         if missing:
             raise UserError(
-                f"This model cannot be used with the class {missing[0]!r}, because its checkpoint contains only the "
-                f"teacher's features of {len(self.names)} other classes."
+                f"This model cannot be used with the class {missing[0]!r}: its checkpoint contains the teacher's "
+                f"features of {len(self.names)} classes, and this class is not among them."
             )
         return self.before(classnames, self.given_text[list(map(self.names.index, classnames))], clip_model)
 

@@ -172,8 +172,8 @@ def require_own_classes(content: Checkpoint, names: Sequence[str], path: str) ->
     """Raise UserError unless contexts of single classes (CSC) are used with their own classes."""
     if not content.class_list:
         warnings.warn(
-            f"{path} does not record the classes for which its contexts (CSC) were learned. Make sure that this model "
-            "has the same classes in the same order.",
+            f"{path} contains a context for each class (CSC), but does not record the classes. Make sure that this "
+            "model has the classes of the training in the same order.",
             stacklevel=4,
         )
     elif content.class_list != class_list(names):

@@ -45,7 +45,7 @@ def require_clip(clip_model: nn.Module) -> CLIP:
     if kind not in (torch.float32, torch.float16):
         raise UserError(
             f"CLIP weights of type {kind} are not supported. Pass the CLIP model in float32, or in float16 on a GPU. "
-            "To compute in bfloat16, call .to(torch.bfloat16) on the model with prompts."
+            "To compute in bfloat16, call .to(torch.bfloat16) on the model that .on() returns."
         )
     return cast(CLIP, clip_model)
 
@@ -154,7 +154,7 @@ class OnSharedClip(PromptedCLIP):
         mine, there = self.products, self.clip_model.dtype
         if mine != there:
             raise UserError(
-                f"The weights of {called(self.clip_model)}, which several models share, were cast to {there}, but "
+                f"The weights of {called(self.clip_model)} are shared by several models and were cast to {there}, but "
                 f"this model was created for {mine}. Cast this model too, with .float(), .half() or "
                 ".to(torch.bfloat16)."
             )

@@ -55,8 +55,8 @@ def _features(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]
     features = trainer.evaluation.features if isinstance(trainer, PromptTrainer) else None
     if features is None or not answers.are_of(tested) or len(features) != len(tested):
         print(
-            "The image features of the test are not stored, because the test computed no image features, or its "
-            "images have a different order than the data set."
+            "The image features of the test images are not stored, because the test computed no image features, or "
+            "read the images in a different order than the data set."
         )
         return {}
     return kept_features.write(folder, features, kept_features.made_by(trainer, trainer.evaluation.loader), tested)

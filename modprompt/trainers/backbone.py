@@ -63,7 +63,7 @@ def settings_of_images(cfg: Any, asked_for: Collection[str]) -> dict[str, Any]:
             "" if images.stated else " (the weights do not state their preprocessing, so that of OpenAI's CLIP is used)"
         )
         said = (f"{key} {_short(cfg.INPUT[key])} -> {_short(value)}" for key, value in changes.items())
-        print(f"Image preprocessing is set to that of {what}{how}: {', '.join(said)}.")
+        print(f"The image preprocessing uses the settings of {what}{how}: {', '.join(said)}.")
     if kept and images.stated:
         warnings.warn(f"Images are not preprocessed as {what} expects: {', '.join(kept)}.", stacklevel=2)
     elif kept:
@@ -148,8 +148,8 @@ def squash(loaders: list[Any], size: tuple[int, int]) -> None:
         whole = transforms.Resize(list(size), interpolation=getattr(steps[0], "interpolation", None)) if steps else None
         if whole is None or not [type(one).__name__ for one in steps[:2]] == ["Resize", "CenterCrop"]:
             raise UserError(
-                "INPUT.RESIZE_MODE squash is not supported in this codebase because its test transform does not begin "
-                "with Resize and CenterCrop. Run with modprompt's own train.py instead."
+                "INPUT.RESIZE_MODE squash is not supported in this codebase, because the test transform of the "
+                "codebase does not begin with Resize and CenterCrop. Run modprompt's own train.py instead."
             )
         loader.dataset.transform = transforms.Compose([whole, *steps[2:]])
 

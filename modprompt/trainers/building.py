@@ -120,8 +120,9 @@ class Building(Part):
         cfg = self.cfg
         if self.method.training.draws_masks and cfg.MODEL.COMPILE:
             raise UserError(
-                f"MODEL.COMPILE {cfg.MODEL.COMPILE} is not supported by {type(self.method).__name__} because each step "
-                "draws new dropout masks or sentences, which cannot be compiled. Remove MODEL.COMPILE."
+                f"MODEL.COMPILE {cfg.MODEL.COMPILE} is not supported by {type(self.method).__name__}, because this "
+                "method draws new dropout masks or new class descriptions in each training step. Remove "
+                "MODEL.COMPILE."
             )
         try:
             found = kinds_and_layers(known.asked_of(cfg.MODEL.BACKBONE))
@@ -246,8 +247,8 @@ class Building(Part):
         trainer.max_epoch = sum(-(-stage // batches) for stage in self.stages)
         stages = f" ({first} steps in stage 1 and {steps - first} in stage 2)" if len(self.stages) > 1 else ""
         print(
-            f"{type(self.method).__name__} trains for {steps} steps{stages} in {trainer.max_epoch} epochs of up to "
-            f"{batches} batches. The number of steps is {counted.per_shot} times the {shots:.4g} shots per class."
+            f"{type(self.method).__name__} trains for {steps} steps{stages}, that is, {trainer.max_epoch} epochs of "
+            f"up to {batches} batches. The number of steps is {counted.per_shot} x {shots:.4g} shots per class."
         )
 
     def part(self, epoch: int) -> Pass:

@@ -207,8 +207,8 @@ class Checkpoints(Part):
             return
         if trained:
             raise UserError(
-                f"MODEL.INIT_WEIGHTS {path} cannot be trained further because its joint head was trained on different "
-                "classes than this run. Use a checkpoint of the same classes."
+                f"MODEL.INIT_WEIGHTS {path} cannot be trained further, because its joint head was trained on classes "
+                "that differ from the classes of this run. Use a checkpoint that was trained on the same classes."
             )
         warnings.warn(
             f"MODEL.INIT_WEIGHTS {path} does not record the classes of its joint head. Check that the classes and "

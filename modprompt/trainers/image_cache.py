@@ -122,7 +122,10 @@ class KeptImages(Dataset[dict[str, Any]]):
             return False
         except UserError as error:
             said = str(error)
-        print(f"The cached test images cannot be used and are decoded again. Reason: {said.rstrip('.')}.")
+        print(
+            "The cache of decoded test images cannot be used, so the image files are decoded again. Reason: "
+            f"{said.rstrip('.')}."
+        )
         return False
 
     def _write(self) -> None:

@@ -140,7 +140,7 @@ def find(trainer: Any, loader: Any, folders: str) -> tuple[Tensor, Tensor] | Non
             digests[place] = content
         lacking = sum(digest not in kept for digest in digests)
         if lacking:
-            raise UserError(f"features of {lacking} of {len(images)} test images are not stored")
+            raise UserError(f"there are no stored features for {lacking} of the {len(images)} test images")
     except UserError as error:
         print(
             f"TEST.FEATURES_OF {folders} is not used, and all images are encoded again. Reason: "

@@ -51,14 +51,14 @@ def of_reader(name: str, root: str) -> Iterator[None]:
             raise
         raise UserError(
             f"Cannot read the data set {name}: {one_line(error)}. The reader was written for another version of "
-            "Dassl. If the codebase contains this version, use --host with --host-dassl."
+            "Dassl. If the codebase contains its own copy of Dassl, use --host with --host-dassl."
         ) from error
     except AttributeError as error:
         if not str(error).isidentifier():  # else what yacs says of a key that is not there
             raise
         raise UserError(
-            f"Cannot read the data set {name}: the reader needs the setting {error}, which does not exist in this "
-            "configuration. Run the codebase's own program, which defines the setting."
+            f"Cannot read the data set {name}: its reader needs the setting {error}, which does not exist in this "
+            "configuration. Run the training program of the codebase, which defines the setting."
         ) from error
     except ValueError:
         check_name(name or "", DATASET_REGISTRY.registered_names(), "DATASET.NAME")

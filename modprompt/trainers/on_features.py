@@ -190,8 +190,8 @@ def fit(
     needs_images = head.trains or method.passes() > 0
     if needs_images and shots < 1:
         raise UserError(
-            f"{name} needs training features, but the number of shots is {shots}. Set a number of shots for which "
-            f"{features.folder} contains training features."
+            f"{name} needs training features, but {features.folder} contains none for {shots} shots. Set a number of "
+            "shots for which this folder contains training features."
         )
     shots = shots if needs_images else 0
     bank, scale = features.bank(shots), torch.tensor(method.literal_scale or SCALE)
@@ -365,7 +365,9 @@ def compared(
     if not methods:
         zero_shot(features)
     if trained_keys and not any(isinstance(method, TipAdapterF) for method, _ in methods):
-        raise UserError(f"Only TipAdapterF reads trained keys ({TRAINED.format('*')}). Add TipAdapterF to --head.")
+        raise UserError(
+            f"Only the head TipAdapterF can load trained cache keys ({TRAINED.format('*')}). Add TipAdapterF to --head."
+        )
     rows = [] if features.text is None else [row(zero_shot(features))]
     for count in shots:
         features.bank(count)  # what is not there is said before anything is trained

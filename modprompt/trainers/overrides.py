@@ -111,7 +111,7 @@ def with_our_config(given: Sequence[str], spelled: Mapping[str, str] = {}) -> li
     )
     if ours is None or Path(name).is_file():
         return list(given)
-    print(f"The codebase in this folder has no config file {name}, so the file {ours} of modprompt is used.")
+    print(f"The codebase has no config file {name}, so modprompt uses its own config file {ours}.")
     instead, joined = {(flag, name): str(ours)}, {f"{flag}={name}": f"{flag}={ours}"}
     return [instead.get((before, word), joined.get(word, word)) for before, word in zip(["", *given], given)]
 

@@ -128,7 +128,7 @@ class Resume(Part):
         """Resume, and start the clock."""
         if not self.cfg.OUTPUT_DIR:
             raise UserError(
-                "OUTPUT_DIR is not set, but a training run saves its checkpoints in this folder. Set OUTPUT_DIR "
+                "OUTPUT_DIR is not set, but a training run needs a folder for its checkpoints. Set OUTPUT_DIR "
                 "(--output-dir)."
             )
         if self.cfg.TEST.FINAL_MODEL == "best_val" and self.trainer.val_loader is None:
@@ -275,7 +275,7 @@ class Resume(Part):
             if not is_best:
                 fault = "is missing" if found is None else "belongs to another epoch"
                 raise UserError(
-                    f"Cannot resume: the best checkpoint so far, {path}, {fault}, but is needed because "
+                    f"Cannot resume: the best checkpoint so far, {path}, {fault}. The checkpoint is needed, because "
                     "TEST.FINAL_MODEL is best_val. Restore the file, or use a different "
                     f"--output-dir{run_folder.or_delete(directory)}."
                 )
@@ -360,7 +360,7 @@ class Resume(Part):
         if self.images_changed:
             print(
                 f"Warning: {CHANGED_DURING}, so the results cannot be reproduced. The result is marked as not "
-                "reproducible, and --once and experiments reject it. Train again with a different "
+                "reproducible, and neither --once nor an experiment accepts it. Train again with a different "
                 f"--output-dir{run_folder.or_delete(self.cfg.OUTPUT_DIR)}."
             )
         if not self.keeps_state:

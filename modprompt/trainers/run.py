@@ -104,8 +104,8 @@ def warn_of_another_split(dataset: Any, model_dir: str) -> None:
         and trained.get("hash") != mine["hash"]
     ):
         warnings.warn(
-            f"The model in {model_dir} was trained on a different split of {mine['name']} than the split that is used "
-            "in this test, so some test images may be among its training images.",
+            f"The model in {model_dir} was trained on a split of {mine['name']} that differs from the split of this "
+            "test, so some test images may be among its training images.",
             stacklevel=2,
         )
 

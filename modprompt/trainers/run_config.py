@@ -343,8 +343,8 @@ def _image_rule(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any
     if rule == cfg.INPUT.DECODING:
         return {}
     print(
-        f"Images are decoded in the same way as in the training run in {tested_by(cfg, mode)} ({READ_AS} {rule}), "
-        "which differs from the default for new runs."
+        f"Images are decoded with {READ_AS} {rule}, as in the training run {tested_by(cfg, mode)}. The default for "
+        "new runs is different."
     )
     return {READ_AS: rule}
 

@@ -110,7 +110,7 @@ def finished_before(
     if found:
         raise same_run.another_run(cfg.OUTPUT_DIR, found, run_folder.or_delete(cfg.OUTPUT_DIR, "to run again"))
     if model_dir and run_folder.of_other_weights(result, model_dir, epoch):
-        print(f"The test in {cfg.OUTPUT_DIR} is repeated, because its result belongs to another model.")
+        print(f"The test in {cfg.OUTPUT_DIR} runs again, because the stored result was computed with another model.")
         return False
     again = f" (to run again, delete {cfg.OUTPUT_DIR})" if run_folder.or_delete(cfg.OUTPUT_DIR) else ""
     print(f"This run is already finished: {os.path.join(cfg.OUTPUT_DIR, results.FILE_NAME)}{again}")

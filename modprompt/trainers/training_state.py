@@ -74,8 +74,8 @@ def _restore_cards(states: Sequence[Any], own: int) -> None:
     here = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if here != len(states):
         print(
-            f"note: the training state stores the random generators of {_gpus(len(states))}, but this machine has "
-            f"{_gpus(here)}. A generator without a stored state starts from the seed."
+            f"note: the training state contains the states of the random generators of {_gpus(len(states))}, but this "
+            f"machine has {_gpus(here)}. The generator of a GPU without a stored state starts from the seed."
         )
     if not here:
         return

@@ -120,7 +120,8 @@ def onnx_bytes(model: PromptedModel, half: bool, size: int, metadata: Mapping[st
     if proto.ByteSize() > MOST_BYTES:
         gigabytes = proto.ByteSize() / 1e9
         raise UserError(
-            f"The ONNX file would have {gigabytes:.1f} GB, but the limit of the format is 2 GB. Use --precision fp16."
+            f"The ONNX file would have a size of {gigabytes:.1f} GB, but the format allows only 2 GB. Use --precision "
+            "fp16."
         )
     return bytes(proto.SerializeToString())
 
@@ -162,8 +163,8 @@ def check(model: PromptedModel, images: Images, run: Runs, half: bool) -> str:
         decided += int(is_decided.sum())
     if half and (features > HALF_FEATURES or same < decided):
         raise UserError(
-            f"With --precision fp16, features differ by up to {features:.1e} from fp32 features, and the most probable "
-            f"class changes for {decided - same} of {decided} test patterns. Use --precision fp32."
+            f"With --precision fp16, features differ by up to {features:.1e} from fp32 features, and the most "
+            f"probable class changes for {decided - same} of {decided} test inputs. Use --precision fp32."
         )
     if not half and (features > FEATURES or probabilities > PROBABILITIES):
         raise UserError(

@@ -49,9 +49,9 @@ def lay_out(file: Path, folder: Path) -> Checkpoint:
     content = checkpoint.read(file)
     if not content.record:
         raise UserError(
-            f"{file} contains no modprompt metadata (a Dassl-based codebase wrote the file), so the file could not be "
-            "loaded after the upload. Load the file with modprompt.load, save the model with .save, and push the new "
-            "file."
+            f"{file} was written by a Dassl-based codebase and contains no modprompt metadata, so the file could not "
+            "be loaded after the upload. Load the file with modprompt.load, save the model with .save, and push the "
+            "saved file."
         )
     method = BY_NAME.get(content.record["method"]["name"])
     place = folder / (method.method.saved_as.folder if method else "prompt_learner")

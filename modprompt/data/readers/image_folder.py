@@ -67,7 +67,10 @@ class ImageFolder(FamilyDataset):
     def names_in(cls, root: Path) -> list[str]:
         """The class names of a folder; no image is looked at."""
         if not root.is_dir():
-            raise UserError(f"DATASET.ROOT {root}: the folder does not exist. Set --root to an existing folder.")
+            raise UserError(
+                f"DATASET.ROOT {root}: the folder does not exist. Set --root (or the variable DATA if you use the "
+                f"scripts) to an existing folder."
+            )
         return [*_classes(root).values()]
 
     @classmethod
@@ -134,8 +137,8 @@ class ImageFolder(FamilyDataset):
                 )
             if name != split_names[folder]:
                 raise UserError(
-                    f"The class folder {self.folder / folder} is now named {name!r} (by the folder or by "
-                    f"classnames.txt), but the split contains the name {split_names[folder]!r}. Restore the old name, "
+                    f"The class folder {self.folder / folder} is now called {name!r}, according to the folder name or "
+                    f"classnames.txt, but the split contains the name {split_names[folder]!r}. Restore the old name, "
                     f"or {anew}."
                 )
         present = self._list(self.folder, names)

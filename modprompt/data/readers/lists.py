@@ -103,7 +103,7 @@ class SUN397(_Listed):
             scene = path.rpartition("/")[0]
             if scene not in labels:
                 raise line.bad(
-                    "Each line must contain a slash followed by FOLDER/IMAGE, with a folder that is listed in "
+                    "Each line must contain a path of the form /FOLDER/IMAGE, with a FOLDER that is listed in "
                     "ClassName.txt."
                 )
             return path, labels[scene], " ".join(scene.split("/")[1:][::-1])
@@ -127,7 +127,7 @@ class UCF101(_Listed):
         for line in read_lines(self.folder / "ucfTrainTestlist/classInd.txt"):
             number, _, action = line.text.partition(" ")
             if whole(number) < 1 or not action:
-                raise line.bad("Each line must contain a number, a space and the name of an action.")
+                raise line.bad("Each line of the file must contain a number, a space and the name of an action.")
             labels[_spaced(action)] = whole(number) - 1
 
         def entry(line: Line) -> tuple[str, int, str]:

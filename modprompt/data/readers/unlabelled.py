@@ -166,7 +166,7 @@ class Unlabelled(DatasetBase):
         images = [Image(path, UNKNOWN, "") for path in _images_below(folder, skipped)]
         if not images:
             raise UserError(
-                f"No image found in {folder}. Supported extensions: {', '.join(SUFFIXES)}. Put images into this "
+                f"No images were found in {folder}. Supported extensions: {', '.join(SUFFIXES)}. Put images into this "
                 "folder or its subfolders."
             )
         by_name = dict(sorted(zip(relatives(images, self.folder), images)))
@@ -226,8 +226,8 @@ class Unlabelled(DatasetBase):
         if runs.is_few_shot(cfg):
             asked = f"NUM_SHOTS {cfg.DATASET.NUM_SHOTS}" if cfg.DATASET.NUM_SHOTS >= 1 else "SHOTS_BY_CLASS"
             raise UserError(
-                f"DATASET.{asked} is not supported by the data set Unlabelled, which trains on all existing labels. "
-                "Remove this setting."
+                f"DATASET.{asked} is not supported by the data set Unlabelled, because every image with a label is "
+                "used for training. Remove this setting."
             )
         if cfg.DATASET.TRAIN_ON_VAL:
             raise UserError(
@@ -244,7 +244,7 @@ class Unlabelled(DatasetBase):
             how = "" if cfg.TEST.ONLY else ", or set TEST.NO_TEST to True"
             raise UserError(
                 f"The data set Unlabelled in {self.folder} has no test images. Put test images into "
-                f"{self.folder / 'test'}, in a folder for each class{how}."
+                f"{self.folder / 'test'}, with one subfolder for each class{how}."
             )
         if not (later or has_labels or cfg.TEST.ONLY):
             raise UserError(

@@ -119,8 +119,9 @@ class Chosen(NamedTuple):
         labels = labels or [label for label in choices if label == trainer] or list(choices)
         if len(labels) > 1:
             raise UserError(
-                f"{self.path} contains values for several methods of the trainer {trainer} ({', '.join(labels)}), but "
-                "the settings of this run match none of them. Add the settings of one of these methods as KEY VALUE."
+                f"{self.path} contains hyperparameters for several methods that use the trainer {trainer} "
+                f"({', '.join(labels)}), but the settings of this run match none of these methods. To choose a "
+                "method, add its settings as KEY VALUE."
             )
         label, choice = labels[0], choices[labels[0]]
         clip = named_files.backbone_of({**read_settings(str(config)), **options})

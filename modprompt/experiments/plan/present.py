@@ -73,8 +73,8 @@ def only_present(experiment: Experiment, data: Path) -> Experiment:
     """
     if experiment.source and missing(experiment.source, data):
         raise UserError(
-            f"--skip-missing-data cannot skip the data set {experiment.source}, because the protocol trains on this "
-            f"data set. The data set is missing in {data}."
+            f"The data set {experiment.source} is missing in {data}, and --skip-missing-data cannot skip it, because "
+            "the protocol trains on this data set. Add the data set."
         )
     lacking = [name for name in experiment.datasets if missing(name, data)]
     names = tuple(name for name in experiment.datasets if name not in lacking)

@@ -89,7 +89,10 @@ def read(path: Path, options: Mapping[str, str] | None = None) -> Experiment:
     """The experiment of a file with one protocol; raises UserError as read_plan, and if the file has parts."""
     plan = read_plan(path, options)
     if plan.has_parts:
-        raise UserError(f"{path} has several parts, but a file with a single protocol is needed. Use another file.")
+        raise UserError(
+            f"{path} contains several parts with a protocol each, but a file with a single protocol is needed. "
+            "Use another file."
+        )
     return plan.parts[0]
 
 

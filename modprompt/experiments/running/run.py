@@ -156,7 +156,7 @@ def tell(outcome: Sequence[tuple[Job, State]]) -> int:
     if state.STALE in kinds:
         print("Outdated results are not used. Add --redo-stale to move these results aside and repeat the runs.")
     if state.LABELS in kinds:
-        print("When the label file of a run is complete, run the same command again to continue this run.")
+        print("When all labels of a run are filled in, run the same command again to continue the run.")
     left = {*kinds} - {state.FINISHED}
     if not left:
         return 0

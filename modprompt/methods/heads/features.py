@@ -166,8 +166,8 @@ class Features:
         if len(keys) != self.tested.features.shape[1]:
             width = f"the features in {self.split}_f.pt have {self.tested.features.shape[1]}"
             raise UserError(
-                f"{path}: the cached image features (keys) have {len(keys)} dimensions, but {width}, so they belong "
-                "to a different CLIP model."
+                f"{path}: the cached image features (keys) have {len(keys)} dimensions, but {width}. The files belong "
+                "to different CLIP models."
             )
         if tuple(values.shape) != (keys.shape[1], self.all_classes):
             wanted = f"{keys.shape[1]} images (rows) and {self.all_classes} classes (columns)"
@@ -300,7 +300,7 @@ def _floats(path: Path) -> Tensor:
     try:
         require_learned({"content": value})
         if value.dim() != 2 or not value.numel():
-            raise Refused(f"the tensor in the file has the shape {tuple(value.shape)}")
+            raise Refused(f"the tensor in the file has the wrong shape {tuple(value.shape)}")
     except Refused as error:
         raise UserError(f"{path} is not a matrix of features ({error}).") from None
     found: Tensor = value.detach().float()

@@ -105,7 +105,9 @@ def require_headable(learner: Learner, method: Method) -> None:
     """Raise UserError if no head can be put on a method's prompts."""
     name = type(method).__name__
     if learner.pooling is not None or isinstance(learner, SearchLearner):
-        raise UserError(f"{name} has several prompts per class here, so no head can be trained on top of it.")
+        raise UserError(
+            f"In this run, {name} has several prompts per class, so no head can be trained on top of {name}."
+        )
     if learner.given_text is not None:
         raise UserError(
             f"{name} uses the class features of a second CLIP model, so no head can be trained on top of {name}."

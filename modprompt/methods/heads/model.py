@@ -89,9 +89,9 @@ class HeadedModel(PromptedModel):
             put_base(self, content.state_dict[BASE])
         elif base_hash and projection is None:
             raise UserError(
-                f"{path} does not contain the enhanced base {self.method.enhanced_base} that was used to train the "
-                "head. Create the method with the same enhanced base file, or use the trainer that wrote the "
-                "checkpoint."
+                f"The head in {path} was trained with the enhanced base {self.method.enhanced_base}, which the "
+                "checkpoint does not contain. Pass the same enhanced base file when you create the method, or use "
+                "the trainer that wrote the checkpoint."
             )
         self.take(content, path)
 
@@ -255,8 +255,8 @@ class HeadedModel(PromptedModel):
         head.take(own_of_head(content.state_dict), path)
         if not said and head.class_bound and head.is_of_others(head.pooled(self.raw_text())):
             raise UserError(
-                f"{path} does not record its classes, and its class features do not belong to the classes of this "
-                "model. Use the classes with which the head was trained."
+                f"{path} contains a head but no class names, and the class features in the file do not match the "
+                "classes of this model. Use the classes with which the head was trained."
             )
         self._hold(head, of)
 

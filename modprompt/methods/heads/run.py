@@ -47,7 +47,7 @@ def read_bank(directory: str, settings: Mapping[str, str]) -> Views:
     path = Path(directory, BANK)
     to_do = f"Start in a different --output-dir{or_delete(directory)}."
     if not path.is_file():
-        raise UserError(f"{path}, from which the run in this folder was built, is missing. {to_do}")
+        raise UserError(f"{path} is missing, but the run in the output folder was made from this file. {to_do}")
     try:
         content = read_tensors(path)
     except UserError as error:
@@ -361,8 +361,8 @@ class HeadResume(_OfHead, Resume):
         if self.training_s is not None:
             self.training_s += time.perf_counter() - began_s
         print(
-            f"The search selected alpha {found.alpha:g} and beta {found.beta:g}, which classify {found.correct} of "
-            f"{found.images} images correctly (images that were used for the search: {where})."
+            f"The search selected alpha {found.alpha:g} and beta {found.beta:g}. With these values, {found.correct} "
+            f"of {found.images} images are classified correctly ({where})."
         )
         trainer.checkpoints.found = {**found._asdict(), "grid": list(grid[:4]), "on": where}
         if best is None:

@@ -136,8 +136,8 @@ def grouped(learned: Mapping[str, Any], own: Sequence[OwnRate], rate: float) -> 
         found.append({"params": [*mine.values()], "lr": one.factor * rate, **decay})
     if not rest:
         raise UserError(
-            "The separate learning rate applies to all trained parameters, so OPTIM.LR has no effect. Set "
-            "OPTIM.LR to the separate learning rate, and remove the separate learning rate."
+            "The separate learning rate applies to all trained parameters, so OPTIM.LR is never used. Set OPTIM.LR "
+            "to the separate learning rate, and remove the separate learning rate."
         )
     return [{"params": [*rest.values()]}, *found]
 

@@ -243,7 +243,8 @@ class Taught(Method):
         """The teacher, which a loss needs; UserError if the model comes from a checkpoint, without it."""
         if self.teacher is None:
             raise UserError(
-                "The model was loaded from a checkpoint, which does not contain the teacher, so the model has no loss."
+                "The model was loaded from a checkpoint, which does not contain the teacher, so the training loss "
+                "cannot be computed."
             )
         return self.teacher
 
@@ -360,8 +361,8 @@ def _require_same_clip(content: Checkpoint, clip_model: CLIP, file: str) -> None
             )
         if there.shape != one.shape or not torch.equal(there.half(), one.half()):
             raise UserError(
-                f"{file} belongs to a different CLIP model than {called(clip_model)}, because {key} differs. Set "
-                "TEACHER_NAME to the CLIP model of the file."
+                f"{file} was made with a different CLIP model than {called(clip_model)}: {key} differs. Set "
+                "TEACHER_NAME to the CLIP model with which the file was made."
             )
 
 
@@ -436,8 +437,8 @@ def _check_run(cfg: Any, method: Any) -> None:
     for key, own in (("PIXEL_MEAN", images.mean), ("PIXEL_STD", images.std)):
         if any(abs(mine - one) > _TOLERANCE for mine, one in zip(cfg.INPUT[key], own)):
             raise UserError(
-                f"INPUT.{key} is {list(cfg.INPUT[key])}, but the student's CLIP model needs {list(own)}, "
-                f"because the teacher's images are computed from the student's images. Remove INPUT.{key}."
+                f"INPUT.{key} is {list(cfg.INPUT[key])}, but must be {list(own)}, the value of the student's CLIP "
+                f"model, because the teacher's images are computed from the student's images. Remove INPUT.{key}."
             )
     if cfg.TEST.ONLY:
         return

@@ -241,9 +241,9 @@ def _warn(settings: Settings, bare: Mapping[str, str], swaps: Mapping[str, bool]
         dataset, classes = searched_on(of_user(path).absolute())
         if dataset == name and classes not in ("", "base", half):
             warnings.warn(
-                f"{path}: the schedule was searched on {classes} classes of {name}, but this run uses "
-                f"{half} classes. The search used validation images of new classes, so the results on new "
-                "classes are not base-to-new results.",
+                f"{path}: the schedule was searched on {classes} classes of {name}, but this run uses {half} classes. "
+                "The search used validation images of new classes, so the accuracy on new classes is not a valid "
+                "base-to-new result.",
                 stacklevel=3,
             )
 

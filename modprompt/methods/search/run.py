@@ -78,8 +78,8 @@ class ValidationBatches:
         """
         if taken > len(self.loader):
             raise UserError(
-                f"The training state was saved after {taken} batches of validation images, but there are "
-                f"only {len(self.loader)}. Use the same validation images as before."
+                f"The training state was saved after {taken} batches of validation images, but now there are only "
+                f"{len(self.loader)} batches. Use the same validation images as before."
             )
         with torch.random.fork_rng(devices=[]):
             if self.first_only and taken:
@@ -220,7 +220,7 @@ class SearchRun(Part):
             steps = str([list(step) for step in one.schedule])
             self.record[side] = {"steps": steps, "least_margin": round(min(one.margins), 4)}
         if not self.cfg.TEST.NO_TEST:
-            print("Accuracy of the selected schedule with the prompts that were trained in the search:")
+            print("Accuracy of the selected schedule, with the prompts that were trained during the search:")
             with self._learner.decided({side: one.path for side, one in found.items()}):
                 self.record["path_pct"] = self.trainer.test()
             print("Accuracy of the mixture of all options:")
@@ -233,8 +233,8 @@ class SearchRun(Part):
                 return
             history = [self._learner.alphas_now()]
             print(
-                "Only the last alphas are known, because the previous schedule.json, which contained the alphas of "
-                "earlier epochs, is missing."
+                "Only the alphas of the last epochs are known, because the previous schedule.json, which contained "
+                "the alphas of earlier epochs, is missing."
             )
         cfg, sides = self.cfg, {}
         for side, schedule in self._learner.schedules._asdict().items():

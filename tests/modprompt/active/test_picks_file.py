@@ -45,7 +45,7 @@ def test_labels_come_back_from_spreadsheets_by_file(path):
         (
             "2,b.jpg,,,,,\n",
             "",
-            ": the line for the image b.jpg is missing. Restore each missing line, with or without a label.",
+            ": the line for the image b.jpg is missing. Add each missing line again.",
         ),
         ("2,b.jpg,,,,,", "2,b.jpg,,,,,forrest", ", line 3: unknown class 'forrest'. Did you mean 'forest'?"),
         ("2,b.jpg,,,,,", "2,b.jpg,,,,,2", ", line 3: unknown class '2'. Available classes: forest, "),
@@ -65,5 +65,5 @@ def test_faults_are_one_line_that_says_where(path, line, instead, message):
 
 
 def test_file_that_is_gone_is_told(path):
-    with pytest.raises(UserError, match=r"round_3.csv is missing\. Restore the file with its labels\."):
+    with pytest.raises(UserError, match=r"round_3.csv, which contains the labels, is missing\. Restore the file\."):
         read_labels(path, PICKS, NAMES)

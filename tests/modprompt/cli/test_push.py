@@ -84,7 +84,10 @@ def test_a_dry_run_prints_the_card_and_asks_nobody(run, said, monkeypatch):
             "The method of the run {tmp}/zero does not train anything, so there are no weights to upload.",
         ),
         (["push", "{tmp}/nosuch.yaml", "a/b"], "Unknown experiment {tmp}/nosuch.yaml"),
-        (["push", "digits", "a/b", "--out", "{tmp}"], "digits: no training of the experiment is finished in {tmp}."),
+        (
+            ["push", "digits", "a/b", "--out", "{tmp}"],
+            "digits: {tmp} contains no finished training run of the experiment.",
+        ),
         (["push", "{run}", "a/b"], "a/b: the Hugging Face hub cannot be reached ("),
         (["pull", "a/b"], "hf-hub:a/b@main: the Hugging Face hub cannot be reached ("),
         (["pull", "a/b", "--to", "{run}"], "The folder {run} already exists. Choose another folder."),

@@ -49,7 +49,10 @@ def test_file_of_other_bytes_is_no_file_of_weights(tmp_path):
 def test_bare_state_dict_is_refused_with_the_options_that_settle_it(clip_file):
     assert refusal(clip_file).startswith(f"The activation and the attention heads of {clip_file} are unknown")
     for half in ({"activation": "gelu"}, {"heads": (1, 2)}):
-        assert "need either both MODEL.BACKBONE.ACTIVATION and MODEL.BACKBONE.HEADS" in refusal(clip_file, **half)
+        assert (
+            "need additional settings. Set either both MODEL.BACKBONE.ACTIVATION and MODEL.BACKBONE.HEADS"
+            in refusal(clip_file, **half)
+        )
     model = load(Asked(path=str(clip_file), activation="gelu", heads=(2, 4)))
     facts = facts_of(model)
     assert (facts.activation, facts.heads, facts.dialect) == ("gelu", (2, 4), "bare")

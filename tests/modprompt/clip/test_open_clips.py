@@ -322,7 +322,7 @@ def test_lone_file_needs_its_models_name_and_its_tokenizer_beside_it(tmp_path, t
         ),
         (
             {"model": "ViT-B-16-SigLIP2", "activation": "gelu"},
-            "need either both MODEL.BACKBONE.ACTIVATION and MODEL.BACKBONE.HEADS, or only MODEL.BACKBONE.MODEL",
+            "need additional settings. Set either both MODEL.BACKBONE.ACTIVATION and MODEL.BACKBONE.HEADS, or only MODEL.BACKBONE.MODEL",
         ),
         ({"model": "ViT-B-16/dfn2b", "write": STOCK}, "embed_dim is 48 in the weights, but 512 in the config"),
         (

@@ -28,7 +28,10 @@ def test_names_that_are_the_same_to_it_are_refused(glyph_clip):
 
 
 def test_single_strange_name_is_warned_of(glyph_clip):
-    with pytest.warns(UserWarning, match="never trained on some words of 'cat', 'Cat', so these words have no effect"):
+    with pytest.warns(
+        UserWarning,
+        match="Some words of 'cat', 'Cat' did not occur in the training data of this CLIP model, so these words have no effect",
+    ):
         require_known_words(["zero", "cat", "Cat"], glyph_clip)
 
 

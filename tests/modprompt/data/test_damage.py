@@ -63,7 +63,9 @@ def test_list_that_names_a_path_elsewhere_is_not_used(eurosat, name, capsys):
     content["train"][0] = name
     (root / "eurosat" / LIST).write_text(json.dumps(content))
     assert lists(root) == whole
-    assert "shot_2-seed_9.json belongs to another split, so new few-shot lists are drawn" in capsys.readouterr().out
+    assert (
+        "shot_2-seed_9.json was made for a different split, so new few-shot lists are drawn" in capsys.readouterr().out
+    )
 
 
 def record_pickle(impath, label=0):

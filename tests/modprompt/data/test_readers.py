@@ -209,7 +209,7 @@ def test_cache_of_the_family_is_used_only_if_it_agrees(eurosat_split, tmp_path, 
     assert len(dataset.train_x) == 10
     assert {i.impath for i in dataset.train_x} <= {i.impath for i in full.train_x}
     out = capsys.readouterr().out
-    assert ("shot_2-seed_9.pkl belongs to another split, so new few-shot lists are drawn" in out) == bool(fault)
+    assert ("shot_2-seed_9.pkl was made for a different split, so new few-shot lists are drawn" in out) == bool(fault)
     assert (path.parent / "shot_2-seed_9.json").is_file() == bool(fault)
     assert fault or [i.impath.split("/2750/")[1] for i in dataset.train_x] == whole
 
@@ -337,7 +337,12 @@ REFUSED = [  # data set, path to spoil in its folder, what the file then holds (
         "Bombay_1 3 1 3\n",
         "class 'bombay' has 1 image, but a train/val split needs",
     ),
-    ("sun397", "Training_01.txt", "\n/z/nowhere/x.jpg\n", "Training_01.txt, line 2: .* must contain a slash"),
+    (
+        "sun397",
+        "Training_01.txt",
+        "\n/z/nowhere/x.jpg\n",
+        "Training_01.txt, line 2: .* must contain a path of the form /FOLDER/IMAGE",
+    ),
     ("ucf101", "ucfTrainTestlist/classInd.txt", f"{'9' * 5000} Yo\n", "classInd.txt, line 1: .* must contain a number"),
     (
         "ucf101",
@@ -479,7 +484,7 @@ def test_variants_of_imagenet_have_no_halves_empty_folders_or_lacking_classes_th
     ):
         read("ImageNetA", tmp_path, half="new")
     assert read("ImageNetA", tmp_path).split_facts["classes"] == "3 of 200 classes"
-    assert "ImageNetA has 3 classes here, but the published data set has 200" in capsys.readouterr().out
+    assert "ImageNetA has 3 classes in this run, but the published data set has 200" in capsys.readouterr().out
     folder = tmp_path / "imagenet-adversarial/imagenet-a/n01443537"
     shutil.rmtree(folder)
     trees.touch(folder / "Thumbs.db")

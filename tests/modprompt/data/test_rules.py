@@ -70,7 +70,7 @@ def test_second_run_reads_the_cache_without_a_draw_if_the_split_is_the_same(pict
     assert random.getstate() == state
     assert "Loading the few-shot lists" in capsys.readouterr().out
     assert pictures[15] not in draw(pictures, tmp_path, val=pictures[16:])[1]
-    assert "belongs to another split" in capsys.readouterr().out
+    assert "was made for a different split" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("wrong", [["gone.jpg"], [["0/0.jpg"]], [], None])

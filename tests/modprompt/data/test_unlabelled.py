@@ -105,7 +105,7 @@ def test_choosing_by_test_images_is_a_choice_of_ones_own(root):
         ("TEST.ONLY True", "has no test images. Put test images into .*test, in a folder for each class.$"),
         (
             "DATASET.NUM_SHOTS 4",
-            "DATASET.NUM_SHOTS 4 is not supported by the data set Unlabelled, which trains on all existing labels",
+            "DATASET.NUM_SHOTS 4 is not supported by the data set Unlabelled, because every image with a label is used for training",
         ),
         (
             "DATASET.SUBSAMPLE_CLASSES base",

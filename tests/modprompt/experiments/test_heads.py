@@ -97,7 +97,7 @@ def test_words_that_are_not_read(words, tmp_path, capsys):
         (["--head", "TaskRes", "--set", "OPTIM.LR", "fast"], "OPTIM.LR: the value must be a number, got 'fast'"),
         (["--head", "TaskRes", "--set", "TRAINER.TaskRes.RESIDUAL_SCALE", "-1"], "TRAINER.TaskRes.RESIDUAL_SCALE must"),
         (["--set", "OPTIM.LR", "1"], "because no head is selected. Select a head with --head"),
-        (["--head", "TipAdapter", "--trained-keys"], "Only TipAdapterF reads trained keys"),
+        (["--head", "TipAdapter", "--trained-keys"], "Only the head TipAdapterF can load trained cache keys"),
         (["--backbone", "a", "b", "c"], "--backbone accepts at most two names"),
     ]
     for more, said in rows:

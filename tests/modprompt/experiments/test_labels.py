@@ -105,7 +105,7 @@ def test_command_status_and_dry_run_say_it(quick, found, tmp_path, capsys):
     assert run.main(words) == 3
     text = capsys.readouterr().out
     assert line in text
-    assert "When the label file of a run is complete, run the same command again to continue this run." in text
+    assert "When all labels of a run are filled in, run the same command again to continue the run." in text
     assert starts(out / found[1].folder) == 0
     first, second, *_ = status.lines(found, out)
     assert first == "2 runs: 1 finished, 1 waiting for labels"

@@ -69,7 +69,9 @@ def test_file_of_one_protocol_is_a_plan_without_parts(file):
     assert ([(m.label, m.seeds) for m in part.methods], part.seeds, part.highlight) == ([("CLIP", (1,))], (1,), "CLIP")
     with pytest.raises(UserError, match="No method of parts has the requested seeds"):
         narrowed(plan, methods=["CLIP"], seeds=[2])
-    with pytest.raises(UserError, match="has several parts, but a file with a single protocol is needed"):
+    with pytest.raises(
+        UserError, match="contains several parts with a protocol each, but a file with a single protocol is needed"
+    ):
         spec.read(file())
 
 

@@ -159,7 +159,7 @@ def test_without_a_dassl_our_program_runs_and_its_own_does_not(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "Dassl     not found\n" in done.stdout
     assert ways(done)[0].startswith(
-        "launcher  MPL cannot run: Could not import clip or Dassl for the codebase in this folder: No module named 'dassl'. "
+        "launcher  MPL cannot run: Could not import clip or Dassl for the codebase in the current folder: No module named 'dassl'. "
     )
     assert ways(done)[0].endswith("Add the folder of Dassl.pytorch to PYTHONPATH, or use `modprompt train --host`.")
     assert ways(done)[1:] == [f"--host    {WELL}", "MPL can run here, but only with --host."]

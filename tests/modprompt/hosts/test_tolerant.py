@@ -56,8 +56,8 @@ def test_one_that_is_not_shipped_is_left_out_where_the_program_asks_for_it_alone
     run("import trainers.a\nfrom trainers import lost\nimport trainers.lost_too", {"trainers.a": source})
     assert capsys.readouterr().out.splitlines() == [
         "does without",
-        "This codebase imports the module trainers.lost, which does not exist. The module is ignored.",
-        "This codebase imports the module trainers.lost_too, which does not exist. The module is ignored.",
+        "This codebase imports the module trainers.lost, which does not exist. The import is ignored.",
+        "This codebase imports the module trainers.lost_too, which does not exist. The import is ignored.",
     ]
 
 

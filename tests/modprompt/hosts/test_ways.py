@@ -166,7 +166,7 @@ def test_our_config_is_found_by_name_and_merged_whole_with_its_base(workshop, tm
     small = ["INPUT.SIZE", "(32, 32)", "TRAINER.MPL.PROMPT_DEPTH", "3", "OPTIM.MAX_EPOCH", "1"]
     done = started(host, "launcher", *words, *small)
     assert done.returncode == 0, done.stderr
-    assert "The codebase in this folder has no config file glyph, so the file " in done.stdout
+    assert "The codebase has no config file glyph, so modprompt uses its own config file " in done.stdout
     used = read(host / "output/run/MultiModalPromptLearner/model.pth.tar-1").record["run"]["settings"]
     mine = Settings.read([str(ROOT / "configs/trainers/MPL/glyph.yaml")], options=small).texts()
     assert mine["INPUT.RRCROP_SCALE"] == "[0.6, 1]"

@@ -89,7 +89,10 @@ DAMAGED = {
     "number": ({"owl": ["a", 3]}, LIST),
     "empty phrase": ({"owl": ["a", " \n"]}, LIST),
     "half a character": ('{"owl": ["\\ud800"]}', LIST),
-    "twice": ('{"owl": ["a"], "OWL": ["b"]}', "class 'OWL': the class occurs twice with different phrases"),
+    "twice": (
+        '{"owl": ["a"], "OWL": ["b"]}',
+        "class 'OWL': the class name occurs twice in the file, with different phrases",
+    ),
 }
 
 

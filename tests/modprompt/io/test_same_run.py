@@ -73,9 +73,9 @@ def test_a_blended_clip_that_was_the_backbone_by_another_name_is_known_by_its_we
     ("folder", "shots", "seed", "classes", "message"),
     [
         (FOLDER, 16, 1, "base", ""),
-        (FOLDER, 4, 1, "base", "DATASET.NUM_SHOTS is 4, but the output folder .* is named after the value 16"),
-        (FOLDER, 16, 2, "base", f"SEED is 2, but the output folder {FOLDER} is named after the value 1"),
-        (FOLDER, 16, 1, "new", "SUBSAMPLE_CLASSES is new, but the output folder .* is named after the value base"),
+        (FOLDER, 4, 1, "base", "DATASET.NUM_SHOTS is 4, but the name of the output folder .* says 16"),
+        (FOLDER, 16, 2, "base", f"SEED is 2, but the name of the output folder {FOLDER} says 1"),
+        (FOLDER, 16, 1, "new", "SUBSAMPLE_CLASSES is new, but the name of the output folder .* says base"),
         ("/out/eurosat/CoOp/rn50_4shots/nctx16_cscTrue_ctpend/seed3", 8, 3, "all", "NUM_SHOTS is 8"),
         ("/out/eurosat/MPL/eval/vit_8shots/seed3", 8, 3, "all", ""),
         ("/out/crossdataset/evaluation/dtd/MPL/vit_16shots/seed3", -1, 3, "all", ""),

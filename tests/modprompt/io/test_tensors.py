@@ -415,7 +415,9 @@ def test_files_of_pytorch_and_an_index_that_is_a_link_are_read(tmp_path):
 
 def test_missing_file_is_named_before_any_is_read(index):
     (index.parent / TWO).unlink()
-    assert index_line(index, pytest.fail) == f"The file {TWO!r} is missing next to {index}. Download this file too."
+    assert index_line(index, pytest.fail) == (
+        f"{index} lists the file {TWO!r}, which is missing in the same folder. Download this file too."
+    )
 
 
 def test_tensor_that_is_not_in_its_file_is_named(index):
@@ -428,7 +430,7 @@ def test_names_that_lead_elsewhere_are_refused(tmp_path, name):
     (tmp_path / "below").mkdir()
     (tmp_path / "below" / "a.bin").touch()
     index = write_index(tmp_path, {"a": name})
-    assert "is missing next to" in index_line(index, pytest.fail)
+    assert "which is missing in the same folder" in index_line(index, pytest.fail)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"weight_map": 3}'])

@@ -33,7 +33,7 @@ BAD = {  # settings, and the line; `dataset` is no setting
             {"schedule_text": [[0, 4]]},
             "SCHEDULE_TEXT must add tokens after layer 0, because these tokens are the class tokens",
         ),
-        ({"schedule_text": [[0, 3], [0, 1]]}, "layer 0: the step must add N_CTX = 4 tokens, but adds 3"),
+        ({"schedule_text": [[0, 3], [0, 1]]}, "layer 0: the number of added tokens must be 4 (N_CTX), but is 3"),
     ],
     "KgCoOp": [
         ({"kg_weight": -1.0}, "W must be a number from 0 up, got -1"),

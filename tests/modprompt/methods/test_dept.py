@@ -164,7 +164,7 @@ def test_a_file_that_does_not_name_its_classes_is_fused_only_on_demand(clip_mode
     head.learned_on(Classes(()))
     assert head.knows
     with pytest.raises(
-        UserError, match="The DePT head of this file has 3 rows, but is recorded for 2 classes, so the file is damaged"
+        UserError, match="The DePT head in this file has 3 rows, but the file lists 2 classes, so the file is damaged"
     ):
         head.learned_on(Classes(("a", "b")))
     with pytest.raises(
@@ -272,4 +272,4 @@ def test_a_head_of_other_classes_is_not_trained_further(command, tmp_path, capsy
     more = [*words, "MODEL.INIT_WEIGHTS", str(path)]
     assert train.main(to(more, tmp_path / "same")) == 0
     new = to([*more, "DATASET.SUBSAMPLE_CLASSES", "new"], tmp_path / "new")
-    assert "its joint head was trained on different classes than this run" in refusal(capsys, *new)
+    assert "its joint head was trained on classes that differ from the classes of this run" in refusal(capsys, *new)

@@ -93,7 +93,7 @@ def test_nothing_is_kept_of_images_whose_prompts_each_batch_writes(words, tmp_pa
     run = [*words(4, 4, 2, "last_step"), "TEST.KEEP_FEATURES", "True", "OPTIM.MAX_EPOCH", "1"]
     assert train.main(half(run, "base", tmp_path / "out")) == 0
     assert result(tmp_path / "out")["selected_on_test"] == "each test batch mapped the prompts anew"
-    assert "The image features of the test are not stored" in capsys.readouterr().out
+    assert "The image features of the test images are not stored" in capsys.readouterr().out
     assert not [*tmp_path.rglob("features.npz")]
 
 

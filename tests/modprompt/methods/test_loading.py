@@ -166,7 +166,7 @@ def test_a_method_that_is_not_ours_is_named(glyph, tmp_path):
     parts = {key: value for key, value in content[KEY].items() if key not in ("version", "hash")}
     parts["method"] = {**parts["method"], "name": "Growing"}
     torch.save({**content, KEY: checkpoint.record(**parts)}, tmp_path / "b.pt")
-    with pytest.raises(UserError, match="belongs to 'Growing', which is not a method of modprompt"):
+    with pytest.raises(UserError, match="was saved by the method 'Growing', which modprompt does not provide"):
         modprompt.load(tmp_path / "b.pt")
 
 
@@ -180,7 +180,7 @@ def test_a_method_of_ones_own_comes_back_by_its_class(glyph, tmp_path):
     model.save(tmp_path / "a.pt")
     with pytest.raises(
         UserError,
-        match=r"belongs to 'Mine', which is not a method of modprompt\. Pass the class of the method, as in load",
+        match=r"was saved by the method 'Mine', which modprompt does not provide\. If you defined the method yourself, pass its class, as in load",
     ):
         modprompt.load(tmp_path / "a.pt", glyph)
     again = modprompt.load(tmp_path / "a.pt", glyph, method=Mine)
@@ -198,7 +198,7 @@ def test_contexts_of_single_classes_come_back_for_these_classes_alone(glyph, tmp
     content = torch.load(tmp_path / "a.pt", weights_only=True)
     torch.save({"state_dict": content["state_dict"]}, tmp_path / "b.pt")
     said = {"method": modprompt.CoOp(n_ctx=2, csc=True), "names": ["two", "three"]}
-    with pytest.warns(UserWarning, match="does not record the classes for which"):
+    with pytest.warns(UserWarning, match="contains a context for each class"):
         modprompt.load(tmp_path / "b.pt", glyph, **said)
 
 

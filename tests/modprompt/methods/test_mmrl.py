@@ -292,7 +292,8 @@ def test_a_share_of_the_test_does_not_learn(clip_model, images):
 
 def test_a_data_set_without_values_is_said():
     with pytest.warns(
-        UserWarning, match="PER_DATASET published has no effect, because the original code defines no values for Digits"
+        UserWarning,
+        match="Setting PER_DATASET to published has no effect, because the original code defines no values for Digits",
     ):
         MMRL.decides({"PER_DATASET": "published"}, RunFacts("Digits", "all", False))
 

@@ -60,6 +60,6 @@ def test_equals_the_transform_of_the_run_to_the_bit(changed):
 def test_what_cannot_be_done_is_refused(key, text):
     with pytest.raises(UserError) as refused:
         transform_of_run({**INPUT, f"INPUT.{key}": text}, glyph(), "run.pth")
-    start = "run.pth: this command does not support the image preprocessing of the run, "
+    start = "run.pth: the run used "
     assert str(refused.value).startswith(start)
     assert f"INPUT.{key} {text}" in str(refused.value) or text == "[32, 32"

@@ -54,7 +54,7 @@ LINE = (
 def test_config_files_give_way_with_one_line(words, squashed, tmp_path, capsys):
     assert train.main(words()) == 0
     out, err = capsys.readouterr()
-    assert f"Image preprocessing is set to that of {squashed}: {LINE}" in out
+    assert f"The image preprocessing uses the settings of {squashed}: {LINE}" in out
     assert out.count("Image preprocessing") == 1
     assert "warning" not in err
     assert (

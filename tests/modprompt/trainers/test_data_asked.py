@@ -81,8 +81,8 @@ def missing_caption():
     [
         (
             missing_key,
-            "Cannot read the data set Squares: the reader needs the setting HEAD, which does not exist in this configuration. "
-            "Run the codebase's own program, which defines the setting.",
+            "Cannot read the data set Squares: its reader needs the setting HEAD, which does not exist in this configuration. "
+            "Run the training program of the codebase, which defines the setting.",
         ),
         (missing_caption, "Cannot read the data set Squares: caption is missing: a.txt"),
     ],

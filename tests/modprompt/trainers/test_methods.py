@@ -74,7 +74,7 @@ def test_contexts_of_single_classes_are_not_tested_on_other_classes(command, tmp
     del content["modprompt"]  # as the family has it
     torch.save(content, path)
     assert train.main(words) == 0
-    assert "does not record the classes for which its contexts (CSC) were learned" in capsys.readouterr().err
+    assert "contains a context for each class (CSC), but does not record the classes" in capsys.readouterr().err
 
 
 TEXT = {  # the settings that decide text, each with another value than those of tests/methods.py
@@ -282,9 +282,9 @@ BAD = [
     ("promptsrc", {"TEXT_LOSS_WEIGHT": -1}, "TRAINER.PROMPTSRC.TEXT_LOSS_WEIGHT must be a number from 0 up"),
     ("promptsrc", {"GPA_STD": "nan"}, "TRAINER.PROMPTSRC.GPA_STD must be a number from 0 up, got nan"),
     ("coop_end", {"SCHEDULE_TEXT": "[0,1]"}, "TRAINER.COOP.SCHEDULE_TEXT: text schedule, layer 0: expected a pair of non-negative whole numbers [remove, add]"),
-    ("vpt", {"SCHEDULE_VISION": "[[0,4]]"}, "layer 0: the step must add N_CTX_VISION = 2 tokens, but adds 4"),
+    ("vpt", {"SCHEDULE_VISION": "[[0,4]]"}, "layer 0: the number of added tokens must be 2 (N_CTX_VISION), but is 4"),
     ("mpl", {"N_ADD_OP": 0}, "TRAINER.MPL.N_ADD_OP must be at least 1"),
-    ("mpl", {"SCHEDULE_VISION": "[[0,2]]"}, "vision schedule, layer 0: the step must add N_CTX = 1 tokens, but adds 2"),
+    ("mpl", {"SCHEDULE_VISION": "[[0,2]]"}, "vision schedule, layer 0: the number of added tokens must be 1 (N_CTX), but is 2"),
 ]  # fmt: skip
 
 

@@ -81,7 +81,7 @@ def test_what_a_head_cannot_do_on_features_is_one_line(cache):
         (modprompt.ADAPTER(init="RANDOM"), read(cache, classes=""), {}, "or set INIT to RANDOM and CONSTRAINT none"),
         (modprompt.TipAdapter(search_on="test"), features, {}, "does not support SEARCH_ON"),
         (modprompt.LPPlusPlus(), features, {"trained_keys": True}, "Only TipAdapterF"),
-        (modprompt.TipAdapter(), features, {"shots": 0}, "but the number of shots is 0. Set a number of shots"),
+        (modprompt.TipAdapter(), features, {"shots": 0}, "contains none for 0 shots. Set a number of shots"),
         (modprompt.TipAdapter(), features, {"shots": 4}, "The folder contains: 2"),
     ]
     for method, on, more, said in rows:

@@ -37,7 +37,7 @@ def test_run_says_its_clip_and_is_tested_again(command, gelu, tmp_path, capsys):
     words = command(METHODS["mpl"], *by_config(gelu))
     assert train.main(words) == 0
     out = capsys.readouterr().out
-    assert f"Image preprocessing is set to that of {gelu}: " in out
+    assert f"The image preprocessing uses the settings of {gelu}: " in out
     assert (
         "CLIP: open_clip weights, activation gelu, 2 attention heads in the text encoder, 2 in the image encoder" in out
     )

@@ -70,9 +70,7 @@ def test_a_test_reads_as_the_training_whose_model_it_tests(own, tmp_path, capsys
     assert opened(out, own).read_as == FAMILY
     capsys.readouterr()
     assert train.main(["--eval-only", "--model-dir", str(out), *own(METHODS["mpl"], out="tested")]) == 0
-    assert (
-        f"Images are decoded in the same way as in the training run in {out} ({RULE} dassl)" in capsys.readouterr().out
-    )
+    assert f"Images are decoded with {RULE} dassl, as in the training run {out}." in capsys.readouterr().out
     assert rule_of(tmp_path / "tested") == FAMILY
     first, again = (json.loads((tmp_path / one / "result.json").read_text()) for one in ("out", "tested"))
     assert again["ece_pct"] == first["ece_pct"]

@@ -132,7 +132,7 @@ CASES: dict[tuple, list] = {  # by words in front: a trainer or a row of tests/m
         (
             "clip_lora",
             ("MODEL.COMPILE", "default"),
-            "MODEL.COMPILE default is not supported by CLIPLoRA because each step draws new",
+            "MODEL.COMPILE default is not supported by CLIPLoRA, because this method draws new",
         ),
         (
             "clip_lora",

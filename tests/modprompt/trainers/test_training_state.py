@@ -180,7 +180,7 @@ def test_cards_get_the_states_that_there_are(then, own_then, now, own_now, expec
     assert training_state.load(str(tmp_path), training_state.settings_of(cfg), *parts)[0] == 1
     assert cards.numbers == expected
     line = (
-        f"note: the training state stores the random generators of {gpus(then)}, but this machine has {gpus(now)}. A "
-        "generator without a stored state starts from the seed."
+        f"note: the training state contains the states of the random generators of {gpus(then)}, but this machine has "
+        f"{gpus(now)}. The generator of a GPU without a stored state starts from the seed."
     )
     assert capsys.readouterr().out.splitlines() == ([line] if len(then) != len(now) else [])

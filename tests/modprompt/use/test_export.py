@@ -216,7 +216,7 @@ def test_what_the_exporter_refuses_and_what_is_too_large_is_a_line(trained, tmp_
     ):
         export.export(given, "onnx", path, "fp16")
     monkeypatch.setattr(export_model, "MOST_BYTES", 10)
-    with pytest.raises(UserError, match="The ONNX file would have .* but the limit of the format is 2 GB"):
+    with pytest.raises(UserError, match="The ONNX file would have a size of .* but the format allows only 2 GB"):
         export.export(trained("VPT"), "onnx", path)
     assert not path.exists()
 

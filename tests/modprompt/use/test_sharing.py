@@ -119,7 +119,7 @@ def test_a_loaded_model_makes_images_as_its_run(run, tmp_path):
     for path in (changed, tmp_path / "file.pt", tmp_path / "file.safetensors", tmp_path / "folder"):
         assert torch.equal(modprompt.load(path, device="cpu").with_classes(["a"]).preprocess(image), expected), path
     unsupported = describe_run(tmp_path / "other", {"INPUT.NO_TRANSFORM": "True"})
-    with pytest.raises(UserError, match="this command does not support the image preprocessing of the run, "):
+    with pytest.raises(UserError, match="this command does not support this image preprocessing"):
         modprompt.load(unsupported, device="cpu").preprocess  # noqa: B018
 
 

@@ -216,7 +216,9 @@ def test_a_bank_of_another_run_is_refused(command, tmp_path, capsys):
     path.write_bytes(b"nothing")
     assert "bank.pth.tar is damaged" in refusal(capsys, *words)
     path.unlink()
-    assert "bank.pth.tar, from which the run in this folder was built, is missing" in refusal(capsys, *words)
+    assert "bank.pth.tar is missing, but the run in the output folder was made from this file" in refusal(
+        capsys, *words
+    )
 
 
 @pytest.mark.slow
@@ -230,7 +232,9 @@ def test_files_of_the_reference_are_known_by_their_class_features(command, tmp_p
     assert train.main(test) == 0
     assert result(tmp_path, "again")["accuracy_pct"] == result(tmp_path)["accuracy_pct"]
     capsys.readouterr()
-    assert "its class features do not belong to the classes of this model" in refusal(capsys, *on_new(words, tmp_path))
+    assert "the class features in the file do not match the classes of this model" in refusal(
+        capsys, *on_new(words, tmp_path)
+    )
 
 
 def test_an_enhanced_base_takes_the_place_of_the_text_projection(clip_model, tmp_path):
@@ -267,5 +271,5 @@ def test_a_checkpoint_holds_its_enhanced_base(clip_model, tmp_path):
     content = torch.load(tmp_path / "own.pt", weights_only=True)
     del content["state_dict"]["enhanced_base"]
     torch.save(content, tmp_path / "own.pt")
-    with pytest.raises(UserError, match="does not contain the enhanced base .* that was used to train the head"):
+    with pytest.raises(UserError, match="was trained with the enhanced base .*, which the checkpoint does not contain"):
         modprompt.load(tmp_path / "own.pt", clip_model)

@@ -37,7 +37,7 @@ def test_each_parameter_is_in_the_first_group_that_names_it_and_the_rest_lead():
         ),
         (
             OwnRate(("",)),
-            "The separate learning rate applies to all trained parameters, so OPTIM.LR has no effect. Set OPTIM.LR to "
+            "The separate learning rate applies to all trained parameters, so OPTIM.LR is never used. Set OPTIM.LR to "
             "the separate learning rate, and remove the separate learning rate.",
         ),
     ],

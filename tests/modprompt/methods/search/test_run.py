@@ -321,7 +321,7 @@ def test_a_search_without_its_schedule_is_not_finished(command, tmp_path, capsys
     assert train.main(words) == 0
     said = capsys.readouterr().out
     assert "Only the test is repeated." in said
-    assert "Only the last alphas are known" in said
+    assert "Only the alphas of the last epochs are known" in said
     again = left(tmp_path / "out")[1]
     assert again == {side: one._replace(alphas=one.alphas[-1:]) for side, one in found.items()}
 

@@ -281,7 +281,9 @@ def test_table_names_the_setting_that_layer_0_goes_by(row, side):
     depth = {key: 2 for key in ("PROMPT_DEPTH", "PROMPT_DEPTH_TEXT", "PROMPT_DEPTH_VISION") if key in keys}
     deeper = ((0, 1),) if row.name == "TCP" else ()  # without which it is none
     assert getattr(made(5, ((0, 5), *deeper)), side)[0].add == 5
-    with pytest.raises(UserError, match=rf"layer 0: the step must add {row.first[side]} = 5 tokens, but adds 4"):
+    with pytest.raises(
+        UserError, match=rf"layer 0: the number of added tokens must be 5 .{row.first[side]}., but is 4"
+    ):
         made(5, ((0, 4),))
 
 
