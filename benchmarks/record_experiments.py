@@ -14,6 +14,7 @@ remaining difference. The exit code is 1 if there is a difference.
 from __future__ import annotations
 
 import argparse
+import csv
 import difflib
 import os
 import re
@@ -107,8 +108,6 @@ def masked(path: Path) -> list[str]:
 
 def _without_times(lines: list[str]) -> Iterator[list[str]]:
     """Yield the rows of a CSV file with a mask in the columns that measure time or memory."""
-    import csv
-
     rows = list(csv.reader(lines))
     timed = [at for at, name in enumerate(rows[0] if rows else []) if _TIMED.search(name)]
     for number, row in enumerate(rows):
@@ -120,8 +119,8 @@ def compare(before: Path, after: Path) -> int:
     files = sorted({path.relative_to(side) for side in (before, after) for path in side.rglob("*") if path.is_file()})
     differing = 0
     for file in files:
-        sides = [masked(side / file) if (side / file).is_file() else [] for side in (before, after)]
-        found = list(difflib.unified_diff(*sides, str(before / file), str(after / file), lineterm="", n=0))
+        old, new = (masked(side / file) if (side / file).is_file() else [] for side in (before, after))
+        found = list(difflib.unified_diff(old, new, str(before / file), str(after / file), lineterm="", n=0))
         differing += bool(found)
         print("\n".join(found), end="\n" * bool(found))
     print(f"{len(files)} files were compared, and {differing} of them differ.")
