@@ -206,8 +206,8 @@ def check(cfg: Any, job: Job) -> None:
     if job.method.under == FEW_SHOT:
         raise UserError(
             f"{cfg.TRAINER.NAME} always selects its images in rounds, so the few-shot runs with which it is compared "
-            "need another trainer. Name this trainer with `few_shot: {trainer: ..., config: ...}` in the method, "
-            "or set `few_shot: false` for the experiment."
+            "need another trainer. Name the trainer of the few-shot runs with `few_shot: {trainer: ..., config: "
+            "...}` in the method, or set `few_shot: false` for the experiment."
         )
     if not job.method.under and not job.tests:
         raise UserError(

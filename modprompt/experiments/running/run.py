@@ -114,7 +114,7 @@ def dry_run(states: Sequence[tuple[Job, State]], out: Path, data: Path) -> None:
     for job, stands in states:
         if stands.name != state.FINISHED:
             after = f" The run starts after {job.needs.folder}." if job.needs else ""
-            print(f"# {state.describe(job.title, stands.name, stands.why)}{after}")
+            print("#", state.describe(job.title, stands.name, stands.why) + after)
             print(shown(command(job, out, data)))
     finished, asking = (sum(stands.name == name for _, stands in states) for name in (state.FINISHED, state.LABELS))
     rest = f", {asking} {'waits' if asking == 1 else 'wait'} for labels" if asking else ""

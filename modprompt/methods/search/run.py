@@ -176,7 +176,10 @@ class SearchRun(Part):
             if side in self._learner.options:
                 most = max(self._learner.options[side], key=len)
                 name = "image" if side == "vision" else side
-                print(f"{name} encoder: at most {len(most)} options for a layer: {shown(most)}")
+                print(
+                    f"The search selects from at most {len(most)} options per layer of the {name} encoder: "
+                    f"{shown(most)}"
+                )
 
     @functools.cached_property
     def _scaler(self) -> Any:

@@ -167,7 +167,7 @@ def test_own_images_with_a_clip_have_its_config(animals, takes_all):
 def test_clip_without_a_config_has_that_of_vit_b16_and_a_line_says_so(animals, words, capsys):
     settings = read("--trainer", "PromptSRC", "--root", animals, *words)
     assert settings["OPTIM.LR"].source == config("PromptSRC", "vit_b16_c2_ep20_batch4_4+4ctx")
-    assert ", which is for ViT-B/16, because PromptSRC has no config file for RN101.\n" in capsys.readouterr().out
+    assert "(for ViT-B/16, because PromptSRC has no config file for RN101).\n" in capsys.readouterr().out
 
 
 def test_data_set_that_is_named_has_the_trainers_config(tmp_path):

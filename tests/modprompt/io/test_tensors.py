@@ -436,7 +436,7 @@ def test_names_that_lead_elsewhere_are_refused(tmp_path, name):
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"weight_map": 3}'])
 def test_what_is_no_index_is_refused(tmp_path, text):
     (tmp_path / "model.safetensors.index.json").write_text(text)
-    assert "is not an index of weights" in index_line(tmp_path / "model.safetensors.index.json")
+    assert "is not an index file of model weights" in index_line(tmp_path / "model.safetensors.index.json")
 
 
 @pytest.mark.slow
