@@ -95,7 +95,7 @@ def finished_before(
         print(f"The run in {cfg.OUTPUT_DIR} is restarted, because the previous run was not tested (TEST.NO_TEST True).")
         return False
     if lacking := results.lacks_unknown(result, cfg.TEST.OOD):
-        print(f"The test in {cfg.OUTPUT_DIR} is repeated, because the earlier test was {lacking}.")
+        print(f"The test in {cfg.OUTPUT_DIR} is repeated, because the model was {lacking}.")
         return False
     then, wanted = same_run.facts(result), same_run.wanted(settings, result)
     found = same_run.differences(then, wanted, defaults=defaults, tests=tests)

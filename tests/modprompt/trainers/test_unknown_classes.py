@@ -40,7 +40,7 @@ def test_new_classes_against_base_classes(mpl_flags, mpl_options, tmp_path, caps
     torch.manual_seed(5)
     assert train.main(["--once", *plain_words, "TEST.OOD", "new"]) == 0  # nothing is trained again
     said = capsys.readouterr().out
-    assert "is tested again because it was tested without TEST.OOD new." in said
+    assert "is repeated, because the model was tested without TEST.OOD new." in said
     assert "Detection of unknown classes (new, 20 images): probability: AUROC" in said
     after = result(tmp_path / "out")
     assert {name: after[name] for name in ("accuracy_pct", "ece_pct", "prompts_hash")} == {
