@@ -139,7 +139,7 @@ def test_root_alone_is_a_folder_of_images_and_the_embedded_clip_knows_its_words(
         == f"No data set is specified, so --root {digits} is read as the data set image_folder, which matches the content "
         "of the folder."
     )
-    assert runs_by == f"MPL uses the config file {ROOT}/configs/trainers/MPL/glyph.yaml, which is for glyph-clip."
+    assert runs_by == f"MPL uses the config file {ROOT}/configs/trainers/MPL/glyph.yaml (for glyph-clip)."
 
 
 def test_unknown_words_are_named_with_what_knows_them_and_nothing_is_written(animals, capsys):
