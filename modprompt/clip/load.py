@@ -34,7 +34,9 @@ _TEXT_FOLDER = "text_config"
 _UNUSED = {"roberta": 2, "xlm-roberta": 2}  # positions: theirs begin after the padding id
 _DERIVED = (".attn_mask", "attn_mask", ".position_ids")  # each model computes its own
 _TYPES = (torch.float32, torch.float16, torch.bfloat16)
-_RUN_EMBEDDED = f"To use the bundled small CLIP model instead, set --backbone {known.EMBEDDED}."
+_RUN_EMBEDDED = (
+    f"To use the bundled small CLIP model instead, set --backbone {known.EMBEDDED} (for the scripts: CFG=glyph)."
+)
 _NOT_ASKED = (
     "MODEL.BACKBONE.ACTIVATION, HEADS and MODEL only apply to weights without a config, but {} describes these "
     "weights. Remove these settings."

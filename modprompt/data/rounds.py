@@ -58,7 +58,7 @@ class Active(Configured):
         least=0,
     )
     method: str = setting(
-        "", "the acquisition function: random, entropy, margin, least_confidence, coreset, badge, cb, cbsq or none"
+        "", "the acquisition function: random, entropy, margin, least_confidence, coreset, badge, pcb, cb, cbsq or none"
     )
     pcb: bool = setting(False, "balances the selected images by predicted class (PCB) if True")
     budget: int = setting(0, "the number of labels per round; 0 requests as many labels as there are classes", least=0)
