@@ -102,7 +102,7 @@ def test_choosing_by_test_images_is_a_choice_of_ones_own(root):
     [
         ("ACTIVE.ROUNDS 0", "has no test images. Put test images into .*test, .*or set TEST.NO_TEST to True"),
         ("ACTIVE.ROUNDS 0 TEST.NO_TEST True", "has no labels to train on. Set ACTIVE.ROUNDS to label images"),
-        ("TEST.ONLY True", "has no test images. Put test images into .*test, in a folder for each class.$"),
+        ("TEST.ONLY True", "has no test images. Put test images into .*test, with one subfolder for each class.$"),
         (
             "DATASET.NUM_SHOTS 4",
             "DATASET.NUM_SHOTS 4 is not supported by the data set Unlabelled, because every image with a label is used for training",
@@ -157,7 +157,7 @@ def test_what_is_missing_is_named(tmp_path):
     lines(tmp_path / "classnames.txt", NAMES)
     with pytest.raises(
         UserError,
-        match=r"No image found in .* Supported extensions: .bmp, .* Put images into this folder or its subfolders",
+        match=r"No images were found in .* Supported extensions: .bmp, .* Put images into this folder or its subfolders",
     ):
         read(tmp_path)
 

@@ -211,7 +211,7 @@ def test_a_file_that_does_not_say_its_classes_has_no_fused_logits_in_a_run(words
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         assert train.main(half(words(*run), "base", tmp_path / "again", tmp_path / "out")) == 0
-    assert "The checkpoint does not record its classes" in capsys.readouterr().err
+    assert "The checkpoint does not record its training classes" in capsys.readouterr().err
     assert result(tmp_path / "again")["logits"] == "class"
     assert train.main(half([*words(*run), "TASK", "B2N"], "base", tmp_path / "third", tmp_path / "out")) == 0
     assert result(tmp_path / "third")["correct"] == result(tmp_path / "out")["correct"]

@@ -55,7 +55,7 @@ def test_config_files_give_way_with_one_line(words, squashed, tmp_path, capsys):
     assert train.main(words()) == 0
     out, err = capsys.readouterr()
     assert f"The image preprocessing uses the settings of {squashed}: {LINE}" in out
-    assert out.count("Image preprocessing") == 1
+    assert out.count("image preprocessing") == 1
     assert "warning" not in err
     assert (
         "The CLIP model has open_clip weights (activation gelu, 2 attention heads in the text encoder, 2 in the" in out
