@@ -102,7 +102,7 @@ def test_change_after_the_split_is_refused_with_the_way_out(tmp_path):
     lines(root / "classnames.txt", ["cat tabby"])
     with pytest.raises(
         UserError,
-        match="cat is now called 'tabby' .* but the split contains the name 'cat'. Restore the old name, or delete",
+        match="cat is now called 'tabby', .* but the split contains the name 'cat'. Restore the old name, or delete",
     ):
         read("ImageFolder", root)
 
