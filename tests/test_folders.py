@@ -90,7 +90,7 @@ def test_the_last_epoch_does_not_pass_for_the_best(best, tmp_path, capsys):
     (folder / "model-best.pth.tar").unlink()
     line = refusal(capsys, *best())
     assert (
-        f"Cannot resume: the best checkpoint so far, {folder / 'model-best.pth.tar'}, is missing, but is needed because TEST.FINAL_MODEL"
+        f"Cannot resume: the best checkpoint so far, {folder / 'model-best.pth.tar'}, is missing. The checkpoint is needed, because TEST.FINAL_MODEL"
         in line
     )
     line = refusal(capsys, *best("--eval-only", "--model-dir", tmp_path / "out", folder=tmp_path / "test"))

@@ -110,7 +110,7 @@ def test_a_shared_mask_leaves_the_beginning_shared(clip, monkeypatch, layout):
 def test_shared_masks_are_refused_where_classes_are_computed_in_parts(clip):
     """Each part would have another beginning, and its backward pass other masks."""
     changes = ours(factors(64), rate=0.25, shared=True)
-    with pytest.raises(UserError, match=r"DROPOUT_SHARED uses the same dropout mask .* requires \d chunks"):
+    with pytest.raises(UserError, match=r"DROPOUT_SHARED uses the same dropout mask .* in \d chunks"):
         encoded(clip, changes, most_tokens=1)
     encoded(clip, ours(factors(64), shared=True), most_tokens=1)  # nothing is drawn in tests
 

@@ -170,7 +170,7 @@ def test_reader_that_does_not_import_or_is_not_entered_or_there_twice_is_one_lin
     for host, line, said in zip(hosts, lines, contents.values(), strict=True):
         assert line.startswith(f"--host: {host}/datasets/euro.py ")
         assert line.endswith(said)
-    assert "both register EuroSAT" in last
+    assert "are both registered as EuroSAT" in last
 
 
 def test_its_dassl_needs_a_host_that_has_one(tmp_path):

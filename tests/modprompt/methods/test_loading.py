@@ -86,7 +86,9 @@ def test_a_clip_from_a_file_is_asked_for_by_its_name(clip_file, tmp_path):
         modprompt.load(tmp_path / "a.pt")
     for clip in (clip_file, str(clip_file), clip_file.parent):
         assert torch.equal(logits(modprompt.load(tmp_path / "a.pt", clip, device="cpu")), logits(model))
-    with pytest.raises(UserError, match="was trained with the CLIP model clip.pt .*, but glyph-clip has the fingerprint"):
+    with pytest.raises(
+        UserError, match="was trained with the CLIP model clip.pt .*, but glyph-clip has the fingerprint"
+    ):
         modprompt.load(tmp_path / "a.pt", "glyph-clip")
 
 

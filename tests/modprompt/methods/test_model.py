@@ -65,7 +65,7 @@ def test_bfloat16_and_back(cls, clip_model, images, labels):
         assert loss.item() == pytest.approx(exact, rel=0.1)
         loss.backward()
     assert model.stream == resolve("bf16", torch.device("cpu")).stream
-    with pytest.warns(UserWarning, match="this CLIP model were already rounded to bfloat16 by an earlier cast"):
+    with pytest.warns(UserWarning, match="this CLIP model were rounded to bfloat16 by an earlier cast"):
         model.float()
     assert model.stream is None
     assert clip_model.visual.conv1.weight.dtype == torch.float32

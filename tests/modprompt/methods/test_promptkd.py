@@ -246,7 +246,7 @@ def test_a_teacher_with_another_clip_inside_or_of_fewer_prompts_is_refused(made,
         state["image_encoder.conv1.weight"] = state["image_encoder.conv1.weight"] + 1
 
     for changed, depth, said in (
-        (change, 3, "belongs to another CLIP model"),
+        (change, 3, "was made with a different CLIP model"),
         (lambda state: None, 2, "is missing in the file"),
     ):
         path = written(made, tmp_path, changed, depth)

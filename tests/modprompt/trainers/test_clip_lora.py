@@ -113,7 +113,7 @@ def test_steps_passes_and_additions_are_told(command, capsys):
     assert train.main(["--no-train", *command(LORA, "DATALOADER.TRAIN_X.BATCH_SIZE", 8)]) == 0
     out = capsys.readouterr().out
     assert (
-        "CLIPLoRA trains for 8 steps in 3 epochs of up to 3 batches. The number of steps is 2 times the 4 shots per class."
+        "CLIPLoRA trains for 8 steps, that is, 3 epochs of up to 3 batches. The number of steps is 2 x 4 shots per class."
         in out
     )
     assert "Training: steps, batch size 8, optimizer sgd, learning rate 0.0035" in out
@@ -124,8 +124,8 @@ def test_steps_passes_and_additions_are_told(command, capsys):
 def test_without_shots_the_images_of_a_class_are_counted(shots, counted, command, capsys):
     assert train.main(["--no-train", *command(LORA, "DATASET.NUM_SHOTS", shots)]) == 0
     out = capsys.readouterr().out
-    assert f"CLIPLoRA trains for {2 * counted} steps in " in out
-    assert f"The number of steps is 2 times the {counted} shots per class." in out
+    assert f"CLIPLoRA trains for {2 * counted} steps, that is, " in out
+    assert f"The number of steps is 2 x {counted} shots per class." in out
 
 
 def test_steps_of_unequal_shots_are_those_of_their_mean(command, tmp_path, capsys):
@@ -134,8 +134,8 @@ def test_steps_of_unequal_shots_are_those_of_their_mean(command, tmp_path, capsy
     few = ("DATASET.NUM_SHOTS", -1, "DATASET.SHOTS_BY_CLASS", tmp_path / "shots.csv", "TRAINER.CLIPLORA.N_ITERS", 10)
     assert train.main(["--no-train", *command(LORA, *few)]) == 0
     out = capsys.readouterr().out
-    assert "CLIPLoRA trains for 28 steps in " in out
-    assert "The number of steps is 10 times the 2.8 shots per class." in out
+    assert "CLIPLoRA trains for 28 steps, that is, " in out
+    assert "The number of steps is 10 x 2.8 shots per class." in out
     assert f"EuroSAT: shots per class from {tmp_path / 'shots.csv'}" in out
 
 

@@ -117,7 +117,9 @@ def test_what_is_not_of_this_very_test_is_encoded_anew_with_one_line(runs, euros
         assert "is not used, and all images are encoded again. Reason: " in line
         assert (numbers(found), count) == (numbers(right), images)
 
-    refused("half", "features of 20 of 40 test images are not stored", "TEST.FEATURES_OF", str(runs.out / "base"))
+    refused(
+        "half", "there are no stored features for 20 of the 40 test images", "TEST.FEATURES_OF", str(runs.out / "base")
+    )
     refused("none", "stored no image features", "TEST.FEATURES_OF", str(runs.out / "nowhere"))
     file.write_bytes(whole[:-9])
     refused("damaged", "is damaged, or comes from a different test")
@@ -151,7 +153,7 @@ def test_what_is_not_of_this_very_test_is_encoded_anew_with_one_line(runs, euros
             ("TRAINER.COOP.PREC", "bf16"),
             "were computed with a different CLIP model, different prompts",
         ),
-        ("coop_end", "replaced", (), "of 40 test images"),
+        ("coop_end", "replaced", (), "of the 40 test images"),
     ],
 )
 @pytest.mark.filterwarnings("default::UserWarning")

@@ -151,7 +151,7 @@ def test_words_that_nothing_learns_over_are_the_checkpoints_in_a_test(row, key, 
     test = ["--eval-only", "--model-dir", str(tmp_path / "out"), *command(method)]
     test[test.index("--output-dir") + 1] = str(tmp_path / "tested")
     assert train.main(test) == 0
-    assert f"Settings taken from the training: {own[0]} {words}" in capsys.readouterr().out
+    assert f"Settings taken from the training run: {own[0]} {words}" in capsys.readouterr().out
     tested = json.loads((tmp_path / "tested" / "result.json").read_text())
     assert tested["method"]["settings"][key.lower()] == words
     assert tested["correct"] == trained["correct"]

@@ -39,7 +39,8 @@ def test_run_says_its_clip_and_is_tested_again(command, gelu, tmp_path, capsys):
     out = capsys.readouterr().out
     assert f"The image preprocessing uses the settings of {gelu}: " in out
     assert (
-        "CLIP: open_clip weights, activation gelu, 2 attention heads in the text encoder, 2 in the image encoder" in out
+        "The CLIP model has open_clip weights (activation gelu, 2 attention heads in the text encoder, 2 in the image encoder"
+        in out
     )
     trained = result(tmp_path / "out")
     saved = checkpoint.read(tmp_path / "out" / METHODS["mpl"].folder / "model.pth.tar-2")

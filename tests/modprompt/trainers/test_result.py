@@ -54,12 +54,12 @@ def test_fields_of_a_training(mpl_flags, mpl_options, tmp_path):
         (
             ("OPTIM.WARMUP_EPOCH", 2),
             {"notes": ["all 2 epochs are warm-up epochs with the learning rate at 1e-05"]},
-            "note: all 2 epochs are warm-up epochs with the learning rate at 1e-05 (OPTIM.WARMUP_EPOCH 2).",
+            "note: OPTIM.WARMUP_EPOCH is 2, so all 2 epochs are warm-up epochs with the learning rate at 1e-05.",
         ),
         (
             ("OPTIM.WARMUP_EPOCH", 3, "OPTIM.WARMUP_TYPE", "linear", "OPTIM.MAX_EPOCH", 1),
             {"notes": ["the only epoch is a warm-up epoch with the learning rate rising from 1e-05"]},
-            "note: the only epoch is a warm-up epoch",
+            "note: OPTIM.WARMUP_EPOCH is 3, so the only epoch is a warm-up epoch",
         ),
     ],
     ids=["no seed", "no shots", "fewer images than shots", "warm-up", "linear warm-up"],

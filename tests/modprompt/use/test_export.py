@@ -179,7 +179,7 @@ def test_images_with_class_prompts_of_their_own_have_no_class_matrix(to, trained
             0,
             [1, 2, 0],
             "fp16",
-            "With --precision fp16, features differ .* and the most probable class changes for 8 of 8 test patterns",
+            "With --precision fp16, features differ .* and the most probable class changes for 8 of 8 test inputs",
         ),
         (0.1, 0, [0, 1, 2], "fp16", r"With --precision fp16, features differ by up to 1.* Use --precision fp32\."),
     ],

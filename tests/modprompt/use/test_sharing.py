@@ -279,6 +279,8 @@ def test_repositories_that_are_none_of_ours_or_public(hub, run, layout, tmp_path
 
 def test_a_file_that_does_not_say_what_it_is_is_not_shared(tmp_path):
     torch.save({"state_dict": {"ctx": torch.ones(2, 4)}, "epoch": 2}, tmp_path / "family.pth")
-    with pytest.raises(UserError, match="family.pth was written by a Dassl-based codebase and contains no modprompt metadata"):
+    with pytest.raises(
+        UserError, match="family.pth was written by a Dassl-based codebase and contains no modprompt metadata"
+    ):
         sharing.lay_out(tmp_path / "family.pth", tmp_path / "to")
     assert not (tmp_path / "to").exists()
