@@ -57,6 +57,8 @@ def make(out: Path, runs: Path, checkout: Path, names: list[str]) -> None:
         raise SystemExit(f"The folder {out} exists. Choose another folder for the record.")
     with tempfile.TemporaryDirectory() as empty:
         for path in sorted((checkout / "configs/experiments").glob("*.yaml")):
+            if path.name.endswith(".selected.yaml"):
+                continue
             plan = _run(checkout, "experiment", "run", path.stem, "--dry-run", "--out", empty)
             _write(out / "plans" / f"{path.stem}.txt", plan)
     for name in names:

@@ -149,20 +149,26 @@ def _take_config(command: _Command) -> None:
 
 def _take_hyperparameters(command: _Command, name: str) -> None:
     """Use the values that `experiment choose` has selected for the trainer, over its config, and print them."""
-    from modprompt.experiments.plan import chosen, spec
+    from modprompt.experiments.plan import selected, spec
 
     if command.method is None:
         raise UserError(
             f"--hyperparameters {name} needs the config file of a method, but the run has none. Set --config-file."
         )
-    named = spec.FILES / f"{Path(name).stem}.json"
-    path = named if name in (named.name, named.stem) and not of_user(name).is_file() else of_user(name)
+    named = spec.FILES / f"{Path(name).stem.removesuffix('.selected')}.selected.yaml"
+    path = (
+        named
+        if name in (named.name, named.name.removesuffix(".selected.yaml")) and not of_user(name).is_file()
+        else of_user(name)
+    )
     of_method = {
         key: as_text(given.value)
         for key, given in command.words.items()
         if key not in spec.OF_PROTOCOL and not key.startswith("DATASET.")
     }
-    label, values, note = chosen.read(path).find_values(command.trainer, command.method, of_method)
+    found = selected.read(path)
+    label, values, note = found.find_values(command.trainer, command.method, of_method)
+    how = "set by hand" if label in found.by_hand else "selected on validation images"
     for key, value in values.items():
         if key in command.words:
             print(
@@ -170,7 +176,7 @@ def _take_hyperparameters(command: _Command, name: str) -> None:
                 f"contains for {label} is ignored."
             )
         else:
-            print(f"{path}: {key} is set to {value}, which was selected for {label} on validation images.")
+            print(f"{path}: {key} is set to {value}, which was {how} for {label}.")
             command.defaults[key] = Given(value, f"file {path}")
     if note:
         print(f"note: {path}: {note}")

@@ -4,7 +4,7 @@ modprompt experiment run FILE      runs what is not finished; stop and restart i
 modprompt experiment report FILE   tables (Markdown, CSV, LaTeX), figures and one HTML page of the finished runs
 
 spec.py        reads and checks an experiment file; experiment.py: the result, its methods and runs
-chosen.py      settings that were chosen on validation images, as a file; choose.py: by which rule
+selected.py    hyperparameters that were selected on validation images; choose.py selects them
 stages.py      what may be trained before a method: a search, a teacher, prompts
 protocols.py   which runs a protocol is made of, and which table they fill
 inputs.py      whether a result's CLIP, split and images are still those; present.py: which data sets are there

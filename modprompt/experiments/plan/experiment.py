@@ -157,7 +157,7 @@ class Experiment(NamedTuple):
     classes: str = CLASSES[0]  # of protocol validation: whose labels are seen
     rule: str = HIGHEST  # of protocol validation: by which `experiment choose` chooses
     ties: str = OF_CONFIG  # of protocol validation: which of equal values it takes
-    chosen: str = ""  # what its methods' settings were chosen by, in words
+    hyperparameters: str = ""  # a note on the selection of its hyperparameters
     compare: str = ""  # the label of the method whose differences from all others are reported; empty for none
 
     @property

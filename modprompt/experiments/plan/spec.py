@@ -14,7 +14,7 @@ from modprompt.active import plan as rounds
 from modprompt.checks import known_names, some
 from modprompt.data.names import config_names
 from modprompt.errors import UserError
-from modprompt.experiments.plan import chosen
+from modprompt.experiments.plan import selected
 from modprompt.experiments.plan.experiment import (
     ACTIVE,
     BASE2NEW,
@@ -68,9 +68,14 @@ class Shared(NamedTuple):
     options: dict[str, str]
     last: dict[str, str]
     grid: dict[str, list[str]]
-    chosen: chosen.Chosen | None
+    hyperparameters: selected.Selected | None
     imports: tuple[str, ...]
     image_cache: bool
+
+
+def shipped() -> list[Path]:
+    """Return the experiment files in configs/experiments, without the files of selected hyperparameters."""
+    return sorted(path for path in FILES.glob("*.yaml") if not path.name.endswith(".selected.yaml"))
 
 
 def find(name: str) -> Path:
@@ -81,7 +86,7 @@ def find(name: str) -> Path:
     named = FILES / f"{path.stem}.yaml"
     if str(path) in (path.stem, path.name) and named.is_file():
         return named
-    names = [file.stem for file in FILES.glob("*.yaml")]
+    names = [file.stem for file in shipped()]
     raise UserError(f"Unknown experiment {name}" + known_names(path.stem, names))
 
 
@@ -115,7 +120,7 @@ def read_plan(path: Path, options: Mapping[str, str] | None = None) -> Plan:
         options=faults.value(lambda: _options(file.below("options")), {}),
         last=faults.value(lambda: _options(last, Path.cwd()), {}),
         grid=faults.value(lambda: _grid(file.below("grid")), {}),
-        chosen=faults.value(lambda: _chosen(file), None),
+        hyperparameters=faults.value(lambda: _hyperparameters(file), None),
         imports=faults.value(lambda: _imports(file), ()),
         image_cache=faults.value(lambda: file.flag("image_cache", True), True),
     )
@@ -155,14 +160,14 @@ def _imports(file: Part) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _chosen(part: Part) -> chosen.Chosen | None:
+def _hyperparameters(part: Part) -> selected.Selected | None:
     name = part.get("hyperparameters")
     if "hyperparameters" not in part:
         return None
     if not isinstance(name, str) or not name:
         raise part.fault("hyperparameters", f"the path of a file is expected, got {name!r}")
     try:
-        return chosen.read((part.path.parent / name).resolve())
+        return selected.read((part.path.parent / name).resolve())
     except UserError as error:
         raise part.fault("hyperparameters", str(error)) from None
 
@@ -194,7 +199,9 @@ def _part(name: str, part: Part, common: Part, shared: Shared) -> Experiment:
     if "highlight" not in part and whole.get("highlight") not in kept:
         whole.content.pop("highlight", None)
     seeds = part.numbers("seeds", shared.seeds, 0) if "seeds" in part else shared.seeds
-    own = shared._replace(seeds=seeds, chosen=_chosen(part) if "hyperparameters" in part else shared.chosen)
+    own = shared._replace(
+        seeds=seeds, hyperparameters=_hyperparameters(part) if "hyperparameters" in part else shared.hyperparameters
+    )
     return _experiment(whole, own, name, part.get("compare"))
 
 
@@ -290,7 +297,7 @@ def _experiment(part: Part, shared: Shared, name: str, compare: Any) -> Experime
         classes=classes,
         rule=rule,
         ties=ties,
-        chosen=shared.chosen.in_words(took) if shared.chosen and took else "",
+        hyperparameters=shared.hyperparameters.describe(took) if shared.hyperparameters and took else "",
         compare=_compare(part, protocol, methods, must=compare is not None) if "compare" in part else "",
     )
 
@@ -383,8 +390,8 @@ def _variants(part: Part, label: str, shared: Shared, above: Sequence[Method]) -
     part.require_known(_OF_METHOD)
     trainer, config, options = runs = _runs(part, shared.options)
     axes = {**(shared.grid if trains(trainer) else {}), **_grid(part.below("grid"))}
-    choice = shared.chosen if trains(trainer) and part.get("hyperparameters") is not False else None
-    taken, whose = _take_chosen(part, label, choice, runs, shared.last, above) if choice else ({}, None)
+    choice = shared.hyperparameters if trains(trainer) and part.get("hyperparameters") is not False else None
+    taken, whose = _take_hyperparameters(part, label, choice, runs, shared.last, above) if choice else ({}, None)
     options = {**options, **taken, **shared.last}
     for key in axes:
         if key in options:
@@ -412,27 +419,27 @@ def _variants(part: Part, label: str, shared: Shared, above: Sequence[Method]) -
         )
         method = _with_stages(part, method, shared, above)
         if choice:
-            choice.require_first(part.get("hyperparameters", label), (whose or method).first)
+            choice.require_first_stage(part.get("hyperparameters", label), (whose or method).first)
         yield method
 
 
-def _take_chosen(
+def _take_hyperparameters(
     part: Part,
     label: str,
-    choice: chosen.Chosen,
+    choice: selected.Selected,
     runs: _Runs,
     last: Mapping[str, str],
     above: Sequence[Method],
 ) -> tuple[dict[str, str], Method | None]:
-    """The chosen options that a method with these runs takes, and the method above whose they are; None if its own."""
+    """Return the selected options of a method, and the method above for which they were selected; None if its own."""
     name = part.get("hyperparameters", label)
     if not isinstance(name, str):
         raise part.fault("hyperparameters", f"the name of a method or false is expected, got {name!r}")
     whose = next((method for method in above if method.family == name and name in choice.methods), None)
     if whose is not None:
-        changed = {*choice.methods[name]["options"], *last}
+        changed = {*choice.methods[name]["values"], *last}
         runs = whose.trainer, whose.config, {key: text for key, text in whose.options if key not in changed}
-    taken = Part(part.path, choice.options_of(name, *runs), f"{part.place}: {choice.path.name}")
+    taken = Part(part.path, choice.values_of(name, *runs), f"{part.place}: {choice.path.name}")
     return _options(taken), whose
 
 

@@ -290,7 +290,7 @@ def _latex(shown: page.Report, sections: Sequence[Section]) -> str:
 
 
 def _own_notes(experiment: Experiment, results: Results) -> list[str]:
-    own = [experiment.notes, experiment.chosen, *alike.class_notes(experiment, results)]
+    own = [experiment.notes, experiment.hyperparameters, *alike.class_notes(experiment, results)]
     return list(filter(None, [*own, published.note_of(experiment)]))
 
 

@@ -1,7 +1,6 @@
 """What is run where little is named: data by what lies in the root, the config by a table, the CLIP by its words."""
 
 import copy
-import json
 import pickle
 import re
 
@@ -14,7 +13,7 @@ from modprompt.clip.facts import facts_of
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io.files import write_json
-from modprompt.io.records import sealed
+from modprompt.io.records import read_yaml, sealed
 from modprompt.io.settings import read_settings
 from modprompt.methods.table import METHODS, config_of, configs_by_clip
 from modprompt.trainers import run  # noqa: F401 - registers all
@@ -299,13 +298,13 @@ def test_what_a_run_leaves_is_no_class_among_ones_images(digits, monkeypatch, wo
 
 
 def test_hyperparameters_are_those_selected_for_the_trainer(tmp_path, capsys):
-    file = ROOT / "configs/experiments/demo_settings.json"
-    methods = json.loads(file.read_text())["methods"]
-    rate, rate_of_coop = (methods[name]["options"]["OPTIM.LR"] for name in ("MPL", "CoOp"))
+    file = ROOT / "configs/experiments/demo_settings.selected.yaml"
+    methods = read_yaml(file)["methods"]
+    rate, rate_of_coop = (methods[name]["values"]["OPTIM.LR"] for name in ("MPL", "CoOp"))
     words = ("--trainer", "MPL", "--hyperparameters")
     assert read(*words, file)["OPTIM.LR"] == (rate, f"file {file}")
     assert capsys.readouterr().out.splitlines() == [
-        f"{file}: OPTIM.LR is set to {rate}, which was selected for MPL on validation images."
+        f"{file}: OPTIM.LR is set to {rate}, which was selected on validation images for MPL."
     ]
     coop = read(
         "--trainer", "CoOp", "--hyperparameters", "demo_settings", "OPTIM.MAX_EPOCH", "3", "DATASET.NUM_SHOTS", "4"
@@ -317,19 +316,19 @@ def test_hyperparameters_are_those_selected_for_the_trainer(tmp_path, capsys):
         f"note: OPTIM.LR is 7, as set on the command line. The value {rate} that {file} contains for MPL is ignored."
         in capsys.readouterr().out
     )
-    schedule = methods["Random schedule 1"]["options"]["OPTIM.LR"]
+    schedule = methods["Random schedule 1"]["values"]["OPTIM.LR"]
     vision = "[[0, 1], [0, 2], [3, 2], [0, 1], [2, 4], [3, 1]]"
     assert read(*words, file, "TRAINER.MPL.SCHEDULE_VISION", vision)["OPTIM.LR"].value == schedule
-    assert "selected for Random schedule 1 on validation images.\n" in capsys.readouterr().out
+    assert "selected on validation images for Random schedule 1.\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("words", "what"),
     [
-        (("--trainer", "TCP"), "has no values for the trainer TCP. Use a trainer that the file contains: CoOp, VPT, "),
+        (("--trainer", "TCP"), "has no values for the trainer TCP with the config file "),
         (
             ("--trainer", "MPL", "--config-file", "glyph_selfreg"),
-            "config file glyph, but this run uses glyph_selfreg. Set --config-file glyph, or select",
+            "MPL with the config file glyph_selfreg. The file has values for CoOp with the config file glyph, ",
         ),
         (("--trainer", "Mine"), "needs the config file of a method, but the run has none. Set --config-file."),
         (("--trainer", "MPL", "--hyperparameters", "not_here.json"), "not_here.json cannot be read"),

@@ -1,21 +1,23 @@
-"""What is chosen by validation images, by which rule, from which runs; and what takes it."""
+"""Hyperparameters are selected on validation images by the rule of the experiment, and used by other experiments."""
 
-import json
 import os
 import re
+from fractions import Fraction
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from modprompt.clip import known
 from modprompt.errors import UserError
-from modprompt.experiments.plan import chosen, protocols, spec
+from modprompt.experiments.plan import protocols, selected, spec
 from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import expected
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.reporting import choose
-from modprompt.experiments.reporting.choose import choose as choose_by_rule
 from modprompt.experiments.running import state
 from tests.conftest import ROOT, one_line, random_clip
 from tests.modprompt.experiments.fakes import edit, finish
@@ -32,10 +34,10 @@ methods:
   MPL: {trainer: MPL, config: glyph}
 """
 ON_VALIDATION = {"tested_on": "val", "selected_on": "validation"}
-TAKES = """
+USES = """
 protocol: base2new
 datasets: [digits]
-hyperparameters: tries.json
+hyperparameters: tries.selected.yaml
 methods:
   CLIP: {trainer: ZeroshotCLIP, config: glyph}
   MaPLe: {trainer: MaPLe, config: glyph}
@@ -61,8 +63,16 @@ def states_of(found, out: Path):
     return state.of_all(protocols.jobs(found), out, Inputs(out, None))
 
 
-def options_by_method(content) -> dict[str, str]:
-    return {label: found["options"]["OPTIM.LR"] for label, found in content["methods"].items()}
+def choose_from(found, out: Path) -> Path:
+    """Select values from the runs of an experiment; return the path of FILE.selected.yaml."""
+    path = out / "tries.selected.yaml"
+    choose.choose(found, states_of(found, out), path, found.name, out)
+    return path
+
+
+def rates(path: Path) -> dict[str, str]:
+    """Return the selected learning rate of each method."""
+    return {label: entry["values"]["OPTIM.LR"] for label, entry in selected.read(path).methods.items()}
 
 
 @pytest.mark.parametrize(("classes", "top"), [("base", "validation/t"), ("all", "validation/all/t")])
@@ -70,7 +80,7 @@ def test_trainings_and_tests_see_validation_images_alone(experiment, tmp_path, c
     found = experiment(TRIES.replace("protocol: validation", f"protocol: validation\nclasses: {classes}"), "tries")
     jobs = protocols.jobs(found)
     assert len(jobs) == 2 * 2 * (1 + 2 * 3 * 2)
-    assert f"of {'all' if classes == 'all' else 'the base'} classes" in choose.in_words(found)
+    assert f"of {'all' if classes == 'all' else 'the base'} classes" in choose.describe_rule(found)
     for job in jobs:
         settings = expected(job, tmp_path)
         assert (settings["TEST.SPLIT"], settings["DATASET.SUBSAMPLE_CLASSES"]) == ("val", classes)
@@ -81,20 +91,20 @@ def test_trainings_and_tests_see_validation_images_alone(experiment, tmp_path, c
     assert not check(jobs, tmp_path, tmp_path)
 
 
-def test_highest_mean_over_data_sets_wins(tries, tmp_path):
+def test_highest_mean_over_data_sets_wins(tries, tmp_path, capsys):
     right = {"MaPLe LR 0.1": (900, 500), "MaPLe LR 0.01": (700, 701), "MPL LR 1": (10, 0), "MPL LR 0.01": (9, 0)}
 
     def correct(label, dataset, seed):
         return right.get(label, (1, 0))[dataset == "mnist5k"] + seed
 
     fill(tries, tmp_path, correct)
-    content = choose_by_rule(tries, states_of(tries, tmp_path))
-    assert options_by_method(content) == {"MaPLe": "0.01", "MPL": "1"}
-    assert content["grid"] == {"OPTIM.LR": ["0.1", "0.01", "1"]}
-    assert (content["datasets"], content["seeds"], content["shots"]) == (["digits", "mnist5k"], [1, 2], 16)
-    first = content["methods"]["MaPLe"]["tries"][0]
-    assert first["by_dataset"] == {"digits": [[901, 1000], [902, 1000]], "mnist5k": [[501, 1000], [502, 1000]]}
-    assert first["accuracy_pct"] == 70.15
+    path = choose_from(tries, tmp_path)
+    assert rates(path) == {"MaPLe": "0.01", "MPL": "1"}
+    trials = pd.read_csv(selected.trials_path(path))
+    of_maple = trials[(trials.method == "MaPLe") & (trials["OPTIM.LR"] == 0.1)]
+    assert of_maple.groupby("dataset").correct.apply(list).to_dict() == {"digits": [901, 902], "mnist5k": [501, 502]}
+    assert set(trials.images) == {1000}
+    assert re.search(r"MaPLe +0.1 +70.15", capsys.readouterr().out)
 
 
 EQUAL = TRIES.replace("[0.1, 0.01, 1]", "[1, 0.02, 5e-3]")
@@ -111,22 +121,17 @@ EQUAL = TRIES.replace("[0.1, 0.01, 1]", "[1, 0.02, 5e-3]")
 def test_of_equal_ones_the_configs_value_is_kept_or_the_smallest_taken(experiment, tmp_path, ties, worst, taken):
     found = experiment(EQUAL + ties, "tries")
     fill(found, tmp_path, lambda label, dataset, seed: 1 if label.endswith(worst) else 7 + seed)
-    content = choose_by_rule(found, states_of(found, tmp_path))
-    assert options_by_method(content) == {"MaPLe": taken, "MPL": taken}
-    whose = "the value in the config of the method" if taken == "0.02" else "the smallest value"
-    equal = "0.02; 0.005" if worst == "LR 1" else "1; 0.005"
-    said = f"these values have equal accuracy on 2,000 images: {equal}. {taken} is used, because it is {whose}."
-    assert f"MaPLe, MPL: {said}" in choose.lines(content)
+    assert rates(choose_from(found, tmp_path)) == {"MaPLe": taken, "MPL": taken}
 
 
 def test_of_a_run_that_is_missing_nothing_is_chosen(tries, tmp_path):
     fill(tries, tmp_path, lambda *_: 5)
     (tmp_path / protocols.jobs(tries)[0].folder / "result.json").unlink()  # of what trains nothing: not needed
-    assert set(choose_by_rule(tries, states_of(tries, tmp_path))["methods"]) == {"MaPLe", "MPL"}
+    assert set(rates(choose_from(tries, tmp_path))) == {"MaPLe", "MPL"}
     job = next(job for job in protocols.jobs(tries) if job.tests and job.method.label == "MPL LR 1")
     (tmp_path / job.folder / "result.json").write_text("{")
     with pytest.raises(UserError, match=r"result.json is damaged"):
-        choose_by_rule(tries, states_of(tries, tmp_path))
+        choose_from(tries, tmp_path)
 
 
 def test_of_runs_that_cannot_be_averaged_nothing_is_chosen(tries, tmp_path):
@@ -134,7 +139,7 @@ def test_of_runs_that_cannot_be_averaged_nothing_is_chosen(tries, tmp_path):
     for number, job in enumerate(job for job in protocols.jobs(tries) if job.tests and job.method.label == "MPL LR 1"):
         edit(tmp_path / job.folder / "result.json", split={"hash": "other" if number else "one"})
     with pytest.raises(UserError, match="^MPL has no mean because the runs differ in split of digits"):
-        choose_by_rule(tries, states_of(tries, tmp_path))
+        choose_from(tries, tmp_path)
 
 
 def test_nothing_is_chosen_by_test_images(tries, tmp_path):
@@ -145,7 +150,7 @@ def test_nothing_is_chosen_by_test_images(tries, tmp_path):
         with pytest.raises(
             UserError, match="digits has no validation images, and hyperparameters are never selected on"
         ):
-            choose_by_rule(tries, states_of(tries, tmp_path))
+            choose_from(tries, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -168,43 +173,48 @@ def test_nothing_is_chosen_by_test_images(tries, tmp_path):
 def test_methods_that_were_not_tried_alike(experiment, tmp_path, old, new, what):
     found = experiment(new.join(TRIES.rsplit(old, 1)), "tries")
     with pytest.raises(UserError, match=re.escape(what)):
-        choose_by_rule(found, states_of(found, tmp_path))
+        choose_from(found, tmp_path)
 
 
-def test_command_writes_what_other_experiments_take(tries, experiment, tmp_path, capsys):
+def test_command_writes_what_other_experiments_use(tries, experiment, tmp_path, capsys):
     out = tmp_path / "out"
     fill(tries, out, lambda label, *_: 9 if label in ("MaPLe LR 0.1", "MPL LR 1") else 5)
     words = [str(tmp_path / "tries.yaml"), "--out", str(out)]
+    path = tmp_path / "tries.selected.yaml"
     assert choose.main(words) == 0
     said = capsys.readouterr().out
-    assert "| OPTIM.LR | 0.1 | 0.01 | 1 |" in said
-    assert "| MaPLe | **0.90** | 0.50 | 0.50 |" in said
-    assert f"The selected hyperparameters were written to {tmp_path / 'tries.json'}." in said
-    first = (tmp_path / "tries.json").read_bytes()
-    assert choose.main([*words, "--to", str(tmp_path / "other/again.json")]) == 0
+    assert re.search(r"MaPLe +0.1 +0.90 +False +True", said)
+    assert (
+        f"The selected hyperparameters were written to {path}, and all trials to {tmp_path / 'tries.trials.csv'}."
+        in said
+    )
+    assert choose.main([*words, "--to", str(tmp_path / "other/again.selected.yaml")]) == 0
     assert choose.main([*words, "--options", "OPTIM.MAX_EPOCH", "3"]) == 2  # these runs are not there
-    assert (tmp_path / "other/again.json").read_bytes() == first
-    found = experiment(TAKES, "takes")
+    assert (tmp_path / "other/again.selected.yaml").read_bytes() == path.read_bytes()
+    found = experiment(USES, "uses")
     assert [dict(method.options) for method in found.methods] == [{}, {"OPTIM.LR": "0.1"}, {"OPTIM.LR": "1"}]
-    last = spec.read(tmp_path / "takes.yaml", {"OPTIM.LR": "7"})
+    assert "OPTIM.LR of MaPLe, MPL were selected on validation images (tries.selected.yaml)" in found.hyperparameters
+    last = spec.read(tmp_path / "uses.yaml", {"OPTIM.LR": "7"})
     assert dict(last.methods[1].options) == {"OPTIM.LR": "7"}
 
 
-def test_a_choice_replaces_nothing_but_a_choice(tries, tmp_path, capsys):
+def test_only_files_of_selected_hyperparameters_are_replaced(tries, tmp_path, capsys):
     out, file = tmp_path / "out", tmp_path / "tries.yaml"
     fill(tries, out, lambda *_: 5)
     before, words = file.read_bytes(), [str(file), "--out", str(out)]
+    path = tmp_path / "tries.selected.yaml"
     assert choose.main([*words, "--to", str(file)]) == 2
     assert f"--to: the file {file} exists, but does not contain selected hyperparameters" in capsys.readouterr().err
-    (tmp_path / "tries.json").write_text("{}")
+    path.write_text("{}")
     assert choose.main(words) == 2
-    assert (file.read_bytes(), (tmp_path / "tries.json").read_text()) == (before, "{}")
-    (tmp_path / "tries.json").unlink()
+    assert (file.read_bytes(), path.read_text()) == (before, "{}")
+    assert not (tmp_path / "tries.trials.csv").exists()
+    path.unlink()
     assert choose.main(words) == 0
-    choice = (tmp_path / "tries.json").read_text()
-    (tmp_path / "tries.json").write_text(choice.replace("0.1", "0.2"))  # by hand
+    choice = path.read_text()
+    path.write_text(choice.replace("0.01", "0.2"))  # by hand
     assert choose.main(words) == 0
-    assert (tmp_path / "tries.json").read_text() == choice
+    assert path.read_text() == choice
 
 
 def test_command_that_cannot_choose_is_one_line(tries, tmp_path, capsys):
@@ -215,67 +225,89 @@ def test_command_that_cannot_choose_is_one_line(tries, tmp_path, capsys):
     )
     again = f"`modprompt experiment run {tmp_path / 'tries.yaml'} --out {tmp_path / 'out'}`"
     assert f"Complete the runs with {again}. If you ran them with other --out or --options, use" in line
-    assert not (tmp_path / "tries.json").exists()
+    assert not (tmp_path / "tries.selected.yaml").exists()
 
 
 NO_COLLAPSE = TRIES.replace("protocol: validation", "protocol: validation\nrule: no_collapse")
 
 
-def without(experiment, tmp_path, correct):
-    """What rule no_collapse chooses."""
+def choose_without_collapse(experiment, tmp_path, correct) -> Path:
+    """Select values with the rule no_collapse; return the path of FILE.selected.yaml."""
     found = experiment(NO_COLLAPSE, "tries")
     fill(found, tmp_path, correct)
-    return choose_by_rule(found, states_of(found, tmp_path))
+    return choose_from(found, tmp_path)
 
 
-def test_a_value_at_which_one_seed_collapses_is_left_out(experiment, tmp_path):
+def test_a_value_with_which_one_seed_collapses_is_excluded(experiment, tmp_path, capsys):
     def correct(label, dataset, seed):
         if label.startswith("CLIP"):
             return 800
-        if label == "MPL LR 1":  # the highest mean, 5.1 points below CLIP once
+        if label == "MPL LR 1":  # the highest mean, once 5.1 points below CLIP
             return 749 if (dataset, seed) == ("mnist5k", 2) else 990
-        if label == "MPL LR 0.1":  # 5 points below it are none more
+        if label == "MPL LR 0.1":  # 5 points below CLIP are allowed
             return 750 if (dataset, seed) == ("mnist5k", 2) else 900
         return 810
 
-    content = without(experiment, tmp_path, correct)
-    assert options_by_method(content) == {"MaPLe": "0.01", "MPL": "0.1"}
-    assert content["methods"]["MPL"]["left_out"] == [{"OPTIM.LR": "1"}]
-    assert content["zero_shot"] == {"digits": [800, 1000], "mnist5k": [800, 1000]}
-    text = "\n".join(choose.lines(content))
-    assert "| MPL | **86.25** | 81.00 | 92.97† |" in text
-    assert (
-        "† marks excluded values: the accuracy of a seed is more than 5 points below zero-shot CLIP on a data set."
-        in text
+    path = choose_without_collapse(experiment, tmp_path, correct)
+    assert rates(path) == {"MaPLe": "0.01", "MPL": "0.1"}
+    said = capsys.readouterr().out
+    assert re.search(r"MPL +0.1 +86.25 +False +True", said)
+    assert re.search(r"MPL +1 +92.97 +True +False", said)
+
+
+def test_if_all_values_are_excluded_the_smallest_is_used(experiment, tmp_path):
+    path = choose_without_collapse(
+        experiment, tmp_path, lambda label, *_: {"CLIP": 800, "MaPLe LR 1": 740}.get(label, 700)
     )
+    assert rates(path) == {"MaPLe": "0.01", "MPL": "0.01"}
 
 
-def test_if_no_value_is_left_the_smallest_is_taken_and_that_is_said(experiment, tmp_path):
-    content = without(experiment, tmp_path, lambda label, *_: {"CLIP": 800, "MaPLe LR 1": 740}.get(label, 700))
-    assert options_by_method(content) == {"MaPLe": "0.01", "MPL": "0.01"}
-    text = "\n".join(choose.lines(content))
-    assert "MaPLe, MPL: every value was excluded, so the smallest value is used." in text
-    said = "MPL: every value gave the same accuracy on 2,000 images, so OPTIM.LR may have no effect on the method."
-    assert f"{said} 0.01 is used, because it is the smallest value." in text
+@given(
+    shares=st.lists(st.tuples(*[st.integers(0, 3)] * 4), min_size=3, max_size=3),
+    zero_shot=st.tuples(*[st.integers(0, 40)] * 2),
+    rule=st.sampled_from(["highest", "no_collapse"]),
+    of_config=st.sampled_from(["0.1", "0.01", "1", "7"]),
+)
+def test_selection_equals_a_search_with_exact_fractions(shares, zero_shot, rule, of_config):
+    values, places = ["0.1", "0.01", "1"], [("a", 1, 7), ("a", 2, 7), ("b", 1, 3), ("b", 2, 3)]
+    rows = [
+        ("M", dataset, seed, correct, images, value)
+        for value, counts in zip(values, shares)
+        for (dataset, seed, images), correct in zip(places, counts)
+    ]
+    rows += [("CLIP", dataset, 1, correct, 40, "") for dataset, correct in zip("ab", zero_shot)]
+    trials = pd.DataFrame(rows, columns=[*selected.COLUMNS, "LR"])
+    least = {dataset: Fraction(correct, 40) - Fraction(1, 20) for dataset, correct in zip("ab", zero_shot)}
+    by_value = {
+        value: [Fraction(correct, images) for (_, _, images), correct in zip(places, counts)]
+        for value, counts in zip(values, shares)
+    }
+    left = [
+        value
+        for value, of_value in by_value.items()
+        if rule == "highest" or all(one >= least[place[0]] for one, place in zip(of_value, places))
+    ]
+    best = [value for value in left if sum(by_value[value]) == max(sum(by_value[one]) for one in left)]
+    expected = of_config if of_config in best else min(best or values, key=float)
+    assert selected.rank(trials, rule, {"M": [of_config]}).iloc[0]["LR"] == expected
 
 
-def test_a_part_takes_a_choice_of_its_own(taken, tmp_path):
-    content = json.loads(taken.read_text())
-    content["methods"]["MPL"]["options"] = {"OPTIM.LR": "1"}
-    chosen.write(tmp_path / "other.json", {key: value for key, value in content.items() if key != "modprompt"})
+def test_a_part_uses_selected_values_of_its_own(taken, tmp_path):
+    other = tmp_path / "other.selected.yaml"
+    other.write_text(taken.read_text().replace("'0.01'", "'1'"))
     part = "{protocol: base2new, datasets: [digits]"
-    parts = f"parts:\n  one: {part}}}\n  two: {part}, hyperparameters: other.json}}\n"
-    (tmp_path / "takes.yaml").write_text(TAKES.replace("protocol: base2new\ndatasets: [digits]\n", "") + parts)
-    one, two = spec.read_plan(tmp_path / "takes.yaml").parts
+    parts = f"parts:\n  one: {part}}}\n  two: {part}, hyperparameters: other.selected.yaml}}\n"
+    (tmp_path / "uses.yaml").write_text(USES.replace("protocol: base2new\ndatasets: [digits]\n", "") + parts)
+    one, two = spec.read_plan(tmp_path / "uses.yaml").parts
     assert [dict(part.methods[-1].options)["OPTIM.LR"] for part in (one, two)] == ["0.01", "1"]
 
 
 @pytest.fixture
 def taken(tries, tmp_path):
-    """A choice that was written; its path."""
+    """The path of FILE.selected.yaml, in which every method has the learning rate 0.01."""
     fill(tries, tmp_path / "out", lambda *_: 5)
     assert choose.main([str(tmp_path / "tries.yaml"), "--out", str(tmp_path / "out")]) == 0
-    return tmp_path / "tries.json"
+    return tmp_path / "tries.selected.yaml"
 
 
 MPL = "MPL, config: glyph}"
@@ -294,8 +326,8 @@ SEARCHES = "search: {trainer: MPL, config: glyph, options: {SEARCH.ON: True}}"
 def test_a_method_takes_a_choice_or_none(taken, experiment, tmp_path, old, new, rate):
     content = f"_BASE_: {ROOT}/configs/trainers/MPL/glyph.yaml\nOPTIM: {{LR: 0.01}}\n"  # as it was chosen
     (tmp_path / "glyph.yaml").write_text(content)
-    assert old in TAKES
-    assert dict(experiment(TAKES.replace(old, new), "takes").methods[-1].options)["OPTIM.LR"] == rate
+    assert old in USES
+    assert dict(experiment(USES.replace(old, new), "uses").methods[-1].options)["OPTIM.LR"] == rate
 
 
 @pytest.mark.parametrize(
@@ -318,14 +350,14 @@ def test_a_method_takes_a_choice_or_none(taken, experiment, tmp_path, old, new, 
             f"MPL, config: glyph, {SEARCHES}}}",
             "selected with the first stage none, but this experiment uses MPL_glyph-",
         ),
-        ("tries.json", "other.json", "other.json"),
-        ("tries.json", "takes.yaml", "contains no selected hyperparameters"),
+        ("tries.selected.yaml", "other.json", "other.json"),
+        ("tries.selected.yaml", "uses.yaml", "contains no selected hyperparameters"),
     ],
 )
 def test_choice_of_something_else_is_refused_in_a_line(taken, experiment, old, new, what):
-    assert old in TAKES
+    assert old in USES
     with one_line(re.escape(what)):
-        experiment(TAKES.replace(old, new), "takes")
+        experiment(USES.replace(old, new), "uses")
 
 
 def test_choice_on_another_clip_at_the_same_path_is_refused(experiment, tmp_path):
@@ -337,8 +369,8 @@ def test_choice_on_another_clip_at_the_same_path_is_refused(experiment, tmp_path
     weights = {"backbone_hash": known.identity(clip)[0], "clip_files": {"the weights of CLIP": known.seen(clip)}}
     for job in protocols.jobs(found):
         finish(job, tmp_path, 80.0, **ON_VALIDATION, dataset=job.dataset, **weights)
-    chosen.write(tmp_path / "tries.json", choose_by_rule(found, states_of(found, tmp_path)))
-    takes = f"{TAKES}options: {on}\n"
+    choose_from(found, tmp_path)
+    takes = f"{USES}options: {on}\n"
     experiment(takes)
     os.utime(path)
     experiment(takes)  # the same weights
@@ -349,19 +381,42 @@ def test_choice_on_another_clip_at_the_same_path_is_refused(experiment, tmp_path
         experiment(takes)
 
 
-def test_damaged_choice_is_refused_in_a_line(taken, experiment):
-    taken.write_text(taken.read_text().replace('"0.01"', '"0.02"'))
-    with one_line(r"tries\.json.*Run `modprompt experiment choose` again"):
-        experiment(TAKES, "takes")
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("tries.selected.yaml", lambda text: text.replace("OPTIM.LR: '0.01'", "OPTIM.LR: 0.02", 1)),
+        ("tries.trials.csv", lambda text: text.replace("MaPLe,digits,1,5,", "MaPLe,digits,1,6,", 1)),
+        ("tries.trials.csv", None),
+    ],
+)
+def test_values_that_the_trials_do_not_support_were_set_by_hand(taken, experiment, name, change):
+    file = taken.with_name(name)
+    before = dict(experiment(USES, "before").methods[1].options)
+    file.unlink() if change is None else file.write_text(change(file.read_text()))
+    found = experiment(USES, "uses")
+    by_hand = "MaPLe" if name == taken.name else "MaPLe, MPL"
+    said = (
+        f"The hyperparameters OPTIM.LR of {by_hand} were set by hand in tries.selected.yaml: the rule does not select"
+    )
+    assert said in found.hyperparameters
+    assert (f"of {by_hand} were selected on validation images" in found.hyperparameters) is False
+    assert (dict(found.methods[1].options) != before) == (name == taken.name)  # so that its runs are stale
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in spec.FILES.glob("*.json")))
-def test_shipped_choice_is_that_of_the_experiment_of_its_name(name):
-    tried, content = spec.read(spec.FILES / f"{name}.yaml"), json.loads((spec.FILES / f"{name}.json").read_text())
-    assert (content["datasets"], content["seeds"]) == (list(tried.datasets), list(tried.seeds))
-    assert content["rule"] == choose.in_words(tried)
-    tries = {label: [one["options"] for one in method["tries"]] for label, method in content["methods"].items()}
-    points = {method.family: [] for method in tried.methods if method.point}
-    for method in tried.methods:
-        points.get(method.family, []).append(dict(method.point))
-    assert tries == points
+@pytest.mark.parametrize("name", sorted(path.name for path in spec.FILES.glob("*.selected.yaml")))
+def test_shipped_values_are_those_that_the_rule_selects_from_all_trials_of_the_experiment(name):
+    found = selected.read(spec.FILES / name)
+    tried = spec.read(spec.FILES / f"{found.experiment}.yaml")
+    assert not found.by_hand
+    assert found.description == choose.describe_rule(tried)
+    trials = pd.read_csv(selected.trials_path(found.path), dtype=str, keep_default_na=False)
+    trials = trials[trials.method.isin(found.methods)]
+    keys = [key for key in trials if key not in selected.COLUMNS]
+    rows = set(trials[["method", "dataset", "seed", *keys]].itertuples(index=False, name=None))
+    points = {(method.family, tuple(text for _, text in method.point)) for method in tried.methods if method.point}
+    assert rows == {
+        (label, dataset, str(seed), *values)
+        for label, values in points
+        for dataset in tried.datasets
+        for seed in next(method.seeds for method in tried.methods if method.family == label)
+    }

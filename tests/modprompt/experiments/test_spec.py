@@ -68,7 +68,7 @@ def test_config_by_path_and_by_name(experiment, tmp_path, trainer, word, path):
     assert str(found.methods[1].config) == path.format(here=tmp_path, ours=ROOT / "configs/trainers")
 
 
-READY = sorted(spec.FILES.glob("*.yaml"), key=lambda path: path.stem not in ("demo", "digits"))
+READY = sorted(spec.shipped(), key=lambda path: path.stem not in ("demo", "digits"))
 FEW, MANY = READY[:2], [pytest.param(path, marks=pytest.mark.slow) for path in READY[2:]]
 
 
