@@ -59,7 +59,8 @@ def _features(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]
             "read the images in a different order than the data set."
         )
         return {}
-    return kept_features.write(folder, features, kept_features.made_by(trainer, trainer.evaluation.loader), tested)
+    made = kept_features.made_by(trainer, trainer.evaluation.loader)
+    return kept_features.write(folder, features, made, tested, *answers.labels_and_predictions())
 
 
 def _halves(trainer: Any, confusion: "np.ndarray") -> dict[str, Any]:

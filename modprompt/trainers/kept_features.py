@@ -72,7 +72,9 @@ def made_by(trainer: Any, loader: Any) -> str:
     return hashlib.sha256("\n".join(map(str, facts)).encode()).hexdigest()
 
 
-def write(folder: str, features: Tensor, made: str, images: Sequence[Any]) -> dict[str, str]:
+def write(
+    folder: str, features: Tensor, made: str, images: Sequence[Any], labels: np.ndarray, predicted: np.ndarray
+) -> dict[str, str]:
     """Write the features of a test's images.
 
     Args:
@@ -80,6 +82,8 @@ def write(folder: str, features: Tensor, made: str, images: Sequence[Any]) -> di
         features: (N, E) float32, on the CPU.
         made: the hash from made_by.
         images: the N images, in that order.
+        labels: (N,) labels of the images.
+        predicted: (N,) most probable classes of the images.
 
     Returns:
         SHA-256 (hex) by the file's name, for the result's `test_files`.
@@ -87,7 +91,15 @@ def write(folder: str, features: Tensor, made: str, images: Sequence[Any]) -> di
     path = run_files.path_of_test(folder, run_files.FEATURES)
     stamps = np.array(_stamp_digests(images), np.str_)
     contents = np.array(file_hashes([image.impath for image in images]), np.str_)
-    write_arrays(path, features=features.numpy(), images=stamps, contents=contents, made_by=np.array(made))
+    write_arrays(
+        path,
+        features=features.numpy(),
+        images=stamps,
+        contents=contents,
+        made_by=np.array(made),
+        labels=labels,
+        predicted=predicted,
+    )
     return {run_files.FEATURES: sha256_of(path)}
 
 

@@ -88,6 +88,11 @@ class Answers:
         found = self._all()
         return 100.0 * float((found.top == found.labels[:, None]).any(1).double().mean())
 
+    def labels_and_predictions(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the labels (N,) and the most probable classes (N,) of all images, int64."""
+        found = self._all()
+        return found.labels.numpy(), found.top[:, 0].numpy()
+
     def are_of(self, images: Sequence[Any]) -> bool:
         """Whether images were tested in this order, judged by their labels."""
         return [image.label for image in images] == self._all().labels.tolist()

@@ -139,6 +139,23 @@ class Job(NamedTuple):
         return f"{self.method.label}, {self.dataset} {self.column}, seed {self.seed} ({what})"
 
 
+PROJECTIONS = ("pca", "tsne")
+
+
+class FeatureMap(NamedTuple):
+    """The figure that shows the image features of a test in two dimensions."""
+
+    method: str  # the label of the method
+    dataset: str
+    seed: int
+    projection: str  # one of PROJECTIONS
+
+    def shows(self, job: Job) -> bool:
+        """Return True if the image features of this run appear in the figure."""
+        is_shown = (job.method.label, job.dataset, job.seed) == (self.method, self.dataset, self.seed)
+        return is_shown and not (job.stage or job.is_front or job.features)
+
+
 class Experiment(NamedTuple):
     """A checked experiment file, or a part of one."""
 
@@ -158,6 +175,7 @@ class Experiment(NamedTuple):
     rule: str = HIGHEST  # of protocol validation: by which `experiment choose` chooses
     ties: str = OF_CONFIG  # of protocol validation: which of equal values it takes
     hyperparameters: str = ""  # a note on the selection of its hyperparameters
+    feature_map: FeatureMap | None = None  # of the protocols whose runs are also read from log files
     compare: str = ""  # the label of the method whose differences from all others are reported; empty for none
 
     @property

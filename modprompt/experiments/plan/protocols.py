@@ -189,7 +189,8 @@ def wanted(experiment: Experiment) -> Iterator[Job]:
     if experiment.added is not None:
         return experiment.added.jobs(experiment)
     of_protocol = {BASE2NEW: base2new, "few_shot": few_shot, VALIDATION: _validation}
-    return of_protocol.get(experiment.protocol, _cross)(experiment)
+    found, shown = of_protocol.get(experiment.protocol, _cross)(experiment), experiment.feature_map
+    return found if shown is None else (job._replace(keeps=job.keeps or shown.shows(job)) for job in found)
 
 
 def jobs(*experiments: Experiment) -> list[Job]:
@@ -208,6 +209,8 @@ def jobs(*experiments: Experiment) -> list[Job]:
                     f"{job.folder}. Move one of the methods to another experiment file, and use a different --out for "
                     "that file."
                 )
+            if job.keeps and not first.keeps:
+                once[job.folder] = first._replace(keeps=True)
     return list(once.values())
 
 

@@ -20,11 +20,14 @@ from modprompt.experiments.plan.experiment import (
     BASE2NEW,
     CLASSES,
     CROSS,
+    OF_TREES,
+    PROJECTIONS,
     PROTOCOLS,
     RULES,
     TIES,
     VALIDATION,
     Experiment,
+    FeatureMap,
     Method,
     Plan,
     all_seeds,
@@ -45,6 +48,7 @@ OF_PROTOCOL = (
 _ONLY_OF = {  # keys that mean nothing in other protocols
     "source": CROSS,
     "joint_test": (BASE2NEW,),
+    "figures": OF_TREES,
     **dict.fromkeys(("classes", "rule", "ties"), (VALIDATION,)),
     **dict.fromkeys(rounds.KEYS, (ACTIVE,)),
 }
@@ -279,6 +283,7 @@ def _experiment(part: Part, shared: Shared, name: str, compare: Any) -> Experime
     highlight = part.text("highlight", families[-1])
     if highlight not in families:
         raise part.fault("highlight", f"unknown method {highlight!r}" + known_names(highlight, families))
+    feature_map = _feature_map(part, methods, datasets, source, highlight) if "figures" in part else None
     took = [one for one in families if part.below("methods").get(one).get("hyperparameters") is not False]
     took = [one for one in took if any(method.trains for method in methods if method.family == one)]
     return Experiment(
@@ -298,8 +303,23 @@ def _experiment(part: Part, shared: Shared, name: str, compare: Any) -> Experime
         rule=rule,
         ties=ties,
         hyperparameters=shared.hyperparameters.describe(took) if shared.hyperparameters and took else "",
+        feature_map=feature_map,
         compare=_compare(part, protocol, methods, must=compare is not None) if "compare" in part else "",
     )
+
+
+def _feature_map(
+    part: Part, methods: Sequence[Method], datasets: Sequence[str], source: str, highlight: str
+) -> FeatureMap:
+    """The figure under `figures: {features: {...}}`: by default of the highlighted method and the first data set."""
+    part.below("figures").require_known(("features",))
+    wanted = part.below("figures").below("features")
+    wanted.require_known(("method", "dataset", "projection"))
+    default = next(method.label for method in methods if method.family == highlight)
+    label = wanted.one_of("method", list(dict.fromkeys([default, *(method.label for method in methods)])))
+    dataset = wanted.one_of("dataset", list(dict.fromkeys([*datasets, *filter(None, [source])])))
+    (seed, *_) = next(method.seeds for method in methods if method.label == label)
+    return FeatureMap(label, dataset, seed, wanted.one_of("projection", PROJECTIONS))
 
 
 def _require_same_images(part: Part, methods: Sequence[Method]) -> None:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from modprompt.engine.schedule import Schedule
-from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, Experiment
+from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, Experiment, FeatureMap
 from modprompt.experiments.plan.protocols import ALONE, TOGETHER
 from modprompt.experiments.reporting import cost, unknown
 from modprompt.experiments.reporting.compare import LEVEL, interval, own_column
-from modprompt.experiments.reporting.recorded import Recorded, losses
+from modprompt.experiments.reporting.recorded import Recorded, losses, stored_features
 from modprompt.experiments.reporting.results import Line, Outcome, Results
 from modprompt.experiments.reporting.tables import ACCURACY, Cell, Numbers, Section, most_shots, shots_in_words
 from modprompt.io.files import part_of
@@ -479,33 +479,23 @@ def loss_curves(measured: Measured, faults: list[str], path: Path) -> str:
     )
 
 
-def confusions(tests: Mapping[str, Mapping[str, Recorded]], path: Path) -> str:
-    """What classes were taken for, in percent of a class's images: a row of panels for each half, one for each method.
+def confusions(label: str, dataset: str, tests: Mapping[str, Recorded], path: Path) -> str:
+    """Draw the confusion matrices of a method in percent of a class's images, a panel for each half of the classes.
 
-    Of many classes those are drawn that the first method mixes up most.
+    Of many classes, only the classes with the most errors are drawn.
     """
-    rows = {half: own for half, own in tests.items() if own}
-    if not rows:
-        return ""
-    across, said = max(map(len, rows.values())), list[str]()
-    titles = [
-        text for half, own in rows.items() for text in [*(f"{label}, {half}" for label in own), *[""] * across][:across]
-    ]
-    with panels(path, titles, across, high=2.9, legend=False) as grid:
-        for row, (half, own) in enumerate(rows.items()):
-            first, kept = next(iter(own.values())), _mixed_up(next(iter(own.values())).confusion)
-            said += [f"{len(kept)} of {len(first.names)} ({half})"] if len(kept) < len(first.names) else []
-            for column, axes in enumerate(grid[row * across : (row + 1) * across]):
-                if column < len(own):
-                    _confusion(axes, list(own.values())[column], kept, named=column == 0)
-                else:
-                    axes.set_axis_off()
+    said: list[str] = []
+    with panels(path, [title_of(dataset, half) for half in tests], high=2.9, legend=False) as grid:
+        for axes, (half, own) in zip(grid, tests.items()):
+            kept = _mixed_up(own.confusion)
+            said += [f"{len(kept)} of {len(own.names)} ({half})"] if len(kept) < len(own.names) else []
+            _confusion(axes, own, kept)
         grid[0].figure.supxlabel("predicted class (% of the images of the true class)")
         grid[0].figure.supylabel("true class")
     those = f" Only the classes with the most errors are shown: {', '.join(said)}." if said else ""
     return (
-        "Confusion matrices in percent, summed over all seeds. Each row is a true class, and each column is a "
-        f"predicted class.{those}"
+        f"Confusion matrices of {label} on {dataset} in percent, summed over all seeds. Each row is a true class, and "
+        f"each column is a predicted class.{those}"
     )
 
 
@@ -515,7 +505,7 @@ def _mixed_up(confusion: np.ndarray) -> list[int]:
     return sorted(int(number) for number in most)
 
 
-def _confusion(axes: Axes, tested: Recorded, kept: Sequence[int], named: bool) -> None:
+def _confusion(axes: Axes, tested: Recorded, kept: Sequence[int]) -> None:
     images = np.maximum(tested.confusion.sum(axis=1), 1)[:, None]
     shares = (100 * tested.confusion / images)[np.ix_(kept, kept)]
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
@@ -526,5 +516,73 @@ def _confusion(axes: Axes, tested: Recorded, kept: Sequence[int], named: bool) -
             )
     texts = [name_of(tested.names[number], 18) for number in kept]
     axes.set_xticks(range(len(kept)), texts, fontsize=8, rotation=90)
-    axes.set_yticks(range(len(kept)), texts if named else [""] * len(texts), fontsize=8)
+    axes.set_yticks(range(len(kept)), texts, fontsize=8)
     axes.grid(visible=False)
+
+
+# ---------------------------------------------------------------------- image features
+
+_MOST_POINTS = 5000  # images of a t-SNE, whose time grows with the square of their number
+
+
+def feature_map(measured: Measured, shown: FeatureMap, faults: list[str], path: Path) -> str:
+    """Draw the image features of one test of a method in two dimensions, a panel for each half of the classes.
+
+    A finished run without stored features is named in `faults`. Returns the caption, or "" without a figure.
+    """
+    columns = [column for column in measured.results.columns if column not in TOGETHER.values()]
+    if measured.experiment.protocol == "few_shot":
+        columns = [most_shots(columns) or columns[-1]]
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for line in measured.results.lines:
+        for column in columns if line.label == shown.method else ():
+            own = own_column(measured.results, line, column)
+            outcome = measured.results.outcomes(line, shown.dataset, own).get(shown.seed)
+            arrays = stored_features(outcome, faults) if outcome is not None else None
+            if arrays is not None:
+                found[title_of(shown.dataset, column)] = arrays
+    if not found:
+        return ""
+    with panels(path, list(found), high=3.6) as grid:
+        every = list(dict.fromkeys(name for arrays in found.values() for name in arrays["names"].tolist()))
+        said = [_features(axes, arrays, every, shown.projection) for axes, arrays in zip(grid, found.values())]
+    how = "PCA" if shown.projection == "pca" else "t-SNE (scikit-learn, random_state 0)"
+    return (
+        f"Image features of {shown.method} on the test images of {shown.dataset} (seed {shown.seed}), projected onto "
+        f"two dimensions with {how}. Each point is an image, the colours show the true classes, and crosses mark "
+        f"images that were classified wrongly. The figure shows {' and '.join(said)}."
+    )
+
+
+def _features(axes: Axes, arrays: Mapping[str, np.ndarray], every: Sequence[str], projection: str) -> str:
+    """Draw the projected features (N, E) of a test, coloured by class; return what the panel shows.
+
+    `every` are the names of the classes of all panels, whose colours differ if there are at most 20.
+    """
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    features, labels, predicted = (arrays[name] for name in ("features", "labels", "predicted"))
+    said = f"{len(features):,} images"
+    if projection == "tsne" and len(features) > _MOST_POINTS:
+        kept = np.sort(np.random.default_rng(0).permutation(len(features))[:_MOST_POINTS])
+        said = f"{_MOST_POINTS:,} of {said}"
+        features, labels, predicted = features[kept], labels[kept], predicted[kept]
+    if projection == "pca":
+        made = PCA(n_components=2, svd_solver="full").fit(features)
+        places = made.transform(features)
+        said += f" ({100 * made.explained_variance_ratio_.sum():.0f}% of the variance)"
+    else:
+        perplexity = min(30.0, max(1.0, (len(features) - 1) / 3))
+        places = TSNE(n_components=2, random_state=0, init="pca", perplexity=perplexity).fit_transform(features)
+    few = len(every) <= _MOST_CLASSES
+    colours = import_module("matplotlib").colormaps["tab20" if few else "hsv"]
+    for label, name in enumerate(arrays["names"].tolist()):
+        x, y = places[labels == label].T
+        colour = colours(every.index(name) if few else every.index(name) / len(every))
+        axes.scatter(x, y, s=9, color=colour, label=name_of(name, 18) if few else None, linewidths=0)
+    x, y = places[labels != predicted].T
+    axes.scatter(x, y, s=14, marker="x", color="black", linewidths=0.7, label="classified wrongly")
+    axes.set(xticks=[], yticks=[])
+    axes.grid(visible=False)
+    return said

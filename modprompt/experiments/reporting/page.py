@@ -46,6 +46,7 @@ class Report(NamedTuple):
     compared: Comparison | None
     costs: Sequence[Sequence[str]]  # rows of texts, the names of columns first
     notes: Mapping[str, Sequence[str]]  # lists below the tables, by their headings
+    details: Sequence[str]  # headings of notes that the page shows after a click
     mine: Sequence[str]  # labels of the method that the report is about, whose rows are marked
     name: str = ""  # what its places begin with on a page of several; empty where there is one
 

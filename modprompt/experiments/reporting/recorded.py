@@ -16,6 +16,7 @@ from modprompt.data.class_names import distinct
 from modprompt.errors import UserError
 from modprompt.experiments.reporting.results import Outcome
 from modprompt.io import pages, run_files
+from modprompt.io.arrays import read_arrays
 from modprompt.io.files import is_inside
 from modprompt.io.image_files import FAMILY, read_rgb
 from modprompt.io.images import READ_AS
@@ -54,6 +55,32 @@ def recorded(outcomes: Sequence[Outcome], faults: list[str]) -> Recorded | None:
             )
             return None
     return whole
+
+
+def stored_features(outcome: Outcome, faults: list[str]) -> dict[str, NDArray[Any]] | None:
+    """Return the features (N, E), labels (N,) and predictions (N,) of a test, and the names of the classes.
+
+    None if the run is not finished, or stored no features; then `faults` gets a sentence.
+    """
+    if not outcome.result or not outcome.folder:
+        return None
+    try:
+        path = run_files.whole_of_test(outcome.folder, outcome.result, run_files.FEATURES)
+        test = run_files.read_test(outcome.folder, outcome.result)
+        if path is not None and test is not None:
+            arrays = read_arrays(path, "features", "labels", "predicted")
+            return {**arrays, "names": np.array(distinct(test.names))}
+        why = "stored no image features"
+    except KeyError:
+        why = "stored image features without predicted classes"
+    except (UserError, OSError) as error:
+        faults.append(one_line(str(error)))
+        return None
+    faults.append(
+        f"The figure of image features is missing, because the finished run {outcome.folder} {why}. To draw the "
+        "figure, delete the folder of the run and run the experiment again."
+    )
+    return None
 
 
 def losses(outcomes: Sequence[Outcome], faults: list[str]) -> NDArray[np.float64] | None:

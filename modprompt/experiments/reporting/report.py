@@ -39,9 +39,8 @@ from modprompt.io.records import parse_json
 from modprompt.io.tables import write_table
 
 PAGE, LIST = "index.html", "files.json"  # the page; the list of what a report has written
-_MOST_CLOSE = 3  # methods whose tests are looked at closely
 _MISSING = "Missing results, and results that cannot be averaged"
-_CLIPS, _SOURCES = "CLIP models", "Sources of published results"
+_CLIPS, _SOURCES, _SEEDS = "CLIP models", "Sources of published results", "Published accuracies of single seeds"
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -212,9 +211,10 @@ def write(
     """
     numbers, sections, about = tables_of(experiment, results)
     measured, faults = figures.Measured(experiment, results, numbers, sections, looks), list[str]()
-    tests = _tests(measured, faults)
-    drawn = _draw(measured, tests, faults, folder) if figures.can_draw() else {}
-    mistakes = _mistakes(measured, tests, data, faults)
+    label = measured.mine or next(iter(measured.closest(1) if measured.labels else []), "")
+    tests = _tests(measured, label, faults) if label else {}
+    drawn = _draw(measured, label, tests, faults, folder) if figures.can_draw() else {}
+    mistakes = _mistakes(label, measured.line(label).seeds, tests, data, faults) if label else {}
     compared = compare.compare(experiment, results, numbers)
     spent, accuracy = cost.costs(experiment, results, sections), cost.accuracy_name(sections)
     mine = [line.label for line in results.lines if experiment.highlight in (line.family, line.panel)]
@@ -237,9 +237,10 @@ def write(
             "Missing figures and images": faults,
             _CLIPS: alike.clips(results),
             _SOURCES: tables.sources(sections),
-            "Published accuracies of single seeds": beside(experiment, results),
+            _SEEDS: beside(experiment, results),
             "Notes": _own_notes(experiment, results),
         },
+        details=[_CLIPS, _SOURCES, _SEEDS],
         mine=mine if len(mine) < len(results.lines) else [],
     )
     csvs = {"report.csv": tables.csv_of(sections)}
@@ -294,43 +295,36 @@ def _own_notes(experiment: Experiment, results: Results) -> list[str]:
     return list(filter(None, [*own, published.note_of(experiment)]))
 
 
-Tests = dict[str, dict[str, dict[str, Recorded]]]  # by data set, half or shots, and method
+Tests = dict[str, dict[str, Recorded]]  # by data set, and half of the classes or number of shots
 
 
-def _tests(measured: figures.Measured, faults: list[str]) -> Tests:
-    """What the tests of a few methods recorded, the report's own first."""
+def _tests(measured: figures.Measured, label: str, faults: list[str]) -> Tests:
+    """Return what the tests of a method recorded."""
     tests: Tests = {}
-    close = measured.closest(_MOST_CLOSE) if measured.labels else []
-    close.sort(key=lambda label: label != measured.mine)
-    for (dataset, column), runs in figures.views(measured).items() if close else ():
-        own = {label: one for label in close if (one := recorded(runs.get(label, ()), faults)) is not None}
-        tests.setdefault(dataset, {})[column] = own
+    for (dataset, column), runs in figures.views(measured).items():
+        if (own := recorded(runs.get(label, ()), faults)) is not None:
+            tests.setdefault(dataset, {})[column] = own
     return tests
 
 
 def _mistakes(
-    measured: figures.Measured, tests: Tests, data: Path | None, faults: list[str]
+    label: str, seeds: Sequence[int], tests: Tests, data: Path | None, faults: list[str]
 ) -> dict[str, page.Gallery]:
-    """By data set the method whose mistakes are shown, the report's own where it has any, and the gallery."""
+    """Return the most confident errors of a method by data set."""
     galleries: dict[str, page.Gallery] = {}
     for dataset, of_columns in tests.items():
-        for label in dict.fromkeys(label for own in of_columns.values() for label in own):
-            own = [of[label] for of in of_columns.values() if label in of]
-            if pictures := gallery(dataset, own, data):
-                many = len(measured.line(label).seeds) > 1
-                galleries[dataset] = (f"{label}, seed {own[0].result.get('seed')}" if many else label, pictures)
-                if lacking := sum(not one.picture for one in pictures):
-                    where = (
-                        f"not found in {data}" if data else "not shown, because the folder of the data sets is unknown"
-                    )
-                    faults.append(
-                        f"{lacking} of {len(pictures)} images of the most confident errors on {dataset} were {where}."
-                    )
-                break
+        first, *_ = own = list(of_columns.values())
+        if pictures := gallery(dataset, own, data):
+            galleries[dataset] = (f"{label}, seed {first.result.get('seed')}" if len(seeds) > 1 else label, pictures)
+            if lacking := sum(not one.picture for one in pictures):
+                where = f"not found in {data}" if data else "not shown, because the folder of the data sets is unknown"
+                faults.append(
+                    f"{lacking} of {len(pictures)} images of the most confident errors on {dataset} were {where}."
+                )
     return galleries
 
 
-def _draw(measured: figures.Measured, tests: Tests, faults: list[str], folder: Path) -> dict[str, str]:
+def _draw(measured: figures.Measured, label: str, tests: Tests, faults: list[str], folder: Path) -> dict[str, str]:
     """Draw every figure that has something to show; file names and captions."""
     wanted: dict[str, Callable[[Path], str]] = {}
     if measured.experiment.added is not None:
@@ -346,8 +340,10 @@ def _draw(measured: figures.Measured, tests: Tests, faults: list[str], folder: P
         wanted["cost.png"] = partial(figures.costs, measured)
     if measured.labels:
         wanted["losses.png"] = partial(figures.loss_curves, measured, faults)
+    if measured.experiment.feature_map is not None:
+        wanted["features.png"] = partial(figures.feature_map, measured, measured.experiment.feature_map, faults)
     for dataset, of_columns in tests.items():
-        wanted[f"confusion_{dataset}.png"] = partial(figures.confusions, of_columns)
+        wanted[f"confusion_{dataset}.png"] = partial(figures.confusions, label, dataset, of_columns)
     folder.mkdir(parents=True, exist_ok=True)
     drawn = {name: make(folder / name) for name, make in wanted.items()}
     remark = tables.apart(measured.sections)

@@ -92,7 +92,7 @@ def test_confusion_is_in_percent_of_a_class_and_of_those_that_are_mixed_up(drawn
     images = np.eye(30, dtype=int) * 8
     images[29, 3] = 2
     test = Recorded(tuple(f"class {number}" for number in range(30)), images, [], {})
-    caption = figures.confusions({"new": {"MPL": test}, "base": {}}, tmp_path / "c.png")
+    caption = figures.confusions("MPL", "digits", {"new": test}, tmp_path / "c.png")
     axes = drawn["c.png"].axes[0]
     shown = [text.get_text() for text in axes.get_yticklabels()]
     assert len(shown) == 20
