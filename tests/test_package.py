@@ -98,7 +98,7 @@ def test_the_stub_is_what_the_package_gives():
 def test_wheel_has_the_package_and_its_configs_and_that_of_the_sdist_is_the_same(built, wheel):
     found = files(wheel)
     package = [path for path in (ROOT / "modprompt").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    configs = [path for kind in ("*.yaml", "*.json") for path in (ROOT / "configs").rglob(kind)]
+    configs = [path for kind in ("*.yaml", "*.csv") for path in (ROOT / "configs").rglob(kind)]
     expected = {path.relative_to(ROOT).as_posix() for path in package}
     expected |= {f"modprompt/{path.relative_to(ROOT).as_posix()}" for path in configs}
     assert {name for name in found if not name.startswith(INFO)} == {*expected, "modprompt/constraints.txt"}

@@ -50,7 +50,7 @@ def test_a_placeholder_that_is_two_ids_is_refused(monkeypatch):
     monkeypatch.setattr(siglips.Started, "words", lambda self, text: one(self, text.replace("X", "X X")))
     with pytest.raises(
         UserError,
-        match="^The tokenizer of this CLIP model splits 3 placeholder words \(X\) into 6 tokens, .* Set CTX_INIT\\.$",
+        match=r"^The tokenizer of this CLIP model splits 3 placeholder words \(X\) into 6 tokens, .* Set CTX_INIT\.$",
     ):
         class_prompts(class_texts(NAMES, "X X X big"), NAMES, 3, clip_model)
     assert class_prompts(class_texts(NAMES, "a photo of"), NAMES, 3, clip_model).ends[0] == 5
