@@ -18,7 +18,6 @@ import csv
 import difflib
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from modprompt.checks import RENAMED
+from modprompt.io.files import copy_whole, write_whole
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("demo", "why_prompts", "few_shot_digits", "active_digits")
@@ -56,39 +56,25 @@ def make(out: Path, runs: Path, checkout: Path, names: list[str]) -> None:
     if out.exists():
         raise SystemExit(f"The folder {out} exists. Choose another folder for the record.")
     with tempfile.TemporaryDirectory() as empty:
-        for path in sorted((checkout / "configs/experiments").glob("*.yaml")):
-            if path.name.endswith(".selected.yaml"):
-                continue
+        files = (checkout / "configs/experiments").glob("*.yaml")
+        for path in sorted(one for one in files if not one.name.endswith(".selected.yaml")):
             plan = _run(checkout, "experiment", "run", path.stem, "--dry-run", "--out", empty)
-            _write(out / "plans" / f"{path.stem}.txt", plan)
+            write_whole(out / "plans" / f"{path.stem}.txt", plan)
     for name in names:
         _run(checkout, "experiment", "run", name, "--report", "--out", str(runs))
         report = runs / "reports" / name
         for path in sorted(report.rglob("*")):
             if path.suffix in KINDS:
-                target = out / "reports" / name / path.relative_to(report)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(path, target)
+                copy_whole(path, out / "reports" / name / path.relative_to(report))
 
 
 def _run(checkout: Path, *words: str) -> str:
     environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": str(checkout), "PYTHONSAFEPATH": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "modprompt", *words],
-        cwd=checkout,
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
+    program = [sys.executable, "-m", "modprompt", *words]
+    done = subprocess.run(program, cwd=checkout, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"`modprompt {' '.join(words)}` failed with exit code {done.returncode} in {checkout}.")
     return done.stdout
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
 
 
 def masked(path: Path) -> list[str]:

@@ -155,12 +155,9 @@ def _take_hyperparameters(command: _Command, name: str) -> None:
         raise UserError(
             f"--hyperparameters {name} needs the config file of a method, but the run has none. Set --config-file."
         )
-    named = spec.FILES / f"{Path(name).stem.removesuffix('.selected')}.selected.yaml"
-    path = (
-        named
-        if name in (named.name, named.name.removesuffix(".selected.yaml")) and not of_user(name).is_file()
-        else of_user(name)
-    )
+    path, short = of_user(name), name.removesuffix(".selected.yaml")
+    if Path(short).stem == short and not path.is_file():
+        path = spec.FILES / f"{short}.selected.yaml"
     of_method = {
         key: as_text(given.value)
         for key, given in command.words.items()

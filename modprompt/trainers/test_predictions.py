@@ -109,7 +109,7 @@ class Answers:
             The parts, and for those that are empty the reason, by the part's name.
         """
         found, notes = self._all(), {}
-        labels, predicted = found.labels.numpy(), found.top[:, 0].numpy()
+        labels, predicted = self.labels_and_predictions()
         classes = self.classes
         confusion = np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
         calibration = bins_of(found.probabilities[:, 0].numpy(), labels == predicted)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from modprompt.checks import known_names
 from modprompt.clip import known
 from modprompt.errors import UserError
-from modprompt.experiments.plan.experiment import NO_COLLAPSE
+from modprompt.experiments.plan.experiment import NO_COLLAPSE, RULES
 from modprompt.io.files import Refused, read_bytes
 from modprompt.io.records import read_yaml
 from modprompt.io.settings import as_text, given, read_settings, settings_hash
@@ -25,7 +25,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_BELOW = 5  # percentage points that NO_COLLAPSE allows a trial to be below zero-shot CLIP
-_NAMES = {"config": "config file", "settings": "settings", "clip": "CLIP file", "first_stage": "first stage"}
+_IDENTITY = {  # the entries of a method that say for what its values were selected, and their names in messages
+    "trainer": "trainer",
+    "config": "config file",
+    "settings": "settings",
+    "clip": "CLIP file",
+    "first_stage": "first stage",
+    "weights": "CLIP weights",
+}
 COLUMNS = ["method", "dataset", "seed", "correct", "images"]  # of FILE.trials.csv; the keys of the grid follow
 
 
@@ -62,13 +69,14 @@ def rank(trials: pd.DataFrame, rule: str, of_config: Mapping[str, Sequence[str]]
         trials = trials.groupby(place, sort=False).agg({"accuracy_pct": "mean", "gain": "min"})
     grid = trials.round(9).reset_index()  # so that rounding errors do not decide between equal values
     grid["excluded"] = (grid.gain < -MOST_BELOW) & (rule == NO_COLLAPSE)
-    size = [tuple(map(float, row)) for row in grid[keys].itertuples(index=False)]
-    preferred = [tuple(map(float, of_config.get(method, ()))) for method in grid.method]
-    order = grid.assign(accuracy_pct=grid.accuracy_pct.mask(grid.excluded, 0), size=size)
-    order["other"] = [excluded or one != own for excluded, one, own in zip(grid.excluded, size, preferred)]
-    order = order.sort_values("size", kind="stable").sort_values("other", kind="stable")
-    order = order.sort_values("accuracy_pct", ascending=False, kind="stable").sort_values("excluded", kind="stable")
-    return grid.loc[order.index]
+    order = []
+    for method, excluded, accuracy, *values in grid[["method", "excluded", "accuracy_pct", *keys]].itertuples(
+        index=False
+    ):
+        size = tuple(map(float, values))
+        is_of_config = size == tuple(map(float, of_config.get(method, ())))
+        order.append((excluded, 0 if excluded else -accuracy, excluded or not is_of_config, size))
+    return grid.iloc[sorted(range(len(grid)), key=order.__getitem__)]
 
 
 class Selected(NamedTuple):
@@ -121,8 +129,8 @@ class Selected(NamedTuple):
         if not found:
             pairs = (f"{one['trainer']} with the config file {one['config']}" for one in self.methods.values())
             raise UserError(
-                f"{self.path} has no values for the trainer {trainer} with the config file {config.stem}. The file has "
-                f"values for {', '.join(dict.fromkeys(pairs))}."
+                f"{self.path} has no values for the trainer {trainer} with the config file {config.stem}. Use a "
+                f"trainer and a config file for which values were selected: {', '.join(dict.fromkeys(pairs))}."
             )
         same = [
             label
@@ -160,7 +168,7 @@ class Selected(NamedTuple):
 
     def _require_equal(self, label: str, current: Mapping[str, str]) -> None:
         for key, value in current.items():
-            was, name = self.methods[label][key], _NAMES.get(key, key)
+            was, name = self.methods[label][key], _IDENTITY[key]
             if was != value:
                 raise self._refused(
                     f"{label}: the hyperparameters were selected with the {name} {was or 'none'}, but this experiment "
@@ -199,7 +207,10 @@ def read(path: Path) -> Selected:
     try:
         content = read_yaml(path)
         methods = content["methods"]
+        if content["rule"] not in RULES:
+            raise Refused(f"the rule {content['rule']!r} is unknown")
         for entry in methods.values():
+            entry.update({key: str(entry[key]) for key in _IDENTITY})
             entry["values"] = {key: as_text(value) for key, value in entry["values"].items()}
         table = trials_path(path)
         data = read_bytes(table) if table.is_file() else b""

@@ -12,6 +12,7 @@ Another experiment uses the selected values with `hyperparameters: FILE.selected
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import jobs, wanted
 from modprompt.experiments.reporting import alike
 from modprompt.experiments.running import state
-from modprompt.io.files import write_whole
+from modprompt.io.files import read_text, write_whole
 from modprompt.io.images import TEST
 from modprompt.io.settings import as_text, pairs, read_settings
 from modprompt.version import __version__
@@ -102,13 +103,17 @@ def _grids(experiment: Experiment) -> dict[str, list[Method]]:
                 f"{name}: {first} and {label} have different grids or seeds. Give all methods the same grid and seeds."
             )
     for key, value in (pair for method in of_first for pair in method.point):
-        try:
-            float(value)
-        except ValueError:
-            raise UserError(
-                f"{name}: the grid value {value!r} of {key} is not a number. Use only numbers in a grid."
-            ) from None
+        if not _is_number(value):
+            raise UserError(f"{name}: the grid value {value!r} of {key} is not a number. Use only numbers in a grid.")
     return grids
+
+
+def _is_number(text: Any) -> bool:
+    """Return True for a finite number or its text."""
+    try:
+        return math.isfinite(float(text))
+    except (TypeError, ValueError):
+        return False
 
 
 def _results(
@@ -184,7 +189,7 @@ def choose(experiment: Experiment, states: Sequence[tuple[Job, state.State]], pa
     of_config = {
         label: [as_text(settings[key]) for key in keys]
         for label, settings in in_configs.items()
-        if experiment.ties == OF_CONFIG and settings.keys() >= {*keys}
+        if experiment.ties == OF_CONFIG and all(_is_number(settings.get(key)) for key in keys)
     }
     ranked = selected.rank(trials, experiment.rule, of_config)
     best = ranked.drop_duplicates("method").set_index("method")
@@ -220,12 +225,18 @@ def choose(experiment: Experiment, states: Sequence[tuple[Job, state.State]], pa
                 f"--to: the file {path} exists, but does not contain selected hyperparameters, so the file is not "
                 "replaced. Use a different file name."
             ) from None
+    trials_file = selected.trials_path(path)
+    if trials_file.exists() and not read_text(trials_file).startswith(",".join(selected.COLUMNS)):
+        raise UserError(
+            f"--to: the file {trials_file} exists, but does not contain trials, so the file is not replaced. Use a "
+            "different file name."
+        )
     head = "# Written by `modprompt experiment choose`. The trials are in the CSV file next to this file.\n"
     try:
-        write_whole(selected.trials_path(path), table)
+        write_whole(trials_file, table)
         write_whole(path, head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120))
     except OSError as error:
         raise UserError(f"--to: cannot write {path} ({error.strerror or error}).") from None
     ranked["best"] = ~ranked.duplicated("method")
     print(ranked.drop(columns="gain").to_string(index=False, float_format="{:.2f}".format))
-    print(f"The selected hyperparameters were written to {path}, and all trials to {selected.trials_path(path)}.")
+    print(f"The selected hyperparameters were written to {path}, and all trials to {trials_file}.")

@@ -577,10 +577,12 @@ def _features(axes: Axes, arrays: Mapping[str, np.ndarray], every: Sequence[str]
         places = TSNE(n_components=2, random_state=0, init="pca", perplexity=perplexity).fit_transform(features)
     few = len(every) <= _MOST_CLASSES
     colours = import_module("matplotlib").colormaps["tab20" if few else "hsv"]
-    for label, name in enumerate(arrays["names"].tolist()):
-        x, y = places[labels == label].T
-        colour = colours(every.index(name) if few else every.index(name) / len(every))
-        axes.scatter(x, y, s=9, color=colour, label=name_of(name, 18) if few else None, linewidths=0)
+    names = arrays["names"].tolist()
+    numbers = np.array([every.index(name) for name in names])  # one colour for a class in all panels
+    numbers = numbers if few else numbers / len(every)
+    axes.scatter(places[:, 0], places[:, 1], s=9.0, c=colours(numbers[labels]), linewidths=0)
+    for name, number in zip(names, numbers) if few else ():
+        axes.scatter([], [], s=9.0, color=colours(number), label=name_of(name, 18))
     x, y = places[labels != predicted].T
     axes.scatter(x, y, s=14, marker="x", color="black", linewidths=0.7, label="classified wrongly")
     axes.set(xticks=[], yticks=[])

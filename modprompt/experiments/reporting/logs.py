@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,15 +17,13 @@ from modprompt.experiments.plan.stages import group_of, trains
 from modprompt.experiments.reporting.results import Line, Outcome, Results
 
 _METHOD = r"(?P<trainer>[^/]+)/(?:eval/)?(?P<config>[^/]+)_(?P<shots>-?\d+)shots(?P<more>/nctx[^/]*)?"
+_WHOSE, _SHOTS = r"(?P<trainer>[^/]+)/(?P<config>[^/]+)", r"shots_(?P<shots>-?\d+)"
 _DATASET, _SEED = r"(?P<dataset>[^/]+)", r"seed(?P<seed>\d+)$"  # seed1_old is not seed1
-_ZERO_SHOT = re.compile(r"^(?P<trainer>[^/]+)/(?P<config>[^/]+)/(?P<dataset>[^/]+)$")  # neither shots nor seed
-_BASE2NEW = re.compile(
-    rf"^base2new/(?P<kind>train_base|test_base|test_new)/{_DATASET}/shots_(?P<shots>-?\d+)/"
-    rf"(?P<trainer>[^/]+)/(?P<config>[^/]+)/{_SEED}"
-)
-_BASE2NEW_OF_SUPR = re.compile(
-    rf"^base2new/(?P<trainer>[^/]+)/(?P<config>[^/]+)/(?P<kind>train_base|test_base|test_new)/{_DATASET}/"
-    rf"shots_(?P<shots>-?\d+)/{_SEED}"
+_ZERO_SHOT = re.compile(rf"^{_WHOSE}/{_DATASET}$")  # neither shots nor seed
+_KIND = r"(?P<kind>train_base|test_base|test_new)"
+_BASE2NEW = (  # CoOp and most others; SuPr
+    re.compile(rf"^base2new/{_KIND}/{_DATASET}/{_SHOTS}/{_WHOSE}/{_SEED}"),
+    re.compile(rf"^base2new/{_WHOSE}/{_KIND}/{_DATASET}/{_SHOTS}/{_SEED}"),
 )
 _TESTED = (  # CoOp, MaPLe, PromptSRC; MPL
     re.compile(rf"^evaluation/{_METHOD}/{_DATASET}/{_SEED}"),
@@ -97,12 +95,17 @@ def _folders(root: Path) -> Iterator[tuple[str, Path]]:
             yield Path(where).relative_to(root).as_posix(), Path(where)
 
 
+def _first(patterns: Sequence[re.Pattern[str]], path: str) -> re.Match[str] | None:
+    """Return the match of the first pattern that a path has."""
+    return next(filter(None, (one.search(path) for one in patterns)), None)
+
+
 def _match(path: str, protocol: str, source: str) -> tuple[re.Match[str], str] | None:
     """The parts of a path, and the column that its run fills in a protocol's table."""
     if protocol == "base2new":
-        match = _BASE2NEW.search(path) or _BASE2NEW_OF_SUPR.search(path)
+        match = _first(_BASE2NEW, path)
         return (match, "new" if match["kind"] == "test_new" else "base") if match else None
-    tested, trained = next(filter(None, (one.search(path) for one in _TESTED)), None), _TRAINED.search(path)
+    tested, trained = _first(_TESTED, path), _TRAINED.search(path)
     alone = _ZERO_SHOT.search(path)
     alone = alone if alone and not trains(alone["trainer"]) else None
     if protocol in CROSS:

@@ -328,7 +328,7 @@ def test_hyperparameters_are_those_selected_for_the_trainer(tmp_path, capsys):
         (("--trainer", "TCP"), "has no values for the trainer TCP with the config file "),
         (
             ("--trainer", "MPL", "--config-file", "glyph_selfreg"),
-            "MPL with the config file glyph_selfreg. The file has values for CoOp with the config file glyph, ",
+            "MPL with the config file glyph_selfreg. Use a trainer and a config file for which values were selected: CoOp with ",
         ),
         (("--trainer", "Mine"), "needs the config file of a method, but the run has none. Set --config-file."),
         (("--trainer", "MPL", "--hyperparameters", "not_here.json"), "not_here.json cannot be read"),

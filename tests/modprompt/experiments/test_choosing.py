@@ -162,6 +162,7 @@ def test_nothing_is_chosen_by_test_images(tries, tmp_path):
             "",
             "tries: no grid of hyperparameter values is defined for the methods MaPLe, MPL. Add `grid: {KEY: [VALUE, ...]}`",
         ),
+        ("[0.1, 0.01, 1]", "[0.1, .inf]", "the grid value 'inf' of OPTIM.LR is not a number"),
         ("grid: {OPTIM.LR", "grid: {OPTIM.NAME: [sgd, adam]}\n#", "the grid value 'sgd' of OPTIM.NAME is not a number"),
         (
             "protocol: validation",
@@ -211,6 +212,10 @@ def test_only_files_of_selected_hyperparameters_are_replaced(tries, tmp_path, ca
     assert not (tmp_path / "tries.trials.csv").exists()
     path.unlink()
     assert choose.main(words) == 0
+    (tmp_path / "other.trials.csv").write_text("mine")
+    assert choose.main([*words, "--to", str(tmp_path / "other.selected.yaml")]) == 2
+    assert "exists, but does not contain trials" in capsys.readouterr().err
+    assert (tmp_path / "other.trials.csv").read_text() == "mine"
     choice = path.read_text()
     path.write_text(choice.replace("0.01", "0.2"))  # by hand
     assert choose.main(words) == 0
@@ -401,6 +406,15 @@ def test_values_that_the_trials_do_not_support_were_set_by_hand(taken, experimen
     assert said in found.hyperparameters
     assert (f"of {by_hand} were selected on validation images" in found.hyperparameters) is False
     assert (dict(found.methods[1].options) != before) == (name == taken.name)  # so that its runs are stale
+
+
+@pytest.mark.parametrize("line", ["rule: highest", "  MPL:", "    trainer: MPL", "    weights:", "trials_sha256:"])
+def test_a_file_without_a_needed_entry_is_refused_in_a_line(taken, experiment, line):
+    lines = taken.read_text().splitlines(keepends=True)
+    at = next(number for number, text in enumerate(lines) if text.startswith(line))
+    taken.write_text("".join([*lines[:at], lines[at].replace(line.strip(), "other:"), *lines[at + 1 :]]))
+    with one_line(r"no hyperparameters were selected for 'MPL'|tries.selected.yaml contains no selected hyperparam"):
+        experiment(USES, "uses")
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in spec.FILES.glob("*.selected.yaml")))
