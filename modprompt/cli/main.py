@@ -22,8 +22,8 @@ class Command(NamedTuple):
 
 COMMANDS: dict[str, Command] = {
     "train": Command("modprompt.cli.train", "train or evaluate a method"),
-    "active": Command("modprompt.active.command", "train with active learning, which selects the images to label"),
-    "heads": Command("modprompt.experiments.heads", "train and test heads on precomputed image features"),
+    "active": Command("modprompt.cli.active", "train with active learning, which selects the images to label"),
+    "heads": Command("modprompt.cli.heads", "train and test heads on precomputed image features"),
     "predict": Command("modprompt.cli.predict", "classify images with a trained model"),
     "export": Command("modprompt.cli.export", "write a trained model as an ONNX or safetensors file"),
     "show": Command("modprompt.cli.show", "serve a web page that classifies images and shows the attention"),

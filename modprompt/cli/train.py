@@ -34,7 +34,6 @@ def import_all() -> None:
 
     compat.add_to_path()
     import modprompt.active.rounds
-    import modprompt.methods.search.run
     import modprompt.trainers.run  # noqa: F401
 
 

@@ -35,7 +35,7 @@ from modprompt.trainers.resume import Resume
 from modprompt.trainers.unread import Number, Place, Unread, waits
 
 if TYPE_CHECKING:
-    from modprompt.methods.search.run import SearchRun
+    from modprompt.trainers.search import SearchRun
 
 _RATE, _TAKEN_WITH = "the learning rate", "that of the step"  # besides a step's numbers: after it, before it
 
@@ -110,7 +110,7 @@ class PromptTrainer(TrainerX):
         self.unread = Unread()
         self.run = self.building.checked(cfg)
         if self.run.method.search is not None:
-            from modprompt.methods.search.run import SearchRun  # late: it stands on trainers
+            from modprompt.trainers.search import SearchRun  # late: few methods search
 
             self.search = SearchRun(self)
             self.search.check()

@@ -36,7 +36,7 @@ def _parts_of(kind: str) -> Parts:
     """What the trainers of a kind of methods are made of."""
     if kind in _PARTS:
         return _PARTS[kind]
-    from modprompt.methods.heads.run import HEAD_PARTS  # late: it stands on trainers
+    from modprompt.trainers.heads import HEAD_PARTS  # late: only heads need it
 
     return HEAD_PARTS
 

@@ -19,14 +19,7 @@ FLOORS = (
     {"cli"},
     {"__init__", "launch", "install", "doctor", "python_help", "__main__"},
 )
-ABOVE = {  # files of a room that stand beside another
-    "methods/search/run.py": "trainers",
-    "methods/heads/run.py": "trainers",
-    "active/plan.py": "experiments",
-    "active/report.py": "experiments",
-    "active/command.py": "cli",
-    "trainers/mpl.py": "hosts",  # whose import prepares a codebase's program
-}
+ABOVE = {"trainers/mpl.py": "hosts"}  # its import prepares the program of another codebase
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 WITH_DASSL = {"compat", "data", "trainers", "active", "experiments", "hosts"}
 PACKAGE = ROOT / "modprompt"

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from modprompt.active import plan as rounds
 from modprompt.data.names import config_file
 from modprompt.errors import SettingError, UserError
+from modprompt.experiments.plan import rounds
 from modprompt.experiments.plan.commands import effective, options
 from modprompt.experiments.plan.experiment import VALIDATION, Job
 from modprompt.experiments.plan.protocols import APART

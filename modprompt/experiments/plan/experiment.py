@@ -15,7 +15,7 @@ from modprompt.io.settings import decisive
 from modprompt.methods.search.file import named_by
 
 if TYPE_CHECKING:
-    from modprompt.active.plan import Rounds
+    from modprompt.experiments.plan.rounds import Rounds
 
 VALIDATION = "validation"
 BASE2NEW = "base2new"

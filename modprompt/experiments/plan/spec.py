@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from modprompt import places
-from modprompt.active import plan as rounds
 from modprompt.checks import known_names, some
 from modprompt.data.names import config_names
 from modprompt.errors import UserError
-from modprompt.experiments.plan import selected
+from modprompt.experiments.plan import rounds, selected
 from modprompt.experiments.plan.experiment import (
     ACTIVE,
     BASE2NEW,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import ast
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,27 +19,18 @@ from modprompt.experiments.reporting.compare import LEVEL, interval, own_column
 from modprompt.experiments.reporting.recorded import Recorded, losses, stored_features
 from modprompt.experiments.reporting.results import Line, Outcome, Results
 from modprompt.experiments.reporting.tables import ACCURACY, Cell, Numbers, Section, most_shots, shots_in_words
-from modprompt.io.files import part_of
-from modprompt.io.text import one_line
+from modprompt.io.figures import WIDTH, Look, look, panels, short_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-STYLE = Path(__file__).with_name("report.mplstyle")
-WIDTH = 7.0  # inches of a figure across a page
 MOST_PANELS = 36
 WHISKERS = "whiskers show the population standard deviation over seeds"
 _WHISKERS = f"{WHISKERS.capitalize()}."
-# after Okabe and Ito, with a dark red for yellow, which white paper hides: the colour-blind tell them apart
-COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#882255")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _ZERO_SHOT = {"color": "#767676", "marker": "o"}
 _MOST_ROWS, _MOST_OF_PANELS, _MOST_CURVES, _MOST_CLOSE = 40, 12, 8, 4  # methods of a figure, as they can be read
 _MOST_CLASSES, _MOST_NUMBERS = 20, 12  # of a confusion: classes, and classes whose shares are written
 _CARRIED, _NEW = "#56b4e9", "#e69f00"  # light: numbers are read on them
-_MOST_LETTERS = 30  # of a name
-Look = dict[str, Any]  # colour and marker
 
 
 class Measured(NamedTuple):
@@ -108,88 +98,6 @@ def looks(parts: Sequence[tuple[Experiment, Results]]) -> dict[str, Look]:
     labels = [highlighted(*part) for part in parts] + [line.label for _, results in parts for line in results.lines]
     coloured = [label for label in dict.fromkeys(labels) if label and label not in grey]
     return {**{label: look(number) for number, label in enumerate(coloured)}, **dict.fromkeys(grey, _ZERO_SHOT)}
-
-
-def look(number: int) -> Look:
-    """The look of a method by its place: 57 differ, and the first has its colour alone."""
-    first, *others = COLOURS
-    return {"color": others[(number - 1) % 7] if number else first, "marker": _MARKERS[number % 8]}
-
-
-WHY_NONE = "because matplotlib is missing. Install it with `pip install matplotlib`."
-
-
-def can_draw() -> bool:
-    """Whether matplotlib is installed, which the package does not require."""
-    return find_spec("matplotlib") is not None
-
-
-@contextlib.contextmanager
-def panels(
-    path: Path, titles: Sequence[str], across: int = 0, *, high: float = 2.4, legend: bool = True, **more: Any
-) -> Iterator[list[Axes]]:
-    """The axes of a figure, for a block that draws into them; after it the figure gets a legend and is written.
-
-    Args:
-        path: of the PNG; the PDF has the same name.
-        titles: of the panels, row by row.
-        across: panels in a row; at most three unless it is given.
-        high: inches of a row.
-        legend: whether there is one above the panels, each name once.
-        more: of `subplots`.
-    """
-    import matplotlib.style
-    from matplotlib.figure import Figure
-
-    across = across or min(3, len(titles))
-    down = -(-len(titles) // across)
-    with matplotlib.style.context(STYLE):
-        figure = Figure(figsize=(WIDTH if across > 1 else 0.75 * WIDTH, 0.5 + high * down))
-        grid = list(figure.subplots(down, across, squeeze=False, **more).flat)
-        for axes, title in zip(grid, titles):
-            axes.set_title(name_of(title, 100 // across))
-        for axes in grid[len(titles) :]:
-            axes.set_axis_off()
-        yield grid[: len(titles)]
-        if legend:
-            top_legend(figure, grid)
-        save(figure, path)
-
-
-def top_legend(figure: Figure, grid: Sequence[Axes]) -> None:
-    """One legend above all panels, each name once, in as many columns as there is room for; the figure grows by it."""
-    found: dict[str, Any] = {}
-    for axes in grid:
-        for handle, label in zip(*axes.get_legend_handles_labels()):
-            found.setdefault(label, handle)
-    if found:
-        columns = max(1, int(figure.get_figwidth() / (0.5 + 0.085 * max(map(len, found)))))
-        rows = -(-len(found) // columns)
-        figure.set_figheight(figure.get_figheight() + 0.2 * rows)
-        figure.legend(list(found.values()), list(found), ncols=columns, loc="outside upper center")
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG and, for a paper, as PDF of the same name, each complete or not there.
-
-    The PDF has no date, so that equal figures are equal files. All is placed once: `savefig` would do it four times.
-    """
-    engine = figure.get_layout_engine()
-    if engine is not None:
-        engine.execute(figure)
-        figure.set_layout_engine("none")
-    for kind, ending, dpi in (("agg", ".png", 220), ("pdf", ".pdf", 72)):
-        canvas: Any = import_module(f"matplotlib.backends.backend_{kind}").FigureCanvas(figure)
-        figure.set_dpi(dpi)
-        with part_of(path.with_suffix(ending)) as file:
-            canvas.print_png(file) if kind == "agg" else canvas.print_pdf(file, metadata={"CreationDate": None})
-
-
-def name_of(text: str, most: int = _MOST_LETTERS) -> str:
-    """A name that matplotlib draws as it is, in one line; a long one without its middle."""
-    text, half = one_line(text), (most - 1) // 2
-    text = (text if len(text) <= most else f"{text[:half]}…{text[-half:]}").replace("$", r"\$")
-    return f" {text}" if text.startswith("_") else text
 
 
 def first_of(shown: int, whole: int) -> str:
@@ -276,7 +184,7 @@ def _dots(
 
 def _name_rows(axes: Axes, labels: Sequence[str], strong: str) -> None:
     """Methods as the names of rows, one in bold."""
-    axes.set_yticks(range(len(labels)), list(map(name_of, labels)))
+    axes.set_yticks(range(len(labels)), list(map(short_name, labels)))
     for text, label in zip(axes.get_yticklabels(), labels):
         text.set_fontweight("bold" if label == strong else "normal")
 
@@ -312,7 +220,7 @@ def shots(measured: Measured, path: Path) -> str:
 
 def _points(axes: Axes, measured: Measured, label: str, cells: Mapping[float, Cell], style: str) -> None:
     """A method's numbers with their deviations; of one that trains nothing a level."""
-    look, name = measured.looks[label], name_of(label)
+    look, name = measured.looks[label], short_name(label)
     means, stds = [cell.mean for cell in cells.values()], [cell.std or 0.0 for cell in cells.values()]
     if cells and measured.line(label).trains:
         axes.errorbar(list(cells), means, yerr=stds, **look, ls=style, label=name)
@@ -466,7 +374,7 @@ def loss_curves(measured: Measured, faults: list[str], path: Path) -> str:
             for label, loss in of_methods.items():
                 mean, std, epochs = loss.mean(axis=0), loss.std(axis=0), range(1, loss.shape[1] + 1)
                 colour = measured.looks[label]["color"]
-                axes.plot(epochs, mean, color=colour, label=name_of(label))
+                axes.plot(epochs, mean, color=colour, label=short_name(label))
                 if len(loss) > 1:
                     axes.fill_between(epochs, mean - std, mean + std, color=colour, alpha=0.2, lw=0)
             axes.locator_params(axis="x", integer=True)
@@ -514,7 +422,7 @@ def _confusion(axes: Axes, tested: Recorded, kept: Sequence[int]) -> None:
             axes.text(
                 column, row, f"{share:.0f}", ha="center", va="center", fontsize=7, color="w" if share > 60 else "0.1"
             )
-    texts = [name_of(tested.names[number], 18) for number in kept]
+    texts = [short_name(tested.names[number], 18) for number in kept]
     axes.set_xticks(range(len(kept)), texts, fontsize=8, rotation=90)
     axes.set_yticks(range(len(kept)), texts, fontsize=8)
     axes.grid(visible=False)
@@ -582,7 +490,7 @@ def _features(axes: Axes, arrays: Mapping[str, np.ndarray], every: Sequence[str]
     numbers = numbers if few else numbers / len(every)
     axes.scatter(places[:, 0], places[:, 1], s=9.0, c=colours(numbers[labels]), linewidths=0)
     for name, number in zip(names, numbers) if few else ():
-        axes.scatter([], [], s=9.0, color=colours(number), label=name_of(name, 18))
+        axes.scatter([], [], s=9.0, color=colours(number), label=short_name(name, 18))
     x, y = places[labels != predicted].T
     axes.scatter(x, y, s=14, marker="x", color="black", linewidths=0.7, label="classified wrongly")
     axes.set(xticks=[], yticks=[])

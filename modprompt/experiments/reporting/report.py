@@ -34,6 +34,7 @@ from modprompt.experiments.reporting.seeds import beside
 from modprompt.experiments.reporting.tables import Numbers, Section
 from modprompt.experiments.running import state, status
 from modprompt.io import pages
+from modprompt.io.figures import WHY_NONE, Look, can_draw
 from modprompt.io.files import is_inside, read_bytes, write_json, write_whole
 from modprompt.io.records import parse_json
 from modprompt.io.tables import write_table
@@ -122,9 +123,9 @@ def gather(args: argparse.Namespace) -> tuple[Plan, list[Results]]:
 
 def _report_of_rounds() -> Any:
     """The module that reports the protocol of rounds."""
-    from modprompt.active import report  # late: it stands on this room
+    from modprompt.experiments.reporting import rounds  # late: rounds.py imports this package
 
-    return report
+    return rounds
 
 
 class Tables(NamedTuple):
@@ -181,8 +182,8 @@ def write_plan(plan: Plan, found: Sequence[Results], folder: Path, data: Path | 
             f"note: {folder} also contains files that do not belong to this report: {some(sorted(others))}.",
             file=sys.stderr,
         )
-    if not figures.can_draw():
-        print(f"warning: The report has no figures, {figures.WHY_NONE}", file=sys.stderr)
+    if not can_draw():
+        print(f"warning: The report has no figures, {WHY_NONE}", file=sys.stderr)
 
 
 def _listed(folder: Path) -> set[str]:
@@ -195,7 +196,7 @@ def _listed(folder: Path) -> set[str]:
 
 
 def write(
-    experiment: Experiment, results: Results, folder: Path, looks: Mapping[str, figures.Look], data: Path | None = None
+    experiment: Experiment, results: Results, folder: Path, looks: Mapping[str, Look], data: Path | None = None
 ) -> tuple[page.Report, list[str]]:
     """Write all files of a report into a folder, each whole, and print the tables.
 
@@ -213,7 +214,7 @@ def write(
     measured, faults = figures.Measured(experiment, results, numbers, sections, looks), list[str]()
     label = measured.mine or next(iter(measured.closest(1) if measured.labels else []), "")
     tests = _tests(measured, label, faults) if label else {}
-    drawn = _draw(measured, label, tests, faults, folder) if figures.can_draw() else {}
+    drawn = _draw(measured, label, tests, faults, folder) if can_draw() else {}
     mistakes = _mistakes(label, measured.line(label).seeds, tests, data, faults) if label else {}
     compared = compare.compare(experiment, results, numbers)
     spent, accuracy = cost.costs(experiment, results, sections), cost.accuracy_name(sections)

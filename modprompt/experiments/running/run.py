@@ -31,6 +31,7 @@ from modprompt.experiments.plan.present import require_present
 from modprompt.experiments.running import chains, slurm, stale, state, status
 from modprompt.experiments.running.state import State
 from modprompt.io import lock
+from modprompt.io.figures import WHY_NONE, can_draw
 from modprompt.io.files import Refused
 from modprompt.io.records import parse_yaml
 from modprompt.programs import Parser, report, signals_handled, signals_here
@@ -223,11 +224,8 @@ def run(args: argparse.Namespace) -> int:
         dry_run(states, args.out, args.data)
         return 0
     require_present(list(dict.fromkeys(job.dataset for job in unfinished)), args.data)
-    if args.report and unfinished:
-        from modprompt.experiments.reporting import figures  # late: it brings pandas
-
-        if not figures.can_draw():  # said before hours of runs, not after them
-            print(f"warning: The report will have no figures, {figures.WHY_NONE}", file=sys.stderr)
+    if args.report and unfinished and not can_draw():  # the warning comes before hours of runs, and not after them
+        print(f"warning: The report will have no figures, {WHY_NONE}", file=sys.stderr)
     return start(args, plan, jobs, inputs)
 
 

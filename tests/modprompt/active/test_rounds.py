@@ -8,9 +8,8 @@ import pytest
 from dassl.data.datasets import build_dataset
 
 import modprompt.trainers.run  # noqa: F401 - all trainers and readers
-from modprompt.active import command as active
 from modprompt.active import labelling
-from modprompt.cli import flags, train
+from modprompt.cli import active, flags, train
 from modprompt.io import folder, result
 from modprompt.trainers import run_config
 from modprompt.trainers.learned import prompts_hash

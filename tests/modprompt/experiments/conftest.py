@@ -11,8 +11,8 @@ from PIL import Image
 
 from modprompt.experiments.plan import protocols, spec
 from modprompt.experiments.plan.commands import expected
-from modprompt.experiments.reporting import figures
 from modprompt.experiments.running import chains, slurm, state
+from modprompt.io import figures
 from modprompt.io.settings import settings_hash
 from tests.modprompt.experiments.fakes import embedded_clip, schedules
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from modprompt.active.plan import FEW_SHOT
 from modprompt.experiments.plan.experiment import Experiment, Job
 from modprompt.experiments.plan.protocols import jobs
+from modprompt.experiments.plan.rounds import FEW_SHOT
 from tests.modprompt.experiments.fakes import finish
 
 COLUMNS = ("rank", "file", "predicted_class", "probability", "score", "reason", "label")

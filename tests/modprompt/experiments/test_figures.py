@@ -10,6 +10,7 @@ from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.reporting import figures, report, results
 from modprompt.experiments.reporting.compare import interval
 from modprompt.experiments.reporting.recorded import Recorded
+from modprompt.io.figures import panels, short_name
 from tests.modprompt.experiments.fakes import edit, finish, results_below
 
 PLACES = ("imagenet", "caltech101")
@@ -103,7 +104,7 @@ def test_confusion_is_in_percent_of_a_class_and_of_those_that_are_mixed_up(drawn
 @pytest.mark.slow
 def test_a_figure_is_a_picture_and_a_pdf_of_the_same_bytes_again(tmp_path):
     def draw():
-        with figures.panels(tmp_path / "a.png", ["_a $b$", "b" * 200]) as grid:
+        with panels(tmp_path / "a.png", ["_a $b$", "b" * 200]) as grid:
             grid[0].plot([0, 1], [0, 1], label="_x")
         return (tmp_path / "a.pdf").read_bytes()
 
@@ -114,7 +115,7 @@ def test_a_figure_is_a_picture_and_a_pdf_of_the_same_bytes_again(tmp_path):
         assert picture.size[0] == 220 * figures.WIDTH
     assert draw() == first
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pdf", "a.png"]
-    assert figures.name_of("a" * 40) == "a" * 14 + "…" + "a" * 14
+    assert short_name("a" * 40) == "a" * 14 + "…" + "a" * 14
 
 
 def test_schedules_that_are_no_schedules_are_left_out(jobs, tmp_path, experiment):

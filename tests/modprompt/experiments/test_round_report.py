@@ -5,10 +5,9 @@ import math
 
 import pytest
 
-from modprompt.active import report as rounds
-from modprompt.active.plan import FEW_SHOT
 from modprompt.experiments.plan import protocols
-from modprompt.experiments.reporting import alike, report, tables
+from modprompt.experiments.plan.rounds import FEW_SHOT
+from modprompt.experiments.reporting import alike, report, rounds, tables
 from tests.modprompt.experiments.fake_rounds import fill_rounds, finish_rounds
 from tests.modprompt.experiments.fakes import results_below, row, sections_of
 from tests.modprompt.experiments.test_figures import assert_not_empty

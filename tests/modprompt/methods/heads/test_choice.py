@@ -10,7 +10,7 @@ import torch
 from modprompt.cli import train
 from modprompt.io import run_files
 from modprompt.io.arrays import read_arrays
-from modprompt.methods.heads.run import HeadEvaluation
+from modprompt.trainers.heads import HeadEvaluation
 from tests.conftest import ROOT
 from tests.modprompt.data import trees
 from tests.modprompt.methods.heads.test_run import CACHE, TIP, on_new, result

@@ -11,7 +11,7 @@ from torchvision.transforms import Compose
 
 import modprompt
 from modprompt import TDA, CoCoOp, UserError
-from modprompt.active import command as rounds_command
+from modprompt.cli import active as rounds_command
 from modprompt.cli import train
 from modprompt.errors import SettingError
 from modprompt.trainers import baseline

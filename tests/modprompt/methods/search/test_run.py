@@ -86,7 +86,7 @@ def test_draws_between_steps_are_those_of_a_new_pass_each_time(command, monkeypa
         with monkeypatch.context() as patch:
             seen = Recorder(patch)
             if anew:
-                from modprompt.methods.search.run import ValidationBatches
+                from modprompt.trainers.search import ValidationBatches
 
                 patch.setattr(ValidationBatches, "__next__", lambda batches: next(iter(batches.loader)))
             words = to(
@@ -295,7 +295,7 @@ def test_a_search_goes_on_in_another_folder_and_has_all_alphas_there(command, tm
 
 
 def test_validation_images_that_are_test_images_too_are_refused(command, monkeypatch, capsys):
-    from modprompt.methods.search.run import SearchRun
+    from modprompt.trainers.search import SearchRun
 
     prepare = SearchRun.prepare
 

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from modprompt.active.plan import FEW_SHOT, Rounds, method_of, new_of
 from modprompt.experiments.plan.experiment import Experiment
-from modprompt.experiments.reporting.figures import MOST_PANELS, WHISKERS, first_of, look, name_of, panels
+from modprompt.experiments.plan.rounds import FEW_SHOT, Rounds, method_of, new_of
+from modprompt.experiments.reporting.figures import MOST_PANELS, WHISKERS, first_of
 from modprompt.experiments.reporting.results import Line, Outcome, Results
 from modprompt.experiments.reporting.tables import AVERAGE, Cell, Section, cell_of, images_of, row_of
 from modprompt.io.base_new import harmonic_mean
+from modprompt.io.figures import look, panels, short_name
 from modprompt.io.text import one_line
 
 if TYPE_CHECKING:
@@ -261,7 +262,7 @@ def _draw(
         values = _of_zero_shot(results, line, dataset).get(kind.values, np.empty(0))
         if len(values) and not np.isnan(values).any():
             style = (":", "-.")[number % 2]
-            axes.axhline(float(values.mean()), color="0.55", ls=style, lw=1.4, label=name_of(line.label))
+            axes.axhline(float(values.mean()), color="0.55", ls=style, lw=1.4, label=short_name(line.label))
     known = list(dict.fromkeys(method_of(one.under) for one in results.lines if one.under not in ("", FEW_SHOT)))
     for line, (x, y) in lines.items():
         how: dict[str, Any] = {"color": "0.1", "ls": "--", "lw": 1.5, "marker": "x", "ms": 4, "zorder": 3}
@@ -269,5 +270,5 @@ def _draw(
             how = dict(look(known.index(method_of(line.under))))
             strong = method_of(line.under) != line.under  # where curves are equal, both are seen
             how |= {"lw": 2.0, "zorder": 2.0} if strong else {"mfc": "white", "lw": 1.1, "zorder": 2.5}
-        axes.errorbar(x, y.mean(axis=0), yerr=y.std(axis=0), label=name_of(line.under), **how)
+        axes.errorbar(x, y.mean(axis=0), yerr=y.std(axis=0), label=short_name(line.under), **how)
     axes.locator_params(axis="x", integer=True)

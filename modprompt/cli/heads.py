@@ -77,8 +77,8 @@ def main(argv: list[str] | None = None) -> int:
             "class features. Remove the other names."
         )
 
-    from modprompt.experiments.reporting import on_features as report
     from modprompt.methods.heads.features import AGAIN, read_features
+    from modprompt.trainers import heads_report as report
     from modprompt.trainers.on_features import compared, configured
     from modprompt.trainers.unknown_classes import NOT_COMPARABLE
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from modprompt.errors import UserError
-from modprompt.experiments.reporting.figures import can_draw, look, panels
+from modprompt.io.figures import can_draw, look, panels
 from modprompt.io.tables import Cell, read_table, require_replaceable, write_table
 from modprompt.io.text import one_line
 from modprompt.methods.heads.base import VAL
