@@ -27,7 +27,7 @@ from modprompt.experiments.plan import arguments, selected, spec
 from modprompt.experiments.plan.experiment import NO_COLLAPSE, OF_CONFIG, VALIDATION, Experiment, Job, Method
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import jobs, wanted
-from modprompt.experiments.reporting import alike
+from modprompt.experiments.reporting.runs import find_mixture
 from modprompt.experiments.running import state
 from modprompt.io.files import read_text, write_whole
 from modprompt.io.images import TEST
@@ -150,7 +150,7 @@ def _results(
             for job, result in found
             if name in (experiment.name, job.method.family)
         ]
-        if no_mean := alike.in_words(alike.parted(named)):
+        if no_mean := find_mixture(named):
             raise UserError(
                 f"{name} has {no_mean}. Move the older runs to another folder and run the experiment again."
             )

@@ -1,29 +1,31 @@
-"""One method minus another, seed by seed: mean differences, intervals, paired tests, and the sentence of a page's top.
+"""Differences between one method and the others, seed by seed: means, intervals and paired tests.
 
-A pair is a seed for which both have a number; a method that draws nothing has its one number for every seed.
+A pair is a seed for which both methods have a number. Zero-shot CLIP does not depend on the seed, so its one run is
+paired with every seed of the other method.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
-from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
-from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, Experiment
+from modprompt.experiments.plan.experiment import BASE2NEW, CROSS
 from modprompt.experiments.plan.protocols import ALONE
-from modprompt.experiments.reporting import alike
-from modprompt.experiments.reporting.results import Line, Results
-from modprompt.experiments.reporting.tables import ACCURACY, EMPTY, Numbers, Place, Section, named, places
+from modprompt.experiments.reporting.runs import Runs, seeds_text
+from modprompt.experiments.reporting.tables import ACCURACY, EMPTY, Means, Summary, Table, decimal, places, with_remark
 from modprompt.io.images import BY_CLASS
 from modprompt.io.text import one_line
 
 FILE_NAME = "differences.csv"
 LEVEL = 95  # of intervals, in percent
 FEWEST_TESTED = 5  # pairs that a test needs
-_EQUAL = 1e-9  # percentage points: one image in a million is more
+_EQUAL = 1e-9  # differences in percentage points that are rounding errors: one image in a million is more
+_SEED = "seed_{}_points"
+_LOW, _HIGH = (f"interval{LEVEL}_{end}_points" for end in ("low", "high"))
+_COLUMNS = ("table", "column", "method", "minus", "said", "pairs", "difference_points", _LOW, _HIGH, "p", "p_holm")
 _ABOUT = (
     "Differences are in percentage points. Two methods are compared seed by seed: a seed for which both methods have a "
     f"result is a pair, and n is the number of pairs. A cell shows the mean difference, its {LEVEL}% confidence "
@@ -41,304 +43,281 @@ _ABOUT_H = (
 
 
 def interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """The interval of a mean by Student's t with n - 1 degrees of freedom, in the unit of the values.
+    """Return the confidence interval of a mean, or None for fewer than two values.
 
-    Mean ± t(0.975, n - 1) s / sqrt(n), with n - 1 in the denominator of s. None for fewer than two values.
+    The interval is mean ± t(0.975, n - 1) s / sqrt(n), where s has n - 1 in the denominator.
     """
     if len(values) < 2:
         return None
-    from scipy import stats  # late: it takes a second, and few reports compare
+    from scipy import stats  # late: the import takes a second, and few reports compare methods
 
-    mean, width = fmean(values), float(np.std(values, ddof=1) / np.sqrt(len(values)))
+    mean, width = float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
     if not width:
         return mean, mean
     low, high = stats.t.interval(LEVEL / 100, len(values) - 1, loc=mean, scale=width)
     return float(low), float(high)
 
 
-class Difference(NamedTuple):
-    """One method minus another, in percentage points."""
+def difference(one: pd.Series, other: pd.Series) -> dict[str, float]:
+    """Return the difference of two methods over the seeds for which both have a number, in percentage points.
 
-    by_seed: Mapping[int, float]  # of each pair
-    mean: float
-    interval: tuple[float, float] | None = None  # of the mean; None for one pair, and where all are equal
-    p: float | None = None  # of the paired t-test, two-sided; None for few pairs, and where all are equal
-    p_holm: float | None = None  # the same by Holm's correction, once `corrected` has made it
+    Args:
+        one: numbers of a method by seed, in percent.
+        other: numbers of another method by seed, in percent.
 
+    Returns:
+        A mapping with the columns of differences.csv: the number of pairs, the mean difference, the bounds of its
+        interval, the p-value of a paired t-test, and the difference of each seed. The interval is missing for one pair
+        and for equal differences, and the p-value also for few pairs. Without pairs, only the number of pairs is there.
+    """
+    pairs = (one - other.reindex(one.index)).dropna()
+    cells = {"pairs": len(pairs)} | {_SEED.format(seed): float(value) for seed, value in pairs.items()}
+    if pairs.empty:
+        return cells
+    cells["difference_points"] = float(pairs.mean())
+    if pairs.max() - pairs.min() < _EQUAL:
+        return cells
+    cells[_LOW], cells[_HIGH] = interval(pairs.tolist()) or (float("nan"),) * 2
+    if len(pairs) >= FEWEST_TESTED:
+        from scipy import stats
 
-def difference(one: Mapping[int, float], other: Mapping[int, float]) -> Difference | None:
-    """The difference of two methods over the seeds for which both have a number, in percent; None if there is none."""
-    seeds = [seed for seed in one if seed in other]
-    if not seeds:
-        return None
-    values = [one[seed] - other[seed] for seed in seeds]
-    pairs = Difference(dict(zip(seeds, values)), fmean(values))
-    if max(values) - min(values) < _EQUAL:  # also of one pair
-        return pairs
-    pairs = pairs._replace(interval=interval(values))
-    if len(values) < FEWEST_TESTED:
-        return pairs
-    from scipy import stats
-
-    return pairs._replace(
-        p=float(stats.ttest_rel([one[seed] for seed in seeds], [other[seed] for seed in seeds]).pvalue)
-    )
+        cells["p"] = float(stats.ttest_rel(one[pairs.index], other[pairs.index]).pvalue)
+    return cells
 
 
-def corrected(differences: Sequence[Difference | None]) -> list[Difference | None]:
-    """The same with `p_holm`, over those m that have a p.
+def holm(p_values: pd.Series) -> pd.Series:
+    """Return p-values with Holm's correction, over those that are not NaN.
 
     Holm, 1979 (Scandinavian Journal of Statistics 6, 65-70): the k-th smallest, k from 0, is multiplied by m - k, is
     at most 1, and is at least the one before it.
     """
-    result, least = list(differences), 0.0
-    tested = sorted((one.p, at) for at, one in enumerate(differences) if one is not None and one.p is not None)
-    for rank, (p, at) in enumerate(tested):
-        least = max(least, min(1.0, (len(tested) - rank) * p))
-        result[at] = result[at]._replace(p_holm=least)  # type: ignore[union-attr]
-    return result
+    ranked = p_values.dropna().sort_values(kind="stable")
+    corrected = ranked * np.arange(len(ranked), 0, -1)
+    return corrected.clip(upper=1.0).cummax().reindex(p_values.index)
 
 
-def is_drawn(line: Line) -> bool:
-    """Whether seeds of a method may give different numbers: not if it trains nothing and has one run."""
-    return line.trains or len(line.seeds) > 1
+def depends_on_seed(runs: Runs, label: str) -> bool:
+    """Return True if the seeds of a method may have different results: zero-shot methods with one run have not."""
+    return bool(runs.methods.at[label, "trains"]) or len(runs.methods.at[label, "seeds"]) > 1
 
 
-def own_column(results: Results, line: Line, column: str) -> str:
-    """The column that has a method's numbers: one that trains nothing has one, "0", for all numbers of shots."""
+def column_of(runs: Runs, label: str, column: str) -> str:
+    """Return the column with the numbers of a method: the column "0" of a zero-shot method for any number of shots."""
     of_shots = column.isdigit() or column == BY_CLASS
-    return "0" if of_shots and not line.trains and results.is_asked(line, "0") else column
+    return "0" if of_shots and not runs.methods.at[label, "trains"] and runs.has_column(label, "0") else column
 
 
-def _is_asked(results: Results, line: Line, column: str) -> bool:
-    return all(
-        results.is_asked(line, own_column(results, line, one)) for one in (ALONE if column == "H" else (column,))
-    )
+def _has_numbers(runs: Runs, label: str, column: str) -> bool:
+    halves = ALONE if column == "H" else (column,)
+    return all(runs.has_column(label, column_of(runs, label, half)) for half in halves)
 
 
-def minus(results: Results, found: Numbers, line: Line, other: Line, place: str, column: str) -> Difference | None:
-    """One method's numbers minus another's; None where no seed has both."""
-    if not (_is_asked(results, line, column) and _is_asked(results, other, column)):
-        return None
-    own, others = (found.of_seeds(one.label, place, own_column(results, one, column)) for one in (line, other))
-    if not is_drawn(line):
-        own = {seed: value for seed in other.seeds for value in own.values()}
-    elif not is_drawn(other):
-        others = {seed: value for seed in line.seeds for value in others.values()}
-    return difference(own, others)
+def _seeds(runs: Runs, means: Means, label: str, place: tuple[str, str]) -> pd.Series:
+    dataset, column = place
+    return means.of_seeds(label, (dataset, column_of(runs, label, column)))
 
 
-def not_of_methods_alone(results: Results, line: Line, other: Line, datasets: Sequence[str]) -> list[str]:
-    """Why one method's numbers minus another's, seed by seed, are not the difference of the methods alone."""
-    differing = alike.differing(results, line, other, datasets)
-    known = [outcome for one in (line, other) for *_, outcome in results.all(one, datasets)]
-    reasons = [f"made with different {' and '.join(differing)}"] if differing else []
-    if any(one.result is None and one.accuracy_pct is not None for one in known):
+def subtract(runs: Runs, means: Means, one: str, other: str, place: tuple[str, str]) -> dict[str, float]:
+    """Return the difference of two methods in a column of a data set; see `difference`."""
+    if not (_has_numbers(runs, one, place[1]) and _has_numbers(runs, other, place[1])):
+        return {"pairs": 0}
+    first, second = (_seeds(runs, means, label, place) for label in (one, other))
+    if not depends_on_seed(runs, one):
+        first = pd.Series({seed: value for seed in runs.methods.at[other, "seeds"] for value in first}, dtype=float)
+    elif not depends_on_seed(runs, other):
+        second = pd.Series({seed: value for seed in runs.methods.at[one, "seeds"] for value in second}, dtype=float)
+    return difference(first, second)
+
+
+def other_causes(runs: Runs, one: str, other: str, datasets: Sequence[str]) -> list[str]:
+    """Return reasons why the difference of two methods may have other causes than the methods."""
+    facts = runs.differing_facts(one, other, datasets)
+    rows = pd.concat([runs.select(label, datasets) for label in (one, other)])
+    reasons = [f"made with different {' and '.join(facts)}"] if facts else []
+    if (rows["result"].isna() & rows["accuracy_pct"].notna()).any():
         reasons.append("read from log files, which do not record the images of each seed")
     return reasons
 
 
-class Cell(NamedTuple):
-    """A cell of a table of differences: the method minus another."""
-
-    table: tuple[str, str]  # its title and key
-    column: str
-    other: str
-    said: str  # why the difference is not due to the methods alone; else empty
-    difference: Difference | None  # None where there is no pair
+# ---------------------------------------------------------------------- tables of differences
 
 
 class Comparison(NamedTuple):
-    """A method, with remarks on its numbers, minus each other one: all cells, by table and method, and the pairs that
-    are missing."""
+    """The differences between one method and all others.
 
-    name: str
+    title, about: the title and the caption of all tables.
+    frame: a row for each table, column and other method, with the columns of differences.csv and `title`.
+    missing: sentences on the seeds that have no pair.
+    """
+
+    title: str
     about: str
-    cells: tuple[Cell, ...]
-    left_out: list[str]
+    frame: pd.DataFrame
+    missing: list[str]
 
-    @property
-    def title(self) -> str:
-        """Of all tables."""
-        return f"Differences by seed: {self.name} minus each other method"
+    def tables(self) -> Iterator[tuple[str, str, pd.DataFrame]]:
+        """Yield the title, a sentence on the number of pairs, and the texts of each table."""
+        for title, rows in self.frame.groupby("title", sort=False):
+            most = int(rows["pairs"].max())
+            names = [with_remark(row.minus, row.said) for row in rows.itertuples()]
+            texts = rows.assign(name=names, text=[_text(row, most) for row in rows.to_dict("records")])
+            head = f"{rows['method'].iloc[0]} minus"
+            wide = texts.pivot(index="name", columns="column", values="text").rename_axis(index=None, columns=None)
+            wide = wide.loc[list(dict.fromkeys(names)), list(dict.fromkeys(rows["column"]))]
+            wide.insert(0, head, wide.index)
+            yield str(title), _describe_pairs(rows, most), wide
 
-    def tables(self) -> Iterator[tuple[str, str, list[str], list[list[str]]]]:
-        """Of each table its title, how many pairs it has, the names of its columns, and its rows as people read it."""
-        for (title, _), group in groupby(self.cells, lambda cell: cell.table):
-            cells = list(group)
-            columns = list(dict.fromkeys(cell.column for cell in cells))
-            most = max((len(cell.difference.by_seed) for cell in cells if cell.difference), default=0)
-            rows = [
-                [named(*row), *(_text(cell.difference, most) for cell in own)]
-                for row, own in groupby(cells, lambda cell: (cell.other, cell.said))
-            ]
-            yield title, _pairs(cells, most), [f"{self.name} minus", *columns], rows
-
-    def csv(self) -> tuple[list[str], list[list[str]]]:
-        """The head of the file of all differences, and a row for each cell."""
-        seeds = sorted({seed for cell in self.cells if cell.difference for seed in cell.difference.by_seed})
-        head = [
-            "table", "column", "method", "minus", "said", "pairs", "difference_points", f"interval{LEVEL}_low_points",
-            f"interval{LEVEL}_high_points", "p", "p_holm", *(f"seed_{seed}_points" for seed in seeds),
-        ]  # fmt: skip
-        rows = []
-        for cell in self.cells:
-            row, one = (
-                [cell.table[1], cell.column, self.name, cell.other, cell.said],
-                cell.difference or Difference({}, 0.0),
-            )
-            points = [one.mean if cell.difference else None, *(one.interval or (None, None))]
-            of_seeds = [one.by_seed.get(seed) for seed in seeds]
-            texts, of_csv = (["" if v is None else f"{v:.4f}" for v in values] for values in (points, of_seeds))
-            p_values = ["" if p is None else f"{p:.6g}" for p in (one.p, one.p_holm)]
-            rows.append([*map(one_line, row), str(len(one.by_seed)), *texts, *p_values, *of_csv])
-        return head, rows
+    def csv(self) -> pd.DataFrame:
+        """Return the content of differences.csv as texts."""
+        seeds = [name for name in self.frame if str(name).startswith("seed_")]
+        frame = self.frame[[*_COLUMNS, *sorted(seeds, key=lambda name: int(name.split("_")[1]))]].copy()
+        for name in frame.columns[6:]:
+            form = ".6g" if name.startswith("p") else ".4f"
+            frame[name] = [decimal(value, form) for value in frame[name]]
+        return frame.astype(str).map(one_line)
 
 
-def _pairs(cells: Sequence[Cell], most: int) -> str:
-    """How many pairs the cells of a table have, and over how many methods p is corrected."""
+def compare(summary: Summary) -> Comparison | None:
+    """Return the differences between the method `compare` of the experiment and all others; None without the key."""
+    runs, means, _ = summary
+    label = runs.experiment.compare
+    if not label:
+        return None
+    labels = runs.in_groups()
+    if label not in labels or len(labels) < 2:
+        why = "is not among the methods of this report" if label not in labels else "is the only method of this report"
+        return Comparison("", "", pd.DataFrame(), [f"{label} {why}, so no methods are compared."])
+    others, rows, missing = [other for other in labels if other != label], [], list[str]()
+    name = with_remark(label, runs.remark(label, runs.datasets, with_seeds=False))
+    for title, table, columns in places(runs):
+        columns = {column: place for column, place in columns.items() if column not in ("0", "H (all)")}
+        datasets = [table] if table in runs.datasets else runs.datasets
+        for other in others:
+            causes = other_causes(runs, label, other, datasets)
+            said = "; ".join(filter(None, [runs.remark(other, datasets, with_seeds=False), *causes]))
+            facts = {"title": title, "table": table, "method": name, "minus": other, "said": said}
+            for column, place in columns.items():
+                rows.append({**facts, "column": column, **subtract(runs, means, label, other, place)})
+        missing += _missing_pairs(runs, means, title, columns, label, others)
+    names = dict.fromkeys(["title", *_COLUMNS, *(key for row in rows for key in row)])
+    frame = pd.DataFrame(rows).reindex(columns=list(names))
+    frame["p_holm"] = frame.groupby(["table", "column"], sort=False)["p"].transform(lambda p: holm(p.astype(float)))
+    return Comparison(f"Differences by seed: {name} minus each other method", _about(runs, labels), frame, missing)
+
+
+def _missing_pairs(
+    runs: Runs, means: Means, title: str, columns: Mapping[str, tuple[str, str]], label: str, others: Sequence[str]
+) -> list[str]:
+    """Return a sentence for each method and set of columns whose number a pair would need."""
+    lacks: dict[str, list[str]] = {}
+    for column, place in columns.items():
+        asked = [one for one in (label, *others) if _has_numbers(runs, one, place[1])]
+        for one in asked if label in asked and len(asked) > 1 else ():
+            known = _seeds(runs, means, one, place).index
+            pairs = [pair for pair in (asked if one == label else (label, one)) if depends_on_seed(runs, pair)]
+            seeds = sorted({seed for pair in pairs for seed in runs.methods.at[pair, "seeds"]} - {*known})
+            if depends_on_seed(runs, one) and seeds:
+                lacks.setdefault(f"{one} has no result for {seeds_text(seeds)}", []).append(column)
+            elif known.empty:
+                lacks.setdefault(f"{one} has no result", []).append(column)
+    return [f"{title}, {', '.join(names)}: {why}." for why, names in lacks.items()]
+
+
+def _about(runs: Runs, labels: Sequence[str]) -> str:
+    text = _ABOUT + (_ABOUT_H if runs.experiment.protocol == BASE2NEW else "")
+    fixed = [label for label in labels if not depends_on_seed(runs, label)]
+    if fixed and len(fixed) < len(labels):
+        shots = " and every number of shots" if runs.experiment.protocol == "few_shot" else ""
+        text += f" {', '.join(fixed)} {'does' if len(fixed) == 1 else 'do'} not depend on the seed, so the one run of "
+        text += f"{fixed[0] if len(fixed) == 1 else 'each'} is paired with every seed{shots} of the other methods."
+    return text
+
+
+def _describe_pairs(rows: pd.DataFrame, most: int) -> str:
+    """Return how many pairs the cells of a table have, and over how many methods the p-values are corrected."""
     if not most:
         return "No seed has a result of both methods."
-    is_mixed = any(cell.difference and len(cell.difference.by_seed) != most for cell in cells)
+    is_mixed = not rows["pairs"].isin([0, most]).all()
     start = f"n = {most}{' unless a cell states another n' if is_mixed else ''}."
-    tested = {cell.column: 0 for cell in cells}
-    for cell in cells:
-        tested[cell.column] += cell.difference is not None and cell.difference.p is not None
-    columns = {many: [column for column in tested if tested[column] == many] for many in tested.values() if many}
+    tested = rows.groupby("column", sort=False)["p"].count()
+    columns = {many: list(tested.index[tested == many]) for many in tested if many}
     if not columns:
         return f"{start} No p-value is shown, because a test needs {FEWEST_TESTED} pairs that are not all equal."
     over = [f"{many} method{'s' * (many > 1)}" for many in columns]
     if len(columns) > 1:
-        over = [f"{text} ({', '.join(own)})" for text, own in zip(over, columns.values())]
+        over = [f"{text} ({', '.join(names)})" for text, names in zip(over, columns.values())]
     return f"{start} The p-values are Holm-corrected over {', '.join(over)}."
 
 
-def _text(cell: Difference | None, most: int) -> str:
-    """A cell: mean, interval, p, and the number of pairs where it is not the most."""
-    if cell is None:
+def _text(cell: Mapping[str, float], most: int) -> str:
+    """Return the text of a cell: mean, interval, p-value, and the number of pairs if that differs from `most`."""
+    if not cell["pairs"]:
         return EMPTY
-    between = "" if cell.interval is None else f" [{points(cell.interval[0])}, {points(cell.interval[1])}]"
-    parts = [f"{points(cell.mean)}{between}"]
-    parts += ["equal in all pairs"] if len(cell.by_seed) > 1 and cell.interval is None else []
-    parts += [f"p {'< 0.001' if cell.p_holm < 0.001 else f'{cell.p_holm:.3f}'}"] if cell.p_holm is not None else []
-    parts += [f"n = {len(cell.by_seed)}"] if len(cell.by_seed) != most else []
-    return ", ".join(parts)
+    has_interval = not pd.isna(cell[_LOW])
+    text = points(cell["difference_points"])
+    text += f" [{points(cell[_LOW])}, {points(cell[_HIGH])}]" if has_interval else ""
+    parts = [text, "equal in all pairs" * (cell["pairs"] > 1 and not has_interval)]
+    p_value = cell["p_holm"]
+    parts.append("" if pd.isna(p_value) else f"p {'< 0.001' if p_value < 0.001 else f'{p_value:.3f}'}")
+    parts.append(f"n = {cell['pairs']}" * (cell["pairs"] != most))
+    return ", ".join(filter(None, parts))
 
 
 def points(value: float) -> str:
-    """Percentage points with their sign."""
-    return f"{round(value, 2) + 0.0:+.2f}"  # no -0.00
-
-
-def compare(experiment: Experiment, results: Results, found: Numbers) -> Comparison | None:
-    """The differences of the experiment's `compare` from all other methods; None if it names none."""
-    if not experiment.compare:
-        return None
-    lines = {line.label: line for line in results.in_groups()}
-    line = lines.pop(experiment.compare, None)
-    if line is None or not lines:
-        why = "is not among the methods of this report" if line is None else "is the only method of this report"
-        return Comparison(experiment.compare, "", (), [f"{experiment.compare} {why}, so no methods are compared."])
-    others, cells, left_out = list(lines.values()), list[Cell](), list[str]()
-    for place in places(experiment, results):
-        columns = {name: of for name, of in place.columns.items() if name not in ("0", "H (all)")}
-        by_column = [
-            corrected([minus(results, found, line, other, *of) for other in others]) for of in columns.values()
-        ]
-        datasets = [place.key] if place.key in results.datasets else results.datasets
-        for other, differences in zip(others, zip(*by_column)):
-            own = results.said(other, datasets, other.seeds)
-            said = "; ".join(filter(None, [own, *not_of_methods_alone(results, line, other, datasets)]))
-            cells += [
-                Cell((place.title, place.key), column, other.label, said, one)
-                for column, one in zip(columns, differences)
-            ]
-        left_out += _left_out(results, found, place._replace(columns=columns), line, others)
-    name = named(line.label, results.said(line, results.datasets, line.seeds))
-    return Comparison(name, _about(experiment, [line, *others]), tuple(cells), left_out)
-
-
-def _left_out(results: Results, found: Numbers, place: Place, line: Line, others: Sequence[Line]) -> list[str]:
-    """A line for each method and set of columns without the number that a pair would need."""
-    lacks: dict[str, list[str]] = {}
-    for name, (where, column) in place.columns.items():
-        asked = [one for one in (line, *others) if _is_asked(results, one, column)]
-        for one in asked if line in asked and len(asked) > 1 else ():
-            known = found.of_seeds(one.label, where, own_column(results, one, column))
-            pairs = asked if one is line else (line, one)
-            seeds = sorted({seed for of in pairs if is_drawn(of) for seed in of.seeds} - {*known})
-            if is_drawn(one) and seeds:
-                why = f"{one.label} has no result for seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
-                lacks.setdefault(why, []).append(name)
-            elif not known:
-                lacks.setdefault(f"{one.label} has no result", []).append(name)
-    return [f"{place.title}, {', '.join(names)}: {why}." for why, names in lacks.items()]
-
-
-def _about(experiment: Experiment, lines: Sequence[Line]) -> str:
-    """What the numbers are, of all tables."""
-    text = _ABOUT + (_ABOUT_H if experiment.protocol == BASE2NEW else "")
-    still = [line.label for line in lines if not is_drawn(line)]
-    if still and len(still) < len(lines):
-        shots = " and every number of shots" if experiment.protocol == "few_shot" else ""
-        does = "does" if len(still) == 1 else "do"
-        text += f" {', '.join(still)} {does} not depend on the seed, so the one run of "
-        text += f"{still[0] if len(still) == 1 else 'each'} is paired with every seed{shots} of the other methods."
-    return text
+    """Return a number of percentage points with its sign."""
+    return f"{round(value, 2) + 0.0:+.2f}"  # + 0.0 turns -0.0 into 0.0
 
 
 # ---------------------------------------------------------------------- the sentence that a page opens with
 
 
-def finding(experiment: Experiment, results: Results, found: Numbers, sections: Sequence[Section]) -> str:
-    """The mean difference, as in the table of differences, of the method that is compared (without one: of that with
-    the highest mean) from the best of the others, and whether the seeds show it.
+def finding(summary: Summary) -> str:
+    """Return a sentence on the difference between the compared method and the best of the others, or "".
 
-    Rows that cannot be compared with the others are left out. Empty where fewer than two methods have a number, and for
-    rounds.
+    The compared method is `compare` of the experiment, or the method with the highest mean. Methods with remarks are
+    left out. Active-learning experiments have no such sentence.
     """
-    if experiment.added is not None or not sections:
+    runs, means, tables = summary
+    if runs.experiment.added is not None or not tables:
         return ""
-    section, lines = sections[-1], {line.label: line for line in results.lines}
-    ranked = _ranked(section)
-    mine = experiment.compare if experiment.compare in ranked else next(iter(ranked), "")
-    rival = next((label for label in ranked if label != mine), "")
+    table = tables[-1]
+    ranked = _rank(table)
+    label = runs.experiment.compare if runs.experiment.compare in ranked else next(iter(ranked), "")
+    rival = next((other for other in ranked if other != label), "")
     if not rival:
         return ""
-    one, other, across = lines[mine], lines[rival], experiment.protocol in CROSS
-    where = f"target data sets, trained on {experiment.source}" if across else section.title
+    across = runs.experiment.protocol in CROSS
+    where = f"target data sets, trained on {runs.experiment.source}" if across else table.title
     best = ", the best of the other methods," if len(ranked) > 2 else ""
-    datasets = [section.key] if section.key in results.datasets else results.datasets[across:]
-    if doubts := not_of_methods_alone(results, one, other, datasets):
+    datasets = [table.place] if table.place in runs.datasets else runs.datasets[across:]
+    if causes := other_causes(runs, label, rival, datasets):
         return (
-            f"{mine} and {rival}{best} cannot be compared seed by seed in {section.merit} ({where}), because the "
-            f"results were {' and '.join(doubts)}."
+            f"{label} and {rival}{best} cannot be compared seed by seed in {table.measure} ({where}), because the "
+            f"results were {' and '.join(causes)}."
         )
-    cell = minus(results, found, one, other, section.key, ACCURACY if across else section.deciding)
-    if cell is None:
-        return f"{mine} and {rival}{best} cannot be compared in {section.merit} ({where}), because they share no seed."
-    start = f"{mine} differs from {rival}{best} by {points(cell.mean)} percentage points in {section.merit} ({where}"
-    if len(cell.by_seed) < 2:
+    cell = subtract(runs, means, label, rival, (table.place, ACCURACY if across else table.deciding))
+    pairs = int(cell["pairs"])
+    if not pairs:
+        return f"{label} and {rival}{best} cannot be compared in {table.measure} ({where}), because they share no seed."
+    mean = cell["difference_points"]
+    start = f"{label} differs from {rival}{best} by {points(mean)} percentage points in {table.measure} ({where}"
+    if pairs < 2:
         return f"{start}). One seed cannot show whether the difference is significant."
-    each = f"with each of the {len(cell.by_seed)} seeds."
-    if cell.interval is None and abs(cell.mean) < _EQUAL:
-        return f"{mine} and {rival}{best} have equal {section.merit} ({where}) {each}"
-    if cell.interval is None:
-        return f"{start}), {each}"
-    low, high = cell.interval
-    says = (
+    if _LOW not in cell and abs(mean) < _EQUAL:
+        return f"{label} and {rival}{best} have equal {table.measure} ({where}) with each of the {pairs} seeds."
+    if _LOW not in cell:
+        return f"{start}), with each of the {pairs} seeds."
+    low, high = cell[_LOW], cell[_HIGH]
+    conclusion = (
         "The interval does not contain 0, so the difference is significant over seeds."
         if low > 0 or high < 0
         else "The interval contains 0, so the difference is not significant over seeds."
     )
-    return f"{start}; {LEVEL}% interval {points(low)} to {points(high)}, {len(cell.by_seed)} seeds). {says}"
+    return f"{start}; {LEVEL}% interval {points(low)} to {points(high)}, {pairs} seeds). {conclusion}"
 
 
-def _ranked(section: Section) -> list[str]:
-    """Measured methods that are compared, the best first; in few-shot, zero-shot CLIP has its own column."""
-    at, means = section.columns.index(section.deciding), dict[str, float]()
-    for row in section.rows:
-        cell = row.cells[at] or (row.cells[section.columns.index("0")] if "0" in section.columns else None)
-        if not row.source and not row.said and cell is not None:
-            means[row.label] = cell.mean
-    return sorted(means, key=lambda label: -means[label])
+def _rank(table: Table) -> list[str]:
+    """Return the measured methods without remarks, the best first."""
+    means = table.deciding_numbers(table.mean)
+    remarks = table.measured(table.rows[["remark"]])["remark"]
+    return [*means[(remarks == "") & means.notna()].sort_values(ascending=False, kind="stable").index]

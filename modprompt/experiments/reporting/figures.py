@@ -1,4 +1,4 @@
-"""The figures of a report: each is a function that writes a PNG and a PDF and returns its caption, "" for no figure."""
+"""The figures of a report: each function writes a PNG and a PDF file, and returns the caption or "" (no figure)."""
 
 from __future__ import annotations
 
@@ -7,106 +7,43 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from modprompt.engine.schedule import Schedule
-from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, Experiment, FeatureMap
+from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, FeatureMap
 from modprompt.experiments.plan.protocols import ALONE, TOGETHER
-from modprompt.experiments.reporting import cost, unknown
-from modprompt.experiments.reporting.compare import LEVEL, interval, own_column
-from modprompt.experiments.reporting.recorded import Recorded, losses, stored_features
-from modprompt.experiments.reporting.results import Line, Outcome, Results
-from modprompt.experiments.reporting.tables import ACCURACY, Cell, Numbers, Section, most_shots, shots_in_words
+from modprompt.experiments.reporting import cost
+from modprompt.experiments.reporting.compare import LEVEL, column_of, interval
+from modprompt.experiments.reporting.notes import shots_text
+from modprompt.experiments.reporting.recorded import StoredTests, read_features, read_losses
+from modprompt.experiments.reporting.runs import Runs
+from modprompt.experiments.reporting.tables import (
+    ACCURACY,
+    AUROC,
+    Means,
+    Summary,
+    most_shots,
+    ood_means,
+    unknown_classes,
+)
 from modprompt.io.figures import WIDTH, Look, look, panels, short_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+Looks = Mapping[str, Look]  # the colour and marker of each method
 MOST_PANELS = 36
 WHISKERS = "whiskers show the population standard deviation over seeds"
 _WHISKERS = f"{WHISKERS.capitalize()}."
 _ZERO_SHOT = {"color": "#767676", "marker": "o"}
-_MOST_ROWS, _MOST_OF_PANELS, _MOST_CURVES, _MOST_CLOSE = 40, 12, 8, 4  # methods of a figure, as they can be read
-_MOST_CLASSES, _MOST_NUMBERS = 20, 12  # of a confusion: classes, and classes whose shares are written
-_CARRIED, _NEW = "#56b4e9", "#e69f00"  # light: numbers are read on them
-
-
-class Measured(NamedTuple):
-    """An experiment, its results, their means, its tables (the last one decides), and how its methods look."""
-
-    experiment: Experiment
-    results: Results
-    numbers: Numbers
-    sections: Sequence[Section]
-    looks: Mapping[str, Look]
-
-    @property
-    def labels(self) -> list[str]:
-        """Methods that have a number anywhere, in the order of the tables."""
-        rows = [row for section in self.sections for row in section.rows if not row.source]
-        return list(dict.fromkeys(row.label for row in rows if any(row.cells)))
-
-    @property
-    def mine(self) -> str:
-        """The method that the report is about, if it has a number; else ""."""
-        return next((one for one in self.labels if one == highlighted(self.experiment, self.results)), "")
-
-    @property
-    def zero_shot(self) -> str:
-        """Zero-shot CLIP, if it has a number; else ""."""
-        return next((one for one in self.labels if one == untrained(self.results)), "")
-
-    def closest(self, most: int) -> list[str]:
-        """So many methods, in the order of the tables: the report's own, zero-shot CLIP, and the best of the others."""
-        section, kept = self.sections[-1], [one for one in (self.mine, self.zero_shot) if one]
-        at, cells = section.columns.index(section.deciding), section.measured()
-        merit = {label: cells[label][at] for label in self.labels if label in cells}
-        best = sorted(self.labels, key=lambda one: -(found.mean if (found := merit.get(one)) else -1.0))
-        wanted = [*kept, *(label for label in best if label not in kept)][:most]
-        return [label for label in self.labels if label in wanted]
-
-    def said(self, shown: Sequence[str]) -> str:
-        """A sentence if a figure has no space for all methods."""
-        if len(shown) == len(self.labels):
-            return ""
-        section = self.sections[-1]
-        return (
-            f" The figure shows {len(shown)} of {len(self.labels)} methods, those with the best {section.merit} "
-            f"({section.where})."
-        )
-
-    def line(self, label: str) -> Line:
-        """A method of the report."""
-        return next(line for line in self.results.lines if line.label == label)
-
-
-def untrained(results: Results) -> str:
-    """The label of the first method that trains nothing, zero-shot CLIP; "" if there is none."""
-    return next((line.label for line in results.lines if not line.trains), "")
-
-
-def highlighted(experiment: Experiment, results: Results) -> str:
-    """The label of the method that a report is about; for a grid its first point, "" if there is none."""
-    return next((line.label for line in results.lines if line.family == experiment.highlight), "")
-
-
-def looks(parts: Sequence[tuple[Experiment, Results]]) -> dict[str, Look]:
-    """How the methods of a page look, in all of its parts: the methods that it is about first, zero-shot CLIP grey."""
-    grey = {untrained(results) for _, results in parts} - {""}
-    labels = [highlighted(*part) for part in parts] + [line.label for _, results in parts for line in results.lines]
-    coloured = [label for label in dict.fromkeys(labels) if label and label not in grey]
-    return {**{label: look(number) for number, label in enumerate(coloured)}, **dict.fromkeys(grey, _ZERO_SHOT)}
-
-
-def first_of(shown: int, whole: int) -> str:
-    """A sentence on a figure that has no space for all panels."""
-    return f" The figure shows the first {shown} of {whole} panels." if shown < whole else ""
-
-
-# ---------------------------------------------------------------------- numbers
-
+# the largest numbers of methods that can be read: in rows, in rows of many panels, as curves, and as curves of losses
+_MOST_ROWS, _MOST_OF_PANELS, _MOST_CURVES, _MOST_LOSSES = 40, 12, 8, 4
+_MOST_CLASSES, _MOST_NUMBERS = 20, 12  # classes of a confusion matrix, and of one with numbers
+_MOST_POINTS = 5000  # images of a t-SNE, whose time grows with the square of the number
+_CARRIED, _NEW = "#56b4e9", "#e69f00"  # light colours, on which numbers can be read
 _HOW = (
     "Large markers show the means of the tables, small dots show single seeds, horizontal lines show the "
     f"{LEVEL}% confidence interval over seeds (Student's t, n - 1 degrees of freedom), and the dashed vertical line "
@@ -114,216 +51,251 @@ _HOW = (
 )
 
 
-def methods(measured: Measured, path: Path) -> str:
-    """All methods in the order of the tables, a panel for base, new and H; across data sets for source and average."""
-    section, across = measured.sections[-1], measured.experiment.protocol in CROSS
-    columns = section.columns
+def looks_of(parts: Sequence[Runs]) -> dict[str, Look]:
+    """Return the colour and marker of each method in all figures of a page; zero-shot CLIP is grey."""
+    grey = {runs.zero_shot() for runs in parts} - {""}
+    labels = [runs.highlighted() for runs in parts] + [label for runs in parts for label in runs.methods["label"]]
+    coloured = [label for label in dict.fromkeys(labels) if label and label not in grey]
+    return {**{label: look(number) for number, label in enumerate(coloured)}, **dict.fromkeys(grey, _ZERO_SHOT)}
+
+
+def selected_methods(summary: Summary, most: int) -> list[str]:
+    """Return at most so many methods: the highlighted one, zero-shot CLIP, and the best of the others."""
+    runs, _, tables = summary
+    labels, means = summary.labels, tables[-1].measured()[tables[-1].deciding]
+    best = sorted(labels, key=lambda label: -means[label] if means.get(label, np.nan) >= 0 else 1.0)
+    kept = list(dict.fromkeys([*({runs.highlighted(): 0, runs.zero_shot(): 0}), *best]))
+    kept = [label for label in kept if label in labels][:most]
+    return [label for label in labels if label in kept]
+
+
+def _left_out(summary: Summary, shown: Sequence[str]) -> str:
+    """Return a sentence if a figure does not show all methods."""
+    if len(shown) == len(summary.labels):
+        return ""
+    table = summary.tables[-1]
+    return (
+        f" The figure shows {len(shown)} of {len(summary.labels)} methods, those with the best {table.measure} "
+        f"({table.where})."
+    )
+
+
+def panels_left_out(shown: int, total: int) -> str:
+    """Return a sentence if a figure does not show all panels."""
+    return f" The figure shows the first {shown} of {total} panels." if shown < total else ""
+
+
+# ---------------------------------------------------------------------- accuracies and costs
+
+
+def methods(summary: Summary, looks: Looks, path: Path) -> str:
+    """Draw the results of all methods, with a panel for base, new and H, or for the source and the average."""
+    table, across = summary.tables[-1], summary.runs.experiment.protocol in CROSS
+    columns = table.columns
     if across:
         columns = (columns[0], *(columns[-1:] if len(columns) > 3 else columns[1:2]))
-    places = {name: (name, ACCURACY) if across else (section.key, name) for name in columns}
-    where = "source and target data sets" if across else section.title
-    start = f"Accuracy of each method ({where})."
-    return _dots(measured, places, measured.closest(_MOST_ROWS), start, path)
+    places = {name: (name, ACCURACY) if across else (table.place, name) for name in columns}
+    start = f"Accuracy of each method ({'source and target data sets' if across else table.title})."
+    return _draw_dots(summary, summary.means, looks, places, selected_methods(summary, _MOST_ROWS), start, path)
 
 
-def datasets(measured: Measured, path: Path) -> str:
-    """The same on each of several data sets, in the column that decides."""
-    section, across = measured.sections[-1], measured.experiment.protocol in CROSS
-    names = measured.results.datasets[across:]
+def datasets(summary: Summary, looks: Looks, path: Path) -> str:
+    """Draw the results of all methods in the deciding column, with a panel for each of several data sets."""
+    table, across = summary.tables[-1], summary.runs.experiment.protocol in CROSS
+    names = summary.runs.datasets[across:]
     if len(names) < 2:
         return ""
-    places = {name: (name, ACCURACY if across else section.deciding) for name in names[:MOST_PANELS]}
-    start = f"{'H' if section.deciding == 'H' else 'Accuracy'} on each data set. Each panel has its own axis."
-    return _dots(measured, places, measured.closest(_MOST_OF_PANELS), start, path)
+    places = {name: (name, ACCURACY if across else table.deciding) for name in names[:MOST_PANELS]}
+    start = f"{'H' if table.deciding == 'H' else 'Accuracy'} on each data set. Each panel has its own axis."
+    return _draw_dots(summary, summary.means, looks, places, selected_methods(summary, _MOST_OF_PANELS), start, path)
 
 
-def unknown_classes(measured: Measured, path: Path) -> str:
-    """How well known classes are told from unknown ones, a panel for each score; "" where nothing was tested so."""
-    found = unknown.numbers(measured.results)
-    if found is None:
+def ood_detection(summary: Summary, looks: Looks, path: Path) -> str:
+    """Draw the AUROC of OOD detection, with a panel for each score; "" if no run was tested on unknown classes."""
+    means, table = ood_means(summary.runs), summary.tables[-1]
+    if means is None:
         return ""
-    section = measured.sections[-1]
-    places = {column: (section.key, column) for column in unknown.RISING}
-    start = f"Detection of unknown classes ({unknown.against(measured.results)}), {section.title}."
-    shown = measured._replace(numbers=found)
-    return _dots(shown, places, measured.closest(_MOST_ROWS), start, path, "AUROC (%)")
+    places = {column: (table.place, column) for column in AUROC}
+    start = f"Detection of unknown classes ({unknown_classes(summary.runs)}), {table.title}."
+    return _draw_dots(summary, means, looks, places, selected_methods(summary, _MOST_ROWS), start, path, "AUROC (%)")
 
 
-def _dots(
-    measured: Measured,
+def _draw_dots(
+    summary: Summary,
+    means: Means,
+    looks: Looks,
     places: Mapping[str, tuple[str, str]],
     labels: Sequence[str],
     start: str,
     path: Path,
     axis: str = "accuracy (%)",
 ) -> str:
-    """A row for each method in a panel for each place and column; the caption."""
-    found = {
-        title: {label: cell.mean for label in labels if (cell := measured.numbers.cell(label, *place))}
-        for title, place in places.items()
+    """Draw a row for each method in a panel for each place, and return the caption."""
+    columns = {
+        title: means.mean[place].reindex(labels).dropna() for title, place in places.items() if place in means.mean
     }
-    found = {title: means for title, means in found.items() if means}
-    if not found:
+    columns = {title: numbers for title, numbers in columns.items() if len(numbers)}
+    if not columns:
         return ""
-    rows = [label for label in labels if any(label in means for means in found.values())]
-    with panels(path, list(found), high=0.5 + 0.26 * len(rows), legend=False, sharey=True) as grid:
-        for axes, (title, means) in zip(grid, found.items()):
+    rows = [label for label in labels if any(label in numbers for numbers in columns.values())]
+    zero_shot = summary.runs.zero_shot()
+    with panels(path, list(columns), high=0.5 + 0.26 * len(rows), legend=False, sharey=True) as grid:
+        for axes, (title, numbers) in zip(grid, columns.items()):
             for row, label in enumerate(rows):
-                if label in means:
-                    of_seeds = list(measured.numbers.of_seeds(label, *places[title]).values())
-                    _mark(axes, row, means[label], of_seeds, measured.looks[label])
-            if measured.zero_shot in means:
-                axes.axvline(means[measured.zero_shot], color=_ZERO_SHOT["color"], ls="--", lw=1, zorder=1)
+                if label in numbers:
+                    of_seeds = means.of_seeds(label, places[title]).tolist()
+                    _draw_method(axes, row, numbers[label], of_seeds, looks[label])
+            if zero_shot in numbers:
+                axes.axvline(numbers[zero_shot], color=_ZERO_SHOT["color"], ls="--", lw=1, zorder=1)
             axes.set(ylim=(len(rows) - 0.4, -0.6))
-            _name_rows(axes, rows, measured.mine)
+            _name_rows(axes, rows, summary.runs.highlighted())
             axes.locator_params(axis="x", nbins=4)
             axes.grid(visible=False, axis="y")
         grid[0].figure.supxlabel(axis)
-    return f"{start} {_HOW}{measured.said(labels)}"
+    return f"{start} {_HOW}{_left_out(summary, labels)}"
 
 
-def _name_rows(axes: Axes, labels: Sequence[str], strong: str) -> None:
-    """Methods as the names of rows, one in bold."""
+def _name_rows(axes: Axes, labels: Sequence[str], bold: str) -> None:
     axes.set_yticks(range(len(labels)), list(map(short_name, labels)))
     for text, label in zip(axes.get_yticklabels(), labels):
-        text.set_fontweight("bold" if label == strong else "normal")
+        text.set_fontweight("bold" if label == bold else "normal")
 
 
-def _mark(axes: Axes, row: int, mean: float, of_seeds: Sequence[float], look: Look) -> None:
+def _draw_method(axes: Axes, row: int, mean: float, of_seeds: Sequence[float], look: Look) -> None:
     if len(of_seeds) > 1:
-        axes.plot(
-            of_seeds, [row + 0.24] * len(of_seeds), "o", color=look["color"], ms=3.5, mew=0, alpha=0.6, gid="seeds"
-        )
+        rows = [row + 0.24] * len(of_seeds)
+        axes.plot(of_seeds, rows, "o", color=look["color"], ms=3.5, mew=0, alpha=0.6, gid="seeds")
         axes.plot(interval(of_seeds) or (), [row, row], color=look["color"], gid="interval")
     axes.plot([mean], [row], **look, ls="none", mec="white", mew=0.5, gid="mean", zorder=3)
 
 
-def shots(measured: Measured, path: Path) -> str:
-    """Accuracy over several numbers of shots, a panel for each data set and the average; a line for zero-shot."""
-    results, shown = measured.results, measured.closest(_MOST_CURVES)
-    numbers = [column for column in results.columns if column.isdigit() and column != "0"]
+def shots(summary: Summary, looks: Looks, path: Path) -> str:
+    """Draw the accuracy over the number of shots, with a panel for each data set and the average."""
+    runs, means, tables = summary
+    numbers = [column for column in runs.columns if column.isdigit() and column != "0"]
+    shown = selected_methods(summary, _MOST_CURVES)
     if len(numbers) < 2 or not shown:
         return ""
-    with panels(path, [section.key for section in measured.sections]) as grid:
-        for axes, section in zip(grid, measured.sections):
+    with panels(path, [table.place for table in tables]) as grid:
+        for axes, table in zip(grid, tables):
             for label in shown:
-                columns = {float(number): own_column(results, measured.line(label), number) for number in numbers}
-                cells = {x: measured.numbers.cell(label, section.key, column) for x, column in columns.items()}
-                _points(axes, measured, label, {x: cell for x, cell in cells.items() if cell}, "-")
+                places = {float(number): (table.place, column_of(runs, label, number)) for number in numbers}
+                cells = {x: (means.mean.at[label, place], means.std.at[label, place]) for x, place in places.items()}
+                _draw_points(axes, runs, looks, label, {x: cell for x, cell in cells.items() if cell[0] >= 0}, "-")
             axes.set_xscale("log", base=2)
             axes.set_xticks(list(map(int, numbers)), numbers)
             axes.minorticks_off()
         grid[0].figure.supxlabel("training images per class")
         grid[0].figure.supylabel("accuracy (%)")
-    return f"Accuracy over the number of training images per class. {_WHISKERS}{measured.said(shown)}"
+    return f"Accuracy over the number of training images per class. {_WHISKERS}{_left_out(summary, shown)}"
 
 
-def _points(axes: Axes, measured: Measured, label: str, cells: Mapping[float, Cell], style: str) -> None:
-    """A method's numbers with their deviations; of one that trains nothing a level."""
-    look, name = measured.looks[label], short_name(label)
-    means, stds = [cell.mean for cell in cells.values()], [cell.std or 0.0 for cell in cells.values()]
-    if cells and measured.line(label).trains:
-        axes.errorbar(list(cells), means, yerr=stds, **look, ls=style, label=name)
+def _draw_points(
+    axes: Axes, runs: Runs, looks: Looks, label: str, cells: Mapping[float, tuple[float, float]], style: str
+) -> None:
+    """Draw means with standard deviations, or a horizontal line for a method without training."""
+    name = short_name(label)
+    if cells and runs.methods.at[label, "trains"]:
+        means, stds = np.nan_to_num(np.array(list(cells.values()))).T
+        axes.errorbar(list(cells), means, yerr=stds, **looks[label], ls=style, label=name)
     elif cells:
-        axes.axhline(means[0], color=look["color"], ls="--", label=name)
+        axes.axhline(next(iter(cells.values()))[0], color=looks[label]["color"], ls="--", label=name)
 
 
-def costs(measured: Measured, path: Path) -> str:
-    """Accuracy over seconds of training and over trained parameters; what trains nothing is a line."""
-    shown = measured.closest(_MOST_OF_PANELS)
-    spent = cost.costs(measured.experiment, measured.results, measured.sections)
-    spent = [one for one in spent if one.label in shown and one.accuracy]
-    of = {
-        "training time (s)": {one.label: one.training_s.mean for one in spent if one.training_s},
-        "trained parameters": {one.label: float(one.parameters[1]) for one in spent if one.parameters},
-    }
-    if not any(sum(map(bool, values.values())) > 1 for values in of.values()):
+def costs(summary: Summary, looks: Looks, path: Path) -> str:
+    """Draw the accuracy over the training time and over the number of trained parameters."""
+    runs, _, tables = summary
+    shown = selected_methods(summary, _MOST_OF_PANELS)
+    frame = cost.costs(summary)
+    frame = frame[frame.index.isin(shown) & frame["accuracy_mean"].notna()]
+    names = {"training time (s)": "training_s_mean", "trained parameters": "parameters_most"}
+    if not any((frame[name] > 0).sum() > 1 for name in names.values()):
         return ""
     with panels(path, ["", ""], high=3.2, sharey=True) as grid:
-        for axes, (name, values) in zip(grid, of.items()):
-            for one in spent:
-                if one.accuracy and (values.get(one.label) or not measured.line(one.label).trains):
-                    _points(axes, measured, one.label, {values.get(one.label, 0.0): one.accuracy}, "none")
-            axes.set_xlabel(name)
-            if max(values.values(), default=1.0) >= 10 * min(filter(None, values.values()), default=1.0):
+        for axes, (title, name) in zip(grid, names.items()):
+            for label, row in frame.iterrows():
+                if row[name] > 0 or not runs.methods.at[label, "trains"]:
+                    cell = (row["accuracy_mean"], row["accuracy_std"])
+                    _draw_points(axes, runs, looks, str(label), {float(np.nan_to_num(row[name])): cell}, "none")
+            axes.set_xlabel(title)
+            positive = frame[name][frame[name] > 0]
+            if len(positive) and positive.max() >= 10 * positive.min():
                 axes.set_xscale("log")
             else:
                 axes.locator_params(axis="x", nbins=5)
-        grid[0].set_ylabel(f"{measured.sections[-1].merit} (%)")
+        grid[0].set_ylabel(f"{tables[-1].measure} (%)")
     return (
-        f"{cost.accuracy_name(measured.sections)}, over the training time in seconds (left) and over the number of "
-        f"trained parameters (right). {_WHISKERS} A dashed line shows a method without training (zero-shot CLIP)."
-        f"{measured.said(shown)}"
+        f"{cost.accuracy_name(tables)}, over the training time in seconds (left) and over the number of trained "
+        f"parameters (right). {_WHISKERS} A dashed line shows a method without training (zero-shot CLIP)."
+        f"{_left_out(summary, shown)}"
     )
 
 
 # ---------------------------------------------------------------------- prompt tokens
 
-Layers = tuple[tuple[int, int], ...]  # for each layer the carried tokens, and the new ones
-# what reading a schedule that was edited by hand raises; the last two for one that is nested too deeply
+Layers = tuple[tuple[int, int], ...]  # for each layer the numbers of carried and of new tokens
+# the errors of a schedule that was edited by hand; the last two occur if it is nested too deeply
 _EDITED = (AttributeError, KeyError, TypeError, ValueError, SyntaxError, RecursionError, MemoryError)
 
 
-def token_counts(results: Results) -> dict[str, list[dict[str, Layers]]]:
-    """Carried and new prompt tokens of each layer, by method and side, of each schedule that its runs recorded."""
-    found: dict[str, list[dict[str, Layers]]] = {}
-    for line, _, _, _, outcome in results.all():
-        schedules: Any = (outcome.result or {}).get("schedules")
+def token_counts(runs: Runs) -> dict[str, list[dict[str, Layers]]]:
+    """Return the numbers of prompt tokens by method and encoder, of each schedule that the runs of the method used."""
+    counts: dict[str, list[dict[str, Layers]]] = {}
+    for run in runs.frame.itertuples():
+        schedules: Any = (run.result or {}).get("schedules")
         with contextlib.suppress(*_EDITED):
             sides = {side: _layers(Schedule(ast.literal_eval(schedules[side]), side)) for side in ("text", "vision")}
-            if all(sides.values()) and sides not in found.setdefault(line.label, []):
-                found[line.label].append(sides)
-    return {label: own for label, own in found.items() if own}
+            if all(sides.values()) and sides not in counts.setdefault(run.method, []):
+                counts[run.method].append(sides)
+    return {label: schedules for label, schedules in counts.items() if schedules}
 
 
 def _layers(schedule: Schedule) -> Layers:
     return tuple((count - step.add, step.add) for count, step in zip(schedule.counts, schedule))
 
 
-def tokens(measured: Measured, path: Path) -> str:
-    """A row for each method, a panel for each side: in each field the share of carried and of new tokens, and both."""
-    counts = token_counts(measured.results)
-    shown = [label for label in measured.closest(_MOST_ROWS) if label in counts] or list(counts)[:_MOST_ROWS]
-    rows = {
+def tokens(summary: Summary, path: Path) -> str:
+    """Draw the numbers of prompt tokens: a row for each method, a column for each layer, a panel for each encoder."""
+    counts = token_counts(summary.runs)
+    shown = [label for label in selected_methods(summary, _MOST_ROWS) if label in counts] or list(counts)[:_MOST_ROWS]
+    sides = {
         side: {label: counts[label][0][side] for label in shown if any(map(sum, counts[label][0][side]))}
         for side in ("text", "vision")
     }
-    rows = {side: own for side, own in rows.items() if own}
-    if not rows:
+    sides = {side: rows for side, rows in sides.items() if rows}
+    if not sides:
         return ""
-    most = max(map(len, rows.values()))
-    with panels(path, [f"{side} layer (from 0)" for side in rows], 1, high=0.6 + 0.27 * most) as grid:
+    high = 0.6 + 0.27 * max(map(len, sides.values()))
+    with panels(path, [f"{side} layer (from 0)" for side in sides], 1, high=high) as grid:
         grid[0].figure.set_figwidth(WIDTH)  # type: ignore[union-attr]
-        for axes, own in zip(grid, rows.values()):
-            _side(axes, own, measured.mine)
+        for axes, rows in zip(grid, sides.values()):
+            _draw_tokens(axes, rows, summary.runs.highlighted())
     several = [f"{label} ({len(counts[label])})" for label in shown if len(counts[label]) > 1]
+    note = (
+        " The runs of some methods used several schedules (number in parentheses), and the figure shows the first: "
+        f"{', '.join(several)}."
+    )
     return (
         "Number of prompt tokens that enter each layer. 4+2 means four tokens carried over from the previous layer and "
         "two new tokens, 4 means carried tokens only, and +2 means new tokens only. Tokens that are not carried over "
-        "are removed."
-        + (
-            " The runs of some methods used several schedules (number in parentheses), and the figure shows the first: "
-            f"{', '.join(several)}."
-            if several
-            else ""
-        )
+        f"are removed.{note if several else ''}"
     )
 
 
-def _side(axes: Axes, rows: Mapping[str, Layers], strong: str) -> None:
+def _draw_tokens(axes: Axes, rows: Mapping[str, Layers], bold: str) -> None:
     layers = max(map(len, rows.values()))
-    for number, own in enumerate(rows.values()):
-        for layer, (carried, new) in enumerate(own):
+    for number, counts in enumerate(rows.values()):
+        for layer, (carried, new) in enumerate(counts):
             share = 0.92 * carried / (carried + new) if carried + new else 0.0
             axes.barh(number, share, 0.84, left=layer - 0.46, color=_CARRIED)
             axes.barh(number, 0.92 - share if new else 0.0, 0.84, left=layer - 0.46 + share, color=_NEW)
             text = f"{carried}+{new}" if carried and new else f"+{new}" if new else str(carried)
-            axes.text(layer, number, text, ha="center", va="center", fontsize=9 if layers <= 12 else 6)
-    for kind, colour in (("carried", _CARRIED), ("new", _NEW)):
-        axes.bar([0], [0], color=colour, label=kind)
+            axes.text(layer, number, text, ha="center", va="center", fontsize=9 if layers <= 12 else 7.5)
+    for name, colour in (("carried", _CARRIED), ("new", _NEW)):
+        axes.bar([0], [0], color=colour, label=name)
     axes.set(xlim=(-0.5, layers - 0.5), ylim=(len(rows) - 0.5, -0.5))
     axes.set_xticks(range(layers))
-    _name_rows(axes, list(rows), strong)
+    _name_rows(axes, list(rows), bold)
     axes.grid(visible=False)
     axes.tick_params(length=0)
     axes.spines[:].set(visible=False)
@@ -332,50 +304,48 @@ def _side(axes: Axes, rows: Mapping[str, Layers], strong: str) -> None:
 # ---------------------------------------------------------------------- trainings and tests
 
 
-def views(measured: Measured) -> dict[tuple[str, str], dict[str, list[Outcome]]]:
-    """The finished runs of each data set and column by method, for shots only of the most; those of all seeds."""
-    results, columns = measured.results, list(measured.results.columns)
-    if measured.experiment.protocol == "few_shot":
-        columns = [most_shots(columns) or columns[-1]]
-    found: dict[tuple[str, str], dict[str, list[Outcome]]] = {}
-    for dataset in results.datasets:
-        for column in (one for one in columns if one != TOGETHER[ALONE[1]]):  # one test fills both
-            for line in results.lines:
-                own = own_column(results, line, column)
-                outcomes = results.runs(line, dataset, own) if results.is_asked(line, own) else None
-                if outcomes and all(one.result and one.folder for one in outcomes):
-                    found.setdefault((dataset, column), {})[line.label] = outcomes
-    return found
+def columns_of_tests(runs: Runs) -> list[str]:
+    """Return the columns whose tests are shown: of several numbers of shots the largest, and joint tests once."""
+    if runs.experiment.protocol == "few_shot":
+        return [most_shots(runs.columns) or runs.columns[-1]]
+    return [column for column in runs.columns if column != TOGETHER[ALONE[1]]]  # one test fills both joint columns
 
 
-def title_of(dataset: str, column: str) -> str:
-    """The title of a panel of a data set and column."""
+def stored_rows(runs: Runs, label: str, dataset: str, column: str) -> pd.DataFrame | None:
+    """Return the rows of all seeds of a test, or None unless all have finished and have files."""
+    own = column_of(runs, label, column)
+    rows = runs.complete(label, dataset, own) if runs.has_column(label, own) else None
+    return rows if rows is not None and rows["result"].astype(bool).all() and rows["folder"].notna().all() else None
+
+
+def _panel_title(dataset: str, column: str) -> str:
     if column == ACCURACY:
         return dataset
-    return f"{dataset}, {shots_in_words(column) if column.isdigit() else column}"
+    return f"{dataset}, {shots_text(column) if column.isdigit() else column}"
 
 
-def loss_curves(measured: Measured, faults: list[str], path: Path) -> str:
-    """Training losses over epochs, means and deviations over seeds, a panel for each training."""
-    experiment, found = measured.experiment, dict[str, dict[str, Any]]()
-    shown = [label for label in measured.closest(_MOST_CLOSE + 1) if measured.line(label).trains][:_MOST_CLOSE]
-    for (dataset, column), runs in views(measured).items():
-        is_test = experiment.protocol == BASE2NEW and column != ALONE[0]
-        if is_test or (experiment.protocol in CROSS and dataset != experiment.source):
-            continue
-        own = {label: losses(runs[label], faults) for label in shown if label in runs}
-        if any(loss is not None for loss in own.values()):
-            found[title_of(dataset, column)] = {label: loss for label, loss in own.items() if loss is not None}
+def losses(summary: Summary, looks: Looks, problems: list[str], path: Path) -> str:
+    """Draw the mean training loss of each epoch, with a panel for each data set."""
+    runs, found = summary.runs, dict[str, dict[str, Any]]()
+    shown = selected_methods(summary, _MOST_LOSSES + 1)
+    shown = [label for label in shown if runs.methods.at[label, "trains"]][:_MOST_LOSSES]
+    column = ALONE[0] if runs.experiment.protocol == BASE2NEW else columns_of_tests(runs)[0]
+    for dataset in runs.datasets[:1] if runs.experiment.protocol in CROSS else runs.datasets:
+        rows = {label: stored_rows(runs, label, dataset, column) for label in shown}
+        curves = {label: read_losses(own, problems) for label, own in rows.items() if own is not None}
+        known = {label: curve for label, curve in curves.items() if curve is not None}
+        if known:
+            found[_panel_title(dataset, column)] = known
     drawn = dict(list(found.items())[:MOST_PANELS])
     if not drawn:
         return ""
     with panels(path, list(drawn)) as grid:
-        for axes, of_methods in zip(grid, drawn.values()):
-            for label, loss in of_methods.items():
-                mean, std, epochs = loss.mean(axis=0), loss.std(axis=0), range(1, loss.shape[1] + 1)
-                colour = measured.looks[label]["color"]
+        for axes, known in zip(grid, drawn.values()):
+            for label, curve in known.items():
+                mean, std, epochs = curve.mean(axis=0), curve.std(axis=0), range(1, curve.shape[1] + 1)
+                colour = looks[label]["color"]
                 axes.plot(epochs, mean, color=colour, label=short_name(label))
-                if len(loss) > 1:
+                if len(curve) > 1:
                     axes.fill_between(epochs, mean - std, mean + std, color=colour, alpha=0.2, lw=0)
             axes.locator_params(axis="x", integer=True)
         grid[0].figure.supxlabel("epoch")
@@ -383,116 +353,113 @@ def loss_curves(measured: Measured, faults: list[str], path: Path) -> str:
     return (
         "Mean training loss of each epoch, averaged over seeds. Bands show the standard deviation over seeds. Each "
         "method has its own loss function, so loss values of different methods cannot be compared."
-        f"{first_of(len(drawn), len(found))}"
+        f"{panels_left_out(len(drawn), len(found))}"
     )
 
 
-def confusions(label: str, dataset: str, tests: Mapping[str, Recorded], path: Path) -> str:
-    """Draw the confusion matrices of a method in percent of a class's images, a panel for each half of the classes.
+def confusions(label: str, dataset: str, tests: Mapping[str, StoredTests], path: Path) -> str:
+    """Draw the confusion matrices of a method in percent of the images of a class, with a panel for each test.
 
-    Of many classes, only the classes with the most errors are drawn.
+    Of more than 20 classes, only the 20 classes with the most errors are drawn.
+
+    Args:
+        label: the method.
+        dataset: the data set.
+        tests: what the tests stored, by half of the classes or number of shots.
+        path: the path of the PNG file.
     """
-    said: list[str] = []
-    with panels(path, [title_of(dataset, half) for half in tests], high=2.9, legend=False) as grid:
-        for axes, (half, own) in zip(grid, tests.items()):
-            kept = _mixed_up(own.confusion)
-            said += [f"{len(kept)} of {len(own.names)} ({half})"] if len(kept) < len(own.names) else []
-            _confusion(axes, own, kept)
+    shown: list[str] = []
+    with panels(path, [_panel_title(dataset, half) for half in tests], high=2.9, legend=False) as grid:
+        for axes, (half, test) in zip(grid, tests.items()):
+            errors = test.confusion - np.diag(np.diagonal(test.confusion))
+            most = np.argsort(-(errors.sum(axis=0) + errors.sum(axis=1)), kind="stable")[:_MOST_CLASSES]
+            shown += [f"{len(most)} of {len(test.names)} ({half})"] if len(most) < len(test.names) else []
+            _draw_confusion(axes, test, sorted(most.tolist()))
         grid[0].figure.supxlabel("predicted class (% of the images of the true class)")
         grid[0].figure.supylabel("true class")
-    those = f" Only the classes with the most errors are shown: {', '.join(said)}." if said else ""
+    selection = f" Only the classes with the most errors are shown: {', '.join(shown)}." if shown else ""
     return (
         f"Confusion matrices of {label} on {dataset} in percent, summed over all seeds. Each row is a true class, and "
-        f"each column is a predicted class.{those}"
+        f"each column is a predicted class.{selection}"
     )
 
 
-def _mixed_up(confusion: np.ndarray) -> list[int]:
-    wrong = confusion - np.diag(np.diagonal(confusion))
-    most = np.argsort(-(wrong.sum(axis=0) + wrong.sum(axis=1)), kind="stable")[:_MOST_CLASSES]
-    return sorted(int(number) for number in most)
-
-
-def _confusion(axes: Axes, tested: Recorded, kept: Sequence[int]) -> None:
-    images = np.maximum(tested.confusion.sum(axis=1), 1)[:, None]
-    shares = (100 * tested.confusion / images)[np.ix_(kept, kept)]
+def _draw_confusion(axes: Axes, test: StoredTests, classes: Sequence[int]) -> None:
+    images = np.maximum(test.confusion.sum(axis=1), 1)[:, None]
+    shares = (100 * test.confusion / images)[np.ix_(classes, classes)]
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
     for (row, column), share in np.ndenumerate(shares):
-        if len(kept) <= _MOST_NUMBERS and round(share):
-            axes.text(
-                column, row, f"{share:.0f}", ha="center", va="center", fontsize=7, color="w" if share > 60 else "0.1"
-            )
-    texts = [short_name(tested.names[number], 18) for number in kept]
-    axes.set_xticks(range(len(kept)), texts, fontsize=8, rotation=90)
-    axes.set_yticks(range(len(kept)), texts, fontsize=8)
+        if len(classes) <= _MOST_NUMBERS and round(share):
+            colour = "w" if share > 60 else "0.1"
+            axes.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=7.5, color=colour)
+    names = [short_name(test.names[number], 18) for number in classes]
+    axes.set_xticks(range(len(classes)), names, fontsize=8, rotation=90)
+    axes.set_yticks(range(len(classes)), names, fontsize=8)
     axes.grid(visible=False)
 
 
 # ---------------------------------------------------------------------- image features
 
-_MOST_POINTS = 5000  # images of a t-SNE, whose time grows with the square of their number
 
+def feature_map(summary: Summary, shown: FeatureMap, problems: list[str], path: Path) -> str:
+    """Draw the image features of one test of a method in two dimensions, with a panel for each half of the classes.
 
-def feature_map(measured: Measured, shown: FeatureMap, faults: list[str], path: Path) -> str:
-    """Draw the image features of one test of a method in two dimensions, a panel for each half of the classes.
-
-    A finished run without stored features is named in `faults`. Returns the caption, or "" without a figure.
+    A finished run without stored features is named in `problems`.
     """
-    columns = [column for column in measured.results.columns if column not in TOGETHER.values()]
-    if measured.experiment.protocol == "few_shot":
-        columns = [most_shots(columns) or columns[-1]]
-    found: dict[str, dict[str, np.ndarray]] = {}
-    for line in measured.results.lines:
-        for column in columns if line.label == shown.method else ():
-            own = own_column(measured.results, line, column)
-            outcome = measured.results.outcomes(line, shown.dataset, own).get(shown.seed)
-            arrays = stored_features(outcome, faults) if outcome is not None else None
+    runs, features = summary.runs, dict[str, dict[str, np.ndarray]]()
+    for column in columns_of_tests(runs):
+        if column in TOGETHER.values() or shown.method not in runs.methods.index:
+            continue
+        rows = runs.select(shown.method, shown.dataset, column_of(runs, shown.method, column))
+        for run in rows[rows["seed"] == shown.seed].itertuples():
+            arrays = read_features(run, problems)
             if arrays is not None:
-                found[title_of(shown.dataset, column)] = arrays
-    if not found:
+                features[_panel_title(shown.dataset, column)] = arrays
+    if not features:
         return ""
-    with panels(path, list(found), high=3.6) as grid:
-        every = list(dict.fromkeys(name for arrays in found.values() for name in arrays["names"].tolist()))
-        said = [_features(axes, arrays, every, shown.projection) for axes, arrays in zip(grid, found.values())]
-    how = "PCA" if shown.projection == "pca" else "t-SNE (scikit-learn, random_state 0)"
+    with panels(path, list(features), high=3.6) as grid:
+        names = list(dict.fromkeys(name for arrays in features.values() for name in arrays["names"].tolist()))
+        counts = [
+            _draw_features(axes, arrays, names, shown.projection) for axes, arrays in zip(grid, features.values())
+        ]
+    projection = "PCA" if shown.projection == "pca" else "t-SNE (scikit-learn, random_state 0)"
     return (
         f"Image features of {shown.method} on the test images of {shown.dataset} (seed {shown.seed}), projected onto "
-        f"two dimensions with {how}. Each point is an image, the colours show the true classes, and crosses mark "
-        f"images that were classified wrongly. The figure shows {' and '.join(said)}."
+        f"two dimensions with {projection}. Each point is an image, the colours show the true classes, and crosses "
+        f"mark images that were classified wrongly. The figure shows {' and '.join(counts)}."
     )
 
 
-def _features(axes: Axes, arrays: Mapping[str, np.ndarray], every: Sequence[str], projection: str) -> str:
-    """Draw the projected features (N, E) of a test, coloured by class; return what the panel shows.
+def _draw_features(axes: Axes, arrays: Mapping[str, np.ndarray], names: Sequence[str], projection: str) -> str:
+    """Draw the projected features of a test (N, E), coloured by class, and return how many images the panel shows.
 
-    `every` are the names of the classes of all panels, whose colours differ if there are at most 20.
+    `names` are the classes of all panels, so that a class has the same colour in all panels.
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
     features, labels, predicted = (arrays[name] for name in ("features", "labels", "predicted"))
-    said = f"{len(features):,} images"
+    count = f"{len(features):,} images"
     if projection == "tsne" and len(features) > _MOST_POINTS:
         kept = np.sort(np.random.default_rng(0).permutation(len(features))[:_MOST_POINTS])
-        said = f"{_MOST_POINTS:,} of {said}"
+        count = f"{_MOST_POINTS:,} of {count}"
         features, labels, predicted = features[kept], labels[kept], predicted[kept]
     if projection == "pca":
-        made = PCA(n_components=2, svd_solver="full").fit(features)
-        places = made.transform(features)
-        said += f" ({100 * made.explained_variance_ratio_.sum():.0f}% of the variance)"
+        pca = PCA(n_components=2, svd_solver="full").fit(features)
+        points = pca.transform(features)
+        count += f" ({100 * pca.explained_variance_ratio_.sum():.0f}% of the variance)"
     else:
         perplexity = min(30.0, max(1.0, (len(features) - 1) / 3))
-        places = TSNE(n_components=2, random_state=0, init="pca", perplexity=perplexity).fit_transform(features)
-    few = len(every) <= _MOST_CLASSES
-    colours = import_module("matplotlib").colormaps["tab20" if few else "hsv"]
-    names = arrays["names"].tolist()
-    numbers = np.array([every.index(name) for name in names])  # one colour for a class in all panels
-    numbers = numbers if few else numbers / len(every)
-    axes.scatter(places[:, 0], places[:, 1], s=9.0, c=colours(numbers[labels]), linewidths=0)
-    for name, number in zip(names, numbers) if few else ():
+        points = TSNE(n_components=2, random_state=0, init="pca", perplexity=perplexity).fit_transform(features)
+    is_few = len(names) <= _MOST_CLASSES
+    colours = import_module("matplotlib").colormaps["tab20" if is_few else "hsv"]
+    numbers = np.array([names.index(name) for name in arrays["names"].tolist()])
+    numbers = numbers if is_few else numbers / len(names)
+    axes.scatter(points[:, 0], points[:, 1], s=9.0, c=colours(numbers[labels]), linewidths=0)
+    for name, number in zip(arrays["names"].tolist(), numbers) if is_few else ():
         axes.scatter([], [], s=9.0, color=colours(number), label=short_name(name, 18))
-    x, y = places[labels != predicted].T
+    x, y = points[labels != predicted].T
     axes.scatter(x, y, s=14, marker="x", color="black", linewidths=0.7, label="classified wrongly")
     axes.set(xticks=[], yticks=[])
     axes.grid(visible=False)
-    return said
+    return count

@@ -1,5 +1,4 @@
-"""Output trees of other CoOp-family codebases: which folders hold which runs, by their scripts' paths, and the last
-accuracy of the newest log in each."""
+"""Runs of other Dassl-based codebases (CoOp, MaPLe, PromptSRC, SuPr, ...), read from the log files in their folders."""
 
 from __future__ import annotations
 
@@ -8,13 +7,13 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan.experiment import CROSS, Experiment
 from modprompt.experiments.plan.protocols import ALONE
 from modprompt.experiments.plan.stages import group_of, trains
-from modprompt.experiments.reporting.results import Line, Outcome, Results
+from modprompt.experiments.reporting.runs import PLACE, Runs
 
 _METHOD = r"(?P<trainer>[^/]+)/(?:eval/)?(?P<config>[^/]+)_(?P<shots>-?\d+)shots(?P<more>/nctx[^/]*)?"
 _WHOSE, _SHOTS = r"(?P<trainer>[^/]+)/(?P<config>[^/]+)", r"shots_(?P<shots>-?\d+)"
@@ -30,17 +29,20 @@ _TESTED = (  # CoOp, MaPLe, PromptSRC; MPL
     re.compile(rf"^crossdataset/evaluation/{_DATASET}/{_METHOD}/{_SEED}"),
 )
 _TRAINED = re.compile(rf"^(?:few_shot/|crossdataset/)?{_DATASET}/{_METHOD}/{_SEED}")
-_NAME = re.compile(r"log\.txt(-[\d-]+)?")  # of a later start with the time after its name
+_NAME = re.compile(r"log\.txt(-[\d-]+)?")  # a run that was started again has a second file with the time in its name
 _FIELD = re.compile(r"^\* (total|correct|accuracy): ([\d,.]+)")
 _EVALUATED = re.compile(r"(?:Evaluate on the \*|Do evaluation on )(\w+)")
 _END = ("Finish training", "Finished training")
 
 
-def read_run(folder: Path) -> Outcome:
-    """The last result on test images in the newest log of a run; of a training only what follows its end."""
+def read_run(folder: Path) -> tuple[float | None, str]:
+    """Return the last accuracy on test images in the newest log of a run, in percent, or None and the reason.
+
+    Of a training run, only an accuracy after the end of the training counts.
+    """
     logs = [path for path in folder.glob("log.txt*") if _NAME.fullmatch(path.name) and path.is_file()]
     if not logs:
-        return Outcome(None, "there is no log file")
+        return None, "there is no log file"
     newest = max(logs, key=lambda path: (path.stat().st_mtime, path.name))
     lines = newest.read_text(encoding="utf-8", errors="replace").splitlines()
     last = next((line.strip() for line in reversed(lines) if line.strip(" *")), "")
@@ -55,24 +57,20 @@ def read_run(folder: Path) -> Outcome:
         elif measured_on == "test" and (match := _FIELD.match(line)):
             fields[match[1]] = match[2].replace(",", "").rstrip(".")
     if "accuracy" not in fields:
-        other = measured_on != "test"
-        why = (
-            f"the log has an accuracy on {measured_on} images only"
-            if other
-            else f"unfinished; the log {f'ends with: {last[:80]}' if last else 'is empty'}"
-        )
-        return Outcome(None, why)
+        unfinished = f"unfinished; the log {f'ends with: {last[:80]}' if last else 'is empty'}"
+        is_test = measured_on == "test"
+        return None, unfinished if is_test else f"the log has an accuracy on {measured_on} images only"
     try:
         accuracy = float(fields["accuracy"])
-        if float(fields.get("total", 0)) and "correct" in fields:  # these two are exact, and the accuracy is rounded
+        if float(fields.get("total", 0)) and "correct" in fields:  # exact, while the accuracy in the log is rounded
             accuracy = 100 * float(fields["correct"]) / float(fields["total"])
     except ValueError as error:
-        return Outcome(None, f"the log is damaged: {error}")
-    return Outcome(accuracy) if 0 <= accuracy <= 100 else Outcome(None, f"the log is damaged: accuracy {accuracy:g}%")
+        return None, f"the log is damaged: {error}"
+    return (accuracy, "") if 0 <= accuracy <= 100 else (None, f"the log is damaged: accuracy {accuracy:g}%")
 
 
 class Run(NamedTuple):
-    """A run in a tree: 0 shots of a zero-shot run and of a training on all images, seed 0 where its path has none."""
+    """A run: zero-shot runs and training runs on all images have 0 shots, and a path without a seed has seed 0."""
 
     trainer: str
     config: str
@@ -82,13 +80,13 @@ class Run(NamedTuple):
     seed: int
 
     @property
-    def is_of_all(self) -> bool:
-        """Whether it is a training on all images."""
+    def uses_all_images(self) -> bool:
+        """Return True for a training run on all images."""
         return trains(self.trainer) and not self.shots
 
 
 def _folders(root: Path) -> Iterator[tuple[str, Path]]:
-    """Folders below a root that hold a log, with their path from there."""
+    """Yield the path below a folder, and the absolute path, of each folder that contains a log."""
     for where, inner, files in os.walk(root):
         inner[:] = sorted(name for name in inner if ".stale-" not in name)
         if any(map(_NAME.fullmatch, files)):
@@ -96,12 +94,12 @@ def _folders(root: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _first(patterns: Sequence[re.Pattern[str]], path: str) -> re.Match[str] | None:
-    """Return the match of the first pattern that a path has."""
-    return next(filter(None, (one.search(path) for one in patterns)), None)
+    """Return the match of the first pattern that matches a path."""
+    return next(filter(None, (pattern.search(path) for pattern in patterns)), None)
 
 
 def _match(path: str, protocol: str, source: str) -> tuple[re.Match[str], str] | None:
-    """The parts of a path, and the column that its run fills in a protocol's table."""
+    """Return the parts of the path of a run, and the column that the run fills in the tables of a protocol."""
     if protocol == "base2new":
         match = _first(_BASE2NEW, path)
         return (match, "new" if match["kind"] == "test_new" else "base") if match else None
@@ -109,7 +107,7 @@ def _match(path: str, protocol: str, source: str) -> tuple[re.Match[str], str] |
     alone = _ZERO_SHOT.search(path)
     alone = alone if alone and not trains(alone["trainer"]) else None
     if protocol in CROSS:
-        if trained and not tested and trained["dataset"] != source:  # a few-shot run of that data set
+        if trained and not tested and trained["dataset"] != source:  # a few-shot run
             return None
         match = tested or trained or alone
         return (match, "accuracy") if match else None
@@ -119,14 +117,14 @@ def _match(path: str, protocol: str, source: str) -> tuple[re.Match[str], str] |
 
 
 def discover(root: Path, protocol: str, source: str = "imagenet") -> dict[Run, Path]:
-    """The runs of a protocol below an output folder, in the order of their paths, and their folders.
+    """Return the runs of a protocol in an output folder, in the order of their paths, with the folder of each run.
+
+    A base accuracy is read from train_base, and from test_base only if train_base has none.
 
     Args:
-        root: the folder.
-        protocol: of the runs.
-        source: what runs of the cross protocols were trained on.
-
-    A base accuracy is taken from train_base, and from test_base only where that has none.
+        root: the output folder.
+        protocol: the protocol of the runs.
+        source: the training data set of the protocols across data sets.
     """
     runs: dict[Run, Path] = {}
     for path, folder in _folders(root):  # train_base comes after test_base
@@ -137,62 +135,78 @@ def discover(root: Path, protocol: str, source: str = "imagenet") -> dict[Run, P
     return runs
 
 
-def add_tree(results: Results, experiment: Experiment, root: Path, label: str) -> None:
-    """Add the methods of another output tree, read from its log files; what has no place in the report is named.
+def add_log_files(runs: Runs, root: Path, label: str) -> Runs:
+    """Return runs together with those in the output folder of another codebase, which are read from its log files.
+
+    A warning lists runs with other data sets or shots, which are left out.
 
     Args:
-        results: what they are added to.
-        experiment: whose protocol, shots and data sets they must have.
-        root: the tree's output folder.
-        label: comes after the methods' names.
+        runs: the runs of the report, whose protocol, shots and data sets the other runs must have.
+        root: the output folder.
+        label: a text that follows the names of the methods in parentheses.
 
     Raises:
-        UserError: if there is no such folder, no run of that kind in it, or a method has the name already.
+        UserError: if the folder does not exist or has no such run, or if the report has a method of the same name.
     """
     if not root.is_dir():
         raise UserError(f"--with: the folder {root} does not exist. Check the path.")
+    experiment = runs.experiment
     folders = discover(root, experiment.protocol, experiment.source)
-    if "0" not in results.columns and any(run.column == "0" and not run.is_of_all for run in folders):
-        results.columns = ("0", *results.columns)  # its zero-shot runs have their own column
-    here = [run for run in folders if run.dataset in results.datasets and run.column in results.columns]
-    runs = [run for run in here if run.shots in (*experiment.shots, 0)]
+    has_zero_shot = any(run.column == "0" and not run.uses_all_images for run in folders)
+    columns = runs.columns if "0" in runs.columns or not has_zero_shot else ("0", *runs.columns)
+    kept = [run for run in folders if run.dataset in runs.datasets and run.column in columns]
+    kept = [run for run in kept if run.shots in (*experiment.shots, 0)]
     if experiment.protocol == "few_shot":
-        runs = [run for run in runs if not run.is_of_all]
-    if not runs:
+        kept = [run for run in kept if not run.uses_all_images]
+    if not kept:
         raise UserError(
             f"--with: {root} contains no run of protocol {experiment.protocol} with the data sets and shots of this "
             "report. Check the folder."
         )
-    left = {run.dataset for run in folders} - {*results.datasets}
-    shots = sorted({run.shots for run in {*folders} - {*runs} if run.dataset not in left})
-    names = [*sorted(left), *(f"{number or 'all'} shots" for number in shots)]
+    other_datasets = {run.dataset for run in folders} - {*runs.datasets}
+    shots = sorted({run.shots for run in {*folders} - {*kept} if run.dataset not in other_datasets})
+    names = [*sorted(other_datasets), *(f"{number or 'all'} shots" for number in shots)]
     if names:
         print(f"warning: The report leaves out these runs of {label}: {', '.join(names)}.", file=sys.stderr)
-    methods = dict.fromkeys((run.trainer, run.config, run.is_of_all) for run in runs)
-    for trainer, config, is_of_all in methods:
-        is_alone = sum(one[0] == trainer for one in methods) == 1
-        name = f"{trainer} ({label})" if is_alone else f"{trainer} {config}{', all images' * is_of_all} ({label})"
-        if name in {line.label for line in results.lines}:
+    methods, rows = list[dict[str, Any]](), list[dict[str, Any]]()
+    configs = dict.fromkeys((run.trainer, run.config, run.uses_all_images) for run in kept)
+    for trainer, config, uses_all in configs:
+        is_alone = sum(other == trainer for other, _, _ in configs) == 1
+        name = f"{trainer} ({label})" if is_alone else f"{trainer} {config}{', all images' * uses_all} ({label})"
+        if name in {*runs.methods["label"], *(method["label"] for method in methods)}:
             raise UserError(
                 f"--with: the report already has a method {name!r}. Use another label for {root}: --with LABEL={root}."
             )
-        own = [run for run in runs if (run.trainer, run.config, run.is_of_all) == (trainer, config, is_of_all)]
-        seeds = experiment.seeds if trains(trainer) else tuple(sorted({run.seed for run in own}))
-        columns = ALONE if experiment.together else ()  # logs do not say both together
-        apart = "trained on all images" if is_of_all else ""
-        line = Line(
-            name, name, seeds, trains=trains(trainer), columns=columns, group=group_of(trainer, {}), apart=apart
+        own = [run for run in kept if (run.trainer, run.config, run.uses_all_images) == (trainer, config, uses_all)]
+        methods.append(
+            {
+                "label": name,
+                "family": name,
+                "seeds": experiment.seeds if trains(trainer) else tuple(sorted({run.seed for run in own})),
+                "trains": trains(trainer),
+                "columns": ALONE if experiment.together else (),  # logs have no test of both halves together
+                "group": group_of(trainer, {}),
+                "remark": "trained on all images" if uses_all else "",
+            }
         )
-        results.lines.append(line)
         for run in own:
-            results.add(name, run.dataset, run.column, run.seed, read_run(folders[run]))
+            accuracy, reason = read_run(folders[run])
+            place = dict(zip(PLACE, (name, run.dataset, run.column, run.seed)))
+            rows.append({**place, "accuracy_pct": accuracy, "reason": reason})
+    return runs.with_methods(methods, rows, columns)
 
 
-def experiment_of_tree(root: Path, protocol: str, seeds: tuple[int, ...], shots: tuple[int, ...]) -> Experiment:
-    """An experiment without its own methods: the data sets that a tree has, and seeds and shots unless given.
+def experiment_of_folder(root: Path, protocol: str, seeds: tuple[int, ...], shots: tuple[int, ...]) -> Experiment:
+    """Return an experiment without methods, with the data sets, seeds and shots of the runs in an output folder.
+
+    Args:
+        root: the output folder of another codebase.
+        protocol: the protocol of the runs.
+        seeds: the seeds; empty for all.
+        shots: the numbers of shots; empty for all.
 
     Raises:
-        UserError: if the tree has no run of the protocol, or of several numbers of shots where one is asked for.
+        UserError: if the folder has no run of the protocol, or has several numbers of shots but the protocol needs one.
     """
     runs = discover(root, protocol)
     if not runs:

@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs no other file, loads and runs nothing: what report.html.j2 is filled with."""
+"""A report as one HTML page, which loads no other file and runs no program; report.html.j2 is its template."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from modprompt.experiments.reporting import cost, origins
-from modprompt.experiments.reporting.compare import Comparison
+import pandas as pd
+
+from modprompt.experiments.plan.experiment import CROSS
 from modprompt.experiments.reporting.recorded import Mistake
-from modprompt.experiments.reporting.tables import Section
+from modprompt.experiments.reporting.tables import Summary, Table, make_table
 from modprompt.io import pages
 
-_NARROW = 5  # columns of a table that fits into half of a desktop
-_PHONE = 700  # pixels across a figure that a phone shows as a whole; a wider one is scrolled, or nobody could read it
-Gallery = tuple[str, Sequence[Mistake]]  # of a method's mistakes
+_PHONE = 700  # pixels across a figure that fits on the screen of a phone; wider figures are scrolled
+Gallery = tuple[str, Sequence[Mistake]]  # the name of a method and its errors
 
 
 class Picture(NamedTuple):
-    """A figure inside the page, with its size there in pixels."""
+    """A figure in the page, with its size in pixels."""
 
     caption: str
     address: str
@@ -29,53 +29,65 @@ class Picture(NamedTuple):
 
     @property
     def is_wide(self) -> bool:
-        """Whether a phone scrolls it."""
+        """Return True if a phone scrolls the figure."""
         return self.width > _PHONE
 
 
 class Report(NamedTuple):
-    """What the page of one report shows."""
+    """The content of the page of one report."""
 
     title: str
-    about: str
-    finding: str
-    sections: Sequence[Section]  # the tables, of which the average, if there is one, is the first
-    origins: Mapping[str, Sequence[Sequence[str]]]  # by table, rows of the texts of `origins.COLUMNS`
+    finding: str  # the sentence that answers the question of the experiment
+    about: str  # what the numbers are
+    tables: Sequence[Table]  # the table of methods by data sets, then the others
+    origins: Mapping[str, pd.DataFrame]  # texts by the data set of a table
     pictures: Sequence[Picture]
-    mistakes: Mapping[str, Gallery]  # by data set
-    compared: Comparison | None
-    costs: Sequence[Sequence[str]]  # rows of texts, the names of columns first
-    notes: Mapping[str, Sequence[str]]  # lists below the tables, by their headings
-    details: Sequence[str]  # headings of notes that the page shows after a click
-    mine: Sequence[str]  # labels of the method that the report is about, whose rows are marked
-    name: str = ""  # what its places begin with on a page of several; empty where there is one
+    galleries: Mapping[str, Gallery]  # by data set
+    differences: Sequence[tuple[str, str, pd.DataFrame]]  # title, caption and texts of each table
+    about_differences: tuple[str, str]  # title and caption of all tables of differences
+    costs: pd.DataFrame  # texts
+    about_costs: str
+    notes: Mapping[str, Sequence[str]]  # lists by heading
+    folded: Sequence[str]  # headings of the lists that are shown after a click
+    highlighted: Sequence[str]  # labels of the methods whose rows are marked
+    name: str = ""  # start of the anchors on a page of several reports
 
-    def place(self, key: str) -> str:
-        """A place in the page: the key, if that can be one."""
+    def anchor(self, key: str) -> str:
+        """Return the anchor of a table or a section."""
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", key):
-            key = f"table-{[section.key for section in self.sections].index(key)}"
+            key = f"table-{[table.place for table in self.tables].index(key)}"
         return f"{self.name}-{key}" if self.name else key
 
-    @property
-    def is_beside(self) -> bool:
-        """Whether the first figure fits next to the first table."""
-        return bool(self.pictures) and len(self.sections[0].columns) <= _NARROW
+
+def methods_by_datasets(summary: Summary) -> Table:
+    """Return the first table of a page: methods by data sets, with the deciding number of each.
+
+    For one data set, and for protocols with such a table, the result is the last table of the report.
+    """
+    runs, _, tables = summary
+    table = tables[-1]
+    if runs.experiment.protocol in CROSS or len(tables) == 1:
+        return table
+    means, stds = (
+        {one.place: one.deciding_numbers(frame) for one, frame in zip(tables, frames)}
+        for frames in ([one.mean for one in tables], [one.std for one in tables])
+    )
+    rows = [
+        {**row, "mean": [numbers[row["label"]] for numbers in means.values()]}
+        | {"std": [numbers[row["label"]] for numbers in stds.values()]}
+        for row in table.rows[table.rows["source"] == ""].to_dict("records")
+    ]
+    title = f"{table.measure[:1].upper()}{table.measure[1:]} on each data set"
+    return make_table(title, "overview", [*(one.place for one in tables)], rows)
 
 
 def picture(path: Path, caption: str) -> Picture:
-    """A PNG for the page, at half of its pixels."""
+    """Return a PNG file as a picture, at half of its size in pixels."""
     content = path.read_bytes()
     width, height = struct.unpack(">II", content[16:24])
     return Picture(caption, pages.data_address(content, "png"), width // 2, height // 2)
 
 
 def page(title: str, reports: Sequence[Report], text: str = "") -> str:
-    """The page of one report, or of several with a text on what they are."""
-    return pages.page(
-        "experiments/reporting/report.html.j2",
-        title=title,
-        text=text,
-        reports=reports,
-        cost_about=cost.ABOUT,
-        origin_columns=origins.COLUMNS,
-    )
+    """Return the page of one report, or of several reports with an introduction."""
+    return pages.page("experiments/reporting/report.html.j2", title=title, text=text, reports=reports)

@@ -1,4 +1,4 @@
-"""What tests and trainings leave beside their results: confusions, losses, and the surest mistakes."""
+"""The files that tests and trainings store next to their results: confusion matrices, errors, losses and features."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import pandas as pd
 
 from modprompt.data.class_names import distinct
 from modprompt.errors import UserError
-from modprompt.experiments.reporting.results import Outcome
 from modprompt.io import pages, run_files
 from modprompt.io.arrays import read_arrays
 from modprompt.io.files import is_inside
@@ -25,48 +24,58 @@ from modprompt.io.text import one_line
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_MOST, _SIDE = 12, 128  # pictures of a gallery, and pixels of the longer side of each
+_MOST_ERRORS = 12  # images of a gallery
+_SIDE = 128  # pixels of the longer side of an image of a gallery
 
 
-class Recorded(NamedTuple):
-    """What the tests of a method's seeds recorded, together."""
+class StoredTests(NamedTuple):
+    """What the tests of all seeds of a method stored."""
 
-    names: tuple[str, ...]  # of the C classes, each once: a name of several classes has its label
-    confusion: NDArray[np.int64]  # (C, C) images of all seeds, rows by class, columns by predicted class
-    wrong: Sequence[run_files.Wrong]  # the wrong images of the first seed
-    result: dict[str, Any]  # that seed's
+    names: tuple[str, ...]  # of the C classes; classes with the same name are distinguished by their labels
+    confusion: NDArray[np.int64]  # (C, C) numbers of images of all seeds, by true and predicted class
+    wrong: Sequence[run_files.Wrong]  # the misclassified images of the first seed
+    result: dict[str, Any]  # the result of the first seed
 
 
-def recorded(outcomes: Sequence[Outcome], faults: list[str]) -> Recorded | None:
-    """What the tests of a method recorded; None unless all did, of one list of classes. `faults` gets what lacks."""
-    whole: Recorded | None = None
-    for outcome, parts in _of_all(
-        outcomes, run_files.read_test, "the test did not record the predicted classes", faults
-    ):
+def read_tests(rows: pd.DataFrame, problems: list[str]) -> StoredTests | None:
+    """Return what the tests of a method stored, or None unless all seeds stored it for the same classes.
+
+    Args:
+        rows: the rows of all seeds of a frame of runs.
+        problems: receives a sentence for each file that is missing or damaged.
+    """
+    record: StoredTests | None = None
+    tests = _read_all(rows, run_files.read_test, "the test did not record the predicted classes", problems)
+    for run, parts in tests:
         names = tuple(distinct(parts.names))
-        if whole is None:
-            whole = Recorded(names, parts.confusion, parts.wrong, outcome.result or {})
-        elif names == whole.names:
-            whole = whole._replace(confusion=whole.confusion + parts.confusion)
+        if record is None:
+            record = StoredTests(names, parts.confusion, parts.wrong, run.result)
+        elif names == record.names:
+            record = record._replace(confusion=record.confusion + parts.confusion)
         else:
-            faults.append(
-                f"The confusion matrix is not shown, because the classes of {outcome.folder} differ from the classes "
-                "of the other seeds."
+            problems.append(
+                f"The confusion matrix is not shown, because the classes of {run.folder} differ from the classes of "
+                "the other seeds."
             )
             return None
-    return whole
+    return record
 
 
-def stored_features(outcome: Outcome, faults: list[str]) -> dict[str, NDArray[Any]] | None:
-    """Return the features (N, E), labels (N,) and predictions (N,) of a test, and the names of the classes.
+def read_features(run: Any, problems: list[str]) -> dict[str, NDArray[Any]] | None:
+    """Return the image features of a test, or None if the run has not finished or stored no features.
 
-    None if the run is not finished, or stored no features; then `faults` gets a sentence.
+    Args:
+        run: a row of a frame of runs.
+        problems: receives a sentence if a finished run has no features.
+
+    Returns:
+        The arrays `features` (N, E), `labels` (N,), `predicted` (N,) and `names` (C,), the names of the classes.
     """
-    if not outcome.result or not outcome.folder:
+    if not run.result or not run.folder:
         return None
     try:
-        path = run_files.whole_of_test(outcome.folder, outcome.result, run_files.FEATURES)
-        test = run_files.read_test(outcome.folder, outcome.result)
+        path = run_files.whole_of_test(run.folder, run.result, run_files.FEATURES)
+        test = run_files.read_test(run.folder, run.result)
         if path is not None and test is not None:
             arrays = read_arrays(path, "features", "labels", "predicted")
             return {**arrays, "names": np.array(distinct(test.names))}
@@ -74,85 +83,90 @@ def stored_features(outcome: Outcome, faults: list[str]) -> dict[str, NDArray[An
     except KeyError:
         why = "stored image features without predicted classes"
     except (UserError, OSError) as error:
-        faults.append(one_line(str(error)))
+        problems.append(one_line(str(error)))
         return None
-    faults.append(
-        f"The figure of image features is missing, because the finished run {outcome.folder} {why}. To draw the "
-        "figure, delete the folder of the run and run the experiment again."
+    problems.append(
+        f"The figure of image features is missing, because the finished run {run.folder} {why}. To draw the figure, "
+        "delete the folder of the run and run the experiment again."
     )
     return None
 
 
-def losses(outcomes: Sequence[Outcome], faults: list[str]) -> NDArray[np.float64] | None:
-    """The mean loss of each epoch of a method's trainings, (seeds, epochs); None if one is missing."""
-    curves = [curve for _, curve in _of_all(outcomes, _losses, "the training did not record its losses", faults)]
+def read_losses(rows: pd.DataFrame, problems: list[str]) -> NDArray[np.float64] | None:
+    """Return the mean training loss of each epoch (seeds, epochs), or None if a training stored no losses."""
+    lacks = "the training did not record its losses"
+    curves = [curve for _, curve in _read_all(rows, _losses_of_epochs, lacks, problems)]
     if not curves:
         return None
     epochs = min(map(len, curves))
     return np.array([curve[:epochs] for curve in curves])
 
 
-def _losses(folder: Path, result: dict[str, Any]) -> list[float]:
-    """The mean loss of each epoch, over the steps that have one."""
+def _losses_of_epochs(folder: Path, result: dict[str, Any]) -> list[float]:
     steps = pd.DataFrame(run_files.read_steps(folder, result) or {}, columns=["epoch", "loss"], dtype=float)
     return list(steps[np.isfinite(steps["loss"])].groupby("epoch", sort=False)["loss"].mean())
 
 
-def _of_all(
-    outcomes: Sequence[Outcome], read: Callable[[Path, dict[str, Any]], Any], lacks: str, faults: list[str]
-) -> list[tuple[Outcome, Any]]:
-    """What each run recorded; nothing unless all did: pictures are over the same seeds as tables."""
-    found = []
-    for outcome in outcomes:
+def _read_all(
+    rows: pd.DataFrame, read: Callable[[Path, dict[str, Any]], Any], lacks: str, problems: list[str]
+) -> list[tuple[Any, Any]]:
+    """Return each run with what it stored, or nothing unless all runs stored it, as figures show the tables' seeds."""
+    records = []
+    for run in rows.itertuples():
         try:
-            left = read(outcome.folder, outcome.result or {}) if outcome.folder else None
+            records.append((run, read(run.folder, run.result or {}) if run.folder else None))
         except (UserError, OSError) as error:
-            faults.append(one_line(str(error)))
+            problems.append(one_line(str(error)))
             return []
-        found.append((outcome, left))
-    lacking = [outcome.folder for outcome, left in found if not left]
-    if 0 < len(lacking) < len(found):
-        faults.append(f"{lacking[0]}: {lacks}, so the records of the other seeds are not shown either.")
-    return [] if lacking else found
+    lacking = [run.folder for run, record in records if not record]
+    if 0 < len(lacking) < len(records):
+        problems.append(f"{lacking[0]}: {lacks}, so the records of the other seeds are not shown either.")
+    return [] if lacking else records
 
 
 class Mistake(NamedTuple):
-    """A wrong image: its picture as a data address ("" where it is not there), its class, and the predicted one."""
+    """A misclassified image."""
 
-    picture: str
-    text: str
+    picture: str  # the image as a data address; "" if the file was not found
+    text: str  # the true and the predicted class with their probabilities
 
 
-def gallery(dataset: str, tests: Sequence[Recorded], data: Path | None) -> list[Mistake]:
-    """The mistakes that a method was surest of on a data set, one test for each half of its classes.
+def gallery(dataset: str, tests: Sequence[StoredTests], data: Path | None) -> list[Mistake]:
+    """Return the most confident errors of a method on a data set.
 
-    `data` is the folder of all data sets, where the pictures are; None if it is not known.
+    Args:
+        dataset: the data set.
+        tests: one record for each half of the classes.
+        data: the folder of the data sets; None if it is unknown.
     """
-    every = [(one, wrong) for one in tests for wrong in one.wrong if wrong.top]
+    errors = [(test, wrong) for test in tests for wrong in test.wrong if wrong.top]
     mistakes = []
-    for one, wrong in sorted(every, key=lambda pair: -pair[1].probabilities[0])[:_MOST]:
+    for test, wrong in sorted(errors, key=lambda error: -error[1].probabilities[0])[:_MOST_ERRORS]:
         text = (
-            f"True class: {one.names[wrong.label]} ({100 * wrong.own:.0f}%). "
-            f"Predicted class: {one.names[wrong.top[0]]} ({100 * wrong.probabilities[0]:.0f}%)."
+            f"True class: {test.names[wrong.label]} ({100 * wrong.own:.0f}%). "
+            f"Predicted class: {test.names[wrong.top[0]]} ({100 * wrong.probabilities[0]:.0f}%)."
         )
-        path = None if data is None else _find(dataset, one.result, wrong.image, data)
-        mistakes.append(Mistake(_picture(path, one.result) if path else "", text))
+        path = None if data is None else _find_image(dataset, test.result, wrong.image, data)
+        mistakes.append(Mistake(_thumbnail(path, test.result) if path else "", text))
     return mistakes
 
 
-def _find(dataset: str, result: dict[str, Any], image: str, data: Path) -> Path | None:
-    """Where an image is that a result names by its path below the data set's images: in the data set's folder or one
-    or two folders deeper, the upper ones first, or, of images of one's own, in that of all data sets."""
+def _find_image(dataset: str, result: dict[str, Any], image: str, data: Path) -> Path | None:
+    """Return the path of an image, which a result names by its path below the images of the data set.
+
+    The image is searched in the folder of the data set and up to two folders deeper, and then, for a custom image
+    folder, in the folder of all data sets.
+    """
     if not is_inside(image):
         return None
     names = [name.partition("/")[0] for name in result.get("files") or () if is_inside(name)]
     folders = [data / name for name in dict.fromkeys([*names, dataset])]
-    places = (folder.glob(depth + glob.escape(image)) for depth in ("", "*/", "*/*/") for folder in folders)
-    return next((path for path in (*chain.from_iterable(places), data / image) if path.is_file()), None)
+    paths = (folder.glob(depth + glob.escape(image)) for depth in ("", "*/", "*/*/") for folder in folders)
+    return next((path for path in (*chain.from_iterable(paths), data / image) if path.is_file()), None)
 
 
-def _picture(path: Path, result: dict[str, Any]) -> str:
-    """A small copy as a data address, read as its run read it; "" if it cannot be read."""
+def _thumbnail(path: Path, result: dict[str, Any]) -> str:
+    """Return a small copy of an image as a data address, decoded like in the run; "" if the file is damaged."""
     try:
         image = read_rgb(path, (result.get("input") or {}).get(READ_AS, FAMILY))
     except (UserError, OSError):

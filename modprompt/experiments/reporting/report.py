@@ -12,40 +12,40 @@ listed. A mean is shown only if all of its runs have finished with the same weig
 from __future__ import annotations
 
 import argparse
-import contextlib
+import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+
+import pandas as pd
 
 from modprompt import programs
-from modprompt.checks import counted, some
 from modprompt.errors import UserError
 from modprompt.experiments.plan import arguments, spec
-from modprompt.experiments.plan.experiment import OF_TREES, Experiment, Plan
+from modprompt.experiments.plan.experiment import OF_TREES, Plan
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import jobs
-from modprompt.experiments.reporting import alike, compare, cost, figures, origins, page, published, tables, unknown
-from modprompt.experiments.reporting.logs import add_tree, experiment_of_tree
-from modprompt.experiments.reporting.recorded import Recorded, gallery, recorded
-from modprompt.experiments.reporting.results import Results, of_experiment
-from modprompt.experiments.reporting.seeds import beside
-from modprompt.experiments.reporting.tables import Numbers, Section
+from modprompt.experiments.reporting import compare, cost, figures, notes, origins, page, published, rounds, tables
+from modprompt.experiments.reporting.logs import add_log_files, experiment_of_folder
+from modprompt.experiments.reporting.recorded import StoredTests, gallery, read_tests
+from modprompt.experiments.reporting.runs import Runs, collect
+from modprompt.experiments.reporting.tables import Summary
 from modprompt.experiments.running import state, status
-from modprompt.io import pages
-from modprompt.io.figures import WHY_NONE, Look, can_draw
-from modprompt.io.files import is_inside, read_bytes, write_json, write_whole
-from modprompt.io.records import parse_json
+from modprompt.io.figures import WHY_NONE, can_draw
+from modprompt.io.files import write_json, write_whole
 from modprompt.io.tables import write_table
 
-PAGE, LIST = "index.html", "files.json"  # the page; the list of what a report has written
-_MISSING = "Missing results, and results that cannot be averaged"
-_CLIPS, _SOURCES, _SEEDS = "CLIP models", "Sources of published results", "Published accuracies of single seeds"
+PAGE = "index.html"
+_CLIP_MODELS, _SOURCES, _SEEDS = "CLIP models", "Sources of published results", "Published accuracies of single seeds"
+_FILES = re.compile(  # the files that reports write
+    r"(report|differences|cost|together|ood|rounds|rounds_new|covered|balance|curves|methods|datasets|tokens|losses|"
+    r"features|confusion_\w+)\.(md|tex|json|csv|png|pdf)"
+)
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Return the arguments of a command line."""
     parser = programs.Parser(__doc__)
     add = parser.add_argument
     add("file", help="experiment file, its name in configs/experiments, or an output folder with log files")
@@ -53,7 +53,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     arguments.add_data(parser)
     add(
         "--with",
-        dest="trees",
+        dest="folders",
         nargs="+",
         default=[],
         metavar="[LABEL=]FOLDER",
@@ -83,322 +83,244 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def folder_of(plan: Plan, out: Path) -> Path:
-    """Where a report goes."""
+def report_folder(plan: Plan, out: Path) -> Path:
+    """Return the folder of a report in an output folder."""
     return out / "reports" / plan.name
 
 
-def gather(args: argparse.Namespace) -> tuple[Plan, list[Results]]:
-    """What was planned, and the results of each of its parts.
+def gather(args: argparse.Namespace) -> tuple[Plan, list[Runs]]:
+    """Return the plan of a command line, and the runs of each of its parts.
 
     Raises:
-        UserError: on a fault in the file or a folder without runs.
+        UserError: if the experiment file is wrong, or a folder contains no runs.
     """
-    trees = list(args.trees)
+    folders = list(args.folders)
     if Path(args.file).is_dir() and not (spec.FILES / f"{args.file}.yaml").is_file():
-        experiment = experiment_of_tree(Path(args.file), args.protocol, tuple(args.seeds), tuple(args.shots))
+        experiment = experiment_of_folder(Path(args.file), args.protocol, tuple(args.seeds), tuple(args.shots))
         plan = Plan(experiment.name, experiment.title, experiment.notes, {}, (experiment,))
-        found = [of_experiment(experiment, [])]  # no runs of ours
-        trees.insert(0, f"logs={args.file}")
+        parts = [collect(experiment, [])]
+        folders.insert(0, f"logs={args.file}")
     else:
         plan = arguments.plan_of(args)
         inputs = Inputs(args.out, args.data)
         states = state.of_all(jobs(*plan.parts), args.out, inputs)
-        found = [of_experiment(part, states, args.out, args.selected_on_test) for part in plan.parts]
+        parts = [collect(part, states, args.out, args.selected_on_test) for part in plan.parts]
         for line in status.not_compared(states, inputs):
             print(f"warning: {line}", file=sys.stderr)
-    if trees and len(found) > 1:
+    if folders and len(parts) > 1:
         raise UserError(
             f"--with: {plan.name} has several parts. Select one part, for example --parts {plan.parts[0].name}."
         )
-    if plan.parts[0].added is not None and trees:
-        raise UserError(f"--with: {_report_of_rounds().NO_TREES}")
-    for word in trees:
+    if folders and plan.parts[0].added is not None:
+        raise UserError(f"--with: {rounds.NO_LOG_FILES}")
+    for word in folders:
         label, equals, folder = word.partition("=")
-        labelled = equals and not Path(word).is_dir()
-        root = Path(folder if labelled else word)
-        add_tree(found[0], plan.parts[0], root, label if labelled else root.absolute().name)
-    return plan, found
+        has_label = equals and not Path(word).is_dir()
+        root = Path(folder if has_label else word)
+        parts[0] = add_log_files(parts[0], root, label if has_label else root.absolute().name)
+    return plan, parts
 
 
-def _report_of_rounds() -> Any:
-    """The module that reports the protocol of rounds."""
-    from modprompt.experiments.reporting import rounds  # late: rounds.py imports this package
-
-    return rounds
-
-
-class Tables(NamedTuple):
-    """The numbers of a report: means, tables, and what the numbers are."""
-
-    numbers: Numbers
-    sections: list[Section]
-    about: str
+def summarize(runs: Runs) -> tuple[Summary, str]:
+    """Return the means and tables of runs, and the caption of the tables."""
+    if runs.experiment.added is not None:
+        means, of_rounds = rounds.tables(runs)
+        return Summary(runs, means, of_rounds), f"{tables.caption(runs, of_rounds)} {rounds.ABOUT}"
+    means = tables.means_of(runs)
+    of_results = tables.result_tables(runs, means)
+    return Summary(runs, means, of_results), tables.caption(runs, of_results)
 
 
-def tables_of(experiment: Experiment, results: Results) -> Tables:
-    """The tables of a report."""
-    numbers = tables.numbers(experiment, results)
-    if experiment.added is None:
-        sections = tables.sections(experiment, results, numbers)
-        if (known := unknown.numbers(results)) is not None:
-            sections = unknown.with_unknown(experiment, results, sections, known)
-        return Tables(numbers, sections, tables.caption(experiment, sections))
-    of_rounds = _report_of_rounds()
-    sections = of_rounds.sections(experiment, results)
-    return Tables(numbers, sections, f"{tables.caption(experiment, sections)} {of_rounds.ABOUT}")
-
-
-def write_plan(plan: Plan, found: Sequence[Results], folder: Path, data: Path | None = None) -> None:
-    """Write the report of a plan and print its tables: each part into its own folder, and one page of all.
-
-    Files of an earlier report there that this one does not write are removed; those of others stay and are named.
+def write_plan(plan: Plan, parts: Sequence[Runs], folder: Path, data: Path | None = None) -> None:
+    """Write the report of a plan and print its tables: a folder for each part, and one page of all parts.
 
     Args:
-        plan: what was to be run.
-        found: the results of each of its parts.
-        folder: of the report.
-        data: folder of the data sets, where the pictures of the page are.
+        plan: the plan.
+        parts: the runs of each part.
+        folder: the folder of the report.
+        data: the folder of the data sets, which contains the images of the page.
     """
-    before, parts = _listed(folder), list(zip(plan.parts, found))
-    looks = figures.looks(parts)
+    looks = figures.looks_of(parts)
     if plan.has_parts:
-        shown = {part.name: write(part, results, folder / part.name, looks, data) for part, results in parts}
-        names = [f"{part}/{name}" for part, (_, own) in shown.items() for name in own] + [PAGE]
-        reports = [one._replace(name=part) for part, (one, _) in shown.items()]
+        reports = [write(runs, folder / runs.experiment.name, looks, data) for runs in parts]
+        reports = [report._replace(name=runs.experiment.name) for report, runs in zip(reports, parts)]
         write_whole(folder / PAGE, page.page(plan.title, reports, plan.notes))
         print("\n".join(filter(None, [plan.notes, f"The page of all parts was written to {folder / PAGE}."])))
     else:
-        names = write(*parts[0], folder, looks, data)[1]
-    names.append(LIST)
-    write_json(folder / LIST, sorted(names))
-    for name in before - {*names}:
-        (folder / name).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # of a part, which has no other file
-            (folder / name).parent.rmdir()
-    others = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {*names}
-    if others:
-        print(
-            f"note: {folder} also contains files that do not belong to this report: {some(sorted(others))}.",
-            file=sys.stderr,
-        )
+        write(parts[0], folder, looks, data)
     if not can_draw():
         print(f"warning: The report has no figures, {WHY_NONE}", file=sys.stderr)
 
 
-def _listed(folder: Path) -> set[str]:
-    """The files that the earlier report in a folder has written, by their paths from there."""
-    try:
-        names = parse_json(read_bytes(folder / LIST))
-    except (OSError, ValueError):  # there is none, or it was edited
-        return set()
-    return {name for name in names if is_inside(name)} if isinstance(names, list) else set()
-
-
-def write(
-    experiment: Experiment, results: Results, folder: Path, looks: Mapping[str, Look], data: Path | None = None
-) -> tuple[page.Report, list[str]]:
-    """Write all files of a report into a folder, each whole, and print the tables.
+def write(runs: Runs, folder: Path, looks: figures.Looks, data: Path | None = None) -> page.Report:
+    """Write all files of a report, print the tables, and delete files of an earlier report that were not written.
 
     Args:
-        experiment: what was run.
-        results: its results.
-        folder: of the report.
-        looks: of the methods of the whole page.
-        data: folder of the data sets, where the pictures of the page are.
+        runs: the runs.
+        folder: the folder of the report.
+        looks: the colours and markers of the methods of the page.
+        data: the folder of the data sets, which contains the images of the page.
 
     Returns:
-        What its page shows, and the names of its files.
+        The content of the page.
     """
-    numbers, sections, about = tables_of(experiment, results)
-    measured, faults = figures.Measured(experiment, results, numbers, sections, looks), list[str]()
-    label = measured.mine or next(iter(measured.closest(1) if measured.labels else []), "")
-    tests = _tests(measured, label, faults) if label else {}
-    drawn = _draw(measured, label, tests, faults, folder) if can_draw() else {}
-    mistakes = _mistakes(label, measured.line(label).seeds, tests, data, faults) if label else {}
-    compared = compare.compare(experiment, results, numbers)
-    spent, accuracy = cost.costs(experiment, results, sections), cost.accuracy_name(sections)
-    mine = [line.label for line in results.lines if experiment.highlight in (line.family, line.panel)]
+    summary, about = summarize(runs)
+    problems = list[str]()
+    label = runs.highlighted() if runs.highlighted() in summary.labels else next(iter(summary.labels), "")
+    tests = _read_tests(runs, label, problems)
+    folder.mkdir(parents=True, exist_ok=True)
+    captions = _draw(summary, looks, label, tests, problems, folder) if can_draw() else {}
+    galleries = _galleries(runs, label, tests, data, problems)
+    comparison = compare.compare(summary)
+    differences = pd.DataFrame() if comparison is None or comparison.frame.empty else comparison.csv()
+    costs, accuracy = cost.costs(summary), cost.accuracy_name(summary.tables)
+    methods = runs.methods[runs.methods["family"] == runs.experiment.highlight]["label"]
     shown = page.Report(
-        title=experiment.title,
+        title=runs.experiment.title,
+        finding=compare.finding(summary),
         about=about,
-        finding=compare.finding(experiment, results, numbers, sections),
-        sections=[*sections[-1:], *sections[:-1]],
-        origins=origins.origins(experiment, results),
-        pictures=[page.picture(folder / name, said) for name, said in drawn.items()],
-        mistakes=mistakes,
-        compared=compared if compared and compared.cells else None,
-        costs=cost.texts(spent, accuracy),
+        tables=list(dict.fromkeys([page.methods_by_datasets(summary), *summary.tables[-1:], *summary.tables[:-1]])),
+        origins=origins.origins(runs),
+        pictures=[page.picture(folder / name, caption) for name, caption in captions.items()],
+        galleries=galleries,
+        differences=list(comparison.tables()) if comparison and not differences.empty else [],
+        about_differences=(comparison.title, comparison.about) if comparison else ("", ""),
+        costs=cost.texts(costs, accuracy),
+        about_costs=cost.ABOUT,
         notes={
-            _MISSING: tables.lacking(results),
-            "Missing pairs in the comparison": compared.left_out if compared else [],
-            "Runs without test images": tables.untested(results),
-            **({} if experiment.added is None else _report_of_rounds().notes(results)),
-            "Warnings": alike.warnings(results),
-            "Missing figures and images": faults,
-            _CLIPS: alike.clips(results),
-            _SOURCES: tables.sources(sections),
-            _SEEDS: beside(experiment, results),
-            "Notes": _own_notes(experiment, results),
+            "Missing results, and results that cannot be averaged": notes.missing(runs),
+            "Missing pairs in the comparison": comparison.missing if comparison else [],
+            "Runs without test images": notes.without_test_images(runs),
+            "Labels given by models": [] if runs.experiment.added is None else rounds.free_labels(runs),
+            "Warnings": notes.warnings(runs),
+            "Missing figures and images": problems,
+            _CLIP_MODELS: notes.clip_models(runs),
+            _SOURCES: tables.sources(summary.tables),
+            _SEEDS: published.compare_seeds(runs),
+            "Notes": _notes(runs),
         },
-        details=[_CLIPS, _SOURCES, _SEEDS],
-        mine=mine if len(mine) < len(results.lines) else [],
+        folded=[_CLIP_MODELS, _SOURCES, _SEEDS],
+        highlighted=[*methods] if len(methods) < len(runs.methods) else [],
     )
-    csvs = {"report.csv": tables.csv_of(sections)}
-    csvs.update({} if experiment.added is None else _report_of_rounds().tables(results))
-    if shown.compared:
-        csvs[compare.FILE_NAME] = shown.compared.csv()
-    if spent:
-        csvs[cost.FILE_NAME] = (list(cost.COLUMNS_OF_CSV), cost.rows_of_csv(spent, accuracy))
-    if experiment.together:
-        csvs["together.csv"] = tables.csv_of([one for section in sections for one in section.details[:1]])
-    if known := [one for section in sections for one in section.details if one.columns == unknown.COLUMNS]:
-        csvs[unknown.FILE_NAME] = tables.csv_of(known)
-    for name, (columns, cells) in csvs.items():
-        write_table(folder / name, columns, cells)
-    text = _markdown(shown, sections)
+    csvs = {"report.csv": tables.numbers_frame(summary.tables)}
+    if runs.experiment.added is not None:
+        csvs[rounds.FILE_NAME] = rounds.csv(runs)
+    if not differences.empty:
+        csvs[compare.FILE_NAME] = differences
+    if not costs.empty:
+        csvs[cost.FILE_NAME] = cost.csv(costs, accuracy)
+    if runs.experiment.together:
+        csvs["together.csv"] = tables.numbers_frame([one for table in summary.tables for one in table.details[:1]])
+    details = [one for table in summary.tables for one in table.details]
+    if ood := [table for table in details if table.columns == tuple(tables.OOD_COLUMNS)]:
+        csvs["ood.csv"] = tables.numbers_frame(ood)
+    for name, frame in csvs.items():
+        write_table(folder / name, list(frame.columns), frame.to_numpy().tolist())
+    text = _markdown(shown, summary)
     write_whole(folder / "report.md", text)
-    write_whole(folder / "report.tex", _latex(shown, sections))
-    write_whole(folder / PAGE, page.page(experiment.title, [shown]))
-    head, rows = csvs.get(compare.FILE_NAME, ([], []))
-    differences = [dict(zip(head, row)) for row in rows]
-    write_json(folder / "report.json", origins.content(experiment, results, sections, differences))
+    write_whole(folder / "report.tex", _latex(shown, summary))
+    write_whole(folder / PAGE, page.page(runs.experiment.title, [shown]))
+    write_json(folder / "report.json", origins.report_content(summary, differences))
     print(text)
     first, *others = csvs
     files = [PAGE, "report.md", first, "report.tex", "report.json", *others]
-    print(f"The report was written to {folder}: {', '.join(files)}{' and figures' if drawn else ''}.")
-    return shown, [*files, *drawn, *(str(Path(name).with_suffix(".pdf")) for name in drawn)]
+    print(f"The report was written to {folder}: {', '.join(files)}{' and figures' if captions else ''}.")
+    kept = {*files, *captions, *(str(Path(name).with_suffix(".pdf")) for name in captions)}
+    for path in folder.iterdir():
+        if path.name not in kept and _FILES.fullmatch(path.name):
+            path.unlink()
+    return shown
 
 
-def _markdown(shown: page.Report, sections: Sequence[Section]) -> str:
-    """All tables, the differences, the costs, and the notes."""
+def _markdown(shown: page.Report, summary: Summary) -> str:
+    title, about = shown.about_differences
     more: list[str] = []
-    for title, said, head, rows in shown.compared.tables() if shown.compared else ():
-        whole = f"{shown.compared.about} {said}"  # type: ignore[union-attr]
-        title = f"{shown.compared.title}, {title}"  # type: ignore[union-attr]
-        more += tables.markdown_texts(title, said if more else whole, head, rows, own_form=True)
-    if shown.costs:
-        more += tables.markdown_texts("Cost", cost.ABOUT, shown.costs[0], shown.costs[1:])
-    return tables.markdown(sections, shown.title, shown.about, shown.notes, more)
+    for name, pairs, texts in shown.differences:
+        caption = pairs if more else f"{about} {pairs}"
+        more += tables.markdown_texts(f"{title}, {name}", caption, texts, escape_all=False)
+    more += tables.markdown_texts("Cost", shown.about_costs, shown.costs)
+    return tables.markdown(summary.tables, shown.title, shown.about, shown.notes, more)
 
 
-def _latex(shown: page.Report, sections: Sequence[Section]) -> str:
-    """All tables, and the differences."""
-    text = tables.latex(sections, shown.title, shown.about)
-    for title, said, head, rows in shown.compared.tables() if shown.compared else ():
-        caption = f"{shown.compared.title}, {title}. {shown.compared.about} {said}"  # type: ignore[union-attr]
-        text += "\n" + tables.latex_table(caption, head, [list(map(tables.latex_text, row)) for row in rows])
+def _latex(shown: page.Report, summary: Summary) -> str:
+    title, about = shown.about_differences
+    text = tables.latex(summary.tables, shown.title, shown.about)
+    for name, pairs, texts in shown.differences:
+        rows = texts.map(tables.latex_text).to_numpy().tolist()
+        text += "\n" + tables.latex_table(f"{title}, {name}. {about} {pairs}", list(texts.columns), rows)
     return text
 
 
-def _own_notes(experiment: Experiment, results: Results) -> list[str]:
-    own = [experiment.notes, experiment.hyperparameters, *alike.class_notes(experiment, results)]
-    return list(filter(None, [*own, published.note_of(experiment)]))
+def _notes(runs: Runs) -> list[str]:
+    experiment = runs.experiment
+    texts = [experiment.notes, experiment.hyperparameters, *notes.class_notes(runs), published.note(experiment)]
+    return list(filter(None, texts))
 
 
-Tests = dict[str, dict[str, Recorded]]  # by data set, and half of the classes or number of shots
+Tests = dict[str, dict[str, StoredTests]]  # by data set, and by half of the classes or number of shots
 
 
-def _tests(measured: figures.Measured, label: str, faults: list[str]) -> Tests:
-    """Return what the tests of a method recorded."""
+def _read_tests(runs: Runs, label: str, problems: list[str]) -> Tests:
+    """Return what the tests of a method stored."""
     tests: Tests = {}
-    for (dataset, column), runs in figures.views(measured).items():
-        if (own := recorded(runs.get(label, ()), faults)) is not None:
-            tests.setdefault(dataset, {})[column] = own
+    for dataset in runs.datasets if label else ():
+        for column in figures.columns_of_tests(runs):
+            rows = figures.stored_rows(runs, label, dataset, column)
+            record = None if rows is None else read_tests(rows, problems)
+            if record is not None:
+                tests.setdefault(dataset, {})[column] = record
     return tests
 
 
-def _mistakes(
-    label: str, seeds: Sequence[int], tests: Tests, data: Path | None, faults: list[str]
-) -> dict[str, page.Gallery]:
+def _galleries(runs: Runs, label: str, tests: Tests, data: Path | None, problems: list[str]) -> dict[str, page.Gallery]:
     """Return the most confident errors of a method by data set."""
     galleries: dict[str, page.Gallery] = {}
-    for dataset, of_columns in tests.items():
-        first, *_ = own = list(of_columns.values())
-        if pictures := gallery(dataset, own, data):
-            galleries[dataset] = (f"{label}, seed {first.result.get('seed')}" if len(seeds) > 1 else label, pictures)
-            if lacking := sum(not one.picture for one in pictures):
-                where = f"not found in {data}" if data else "not shown, because the folder of the data sets is unknown"
-                faults.append(
-                    f"{lacking} of {len(pictures)} images of the most confident errors on {dataset} were {where}."
+    for dataset, records in tests.items():
+        first, *_ = records.values()
+        if mistakes := gallery(dataset, list(records.values()), data):
+            has_seeds = len(runs.methods.at[label, "seeds"]) > 1
+            galleries[dataset] = (f"{label}, seed {first.result.get('seed')}" if has_seeds else label, mistakes)
+            if missing := sum(not mistake.picture for mistake in mistakes):
+                why = f"not found in {data}" if data else "not shown, because the folder of the data sets is unknown"
+                problems.append(
+                    f"{missing} of {len(mistakes)} images of the most confident errors on {dataset} were {why}."
                 )
     return galleries
 
 
-def _draw(measured: figures.Measured, label: str, tests: Tests, faults: list[str], folder: Path) -> dict[str, str]:
-    """Draw every figure that has something to show; file names and captions."""
-    wanted: dict[str, Callable[[Path], str]] = {}
-    if measured.experiment.added is not None:
-        wanted.update(_report_of_rounds().figures(measured.results))
-    elif measured.labels:
-        if measured.experiment.protocol == "few_shot":
-            wanted["curves.png"] = partial(figures.shots, measured)
+def _draw(
+    summary: Summary, looks: figures.Looks, label: str, tests: Tests, problems: list[str], folder: Path
+) -> dict[str, str]:
+    """Draw all figures that have something to show, and return their file names and captions."""
+    runs, drawings = summary.runs, dict[str, Callable[[Path], str]]()
+    if runs.experiment.added is not None:
+        drawings |= {name: partial(rounds.draw, figure, runs) for name, figure in rounds.FIGURES.items()}
+    elif summary.labels:
+        if runs.experiment.protocol == "few_shot":
+            drawings["curves.png"] = partial(figures.shots, summary, looks)
         else:
-            wanted["methods.png"] = partial(figures.methods, measured)
-            wanted["datasets.png"] = partial(figures.datasets, measured)
-        wanted["ood.png"] = partial(figures.unknown_classes, measured)
-        wanted["tokens.png"] = partial(figures.tokens, measured)
-        wanted["cost.png"] = partial(figures.costs, measured)
-    if measured.labels:
-        wanted["losses.png"] = partial(figures.loss_curves, measured, faults)
-    if measured.experiment.feature_map is not None:
-        wanted["features.png"] = partial(figures.feature_map, measured, measured.experiment.feature_map, faults)
-    for dataset, of_columns in tests.items():
-        wanted[f"confusion_{dataset}.png"] = partial(figures.confusions, label, dataset, of_columns)
-    folder.mkdir(parents=True, exist_ok=True)
-    drawn = {name: make(folder / name) for name, make in wanted.items()}
-    remark = tables.apart(measured.sections)
-    return {name: said + remark * (name != "tokens.png") for name, said in drawn.items() if said}
+            drawings["methods.png"] = partial(figures.methods, summary, looks)
+            drawings["datasets.png"] = partial(figures.datasets, summary, looks)
+        drawings["ood.png"] = partial(figures.ood_detection, summary, looks)
+        drawings["tokens.png"] = partial(figures.tokens, summary)
+        drawings["cost.png"] = partial(figures.costs, summary, looks)
+        drawings["losses.png"] = partial(figures.losses, summary, looks, problems)
+    if runs.experiment.feature_map is not None:
+        drawings["features.png"] = partial(figures.feature_map, summary, runs.experiment.feature_map, problems)
+    for dataset, records in tests.items():
+        drawings[f"confusion_{dataset}.png"] = partial(figures.confusions, label, dataset, records)
+    captions = {name: draw(folder / name) for name, draw in drawings.items()}
+    remark = tables.not_compared(summary.tables)
+    return {name: caption + remark * (name != "tokens.png") for name, caption in captions.items() if caption}
 
 
 def _main(argv: list[str] | None) -> int:
     args = parse(argv)
-    plan, found = gather(args)
-    write_plan(plan, found, args.to or folder_of(plan, args.out), args.data)
-    return 1 if any(map(tables.lacking, found)) else 0
+    plan, parts = gather(args)
+    write_plan(plan, parts, args.to or report_folder(plan, args.out), args.data)
+    return 1 if any(map(notes.missing, parts)) else 0
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print the tables and write the report; 1 if a run is missing, 2 after a message on what is wrong."""
+    """Run the command, and return its exit code: 0, 1 if a run is missing, or 2 after an error message."""
     return programs.report(_main, argv)
-
-
-def card(
-    experiment: Experiment,
-    results: Results,
-    runs: Sequence[str],
-    clip: Mapping[str, Any],
-    repo: str,
-    license_id: str = "",
-) -> str:
-    """The card: what the runs are, numbers with their seeds, what is missing, how to load.
-
-    Args:
-        experiment: what was to be run.
-        results: its results.
-        runs: folders of the runs in the repository.
-        clip: what is known of the CLIP of the first.
-        repo: "owner/name".
-        license_id: as a hub calls it.
-    """
-    from modprompt.use.sharing import header, how_to_load  # late: it brings torch
-
-    _, sections, about = tables_of(experiment, results)
-    methods = ", ".join(line.label for line in results.lines)
-    notes: dict[str, Sequence[str]] = {
-        _MISSING: tables.lacking(results),
-        "Warnings": alike.warnings(results),
-        _CLIPS: alike.clips(results),
-        _SOURCES: tables.sources(sections),
-    }
-    models = counted(len(runs), "trained model")
-    facts = f"This repository contains {models} of {methods}, trained with protocol {experiment.protocol} on "
-    facts += f"{', '.join(results.datasets)}."
-    return pages.markdown(
-        "experiments/reporting/card.md.j2",
-        header=header("", clip, license_id),
-        tables=tables.markdown(sections, experiment.title, about, notes),
-        facts=facts,
-        runs=runs,
-        **how_to_load(repo, clip, runs[0]),
-    )

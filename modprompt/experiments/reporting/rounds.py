@@ -1,41 +1,48 @@
-"""Report on rounds, by seed and round: labels, accuracy, classes covered, how even the labels are.
+"""The report of active learning: labels, accuracy, classes with a label and label balance, by seed and round.
 
-Few-shot runs of the same budget are reported likewise, a round for each number of shots.
+Few-shot runs with the same number of labels are reported in the same way, with a round for each number of shots.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
-from modprompt.experiments.plan.experiment import Experiment
 from modprompt.experiments.plan.rounds import FEW_SHOT, Rounds, method_of, new_of
-from modprompt.experiments.reporting.figures import MOST_PANELS, WHISKERS, first_of
-from modprompt.experiments.reporting.results import Line, Outcome, Results
-from modprompt.experiments.reporting.tables import AVERAGE, Cell, Section, cell_of, images_of, row_of
-from modprompt.io.base_new import harmonic_mean
+from modprompt.experiments.reporting.figures import MOST_PANELS, WHISKERS, panels_left_out
+from modprompt.experiments.reporting.runs import Runs
+from modprompt.experiments.reporting.tables import (
+    AVERAGE,
+    Means,
+    Table,
+    about_images,
+    add_harmonic_means,
+    make_table,
+    means_of_seeds,
+    row_of_means,
+)
 from modprompt.io.figures import look, panels, short_name
 from modprompt.io.text import one_line
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
 
-NO_TREES = (
+NO_LOG_FILES = (
     "output folders of other codebases are not supported with protocol active, because their log files do not contain "
     "the labels of the rounds."
 )
-RUN = "accuracy"  # the column of runs with rounds
+COLUMN = "accuracy"  # the column of active-learning runs in a frame of runs
+FILE_NAME = "rounds.csv"
 COLUMNS = (
     "dataset", "method", "acquisition", "seed", "round", "classes", "picked", "free", "asked", "labels", "images",
     "accuracy_pct", "new_accuracy_pct", "classes_covered", "balance", "wrong_free", "picks_hash", "prompts_hash",
     "elapsed_s",
 )  # fmt: skip
-UNRANKED = ("labels", "classes", "balance")
+_UNRANKED = ("labels", "classes", "balance")
 ABOUT = (
     "Each row is an acquisition function. Rows with +pcb balance the selected images with PCB. A few-shot row has as "
     "many shots as there are labels per class. The columns show the state after the last round: accuracy is the "
@@ -44,160 +51,173 @@ ABOUT = (
     "including labels of validation images used for selection; classes is the share of classes with a label; balance "
     "is the entropy of the labels divided by its maximum. All columns except labels are in percent."
 )
-_OF_ROUNDS = ("labels", "accuracy", "new", "classes", "balance")
-Values = dict[str, np.ndarray]  # a number for each seed, nan where one is missing
+_VALUES = ("labels", "accuracy", "new", "classes", "balance")  # the numbers of a round
 
 
-def rows(results: Results) -> Iterator[dict[str, Any]]:
-    """What is known of each finished run and round, by COLUMNS and "line"; few-shot runs too, by their shots."""
-    for dataset in results.datasets:
-        runs = [_active(outcome) for line in results.lines for outcome in results.outcomes(line, dataset, RUN).values()]
-        classes = next((run["classes"] for run in runs if run.get("classes")), None)
-        for line in results.lines:
-            facts = {"line": line.label, "dataset": dataset, "method": line.panel, "acquisition": line.under}
-            for row in _few_shot(results, line, dataset, classes) if line.under == FEW_SHOT else ():
-                yield {**facts, "classes": classes, **row}
-            for seed, outcome in results.outcomes(line, dataset, RUN).items() if line.under != FEW_SHOT else ():
-                for one in _active(outcome).get("rounds") or () if line.under else ():
-                    yield {**one, **facts, "classes": classes, "seed": seed}
+def frame_of_rounds(runs: Runs) -> pd.DataFrame:
+    """Return a row for each finished run and round, with the columns `label` and COLUMNS."""
+    rows = []
+    for dataset in runs.datasets:
+        records = {
+            (run.method, run.seed): (run.result or {}).get("active") or {}
+            for run in runs.select(datasets=dataset, column=COLUMN).itertuples()
+        }
+        classes = next((record["classes"] for record in records.values() if record.get("classes")), None)
+        for method in runs.methods.itertuples():
+            facts = {"label": method.label, "dataset": dataset, "classes": classes, "acquisition": method.acquisition}
+            facts["method"] = method_name(method)
+            if method.acquisition == FEW_SHOT:
+                rows += [{**facts, **row} for row in _few_shot_rows(runs, method, dataset, classes)]
+            elif method.acquisition:
+                for seed in method.seeds:
+                    record = records.get((method.label, seed), {})
+                    rows += [{**number, **facts, "seed": seed} for number in record.get("rounds") or ()]
+    return pd.DataFrame(rows, columns=["label", *COLUMNS])
 
 
-def _active(outcome: Outcome) -> dict[str, Any]:
-    return (outcome.result or {}).get("active") or {}
+def method_name(method: Any) -> str:
+    """Return the name of a method without its acquisition function."""
+    return str(method.label).removesuffix(f" {method.acquisition}") if method.acquisition else str(method.label)
 
 
-def _few_shot(results: Results, line: Line, dataset: str, classes: int | None) -> Iterator[dict[str, Any]]:
-    for number, shots in enumerate(column for column in line.columns if column.isdigit()):
-        new = results.outcomes(line, dataset, new_of(shots)) if new_of(shots) in line.columns else {}
-        for seed, outcome in results.outcomes(line, dataset, shots).items():
-            of_choice = int((outcome.result or {}).get("labels_of_choice") or 0)
+def _few_shot_rows(runs: Runs, method: Any, dataset: str, classes: int | None) -> Iterator[dict[str, Any]]:
+    for number, shots in enumerate(column for column in method.columns if column.isdigit()):
+        new = runs.select(method.label, dataset, new_of(shots)).set_index("seed")["accuracy_pct"]
+        for run in runs.select(method.label, dataset, shots).itertuples():
+            of_selection = int((run.result or {}).get("labels_of_choice") or 0)
             yield {
-                "seed": seed,
+                "seed": run.seed,
                 "round": number,
-                "labels": None if classes is None else int(shots) * classes + of_choice,
-                "accuracy_pct": outcome.accuracy_pct,
-                "new_accuracy_pct": new[seed].accuracy_pct if seed in new else None,
+                "labels": None if classes is None else int(shots) * classes + of_selection,
+                "accuracy_pct": run.accuracy_pct,
+                "new_accuracy_pct": new.get(run.seed),
             }
 
 
-def tables(results: Results) -> dict[str, tuple[list[str], list[list[Any]]]]:
-    """Columns and rows of files next to the report's; what is not known is empty."""
-    finished = (row for row in rows(results) if row["acquisition"] != FEW_SHOT or row["accuracy_pct"] is not None)
-    cells = ([row.get(name) for name in COLUMNS] for row in finished)
-    texts = [["" if x is None else one_line(x) if isinstance(x, str) else x for x in row] for row in cells]
-    return {"rounds.csv": (list(COLUMNS), texts)}
+def csv(runs: Runs) -> pd.DataFrame:
+    """Return the content of rounds.csv: a row for each finished run and round; unknown cells are empty."""
+    frame = frame_of_rounds(runs)
+    frame = frame[(frame["acquisition"] != FEW_SHOT) | frame["accuracy_pct"].notna()]
+    return frame[[*COLUMNS]].astype(object).map(_cell)
 
 
-def long_table(results: Results) -> pd.DataFrame:
-    """`rows` with numbers in percent named as in the report's tables: accuracy, new, classes, balance."""
-    import pandas as pd  # late: few commands need it
-
-    table = pd.DataFrame(rows(results), columns=["line", *COLUMNS])
-    table = table.astype({name: float for name in COLUMNS[3:] if not name.endswith("hash")})
-    table["classes"] = 100 * table["classes_covered"] / table["classes"]
-    table["balance"] *= 100
-    return table.rename(columns={"accuracy_pct": "accuracy", "new_accuracy_pct": "new"})
+def _cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return one_line(value)
+    return "" if value is None or pd.isna(value) else value
 
 
-def curves(results: Results, table: pd.DataFrame, line: Line, dataset: str) -> Values:
-    """The numbers of a line, (seeds, rounds) each; nan where there is none, no rounds where there is no mean."""
-    table = table[(table["line"] == line.label) & (table["dataset"] == dataset)]
-    if not len(table) or results.parted(line, [dataset]):
+# ---------------------------------------------------------------------- tables
+
+
+def curves(runs: Runs, frame: pd.DataFrame, label: str, dataset: str) -> dict[str, pd.DataFrame]:
+    """Return the numbers _VALUES of a method, each as a frame (seeds, rounds), in percent except the labels.
+
+    The result is empty if no run has finished or if the runs cannot be averaged.
+    """
+    rows = frame[(frame["label"] == label) & (frame["dataset"] == dataset)]
+    if rows.empty or runs.mixture(label, [dataset]):
         return {}
-    wide = table.pivot(index="seed", columns="round", values=list(_OF_ROUNDS)).reindex(index=list(line.seeds))
-    found = {name: wide[name].to_numpy(dtype=float) for name in _OF_ROUNDS}
-    return {} if line.under == FEW_SHOT and np.isnan(found["accuracy"]).all() else found
+    numbers = rows[["seed", "round"]].assign(
+        labels=rows["labels"].astype(float),
+        accuracy=rows["accuracy_pct"].astype(float),
+        new=rows["new_accuracy_pct"].astype(float),
+        classes=100 * rows["classes_covered"].astype(float) / rows["classes"].astype(float),
+        balance=100 * rows["balance"].astype(float),
+    )
+    wide = numbers.pivot(index="seed", columns="round").reindex(index=list(runs.methods.at[label, "seeds"]))
+    if runs.methods.at[label, "acquisition"] == FEW_SHOT and wide["accuracy"].isna().all(axis=None):
+        return {}
+    return {name: wide[name] for name in _VALUES}
 
 
 def area_pct(labels: Sequence[float], accuracy: Sequence[float]) -> float:
-    """Area under a curve by the trapezoid rule, divided by the range of labels: a mean accuracy.
+    """Return the area under a curve (trapezoid rule), divided by the range of labels, which is a mean accuracy.
 
     Args:
-        labels: asked for, ascending.
-        accuracy: with as many labels, in percent.
+        labels: numbers of requested labels, ascending.
+        accuracy: as many accuracies in percent.
 
     Returns:
-        In percent; nan for fewer than two rounds, and where a number is missing.
+        The area in percent; NaN for fewer than two rounds, or if a number is NaN.
     """
     x, y = np.asarray(labels, dtype=float), np.asarray(accuracy, dtype=float)
     span = x[-1] - x[0] if len(x) else 0.0
     return float(np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2) / span) if span > 0 else float("nan")
 
 
-def _last_round(results: Results, table: pd.DataFrame, line: Line, dataset: str) -> Values:
-    found = curves(results, table, line, dataset)
-    if not found:
-        return _of_zero_shot(results, line, dataset)
-    area = np.array([area_pct(*seed) for seed in zip(found["labels"], found["accuracy"])])
-    return {**{name: numbers[:, -1] for name, numbers in found.items()}, "area": area}
+def _last_round(runs: Runs, frame: pd.DataFrame, label: str, dataset: str) -> pd.DataFrame:
+    """Return the numbers of a method after the last round, with a row for each seed."""
+    values = curves(runs, frame, label, dataset)
+    if not values:
+        return zero_shot(runs, label, dataset)
+    last = pd.DataFrame({name: numbers.iloc[:, -1] for name, numbers in values.items()})
+    areas = map(area_pct, values["labels"].to_numpy(), values["accuracy"].to_numpy())
+    return last.assign(area=list(areas))
 
 
-def _of_zero_shot(results: Results, line: Line, dataset: str) -> Values:
-    """The accuracies of a line that trains nothing, in percent."""
-    return {
-        name: np.array([one.accuracy_pct for one in results.runs(line, dataset, column) or ()], dtype=float)
-        for name, column in (("accuracy", "0"), ("new", new_of("0")))
-    }
+def zero_shot(runs: Runs, label: str, dataset: str) -> pd.DataFrame:
+    """Return the accuracies of a zero-shot method in percent, with a row for each seed."""
+    columns = {}
+    for name, column in (("accuracy", "0"), ("new", new_of("0"))):
+        rows = runs.complete(label, dataset, column)
+        columns[name] = pd.Series(dtype=float) if rows is None else rows.set_index("seed")["accuracy_pct"]
+    return pd.DataFrame(columns)
 
 
-def _cells(values: Values, columns: Sequence[str]) -> list[Cell | None]:
-    """A row of a table: H is that of the mean base and mean new accuracy, its deviation that of the seeds' own H."""
-    known = {name: own.tolist() for name, own in values.items() if len(own) and not np.isnan(own).any()}
-    cells = {name: cell_of(own) for name, own in known.items()}
-    cells["base"] = cells.get("accuracy")
-    if "accuracy" in known and "new" in known:
-        own = cell_of(list(map(harmonic_mean, known["accuracy"], known["new"])))
-        cells["H"] = own and own._replace(
-            mean=harmonic_mean(*(float(np.mean(known[name])) for name in ("accuracy", "new")))
-        )
-    return [cells.get(name) for name in columns]
-
-
-def sections(experiment: Experiment, results: Results) -> list[Section]:
-    """A table of the last round for each data set, and one of their average over several."""
+def tables(runs: Runs) -> tuple[Means, list[Table]]:
+    """Return the means after the last round, and a table of each data set and of the average over several."""
+    experiment, frame = runs.experiment, frame_of_rounds(runs)
     halves = isinstance(experiment.added, Rounds) and experiment.added.base2new
-    columns = (*(("base", "new", "H") if halves else (RUN,)), "area", *UNRANKED)
-    table, made = long_table(results), []
-
-    def add(title: str, place: str, about: str, of_lines: Mapping[Line, Values]) -> None:
-        own = (row_of(experiment, results, line, place, _cells(found, columns)) for line, found in of_lines.items())
-        made.append(Section(title, place, columns, tuple(own), about, UNRANKED))
-
-    whole = {
-        dataset: {line: _last_round(results, table, line, dataset) for line in results.lines}
-        for dataset in results.datasets
+    columns = (*(("base", "new", "H") if halves else (COLUMN,)), "area", *_UNRANKED)
+    rows = {
+        (label, dataset): _last_round(runs, frame, label, dataset)
+        for label in runs.methods["label"]
+        for dataset in runs.datasets
     }
-    for dataset, of_lines in whole.items():
-        add(dataset, dataset, images_of(results, dataset), of_lines)
-    if len(whole) > 1:
-        means = {line: _mean([of_lines[line] for of_lines in whole.values()]) for line in results.lines}
-        means = {line: {} if results.parted(line, results.datasets) else own for line, own in means.items()}
-        add(f"average over {len(whole)} data sets", AVERAGE, "", means)
-    return made
+    numbers = pd.concat(rows, names=["method", "dataset", "seed"])
+    numbers = numbers.rename(columns={"accuracy": "base"} if halves else {})
+    by_seed = numbers.reindex(columns=[name for name in columns if name != "H"]).unstack("dataset")
+    by_seed = by_seed.swaplevel(axis=1)
+    seeds = [(method.label, seed) for method in runs.methods.itertuples() for seed in method.seeds]
+    by_seed = by_seed.reindex(index=pd.MultiIndex.from_tuples(seeds, names=["method", "seed"]))
+    titles = {dataset: dataset for dataset in runs.datasets}
+    if len(runs.datasets) > 1:
+        titles[AVERAGE] = f"average over {len(runs.datasets)} data sets"
+        mixed = [label for label in runs.methods["label"] if runs.mixture(label, runs.datasets)]
+        for name in dict.fromkeys(by_seed.columns.get_level_values(1)):
+            average = by_seed.xs(name, axis=1, level=1).mean(axis=1, skipna=False)
+            by_seed[AVERAGE, name] = average.mask(by_seed.index.isin(mixed, level="method"))
+    add_harmonic_means(by_seed)
+    means = means_of_seeds(by_seed)
+    add_harmonic_means(means.mean)
+    made = []
+    for place, title in titles.items():
+        cells = [(place, column) for column in columns]
+        of_methods = [row_of_means(runs, means, label, place, cells) for label in runs.methods["label"]]
+        about = "" if place == AVERAGE else about_images(runs, [place])
+        made.append(make_table(title, place, columns, of_methods, about=about, unranked=_UNRANKED))
+    return means, made
 
 
-def _mean(of_datasets: Sequence[Values]) -> Values:
-    """The mean over data sets, seed by seed, of what all of them have."""
-    names = [name for name in of_datasets[0] if len({len(values.get(name, ())) for values in of_datasets}) == 1]
-    return {name: np.mean([values[name] for values in of_datasets], axis=0) for name in names}
+def free_labels(runs: Runs) -> list[str]:
+    """Return a sentence for each method and data set with labels that models gave, and how many of them are wrong."""
+    frame, texts = frame_of_rounds(runs), []
+    for (label, dataset), rows in frame.groupby(["label", "dataset"], sort=False):
+        if rows["free"].astype(float).sum():
+            wrong = rows.loc[rows["round"] == rows["round"].max(), "wrong_free"].astype(float)
+            count = "an unknown number" if wrong.isna().any() else f"{wrong.sum():.0f}"
+            number = f"{len(wrong)} run{'' if len(wrong) == 1 else 's'}"
+            free = f"{rows['free'].astype(float).sum():.0f}"
+            texts.append(f"{label}, {dataset}: models gave {free} labels in {number}, {count} of them wrong")
+    return texts
 
 
-def notes(results: Results) -> dict[str, list[str]]:
-    """What a report says below its tables, by heading: labels that models gave."""
-    table, free = long_table(results), []
-    for (label, dataset), own in table.groupby(["line", "dataset"], sort=False):
-        if own["free"].sum():
-            wrong = own.loc[own["round"] == own["round"].max(), "wrong_free"]
-            said = "an unknown number" if wrong.isna().any() else f"{wrong.sum():.0f}"
-            runs = f"{len(wrong)} run{'' if len(wrong) == 1 else 's'}"
-            free.append(
-                f"{label}, {dataset}: models gave {own['free'].sum():.0f} labels in {runs}, {said} of them wrong"
-            )
-    return {"Labels given by models": free}
+# ---------------------------------------------------------------------- figures
 
 
 class Figure(NamedTuple):
-    """A figure: which numbers of `curves`, whether over labels (else over rounds), its vertical axis, its caption."""
+    """A figure: the drawn numbers of `curves`, whether over labels or rounds, the vertical axis, and the caption."""
 
     values: str
     over_labels: bool
@@ -205,70 +225,88 @@ class Figure(NamedTuple):
     caption: str
 
 
-_STRONG = "Thick lines with filled markers show acquisition functions with PCB."
-_ACCURACY = (
-    "Accuracy over the number of requested labels (mean over seeds; base classes only if new classes are tested). "
-    f"Dashed lines show few-shot runs with the same number of labels; {WHISKERS}. {_STRONG}"
-)
-_COVERED = f"Share of classes with at least one label, by round. {_STRONG}"
-_BALANCE = (
-    "Entropy of the labels divided by its maximum, by round. At 100%, all classes have the same number of labels. "
-    f"{_STRONG}"
-)
-_NEW = "Accuracy on the new classes, which were not used for training, over the number of requested labels."
+_BOLD = "Thick lines with filled markers show acquisition functions with PCB."
 FIGURES = {
-    "rounds.png": Figure("accuracy", True, "accuracy (%)", _ACCURACY),
-    "rounds_new.png": Figure("new", True, "accuracy of the new classes (%)", _NEW),
-    "covered.png": Figure("classes", False, "classes with a label (%)", _COVERED),
-    "balance.png": Figure("balance", False, "label balance (%)", _BALANCE),
+    "rounds.png": Figure(
+        "accuracy",
+        True,
+        "accuracy (%)",
+        "Accuracy over the number of requested labels (mean over seeds; base classes only if new classes are tested). "
+        f"Dashed lines show few-shot runs with the same number of labels; {WHISKERS}. {_BOLD}",
+    ),
+    "rounds_new.png": Figure(
+        "new",
+        True,
+        "accuracy of the new classes (%)",
+        "Accuracy on the new classes, which were not used for training, over the number of requested labels.",
+    ),
+    "covered.png": Figure(
+        "classes", False, "classes with a label (%)", f"Share of classes with at least one label, by round. {_BOLD}"
+    ),
+    "balance.png": Figure(
+        "balance",
+        False,
+        "label balance (%)",
+        "Entropy of the labels divided by its maximum, by round. At 100%, all classes have the same number of labels. "
+        f"{_BOLD}",
+    ),
 }
 
 
-def figures(results: Results) -> Iterator[tuple[str, Callable[[Path], str]]]:
-    """For each figure its file, and a function that draws it and returns its caption."""
-    for name, kind in FIGURES.items():
-        yield name, partial(figure, kind, results)
+def draw(figure: Figure, runs: Runs, path: Path) -> str:
+    """Draw a figure with a panel for each data set and method, and a curve for each acquisition function.
 
-
-def figure(kind: Figure, results: Results, path: Path) -> str:
-    """Curves over labels or rounds: a panel for each data set and method, a curve for each acquisition."""
-    table, places = long_table(results), dict[tuple[str, str], dict[Line, tuple[np.ndarray, np.ndarray]]]()
-    for dataset in results.datasets:
-        for line in results.lines:
-            found = curves(results, table, line, dataset)
-            if found:
-                x, y = found["labels"].mean(axis=0), found[kind.values]
-                known = ~np.isnan(x + y.mean(axis=0))
-                x = x if kind.over_labels else np.arange(len(x), dtype=float)
-                if known.any():
-                    places.setdefault((dataset, line.panel), {})[line] = x[known], y[:, known]
-    places = {place: lines for place, lines in places.items() if any(line.under != FEW_SHOT for line in lines)}
+    Returns the caption, or "" if no run has finished.
+    """
+    frame, places = frame_of_rounds(runs), dict[tuple[str, str], dict[str, pd.DataFrame]]()
+    for dataset in runs.datasets:
+        for method in runs.methods.itertuples():
+            values = curves(runs, frame, method.label, dataset)
+            if not values:
+                continue
+            numbers, labels = values[figure.values], values["labels"].mean(skipna=False)
+            known = (numbers.notna().all() & labels.notna()).to_numpy()
+            numbers = numbers.set_axis(labels, axis=1) if figure.over_labels else numbers
+            if known.any():
+                places.setdefault((dataset, method_name(method)), {})[method.label] = numbers.loc[:, known]
+    acquisitions = runs.methods["acquisition"]
+    places = {
+        place: lines for place, lines in places.items() if any(acquisitions[label] != FEW_SHOT for label in lines)
+    }
     drawn = list(places.items())[:MOST_PANELS]
     if not drawn:
         return ""
     with panels(path, [f"{method}, {dataset}" for (dataset, method), _ in drawn]) as grid:
         for axes, ((dataset, _), lines) in zip(grid, drawn):
-            _draw(axes, kind, results, dataset, lines)
-        grid[0].figure.supxlabel("requested labels" if kind.over_labels else "round")
-        grid[0].figure.supylabel(kind.axis)
-    return kind.caption + first_of(len(drawn), len(places))
+            _draw_panel(axes, figure, runs, dataset, lines)
+        grid[0].figure.supxlabel("requested labels" if figure.over_labels else "round")
+        grid[0].figure.supylabel(figure.axis)
+    return figure.caption + panels_left_out(len(drawn), len(places))
 
 
-def _draw(
-    axes: Axes, kind: Figure, results: Results, dataset: str, lines: Mapping[Line, tuple[np.ndarray, np.ndarray]]
-) -> None:
-    """A panel: a colour for each acquisition, strong with PCB; few-shot black and dashed; zero-shot a level line."""
-    for number, line in enumerate(line for line in results.lines if not line.trains):
-        values = _of_zero_shot(results, line, dataset).get(kind.values, np.empty(0))
-        if len(values) and not np.isnan(values).any():
-            style = (":", "-.")[number % 2]
-            axes.axhline(float(values.mean()), color="0.55", ls=style, lw=1.4, label=short_name(line.label))
-    known = list(dict.fromkeys(method_of(one.under) for one in results.lines if one.under not in ("", FEW_SHOT)))
-    for line, (x, y) in lines.items():
-        how: dict[str, Any] = {"color": "0.1", "ls": "--", "lw": 1.5, "marker": "x", "ms": 4, "zorder": 3}
-        if line.under != FEW_SHOT:
-            how = dict(look(known.index(method_of(line.under))))
-            strong = method_of(line.under) != line.under  # where curves are equal, both are seen
-            how |= {"lw": 2.0, "zorder": 2.0} if strong else {"mfc": "white", "lw": 1.1, "zorder": 2.5}
-        axes.errorbar(x, y.mean(axis=0), yerr=y.std(axis=0), label=short_name(line.under), **how)
+def _draw_panel(axes: Axes, figure: Figure, runs: Runs, dataset: str, lines: Mapping[str, pd.DataFrame]) -> None:
+    """Draw a colour for each acquisition function, thick lines with PCB, dashed few-shot lines and zero-shot lines."""
+    untrained = runs.methods["label"][~runs.methods["trains"].astype(bool)]
+    for number, label in enumerate(untrained):
+        values = zero_shot(runs, label, dataset).get(figure.values, pd.Series(dtype=float))
+        if len(values) and values.notna().all():
+            dashes = (":", "-.")[number % 2]
+            axes.axhline(float(values.mean()), color="0.55", ls=dashes, lw=1.4, label=short_name(label))
+    acquisitions = runs.methods["acquisition"]
+    names = list(dict.fromkeys(method_of(name) for name in acquisitions if name not in ("", FEW_SHOT)))
+    for label, numbers in lines.items():
+        acquisition = acquisitions[label]
+        style: dict[str, Any] = {"color": "0.1", "ls": "--", "lw": 1.5, "marker": "x", "ms": 4, "zorder": 3}
+        if acquisition != FEW_SHOT:
+            has_pcb = method_of(acquisition) != acquisition
+            style = dict(look(names.index(method_of(acquisition))))
+            # thin lines on top of thick ones, so that both are visible if they are equal
+            style |= {"lw": 2.0, "zorder": 2.0} if has_pcb else {"mfc": "white", "lw": 1.1, "zorder": 2.5}
+        axes.errorbar(
+            numbers.columns.to_numpy(dtype=float),
+            numbers.mean().to_numpy(),
+            yerr=numbers.std(ddof=0).to_numpy(),
+            label=short_name(acquisition),
+            **style,
+        )
     axes.locator_params(axis="x", integer=True)

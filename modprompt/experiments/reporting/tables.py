@@ -1,31 +1,34 @@
-"""The tables of a report: means and deviations of the long table of runs, and how they look in Markdown, CSV and LaTeX.
+"""The tables of a report: means and standard deviations over seeds, and their form in Markdown, CSV and LaTeX.
 
-Names in them are text, whatever they look like.
+Names of methods and data sets are always shown literally, whatever characters they contain.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
-from modprompt.experiments.plan.experiment import BASE2NEW, CROSS, Experiment
+from modprompt.data.published import OURS
+from modprompt.experiments.plan.experiment import BASE2NEW, CROSS
 from modprompt.experiments.plan.protocols import ALONE, TOGETHER
-from modprompt.experiments.reporting import alike, published
-from modprompt.experiments.reporting.results import Line, Results
+from modprompt.experiments.reporting import published
+from modprompt.experiments.reporting.notes import shots_text
+from modprompt.experiments.reporting.runs import Runs, seeds_text
 from modprompt.io.base_new import harmonic_mean
-from modprompt.io.images import BY_CLASS
+from modprompt.io.images import BY_CLASS, NOT_KNOWN
+from modprompt.io.result import NEW, of_unknown
 from modprompt.io.text import markdown_cell, markdown_text, one_line
 
 AVERAGE = published.AVERAGE
-ACCURACY = "accuracy"  # the column of runs of the cross protocols, whose tables have data sets in columns
+ACCURACY = "accuracy"  # the column of the runs of protocols across data sets, whose tables have a column per data set
 EMPTY = "-"
 STD = "mean ± population standard deviation"
-TOGETHER_TITLE = "base and new classes tested together"
+SPLIT_STATUS = {OURS: "drawn by modprompt", NOT_KNOWN: "of unknown origin"}
+_TESTED_ON = " and tested on each data set"  # the end of the title of a table with a column per data set
 _HALVES = {"H": ALONE, "H (all)": tuple(TOGETHER.values())}
-_TESTED_ON = " and tested on each data set"  # ends the title of a table with a column for each data set
 _ABOUT_TOGETHER = (
     "The methods are trained on the base classes. Each test image, of a base class or of a new class, is classified "
     "among all classes. H (all) is the harmonic mean of base (all) and new (all)."
@@ -34,484 +37,558 @@ _H_OF_THE_MEANS = (
     "H is the harmonic mean of the mean base accuracy and the mean new accuracy in the row. The standard deviation "
     "of H is computed from the H of each seed."
 )
+OOD_COLUMNS = {  # the columns of a table of OOD detection: the score and the key in a result
+    f"{name}, {score}": (score, key)
+    for score in ("probability", "energy")
+    for name, key in (("AUROC", "auroc_pct"), ("FPR at 95% TPR", "fpr95_pct"))
+}
+AUROC = tuple(column for column in OOD_COLUMNS if column.startswith("AUROC"))  # the only columns to be maximized
+_ABOUT_OOD = (
+    "The test images of the training classes (known) are separated from images of {} (unknown) by a score; a high "
+    "score means known. All numbers are in percent."
+)
+
+# ---------------------------------------------------------------------- means over seeds
 
 
-def most_shots(columns: Iterable[str]) -> str:
-    """The column of the most shots, else of unequal ones; empty if there is none."""
-    of_shots = (column for column in columns if column.isdigit() or column == BY_CLASS)
-    return max(of_shots, key=lambda column: 0.5 if column == BY_CLASS else int(column), default="")
+class Means(NamedTuple):
+    """Numbers in percent by data set (or AVERAGE) and column; NaN where there is no number.
 
-
-def shots_in_words(column: str) -> str:
-    """A column of shots, with its unit."""
-    return f"{column} shot{'s' * (column != '1')}"
-
-
-class Cell(NamedTuple):
-    """Mean and standard deviation (n in the denominator) over seeds, in percent; no deviation for a single number."""
-
-    mean: float
-    std: float | None = None
-
-
-def cell_of(values: Sequence[float] | None) -> Cell | None:
-    """Mean and deviation over seeds."""
-    if values is None:
-        return None
-    return Cell(float(np.mean(values)), float(np.std(values)) if len(values) > 1 else None)
-
-
-class Numbers(NamedTuple):
-    """Accuracies in percent by place (a data set, or AVERAGE) and column; nan where there is no number.
-
-    by_seed: rows (method, seed); H of a seed is that of its own base and new accuracy.
-    mean, std: rows are methods; nan unless all their seeds have a number. H is that of the means.
+    by_seed: one row for each method and seed. H is computed from the base and new accuracy of the seed.
+    mean, std: one row for each method, NaN unless all seeds have a number. H is computed from the means. The standard
+        deviation (n in the denominator) is NaN for a method with one seed.
     """
 
     by_seed: pd.DataFrame
     mean: pd.DataFrame
     std: pd.DataFrame
 
-    def cell(self, label: str, place: str, column: str) -> Cell | None:
-        """A cell of a table; None without a number."""
-        if (place, column) not in self.mean.columns or np.isnan(mean := self.mean.at[label, (place, column)]):
-            return None
-        many = len(self.by_seed.loc[label]) > 1
-        return Cell(float(mean), float(self.std.at[label, (place, column)]) if many else None)
+    def of_seeds(self, label: str, place: tuple[str, str]) -> pd.Series:
+        """Return the numbers of a method by seed, without seeds that have no number."""
+        return self.by_seed.loc[label][place].dropna() if place in self.by_seed.columns else pd.Series(dtype=float)
 
-    def of_seeds(self, label: str, place: str, column: str) -> dict[int, float]:
-        """The numbers of the seeds that have one."""
-        if (place, column) not in self.by_seed.columns:
-            return {}
-        values: dict[int, float] = self.by_seed.loc[label][place, column].dropna().to_dict()
-        return values
+
+def means_of_seeds(by_seed: pd.DataFrame) -> Means:
+    """Return the means and standard deviations over the seeds of each method."""
+    methods = by_seed.groupby(level=0, sort=False)
+    whole = methods.count().eq(methods.size(), axis=0)
+    std = methods.std(ddof=0).where(whole).where(methods.size() > 1, axis=0)
+    return Means(by_seed, methods.mean().where(whole), std)
+
+
+def most_shots(columns: Iterable[str]) -> str:
+    """Return the column with the most shots per class; "" if no column is a number of shots."""
+    of_shots = (column for column in columns if column.isdigit() or column == BY_CLASS)
+    return max(of_shots, key=lambda column: 0.5 if column == BY_CLASS else int(column), default="")
 
 
 def harmonic_means(base: pd.Series, new: pd.Series) -> pd.Series:
-    """H of base and new accuracies, one by one; nan where one is missing."""
+    """Return the harmonic mean of each pair of base and new accuracies in percent."""
     return base.combine(new, harmonic_mean)
 
 
-def _add_h(table: pd.DataFrame, places: Iterable[str]) -> None:
-    """Add the columns of H, of the columns that are there."""
-    for place in places:
+def add_harmonic_means(table: pd.DataFrame) -> None:
+    """Add the column H of each data set that has the columns base and new, and H (all) likewise."""
+    for place in dict.fromkeys(table.columns.get_level_values(0)):
         for name, (base, new) in _HALVES.items():
             if (place, base) in table and (place, new) in table:
                 table[place, name] = harmonic_means(table[place, base], table[place, new])
 
 
-def numbers(experiment: Experiment, results: Results) -> Numbers:
-    """The means over seeds, and over data sets seed by seed (across data sets: over the targets)."""
-    across = experiment.protocol in CROSS
-    rows = [(line.label, seed) for line in results.lines for seed in line.seeds]
-    columns = pd.MultiIndex.from_product([results.datasets, results.columns])
-    if not rows:
+def _seeds_of(runs: Runs) -> pd.MultiIndex:
+    """Return an index of all pairs of method and seed."""
+    rows = [(method.label, seed) for method in runs.methods.itertuples() for seed in method.seeds]
+    return pd.MultiIndex.from_tuples(rows, names=["method", "seed"])
+
+
+def means_of(runs: Runs) -> Means:
+    """Return the mean accuracies over seeds, on each data set and on average over the (target) data sets."""
+    targets = runs.datasets[runs.experiment.protocol in CROSS :]
+    columns = pd.MultiIndex.from_product([runs.datasets, runs.columns])
+    if runs.frame.empty:
         empty = pd.DataFrame(columns=columns)
-        return Numbers(empty, empty, empty)
-    runs = results.long_table().set_index(["method", "seed", "dataset", "column"])["accuracy_pct"]
-    index = pd.MultiIndex.from_tuples(rows, names=["method", "seed"])
-    wide = runs.unstack(["dataset", "column"]).reindex(index=index, columns=columns)
-    targets, places = results.datasets[across:], list(results.datasets)
-    if across or len(targets) > 1:
-        parted = [line.label for line in results.lines if results.parted(line, targets)]
-        for column in results.columns:
-            values = wide[[(target, column) for target in targets]].to_numpy().mean(axis=1)
-            wide[AVERAGE, column] = np.where(index.isin(parted, level="method"), np.nan, values)
-        places.append(AVERAGE)
-    _add_h(wide, places)
-    of_method = {line.label: wide.loc[line.label].to_numpy() for line in results.lines}
-    mean, std = (
-        pd.DataFrame({label: take(values, axis=0) for label, values in of_method.items()}, index=wide.columns).T
-        for take in (np.mean, np.std)
-    )
-    _add_h(mean, places)
-    return Numbers(wide, mean, std)
+        return Means(empty, empty, empty)
+    mixed = [(label, name) for label in runs.methods["label"] for name in runs.datasets if runs.mixture(label, [name])]
+    is_mixed = pd.MultiIndex.from_frame(runs.frame[["method", "dataset"]]).isin(mixed)
+    valid = runs.frame.assign(accuracy_pct=runs.frame["accuracy_pct"].mask(is_mixed))
+    by_seed = valid.pivot(index=["method", "seed"], columns=["dataset", "column"], values="accuracy_pct")
+    by_seed = by_seed.reindex(index=_seeds_of(runs), columns=columns)
+    if runs.experiment.protocol in CROSS or len(targets) > 1:
+        mixed = [label for label in runs.methods["label"] if runs.mixture(label, runs.datasets)]
+        for column in runs.columns:
+            average = by_seed[[(target, column) for target in targets]].mean(axis=1, skipna=False)
+            by_seed[AVERAGE, column] = average.mask(by_seed.index.isin(mixed, level="method"))
+    add_harmonic_means(by_seed)
+    means = means_of_seeds(by_seed)
+    add_harmonic_means(means.mean)
+    return means
 
 
-def named(label: str, said: str) -> str:
-    """A method with remarks on its numbers."""
-    return f"{label} ({said})" if said else label
+def ood_means(runs: Runs) -> Means | None:
+    """Return the means of the OOD detection scores, or None if no run was tested with images of unknown classes.
+
+    Of the runs of a method on a data set, only those with the most shots, or on the base classes, are used.
+    """
+    columns = {}
+    for label in runs.methods["label"]:
+        own = [column for column in runs.columns if runs.has_column(label, column)]
+        columns[label] = most_shots(own) or own[0]
+    rows = runs.frame[runs.frame["finished"] & (runs.frame["column"] == runs.frame["method"].map(columns))]
+    rows = rows.assign(scores=rows["result"].map(of_unknown))
+    rows = rows[rows["scores"].astype(bool)]
+    if rows.empty:
+        return None
+    rows = rows.assign(**{name: [row[s][key] for row in rows["scores"]] for name, (s, key) in OOD_COLUMNS.items()})
+    by_seed = rows.pivot(index=["method", "seed"], columns="dataset", values=list(OOD_COLUMNS)).swaplevel(axis=1)
+    columns_ = pd.MultiIndex.from_product([runs.datasets, OOD_COLUMNS])
+    by_seed = by_seed.reindex(index=_seeds_of(runs), columns=columns_)
+    for column in OOD_COLUMNS if len(runs.datasets) > 1 else ():
+        by_seed[AVERAGE, column] = by_seed.xs(column, axis=1, level=1).mean(axis=1, skipna=False)
+    return means_of_seeds(by_seed)
 
 
-class Row(NamedTuple):
-    """A method's cells, None where there is no number."""
-
-    label: str
-    cells: tuple[Cell | None, ...]
-    source: str = ""  # of a published row
-    group: str = ""  # its heading, in a report with several
-    seeds: tuple[int, ...] = ()  # those that its numbers are over
-    said: str = ""  # remarks on them; see Results.said
-    h_of: str = ""  # of a published row with an H: what that is computed from
-
-    @property
-    def name(self) -> str:
-        """Its name in tables."""
-        return ", ".join(filter(None, [named(self.label, self.said), self.h_of]))
+# ---------------------------------------------------------------------- tables
 
 
-class Section(NamedTuple):
-    """A table: one data set, or the average over all, or all data sets in the columns."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Table:
+    """A table with a row for each method.
+
+    Attributes:
+        title: the title.
+        place: the data set, or AVERAGE.
+        rows: for each row the columns _ROW.
+        mean: the means, with the same index as `rows`; NaN where there is no number.
+        std: the standard deviations, with the index and columns of `mean`; NaN where there is none.
+        about: sentences on the test images.
+        unranked: the columns of which no number is bold.
+        details: further tables of the same data set, with other columns.
+    """
 
     title: str
-    key: str
-    columns: tuple[str, ...]
-    rows: tuple[Row, ...]
-    about: str = ""  # its test images, and which split they are of
-    unranked: tuple[str, ...] = ()  # columns of which no number is the best
-    details: tuple[Section, ...] = ()  # further tables of the same, with other columns
+    place: str
+    rows: pd.DataFrame
+    mean: pd.DataFrame
+    std: pd.DataFrame
+    about: str = ""
+    unranked: tuple[str, ...] = ()
+    details: tuple[Table, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns of numbers."""
+        return tuple(self.mean.columns)
+
+    @property
+    def names(self) -> list[str]:
+        """The name of each row: the label with remarks on its numbers."""
+        return [
+            ", ".join(filter(None, [with_remark(row.label, row.remark), row.h_of])) for row in self.rows.itertuples()
+        ]
 
     @property
     def deciding(self) -> str:
-        """The column that methods are compared by: H, for shots that of the most, else the last."""
-        return most_shots(self.columns) or ("H" if "H" in self.columns else self.columns[-1])
+        """The column by which methods are compared: the most shots, H, the accuracy, or the last column."""
+        ranked = (most_shots(self.columns), "H", ACCURACY)
+        return next((name for name in ranked if name in self.columns), self.columns[-1])
 
     @property
-    def merit(self) -> str:
-        """`deciding` in words."""
+    def measure(self) -> str:
+        """The meaning of the column `deciding`."""
         if self.deciding.isdigit():
-            return f"accuracy with {shots_in_words(self.deciding)}"
+            return f"accuracy with {shots_text(self.deciding)}"
         if self.deciding in ("H", ACCURACY):
             return self.deciding
         return "average accuracy" if self.deciding == AVERAGE else f"accuracy, {self.deciding}"
 
     @property
     def where(self) -> str:
-        """What that number is on."""
+        """The data sets of the column `deciding`."""
         return self.title.removesuffix(_TESTED_ON)
 
-    def measured(self) -> dict[str, tuple[Cell | None, ...]]:
-        """Cells by method, without published rows."""
-        return {row.label: row.cells for row in self.rows if not row.source}
+    def measured(self, numbers: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Return the means (or other numbers) of the measured rows, indexed by label."""
+        numbers = self.mean if numbers is None else numbers
+        return numbers.set_axis(self.rows["label"], axis=0)[(self.rows["source"] == "").to_numpy()]
+
+    def deciding_numbers(self, numbers: pd.DataFrame) -> pd.Series:
+        """Return the numbers of the measured rows in the column `deciding`, indexed by label.
+
+        For zero-shot CLIP in a table of shots, the numbers of the column "0" are used.
+        """
+        measured = self.measured(numbers)
+        return measured[self.deciding].fillna(measured["0"]) if "0" in measured else measured[self.deciding]
 
     def headings(self) -> dict[int, str]:
-        """The groups that begin at a row, by its number."""
-        before = ["", *(row.group for row in self.rows)]
-        return {at: row.group for at, row in enumerate(self.rows) if row.group and row.group != before[at]}
+        """Return the groups of methods by the number of their first row."""
+        groups = ["", *self.rows["group"]]
+        return {row: group for row, group in enumerate(groups[1:]) if group and group != groups[row]}
 
-    def best(self) -> set[tuple[int, int]]:
-        """(row, column) of the highest means as printed; none where only one row has a number.
+    def best(self) -> pd.DataFrame:
+        """Return a truth value for each number: whether it is the highest measured mean of its column, as printed.
 
-        Published rows, and rows with remarks, are not compared.
+        Published rows and rows with remarks are not compared. A column with numbers in one row only has no best number.
         """
-        best = set()
-        for column, name in enumerate(self.columns):
-            means = {
-                number: round(cell.mean, 2)
-                for number, row in enumerate(self.rows)
-                if not row.source and not row.said and (cell := row.cells[column]) is not None
-            }
-            if len(means) > 1 and name not in self.unranked:
-                best |= {(number, column) for number, mean in means.items() if mean == max(means.values())}
-        return best
+        ranked = self.mean.round(2).mask((self.rows["source"] + self.rows["remark"]) != "", axis=0)
+        ranked[list(self.unranked)] = float("nan")
+        return ranked.eq(ranked.max()) & (ranked.count() > 1)
 
 
-def with_details(sections: Sequence[Section]) -> list[Section]:
-    """Tables with the further ones behind each."""
-    return [one for section in sections for one in (section, *section.details)]
+class Summary(NamedTuple):
+    """The numbers of a report: the runs, their means, and the tables of results, of which the last one decides."""
+
+    runs: Runs
+    means: Means
+    tables: Sequence[Table]
+
+    @property
+    def labels(self) -> list[str]:
+        """The methods that have a number in a table, in the order of the tables."""
+        numbers = [table.measured().notna().any(axis=1) for table in self.tables]
+        return list(dict.fromkeys(label for has_any in numbers for label in has_any.index[has_any]))
 
 
-def apart(sections: Sequence[Section]) -> str:
-    """A sentence for figures, which show names alone: whose numbers cannot be compared, and why."""
-    rows = dict.fromkeys(row.name for section in sections for row in section.rows if row.said and any(row.cells))
-    return f" Not to be compared: {', '.join(rows)}." if rows else ""
+_ROW = {"label": "", "source": "", "group": "", "seeds": (), "remark": "", "h_of": ""}
 
 
-def row_of(experiment: Experiment, results: Results, line: Line, place: str, cells: Iterable[Cell | None]) -> Row:
-    """A method's row in the table of a data set, or in that of all of them."""
-    datasets = [place] if place in results.datasets else results.datasets
-    said, group = results.said(line, datasets, experiment.seeds), line.group if results.has_groups() else ""
-    return Row(line.label, tuple(cells), group=group, seeds=line.seeds, said=said)
+def make_table(
+    title: str, place: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], **options: Any
+) -> Table:
+    """Return a table of rows: mappings with the keys _ROW, and `mean` and `std` with a number for each column."""
+    frame = pd.DataFrame([{**_ROW, **row} for row in rows], columns=[*_ROW])
+    mean, std = (
+        pd.DataFrame([row[name] for row in rows], columns=list(columns), dtype=float) for name in ("mean", "std")
+    )
+    return Table(title, place, frame, mean, std, **options)
 
 
-class Place(NamedTuple):
-    """A table's title, its key (a data set, or AVERAGE), and its columns, each with the place and column of its
-    numbers."""
-
-    title: str
-    key: str
-    columns: dict[str, tuple[str, str]]
+def with_details(tables: Sequence[Table]) -> list[Table]:
+    """Return each table, followed by its further tables."""
+    return [one for table in tables for one in (table, *table.details)]
 
 
-def places(experiment: Experiment, results: Results) -> list[Place]:
-    """The tables of a report; the average over several data sets is the last."""
+def with_remark(label: str, remark: str) -> str:
+    """Return the name of a method with a remark on its numbers."""
+    return f"{label} ({remark})" if remark else label
+
+
+def method_row(runs: Runs, label: str, place: str, mean: Iterable[float], std: Iterable[float]) -> dict[str, Any]:
+    """Return the row of a method in the table of a data set, or in the table of all data sets."""
+    datasets = [place] if place in runs.datasets else runs.datasets
+    return {
+        "label": label,
+        "group": runs.methods.at[label, "group"] if runs.has_groups() else "",
+        "seeds": runs.methods.at[label, "seeds"],
+        "remark": runs.remark(label, datasets),
+        "mean": list(mean),
+        "std": list(std),
+    }
+
+
+def row_of_means(runs: Runs, means: Means, label: str, place: str, cells: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Return the row of a method with the means of `cells`, which are pairs of data set and column."""
+    cells = list(cells)
+    numbers = (frame.loc[label].reindex(cells) for frame in (means.mean, means.std))
+    return method_row(runs, label, place, *numbers)
+
+
+def places(runs: Runs) -> list[tuple[str, str, dict[str, tuple[str, str]]]]:
+    """Return the title, the place and the columns of each table, with the keys of their numbers in the means.
+
+    The average over several data sets is the last table.
+    """
+    experiment = runs.experiment
     if experiment.protocol in CROSS:
-        columns = {name: (name, ACCURACY) for name in (*results.datasets, AVERAGE)}
-        return [Place(f"trained on {experiment.source}{_TESTED_ON}", AVERAGE, columns)]
-    names = results.columns
+        columns = {name: (name, ACCURACY) for name in (*runs.datasets, AVERAGE)}
+        return [(f"trained on {experiment.source}{_TESTED_ON}", AVERAGE, columns)]
+    names = runs.columns
     if experiment.protocol == BASE2NEW:
         names = (*ALONE, "H", *(["H (all)"] if experiment.together else []))
-    titles = {dataset: dataset for dataset in results.datasets}
-    if len(results.datasets) > 1:
-        titles[AVERAGE] = f"average over {len(results.datasets)} data sets"
-    return [Place(title, key, {name: (key, name) for name in names}) for key, title in titles.items()]
+    titles = {dataset: dataset for dataset in runs.datasets}
+    if len(runs.datasets) > 1:
+        titles[AVERAGE] = f"average over {len(runs.datasets)} data sets"
+    return [(title, place, {name: (place, name) for name in names}) for place, title in titles.items()]
 
 
-def sections(experiment: Experiment, results: Results, found: Numbers) -> list[Section]:
-    """The same with their numbers, published rows, and the further tables of each."""
-    return [_section(experiment, results, found, place) for place in places(experiment, results)]
+def result_tables(runs: Runs, means: Means) -> list[Table]:
+    """Return the tables of results, with published rows, and with further tables of other columns."""
+    ood = ood_means(runs)
+    return [_result_table(runs, means, ood, *place) for place in places(runs)]
 
 
-def _section(experiment: Experiment, results: Results, found: Numbers, place: Place) -> Section:
-    title, key, columns = place.title, place.key, tuple(place.columns)
-    known, rows, details = published.rows(experiment, key), list[Row](), list[Section]()
-    for line in results.in_groups():
-        cells = (found.cell(line.label, *where) for where in place.columns.values())
-        rows.append(row_of(experiment, results, line, key, cells))
-        for one in known:
-            if one.method == line.published:
-                label = one.label.replace(one.method, line.label, 1)
-                rows.append(_published_row(one._replace(label=label), columns)._replace(group=rows[-1].group))
+def _result_table(
+    runs: Runs, means: Means, ood: Means | None, title: str, place: str, columns: Mapping[str, tuple[str, str]]
+) -> Table:
+    experiment, rows, details = runs.experiment, list[dict[str, Any]](), list[Table]()
+    known = published.rows(experiment, place)
+    for label in runs.in_groups():
+        rows.append(row_of_means(runs, means, label, place, columns.values()))
+        name, group = runs.methods.at[label, "published"], rows[-1]["group"]
+        rows += [_published_row(one, columns, label, group) for one in known if one.method == name]
     if experiment.together:
         names = (*TOGETHER.values(), "H (all)")
-        own = [
-            row._replace(cells=tuple(found.cell(row.label, key, name) for name in names))
-            for row in rows
-            if not row.source
-        ]
-        details.append(Section(f"{title}: {TOGETHER_TITLE}", key, names, tuple(own), _ABOUT_TOGETHER))
-    ours = {line.published or line.family.partition(" ")[0] for line in results.lines}  # "MaPLe (logs)" of other trees
-    others = tuple(_published_row(one, columns) for one in known if one.method not in ours)
+        cells = [(place, name) for name in names]
+        own = [row_of_means(runs, means, label, place, cells) for label in runs.in_groups()]
+        name = f"{title}: base and new classes tested together"
+        details.append(make_table(name, place, names, own, about=_ABOUT_TOGETHER))
+    # methods of log files have a name such as "MaPLe (logs)"
+    measured = {method.published or method.family.partition(" ")[0] for method in runs.methods.itertuples()}
+    others = [_published_row(one, columns) for one in known if one.method not in measured]
     if others and not experiment.grids:
-        said = "These numbers were published by other authors. None of them was measured in this experiment."
-        details.append(
-            Section(
-                f"{title}: published results of methods without a run in this experiment", key, columns, others, said
-            )
-        )
-    about = images_of(results, key)
+        about = "These numbers were published by other authors. None of them was measured in this experiment."
+        name = f"{title}: published results of methods without a run in this experiment"
+        details.append(make_table(name, place, [*columns], others, about=about))
+    if ood is not None:
+        details += _ood_table(runs, ood, title, place)
+    about = about_images(runs, [place] if place in runs.datasets else runs.datasets)
     if experiment.protocol in CROSS:
-        texts = {dataset: images_of(results, dataset) for dataset in results.datasets}
+        texts = {dataset: about_images(runs, [dataset]) for dataset in runs.datasets}
         about = " ".join(f"{dataset}: {text}" for dataset, text in texts.items() if text)
-    return Section(title, key, columns, tuple(rows), about, details=tuple(details))
+    return make_table(title, place, [*columns], rows, about=about, details=tuple(details))
 
 
-def _published_row(found: published.Published, columns: Sequence[str]) -> Row:
-    cells = tuple(Cell(found.numbers[column]) if column in found.numbers else None for column in columns)
-    return Row(f"{found.label}, published", cells, found.source, h_of=found.h_of)
+def _published_row(
+    row: published.Published, columns: Iterable[str], label: str = "", group: str = ""
+) -> dict[str, Any]:
+    name = row.label.replace(row.method, label, 1) if label else row.label
+    mean = [row.numbers.get(column, float("nan")) for column in columns]
+    std = [float("nan")] * len(mean)
+    return {"label": f"{name}, published", "source": row.source, "group": group, "h_of": row.h_of} | {
+        "mean": mean,
+        "std": std,
+    }
 
 
-def images_of(results: Results, place: str) -> str:
-    """How many test images a table's numbers are of and what one of them weighs, what runs say about the split and
-    their trainings on it, and the images that they chose on and, if not test images, were measured on."""
-    datasets = [place] if place in results.datasets else results.datasets
-    counts: dict[tuple[str, int], dict[str, None]] = {}  # columns by data set and number of images
-    said: dict[str, dict[str, None]] = {}
-    splits = set[str]()
-    for line, dataset, column, _, outcome in results.all(datasets=datasets):
-        result = outcome.result or {}
-        if outcome.accuracy_pct is not None and result.get("images"):
-            counts.setdefault((dataset, int(result["images"])), {})[column] = None
-        status = str(alike.split_facts(result).get("status") or "")
-        splits.add(alike.SPLIT_STATUS.get(status, status))
-        tested, chosen = result.get("tested_on"), result.get("selected_on")
-        own = [f"measured on {tested}"] if tested not in (None, "test") else []
-        own += [f"selected on {chosen}"] if chosen else []
-        for what in [*own, *outcome.notes]:
-            said.setdefault(what, {})[line.label] = None
-    texts = [_of_images(counts, len(datasets))] if counts else []
-    if place in results.datasets:
-        texts += [f"Split: {', '.join(sorted(filter(None, splits)))}."] if any(splits) else []
-        texts += [f"{', '.join(labels)}: {what.rstrip('.')}." for what, labels in sorted(said.items())]
+def unknown_classes(runs: Runs) -> str:
+    """Return the names of the unknown classes of OOD detection."""
+    names = dict.fromkeys(str(scores["of"]) for scores in runs.frame["result"].map(of_unknown) if scores)
+    return ", ".join("the new classes" if name == NEW else name for name in names)
+
+
+def _ood_table(runs: Runs, ood: Means, title: str, place: str) -> list[Table]:
+    cells = [(place, name) for name in OOD_COLUMNS]
+    has_number = ood.mean.reindex(columns=pd.MultiIndex.from_tuples(cells)).notna().any(axis=1)
+    rows = [row_of_means(runs, ood, label, place, cells) for label in runs.in_groups() if has_number[label]]
+    if not rows:
+        return []
+    notes = dict.fromkeys(
+        f"{run.method}: {note.rstrip('.')}."
+        for run in runs.frame.itertuples()
+        if (note := of_unknown(run.result).get("note"))
+    )
+    about = " ".join([_ABOUT_OOD.format(unknown_classes(runs)), *notes])
+    unranked = tuple(column for column in OOD_COLUMNS if column not in AUROC)
+    name = f"{title}: detection of unknown classes"
+    return [make_table(name, place, [*OOD_COLUMNS], rows, about=about, unranked=unranked)]
+
+
+def about_images(runs: Runs, datasets: Sequence[str]) -> str:
+    """Return sentences on the test images of data sets and, for one data set, on its split and its training runs."""
+    rows = runs.select(datasets=datasets)
+    rows = rows[rows["result"].notna()]
+    tested = rows[rows["accuracy_pct"].notna()].assign(images=lambda own: [r.get("images") or 0 for r in own["result"]])
+    texts = []
+    for (dataset, images), columns in tested[tested["images"] > 0].groupby(["dataset", "images"], sort=False)["column"]:
+        half = "base and new together" if columns.isin(TOGETHER.values()).all() else ""
+        half = " and ".join(columns.unique()) if columns.isin(ALONE).all() else half
+        place = " ".join(filter(None, [dataset if len(datasets) > 1 else "", half]))
+        texts.append(f"{images:,}{f' ({place})' if place else ''}")
+    texts = [f"Number of test images: {', '.join(texts)}."] if texts else []
+    if len(datasets) > 1:
+        return " ".join(texts)
+    statuses, labels = set[str](), dict[str, dict[str, None]]()
+    for run in rows.itertuples():
+        status = str((run.result.get("split") or {}).get("status") or "")
+        statuses.add(SPLIT_STATUS.get(status, status))
+        tested_on, selected_on = run.result.get("tested_on"), run.result.get("selected_on")
+        facts = [f"measured on {tested_on}"] if tested_on not in (None, "test") else []
+        facts += [f"selected on {selected_on}"] if selected_on else []
+        for fact in [*facts, *run.notes]:
+            labels.setdefault(fact, {})[run.method] = None
+    texts += [f"Split: {', '.join(sorted(filter(None, statuses)))}."] if any(statuses) else []
+    texts += [f"{', '.join(own)}: {fact.rstrip('.')}." for fact, own in sorted(labels.items())]
     return " ".join(texts)
 
 
-def _of_images(counts: Mapping[tuple[str, int], Mapping[str, None]], datasets: int) -> str:
-    """Numbers of test images, by data set and half where there are several, and what one weighs in the mean of all."""
-    told = []
-    for (dataset, images), columns in counts.items():
-        if {*columns} <= {*TOGETHER.values()}:
-            halves = "base and new together"
-        else:
-            halves = " and ".join(columns) if {*columns} <= {*ALONE} else ""
-        where = " ".join(filter(None, [dataset if datasets > 1 else "", halves]))
-        told.append(f"{images:,}{f' ({where})' if where else ''}")
-    weights = sorted({f"{100 / images / datasets:.2g}" for _, images in counts}, key=float)
-    points = " to ".join(dict.fromkeys([weights[0], weights[-1]]))
-    change = f"One test image changes the {'average' if datasets > 1 else 'accuracy'} by {points} percentage points."
-    return f"Number of test images: {', '.join(told)}. {change}"
+def worth_of_image(runs: Runs, place: str) -> list[float]:
+    """Return by how many percentage points one test image changes a number of a table: the least and the most."""
+    datasets = [place] if place in runs.datasets else runs.datasets
+    rows = runs.select(datasets=datasets)
+    images = [result.get("images") for result in rows["result"] if result and result.get("images")]
+    points = sorted({float(f"{100 / number / len(datasets):.2g}") for number in images})
+    return list(dict.fromkeys([*points[:1], *points[-1:]]))
 
 
-def lacking(results: Results) -> list[str]:
-    """Why means are missing: the runs that have no result, a line for each method, data set and reason; and where runs
-    differ in what must be equal, each method."""
-    grouped: dict[tuple[str, str, str], list[str]] = {}
-    for line, dataset, column, seed, outcome in results.all():
-        if not outcome.is_there:
-            run = f"{shots_in_words(column) if column.isdigit() else column} seed {seed}".removeprefix(f"{ACCURACY} ")
-            grouped.setdefault((line.label, dataset, outcome.reason), []).append(run)
+def caption(runs: Runs, tables: Sequence[Table]) -> str:
+    """Return what the numbers of the tables are."""
+    seeds = runs.experiment.seeds
+    over = f", as {STD} over {seeds_text(seeds)}" if len(seeds) > 1 else f" for {seeds_text(seeds)}"
     texts = [
-        f"{label} has no result on {dataset} for {', '.join(runs)} ({reason})."
-        for (label, dataset, reason), runs in grouped.items()
-    ]
-    for line in results.lines:
-        parted = {name: results.parted(line, [name]) for name in results.datasets}
-        if not any(parted.values()):
-            parted = {"all data sets": results.parted(line, results.datasets)}
-        texts += [f"{line.label} on {name} has {alike.in_words(one)}." for name, one in parted.items() if one]
-    return texts
-
-
-def untested(results: Results) -> list[str]:
-    """A line for each method and data set whose finished runs have no accuracy, for lack of test images."""
-    seeds: dict[str, list[str]] = {}
-    for line, dataset, _, seed, outcome in results.all():
-        if outcome.is_there and outcome.accuracy_pct is None:
-            seeds.setdefault(f"{line.label} on {dataset}", []).append(str(seed))
-    return [
-        f"{what}, seed{'s' * (len(own) > 1)} {', '.join(own)}: there are no test images, and the run has no accuracy."
-        for what, own in seeds.items()
-    ]
-
-
-def caption(experiment: Experiment, found: Sequence[Section]) -> str:
-    """What the numbers are; for protocol active more is said elsewhere."""
-    seeds = experiment.seeds
-    over = f", as {STD} over seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else f" for seed {seeds[0]}"
-    is_apart = any(row.said for section in with_details(found) for row in section.rows)
-    why = (
-        " If the numbers of a row cannot be compared with the other rows, the reason follows the name of the method, "
-        "and no number in that row is bold."
-    )
-    columns = " Columns give the number of training images per class." if experiment.protocol == "few_shot" else ""
-    columns += f" {_H_OF_THE_MEANS}" if any("H" in section.columns for section in found) else ""
-    return (
         f"All numbers are accuracies in percent{over}. The best measured result of each column is bold. "
-        f"A dash (-) marks a number that is missing or unknown.{why if is_apart else ''}{columns}"
+        "A dash (-) marks a number that is missing or unknown."
+    ]
+    if any((table.rows["remark"] != "").any() for table in with_details(tables)):
+        texts.append(
+            "If the numbers of a row cannot be compared with the other rows, the reason follows the name of the "
+            "method, and no number in that row is bold."
+        )
+    if runs.experiment.protocol == "few_shot":
+        texts.append("Columns give the number of training images per class.")
+    if any("H" in table.columns for table in tables):
+        texts.append(_H_OF_THE_MEANS)
+    return " ".join(texts)
+
+
+def sources(tables: Sequence[Table]) -> list[str]:
+    """Return the sources of the published rows, each once."""
+    rows = (row for table in with_details(tables) for row in table.rows.itertuples() if row.source)
+    return list(dict.fromkeys(f"{row.label}: {row.source}." for row in rows))
+
+
+def not_compared(tables: Sequence[Table]) -> str:
+    """Return a sentence for figures, in which names have no remarks: the methods that cannot be compared, or ""."""
+    names = dict.fromkeys(
+        name
+        for table in tables
+        for name, remark, has_number in zip(table.names, table.rows["remark"], table.mean.notna().any(axis=1))
+        if remark and has_number
     )
+    return f" Not to be compared: {', '.join(names)}." if names else ""
 
 
-def sources(found: Sequence[Section]) -> list[str]:
-    """The sources of published rows, each once."""
-    texts = [f"{row.label}: {row.source}." for section in with_details(found) for row in section.rows if row.source]
-    return list(dict.fromkeys(texts))
+# ---------------------------------------------------------------------- Markdown, CSV and LaTeX
 
 
-# ---------------------------------------------------------------------- how they look
-
-
-def cell_text(cell: Cell | None, form: str = ".2f") -> str:
-    """A cell's mean and deviation; a dash where there is no number."""
-    if cell is None:
+def number_text(mean: float | None, std: float | None = None, form: str = ".2f") -> str:
+    """Return a mean with its standard deviation as text, or a dash if there is no number."""
+    if mean is None or pd.isna(mean):
         return EMPTY
-    return f"{cell.mean:{form}}" + ("" if cell.std is None else f" ± {cell.std:{form}}")
+    return f"{mean:{form}}" + ("" if std is None or pd.isna(std) else f" ± {std:{form}}")
 
 
-def cell_numbers(cell: Cell | None) -> list[str]:
-    """The same as two cells of a CSV; empty where there is no number."""
-    return ["" if number is None else f"{number:.4f}" for number in cell or (None, None)]
-
-
-def _texts(
-    section: Section, escape: Callable[[str], str], bold: str, slant: str, number: Callable[[Cell | None, bool], str]
+def _lines(
+    table: Table,
+    escape: Callable[[str], str],
+    bold: str,
+    italic: str,
+    number: Callable[[float, float, bool], str],
 ) -> Iterator[list[str]]:
-    """The rows of a table as texts: published rows slanted, and a bold row for each heading."""
-    best, headings = section.best(), section.headings()
-    for at, row in enumerate(section.rows):
+    """Yield the rows of a table as texts: published rows in italics, and headings of groups in bold."""
+    best, headings = table.best().to_numpy().tolist(), table.headings()
+    means, stds = table.mean.to_numpy(), table.std.to_numpy()
+    for at, (name, source) in enumerate(zip(table.names, table.rows["source"])):
         if at in headings:
-            yield [bold % headings[at], *[""] * len(section.columns)]
-        name = escape(row.name)
-        cells = (number(cell, (at, column) in best) for column, cell in enumerate(row.cells))
-        yield [slant % name if row.source else name, *cells]
+            yield [bold % headings[at], *[""] * len(table.columns)]
+        yield [italic % escape(name) if source else escape(name), *map(number, means[at], stds[at], best[at])]
 
 
 def markdown_rows(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """The lines of a table in Markdown, whose cells are Markdown."""
+    """Return the lines of a Markdown table whose cells are Markdown."""
     lines = [f"| {' | '.join(texts)} |" for texts in (head, *rows)]
     return [lines[0], f"|{' --- |' * len(head)}", *lines[1:]]
 
 
-def markdown_texts(
-    title: str, about: str, head: Sequence[str], rows: Sequence[Sequence[str]], own_form: bool = False
-) -> list[str]:
-    """A table of texts with its heading; nothing without rows.
+def markdown_texts(title: str, about: str, texts: pd.DataFrame, escape_all: bool = True) -> list[str]:
+    """Return the lines of a Markdown table of texts, with a title and a caption; none without rows.
 
-    own_form: whether all cells but the names that rows begin with are in a form of ours, which Markdown leaves alone.
+    Args:
+        title: the title.
+        about: the caption.
+        texts: the table.
+        escape_all: whether all cells are escaped, or only the first column.
     """
-    if not rows:
+    if texts.empty:
         return []
-    shown = [[text if own_form and at else markdown_cell(text) for at, text in enumerate(texts)] for texts in rows]
-    lines = markdown_rows(list(map(markdown_cell, head)), shown)
-    return ["", f"## {markdown_text(title)}", "", markdown_text(about), "", *lines]
+    shown = texts.copy()
+    for name in texts.columns if escape_all else texts.columns[:1]:
+        shown[name] = texts[name].map(markdown_cell)
+    rows = shown.to_numpy().tolist()
+    return [
+        "", f"## {markdown_text(title)}", "", markdown_text(about), "",
+        *markdown_rows(list(map(markdown_cell, texts.columns)), rows),
+    ]  # fmt: skip
 
 
 def markdown(
-    found: Sequence[Section], title: str, about: str, notes: Mapping[str, Sequence[str]], more: Sequence[str] = ()
+    tables: Sequence[Table], title: str, about: str, notes: Mapping[str, Sequence[str]], more: Sequence[str] = ()
 ) -> str:
-    """All tables, the best numbers in bold, `more` lines, then lists by their titles."""
+    """Return a report in Markdown: all tables with the best numbers in bold, further lines, and lists of notes."""
     lines = [f"# {markdown_text(title)}", "", about]
-    for section in with_details(found):
-        rows = _texts(
-            section, markdown_text, "**%s**", "*%s*", lambda cell, best: f"{'**' * best}{cell_text(cell)}{'**' * best}"
+    for table in with_details(tables):
+        rows = _lines(
+            table,
+            markdown_text,
+            "**%s**",
+            "*%s*",
+            lambda mean, std, best: f"{'**' * best}{number_text(mean, std)}{'**' * best}",
         )
-        table = markdown_rows([markdown_text(text) for text in ("method", *section.columns)], rows)
-        said = ["", markdown_text(section.about)] if section.about else []
-        lines += ["", f"## {markdown_text(section.title)}", "", *table, *said]
+        head = [markdown_text(text) for text in ("method", *table.columns)]
+        lines += ["", f"## {markdown_text(table.title)}", "", *markdown_rows(head, rows)]
+        lines += ["", markdown_text(table.about)] if table.about else []
     lines += more
     for heading, texts in notes.items():
         lines += ["", f"{heading}:", "", *(f"- {markdown_text(text)}" for text in texts)] if texts else []
     return "\n".join(lines) + "\n"
 
 
-def csv_of(found: Sequence[Section]) -> tuple[list[str], list[list[str]]]:
-    """The head and the rows of a report's one table of numbers: all tables, and the further ones of the same columns;
-    a cell without a number is empty."""
-    columns = found[0].columns if found else ()
-    grouped = any(section.headings() for section in found)
-    names = [
-        f"{one_line(column)}_{what}{'' if column == 'labels' else '_pct'}"
-        for column in columns
-        for what in ("mean", "population_std")
-    ]
-    head = ["table", *(["group"] if grouped else []), "method", *names, "seeds", "said", "published_in"]
-    return head, [
-        [
-            one_line(section.key),
-            *([row.group] * grouped),
-            one_line(row.label),
-            *(number for cell in row.cells for number in cell_numbers(cell)),
-            " ".join(map(str, row.seeds)),
-            one_line(row.said),
-            one_line(row.source),
-        ]
-        for section in with_details(found)
-        if section.columns == columns
-        for row in section.rows
-    ]
+def numbers_frame(tables: Sequence[Table]) -> pd.DataFrame:
+    """Return the numbers of all tables that have the columns of the first table, as they are written to a CSV file."""
+    if not tables:
+        return pd.DataFrame(columns=["table", "method", "seeds", "said", "published_in"])
+    parts = []
+    for table in with_details(tables):
+        if table.columns != tables[0].columns:
+            continue
+        part = table.rows.rename(columns={"label": "method", "remark": "said", "source": "published_in"})
+        part = part.assign(table=table.place, seeds=[" ".join(map(str, seeds)) for seeds in part["seeds"]])
+        for column in table.columns:
+            unit = "" if column == "labels" else "_pct"
+            for name, numbers in (("mean", table.mean), ("population_std", table.std)):
+                part[f"{one_line(column)}_{name}{unit}"] = [decimal(number) for number in numbers[column]]
+        parts.append(part)
+    frame = pd.concat(parts, ignore_index=True)
+    names = [name for name in frame if name.endswith(("_mean", "_mean_pct", "_population_std", "_population_std_pct"))]
+    group = ["group"] if any(table.headings() for table in tables) else []
+    return frame[["table", *group, "method", *names, "seeds", "said", "published_in"]].map(one_line)
+
+
+def decimal(number: float | None, form: str = ".4f") -> str:
+    """Return a number as a cell of a CSV file, which is empty for NaN or None."""
+    return "" if number is None or pd.isna(number) else f"{number:{form}}"
 
 
 _LATEX = str.maketrans(
     {c: f"\\{c}" for c in "&%$#_{}"}
-    | {"<": r"\textless{}", ">": r"\textgreater{}"}  # which the oldest font encoding lacks
+    | {"<": r"\textless{}", ">": r"\textgreater{}"}  # the oldest font encoding has no such characters
     | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
-    | {c: f"{{{c}}}" for c in "[]*"}  # after the end of a row they would be its options
+    | {c: f"{{{c}}}" for c in "[]*"}  # at the start of a row they would be read as options of the row before
 )
 
 
 def latex_text(text: str) -> str:
-    """Text with LaTeX's own characters escaped, in one line."""
+    """Return a text in one line, with the special characters of LaTeX escaped."""
     return one_line(text).translate(_LATEX)
 
 
 def latex_table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table with booktabs, whose cells are LaTeX; caption and head are text."""
+    """Return a LaTeX table with booktabs, whose cells are LaTeX; the caption and the head are text."""
     frame = pd.DataFrame(list(rows), columns=list(map(latex_text, head)))
-    how = {"position": "t", "position_float": "centering", "column_format": f"l{'c' * (len(head) - 1)}"}
-    return str(frame.style.hide(axis="index").to_latex(hrules=True, caption=latex_text(caption), **how))
+    options = {"position": "t", "position_float": "centering", "column_format": f"l{'c' * (len(head) - 1)}"}
+    return str(frame.style.hide(axis="index").to_latex(hrules=True, caption=latex_text(caption), **options))
 
 
-def latex(found: Sequence[Section], title: str, about: str) -> str:
-    r"""A table for each section, with booktabs: \usepackage{booktabs} and \input this file."""
+def latex(tables: Sequence[Table], title: str, about: str) -> str:
+    r"""Return a LaTeX file with all tables. To use the file, write \usepackage{booktabs}, and \input the file."""
 
-    def number(cell: Cell | None, best: bool) -> str:
-        if cell is None:
+    def number(mean: float, std: float, best: bool) -> str:
+        if pd.isna(mean):
             return "--"
-        mean = rf"\textbf{{{cell.mean:.2f}}}" if best else f"{cell.mean:.2f}"
-        return mean if cell.std is None else rf"{mean} {{\scriptsize $\pm$ {cell.std:.2f}}}"
+        text = rf"\textbf{{{mean:.2f}}}" if best else f"{mean:.2f}"
+        return text if pd.isna(std) else rf"{text} {{\scriptsize $\pm$ {std:.2f}}}"
 
-    tables = ["% The tables need \\usepackage{booktabs}.\n"]
-    for section in with_details(found):
-        rows = _texts(section, latex_text, r"\textbf{%s}", r"\textit{%s}", number)
-        images = f" {section.about}" if section.about else ""
-        tables.append(latex_table(f"{title}: {section.title}.{images} {about}", ["Method", *section.columns], rows))
-    return "\n".join(tables)
+    texts = ["% The tables need \\usepackage{booktabs}.\n"]
+    for table in with_details(tables):
+        rows = _lines(table, latex_text, r"\textbf{%s}", r"\textit{%s}", number)
+        images = f" {table.about}" if table.about else ""
+        texts.append(latex_table(f"{title}: {table.title}.{images} {about}", ["Method", *table.columns], rows))
+    return "\n".join(texts)

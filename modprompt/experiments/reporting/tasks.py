@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Sequence
 
 from modprompt.errors import UserError
-from modprompt.experiments.reporting import alike
+from modprompt.experiments.reporting.runs import find_mixture
 from modprompt.io import folder as run_folder
 from modprompt.io.images import mark_of
 from modprompt.programs import Parser, report
@@ -26,7 +26,7 @@ def mean_of(folders: Sequence[str]) -> tuple[float, float, str]:
         if result is None or result["accuracy_pct"] is None:
             raise UserError(f"The run in {folder} has not finished{f' ({why})' if why else ''}. Finish the run first.")
         runs.append((str(result.get("dataset")), folder, result))
-    if why := alike.in_words(alike.parted(runs)):
+    if why := find_mixture(runs):
         raise UserError(f"The runs have {why}.")
     accuracies = [result["accuracy_pct"] for *_, result in runs]
     marks = [mark_of(result) for *_, result in runs]

@@ -194,10 +194,10 @@ def start(args: argparse.Namespace, plan: Plan, jobs: Sequence[Job], inputs: Inp
         print(f"warning: {line}", file=sys.stderr)
     if args.report:
         from modprompt.experiments.reporting import report as reports  # late: few need them, and they bring numpy
-        from modprompt.experiments.reporting import results
+        from modprompt.experiments.reporting.runs import collect
 
-        found = [results.of_experiment(part, states, args.out) for part in plan.parts]
-        reports.write_plan(plan, found, reports.folder_of(plan, args.out), args.data)
+        parts = [collect(part, states, args.out) for part in plan.parts]
+        reports.write_plan(plan, parts, reports.report_folder(plan, args.out), args.data)
     return code
 
 

@@ -6,7 +6,7 @@ import functools
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from modprompt.clip.known import Asked
 from modprompt.clip.load import load
@@ -16,7 +16,8 @@ from modprompt.experiments.plan.experiment import Experiment, Job, Plan, narrowe
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import jobs
 from modprompt.experiments.reporting import report
-from modprompt.experiments.reporting.results import Results, of_experiment
+from modprompt.experiments.reporting.runs import Runs, collect
+from modprompt.experiments.reporting.tables import Summary, Table
 from modprompt.experiments.running import state
 from modprompt.io.files import write_json
 from modprompt.io.records import sealed
@@ -82,9 +83,14 @@ def narrowed_to(experiment: Experiment, **given: Any) -> Experiment:
     return narrowed(Plan(experiment.name, experiment.title, "", {}, (experiment,)), **given).parts[0]
 
 
-def results_below(experiment: Experiment, out: Path, selected_on_test: bool = False) -> Results:
-    """What came of an experiment's runs below an output folder, held against no data sets."""
-    return of_experiment(experiment, state.of_all(jobs(experiment), out, Inputs(out, None)), out, selected_on_test)
+def runs_below(experiment: Experiment, out: Path, selected_on_test: bool = False) -> Runs:
+    """Return the runs of an experiment in an output folder, without a comparison with the data sets."""
+    return collect(experiment, state.of_all(jobs(experiment), out, Inputs(out, None)), out, selected_on_test)
+
+
+def summary_of(experiment: Experiment, out: Path) -> Summary:
+    """Return the means and tables of an experiment in an output folder."""
+    return report.summarize(runs_below(experiment, out))[0]
 
 
 def write_log(folder: Path, correct: int, total: int = 1000, *, trained: bool = False, finished: bool = True) -> None:
@@ -124,13 +130,33 @@ def fill(found, out, accuracy):
             finish(job, out, value)
 
 
-def sections_of(found, out):
-    gathered = results_below(found, out)
-    return {section.key: section for section in report.tables_of(found, gathered).sections}, gathered
+class Cell(NamedTuple):
+    """A mean and its standard deviation; None if there is no deviation."""
+
+    mean: float
+    std: float | None = None
 
 
-def row(section, label):
-    return dict(zip(section.columns, next(row for row in section.rows if row.label == label).cells))
+def tables_of(experiment: Experiment, out: Path) -> tuple[dict[str, Table], Runs]:
+    """Return the tables of an experiment by data set, and its runs."""
+    runs, _, tables = summary_of(experiment, out)
+    return {table.place: table for table in tables}, runs
+
+
+def row(table: Table, label: str) -> dict[str, Cell | None]:
+    """Return the cells of the row of a method by column; None for a missing number."""
+    at = list(table.rows["label"]).index(label)
+    means, stds = table.mean.iloc[at], table.std.iloc[at]
+    return {
+        column: None if means.isna()[column] else Cell(means[column], None if stds.isna()[column] else stds[column])
+        for column in table.columns
+    }
+
+
+def best(table: Table) -> set[tuple[int, int]]:
+    """Return the numbers of the rows and columns of the bold cells."""
+    bold = table.best().to_numpy()
+    return {(at, column) for at, cells in enumerate(bold) for column, cell in enumerate(cells) if cell}
 
 
 def by_hand(job):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from modprompt.experiments.plan import protocols
-from modprompt.experiments.reporting import alike, report, tables
+from modprompt.experiments.reporting import notes, report
 from modprompt.io.base_new import harmonic_mean
-from tests.modprompt.experiments.fakes import finish, results_below
+from tests.modprompt.experiments.fakes import finish, row, runs_below, summary_of
 from tests.modprompt.experiments.test_base2new import BOUND, TOGETHER
 
 TWO_SEEDS = TOGETHER.replace("seeds: [1]", "seeds: [1, 2]")
@@ -31,10 +31,10 @@ def fill(found, out, **more):
 def test_tables_have_the_halves_among_all_and_their_h(experiment, tmp_path):
     found = experiment(TWO_SEEDS)
     fill(found, tmp_path)
-    (section,) = report.tables_of(found, results_below(found, tmp_path)).sections
+    (section,) = summary_of(found, tmp_path).tables
     assert section.columns == ("base", "new", "H", "H (all)")
     assert section.deciding == "H"  # which methods are ranked by
-    mpl = dict(zip(section.columns, section.rows[1].cells))
+    mpl = row(section, "MPL")
     own = [harmonic_mean(60 + seed, 50 - seed) for seed in (1, 2)]
     assert mpl["H (all)"] == pytest.approx((harmonic_mean(61.5, 48.5), np.std(own)))
 
@@ -52,11 +52,10 @@ def test_results_without_halves_leave_a_line_and_an_empty_cell(experiment, tmp_p
     found = experiment(TWO_SEEDS)
     for job in protocols.jobs(found):
         finish(job, tmp_path, 55)
-    results = results_below(found, tmp_path)
-    (section,) = report.tables_of(found, results).sections
-    assert section.rows[1].cells[3] is None
-    (outcome, *_) = results.outcomes(results.lines[1], "digits", "new (all)").values()
-    assert outcome.reason == "the result has no accuracy for this half of the classes"
+    (section,) = summary_of(found, tmp_path).tables
+    assert row(section, "MPL")["H (all)"] is None
+    reasons = runs_below(found, tmp_path).select("MPL", "digits", "new (all)")["reason"]
+    assert {*reasons} == {"the result has no accuracy for this half of the classes"}
 
 
 def test_prompts_of_single_classes_are_empty_and_not_lacking(experiment, tmp_path):
@@ -65,13 +64,12 @@ def test_prompts_of_single_classes_are_empty_and_not_lacking(experiment, tmp_pat
     (base, *_) = [job for job in protocols.jobs(found) if job.method.label == "CSC"]
     new = base._replace(column="new", folder=base.folder.replace("train_base", "test_new"), parent=base, tests=True)
     finish(new, tmp_path, 64.66, class_bound=True)
-    results = results_below(found, tmp_path)
-    (section,) = report.tables_of(found, results).sections
-    cells = dict(zip(section.columns, section.rows[2].cells))
+    runs, _, (section,) = summary_of(found, tmp_path)
+    cells = row(section, "CSC")
     assert cells.pop("base") is not None
     assert set(cells.values()) == {None}
-    assert tables.lacking(results) == []
-    (note,) = alike.class_notes(found, results)
+    assert notes.missing(runs) == []
+    (note,) = notes.class_notes(runs)
     assert note == (
         "These methods have no results on new classes, because their learned parameters belong to the training classes: "
         "CSC."

@@ -5,10 +5,10 @@ import os
 from modprompt.cli.flags import parse_args, settings_of
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.commands import command, expected, flags, options
-from modprompt.experiments.reporting import cost, report, tables
+from modprompt.experiments.reporting import cost, tables
 from modprompt.experiments.running import state
 from tests.modprompt.experiments.conftest import FILE
-from tests.modprompt.experiments.fakes import finish, narrowed_to, results_below
+from tests.modprompt.experiments.fakes import finish, narrowed_to, summary_of
 
 TOGETHER = FILE.replace("seeds: [1, 2]", "seeds: [1]\njoint_test: true")
 BOUND = "  CSC: {trainer: CoOp, config: glyph, options: {TRAINER.COOP.CSC: True, TRAINER.COOP.CTX_INIT: ''}}\n"
@@ -65,10 +65,9 @@ def test_what_is_taught_on_all_classes_fills_both_columns_of_one_run_and_says_wh
     for one in jobs:
         more = {"halves_apart": apart, "seen": seen, "testing_s": 7.0} if one is job else {"testing_s": 1.0}
         finish(one, tmp_path, 70, **more)
-    results = results_below(found, tmp_path)
-    numbers, sections, _ = report.tables_of(found, results)
-    assert [numbers.of_seeds("KD", "digits", column) for column in ("base", "new")] == [{1: 80.0}, {1: 60.0}]
-    names = [row.name for row in sections[-1].rows]
-    assert f"KD ({seen})" in names
-    assert seen in tables.latex(sections, "a title", "about")
-    assert {one.label: one.testing_s.mean for one in cost.costs(found, results, sections)} == {"MPL": 2.0, "KD": 7.0}
+    summary = summary_of(found, tmp_path)
+    of_seeds = [summary.means.of_seeds("KD", ("digits", column)).to_dict() for column in ("base", "new")]
+    assert of_seeds == [{1: 80.0}, {1: 60.0}]
+    assert f"KD ({seen})" in summary.tables[-1].names
+    assert seen in tables.latex(summary.tables, "a title", "about")
+    assert cost.costs(summary)["testing_s_mean"].to_dict() == {"MPL": 2.0, "KD": 7.0}

@@ -7,7 +7,7 @@ from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import expected, flags
-from modprompt.experiments.reporting.results import of_experiment
+from modprompt.experiments.reporting.runs import collect
 from modprompt.experiments.running import state
 from tests.modprompt.experiments.fakes import finish
 
@@ -70,12 +70,10 @@ def test_a_front_fills_no_column_of_the_head(experiment, tmp_path):
         if job.method.label == "MPL" and job.column == "base":
             finish(job, tmp_path, 70.0)
     states = [(job, state.by_result(job, tmp_path, None)) for job in protocols.jobs(made)]
-    results = of_experiment(made, states)
-    line = {one.label: one for one in results.lines}
-    of_mpl = results.outcomes(line["MPL"], "digits", "base")
-    assert {seed: one.accuracy_pct for seed, one in of_mpl.items()} == {1: 70.0, 2: 70.0}
-    assert all(one.accuracy_pct is None for one in results.outcomes(line["CLAP on MPL"], "digits", "base").values())
-    assert [line[name].group for name in ("MPL", "CLAP", "CLAP on MPL")] == ["prompts", "heads", "prompts + head"]
+    runs = collect(made, states)
+    assert list(runs.select("MPL", "digits", "base")["accuracy_pct"]) == [70.0, 70.0]
+    assert runs.select("CLAP on MPL", "digits", "base")["accuracy_pct"].isna().all()
+    assert list(runs.methods["group"][["MPL", "CLAP", "CLAP on MPL"]]) == ["prompts", "heads", "prompts + head"]
 
 
 def test_another_clip_than_its_prompts_is_told_before_anything_runs(experiment, tmp_path):

@@ -8,12 +8,12 @@ from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import flags
-from modprompt.experiments.reporting.alike import warnings
+from modprompt.experiments.reporting.notes import warnings
 from modprompt.experiments.running import run
 from tests.conftest import one_line
 from tests.modprompt.data.trees import pictures
 from tests.modprompt.experiments.conftest import FILE
-from tests.modprompt.experiments.fakes import finish, results_below
+from tests.modprompt.experiments.fakes import finish, runs_below
 from tests.registered import forget
 
 TRAINER = """
@@ -65,7 +65,7 @@ def test_contexts_of_single_classes_that_words_overrule_are_told_by_check_and_re
     for job in jobs:
         finish(job, tmp_path, 50.0)
     told = "CSC: CSC has no effect because CTX_INIT is set, so the results are those of CoOp without CSC."
-    assert warnings(results_below(found, tmp_path)) == [told]
+    assert warnings(runs_below(found, tmp_path)) == [told]
 
 
 def test_a_method_that_the_named_clip_has_no_side_for_is_refused(experiment, tmp_path):

@@ -4,14 +4,15 @@ import csv
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan import spec
-from modprompt.experiments.reporting import report, tables
-from modprompt.experiments.reporting.compare import Difference, compare, corrected, difference, finding
+from modprompt.experiments.reporting import report
+from modprompt.experiments.reporting.compare import compare, difference, finding, holm
 from modprompt.io.base_new import harmonic_mean
-from tests.modprompt.experiments.fakes import edit_some, fill, results_below
+from tests.modprompt.experiments.fakes import edit_some, fill, summary_of
 
 FIVE = """
 protocol: base2new
@@ -38,23 +39,31 @@ def of_job(job):
 
 
 def compared(found, out):
-    results = results_below(found, out)
-    return compare(found, results, tables.numbers(found, results))
+    return compare(summary_of(found, out))
 
 
-def holm(p_values):
-    return [one.p_holm for one in corrected([Difference({}, 0.0, None, p) for p in p_values])]
+class Cell:
+    """A difference in the form that the tests read."""
+
+    def __init__(self, row):
+        seeds = {int(name.split("_")[1]): value for name, value in row.items() if str(name).startswith("seed_")}
+        self.by_seed = {seed: value for seed, value in sorted(seeds.items()) if not pd.isna(value)}
+        self.mean = row.get("difference_points")
+        bounds = [row.get(f"interval95_{end}_points", np.nan) for end in ("low", "high")]
+        self.interval = None if pd.isna(bounds[0]) else tuple(bounds)
+        self.p, self.p_holm = (None if pd.isna(row.get(name, np.nan)) else row[name] for name in ("p", "p_holm"))
 
 
 def cells(one, key, minus):
     """The differences of a table from a method, by column."""
-    return {cell.column: cell.difference for cell in one.cells if (cell.table[1], cell.other) == (key, minus)}
+    rows = one.frame[(one.frame["table"] == key) & (one.frame["minus"] == minus)]
+    return {row["column"]: Cell(row) for row in rows.to_dict("records")}
 
 
 def texts(one, number=0):
     """What is said of a table, and its rows by their names."""
-    _, said, _, rows = list(one.tables())[number]
-    return said, {name: own for name, *own in rows}
+    _, said, frame = list(one.tables())[number]
+    return said, {name: own for name, *own in frame.to_numpy().tolist()}
 
 
 def pairs(minus, dataset, column, method="MPL"):
@@ -72,9 +81,9 @@ def test_differences_are_those_of_the_runs_and_corrected_by_column(experiment, t
     found = experiment(FIVE)
     fill(found, tmp_path, of_job)
     one = compared(found, tmp_path)
-    assert list(dict.fromkeys(cell.table[1] for cell in one.cells)) == ["eurosat", "dtd", "average"]
+    assert list(one.frame["table"].unique()) == ["eurosat", "dtd", "average"]
     assert list(texts(one)[1]) == ["CLIP", "CoOp", "MaPLe"]
-    assert one.left_out == []
+    assert one.missing == []
     assert "describe the variation over seeds on these data sets and do not generalize to other data sets" in one.about
     assert one.about.endswith(
         "CLIP does not depend on the seed, so the one run of CLIP is paired with every seed of the other methods."
@@ -88,7 +97,7 @@ def test_differences_are_those_of_the_runs_and_corrected_by_column(experiment, t
                     both = np.mean([pairs(minus, name, column) for name in datasets], axis=0)
                 assert cells(one, key, minus)[column].by_seed == pytest.approx(dict(zip(SEEDS, np.subtract(*both))))
             tested = [cells(one, key, minus)[column] for minus in ("CLIP", "CoOp", "MaPLe")]
-            assert [cell.p_holm for cell in tested] == pytest.approx(holm([cell.p for cell in tested]))
+            assert [cell.p_holm for cell in tested] == pytest.approx(list(holm(pd.Series([cell.p for cell in tested]))))
 
 
 def test_seeds_that_one_side_lacks_are_named_and_their_pairs_left_out(experiment, tmp_path):
@@ -110,7 +119,7 @@ def test_seeds_that_one_side_lacks_are_named_and_their_pairs_left_out(experiment
     assert list(dtd["CoOp"]["base"].by_seed) == list(SEEDS)
     assert list(dtd["MaPLe"]["H"].by_seed) == list(cells(one, "average", "MaPLe")["H"].by_seed) == [1, 3, 5]
     assert list(cells(one, "eurosat", "MaPLe")["H"].by_seed) == list(SEEDS)
-    assert sorted(one.left_out)[2:] == [
+    assert sorted(one.missing)[2:] == [
         "dtd, base, H: MaPLe has no result for seed 4.",
         "dtd, new, H: MPL has no result for seed 2.",
     ]
@@ -128,7 +137,7 @@ def test_few_shots_are_compared_by_column_and_zero_shot_with_each(experiment, tm
     cell = cells(one, "dtd", "CLIP")["4"]
     assert list(cell.by_seed.values()) == pytest.approx([accuracy("MPL", "dtd", "4", seed) - zero for seed in SEEDS])
     assert one.about.endswith("paired with every seed and every number of shots of the other methods.")
-    assert one.left_out == []
+    assert one.missing == []
 
 
 def test_what_keeps_numbers_from_being_the_methods_alone_stands_beside_the_method(experiment, tmp_path):
@@ -179,25 +188,30 @@ def test_report_has_them_in_all_its_forms(experiment, tmp_path, capsys):
 # ------------------------------------------------------------------ a pair of methods
 
 
+def between(one, other):
+    return Cell(difference(pd.Series(one), pd.Series(other)))
+
+
 def test_hand_computed_mean_and_interval():
     """Differences 1, 2, 3, 4, 5: mean 3, s = sqrt(2.5), t(0.975, 4) = 2.7764, half-width 2.7764 * s / sqrt(5)."""
-    found = difference({1: 11, 2: 12, 3: 13, 4: 14, 5: 15}, dict.fromkeys(range(1, 6), 10))
+    found = between({1: 11, 2: 12, 3: 13, 4: 14, 5: 15}, dict.fromkeys(range(1, 6), 10))
     assert found.by_seed == {1: 1, 2: 2, 3: 3, 4: 4, 5: 5}
     assert found.mean == 3
     assert found.interval == pytest.approx((3 - 1.96324, 3 + 1.96324), abs=1e-4)
     assert found.p == pytest.approx(0.01324, abs=1e-5)  # t = 3 / (sqrt(2.5) / sqrt(5)) = 4.2426
-    assert difference({1: 80.0, 2: 81.0, 7: 99.0}, {2: 80.0, 1: 70.0, 3: 0.0}).by_seed == {1: 10.0, 2: 1.0}
-    assert difference({1: 80.0}, {2: 80.0}) is None
-    assert difference({1: 80.0}, {1: 70.0})[1:] == (10.0, None, None, None)  # of one pair neither interval nor p
+    assert between({1: 80.0, 2: 81.0, 7: 99.0}, {2: 80.0, 1: 70.0, 3: 0.0}).by_seed == {1: 10.0, 2: 1.0}
+    assert difference(pd.Series({1: 80.0}), pd.Series({2: 80.0})) == {"pairs": 0}
+    alone = between({1: 80.0}, {1: 70.0})  # one pair has neither an interval nor a p-value
+    assert (alone.mean, alone.interval, alone.p) == (10.0, None, None)
 
 
 def test_hand_computed_holm():
     """Sorted 0.005 * 4, 0.01 * 3, 0.03 * 2, 0.04 * 1; the last is not below the one before it."""
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.6, 0.5]) == [1.0, 1.0]
-    assert holm([]) == []
-    found = corrected([Difference({}, 0.0, None, 0.01), None, Difference({}, 0.0), Difference({}, 0.0, None, 0.2)])
-    assert [one and one.p_holm for one in found] == [0.02, None, None, 0.2]  # what has no p counts for nothing
+    assert list(holm(pd.Series([0.01, 0.04, 0.03, 0.005]))) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert list(holm(pd.Series([0.6, 0.5]))) == [1.0, 1.0]
+    assert list(holm(pd.Series(dtype=float))) == []
+    some = holm(pd.Series([0.01, np.nan, np.nan, 0.2]))  # a missing p-value is not counted
+    assert list(some.dropna()) == [0.02, 0.2]
 
 
 # ------------------------------------------------------------------ the sentence of a page's top
@@ -214,9 +228,8 @@ def test_the_finding_is_the_difference_of_the_table_with_its_sign(experiment, tm
 
     found = experiment(FIVE)
     fill(found, tmp_path, accuracy)
-    results = results_below(found, tmp_path)
-    numbers, sections, _ = report.tables_of(found, results)
-    said, one = finding(found, results, numbers, sections), compare(found, results, numbers)
+    summary = summary_of(found, tmp_path)
+    said, one = finding(summary), compare(summary)
     cell = cells(one, "average", "CoOp")["H"]
     low, high = cell.interval
     points = f"{cell.mean:+.2f} percentage points in H (average over 2 data sets;"

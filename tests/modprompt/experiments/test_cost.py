@@ -2,12 +2,13 @@
 
 import csv
 
+import pandas as pd
 import pytest
 
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.reporting import cost, report, tables
 from tests.modprompt.experiments.conftest import FILE
-from tests.modprompt.experiments.fakes import edit, finish, leave_schedules, results_below
+from tests.modprompt.experiments.fakes import edit, finish, leave_schedules, summary_of
 
 DPL = "  DPL: {trainer: DPL, config: glyph, search: {trainer: DPLSearch, config: glyph}, search_seed: 1}\n"
 
@@ -23,20 +24,21 @@ def fill(found, out, **more):
 
 
 def costs_of(found, out):
-    results = results_below(found, out)
-    return {one.label: one for one in cost.costs(found, results, report.tables_of(found, results).sections)}
+    return cost.costs(summary_of(found, out))
 
 
 def test_parameters_and_seconds_by_hand(experiment, tmp_path):
     found = experiment(FILE)
     fill(found, tmp_path)
     of = costs_of(found, tmp_path)
-    mpl = of["MPL"]
-    assert (mpl.group, mpl.parameters, mpl.device, mpl.jobs) == ("prompts", (64, 64), "cpu", "2")
-    assert mpl.training_s == pytest.approx((11.5, 0.5))
-    assert mpl.testing_s == pytest.approx((4.0, 0.0))
-    assert mpl.accuracy == pytest.approx((51.5, 0.5))
-    assert (of["CLIP"].parameters, of["CLIP"].training_s) == ((0, 0), (0.0, None))
+    mpl, clip = of.loc["MPL"], of.loc["CLIP"]
+    assert list(mpl[["group", "parameters_least", "parameters_most", "device", "jobs_at_once"]]) == [
+        "prompts", 64, 64, "cpu", "2",
+    ]  # fmt: skip
+    assert list(mpl[["training_s_mean", "training_s_std"]]) == pytest.approx([11.5, 0.5])
+    assert list(mpl[["testing_s_mean", "testing_s_std"]]) == pytest.approx([4.0, 0.0])
+    assert list(mpl[["accuracy_mean", "accuracy_std"]]) == pytest.approx([51.5, 0.5])
+    assert (clip["parameters_most"], clip["training_s_mean"], pd.isna(clip["training_s_std"])) == (0, 0.0, True)
 
 
 def test_a_search_is_shared_by_its_trainings_and_a_head_has_the_seconds_of_its_prompts(experiment, tmp_path):
@@ -45,9 +47,10 @@ def test_a_search_is_shared_by_its_trainings_and_a_head_has_the_seconds_of_its_p
         if job.stage:
             leave_schedules(job, tmp_path)
     fill(found, tmp_path)
-    spent = {label: one.training_s for label, one in costs_of(found, tmp_path).items()}
-    assert (spent["DPL"], spent["MPL"]) == (pytest.approx((41.5, 0.5)), pytest.approx((11.5, 0.5)))
-    assert spent["Tip on MPL"] == pytest.approx((23.0, 1.0))
+    spent = costs_of(found, tmp_path)[["training_s_mean", "training_s_std"]]
+    assert list(spent.loc["DPL"]) == pytest.approx([41.5, 0.5])
+    assert list(spent.loc["MPL"]) == pytest.approx([11.5, 0.5])
+    assert list(spent.loc["Tip on MPL"]) == pytest.approx([23.0, 1.0])
 
 
 def test_what_results_do_not_say_is_empty(experiment, tmp_path):
@@ -56,9 +59,9 @@ def test_what_results_do_not_say_is_empty(experiment, tmp_path):
     for job in protocols.jobs(found):
         if (job.method.label, job.seed, job.column) == ("MPL", 2, "base"):
             finish(job, tmp_path, 50)
-    mpl = costs_of(found, tmp_path)["MPL"]
-    assert (mpl.parameters, mpl.training_s, mpl.testing_s) == (None, None, None)
-    assert cost.texts([mpl], "H (%)")[1][:4] == ("MPL", "-", "-", "-")
+    costs = costs_of(found, tmp_path)
+    assert costs.loc["MPL", ["parameters_most", "training_s_mean", "testing_s_mean"]].isna().all()
+    assert list(cost.texts(costs, "H (%)").iloc[1][:4]) == ["MPL", "-", "-", "-"]
 
 
 def test_seconds_of_runs_that_shared_a_gpu_are_left_out(experiment, tmp_path):
@@ -68,8 +71,8 @@ def test_seconds_of_runs_that_shared_a_gpu_are_left_out(experiment, tmp_path):
         if (job.method.label, job.seed, job.column) == ("MPL", 2, "base"):
             edit(tmp_path / job.folder / "result.json", runs_on_gpu=2)
     of = costs_of(found, tmp_path)
-    assert (of["MPL"].training_s, of["MPL"].testing_s, of["MPL"].parameters) == (None, None, (64, 64))
-    assert of["CLIP"].testing_s.mean == 4.0
+    assert of.loc["MPL", ["training_s_mean", "testing_s_mean"]].isna().all()
+    assert (of.at["MPL", "parameters_most"], of.at["CLIP", "testing_s_mean"]) == (64, 4.0)
 
 
 @pytest.mark.usefixtures("unpainted")
@@ -77,7 +80,7 @@ def test_report_has_table_file_and_figure(experiment, tmp_path):
     fill(experiment(FILE + "  MaPLe: {trainer: MaPLe, config: glyph}\n", "two"), tmp_path / "out")
     assert report.main([str(tmp_path / "two.yaml"), "--out", str(tmp_path / "out")]) == 0
     folder = tmp_path / "out" / "reports" / "two"
-    assert "| MPL | 64 | 11.50 ± 0.50 | 4.00 ± 0.00 | cpu | 2 | 51.50 ± 0.50 |" in (folder / "report.md").read_text()
+    assert "| MPL | 64 | 11.50 ± 0.50 | 4.00 ± 0.00 | cpu | 51.50 ± 0.50 |" in (folder / "report.md").read_text()
     rows = {row["method"]: row for row in csv.DictReader((folder / "cost.csv").read_text().splitlines())}
     assert list(rows) == ["CLIP", "MPL", "MaPLe"]
     assert (rows["MPL"]["training_s_mean"], rows["MPL"]["accuracy_of"]) == ("11.5000", "H (%), digits")
@@ -88,10 +91,10 @@ def test_report_has_table_file_and_figure(experiment, tmp_path):
 def test_methods_stand_under_the_headings_of_their_groups(experiment, tmp_path):
     found = experiment(FILE.replace("methods:", "methods:\n  Head: {trainer: TipAdapterF, config: glyph}"))
     fill(found, tmp_path)
-    sections = report.tables_of(found, results_below(found, tmp_path)).sections
+    sections = summary_of(found, tmp_path).tables
     lines = [line.split(" |")[0] for line in tables.markdown(sections, "t", "a", {}).splitlines()[8:13]]
     assert lines == ["| CLIP", "| **prompts**", "| MPL", "| **heads**", "| Head"]
     assert r"\textbf{heads} &  &  &  \\" in tables.latex(sections, "t", "a")
-    head, rows = tables.csv_of(sections)
-    assert head[:3] == ["table", "group", "method"]
-    assert [row[1:3] for row in rows] == [["", "CLIP"], ["prompts", "MPL"], ["heads", "Head"]]
+    frame = tables.numbers_frame(sections)
+    assert list(frame)[:3] == ["table", "group", "method"]
+    assert frame[["group", "method"]].to_numpy().tolist() == [["", "CLIP"], ["prompts", "MPL"], ["heads", "Head"]]

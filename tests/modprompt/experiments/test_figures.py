@@ -7,11 +7,12 @@ import pytest
 from PIL import Image
 
 from modprompt.experiments.plan.experiment import Experiment
-from modprompt.experiments.reporting import figures, report, results
+from modprompt.experiments.reporting import figures, report
 from modprompt.experiments.reporting.compare import interval
-from modprompt.experiments.reporting.recorded import Recorded
-from modprompt.io.figures import panels, short_name
-from tests.modprompt.experiments.fakes import edit, finish, results_below
+from modprompt.experiments.reporting.recorded import StoredTests
+from modprompt.experiments.reporting.runs import Runs
+from modprompt.io.figures import WIDTH, panels, short_name
+from tests.modprompt.experiments.fakes import edit, finish, runs_below
 
 PLACES = ("imagenet", "caltech101")
 SEEDS = (1, 2, 3)
@@ -24,25 +25,24 @@ RUN = {
 }
 
 
-def measured_of(experiment, gathered):
-    numbers, sections, _ = report.tables_of(experiment, gathered)
-    return figures.Measured(experiment, gathered, numbers, sections, figures.looks([(experiment, gathered)]))
-
-
 def made(methods, protocol="base2new", columns=("base", "new")):
     """Results of two data sets and so many methods, each run with an accuracy of its own; the first is zero-shot, the last
     is MPL."""
     labels = ["CLIP", *(f"method {number}" for number in range(1, methods - 1)), "MPL"]
     experiment = Experiment("x", "X", protocol, PLACES, "", (16,), SEEDS, (), "MPL", "")
-    lines = [results.Line(one, one, SEEDS if one != "CLIP" else (1,), trains=one != "CLIP") for one in labels]
-    gathered = results.Results(lines, columns, PLACES)
-    for (place, dataset), (method, line), (at, column) in itertools.product(
-        enumerate(PLACES), enumerate(lines), enumerate(columns)
+    methods_ = [
+        {"label": one, "family": one, "seeds": SEEDS if one != "CLIP" else (1,), "trains": one != "CLIP"}
+        for one in labels
+    ]
+    rows = []
+    for (place, dataset), (method, label), (at, column), seed in itertools.product(
+        enumerate(PLACES), enumerate(labels), enumerate(columns), SEEDS
     ):
-        for seed in line.seeds if gathered.is_asked(line, column) else ():
-            accuracy = 40 + place + 0.3 * method + (0.01 * at + 0.1 * seed) * (method > 0)
-            gathered.add(line.label, dataset, column, seed, results.Outcome(accuracy, result={**RUN, "seed": seed}))
-    return measured_of(experiment, gathered)
+        accuracy = 40 + place + 0.3 * method + (0.01 * at + 0.1 * seed) * (method > 0)
+        one = {"method": label, "dataset": dataset, "column": column, "seed": seed, "reason": ""}
+        rows.append({**one, "accuracy_pct": accuracy, "result": {**RUN, "seed": seed}})
+    summary, _ = report.summarize(Runs(experiment, methods_, rows, columns, PLACES))
+    return summary, figures.looks_of([summary.runs])
 
 
 KINDS = [
@@ -56,7 +56,9 @@ KINDS = [
 
 @pytest.mark.parametrize(("kind", "protocol", "columns"), KINDS)
 def test_a_figure_of_each_kind_is_written_and_is_not_empty(kind, protocol, columns, tmp_path):
-    assert getattr(figures, kind)(made(4, protocol, columns), tmp_path / "a.png")
+    summary, looks = made(4, protocol, columns)
+    words = (summary,) if kind == "tokens" else (summary, looks)
+    assert getattr(figures, kind)(*words, tmp_path / "a.png")
     assert_not_empty(tmp_path / "a.png")
 
 
@@ -67,24 +69,24 @@ def assert_not_empty(path):
 
 
 def test_there_is_no_curve_of_one_point(tmp_path):
-    assert figures.shots(made(4, "few_shot", ("0", "16")), tmp_path / "one.png") == ""
+    assert figures.shots(*made(4, "few_shot", ("0", "16")), tmp_path / "one.png") == ""
 
 
 def test_dots_have_the_tables_order_and_numbers(tmp_path, drawn):
-    measured = made(12)
-    figures.methods(measured, tmp_path / "methods.png")
-    panels, place = drawn["methods.png"].axes, measured.sections[-1].key
+    summary, looks = made(12)
+    figures.methods(summary, looks, tmp_path / "methods.png")
+    panels, place = drawn["methods.png"].axes, summary.tables[-1].place
     assert [axes.get_title() for axes in panels] == ["base", "new", "H"]
-    assert [text.get_text() for text in panels[0].get_yticklabels()] == measured.labels
+    assert [text.get_text() for text in panels[0].get_yticklabels()] == summary.labels
     for axes in panels:
         means, seeds, lines = (
             [line for line in axes.lines if line.get_gid() == kind] for kind in ("mean", "seeds", "interval")
         )
         assert len(seeds) == len(lines) == 11  # zero-shot CLIP has one seed
-        for row, label in enumerate(measured.labels):
-            cell = measured.numbers.cell(label, place, axes.get_title())
-            assert means[row].get_xydata().tolist() == [[pytest.approx(cell.mean), row]]
-        of_seeds = list(measured.numbers.of_seeds("MPL", place, axes.get_title()).values())
+        for row, label in enumerate(summary.labels):
+            mean = summary.means.mean.at[label, (place, axes.get_title())]
+            assert means[row].get_xydata().tolist() == [[pytest.approx(mean), row]]
+        of_seeds = summary.means.of_seeds("MPL", (place, axes.get_title())).tolist()
         assert list(seeds[-1].get_xdata()) == of_seeds
         assert list(lines[-1].get_xdata()) == pytest.approx(interval(of_seeds))
 
@@ -92,7 +94,7 @@ def test_dots_have_the_tables_order_and_numbers(tmp_path, drawn):
 def test_confusion_is_in_percent_of_a_class_and_of_those_that_are_mixed_up(drawn, tmp_path):
     images = np.eye(30, dtype=int) * 8
     images[29, 3] = 2
-    test = Recorded(tuple(f"class {number}" for number in range(30)), images, [], {})
+    test = StoredTests(tuple(f"class {number}" for number in range(30)), images, [], {})
     caption = figures.confusions("MPL", "digits", {"new": test}, tmp_path / "c.png")
     axes = drawn["c.png"].axes[0]
     shown = [text.get_text() for text in axes.get_yticklabels()]
@@ -112,7 +114,7 @@ def test_a_figure_is_a_picture_and_a_pdf_of_the_same_bytes_again(tmp_path):
     assert first.startswith(b"%PDF")
     assert b"/Type3" not in first
     with Image.open(tmp_path / "a.png") as picture:
-        assert picture.size[0] == 220 * figures.WIDTH
+        assert picture.size[0] == 220 * WIDTH
     assert draw() == first
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pdf", "a.png"]
     assert short_name("a" * 40) == "a" * 14 + "…" + "a" * 14
@@ -123,4 +125,4 @@ def test_schedules_that_are_no_schedules_are_left_out(jobs, tmp_path, experiment
     path = finish(jobs[4], tmp_path / "out", 80.0)
     for text in ("(" * 5000, "-" * 200_000 + "1", "[[0, 1], 2]", "{}", "[[0, 'a']]", "None", "lambda: 1"):
         edit(path, schedules={"text": text, "vision": text})
-        assert figures.token_counts(results_below(experiment(), tmp_path / "out")) == {}
+        assert figures.token_counts(runs_below(experiment(), tmp_path / "out")) == {}

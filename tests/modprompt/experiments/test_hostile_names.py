@@ -8,7 +8,6 @@ import re
 import pytest
 
 from modprompt.experiments.reporting import report, tables
-from modprompt.experiments.reporting.tables import Cell, Row, Section
 from modprompt.io.tables import as_csv, unshielded, write_table
 from modprompt.io.text import markdown_text, one_line
 from tests.modprompt.experiments.fakes import TWO, by_hand, edit, fill
@@ -21,20 +20,25 @@ NAMES = (*FORMULAS, HTML, MARKS, NO_TEXT, "# title", "1. one", "> quoted", "---"
 
 
 def sections(labels=NAMES, key="digits"):
-    rows = [Row(label, (Cell(50.0 + number, 1.0),), label) for number, label in enumerate(labels)]
-    return [Section(key, key, ("accuracy",), tuple(rows), key)]
+    rows = [{"label": label, "source": label, "mean": [50.0 + at], "std": [1.0]} for at, label in enumerate(labels)]
+    return [tables.make_table(key, key, ["accuracy"], rows, about=key)]
 
 
 def test_names_are_no_formulas_in_the_csv_and_numbers_stay_numbers(tmp_path):
-    write_table(tmp_path / "report.csv", ["table", "method", "mean", "std", "", "", ""], tables.csv_of(sections())[1])
+    write_table(
+        tmp_path / "report.csv",
+        ["table", "method", "mean", "std", "", "", ""],
+        tables.numbers_frame(sections()).to_numpy().tolist(),
+    )
     rows = list(csv.reader((tmp_path / "report.csv").read_text("utf-8-sig").splitlines()))[1:]
     for row, label in zip(rows, NAMES, strict=True):
         assert row[1][0] not in "=@\t\r"
         assert unshielded(row[1]) == one_line(label)
         assert float(row[2]) >= 50
         assert float(row[3]) == 1.0
-    section = Section("=key", "=key", ("=column",), (Row("a", (Cell(-5.0),)),))
-    assert as_csv(tables.csv_of([section])[1]) == "'=key,a,-5.0000,,,,\n"
+    rows = [{"label": "a", "mean": [-5.0], "std": [float("nan")]}]
+    frame = tables.numbers_frame([tables.make_table("=key", "=key", ["=column"], rows)])
+    assert as_csv(frame.to_numpy().tolist()) == "'=key,a,-5.0000,,,,\n"
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ TEST = "Evaluate on the *test* set\n" + RESULT.format("3,000", "1,999", 66.6)
 )
 def test_the_last_result_on_test_images_counts(text, accuracy, tmp_path):
     (tmp_path / "log.txt").write_text(text)
-    assert read_run(tmp_path) == (pytest.approx(accuracy), "", None, None, None, ())
+    assert read_run(tmp_path) == (pytest.approx(accuracy), "")
 
 
 @pytest.mark.parametrize(
@@ -136,18 +136,18 @@ def test_the_last_result_on_test_images_counts(text, accuracy, tmp_path):
 )
 def test_a_log_without_such_a_result_says_why(text, reason, tmp_path):
     (tmp_path / "log.txt").write_text(text)
-    assert read_run(tmp_path)[:2] == (None, reason)
+    assert read_run(tmp_path) == (None, reason)
 
 
 def test_newest_log_counts_whatever_its_name(tmp_path):
-    assert read_run(tmp_path).reason == read_run(tmp_path / "none").reason == "there is no log file"
+    assert read_run(tmp_path) == read_run(tmp_path / "none") == (None, "there is no log file")
     write_log(tmp_path, 800)
     other = tmp_path / "log.txt-2024-01-01-00-00-00"
     other.write_text("=> result\n* accuracy: 60.0%\n")
     (tmp_path / "log.txt.bak").write_text("no log of a start")
     for last, accuracy in ((1.0, 60.0), (3e9, 80.0)):
         os.utime(tmp_path / "log.txt", (last, last))
-        assert read_run(tmp_path).accuracy_pct == accuracy
+        assert read_run(tmp_path)[0] == accuracy
 
 
 def test_our_log_is_read_by_the_familys_parsers(mpl_flags, mpl_options, tmp_path):

@@ -1,12 +1,11 @@
 """Published figures: with their own backbone, averages that are those of their data sets, and those of single seeds."""
 
-import pandas as pd
 import pytest
 
 from modprompt.clip.known import OPENAI
 from modprompt.experiments.plan import protocols, spec
-from modprompt.experiments.reporting import published, seeds
-from tests.modprompt.experiments.fakes import finish, results_below
+from modprompt.experiments.reporting import published
+from tests.modprompt.experiments.fakes import finish, runs_below
 
 
 def test_few_shot_rows_say_their_backbone_and_their_shots():
@@ -24,11 +23,11 @@ def test_figures_of_imagenet_are_those_of_no_other_source():
     experiment = spec.read(spec.FILES / "cross_dataset.yaml")
     assert published.rows(experiment, "average")
     assert published.rows(experiment._replace(source="caltech256"), "average") == []
-    assert published.note_of(experiment._replace(source="caltech256")) == ""
+    assert published.note(experiment._replace(source="caltech256")) == ""
 
 
 def test_published_seeds_are_distinct_and_of_one_split_per_data_set():
-    table = pd.DataFrame(seeds.known())
+    table = published.read_seeds()
     assert not table.duplicated(["method", "set", "half", "seed"]).any()
     assert (table.correct <= table.total).all()
     assert (table.groupby(["set", "half"]).total.nunique() == 1).all()  # of one split
@@ -44,7 +43,7 @@ def test_published_seeds_are_distinct_and_of_one_split_per_data_set():
     ],
 )
 def test_published_seeds_have_the_averages_that_the_papers_print(method, base, new, harmonic_mean):
-    table = pd.DataFrame(seeds.known())
+    table = published.read_seeds()
     own = table[table.method == method].assign(accuracy=lambda rows: 100 * rows.correct / rows.total)
     by_set = own.groupby(["half", "set"]).accuracy.agg(["count", "mean"])
     assert (by_set["count"] == 3).all()
@@ -80,4 +79,4 @@ def test_a_report_has_the_published_range_of_the_same_setting(experiment, tmp_pa
     )
     for job in protocols.jobs(found):
         finish(job, tmp_path, 69 + 2 * job.seed, **{**OF_EUROSAT, **(change if job.seed == 2 else {})})
-    assert seeds.beside(found, results_below(found, tmp_path)) == said
+    assert published.compare_seeds(runs_below(found, tmp_path)) == said

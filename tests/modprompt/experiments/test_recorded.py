@@ -4,16 +4,15 @@ import json
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.reporting import figures, origins, report
-from modprompt.experiments.reporting.recorded import Recorded, gallery, losses, recorded
-from modprompt.experiments.reporting.results import Outcome, of_experiment
-from modprompt.experiments.running import state
+from modprompt.experiments.reporting.recorded import StoredTests, gallery, read_losses, read_tests
 from modprompt.io import run_files
-from tests.modprompt.experiments.fakes import TWO, by_hand, finish
+from tests.modprompt.experiments.fakes import TWO, by_hand, finish, runs_below
 
 NAMES = ("forest", "river", "lake")
 CONFUSION = ((8, 2, 0), (1, 9, 0), (0, 5, 5))  # of 30 images, in percent 80, 90 and 50
@@ -86,32 +85,29 @@ def test_page_has_all_of_it(two, tmp_path, capsys):
 
 
 def test_classes_of_other_names_are_not_added(tmp_path):
-    outcomes = []
+    rows = []
     for folder, names in ((tmp_path / "a", NAMES), (tmp_path / "b", ("x", "y", "z"))):
         files = run_files.write_test(folder, parts(names=names))
-        outcomes.append(Outcome(1.0, "", {"test_files": files}, folder))
+        rows.append({"result": {"test_files": files}, "folder": folder})
     faults = []
-    assert recorded(outcomes, faults) is None
+    assert read_tests(pd.DataFrame(rows), faults) is None
     why = f"the classes of {tmp_path / 'b'} differ from the classes of the other seeds"
     assert faults == [f"The confusion matrix is not shown, because {why}."]
     (tmp_path / "a/test/test.npz").write_bytes(b"damaged")
-    assert recorded(outcomes[:1], faults) is None
+    assert read_tests(pd.DataFrame(rows[:1]), faults) is None
     assert "test.npz is damaged, or comes from a different test run" in faults[1]
 
 
 def test_a_method_whose_seeds_are_not_whole_is_in_no_picture_and_no_mean(experiment, two, tmp_path):
     next((tmp_path / "out").rglob("test_new/dtd/**/MPL/**/seed2/result.json")).unlink()
     found = experiment(TWO, "two")
-    results = of_experiment(found, state.of_all(protocols.jobs(found), tmp_path / "out"), tmp_path / "out")
-    numbers, sections, _ = report.tables_of(found, results)
-    measured = figures.Measured(found, results, numbers, sections, figures.looks([(found, results)]))
-    runs = figures.views(measured)
-    assert list(runs["dtd", "new"]) == ["CLIP", "MaPLe"]
-    assert list(runs["eurosat", "new"]) == ["CLIP", "MaPLe", "MPL"]
-    one = recorded(runs["eurosat", "new"]["MPL"], [])
-    assert (one.confusion.sum(), len(one.wrong)) == (90, 8)  # of three seeds, and of one
-    rows = {one[0]: one[-2:] for one in origins.origins(found, results)["dtd"]}
-    assert (rows["MPL"], rows["MaPLe"]) == (("-", "-"), ("99.00", "2.50"))
+    runs = runs_below(found, tmp_path / "out")
+    shown = [label for label in runs.methods["label"] if figures.stored_rows(runs, label, "dtd", "new") is not None]
+    assert shown == ["CLIP", "MaPLe"]
+    record = read_tests(figures.stored_rows(runs, "MPL", "eurosat", "new"), [])
+    assert (record.confusion.sum(), len(record.wrong)) == (90, 8)  # of three seeds, and of one
+    rows = origins.origins(runs)["dtd"].set_index("method")[["top-5 (%)", "ECE (%)"]]
+    assert (list(rows.loc["MPL"]), list(rows.loc["MaPLe"])) == (["-", "-"], ["99.00", "2.50"])
 
 
 def test_losses_are_means_of_epochs_by_seed(tmp_path):
@@ -119,12 +115,12 @@ def test_losses_are_means_of_epochs_by_seed(tmp_path):
         (tmp_path / name).mkdir()
         rows = "".join(f"{step // 2 + 1},{step + 1},{loss + step},0.1\n" for step in range(4))
         (tmp_path / name / "steps.csv").write_text(f"epoch,step,loss,lr\n{rows}")
-    outcomes = [Outcome(1.0, "", {}, tmp_path / name) for name in ("a", "b", "nothing")]
+    rows = pd.DataFrame([{"folder": tmp_path / name, "result": {}} for name in ("a", "b", "nothing")])
     faults = []
-    assert losses(outcomes, faults) is None
+    assert read_losses(rows, faults) is None
     lacks = "the training did not record its losses, so the records of the other seeds are not shown either."
     assert faults == [f"{tmp_path / 'nothing'}: {lacks}"]
-    assert losses(outcomes[:2], []).tolist() == [[1.5, 3.5], [3.5, 5.5]]  # seeds, epochs of two steps
+    assert read_losses(rows[:2], []).tolist() == [[1.5, 3.5], [3.5, 5.5]]  # seeds, epochs of two steps
 
 
 def test_no_path_out_of_the_data_folder_and_no_damaged_image_is_shown(tmp_path):
@@ -133,6 +129,6 @@ def test_no_path_out_of_the_data_folder_and_no_damaged_image_is_shown(tmp_path):
     (tmp_path / "data/eurosat/2750/damaged.png").write_bytes(b"no picture")
     for name in ("../../secret.png", "/etc/secret.png", "C:\\secret.png", "", "no/such.png", "damaged.png"):
         wrong = parts().wrong[0]._replace(image=name)
-        one = Recorded(NAMES, parts().confusion, [wrong], {"files": {"../x": "h"}})
+        one = StoredTests(NAMES, parts().confusion, [wrong], {"files": {"../x": "h"}})
         assert [found.picture for found in gallery("eurosat", [one], tmp_path / "data")] == [""]
         assert [found.picture for found in gallery("eurosat", [one], None)] == [""]

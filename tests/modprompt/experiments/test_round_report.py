@@ -7,9 +7,9 @@ import pytest
 
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.rounds import FEW_SHOT
-from modprompt.experiments.reporting import alike, report, rounds, tables
+from modprompt.experiments.reporting import notes, report, rounds
 from tests.modprompt.experiments.fake_rounds import fill_rounds, finish_rounds
-from tests.modprompt.experiments.fakes import results_below, row, sections_of
+from tests.modprompt.experiments.fakes import best, row, runs_below, tables_of
 from tests.modprompt.experiments.test_figures import assert_not_empty
 from tests.modprompt.experiments.test_rounds import ROUNDS
 
@@ -49,10 +49,10 @@ def test_area_is_the_trapezoids_over_the_range(labels, accuracy, expected):
 def test_last_round_area_and_balance_by_hand(experiment, tmp_path):
     found = experiment(FILE)
     fill_rounds(found, tmp_path, by_hand)
-    sections, gathered = sections_of(found, tmp_path)
+    sections, gathered = tables_of(found, tmp_path)
     (section,) = sections.values()
     assert section.columns == ("accuracy", "area", "labels", "classes", "balance")
-    assert [one.label for one in section.rows] == ["CLIP", "MPL random", "MPL badge+pcb", "MPL few-shot"]
+    assert list(section.rows["label"]) == ["CLIP", "MPL random", "MPL badge+pcb", "MPL few-shot"]
     random = row(section, "MPL random")
     assert random["accuracy"] == pytest.approx((73.0, 1.0))
     assert random["area"] == pytest.approx((57.5 + 3, 1.0))
@@ -63,13 +63,10 @@ def test_last_round_area_and_balance_by_hand(experiment, tmp_path):
     assert (few_shot["accuracy"].mean, few_shot["area"].mean, few_shot["labels"].mean) == (70.0, 60.0, 30.0)
     assert few_shot["classes"] is few_shot["balance"] is None
     assert row(section, "CLIP") == {"accuracy": (30.0, None), **dict.fromkeys(section.columns[1:])}
-    assert section.best() == {(2, 0), (2, 1)}
-    assert section.about == (
-        "Number of test images: 1,000. One test image changes the accuracy by 0.1 percentage points. "
-        "Split: drawn by modprompt."
-    )
+    assert best(section) == {(2, 0), (2, 1)}
+    assert section.about == ("Number of test images: 1,000. Split: drawn by modprompt.")
     assert section.details == ()
-    assert alike.warnings(gathered) == []
+    assert notes.warnings(gathered) == []
 
 
 def test_base_to_new_has_both_and_their_harmonic_mean(experiment, tmp_path):
@@ -79,7 +76,7 @@ def test_base_to_new_has_both_and_their_harmonic_mean(experiment, tmp_path):
     for job in protocols.jobs(found):
         if job.column == "accuracy":
             finish_rounds(job, tmp_path, [40.0, 60.0, 90.0], new_accuracy_pct=new)
-    (section,) = sections_of(found, tmp_path)[0].values()
+    (section,) = tables_of(found, tmp_path)[0].values()
     assert section.columns[:4] == ("base", "new", "H", "area")
     random = row(section, "MPL random")
     assert (random["base"].mean, random["new"].mean, random["H"].mean) == pytest.approx((90.0, 45.0, 60.0))
@@ -93,12 +90,12 @@ def test_nothing_is_averaged_over_a_seed_that_has_not_finished(experiment, tmp_p
     fill_rounds(
         found, tmp_path, lambda job: None if (job.method.label, job.dataset, job.seed) in gone else by_hand(job)
     )
-    sections, gathered = sections_of(found, tmp_path)
+    sections, gathered = tables_of(found, tmp_path)
     for label in ("MPL random", "MPL few-shot"):
         for key in ("digits", "average"):
             assert row(sections[key], label)["accuracy"] is row(sections[key], label)["area"] is None
         assert row(sections["mnist5k"], label)["accuracy"] is not None
-    assert tables.lacking(gathered) == [
+    assert notes.missing(gathered) == [
         "MPL random has no result on digits for seed 2 (waiting).",
         "MPL few-shot has no result on digits for 1 shot seed 1, 2 shots seed 1, 3 shots seed 1 (waiting).",
     ]
@@ -108,7 +105,7 @@ def test_nothing_is_averaged_over_a_seed_that_has_not_finished(experiment, tmp_p
 def test_runs_without_test_images_have_all_but_an_accuracy(experiment, tmp_path, capsys):
     found = experiment(FILE + "few_shot: false\n", "untested")
     fill_rounds(found, tmp_path / "out", lambda job: [None] * 3 if job.method.under == "random" else by_hand(job))
-    (section,) = sections_of(found, tmp_path / "out")[0].values()
+    (section,) = tables_of(found, tmp_path / "out")[0].values()
     random = row(section, "MPL random")
     assert random["accuracy"] is random["area"] is None
     assert (random["labels"].mean, random["classes"].mean) == pytest.approx((30.0, 90.0))
@@ -127,13 +124,13 @@ def test_free_labels_and_time_are_told(experiment, tmp_path):
     for job in protocols.jobs(found):
         if job.method.under == "random":
             finish_rounds(job, tmp_path, by_hand(job), free=[0, 3, 4], labels=[10, 17, 23], wrong_free=[0, 1, 2])
-    sections, gathered = sections_of(found, tmp_path)
+    sections, gathered = tables_of(found, tmp_path)
     said = "MPL random, digits: models gave 14 labels in 2 runs, 4 of them wrong"
-    assert rounds.notes(gathered) == {"Labels given by models": [said]}
+    assert rounds.free_labels(gathered) == [said]
     area = row(sections["digits"], "MPL random")["area"].mean
     assert area == pytest.approx(3 + (50 * 7 + 65 * 6) / 13)
     finish_rounds(job := protocols.jobs(found)[1], tmp_path, by_hand(job), free=[0, 1, 1], wrong_free=[None] * 3)
-    ((free,),) = rounds.notes(results_below(found, tmp_path)).values()
+    (free,) = rounds.free_labels(runs_below(found, tmp_path))
     assert ", an unknown number of them wrong" in free
 
 
@@ -144,7 +141,7 @@ def test_files_of_a_report(experiment, tmp_path):
     assert report.main(words) == 0
     figures = {f"{name}.{form}" for name in ("rounds", "covered", "balance") for form in ("pdf", "png")}
     reports = {f"report.{form}" for form in ("csv", "json", "md", "tex")}
-    assert {path.name for path in files.iterdir()} == {*figures, *reports, "files.json", "index.html", "rounds.csv"}
+    assert {path.name for path in files.iterdir()} == {*figures, *reports, "index.html", "rounds.csv"}
     for name in ("rounds", "covered", "balance"):
         assert_not_empty(files / f"{name}.png")
     first = {path.name: path.read_bytes() for path in files.iterdir()}
@@ -163,7 +160,7 @@ def test_files_of_a_report(experiment, tmp_path):
     assert latex.count(r"\begin{tabular}{lccccc}") == 3
     page = (files / "index.html").read_text()
     assert page.count("data:image/png;base64,") == 3
-    assert page.count("<table>") == 3
+    assert page.count("<table>") == 4
 
 
 def test_log_files_of_others_are_refused(experiment, tmp_path, capsys):

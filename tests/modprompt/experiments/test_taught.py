@@ -6,9 +6,9 @@ from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.check import check
 from modprompt.experiments.plan.commands import expected, flags
-from modprompt.experiments.reporting import cost, report
+from modprompt.experiments.reporting import cost
 from tests.conftest import one_line
-from tests.modprompt.experiments.fakes import finish, results_below
+from tests.modprompt.experiments.fakes import finish, summary_of
 
 TAUGHT = """
 protocol: base2new
@@ -73,10 +73,8 @@ def test_costs_count_the_training_of_the_teacher_and_not_its_parameters(experime
         spent = {} if job.tests else {"training_s": numbers[1]}
         finish(job, tmp_path, 50.0, trained_parameters=numbers[0], testing_s=1.0, **spent)
 
-    results = results_below(found, tmp_path)
-    by_method = {one.label: one for one in cost.costs(found, results, report.tables_of(found, results).sections)}
-    assert by_method["KDPL"].parameters == (5, 5)
-    assert by_method["KDPL"].training_s.mean == 110.0
+    costs = cost.costs(summary_of(found, tmp_path))
+    assert list(costs.loc["KDPL", ["parameters_least", "parameters_most", "training_s_mean"]]) == [5, 5, 110.0]
 
 
 @pytest.mark.parametrize(
