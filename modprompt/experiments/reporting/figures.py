@@ -202,11 +202,10 @@ def _draw_points(
         axes.axhline(next(iter(cells.values()))[0], color=looks[label]["color"], ls="--", label=name)
 
 
-def costs(summary: Summary, looks: Looks, path: Path) -> str:
-    """Draw the accuracy over the training time and over the number of trained parameters."""
+def costs(summary: Summary, frame: pd.DataFrame, looks: Looks, path: Path) -> str:
+    """Draw the accuracy over the training time and over the number of trained parameters; `frame` is of cost.costs."""
     runs, _, tables = summary
     shown = selected_methods(summary, _MOST_OF_PANELS)
-    frame = cost.costs(summary)
     frame = frame[frame.index.isin(shown) & frame["accuracy_mean"].notna()]
     names = {"training time (s)": "training_s_mean", "trained parameters": "parameters_most"}
     if not any((frame[name] > 0).sum() > 1 for name in names.values()):

@@ -169,11 +169,11 @@ def write(runs: Runs, folder: Path, looks: figures.Looks, data: Path | None = No
     label = runs.highlighted() if runs.highlighted() in summary.labels else next(iter(summary.labels), "")
     tests = _read_tests(runs, label, problems)
     folder.mkdir(parents=True, exist_ok=True)
-    captions = _draw(summary, looks, label, tests, problems, folder) if can_draw() else {}
     galleries = _galleries(runs, label, tests, data, problems)
     comparison = compare.compare(summary)
     differences = pd.DataFrame() if comparison is None or comparison.frame.empty else comparison.csv()
     costs, accuracy = cost.costs(summary), cost.accuracy_name(summary.tables)
+    captions = _draw(summary, costs, looks, label, tests, problems, folder) if can_draw() else {}
     methods = runs.methods[runs.methods["family"] == runs.experiment.highlight]["label"]
     shown = page.Report(
         title=runs.experiment.title,
@@ -289,7 +289,13 @@ def _galleries(runs: Runs, label: str, tests: Tests, data: Path | None, problems
 
 
 def _draw(
-    summary: Summary, looks: figures.Looks, label: str, tests: Tests, problems: list[str], folder: Path
+    summary: Summary,
+    costs: pd.DataFrame,
+    looks: figures.Looks,
+    label: str,
+    tests: Tests,
+    problems: list[str],
+    folder: Path,
 ) -> dict[str, str]:
     """Draw all figures that have something to show, and return their file names and captions."""
     runs, drawings = summary.runs, dict[str, Callable[[Path], str]]()
@@ -303,7 +309,7 @@ def _draw(
             drawings["datasets.png"] = partial(figures.datasets, summary, looks)
         drawings["ood.png"] = partial(figures.ood_detection, summary, looks)
         drawings["tokens.png"] = partial(figures.tokens, summary)
-        drawings["cost.png"] = partial(figures.costs, summary, looks)
+        drawings["cost.png"] = partial(figures.costs, summary, costs, looks)
         drawings["losses.png"] = partial(figures.losses, summary, looks, problems)
     if runs.experiment.feature_map is not None:
         drawings["features.png"] = partial(figures.feature_map, summary, runs.experiment.feature_map, problems)

@@ -8,10 +8,12 @@ with the folders of the result files.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from modprompt.experiments.plan.experiment import Experiment, Job
@@ -106,14 +108,17 @@ class Runs:
         self, label: str | None = None, datasets: str | Sequence[str] | None = None, column: str | None = None
     ) -> pd.DataFrame:
         """Return the rows of a method, of data sets and of a column, each of which may be left out."""
-        kept = pd.Series(data=True, index=self.frame.index)
-        if label is not None:
-            kept &= self.frame["method"] == label
-        if datasets is not None:
-            kept &= self.frame["dataset"].isin([datasets] if isinstance(datasets, str) else datasets)
-        if column is not None:
-            kept &= self.frame["column"] == column
-        return self.frame[kept]
+        labels = [*self.methods["label"]] if label is None else [label]
+        datasets = self.datasets if datasets is None else [datasets] if isinstance(datasets, str) else datasets
+        columns = self.columns if column is None else [column]
+        places = itertools.product(labels, datasets, columns)
+        rows = [self._rows[place] for place in places if place in self._rows]
+        return self.frame.iloc[np.concatenate(rows)] if rows else self.frame.iloc[:0]
+
+    @functools.cached_property
+    def _rows(self) -> Mapping[tuple[str, str, str], np.ndarray]:
+        """The numbers of the rows of each method, data set and column."""
+        return self.frame.groupby(["method", "dataset", "column"], sort=False).indices
 
     def complete(self, label: str, dataset: str, column: str) -> pd.DataFrame | None:
         """Return the rows of all seeds, or None if a run has not finished or the runs cannot be averaged."""
@@ -205,14 +210,30 @@ class Runs:
 
     def differing_facts(self, one: str, other: str, datasets: Sequence[str]) -> list[str]:
         """Return the facts in which the runs of two methods differ, so that the methods cannot be compared."""
-        facts = self.facts[self.facts["method"].isin([one, other]) & self.facts["dataset"].isin(datasets)]
-        names = [*(_mixed_facts(facts)[["fact", "of"]].drop_duplicates().sum(axis=1))]
+        facts = self.facts[self.facts["dataset"].isin(datasets)]
+        names = []
+        if tuple(datasets) not in self._uniform:
+            own = facts[facts["method"].isin([one, other])]
+            names = [*_mixed_facts(own)[["fact", "of"]].drop_duplicates().sum(axis=1)]
+            names += _differing_images(own)
         first, second = self.methods.loc[one], self.methods.loc[other]
         if first["trains"] and second["trains"] and first["shots_file"] != second["shots_file"]:
             names.append("numbers of shots per class")
-        compared = facts[facts["fact"].isin([IMAGES, FEW_SHOT])]
-        values = compared.groupby(["fact", "place", "version"], sort=False)["value"].nunique()
-        return list(dict.fromkeys([*names, *(fact for fact, _, _ in values.index[values > 1])]))
+        return list(dict.fromkeys(names))
+
+    @functools.cached_property
+    def _uniform(self) -> set[tuple[str, ...]]:
+        """The data sets, alone and together, on which the runs of all methods have the same facts."""
+        groups = {(dataset,): self.facts[self.facts["dataset"] == dataset] for dataset in self.datasets}
+        groups[self.datasets] = self.facts
+        return {names for names, facts in groups.items() if _mixed_facts(facts).empty and not _differing_images(facts)}
+
+
+def _differing_images(facts: pd.DataFrame) -> list[str]:
+    """Return which images of runs with the same classes, shots and seed differ."""
+    images = facts[facts["fact"].isin([IMAGES, FEW_SHOT])]
+    values = images.groupby(["fact", "place", "version"], sort=False)["value"].nunique()
+    return list(dict.fromkeys(fact for fact, _, _ in values.index[values > 1]))
 
 
 def _facts(dataset: str, seed: int, result: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:

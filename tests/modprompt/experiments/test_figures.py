@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from modprompt.experiments.plan.experiment import Experiment
-from modprompt.experiments.reporting import figures, report
+from modprompt.experiments.reporting import cost, figures, report
 from modprompt.experiments.reporting.compare import interval
 from modprompt.experiments.reporting.recorded import StoredTests
 from modprompt.experiments.reporting.runs import Runs
@@ -57,7 +57,7 @@ KINDS = [
 @pytest.mark.parametrize(("kind", "protocol", "columns"), KINDS)
 def test_a_figure_of_each_kind_is_written_and_is_not_empty(kind, protocol, columns, tmp_path):
     summary, looks = made(4, protocol, columns)
-    words = (summary,) if kind == "tokens" else (summary, looks)
+    words = {"tokens": (summary,), "costs": (summary, cost.costs(summary), looks)}.get(kind, (summary, looks))
     assert getattr(figures, kind)(*words, tmp_path / "a.png")
     assert_not_empty(tmp_path / "a.png")
 
