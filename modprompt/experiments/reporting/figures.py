@@ -289,7 +289,7 @@ def _draw_tokens(axes: Axes, rows: Mapping[str, Layers], bold: str) -> None:
             axes.barh(number, share, 0.84, left=layer - 0.46, color=_CARRIED)
             axes.barh(number, 0.92 - share if new else 0.0, 0.84, left=layer - 0.46 + share, color=_NEW)
             text = f"{carried}+{new}" if carried and new else f"+{new}" if new else str(carried)
-            axes.text(layer, number, text, ha="center", va="center", fontsize=9 if layers <= 12 else 7.5)
+            axes.text(layer, number, text, ha="center", va="center", fontsize=9 if layers <= 12 else 8.5)
     for name, colour in (("carried", _CARRIED), ("new", _NEW)):
         axes.bar([0], [0], color=colour, label=name)
     axes.set(xlim=(-0.5, layers - 0.5), ylim=(len(rows) - 0.5, -0.5))
@@ -368,7 +368,9 @@ def confusions(label: str, dataset: str, tests: Mapping[str, StoredTests], path:
         path: the path of the PNG file.
     """
     shown: list[str] = []
-    with panels(path, [_panel_title(dataset, half) for half in tests], high=2.9, legend=False) as grid:
+    classes = min(_MOST_CLASSES, max(len(test.names) for test in tests.values()))
+    titles, high = [_panel_title(dataset, half) for half in tests], max(2.9, 1.2 + 0.13 * classes)
+    with panels(path, titles, high=high, legend=False) as grid:
         for axes, (half, test) in zip(grid, tests.items()):
             errors = test.confusion - np.diag(np.diagonal(test.confusion))
             most = np.argsort(-(errors.sum(axis=0) + errors.sum(axis=1)), kind="stable")[:_MOST_CLASSES]
@@ -390,10 +392,10 @@ def _draw_confusion(axes: Axes, test: StoredTests, classes: Sequence[int]) -> No
     for (row, column), share in np.ndenumerate(shares):
         if len(classes) <= _MOST_NUMBERS and round(share):
             colour = "w" if share > 60 else "0.1"
-            axes.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=7.5, color=colour)
+            axes.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=8.5, color=colour)
     names = [short_name(test.names[number], 18) for number in classes]
-    axes.set_xticks(range(len(classes)), names, fontsize=8, rotation=90)
-    axes.set_yticks(range(len(classes)), names, fontsize=8)
+    axes.set_xticks(range(len(classes)), names, fontsize=8.5, rotation=90)
+    axes.set_yticks(range(len(classes)), names, fontsize=8.5)
     axes.grid(visible=False)
 
 

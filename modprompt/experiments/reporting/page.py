@@ -60,23 +60,20 @@ class Report(NamedTuple):
 
 
 def methods_by_datasets(summary: Summary) -> Table:
-    """Return the first table of a page: methods by data sets, with the deciding number of each.
+    """Return the first table of a page: methods by data sets, with the average first.
 
     For one data set, and for protocols with such a table, the result is the last table of the report.
     """
     runs, _, tables = summary
-    table = tables[-1]
+    table, tables = tables[-1], [tables[-1], *tables[:-1]]
     if runs.experiment.protocol in CROSS or len(tables) == 1:
         return table
-    means, stds = (
-        {one.place: one.deciding_numbers(frame) for one, frame in zip(tables, frames)}
-        for frames in ([one.mean for one in tables], [one.std for one in tables])
-    )
-    rows = [
-        {**row, "mean": [numbers[row["label"]] for numbers in means.values()]}
-        | {"std": [numbers[row["label"]] for numbers in stds.values()]}
-        for row in table.rows[table.rows["source"] == ""].to_dict("records")
-    ]
+    numbers = {
+        name: pd.DataFrame({one.place: one.deciding_numbers(getattr(one, name)) for one in tables})
+        for name in ("mean", "std")
+    }
+    measured = table.rows[table.rows["source"] == ""].to_dict("records")
+    rows = [{**row, **{name: [*frame.loc[row["label"]]] for name, frame in numbers.items()}} for row in measured]
     title = f"{table.measure[:1].upper()}{table.measure[1:]} on each data set"
     return make_table(title, "overview", [*(one.place for one in tables)], rows)
 

@@ -72,7 +72,7 @@ def frame_of_rounds(runs: Runs) -> pd.DataFrame:
                 for seed in method.seeds:
                     record = records.get((method.label, seed), {})
                     rows += [{**number, **facts, "seed": seed} for number in record.get("rounds") or ()]
-    return pd.DataFrame(rows, columns=["label", *COLUMNS])
+    return pd.DataFrame(rows, columns=["label", *COLUMNS], dtype=object)  # whole numbers stay whole
 
 
 def method_name(method: Any) -> str:
@@ -98,7 +98,7 @@ def csv(runs: Runs) -> pd.DataFrame:
     """Return the content of rounds.csv: a row for each finished run and round; unknown cells are empty."""
     frame = frame_of_rounds(runs)
     frame = frame[(frame["acquisition"] != FEW_SHOT) | frame["accuracy_pct"].notna()]
-    return frame[[*COLUMNS]].astype(object).map(_cell)
+    return frame[[*COLUMNS]].map(_cell)
 
 
 def _cell(value: Any) -> Any:
