@@ -21,6 +21,7 @@ from modprompt.errors import UserError
 from modprompt.io.files import write_json
 from modprompt.io.images import Shots, by_label, list_hash, of_label
 from modprompt.io.records import KEY, sealed
+from modprompt.output import say
 
 _VERSION = 1
 VAL_SHOTS = 4  # at most, per class
@@ -127,7 +128,7 @@ class FewShotCache:
         drawn = {label: min(number, of_label(self.shots, label)) for label, number in sizes.items()}
         if len(images) < len(names) or Counter(image.label for image in images) != drawn:
             return False
-        print(f"Loading the few-shot lists of {path}")
+        say(f"Loading the few-shot lists of {path}")
         self.path, self._train = path, images
         return True
 
@@ -146,16 +147,16 @@ class FewShotCache:
                 if path.suffix == ".json":
                     damaged.append(error)
                     continue
-                print(error)
+                say(error)
             if lists is not None:
-                print(f"Loading the few-shot lists of {path}")
+                say(f"Loading the few-shot lists of {path}")
                 self.path = path
                 return lists
-            print(f"note: {path} was made for a different split, so new few-shot lists are drawn.")
+            say(f"note: {path} was made for a different split, so new few-shot lists are drawn.")
         for fault in damaged:
             if self.seed < 0 or random.getstate() != random.Random(self.seed).getstate():
                 raise fault  # only a generator that was just seeded draws the same lists again
-            print(f"note: {fault} The few-shot list was drawn again with seed {self.seed}.")
+            say(f"note: {fault} The few-shot list was drawn again with seed {self.seed}.")
         return None
 
     def draw(self, whole: _Lists, key: str) -> _Lists:
@@ -166,7 +167,7 @@ class FewShotCache:
         if self.path:
             names = {part: list(relatives(images, self.image_dir)) for part, images in lists.items()}
             write_json(self.path, sealed({"split": key, **names}, _VERSION, generator="random", seed=self.seed))
-            print(f"Saved the few-shot lists to {self.path}")
+            say(f"Saved the few-shot lists to {self.path}")
         return lists
 
     def _shots(self, part: str) -> Shots:

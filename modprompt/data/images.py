@@ -17,6 +17,7 @@ from modprompt.checks import counted, some
 from modprompt.errors import UserError
 from modprompt.io.image_files import has_one_colour_on_white, is_image_name, opened
 from modprompt.io.text import is_text
+from modprompt.output import say
 from modprompt.programs import one_line
 
 UNKNOWN = -1  # the label of an image that nobody has labelled
@@ -71,7 +72,7 @@ def require_decodable(images: Iterable[Image], what: str) -> None:
     one_colour: list[str] = []
     bad = [f"{path} ({fault})" for path, fault in undecodable(images, one_colour)]
     if one_colour:
-        print(
+        say(
             f"note: {len(one_colour)} images with transparency become a single colour, because transparent pixels are "
             f"replaced by white. The first is {min(one_colour)}. Save such images with a background of another colour."
         )
@@ -101,7 +102,7 @@ def file_names(folder: str | Path) -> list[str]:
     names: list[str] = listdir_nohidden(str(folder))
     others = {name for name in names if not is_image_name(name) and not os.path.isdir(os.path.join(folder, name))}
     if others:
-        print(
+        say(
             f"{folder} contains {counted(len(others), 'file')} without a supported image extension. "
             f"{'This file is' if len(others) == 1 else 'These files are'} skipped, for example {min(others)!r}."
         )

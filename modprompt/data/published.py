@@ -6,6 +6,7 @@ Where the split file's hash is not known, the lists of 16 shots that seeds 1, 2 
 from collections.abc import Callable
 
 from modprompt.io.images import NOT_KNOWN
+from modprompt.output import say
 
 PUBLISHED, OURS = "published", "ours"
 
@@ -50,7 +51,7 @@ def class_facts(name: str, n_classes: int) -> dict[str, str]:
     known = CLASSES.get(name, n_classes)
     if n_classes == known:
         return {}
-    print(
+    say(
         f"note: {name} has {n_classes} classes in this run, but the published data set has {known}. Accuracies are "
         "not comparable with published results."
     )

@@ -28,6 +28,7 @@ from modprompt.errors import UserError
 from modprompt.io import images as runs
 from modprompt.io.files import of_user
 from modprompt.io.text import one_line
+from modprompt.output import say
 
 # the alternatives without images to choose by
 WITHOUT_VALIDATION = (
@@ -144,7 +145,7 @@ class FamilyDataset(DatasetBase):
         self.cfg = cfg
         self._open(self.find(Path(cfg.DATASET.ROOT or ".")))
         if self.storage.own != self.folder:
-            print(
+            say(
                 f"note: {self.folder} is read-only, so the split and the few-shot lists are stored in "
                 f"{self.storage.own}."
             )
@@ -156,7 +157,7 @@ class FamilyDataset(DatasetBase):
             split = self.read_or_make_split()
             if trains_on_validation(cfg):
                 if not split.val:
-                    print(
+                    say(
                         f"note: {cfg.DATASET.NAME} has no validation images, so {runs.TRAIN_ON_VAL} True adds no "
                         "images."
                     )
@@ -183,7 +184,7 @@ class FamilyDataset(DatasetBase):
         few = fewshot.unequal(train) if table else fewshot.fewer_than(cfg.DATASET.NUM_SHOTS, train)
         self.notes = [one_line(few)] if few and not cfg.TEST.get("ONLY", False) else []
         for note in self.notes:
-            print(f"note: {note}.")
+            say(f"note: {note}.")
         super().__init__(train_x=datums(train), val=val, test=test)
 
     def _open(self, folder: Path) -> None:
@@ -232,14 +233,14 @@ class FamilyDataset(DatasetBase):
         """The split of the split file; where there is none, a new one, which is then written."""
         (split, digest, ours), path = self._present()
         if path is not None:
-            print(f"Reading split from {path}")
+            say(f"Reading split from {path}")
             self.check_against_folder(split, path)
         names = {image.label: image.classname for image in split.train}
         require_several_classes([*names.values()], f"{type(self).__name__} in {self.folder}", self.cfg)
         if path is None and ours:
             path = self.storage.own / self.split_file
             write_split(split, path, self.image_dir, names_repeat=self.names_repeat)
-            print(f"Saved split to {path}")
+            say(f"Saved split to {path}")
         if path is not None:
             self._record(path)
         self.split_facts = self._facts(split, digest, ours)
@@ -349,7 +350,7 @@ class FamilyDataset(DatasetBase):
             )
         lacking = len({image.label for image in train} - {image.label for image in images})
         some = f"; {lacking} class{'es have' if lacking > 1 else ' has'} no further images" if lacking else ""
-        print(
+        say(
             f"{cfg.DATASET.NAME} has no validation images, so {counted(len(images), 'training image')} "
             f"{'is' if len(images) == 1 else 'are'} held out for selecting the best checkpoint (up to "
             f"{per_class if isinstance(per_class, int) else max(per_class.values())} per class{some})."

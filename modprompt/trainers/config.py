@@ -23,6 +23,7 @@ from modprompt.fields import kind_of
 from modprompt.io.settings import Given, Settings, as_text, level_of
 from modprompt.methods.base import Method
 from modprompt.methods.parts.capabilities import Only, SecondNode
+from modprompt.output import say
 from modprompt.trainers import mistakes
 from modprompt.trainers.config_nodes import is_switch, method_of
 
@@ -105,7 +106,7 @@ def _merge_faults(cfg: CfgNode, settings: Settings) -> list[Fault]:
     known, faults = dict.fromkeys(dotted_keys(cfg)), []
     for key, given in settings.given:
         if key in UNREAD:
-            print(
+            say(
                 f"{key} {given.value} ({given.where}) is ignored. The upstream repository does not use this setting "
                 "either."
             )
@@ -252,7 +253,7 @@ def stands_for(cfg: CfgNode, given: Mapping[str, Given], cls: type[SecondNode]) 
     kept = [key for key in found if key not in taken]
     said = ", ".join(f"{key} to {value}" for key, value in taken.items()) or "no other setting"
     also = f" Explicit settings take precedence: {', '.join(kept)}." if kept else ""
-    print(f"{cfg.TRAINER.NAME}: the settings in {cls.node} change {said}.{also}")
+    say(f"{cfg.TRAINER.NAME}: the settings in {cls.node} change {said}.{also}")
     return taken
 
 
@@ -304,5 +305,5 @@ def own_names(settings: Settings, name: str, cls: type[Method]) -> Settings:
             "Ignored, as in the upstream repository: ": unread,
         }
         sentences = (f"{what}{', '.join(dict.fromkeys(keys))}." for what, keys in parts.items() if keys)
-        print(f"{name}: {' '.join(sentences)}")
+        say(f"{name}: {' '.join(sentences)}")
     return Settings(tuple(found))

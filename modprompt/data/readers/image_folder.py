@@ -26,6 +26,7 @@ from modprompt.data.splits import PARTS, Split, split_groups
 from modprompt.errors import UserError
 from modprompt.io.image_files import PEOPLE, is_image_name
 from modprompt.io.images import by_label
+from modprompt.output import say
 
 _NOT_CLASSES = (*OF_OWN_IMAGES, FOLDER)  # older versions made the last one
 
@@ -108,7 +109,7 @@ class ImageFolder(FamilyDataset):
             return split_groups(groups, str(self.folder))
         others = [name for name in class_folders(self.folder, _NOT_CLASSES) if name not in PARTS]
         if others:
-            print(
+            say(
                 f"note: {self.folder} has a folder train/, so the folder{'s' * (len(others) != 1)} {', '.join(others)} "
                 f"{'is' if len(others) == 1 else 'are'} not read. Only train/, val/ and test/ are read."
             )
@@ -144,7 +145,7 @@ class ImageFolder(FamilyDataset):
         present = self._list(self.folder, names)
         later = [image for image, name in zip(present, relatives(present, self.image_dir)) if name not in listed]
         if later:
-            print(
+            say(
                 f"note: {len(later)} image{' was' if len(later) == 1 else 's were'} added after the split was drawn "
                 f"and will not be used, for example {later[0].impath}. To use all images, {anew}."
             )
@@ -161,7 +162,7 @@ class ImageFolder(FamilyDataset):
                     others.append(path)
         if others:
             folders = sum(path.is_dir() for path in others)
-            print(
+            say(
                 f"note: the class folders of {folder} contain {counted(len(others), 'entry', 'entries')} that will "
                 f"not be used, namely {counted(folders, 'subfolder')} and {counted(len(others) - folders, 'file')} "
                 f"without a supported image extension. The first is {others[0]}."

@@ -25,6 +25,7 @@ from modprompt.errors import UserError
 from modprompt.io.files import is_inside, sha256_of, write_json
 from modprompt.io.images import HELD_OUT, is_few_shot, shots_file
 from modprompt.io.records import KEY, check_seal, read_json, sealed
+from modprompt.output import say
 
 CLASSNAMES, PICKLE = "classnames.txt", "preprocessed.pkl"
 SUMMARY = "preprocessed.json"  # of the images in the order of PICKLE; see ImageNet._write_summary
@@ -60,7 +61,7 @@ class ImageNet(FamilyDataset):
         try:
             if self.storage.find(PICKLE) is None:
                 write_family_pickle(path, {"train": split.train, "test": split.test})
-                print(f"Saved the list of images to {path}")
+                say(f"Saved the list of images to {path}")
                 self._in_order_of_pickle = True
             if self._in_order_of_pickle and is_few_shot(self.cfg):
                 path, summary = self.storage.own / SUMMARY, self._summary
@@ -69,7 +70,7 @@ class ImageNet(FamilyDataset):
         except OSError as error:
             system = "the order of the images depends on the file system"
             lists = "every run lists all training images when it starts"
-            print(f"note: {path} cannot be written ({error.strerror}), so {system if path.name == PICKLE else lists}.")
+            say(f"note: {path} cannot be written ({error.strerror}), so {system if path.name == PICKLE else lists}.")
         return split
 
     def _write_summary(self, path: Path, split: Split) -> None:
@@ -101,7 +102,7 @@ class ImageNet(FamilyDataset):
             if not check_seal(content, path) or content[KEY].get("version") != _VERSION:
                 return None
         except UserError:
-            print(f"note: {path} is damaged, so the folders of all training images are read again.")
+            say(f"note: {path} is damaged, so the folders of all training images are read again.")
             return None
         classes = [[*item] for item in self._classes().items()]
         fits = [row[:2] for row in content["classes"]] == classes and content["order"] == sha256_of(pickle)
@@ -131,7 +132,7 @@ class ImageNet(FamilyDataset):
         sizes = {label: number for label, (_, _, number) in enumerate(summary["classes"])}
         if not self.few_shot_cache.read_train(summary["train"], sizes, find):
             return None
-        print(f"Training images are read in the order in which {self.storage.find(PICKLE)} lists them.")
+        say(f"Training images are read in the order in which {self.storage.find(PICKLE)} lists them.")
         split = Split(self.few_shot_cache.lists([], None)[0], None, test)
         self.split_facts = self._facts(split, summary["split"], ours=False)
         return split
@@ -159,15 +160,15 @@ class ImageNet(FamilyDataset):
             try:
                 listed = read_family_pickle(path, self.image_dir)
                 train, test = self._in_order(train, listed["train"]), self._in_order(test, listed["test"])
-                print(f"Training images are read in the order in which {path} lists them.")
+                say(f"Training images are read in the order in which {path} lists them.")
                 self._in_order_of_pickle = True
             except KeyError:
-                print(
+                say(
                     f"note: {path} is not used, because the images have changed since it was written. Delete the file "
                     "to list the images again."
                 )
             except UserError as error:
-                print(f"note: {error} The file is not used.")
+                say(f"note: {error} The file is not used.")
         return Split(train, None, test)
 
     def _wnids(self, part: str) -> list[str]:

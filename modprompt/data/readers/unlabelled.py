@@ -33,6 +33,7 @@ from modprompt.io import images as runs
 from modprompt.io.files import Refused, of_user
 from modprompt.io.image_files import PEOPLE, SUFFIXES, is_image_name
 from modprompt.io.text import is_text
+from modprompt.output import say
 
 _OURS = ("classnames.txt", "labels.csv")
 
@@ -83,7 +84,7 @@ def _images_below(folder: Path, skipped: Collection[Path] = ()) -> list[str]:
     if len(images) < len(paths):
         other = next(path for path in paths if not is_image_name(path))
         number = counted(len(paths) - len(images), "file")
-        print(
+        say(
             f"note: {folder} contains {number} without a supported image extension, which will not be used. The first "
             f"is {other!r}."
         )
@@ -185,7 +186,7 @@ class Unlabelled(DatasetBase):
             return {}
         labels = {file: line.label for file, line in lines.items() if line.label is not None}
         if len(labels) < len(lines):
-            print(
+            say(
                 f"note: {path}: {len(lines) - len(labels)} of {len(lines)} lines have no label. Their images count as "
                 "unlabelled."
             )

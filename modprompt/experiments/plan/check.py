@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +17,7 @@ from modprompt.experiments.plan.stages import stage_of, tests_apart
 from modprompt.io.files import of_user
 from modprompt.io.settings import Settings
 from modprompt.methods.search.file import expanded
+from modprompt.output import muted
 from modprompt.programs import import_modules
 
 
@@ -38,7 +37,7 @@ def _check_settings(settings: Settings, job: Job) -> None:
     from modprompt.trainers import backbone, run_config
     from modprompt.trainers.prompt_trainer import PromptTrainer
 
-    with contextlib.redirect_stdout(io.StringIO()):  # each run prints it itself
+    with muted():  # each run prints these notes itself
         cfg = run_config.merged(settings, job.tests)
     reader = DATASET_REGISTRY.get(cfg.DATASET.NAME)
     require_only_tests(reader, not job.tests)

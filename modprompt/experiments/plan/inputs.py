@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import io
 import os
 import sys
 import time
@@ -28,6 +27,7 @@ from modprompt.io.images import IMAGE_FILES, differing_images, lists_of, newest_
 from modprompt.io.program_text import find_module
 from modprompt.io.settings import Settings
 from modprompt.methods import named_files
+from modprompt.output import muted
 from modprompt.programs import import_modules
 
 # settings that decide a run's images
@@ -190,7 +190,7 @@ class Inputs:
         import_modules(imports)  # a custom method decides which images are examined
         reader, words = reader_of(dataset), [word for pair in settings for word in pair]
         words += ["DATASET.ROOT", str(self.data), "OUTPUT_DIR", ""]  # reading writes nothing
-        with contextlib.redirect_stdout(io.StringIO()):  # the runs have printed it
+        with muted():  # the runs have printed these notes
             cfg = run_config.merged(Settings.read([str(config_file(dataset))], {}, words), tests=tests)
             images = reader(cfg)
         return lists_of(images, cfg), getattr(images, "image_root", "")

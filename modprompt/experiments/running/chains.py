@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 _SHARED = 0.9  # of a GPU's memory, for runs that share it: each process uses some that PyTorch does not count
 _STOPPED = (130, *(-number for number in signals_here("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2")))
-_STATES = threading.Lock()  # reading a data set's split redirects standard output, for the whole process
+_STATES = threading.Lock()  # readers draw few-shot lists with Python's global random numbers
 
 
 class Place(NamedTuple):
@@ -261,13 +261,17 @@ class Chains:
                 self.ended[job.folder] = stands
                 self.screen.event(state.describe(job.title, stands.name, stands.why))
 
-    def run(self, here: Sequence[Place], cold: bool = False) -> None:
-        """Run them all in the places of this machine; `cold`: each as its own program, which imports all it needs.
+    def run(self, here: Sequence[Place], no_fork: bool = False) -> set[str]:
+        """Run all chains in the places of this machine, and return the folders of runs that run elsewhere: none.
+
+        Args:
+            here: the places.
+            no_fork: whether each run is started as a new program, and not as a fork of a process with loaded packages.
 
         Raises:
-            KeyboardInterrupt: once `stop` is set, and the runs have ended.
+            KeyboardInterrupt: if `stop` was set; the runs have ended by then.
         """
-        if not cold and sys.platform != "darwin":  # which has no safe fork
+        if not no_fork and sys.platform != "darwin":  # which has no safe fork
             from modprompt.experiments.running.forked import forked  # late: Windows has none
 
             self._start = forked
@@ -290,6 +294,7 @@ class Chains:
                     self.screen.show([f"{job.title}: {status.of_run(self.out / job.folder)}" for job in at_work])
                 if self._futures and self.stop.wait(0.1):
                     raise KeyboardInterrupt
+            return set()
         finally:
             self.stop.set()
             self._pool.shutdown(cancel_futures=True)

@@ -165,10 +165,13 @@ def tell(outcome: Sequence[tuple[Job, State]]) -> int:
 
 
 def start(args: argparse.Namespace, plan: Plan, jobs: Sequence[Job], inputs: Inputs) -> int:
-    """Run what is not finished; returns the exit code, 130 if stopped.
+    """Run all runs that have not finished, and return the exit code.
+
+    The code is 0 if all runs have finished, 3 if the others wait for labels or are in the Slurm queue since an earlier
+    start, 130 if the runs were stopped, and 1 otherwise.
 
     Raises:
-        UserError: if there is nowhere to run.
+        UserError: if no GPU, core or cluster can be used.
     """
     is_here = args.launcher == "local"
     if is_here:
@@ -183,13 +186,17 @@ def start(args: argparse.Namespace, plan: Plan, jobs: Sequence[Job], inputs: Inp
     stops = signals_here("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, a request to end, a closed terminal: between steps
     try:
         with signals_handled(stops, lambda *_: runs.stop.set()):
-            runs.run(places, args.no_fork) if is_here else queue.run(runs)
+            queued = runs.run(places, args.no_fork) if is_here else queue.run(runs)
     except KeyboardInterrupt:
         left = "All runs were stopped." if is_here else "The runs stay in the Slurm queue; --cancel removes them."
         print(f"{left} Run the same command again to resume the experiment.", file=sys.stderr)
         return 130
     states = state.of_all(jobs, args.out, inputs)
-    code = tell(runs.outcome(states))
+    outcome = runs.outcome(states)
+    code = tell(outcome)
+    unfinished = {job.folder for job, stands in outcome if stands.name not in (state.FINISHED, state.LABELS)}
+    if unfinished and unfinished <= queued:  # they are in the Slurm queue since an earlier start
+        code = WaitsForLabels.exit_code
     for line in status.not_compared(states, inputs):
         print(f"warning: {line}", file=sys.stderr)
     if args.report:
@@ -230,5 +237,5 @@ def run(args: argparse.Namespace) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code: 0 all finished, 3 all but those waiting for labels, else 1; 2 after an error message, 130 stopped."""
+    """Run the command, and return its exit code: that of `start`, or 2 after an error message."""
     return report(lambda: run(parse(argv)))

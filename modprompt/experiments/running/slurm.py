@@ -1,7 +1,7 @@
-"""Chains of runs on a Slurm cluster through submitit: arrays, a time limit, and requeueing after preemption or that
-limit, which goes on at the unfinished run.
+"""Run chains of runs as jobs of a Slurm cluster, with submitit.
 
-The runner may stop while jobs are queued or running; the next one takes them over.
+Each chain is a task of a job array. A job that is preempted or reaches its time limit is queued again and resumes with
+the unfinished run. A second start does not submit chains whose jobs are still in the queue.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import functools
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modprompt import places
+from modprompt.checks import counted
 from modprompt.errors import UserError
 from modprompt.experiments.plan.commands import command
 from modprompt.experiments.plan.experiment import Job
@@ -40,14 +42,14 @@ _REQUESTS = signals_here("SIGUSR1", "SIGUSR2")  # for the place of a job, to all
 
 
 class Work:
-    """A chain of runs with their commands, as submitit calls it; ends when the cluster needs the place back."""
+    """A chain of runs with their commands, which submitit calls in a job and which stops if the cluster asks."""
 
     def __init__(self, chain: Sequence[tuple[Job, Sequence[str]]], out: Path, data: Path):
         self.chain, self.out, self.data = chain, out, data
         self.child: Child | None = None
 
     def __call__(self) -> None:
-        """Bring the runs to their ends, on the cores that the job has."""
+        """Run all runs of the chain on the cores of the job."""
         if threads := os.environ.get("SLURM_CPUS_PER_TASK"):
             os.environ.setdefault("OMP_NUM_THREADS", threads)
         inputs, began = Inputs(self.out, self.data), time.time()
@@ -67,7 +69,7 @@ class Work:
         return code
 
     def checkpoint(self) -> DelayedSubmission:
-        """End the run after its last whole epoch; submitit, whose signal handler this is, queues the chain again."""
+        """Stop the run, which keeps its last complete epoch; submitit calls this on a signal and requeues the chain."""
         from submitit.helpers import DelayedSubmission
 
         if self.child is not None:
@@ -76,7 +78,7 @@ class Work:
 
 
 def queue() -> set[str] | None:
-    """Ids of this user's jobs in the queue, array tasks one by one; None if Slurm does not answer."""
+    """Return the ids of the jobs of this user in the queue, with each array task; None if squeue does not respond."""
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         words = ["squeue", "--me", "--noheader", "--array", "--format=%i"]
         return set(subprocess.run(words, capture_output=True, text=True, timeout=60, check=True).stdout.split())
@@ -84,17 +86,19 @@ def queue() -> set[str] | None:
 
 
 class Queue:
-    """Submits chains with submitit, at most `parallel` of an array at a time, and follows them.
+    """The queue of the cluster.
 
-    Its files go to `folder`, which all nodes must see; `settings` are its parameters of a job, where None and 0 leave
-    one out.
+    Args:
+        folder: the folder of the files of submitit, which all nodes must see.
+        settings: the parameters of the jobs; values of None and 0 are left out.
+        parallel: the number of tasks of an array that may run at the same time; None for no limit.
 
     Raises:
-        UserError: if there is no submitit or no Slurm here, or a parameter is unknown.
+        UserError: if submitit or Slurm is missing, or a parameter is unknown.
     """
 
     poll_s = 5.0
-    patience_s = 60.0  # NFS shows another machine's file within that
+    patience_s = 60.0  # within this time, NFS shows the files of another machine
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], parallel: int | None):
         try:
@@ -113,55 +117,73 @@ class Queue:
             why = " ".join(str(error).split())[:300].rstrip(".")
             raise UserError(f"--launcher slurm cannot be used (submitit: {why}).") from None
 
-    def run(self, chains: Chains) -> None:
-        """Submit the chains that are not in the queue yet, and wait until all have left it.
+    def run(self, chains: Chains) -> set[str]:
+        """Submit the chains that are not in the queue yet, and wait until their jobs have left the queue.
+
+        Returns:
+            The folders of the runs whose chains were already in the queue.
 
         Raises:
-            KeyboardInterrupt: once chains.stop is set; the jobs stay in the queue.
-            UserError: with sbatch's message, if it accepts none.
+            KeyboardInterrupt: if chains.stop is set; the jobs stay in the queue.
+            UserError: if squeue does not respond, or with the message of sbatch if the cluster rejects the jobs.
         """
         try:
-            followed = self.submitted(chains)
+            followed, queued_before = self.submit(chains)
             gone: dict[str, float] = {}
             while followed:
                 queued = queue()
                 for job_id in [job_id for job_id in followed if queued is not None and job_id not in queued]:
                     states = state.of_all(followed[job_id], chains.out, chains.inputs)
                     unfinished = {job.folder for job, stands in states if stands.name != state.FINISHED}
-                    told = [each for each in states if not each[0].needs or each[0].needs.folder not in unfinished]
+                    shown = [each for each in states if not each[0].needs or each[0].needs.folder not in unfinished]
                     since = time.monotonic() - gone.setdefault(job_id, time.monotonic())
-                    if since < self.patience_s and any(stands.name == state.WAITING for _, stands in told):
+                    if since < self.patience_s and any(stands.name == state.WAITING for _, stands in shown):
                         continue
-                    for job, stands in told:
+                    for job, stands in shown:
                         chains.tell(job, stands)
                     del followed[job_id]
                 if followed and chains.stop.wait(self.poll_s):
                     raise KeyboardInterrupt
+            return queued_before
         finally:
             chains.screen.close()
 
-    def submitted(self, chains: Chains) -> dict[str, list[Job]]:
-        """The runs of all chains by the id of their job, which an earlier runner may have submitted; raises as run."""
+    def submit(self, chains: Chains) -> tuple[dict[str, list[Job]], set[str]]:
+        """Submit the chains whose recorded jobs are not in the queue.
+
+        Returns:
+            The runs of each submitted job by its id, and the folders of the runs that were already in the queue.
+
+        Raises:
+            UserError: if squeue does not respond, or if the cluster rejects the jobs.
+        """
+        queued = queue()
+        if queued is None:
+            raise UserError("--launcher slurm: no run was submitted, because squeue did not respond. Try again later.")
+        recorded = {root.folder: submitted_as(chains.out / root.folder) for root in chains.roots}
+        waiting = [root for root in chains.roots if recorded[root.folder] in queued]
+        if waiting:
+            ids = sorted({str(recorded[root.folder]) for root in waiting})
+            print(
+                f"{counted(len(waiting), 'chain')} of runs {'is' if len(waiting) == 1 else 'are'} already in the Slurm "
+                f"queue and not submitted again (jobs {', '.join(ids)}). Use `modprompt experiment status` to see the "
+                "progress, or --cancel to remove the jobs.",
+                file=sys.stderr,
+            )
+        new = [chains.chain(root) for root in chains.roots if root not in waiting]
         followed: dict[str, list[Job]] = {}
-        queued, new = queue() or set(), []
-        for root in chains.roots:
-            job_id = submitted_as(chains.out / root.folder)
-            if job_id is not None and job_id in queued:
-                followed.setdefault(job_id, []).extend(chains.chain(root))
-            else:
-                new.append(chains.chain(root))
         for start in range(0, len(new), _ARRAY):
             array = new[start : start + _ARRAY]
             for job_id, chain in zip(self._submit(array, chains.out, chains.data), array):
                 followed[job_id] = chain
                 for job in chain:
                     write_json(chains.out / job.folder / state.QUEUED, {"cluster": "slurm", "job_id": job_id})
-        return followed
+        return followed, {job.folder for root in waiting for job in chains.chain(root)}
 
     def _submit(self, array: Sequence[Sequence[Job]], out: Path, data: Path) -> list[str]:
-        """Submit chains as one array; their ids. UserError if the cluster accepts none."""
+        """Submit chains as one array, and return the ids of their jobs; UserError if the cluster rejects them."""
         try:
-            os.environ.update(places.environment())  # what is submitted imports this package
+            os.environ.update(places.environment())  # the jobs import this package
             with self.executor.batch():
                 works = [Work([(job, command(job, out, data)) for job in chain], out, data) for chain in array]
                 submitted = [self.executor.submit(work) for work in works]
@@ -172,16 +194,16 @@ class Queue:
 
 
 def submitted_as(folder: Path) -> str | None:
-    """The Slurm id under which a run was last submitted."""
+    """Return the id of the Slurm job with which a run was last submitted, or None."""
     job_id = (read_json(folder / state.QUEUED) or {}).get("job_id")
     return job_id if isinstance(job_id, str) else None
 
 
 def cancel(folders: Sequence[Path]) -> int:
-    """Remove the chains of these runs from the queue; returns how many there were.
+    """Remove the chains of runs from the queue, and return the number of removed jobs.
 
     Raises:
-        UserError: if Slurm does not answer.
+        UserError: if squeue does not respond.
     """
     queued = queue()
     if queued is None:

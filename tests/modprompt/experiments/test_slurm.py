@@ -10,7 +10,8 @@ import pytest
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols
-from modprompt.experiments.running import chains, slurm, state
+from modprompt.experiments.running import chains, run, slurm, state
+from tests.conftest import one_line
 from tests.modprompt.experiments.conftest import starts, wait_for
 
 pytest.importorskip("submitit")
@@ -93,7 +94,7 @@ def test_runs_are_submitted_and_finish_and_failures_are_told(quick, jobs, tmp_pa
 
 
 @pytest.mark.slow
-def test_job_that_is_asked_for_its_place_goes_on_under_the_next_runner(quick, jobs, tmp_path, cluster):
+def test_job_that_the_cluster_stops_resumes_and_a_later_start_finishes(quick, jobs, tmp_path, cluster):
     quick(seconds=4)
     train, test = jobs[4:6]
     first = chains.Chains([train, test], tmp_path, tmp_path)
@@ -101,9 +102,11 @@ def test_job_that_is_asked_for_its_place_goes_on_under_the_next_runner(quick, jo
     with pytest.raises(KeyboardInterrupt):
         queue_of(tmp_path).run(first)
     wait_for(lambda: starts(tmp_path / train.folder) == 1)
-    subprocess.run(["scancel", "--signal=USR2", slurm.submitted_as(tmp_path / train.folder)], check=True)
+    job_id = slurm.submitted_as(tmp_path / train.folder)
+    subprocess.run(["scancel", "--signal=USR2", job_id], check=True)
     wait_for(lambda: starts(tmp_path / train.folder) == 2, 120)
     assert not (tmp_path / train.folder / "result.json").exists()
+    wait_for(lambda: job_id not in (slurm.queue() or {job_id}), 120)
     assert list(brought_to_an_end([train, test], tmp_path)) == ["finished"]
     assert [starts(tmp_path / job.folder) for job in (train, test)] == [2, 1]
 
@@ -138,12 +141,71 @@ def test_cluster_that_does_not_answer_is_thought_to_have_the_runs(jobs, tmp_path
     monkeypatch.setattr(slurm, "queue", queue)
     monkeypatch.setattr(slurm.Queue, "__init__", lambda self: None)
     monkeypatch.setattr(slurm.Queue, "poll_s", 0.01)
-    monkeypatch.setattr(slurm.Queue, "submitted", lambda self, runs: {"7": jobs[:1]})
+    monkeypatch.setattr(slurm.Queue, "submit", lambda self, runs: ({"7": jobs[:1]}, set()))
     with pytest.raises(KeyboardInterrupt):
         slurm.Queue().run(runs)
     assert runs.ended == {}
     with pytest.raises(UserError, match="squeue did not respond. Try again later"):
         slurm.cancel([tmp_path])
+
+
+@pytest.fixture
+def fake_cluster(monkeypatch):
+    """Replace the cluster: a list of the submitted arrays, and the set of the jobs in the queue."""
+    submitted, queued = [], set()
+
+    def submit(self, array, out, data):
+        ids = [f"{len(submitted) + 7}_{number}" for number in range(len(array))]
+        submitted.append([[job.folder for job in chain] for chain in array])
+        queued.update(ids)
+        return ids
+
+    monkeypatch.setattr(slurm.Queue, "__init__", lambda *_: None)
+    monkeypatch.setattr(slurm.Queue, "_submit", submit)
+    monkeypatch.setattr(slurm.Queue, "poll_s", 0.01)
+    monkeypatch.setattr(slurm.Queue, "patience_s", 0.0)
+    monkeypatch.setattr(slurm, "queue", lambda: {*queued})
+    return submitted, queued
+
+
+def test_a_second_start_submits_only_chains_that_are_not_in_the_queue(
+    quick, experiment, tmp_path, fake_cluster, capsys
+):
+    submitted, queued = fake_cluster
+    experiment()
+    first = chains.Chains(jobs_of := protocols.jobs(experiment()), tmp_path / "out", tmp_path)
+    first.stop.set()
+    with pytest.raises(KeyboardInterrupt):
+        slurm.Queue(tmp_path, {}, None).run(first)
+    assert [len(array) for array in submitted] == [6]
+    words = [str(tmp_path / "small.yaml"), "--out", str(tmp_path / "out"), "--launcher", "slurm"]
+    assert run.main(words) == 3
+    err = capsys.readouterr().err
+    assert len(submitted) == 1
+    assert "6 chains of runs are already in the Slurm queue and not submitted again (jobs 7_0, 7_1," in err
+    assert "or --cancel to remove the jobs." in err
+    training = next(job for job in jobs_of if job.kind == "training")
+    queued.discard(slurm.submitted_as(tmp_path / "out" / training.folder))
+
+    def leave():
+        """Let the job of the third start leave the queue, so that the start ends."""
+        wait_for(lambda: len(submitted) == 2)
+        queued.difference_update({name for name in queued if name.startswith("8_")})
+
+    helper = threading.Thread(target=leave)
+    helper.start()
+    assert run.main(words) == 1  # the job has left the queue without a result
+    helper.join()
+    assert [len(array) for array in submitted] == [6, 1]
+    assert submitted[1][0][0] == training.folder
+
+
+def test_without_an_answer_of_squeue_nothing_is_submitted(experiment, tmp_path, fake_cluster, monkeypatch):
+    monkeypatch.setattr(slurm, "queue", lambda: None)
+    runs = chains.Chains(protocols.jobs(experiment()), tmp_path, tmp_path)
+    with one_line("no run was submitted, because squeue did not respond. Try again later."):
+        slurm.Queue(tmp_path, {}, None).run(runs)
+    assert fake_cluster[0] == []
 
 
 def test_machine_without_slurm_is_told(tmp_path, monkeypatch):
