@@ -118,7 +118,8 @@ class Runs:
     @functools.cached_property
     def _rows(self) -> Mapping[tuple[str, str, str], np.ndarray]:
         """The numbers of the rows of each method, data set and column."""
-        return self.frame.groupby(["method", "dataset", "column"], sort=False).indices
+        rows: dict[Any, np.ndarray] = self.frame.groupby(["method", "dataset", "column"], sort=False).indices
+        return rows
 
     def complete(self, label: str, dataset: str, column: str) -> pd.DataFrame | None:
         """Return the rows of all seeds, or None if a run has not finished or the runs cannot be averaged."""
@@ -224,7 +225,9 @@ class Runs:
     @functools.cached_property
     def _uniform(self) -> set[tuple[str, ...]]:
         """The data sets, alone and together, on which the runs of all methods have the same facts."""
-        groups = {(dataset,): self.facts[self.facts["dataset"] == dataset] for dataset in self.datasets}
+        groups: dict[tuple[str, ...], pd.DataFrame] = {
+            (dataset,): self.facts[self.facts["dataset"] == dataset] for dataset in self.datasets
+        }
         groups[self.datasets] = self.facts
         return {names for names, facts in groups.items() if _mixed_facts(facts).empty and not _differing_images(facts)}
 
