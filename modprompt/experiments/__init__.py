@@ -13,10 +13,9 @@ state.py       the status of a run, by the files in its folder and its lock
 chains.py      runs in chains of what builds on what, each under its lock; forked.py: as forks of what imported all
 slurm.py       chains as jobs of a cluster
 run.py, stale.py, status.py   the commands, and what a runner shows
-results.py, logs.py   results: ours, and those of other codebases' log files
-alike.py       which of them can be averaged, and compared
-tables.py, compare.py, cost.py, origins.py, recorded.py, figures.py   what a report shows of them
+runs.py, logs.py   the frame of all runs: ours, and those of other codebases' log files
+tables.py, compare.py, cost.py, published.py, recorded.py, figures.py   what a report shows of the frame
+notes.py, origins.py   the sentences below the tables, and where the numbers come from
+rounds.py (in plan/ and reporting/)   active learning
 report.py, page.py   the report's files and its page
-
-Rounds of active learning are planned and reported in modprompt/active/.
 """

@@ -8,7 +8,7 @@ few_shot              train and test on all classes with 1, 2, 4, ... shots
 validation            train on the base classes (or all, by `classes`), measure on all their validation images: for
                       choosing settings
 
-The protocol of rounds is planned in modprompt/active/plan.py.
+The protocol of active learning is planned in rounds.py.
 
 A method that trains nothing is tested alone. A two-stage method begins with its first stage, on the classes and
 shots of its training. The folders are those of the scripts, which share their runs with us.

@@ -191,7 +191,7 @@ def compare(summary: Summary) -> Comparison | None:
     name = with_remark(label, runs.remark(label, runs.datasets, with_seeds=False))
     for title, table, columns in places(runs):
         columns = {column: place for column, place in columns.items() if column not in ("0", "H (all)")}
-        datasets = [table] if table in runs.datasets else runs.datasets
+        datasets = runs.datasets_of(table)
         for other in others:
             causes = other_causes(runs, label, other, datasets)
             said = "; ".join(filter(None, [runs.remark(other, datasets, with_seeds=False), *causes]))

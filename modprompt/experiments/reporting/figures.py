@@ -64,8 +64,7 @@ def selected_methods(summary: Summary, most: int) -> list[str]:
     runs, _, tables = summary
     labels, means = summary.labels, tables[-1].measured()[tables[-1].deciding]
     best = sorted(labels, key=lambda label: -means[label] if means.get(label, np.nan) >= 0 else 1.0)
-    kept = list(dict.fromkeys([*({runs.highlighted(): 0, runs.zero_shot(): 0}), *best]))
-    kept = [label for label in kept if label in labels][:most]
+    kept = [label for label in dict.fromkeys([runs.highlighted(), runs.zero_shot(), *best]) if label in labels][:most]
     return [label for label in labels if label in kept]
 
 

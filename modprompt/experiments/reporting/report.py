@@ -172,8 +172,9 @@ def write(runs: Runs, folder: Path, looks: figures.Looks, data: Path | None = No
     galleries = _galleries(runs, label, tests, data, problems)
     comparison = compare.compare(summary)
     differences = pd.DataFrame() if comparison is None or comparison.frame.empty else comparison.csv()
+    of_rounds = None if runs.experiment.added is None else rounds.frame_of_rounds(runs)
     costs, accuracy = cost.costs(summary), cost.accuracy_name(summary.tables)
-    captions = _draw(summary, costs, looks, label, tests, problems, folder) if can_draw() else {}
+    captions = _draw(summary, of_rounds, costs, looks, label, tests, problems, folder) if can_draw() else {}
     methods = runs.methods[runs.methods["family"] == runs.experiment.highlight]["label"]
     shown = page.Report(
         title=runs.experiment.title,
@@ -191,7 +192,7 @@ def write(runs: Runs, folder: Path, looks: figures.Looks, data: Path | None = No
             "Missing results, and results that cannot be averaged": notes.missing(runs),
             "Missing pairs in the comparison": comparison.missing if comparison else [],
             "Runs without test images": notes.without_test_images(runs),
-            "Labels given by models": [] if runs.experiment.added is None else rounds.free_labels(runs),
+            "Labels given by models": [] if of_rounds is None else rounds.free_labels(of_rounds),
             "Warnings": notes.warnings(runs),
             "Missing figures and images": problems,
             _CLIP_MODELS: notes.clip_models(runs),
@@ -203,8 +204,8 @@ def write(runs: Runs, folder: Path, looks: figures.Looks, data: Path | None = No
         highlighted=[*methods] if len(methods) < len(runs.methods) else [],
     )
     csvs = {"report.csv": tables.numbers_frame(summary.tables)}
-    if runs.experiment.added is not None:
-        csvs[rounds.FILE_NAME] = rounds.csv(runs)
+    if of_rounds is not None:
+        csvs[rounds.FILE_NAME] = rounds.csv(of_rounds)
     if not differences.empty:
         csvs[compare.FILE_NAME] = differences
     if not costs.empty:
@@ -290,6 +291,7 @@ def _galleries(runs: Runs, label: str, tests: Tests, data: Path | None, problems
 
 def _draw(
     summary: Summary,
+    of_rounds: pd.DataFrame | None,
     costs: pd.DataFrame,
     looks: figures.Looks,
     label: str,
@@ -299,8 +301,8 @@ def _draw(
 ) -> dict[str, str]:
     """Draw all figures that have something to show, and return their file names and captions."""
     runs, drawings = summary.runs, dict[str, Callable[[Path], str]]()
-    if runs.experiment.added is not None:
-        drawings |= {name: partial(rounds.draw, figure, runs) for name, figure in rounds.FIGURES.items()}
+    if of_rounds is not None:
+        drawings |= {name: partial(rounds.draw, figure, runs, of_rounds) for name, figure in rounds.FIGURES.items()}
     elif summary.labels:
         if runs.experiment.protocol == "few_shot":
             drawings["curves.png"] = partial(figures.shots, summary, looks)

@@ -20,10 +20,10 @@ from modprompt.experiments.reporting.tables import (
     Means,
     Table,
     about_images,
-    add_harmonic_means,
     make_table,
-    means_of_seeds,
+    mean_and_h,
     row_of_means,
+    titles_of,
 )
 from modprompt.io.figures import look, panels, short_name
 from modprompt.io.text import one_line
@@ -94,9 +94,8 @@ def _few_shot_rows(runs: Runs, method: Any, dataset: str, classes: int | None) -
             }
 
 
-def csv(runs: Runs) -> pd.DataFrame:
-    """Return the content of rounds.csv: a row for each finished run and round; unknown cells are empty."""
-    frame = frame_of_rounds(runs)
+def csv(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the content of rounds.csv, of a frame of rounds; unknown cells are empty."""
     frame = frame[(frame["acquisition"] != FEW_SHOT) | frame["accuracy_pct"].notna()]
     return frame[[*COLUMNS]].map(_cell)
 
@@ -178,21 +177,10 @@ def tables(runs: Runs) -> tuple[Means, list[Table]]:
     numbers = pd.concat(rows, names=["method", "dataset", "seed"])
     numbers = numbers.rename(columns={"accuracy": "base"} if halves else {})
     by_seed = numbers.reindex(columns=[name for name in columns if name != "H"]).unstack("dataset")
-    by_seed = by_seed.swaplevel(axis=1)
-    seeds = [(method.label, seed) for method in runs.methods.itertuples() for seed in method.seeds]
-    by_seed = by_seed.reindex(index=pd.MultiIndex.from_tuples(seeds, names=["method", "seed"]))
-    titles = {dataset: dataset for dataset in runs.datasets}
-    if len(runs.datasets) > 1:
-        titles[AVERAGE] = f"average over {len(runs.datasets)} data sets"
-        mixed = [label for label in runs.methods["label"] if runs.mixture(label, runs.datasets)]
-        for name in dict.fromkeys(by_seed.columns.get_level_values(1)):
-            average = by_seed.xs(name, axis=1, level=1).mean(axis=1, skipna=False)
-            by_seed[AVERAGE, name] = average.mask(by_seed.index.isin(mixed, level="method"))
-    add_harmonic_means(by_seed)
-    means = means_of_seeds(by_seed)
-    add_harmonic_means(means.mean)
+    by_seed = by_seed.swaplevel(axis=1).reindex(index=runs.seeds())
+    means = mean_and_h(runs, by_seed, runs.datasets, len(runs.datasets) > 1)
     made = []
-    for place, title in titles.items():
+    for place, title in titles_of(runs).items():
         cells = [(place, column) for column in columns]
         of_methods = [row_of_means(runs, means, label, place, cells) for label in runs.methods["label"]]
         about = "" if place == AVERAGE else about_images(runs, [place])
@@ -200,9 +188,9 @@ def tables(runs: Runs) -> tuple[Means, list[Table]]:
     return means, made
 
 
-def free_labels(runs: Runs) -> list[str]:
+def free_labels(frame: pd.DataFrame) -> list[str]:
     """Return a sentence for each method and data set with labels that models gave, and how many of them are wrong."""
-    frame, texts = frame_of_rounds(runs), []
+    texts = []
     for (label, dataset), rows in frame.groupby(["label", "dataset"], sort=False):
         if rows["free"].astype(float).sum():
             wrong = rows.loc[rows["round"] == rows["round"].max(), "wrong_free"].astype(float)
@@ -253,12 +241,12 @@ FIGURES = {
 }
 
 
-def draw(figure: Figure, runs: Runs, path: Path) -> str:
+def draw(figure: Figure, runs: Runs, frame: pd.DataFrame, path: Path) -> str:
     """Draw a figure with a panel for each data set and method, and a curve for each acquisition function.
 
     Returns the caption, or "" if no run has finished.
     """
-    frame, places = frame_of_rounds(runs), dict[tuple[str, str], dict[str, pd.DataFrame]]()
+    places = dict[tuple[str, str], dict[str, pd.DataFrame]]()
     for dataset in runs.datasets:
         for method in runs.methods.itertuples():
             values = curves(runs, frame, method.label, dataset)
@@ -286,7 +274,7 @@ def draw(figure: Figure, runs: Runs, path: Path) -> str:
 
 def _draw_panel(axes: Axes, figure: Figure, runs: Runs, dataset: str, lines: Mapping[str, pd.DataFrame]) -> None:
     """Draw a colour for each acquisition function, thick lines with PCB, dashed few-shot lines and zero-shot lines."""
-    untrained = runs.methods["label"][~runs.methods["trains"].astype(bool)]
+    untrained = runs.methods["label"][~runs.methods["trains"]]
     for number, label in enumerate(untrained):
         values = zero_shot(runs, label, dataset).get(figure.values, pd.Series(dtype=float))
         if len(values) and values.notna().all():

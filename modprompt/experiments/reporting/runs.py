@@ -78,6 +78,7 @@ class Runs:
     ) -> None:
         self.experiment, self.columns, self.datasets = experiment, tuple(columns), tuple(datasets)
         self.methods = pd.DataFrame([{**METHOD, **method} for method in methods], columns=[*METHOD])
+        self.methods = self.methods.astype({"trains": bool})
         self.methods.index = pd.Index(self.methods["label"], name=None)
         known = {tuple(row[name] for name in PLACE): row for row in rows}
         cells = [{**RUN, **known.get(place, {}), **dict(zip(PLACE, place))} for place in self._places()]
@@ -121,6 +122,15 @@ class Runs:
         rows: dict[Any, np.ndarray] = self.frame.groupby(["method", "dataset", "column"], sort=False).indices
         return rows
 
+    def datasets_of(self, place: str) -> Sequence[str]:
+        """Return the data sets of a table: the one of this name, or all data sets."""
+        return [place] if place in self.datasets else self.datasets
+
+    def seeds(self) -> pd.MultiIndex:
+        """Return an index of all pairs of method and seed."""
+        pairs = [(method.label, seed) for method in self.methods.itertuples() for seed in method.seeds]
+        return pd.MultiIndex.from_tuples(pairs, names=["method", "seed"])
+
     def complete(self, label: str, dataset: str, column: str) -> pd.DataFrame | None:
         """Return the rows of all seeds, or None if a run has not finished or the runs cannot be averaged."""
         rows = self.select(label, dataset, column)
@@ -144,7 +154,7 @@ class Runs:
 
     def zero_shot(self) -> str:
         """Return the label of the first method without training, which is zero-shot CLIP; "" if there is none."""
-        return next(iter(self.methods["label"][~self.methods["trains"].astype(bool)]), "")
+        return next(iter(self.methods["label"][~self.methods["trains"]]), "")
 
     # ------------------------------------------------------------------ which runs may be averaged and compared
 

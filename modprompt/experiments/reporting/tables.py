@@ -68,7 +68,7 @@ class Means(NamedTuple):
         return self.by_seed.loc[label][place].dropna() if place in self.by_seed.columns else pd.Series(dtype=float)
 
 
-def means_of_seeds(by_seed: pd.DataFrame) -> Means:
+def _means_of_seeds(by_seed: pd.DataFrame) -> Means:
     """Return the means and standard deviations over the seeds of each method."""
     methods = by_seed.groupby(level=0, sort=False)
     whole = methods.count().eq(methods.size(), axis=0)
@@ -87,7 +87,7 @@ def harmonic_means(base: pd.Series, new: pd.Series) -> pd.Series:
     return base.combine(new, harmonic_mean)
 
 
-def add_harmonic_means(table: pd.DataFrame) -> None:
+def _add_harmonic_means(table: pd.DataFrame) -> None:
     """Add the column H of each data set that has the columns base and new, and H (all) likewise."""
     for place in dict.fromkeys(table.columns.get_level_values(0)):
         for name, (base, new) in _HALVES.items():
@@ -95,10 +95,28 @@ def add_harmonic_means(table: pd.DataFrame) -> None:
                 table[place, name] = harmonic_means(table[place, base], table[place, new])
 
 
-def _seeds_of(runs: Runs) -> pd.MultiIndex:
-    """Return an index of all pairs of method and seed."""
-    rows = [(method.label, seed) for method in runs.methods.itertuples() for seed in method.seeds]
-    return pd.MultiIndex.from_tuples(rows, names=["method", "seed"])
+def _add_average(by_seed: pd.DataFrame, datasets: Sequence[str], mixed: Sequence[str] = ()) -> None:
+    """Add the average over data sets of each column, seed by seed.
+
+    Args:
+        by_seed: numbers by method and seed, with columns of data set and column.
+        datasets: the data sets of the average.
+        mixed: methods whose runs cannot be averaged over data sets.
+    """
+    for column in dict.fromkeys(by_seed.columns.get_level_values(1)):
+        average = by_seed[[(dataset, column) for dataset in datasets]].mean(axis=1, skipna=False)
+        by_seed[AVERAGE, column] = average.mask(by_seed.index.isin(mixed, level="method"))
+
+
+def mean_and_h(runs: Runs, by_seed: pd.DataFrame, targets: Sequence[str], has_average: bool) -> Means:
+    """Return the means over seeds with the average over data sets, if there is one, and with H."""
+    if has_average:
+        mixed = [label for label in runs.methods["label"] if runs.mixture(label, runs.datasets)]
+        _add_average(by_seed, targets, mixed)
+    _add_harmonic_means(by_seed)
+    means = _means_of_seeds(by_seed)
+    _add_harmonic_means(means.mean)
+    return means
 
 
 def means_of(runs: Runs) -> Means:
@@ -112,16 +130,8 @@ def means_of(runs: Runs) -> Means:
     is_mixed = pd.MultiIndex.from_frame(runs.frame[["method", "dataset"]]).isin(mixed)
     valid = runs.frame.assign(accuracy_pct=runs.frame["accuracy_pct"].mask(is_mixed))
     by_seed = valid.pivot(index=["method", "seed"], columns=["dataset", "column"], values="accuracy_pct")
-    by_seed = by_seed.reindex(index=_seeds_of(runs), columns=columns)
-    if runs.experiment.protocol in CROSS or len(targets) > 1:
-        mixed = [label for label in runs.methods["label"] if runs.mixture(label, runs.datasets)]
-        for column in runs.columns:
-            average = by_seed[[(target, column) for target in targets]].mean(axis=1, skipna=False)
-            by_seed[AVERAGE, column] = average.mask(by_seed.index.isin(mixed, level="method"))
-    add_harmonic_means(by_seed)
-    means = means_of_seeds(by_seed)
-    add_harmonic_means(means.mean)
-    return means
+    by_seed = by_seed.reindex(index=runs.seeds(), columns=columns)
+    return mean_and_h(runs, by_seed, targets, runs.experiment.protocol in CROSS or len(targets) > 1)
 
 
 def ood_means(runs: Runs) -> Means | None:
@@ -140,11 +150,10 @@ def ood_means(runs: Runs) -> Means | None:
         return None
     rows = rows.assign(**{name: [row[s][key] for row in rows["scores"]] for name, (s, key) in OOD_COLUMNS.items()})
     by_seed = rows.pivot(index=["method", "seed"], columns="dataset", values=list(OOD_COLUMNS)).swaplevel(axis=1)
-    columns_ = pd.MultiIndex.from_product([runs.datasets, OOD_COLUMNS])
-    by_seed = by_seed.reindex(index=_seeds_of(runs), columns=columns_)
-    for column in OOD_COLUMNS if len(runs.datasets) > 1 else ():
-        by_seed[AVERAGE, column] = by_seed.xs(column, axis=1, level=1).mean(axis=1, skipna=False)
-    return means_of_seeds(by_seed)
+    by_seed = by_seed.reindex(index=runs.seeds(), columns=pd.MultiIndex.from_product([runs.datasets, OOD_COLUMNS]))
+    if len(runs.datasets) > 1:
+        _add_average(by_seed, runs.datasets)
+    return _means_of_seeds(by_seed)
 
 
 # ---------------------------------------------------------------------- tables
@@ -272,24 +281,32 @@ def with_remark(label: str, remark: str) -> str:
     return f"{label} ({remark})" if remark else label
 
 
-def method_row(runs: Runs, label: str, place: str, mean: Iterable[float], std: Iterable[float]) -> dict[str, Any]:
-    """Return the row of a method in the table of a data set, or in the table of all data sets."""
-    datasets = [place] if place in runs.datasets else runs.datasets
+def row_of_means(runs: Runs, means: Means, label: str, place: str, cells: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Return the row of a method in the table of a data set or of all data sets.
+
+    Args:
+        runs: the runs.
+        means: the means.
+        label: the method.
+        place: the data set of the table, or AVERAGE.
+        cells: pairs of data set and column, whose means are the numbers of the row.
+    """
     return {
         "label": label,
         "group": runs.methods.at[label, "group"] if runs.has_groups() else "",
         "seeds": runs.methods.at[label, "seeds"],
-        "remark": runs.remark(label, datasets),
-        "mean": list(mean),
-        "std": list(std),
+        "remark": runs.remark(label, runs.datasets_of(place)),
+        "mean": list(means.mean.loc[label].reindex(cells)),
+        "std": list(means.std.loc[label].reindex(cells)),
     }
 
 
-def row_of_means(runs: Runs, means: Means, label: str, place: str, cells: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Return the row of a method with the means of `cells`, which are pairs of data set and column."""
-    cells = list(cells)
-    numbers = (frame.loc[label].reindex(cells) for frame in (means.mean, means.std))
-    return method_row(runs, label, place, *numbers)
+def titles_of(runs: Runs) -> dict[str, str]:
+    """Return the title of the table of each data set and of the average over several data sets, which is the last."""
+    titles = {dataset: dataset for dataset in runs.datasets}
+    if len(runs.datasets) > 1:
+        titles[AVERAGE] = f"average over {len(runs.datasets)} data sets"
+    return titles
 
 
 def places(runs: Runs) -> list[tuple[str, str, dict[str, tuple[str, str]]]]:
@@ -304,10 +321,7 @@ def places(runs: Runs) -> list[tuple[str, str, dict[str, tuple[str, str]]]]:
     names = runs.columns
     if experiment.protocol == BASE2NEW:
         names = (*ALONE, "H", *(["H (all)"] if experiment.together else []))
-    titles = {dataset: dataset for dataset in runs.datasets}
-    if len(runs.datasets) > 1:
-        titles[AVERAGE] = f"average over {len(runs.datasets)} data sets"
-    return [(title, place, {name: (place, name) for name in names}) for place, title in titles.items()]
+    return [(title, place, {name: (place, name) for name in names}) for place, title in titles_of(runs).items()]
 
 
 def result_tables(runs: Runs, means: Means) -> list[Table]:
@@ -322,7 +336,7 @@ def _result_table(
     experiment, rows, details = runs.experiment, list[dict[str, Any]](), list[Table]()
     known = published.rows(experiment, place)
     for label in runs.in_groups():
-        rows.append(row_of_means(runs, means, label, place, columns.values()))
+        rows.append(row_of_means(runs, means, label, place, [*columns.values()]))
         name, group = runs.methods.at[label, "published"], rows[-1]["group"]
         rows += [_published_row(one, columns, label, group) for one in known if one.method == name]
     if experiment.together:
@@ -340,7 +354,7 @@ def _result_table(
         details.append(make_table(name, place, [*columns], others, about=about))
     if ood is not None:
         details += _ood_table(runs, ood, title, place)
-    about = about_images(runs, [place] if place in runs.datasets else runs.datasets)
+    about = about_images(runs, runs.datasets_of(place))
     if experiment.protocol in CROSS:
         texts = {dataset: about_images(runs, [dataset]) for dataset in runs.datasets}
         about = " ".join(f"{dataset}: {text}" for dataset, text in texts.items() if text)
@@ -412,7 +426,7 @@ def about_images(runs: Runs, datasets: Sequence[str]) -> str:
 
 def worth_of_image(runs: Runs, place: str) -> list[float]:
     """Return by how many percentage points one test image changes a number of a table: the least and the most."""
-    datasets = [place] if place in runs.datasets else runs.datasets
+    datasets = runs.datasets_of(place)
     rows = runs.select(datasets=datasets)
     images = [result.get("images") for result in rows["result"] if result and result.get("images")]
     points = sorted({float(f"{100 / number / len(datasets):.2g}") for number in images})
@@ -541,13 +555,13 @@ def numbers_frame(tables: Sequence[Table]) -> pd.DataFrame:
             continue
         part = table.rows.rename(columns={"label": "method", "remark": "said", "source": "published_in"})
         part = part.assign(table=table.place, seeds=[" ".join(map(str, seeds)) for seeds in part["seeds"]])
-        for column in table.columns:
-            unit = "" if column == "labels" else "_pct"
-            for name, numbers in (("mean", table.mean), ("population_std", table.std)):
-                part[f"{one_line(column)}_{name}{unit}"] = [decimal(number) for number in numbers[column]]
-        parts.append(part)
-    frame = pd.concat(parts, ignore_index=True)
-    names = [name for name in frame if name.endswith(("_mean", "_mean_pct", "_population_std", "_population_std_pct"))]
+        numbers = {
+            f"{one_line(column)}_{name}{'' if column == 'labels' else '_pct'}": list(map(decimal, frame[column]))
+            for column in table.columns
+            for name, frame in (("mean", table.mean), ("population_std", table.std))
+        }
+        parts.append(part.assign(**numbers))
+    frame, names = pd.concat(parts, ignore_index=True), list(numbers)
     group = ["group"] if any(table.headings() for table in tables) else []
     return frame[["table", *group, "method", *names, "seeds", "said", "published_in"]].map(one_line)
 

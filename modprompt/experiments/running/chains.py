@@ -261,8 +261,8 @@ class Chains:
                 self.ended[job.folder] = stands
                 self.screen.event(state.describe(job.title, stands.name, stands.why))
 
-    def run(self, here: Sequence[Place], no_fork: bool = False) -> set[str]:
-        """Run all chains in the places of this machine, and return the folders of runs that run elsewhere: none.
+    def run(self, here: Sequence[Place], no_fork: bool = False) -> None:
+        """Run all chains in the places of this machine.
 
         Args:
             here: the places.
@@ -294,7 +294,6 @@ class Chains:
                     self.screen.show([f"{job.title}: {status.of_run(self.out / job.folder)}" for job in at_work])
                 if self._futures and self.stop.wait(0.1):
                     raise KeyboardInterrupt
-            return set()
         finally:
             self.stop.set()
             self._pool.shutdown(cancel_futures=True)

@@ -182,11 +182,14 @@ def start(args: argparse.Namespace, plan: Plan, jobs: Sequence[Job], inputs: Inp
     print(f"The runs are stored in {args.out}.", flush=True)
     if args.redo_stale:
         stale.put_aside(jobs, args.out, inputs)
-    runs = chains.Chains(jobs, args.out, args.data, inputs, args.compact)
+    runs, queued = chains.Chains(jobs, args.out, args.data, inputs, args.compact), set[str]()
     stops = signals_here("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, a request to end, a closed terminal: between steps
     try:
         with signals_handled(stops, lambda *_: runs.stop.set()):
-            queued = runs.run(places, args.no_fork) if is_here else queue.run(runs)
+            if is_here:
+                runs.run(places, args.no_fork)
+            else:
+                queued = queue.run(runs)
     except KeyboardInterrupt:
         left = "All runs were stopped." if is_here else "The runs stay in the Slurm queue; --cancel removes them."
         print(f"{left} Run the same command again to resume the experiment.", file=sys.stderr)

@@ -43,6 +43,8 @@ def test_files_are_written_and_printed_and_again_the_same_bytes(two, tmp_path, c
     assert (rows[0]["seeds"], rows[3]["seeds"], rows[3]["said"]) == ("1", "1 2 3", "")
     figures = {f"{name}.{form}" for name in ("methods", "datasets", "tokens") for form in ("pdf", "png")}
     assert {path.name for path in folder(tmp_path).iterdir()} == {*figures, *TABLES}
+    names = {path.name for path in folder(tmp_path).iterdir()} - {report.PAGE}
+    assert all(map(report._FILES.fullmatch, names))  # a later report finds them
     latex = (folder(tmp_path) / "report.tex").read_text()
     assert latex.count(r"\begin{tabular}{lccc}") == latex.count(r"\end{table}") == 5  # two are of published methods
     assert r"MPL & \textbf{90.00} {\scriptsize $\pm$ 4.08} &" in latex

@@ -126,11 +126,11 @@ def test_free_labels_and_time_are_told(experiment, tmp_path):
             finish_rounds(job, tmp_path, by_hand(job), free=[0, 3, 4], labels=[10, 17, 23], wrong_free=[0, 1, 2])
     sections, gathered = tables_of(found, tmp_path)
     said = "MPL random, digits: models gave 14 labels in 2 runs, 4 of them wrong"
-    assert rounds.free_labels(gathered) == [said]
+    assert rounds.free_labels(rounds.frame_of_rounds(gathered)) == [said]
     area = row(sections["digits"], "MPL random")["area"].mean
     assert area == pytest.approx(3 + (50 * 7 + 65 * 6) / 13)
     finish_rounds(job := protocols.jobs(found)[1], tmp_path, by_hand(job), free=[0, 1, 1], wrong_free=[None] * 3)
-    (free,) = rounds.free_labels(runs_below(found, tmp_path))
+    (free,) = rounds.free_labels(rounds.frame_of_rounds(runs_below(found, tmp_path)))
     assert ", an unknown number of them wrong" in free
 
 
