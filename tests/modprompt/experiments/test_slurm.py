@@ -106,7 +106,7 @@ def test_job_that_the_cluster_stops_resumes_and_a_later_start_finishes(quick, jo
     subprocess.run(["scancel", "--signal=USR2", job_id], check=True)
     wait_for(lambda: starts(tmp_path / train.folder) == 2, 120)
     assert not (tmp_path / train.folder / "result.json").exists()
-    wait_for(lambda: job_id not in (slurm.queue() or {job_id}), 120)
+    wait_for(lambda: (queued := slurm.queue()) is not None and job_id not in queued, 120)
     assert list(brought_to_an_end([train, test], tmp_path)) == ["finished"]
     assert [starts(tmp_path / job.folder) for job in (train, test)] == [2, 1]
 
