@@ -6,6 +6,7 @@ paired with every seed of the other method.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -49,16 +50,20 @@ def interval(values: Sequence[float]) -> tuple[float, float] | None:
     """
     if len(values) < 2:
         return None
+    mean, width = float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
+    half = _quantile(len(values) - 1) * width
+    return mean - half, mean + half
+
+
+@functools.cache  # SciPy takes a millisecond for each quantile
+def _quantile(degrees_of_freedom: int) -> float:
+    """Return the quantile of Student's t distribution that bounds a two-sided interval of LEVEL percent."""
     from scipy import stats  # late: the import takes a second, and few reports compare methods
 
-    mean, width = float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
-    if not width:
-        return mean, mean
-    low, high = stats.t.interval(LEVEL / 100, len(values) - 1, loc=mean, scale=width)
-    return float(low), float(high)
+    return float(stats.t.ppf((1 + LEVEL / 100) / 2, degrees_of_freedom))
 
 
-def difference(one: pd.Series, other: pd.Series) -> dict[str, float]:
+def difference(one: Mapping[int, float], other: Mapping[int, float]) -> dict[str, float]:
     """Return the difference of two methods over the seeds for which both have a number, in percentage points.
 
     Args:
@@ -70,18 +75,19 @@ def difference(one: pd.Series, other: pd.Series) -> dict[str, float]:
         interval, the p-value of a paired t-test, and the difference of each seed. The interval is missing for one pair
         and for equal differences, and the p-value also for few pairs. Without pairs, only the number of pairs is there.
     """
-    pairs = (one - other.reindex(one.index)).dropna()
-    cells = {"pairs": len(pairs)} | {_SEED.format(seed): float(value) for seed, value in pairs.items()}
-    if pairs.empty:
+    pairs = {seed: one[seed] - other[seed] for seed in one if seed in other}
+    points = list(pairs.values())
+    cells = {"pairs": len(pairs)} | {_SEED.format(seed): value for seed, value in pairs.items()}
+    if not pairs:
         return cells
-    cells["difference_points"] = float(pairs.mean())
-    if pairs.max() - pairs.min() < _EQUAL:
+    cells["difference_points"] = float(np.mean(points))
+    if max(points) - min(points) < _EQUAL:
         return cells
-    cells[_LOW], cells[_HIGH] = interval(pairs.tolist()) or (float("nan"),) * 2
+    cells[_LOW], cells[_HIGH] = interval(points) or (float("nan"),) * 2
     if len(pairs) >= FEWEST_TESTED:
         from scipy import stats
 
-        cells["p"] = float(stats.ttest_rel(one[pairs.index], other[pairs.index]).pvalue)
+        cells["p"] = float(stats.ttest_rel([one[seed] for seed in pairs], [other[seed] for seed in pairs]).pvalue)
     return cells
 
 
@@ -112,7 +118,7 @@ def _has_numbers(runs: Runs, label: str, column: str) -> bool:
     return all(runs.has_column(label, column_of(runs, label, half)) for half in halves)
 
 
-def _seeds(runs: Runs, means: Means, label: str, place: tuple[str, str]) -> pd.Series:
+def _seeds(runs: Runs, means: Means, label: str, place: tuple[str, str]) -> dict[int, float]:
     dataset, column = place
     return means.of_seeds(label, (dataset, column_of(runs, label, column)))
 
@@ -123,9 +129,9 @@ def subtract(runs: Runs, means: Means, one: str, other: str, place: tuple[str, s
         return {"pairs": 0}
     first, second = (_seeds(runs, means, label, place) for label in (one, other))
     if not depends_on_seed(runs, one):
-        first = pd.Series({seed: value for seed in runs.methods.at[other, "seeds"] for value in first}, dtype=float)
+        first = {seed: value for seed in runs.methods.at[other, "seeds"] for value in first.values()}
     elif not depends_on_seed(runs, other):
-        second = pd.Series({seed: value for seed in runs.methods.at[one, "seeds"] for value in second}, dtype=float)
+        second = {seed: value for seed in runs.methods.at[one, "seeds"] for value in second.values()}
     return difference(first, second)
 
 
@@ -213,12 +219,12 @@ def _missing_pairs(
     for column, place in columns.items():
         asked = [one for one in (label, *others) if _has_numbers(runs, one, place[1])]
         for one in asked if label in asked and len(asked) > 1 else ():
-            known = _seeds(runs, means, one, place).index
+            known = _seeds(runs, means, one, place)
             pairs = [pair for pair in (asked if one == label else (label, one)) if depends_on_seed(runs, pair)]
             seeds = sorted({seed for pair in pairs for seed in runs.methods.at[pair, "seeds"]} - {*known})
             if depends_on_seed(runs, one) and seeds:
                 lacks.setdefault(f"{one} has no result for {seeds_text(seeds)}", []).append(column)
-            elif known.empty:
+            elif not known:
                 lacks.setdefault(f"{one} has no result", []).append(column)
     return [f"{title}, {', '.join(names)}: {why}." for why, names in lacks.items()]
 

@@ -142,7 +142,7 @@ def _draw_dots(
         for axes, (title, numbers) in zip(grid, columns.items()):
             for row, label in enumerate(rows):
                 if label in numbers:
-                    of_seeds = means.of_seeds(label, places[title]).tolist()
+                    of_seeds = list(means.of_seeds(label, places[title]).values())
                     _draw_method(axes, row, numbers[label], of_seeds, looks[label])
             if zero_shot in numbers:
                 axes.axvline(numbers[zero_shot], color=_ZERO_SHOT["color"], ls="--", lw=1, zorder=1)

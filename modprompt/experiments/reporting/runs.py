@@ -100,10 +100,11 @@ class Runs:
 
     def has_column(self, label: str, column: str) -> bool:
         """Return True if a method has results in a column: only zero-shot methods have results with 0 shots."""
-        method = self.methods.loc[label]
-        if method["columns"]:
-            return column in method["columns"]
-        return column != BY_CLASS and not (column.isdigit() and (column == "0") == method["trains"])
+        own_columns: tuple[str, ...] = self.methods.at[label, "columns"]
+        if own_columns:
+            return column in own_columns
+        is_of_shots = column.isdigit()
+        return column != BY_CLASS and not (is_of_shots and (column == "0") == self.methods.at[label, "trains"])
 
     def select(
         self, label: str | None = None, datasets: str | Sequence[str] | None = None, column: str | None = None

@@ -63,9 +63,12 @@ class Means(NamedTuple):
     mean: pd.DataFrame
     std: pd.DataFrame
 
-    def of_seeds(self, label: str, place: tuple[str, str]) -> pd.Series:
+    def of_seeds(self, label: str, place: tuple[str, str]) -> dict[int, float]:
         """Return the numbers of a method by seed, without seeds that have no number."""
-        return self.by_seed.loc[label][place].dropna() if place in self.by_seed.columns else pd.Series(dtype=float)
+        if place not in self.by_seed.columns:
+            return {}
+        numbers = self.by_seed[place].xs(label)
+        return {seed: number for seed, number in numbers.items() if number == number}  # NaN differs from itself
 
 
 def _means_of_seeds(by_seed: pd.DataFrame) -> Means:
@@ -296,8 +299,8 @@ def row_of_means(runs: Runs, means: Means, label: str, place: str, cells: Sequen
         "group": runs.methods.at[label, "group"] if runs.has_groups() else "",
         "seeds": runs.methods.at[label, "seeds"],
         "remark": runs.remark(label, runs.datasets_of(place)),
-        "mean": list(means.mean.loc[label].reindex(cells)),
-        "std": list(means.std.loc[label].reindex(cells)),
+        "mean": [means.mean.at[label, cell] if cell in means.mean else float("nan") for cell in cells],
+        "std": [means.std.at[label, cell] if cell in means.std else float("nan") for cell in cells],
     }
 
 

@@ -66,7 +66,7 @@ def test_what_is_taught_on_all_classes_fills_both_columns_of_one_run_and_says_wh
         more = {"halves_apart": apart, "seen": seen, "testing_s": 7.0} if one is job else {"testing_s": 1.0}
         finish(one, tmp_path, 70, **more)
     summary = summary_of(found, tmp_path)
-    of_seeds = [summary.means.of_seeds("KD", ("digits", column)).to_dict() for column in ("base", "new")]
+    of_seeds = [summary.means.of_seeds("KD", ("digits", column)) for column in ("base", "new")]
     assert of_seeds == [{1: 80.0}, {1: 60.0}]
     assert f"KD ({seen})" in summary.tables[-1].names
     assert seen in tables.latex(summary.tables, "a title", "about")

@@ -189,7 +189,7 @@ def test_report_has_them_in_all_its_forms(experiment, tmp_path, capsys):
 
 
 def between(one, other):
-    return Cell(difference(pd.Series(one), pd.Series(other)))
+    return Cell(difference(one, other))
 
 
 def test_hand_computed_mean_and_interval():
@@ -200,7 +200,7 @@ def test_hand_computed_mean_and_interval():
     assert found.interval == pytest.approx((3 - 1.96324, 3 + 1.96324), abs=1e-4)
     assert found.p == pytest.approx(0.01324, abs=1e-5)  # t = 3 / (sqrt(2.5) / sqrt(5)) = 4.2426
     assert between({1: 80.0, 2: 81.0, 7: 99.0}, {2: 80.0, 1: 70.0, 3: 0.0}).by_seed == {1: 10.0, 2: 1.0}
-    assert difference(pd.Series({1: 80.0}), pd.Series({2: 80.0})) == {"pairs": 0}
+    assert difference({1: 80.0}, {2: 80.0}) == {"pairs": 0}
     alone = between({1: 80.0}, {1: 70.0})  # one pair has neither an interval nor a p-value
     assert (alone.mean, alone.interval, alone.p) == (10.0, None, None)
 

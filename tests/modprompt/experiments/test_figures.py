@@ -86,7 +86,7 @@ def test_dots_have_the_tables_order_and_numbers(tmp_path, drawn):
         for row, label in enumerate(summary.labels):
             mean = summary.means.mean.at[label, (place, axes.get_title())]
             assert means[row].get_xydata().tolist() == [[pytest.approx(mean), row]]
-        of_seeds = summary.means.of_seeds("MPL", (place, axes.get_title())).tolist()
+        of_seeds = list(summary.means.of_seeds("MPL", (place, axes.get_title())).values())
         assert list(seeds[-1].get_xdata()) == of_seeds
         assert list(lines[-1].get_xdata()) == pytest.approx(interval(of_seeds))
 
