@@ -23,7 +23,8 @@ import yaml
 
 from modprompt import places
 from modprompt.engine.schedule import Schedule
-from modprompt.experiments.plan import protocols, spec
+from modprompt.experiments.plan import file as experiment_file
+from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.experiment import Job
 from modprompt.experiments.running import run
 from modprompt.io.result import read
@@ -76,7 +77,7 @@ def run_all(path: Path, out: Path, data: Path, jobs: int) -> list[Found]:
     code = run.main([str(path), "--out", str(out), "--data", str(data), "--jobs", str(jobs)])
     if code:
         raise SystemExit(code)
-    found = ((job, read(out / job.folder).result) for job in protocols.jobs(spec.read(path)))
+    found = ((job, read(out / job.folder).result) for job in protocols.jobs(experiment_file.read(path)))
     return [Found(job, result) for job, result in found if result]
 
 
@@ -103,7 +104,7 @@ def spread(values: Sequence[float]) -> str:
 
 def accuracies(found: Sequence[Found], label: str) -> list[float]:
     """Accuracies of a method's trainings, or of its tests if it trains nothing."""
-    return [one.result["accuracy_pct"] for one in found if one.job.method.label == label and not one.job.stage]
+    return [one.result["accuracy_pct"] for one in found if one.job.method.label == label and one.job.kind != "search"]
 
 
 def lines(dataset: str, found: Sequence[Found], drawn: Sequence[Found]) -> Iterator[str]:
@@ -112,8 +113,10 @@ def lines(dataset: str, found: Sequence[Found], drawn: Sequence[Found]) -> Itera
     for label, method in METHODS.items():
         yield f"  {label:<44}{spread(accuracies(found, label))}"
         if "search" in method:
-            searches = [one.result for one in found if one.job.stage and one.job.title.startswith(f"{label},")]
-            trained = [one.result for one in found if one.job.method.label == label and not one.job.stage]
+            searches = [
+                one.result for one in found if one.job.kind == "search" and one.job.title.startswith(f"{label},")
+            ]
+            trained = [one.result for one in found if one.job.method.label == label and one.job.kind != "search"]
             for name, key in (
                 ("during the search (mixture of options)", "mixture_pct"),
                 ("found schedule, prompts of the search", "path_pct"),
@@ -134,7 +137,7 @@ def lines(dataset: str, found: Sequence[Found], drawn: Sequence[Found]) -> Itera
 
 
 def _seeds(found: Sequence[Found]) -> list[int]:
-    return [one.job.seed for one in found if one.job.method.label == "MPL searched" and not one.job.stage]
+    return [one.job.seed for one in found if one.job.method.label == "MPL searched" and one.job.kind != "search"]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -154,7 +157,7 @@ def main(argv: list[str] | None = None) -> int:
     found = run_all(experiment(out, "searched", METHODS, args.datasets, args.seeds), out, data, args.jobs)
     for dataset in args.datasets:
         mine = [one for one in found if one.job.dataset == dataset]
-        searches = [one for one in mine if one.job.stage and one.job.title.startswith("MPL searched,")]
+        searches = [one for one in mine if one.job.kind == "search" and one.job.title.startswith("MPL searched,")]
         methods = {key: value for one in searches for key, value in random_methods(out, one, args.random).items()}
         drawn: list[Found] = []
         if methods:

@@ -149,7 +149,9 @@ def _take_config(command: _Command) -> None:
 
 def _take_hyperparameters(command: _Command, name: str) -> None:
     """Use the values that `experiment choose` has selected for the trainer, over its config, and print them."""
-    from modprompt.experiments.plan import selected, spec
+    from modprompt.experiments.plan import file as experiment_file
+    from modprompt.experiments.plan import selected
+    from modprompt.experiments.plan.methods import OF_PROTOCOL
 
     if command.method is None:
         raise UserError(
@@ -157,11 +159,11 @@ def _take_hyperparameters(command: _Command, name: str) -> None:
         )
     path, short = of_user(name), name.removesuffix(".selected.yaml")
     if Path(short).stem == short and not path.is_file():
-        path = spec.FILES / f"{short}.selected.yaml"
+        path = experiment_file.FOLDER / f"{short}.selected.yaml"
     of_method = {
         key: as_text(given.value)
         for key, given in command.words.items()
-        if key not in spec.OF_PROTOCOL and not key.startswith("DATASET.")
+        if key not in OF_PROTOCOL and not key.startswith("DATASET.")
     }
     found = selected.read(path)
     label, values, note = found.find_values(command.trainer, command.method, of_method)

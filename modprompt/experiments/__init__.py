@@ -1,21 +1,30 @@
-"""A paper's tables from one command: sweeps of train.py over data sets, methods and seeds, and their results.
+"""Experiments: many runs of `modprompt train` over data sets, methods and seeds, and a report of their results.
 
-modprompt experiment run FILE      runs what is not finished; stop and restart it at any time
-modprompt experiment report FILE   tables (Markdown, CSV, LaTeX), figures and one HTML page of the finished runs
+modprompt experiment run FILE      starts all runs that have not finished; it can be stopped and restarted at any time
+modprompt experiment report FILE   writes tables (Markdown, CSV, LaTeX), figures and one HTML page
 
-spec.py        reads and checks an experiment file; experiment.py: the result, its methods and runs
-selected.py    hyperparameters that were selected on validation images; choose.py selects them
-stages.py      what may be trained before a method: a search, a teacher, prompts
-protocols.py   which runs a protocol is made of, and which table they fill
-inputs.py      whether a result's CLIP, split and images are still those; present.py: which data sets are there
-commands.py    a run as a command of train.py, and the settings that its result must show
-state.py       the status of a run, by the files in its folder and its lock
-chains.py      runs in chains of what builds on what, each under its lock; forked.py: as forks of what imported all
-slurm.py       chains as jobs of a cluster
-run.py, stale.py, status.py   the commands, and what a runner shows
-runs.py, logs.py   the frame of all runs: ours, and those of other codebases' log files
-tables.py, compare.py, cost.py, published.py, recorded.py, figures.py   what a report shows of the frame
-notes.py, origins.py   the sentences below the tables, and where the numbers come from
-rounds.py (in plan/ and reporting/)   active learning
-report.py, page.py   the report's files and its page
+plan/        which runs an experiment file asks for
+    file.py, section.py        read and check an experiment file
+    methods.py, selected.py    its methods, and hyperparameters that were selected on validation images
+    rounds.py                  the keys of active learning
+    experiment.py              the checked experiment: methods and runs (jobs)
+    first_stages.py            what may be trained before a method: a search, prompts or a teacher
+    protocols.py               the runs of each protocol, their folders, and the columns that they fill
+    commands.py, check.py      the command and the settings of a run, and the check of all settings
+    inputs.py                  CLIP models and data sets on the disk
+    arguments.py               the command-line arguments of all commands
+
+running/     start the runs and follow them
+    state.py                   the state of a run, from the files in its folder and its lock
+    chains.py, forked.py       the runs of this machine: each run waits for the runs that it needs
+    slurm.py                   the runs as jobs of a Slurm cluster
+    run.py, status.py, stale.py   the commands `run` and `status`, and --redo-stale
+
+reporting/   results of finished runs
+    runs.py, logs.py           one pandas frame of all runs, also of the log files of other codebases
+    tables.py, compare.py, cost.py, rounds.py, figures.py   tables and figures of this frame
+    published.py, recorded.py, notes.py, origins.py         published results, stored tests, and sentences about them
+    report.py, page.py         the command `report`: all files, and the HTML page
+    choose.py                  the command `choose`, which selects hyperparameters
+    tasks.py                   the mean of single runs
 """

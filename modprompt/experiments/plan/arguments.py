@@ -1,4 +1,4 @@
-"""Flags that the commands of this package share."""
+"""The command-line arguments that `modprompt experiment run`, `status`, `report` and `choose` share."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import os
 from pathlib import Path
 
 from modprompt import places
-from modprompt.experiments.plan import spec
-from modprompt.experiments.plan.experiment import ACQUISITIONS, Plan, narrowed
-from modprompt.experiments.plan.present import only_present
+from modprompt.experiments.plan import file
+from modprompt.experiments.plan.experiment import Plan, select
+from modprompt.experiments.plan.inputs import only_present
 from modprompt.io.settings import pairs
 
 
 def _absolute(path: str | Path) -> Path:
+    """Return the absolute path of a path that a user typed."""
     try:
         return Path(path).expanduser().absolute()
-    except RuntimeError as error:  # an unknown user
+    except RuntimeError as error:  # ~NAME of an unknown user
         raise argparse.ArgumentTypeError(f"{path}: {error}") from None
 
 
@@ -30,17 +31,17 @@ def _add_folder(parser: argparse.ArgumentParser, name: str, folder: str, what: s
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
-    """--data."""
+    """Add --data."""
     _add_folder(parser, "data", "data", "folder of the data sets")
 
 
 def add_out(parser: argparse.ArgumentParser) -> None:
-    """--out."""
+    """Add --out."""
     _add_folder(parser, "out", "output", "output folder of all runs")
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
-    """Flags that choose runs: --out, parts of the experiment, and KEY VALUE options of every run."""
+    """Add --out, the flags that select parts of an experiment, and --options."""
     add_out(parser)
     add = parser.add_argument
     add("--parts", nargs="+", default=[], metavar="NAME", help="use only these parts of the file (default: all)")
@@ -55,18 +56,18 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         help="use only these seeds of the file (default: all)",
     )
     only_these = "use only these acquisition functions of a file for active learning (default: all)"
-    add(f"--{ACQUISITIONS}", nargs="+", default=[], metavar="NAME", help=only_these)
+    add("--acquisitions", nargs="+", default=[], metavar="NAME", help=only_these)
     add_options(parser)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """--options."""
+    """Add --options."""
     what = "settings for every run, which override the settings of the file"
     parser.add_argument("--options", nargs="+", default=[], metavar="KEY VALUE", help=what)
 
 
 def add_what_to_run(parser: argparse.ArgumentParser) -> None:
-    """Flags that choose runs and data: the experiment, add_common, add_data and --skip-missing-data."""
+    """Add the experiment file, the arguments of add_common, --data and --skip-missing-data."""
     parser.add_argument("file", help="path of an experiment file, or the name of a file in configs/experiments")
     add_common(parser)
     add_data(parser)
@@ -76,16 +77,22 @@ def add_what_to_run(parser: argparse.ArgumentParser) -> None:
 
 
 def plan_of(args: argparse.Namespace) -> Plan:
-    """The plan of an experiment file that the arguments ask for; raises UserError as spec.read_plan and narrowed."""
-    plan = spec.read_plan(spec.find(args.file), dict(pairs(args.options)))
-    return narrowed(plan, **{kind: getattr(args, kind) for kind in plan.parts[0].names})
+    """Return the selected parts of an experiment file.
+
+    Raises:
+        UserError: if the file is wrong, or does not contain what the arguments select.
+    """
+    plan = file.read_plan(file.find(args.file), dict(pairs(args.options)))
+    return select(plan, **{flag: getattr(args, flag) for flag in plan.parts[0].selectable})
 
 
 def what_to_run(args: argparse.Namespace) -> Plan:
-    """The plan that the arguments of add_what_to_run ask for; raises UserError as plan_of and only_present."""
+    """Return the plan of `plan_of`; with --skip-missing-data, without data sets that are missing on the disk.
+
+    Raises:
+        UserError: like `plan_of`, or if no data set is left.
+    """
     plan = plan_of(args)
-    return (
-        plan._replace(parts=tuple(only_present(part, args.data) for part in plan.parts))
-        if args.skip_missing_data
-        else plan
-    )
+    if not args.skip_missing_data:
+        return plan
+    return plan._replace(parts=tuple(only_present(part, args.data) for part in plan.parts))

@@ -1,4 +1,4 @@
-"""A run as a command, and the settings that its result must show: both from the same three sources."""
+"""A run as a command, and the settings that the result of this command must contain."""
 
 from __future__ import annotations
 
@@ -11,65 +11,65 @@ from modprompt import places
 from modprompt.data.names import config_file
 from modprompt.errors import SettingError
 from modprompt.experiments.plan.experiment import Job, Pairs
-from modprompt.experiments.plan.stages import stage_of
+from modprompt.experiments.plan.first_stages import FIRST_STAGES
 from modprompt.io.images import BY_CLASS, SHOTS_BY_CLASS
 from modprompt.io.result import NEW
 from modprompt.io.settings import Given, Settings, as_text, decisive, read_settings
 from modprompt.methods.search.file import expanded
 
-_NEW = ("TEST.OOD", NEW)
+_OOD_OF_NEW = ("TEST.OOD", NEW)
 _SHOTS = "DATASET.NUM_SHOTS"
 
 
 def command(job: Job, out: Path, data: Path) -> list[str]:
-    """The words that run a job, in any folder, in the environment that places.environment() completes."""
+    """Return the command of a run, for any working directory and the environment of places.environment()."""
     return places.program("train", *flags(job, out, data))
 
 
-def shown(words: list[str]) -> str:
-    """A command as it can be typed into a shell, in a folder without a modprompt of its own."""
+def shell_command(words: list[str]) -> str:
+    """Return a command as a user can type it into a shell."""
     path = places.environment().get("PYTHONPATH")
     typed = [words[0], "-m", "modprompt", *words[len(places.program()) :]]
     return (f"PYTHONPATH={shlex.quote(path)} " if path else "") + shlex.join(typed)
 
 
 def flags(job: Job, out: Path, data: Path) -> list[str]:
-    """The flags and options of a job, as train.py accepts them; all paths are absolute."""
+    """Return the arguments of `modprompt train` for a run; all paths are absolute."""
     words = ["--root", str(data), "--trainer", job.method.trainer]
     words += ["--seed", str(job.seed), "--output-dir", str(out / job.folder), "--config-file", str(job.method.config)]
     words += ["--dataset-config-file", str(config_file(job.dataset))]
-    words += [word for name in job.method.import_words for word in ("--import", name)]
-    if job.tests:
-        words += ["--eval-only", *(["--model-dir", str(out / job.parent.folder)] if job.parent else [])]
+    words += [word for name in job.method.imports for word in ("--import", name)]
+    if job.is_test:
+        words += ["--eval-only", *(["--model-dir", str(out / job.training.folder)] if job.training else [])]
     return words + options(job, out)
 
 
 def options(job: Job, out: Path) -> list[str]:
-    """The KEY VALUE words of a job. Test images are kept in the output folder unless its method says otherwise."""
-    kept = [("TEST.IMAGE_CACHE", str(out / "image_cache"))] if job.method.image_cache else []
-    kept += [("TEST.KEEP_FEATURES", "True")] if job.keeps else []
-    features = os.pathsep.join(str(out / test.folder) for test in job.features)
-    kept += [("TEST.FEATURES_OF", features)] if features else []
-    pairs = (*kept, *_given(job), *options_of(job, out))
-    return [word for pair in pairs for word in pair]
+    """Return the KEY VALUE arguments of a run."""
+    pairs = [("TEST.IMAGE_CACHE", str(out / "image_cache"))] if job.method.image_cache else []
+    pairs += [("TEST.KEEP_FEATURES", "True")] if job.keeps_features else []
+    features = os.pathsep.join(str(out / test.folder) for test in job.feature_tests)
+    pairs += [("TEST.FEATURES_OF", features)] if features else []
+    return [word for pair in (*pairs, *_explicit(job), *first_stage_options(job, out)) for word in pair]
 
 
-def _given(job: Job) -> Pairs:
-    """Return the options of a job's method and protocol, as pairs of key and text.
+def _explicit(job: Job) -> Pairs:
+    """Return the options of the method and the protocol of a run.
 
-    A file of unequal shots replaces the number of shots, and TEST.OOD new is left out unless the job tests the base
-    classes alone.
+    A file with the number of shots of each class replaces the number of shots, and TEST.OOD new is left out unless the
+    run tests only base classes.
     """
-    pairs = tuple(pair for pair in (*job.method.options, *job.options) if pair != _NEW or tests_unknown(job))
+    pairs = (*job.method.options, *job.options)
+    pairs = tuple(pair for pair in pairs if pair != _OOD_OF_NEW or tests_base_classes(job))
     shots = dict(pairs).get(_SHOTS, "-1")
-    if shots[0] in "-0":  # all images, or a test of other ones
+    if shots[0] in "-0":  # all images, or a test of other classes
         return tuple(pair for pair in pairs if pair[0] != SHOTS_BY_CLASS)
-    unequal = job.method.shots_file or shots == BY_CLASS
-    return tuple(pair for pair in pairs if pair[0] != _SHOTS) if unequal else pairs
+    has_shots_file = job.method.shots_file or shots == BY_CLASS
+    return tuple(pair for pair in pairs if pair[0] != _SHOTS) if has_shots_file else pairs
 
 
-def tests_unknown(job: Job) -> bool:
-    """Whether a job's images can stand against those of the new classes: it tests the base classes alone."""
+def tests_base_classes(job: Job) -> bool:
+    """Return True if a run tests only base classes, so that the new classes are unknown to the model."""
     return dict(job.options).get("DATASET.SUBSAMPLE_CLASSES") == "base"
 
 
@@ -77,40 +77,46 @@ _text = functools.cache(as_text)  # thousands of runs have the same settings
 
 
 @functools.cache
-def _of_file(path: Path, changed_ns: int) -> list[tuple[str, Given]]:
-    """The settings of a file that was changed then."""
+def _settings_of_file(path: Path, changed_ns: int) -> list[tuple[str, Given]]:
+    """Return the settings of a config file; `changed_ns` is the time of its last change."""
     return [(key, Given(as_text(value), f"file {path}")) for key, value in read_settings(str(path)).items()]
 
 
-def effective(job: Job, more: Pairs = ()) -> dict[str, str]:
-    """All settings that a job's files and options, and more options, give; a file that is not there yet stays a name.
+def planned_settings(job: Job, more: Pairs = ()) -> dict[str, str]:
+    """Return all settings of a run as texts. A value that names a file stays a name if the file does not exist yet.
 
-    Raises UserError if a config file is gone or not YAML, or a file that is named in place of a value is damaged.
+    Args:
+        job: the run.
+        more: further settings, which override the others.
+
+    Raises:
+        UserError: if a config file is missing or not valid YAML, or if a file that a value names is damaged.
     """
-    given: list[tuple[str, Given]] = []
+    layers: list[tuple[str, Given]] = []
     for path in (config_file(job.dataset), job.method.config):
-        given += _of_file(path, path.stat().st_mtime_ns if path.is_file() else 0)
-    given += [(key, Given(_text(word), "option")) for key, word in (*_given(job), *more)]
-    settings = expanded(Settings(tuple(given)), planned=True)
+        layers += _settings_of_file(path, path.stat().st_mtime_ns if path.is_file() else 0)
+    layers += [(key, Given(_text(word), "option")) for key, word in (*_explicit(job), *more)]
+    settings = expanded(Settings(tuple(layers)), planned=True)
     texts = {key: _text(str(setting.value)) for key, setting in settings.items()}
     return {**texts, "TRAINER.NAME": job.method.trainer, "SEED": str(job.seed)}
 
 
-def expected(job: Job, out: Path) -> dict[str, str]:
-    """The settings that the result of a job must show, as train.py records them; raises UserError as effective."""
-    of_first = options_of(job, out)
+def expected_settings(job: Job, out: Path) -> dict[str, str]:
+    """Return the settings that affect results, which the result of a run must contain; errors as planned_settings."""
+    of_first_stage = first_stage_options(job, out)
     try:
-        settings = effective(job, of_first)
+        settings = planned_settings(job, of_first_stage)
     except SettingError:
-        if not of_first:
+        if not of_first_stage:
             raise
-        settings = {**effective(job), **dict(of_first)}  # they do not fit this method: its run says why
+        # the run itself reports why the result of the first stage does not fit this method
+        settings = {**planned_settings(job), **dict(of_first_stage)}
     return decisive(settings)
 
 
-def options_of(job: Job, out: Path) -> Pairs:
-    """The settings by which a job uses what its first stage leaves; none without one."""
-    if job.first is None:
+def first_stage_options(job: Job, out: Path) -> Pairs:
+    """Return the settings with which a run uses the output folder of its first stage; () without a first stage."""
+    if job.first_stage is None:
         return ()
-    handed_on = stage_of(job.method.stage_of).handed_on(out / job.first.folder, job.method.trainer, effective(job))
-    return tuple(handed_on.items())
+    stage, folder = FIRST_STAGES[job.method.first_stage_key], out / job.first_stage.folder
+    return tuple(stage.settings_for(folder, job.method.trainer, planned_settings(job)).items())

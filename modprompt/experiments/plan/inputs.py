@@ -1,7 +1,8 @@
-"""Whether a result's CLIPs, splits, few-shot lists and images are still those that a run would read now.
+"""The CLIP models and data sets on the disk: which are missing, and which differ from those of a finished run.
 
-io/same_run.py compares; here is where these things lie. What cannot be compared is reported, and is no reason to run
-again: a CLIP or data set that is not on this disk, a split without a file whose reader cannot tell.
+io/same_run.py compares the facts of two runs, and this module finds the current files. Some facts cannot be compared:
+those of a CLIP model or data set that is not on this disk, and those of a split without a file whose reader cannot
+compute the split. They are reported, and the run is not repeated.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import functools
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +20,132 @@ from modprompt.clip import known
 from modprompt.data.names import config_file
 from modprompt.data.split_files import find_recorded
 from modprompt.errors import UserError
-from modprompt.experiments.plan.commands import effective
-from modprompt.experiments.plan.experiment import Job
-from modprompt.experiments.plan.present import place_of_images, reader_of
+from modprompt.experiments.plan.commands import planned_settings
+from modprompt.experiments.plan.experiment import Experiment, Job
 from modprompt.io import same_run
+from modprompt.io.files import of_user
 from modprompt.io.images import IMAGE_FILES, differing_images, lists_of, newest_change_ns, unchanged_since
 from modprompt.io.program_text import find_module
-from modprompt.io.settings import Settings
+from modprompt.io.settings import Settings, read_settings
 from modprompt.methods import named_files
 from modprompt.output import muted
 from modprompt.programs import import_modules
 
-# settings that decide a run's images
-_OF_IMAGES = ("DATASET.", "SEED", "TEST.", "TRAINER.NAME", "ACTIVE.ROUNDS", "SEARCH.")
+_OF_IMAGES = (  # the starts of settings that decide which images a run uses
+    "DATASET.", "SEED", "TEST.", "TRAINER.NAME", "ACTIVE.ROUNDS", "SEARCH.",
+)  # fmt: skip
+
+# ---------------------------------------------------------------------- data sets on the disk
 
 
-def _identity(clip: known.Asked) -> tuple[str, Mapping[str, Any]] | None:
-    """Fingerprint and tokenizer of a CLIP that lies on disk; None if it is not there, or on a hub."""
+def _reader_of(dataset: str) -> Any:
+    """Return the reader of a data set, which has the name of its file in configs/datasets."""
+    from modprompt.compat import find
+
+    find.add_to_path()
+    from dassl.data.datasets import DATASET_REGISTRY
+
+    import modprompt.data.readers.all  # noqa: F401 - registers the readers
+
+    return DATASET_REGISTRY.get(read_settings(str(config_file(dataset)))["DATASET.NAME"])
+
+
+def _images_folder(dataset: str, data: Path) -> Path | None:
+    """Return the folder of the images of a data set, or None if its reader does not tell."""
+    reader = _reader_of(dataset)
+    from modprompt.data import images  # the import needs Dassl, which _reader_of adds to the path
+
+    return images.place_of_images(reader, data)
+
+
+def find_missing(dataset: str, data: Path) -> str:
+    """Return which file or folder of a data set is missing in the folder of all data sets, or ""."""
+    reader, images = _reader_of(dataset), _images_folder(dataset, data)
+    if getattr(reader, "makes_itself", False):
+        return "" if images is None or images.is_dir() else str(reader.without_source())
+    if images is None:
+        return ""
+    if not images.is_dir():
+        return f"{images} does not exist"
+    if not any(images.iterdir()):
+        return f"{images} is empty"
+    folder, needed = data / reader.dataset_dir, getattr(reader, "label_files", ())
+    if needed and getattr(reader, "split_file", "") and (folder / reader.split_file).is_file():
+        return ""
+    missing = [str(folder / name) for name in needed if not (folder / name).is_file()]
+    return f"{' and '.join(missing)} {'does' if len(missing) == 1 else 'do'} not exist" if missing else ""
+
+
+def require_present(datasets: Sequence[str], data: Path) -> None:
+    """Raise UserError with the names of all data sets that are missing in the folder of all data sets."""
+    reasons = {name: why for name in datasets if (why := find_missing(name, data))}
+    if not reasons:
+        return
+    from modprompt.data.prepare.recipes import RECIPES  # only this error message needs the recipes
+
+    with_recipe = [name for name in reasons if _reader_of(name).__name__ in RECIPES]
+    advice = f"Run `modprompt prepare {' '.join(with_recipe)} --root {data}`, or set" if with_recipe else "Set"
+    raise UserError(
+        f"{len(reasons)} of {len(datasets)} data sets {'is' if len(reasons) == 1 else 'are'} missing in {data}, so no "
+        f"run was started. {' '.join(f'{name}: {why}.' for name, why in reasons.items())} {advice} --data (or DATA) to "
+        "the folder of the data sets, or use --skip-missing-data."
+    )
+
+
+def only_present(experiment: Experiment, data: Path) -> Experiment:
+    """Return an experiment without missing data sets, whose names are printed.
+
+    Raises:
+        UserError: if all data sets are missing, or the training data set of a cross-data-set protocol is.
+    """
+    if experiment.source and find_missing(experiment.source, data):
+        raise UserError(
+            f"The data set {experiment.source} is missing in {data}, and --skip-missing-data cannot skip it, because "
+            "the protocol trains on this data set. Add the data set."
+        )
+    missing = [name for name in experiment.datasets if find_missing(name, data)]
+    names = tuple(name for name in experiment.datasets if name not in missing)
+    if not names:
+        raise UserError(
+            f"--skip-missing-data: no data set of {experiment.name} is in {data}. Set --data (or DATA) to the folder "
+            "of the data sets."
+        )
+    if missing:
+        print(f"The following data sets are skipped, because they are missing in {data}: {', '.join(missing)}")
+    return experiment._replace(datasets=names)
+
+
+def require_tested_images(reader: Any, cfg: Any, is_test: bool) -> None:
+    """Raise UserError if a data set has no images of the split that a run tests.
+
+    Args:
+        reader: the reader of the data set; readers without `without_test` and `without_validation` are not checked.
+        cfg: the configuration of the run.
+        is_test: whether the run trains nothing.
+    """
+    on_validation = cfg.TEST.SPLIT == "val"
+    find_reason = getattr(reader, "without_validation" if on_validation else "without_test", None)
+    if find_reason is None or (on_validation and (not is_test or cfg.DATASET.VAL_FROM_TEST)):
+        return
+    why = find_reason(of_user(cfg.DATASET.ROOT or "."))
+    if why and on_validation:
+        raise UserError(
+            f"{why}. The protocol `validation` needs validation images. Use another data set or another protocol."
+        )
+    if why:
+        raise UserError(f"{why}, so the experiment cannot measure any accuracy. Add test images.")
+
+
+# ---------------------------------------------------------------------- what a finished run has used
+
+
+def _clip_identity(clip: known.Asked) -> tuple[str, Mapping[str, Any]] | None:
+    """Return the fingerprint and tokenizer of a CLIP model on this disk; None if it is missing or on a hub."""
     return known.identity(clip) if clip.file is not None and known.seen(clip)["looks"] else None
 
 
 def _differing_commit(result: Mapping[str, Any], clip: known.Asked) -> list[str]:
-    """How the commit of a CLIP from a hub differs from the cached one."""
+    """Return how the commit of a CLIP model from a hub differs from the commit in the cache."""
     then = str((result.get("clip") or {}).get("commit") or "")
     now = known.seen(clip)["looks"] if then else ""
     differs = now.startswith("commit ") and now != f"commit {then}"
@@ -48,81 +153,83 @@ def _differing_commit(result: Mapping[str, Any], clip: known.Asked) -> list[str]
 
 
 def _differing_labels(folder: Path, result: Mapping[str, Any]) -> list[str]:
-    """Which rounds of a run have other labels now, or no record any more."""
+    """Return the rounds of a run whose labels have changed or whose record is missing."""
     if not result.get("active"):
         return []
     from modprompt.compat import find
 
     find.add_to_path()
-    from modprompt.active.labelling import differing  # late: it brings PyTorch and Dassl
+    from modprompt.active.labelling import differing  # the import brings PyTorch and Dassl
 
     return differing(folder, result)
 
 
 def _lacks_modules(job: Job) -> bool:
-    """Return True if a module that a job imports is not found, without which its images cannot be examined."""
-    return None in map(find_module, job.method.imports)
+    """Return True if a module that a run imports is missing, so that its images cannot be examined."""
+    return None in map(find_module, job.method.modules)
 
 
-def _add_folders_of_modules(job: Job) -> None:
-    """Add the folders of the modules that a job imports, which may be next to the experiment file, to sys.path."""
-    folders = [str(Path(word).absolute().parent) for word in job.method.import_words if os.sep in word]
+def _add_module_folders(job: Job) -> None:
+    """Add the folders of the modules that a run imports to sys.path."""
+    folders = [str(Path(word).absolute().parent) for word in job.method.imports if os.sep in word]
     sys.path[:0] = [folder for folder in folders if folder not in sys.path]
 
 
-def _top_of(name: str) -> str:
-    """A data set's folder in the root, by a recorded file; empty for a few-shot list that lies in the root itself.
+def _top_folder(name: str) -> str:
+    """Return the folder of a data set in the folder of all data sets, from a recorded file name.
 
-    Own images have their split file in the root itself, which may be any folder: --data may name another one.
+    The result is "" for a few-shot list outside a data set folder: a custom image folder has its split file in the
+    folder of all data sets, which may be any folder.
     """
     first = name.partition("/")[0]
     return "" if first == "split_fewshot" else first
 
 
 class Inputs:
-    """The CLIPs and data sets of an experiment as they are now.
+    """The current CLIP models and data sets of an experiment. Each file and folder is examined once.
 
     Args:
-        out: output folder.
-        data: folder of the data sets; None if it is not known.
+        out: the output folder.
+        data: the folder of the data sets; None if it is unknown.
     """
 
     def __init__(self, out: Path, data: Path | None):
         self.out, self.data = out, data
         self._split_of = functools.cache(self._split_hash)
-        self._folder_of = functools.cache(self._image_folder)
+        self._folder_of = functools.cache(self._folder_and_change)
         self._lists_of = functools.cache(self._lists)
 
-    def changes(self, job: Job, result: dict[str, Any], wanted: Mapping[str, str]) -> list[str]:
-        """What has changed since a job's result was made, as far as it can be told.
+    def changes(self, job: Job, result: dict[str, Any], settings: Mapping[str, str]) -> list[str]:
+        """Return how the inputs of a run differ from those of its result.
 
         Args:
             job: the run.
-            result: its own.
-            wanted: the settings that it must show.
+            result: the result of the run.
+            settings: the settings that the result must contain, which the caller compares.
         """
-        _add_folders_of_modules(job)
-        settings = {**effective(job), **wanted}
-        looks = named_files.looks(result, settings, _identity)
+        _add_module_folders(job)
+        settings = {**planned_settings(job), **settings}
+        looks = named_files.looks(result, settings, _clip_identity)
         if self._has_data(result):
             looks |= {f"files/{name}": same_run.look_at_file(name, self._find) for name in result.get("files") or {}}
             if not _lacks_modules(job):
                 looks[same_run.IMAGES] = lambda _: self._differing_images(job, result)
-        then = same_run.facts(result)
-        changed = same_run.differences(then, then, looks)  # its settings are compared before
+        recorded = same_run.facts(result)
+        changed = same_run.differences(recorded, recorded, looks)
         changed += _differing_commit(result, named_files.backbone_of(settings))
         return changed + _differing_labels(self.out / job.folder, result)
 
     def not_compared(self, job: Job, result: dict[str, Any]) -> list[str]:
-        """Return what cannot be compared for a finished job, from these.
+        """Return which inputs of a finished run cannot be compared with the current files.
 
-        "CLIP"; "method's source" (a custom module that is not found, or an older result); "images" (a custom module
-        is not found); "split and few-shot list"; "split" (it has no file).
+        "CLIP": the CLIP model is not on this disk. "method's source": a custom module is missing, or the result does
+        not record it. "images": a custom module is missing. "split and few-shot list": the data set is not on this
+        disk. "split": the split has no file, and the reader cannot compute it.
         """
-        _add_folders_of_modules(job)
-        clip = named_files.backbone_of(effective(job))
-        is_there = bool(known.seen(clip)["looks"])
-        unknown = [] if is_there and result.get("backbone_hash") else ["CLIP"]
+        _add_module_folders(job)
+        clip = named_files.backbone_of(planned_settings(job))
+        is_on_disk = bool(known.seen(clip)["looks"])
+        unknown = [] if is_on_disk and result.get("backbone_hash") else ["CLIP"]
         record = result.get("method") or {}
         sources = record.get(same_run.SOURCES) or {}
         if ("module" in record and not sources) or None in map(find_module, sources):
@@ -131,66 +238,69 @@ class Inputs:
             unknown.append("images")
         if not self._has_data(result):
             return [*unknown, "split and few-shot list"]
-        by_folders = isinstance(result.get("split"), dict) and not same_run.has_split_file(result)
-        return [*unknown, "split"] if by_folders and self._split_now(job, result) is None else unknown
+        has_no_file = isinstance(result.get("split"), dict) and not same_run.has_split_file(result)
+        return [*unknown, "split"] if has_no_file and self._current_split(job, result) is None else unknown
 
     def _find(self, name: str) -> str | None:
         return None if self.data is None else find_recorded(self.data, name)
 
     def _has_data(self, result: Mapping[str, Any]) -> bool:
-        """Whether the data set of a result is below the folder of data sets, as far as the files that it names tell."""
+        """Return True if the data set of a result is on this disk, as far as its recorded files tell."""
         names = map(str, result.get("files") or {})
-        return self.data is not None and all((self.data / _top_of(name)).exists() for name in names)
+        return self.data is not None and all((self.data / _top_folder(name)).exists() for name in names)
 
     def _split_hash(self, dataset: str) -> str | None:
-        """The hash of the split that a data set's folders give; empty if they give none, None if it is not known."""
-        read: Callable[[Path | None], str | None] | None = getattr(reader_of(dataset), "split_hash_now", None)
+        """Return the hash of the split that the folders of a data set make; "" for no split, None if it is unknown."""
+        read: Callable[[Path | None], str | None] | None = getattr(_reader_of(dataset), "split_hash_now", None)
         with contextlib.suppress(UserError):
             return None if read is None else read(self.data)
         return None
 
-    def _split_now(self, job: Job, result: Mapping[str, Any]) -> str | None:
-        """The hash of a split without a file as its folders are now; None if it is not known."""
+    def _current_split(self, job: Job, result: Mapping[str, Any]) -> str | None:
+        """Return the current hash of a recorded split that has no file; None if it is unknown."""
         recorded = (result.get("split") or {}).get("hash")
         return self._split_of(job.dataset) if recorded and not same_run.has_split_file(result) else None
 
     def _differing_images(self, job: Job, result: Mapping[str, Any]) -> str:
-        """Which images have changed: by folders that are a split, else by what their files look like, then contents."""
-        split = self._split_now(job, result)
+        """Return which images have changed, by the hash of a split without a file, or by image files and contents."""
+        split = self._current_split(job, result)
         if split is not None and split != result["split"]["hash"]:
             return "the images, which have no split file, have changed"
-        recorded, place = result.get(IMAGE_FILES), self._folder_of(job.dataset)
-        if not recorded or place is None or unchanged_since(recorded, *place):
+        recorded, folder = result.get(IMAGE_FILES), self._folder_of(job.dataset)
+        if not recorded or folder is None or unchanged_since(recorded, *folder):
             return ""
         try:
             return "; ".join(differing_images(recorded, *self.lists(job)))
         except UserError as error:
             return f"the images cannot be compared ({error})"
 
-    def _image_folder(self, dataset: str) -> tuple[str, int] | None:
-        """The folder of a data set's images, and when something in it was changed last; None if it is not known."""
-        folder = None if self.data is None else place_of_images(dataset, self.data)
+    def _folder_and_change(self, dataset: str) -> tuple[str, int] | None:
+        """Return the folder of the images of a data set and the time of its last change; None if it is unknown."""
+        folder = None if self.data is None else _images_folder(dataset, self.data)
         try:
             return (str(folder), newest_change_ns(str(folder))) if folder is not None and folder.is_dir() else None
         except OSError:
-            return str(folder), time.time_ns()  # reading the images tells
+            return str(folder), time.time_ns()  # reading the images reports the error
 
     def lists(self, job: Job) -> tuple[Any, str]:
-        """A run's images, as lists_of gives them, and the folder that their paths are relative to; raises UserError if
-        they cannot be read."""
-        settings = ((key, text) for key, text in effective(job).items() if key.startswith(_OF_IMAGES))
-        return self._lists_of(job.dataset, tuple(settings), job.tests, job.method.import_words)
+        """Return the images of a run as lists_of does, and the folder to which their paths are relative.
+
+        Raises:
+            UserError: if the images cannot be read.
+        """
+        settings = ((key, text) for key, text in planned_settings(job).items() if key.startswith(_OF_IMAGES))
+        return self._lists_of(job.dataset, tuple(settings), job.is_test, job.method.imports)
 
     def _lists(
-        self, dataset: str, settings: tuple[tuple[str, str], ...], tests: bool, imports: tuple[str, ...]
+        self, dataset: str, settings: tuple[tuple[str, str], ...], is_test: bool, imports: tuple[str, ...]
     ) -> tuple[Any, str]:
-        import modprompt.trainers.all  # noqa: F401 - registers them
+        import modprompt.trainers.all  # noqa: F401 - registers the trainers
         from modprompt.trainers import run_config
 
         import_modules(imports)  # a custom method decides which images are examined
-        reader, words = reader_of(dataset), [word for pair in settings for word in pair]
-        words += ["DATASET.ROOT", str(self.data), "OUTPUT_DIR", ""]  # reading writes nothing
+        reader, words = _reader_of(dataset), [word for pair in settings for word in pair]
+        words += ["DATASET.ROOT", str(self.data), "OUTPUT_DIR", ""]  # without an output folder, nothing is written
         with muted():  # the runs have printed these notes
-            cfg = run_config.merged(Settings.read([str(config_file(dataset))], {}, words), tests=tests)
+            cfg = run_config.merged(Settings.read([str(config_file(dataset))], {}, words), tests=is_test)
             images = reader(cfg)
         return lists_of(images, cfg), getattr(images, "image_root", "")

@@ -25,15 +25,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_BELOW = 5  # percentage points that NO_COLLAPSE allows a trial to be below zero-shot CLIP
-_IDENTITY = {  # the entries of a method that say for what its values were selected, and their names in messages
-    "trainer": "trainer",
-    "config": "config file",
-    "settings": "settings",
-    "clip": "CLIP file",
-    "first_stage": "first stage",
-    "weights": "CLIP weights",
-}
 COLUMNS = ["method", "dataset", "seed", "correct", "images"]  # of FILE.trials.csv; the keys of the grid follow
+_IDENTITY = {  # the entries of a method that state for what its values were selected, and their names in messages
+    "trainer": "trainer", "config": "config file", "settings": "settings", "clip": "CLIP file",
+    "first_stage": "first stage", "weights": "CLIP weights",
+}  # fmt: skip
 
 
 def identity(trainer: str, config: Path, options: Mapping[str, str], keys: Collection[str] = ()) -> dict[str, str]:
@@ -65,29 +61,34 @@ def rank(trials: pd.DataFrame, rule: str, of_config: Mapping[str, Sequence[str]]
     is_zero_shot = trials[keys[0]] == ""
     zero_shot = trials[is_zero_shot].drop_duplicates("dataset").set_index("dataset").accuracy_pct
     trials = trials[~is_zero_shot].assign(gain=lambda rows: rows.accuracy_pct - rows.dataset.map(zero_shot))
-    for place in (["method", *keys, "dataset"], ["method", *keys]):  # over seeds, then over data sets
-        trials = trials.groupby(place, sort=False).agg({"accuracy_pct": "mean", "gain": "min"})
+    for columns in (["method", *keys, "dataset"], ["method", *keys]):  # over seeds, then over data sets
+        trials = trials.groupby(columns, sort=False).agg({"accuracy_pct": "mean", "gain": "min"})
     grid = trials.round(9).reset_index()  # so that rounding errors do not decide between equal values
     grid["excluded"] = (grid.gain < -MOST_BELOW) & (rule == NO_COLLAPSE)
     order = []
-    for method, excluded, accuracy, *values in grid[["method", "excluded", "accuracy_pct", *keys]].itertuples(
-        index=False
-    ):
-        size = tuple(map(float, values))
-        is_of_config = size == tuple(map(float, of_config.get(method, ())))
-        order.append((excluded, 0 if excluded else -accuracy, excluded or not is_of_config, size))
+    for row in grid.to_dict("records"):
+        size = tuple(float(row[key]) for key in keys)
+        is_of_config = size == tuple(map(float, of_config.get(row["method"], ())))
+        accuracy, is_preferred = (0, False) if row["excluded"] else (row["accuracy_pct"], is_of_config)
+        order.append((row["excluded"], -accuracy, not is_preferred, size))
     return grid.iloc[sorted(range(len(grid)), key=order.__getitem__)]
 
 
 class Selected(NamedTuple):
-    """The content of FILE.selected.yaml, and what its trials show."""
+    """The content of FILE.selected.yaml, and what its trials show.
+
+    description: the selection rule as a part of a sentence.
+    methods: by method: the selected values, and for what they were selected.
+    images: the number of validation images by data set.
+    by_hand: the methods whose values are not the ones that the rule selects from the trials.
+    """
 
     path: Path
     experiment: str
-    description: str  # the selection rule, as a part of a sentence
-    methods: dict[str, dict[str, Any]]  # by method: its values, and for what they were selected
-    images: dict[str, int]  # numbers of validation images by data set
-    by_hand: tuple[str, ...]  # methods whose values are not the ones that the rule selects from the trials
+    description: str
+    methods: dict[str, dict[str, Any]]
+    images: dict[str, int]
+    by_hand: tuple[str, ...]
 
     def values_of(self, label: str, trainer: str, config: Path, options: Mapping[str, str]) -> dict[str, str]:
         """Return the selected values of a method of an experiment.
@@ -97,23 +98,38 @@ class Selected(NamedTuple):
         """
         if label not in self.methods:
             names = known_names(label, list(self.methods))
-            raise self._refused(f"no hyperparameters were selected for {label!r}{names}")
-        entry = self.methods[label]
-        for key in entry["values"]:
+            raise self._outdated(f"no hyperparameters were selected for {label!r}{names}")
+        method = self.methods[label]
+        for key in method["values"]:
             if key in options:
                 raise UserError(
                     f"{self.path}: {label}: {key} was selected by `modprompt experiment choose`, but the options also "
                     f"set {key} to {options[key]}. Remove {key} from the options."
                 )
-        current = identity(trainer, config, options, entry["values"])
-        self._require_equal(label, current)
-        if differs := _other_clip(entry, config, options):
-            raise self._refused(f"{label}: the hyperparameters were selected with a different CLIP model ({differs}).")
-        return dict(entry["values"])
+        self._require_equal(label, identity(trainer, config, options, method["values"]))
+        if difference := _clip_difference(method, config, options):
+            text = f"{label}: the hyperparameters were selected with a different CLIP model ({difference})."
+            raise self._outdated(text)
+        return dict(method["values"])
 
     def require_first_stage(self, label: str, first_stage: str) -> None:
         """Raise UserError if the values of a method were selected with a different first stage."""
         self._require_equal(label, {"first_stage": first_stage})
+
+    def _require_equal(self, label: str, current: Mapping[str, str]) -> None:
+        for key, value in current.items():
+            recorded = self.methods[label][key]
+            if recorded != value:
+                raise self._outdated(
+                    f"{label}: the hyperparameters were selected with the {_IDENTITY[key]} {recorded or 'none'}, but "
+                    f"this experiment uses {value or 'none'}."
+                )
+
+    def _outdated(self, message: str) -> UserError:
+        next_to_it = self.path.with_name(f"{self.experiment}.yaml")
+        file = next_to_it if next_to_it.is_file() else self.experiment
+        commands = f"`modprompt experiment run {file}` and `modprompt experiment choose {file}`"
+        return UserError(f"{self.path}: {message} Run {commands} to select new hyperparameters.")
 
     def find_values(self, trainer: str, config: Path, options: Mapping[str, str]) -> tuple[str, dict[str, str], str]:
         """Return the method whose values fit a single run, these values, and a note on what differs (or "").
@@ -121,38 +137,38 @@ class Selected(NamedTuple):
         Raises:
             UserError: if the file has no values for this trainer with this config, or for several such methods.
         """
-        found = {
-            label: one
-            for label, one in self.methods.items()
-            if (one["trainer"], one["config"]) == (trainer, config.stem)
+        methods = {
+            label: method
+            for label, method in self.methods.items()
+            if (method["trainer"], method["config"]) == (trainer, config.stem)
         }
-        if not found:
-            pairs = (f"{one['trainer']} with the config file {one['config']}" for one in self.methods.values())
+        if not methods:
+            pairs = (f"{method['trainer']} with the config file {method['config']}" for method in self.methods.values())
             raise UserError(
                 f"{self.path} has no values for the trainer {trainer} with the config file {config.stem}. Use a "
                 f"trainer and a config file for which values were selected: {', '.join(dict.fromkeys(pairs))}."
             )
-        same = [
+        equal = [
             label
-            for label, one in found.items()
-            if identity(trainer, config, options, one["values"]).items() <= one.items()
+            for label, method in methods.items()
+            if identity(trainer, config, options, method["values"]).items() <= method.items()
         ]
-        labels = same or [label for label in found if label == trainer] or list(found)
+        labels = equal or [label for label in methods if label == trainer] or list(methods)
         if len(labels) > 1:
             raise UserError(
                 f"{self.path} contains values for several methods of the trainer {trainer} ({', '.join(labels)}), but "
                 "the settings of this run match none of them. Add the settings of one of these methods as KEY VALUE."
             )
-        label, entry = labels[0], found[labels[0]]
-        other = ["another CLIP model"] if _other_clip(entry, config, options) else []
-        other += [] if same else ["other settings"]
-        other += [f"the first stage {entry['first_stage']}"] if entry["first_stage"] else []
-        note = f"the values for {label} were selected with {' and '.join(other)}, so the values may not suit this run."
-        return label, dict(entry["values"]), note if other else ""
+        label, method = labels[0], methods[labels[0]]
+        differences = ["another CLIP model"] if _clip_difference(method, config, options) else []
+        differences += [] if equal else ["other settings"]
+        differences += [f"the first stage {method['first_stage']}"] if method["first_stage"] else []
+        selected = f"the values for {label} were selected with {' and '.join(differences)}"
+        return label, dict(method["values"]), f"{selected}, so the values may not suit this run." * bool(differences)
 
     def describe(self, methods: Sequence[str]) -> str:
         """Return the note of a report: which values were selected on which images, and which were set by hand."""
-        keys = ", ".join(dict.fromkeys(key for one in self.methods.values() for key in one["values"]))
+        keys = ", ".join(dict.fromkeys(key for method in self.methods.values() for key in method["values"]))
         images = ", ".join(f"{count} images of {dataset}" for dataset, count in self.images.items())
         by_rule = ", ".join(label for label in methods if label not in self.by_hand)
         by_hand = ", ".join(label for label in methods if label in self.by_hand)
@@ -166,28 +182,13 @@ class Selected(NamedTuple):
         )
         return " ".join([selected] * bool(by_rule) + [set_by_hand] * bool(by_hand))
 
-    def _require_equal(self, label: str, current: Mapping[str, str]) -> None:
-        for key, value in current.items():
-            was, name = self.methods[label][key], _IDENTITY[key]
-            if was != value:
-                raise self._refused(
-                    f"{label}: the hyperparameters were selected with the {name} {was or 'none'}, but this experiment "
-                    f"uses {value or 'none'}."
-                )
 
-    def _refused(self, what: str) -> UserError:
-        beside = self.path.with_name(f"{self.experiment}.yaml")
-        file = beside if beside.is_file() else self.experiment
-        again = f"`modprompt experiment run {file}` and `modprompt experiment choose {file}`"
-        return UserError(f"{self.path}: {what} Run {again} to select new hyperparameters.")
-
-
-def _other_clip(entry: Mapping[str, Any], config: Path, options: Mapping[str, str]) -> str:
-    """Return how the CLIP file of a method differs from the one of the selection; empty if it does not."""
+def _clip_difference(method: Mapping[str, Any], config: Path, options: Mapping[str, str]) -> str:
+    """Return how the CLIP file of a method differs from that of the selection, or ""."""
     clip = named_files.backbone_of({**read_settings(str(config)), **options})
-    if not clip.path or not entry["weights"]:
+    if not clip.path or not method["weights"]:
         return ""
-    return named_files.look_at_clips("CLIP", [clip], None, known.identity)(entry["weights"])
+    return named_files.look_at_clips("CLIP", [clip], None, known.identity)(method["weights"])
 
 
 def trials_path(path: Path) -> Path:
@@ -203,31 +204,31 @@ def read(path: Path) -> Selected:
     """
     import pandas as pd
 
-    again = "Run `modprompt experiment choose` to write the file again."
+    advice = "Run `modprompt experiment choose` to write the file again."
     try:
         content = read_yaml(path)
         methods = content["methods"]
         if content["rule"] not in RULES:
             raise Refused(f"the rule {content['rule']!r} is unknown")
-        for entry in methods.values():
-            entry.update({key: str(entry[key]) for key in _IDENTITY})
-            entry["values"] = {key: as_text(value) for key, value in entry["values"].items()}
+        for method in methods.values():
+            method.update({key: str(method[key]) for key in _IDENTITY})
+            method["values"] = {key: as_text(value) for key, value in method["values"].items()}
         table = trials_path(path)
         data = read_bytes(table) if table.is_file() else b""
         if hashlib.sha256(data).hexdigest() != content["trials_sha256"]:
             return Selected(path, content["experiment"], content["description"], methods, {}, tuple(methods))
         trials = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False)
         trials = trials.astype({"seed": int, "correct": int, "images": int})
-        of_config = {label: entry["of_config"] for label, entry in methods.items() if "of_config" in entry}
+        of_config = {label: method["of_config"] for label, method in methods.items() if "of_config" in method}
         best = rank(trials, content["rule"], of_config).drop_duplicates("method").set_index("method")
-        by_hand = (
+        by_hand = tuple(
             label
-            for label, entry in methods.items()
-            if label not in best.index or entry["values"] != dict(best.loc[label, list(entry["values"])])
+            for label, method in methods.items()
+            if label not in best.index or method["values"] != dict(best.loc[label, list(method["values"])])
         )
         images = dict(zip(trials.dataset, trials.images))
-        return Selected(path, content["experiment"], content["description"], methods, images, tuple(by_hand))
+        return Selected(path, content["experiment"], content["description"], methods, images, by_hand)
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror or error}). {again}") from None
+        raise UserError(f"{path} cannot be read ({error.strerror or error}). {advice}") from None
     except (Refused, LookupError, TypeError, AttributeError, ValueError) as error:
-        raise UserError(f"{path} contains no selected hyperparameters ({error}). {again}") from None
+        raise UserError(f"{path} contains no selected hyperparameters ({error}). {advice}") from None

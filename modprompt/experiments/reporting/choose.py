@@ -23,7 +23,8 @@ import yaml
 
 from modprompt import programs
 from modprompt.errors import UserError
-from modprompt.experiments.plan import arguments, selected, spec
+from modprompt.experiments.plan import arguments, selected
+from modprompt.experiments.plan import file as experiment_file
 from modprompt.experiments.plan.experiment import NO_COLLAPSE, OF_CONFIG, VALIDATION, Experiment, Job, Method
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import jobs, wanted
@@ -50,8 +51,8 @@ def _main(argv: list[str] | None) -> None:
         "--to", type=Path, help="file for the selected values (default: FILE.selected.yaml next to the experiment file)"
     )
     args = parser.parse_args(argv)
-    path = spec.find(args.file)
-    experiment = spec.read(path, dict(pairs(args.options)))
+    path = experiment_file.find(args.file)
+    experiment = experiment_file.read(path, dict(pairs(args.options)))
     states = state.of_all(jobs(experiment), args.out, Inputs(args.out, args.data))
     choose(experiment, states, args.to or path.with_suffix(".selected.yaml"), args.file, args.out)
 
@@ -84,25 +85,27 @@ def _grids(experiment: Experiment) -> dict[str, list[Method]]:
             f"`modprompt experiment choose` needs an experiment with `protocol: {VALIDATION}`, but {name} has "
             f"`protocol: {experiment.protocol}`. Use another experiment file."
         )
+    trained = [method for method in experiment.methods if method.trains]
     grids: dict[str, list[Method]] = {}
-    for method in experiment.methods:
-        if method.trains and method.point:
+    for method in trained:
+        if method.grid_point:
             grids.setdefault(method.family, []).append(method)
-    fronts = {method.front.family for methods in grids.values() for method in methods if method.front}
-    without = [one.family for one in experiment.methods if one.trains and one.family not in (*grids, *fronts)]
+    earlier = {method.earlier_method.family for method in trained if method.grid_point and method.earlier_method}
+    without = [method.family for method in trained if method.family not in (*grids, *earlier)]
     if without or not grids:
-        whose = f"the {'method' if len(without) == 1 else 'methods'} {', '.join(without)}" if without else "any method"
+        names = f"the {'method' if len(without) == 1 else 'methods'} {', '.join(without)}" if without else "any method"
         raise UserError(
-            f"{name}: no grid of hyperparameter values is defined for {whose}. Add `grid: {{KEY: [VALUE, ...]}}` to "
+            f"{name}: no grid of hyperparameter values is defined for {names}. Add `grid: {{KEY: [VALUE, ...]}}` to "
             "the experiment file."
         )
-    (first, of_first), *others = grids.items()
-    for label, methods in others:
-        if [(one.point, one.seeds) for one in methods] != [(one.point, one.seeds) for one in of_first]:
+    first, *others = grids
+    points = {label: [(method.grid_point, method.seeds) for method in methods] for label, methods in grids.items()}
+    for label in others:
+        if points[label] != points[first]:
             raise UserError(
                 f"{name}: {first} and {label} have different grids or seeds. Give all methods the same grid and seeds."
             )
-    for key, value in (pair for method in of_first for pair in method.point):
+    for key, value in (pair for point, _ in points[first] for pair in point):
         if not _is_number(value):
             raise UserError(f"{name}: the grid value {value!r} of {key} is not a number. Use only numbers in a grid.")
     return grids
@@ -124,43 +127,44 @@ def _results(
     Raises:
         UserError: if a run is missing, if runs cannot be averaged, or if images other than validation images were used.
     """
-    by_folder = {job.folder: one for job, one in states}
+    state_of = {job.folder: run_state for job, run_state in states}
     with_zero_shot = experiment.rule == NO_COLLAPSE
-    runs = [one for one in wanted(experiment) if one.column == VALIDATION and (one.method.trains or with_zero_shot)]
-    lacking = [job for job in runs if by_folder[job.folder].name != state.FINISHED]
-    if lacking:
-        run = f"{lacking[0].method.label} on {lacking[0].dataset}, seed {lacking[0].seed},"
-        why = state.describe(run, *by_folder[lacking[0].folder][:2]).rstrip(".")
-        missing = f"{len(lacking)} results are missing" if len(lacking) > 1 else "1 result is missing"
+    runs = [job for job in wanted(experiment) if job.column == VALIDATION and (job.method.trains or with_zero_shot)]
+    unfinished = [job for job in runs if state_of[job.folder].name != state.FINISHED]
+    if unfinished:
+        job = unfinished[0]
+        name, why, *_ = state_of[job.folder]
+        first = state.describe(f"{job.method.label} on {job.dataset}, seed {job.seed},", name, why).rstrip(".")
+        missing = f"{len(unfinished)} results are missing" if len(unfinished) > 1 else "1 result is missing"
         raise UserError(
             f"{experiment.name}: hyperparameters are selected only when all runs are complete, but {missing} in {out}. "
-            f"The first is this: {why}. Complete the runs with `modprompt experiment run {file} --out {out}`. If you "
+            f"The first is this: {first}. Complete the runs with `modprompt experiment run {file} --out {out}`. If you "
             "ran them with other --out or --options, use the same values here."
         )
-    labels = [method.label for method in experiment.methods if not method.trains]
-    if with_zero_shot and len(labels) != 1:
+    zero_shot = [method.label for method in experiment.methods if not method.trains]
+    if with_zero_shot and len(zero_shot) != 1:
         raise UserError(
             f"{experiment.name}: the rule {NO_COLLAPSE} needs exactly one zero-shot method (like CLIP in "
-            f"demo_settings.yaml), but the file has {len(labels)}. Add or remove zero-shot methods."
+            f"demo_settings.yaml), but the file has {len(zero_shot)}. Add or remove zero-shot methods."
         )
-    found = [(job, by_folder[job.folder].result or {}) for job in runs]
-    for name in dict.fromkeys(experiment.name if with_zero_shot else job.method.family for job, _ in found):
-        named = [
-            (job.dataset, f"{job.method.family} on {job.dataset}, seed {job.seed}", result)
-            for job, result in found
-            if name in (experiment.name, job.method.family)
-        ]
-        if no_mean := find_mixture(named):
-            raise UserError(
-                f"{name} has {no_mean}. Move the older runs to another folder and run the experiment again."
-            )
-    for _, result in found:
+    results = [(job, state_of[job.folder].result or {}) for job in runs]
+    averaged: dict[str, list[tuple[str, str, dict[str, Any]]]] = {}
+    for job, result in results:
+        run = f"{job.method.family} on {job.dataset}, seed {job.seed}"
+        averaged.setdefault(experiment.name if with_zero_shot else job.method.family, []).append(
+            (job.dataset, run, result)
+        )
         if result.get("tested_on") != "val" or result.get("selected_on") == TEST:
             raise UserError(
                 f"{result.get('dataset')} has no validation images, and hyperparameters are never selected on test "
                 "images. Use data sets with validation images."
             )
-    return found
+    for name, of_name in averaged.items():
+        if mixture := find_mixture(of_name):
+            raise UserError(
+                f"{name} has {mixture}. Move the older runs to another folder and run the experiment again."
+            )
+    return results
 
 
 def choose(experiment: Experiment, states: Sequence[tuple[Job, state.State]], path: Path, file: str, out: Path) -> None:
@@ -178,30 +182,28 @@ def choose(experiment: Experiment, states: Sequence[tuple[Job, state.State]], pa
     """
     grids = _grids(experiment)
     results = _results(experiment, states, file, out)
-    keys = [key for key, _ in next(iter(grids.values()))[0].point]
-    rows = [
-        (job.method.family, job.dataset, job.seed, result["correct"], result["images"])
-        + tuple(dict(job.method.point).get(key, "") for key in keys)
-        for job, result in results
-    ]
+    keys = [key for key, _ in next(iter(grids.values()))[0].grid_point]
+    rows = []
+    for job, result in results:
+        values = [dict(job.method.grid_point).get(key, "") for key in keys]
+        rows.append([job.method.family, job.dataset, job.seed, result["correct"], result["images"], *values])
     trials = pd.DataFrame(rows, columns=[*selected.COLUMNS, *keys])
-    in_configs = {label: read_settings(str(methods[0].config)) for label, methods in grids.items()}
-    of_config = {
-        label: [as_text(settings[key]) for key in keys]
-        for label, settings in in_configs.items()
-        if experiment.ties == OF_CONFIG and all(_is_number(settings.get(key)) for key in keys)
-    }
+    of_config: dict[str, list[str]] = {}
+    for label, (method, *_) in grids.items() if experiment.ties == OF_CONFIG else ():
+        settings = read_settings(str(method.config))
+        if all(_is_number(settings.get(key)) for key in keys):
+            of_config[label] = [as_text(settings[key]) for key in keys]
     ranked = selected.rank(trials, experiment.rule, of_config)
     best = ranked.drop_duplicates("method").set_index("method")
-    hashes = {job.method.family: str(result.get("backbone_hash", "")) for job, result in reversed(results)}
+    weights = {job.method.family: str(result.get("backbone_hash", "")) for job, result in reversed(results)}
     entries = {}
     for label, (method, *_) in grids.items():
         options = {key: text for key, text in method.options if key not in keys}
         entries[label] = {
             "values": {key: str(best.loc[label, key]) for key in keys},
             **selected.identity(method.trainer, method.config, options, keys),
-            "first_stage": method.first,
-            "weights": hashes[label],
+            "first_stage": method.first_stage_folder,
+            "weights": weights[label],
             **({"of_config": of_config[label]} if label in of_config else {}),
         }
     table = trials.to_csv(index=False)
@@ -217,26 +219,31 @@ def choose(experiment: Experiment, states: Sequence[tuple[Job, state.State]], pa
         },
         "methods": entries,
     }
+    _write(path, content, table)
+    ranked["best"] = ~ranked.duplicated("method")
+    print(ranked.drop(columns="gain").to_string(index=False, float_format="{:.2f}".format))
+    print(f"The selected hyperparameters were written to {path}, and all trials to {selected.trials_path(path)}.")
+
+
+def _write(path: Path, content: dict[str, Any], trials: str) -> None:
+    """Write the selected values and the trials; raise UserError if this would replace files of another kind."""
+    trials_path = selected.trials_path(path)
+    kind = ""
     if os.path.lexists(path):
         try:
             selected.read(path)
         except UserError:
-            raise UserError(
-                f"--to: the file {path} exists, but does not contain selected hyperparameters, so the file is not "
-                "replaced. Use a different file name."
-            ) from None
-    trials_file = selected.trials_path(path)
-    if trials_file.exists() and not read_text(trials_file).startswith(",".join(selected.COLUMNS)):
+            kind, existing = "selected hyperparameters", path
+    if not kind and trials_path.exists() and not read_text(trials_path).startswith(",".join(selected.COLUMNS)):
+        kind, existing = "trials", trials_path
+    if kind:
         raise UserError(
-            f"--to: the file {trials_file} exists, but does not contain trials, so the file is not replaced. Use a "
+            f"--to: the file {existing} exists, but does not contain {kind}, so the file is not replaced. Use a "
             "different file name."
         )
     head = "# Written by `modprompt experiment choose`. The trials are in the CSV file next to this file.\n"
     try:
-        write_whole(trials_file, table)
+        write_whole(trials_path, trials)
         write_whole(path, head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120))
     except OSError as error:
         raise UserError(f"--to: cannot write {path} ({error.strerror or error}).") from None
-    ranked["best"] = ~ranked.duplicated("method")
-    print(ranked.drop(columns="gain").to_string(index=False, float_format="{:.2f}".format))
-    print(f"The selected hyperparameters were written to {path}, and all trials to {trials_file}.")

@@ -284,7 +284,7 @@ def finding(summary: Summary) -> str:
     left out. Active-learning experiments have no such sentence.
     """
     runs, means, tables = summary
-    if runs.experiment.added is not None or not tables:
+    if runs.experiment.rounds is not None or not tables:
         return ""
     table = tables[-1]
     ranked = _rank(table)

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from modprompt.experiments.plan.first_stages import FIRST_STAGES, ON_PROMPTS
 from modprompt.experiments.plan.protocols import TOGETHER
-from modprompt.experiments.plan.stages import ON_PROMPTS, STAGES
 from modprompt.experiments.reporting.runs import Runs
 from modprompt.experiments.reporting.tables import (
     EMPTY,
@@ -30,9 +30,9 @@ FILE_NAME = "cost.csv"
 ABOUT = (
     "The trained parameters of a head on trained prompts include the parameters of the prompts. The training time is "
     "the time of one training in seconds, summed over all starts of the run, and includes the training's share of "
-    f"{' or '.join(stage.seconds for stage in STAGES)}. The testing time is the time of all tests of one training. "
-    f"Times are averaged over data sets and then shown as {STD} over seeds. Times of runs that shared a GPU are not "
-    "shown."
+    f"{' or '.join(stage.duration for stage in FIRST_STAGES.values())}. The testing time is the time of all tests of "
+    f"one training. Times are averaged over data sets and then shown as {STD} over seeds. Times of runs that shared a "
+    "GPU are not shown."
 )
 _NUMBERS = ("training_s", "testing_s", "accuracy")  # each with a mean and a standard deviation
 COLUMNS = ("group", "parameters_least", "parameters_most", "device", "jobs_at_once", "remark")
@@ -47,7 +47,7 @@ def costs(summary: Summary) -> pd.DataFrame:
     """
     runs, _, tables = summary
     names = [*COLUMNS, *(f"{name}_{end}" for name in _NUMBERS for end in ("mean", "std"))]
-    if runs.experiment.added is not None or not tables:
+    if runs.experiment.rounds is not None or not tables:
         return pd.DataFrame(columns=names)
     rows = pd.DataFrame({label: _costs_of(runs, tables[-1], label) for label in runs.in_groups()}, index=names).T
     has_any = rows["testing_s_mean"].notna() | rows["parameters_most"].notna()
@@ -72,7 +72,7 @@ def _costs_of(runs: Runs, table: Table, label: str) -> pd.Series:
         cells[name] = ", ".join(dict.fromkeys(str(result[name]) for result in results if result.get(name)))
     if not whole or not all(whole) or not all(results):
         return pd.Series(cells)
-    is_head = group == ON_PROMPTS.group  # the parameters of a head on trained prompts include those of the prompts
+    is_head = group == ON_PROMPTS  # the parameters of a head on trained prompts include those of the prompts
     # with the training of the prompts, or of a teacher, whose parameters are not counted
     stages = [[run.result, *[run.prompts_result] * bool(is_head or run.prompts_result)] for run in rows.itertuples()]
     spent = [[share, *(seconds(one, "training_s") for one in own)] for share, own in zip(rows["first_stage_s"], stages)]

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from modprompt.errors import UserError
 from modprompt.experiments.plan.experiment import CROSS, Experiment
+from modprompt.experiments.plan.first_stages import group_of, trains
 from modprompt.experiments.plan.protocols import ALONE
-from modprompt.experiments.plan.stages import group_of, trains
 from modprompt.experiments.reporting.runs import PLACE, Runs
 
 _METHOD = r"(?P<trainer>[^/]+)/(?:eval/)?(?P<config>[^/]+)_(?P<shots>-?\d+)shots(?P<more>/nctx[^/]*)?"
@@ -184,7 +184,7 @@ def add_log_files(runs: Runs, root: Path, label: str) -> Runs:
                 "family": name,
                 "seeds": experiment.seeds if trains(trainer) else tuple(sorted({run.seed for run in own})),
                 "trains": trains(trainer),
-                "columns": ALONE if experiment.together else (),  # logs have no test of both halves together
+                "columns": ALONE if experiment.joint_test else (),  # logs have no test of both halves together
                 "group": group_of(trainer, {}),
                 "remark": "trained on all images" if uses_all else "",
             }

@@ -7,8 +7,8 @@ from typing import Any
 
 from modprompt.clip.known import whose
 from modprompt.experiments.plan.experiment import BASE2NEW
+from modprompt.experiments.plan.first_stages import describe_ignored
 from modprompt.experiments.plan.protocols import ALONE
-from modprompt.experiments.plan.stages import unused
 from modprompt.experiments.reporting.runs import DECODING, FEW_SHOT, IMAGES, WEIGHTS, Runs, seeds_text
 
 _EASIER = {"classes": "some classes of the published data set are missing"}  # facts of a split that make it easier
@@ -51,7 +51,7 @@ def warnings(runs: Runs) -> list[str]:
         split = run.result.get("split") or {}
         easier = (f"{run.dataset}: {text} ({split[key]})." for key, text in _EASIER.items() if split.get(key))
         of_splits.update(dict.fromkeys(easier))
-        if text := unused(str(run.result.get("trainer")), run.result.get("settings") or {}):
+        if text := describe_ignored(str(run.result.get("trainer")), run.result.get("settings") or {}):
             of_settings[f"{run.method}: {text.rstrip('.')}."] = None
     facts = runs.facts[runs.facts["fact"].isin([DECODING, IMAGES, FEW_SHOT, WEIGHTS])]
     texts = []
@@ -91,7 +91,7 @@ def class_notes(runs: Runs) -> list[str]:
     experiment, bound, others = runs.experiment, list[str](), list[str]()
     if experiment.protocol == BASE2NEW:
         bound = [label for label in runs.methods["label"] if not all(runs.has_column(label, half) for half in ALONE)]
-    if experiment.protocol in (BASE2NEW, "cross_dataset") or experiment.added is not None:
+    if experiment.protocol in (BASE2NEW, "cross_dataset") or experiment.rounds is not None:
         is_bound = [bool((result or {}).get("class_bound")) for result in runs.frame["result"]]
         others = list(runs.frame["method"][is_bound].unique())
     texts = {

@@ -22,7 +22,8 @@ import pandas as pd
 
 from modprompt import programs
 from modprompt.errors import UserError
-from modprompt.experiments.plan import arguments, spec
+from modprompt.experiments.plan import arguments
+from modprompt.experiments.plan import file as experiment_file
 from modprompt.experiments.plan.experiment import OF_TREES, Plan
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import jobs
@@ -95,7 +96,7 @@ def gather(args: argparse.Namespace) -> tuple[Plan, list[Runs]]:
         UserError: if the experiment file is wrong, or a folder contains no runs.
     """
     folders = list(args.folders)
-    if Path(args.file).is_dir() and not (spec.FILES / f"{args.file}.yaml").is_file():
+    if Path(args.file).is_dir() and not (experiment_file.FOLDER / f"{args.file}.yaml").is_file():
         experiment = experiment_of_folder(Path(args.file), args.protocol, tuple(args.seeds), tuple(args.shots))
         plan = Plan(experiment.name, experiment.title, experiment.notes, {}, (experiment,))
         parts = [collect(experiment, [])]
@@ -111,7 +112,7 @@ def gather(args: argparse.Namespace) -> tuple[Plan, list[Runs]]:
         raise UserError(
             f"--with: {plan.name} has several parts. Select one part, for example --parts {plan.parts[0].name}."
         )
-    if folders and plan.parts[0].added is not None:
+    if folders and plan.parts[0].rounds is not None:
         raise UserError(f"--with: {rounds.NO_LOG_FILES}")
     for word in folders:
         label, equals, folder = word.partition("=")
@@ -123,7 +124,7 @@ def gather(args: argparse.Namespace) -> tuple[Plan, list[Runs]]:
 
 def summarize(runs: Runs) -> tuple[Summary, str]:
     """Return the means and tables of runs, and the caption of the tables."""
-    if runs.experiment.added is not None:
+    if runs.experiment.rounds is not None:
         means, of_rounds = rounds.tables(runs)
         return Summary(runs, means, of_rounds), f"{tables.caption(runs, of_rounds)} {rounds.ABOUT}"
     means = tables.means_of(runs)
@@ -172,7 +173,7 @@ def write(runs: Runs, folder: Path, looks: figures.Looks, data: Path | None = No
     galleries = _galleries(runs, label, tests, data, problems)
     comparison = compare.compare(summary)
     differences = pd.DataFrame() if comparison is None or comparison.frame.empty else comparison.csv()
-    of_rounds = None if runs.experiment.added is None else rounds.frame_of_rounds(runs)
+    of_rounds = None if runs.experiment.rounds is None else rounds.frame_of_rounds(runs)
     costs, accuracy = cost.costs(summary), cost.accuracy_name(summary.tables)
     captions = _draw(summary, of_rounds, costs, looks, label, tests, problems, folder) if can_draw() else {}
     methods = runs.methods[runs.methods["family"] == runs.experiment.highlight]["label"]
@@ -210,7 +211,7 @@ def write(runs: Runs, folder: Path, looks: figures.Looks, data: Path | None = No
         csvs[compare.FILE_NAME] = differences
     if not costs.empty:
         csvs[cost.FILE_NAME] = cost.csv(costs, accuracy)
-    if runs.experiment.together:
+    if runs.experiment.joint_test:
         csvs["together.csv"] = tables.numbers_frame([one for table in summary.tables for one in table.details[:1]])
     details = [one for table in summary.tables for one in table.details]
     if ood := [table for table in details if table.columns == tuple(tables.OOD_COLUMNS)]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from modprompt.experiments.plan.rounds import FEW_SHOT, Rounds, method_of, new_of
+from modprompt.experiments.plan.experiment import FEW_SHOT_RUNS, has_pcb, without_pcb
+from modprompt.experiments.plan.protocols import ACCURACY, new_column
 from modprompt.experiments.reporting.figures import MOST_PANELS, WHISKERS, panels_left_out
 from modprompt.experiments.reporting.runs import Runs
 from modprompt.experiments.reporting.tables import (
@@ -35,7 +36,6 @@ NO_LOG_FILES = (
     "output folders of other codebases are not supported with protocol active, because their log files do not contain "
     "the labels of the rounds."
 )
-COLUMN = "accuracy"  # the column of active-learning runs in a frame of runs
 FILE_NAME = "rounds.csv"
 COLUMNS = (
     "dataset", "method", "acquisition", "seed", "round", "classes", "picked", "free", "asked", "labels", "images",
@@ -60,13 +60,13 @@ def frame_of_rounds(runs: Runs) -> pd.DataFrame:
     for dataset in runs.datasets:
         records = {
             (run.method, run.seed): (run.result or {}).get("active") or {}
-            for run in runs.select(datasets=dataset, column=COLUMN).itertuples()
+            for run in runs.select(datasets=dataset, column=ACCURACY).itertuples()
         }
         classes = next((record["classes"] for record in records.values() if record.get("classes")), None)
         for method in runs.methods.itertuples():
             facts = {"label": method.label, "dataset": dataset, "classes": classes, "acquisition": method.acquisition}
             facts["method"] = method_name(method)
-            if method.acquisition == FEW_SHOT:
+            if method.acquisition == FEW_SHOT_RUNS:
                 rows += [{**facts, **row} for row in _few_shot_rows(runs, method, dataset, classes)]
             elif method.acquisition:
                 for seed in method.seeds:
@@ -82,7 +82,7 @@ def method_name(method: Any) -> str:
 
 def _few_shot_rows(runs: Runs, method: Any, dataset: str, classes: int | None) -> Iterator[dict[str, Any]]:
     for number, shots in enumerate(column for column in method.columns if column.isdigit()):
-        new = runs.select(method.label, dataset, new_of(shots)).set_index("seed")["accuracy_pct"]
+        new = runs.select(method.label, dataset, new_column(shots)).set_index("seed")["accuracy_pct"]
         for run in runs.select(method.label, dataset, shots).itertuples():
             of_selection = int((run.result or {}).get("labels_of_choice") or 0)
             yield {
@@ -96,7 +96,7 @@ def _few_shot_rows(runs: Runs, method: Any, dataset: str, classes: int | None) -
 
 def csv(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the content of rounds.csv, of a frame of rounds; unknown cells are empty."""
-    frame = frame[(frame["acquisition"] != FEW_SHOT) | frame["accuracy_pct"].notna()]
+    frame = frame[(frame["acquisition"] != FEW_SHOT_RUNS) | frame["accuracy_pct"].notna()]
     return frame[[*COLUMNS]].map(_cell)
 
 
@@ -125,7 +125,7 @@ def curves(runs: Runs, frame: pd.DataFrame, label: str, dataset: str) -> dict[st
         balance=100 * rows["balance"].astype(float),
     )
     wide = numbers.pivot(index="seed", columns="round").reindex(index=list(runs.methods.at[label, "seeds"]))
-    if runs.methods.at[label, "acquisition"] == FEW_SHOT and wide["accuracy"].isna().all(axis=None):
+    if runs.methods.at[label, "acquisition"] == FEW_SHOT_RUNS and wide["accuracy"].isna().all(axis=None):
         return {}
     return {name: wide[name] for name in _VALUES}
 
@@ -158,7 +158,7 @@ def _last_round(runs: Runs, frame: pd.DataFrame, label: str, dataset: str) -> pd
 def zero_shot(runs: Runs, label: str, dataset: str) -> pd.DataFrame:
     """Return the accuracies of a zero-shot method in percent, with a row for each seed."""
     columns = {}
-    for name, column in (("accuracy", "0"), ("new", new_of("0"))):
+    for name, column in (("accuracy", "0"), ("new", new_column("0"))):
         rows = runs.complete(label, dataset, column)
         columns[name] = pd.Series(dtype=float) if rows is None else rows.set_index("seed")["accuracy_pct"]
     return pd.DataFrame(columns)
@@ -167,8 +167,8 @@ def zero_shot(runs: Runs, label: str, dataset: str) -> pd.DataFrame:
 def tables(runs: Runs) -> tuple[Means, list[Table]]:
     """Return the means after the last round, and a table of each data set and of the average over several."""
     experiment, frame = runs.experiment, frame_of_rounds(runs)
-    halves = isinstance(experiment.added, Rounds) and experiment.added.base2new
-    columns = (*(("base", "new", "H") if halves else (COLUMN,)), "area", *_UNRANKED)
+    halves = experiment.rounds is not None and experiment.rounds.base2new
+    columns = (*(("base", "new", "H") if halves else (ACCURACY,)), "area", *_UNRANKED)
     rows = {
         (label, dataset): _last_round(runs, frame, label, dataset)
         for label in runs.methods["label"]
@@ -259,7 +259,7 @@ def draw(figure: Figure, runs: Runs, frame: pd.DataFrame, path: Path) -> str:
                 places.setdefault((dataset, method_name(method)), {})[method.label] = numbers.loc[:, known]
     acquisitions = runs.methods["acquisition"]
     places = {
-        place: lines for place, lines in places.items() if any(acquisitions[label] != FEW_SHOT for label in lines)
+        place: lines for place, lines in places.items() if any(acquisitions[label] != FEW_SHOT_RUNS for label in lines)
     }
     drawn = list(places.items())[:MOST_PANELS]
     if not drawn:
@@ -281,15 +281,15 @@ def _draw_panel(axes: Axes, figure: Figure, runs: Runs, dataset: str, lines: Map
             dashes = (":", "-.")[number % 2]
             axes.axhline(float(values.mean()), color="0.55", ls=dashes, lw=1.4, label=short_name(label))
     acquisitions = runs.methods["acquisition"]
-    names = list(dict.fromkeys(method_of(name) for name in acquisitions if name not in ("", FEW_SHOT)))
+    names = list(dict.fromkeys(without_pcb(name) for name in acquisitions if name not in ("", FEW_SHOT_RUNS)))
     for label, numbers in lines.items():
         acquisition = acquisitions[label]
         style: dict[str, Any] = {"color": "0.1", "ls": "--", "lw": 1.5, "marker": "x", "ms": 4, "zorder": 3}
-        if acquisition != FEW_SHOT:
-            has_pcb = method_of(acquisition) != acquisition
-            style = dict(look(names.index(method_of(acquisition))))
+        if acquisition != FEW_SHOT_RUNS:
+            is_balanced = has_pcb(acquisition)
+            style = dict(look(names.index(without_pcb(acquisition))))
             # thin lines on top of thick ones, so that both are visible if they are equal
-            style |= {"lw": 2.0, "zorder": 2.0} if has_pcb else {"mfc": "white", "lw": 1.1, "zorder": 2.5}
+            style |= {"lw": 2.0, "zorder": 2.0} if is_balanced else {"mfc": "white", "lw": 1.1, "zorder": 2.5}
         axes.errorbar(
             numbers.columns.to_numpy(dtype=float),
             numbers.mean().to_numpy(),

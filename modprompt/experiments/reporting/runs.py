@@ -17,8 +17,17 @@ import numpy as np
 import pandas as pd
 
 from modprompt.experiments.plan.experiment import Experiment, Job
-from modprompt.experiments.plan.protocols import ALL, ALONE, APART, TOGETHER, columns, columns_of, wanted
-from modprompt.experiments.plan.stages import GROUPS, group_of
+from modprompt.experiments.plan.first_stages import GROUPS, SEARCH, group_of
+from modprompt.experiments.plan.protocols import (
+    ALL,
+    ALONE,
+    APART,
+    TOGETHER,
+    columns,
+    columns_of,
+    reported_methods,
+    wanted,
+)
 from modprompt.experiments.running import state
 from modprompt.io import base_new
 from modprompt.io.image_files import FAMILY
@@ -332,22 +341,22 @@ def collect(
             "seeds": method.seeds,
             "trains": method.trains,
             "published": method.published,
-            "acquisition": method.under,
+            "acquisition": method.acquisition,
             "columns": columns_of(method, experiment),
-            "group": group_of(method.trainer, dict(method.options), method.front is not None),
+            "group": group_of(method.trainer, dict(method.options), method.earlier_method is not None),
             "shots_file": method.shots_file if method.trains else "",
         }
-        for method in experiment.lines
+        for method in reported_methods(experiment)
     ]
     state_of = {job.folder: one for job, one in states}
     rows, first_stages = list[dict[str, Any]](), dict[tuple[str, ...], list[tuple[str, float | None]]]()
     for job in wanted(experiment) if state_of else ():
-        if job.stage or job.is_front or job.folder not in state_of:
+        if not job.fills_column or job.folder not in state_of:
             continue
-        run, first = state_of[job.folder], state_of[job.first.folder] if job.first else None
+        run, first = state_of[job.folder], state_of[job.first_stage.folder] if job.first_stage else None
         training = (job.method.family, job.dataset, job.column)
-        if job.first and first and job.first.stage and not job.tests:
-            first_stages.setdefault(training, []).append((job.first.folder, seconds(first.result, "training_s")))
+        if job.first_stage and first and job.first_stage.kind == SEARCH and not job.is_test:
+            first_stages.setdefault(training, []).append((job.first_stage.folder, seconds(first.result, "training_s")))
         row: dict[str, Any] = {"reason": f"{run.name}{f': {run.why}' if run.why else ''}"}
         mark = "" if selected_on_test else mark_of(run.result or {})
         if run.name == state.FINISHED and mark:
@@ -358,7 +367,7 @@ def collect(
                 "reason": NO_IMAGES if run.accuracy_pct is None else "",
                 "result": run.result,
                 "folder": out / job.folder if out else None,
-                "prompts_result": first.result if job.first and first and job.first.is_front else None,
+                "prompts_result": first.result if first and job.method.earlier_method else None,
                 "notes": _notes(job, state_of),
             }
         for column, of_column in _by_column(job, row):
@@ -376,7 +385,9 @@ def collect(
 
 def _notes(job: Job, state_of: Mapping[str, state.State]) -> tuple[str, ...]:
     """Return the notes of a run and of its earlier stages on the same data set, each once."""
-    stages = [stage for stage in (job, job.parent, job.first) if stage is not None and stage.dataset == job.dataset]
+    stages = [
+        stage for stage in (job, job.training, job.first_stage) if stage is not None and stage.dataset == job.dataset
+    ]
     results = [state_of[stage.folder].result or {} for stage in stages if stage.folder in state_of]
     return tuple(dict.fromkeys(note for result in results for note in result.get("notes") or ()))
 

@@ -323,7 +323,7 @@ def places(runs: Runs) -> list[tuple[str, str, dict[str, tuple[str, str]]]]:
         return [(f"trained on {experiment.source}{_TESTED_ON}", AVERAGE, columns)]
     names = runs.columns
     if experiment.protocol == BASE2NEW:
-        names = (*ALONE, "H", *(["H (all)"] if experiment.together else []))
+        names = (*ALONE, "H", *(["H (all)"] if experiment.joint_test else []))
     return [(title, place, {name: (place, name) for name in names}) for place, title in titles_of(runs).items()]
 
 
@@ -342,7 +342,7 @@ def _result_table(
         rows.append(row_of_means(runs, means, label, place, [*columns.values()]))
         name, group = runs.methods.at[label, "published"], rows[-1]["group"]
         rows += [_published_row(one, columns, label, group) for one in known if one.method == name]
-    if experiment.together:
+    if experiment.joint_test:
         names = (*TOGETHER.values(), "H (all)")
         cells = [(place, name) for name in names]
         own = [row_of_means(runs, means, label, place, cells) for label in runs.in_groups()]

@@ -24,10 +24,9 @@ from modprompt.checks import counted
 from modprompt.errors import UserError, WaitsForLabels
 from modprompt.experiments.plan import arguments, protocols
 from modprompt.experiments.plan.check import check
-from modprompt.experiments.plan.commands import command, shown
+from modprompt.experiments.plan.commands import command, shell_command
 from modprompt.experiments.plan.experiment import Job, Plan
-from modprompt.experiments.plan.inputs import Inputs
-from modprompt.experiments.plan.present import require_present
+from modprompt.experiments.plan.inputs import Inputs, require_present
 from modprompt.experiments.running import chains, slurm, stale, state, status
 from modprompt.experiments.running.state import State
 from modprompt.io import lock
@@ -116,7 +115,7 @@ def dry_run(states: Sequence[tuple[Job, State]], out: Path, data: Path) -> None:
         if stands.name != state.FINISHED:
             after = f" The run starts after {job.needs.folder}." if job.needs else ""
             print("#", state.describe(job.title, stands.name, stands.why) + after)
-            print(shown(command(job, out, data)))
+            print(shell_command(command(job, out, data)))
     finished, asking = (sum(stands.name == name for _, stands in states) for name in (state.FINISHED, state.LABELS))
     rest = f", {asking} {'waits' if asking == 1 else 'wait'} for labels" if asking else ""
     would, verb = len(states) - finished - asking, "is" if finished == 1 else "are"

@@ -1,6 +1,6 @@
-"""Putting results made with other settings aside: renamed, never deleted, and never under a running run.
+"""Move stale results aside: their folders are renamed, but not deleted and not while a process runs in them.
 
-Runners on one output folder do it one after the other, each folder under its run's own lock.
+Several processes with the same output folder do this one after the other. Each folder is locked while it is renamed.
 """
 
 from __future__ import annotations
@@ -18,25 +18,31 @@ from modprompt.io.files import free_name
 
 
 def put_aside(jobs: Sequence[Job], out: Path, inputs: Inputs, patience_s: float = 300.0) -> None:
-    """Rename the folders of runs, each after its training, that are stale; prints a line for each.
+    """Rename the folders of stale runs and of runs that were made with a stale first stage, and print a line for each.
+
+    Args:
+        jobs: the runs, each after the runs that it needs.
+        out: the output folder.
+        inputs: the current CLIP models and data sets.
+        patience_s: the longest time to wait for another process that moves stale results, in seconds.
 
     Raises:
-        UserError: if another runner does the same for longer than `patience_s`.
+        UserError: if another process moves stale results for longer than `patience_s`.
     """
-    gone: set[str] = set()  # what was made from a stage that was put aside goes too
-    taken = (
+    moved: set[str] = set()
+    message = (
         f"--redo-stale: another process is moving stale results aside in {out}. Wait until that process is done and "
         "start this command again."
     )
-    with lock.alone(out / ".lock", taken, patience_s=patience_s):
-        for job in jobs:  # one after the other: a test is looked at after its training was put aside
+    with lock.alone(out / ".lock", message, patience_s=patience_s):
+        for job in jobs:  # the state of a test is read after its training was moved
             folder = out / job.folder
-            of_gone = job.first is not None and job.first.folder in gone and folder.is_dir()
-            if not of_gone and state.by_result(job, out, inputs).name != state.STALE:
+            is_outdated = job.first_stage is not None and job.first_stage.folder in moved and folder.is_dir()
+            if not is_outdated and state.by_result(job, out, inputs).name != state.STALE:
                 continue
             try:
                 with run_folder.starting(folder), run_folder.hold(folder):
-                    if not of_gone and state.by_result(job, out, inputs).name != state.STALE:
+                    if not is_outdated and state.by_result(job, out, inputs).name != state.STALE:
                         print(f"{folder} is not moved aside, because the run has written a new result in the meantime.")
                         continue
                     aside = free_name(f"{folder}.stale-{time.strftime('%Y-%m-%d-%H-%M-%S')}")
@@ -45,4 +51,4 @@ def put_aside(jobs: Sequence[Job], out: Path, inputs: Inputs, patience_s: float 
                 print(f"{folder} is not moved aside, because a process is running in this folder.")
             else:
                 print(f"The stale result was moved to {aside}.")
-                gone.add(job.folder)
+                moved.add(job.folder)

@@ -1,13 +1,15 @@
-"""The state of a run, by the files in its folder and its lock; nothing is remembered that could be untrue.
+"""The state of a run, which follows from the files in its folder and from its lock.
 
-finished    result.json is whole, with these settings, this CLIP and these images, and the model that its training has
-running     a process holds the lock
-failed      its last start ended with an error
+finished    result.json is complete and was made with the current settings, CLIP model, images and first stage, and a
+            test belongs to the current model of its training
+running     a process holds the lock of the folder
+failed      the last start ended with an error
 waiting for labels
-            its last start ended by asking for labels, and some are still missing
-stale       its result was made with other settings, another schedule, CLIP, split or few-shot list, or its training or
-            search was
-waiting     anything else: never started, stopped, its result is damaged or from an earlier model, its search is missing
+            the last start ended with a request for labels, and some labels are still missing
+stale       the result was made with different settings, or with another schedule, CLIP model, split or few-shot list,
+            or its training or first stage is stale
+waiting     all other cases: the run was never started or was stopped, its result is damaged or belongs to an earlier
+            model, or its first stage has not finished
 """
 
 from __future__ import annotations
@@ -18,10 +20,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from modprompt.active.picks_file import asked
-from modprompt.experiments.plan.commands import expected, tests_unknown
+from modprompt.experiments.plan.commands import expected_settings, tests_base_classes
 from modprompt.experiments.plan.experiment import Job
+from modprompt.experiments.plan.first_stages import FIRST_STAGES, SEARCH
 from modprompt.experiments.plan.inputs import Inputs
-from modprompt.experiments.plan.stages import stage_of
 from modprompt.io import folder as run_folder
 from modprompt.io import result as results
 from modprompt.io import same_run
@@ -35,7 +37,7 @@ QUEUED = "job/queued.json"
 FINISHED, RUNNING, WAITING, LABELS, FAILED, STALE = ORDER = (
     "finished", "running", "waiting", "waiting for labels", "failed", "stale",
 )  # fmt: skip
-BLOCKED = "blocked"  # of a runner: waiting for a run that has not finished
+BLOCKED = "blocked"  # only for a runner: the run needs another run that has not finished
 _PREDICATES = {
     FINISHED: "has finished",
     RUNNING: "is running",
@@ -48,7 +50,7 @@ _PREDICATES = {
 
 
 class State(NamedTuple):
-    """A run's state, the reason as a line, its result if it has a whole one, and when it failed (Unix time)."""
+    """The state of a run, the reason in one line, the complete result or None, and the Unix time of a failure."""
 
     name: str
     why: str = ""
@@ -57,7 +59,7 @@ class State(NamedTuple):
 
     @property
     def accuracy_pct(self) -> float | None:
-        """Accuracy of a run that has a result, in percent; None if it had no test images."""
+        """Return the accuracy of a finished run in percent, or None if there were no test images."""
         assert self.result is not None
         accuracy: float | None = self.result["accuracy_pct"]
         return accuracy
@@ -70,7 +72,7 @@ def describe(title: str, name: str, why: str = "") -> str:
 
 
 def last_line(path: Path) -> str:
-    """The last line of a console that is not blank; for a progress bar, what it shows last."""
+    """Return the last line of a console file that is not blank; of a progress bar, only its last update."""
     with contextlib.suppress(OSError), path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 8192))
         text = file.read().decode("utf-8", errors="replace")
@@ -79,27 +81,44 @@ def last_line(path: Path) -> str:
     return ""
 
 
-def _staleness(job: Job, result: dict[str, Any], out: Path, inputs: Inputs | None) -> str:
-    """Why a result does not belong to a run; empty if it does."""
-    if results.IMAGES_CHANGED in result:
-        return f"the {results.CHANGED_DURING}"
-    if not job.tests and (tested := run_folder.test_of(result)):
-        return f"a test of {tested} has replaced the result of the training"
-    if not job.tests and (beginnings := run_folder.differing_beginning(result, "")):
-        return "; ".join(beginnings)
-    wanted = expected(job, out)
-    differing = same_run.differences(same_run.facts(result), same_run.wanted(wanted, result), tests=job.tests)
-    if differing:
-        more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
-        return f"the result was made with different settings ({'; '.join(differing[:3])}{more})"
-    changed = [] if inputs is None else inputs.changes(job, result, wanted)
-    return f"the inputs of the run have changed ({'; '.join(changed)})" if changed else ""
+def of_all(jobs: Sequence[Job], out: Path, inputs: Inputs | None = None) -> list[tuple[Job, State]]:
+    """Return each run with its state. Each result is read once, even if several runs need it."""
+    known: dict[str, State] = {}
+    return [(job, of(job, out, inputs, known)) for job in jobs]
+
+
+def of(job: Job, out: Path, inputs: Inputs | None = None, known: dict[str, State] | None = None) -> State:
+    """Return the state of a run; see `by_result` for the arguments."""
+    state = by_result(job, out, inputs, known)
+    if state.name != FINISHED and run_folder.is_held(out / job.folder):
+        return State(RUNNING)
+    return _with_last_start(job, out, state)
+
+
+def at_rest(job: Job, out: Path, inputs: Inputs | None = None) -> State:
+    """Return the state of a run whose lock is held by the caller."""
+    return _with_last_start(job, out, by_result(job, out, inputs))
+
+
+def _with_last_start(job: Job, out: Path, state: State) -> State:
+    """Return the state of a waiting run after the error or the request for labels with which its last start ended."""
+    failure = read_json(out / job.folder / FAILURE) if state.name == WAITING else None
+    if failure is not None:
+        line, time_s = failure.get("line"), failure.get("time_s")
+        why = one_line(line) if isinstance(line, str) else f"the reason is unknown, because {FAILURE} is damaged"
+        return State(FAILED, why, failed_s=time_s if isinstance(time_s, float) else 0.0)
+    request = asked(out / job.folder) if state == State(WAITING) else None
+    return state if request is None else State(LABELS if request.missing else WAITING, request.text)
 
 
 def by_result(job: Job, out: Path, inputs: Inputs | None = None, known: dict[str, State] | None = None) -> State:
-    """A run's state by its result alone, without looking at its lock: finished, stale or waiting.
+    """Return the state of a run according to its result, without its lock: finished, stale or waiting.
 
-    Without `inputs` only settings are compared. `known` are states by folder, which gets those that are read now.
+    Args:
+        job: the run.
+        out: the output folder.
+        inputs: the current CLIP models and data sets; without them, only settings are compared.
+        known: states by folder, to which the states of this run and of the runs that it needs are added.
     """
     known = {} if known is None else known
     if job.folder not in known:
@@ -108,59 +127,52 @@ def by_result(job: Job, out: Path, inputs: Inputs | None = None, known: dict[str
 
 
 def _read(job: Job, out: Path, inputs: Inputs | None, known: dict[str, State]) -> State:
-    result, why = results.read(out / job.folder)
+    folder = out / job.folder
+    result, why = results.read(folder)
     if result is None:
         return State(WAITING, why)
-    if job.first:
-        first, what = by_result(job.first, out, inputs, known), stage_of(job.method.stage_of).called
-        if first.name == STALE:
-            return State(STALE, f"{what} is stale, because {first.why}", result)
-        if first.name != FINISHED:
-            return State(WAITING, f"{what} has not finished")
-    if stale := _staleness(job, result, out, inputs):
-        return State(STALE, stale, result)
-    if fault := stage_of(job.stage).lacks(out / job.folder) or _untested(job, result):
-        return State(WAITING, fault)
-    if job.parent:
-        training, parent = by_result(job.parent, out, inputs, known), out / job.parent.folder
+    if job.first_stage:
+        first_stage = by_result(job.first_stage, out, inputs, known)
+        name = FIRST_STAGES[job.method.first_stage_key].name
+        if first_stage.name == STALE:
+            return State(STALE, f"{name} is stale, because {first_stage.why}", result)
+        if first_stage.name != FINISHED:
+            return State(WAITING, f"{name} has not finished")
+    if why := _staleness(job, result, out, inputs):
+        return State(STALE, why, result)
+    missing_schedule = FIRST_STAGES[SEARCH].find_missing(folder) if job.kind == SEARCH else ""
+    if why := missing_schedule or _missing_ood_test(job, result):
+        return State(WAITING, why)
+    if job.training:
+        training = by_result(job.training, out, inputs, known)
         if training.name == STALE:
             return State(STALE, f"its training is stale, because {training.why}", result)
-        if training.result and run_folder.of_other_weights(result, parent, trained=training.result):
+        trained = training.result
+        if trained and run_folder.of_other_weights(result, out / job.training.folder, trained=trained):
             return State(WAITING, "its training has saved a different model since this test")
     return State(FINISHED, "", result)
 
 
-def _untested(job: Job, result: dict[str, Any]) -> str:
-    """That a result lacks unknown classes that its run asks for; empty if it does not."""
-    asked = dict(job.method.options).get("TEST.OOD", "")
-    lacking = results.lacks_unknown(result, asked) if asked != results.NEW or tests_unknown(job) else ""
+def _staleness(job: Job, result: dict[str, Any], out: Path, inputs: Inputs | None) -> str:
+    """Return why a result does not belong to a run with the current settings and inputs, or ""."""
+    if results.IMAGES_CHANGED in result:
+        return f"the {results.CHANGED_DURING}"
+    if not job.is_test and (tested := run_folder.test_of(result)):
+        return f"a test of {tested} has replaced the result of the training"
+    if not job.is_test and (beginnings := run_folder.differing_beginning(result, "")):
+        return "; ".join(beginnings)
+    settings = expected_settings(job, out)
+    differing = same_run.differences(same_run.facts(result), same_run.wanted(settings, result), tests=job.is_test)
+    if differing:
+        more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
+        return f"the result was made with different settings ({'; '.join(differing[:3])}{more})"
+    changed = [] if inputs is None else inputs.changes(job, result, settings)
+    return f"the inputs of the run have changed ({'; '.join(changed)})" if changed else ""
+
+
+def _missing_ood_test(job: Job, result: dict[str, Any]) -> str:
+    """Return that a result lacks the configured test on unknown classes, or ""."""
+    configured = dict(job.method.options).get("TEST.OOD", "")
+    is_tested = configured != results.NEW or tests_base_classes(job)
+    lacking = results.lacks_unknown(result, configured) if is_tested else ""
     return f"the result was {lacking}" if lacking else ""
-
-
-def of_all(jobs: Sequence[Job], out: Path, inputs: Inputs | None = None) -> list[tuple[Job, State]]:
-    """The states of runs, each with its job; every result is read once, also a training's for all its tests."""
-    known: dict[str, State] = {}
-    return [(job, of(job, out, inputs, known)) for job in jobs]
-
-
-def of(job: Job, out: Path, inputs: Inputs | None = None, known: dict[str, State] | None = None) -> State:
-    """The state of a run below an output folder; see by_result."""
-    state = by_result(job, out, inputs, known)
-    return (
-        State(RUNNING) if state.name != FINISHED and run_folder.is_held(out / job.folder) else _at_rest(job, out, state)
-    )
-
-
-def at_rest(job: Job, out: Path, inputs: Inputs | None = None) -> State:
-    """As of, for who holds the run's lock."""
-    return _at_rest(job, out, by_result(job, out, inputs))
-
-
-def _at_rest(job: Job, out: Path, state: State) -> State:
-    failure = read_json(out / job.folder / FAILURE) if state.name == WAITING else None
-    if failure is not None:
-        line, time_s = failure.get("line"), failure.get("time_s")
-        why = one_line(line) if isinstance(line, str) else f"the reason is unknown, because {FAILURE} is damaged"
-        return State(FAILED, why, failed_s=time_s if isinstance(time_s, float) else 0.0)
-    asks = asked(out / job.folder) if state == State(WAITING) else None
-    return state if asks is None else State(LABELS if asks.missing else WAITING, asks.text)

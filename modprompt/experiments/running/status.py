@@ -24,34 +24,37 @@ from modprompt.io import folder as run_folder
 from modprompt.io.text import one_line
 from modprompt.programs import Parser, report
 
-_LEFT_OUT = re.compile(r"\b(?:time|data|lr) \S+(?: \(\S+\))?\s*")  # of what a training says of a step
+_LEFT_OUT = re.compile(r"\b(?:time|data|lr) \S+(?: \(\S+\))?\s*")  # parts of the progress line of a training
 _BAR = "{percentage:3.0f}% {bar:16} {n_fmt}/{total_fmt} runs, {remaining} left{postfix}"
 
 
 def of_run(folder: Path) -> str:
-    """What a run that was started said last, without what few ask for."""
+    """Return the last line that a running run printed, without times and the learning rate."""
     if not run_folder.is_held(folder):
         return "waiting to start"
     console, log = folder / state.CONSOLE, folder / "log.txt"
     rounds = known(folder / FOLDER)
-    told = [f"round {rounds[-1]}"] if rounds else []
-    said = state.last_line(console if console.exists() else log)  # a script's run has a log alone
-    return ", ".join([*told, one_line(_LEFT_OUT.sub("", said))[:80] or "starting"])
+    newest_round = [f"round {rounds[-1]}"] if rounds else []
+    line = state.last_line(console if console.exists() else log)  # a run of a script has only a log
+    return ", ".join([*newest_round, one_line(_LEFT_OUT.sub("", line))[:80] or "starting"])
 
 
 class Screen:
-    """The bar of a runner on a terminal, which ends with the runs at work; elsewhere a line per event.
+    """The progress of all runs: a bar with the active runs on a terminal, else a line for each event.
 
-    one_line: the bar ends with the newest number instead, and finished runs have no lines of their own; without a
-    terminal there is a line for each tenth of the runs. Failures still have theirs.
+    Args:
+        total: the number of runs.
+        done: the number of finished runs.
+        one_line: whether the bar shows the newest result instead of the active runs, and finished runs have no lines.
+            Without a terminal, there is a line for each tenth of the runs. Failed runs always have a line.
     """
 
     def __init__(self, total: int, done: int, one_line: bool = False):
-        from tqdm import tqdm  # late: `experiment status` needs none
+        from tqdm import tqdm  # the command `experiment status` does not need tqdm
 
         self.live, self.one_line = sys.stderr.isatty(), one_line
         self.total, self.done, self.began = total, done, time.monotonic()
-        # without smoothing: tests are quick and trainings are not, and the mean of all runs so far predicts best
+        # without smoothing, because tests are short and trainings long: the mean of all runs predicts the time best
         self.bar = tqdm(
             total=total, initial=done, disable=not self.live, dynamic_ncols=True, bar_format=_BAR, smoothing=0.0
         )
@@ -61,30 +64,32 @@ class Screen:
         self.bar.write(text, file=sys.stderr)
         sys.stderr.flush()
 
-    def finished(self, done: int, title: str, came: str) -> None:
-        """Show how many runs are finished; the last one's title, and its result, which a narrow line has too."""
+    def finished(self, done: int, title: str, outcome: str) -> None:
+        """Show the number of finished runs, and the title and the accuracy of the run that has just finished."""
         if not self.one_line:
-            self.event(f"{title} has finished: {came}")
+            self.event(f"{title} has finished: {outcome}")
         elif not self.live and 10 * done // self.total > 10 * self.done // self.total:
-            took = self.bar.format_interval(time.monotonic() - self.began)
-            self.event(f"{done} of {self.total} runs have finished after {took}. The last run is {title}: {came}.")
+            duration = self.bar.format_interval(time.monotonic() - self.began)
+            self.event(
+                f"{done} of {self.total} runs have finished after {duration}. The last run is {title}: {outcome}."
+            )
         self.done = self.bar.n = done
         if self.one_line:
-            self.bar.set_postfix_str(f"{came} {title}")
+            self.bar.set_postfix_str(f"{outcome} {title}")
 
     def show(self, lines: Sequence[str]) -> None:
-        """Show the runs at work, as many as fit, and that time goes on."""
+        """Update the bar and the elapsed time, with as many lines on active runs as fit."""
         if not self.one_line:
             self.bar.set_postfix_str("; ".join(lines), refresh=False)
         self.bar.refresh()
 
     def close(self) -> None:
-        """Leave the last state of the bar."""
+        """Stop updating the bar, whose last state stays visible."""
         self.bar.close()
 
 
 def lines(jobs: Sequence[Job], out: Path, inputs: Inputs | None = None) -> list[str]:
-    """Numbers of runs by state, every run that is neither finished nor merely waiting, and what is not compared."""
+    """Return the numbers of runs by state, a line for each run with a remark, and the lines of `not_compared`."""
     inputs = inputs or Inputs(out, None)
     states = state.of_all(jobs, out, inputs)
     counts = Counter(stands.name for _, stands in states)
@@ -97,7 +102,7 @@ def lines(jobs: Sequence[Job], out: Path, inputs: Inputs | None = None) -> list[
 
 
 def not_compared(states: Sequence[tuple[Job, state.State]], inputs: Inputs) -> list[str]:
-    """A line for each kind of input that finished runs were not compared with."""
+    """Return a line for each kind of input that could not be compared with the results of finished runs."""
     finished = [(job, stands.result or {}) for job, stands in states if stands.name == state.FINISHED]
     counts = Counter(kind for job, result in finished for kind in inputs.not_compared(job, result))
     return [
@@ -114,5 +119,5 @@ def _main(argv: list[str] | None) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code: 0, or 2 after a message on what is wrong."""
+    """Run the command, and return its exit code: 0, or 2 after an error message."""
     return report(_main, argv)

@@ -7,7 +7,7 @@ import pytest
 
 from modprompt.cli import predict, train
 from modprompt.errors import UserError
-from modprompt.experiments.plan import spec
+from modprompt.experiments.plan import file as experiment_file
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.conftest import ROOT, bare
 from tests.registered import forget
@@ -105,5 +105,5 @@ def test_help_lists_its_settings_and_experiments_find_configs_by_name(growing, t
     assert re.search(r"TRAINER.GROWING.PROMPT_DEPTH +6 ", capsys.readouterr().out)
     methods = re.search(r"```yaml\n(.*?)```", GUIDE, flags=re.DOTALL)[1]
     (tmp_path / "own.yaml").write_text(f"protocol: base2new\ndatasets: [digits]\n{methods}")
-    (method,) = spec.read(tmp_path / "own.yaml").methods
-    assert (method.imports, method.config) == (("growing",), ROOT / "configs/trainers/MPL/glyph.yaml")
+    (method,) = experiment_file.read(tmp_path / "own.yaml").methods
+    assert (method.modules, method.config) == (["growing"], ROOT / "configs/trainers/MPL/glyph.yaml")

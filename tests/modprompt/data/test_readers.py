@@ -18,7 +18,7 @@ import modprompt.trainers.mpl  # noqa: F401 - SUBSAMPLE_CLASSES
 from modprompt.cli import train
 from modprompt.data.readers import imagenet
 from modprompt.errors import UserError
-from modprompt.experiments.plan.present import missing
+from modprompt.experiments.plan.inputs import find_missing
 from modprompt.io.images import by_label, list_hash
 from tests.conftest import ROOT, one_line
 from tests.modprompt.data import trees
@@ -392,11 +392,11 @@ def test_bad_data_are_one_line(module, file, content, message, tmp_path):
 def test_what_is_missing_before_a_run_is_what_the_reader_cannot_do_without(module, tmp_path):
     make, name, folder, _ = trees.DATA_SETS[module]
     make(tmp_path)
-    assert missing(module, tmp_path) == ""
+    assert find_missing(module, tmp_path) == ""
     wrong = []
     for path in [path for path in (tmp_path / folder).rglob("*") if path.suffix in (".txt", ".mat", ".json")]:
         away = path.rename(tmp_path / "away")
-        said, told = missing(module, tmp_path), ""
+        said, told = find_missing(module, tmp_path), ""
         try:
             read(name, tmp_path)
         except UserError as error:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from modprompt.experiments.plan import protocols, spec
-from modprompt.experiments.plan.commands import expected
+from modprompt.experiments.plan import file as experiment_file
+from modprompt.experiments.plan import protocols
+from modprompt.experiments.plan.commands import expected_settings
 from modprompt.experiments.running import chains, slurm, state
 from modprompt.io import figures
 from modprompt.io.settings import settings_hash
@@ -76,7 +77,7 @@ def experiment(tmp_path):
     def make(text=FILE, name="small"):
         path = tmp_path / f"{name}.yaml"
         path.write_text(text)
-        return spec.read(path)
+        return experiment_file.read(path)
 
     return make
 
@@ -96,14 +97,21 @@ def quick(monkeypatch):
         import json
 
         more = {
-            "hash": settings_hash(expected(job, out)),
+            "hash": settings_hash(expected_settings(job, out)),
             "clip": embedded_clip(),
             "prompts": f"{job.method.label}{job.seed}",
-            **({"schedules": schedules()} if job.stage else {}),
+            **({"schedules": schedules()} if job.kind == "search" else {}),
             **behaviour.get("", {}),
         }
         more.update(next((how for part, how in behaviour.items() if part and part in job.folder), {}))
-        return [sys.executable, "-c", PROGRAM, str(out / job.folder), json.dumps(expected(job, out)), json.dumps(more)]
+        return [
+            sys.executable,
+            "-c",
+            PROGRAM,
+            str(out / job.folder),
+            json.dumps(expected_settings(job, out)),
+            json.dumps(more),
+        ]
 
     for module in (chains, slurm):
         monkeypatch.setattr(module, "command", command)

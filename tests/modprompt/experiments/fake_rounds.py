@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from modprompt.experiments.plan.experiment import Experiment, Job
+from modprompt.experiments.plan.experiment import FEW_SHOT_RUNS, Experiment, Job
 from modprompt.experiments.plan.protocols import jobs
-from modprompt.experiments.plan.rounds import FEW_SHOT
 from tests.modprompt.experiments.fakes import finish
 
 COLUMNS = ("rank", "file", "predicted_class", "probability", "score", "reason", "label")
@@ -60,7 +59,7 @@ def fill_rounds(found: Experiment, out: Path, accuracy: Any) -> None:
         value = accuracy(job)
         if value is None:
             continue
-        if job.method.under in ("", FEW_SHOT):
+        if job.method.acquisition in ("", FEW_SHOT_RUNS):
             finish(job, out, value)
         else:
             finish_rounds(job, out, value)

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from modprompt.clip.known import Asked
 from modprompt.clip.load import load
 from modprompt.experiments.plan import protocols
-from modprompt.experiments.plan.commands import expected
-from modprompt.experiments.plan.experiment import Experiment, Job, Plan, narrowed
+from modprompt.experiments.plan.commands import expected_settings
+from modprompt.experiments.plan.experiment import Experiment, Job, Plan, select
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.plan.protocols import jobs
 from modprompt.experiments.reporting import report
@@ -34,7 +34,7 @@ def embedded_clip() -> str:
 
 def finish(job: Job, out: Path, accuracy: float, **more) -> Path:
     """Write result.json of a job; the path. Keywords replace or add fields."""
-    settings = expected(job, out)
+    settings = expected_settings(job, out)
     path = out / job.folder / "result.json"
     trained: dict[str, Any] = {} if job.method.trains is False else {"prompts_hash": f"{job.method.label}{job.seed}"}
     if job.method.trainer == "MPL":
@@ -44,7 +44,7 @@ def finish(job: Job, out: Path, accuracy: float, **more) -> Path:
         "seed": job.seed,
         "shots": int(settings.get("DATASET.NUM_SHOTS", -1)),
         "classes": settings.get("DATASET.SUBSAMPLE_CLASSES", "all"),
-        **({"evaluated": f"{out / job.parent.folder} epoch last"} if job.parent is not None else {}),
+        **({"evaluated": f"{out / job.training.folder} epoch last"} if job.training is not None else {}),
         "images_hash": f"2:{job.dataset}{job.seed}{job.options}",
         "backbone_hash": embedded_clip(),
         "files": {},
@@ -80,7 +80,7 @@ def leave_schedules(search: Job, out: Path, add: int = 2) -> Path:
 
 def narrowed_to(experiment: Experiment, **given: Any) -> Experiment:
     """An experiment with some of its data sets, methods, seeds and acquisitions."""
-    return narrowed(Plan(experiment.name, experiment.title, "", {}, (experiment,)), **given).parts[0]
+    return select(Plan(experiment.name, experiment.title, "", {}, (experiment,)), **given).parts[0]
 
 
 def runs_below(experiment: Experiment, out: Path, selected_on_test: bool = False) -> Runs:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from modprompt.experiments.plan import protocols, spec
+from modprompt.experiments.plan import file as experiment_file
+from modprompt.experiments.plan import protocols
 from modprompt.experiments.running import run
 from modprompt.io.result import read
 
@@ -24,7 +25,7 @@ methods:
 def test_rounds_are_run_recorded_and_reported(tmp_path, capsys):
     path, out = tmp_path / "small.yaml", tmp_path / "out"
     path.write_text(FILE)
-    jobs = [job for job in protocols.jobs(spec.read(path)) if job.column == "accuracy"]
+    jobs = [job for job in protocols.jobs(experiment_file.read(path)) if job.column == "accuracy"]
     words = [str(path), "--out", str(out), "--data", str(tmp_path / "data"), "--jobs", "2", "--report"]
     assert run.main(words) == 0
     for job in jobs:

@@ -62,7 +62,7 @@ def test_prompts_of_single_classes_are_empty_and_not_lacking(experiment, tmp_pat
     found = experiment(TWO_SEEDS + BOUND)
     fill(found, tmp_path)
     (base, *_) = [job for job in protocols.jobs(found) if job.method.label == "CSC"]
-    new = base._replace(column="new", folder=base.folder.replace("train_base", "test_new"), parent=base, tests=True)
+    new = base._replace(column="new", folder=base.folder.replace("train_base", "test_new"), training=base, kind="test")
     finish(new, tmp_path, 64.66, class_bound=True)
     runs, _, (section,) = summary_of(found, tmp_path)
     cells = row(section, "CSC")

@@ -4,7 +4,7 @@ import os
 
 from modprompt.cli.flags import parse_args, settings_of
 from modprompt.experiments.plan import protocols
-from modprompt.experiments.plan.commands import command, expected, flags, options
+from modprompt.experiments.plan.commands import command, expected_settings, flags, options
 from modprompt.experiments.reporting import cost, tables
 from modprompt.experiments.running import state
 from tests.modprompt.experiments.conftest import FILE
@@ -21,12 +21,12 @@ def test_all_classes_are_tested_behind_both_halves(experiment, tmp_path):
     assert [(job.method.label, job.column) for job in jobs] == every
     base, new, both = jobs[3:]
     assert both.folder == "base2new/test_all/digits/shots_16/MPL/glyph/seed1"
-    assert (both.parent, both.needs, both.kind) == (base, new, "test")
+    assert (both.training, both.needs, both.kind) == (base, new, "test")
     given = dict(zip(options(both, tmp_path)[::2], options(both, tmp_path)[1::2]))
     assert given["TEST.FEATURES_OF"] == os.pathsep.join(str(tmp_path / job.folder) for job in (base, new))
     assert (given["DATASET.SUBSAMPLE_CLASSES"], given["TEST.BASE_NEW"]) == ("all", "True")
-    assert expected(both, tmp_path) == settings_of(parse_args(flags(both, tmp_path, tmp_path))).texts()
-    assert jobs[2].features == tuple(jobs[:2])  # what trains nothing has no training either
+    assert expected_settings(both, tmp_path) == settings_of(parse_args(flags(both, tmp_path, tmp_path))).texts()
+    assert jobs[2].feature_tests == tuple(jobs[:2])  # what trains nothing has no training either
 
 
 def test_the_runs_of_both_halves_are_those_that_were_finished_without(experiment, tmp_path):
@@ -47,7 +47,7 @@ def test_what_belongs_to_its_classes_has_no_such_run(experiment):
     columns = {method.label: protocols.columns_of(method, found) for method in found.methods}
     assert columns == {"CLIP": (), "MPL": (), "CSC": ("base",), "Words": ()}
     assert protocols.columns(found) == ("base", "new", "base (all)", "new (all)")
-    assert narrowed_to(found, methods=["MPL"]).together
+    assert narrowed_to(found, methods=["MPL"]).joint_test
 
 
 TAUGHT = "  KD: {trainer: PromptKD, config: vit_b16_c2_ep20_batch8_4+4ctx}\n"

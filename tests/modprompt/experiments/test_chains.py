@@ -26,8 +26,8 @@ def test_everything_runs_once_each_behind_what_it_needs_and_then_nothing(quick, 
     assert list(brought_to_an_end(jobs, tmp_path)) == ["finished"]
     assert counts(jobs, tmp_path) == [1] * 8
     for job in jobs:
-        if job.parent:
-            times = [(tmp_path / one.folder / "result.json").stat().st_mtime_ns for one in (job.parent, job)]
+        if job.training:
+            times = [(tmp_path / one.folder / "result.json").stat().st_mtime_ns for one in (job.training, job)]
             assert times == sorted(times)
 
 

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from modprompt.clip import known
 from modprompt.errors import UserError
-from modprompt.experiments.plan import protocols, selected, spec
+from modprompt.experiments.plan import file as experiment_file
+from modprompt.experiments.plan import protocols, selected
 from modprompt.experiments.plan.check import check
-from modprompt.experiments.plan.commands import expected
+from modprompt.experiments.plan.commands import expected_settings
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.reporting import choose
 from modprompt.experiments.running import state
@@ -82,10 +83,10 @@ def test_trainings_and_tests_see_validation_images_alone(experiment, tmp_path, c
     assert len(jobs) == 2 * 2 * (1 + 2 * 3 * 2)
     assert f"of {'all' if classes == 'all' else 'the base'} classes" in choose.describe_rule(found)
     for job in jobs:
-        settings = expected(job, tmp_path)
+        settings = expected_settings(job, tmp_path)
         assert (settings["TEST.SPLIT"], settings["DATASET.SUBSAMPLE_CLASSES"]) == ("val", classes)
-        assert settings["DATASET.NUM_SHOTS"] == ("-1" if job.tests else "16")
-        assert (job.parent is None) == (not job.tests or not job.method.trains)
+        assert settings["DATASET.NUM_SHOTS"] == ("-1" if job.is_test else "16")
+        assert (job.training is None) == (not job.is_test or not job.method.trains)
     assert len({job.folder for job in jobs}) == len(jobs)
     assert all(job.folder.startswith(top) for job in jobs)  # in the way of no other protocol
     assert not check(jobs, tmp_path, tmp_path)
@@ -128,7 +129,7 @@ def test_of_a_run_that_is_missing_nothing_is_chosen(tries, tmp_path):
     fill(tries, tmp_path, lambda *_: 5)
     (tmp_path / protocols.jobs(tries)[0].folder / "result.json").unlink()  # of what trains nothing: not needed
     assert set(rates(choose_from(tries, tmp_path))) == {"MaPLe", "MPL"}
-    job = next(job for job in protocols.jobs(tries) if job.tests and job.method.label == "MPL LR 1")
+    job = next(job for job in protocols.jobs(tries) if job.is_test and job.method.label == "MPL LR 1")
     (tmp_path / job.folder / "result.json").write_text("{")
     with pytest.raises(UserError, match=r"result.json is damaged"):
         choose_from(tries, tmp_path)
@@ -136,14 +137,16 @@ def test_of_a_run_that_is_missing_nothing_is_chosen(tries, tmp_path):
 
 def test_of_runs_that_cannot_be_averaged_nothing_is_chosen(tries, tmp_path):
     fill(tries, tmp_path, lambda *_: 5)
-    for number, job in enumerate(job for job in protocols.jobs(tries) if job.tests and job.method.label == "MPL LR 1"):
+    for number, job in enumerate(
+        job for job in protocols.jobs(tries) if job.is_test and job.method.label == "MPL LR 1"
+    ):
         edit(tmp_path / job.folder / "result.json", split={"hash": "other" if number else "one"})
     with pytest.raises(UserError, match="^MPL has no mean because the runs differ in split of digits"):
         choose_from(tries, tmp_path)
 
 
 def test_nothing_is_chosen_by_test_images(tries, tmp_path):
-    job = next(job for job in protocols.jobs(tries) if job.tests and job.method.trains)
+    job = next(job for job in protocols.jobs(tries) if job.is_test and job.method.trains)
     for fields in ({"tested_on": "test"}, {"selected_on": "test"}):
         fill(tries, tmp_path, lambda *_: 5)
         edit(tmp_path / job.folder / "result.json", **fields)
@@ -195,7 +198,7 @@ def test_command_writes_what_other_experiments_use(tries, experiment, tmp_path, 
     found = experiment(USES, "uses")
     assert [dict(method.options) for method in found.methods] == [{}, {"OPTIM.LR": "0.1"}, {"OPTIM.LR": "1"}]
     assert "OPTIM.LR of MaPLe, MPL were selected on validation images (tries.selected.yaml)" in found.hyperparameters
-    last = spec.read(tmp_path / "uses.yaml", {"OPTIM.LR": "7"})
+    last = experiment_file.read(tmp_path / "uses.yaml", {"OPTIM.LR": "7"})
     assert dict(last.methods[1].options) == {"OPTIM.LR": "7"}
 
 
@@ -303,7 +306,7 @@ def test_a_part_uses_selected_values_of_its_own(taken, tmp_path):
     part = "{protocol: base2new, datasets: [digits]"
     parts = f"parts:\n  one: {part}}}\n  two: {part}, hyperparameters: other.selected.yaml}}\n"
     (tmp_path / "uses.yaml").write_text(USES.replace("protocol: base2new\ndatasets: [digits]\n", "") + parts)
-    one, two = spec.read_plan(tmp_path / "uses.yaml").parts
+    one, two = experiment_file.read_plan(tmp_path / "uses.yaml").parts
     assert [dict(part.methods[-1].options)["OPTIM.LR"] for part in (one, two)] == ["0.01", "1"]
 
 
@@ -417,17 +420,19 @@ def test_a_file_without_a_needed_entry_is_refused_in_a_line(taken, experiment, l
         experiment(USES, "uses")
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in spec.FILES.glob("*.selected.yaml")))
+@pytest.mark.parametrize("name", sorted(path.name for path in experiment_file.FOLDER.glob("*.selected.yaml")))
 def test_shipped_values_are_those_that_the_rule_selects_from_all_trials_of_the_experiment(name):
-    found = selected.read(spec.FILES / name)
-    tried = spec.read(spec.FILES / f"{found.experiment}.yaml")
+    found = selected.read(experiment_file.FOLDER / name)
+    tried = experiment_file.read(experiment_file.FOLDER / f"{found.experiment}.yaml")
     assert not found.by_hand
     assert found.description == choose.describe_rule(tried)
     trials = pd.read_csv(selected.trials_path(found.path), dtype=str, keep_default_na=False)
     trials = trials[trials.method.isin(found.methods)]
     keys = [key for key in trials if key not in selected.COLUMNS]
     rows = set(trials[["method", "dataset", "seed", *keys]].itertuples(index=False, name=None))
-    points = {(method.family, tuple(text for _, text in method.point)) for method in tried.methods if method.point}
+    points = {
+        (method.family, tuple(text for _, text in method.grid_point)) for method in tried.methods if method.grid_point
+    }
     assert rows == {
         (label, dataset, str(seed), *values)
         for label, values in points

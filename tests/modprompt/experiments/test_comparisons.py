@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from modprompt.errors import UserError
-from modprompt.experiments.plan import spec
+from modprompt.experiments.plan import file as experiment_file
 from modprompt.experiments.reporting import report
 from modprompt.experiments.reporting.compare import compare, difference, finding, holm
 from modprompt.io.base_new import harmonic_mean
@@ -158,11 +158,11 @@ def test_a_method_that_is_not_there_is_a_line_and_a_part_without_it_compares_not
     path = tmp_path / "parts.yaml"
     path.write_text(FIVE.replace("compare: MPL", "compare: MLP"))
     with pytest.raises(UserError, match="compare: unknown method 'MLP'. Did you mean 'MPL'"):
-        spec.read_plan(path)
+        experiment_file.read_plan(path)
     parts = "parts:\n  both: {protocol: base2new}\n  without: {protocol: base2new, methods: [CLIP, CoOp]}\n"
     parts += "  own: {protocol: few_shot, shots: [1], compare: CoOp}\n"
     path.write_text(FIVE.replace("protocol: base2new\n", "") + parts)
-    assert [part.compare for part in spec.read_plan(path).parts] == ["MPL", "", "CoOp"]
+    assert [part.compare for part in experiment_file.read_plan(path).parts] == ["MPL", "", "CoOp"]
 
 
 @pytest.mark.usefixtures("unpainted")

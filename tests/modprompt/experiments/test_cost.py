@@ -17,8 +17,8 @@ def fill(found, out, **more):
     """Trainings of 10 s and their seed, tests of 1 s of base and 3 s of new classes, a search of 60 s."""
     for job in protocols.jobs(found):
         seconds = {"testing_s": 1.0 if job.column == "base" else 3.0}
-        seconds.update({} if job.tests else {"training_s": 60.0 if job.stage else 10.0 + job.seed})
-        tested = {"evaluated": "a training"} if job.tests else {}
+        seconds.update({} if job.is_test else {"training_s": 60.0 if job.kind == "search" else 10.0 + job.seed})
+        tested = {"evaluated": "a training"} if job.is_test else {}
         facts = {"trained_parameters": 64 * job.method.trains, "device": "cpu", "jobs_at_once": 2}
         finish(job, out, 50 + job.seed, **{**facts, **seconds, **tested, **more})
 
@@ -44,7 +44,7 @@ def test_parameters_and_seconds_by_hand(experiment, tmp_path):
 def test_a_search_is_shared_by_its_trainings_and_a_head_has_the_seconds_of_its_prompts(experiment, tmp_path):
     found = experiment(FILE + DPL + "  Tip on MPL: {trainer: TipAdapterF, config: glyph, prompts_from: MPL}\n")
     for job in protocols.jobs(found):
-        if job.stage:
+        if job.kind == "search":
             leave_schedules(job, tmp_path)
     fill(found, tmp_path)
     spent = costs_of(found, tmp_path)[["training_s_mean", "training_s_std"]]

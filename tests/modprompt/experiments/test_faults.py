@@ -5,12 +5,12 @@ import re
 import pytest
 
 from modprompt.errors import UserError
-from modprompt.experiments.plan import spec
+from modprompt.experiments.plan import file as experiment_file
 from tests.modprompt.experiments.conftest import FILE
 from tests.modprompt.experiments.test_behind import HEADS
 from tests.modprompt.experiments.test_plan import PARTS
 from tests.modprompt.experiments.test_rounds import ROUNDS
-from tests.modprompt.experiments.test_stages import STAGES
+from tests.modprompt.experiments.test_stages import FIRST_STAGES
 
 GRID = "glyph, options: {A.B: 3}, grid: {A.B: [1, 2]}}"
 BUDGET = "few_shot: true\nbudget: 5"
@@ -58,11 +58,16 @@ FAULTS = [
     (PARTS, "methods: [MaPLe]", "methods: [MaPL]", "parts: shots: methods: unknown name 'MaPL'. Did you mean 'MaPLe'"),
     (PARTS, "shots: [1, 4]", "shotz: [1, 4]", "parts: shots: unknown key 'shotz'. Did you mean 'shots'"),
     (PARTS, "protocol: few_shot, ", "", "parts: shots: the key protocol is missing"),
-    (STAGES, "{trainer: MPL, ", "{", "methods: Searched: search: the key trainer is missing"),
-    (STAGES, "options: {SEARCH", "option: {SEARCH", "search: unknown key 'option'. Did you mean 'options'?"),
-    (STAGES, "}}}", "}}, search_seed: [1, 2]}", "search_seed must be a single seed"),
-    (STAGES, "IVLP, config: glyph, s", "ZeroshotCLIP, config: glyph, s", "the schedule of ZeroshotCLIP cannot be set"),
-    (STAGES, "glyph, s", SET, "is set, but the search determines"),
+    (FIRST_STAGES, "{trainer: MPL, ", "{", "methods: Searched: search: the key trainer is missing"),
+    (FIRST_STAGES, "options: {SEARCH", "option: {SEARCH", "search: unknown key 'option'. Did you mean 'options'?"),
+    (FIRST_STAGES, "}}}", "}}, search_seed: [1, 2]}", "search_seed must be a single seed"),
+    (
+        FIRST_STAGES,
+        "IVLP, config: glyph, s",
+        "ZeroshotCLIP, config: glyph, s",
+        "the schedule of ZeroshotCLIP cannot be set",
+    ),
+    (FIRST_STAGES, "glyph, s", SET, "is set, but the search determines"),
     (ROUNDS, "badge+pcb", "badg", "acquisitions: unknown acquisition function 'badg'. Did you mean 'badge'"),
     (ROUNDS, "badge+pcb", "random", "acquisitions: a name occurs twice"),
     (
@@ -103,7 +108,7 @@ def test_fault_is_named_with_file_and_place(tmp_path, text, old, new, message):
     path = tmp_path / "small.yaml"
     path.write_text(text.replace(old, new))
     with pytest.raises(UserError, match=re.escape(message)) as caught:
-        spec.read_plan(path)
+        experiment_file.read_plan(path)
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 3000

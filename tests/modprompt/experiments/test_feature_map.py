@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from modprompt.experiments.plan import protocols, spec
-from modprompt.experiments.plan.commands import expected, options
+from modprompt.experiments.plan import file as experiment_file
+from modprompt.experiments.plan import protocols
+from modprompt.experiments.plan.commands import expected_settings, options
 from modprompt.experiments.reporting import report
 from modprompt.io import run_files
 from modprompt.io.arrays import write_arrays
@@ -42,7 +43,7 @@ def test_only_runs_in_the_figure_store_features_and_no_run_becomes_stale(experim
     plain, shown = experiment(TEXT), experiment(f"{TEXT}figures: {figures}\n")
     assert storing(plain, tmp_path) == []
     assert storing(shown, tmp_path) == titles
-    before, after = ([expected(job, tmp_path) for job in protocols.jobs(one)] for one in (plain, shown))
+    before, after = ([expected_settings(job, tmp_path) for job in protocols.jobs(one)] for one in (plain, shown))
     assert before == after
 
 
@@ -51,8 +52,8 @@ def test_a_run_of_several_parts_stores_features_if_one_part_shows_them(experimen
     parts = f"parts:\n  one: {part}}}\n  two: {part}, figures: {{features: {{}}}}}}\n"
     path = tmp_path / "parts.yaml"
     path.write_text(TEXT.replace("protocol: base2new\ndatasets: [digits, mnist5k]\n", "") + parts)
-    found = protocols.jobs(*spec.read_plan(path).parts)
-    assert [job.title for job in found if job.keeps] == [
+    found = protocols.jobs(*experiment_file.read_plan(path).parts)
+    assert [job.title for job in found if job.keeps_features] == [
         "MPL, digits base, seed 2 (train)",
         "MPL, digits new, seed 2 (test)",
     ]
@@ -97,7 +98,7 @@ def test_report_has_the_figure_or_names_the_run_without_features(experiment, tmp
     for with_features in (True, False):
         out = tmp_path / str(with_features)
         for job in protocols.jobs(found):
-            leave(job, out, with_features and job.keeps)
+            leave(job, out, with_features and job.keeps_features)
         assert report.main([str(tmp_path / "small.yaml"), "--out", str(out)]) == 0
         folder, text = out / "reports/small", capsys.readouterr().out
         page = (folder / "index.html").read_text()

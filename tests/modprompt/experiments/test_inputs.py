@@ -128,7 +128,7 @@ def test_folders_that_are_split_by_hand_are_looked_at(jobs, photos, tmp_path):
 
 
 def test_images_that_are_replaced_in_place_make_results_stale(jobs, photos, tmp_path):
-    job = jobs[0]._replace(dataset="image_folder", tests=True, options=())
+    job = jobs[0]._replace(dataset="image_folder", kind="test", options=())
     lists, folder = Inputs(tmp_path, photos).lists(job)
     result = {"backbone_hash": "", "files": {}, "settings": {}, IMAGE_FILES: image_files(lists, folder)}
     image = photos / "test/one/d.png"
@@ -178,10 +178,8 @@ def test_an_edited_custom_method_makes_its_results_stale(jobs, growing, tmp_path
 
 
 def test_training_images_of_a_custom_method_are_compared(jobs, growing, photos, tmp_path):
-    method = jobs[0].method._replace(
-        trainer="OwnGrowing", imports=("own_growing",), import_words=(str(growing.with_suffix("")),)
-    )
-    job = jobs[0]._replace(dataset="image_folder", method=method, tests=False, options=())
+    method = jobs[0].method._replace(trainer="OwnGrowing", imports=(str(growing.with_suffix("")),))
+    job = jobs[0]._replace(dataset="image_folder", method=method, kind="training", options=())
     lists, folder = Inputs(tmp_path, photos).lists(job)
     result = {"backbone_hash": "", "files": {}, "settings": {}, IMAGE_FILES: image_files(lists, folder)}
     Image.new("RGB", (4, 4), (1, 0, 0)).save(photos / "train/zero/a.png")

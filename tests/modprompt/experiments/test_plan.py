@@ -5,8 +5,9 @@ import re
 import pytest
 
 from modprompt.errors import UserError
-from modprompt.experiments.plan import protocols, spec
-from modprompt.experiments.plan.experiment import narrowed
+from modprompt.experiments.plan import file as experiment_file
+from modprompt.experiments.plan import protocols
+from modprompt.experiments.plan.experiment import select
 from modprompt.experiments.reporting import report
 from tests.modprompt.experiments.fakes import finish
 from tests.modprompt.experiments.test_page import Checker
@@ -39,7 +40,7 @@ def file(tmp_path):
 
 
 def test_parts_share_methods_and_say_the_rest(file):
-    plan = spec.read_plan(file())
+    plan = experiment_file.read_plan(file())
     assert (plan.name, plan.title, plan.notes, plan.has_parts) == ("parts", "Three at once", "What was left out.", True)
     base2new, shift, shots = plan.parts
     assert [part.name for part in plan.parts] == ["base2new", "shift", "shots"]
@@ -53,7 +54,7 @@ def test_parts_share_methods_and_say_the_rest(file):
 
 
 def test_runs_are_those_of_the_parts_in_order_each_once(file):
-    plan = spec.read_plan(file())
+    plan = experiment_file.read_plan(file())
     alone = [protocols.jobs(part) for part in plan.parts]
     together = protocols.jobs(*plan.parts)
     assert [job.folder for job in together] == [job.folder for jobs in alone for job in jobs]
@@ -61,25 +62,25 @@ def test_runs_are_those_of_the_parts_in_order_each_once(file):
 
 
 def test_file_of_one_protocol_is_a_plan_without_parts(file):
-    plan = spec.read_plan(file(PARTS[: PARTS.index("parts:")] + "protocol: base2new\ndatasets: [digits]\n"))
+    plan = experiment_file.read_plan(file(PARTS[: PARTS.index("parts:")] + "protocol: base2new\ndatasets: [digits]\n"))
     assert (plan.has_parts, len(plan.parts), plan.parts[0].name) == (False, 1, "parts")
     with pytest.raises(UserError, match="--parts: parts does not contain 'base2new'"):
-        narrowed(plan, parts=["base2new"])
-    part = narrowed(plan, methods=["CLIP"], seeds=[1]).parts[0]
+        select(plan, parts=["base2new"])
+    part = select(plan, methods=["CLIP"], seeds=[1]).parts[0]
     assert ([(m.label, m.seeds) for m in part.methods], part.seeds, part.highlight) == ([("CLIP", (1,))], (1,), "CLIP")
     with pytest.raises(UserError, match="No method of parts has the requested seeds"):
-        narrowed(plan, methods=["CLIP"], seeds=[2])
+        select(plan, methods=["CLIP"], seeds=[2])
     with pytest.raises(
         UserError, match="contains several parts with a protocol each, but a file with a single protocol is needed"
     ):
-        spec.read(file())
+        experiment_file.read(file())
 
 
 def test_some_of_a_plan(file):
-    plan = spec.read_plan(file())
+    plan = experiment_file.read_plan(file())
 
     def names(**given):
-        return [part.name for part in narrowed(plan, **given).parts]
+        return [part.name for part in select(plan, **given).parts]
 
     assert names(parts=["shots", "shift"]) == ["shift", "shots"]
     assert names(datasets=["digits"]) == ["base2new"]
@@ -93,13 +94,13 @@ def test_some_of_a_plan(file):
         ({"methods": ["CLIP"], "seeds": [3]}, "No part of the experiment parts contains all values"),
     ):
         with pytest.raises(UserError, match=re.escape(what)):
-            narrowed(plan, **given)
+            select(plan, **given)
 
 
 @pytest.mark.usefixtures("unpainted")
 def test_one_page_has_all_parts_and_each_has_its_own_files(file, tmp_path, capsys):
     path, out = file(), tmp_path / "out"
-    for job in protocols.jobs(*spec.read_plan(path).parts):
+    for job in protocols.jobs(*experiment_file.read_plan(path).parts):
         finish(job, out, 50.0 + job.seed)
     assert report.main([str(path), "--out", str(out)]) == 0
     folder = out / "reports/parts"

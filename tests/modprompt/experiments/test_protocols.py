@@ -8,8 +8,9 @@ import pytest
 
 from modprompt.cli.flags import parse_args, settings_of
 from modprompt.errors import UserError
-from modprompt.experiments.plan import check, protocols, spec
-from modprompt.experiments.plan.commands import expected, flags, options
+from modprompt.experiments.plan import check, protocols
+from modprompt.experiments.plan import file as experiment_file
+from modprompt.experiments.plan.commands import expected_settings, flags, options
 from modprompt.experiments.reporting import published
 from modprompt.methods.search import file as schedule_file
 from modprompt.methods.search.file import SideOfSearch
@@ -19,7 +20,9 @@ from tests.modprompt.experiments.fakes import leave_schedules, narrowed_to
 
 
 def test_base_to_new(jobs):
-    assert [(job.folder, job.parent and job.parent.folder, job.tests, job.column) for job in jobs if job.seed == 1] == [
+    assert [
+        (job.folder, job.training and job.training.folder, job.is_test, job.column) for job in jobs if job.seed == 1
+    ] == [
         ("base2new/test_base/digits/shots_16/ZeroshotCLIP/glyph/seed1", None, True, "base"),
         ("base2new/test_new/digits/shots_16/ZeroshotCLIP/glyph/seed1", None, True, "new"),
         ("base2new/train_base/digits/shots_16/MPL/glyph/seed1", None, False, "base"),
@@ -36,7 +39,7 @@ def test_cross_data_set(experiment):
     text = FILE.replace("base2new", "cross_dataset\nsource: imagenet").replace("[digits]", "[eurosat, dtd]")
     found = experiment(text.replace("[1, 2]", "[1]"))
     jobs = protocols.jobs(found)
-    assert [(job.dataset, job.folder.split("/MPL")[0], bool(job.parent)) for job in jobs[3:]] == [
+    assert [(job.dataset, job.folder.split("/MPL")[0], bool(job.training)) for job in jobs[3:]] == [
         ("imagenet", "crossdataset/imagenet", False),
         ("eurosat", "crossdataset/evaluation/eurosat", True),
         ("dtd", "crossdataset/evaluation/dtd", True),
@@ -49,7 +52,7 @@ def test_cross_data_set(experiment):
 def test_few_shot(experiment):
     text = FILE.replace("base2new", "few_shot\nshots: [1, 4]").replace("[1, 2]", "[1]")
     found = experiment(text)
-    assert [(job.folder, job.column, job.tests) for job in protocols.jobs(found)] == [
+    assert [(job.folder, job.column, job.is_test) for job in protocols.jobs(found)] == [
         ("digits/ZeroshotCLIP/eval/glyph_0shots/seed1", "0", True),
         ("digits/MPL/eval/glyph_1shots/seed1", "1", False),
         ("digits/MPL/eval/glyph_4shots/seed1", "4", False),
@@ -108,9 +111,9 @@ def test_script_and_experiment_share_their_runs(experiment, tmp_path, script, ar
     cross = "_cross_datasets" if "cross" in protocol else ""
     text = f"protocol: {protocol}\ndatasets: [eurosat]\nseeds: [1]\nmethods:\n  MPL: {{trainer: MPL, config: vit_b4_c1_add2_rm1{cross}}}\n"
     job = protocols.jobs(experiment(text))[number]
-    if job.parent:
-        (tmp_path / "out" / job.parent.folder).mkdir(parents=True)
-        (tmp_path / "out" / job.parent.folder / "result.json").write_text("{}")
+    if job.training:
+        (tmp_path / "out" / job.training.folder).mkdir(parents=True)
+        (tmp_path / "out" / job.training.folder / "result.json").write_text("{}")
     fake = tmp_path / "fake"
     fake.write_text('#!/bin/sh\nshift\necho "$@"\n')
     fake.chmod(0o755)
@@ -125,26 +128,26 @@ def test_script_and_experiment_share_their_runs(experiment, tmp_path, script, ar
     ours = parse_args(flags(job, tmp_path / "out", tmp_path))
     theirs = parse_args(words)
     assert (theirs.output_dir, theirs.model_dir, theirs.eval_only) == (ours.output_dir, ours.model_dir, ours.eval_only)
-    assert settings_of(theirs).texts() == settings_of(ours).texts() == expected(job, tmp_path)
+    assert settings_of(theirs).texts() == settings_of(ours).texts() == expected_settings(job, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["domain_generalisation", pytest.param("base2new", marks=pytest.mark.slow)])
 def test_expected_settings_are_those_that_train_records(name, tmp_path):
-    found = narrowed_to(spec.read(spec.FILES / f"{name}.yaml", {"OPTIM.LR": "1e-3"}), seeds=[1])
+    found = narrowed_to(experiment_file.read(experiment_file.FOLDER / f"{name}.yaml", {"OPTIM.LR": "1e-3"}), seeds=[1])
     jobs = {(job.method.label, job.kind, job.column): job for job in protocols.jobs(found)}  # of one data set each
     for job in jobs.values():
-        if job.first:
-            leave_schedules(job.first, tmp_path)
+        if job.first_stage:
+            leave_schedules(job.first_stage, tmp_path)
         read = settings_of(parse_args(flags(job, tmp_path, tmp_path)))
-        assert expected(job, tmp_path) == read.texts()
-        assert dict(check.settings_of(job, tmp_path, tmp_path)) == dict(read)
+        assert expected_settings(job, tmp_path) == read.texts()
+        assert dict(check.job_settings(job, tmp_path, tmp_path)) == dict(read)
 
 
 def test_option_of_the_command_line_is_seen_from_the_current_folder(experiment, tmp_path, monkeypatch):
     experiment()
     (tmp_path / "below").mkdir()
     monkeypatch.chdir(tmp_path / "below")
-    found = spec.read(tmp_path / "small.yaml", {"TRAINER.MPL.SCHEDULE_TEXT": "@schedule.json"})
+    found = experiment_file.read(tmp_path / "small.yaml", {"TRAINER.MPL.SCHEDULE_TEXT": "@schedule.json"})
     assert dict(found.methods[1].options)["TRAINER.MPL.SCHEDULE_TEXT"] == f"@{tmp_path}/below/schedule.json"
 
 
@@ -154,12 +157,12 @@ def test_expected_settings_hold_the_pairs_once_the_file_is_there(experiment, tmp
     job = next(job for job in protocols.jobs(found) if job.method.label == "MPL")
     path = tmp_path / "searches" / "schedule.json"
     path.parent.mkdir()
-    assert expected(job, tmp_path)["TRAINER.MPL.SCHEDULE_TEXT"] == f"@{path}"
+    assert expected_settings(job, tmp_path)["TRAINER.MPL.SCHEDULE_TEXT"] == f"@{path}"
     for steps in (((0, 3), (1, 1)), ((0, 2), (2, 2))):
         schedule_file.write(path, {"text": SideOfSearch("behind_start", steps)}, {})
         read = settings_of(parse_args(flags(job, tmp_path, tmp_path)))
-        assert expected(job, tmp_path) == read.texts()
-        assert dict(check.settings_of(job, tmp_path, tmp_path)) == dict(read)
-        assert expected(job, tmp_path)["TRAINER.MPL.N_CTX"] == str(steps[0][1])
-        assert expected(job, tmp_path)["TRAINER.MPL.PLACE_TEXT"] == "behind_start"
-        assert not {text for text in expected(job, tmp_path).values() if "@" in text}
+        assert expected_settings(job, tmp_path) == read.texts()
+        assert dict(check.job_settings(job, tmp_path, tmp_path)) == dict(read)
+        assert expected_settings(job, tmp_path)["TRAINER.MPL.N_CTX"] == str(steps[0][1])
+        assert expected_settings(job, tmp_path)["TRAINER.MPL.PLACE_TEXT"] == "behind_start"
+        assert not {text for text in expected_settings(job, tmp_path).values() if "@" in text}

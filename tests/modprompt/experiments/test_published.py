@@ -3,13 +3,14 @@
 import pytest
 
 from modprompt.clip.known import OPENAI
-from modprompt.experiments.plan import protocols, spec
+from modprompt.experiments.plan import file as experiment_file
+from modprompt.experiments.plan import protocols
 from modprompt.experiments.reporting import published
 from tests.modprompt.experiments.fakes import finish, runs_below
 
 
 def test_few_shot_rows_say_their_backbone_and_their_shots():
-    experiment = spec.read(spec.FILES / "few_shot.yaml")
+    experiment = experiment_file.read(experiment_file.FOLDER / "few_shot.yaml")
     found = {one.label: one for one in published.rows(experiment, "dtd")}
     tip = found["Tip-Adapter (RN50)"]
     assert tip.numbers == {"1": 46.22, "2": 49.47, "4": 53.96, "8": 58.63, "16": 60.93}
@@ -20,7 +21,7 @@ def test_few_shot_rows_say_their_backbone_and_their_shots():
 
 
 def test_figures_of_imagenet_are_those_of_no_other_source():
-    experiment = spec.read(spec.FILES / "cross_dataset.yaml")
+    experiment = experiment_file.read(experiment_file.FOLDER / "cross_dataset.yaml")
     assert published.rows(experiment, "average")
     assert published.rows(experiment._replace(source="caltech256"), "average") == []
     assert published.note(experiment._replace(source="caltech256")) == ""

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from modprompt.experiments.plan import protocols, spec
+from modprompt.experiments.plan import file as experiment_file
+from modprompt.experiments.plan import protocols
 from modprompt.experiments.reporting import report
 from tests.modprompt.experiments.fakes import TWO, by_hand, edit, fill, finish
 from tests.modprompt.experiments.test_logs import theirs
@@ -126,7 +127,7 @@ def test_numbers_against_unknown_classes_come_into_tables_and_a_file(experiment,
 
 @pytest.mark.usefixtures("unpainted")
 def test_missing_runs_end_with_1_and_are_named(two, tmp_path, capsys):
-    job = protocols.jobs(spec.read(tmp_path / "two.yaml"))[-1]
+    job = protocols.jobs(experiment_file.read(tmp_path / "two.yaml"))[-1]
     (tmp_path / "out" / job.folder / "result.json").unlink()
     assert report.main(two) == 1
     text = (folder(tmp_path) / "report.md").read_text()

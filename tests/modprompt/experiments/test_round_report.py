@@ -6,7 +6,7 @@ import math
 import pytest
 
 from modprompt.experiments.plan import protocols
-from modprompt.experiments.plan.rounds import FEW_SHOT
+from modprompt.experiments.plan.experiment import FEW_SHOT_RUNS
 from modprompt.experiments.reporting import notes, report, rounds
 from tests.modprompt.experiments.fake_rounds import fill_rounds, finish_rounds
 from tests.modprompt.experiments.fakes import best, row, runs_below, tables_of
@@ -24,11 +24,11 @@ BASE2NEW = FILE + "base2new: true\n"
 
 def by_hand(job):
     """Rounds of 40, 60 and 70 percent and a little more for each seed; shots of 50, 60 and 70; zero-shot 30."""
-    if job.method.under == FEW_SHOT:
+    if job.method.acquisition == FEW_SHOT_RUNS:
         return 40.0 + 10 * int(job.column.split()[0]) - (20 if "new" in job.column else 0)
-    if job.method.under == "":
+    if job.method.acquisition == "":
         return 30.0 if "new" not in job.column else 20.0
-    return [base + 2 * job.seed + (5 if "pcb" in job.method.under else 0) for base in (40.0, 60.0, 70.0)]
+    return [base + 2 * job.seed + (5 if "pcb" in job.method.acquisition else 0) for base in (40.0, 60.0, 70.0)]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_nothing_is_averaged_over_a_seed_that_has_not_finished(experiment, tmp_p
 @pytest.mark.usefixtures("unpainted")
 def test_runs_without_test_images_have_all_but_an_accuracy(experiment, tmp_path, capsys):
     found = experiment(FILE + "few_shot: false\n", "untested")
-    fill_rounds(found, tmp_path / "out", lambda job: [None] * 3 if job.method.under == "random" else by_hand(job))
+    fill_rounds(found, tmp_path / "out", lambda job: [None] * 3 if job.method.acquisition == "random" else by_hand(job))
     (section,) = tables_of(found, tmp_path / "out")[0].values()
     random = row(section, "MPL random")
     assert random["accuracy"] is random["area"] is None
@@ -122,7 +122,7 @@ def test_free_labels_and_time_are_told(experiment, tmp_path):
     found = experiment(FILE)
     fill_rounds(found, tmp_path, by_hand)
     for job in protocols.jobs(found):
-        if job.method.under == "random":
+        if job.method.acquisition == "random":
             finish_rounds(job, tmp_path, by_hand(job), free=[0, 3, 4], labels=[10, 17, 23], wrong_free=[0, 1, 2])
     sections, gathered = tables_of(found, tmp_path)
     said = "MPL random, digits: models gave 14 labels in 2 runs, 4 of them wrong"

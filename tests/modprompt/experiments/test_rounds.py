@@ -5,7 +5,7 @@ import pytest
 from modprompt.cli.flags import parse_args, settings_of
 from modprompt.errors import UserError
 from modprompt.experiments.plan import check, protocols
-from modprompt.experiments.plan.commands import expected, flags
+from modprompt.experiments.plan.commands import expected_settings, flags
 from tests.modprompt.experiments.fakes import narrowed_to
 
 ROUNDS = """
@@ -68,7 +68,7 @@ def test_base_to_new_labels_base_classes_and_has_the_few_shot_runs_of_both_halve
         (["base2new", "test_new", "digits"], "2 new"),
     ]
     assert dict(jobs[2].options)["DATASET.SUBSAMPLE_CLASSES"] == "base"
-    assert jobs[5].parent.folder == jobs[4].folder
+    assert jobs[5].training.folder == jobs[4].folder
 
 
 @pytest.mark.parametrize("text", [ROUNDS, BASE2NEW])
@@ -76,8 +76,8 @@ def test_expected_settings_are_those_that_train_records_and_accepts(experiment, 
     jobs = protocols.jobs(experiment(text))
     for job in jobs:
         read = settings_of(parse_args(flags(job, tmp_path, tmp_path)))
-        assert expected(job, tmp_path) == read.texts()
-        assert dict(check.settings_of(job, tmp_path, tmp_path)) == dict(read)
+        assert expected_settings(job, tmp_path) == read.texts()
+        assert dict(check.job_settings(job, tmp_path, tmp_path)) == dict(read)
     assert check.check(jobs, tmp_path, tmp_path) == []
 
 

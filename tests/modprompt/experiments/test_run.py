@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from modprompt.experiments.plan import protocols, spec
+from modprompt.experiments.plan import file as experiment_file
+from modprompt.experiments.plan import protocols
 from modprompt.experiments.running import run, state
 from modprompt.io.records import read_json
 from tests.conftest import ROOT, SMALL_CONFIG, write_eurosat
@@ -35,7 +36,7 @@ def test_killed_and_stopped_experiment_reports_what_an_undisturbed_one_does(real
     whole, out = tmp_path / "undisturbed", tmp_path / "killed"
     assert kills.start(real[0], whole, *real[1:]).wait() == 0
     assert "2 of 2 runs are finished" in (whole / "runner.txt").read_text()
-    train, test = protocols.jobs(spec.read(tmp_path / "real.yaml"))
+    train, test = protocols.jobs(experiment_file.read(tmp_path / "real.yaml"))
 
     def ends_as_waiting():  # the lock goes a moment behind the name of a process
         wait_for(lambda: state.of(train, out).name != state.RUNNING, 5)
@@ -81,7 +82,7 @@ def test_dry_run_starts_nothing_and_prints_what_would_run(small, jobs, tmp_path,
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "# 7 of 8 runs would start. 1 is already finished."
     assert lines[0].startswith(f"# {jobs[1].title} is stale: the result was made with different settings (")
-    assert f"# {jobs[5].title} is waiting. The run starts after {jobs[5].parent.folder}." in lines
+    assert f"# {jobs[5].title} is waiting. The run starts after {jobs[5].training.folder}." in lines
     begins = f"PYTHONPATH={ROOT} {sys.executable} -m modprompt train --root {tmp_path}/data --trainer MPL"
     assert any(line.startswith(begins) for line in lines)
     assert not any(starts(tmp_path / "out" / job.folder) for job in jobs)

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from modprompt.errors import UserError
-from modprompt.experiments.plan import protocols, spec
+from modprompt.experiments.plan import file as experiment_file
+from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.check import check
-from modprompt.experiments.plan.commands import expected, options
+from modprompt.experiments.plan.commands import expected_settings, options
 from modprompt.places import ROOT
 from modprompt.trainers import run  # noqa: F401 - registers all
 from tests.conftest import one_line
@@ -41,17 +42,19 @@ def test_options_of_the_method_win_over_those_of_the_file_and_the_command_line_o
     path = tmp_path / "a.yaml"
     text = FILE.replace("config: glyph}", "config: glyph, options: {OPTIM.LR: 2}}")
     path.write_text(text + "options: {OPTIM.LR: 1, A.B: 7}\n")
-    assert dict(spec.read(path).methods[1].options) == {"OPTIM.LR": "2", "A.B": "7"}
-    assert dict(spec.read(path, {"OPTIM.LR": "3"}).methods[1].options) == {"OPTIM.LR": "3", "A.B": "7"}
+    assert dict(experiment_file.read(path).methods[1].options) == {"OPTIM.LR": "2", "A.B": "7"}
+    assert dict(experiment_file.read(path, {"OPTIM.LR": "3"}).methods[1].options) == {"OPTIM.LR": "3", "A.B": "7"}
 
 
 def test_file_is_found_by_path_or_name(tmp_path):
-    assert spec.find("digits") == spec.FILES / "digits.yaml" == spec.find("digits.yaml")
+    assert (
+        experiment_file.find("digits") == experiment_file.FOLDER / "digits.yaml" == experiment_file.find("digits.yaml")
+    )
     own = tmp_path / "digits.yaml"
     own.write_text(FILE)
-    assert spec.find(str(own)) == own
+    assert experiment_file.find(str(own)) == own
     with pytest.raises(UserError, match="Unknown experiment base2now. Did you mean 'base2new'"):
-        spec.find("base2now")
+        experiment_file.find("base2now")
 
 
 @pytest.mark.parametrize(
@@ -68,13 +71,13 @@ def test_config_by_path_and_by_name(experiment, tmp_path, trainer, word, path):
     assert str(found.methods[1].config) == path.format(here=tmp_path, ours=ROOT / "configs/trainers")
 
 
-READY = sorted(spec.shipped(), key=lambda path: path.stem not in ("demo", "digits"))
+READY = sorted(experiment_file.shipped(), key=lambda path: path.stem not in ("demo", "digits"))
 FEW, MANY = READY[:2], [pytest.param(path, marks=pytest.mark.slow) for path in READY[2:]]
 
 
 @pytest.mark.parametrize("path", [*FEW, *MANY], ids=[path.stem for path in READY])
 def test_ready_file_is_whole_and_accepted_by_train(path, tmp_path):
-    jobs = protocols.jobs(*spec.read_plan(path).parts)
+    jobs = protocols.jobs(*experiment_file.read_plan(path).parts)
     assert len({job.folder for job in jobs}) == len(jobs)
     check(jobs, tmp_path, tmp_path)
 
@@ -105,7 +108,7 @@ def test_test_images_are_kept_unless_the_file_says_otherwise(experiment, tmp_pat
     found = options(job, tmp_path)
     given = [value for key, value in zip(found[::2], found[1::2]) if key == "TEST.IMAGE_CACHE"]
     assert given == [word.format(out=tmp_path) for word in words]  # the last one counts
-    assert expected(job, tmp_path) == expected(plain, tmp_path)
+    assert expected_settings(job, tmp_path) == expected_settings(plain, tmp_path)
     assert job.folder == plain.folder
 
 
@@ -153,7 +156,7 @@ def test_all_mistakes_of_a_file_are_named_at_once(experiment):
 def test_import_is_looked_for_next_to_the_file_first(tmp_path, monkeypatch, experiment):
     def imports(name):
         (method, *_) = experiment(FILE + f"import: {name}\n").methods
-        return method.import_words
+        return method.imports
 
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")

@@ -8,12 +8,12 @@ import pytest
 from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.check import check
-from modprompt.experiments.plan.commands import expected, flags
+from modprompt.experiments.plan.commands import expected_settings, flags
 from modprompt.experiments.running import run, state
 from tests.modprompt.experiments.conftest import brought_to_an_end, starts
 from tests.modprompt.experiments.fakes import edit, finish, leave_schedules, schedules
 
-STAGES = """
+FIRST_STAGES = """
 protocol: base2new
 datasets: [digits]
 seeds: [1, 2]
@@ -21,14 +21,14 @@ methods:
   IVLP: {trainer: IVLP, config: glyph}
   Searched: {trainer: IVLP, config: glyph, search: {trainer: MPL, config: glyph, options: {SEARCH.ON: True}}}
 """
-ONCE = STAGES.replace("}}}", "}}, search_seed: 7}")
+ONCE = FIRST_STAGES.replace("}}}", "}}, search_seed: 7}")
 FOLDER = "glyph-MPL_glyph-ONTrue"
 
 
 @pytest.fixture
 def staged(experiment):
     """(search, training, test) of the two-stage method, seed 1."""
-    return protocols.jobs(experiment(STAGES))[4:7]
+    return protocols.jobs(experiment(FIRST_STAGES))[4:7]
 
 
 def done(staged, out, add=2):
@@ -54,17 +54,17 @@ def test_search_is_on_the_base_classes_and_stands_before_its_training(staged):
 
 def test_one_search_serves_all_seeds_if_it_is_said(experiment):
     jobs = protocols.jobs(experiment(ONCE))
-    searches = [job for job in jobs if job.stage]
+    searches = [job for job in jobs if job.kind == "search"]
     assert [(job.seed, job.folder.rpartition("/")[2]) for job in searches] == [(7, "seed7")]
     trainings = [job for job in jobs if job.method.label == "Searched" and job.kind == "training"]
-    assert [(job.seed, job.first.folder) for job in trainings] == [(seed, searches[0].folder) for seed in (1, 2)]
+    assert [(job.seed, job.first_stage.folder) for job in trainings] == [(seed, searches[0].folder) for seed in (1, 2)]
     assert trainings[0].folder.split("/")[-2] == f"{FOLDER}_seed7"
 
 
 def test_search_has_the_clip_of_its_training_and_what_is_set_for_every_run(experiment):
     clip = "IVLP, config: glyph, options: {MODEL.BACKBONE.PATH: x.pt, OPTIM.LR: 1}, search"
-    text = STAGES.replace("IVLP, config: glyph, search", clip) + "options: {TRAIN.PRINT_FREQ: 3}\n"
-    search = next(job for job in protocols.jobs(experiment(text)) if job.stage)
+    text = FIRST_STAGES.replace("IVLP, config: glyph, search", clip) + "options: {TRAIN.PRINT_FREQ: 3}\n"
+    search = next(job for job in protocols.jobs(experiment(text)) if job.kind == "search")
     options = {"TRAIN.PRINT_FREQ": "3", "MODEL.BACKBONE.PATH": "x.pt", "SEARCH.ON": "True"}
     assert dict(search.method.options) == options
 
@@ -75,12 +75,12 @@ def test_training_names_the_file_and_must_show_what_is_in_it(staged, tmp_path):
     for job in (train, test):
         words = flags(job, tmp_path, tmp_path)
         assert words[-4:] == ["TRAINER.IVLP.SCHEDULE_TEXT", at, "TRAINER.IVLP.SCHEDULE_VISION", at]
-        assert expected(job, tmp_path)["TRAINER.IVLP.SCHEDULE_TEXT"] == at
+        assert expected_settings(job, tmp_path)["TRAINER.IVLP.SCHEDULE_TEXT"] == at
     assert "SCHEDULE" not in str(flags(search, tmp_path, tmp_path))
     leave_schedules(search, tmp_path, 3)
     for job in (train, test):
-        assert expected(job, tmp_path)["TRAINER.IVLP.SCHEDULE_VISION"].startswith("[[0, 3], [3, 3], ")
-        assert at not in expected(job, tmp_path).values()
+        assert expected_settings(job, tmp_path)["TRAINER.IVLP.SCHEDULE_VISION"].startswith("[[0, 3], [3, 3], ")
+        assert at not in expected_settings(job, tmp_path).values()
 
 
 def test_training_of_another_schedule_or_of_a_stale_search_is_stale_and_so_is_its_test(staged, tmp_path):
@@ -128,7 +128,7 @@ def test_runs_come_in_order_and_each_once(quick, experiment, tmp_path):
 
 @pytest.mark.slow
 def test_stale_search_goes_aside_with_all_that_its_schedule_made(quick, experiment, tmp_path, capsys):
-    jobs = protocols.jobs(experiment(STAGES.replace("[1, 2]", "[1]"), "stages"))
+    jobs = protocols.jobs(experiment(FIRST_STAGES.replace("[1, 2]", "[1]"), "stages"))
     staged, out = jobs[2:], tmp_path / "out"
     done(staged, out)
     path = out / staged[0].folder / "result.json"
@@ -141,22 +141,22 @@ def test_stale_search_goes_aside_with_all_that_its_schedule_made(quick, experime
 
 
 def test_two_searches_of_one_folder_and_other_settings_are_refused(experiment):
-    more = STAGES.splitlines()[-1].replace("Searched", "Other").replace("IVLP", "VPT")
-    protocols.jobs(experiment(STAGES + more))
+    more = FIRST_STAGES.splitlines()[-1].replace("Searched", "Other").replace("IVLP", "VPT")
+    protocols.jobs(experiment(FIRST_STAGES + more))
     other = more.replace("SEARCH.ON: True", "SEARCH.ON: True, MODEL.BACKBONE.PATH: x.pt")
     with pytest.raises(UserError, match=r"\(search\) would use the same folder"):
-        protocols.jobs(experiment(STAGES + other))
+        protocols.jobs(experiment(FIRST_STAGES + other))
 
 
 def test_search_that_does_not_search_is_told_before_anything_runs(experiment, tmp_path):
     with pytest.raises(
         UserError, match="search of Searched: MPL does not search for a schedule. Set SEARCH.ON to True"
     ):
-        check(protocols.jobs(experiment(STAGES.replace("ON: True", "ON: False"))), tmp_path, tmp_path)
+        check(protocols.jobs(experiment(FIRST_STAGES.replace("ON: True", "ON: False"))), tmp_path, tmp_path)
 
 
 def test_method_that_has_no_schedule_of_its_own_is_checked_without_one(experiment, tmp_path):
-    text = STAGES.replace("trainer: IVLP, config: glyph, s", "trainer: DPL, config: glyph, options: {more}, s")
+    text = FIRST_STAGES.replace("trainer: IVLP, config: glyph, s", "trainer: DPL, config: glyph, options: {more}, s")
     assert check(protocols.jobs(experiment(text.replace("{more}", "{OPTIM.LR: 1}"))), tmp_path, tmp_path) == []
     with pytest.raises(UserError, match="method Searched: .*TRAINER.DPL.CTX_INIT must be one of"):
         check(protocols.jobs(experiment(text.replace("{more}", "{TRAINER.DPL.CTX_INIT: none}"))), tmp_path, tmp_path)

@@ -17,10 +17,11 @@ from tests.modprompt.experiments.fakes import edit, finish
 PUT_ASIDE = """
 import sys
 from pathlib import Path
-from modprompt.experiments.plan import protocols, spec
+from modprompt.experiments.plan import file as experiment_file
+from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.running import stale
-jobs, out = protocols.jobs(spec.read(Path(sys.argv[1]))), Path(sys.argv[2])
+jobs, out = protocols.jobs(experiment_file.read(Path(sys.argv[1]))), Path(sys.argv[2])
 print("ready", flush=True)
 sys.stdin.readline()
 stale.put_aside(jobs, out, Inputs(out, None))

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from modprompt.experiments.plan import protocols, spec
+from modprompt.experiments.plan import file as experiment_file
+from modprompt.experiments.plan import protocols
 from modprompt.experiments.reporting import notes, origins, published, tables
 from modprompt.io.base_new import harmonic_mean
 from tests.modprompt.experiments.fakes import (
@@ -92,7 +93,7 @@ def test_published_rows_stand_beside_what_they_belong_to(experiment, tmp_path):
     assert not sections["average"].rows["source"].any()  # two data sets are not the eleven
     assert not sections["average"].details
     assert not published.note(found)
-    whole = spec.read(spec.FILES / "base2new.yaml")._replace(together=False)
+    whole = experiment_file.read(experiment_file.FOLDER / "base2new.yaml")._replace(joint_test=False)
     sections, _ = tables_of(whole, tmp_path)
     means = [cell.mean for cell in row(sections["average"], "CoCoOp, published").values()]
     assert means == [80.47, 71.69, 75.83]
@@ -105,7 +106,7 @@ def test_published_rows_stand_beside_what_they_belong_to(experiment, tmp_path):
 
 
 def test_published_methods_without_a_run_stand_in_a_table_of_their_own(experiment, tmp_path):
-    whole = spec.read(spec.FILES / "base2new.yaml")._replace(together=False)
+    whole = experiment_file.read(experiment_file.FOLDER / "base2new.yaml")._replace(joint_test=False)
     sections, _ = tables_of(whole, tmp_path)
     (block,) = sections["average"].details
     labels = list(block.rows["label"])

@@ -5,7 +5,7 @@ import pytest
 from modprompt.errors import UserError
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.check import check
-from modprompt.experiments.plan.commands import expected, flags
+from modprompt.experiments.plan.commands import expected_settings, flags
 from modprompt.experiments.reporting import cost
 from tests.conftest import one_line
 from tests.modprompt.experiments.fakes import finish, summary_of
@@ -30,21 +30,23 @@ def test_each_is_taught_by_what_the_other_method_has_trained(experiment, tmp_pat
     found = experiment(TAUGHT)
     for label, node, tests in (("KDPL", "TRAINER.KDPL", 1), ("PromptKD", "TRAINER.PROMPTKD", 0)):
         training, *others = runs_of(found, label)
-        assert (training.first.folder, training.needs.folder) == (TEACHER, TEACHER)
+        assert (training.first_stage.folder, training.needs.folder) == (TEACHER, TEACHER)
         assert len(others) == tests
         for job in (training, *others):
             assert flags(job, tmp_path, tmp_path)[-2:] == [f"{node}.TEACHER_CKPT", str(tmp_path / TEACHER)]
-            assert expected(job, tmp_path)[f"{node}.TEACHER_CKPT"] == str(tmp_path / TEACHER)
+            assert expected_settings(job, tmp_path)[f"{node}.TEACHER_CKPT"] == str(tmp_path / TEACHER)
     assert not check(protocols.jobs(found), tmp_path, tmp_path)
 
 
 def test_a_teacher_sees_the_base_classes_where_its_student_sees_all_without_labels(experiment, tmp_path):
     found = experiment(TAUGHT.replace("  KDPL", "#"))
     teacher, student = (next(iter(runs_of(found, label))) for label in ("PromptSRC", "PromptKD"))
-    seen = [expected(job, tmp_path) for job in (teacher, student)]
+    seen = [expected_settings(job, tmp_path) for job in (teacher, student)]
     shown = [(one["DATASET.SUBSAMPLE_CLASSES"], one["DATASET.NUM_SHOTS"]) for one in seen]
     assert shown == [("base", "16"), ("all", "0")]
-    assert student.first == teacher._replace(is_front=True, column=student.column, of_first=student.of_first)
+    assert student.first_stage == teacher._replace(
+        fills_column=False, column=student.column, first_stage_options=student.first_stage_options
+    )
 
 
 def test_unlabelled_images_are_asked_for_in_each_part(experiment, tmp_path):
@@ -59,18 +61,18 @@ def test_on_validation_images_both_are_tried(experiment, tmp_path):
     text = text.replace("PromptSRC}\n", "PromptSRC, grid: {OPTIM.LR: [1, 2]}}\n")
     jobs = protocols.jobs(experiment(text))
     assert not check(jobs, tmp_path, tmp_path)
-    of_student = [expected(job, tmp_path) for job in jobs if job.method.family == "PromptKD"]
+    of_student = [expected_settings(job, tmp_path) for job in jobs if job.method.family == "PromptKD"]
     assert {one["TEST.SPLIT"] for one in of_student} == {"val"}
     assert [one["DATASET.SUBSAMPLE_CLASSES"] for one in of_student] == ["all", "base"] * 2
-    (teacher,) = (job for job in jobs if job.method.family == "PromptSRC" and not job.tests)
-    assert expected(teacher, tmp_path)["DATASET.SUBSAMPLE_CLASSES"] == "base"
+    (teacher,) = (job for job in jobs if job.method.family == "PromptSRC" and not job.is_test)
+    assert expected_settings(teacher, tmp_path)["DATASET.SUBSAMPLE_CLASSES"] == "base"
 
 
 def test_costs_count_the_training_of_the_teacher_and_not_its_parameters(experiment, tmp_path):
     found = experiment(TAUGHT)
     for job in protocols.jobs(found):
         numbers = {"PromptSRC": (7, 100.0), "KDPL": (5, 10.0), "PromptKD": (3, 20.0)}[job.method.family]
-        spent = {} if job.tests else {"training_s": numbers[1]}
+        spent = {} if job.is_test else {"training_s": numbers[1]}
         finish(job, tmp_path, 50.0, trained_parameters=numbers[0], testing_s=1.0, **spent)
 
     costs = cost.costs(summary_of(found, tmp_path))
