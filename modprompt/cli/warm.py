@@ -1,4 +1,4 @@
-"""What every run imports, imported once in the server that experiments/running/forked.py forks runs from."""
+"""Import the packages of all runs once, in the server process from which experiments/running/forked.py forks runs."""
 
 from __future__ import annotations
 

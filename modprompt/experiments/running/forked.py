@@ -1,6 +1,7 @@
-"""Runs as children of the standard library's forkserver, which has imported what they need: see cli/warm.py.
+"""Start runs as forks of a server process, which has already imported all packages: see cli/warm.py.
 
-A child is a program of its own: with a session, environment, streams, cores and random numbers of its own.
+The server is the forkserver of the standard library. Each run has its own session, environment variables, output file,
+cores and random numbers, like a new program.
 """
 
 from __future__ import annotations
@@ -21,40 +22,41 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from modprompt import places
-from modprompt.experiments.running.chains import program
+from modprompt.experiments.running.single_run import start_program
 
-SERVER = "modprompt.cli.warm"  # the module that it imports
-_TERMINAL = (signal.SIGINT, signal.SIGHUP)  # a terminal sends them to the runner, and to a server as well
-_ALONE = threading.Lock()  # starting a child asks for the exit codes of others, which only one thread gets
+SERVER = "modprompt.cli.warm"  # the module that the server imports
+_TERMINAL = (signal.SIGINT, signal.SIGHUP)  # signals of a terminal to the runner, which also reach the server
+_LOCK = threading.Lock()  # starting a process reads the exit codes of others, which only one thread receives
 
 
 class Forked(ForkServerProcess):
-    """A child of the server."""
+    """A run that was forked from the server."""
 
     def poll(self) -> int | None:
-        """Its exit code: minus a signal that ended it, 255 if its server was killed; None while it runs."""
-        with _ALONE:
+        """Return the exit code: minus the number of a signal, 255 if the server was killed, None for an active run."""
+        with _LOCK:
             return self.exitcode
 
 
-def forked(
+def start_forked(
     words: Sequence[str], environment: Mapping[str, str], console: Path, cores: Sequence[int]
 ) -> Forked | subprocess.Popen[bytes]:
-    """Start a run's command by forking; another command, or if the server is killed meanwhile, as its own program.
+    """Start the command of a run as a fork of the server, which is started with the environment of this process.
 
-    A server that is started for it has the environment of this process.
+    Other commands are started as new programs, and so is the run if the server was killed. The arguments are those of
+    `start_program`.
     """
-    ours = places.program()
-    if list(words[: len(ours) + 1]) != [*ours, "train"]:
-        return program(words, environment, console, cores)
-    child = Forked(target=_be_program, args=(list(words), dict(environment), console, list(cores)))
-    with _ALONE:
-        resource_tracker.ensure_running()  # first: its start unblocks signals
+    start = [*places.program(), "train"]
+    if list(words[: len(start)]) != start:
+        return start_program(words, environment, console, cores)
+    process = Forked(target=_be_program, args=(list(words), dict(environment), console, list(cores)))
+    with _LOCK:
+        resource_tracker.ensure_running()  # before the signals are blocked, because its start unblocks them
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, _TERMINAL)
         try:
             forkserver.set_forkserver_preload([SERVER])
-            child.start()
-            return child
+            process.start()
+            return process
         except (EOFError, OSError):
             print(
                 "note: the process from which runs are forked was killed, so this run starts as a new Python "
@@ -63,11 +65,11 @@ def forked(
             )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    return program(words, environment, console, cores)
+    return start_program(words, environment, console, cores)
 
 
 def _be_program(words: list[str], environment: dict[str, str], console: Path, cores: list[int]) -> None:
-    """In a child: run a command as its own program would."""
+    """Run a command in the forked process as a new program would."""
     os.setsid()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _TERMINAL)
     if hasattr(os, "sched_setaffinity"):
@@ -80,16 +82,16 @@ def _be_program(words: list[str], environment: dict[str, str], console: Path, co
         os.execve(words[0], words, environment)
     os.environ.clear()
     os.environ.update(environment)
-    sys.path[:] = warm.PATH  # not the runner's
-    sys.modules["numpy"].random.seed()  # Python itself draws a new seed for `random`
+    sys.path[:] = warm.PATH  # the server has the path of the runner
+    sys.modules["numpy"].random.seed()  # Python itself sets a new seed for `random` after a fork
     sys.modules["torch"].default_generator.seed()
     ours = places.program()
     sys.argv = [ours[-1], *words[len(ours) :]]
     try:
         runpy.run_module(ours[-1], run_name="__main__", alter_sys=True)
     finally:
-        atexit._run_exitfuncs()  # the server's children end without them, and without writing open files out
+        atexit._run_exitfuncs()  # forks of the server do not call exit functions and do not flush open files
         for file in gc.get_objects():
             if issubclass(type(file), (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)):
-                with contextlib.suppress(Exception):  # closed, or the disk is full: an interpreter is silent, too
+                with contextlib.suppress(Exception):  # Python ignores closed files and full disks, too
                     file.flush()

@@ -37,7 +37,7 @@ from modprompt.programs import Parser, report, signals_handled, signals_here
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Return the arguments of a command line."""
     parser = Parser(__doc__)
     arguments.add_what_to_run(parser)
     add = parser.add_argument
@@ -81,9 +81,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add("--cancel", action="store_true", help="remove the runs of this experiment from the Slurm queue")
     args: argparse.Namespace = parser.parse_args(argv)
-    for flag, given in (("--jobs", args.jobs), ("--per-gpu", args.per_gpu)):
-        if given is not None and given < 1:
-            parser.error(f"{flag} must be at least 1, got {given}.")
+    for flag, number in (("--jobs", args.jobs), ("--per-gpu", args.per_gpu)):
+        if number is not None and number < 1:
+            parser.error(f"{flag} must be at least 1, got {number}.")
     if args.per_gpu and args.launcher != "local":
         parser.error(
             "--per-gpu works only with --launcher local, because each Slurm job has its own GPU. Remove --per-gpu."
@@ -92,41 +92,42 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def slurm_settings(args: argparse.Namespace, plan: Plan) -> dict[str, Any]:
-    """Submitit's settings: the defaults, the file's and the command line's.
+    """Return the settings of submitit: the defaults, overridden by the file and then by the command line.
 
     Raises:
-        UserError: if a word of --slurm is no KEY=VALUE.
+        UserError: if an argument of --slurm does not have the form KEY=VALUE.
     """
-    given = {}
+    of_command_line = {}
     for word in args.slurm:
         key, equals, value = word.partition("=")
         if not equals:
             raise UserError(f"--slurm: the argument {word!r} does not have the form KEY=VALUE. Correct the argument.")
         try:
-            given[key] = parse_yaml(value)
+            of_command_line[key] = parse_yaml(value)
         except Refused:
             raise UserError(f"--slurm: the value {value!r} of {key} is not valid YAML. Correct the value.") from None
-    return {**slurm.DEFAULTS, **plan.slurm, **given}
+    return {**slurm.DEFAULTS, **plan.slurm, **of_command_line}
 
 
 def dry_run(states: Sequence[tuple[Job, State]], out: Path, data: Path) -> None:
-    """Print every run that is not finished, with its command, and the number of those that are."""
-    for job, stands in states:
-        if stands.name != state.FINISHED:
+    """Print each unfinished run with its command, and the numbers of unfinished and finished runs."""
+    for job, run_state in states:
+        if run_state.name != state.FINISHED:
             after = f" The run starts after {job.needs.folder}." if job.needs else ""
-            print("#", state.describe(job.title, stands.name, stands.why) + after)
+            print("#", state.describe(job.title, run_state.name, run_state.why) + after)
             print(shell_command(command(job, out, data)))
-    finished, asking = (sum(stands.name == name for _, stands in states) for name in (state.FINISHED, state.LABELS))
-    rest = f", {asking} {'waits' if asking == 1 else 'wait'} for labels" if asking else ""
-    would, verb = len(states) - finished - asking, "is" if finished == 1 else "are"
-    print(f"# {would} of {len(states)} runs would start. {finished} {verb} already finished{rest}.")
+    names = [run_state.name for _, run_state in states]
+    finished, waiting = names.count(state.FINISHED), names.count(state.LABELS)
+    rest = f", {waiting} {'waits' if waiting == 1 else 'wait'} for labels" if waiting else ""
+    unfinished, verb = len(states) - finished - waiting, "is" if finished == 1 else "are"
+    print(f"# {unfinished} of {len(states)} runs would start. {finished} {verb} already finished{rest}.")
 
 
 def require_usable(out: Path) -> None:
-    """Make the output folder.
+    """Create the output folder.
 
     Raises:
-        UserError: if it cannot be written, or on a system that cannot keep runs apart, which is Windows.
+        UserError: if the folder cannot be written, or on Windows, which has no process groups.
     """
     if not hasattr(os, "killpg"):
         raise UserError(
@@ -140,13 +141,13 @@ def require_usable(out: Path) -> None:
         raise UserError(f"--out: cannot write to {out} ({error.strerror}). Use a different --out folder.") from None
 
 
-def tell(outcome: Sequence[tuple[Job, State]]) -> int:
-    """Print how runs ended; 0 if all are finished, 3 if the others wait for labels, else 1."""
-    kinds = [stands.name for _, stands in outcome]
+def print_outcome(outcome: Sequence[tuple[Job, State]]) -> int:
+    """Print the states of all runs, and return 0 if all have finished, 3 if the others wait for labels, else 1."""
+    kinds = [run_state.name for _, run_state in outcome]
     for kind in (*state.ORDER[1:], state.BLOCKED):
-        for job, stands in outcome:
-            if stands.name == kind:
-                print(state.describe(job.title, kind, stands.why))
+        for job, run_state in outcome:
+            if run_state.name == kind:
+                print(state.describe(job.title, kind, run_state.why))
     print(f"{kinds.count(state.FINISHED)} of {len(outcome)} runs are finished.")
     if state.FAILED in kinds:
         print(
@@ -172,9 +173,9 @@ def start(args: argparse.Namespace, plan: Plan, jobs: Sequence[Job], inputs: Inp
     Raises:
         UserError: if no GPU, core or cluster can be used.
     """
-    is_here = args.launcher == "local"
-    if is_here:
-        places = chains.places(chains.gpus(), chains.usable_cores(), args.jobs, args.per_gpu)
+    is_local = args.launcher == "local"
+    if is_local:
+        slots = chains.make_slots(chains.usable_gpus(), chains.usable_cores(), args.jobs, args.per_gpu)
     else:
         folder = args.out / "slurm" / re.sub(r"[^\w.-]+", "_", plan.name)
         queue = slurm.Queue(folder, slurm_settings(args, plan), args.jobs)
@@ -182,27 +183,27 @@ def start(args: argparse.Namespace, plan: Plan, jobs: Sequence[Job], inputs: Inp
     if args.redo_stale:
         stale.put_aside(jobs, args.out, inputs)
     runs, queued = chains.Chains(jobs, args.out, args.data, inputs, args.compact), set[str]()
-    stops = signals_here("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, a request to end, a closed terminal: between steps
+    stops = signals_here("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, a request to stop, a closed terminal
     try:
         with signals_handled(stops, lambda *_: runs.stop.set()):
-            if is_here:
-                runs.run(places, args.no_fork)
+            if is_local:
+                runs.run(slots, args.no_fork)
             else:
                 queued = queue.run(runs)
     except KeyboardInterrupt:
-        left = "All runs were stopped." if is_here else "The runs stay in the Slurm queue; --cancel removes them."
+        left = "All runs were stopped." if is_local else "The runs stay in the Slurm queue; --cancel removes them."
         print(f"{left} Run the same command again to resume the experiment.", file=sys.stderr)
         return 130
     states = state.of_all(jobs, args.out, inputs)
     outcome = runs.outcome(states)
-    code = tell(outcome)
-    unfinished = {job.folder for job, stands in outcome if stands.name not in (state.FINISHED, state.LABELS)}
+    code = print_outcome(outcome)
+    unfinished = {job.folder for job, run_state in outcome if run_state.name not in (state.FINISHED, state.LABELS)}
     if unfinished and unfinished <= queued:  # they are in the Slurm queue since an earlier start
         code = WaitsForLabels.exit_code
     for line in status.not_compared(states, inputs):
         print(f"warning: {line}", file=sys.stderr)
     if args.report:
-        from modprompt.experiments.reporting import report as reports  # late: few need them, and they bring numpy
+        from modprompt.experiments.reporting import report as reports  # this import brings numpy and pandas
         from modprompt.experiments.reporting.runs import collect
 
         parts = [collect(part, states, args.out) for part in plan.parts]
@@ -211,10 +212,10 @@ def start(args: argparse.Namespace, plan: Plan, jobs: Sequence[Job], inputs: Inp
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what a command line asks for; returns its exit code.
+    """Run the command with these arguments, and return the exit code.
 
     Raises:
-        UserError: on a fault in the experiment.
+        UserError: if the experiment cannot be run.
     """
     plan = arguments.what_to_run(args)
     jobs = protocols.jobs(*plan.parts)
@@ -226,14 +227,14 @@ def run(args: argparse.Namespace) -> int:
     if not args.dry_run:
         require_usable(args.out)
     states = state.of_all(jobs, args.out, inputs)
-    unfinished = [job for job, stands in states if stands.name != state.FINISHED]
+    unfinished = [job for job, run_state in states if run_state.name != state.FINISHED]
     for warning in check(unfinished, args.out, args.data) if unfinished else ():
         print(f"warning: {warning}", file=sys.stderr)
     if args.dry_run:
         dry_run(states, args.out, args.data)
         return 0
     require_present(list(dict.fromkeys(job.dataset for job in unfinished)), args.data)
-    if args.report and unfinished and not can_draw():  # the warning comes before hours of runs, and not after them
+    if args.report and unfinished and not can_draw():  # before the runs, which may take hours
         print(f"warning: The report will have no figures, {WHY_NONE}", file=sys.stderr)
     return start(args, plan, jobs, inputs)
 

@@ -23,8 +23,8 @@ from modprompt.errors import UserError
 from modprompt.experiments.plan.commands import command
 from modprompt.experiments.plan.experiment import Job
 from modprompt.experiments.plan.inputs import Inputs
-from modprompt.experiments.running import state
-from modprompt.experiments.running.chains import Chains, bring_to_end, end, program
+from modprompt.experiments.running import single_run, state
+from modprompt.experiments.running.chains import Chains
 from modprompt.io import lock
 from modprompt.io.files import write_json
 from modprompt.io.records import read_json
@@ -34,7 +34,7 @@ from modprompt.programs import signals_here
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
-    from modprompt.experiments.running.chains import Child
+    from modprompt.experiments.running.single_run import Process
 
 DEFAULTS = {"timeout_min": 240, "cpus_per_task": 8, "gpus_per_node": 1, "mem_gb": 32}
 _ARRAY = 1000  # Slurm's default MaxArraySize is 1001
@@ -46,25 +46,26 @@ class Work:
 
     def __init__(self, chain: Sequence[tuple[Job, Sequence[str]]], out: Path, data: Path):
         self.chain, self.out, self.data = chain, out, data
-        self.child: Child | None = None
+        self.process: Process | None = None
 
     def __call__(self) -> None:
         """Run all runs of the chain on the cores of the job."""
         if threads := os.environ.get("SLURM_CPUS_PER_TASK"):
             os.environ.setdefault("OMP_NUM_THREADS", threads)
-        inputs, began = Inputs(self.out, self.data), time.time()
+        inputs, started_s = Inputs(self.out, self.data), time.time()
         for job, words in self.chain:
             if job.needs is None or state.of(job.needs, self.out, inputs).name == state.FINISHED:
                 with contextlib.suppress(lock.Busy):
-                    bring_to_end(job, words, self.out, inputs, began, functools.partial(self._run, words))
+                    single_run.complete(job, words, self.out, inputs, started_s, functools.partial(self._run, words))
 
     def _run(self, words: Sequence[str], console: Path) -> int:
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _REQUESTS)  # the child leaves them to this process
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _REQUESTS)  # the run leaves these signals to this process
         try:
-            self.child = program(words, {**os.environ, "PYTHONUNBUFFERED": "1", IN_EXPERIMENT: "1"}, console)
+            environment = {**os.environ, "PYTHONUNBUFFERED": "1", IN_EXPERIMENT: "1"}
+            self.process = single_run.start_program(words, environment, console)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        while (code := self.child.poll()) is None:  # not wait(), in which checkpoint() could not ask
+        while (code := self.process.poll()) is None:  # during wait\(\), checkpoint\(\) could not examine the process
             time.sleep(0.1)
         return code
 
@@ -72,8 +73,8 @@ class Work:
         """Stop the run, which keeps its last complete epoch; submitit calls this on a signal and requeues the chain."""
         from submitit.helpers import DelayedSubmission
 
-        if self.child is not None:
-            end(self.child)
+        if self.process is not None:
+            single_run.stop(self.process)
         return DelayedSubmission(Work(self.chain, self.out, self.data))
 
 
@@ -105,14 +106,15 @@ class Queue:
             import submitit
         except ImportError:
             raise UserError("--launcher slurm needs submitit. Install it with `pip install submitit`.") from None
-        given: dict[str, Any] = {
+        parameters: dict[str, Any] = {
             key: value for key, value in settings.items() if value not in (None, 0) or value is False
         }
-        given["slurm_additional_parameters"] = {"requeue": True, **given.get("slurm_additional_parameters", {})}
+        additional = parameters.get("slurm_additional_parameters", {})
+        parameters["slurm_additional_parameters"] = {"requeue": True, **additional}
         limit = {"slurm_array_parallelism": parallel} if parallel else {}
         try:
             self.executor = submitit.AutoExecutor(folder=folder / "%j", cluster="slurm", slurm_max_num_timeout=100)
-            self.executor.update_parameters(name=f"modprompt-{folder.name}", **{**limit, **given})
+            self.executor.update_parameters(name=f"modprompt-{folder.name}", **{**limit, **parameters})
         except (RuntimeError, ValueError, NameError, TypeError, AssertionError) as error:
             why = " ".join(str(error).split())[:300].rstrip(".")
             raise UserError(f"--launcher slurm cannot be used (submitit: {why}).") from None
@@ -134,13 +136,17 @@ class Queue:
                 queued = queue()
                 for job_id in [job_id for job_id in followed if queued is not None and job_id not in queued]:
                     states = state.of_all(followed[job_id], chains.out, chains.inputs)
-                    unfinished = {job.folder for job, stands in states if stands.name != state.FINISHED}
-                    shown = [each for each in states if not each[0].needs or each[0].needs.folder not in unfinished]
+                    unfinished = {job.folder for job, run_state in states if run_state.name != state.FINISHED}
+                    ended = [
+                        (job, run_state)
+                        for job, run_state in states
+                        if job.needs is None or job.needs.folder not in unfinished
+                    ]
                     since = time.monotonic() - gone.setdefault(job_id, time.monotonic())
-                    if since < self.patience_s and any(stands.name == state.WAITING for _, stands in shown):
+                    if since < self.patience_s and any(run_state.name == state.WAITING for _, run_state in ended):
                         continue
-                    for job, stands in shown:
-                        chains.tell(job, stands)
+                    for job, run_state in ended:
+                        chains.report_end(job, run_state)
                     del followed[job_id]
                 if followed and chains.stop.wait(self.poll_s):
                     raise KeyboardInterrupt

@@ -53,7 +53,7 @@ class Screen:
         from tqdm import tqdm  # the command `experiment status` does not need tqdm
 
         self.live, self.one_line = sys.stderr.isatty(), one_line
-        self.total, self.done, self.began = total, done, time.monotonic()
+        self.total, self.done, self.started_s = total, done, time.monotonic()
         # without smoothing, because tests are short and trainings long: the mean of all runs predicts the time best
         self.bar = tqdm(
             total=total, initial=done, disable=not self.live, dynamic_ncols=True, bar_format=_BAR, smoothing=0.0
@@ -69,7 +69,7 @@ class Screen:
         if not self.one_line:
             self.event(f"{title} has finished: {outcome}")
         elif not self.live and 10 * done // self.total > 10 * self.done // self.total:
-            duration = self.bar.format_interval(time.monotonic() - self.began)
+            duration = self.bar.format_interval(time.monotonic() - self.started_s)
             self.event(
                 f"{done} of {self.total} runs have finished after {duration}. The last run is {title}: {outcome}."
             )
@@ -92,18 +92,18 @@ def lines(jobs: Sequence[Job], out: Path, inputs: Inputs | None = None) -> list[
     """Return the numbers of runs by state, a line for each run with a remark, and the lines of `not_compared`."""
     inputs = inputs or Inputs(out, None)
     states = state.of_all(jobs, out, inputs)
-    counts = Counter(stands.name for _, stands in states)
+    counts = Counter(run_state.name for _, run_state in states)
     text = [f"{len(jobs)} runs: {', '.join(f'{counts[name]} {name}' for name in state.ORDER if counts[name])}"]
-    for job, stands in states:
-        why = of_run(out / job.folder) if stands.name == state.RUNNING else stands.why
+    for job, run_state in states:
+        why = of_run(out / job.folder) if run_state.name == state.RUNNING else run_state.why
         if why:
-            text.append(state.describe(job.title, stands.name, why))
+            text.append(state.describe(job.title, run_state.name, why))
     return text + not_compared(states, inputs)
 
 
 def not_compared(states: Sequence[tuple[Job, state.State]], inputs: Inputs) -> list[str]:
     """Return a line for each kind of input that could not be compared with the results of finished runs."""
-    finished = [(job, stands.result or {}) for job, stands in states if stands.name == state.FINISHED]
+    finished = [(job, run_state.result or {}) for job, run_state in states if run_state.name == state.FINISHED]
     counts = Counter(kind for job, result in finished for kind in inputs.not_compared(job, result))
     return [
         f"The recorded {kind} of {counted(n, 'finished run')} could not be compared with the current files."

@@ -151,7 +151,7 @@ def unpainted(monkeypatch):
 def brought_to_an_end(jobs, out, n=2):
     """Run jobs in so many places; (job, reason) by how they stand then."""
     runs, ended = chains.Chains(jobs, out, out), {}
-    runs.run(chains.places([], chains.usable_cores(), n))
+    runs.run(chains.make_slots([], chains.usable_cores(), n))
     for job, stands in runs.outcome(state.of_all(jobs, out)):
         ended.setdefault(stands.name, []).append((job, stands.why))
     return ended

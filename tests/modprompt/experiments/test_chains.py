@@ -10,7 +10,7 @@ import time
 import pytest
 
 from modprompt.errors import UserError
-from modprompt.experiments.running import chains, state
+from modprompt.experiments.running import chains, single_run, state
 from modprompt.io import folder as run_folder
 from modprompt.io import lock
 from tests.modprompt.experiments.conftest import brought_to_an_end, has_ended, starts, wait_for
@@ -77,8 +77,8 @@ def test_damaged_results_and_tests_of_older_models_are_run_again(quick, jobs, tm
 def test_two_runners_do_not_run_a_job_twice(quick, jobs, tmp_path, how, name):
     quick(seconds=0.3, **how)
     runners = [chains.Chains(jobs, tmp_path, tmp_path) for _ in range(2)]
-    places = chains.places([], chains.usable_cores(), 3)
-    threads = [threading.Thread(target=runner.run, args=(places,)) for runner in runners]
+    slots = chains.make_slots([], chains.usable_cores(), 3)
+    threads = [threading.Thread(target=runner.run, args=(slots,)) for runner in runners]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -104,16 +104,16 @@ def test_whatever_ends_the_runner_ends_its_runs(quick, jobs, tmp_path, monkeypat
 
     monkeypatch.setattr(runs.screen, "show", show)
     with pytest.raises(KeyboardInterrupt if how == "asked" else RuntimeError):
-        runs.run(chains.places([], chains.usable_cores(), 2))
+        runs.run(chains.make_slots([], chains.usable_cores(), 2))
     assert [state.of(job, tmp_path).name for job in jobs] == ["waiting"] * 8
     assert all(has_ended(int(path.read_text())) for path in tmp_path.rglob("starts.txt"))
 
 
 def test_run_that_does_not_heed_is_killed(tmp_path):
     words = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
-    child = chains.program([sys.executable, "-c", words], os.environ, tmp_path / "console", [0])
+    child = single_run.start_program([sys.executable, "-c", words], os.environ, tmp_path / "console", [0])
     wait_for(lambda: (tmp_path / "console").read_text())
-    chains.end(child, grace_s=0.2)
+    single_run.stop(child, grace_s=0.2)
     assert child.poll() == -signal.SIGKILL
 
 
@@ -127,9 +127,9 @@ def brought(job, out, code=""):
     """How a run stands whose program is this code."""
 
     def run(console):
-        return chains.program([sys.executable, "-c", f"import os, sys; {code}"], os.environ, console).wait()
+        return single_run.start_program([sys.executable, "-c", f"import os, sys; {code}"], os.environ, console).wait()
 
-    return chains.bring_to_end(job, [], out, None, time.time(), run)
+    return single_run.complete(job, [], out, None, time.time(), run)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_run_that_lost_its_folder_to_another_writes_nothing_there(jobs, tmp_path
         return 0
 
     with pytest.raises(lock.Busy):
-        chains.bring_to_end(jobs[4], [], tmp_path, None, time.time(), run)
+        single_run.complete(jobs[4], [], tmp_path, None, time.time(), run)
     assert [path.name for path in folder.rglob("*") if path.is_file()] == ["lock"]
     others[0].release()
 
@@ -188,13 +188,13 @@ def test_run_by_hand_that_was_faster_is_waited_for(jobs, tmp_path):
         return 2
 
     with pytest.raises(lock.Busy):
-        chains.bring_to_end(jobs[4], [], tmp_path, None, time.time(), run)
+        single_run.complete(jobs[4], [], tmp_path, None, time.time(), run)
     assert state.of(jobs[4], tmp_path) == state.State("running")
     others[0].release()
     assert state.of(jobs[4], tmp_path) == state.State("waiting")
 
 
-# ---------------------------------------------------------------------- places
+# ---------------------------------------------------------------------- slots
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_run_by_hand_that_was_faster_is_waited_for(jobs, tmp_path):
     ],
 )
 def test_cores_are_shared_evenly(gpus, cores, jobs, shares):
-    assert [place.cores for place in chains.places(gpus, cores, jobs)] == shares
+    assert [slot.cores for slot in chains.make_slots(gpus, cores, jobs)] == shares
 
 
 @pytest.mark.parametrize(
@@ -222,15 +222,15 @@ def test_cores_are_shared_evenly(gpus, cores, jobs, shares):
     ],
 )
 def test_gpus_are_used_in_turn(jobs, per_gpu, of_gpus):
-    variables = [place.variables for place in chains.places(["0", "1"], range(8), jobs, per_gpu)]
+    variables = [slot.variables for slot in chains.make_slots(["0", "1"], range(8), jobs, per_gpu)]
     assert [(one["CUDA_VISIBLE_DEVICES"], one["MODPROMPT_RUNS_ON_GPU"]) for one in variables] == of_gpus
 
 
 def test_memory_of_a_gpu_is_shared_evenly():
-    assert chains.places(["0"], [0], None, 3)[0].variables["MODPROMPT_GPU_SHARE"] == "0.3000"
-    assert "MODPROMPT_GPU_SHARE" not in chains.places(["0"], [0])[0].variables
+    assert chains.make_slots(["0"], [0], None, 3)[0].variables["MODPROMPT_GPU_SHARE"] == "0.3000"
+    assert "MODPROMPT_GPU_SHARE" not in chains.make_slots(["0"], [0])[0].variables
     with pytest.raises(UserError, match="--per-gpu needs a GPU, but .* lists a GPU. Remove --per-gpu"):
-        chains.places([], [0], None, 2)
+        chains.make_slots([], [0], None, 2)
 
 
 def test_gpus_are_those_that_may_be_used(monkeypatch, tmp_path):
@@ -239,22 +239,22 @@ def test_gpus_are_those_that_may_be_used(monkeypatch, tmp_path):
     fake.chmod(0o755)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    assert chains.gpus() == ["0", "1"]
+    assert chains.usable_gpus() == ["0", "1"]
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
-    assert chains.gpus() == []
+    assert chains.usable_gpus() == []
     for value, cards in (("2,5", ["2", "5"]), ("", []), ("-1", []), ("GPU-a", ["GPU-a"])):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
-        assert chains.gpus() == cards
+        assert chains.usable_gpus() == cards
 
 
 def test_runs_keep_to_their_places(quick, jobs, tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     quick(seconds=1.0)
-    places = chains.places(["6"], chains.usable_cores(), None, 2)
-    chains.Chains(jobs[:2], tmp_path, tmp_path).run(places)
+    slots = chains.make_slots(["6"], chains.usable_cores(), None, 2)
+    chains.Chains(jobs[:2], tmp_path, tmp_path).run(slots)
     results = [json.loads((tmp_path / job.folder / "result.json").read_text()) for job in jobs[:2]]
     assert [(one["gpu"], one["runs_on_gpu"], one["share"]) for one in results] == [("6", "2", "0.4500")] * 2
-    assert sorted(tuple(one["cores"]) for one in results) == sorted(place.cores for place in places)
-    assert {one["threads"] for one in results} == {str(len(places[0].cores))}
+    assert sorted(tuple(one["cores"]) for one in results) == sorted(slot.cores for slot in slots)
+    assert {one["threads"] for one in results} == {str(len(slots[0].cores))}
     assert {one["in_experiment"] for one in results} == {"1"}
     assert "OMP_NUM_THREADS" not in os.environ

@@ -14,7 +14,7 @@ import pytest
 from modprompt import places
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.commands import command
-from modprompt.experiments.running import chains, forked, state
+from modprompt.experiments.running import chains, forked, single_run, state
 from modprompt.io import folder as run_folder
 from modprompt.io import lock
 from modprompt.io.records import read_json
@@ -33,7 +33,7 @@ class Started:
             self.child = start(words, {**os.environ, **places.environment()}, console, chains.usable_cores()[:1])
             return wait_for(lambda: None if (code := self.child.poll()) is None else [code])[0]
 
-        self.end = pool.submit(chains.bring_to_end, job, words, out, None, time.time(), run)
+        self.end = pool.submit(single_run.complete, job, words, out, None, time.time(), run)
 
     @property
     def result(self):
@@ -72,13 +72,13 @@ def started(experiment, eurosat_root, small_config, clip_file, tmp_path, monkeyp
             words = command(this, tmp_path, eurosat_root)
             if not seeded:
                 words[words.index("--seed") + 1] = "-1"
-            runs.append(Started(pool, this, words, tmp_path, chains.program if cold else forked.forked))
+            runs.append(Started(pool, this, words, tmp_path, single_run.start_program if cold else forked.start_forked))
             return runs[-1]
 
         yield start
         for run in runs:
             if run.child is not None:
-                chains.end(run.child)
+                single_run.stop(run.child)
     forkserver._forkserver._stop()
 
 
@@ -186,7 +186,7 @@ def test_run_whose_server_is_killed_while_it_starts_is_a_program(tmp_path, monke
 
     monkeypatch.setattr(forked.Forked, "start", killed)
     words, environment = places.program("train", "--help"), {**os.environ, **places.environment()}
-    child = forked.forked(words, environment, tmp_path / "console", [0])
+    child = forked.start_forked(words, environment, tmp_path / "console", [0])
     assert child.wait() == 0
     assert "--trainer" in (tmp_path / "console").read_text()
     assert (
