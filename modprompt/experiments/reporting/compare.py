@@ -138,9 +138,8 @@ def subtract(runs: Runs, means: Means, one: str, other: str, place: tuple[str, s
 def other_causes(runs: Runs, one: str, other: str, datasets: Sequence[str]) -> list[str]:
     """Return reasons why the difference of two methods may have other causes than the methods."""
     facts = runs.differing_facts(one, other, datasets)
-    rows = pd.concat([runs.select(label, datasets) for label in (one, other)])
     reasons = [f"made with different {' and '.join(facts)}"] if facts else []
-    if (rows["result"].isna() & rows["accuracy_pct"].notna()).any():
+    if any((label, dataset) in runs.from_logs for label in (one, other) for dataset in datasets):
         reasons.append("read from log files, which do not record the images of each seed")
     return reasons
 

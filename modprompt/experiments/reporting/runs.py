@@ -132,6 +132,12 @@ class Runs:
         rows: dict[Any, np.ndarray] = self.frame.groupby(["method", "dataset", "column"], sort=False).indices
         return rows
 
+    @functools.cached_property
+    def from_logs(self) -> set[tuple[str, str]]:
+        """The pairs of method and data set with an accuracy that was read from a log file."""
+        rows = self.frame[self.frame["result"].isna() & self.frame["accuracy_pct"].notna()]
+        return {*zip(rows["method"], rows["dataset"])}
+
     def datasets_of(self, place: str) -> Sequence[str]:
         """Return the data sets of a table: the one of this name, or all data sets."""
         return [place] if place in self.datasets else self.datasets

@@ -6,6 +6,7 @@ Names of methods and data sets are always shown literally, whatever characters t
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -51,12 +52,14 @@ _ABOUT_OOD = (
 # ---------------------------------------------------------------------- means over seeds
 
 
-class Means(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Means:
     """Numbers in percent by data set (or AVERAGE) and column; NaN where there is no number.
 
-    by_seed: one row for each method and seed. H is computed from the base and new accuracy of the seed.
-    mean, std: one row for each method, NaN unless all seeds have a number. H is computed from the means. The standard
-        deviation (n in the denominator) is NaN for a method with one seed.
+    Attributes:
+        by_seed: a row for each method and seed. H is computed from the base and new accuracy of the seed.
+        mean, std: a row for each method, NaN unless all seeds have a number. H is computed from the means. The
+            standard deviation (n in the denominator) is NaN for a method with one seed.
     """
 
     by_seed: pd.DataFrame
@@ -65,10 +68,16 @@ class Means(NamedTuple):
 
     def of_seeds(self, label: str, place: tuple[str, str]) -> dict[int, float]:
         """Return the numbers of a method by seed, without seeds that have no number."""
-        if place not in self.by_seed.columns:
-            return {}
-        numbers = self.by_seed[place].xs(label)
-        return {seed: number for seed, number in numbers.items() if number == number}  # NaN differs from itself
+        return dict(self._seeds.get((place, label), {}))
+
+    @functools.cached_property
+    def _seeds(self) -> dict[tuple[tuple[str, str], str], dict[int, float]]:
+        """The known numbers by seed, for each place and method; a report reads each of them many times."""
+        numbers: dict[Any, dict[int, float]] = {}
+        for place, column in self.by_seed.items():
+            for (label, seed), number in column.dropna().items():
+                numbers.setdefault((place, label), {})[seed] = number
+        return numbers
 
 
 def _means_of_seeds(by_seed: pd.DataFrame) -> Means:
