@@ -162,13 +162,6 @@ def lay_out_for(monkeypatch, layout):
     monkeypatch.setattr(text_layout, "FEW_TOKENS", 10**9 if layout == "whole" else 0)
 
 
-@pytest.fixture
-def traced(monkeypatch):
-    """torch.compile traces and makes no kernels: that needs no C++ compiler, and is quick."""
-    plain = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda forward, mode: plain(forward, backend="aot_eager"))
-
-
 @contextlib.contextmanager
 def one_line(match, kind=UserError):
     """The block ends with an error whose one line has what this regular expression finds."""

@@ -228,7 +228,7 @@ def plain_loop(shared, seen, method, cast=None):
     half, losses = len(seen["batches"]) // 2, []
     for number, (images, labels, _) in enumerate(seen["batches"]):
         optimiser.param_groups[0]["lr"] = seen["rates"][number]
-        if method.training.draws_masks:
+        if isinstance(method, (modprompt.CLIPLoRA, modprompt.LightRA)):  # their steps draw random numbers
             torch.set_rng_state(seen["masks"][number])
         loss = model.loss(images, labels)
         losses.append(loss.item())

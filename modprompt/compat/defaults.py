@@ -80,7 +80,6 @@ OURS = CfgNode(  # and the family's, beside any Dassl's
         "MODEL": {
             "TEXT_CHUNK": 0,  # classes whose text side is computed at a time; 0: as memory allows
             "DETERMINISTIC": False,  # every operation repeats its numbers, also on a GPU, where that costs time
-            "COMPILE": "",  # default or reduce-overhead: encoders through torch.compile
             "BACKBONE": {
                 "PATH": "",  # a file or folder of weights, in place of the name
                 "ACTIVATION": "",  # quick_gelu or gelu, for a file of which nothing else says it
@@ -156,9 +155,6 @@ _BOUNDS = {  # of the settings that the type of their default does not bound
     "DATALOADER.K_TRANSFORMS": Must(lambda value: value == 1, "1"),
     **{f"DATALOADER.{name}.BATCH_SIZE": _COUNT for name in ("TRAIN_X", "TRAIN_U", "TEST")},
     "MODEL.TEXT_CHUNK": _FROM_0,
-    "MODEL.COMPILE": Must(
-        lambda value: value in ("", "default", "reduce-overhead"), "default, reduce-overhead or empty"
-    ),
     "MODEL.HEAD.DROPOUT": _FINITE,
     **dict.fromkeys(("OPTIM.LR", "OPTIM.WEIGHT_DECAY"), _FROM_0),
     **dict.fromkeys(("OPTIM.MOMENTUM", "OPTIM.SGD_DAMPNING", "OPTIM.RMSPROP_ALPHA"), _SHARE),

@@ -12,11 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modprompt.checks import one_of
 from modprompt.clip.towers import CLIP
 from modprompt.engine import weight_cache
 from modprompt.engine.class_prompts import ClassPrompts
-from modprompt.engine.double_backward import compiled
 from modprompt.engine.encoders import Below, TextEncoder, image_encoder, no_additions, text_encoder, unprompted
 from modprompt.engine.layer_change import draws
 from modprompt.engine.memory import free_bytes
@@ -28,7 +26,6 @@ from modprompt.engine.text_layout import TextTokens, apart
 
 P = TypeVar("P", bound="PromptedCLIP")
 N = TypeVar("N", bound=nn.Module)
-COMPILE = ("", "default", "reduce-overhead")
 
 
 def beside(module: N) -> N:
@@ -150,8 +147,6 @@ class PromptedCLIP(nn.Module):
         stream: type of the tokens between products and of all that comes after; None for that of the weights.
     """
 
-    goes_back_twice = False  # whether one graph has several backward passes
-
     def __init__(self, prompt_learner: PromptLearner, clip_model: CLIP, stream: torch.dtype | None = None):
         super().__init__()
         clip_model.requires_grad_(False)
@@ -163,16 +158,13 @@ class PromptedCLIP(nn.Module):
             self.frozen_encoder = unprompted(prompt_learner.frozen_visual or clip_model.visual, stream)
         self.stream = stream
         self.logit_scale = clip_model.logit_scale
-        self.compiled = ""  # how the encoders are compiled
-        self._calls: dict[str, Any] = {}  # compiled encoders, by name
         self._kept: _Kept | None = None
         self._begun: _Begun | None = None
         self._unchanging = False  # whether values need not be compared
         self._made: Prompts | None = None  # what the learner returns while that is so
 
     def __getstate__(self) -> dict[str, Any]:
-        # what is compiled belongs to this very object and process; the copy compiles again when it is called
-        return {**self.__dict__, "_calls": {}, "_kept": None, "_begun": None, "_made": None}
+        return {**self.__dict__, "_kept": None, "_begun": None, "_made": None}
 
     def set_stream(self, stream: torch.dtype | None) -> None:
         """Set the type of the tokens between products; None for that of the weights."""
@@ -197,31 +189,6 @@ class PromptedCLIP(nn.Module):
     def own_tokens(self) -> int:
         """How many tokens all classes have after their shared beginning, padding included."""
         return sum(len(group.classes) * group.length for group in self.prompt_learner.prompt_text.groups)
-
-    def compile_encoders(self, how: str) -> None:
-        """Run both encoders through torch.compile.
-
-        Args:
-            how: "default" or "reduce-overhead" (CUDA graphs), which need a C++ compiler; "" for nothing.
-
-        Raises:
-            UserError: on another word.
-        """
-        one_of("MODEL.COMPILE", how, COMPILE)
-        self.compiled, self._calls = how, {}
-
-    def _run(self, name: str, *inputs: Any) -> Tensor:
-        """The output of the encoder of this name."""
-        encoder = getattr(self, name)
-        if not self.compiled:
-            return cast(Tensor, encoder(*inputs))
-        if name not in self._calls:
-            plain = not self.goes_back_twice
-            self._calls[name] = (
-                torch.compile(encoder.forward, mode=self.compiled) if plain else compiled(encoder, self.compiled)
-            )
-        output = cast(Tensor, self._calls[name](*inputs))
-        return output.clone() if self.compiled == "reduce-overhead" else output  # the next run writes into its memory
 
     def train(self: P, mode: bool = True) -> P:
         """Set the learner's mode and forget what changes; CLIP stays frozen, also the batch statistics of a ResNet."""
@@ -255,7 +222,7 @@ class PromptedCLIP(nn.Module):
     def raw_features(self, text: ClassTokens, prompts: Prompts) -> Tensor:
         """The text side's features of class prompts, (1 or B, C, E); of length 1 where they are blended."""
         below = self._below(text, prompts)
-        made = self._run("text_encoder", text, prompts.text_additions, prompts.text_changes, *below)
+        made = cast(Tensor, self.text_encoder(text, prompts.text_additions, prompts.text_changes, *below))
         frozen = self.prompt_learner.frozen_text
         return made if frozen is None else blended(self._streamed(made), frozen)
 
@@ -264,7 +231,7 @@ class PromptedCLIP(nn.Module):
         encoder, learner = self.text_encoder, self.prompt_learner
         if not (isinstance(encoder, TextEncoder) and torch.is_grad_enabled()):
             return []
-        if self.compiled or weight_cache.is_compiling():  # which cannot look at what is kept
+        if weight_cache.is_compiling():  # which cannot look at what is kept
             return []
         if not isinstance(text, TextTokens) or text is not prompts.text:  # an ensemble has several
             return []
@@ -413,14 +380,14 @@ class PromptedCLIP(nn.Module):
     @torch.no_grad()
     def frozen_features(self, image: Tensor) -> Tensor:
         """The features that those of images (B, 3, H, W) are blended with: (B, E), of length 1."""
-        return self._unit(self._run("frozen_encoder", image, no_additions(self.frozen_encoder)))
+        return self._unit(self.frozen_encoder(image, no_additions(self.frozen_encoder)))
 
     def _blended(self, features: Tensor, frozen: Tensor) -> Tensor:
         return blended(self._streamed(features), frozen)
 
     def _image_features(self, image: Tensor, prompts: Prompts) -> Tensor:
         more = (None, prompts.read) if self.reads else ()
-        return self._run("image_encoder", image, prompts.vision_additions, prompts.vision_changes, *more)
+        return cast(Tensor, self.image_encoder(image, prompts.vision_additions, prompts.vision_changes, *more))
 
     def encode_image(self, image: Tensor) -> Tensor:
         """Features (B, E) of images (B, 3, H, W), not normalised; with what the learner does to the vision side.

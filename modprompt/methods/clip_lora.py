@@ -271,11 +271,7 @@ class CLIPLoRA(Addition):
 
     @property
     def training(self) -> Training:
-        return self.training_beside._replace(steps=Steps(self.n_iters, _LEAST_RATE))
-
-    @property
-    def training_beside(self) -> Training:
-        return Training(draws_masks=self.dropout > 0)
+        return Training(steps=Steps(self.n_iters, _LEAST_RATE))
 
     @classmethod
     def decides(cls, settings: Mapping[str, Any], facts: RunFacts) -> dict[str, Any]:

@@ -108,7 +108,7 @@ class LightRA(WithSentences):
 
     @property
     def training(self) -> Training:
-        return Training(draws_masks=True, exact_weights=True)
+        return Training(exact_weights=True)
 
     def sentences_of(self, dataset: str) -> Sentences:
         """The sentences of a data set, with the template that is in front of them.

@@ -61,7 +61,6 @@ class PromptedModel(OnSharedClip):
         self.run_settings: Mapping[str, str] = {}  # of the run that made it, as {dotted key: text}; empty if unknown
         self.source = ""  # the file that it was loaded from
         self.average = self._new_average()
-        self.goes_back_twice = method.training.double_backward
 
     # ------------------------------------------------------------------ images in, logits or loss out
 

@@ -21,7 +21,6 @@ from modprompt.clip.tokens import require_known_words
 from modprompt.clip.towers import CLIP, has_tower, joint_width, kinds_of, tokenizer_of
 from modprompt.engine import precision
 from modprompt.engine.memory import keep_freed_memory
-from modprompt.engine.model import COMPILE
 from modprompt.engine.schedule import Shape
 from modprompt.errors import SettingError, UserError
 from modprompt.io.images import is_few_shot, reader_facts
@@ -101,7 +100,6 @@ class Building(Part):
                 f"The trainer {type(self.trainer).__name__} has no method_class. Set method_class as "
                 "docs/own_trainer.md describes."
             )
-        one_of("MODEL.COMPILE", cfg.MODEL.COMPILE, COMPILE)
         try:
             one_of("PREC", cfg.TRAINER[node].PREC, precision.CHOICES)
             method: Method = method_of(kind, cfg.TRAINER[node]).prepared()
@@ -118,12 +116,6 @@ class Building(Part):
             SettingError: if a schedule does not fit.
         """
         cfg = self.cfg
-        if self.method.training.draws_masks and cfg.MODEL.COMPILE:
-            raise UserError(
-                f"MODEL.COMPILE {cfg.MODEL.COMPILE} is not supported by {type(self.method).__name__}, because this "
-                "method draws new dropout masks or new class descriptions in each training step. Remove "
-                "MODEL.COMPILE."
-            )
         try:
             found = kinds_and_layers(known.asked_of(cfg.MODEL.BACKBONE))
             if found is not None:
@@ -206,7 +198,6 @@ class Building(Part):
         trainer.run = dataclasses.replace(trainer.run, feature_width=trainer.model.feature_width)
         trainer.model.to(trainer.device).cast(prec)
         trainer.model.limit_text(cfg.MODEL.TEXT_CHUNK)
-        trainer.model.compile_encoders(cfg.MODEL.COMPILE)
 
     def optimiser(self) -> Any:
         """The optimiser of all that is trained, as OPTIM and the method define it."""

@@ -33,6 +33,7 @@ GONE = {  # keys of earlier versions: what to do instead
     "TRAINER.PROMPTKD.ON": "Use the trainer PromptKD, or add TRAINER.KDPL.ON True to CoOp, MaPLe and similar trainers.",
     "TRAINER.DPLSEARCH.WRITE_NPY": _ALPHAS,
     "TRAINER.TRAINERSUPERNET.WRITE_NPY": _ALPHAS,
+    "MODEL.COMPILE": "The encoders of a model from the Python API can still be compiled with torch.compile.",
     "TEST.FEATURE_CACHE": "Store the features of a test with TEST.KEEP_FEATURES True, and reuse the features in a test "
     "of the same prompts with TEST.FEATURES_OF.",
 }

@@ -28,19 +28,16 @@ from modprompt.trainers.learned import prompts_hash
 
 
 def how_computed(device: torch.device, stream: torch.dtype | None) -> str:
-    """What the types of the weights do not show: fp16 and amp have the same types, but other features."""
+    """Return the device and the types of the computation: fp16 and amp have the same weights, but other features."""
     facts = ("" if device.type == "cpu" else device.type, stream, autocast_type(device))
     return " ".join(str(fact) for fact in facts if fact)
 
 
-def _weights_digest(visual: nn.Module) -> str:
-    """A hash of all weights of an image side, and of what they do not show."""
+def _describe_encoder(visual: nn.Module) -> str:
+    """Return what the fingerprint of a CLIP does not show of its image encoder: activations, heads and types."""
     activations, heads = shape_of_side(visual)
-    digest = hashlib.sha256(f"{sorted(activations)} {heads}".encode())
-    for name, tensor in sorted(visual.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    types = [(name, str(tensor.dtype)) for name, tensor in sorted(visual.state_dict().items())]
+    return f"{sorted(activations)} {heads} {types}"
 
 
 def _stamp_digests(images: Sequence[Any]) -> list[str]:
@@ -50,24 +47,27 @@ def _stamp_digests(images: Sequence[Any]) -> list[str]:
 
 
 def made_by(trainer: Any, loader: Any) -> str:
-    """A hash of what decides image features besides the images: image side, what was learned, how images are made.
+    """Return a hash of everything but the images that affects image features.
+
+    The hash covers the CLIP model by its fingerprint, the learned parameters, and the preprocessing of the images.
 
     Args:
-        trainer: has a CLIP, with or without a learner.
-        loader: of the images.
+        trainer: the trainer of a CLIP model, with or without a learner.
+        loader: the loader of the images.
     """
     run, model, visual = trainer.run, trainer.model, trainer.clip_model.visual
-    facts = [run.fingerprint, _weights_digest(visual), how_computed(trainer.device, model.stream)]
-    if isinstance(visual, Tower):  # whose weights do not show how they are run
+    facts = [run.fingerprint, _describe_encoder(visual), how_computed(trainer.device, model.stream)]
+    if isinstance(visual, Tower):  # its weights do not show how they are used
         facts += [visual.products, *run.tokenizer.values()]
     learner = getattr(model, "prompt_learner", None)
     if learner is not None:
         facts += [prompts_hash(learner), learner.schedules, learner.images_by]
     blends = getattr(learner, "frozen_text", None) is not None
-    if getattr(learner, "changes_images", False) or blends:  # depends on its settings, too
+    if getattr(learner, "changes_images", False) or blends:  # the features depend on the settings, too
         facts += [repr(model.method), repr(model.method.joined_by)]
     if blends:
-        facts.append(_weights_digest(model.frozen_encoder.visual))
+        teacher = getattr(learner, "teacher_fingerprint", "")  # "" if the frozen encoder is that of the same CLIP
+        facts += [teacher, _describe_encoder(model.frozen_encoder.visual)]
     facts += [repr(loader.dataset.transform), rule_of_run()]
     return hashlib.sha256("\n".join(map(str, facts)).encode()).hexdigest()
 

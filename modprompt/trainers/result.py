@@ -230,7 +230,6 @@ class ResultRecorder:
         said = reader_facts(dataset)
         notes = [*said.notes, *(ours.building.notes if ours else ())]
         choice = 0 if evaluated else self._labels_of_choice(cfg)
-        ran = (ours.model.compiled if ours else "") or "eager"
         content = {
             "trainer": cfg.TRAINER.NAME,
             "dataset": cfg.DATASET.NAME,
@@ -264,11 +263,6 @@ class ResultRecorder:
             "elapsed_s": round(time.time() - self.started, 1),
             "peak_gib": round(peak_memory_gib(on_cuda), 3),
             **of_gpu(on_cuda),
-            "compile": {  # what was asked for, and what ran
-                "asked": cfg.MODEL.COMPILE,
-                "ran": ran,
-                "why": "" if ran == (cfg.MODEL.COMPILE or "eager") else "this trainer does not support MODEL.COMPILE",
-            },
             "device": torch.cuda.get_device_name() if on_cuda else "cpu",
             "versions": {
                 **versions(),

@@ -163,10 +163,7 @@ class Training(NamedTuple):
     averaging: mean and spread, in epochs, of the Gaussian average over epochs that it ends with.
     steps: how many it has, if not epochs are counted.
     later_of_equals: whether the later of two epochs wins that are equal on validation.
-    draws_masks: whether its steps draw random numbers other than for images (masks, sentences): these are not
-        compiled.
     exact_weights: whether the objective needs features by CLIP's weights as they were before a cast.
-    double_backward: whether it needs gradients of several losses through one graph.
     """
 
     rates: tuple[OwnRate, ...] = ()
@@ -174,9 +171,7 @@ class Training(NamedTuple):
     averaging: tuple[float, float] | None = None
     steps: Steps | None = None
     later_of_equals: bool = False
-    draws_masks: bool = False
     exact_weights: bool = False
-    double_backward: bool = False
 
 
 class Results(NamedTuple):

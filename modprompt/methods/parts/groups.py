@@ -85,10 +85,10 @@ class LearnedText(Method):
 
     @property
     def training(self) -> Training:
-        """The teacher's class features need CLIP's exact weights, and the projected step a second backward pass."""
+        """Return the training options; the features of the teacher need the exact weights of CLIP."""
         base = super().training
         exact = bool(self.kg_weight or self.prograd_lambda) or base.exact_weights
-        return base._replace(exact_weights=exact, double_backward=bool(self.prograd_lambda))
+        return base._replace(exact_weights=exact)
 
     def objective(self, model: PromptedModel) -> Objective:
         """The base's objective, with class features near the teacher's, and steps that do not go against its logits."""

@@ -101,15 +101,6 @@ def model(clip_model):
     return PromptedCLIP(Changed(clip_model), clip_model).eval()
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # of what the compiler looks into
-def test_compiled_encoders_take_changes(model, traced):
-    images = torch.randn(2, 3, 32, 32)
-    eager = model(images)
-    model.compile_encoders("default")
-    torch.testing.assert_close(model(images), eager, atol=1e-5, rtol=1e-5)
-
-
 class Steps:
     """Logits and gradients of a model whose text side has its first change in the last layer, and its runs of layers."""
 

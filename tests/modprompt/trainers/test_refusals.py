@@ -131,11 +131,6 @@ CASES: dict[tuple, list] = {  # by words in front: a trainer or a row of tests/m
         ),
         (
             "clip_lora",
-            ("MODEL.COMPILE", "default"),
-            "MODEL.COMPILE default is not supported by CLIPLoRA, because this method draws new",
-        ),
-        (
-            "clip_lora",
             ("TRAINER.CLIPLORA.POSITION", "3 9"),
             "names layer 9, but the encoder has 4 layers, numbered from 0",
         ),

@@ -109,12 +109,3 @@ def test_a_copy_of_the_model_projects_the_copys_own_gradients():
         model.prompt_learner.ctx.zero_()
     other.loss(images, labels).backward()
     torch.testing.assert_close(other.prompt_learner.ctx.grad, expected[0], atol=1e-5, rtol=1e-4)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-def test_compiled_encoders_give_the_same_step(traced):
-    model, images, labels, _, expected, _ = rivals(CoOp, random_clip(0), seed=0)
-    model.compile_encoders("default")
-    model.loss(images, labels).backward()
-    torch.testing.assert_close(model.prompt_learner.ctx.grad, expected[0], atol=1e-5, rtol=1e-4)
