@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Protocol
 
 from modprompt.active.picks_file import asked
 from modprompt.errors import WaitsForLabels
@@ -24,15 +24,21 @@ from modprompt.io import lock
 from modprompt.io.files import free_name, write_json
 from modprompt.programs import signals_here
 
-if TYPE_CHECKING:
-    from modprompt.experiments.running.forked import Forked
-
-    Process: TypeAlias = Forked | subprocess.Popen[bytes]
-
 _STOPPED = (  # exit codes of a run that was asked to stop
     130, *(-number for number in signals_here("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2")),
 )  # fmt: skip
 _READING = threading.Lock()  # data set readers draw few-shot lists with Python's global random numbers
+
+
+class Process(Protocol):
+    """A started run: a new program, or a fork of the server in forked.py."""
+
+    @property
+    def pid(self) -> int | None:
+        """Return the process id, or None before the start."""
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None if the process is active."""
 
 
 def start_program(
