@@ -67,7 +67,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_what_to_run(parser: argparse.ArgumentParser) -> None:
-    """Add the experiment file, the arguments of add_common, --data and --skip-missing-data."""
+    """Add the arguments that select runs and data: the experiment file, add_common, --data and --skip-missing-data."""
     parser.add_argument("file", help="path of an experiment file, or the name of a file in configs/experiments")
     add_common(parser)
     add_data(parser)

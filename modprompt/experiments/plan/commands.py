@@ -22,7 +22,7 @@ _SHOTS = "DATASET.NUM_SHOTS"
 
 
 def command(job: Job, out: Path, data: Path) -> list[str]:
-    """Return the command of a run, for any working directory and the environment of places.environment()."""
+    """Return the command that starts a run. The command needs the environment variables of places.environment()."""
     return places.program("train", *flags(job, out, data))
 
 

@@ -200,7 +200,11 @@ def has_pcb(acquisition: str) -> bool:
 
 
 class FeatureMap(NamedTuple):
-    """The figure of the image features of a test: the label of the method, the test, and one of PROJECTIONS."""
+    """A figure of the image features of one test.
+
+    method: the label of the method.
+    projection: the projection onto two dimensions, one of PROJECTIONS.
+    """
 
     method: str
     dataset: str

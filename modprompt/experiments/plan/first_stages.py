@@ -23,7 +23,7 @@ Settings = Mapping[str, str]  # texts by dotted key
 
 
 def trains(trainer: str) -> bool:
-    """Return True if a trainer trains parameters; custom trainers count as such."""
+    """Return True if a trainer has parameters to train, which is assumed of custom trainers."""
     return kind_of(trainer) != ZERO_SHOT
 
 

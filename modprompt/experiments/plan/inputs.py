@@ -176,7 +176,7 @@ def _add_module_folders(job: Job) -> None:
 
 
 def _top_folder(name: str) -> str:
-    """Return the folder of a data set in the folder of all data sets, from a recorded file name.
+    """Return the name of the data set folder at the start of a recorded file name.
 
     The result is "" for a few-shot list outside a data set folder: a custom image folder has its split file in the
     folder of all data sets, which may be any folder.
@@ -262,7 +262,10 @@ class Inputs:
         return self._split_of(job.dataset) if recorded and not same_run.has_split_file(result) else None
 
     def _differing_images(self, job: Job, result: Mapping[str, Any]) -> str:
-        """Return which images have changed, by the hash of a split without a file, or by image files and contents."""
+        """Return which images have changed since a result was written, or "".
+
+        A split that has no file is compared by its hash. Other images are compared by their files and contents.
+        """
         split = self._current_split(job, result)
         if split is not None and split != result["split"]["hash"]:
             return "the images, which have no split file, have changed"

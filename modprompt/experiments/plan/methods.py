@@ -32,7 +32,7 @@ _Trainer = tuple[str, Path, dict[str, str]]  # the trainer, the config file and 
 
 
 class Common(NamedTuple):
-    """What all methods of an experiment file have in common.
+    """The values that all methods of an experiment file share.
 
     command_line: options of the command line, which override all others.
     """

@@ -71,7 +71,12 @@ def _combinations(experiment: Experiment) -> Iterator[tuple[str, Method, int]]:
 
 
 def _first_stage(training: Job, folder_of: _FolderOf) -> Job | None:
-    """Return the first stage of a training, or None. `folder_of` returns the folder of a training of a method."""
+    """Return the run of the first stage of a training, or None if the method has a single stage.
+
+    Args:
+        training: the training.
+        folder_of: returns the folder of the trainings of a method, without the folder of the seed.
+    """
     method = training.method
     if method.first_stage is None:
         return None
@@ -91,7 +96,13 @@ def _training(job: Job, folder_of: _FolderOf) -> Job:
 
 
 def _test(job: Job, training: Job | None, folder: str) -> Job:
-    """Return a test of the model of a training, or of a method without training; the folder has no seed."""
+    """Return a run that tests the model of a training, or a method without training.
+
+    Args:
+        job: the data set, column, seed and options of the test.
+        training: the run that trains the tested model, or None.
+        folder: the folder of the test without the folder of the seed.
+    """
     first_stage = training.first_stage if training else None
     job = job._replace(kind=TEST, training=training, first_stage=first_stage, first_stage_options=None)
     return job._replace(folder=f"{folder}/seed{job.seed}")

@@ -23,7 +23,7 @@ class Faults:
 
     @contextlib.contextmanager
     def collected(self) -> Iterator[None]:
-        """Keep the message of a UserError that ends the block, and continue after the block."""
+        """Run a `with` block. If the block raises UserError, keep the message and continue after the block."""
         try:
             yield
         except UserError as error:
@@ -95,7 +95,7 @@ class Section:
         faults.raise_all()
 
     def require(self, key: str) -> Any:
-        """Return the value of a key that must have a value."""
+        """Return the value of a required key. Raise UserError if the key is missing or empty."""
         if self.get(key) in (None, "", [], {}):
             raise self.fault("", f"the key {key} is missing")
         return self.content[key]

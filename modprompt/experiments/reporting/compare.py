@@ -124,7 +124,7 @@ def _seeds(runs: Runs, means: Means, label: str, place: tuple[str, str]) -> dict
 
 
 def subtract(runs: Runs, means: Means, one: str, other: str, place: tuple[str, str]) -> dict[str, float]:
-    """Return the difference of two methods in a column of a data set; see `difference`."""
+    """Return the difference of two methods in a column of a data set, with the columns that `difference` returns."""
     if not (_has_numbers(runs, one, place[1]) and _has_numbers(runs, other, place[1])):
         return {"pairs": 0}
     first, second = (_seeds(runs, means, label, place) for label in (one, other))
@@ -213,7 +213,7 @@ def compare(summary: Summary) -> Comparison | None:
 def _missing_pairs(
     runs: Runs, means: Means, title: str, columns: Mapping[str, tuple[str, str]], label: str, others: Sequence[str]
 ) -> list[str]:
-    """Return a sentence for each method and set of columns whose number a pair would need."""
+    """Return sentences on the results that are missing, so that seeds of two methods cannot be paired."""
     lacks: dict[str, list[str]] = {}
     for column, place in columns.items():
         asked = [one for one in (label, *others) if _has_numbers(runs, one, place[1])]

@@ -303,7 +303,7 @@ def _draw_tokens(axes: Axes, rows: Mapping[str, Layers], bold: str) -> None:
 
 
 def columns_of_tests(runs: Runs) -> list[str]:
-    """Return the columns whose tests are shown: of several numbers of shots the largest, and joint tests once."""
+    """Return the columns whose tests are shown: the largest number of shots, and a joint test of all classes once."""
     if runs.experiment.protocol == "few_shot":
         return [most_shots(runs.columns) or runs.columns[-1]]
     return [column for column in runs.columns if column != TOGETHER[ALONE[1]]]  # one test fills both joint columns

@@ -29,7 +29,7 @@ _SIDE = 128  # pixels of the longer side of an image of a gallery
 
 
 class StoredTests(NamedTuple):
-    """What the tests of all seeds of a method stored."""
+    """The stored test results of a method: the confusion matrix of all seeds, and the errors of the first seed."""
 
     names: tuple[str, ...]  # of the C classes; classes with the same name are distinguished by their labels
     confusion: NDArray[np.int64]  # (C, C) numbers of images of all seeds, by true and predicted class
@@ -110,7 +110,10 @@ def _losses_of_epochs(folder: Path, result: dict[str, Any]) -> list[float]:
 def _read_all(
     rows: pd.DataFrame, read: Callable[[Path, dict[str, Any]], Any], lacks: str, problems: list[str]
 ) -> list[tuple[Any, Any]]:
-    """Return each run with what it stored, or nothing unless all runs stored it, as figures show the tables' seeds."""
+    """Return each run with its stored record, or an empty list unless all runs have one.
+
+    Figures show the same seeds as the tables, so the records of only some seeds are not used.
+    """
     records = []
     for run in rows.itertuples():
         try:

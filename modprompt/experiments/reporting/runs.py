@@ -293,7 +293,7 @@ def _facts(dataset: str, seed: int, result: Mapping[str, Any]) -> Iterator[tuple
 
 
 def _version(digest: str) -> str:
-    """Return the version of the rule of a hash: hashes of different rules cannot be compared."""
+    """Return the version of the hash function; hashes of different versions cannot be compared."""
     return digest.partition(":")[0] if ":" in digest else ""
 
 

@@ -121,7 +121,7 @@ def _add_average(by_seed: pd.DataFrame, datasets: Sequence[str], mixed: Sequence
 
 
 def mean_and_h(runs: Runs, by_seed: pd.DataFrame, targets: Sequence[str], has_average: bool) -> Means:
-    """Return the means over seeds with the average over data sets, if there is one, and with H."""
+    """Return the means over seeds, with H and with the average over data sets if `has_average` is true."""
     if has_average:
         mixed = [label for label in runs.methods["label"] if runs.mixture(label, runs.datasets)]
         _add_average(by_seed, targets, mixed)

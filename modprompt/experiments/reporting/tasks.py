@@ -15,10 +15,12 @@ from modprompt.programs import Parser, report
 
 
 def mean_of(folders: Sequence[str]) -> tuple[float, float, str]:
-    """Mean accuracy of runs in percent; 1.96 standard deviations (n in the denominator) over sqrt(n); their marks.
+    """Return the mean accuracy of runs in percent, its spread, and remarks on the selection of checkpoints.
+
+    The spread is 1.96 standard deviations (n in the denominator) divided by sqrt(n).
 
     Raises:
-        UserError: if one is not finished, or they differ in what averaged runs must have in common.
+        UserError: if a run has not finished, or if the runs differ in facts that averaged runs must share.
     """
     runs = []
     for folder in folders:
@@ -46,7 +48,7 @@ def _main(argv: list[str] | None) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print the mean of runs; 2 after a message on a run that is not finished."""
+    """Run the command, and return its exit code: 0, or 2 after an error message."""
     return report(_main, argv)
 
 

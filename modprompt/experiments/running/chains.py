@@ -37,7 +37,7 @@ _SHARED = 0.9  # the fraction of a GPU's memory for runs that share it; PyTorch 
 
 
 class Slot(NamedTuple):
-    """What a single run of several may use: cores, and environment variables that select a GPU or a share of it."""
+    """The cores of one of several simultaneous runs, and environment variables that select its GPU or GPU share."""
 
     cores: tuple[int, ...]
     variables: Mapping[str, str] = {}

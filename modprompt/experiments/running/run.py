@@ -240,5 +240,5 @@ def run(args: argparse.Namespace) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command, and return its exit code: that of `start`, or 2 after an error message."""
+    """Run the command, and return its exit code: the code that `start` returns, or 2 after an error message."""
     return report(lambda: run(parse(argv)))

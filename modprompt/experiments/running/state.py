@@ -101,7 +101,7 @@ def at_rest(job: Job, out: Path, inputs: Inputs | None = None) -> State:
 
 
 def _with_last_start(job: Job, out: Path, state: State) -> State:
-    """Return the state of a waiting run after the error or the request for labels with which its last start ended."""
+    """Return the state of a run, where a waiting run may have failed or asked for labels when it was last started."""
     failure = read_json(out / job.folder / FAILURE) if state.name == WAITING else None
     if failure is not None:
         line, time_s = failure.get("line"), failure.get("time_s")
