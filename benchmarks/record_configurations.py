@@ -21,7 +21,6 @@ import argparse
 import json
 import os
 import random
-import re
 import subprocess
 import sys
 import tempfile
@@ -177,6 +176,17 @@ def _renamed(config: str) -> dict[str, str]:
     return found
 
 
+def _differences(old: dict[str, Any], new: dict[str, Any], keys: set[str]) -> list[str]:
+    """Return in what the records of a command differ, besides texts; `keys` are the settings that are compared."""
+    if old.get("error") != new.get("error"):
+        return [f"error {old.get('error')}: {old.get('text')} -> {new.get('error')}: {new.get('text')}"]
+    if "error" in old:
+        return []
+    left, right = _renamed(old["config"]), _renamed(new["config"])
+    rows = [f"{key}: {left.get(key)} -> {right.get(key)}" for key in sorted(keys) if left.get(key) != right.get(key)]
+    return rows if old["hash"] == new["hash"] else [*rows, f"hash of {old['settings']} -> {new['settings']}"]
+
+
 def compare(before: Path, after: Path, with_texts: bool) -> bool:
     """Print in what two records differ.
 
@@ -189,32 +199,24 @@ def compare(before: Path, after: Path, with_texts: bool) -> bool:
         True if a configuration or a hash differs, or if a command fails in one record only.
     """
     olds, news = ([json.loads(line) for line in path.read_text().splitlines()] for path in (before, after))
-    differ = [words for words, _ in olds] != [words for words, _ in news]
-    if differ:
-        print("The two records are of different commands.")
+    if [words for words, _ in olds] != [words for words, _ in news]:
+        raise SystemExit("The two records are of different commands. Make both with the same version of this script.")
     known = [{key for _, record in records for key in _renamed(record.get("config", ""))} for records in (olds, news)]
     for whose, keys in (("older", known[0] - known[1]), ("newer", known[1] - known[0])):
         if keys:
             print(f"Settings that only the {whose} version has: {', '.join(sorted(keys))}")
+    differ = False
     for (words, old), (_, new) in zip(olds, news):
         if {*words} & (known[0] ^ known[1]):
             continue  # the command sets what one of the versions does not have
-        rows = list[str]()
-        if ("error" in old) != ("error" in new) or old.get("error") != new.get("error"):
-            rows.append(f"error {old.get('error')}: {old.get('text')} -> {new.get('error')}: {new.get('text')}")
-        elif "config" in old:
-            left, right = _renamed(old["config"]), _renamed(new["config"])
-            keys = [key for key in sorted(known[0] & known[1]) if left.get(key) != right.get(key)]
-            rows += [f"{key}: {left.get(key)} -> {right.get(key)}" for key in keys]
-            if old["hash"] != new["hash"]:
-                rows.append(f"hash of {old['settings']} -> {new['settings']}")
+        rows = _differences(old, new, known[0] & known[1])
         differ = differ or bool(rows)
         if with_texts:
-            texts = [[*one.get("said", ()), one.get("text", "")] for one in (old, new)]
-            rows += [f"  - {text}" for text in texts[0] if text not in texts[1]]
-            rows += [f"  + {text}" for text in texts[1] if text not in texts[0]]
+            left, right = ([*one.get("said", ()), one.get("text", "")] for one in (old, new))
+            rows += [f"  - {text}" for text in left if text not in right]
+            rows += [f"  + {text}" for text in right if text not in left]
         if rows:
-            print(re.sub(r"\s+", " ", " ".join(words)), *rows, sep="\n    ")
+            print(" ".join(words), *rows, sep="\n    ")
     print("The records differ." if differ else "Configurations, hashes and errors are equal.")
     return differ
 

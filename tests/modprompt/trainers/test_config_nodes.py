@@ -5,6 +5,7 @@ from yacs.config import CfgNode
 
 import modprompt.trainers.all  # noqa: F401 - registers the defaults
 from modprompt.errors import SettingError, UserError
+from modprompt.hosts import settings
 from modprompt.io.settings import as_text, flat, read_settings
 from modprompt.methods.table import METHODS
 from modprompt.trainers.config_nodes import add_defaults, method_of, node_of
@@ -14,6 +15,14 @@ from tests.conftest import ROOT
 WITH_NODES = [row.method for row in METHODS if row.method.node]
 
 REFERENCE = {"N_CTX": 2, "N_ADD_OP": 2, "N_RM_OP": 1, "CTX_INIT": "a photo of a", "PREC": "fp16", "PROMPT_DEPTH": 9}
+
+
+@pytest.fixture
+def patched_yacs(monkeypatch):
+    """yacs as other codebases use it."""
+    for name in settings.MERGES:
+        monkeypatch.setattr(CfgNode, name, getattr(CfgNode, name))  # the end of the test restores it
+    settings.patch_yacs()
 
 
 def test_defaults_are_known_as_soon_as_the_trainer_is_imported():
@@ -49,6 +58,7 @@ def test_every_registered_row_is_known_by_name():
     assert {row.name for row in METHODS} <= set(TRAINER_REGISTRY.registered_names())
 
 
+@pytest.mark.usefixtures("patched_yacs")
 @pytest.mark.parametrize("value", [0.5, "0.5", 3, "3", "-0.0", 1e-3])
 @pytest.mark.parametrize("way", ["options", "file", "other"])
 def test_a_weight_may_be_any_number_however_it_is_merged(value, way, tmp_path):
@@ -64,6 +74,7 @@ def test_a_weight_may_be_any_number_however_it_is_merged(value, way, tmp_path):
     assert method_of(cls, cfg.TRAINER.MPL).text_loss_weight == float(value)
 
 
+@pytest.mark.usefixtures("patched_yacs")
 def test_a_file_with_a_base_is_merged_whole():
     """yacs knows no bases."""
     cfg = get_cfg_default()
@@ -73,6 +84,7 @@ def test_a_file_with_a_base_is_merged_whole():
     assert {key: as_text(values[key]) for key in given} == {key: as_text(value) for key, value in given.items()}
 
 
+@pytest.mark.usefixtures("patched_yacs")
 @pytest.mark.filterwarnings("ignore:TRAINER.KGCOOP.CTX_INIT")  # words that its repository does not read
 @pytest.mark.parametrize("way", ["options", "file", "other"])
 def test_true_and_words_are_merged_where_both_mean_something(way, tmp_path):
