@@ -1,14 +1,15 @@
-"""The configuration of a run: made once, by one of two functions, whole and frozen; nothing writes to it afterwards.
+"""The configuration of a run: completed once and frozen; nothing changes it afterwards.
 
-`from_words` makes it for our own programs (files, flags, options; --host too), `from_host` for a codebase's program,
-which has made a configuration of its own. Each step returns what it changes, from which a new one is made.
+`from_words` makes the configuration for modprompt's own programs (files, flags, options; also with --host): `complete`
+decides what follows from settings alone, `complete_from_files` what follows from the tested model, the weights and the
+images. `from_host` takes the configuration that the program of another codebase has made.
 """
 
 import copy
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
@@ -77,20 +78,24 @@ class RunConfig(CfgNode):
             one[key] = cls._copied(value) if isinstance(value, CfgNode) else copy.deepcopy(value)
         return one
 
+    def assign(self, values: Mapping[str, Any]) -> None:
+        """Set values by dotted key, in place; the configuration must not be frozen."""
+        for key, value in values.items():
+            node, name = level_of(self, key)
+            node[name] = value
+
     def changed(self, values: Mapping[str, Any]) -> "RunConfig":
-        """A new one with other values, by dotted key; itself if there are none."""
+        """Return a frozen copy with other values, by dotted key; the configuration itself if there are none."""
         if not values:
             return self
-        one: RunConfig = self.clone()
-        one.defrost()
-        for key, value in values.items():
-            node, name = level_of(one, key)
-            node[name] = value
-        one.freeze()
-        return one
+        copied: RunConfig = self.clone()
+        copied.defrost()
+        copied.assign(values)
+        copied.freeze()
+        return copied
 
     def of_one_training(self, **values: Any) -> "RunConfig":
-        """The configuration of one training or test of a run that may have rounds; values by dotted key."""
+        """Return the configuration of one training or test of a run that may have rounds; values by dotted key."""
         return self.changed({"ACTIVE.ROUNDS": 0, **values})
 
 
@@ -121,24 +126,26 @@ def tested_by(cfg: CfgNode, mode: Mode) -> str:
 
 
 def from_words(settings: Settings, mode: Mode = TRAINING, check: Callable[[RunConfig], Any] | None = None) -> RunConfig:
-    """The configuration of a run of our own programs: all is decided, nothing begun.
+    """Return the frozen configuration of a run of our own programs. Nothing is written.
 
     Args:
         settings: what files, flags and options give.
-        mode: what to do with them.
-        check: the calling program's; raises UserError if the configuration does not fit.
+        mode: what the run does.
+        check: the check of the calling program; it raises UserError if the configuration does not fit.
 
     Raises:
         UserError: if a setting, a file or the output folder does not fit.
     """
-    cfg = _through((*_OF_SETTINGS, *_OF_RUN), settings, mode)
+    settings, cfg = _completed(settings, mode)
+    complete_from_files(cfg, settings, mode)
+    cfg.freeze()
     if check is not None:
         check(cfg)
     return cfg.changed(_place(cfg, settings, mode))
 
 
 def merged(settings: Settings, tests: bool = False) -> RunConfig:
-    """What settings give over defaults, and what follows from that alone.
+    """Return the frozen configuration that follows from settings alone, without reading weights or images.
 
     Args:
         settings: what files, flags and options give.
@@ -147,16 +154,89 @@ def merged(settings: Settings, tests: bool = False) -> RunConfig:
     Raises:
         UserError: with all unknown keys, wrong types, unknown names and impossible values.
     """
-    return _through(_OF_SETTINGS, settings, Mode(eval_only=tests))
+    _, cfg = _completed(settings, Mode(eval_only=tests))
+    cfg.freeze()
+    return cfg
 
 
-def _through(steps: "Sequence[Step]", settings: Settings, mode: Mode) -> RunConfig:
-    """A configuration after these steps; a step gives what it changes, by dotted key, or refuses."""
+def _completed(settings: Settings, mode: Mode) -> tuple[Settings, RunConfig]:
+    """Return the settings under the names of the trainer's method, and the configuration that follows from them."""
     settings = _by_own_names(settings)
     cfg = RunConfig.of(config.merged(settings))
-    for step in steps:
-        cfg = cfg.changed(step(cfg, settings, mode) or {})
-    return cfg
+    cfg.defrost()
+    complete(cfg, settings, mode)
+    return settings, cfg
+
+
+def complete(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
+    """Decide what follows from explicit settings alone, in place, and reject settings that do not fit together.
+
+    Args:
+        cfg: the configuration with explicit settings over defaults, not frozen.
+        settings: what files, flags and options give.
+        mode: what the run does.
+
+    Raises:
+        UserError: if a setting does not fit.
+    """
+    # The data folder, and whether anything is trained: all later decisions depend on them. INPUT.DECODING and
+    # DATASET.CHOOSE_BY are the choice of the reader and of the method.
+    cfg.assign(_facts(cfg, settings, mode))
+
+    # Settings of the data and the test that exclude each other. A method that counts steps has no epochs.
+    _require_shots(cfg, settings)
+    _require_together(cfg)
+    _require_no_epochs(cfg, settings)
+
+    # SEARCH.RUNS, and the settings in the schedule file of a search: they override config files.
+    cfg.assign(search.decided(cfg, settings, _method_of(cfg), _own_node(cfg)))
+
+    # Settings that the method derives from the data set and the CLIP. The command line overrides them.
+    cfg.assign(_decided(cfg, settings.on_command_line(), _method_of(cfg)))
+
+    # Additions such as KDPL and DePT: the trainer must accept them, and some trainers always have them.
+    _require_takes(cfg)
+    _require_what_stands_beside(cfg, settings)
+    _warn_of_unread(cfg, settings)
+
+    # Settings that another configuration node of the method stands for. Explicit settings override them.
+    cfg.assign(_of_second_node(cfg, settings))
+
+    # DATASET.TRAIN_ON_VAL is rejected if anything is selected on validation images.
+    trains_on_validation(cfg)
+
+    # How the file of MODEL.BACKBONE.PATH is run, if the architecture is named with --backbone.
+    cfg.assign(_architecture(cfg, settings))
+
+
+def complete_from_files(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
+    """Decide what follows from the tested model, the weights and the image folder, in place.
+
+    Args:
+        cfg: the configuration after `complete`, not frozen.
+        settings: what files, flags and options give.
+        mode: what the run does.
+
+    Raises:
+        UserError: if a setting, a checkpoint, a CLIP or a folder of images does not fit.
+    """
+    # INPUT.DECODING of the training whose model is tested, so that the test reads images in the same way.
+    cfg.assign(_image_rule(cfg, settings, mode))
+    _require_unseen(cfg, mode)
+    _require_model(cfg, mode)
+
+    # Settings of the method that are stored in the tested checkpoint.
+    cfg.assign(_kept(cfg, settings, mode))
+
+    # INPUT.SIZE, mean, standard deviation, interpolation and resize mode are those of the weights.
+    cfg.assign({} if _method_of(cfg) is None else backbone.settings_of_images(cfg, settings.on_command_line()))
+
+    # TEST.NO_TEST for a folder of training images without test images.
+    require_only_tests(DATASET_REGISTRY.get(cfg.DATASET.NAME), trains(cfg, mode))
+    cfg.assign(_without_test(cfg, settings, mode))
+
+    # The teacher of a distillation must be readable and fit the data set.
+    teachers.check(cfg)
 
 
 def from_host(cfg: CfgNode, method: Any = None) -> RunConfig:
@@ -208,7 +288,7 @@ def _second_node(method: Any) -> type[SecondNode] | None:
     return None if method is None else method.repository.second_node
 
 
-def _require_what_stands_beside(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
+def _require_what_stands_beside(cfg: RunConfig, settings: Settings) -> None:
     """Raise UserError if a trainer's additions that are always on are switched off."""
     name = cfg.TRAINER.NAME
     node = always_beside(name)
@@ -221,7 +301,7 @@ def _require_what_stands_beside(cfg: RunConfig, settings: Settings, mode: Mode) 
         )
 
 
-def _warn_of_unread(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
+def _warn_of_unread(cfg: RunConfig, settings: Settings) -> None:
     """Warn of settings that the trainer does not read."""
     name, second = cfg.TRAINER.NAME, _second_node(_method_of(cfg))
     for key, replacement in unread_of(name).items():
@@ -248,7 +328,7 @@ def _warn_of_unread(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
     )
 
 
-def _require_takes(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
+def _require_takes(cfg: RunConfig) -> None:
     """Raise SettingError if the trainer does not accept an addition that is asked for."""
     for node in together.asked(cfg.TRAINER, cfg.TRAINER.NAME):
         try:
@@ -287,7 +367,7 @@ def _decided(cfg: RunConfig, given: Sequence[str], method: Any) -> dict[str, Any
     return taken
 
 
-def _require_shots(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
+def _require_shots(cfg: RunConfig, settings: Settings) -> None:
     """Raise UserError at 0 shots, unless the method's repository or a codebase's reader gives them a meaning."""
     method, key = _method_of(cfg), "DATASET.NUM_SHOTS"
     if cfg.DATASET.NUM_SHOTS != 0 or key not in settings or READER in settings:
@@ -297,7 +377,7 @@ def _require_shots(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
         raise UserError(f"{settings[key].where}: {key} is 0, but a class needs at least one training image. {instead}")
 
 
-def _require_together(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
+def _require_together(cfg: RunConfig) -> None:
     shots_by_class.read(cfg)  # its faults are said before anything is built
     if cfg.TEST.BASE_NEW and not (cfg.TEST.ONLY and cfg.DATASET.SUBSAMPLE_CLASSES == "all"):
         raise UserError(
@@ -326,7 +406,7 @@ def _require_together(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
         )
 
 
-def _require_no_epochs(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
+def _require_no_epochs(cfg: RunConfig, settings: Settings) -> None:
     given = [key for key in _BY_EPOCH if key in settings]
     if given and counts_steps(cfg.TRAINER.NAME):
         where = settings[given[0]].where
@@ -350,7 +430,7 @@ def _image_rule(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any
     return {READ_AS: rule}
 
 
-def _require_unseen(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
+def _require_unseen(cfg: RunConfig, mode: Mode) -> None:
     """Raise UserError if accuracy would be measured on validation images that the tested model was trained on."""
     if cfg.TEST.SPLIT == "val" and _of_tested_training(cfg, mode).get(TRAIN_ON_VAL) == "True":
         raise UserError(
@@ -401,7 +481,7 @@ def _kept(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
     return found
 
 
-def _require_model(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
+def _require_model(cfg: RunConfig, mode: Mode) -> None:
     if mode.eval_only and not mode.model_dir and not trains_nothing(cfg):
         raise UserError(
             f"--eval-only with the trainer {cfg.TRAINER.NAME} needs a trained model. Set --model-dir to the output "
@@ -419,21 +499,12 @@ def _place(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
     return {"OUTPUT_DIR": place}
 
 
-def _searched(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
-    """What a search decides: SEARCH.RUNS, and settings that its schedule file gives."""
-    return search.decided(cfg, settings, _method_of(cfg), _own_node(cfg))
-
-
-def _of_data(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
-    return _decided(cfg, settings.on_command_line(), _method_of(cfg))
-
-
-def _of_second_node(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
+def _of_second_node(cfg: RunConfig, settings: Settings) -> dict[str, Any]:
     second = _second_node(_method_of(cfg))
     return {} if second is None else config.stands_for(cfg, settings, second)
 
 
-def _architecture(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
+def _architecture(cfg: RunConfig, settings: Settings) -> dict[str, Any]:
     """How a file with the architecture of --backbone is run; a name in a config file says nothing of a file."""
     if not cfg.MODEL.BACKBONE.PATH or _method_of(cfg) is None:
         return {}
@@ -443,18 +514,6 @@ def _architecture(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, A
     if not changes:
         backbone.warn_of_unused_name(cfg, settings.on_command_line())
     return changes
-
-
-def _images(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
-    return {} if _method_of(cfg) is None else backbone.settings_of_images(cfg, settings.on_command_line())
-
-
-def _require_images(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
-    require_only_tests(DATASET_REGISTRY.get(cfg.DATASET.NAME), trains(cfg, mode))
-
-
-def _require_training_images(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
-    trains_on_validation(cfg)  # its faults are said before anything is built
 
 
 def _without_test(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
@@ -468,34 +527,3 @@ def _without_test(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, A
         return {}
     say(f"note: {why}. TEST.NO_TEST is set to True, so this run trains without measuring accuracy.")
     return {"TEST.NO_TEST": True}
-
-
-def _require_teacher(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
-    teachers.check(cfg)
-
-
-Step: TypeAlias = Callable[[RunConfig, Settings, Mode], dict[str, Any] | None]
-_OF_SETTINGS: tuple[Step, ...] = (
-    _facts,
-    _require_shots,
-    _require_together,
-    _require_no_epochs,
-    _searched,
-    _of_data,
-    _require_takes,
-    _require_what_stands_beside,
-    _warn_of_unread,
-    _of_second_node,
-    _require_training_images,
-    _architecture,
-)
-_OF_RUN: tuple[Step, ...] = (
-    _image_rule,
-    _require_unseen,
-    _require_model,
-    _kept,
-    _images,
-    _require_images,
-    _without_test,
-    _require_teacher,
-)
