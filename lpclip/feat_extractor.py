@@ -22,9 +22,9 @@ import torch
 
 from modprompt.cli import flags
 from modprompt.compat import find as compat
+from modprompt.data.reader_facts import own_validation
 from modprompt.errors import UserError
 from modprompt.io.arrays import arrays_hash, write_arrays
-from modprompt.io.images import own_validation
 from modprompt.programs import Parser, import_modules, report
 
 compat.add_to_path()

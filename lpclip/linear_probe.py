@@ -23,10 +23,11 @@ from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
 from modprompt.checks import at_least, nearest
+from modprompt.data.fewshot import hold_out
 from modprompt.errors import UserError
 from modprompt.io.arrays import arrays_hash, read_arrays
 from modprompt.io.files import part_of, write_json
-from modprompt.io.images import HELD_OUT, TEST, VALIDATION, hold_out
+from modprompt.io.result import HELD_OUT, TEST, VALIDATION
 from modprompt.programs import Parser, report
 
 SHOTS = (1, 2, 4, 8, 16)

@@ -27,7 +27,7 @@ from modprompt.data.rounds import WAITING, round_name
 from modprompt.errors import UserError, WaitsForLabels
 from modprompt.io import pages
 from modprompt.io.files import write_json, write_whole
-from modprompt.io.image_files import FAMILY, as_rgb, opened, rule_of_run
+from modprompt.io.image_files import FAMILY, as_rgb, opened
 from modprompt.programs import one_line
 
 _SIDE = 160  # pixels of a picture's longer side, at most
@@ -70,10 +70,11 @@ class Labelling:
         folder: where rounds are kept.
         pool: the images.
         ask: whether labels are asked for even where the data set knows them.
+        read_as: the rule by which the run decodes images (INPUT.DECODING).
     """
 
-    def __init__(self, folder: Path, pool: Pool, ask: bool) -> None:
-        self.folder, self.pool = folder, pool
+    def __init__(self, folder: Path, pool: Pool, ask: bool, read_as: str = FAMILY) -> None:
+        self.folder, self.pool, self.read_as = folder, pool, read_as
         self.asks = ask or any(pool.truth(place) == UNKNOWN for place in pool.unlabelled)
 
     def put_aside(self, one: Round) -> None:
@@ -106,7 +107,7 @@ class Labelling:
         picks = [pick._replace(label=label) for pick, label in zip(one.picks, labels)]
         path = file_of(self.folder, one.number).with_suffix(".html")
         title = f"Round {one.number}: {len(picks)} image{'' if len(picks) == 1 else 's'}"
-        write_page(path, picks, self.pool.root, title, self.pool.names, rule_of_run())
+        write_page(path, picks, self.pool.root, title, self.pool.names, self.read_as)
 
     def _read(self, one: Round) -> list[int | None]:
         return picks_file.read_labels(file_of(self.folder, one.number), one.picks, self.pool.names)

@@ -11,7 +11,8 @@ from typing import Any
 from dassl.data.datasets import DATASET_REGISTRY, Datum
 
 from modprompt.data.images import UNKNOWN
-from modprompt.io.images import below, list_hash, reader_facts
+from modprompt.data.reader_facts import reader_facts
+from modprompt.io.images import below, list_hash
 
 
 class Pool:

@@ -26,22 +26,15 @@ from modprompt.active.picks_file import Picked
 from modprompt.active.pool import Pool, given, spread
 from modprompt.active.record import CHOSEN, TESTED, Round, keep_states, restore_states
 from modprompt.active.scoring import Scorer
+from modprompt.data.reader_facts import is_few_shot, reader_facts, shots_of
 from modprompt.data.rounds import Active, known, round_name
+from modprompt.data.selection import labels_of_choice, lists_of
 from modprompt.errors import SettingError, UserError
 from modprompt.io import folder as run_folder
 from modprompt.io import result as results
 from modprompt.io import same_run
 from modprompt.io.files import copy_whole, remove_parts
-from modprompt.io.images import (
-    IMAGE_FILES,
-    image_files,
-    images_hash,
-    is_few_shot,
-    labels_of_choice,
-    lists_of,
-    reader_facts,
-    shots_of,
-)
+from modprompt.io.images import IMAGE_FILES, image_files, images_hash
 from modprompt.io.settings import Settings
 from modprompt.methods.table import HEADS, ZERO_SHOT, kind_of, row_of
 from modprompt.trainers import artifacts, training_state
@@ -146,7 +139,7 @@ class Rounds:
                 f"but {cfg.DATASET.NAME} has only {left}. Decrease ACTIVE.ROUNDS or ACTIVE.BUDGET."
             )
         selection.candidates(active, self.budget, len(pool.images), left)
-        self.labelling = Labelling(self.folder, pool, active.manual_labels)
+        self.labelling = Labelling(self.folder, pool, active.manual_labels, cfg.INPUT.DECODING)
         self.new_classes = NewClasses(cfg) if cfg.DATASET.SUBSAMPLE_CLASSES == "base" and self.has_test else None
         self.done: list[Round] = []
         self.trainer: Any = None  # of the newest round

@@ -18,8 +18,7 @@ from modprompt.data.names import config_file, path_of, registered_names
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io.files import of_user
-from modprompt.io.images import SHOTS_BY_CLASS
-from modprompt.io.settings import FLAGS, Given, Settings, as_text
+from modprompt.io.settings import FLAGS, SHOTS_BY_CLASS, Given, Settings, as_text
 from modprompt.methods.table import BY_NAME, config_of, configs_by_clip
 from modprompt.methods.table import config_file as file_of_method
 

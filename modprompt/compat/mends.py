@@ -23,11 +23,18 @@ import sys
 import types
 import warnings
 from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+
+from modprompt.io.files import PathLike
+from modprompt.io.image_files import FAMILY, read_rgb, rule_of
+
+# how read_image decodes: set only while DatasetWrapper makes a sample, since Dassl passes read_image nothing but a path
+_rule: ContextVar[str] = ContextVar("rule", default=FAMILY)
 
 
 def mend_wilds() -> str:
@@ -137,12 +144,33 @@ def mend_numpy() -> str:
 
 
 def mend_images() -> str:
-    from modprompt.io.image_files import read_of_run
-
-    manager: Any = importlib.import_module("dassl.data.data_manager")
-    _replace("dassl.utils.tools", "read_image", read_of_run)
-    manager.DatasetWrapper.__reduce__ = _to_a_worker
+    wrapper: Any = importlib.import_module("dassl.data.data_manager").DatasetWrapper
+    _replace("dassl.utils.tools", "read_image", read_image)
+    wrapper.__getitem__ = _by_own_rule(wrapper.__getitem__)
+    wrapper.__reduce__ = _to_a_worker
     return "Images are read with limits on their size, and an image that cannot be read ends the run with a message."
+
+
+def read_image(path: PathLike) -> Any:
+    """Read an image file in place of Dassl's function of this name, by the rule of the data set that needs the image.
+
+    Outside of Dassl's DatasetWrapper the rule is that of the CoOp family; see modprompt.io.image_files.
+    """
+    return read_rgb(path, _rule.get())
+
+
+def _by_own_rule(get_item: Callable[[Any, int], Any]) -> Callable[[Any, int], Any]:
+    """Return DatasetWrapper.__getitem__ so that images are decoded as INPUT.DECODING of its configuration says."""
+
+    @functools.wraps(get_item)
+    def get(self: Any, index: int) -> Any:
+        token = _rule.set(rule_of(getattr(self, "cfg", None)))
+        try:
+            return get_item(self, index)
+        finally:
+            _rule.reset(token)
+
+    return get
 
 
 def _to_a_worker(dataset: Any) -> Any:

@@ -10,23 +10,42 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from modprompt.data.family_pickle import read_family_pickle
-from modprompt.data.images import Image, relatives
+from modprompt.data.images import Image, by_label, relatives
 from modprompt.data.splits import Split, read_record
 from modprompt.errors import UserError
 from modprompt.io.files import write_json
-from modprompt.io.images import Shots, by_label, list_hash, of_label
+from modprompt.io.images import list_hash
 from modprompt.io.records import KEY, sealed
 from modprompt.output import say
 
 _VERSION = 1
 VAL_SHOTS = 4  # at most, per class
 FOLDER = "split_fewshot"  # of the cache files, as the family calls it
+Shots = int | Mapping[int, int]  # images of each class: the same number for all classes, or by label
 _Lists = Mapping[str, Sequence[Image]]  # by part
+
+
+def of_label(shots: Shots, label: int) -> int:
+    """Return the number of images of one class."""
+    return shots if isinstance(shots, int) else shots.get(label, 0)
+
+
+def hold_out(pool: Iterable[Any], taken: Iterable[Any], per_class: Shots, seed: int) -> list[Any]:
+    """Return up to `per_class` images of each label in `pool` that are not `taken`, drawn with a separate generator."""
+    rng = random.Random(f"held out {seed}")
+    used = {image.impath for image in taken}
+    groups = by_label(image for image in pool if image.impath not in used)
+    return [
+        image
+        for label in sorted(groups)
+        for image in rng.sample(groups[label], min(of_label(per_class, label), len(groups[label])))
+    ]
 
 
 def few(shots: Shots) -> Shots:

@@ -31,6 +31,14 @@ class Image(NamedTuple):
     classname: str
 
 
+def by_label(images: Iterable[Any]) -> dict[int, list[Any]]:
+    """Return {label: images}, labels in order of first appearance."""
+    groups: dict[int, list[Any]] = {}
+    for image in images:
+        groups.setdefault(image.label, []).append(image)
+    return groups
+
+
 def relatives(images: Iterable[Image], image_dir: Path) -> Iterator[str]:
     """The images' paths below their folder, with forward slashes."""
     folder = f"{image_dir}{os.sep}"

@@ -5,7 +5,7 @@ Where the split file's hash is not known, the lists of 16 shots that seeds 1, 2 
 
 from collections.abc import Callable
 
-from modprompt.io.images import NOT_KNOWN
+from modprompt.io.result import NOT_KNOWN
 from modprompt.output import say
 
 PUBLISHED, OURS = "published", "ours"

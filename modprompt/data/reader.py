@@ -13,7 +13,16 @@ from yacs.config import CfgNode
 
 from modprompt.checks import counted
 from modprompt.data import fewshot, published, shots_by_class
+from modprompt.data.fewshot import Shots, hold_out
 from modprompt.data.images import Image, datums, place_of_images
+from modprompt.data.reader_facts import is_few_shot, own_validation, shots_file
+from modprompt.data.selection import (
+    images_for_selection,
+    needs_validation,
+    only_tests,
+    uses_validation,
+    validation_images,
+)
 from modprompt.data.split_files import Storage
 from modprompt.data.splits import (
     Split,
@@ -27,6 +36,8 @@ from modprompt.data.splits import (
 from modprompt.errors import UserError
 from modprompt.io import images as runs
 from modprompt.io.files import of_user
+from modprompt.io.result import AS_TRAINING, HELD_OUT, TEST, WHOLE
+from modprompt.io.settings import SHOTS_BY_CLASS, TRAIN_ON_VAL
 from modprompt.io.text import one_line
 from modprompt.output import say
 
@@ -34,19 +45,6 @@ from modprompt.output import say
 WITHOUT_VALIDATION = (
     "TEST.FINAL_MODEL last_step with TEST.SPLIT test, or DATASET.VAL_FROM_TEST True to select on the test images"
 )
-
-_CHOSEN_BY = {runs.ALL: runs.WHOLE, runs.AS_MANY: runs.AS_TRAINING}
-
-
-def selected_on(cfg: CfgNode, own_validation: bool) -> str:
-    """Which images a run on this project's readers chooses by; empty if it does not choose."""
-    if not runs.chooses_by_validation(cfg):
-        return ""
-    if runs.chosen_by(cfg) == runs.TEST:
-        return runs.TEST
-    if own_validation:
-        return _CHOSEN_BY.get(runs.chosen_by(cfg), runs.VALIDATION)
-    return runs.TEST if cfg.DATASET.get("VAL_FROM_TEST", False) else runs.HELD_OUT
 
 
 def trains_on_validation(cfg: CfgNode) -> bool:
@@ -58,19 +56,19 @@ def trains_on_validation(cfg: CfgNode) -> bool:
     """
     if not getattr(cfg.DATASET, "TRAIN_ON_VAL", False):
         return False
-    trains, rounds = not runs.only_tests(cfg), cfg.get("ACTIVE", {}).get("ROUNDS", 0)
-    shots = runs.SHOTS_BY_CLASS if runs.shots_file(cfg) else f"DATASET.NUM_SHOTS {cfg.DATASET.NUM_SHOTS}"
+    trains, rounds = not only_tests(cfg), cfg.get("ACTIVE", {}).get("ROUNDS", 0)
+    shots = SHOTS_BY_CLASS if shots_file(cfg) else f"DATASET.NUM_SHOTS {cfg.DATASET.NUM_SHOTS}"
     conflicts = (
         (cfg.TEST.SPLIT == "val", "TEST.SPLIT val measures the accuracy on them"),
-        (trains and runs.is_few_shot(cfg), f"{shots} trains on few images of each class"),
+        (trains and is_few_shot(cfg), f"{shots} trains on few images of each class"),
         (trains and rounds, f"ACTIVE.ROUNDS {rounds} chooses which images train"),
         (trains and cfg.TEST.FINAL_MODEL == "best_val", "TEST.FINAL_MODEL best_val selects the best epoch on them"),
-        (trains and runs.chooses_by_validation(cfg), f"{cfg.TRAINER.NAME} with its settings selects on them"),
+        (trains and uses_validation(cfg), f"{cfg.TRAINER.NAME} with its settings selects on them"),
     )
     for applies, reason in conflicts:
         if applies:
             raise UserError(
-                f"{runs.TRAIN_ON_VAL} True adds the validation images to the training images, but {reason}. Remove "
+                f"{TRAIN_ON_VAL} True adds the validation images to the training images, but {reason}. Remove "
                 "one of the two settings."
             )
     return trains
@@ -126,7 +124,7 @@ class FamilyDataset(DatasetBase):
     Attributes:
         has_test: whether there are test images. If not, `test` holds one training image as a placeholder.
 
-    What results say of it is in the attributes of `io.images.ReaderFacts`.
+    What results say of it is in the attributes of `data.reader_facts.ReaderFacts`.
 
     Raises:
         UserError: if the root or the images are missing, or the data break the rules.
@@ -151,27 +149,24 @@ class FamilyDataset(DatasetBase):
             )
         self.record_files: dict[str, str] = {}
         half, table = cfg.DATASET.SUBSAMPLE_CLASSES, shots_by_class.read(cfg)
-        self.shots: runs.Shots = cfg.DATASET.NUM_SHOTS
+        self.shots: Shots = cfg.DATASET.NUM_SHOTS
         self.shots_hash = table.hash if table else ""
         with self._alone():
             split = self.read_or_make_split()
             if trains_on_validation(cfg):
                 if not split.val:
-                    say(
-                        f"note: {cfg.DATASET.NAME} has no validation images, so {runs.TRAIN_ON_VAL} True adds no "
-                        "images."
-                    )
+                    say(f"note: {cfg.DATASET.NAME} has no validation images, so {TRAIN_ON_VAL} True adds no images.")
                 split = Split([*split.train, *(split.val or ())], None, split.test)
             train, val, test = split
             self.few_shot_hash = ""
             if table:
                 self.shots = shots_by_class.by_label(table, train)
-            if runs.is_few_shot(cfg):
+            if is_few_shot(cfg):
                 train, val = self._few_shot(split)
             # all names that are needed are read here: their file may have changed later
             self._check_labels(train, val, test)
-            self.own_validation = runs.own_validation(split)
-            self.selected_on = selected_on(cfg, self.own_validation)
+            self.own_validation = own_validation(split)
+            self.selected_on = images_for_selection(cfg, self.own_validation)
             val = self._validation(split, train, val)
         self.which = which_of_name(train, half)
         stands_in = val is None or (not val and cfg.DATASET.get("VAL_FROM_TEST", False))  # test images serve as both
@@ -204,7 +199,7 @@ class FamilyDataset(DatasetBase):
     def _require_no_test(self) -> None:
         """Raise UserError if a run on a data set without test images needs some."""
         only_tests = self.cfg.TEST.get("ONLY", False)
-        if self.cfg.TEST.NO_TEST and not only_tests and self.selected_on != runs.TEST:
+        if self.cfg.TEST.NO_TEST and not only_tests and self.selected_on != TEST:
             return
         why = self.without_test(self.folder) or f"{type(self).__name__} in {self.folder} has no test images"
         other = "" if only_tests else ", or train with TEST.NO_TEST True and TEST.FINAL_MODEL last_step"
@@ -332,15 +327,15 @@ class FamilyDataset(DatasetBase):
             UserError: if all training images are used, so that none can be held out.
         """
         cfg = self.cfg
-        if self.selected_on == runs.WHOLE:
+        if self.selected_on == WHOLE:
             return split.val
-        if self.selected_on == runs.AS_TRAINING:
+        if self.selected_on == AS_TRAINING:
             return fewshot.validation_of_seed(split, self.shots, cfg.SEED)
-        if self.selected_on != runs.HELD_OUT:
-            return None if runs.chosen_by(cfg) == runs.TEST else val
+        if self.selected_on != HELD_OUT:
+            return None if validation_images(cfg) == TEST else val
         per_class = fewshot.few(self.shots)
-        images = runs.hold_out(split.train, train, per_class, cfg.SEED) if runs.is_few_shot(cfg) else []
-        if not images and not runs.must_choose(cfg):
+        images = hold_out(split.train, train, per_class, cfg.SEED) if is_few_shot(cfg) else []
+        if not images and not needs_validation(cfg):
             self.selected_on = ""  # nothing may choose by the test images, which stand in for validation images
             return val
         if not images:

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 from modprompt.checks import counted, some
 from modprompt.data.class_names import ClassNames
 from modprompt.data.images import Image
+from modprompt.data.reader_facts import shots_file
 from modprompt.errors import UserError
 from modprompt.io.files import Refused, of_user
-from modprompt.io.images import SHOTS_BY_CLASS, shots_file
 from modprompt.io.records import file_hash
+from modprompt.io.settings import SHOTS_BY_CLASS
 from modprompt.io.tables import read_table
 
 

@@ -20,12 +20,11 @@ from typing import Any, NamedTuple
 from dassl.utils import listdir_nohidden
 
 from modprompt.checks import counted
-from modprompt.data.images import Image, class_folders, file_names, relatives
+from modprompt.data.images import Image, by_label, class_folders, file_names, relatives
 from modprompt.data.published import SPLIT_SHA256
 from modprompt.errors import UserError
 from modprompt.io.base_new import base_classes
 from modprompt.io.files import is_inside, read_bytes, write_whole
-from modprompt.io.images import by_label
 from modprompt.io.records import KEY, check_seal, parse_json, sealed
 
 PARTS = ("train", "val", "test")

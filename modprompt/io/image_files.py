@@ -28,20 +28,14 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 SUFFIXES = (
     ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
 )  # fmt: skip
-RULE_VARIABLE = "MODPROMPT_READ_AS"  # of the environment, so that loaders' workers have it too
 
 _WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 _BITS, _PHOTOMETRIC = 258, 262  # tags of a TIFF
 
 
-def read_as(rule: str) -> None:
-    """Set the rule by which a run's images are read, in this process and those that it starts: INPUT.DECODING."""
-    os.environ[RULE_VARIABLE] = rule
-
-
-def rule_of_run() -> str:
-    """The rule that read_as has set."""
-    return os.environ.get(RULE_VARIABLE, FAMILY)
+def rule_of(cfg: Any) -> str:
+    """Return the rule by which the images of a configuration are decoded, INPUT.DECODING; FAMILY if it names none."""
+    return str(getattr(getattr(cfg, "INPUT", None), "DECODING", FAMILY))
 
 
 def is_image_name(name: str) -> bool:
@@ -75,11 +69,6 @@ def opened(path: PathLike) -> Iterator[Image.Image]:
             if number is not None:  # Pillow's own have none
                 raise OSError(number, os.strerror(number), str(path)) from None
             raise Refused(one_line(error)[:120]) from None
-
-
-def read_of_run(path: PathLike) -> Image.Image:
-    """As read_rgb, by the rule of the run: what Dassl reads images with."""
-    return read_rgb(path, rule_of_run())
 
 
 def read_rgb(path: PathLike, rule: str = FAMILY) -> Image.Image:

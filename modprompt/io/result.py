@@ -19,7 +19,24 @@ VERSION = 2  # of the record
 # in results, checkpoints and records of rounds: that a training's images changed meanwhile; its text
 IMAGES_CHANGED, CHANGED_DURING = "images_changed", "training images changed during the run"
 UNKNOWN_BELOW = "unknown_below"  # the entry of the probability below which `predict --unknown auto` knows no class
+NOT_KNOWN = "not known"  # the status of a split
+BY_CLASS = "by class"  # in place of a number of shots, if each class has its own number
+# the images on which a run selects the best checkpoint or hyperparameters
+VALIDATION, HELD_OUT, TEST = "validation", "held out", "test"
+WHOLE = "the whole validation split"
+AS_TRAINING = "as many validation images as of training"
+BEYOND_THE_RULE = (TEST, WHOLE, AS_TRAINING)  # a result that was selected on these images is marked
 OOD, NEW = "ood", "new"  # the entry of TEST.OOD; as that setting: the other half of the run's own data set
+
+
+def mark(*selected_on: str) -> str:
+    """Return the mark of a result that was selected on these images; empty if the project's rule allows all of them."""
+    return next((f"selected on {one}" for one in selected_on if one in BEYOND_THE_RULE), "")
+
+
+def mark_of(result: Mapping[str, Any]) -> str:
+    """Return the mark of a result, also of a result that is not written yet; empty if the result has no mark."""
+    return str(result.get("selected_on_test") or mark(str(result.get("selected_on") or "")))
 
 
 def of_unknown(result: Mapping[str, Any] | None) -> dict[str, Any]:

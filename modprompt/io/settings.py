@@ -21,6 +21,12 @@ from modprompt.io.records import read_yaml
 BASE = "_BASE_"  # in a config: another one, by its path from there, over which it sets its own
 _MOST_SHOWN, _BEFORE = 100, 30  # characters of a value in a message, and of those before a difference
 _KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.\w+)+")  # what no value looks like
+READ_AS = "INPUT.DECODING"  # how image files are decoded; results of early versions do not have this setting
+TRAIN_ON_VAL = "DATASET.TRAIN_ON_VAL"
+SHOTS_BY_CLASS = "DATASET.SHOTS_BY_CLASS"
+# values of DATASET.CHOOSE_BY, how many validation images a method selects on: as many as the few-shot list has, all, or
+# as many as training images
+FEW, ALL, AS_MANY = "few", "all", "as many"
 READER = "DATASET.READER"  # which reader of another codebase a run used; with another one it is another run
 
 # what decides no number of a training; see decisive

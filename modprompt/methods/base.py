@@ -85,7 +85,7 @@ class Method(Configured):
 
     @classmethod
     def chooses_by(cls, settings: Mapping[str, Any]) -> str:
-        """Which validation images a training with these settings uses for choices: "" or a word of io/images.py."""
+        """Return how many validation images such a training selects on: FEW, ALL, AS_MANY, TEST or nothing ("")."""
         return ""
 
     @classmethod

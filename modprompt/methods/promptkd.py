@@ -18,7 +18,7 @@ from modprompt.engine.schedule import MOST_TOKENS, Schedules, Shape, no_prompts
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import Must, changed, setting
 from modprompt.io.files import Refused
-from modprompt.io.images import TEST
+from modprompt.io.result import TEST
 from modprompt.io.tensors import require_learned
 from modprompt.methods.ivlp import DeepVision
 from modprompt.methods.model import PromptedModel

@@ -13,8 +13,7 @@ from modprompt.clip.known import SQUASH, Asked, Images, asked_of
 from modprompt.clip.load import architecture_of, describes_itself, images_of, load, require_shape
 from modprompt.clip.towers import CLIP
 from modprompt.errors import UserError
-from modprompt.io.images import READ_AS
-from modprompt.io.settings import as_text
+from modprompt.io.settings import READ_AS, as_text
 
 _TOLERANCE = 1e-6
 

@@ -8,8 +8,8 @@ import torch
 from tqdm import tqdm
 
 from modprompt.clip.towers import CLIP
+from modprompt.data.reader_facts import reader_facts
 from modprompt.engine.precision import require_finite
-from modprompt.io.images import reader_facts
 from modprompt.io.settings import texts_of
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.zeroshot import ZeroshotCLIP

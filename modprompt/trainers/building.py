@@ -19,11 +19,11 @@ from modprompt.clip.known import whose
 from modprompt.clip.load import kinds_and_layers
 from modprompt.clip.tokens import require_known_words
 from modprompt.clip.towers import CLIP, has_tower, joint_width, kinds_of, tokenizer_of
+from modprompt.data.reader_facts import is_few_shot, reader_facts
 from modprompt.engine import precision
 from modprompt.engine.memory import keep_freed_memory
 from modprompt.engine.schedule import Shape
 from modprompt.errors import SettingError, UserError
-from modprompt.io.images import is_few_shot, reader_facts
 from modprompt.io.same_run import of_tokenizer
 from modprompt.methods import together
 from modprompt.methods.assembly import require_sides

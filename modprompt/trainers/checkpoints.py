@@ -5,12 +5,12 @@ import os
 import warnings
 from typing import Any
 
+from modprompt.data.selection import selected_on
 from modprompt.errors import UserError
 from modprompt.fields import as_config
 from modprompt.io import result as results
 from modprompt.io.checkpoint import BEST, CHOICE, Checkpoint, find_checkpoint, newest_checkpoint, require_best
 from modprompt.io.files import copy_whole, sha256_of
-from modprompt.io.images import selected_on
 from modprompt.io.records import KEY
 from modprompt.io.same_run import BEGAN_FROM, CLIP, SENTENCES
 from modprompt.methods.parts.learners import trained_classes

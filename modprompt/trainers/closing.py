@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from modprompt.io.images import reader_facts
+from modprompt.data.reader_facts import reader_facts
 from modprompt.trainers.baseline import zero_shot_model
 from modprompt.trainers.prompt_trainer import PromptTrainer
 

@@ -1,14 +1,17 @@
 """What was asked of a data set's reader, another project's, against what it looked at and gave."""
 
 import collections
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from dassl.data.data_manager import DatasetWrapper
 from yacs.config import CfgNode
 
+from modprompt.data.selection import only_tests
 from modprompt.errors import UserError
-from modprompt.io.images import only_tests
+from modprompt.io.image_files import FAMILY
+from modprompt.io.settings import READ_AS
 
 # what asks for all training images of the data set
 _ALL = {"NUM_SHOTS": 0, "SHOTS_BY_CLASS": "", "SUBSAMPLE_CLASSES": "all", "TRAIN_ON_VAL": False}
@@ -32,6 +35,16 @@ def watched(cfg: Any) -> Iterator[Any]:
     copy.freeze()
     _Watched.read.clear()
     yield copy
+
+
+def require_decoding(loaders: Iterable[Any], rule: str) -> None:
+    """Raise UserError if loaders of a codebase's own kind would not decode images by the rule INPUT.DECODING."""
+    own = DatasetWrapper.__getitem__
+    if rule != FAMILY and any(getattr(type(one.dataset), "__getitem__", None) is not own for one in loaders):
+        raise UserError(
+            f"{READ_AS} {rule} is not supported by this program, because its data loaders do not use Dassl's "
+            f"DatasetWrapper. Set {READ_AS} to {FAMILY}."
+        )
 
 
 def require(dataset: Any, cfg: Any) -> None:

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, SequentialSampler
 
+from modprompt.data.selection import selected_on
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
 from modprompt.io.checkpoint import BEST
 from modprompt.io.folder import or_delete
-from modprompt.io.images import SHOTS_BY_CLASS, TRAIN_ON_VAL, mark, selected_on
-from modprompt.io.settings import changes
+from modprompt.io.result import mark
+from modprompt.io.settings import SHOTS_BY_CLASS, TRAIN_ON_VAL, changes
 from modprompt.io.tensors import read_tensors, write_tensors
 from modprompt.methods.heads.base import TEST, TRAIN, VAL, FreshViews, Head
 from modprompt.methods.heads.method import HeadMethod, answered_in, unread

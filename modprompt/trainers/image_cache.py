@@ -29,7 +29,7 @@ from modprompt.errors import UserError
 from modprompt.io import lock
 from modprompt.io.arrays import read_array
 from modprompt.io.files import Refused, part_of, remove_parts
-from modprompt.io.image_files import rule_of_run
+from modprompt.io.image_files import rule_of
 
 _SPARE_MIB = 1024  # stay free on the disk
 
@@ -64,7 +64,9 @@ class KeptImages(Dataset[dict[str, Any]]):
         self._first: np.ndarray = first.pop("img", np.empty(0))
         if first != self._facts(0) or self._first.dtype != np.uint8:
             raise Refused("the samples of the data set have different fields than the samples of Dassl data sets")
-        self._made = f"{before} {rule_of_run()} Pillow {PIL.__version__} torchvision {torchvision.__version__}"
+        self._made = (
+            f"{before} {rule_of(self._decoded.cfg)} Pillow {PIL.__version__} torchvision {torchvision.__version__}"
+        )
         self.path = folder / f"{name}_{self._digest()}.npy"
 
     def _digest(self) -> str:

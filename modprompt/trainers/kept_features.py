@@ -22,7 +22,6 @@ from modprompt.io import result as results
 from modprompt.io import run_files
 from modprompt.io.arrays import read_arrays, write_arrays
 from modprompt.io.files import sha256_of
-from modprompt.io.image_files import rule_of_run
 from modprompt.io.images import file_hashes, file_stamps
 from modprompt.trainers.learned import prompts_hash
 
@@ -68,7 +67,7 @@ def made_by(trainer: Any, loader: Any) -> str:
     if blends:
         teacher = getattr(learner, "teacher_fingerprint", "")  # "" if the frozen encoder is that of the same CLIP
         facts += [teacher, _describe_encoder(model.frozen_encoder.visual)]
-    facts += [repr(loader.dataset.transform), rule_of_run()]
+    facts += [repr(loader.dataset.transform), trainer.cfg.INPUT.DECODING]
     return hashlib.sha256("\n".join(map(str, facts)).encode()).hexdigest()
 
 

@@ -15,12 +15,14 @@ from dassl.utils import AverageMeter, MetricMeter
 from torch import Tensor
 
 from modprompt.clip.towers import CLIP
+from modprompt.data.reader_facts import reader_facts
+from modprompt.data.selection import selected_on
 from modprompt.engine import precision
 from modprompt.engine.memory import take_share
 from modprompt.engine.model import Output
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
-from modprompt.io import image_files, images
+from modprompt.io.result import TEST
 from modprompt.io.run_files import StepTable
 from modprompt.io.settings import changes, texts_of
 from modprompt.methods.base import Method
@@ -95,7 +97,7 @@ class PromptTrainer(TrainerX):
             super().__init__(cfg)
             if getattr(self, "model", None) is None:  # some Dassl leaves that to before_train, which here resumes
                 self.build_model()
-        if images.selected_on(self.dm.dataset, cfg) == images.TEST:
+        if selected_on(self.dm.dataset, cfg) == TEST:
             print(
                 f"note: {cfg.DATASET.NAME} has no validation images, so the best checkpoint or hyperparameters are "
                 "selected on the test images."
@@ -123,7 +125,9 @@ class PromptTrainer(TrainerX):
             super().build_data_loader()
         self.cfg = cfg
         data_asked.require(self.dm.dataset, cfg)
-        if cfg.VERBOSE and not images.reader_facts(self.dm.dataset).has_test:
+        loaders = [one for one in (self.train_loader_x, self.val_loader, self.test_loader) if one is not None]
+        data_asked.require_decoding(loaders, cfg.INPUT.DECODING)
+        if cfg.VERBOSE and not reader_facts(self.dm.dataset).has_test:
             print(
                 "note: the data set has no test images (the single image that Dassl counts is a placeholder), so "
                 "nothing is tested."
@@ -381,7 +385,6 @@ def _begin(cfg: Any) -> None:
             f"ACTIVE.ROUNDS {cfg.ACTIVE.ROUNDS} is not supported by this program. Use `modprompt active` or "
             "modprompt's own train.py."
         )
-    image_files.read_as(cfg.INPUT.DECODING)
     device.set_up(cfg.MODEL.DETERMINISTIC, cfg.USE_CUDA)
     if device.on_card(cfg.USE_CUDA):
         take_share()

@@ -14,23 +14,16 @@ import torch
 import torchvision
 from torch import nn
 
+from modprompt.data.reader_facts import reader_facts, shots_of
+from modprompt.data.selection import facts_of, labels_of_choice, lists_of
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io.base_new import SEEN, base_classes
 from modprompt.io.checkpoint import CHOICE
 from modprompt.io.files import sha256_of, write_json
-from modprompt.io.images import (
-    IMAGE_FILES,
-    facts_of,
-    image_files,
-    labels_of_choice,
-    lists_of,
-    mark_of,
-    reader_facts,
-    shots_of,
-)
+from modprompt.io.images import IMAGE_FILES, image_files
 from modprompt.io.records import file_hash, sealed
-from modprompt.io.result import CHANGED_DURING, FILE_NAME, IMAGES_CHANGED, JOBS, VERSION, runs_on_gpu
+from modprompt.io.result import CHANGED_DURING, FILE_NAME, IMAGES_CHANGED, JOBS, VERSION, mark_of, runs_on_gpu
 from modprompt.io.same_run import BEGAN_FROM, CLIP_FILES, NOT_READ, named_in
 from modprompt.io.settings import Settings, settings_hash, texts_of
 from modprompt.io.versions import versions

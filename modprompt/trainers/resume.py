@@ -10,13 +10,15 @@ import os
 import time
 from typing import Any
 
+from modprompt.data.reader_facts import images_hash_of, is_few_shot, reader_facts
+from modprompt.data.selection import selected_on
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io import run_files
 from modprompt.io.checkpoint import BEST, read
 from modprompt.io.files import copy_whole
-from modprompt.io.images import TEST, images_hash, images_hash_of, is_few_shot, reader_facts, selected_on
-from modprompt.io.result import CHANGED_DURING, IMAGES_CHANGED, runs_on_gpu
+from modprompt.io.images import images_hash
+from modprompt.io.result import CHANGED_DURING, IMAGES_CHANGED, TEST, runs_on_gpu
 from modprompt.io.same_run import BEGAN_FROM, CLIP, of_sources
 from modprompt.io.text import is_text
 from modprompt.methods.records import content_hashes, sources_of

@@ -15,23 +15,16 @@ from yacs.config import CfgNode
 import modprompt.data.readers.all
 import modprompt.trainers.all  # noqa: F401
 from modprompt.data.reader import FamilyDataset
+from modprompt.data.reader_facts import is_few_shot, own_validation, reader_facts, shots_file
 from modprompt.data.rounds import require_none
+from modprompt.data.selection import uses_validation
 from modprompt.data.split_files import find_recorded
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io import image_files
 from modprompt.io import result as results
 from modprompt.io.files import of_user, write_whole
-from modprompt.io.images import (
-    SHOTS_BY_CLASS,
-    TRAIN_ON_VAL,
-    chooses_by_validation,
-    is_few_shot,
-    own_validation,
-    reader_facts,
-    shots_file,
-)
-from modprompt.io.settings import Settings
+from modprompt.io.settings import SHOTS_BY_CLASS, TRAIN_ON_VAL, Settings
 from modprompt.io.text import one_line, writable
 from modprompt.methods.search import file as schedule_file
 from modprompt.methods.table import counts_steps
@@ -136,7 +129,6 @@ def run(
             "OUTPUT_DIR is not set. Set --output-dir to the folder in which the run should save its checkpoints and "
             "its result."
         )
-    image_files.read_as(cfg.INPUT.DECODING)
     before = _changed_ns(cfg.OUTPUT_DIR)
     if mode.once and is_finished(cfg, settings, mode, rounds):
         return
@@ -237,7 +229,7 @@ def unused_validation(trainer: Any) -> str:
     """Return a line on the validation images that a training on all images does not use; empty if there are none."""
     cfg, dataset = trainer.cfg, trainer.dm.dataset
     learns = not cfg.TEST.ONLY and not (isinstance(trainer, PromptTrainer) and trainer.run.method.in_turn)
-    unused = own_validation(dataset) and not is_few_shot(cfg) and not chooses_by_validation(cfg)
+    unused = own_validation(dataset) and not is_few_shot(cfg) and not uses_validation(cfg)
     if not (learns and unused and isinstance(dataset, FamilyDataset)):  # other projects' readers lack the setting
         return ""
     train, val, test = len(dataset.train_x), len(dataset.val), len(dataset.test) if dataset.has_test else 0

@@ -19,15 +19,15 @@ from modprompt import places
 from modprompt.clip import known
 from modprompt.data import names, shots_by_class
 from modprompt.data.reader import require_only_tests, trains_on_validation
+from modprompt.data.selection import needs_validation
 from modprompt.errors import SettingError, UserError
 from modprompt.io import checkpoint
 from modprompt.io import folder as run_folder
 from modprompt.io.checkpoint import checkpoint_at
 from modprompt.io.files import of_user
 from modprompt.io.image_files import FAMILY
-from modprompt.io.images import READ_AS, TRAIN_ON_VAL, must_choose
 from modprompt.io.result import NEW
-from modprompt.io.settings import READER, Settings, level_of
+from modprompt.io.settings import READ_AS, READER, TRAIN_ON_VAL, Settings, level_of
 from modprompt.methods import together
 from modprompt.methods.parts import teachers
 from modprompt.methods.parts.capabilities import RunFacts, SecondNode
@@ -519,7 +519,7 @@ def _architecture(cfg: RunConfig, settings: Settings) -> dict[str, Any]:
 def _without_test(cfg: RunConfig, settings: Settings, mode: Mode) -> dict[str, Any]:
     """Return TEST.NO_TEST True for a training on a folder without test images; a message says so."""
     find = getattr(DATASET_REGISTRY.get(cfg.DATASET.NAME), "without_test", None)
-    needs_test = must_choose(cfg) or cfg.TEST.OOD or getattr(_method_of(cfg), "in_turn", False)
+    needs_test = needs_validation(cfg) or cfg.TEST.OOD or getattr(_method_of(cfg), "in_turn", False)
     if find is None or needs_test or "TEST.NO_TEST" in settings or not trains(cfg, mode):
         return {}  # where images are needed and missing, the reader raises the error
     why = find(of_user(cfg.DATASET.ROOT or ".").absolute())

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 from torch.utils.data import DataLoader
 
+from modprompt.data.reader_facts import own_validation, reader_facts, shots_of
 from modprompt.engine import precision
 from modprompt.errors import UserError
-from modprompt.io import images
-from modprompt.io.images import shots_of
+from modprompt.io.result import HELD_OUT, VALIDATION
 from modprompt.methods.search import file as schedule_file
 from modprompt.methods.search.file import ALL, Option, SideOfSearch
 from modprompt.methods.search.learners import Found, SearchLearner
@@ -152,8 +152,8 @@ class SearchRun(Part):
 
     def _require_validation(self) -> None:
         dataset, name = self.trainer.dm.dataset, self.cfg.DATASET.NAME
-        held_out = images.reader_facts(dataset).selected_on == images.HELD_OUT
-        if self.trainer.val_loader is None or not (held_out or images.own_validation(dataset)):
+        held_out = reader_facts(dataset).selected_on == HELD_OUT
+        if self.trainer.val_loader is None or not (held_out or own_validation(dataset)):
             raise UserError(
                 f"{name} has no validation images for the search, and the search must not use test images. "
                 "Set DATASET.VAL_FROM_TEST to False and reduce DATASET.NUM_SHOTS, so that some training "
@@ -168,7 +168,7 @@ class SearchRun(Part):
             )
         print(
             f"The schedule search trains its parameters (alphas) on {len(dataset.val)} "
-            f"{images.HELD_OUT if held_out else images.VALIDATION} images."
+            f"{HELD_OUT if held_out else VALIDATION} images."
         )
 
     def _print_options(self) -> None:
@@ -263,7 +263,7 @@ class SearchRun(Part):
         return {EXTRA: {**self.record, "mixture_pct": float(results["accuracy"])}} if self.record else {}
 
     def _seen(self) -> str:
-        return images.reader_facts(self.trainer.dm.dataset).selected_on or images.VALIDATION
+        return reader_facts(self.trainer.dm.dataset).selected_on or VALIDATION
 
     def state(self) -> dict[str, Any]:
         scale = {} if self._scaler is None else {"scaler": self._scaler.state_dict()}

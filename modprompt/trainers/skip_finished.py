@@ -10,12 +10,14 @@ from typing import Any
 from dassl.config import cfg_default
 
 from modprompt.clip import known
+from modprompt.data.reader_facts import images_hash_of, reader_facts
 from modprompt.data.rounds import has_more_rounds
+from modprompt.data.selection import lists_of
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
 from modprompt.io import result as results
 from modprompt.io import same_run
-from modprompt.io.images import IMAGE_FILES, differing_images, images_hash_of, lists_of, reader_facts
+from modprompt.io.images import IMAGE_FILES, differing_images
 from modprompt.io.settings import as_text, texts_of
 from modprompt.methods import named_files
 from modprompt.trainers import backbone

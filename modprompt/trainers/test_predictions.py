@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from modprompt.io.images import below, reader_facts
+from modprompt.data.reader_facts import reader_facts
+from modprompt.io.images import below
 from modprompt.io.run_files import BINS, MOST_TOP, TestParts, Wrong
 
 _ODD = "the test did not give one finite logit per class for each image"

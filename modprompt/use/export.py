@@ -15,7 +15,7 @@ from modprompt.errors import UserError
 from modprompt.io import checkpoint
 from modprompt.io.files import of_user, part_of
 from modprompt.io.image_files import FAMILY, PEOPLE
-from modprompt.io.images import READ_AS
+from modprompt.io.settings import READ_AS
 from modprompt.io.tensors import write_tensors
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.records import describe, method_record, write

@@ -25,7 +25,7 @@ from modprompt.io import checkpoint, pages
 from modprompt.io.base_new import APART, NAMES
 from modprompt.io.checkpoint import DESCRIPTION, POINTER, Checkpoint
 from modprompt.io.files import is_inside, of_user, sha256_of, write_json
-from modprompt.io.images import mark_of
+from modprompt.io.result import mark_of
 from modprompt.io.same_run import NAMED
 from modprompt.io.text import one_line
 from modprompt.methods.base import Method

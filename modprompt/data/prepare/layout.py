@@ -13,15 +13,16 @@ from modprompt.data.images import undecodable
 from modprompt.data.prepare.download import differing, download
 from modprompt.data.prepare.recipes import Step
 from modprompt.data.prepare.unpack import unpack
+from modprompt.data.reader_facts import own_validation
 from modprompt.data.splits import PARTS
 from modprompt.errors import UserError
-from modprompt.io import images as runs
+from modprompt.io.result import NOT_KNOWN
 
 _WORK = ".prepare"  # folder of archives and of what is being unpacked; gone when the tree is complete
 _SAYS = {
     published.PUBLISHED: "is the published split",
     published.OURS: "was drawn by modprompt",
-    runs.NOT_KNOWN: "is neither the published split nor a split drawn by modprompt",
+    NOT_KNOWN: "is neither the published split nor a split drawn by modprompt",
 }
 
 
@@ -118,7 +119,7 @@ def check(name: str, steps: Sequence[Step], folder: Path, *, images: bool = True
         )
     else:
         print(f"{name}: The split {_SAYS[status]}." + ("" if known else " No published split is registered."))
-    if not runs.own_validation(split):
+    if not own_validation(split):
         print(f"{name}: the split contains no validation images.")
     for part, listed, size in zip(PARTS, split, published.SIZES.get(name, (None, None, None))):
         number = len(listed or [])

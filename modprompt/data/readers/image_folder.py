@@ -18,14 +18,13 @@ from dassl.data.datasets import DATASET_REGISTRY
 from modprompt.checks import counted
 from modprompt.clip.tokens import require_distinct_names
 from modprompt.data.fewshot import FOLDER
-from modprompt.data.images import Image, class_folders, holds_images, relatives, require_decodable
+from modprompt.data.images import Image, by_label, class_folders, holds_images, relatives, require_decodable
 from modprompt.data.listings import read_lines
 from modprompt.data.reader import FamilyDataset
 from modprompt.data.split_files import OF_OWN_IMAGES
 from modprompt.data.splits import PARTS, Split, split_groups
 from modprompt.errors import UserError
 from modprompt.io.image_files import PEOPLE, is_image_name
-from modprompt.io.images import by_label
 from modprompt.output import say
 
 _NOT_CLASSES = (*OF_OWN_IMAGES, FOLDER)  # older versions made the last one

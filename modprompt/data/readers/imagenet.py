@@ -19,12 +19,14 @@ from modprompt.data.family_pickle import read_family_pickle, write_family_pickle
 from modprompt.data.fewshot import fingerprint
 from modprompt.data.images import Image, file_names, relatives
 from modprompt.data.listings import read_classnames
-from modprompt.data.reader import FamilyDataset, selected_on
+from modprompt.data.reader import FamilyDataset
+from modprompt.data.reader_facts import is_few_shot, shots_file
+from modprompt.data.selection import images_for_selection
 from modprompt.data.splits import Split
 from modprompt.errors import UserError
 from modprompt.io.files import is_inside, sha256_of, write_json
-from modprompt.io.images import HELD_OUT, is_few_shot, shots_file
 from modprompt.io.records import KEY, check_seal, read_json, sealed
+from modprompt.io.result import HELD_OUT
 from modprompt.output import say
 
 CLASSNAMES, PICKLE = "classnames.txt", "preprocessed.pkl"
@@ -111,7 +113,7 @@ class ImageNet(FamilyDataset):
     def _split_of_few_shot_list(self) -> Split | None:
         """Return the images of the few-shot list and the test images; None if all training images are needed."""
         cfg = self.cfg
-        if not is_few_shot(cfg) or shots_file(cfg) or selected_on(cfg, own_validation=False) == HELD_OUT:
+        if not is_few_shot(cfg) or shots_file(cfg) or images_for_selection(cfg, own_validation=False) == HELD_OUT:
             return None
         summary = self._summary
         if summary is None:

@@ -17,10 +17,11 @@ from yacs.config import CfgNode
 from modprompt.data import published
 from modprompt.data.images import Image, class_folders, datums, file_names
 from modprompt.data.listings import read_classnames
-from modprompt.data.reader import WITHOUT_VALIDATION, find_images, require_only_tests, selected_on
+from modprompt.data.reader import WITHOUT_VALIDATION, find_images, require_only_tests
+from modprompt.data.selection import images_for_selection
 from modprompt.data.splits import Split, split_hash, which_of_name
 from modprompt.errors import UserError
-from modprompt.io import images as runs
+from modprompt.io.result import HELD_OUT, NOT_KNOWN
 
 
 class ImageNetVariant(DatasetBase):
@@ -56,8 +57,8 @@ class ImageNetVariant(DatasetBase):
                 f"DATASET.SUBSAMPLE_CLASSES {half} is not supported by {name}, which has no base and new classes. "
                 "Set DATASET.SUBSAMPLE_CLASSES to all."
             )
-        self.selected_on = selected_on(cfg, own_validation=False)
-        if self.selected_on == runs.HELD_OUT:
+        self.selected_on = images_for_selection(cfg, own_validation=False)
+        if self.selected_on == HELD_OUT:
             raise UserError(
                 f"{name} has only test images, and therefore no validation images for selecting the best checkpoint. "
                 f"Set {WITHOUT_VALIDATION}."
@@ -67,7 +68,7 @@ class ImageNetVariant(DatasetBase):
         self.record_files: dict[str, str] = {}
         self.split_facts = {
             "name": name,
-            "status": runs.NOT_KNOWN,
+            "status": NOT_KNOWN,
             "hash": split_hash(Split([], None, images), self.image_dir),
             **published.class_facts(name, len({image.label for image in images})),
         }
@@ -77,7 +78,7 @@ class ImageNetVariant(DatasetBase):
     @classmethod
     def look(cls, folder: Path) -> tuple[Split, str, None]:
         """As FamilyDataset.look."""
-        return Split([], None, cls.__new__(cls)._list(folder)), runs.NOT_KNOWN, None
+        return Split([], None, cls.__new__(cls)._list(folder)), NOT_KNOWN, None
 
     def classes(self, names: dict[str, str]) -> list[tuple[str, str]]:
         """(folder, wnid) of each class in the order of labels: sorted folders, whose names are wnids."""

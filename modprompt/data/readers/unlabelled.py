@@ -27,11 +27,14 @@ from modprompt.data.fewshot import FOLDER
 from modprompt.data.images import UNKNOWN, Image, datums, relatives
 from modprompt.data.label_file import read_labels
 from modprompt.data.listings import read_lines
-from modprompt.data.reader import WITHOUT_VALIDATION, require_several_classes, selected_on
+from modprompt.data.reader import WITHOUT_VALIDATION, require_several_classes
+from modprompt.data.reader_facts import is_few_shot
+from modprompt.data.selection import images_for_selection
 from modprompt.errors import UserError
-from modprompt.io import images as runs
 from modprompt.io.files import Refused, of_user
 from modprompt.io.image_files import PEOPLE, SUFFIXES, is_image_name
+from modprompt.io.result import HELD_OUT, NOT_KNOWN
+from modprompt.io.settings import TRAIN_ON_VAL
 from modprompt.io.text import is_text
 from modprompt.output import say
 
@@ -133,7 +136,7 @@ class Unlabelled(DatasetBase):
         for images in (unlabelled, labelled, test):
             rows = [(name, image.label) for name, image in zip(relatives(images, self.folder), images)]
             digest.update(json.dumps(rows).encode("ascii"))
-        self.split_facts = {"name": "Unlabelled", "status": runs.NOT_KNOWN, "hash": digest.hexdigest()}
+        self.split_facts = {"name": "Unlabelled", "status": NOT_KNOWN, "hash": digest.hexdigest()}
         self.pool: list[Datum] = datums(unlabelled)
         tested = datums(test or [*unlabelled, *labelled][:1])
         train = tested if cfg.TEST.ONLY else datums(labelled)
@@ -224,7 +227,7 @@ class Unlabelled(DatasetBase):
                 f"DATASET.SUBSAMPLE_CLASSES {half} is not supported for images without labels. Set "
                 "DATASET.SUBSAMPLE_CLASSES to all."
             )
-        if runs.is_few_shot(cfg):
+        if is_few_shot(cfg):
             asked = f"NUM_SHOTS {cfg.DATASET.NUM_SHOTS}" if cfg.DATASET.NUM_SHOTS >= 1 else "SHOTS_BY_CLASS"
             raise UserError(
                 f"DATASET.{asked} is not supported by the data set Unlabelled, because every image with a label is "
@@ -232,11 +235,11 @@ class Unlabelled(DatasetBase):
             )
         if cfg.DATASET.TRAIN_ON_VAL:
             raise UserError(
-                f"{runs.TRAIN_ON_VAL} True is not supported by the data set Unlabelled, which has no validation "
+                f"{TRAIN_ON_VAL} True is not supported by the data set Unlabelled, which has no validation "
                 "images. Remove this setting."
             )
-        self.selected_on = selected_on(cfg, own_validation=False)
-        if self.selected_on == runs.HELD_OUT or (self.selected_on and not self.has_test):
+        self.selected_on = images_for_selection(cfg, own_validation=False)
+        if self.selected_on == HELD_OUT or (self.selected_on and not self.has_test):
             raise UserError(
                 "The data set Unlabelled has no validation images for selecting the best checkpoint. Set "
                 f"{WITHOUT_VALIDATION}."

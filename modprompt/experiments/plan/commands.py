@@ -12,9 +12,8 @@ from modprompt.data.names import config_file
 from modprompt.errors import SettingError
 from modprompt.experiments.plan.experiment import Job, Pairs
 from modprompt.experiments.plan.first_stages import FIRST_STAGES
-from modprompt.io.images import BY_CLASS, SHOTS_BY_CLASS
-from modprompt.io.result import NEW
-from modprompt.io.settings import Given, Settings, as_text, decisive, read_settings
+from modprompt.io.result import BY_CLASS, NEW
+from modprompt.io.settings import SHOTS_BY_CLASS, Given, Settings, as_text, decisive, read_settings
 from modprompt.methods.search.file import expanded
 
 _OOD_OF_NEW = ("TEST.OOD", NEW)

@@ -37,7 +37,8 @@ from modprompt.experiments.plan.experiment import (
 )
 from modprompt.experiments.plan.methods import Common
 from modprompt.experiments.plan.section import Faults, Section
-from modprompt.io.images import BY_CLASS, SHOTS_BY_CLASS
+from modprompt.io.result import BY_CLASS
+from modprompt.io.settings import SHOTS_BY_CLASS
 
 FOLDER = places.configs() / "experiments"
 _PROTOCOLS_OF_KEY = {  # keys that only some protocols have

@@ -18,13 +18,14 @@ from typing import Any
 
 from modprompt.clip import known
 from modprompt.data.names import config_file
+from modprompt.data.selection import lists_of
 from modprompt.data.split_files import find_recorded
 from modprompt.errors import UserError
 from modprompt.experiments.plan.commands import planned_settings
 from modprompt.experiments.plan.experiment import Experiment, Job
 from modprompt.io import same_run
 from modprompt.io.files import of_user
-from modprompt.io.images import IMAGE_FILES, differing_images, lists_of, newest_change_ns, unchanged_since
+from modprompt.io.images import IMAGE_FILES, differing_images, newest_change_ns, unchanged_since
 from modprompt.io.program_text import find_module
 from modprompt.io.settings import Settings, read_settings
 from modprompt.methods import named_files

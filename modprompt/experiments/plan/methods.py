@@ -15,8 +15,7 @@ from modprompt.experiments.plan.first_stages import FIRST_STAGES, FirstStage, tr
 from modprompt.experiments.plan.section import Faults, Section
 from modprompt.experiments.plan.selected import Selected
 from modprompt.io.files import of_user
-from modprompt.io.images import SHOTS_BY_CLASS, TRAIN_ON_VAL
-from modprompt.io.settings import as_text, read_settings
+from modprompt.io.settings import SHOTS_BY_CLASS, TRAIN_ON_VAL, as_text, read_settings
 from modprompt.methods.search.file import named_by
 from modprompt.methods.table import PROMPTS, config_file, kind_of
 

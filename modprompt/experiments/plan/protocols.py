@@ -42,7 +42,7 @@ from modprompt.experiments.plan.experiment import (
     without_pcb,
 )
 from modprompt.experiments.plan.first_stages import SEARCH, is_bound_to_classes, tests_apart
-from modprompt.io.images import BY_CLASS
+from modprompt.io.result import BY_CLASS
 
 ACCURACY = "accuracy"  # the column of the protocols that have a single one
 ALONE = ("base", "new")  # the columns of tests of one half of the classes

@@ -22,7 +22,7 @@ from modprompt.errors import SettingError, UserError
 from modprompt.experiments.plan.experiment import FEW_SHOT_RUNS, PCB, Job, Method, Rounds, without_pcb
 from modprompt.experiments.plan.first_stages import FIRST_STAGES
 from modprompt.experiments.plan.section import Section
-from modprompt.io.images import SHOTS_BY_CLASS
+from modprompt.io.settings import SHOTS_BY_CLASS
 
 KEYS = ("rounds", "budget", "gamma", "acquisitions", "few_shot", "base2new")
 SETTINGS = (  # the settings that these keys determine

@@ -31,7 +31,7 @@ from modprompt.experiments.plan.protocols import jobs, wanted
 from modprompt.experiments.reporting.runs import find_mixture
 from modprompt.experiments.running import state
 from modprompt.io.files import read_text, write_whole
-from modprompt.io.images import TEST
+from modprompt.io.result import TEST
 from modprompt.io.settings import as_text, pairs, read_settings
 from modprompt.version import __version__
 

@@ -17,7 +17,7 @@ from modprompt.experiments.plan.experiment import BASE2NEW, CROSS
 from modprompt.experiments.plan.protocols import ALONE
 from modprompt.experiments.reporting.runs import Runs, seeds_text
 from modprompt.experiments.reporting.tables import ACCURACY, EMPTY, Means, Summary, Table, decimal, places, with_remark
-from modprompt.io.images import BY_CLASS
+from modprompt.io.result import BY_CLASS
 from modprompt.io.text import one_line
 
 FILE_NAME = "differences.csv"

@@ -12,7 +12,7 @@ from modprompt.experiments.plan.experiment import CROSS
 from modprompt.experiments.reporting.runs import Runs
 from modprompt.experiments.reporting.tables import AVERAGE, EMPTY, SPLIT_STATUS, Summary, Table, worth_of_image
 from modprompt.io.base_new import SEEN
-from modprompt.io.images import mark_of
+from modprompt.io.result import mark_of
 
 COLUMNS = ("method", "commit", "date", "device", "CLIP weights", "split", "top-5 (%)", "ECE (%)", "jobs at once")
 _FACTS_OF_RUN = (

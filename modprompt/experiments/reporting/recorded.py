@@ -18,7 +18,7 @@ from modprompt.io import pages, run_files
 from modprompt.io.arrays import read_arrays
 from modprompt.io.files import is_inside
 from modprompt.io.image_files import FAMILY, read_rgb
-from modprompt.io.images import READ_AS
+from modprompt.io.settings import READ_AS
 from modprompt.io.text import one_line
 
 if TYPE_CHECKING:

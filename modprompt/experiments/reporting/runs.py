@@ -31,9 +31,8 @@ from modprompt.experiments.plan.protocols import (
 from modprompt.experiments.running import state
 from modprompt.io import base_new
 from modprompt.io.image_files import FAMILY
-from modprompt.io.images import AS_TRAINING, BY_CLASS, HELD_OUT, READ_AS, WHOLE, mark_of
-from modprompt.io.result import NO_IMAGES, seconds
-from modprompt.io.settings import READER
+from modprompt.io.result import AS_TRAINING, BY_CLASS, HELD_OUT, NO_IMAGES, WHOLE, mark_of, seconds
+from modprompt.io.settings import READ_AS, READER
 
 METHOD = {  # the columns of the frame of methods, and their values for a method that does not set them
     "label": "",  # the name in tables

@@ -19,8 +19,7 @@ from modprompt.experiments.reporting import published
 from modprompt.experiments.reporting.notes import shots_text
 from modprompt.experiments.reporting.runs import Runs, seeds_text
 from modprompt.io.base_new import harmonic_mean
-from modprompt.io.images import BY_CLASS, NOT_KNOWN
-from modprompt.io.result import NEW, of_unknown
+from modprompt.io.result import BY_CLASS, NEW, NOT_KNOWN, of_unknown
 from modprompt.io.text import markdown_cell, markdown_text, one_line
 
 AVERAGE = published.AVERAGE

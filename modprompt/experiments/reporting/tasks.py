@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from modprompt.errors import UserError
 from modprompt.experiments.reporting.runs import find_mixture
 from modprompt.io import folder as run_folder
-from modprompt.io.images import mark_of
+from modprompt.io.result import mark_of
 from modprompt.programs import Parser, report
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from modprompt.fields import setting
-from modprompt.io.images import AS_MANY
+from modprompt.io.settings import AS_MANY
 from modprompt.methods.heads.base import TRAIN, VAL, Bank, Batch, Head, cosines, images_of, unit, unit_mean_text
 from modprompt.methods.heads.method import HeadMethod
 from modprompt.methods.parts.capabilities import Logging, SavedAs, Training

@@ -19,8 +19,8 @@ from modprompt.fields import setting
 from modprompt.io import checkpoint
 from modprompt.io.checkpoint import Checkpoint, run_or_file
 from modprompt.io.files import Refused, sha256_of
-from modprompt.io.images import ALL, FEW
 from modprompt.io.same_run import ENHANCED_BASE, PROMPTS_BEFORE
+from modprompt.io.settings import ALL, FEW
 from modprompt.io.tensors import read_tensors
 from modprompt.methods.assembly import learner_of
 from modprompt.methods.base import Method

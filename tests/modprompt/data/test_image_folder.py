@@ -8,7 +8,7 @@ from PIL import Image
 import modprompt.data.readers.image_folder  # noqa: F401 - registers
 from modprompt.data.reader import trains_on_validation
 from modprompt.errors import UserError
-from modprompt.io.images import TRAIN_ON_VAL
+from modprompt.io.settings import TRAIN_ON_VAL
 from tests.conftest import one_line
 from tests.modprompt.data.test_readers import read
 from tests.modprompt.data.trees import folders, lines, pictures

@@ -16,10 +16,11 @@ from dassl.data.datasets import DATASET_REGISTRY, Datum, build_dataset
 import modprompt.data.readers.all  # noqa: F401 - registers
 import modprompt.trainers.mpl  # noqa: F401 - SUBSAMPLE_CLASSES
 from modprompt.cli import train
+from modprompt.data.images import by_label
 from modprompt.data.readers import imagenet
 from modprompt.errors import UserError
 from modprompt.experiments.plan.inputs import find_missing
-from modprompt.io.images import by_label, list_hash
+from modprompt.io.images import list_hash
 from tests.conftest import ROOT, one_line
 from tests.modprompt.data import trees
 

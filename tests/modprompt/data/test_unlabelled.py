@@ -2,8 +2,8 @@ import os
 
 import pytest
 
+from modprompt.data.selection import facts_of
 from modprompt.errors import UserError
-from modprompt.io.images import facts_of
 from tests.conftest import one_line
 from tests.modprompt.data import test_readers
 from tests.modprompt.data.trees import lines, pictures

@@ -8,11 +8,15 @@ import textwrap
 
 import numpy as np
 import pytest
+from dassl.config import get_cfg_default
+from dassl.data.data_manager import DatasetWrapper
+from dassl.data.datasets import Datum
 from PIL import Image
 
 from modprompt.errors import UserError
 from modprompt.io.files import Refused
-from modprompt.io.image_files import FAMILY, FORMATS, PEOPLE, as_people, opened, read_as, read_of_run, read_rgb
+from modprompt.io.image_files import FAMILY, FORMATS, PEOPLE, as_people, opened, read_rgb, rule_of
+from modprompt.trainers.config_nodes import add_family_defaults
 from tests.conftest import ROOT
 
 PIXELS = np.arange(12 * 10 * 3, dtype=np.uint8).reshape(10, 12, 3)
@@ -86,12 +90,19 @@ def test_what_goes_wrong_with_an_open_image_is_refused_too_and_a_machines_fault_
         read_rgb(tmp_path / "nothing")
 
 
-def test_what_dassl_reads_with_follows_the_run(tmp_path, monkeypatch):
-    monkeypatch.delenv("MODPROMPT_READ_AS", raising=False)
+def test_two_data_sets_in_one_process_decode_by_their_own_rules(tmp_path):
     (tmp_path / "a.png").write_bytes(encoded("PNG", np.full((2, 2), 257 * 9, np.uint16)))
-    for rule, grey in ((FAMILY, 255), (PEOPLE, 9), (FAMILY, 255)):
-        read_as(rule)
-        assert np.asarray(read_of_run(tmp_path / "a.png")).max() == grey
+    images = [Datum(impath=str(tmp_path / "a.png"), label=0)]
+    data = {}
+    for rule in (FAMILY, PEOPLE):
+        cfg = get_cfg_default()
+        add_family_defaults(cfg)
+        cfg.INPUT.DECODING = rule
+        data[rule] = DatasetWrapper(cfg, images)
+    greys = {rule: np.asarray(one[0]["img"]).max() for rule, one in data.items()}
+    assert greys == {FAMILY: 255, PEOPLE: 9}
+    assert np.asarray(data[FAMILY][0]["img"]).max() == 255
+    assert rule_of(None) == FAMILY
 
 
 REAL = {
@@ -114,8 +125,8 @@ REAL = {
         import numpy as np
         from dassl.utils import read_image
         class DatasetWrapper:
-            def __init__(self, paths):
-                self.paths = paths
+            def __init__(self, paths, cfg=None):
+                self.paths, self.cfg = paths, cfg
             def __len__(self):
                 return len(self.paths)
             def __getitem__(self, index):
@@ -124,6 +135,7 @@ REAL = {
 }
 LOAD = """
     import sys
+    from types import SimpleNamespace
     from modprompt.compat import mends
     if __name__ == "__main__":
         import own
@@ -132,10 +144,10 @@ LOAD = """
         from dassl.data.data_manager import DatasetWrapper
         from torch.utils.data import DataLoader
         from modprompt.programs import report
-        from modprompt.io.image_files import read_of_run
-        assert dassl.utils.read_image is own.read_image is read_of_run
-        loader = DataLoader(DatasetWrapper([sys.argv[1]]), num_workers=1, multiprocessing_context="spawn")
-        sys.exit(report(lambda: print("shape", next(iter(loader)).shape)))
+        assert dassl.utils.read_image is own.read_image is mends.read_image
+        photo = SimpleNamespace(INPUT=SimpleNamespace(DECODING="photo"))
+        loader = DataLoader(DatasetWrapper([sys.argv[1]], photo), num_workers=1, multiprocessing_context="spawn")
+        sys.exit(report(lambda: print("shape", (batch := next(iter(loader))).shape, "maximum", int(batch.max()))))
     """
 
 
@@ -148,7 +160,8 @@ def test_real_dassl_reads_so_in_workers_that_are_started_anew(tmp_path):
     words = [sys.executable, str(tmp_path / "load.py"), str(tmp_path / "image.png")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
     for content, code, said in (
-        (encoded("BMP"), 0, "shape torch.Size([1, 10, 12, 3])"),
+        (encoded("BMP"), 0, "shape torch.Size([1, 10, 12, 3]) maximum 255"),
+        (encoded("PNG", np.full((2, 2), 257 * 9, np.uint16)), 0, "shape torch.Size([1, 2, 2, 3]) maximum 9"),
         (EPS, 2, "Cannot read the im"),
     ):
         (tmp_path / "image.png").write_bytes(content)

@@ -6,6 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from modprompt.data.fewshot import hold_out
+from modprompt.data.reader_facts import own_validation
+from modprompt.data.selection import facts_of
 from modprompt.io import images as runs
 
 Item = namedtuple("Item", "impath label classname")
@@ -74,7 +77,7 @@ def test_few_shot_images_are_hashed_by_content_and_others_by_size(tmp_path):
     for shots in (4, -1):
         for where, content in (("train", b"abc"), ("train", b"abd"), ("test", b"xyz")):
             (tmp_path / where / "class0" / "0.jpg").write_bytes(content)
-            hashes.append(runs.facts_of(Lists(train, None, test), cfg(shots))["images_hash"])
+            hashes.append(facts_of(Lists(train, None, test), cfg(shots))["images_hash"])
     assert hashes[0] != hashes[1] == hashes[2]
     assert hashes[3] == hashes[4] == hashes[5]
 
@@ -82,10 +85,10 @@ def test_few_shot_images_are_hashed_by_content_and_others_by_size(tmp_path):
 def test_own_validation_images_are_none_of_the_test_images(tmp_path):
     items = make(tmp_path)
     again = [Item(*item) for item in items]
-    assert runs.own_validation(Lists([], items[:2], items[2:]))
+    assert own_validation(Lists([], items[:2], items[2:]))
     for val in (None, [], items, again, again[:2]):
-        assert not runs.own_validation(Lists([], val, items))
-    assert not runs.own_validation(Lists([], items[:2], items[2:], own_validation=False))
+        assert not own_validation(Lists([], val, items))
+    assert not own_validation(Lists([], items[:2], items[2:], own_validation=False))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +108,7 @@ def test_what_a_choice_is_made_on(tmp_path, val, final, split, known, expected):
     lists = Lists(items, {"own": items[:2], "test": items[2:], "none": None}[val], items[2:])
     if known:
         lists.selected_on = known
-    assert runs.facts_of(lists, cfg(final=final, split=split))["selected_on"] == expected
+    assert facts_of(lists, cfg(final=final, split=split))["selected_on"] == expected
 
 
 def test_held_out_images_are_unused_and_repeatable_and_draw_nothing_else(tmp_path):
@@ -113,18 +116,18 @@ def test_held_out_images_are_unused_and_repeatable_and_draw_nothing_else(tmp_pat
     taken = [pool[0], pool[5], pool[6], pool[9], pool[10]]
     random.seed(3)
     state = random.getstate()
-    held = runs.hold_out(pool, taken, 2, seed=1)
+    held = hold_out(pool, taken, 2, seed=1)
     assert random.getstate() == state
     assert [one.label for one in held] == [0, 0, 1, 1]  # label 2 has no more
     assert not set(held) & set(taken)
-    assert held == runs.hold_out(pool, taken[::-1], 2, seed=1)
-    assert [one.label for one in runs.hold_out(pool, taken, {0: 1, 1: 2}, seed=1)] == [0, 1, 1]
-    assert len({tuple(runs.hold_out(pool, taken, 2, seed)) for seed in range(8)}) > 3
+    assert held == hold_out(pool, taken[::-1], 2, seed=1)
+    assert [one.label for one in hold_out(pool, taken, {0: 1, 1: 2}, seed=1)] == [0, 1, 1]
+    assert len({tuple(hold_out(pool, taken, 2, seed)) for seed in range(8)}) > 3
 
 
 def test_facts_of_a_hosts_data_set_claim_nothing(tmp_path):
     items = make(tmp_path)
-    facts = runs.facts_of(Lists(items, None, items[:2]), cfg())
+    facts = facts_of(Lists(items, None, items[:2]), cfg())
     assert facts["split"] == {"name": "Some", "status": "not known", "hash": ""}
     assert facts["few_shot"] == {"hash": ""}
     assert os.sep not in facts["images_hash"]

@@ -17,12 +17,6 @@ from tests.test_runs import to
 RULE = "INPUT.DECODING"
 
 
-@pytest.fixture(autouse=True)
-def rule_of_the_process(monkeypatch):
-    """Runs of this process set it; it ends with the test."""
-    monkeypatch.setenv("MODPROMPT_READ_AS", FAMILY)
-
-
 @pytest.fixture
 def own(command, tmp_path):
     """Words of a run on own images of 16 bits, which the two rules read as others; further options behind."""

@@ -10,6 +10,7 @@ from dassl.data.loaders import lasting_loader
 from dassl.data.samplers import build_sampler
 from dassl.data.transforms import INTERPOLATION_MODES, build_transform
 from dassl.utils import read_image
+from modprompt.io.image_files import rule_of
 
 
 def build_data_loader(
@@ -63,6 +64,7 @@ class DatasetWrapper(Dataset):
         self.data_source = data_source
         self.transform = transform
         self.is_train = is_train
+        self.rule = rule_of(cfg)
         self.return_img0 = cfg.DATALOADER.RETURN_IMG0
         mode = INTERPOLATION_MODES[cfg.INPUT.INTERPOLATION]
         steps = [T.Resize(list(cfg.INPUT.SIZE), interpolation=mode), T.ToTensor()]
@@ -73,14 +75,14 @@ class DatasetWrapper(Dataset):
         if is_train and cfg.DATALOADER.KEEP_IMAGES:
             # decoded once, before workers are started: they share this memory
             told = tqdm(data_source, desc="decoding the training images", disable=None)
-            self.kept = [read_image(item.impath) for item in told]
+            self.kept = [read_image(item.impath, self.rule) for item in told]
 
     def __len__(self):
         return len(self.data_source)
 
     def __getitem__(self, idx):
         item = self.data_source[idx]
-        image = read_image(item.impath) if self.kept is None else self.kept[idx]
+        image = read_image(item.impath, self.rule) if self.kept is None else self.kept[idx]
         sample = {"label": item.label, "domain": item.domain, "impath": item.impath, "index": idx}
         several = isinstance(self.transform, (list, tuple))
         for number, transform in enumerate(self.transform if several else [self.transform], start=1):

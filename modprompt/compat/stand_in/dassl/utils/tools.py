@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from modprompt.io.files import read_text, write_whole
-from modprompt.io.image_files import read_of_run
+from modprompt.io.image_files import FAMILY, read_rgb
 from modprompt.io.records import parse_json
 
 
@@ -39,14 +39,18 @@ def write_json(obj, fpath):
     write_whole(fpath, json.dumps(obj, indent=4, separators=(",", ": ")))
 
 
-def read_image(path):
-    """An image file as a PIL image in RGB.
+def read_image(path, rule=FAMILY):
+    """Return an image file as a PIL image in RGB.
+
+    Args:
+        path: the image file.
+        rule: how the file is decoded, FAMILY or PEOPLE of modprompt.io.image_files (INPUT.DECODING).
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it is not an image or is damaged; the file is named.
     """
-    return read_of_run(path)
+    return read_rgb(path, rule)
 
 
 def listdir_nohidden(path, sort=False):
