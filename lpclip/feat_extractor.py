@@ -34,7 +34,7 @@ from dassl.utils import set_random_seed  # noqa: E402
 
 import modprompt.data.readers.all  # noqa: E402
 import modprompt.trainers.all  # noqa: E402, F401 - they register
-from modprompt.trainers import backbone, kept_features, run_config  # noqa: E402
+from modprompt.trainers import backbone, config, kept_features  # noqa: E402
 from modprompt.trainers.evaluation import encode  # noqa: E402
 from modprompt.trainers.skip_finished import split_hash  # noqa: E402
 
@@ -85,7 +85,7 @@ def run(argv: list[str] | None = None) -> None:
     import_modules(args.imports)
     args.opts = ["DATASET.NUM_SHOTS", "-1", *args.opts]
     settings = flags.settings_of(args)
-    cfg = run_config.merged(settings, tests=args.eval_only)
+    cfg = config.of_settings(settings, tests=args.eval_only)
     images = backbone.settings_of_images(cfg, settings.on_command_line())
     cfg = cfg.changed({**images, "OUTPUT_DIR": ""})  # no run is written, so no folder is locked
     if cfg.SEED >= 0:

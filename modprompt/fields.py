@@ -128,6 +128,34 @@ def kind_of(default: Any) -> str:
     return kinds.get(type(default), "a list")
 
 
+def _number(value: Any) -> int | float | None:
+    """Return a value that is a number, or the number that its text says; None if it is neither."""
+    if isinstance(value, str):
+        for kind in (int, float):
+            try:
+                return kind(value)
+            except ValueError:
+                pass
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def is_numeric(value: Any) -> bool:
+    """Return True for a number and for the text of a number."""
+    return _number(value) is not None
+
+
+def fitting(default: Any, value: Any) -> Any:
+    """Return a number, or its text, in the type of the default; all other values, and 0.5 for 1, are unchanged."""
+    number = _number(value)
+    if number is None or not is_numeric(default) or isinstance(default, str):
+        return value
+    try:
+        whole = isinstance(default, int) and isinstance(number, float) and number.is_integer()
+        return float(number) if isinstance(default, float) else int(number) if whole else number
+    except OverflowError:
+        return value
+
+
 def _plain(value: float) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 

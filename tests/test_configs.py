@@ -6,7 +6,7 @@ import yaml
 from modprompt.cli.flags import parse_args, settings_of
 from modprompt.methods.table import row_of
 from modprompt.trainers import run  # noqa: F401 - registers all
-from modprompt.trainers.run_config import merged
+from modprompt.trainers.config import of_settings
 from tests.conftest import ROOT
 
 NO_RUNS = ("experiments", "trainers", "configs")  # folders of files of other kinds
@@ -21,7 +21,7 @@ def load(path, *options):
     dataset = str(path) if folder == "datasets" else "digits"
     config = "glyph" if folder == "datasets" else str(path)
     words = ["--trainer", trainer, "--dataset-config-file", dataset, "--config-file", config, *options]
-    return merged(settings_of(parse_args(words)))
+    return of_settings(settings_of(parse_args(words)))
 
 
 def value(cfg, key, trainer):

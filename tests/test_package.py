@@ -179,7 +179,9 @@ def test_experiment_of_two_runs(modprompt, tmp_path):
 
 
 def test_config_files_and_rows_for_codebases_are_found(installed, tmp_path):
-    code = "from modprompt.compat import find; find.add_to_path(); from modprompt.trainers.overrides import with_our_config\n"
+    code = (
+        "from modprompt.compat import find; find.add_to_path(); from modprompt.hosts.settings import with_our_config\n"
+    )
     code += "from modprompt.hosts.rows import rows_of; assert rows_of(b'NOISE_LABEL = True')[0].of == 'NLPrompt'\n"
     code += "print(with_our_config(['--trainer', 'MPL', '--config-file', 'vit_b4_c1_add2_rm1'])[-1])"
     found = must([installed, "-c", code], tmp_path).split()[-1]

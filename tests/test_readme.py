@@ -17,7 +17,7 @@ import pytest
 from modprompt.cli.flags import parse_args, settings_of
 from modprompt.cli.main import main, parse
 from modprompt.trainers import run  # noqa: F401 - registers all
-from modprompt.trainers.run_config import merged
+from modprompt.trainers.config import of_settings
 from tests.conftest import ROOT
 from tests.modprompt.data.trees import pictures
 
@@ -131,7 +131,7 @@ def test_settings_of_trainings_that_cannot_run_here_are_merged(monkeypatch, tmp_
     elsewhere = {"...", "--host", "--help", "--import"}
     trainings = [one.words[1:] for one in COMMANDS if one.kind == "parse" and not elsewhere & {*one.words}]
     trainers = {
-        merged(settings_of(parse_args(words), takes_all=name == "active")).TRAINER.NAME
+        of_settings(settings_of(parse_args(words), takes_all=name == "active")).TRAINER.NAME
         for name, *words in trainings
         if name in ("train", "active")
     }

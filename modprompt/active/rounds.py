@@ -38,11 +38,10 @@ from modprompt.io.images import IMAGE_FILES, image_files, images_hash
 from modprompt.io.settings import Settings
 from modprompt.methods.table import HEADS, ZERO_SHOT, kind_of, row_of
 from modprompt.trainers import artifacts, training_state
-from modprompt.trainers.config_nodes import method_of
+from modprompt.trainers.config import RunConfig, method_of
 from modprompt.trainers.evaluation import take_number
 from modprompt.trainers.learned import prompts_hash
 from modprompt.trainers.result import ResultRecorder
-from modprompt.trainers.run_config import RunConfig
 from modprompt.trainers.training_state import generators_kept
 
 _FREE = ("ACTIVE.ROUNDS", "ACTIVE.MANUAL_LABELS")  # may change between starts

@@ -41,7 +41,8 @@ def _run(args: argparse.Namespace, host: Any, check: Check) -> None:
     """Run what the words ask for, with what a codebase (hosts/borrowed.py), if there is one, adds to the settings."""
     from modprompt.active import labelling, rounds
     from modprompt.hosts.borrowed import require_no_reader
-    from modprompt.trainers import run, run_config
+    from modprompt.trainers import run
+    from modprompt.trainers.mode import Mode
 
     if host is None:
         import_modules(args.imports)
@@ -56,7 +57,7 @@ def _run(args: argparse.Namespace, host: Any, check: Check) -> None:
         if check is not None:
             check(cfg)
 
-    mode = run_config.Mode(args.once, args.eval_only, args.model_dir, args.load_epoch, args.no_train)
+    mode = Mode(args.once, args.eval_only, args.model_dir, args.load_epoch, args.no_train)
     settings = settings if host is None else host.completed(settings)
     is_alone = host is None and not args.once and not os.environ.get(IN_EXPERIMENT)
     run.run(settings, mode, both, run.Rounds(rounds.run, labelling.differing), with_baseline=is_alone)

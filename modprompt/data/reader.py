@@ -13,14 +13,13 @@ from yacs.config import CfgNode
 
 from modprompt.checks import counted
 from modprompt.data import fewshot, published, shots_by_class
+from modprompt.data.conflicts import trains_on_validation
 from modprompt.data.fewshot import Shots, hold_out
 from modprompt.data.images import Image, datums, place_of_images
-from modprompt.data.reader_facts import is_few_shot, own_validation, shots_file
+from modprompt.data.reader_facts import is_few_shot, own_validation
 from modprompt.data.selection import (
     images_for_selection,
     needs_validation,
-    only_tests,
-    uses_validation,
     validation_images,
 )
 from modprompt.data.split_files import Storage
@@ -37,7 +36,7 @@ from modprompt.errors import UserError
 from modprompt.io import images as runs
 from modprompt.io.files import of_user
 from modprompt.io.result import AS_TRAINING, HELD_OUT, TEST, WHOLE
-from modprompt.io.settings import SHOTS_BY_CLASS, TRAIN_ON_VAL
+from modprompt.io.settings import TRAIN_ON_VAL
 from modprompt.io.text import one_line
 from modprompt.output import say
 
@@ -45,33 +44,6 @@ from modprompt.output import say
 WITHOUT_VALIDATION = (
     "TEST.FINAL_MODEL last_step with TEST.SPLIT test, or DATASET.VAL_FROM_TEST True to select on the test images"
 )
-
-
-def trains_on_validation(cfg: CfgNode) -> bool:
-    """Return True if a run trains on validation images too (DATASET.TRAIN_ON_VAL).
-
-    Raises:
-        UserError: if the setting is on and the run trains on few images, chooses its images in rounds, or selects or
-            measures something on validation images.
-    """
-    if not getattr(cfg.DATASET, "TRAIN_ON_VAL", False):
-        return False
-    trains, rounds = not only_tests(cfg), cfg.get("ACTIVE", {}).get("ROUNDS", 0)
-    shots = SHOTS_BY_CLASS if shots_file(cfg) else f"DATASET.NUM_SHOTS {cfg.DATASET.NUM_SHOTS}"
-    conflicts = (
-        (cfg.TEST.SPLIT == "val", "TEST.SPLIT val measures the accuracy on them"),
-        (trains and is_few_shot(cfg), f"{shots} trains on few images of each class"),
-        (trains and rounds, f"ACTIVE.ROUNDS {rounds} chooses which images train"),
-        (trains and cfg.TEST.FINAL_MODEL == "best_val", "TEST.FINAL_MODEL best_val selects the best epoch on them"),
-        (trains and uses_validation(cfg), f"{cfg.TRAINER.NAME} with its settings selects on them"),
-    )
-    for applies, reason in conflicts:
-        if applies:
-            raise UserError(
-                f"{TRAIN_ON_VAL} True adds the validation images to the training images, but {reason}. Remove "
-                "one of the two settings."
-            )
-    return trains
 
 
 def find_images(root: Path, reader: Any) -> Path:

@@ -64,7 +64,7 @@ class Host(NamedTuple):
         """
         from dassl.config import cfg_default, get_cfg_default
 
-        from modprompt.trainers.config_nodes import add_missing
+        from modprompt.trainers.config import add_missing
 
         theirs = get_cfg_default()
         try:

@@ -1,6 +1,6 @@
 """A codebase's own program with our trainers in it: by the import line in its train.py, or by the launcher.
 
-Messages say which of the user's settings it changes (overrides.py), and what the user can correct when it fails.
+Messages say which of the user's settings it changes (settings.py), and what the user can correct when it fails.
 """
 
 import atexit
@@ -16,19 +16,21 @@ from dassl.engine import TRAINER_REGISTRY
 from modprompt.checks import known_names
 from modprompt.clip.package import own_folder
 from modprompt.errors import UserError
+from modprompt.hosts import settings as host_settings
 from modprompt.hosts.codebase import spec_of
+from modprompt.io import program_words
 from modprompt.io.program_text import flags_of
 from modprompt.methods import own
 from modprompt.places import OUR_CODE
 from modprompt.programs import one_line
-from modprompt.trainers import mistakes, overrides
+from modprompt.trainers import mistakes
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.trainers.registration import PREFIX, give_way, is_ours
 
 
 def asks_for_ours() -> bool:
     """Whether this program was started with one of our trainers."""
-    return is_our_name(overrides.user_words().trainer())
+    return is_our_name(program_words.user_words().trainer())
 
 
 def is_our_name(name: str) -> bool:
@@ -48,22 +50,22 @@ def is_imported_by_a_program(module: types.FrameType) -> bool:
 
 def enter() -> None:
     """Prepare the words of a codebase's own program: without our flag, and with our config file where it has none."""
-    words = [word for word in sys.argv[1:] if word != overrides.KEEP]
-    if overrides.KEEP in sys.argv:
-        os.environ[overrides.KEEPS] = "1"
+    words = [word for word in sys.argv[1:] if word != program_words.KEEP]
+    if program_words.KEEP in sys.argv:
+        os.environ[program_words.KEEPS] = "1"
     spelled = flags_of(Path(sys.argv[0]))
-    overrides.enter(words, spelled)
+    program_words.enter(words, spelled)
     if asks_for_ours():
-        words = overrides.with_our_config(words, spelled)
-        overrides.enter(words, spelled)
+        words = host_settings.with_our_config(words, spelled)
+        program_words.enter(words, spelled)
     sys.argv[1:] = words
 
 
 def leave() -> str:
     """Note that the program has ended; the message if it was to build one of our trainers, and has not, else empty."""
-    name = overrides.user_words().trainer()
-    is_asked = overrides.in_codebase() and is_our_name(name) and not {"-h", "--help"} & {*sys.argv}
-    if overrides.leave() or not is_asked:
+    name = program_words.user_words().trainer()
+    is_asked = program_words.in_codebase() and is_our_name(name) and not {"-h", "--help"} & {*sys.argv}
+    if program_words.leave() or not is_asked:
         return ""
     return (
         f"{sys.argv[0]} did not build the trainer {name} of modprompt, and may have used a trainer of its own. Use "
@@ -91,7 +93,7 @@ def enter_by_line() -> None:
 
     give_way()
     begin()  # again, when a method of the user's is registered that is the one asked for
-    own.each(lambda method: begin() if method.__name__ == overrides.user_words().trainer() else None)
+    own.each(lambda method: begin() if method.__name__ == program_words.user_words().trainer() else None)
     before, leaving, reasons = sys.excepthook, sys.exit, list[object]()
 
     def exit_with(code: str | int | None = None) -> NoReturn:
@@ -100,7 +102,7 @@ def enter_by_line() -> None:
 
     def hook(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
         mistake = mistake_of(error)
-        overrides.leave()
+        program_words.leave()
         if not mistake or os.environ.get("MODPROMPT_TRACEBACK"):
             before(kind, error, trace)
             return
@@ -136,7 +138,7 @@ def _line_of(error: BaseException) -> str:
         return one_line(error)
     if isinstance(error, FloatingPointError):
         return one_line(error) if _is_raised_by_us(error) else ""
-    name, known = overrides.user_words().trainer(), TRAINER_REGISTRY.registered_names()
+    name, known = program_words.user_words().trainer(), TRAINER_REGISTRY.registered_names()
     if is_our_name(name) and _raised_in(error)[0].startswith(("yacs.", "yaml.")):  # a file or option that does not fit
         return mistakes.said_by(error) if isinstance(error, KeyError) else one_line(error)
     is_asked = isinstance(error, AttributeError) and str(error).startswith(f"{name!r} object has no attribute ")

@@ -81,14 +81,14 @@ def _run(script: Path, words: list[str]) -> None:
     Raises UserError if it ends well, was to build a trainer of ours, and has not.
     """
     from modprompt.hosts import foreign
-    from modprompt.trainers import overrides
+    from modprompt.io import program_words
 
     configs, flag = script.parent / "configs" / "datasets", "--dataset-config-file"  # by name, too, as in ours
     words = [
         str(path) if before == flag and (path := configs / f"{word}.yaml").is_file() else word
         for before, word in zip(["", *words], words)
     ]
-    trainer = overrides.words_of(words, flags_of(script)).trainer()
+    trainer = program_words.words_of(words, flags_of(script)).trainer()
     more = with_rows(words, script, trainer) if foreign.is_our_name(trainer) else More(words)
     if more.added:
         print(f"note: {script.name}: {more.why}, so modprompt added these arguments: {more.added}")

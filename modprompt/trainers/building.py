@@ -34,7 +34,7 @@ from modprompt.methods.parts.text import MODES
 from modprompt.methods.records import view_of
 from modprompt.methods.search import over as search
 from modprompt.trainers import backbone, mistakes
-from modprompt.trainers.config_nodes import method_of
+from modprompt.trainers.config import method_of
 from modprompt.trainers.part import Part, Run
 
 MOST_SHOTS = 16  # images of a class that are counted if no number of shots is given

@@ -8,6 +8,7 @@ from typing import Any
 from modprompt.data.selection import selected_on
 from modprompt.errors import UserError
 from modprompt.fields import as_config
+from modprompt.io import program_words
 from modprompt.io import result as results
 from modprompt.io.checkpoint import BEST, CHOICE, Checkpoint, find_checkpoint, newest_checkpoint, require_best
 from modprompt.io.files import copy_whole, sha256_of
@@ -24,7 +25,7 @@ from modprompt.methods.records import (
     searched_by,
     settings_beside,
 )
-from modprompt.trainers import overrides, run_folder
+from modprompt.trainers import run_folder
 from modprompt.trainers.part import Part
 
 
@@ -108,7 +109,7 @@ class Checkpoints(Part):
             if is_best:
                 saved.append(os.path.join(folder, BEST))
                 copy_whole(path, saved[-1])
-            if overrides.in_codebase():
+            if program_words.in_codebase():
                 for one in saved:
                     run_folder.keep_checkpoint(one, directory)
 
@@ -178,9 +179,9 @@ class Checkpoints(Part):
 
     def load_for_test(self) -> None:
         """Load what --model-dir names if a codebase's program was told to test it but never loads it (PLOT++)."""
-        if self.path is not None or not overrides.only_tests() or self.cfg.MODEL.INIT_WEIGHTS:
+        if self.path is not None or not program_words.only_tests() or self.cfg.MODEL.INIT_WEIGHTS:
             return
-        directory, epoch = overrides.model_to_test()
+        directory, epoch = program_words.user_words().model_to_test()
         if directory:
             print(
                 "note: this program did not load the checkpoint in --model-dir before the test, so modprompt loads it "

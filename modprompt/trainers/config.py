@@ -1,14 +1,13 @@
-"""Settings over defaults: one merge, and all checks of keys, types, names and values; mistakes become one message.
+"""The configuration of a run: explicit settings over defaults, completed once, and frozen.
 
-Config nodes of a method's repository are translated: a second node of the method's own stands for several settings; in
-a node that the repository shares with other methods, each setting becomes one of the method's own. What a run decides
-on top: run_config.py.
+`of_run` is for the programs of this project: `merged` puts explicit settings over the defaults of Dassl 0.6.3 and of
+all trainers, `complete` decides what follows from settings, and `complete_from_files` decides what follows from the
+tested model, the weights and the images. hosts/settings.py takes the configuration that another program has made.
 """
 
 import copy
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import dassl.data.transforms.transforms as known_transforms
 from dassl.config import cfg_default, get_cfg_default
@@ -16,95 +15,325 @@ from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
 from yacs.config import CfgNode
 
+from modprompt import places
 from modprompt.checks import check_name, nearest
+from modprompt.clip import known
 from modprompt.compat import defaults
+from modprompt.data.conflicts import require_no_conflicts, trains_on_validation
+from modprompt.data.reader import require_only_tests
+from modprompt.data.rounds import Active
+from modprompt.data.selection import needs_validation
 from modprompt.errors import SettingError, UserError
-from modprompt.fields import kind_of
-from modprompt.io.settings import Given, Settings, as_text, level_of
+from modprompt.fields import Configured, as_config, fitting, is_numeric, kind_of
+from modprompt.io.files import of_user
+from modprompt.io.image_files import FAMILY
+from modprompt.io.settings import READ_AS, READER, Given, Settings, as_text, flat, level_of
+from modprompt.methods import given_settings
 from modprompt.methods.base import Method
-from modprompt.methods.parts.capabilities import Only, SecondNode
+from modprompt.methods.parts import teachers
+from modprompt.methods.parts.capabilities import RunFacts, SecondNode
+from modprompt.methods.search import over as search
+from modprompt.methods.search.over import Search
+from modprompt.methods.table import counts_steps
 from modprompt.output import say
-from modprompt.trainers import mistakes
-from modprompt.trainers.config_nodes import is_switch, method_of
+from modprompt.trainers import backbone, mistakes, tested_model
+from modprompt.trainers.mode import TRAINING, Mode, method_of_trainer, node_of_trainer, trains
 
-UNREAD = {"TRAINER.COOP.TRAIN_TYPE"}  # in the family's files; nothing reads it in any repository
-_ALPHAS = "Read the alphas of every epoch from schedule.json instead."
-GONE = {  # keys of earlier versions: what to do instead
-    "TRAINER.PROMPTKD.ON": "Use the trainer PromptKD, or add TRAINER.KDPL.ON True to CoOp, MaPLe and similar trainers.",
-    "TRAINER.DPLSEARCH.WRITE_NPY": _ALPHAS,
-    "TRAINER.TRAINERSUPERNET.WRITE_NPY": _ALPHAS,
-    "MODEL.COMPILE": "The encoders of a model from the Python API can still be compiled with torch.compile.",
-    "TEST.FEATURE_CACHE": "Store the features of a test with TEST.KEEP_FEATURES True, and reuse the features in a test "
-    "of the same prompts with TEST.FEATURES_OF.",
-}
+UNREAD = {"TRAINER.COOP.TRAIN_TYPE"}  # some config files of the CoOp family set it, and no repository reads it
+_BY_EPOCH = ("OPTIM.MAX_EPOCH", "OPTIM.LR_SCHEDULER", "OPTIM.STEPSIZE", "OPTIM.WARMUP_EPOCH")  # settings by epochs
+C = TypeVar("C", bound=Configured)
+
+
+class RunConfig(CfgNode):
+    """The configuration of a run with all settings that this project reads; frozen when it is complete."""
+
+    @classmethod
+    def of(cls, cfg: CfgNode) -> "RunConfig":
+        """Return a frozen copy of a configuration with the missing settings of this project added."""
+        one = cls._copied(cfg)
+        add_defaults(one)
+        one.freeze()
+        return one
+
+    @classmethod
+    def _copied(cls, node: CfgNode) -> "RunConfig":
+        one = cls()
+        for key, value in node.items():
+            one[key] = cls._copied(value) if isinstance(value, CfgNode) else copy.deepcopy(value)
+        return one
+
+    def assign(self, values: Mapping[str, Any]) -> None:
+        """Set values by dotted key, in place; the configuration must not be frozen."""
+        for key, value in values.items():
+            node, name = level_of(self, key)
+            node[name] = value
+
+    def changed(self, values: Mapping[str, Any]) -> "RunConfig":
+        """Return a frozen copy with other values, by dotted key; the configuration itself if there are none."""
+        if not values:
+            return self
+        copied: RunConfig = self.clone()
+        copied.defrost()
+        copied.assign(values)
+        copied.freeze()
+        return copied
+
+    def of_one_training(self, **values: Any) -> "RunConfig":
+        """Return the configuration of one training or test of a run that may have rounds; values by dotted key."""
+        return self.changed({"ACTIVE.ROUNDS": 0, **values})
+
+
+def of_run(settings: Settings, mode: Mode = TRAINING, check: Callable[[RunConfig], Any] | None = None) -> RunConfig:
+    """Return the frozen configuration of a run. Nothing is written.
+
+    Args:
+        settings: what files, flags and options set.
+        mode: what the run does.
+        check: the check of the calling program; it raises UserError if the configuration does not fit.
+
+    Raises:
+        UserError: if a setting, a file or the output folder does not fit.
+    """
+    settings = _by_own_names(settings)
+    cfg = merged(settings)
+    complete(cfg, settings, mode)
+    complete_from_files(cfg, settings, mode)
+    cfg.freeze()
+    if check is not None:
+        check(cfg)
+    return cfg.changed(tested_model.place_of_result(cfg, settings, mode))
+
+
+def of_settings(settings: Settings, tests: bool = False) -> RunConfig:
+    """Return the frozen configuration that follows from settings alone, without reading weights or images.
+
+    Args:
+        settings: what files, flags and options set.
+        tests: whether the run only tests; a trainer that trains nothing always does.
+
+    Raises:
+        UserError: with all unknown keys, wrong types, unknown names and impossible values.
+    """
+    settings = _by_own_names(settings)
+    cfg = merged(settings)
+    complete(cfg, settings, Mode(eval_only=tests))
+    cfg.freeze()
+    return cfg
+
+
+def complete(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
+    """Decide what follows from explicit settings alone, in place, and reject settings that do not fit together.
+
+    Args:
+        cfg: the configuration with explicit settings over defaults, not frozen.
+        settings: what files, flags and options set.
+        mode: what the run does.
+
+    Raises:
+        UserError: if a setting does not fit.
+    """
+    name, method, node = cfg.TRAINER.NAME, method_of_trainer(cfg.TRAINER.NAME), node_of_trainer(cfg)
+    second = None if method is None else method.repository.second_node
+
+    # DATASET.ROOT and TEST.ONLY come first because all later decisions depend on them. INPUT.DECODING is the choice of
+    # the reader, DATASET.CHOOSE_BY that of the method.
+    cfg.DATASET.ROOT = places.data_root(cfg.DATASET.ROOT)
+    cfg.TEST.ONLY = mode.eval_only or not node
+    if READ_AS not in settings:
+        cfg.INPUT.DECODING = getattr(DATASET_REGISTRY.get(cfg.DATASET.NAME), "read_as", FAMILY)
+    if method is not None and node and not mode.eval_only:
+        cfg.DATASET.CHOOSE_BY = method.chooses_by(cfg.TRAINER[node])
+
+    # Settings of the data and the test that exclude each other. A method that counts steps has no epochs.
+    _require_shots(cfg, settings)
+    require_no_conflicts(cfg)
+    _require_no_epochs(cfg, settings)
+
+    # SEARCH.RUNS, and the settings in the schedule file of a search: they override config files.
+    cfg.assign(search.decided(cfg, settings, method, node))
+
+    # Settings that the method derives from the data set and the CLIP. The command line overrides them.
+    cfg.assign(decided_by_method(cfg, settings.on_command_line(), method))
+
+    # Additions such as KDPL and DePT: the trainer must support them, and some trainers always include them.
+    given_settings.require_additions(cfg.TRAINER, name, settings)
+    second_name = second.node.rpartition(".")[2] if second else ""
+    given_settings.warn_of_unread(cfg.TRAINER, name, node, second_name, settings)
+
+    # Settings that a second node of the method stands for. Explicit settings override them.
+    if second is not None:
+        cfg.assign(given_settings.of_second_node(cfg.TRAINER, name, settings, second))
+
+    # DATASET.TRAIN_ON_VAL is rejected if anything is selected on validation images.
+    trains_on_validation(cfg)
+
+    # How the file of MODEL.BACKBONE.PATH is run, if --backbone names its architecture. A name in a config file does not
+    # describe the file.
+    if cfg.MODEL.BACKBONE.PATH and method is not None:
+        explicit = settings.get("MODEL.BACKBONE.NAME")
+        changes = backbone.settings_of_architecture(cfg) if explicit is not None and explicit.is_flag else {}
+        if not changes:
+            backbone.warn_of_unused_name(cfg, settings.on_command_line())
+        cfg.assign(changes)
+
+
+def complete_from_files(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
+    """Decide what follows from the tested model, the weights and the image folder, in place.
+
+    Args:
+        cfg: the configuration after `complete`, not frozen.
+        settings: what files, flags and options set.
+        mode: what the run does.
+
+    Raises:
+        UserError: if a setting, a checkpoint, a CLIP or a folder of images does not fit.
+    """
+    method = method_of_trainer(cfg.TRAINER.NAME)
+
+    # INPUT.DECODING of the training whose model is tested, so that the test reads images in the same way.
+    cfg.assign(tested_model.decoding_of_training(cfg, settings, mode))
+    tested_model.require_unseen_images(cfg, mode)
+    tested_model.require_model(cfg, mode)
+
+    # Settings of the method that are stored in the tested checkpoint.
+    cfg.assign(tested_model.method_settings(cfg, settings, mode))
+
+    # INPUT.SIZE, mean, standard deviation, interpolation and resize mode are those of the weights.
+    if method is not None:
+        cfg.assign(backbone.settings_of_images(cfg, settings.on_command_line()))
+
+    # TEST.NO_TEST for a folder of training images without test images.
+    require_only_tests(DATASET_REGISTRY.get(cfg.DATASET.NAME), trains(cfg, mode))
+    if trains(cfg, mode) and "TEST.NO_TEST" not in settings:
+        cfg.assign(_without_test(cfg, method))
+
+    # The teacher of a distillation must be readable and fit the data set.
+    teachers.check(cfg)
+
+
+def _by_own_names(settings: Settings) -> Settings:
+    """Return settings with the names of this project for settings that have other names in a method's repository."""
+    name = str(settings["TRAINER.NAME"].value) if "TRAINER.NAME" in settings else ""
+    method = method_of_trainer(name) if name in TRAINER_REGISTRY.registered_names() else None
+    return settings if method is None else given_settings.by_own_names(settings, name, method)
+
+
+def decided_by_method(cfg: RunConfig, given: Sequence[str], method: Any) -> dict[str, Any]:
+    """Return the settings that a method derives from the data set and the CLIP, by key; a message lists them.
+
+    Args:
+        cfg: the configuration.
+        given: keys of settings that keep their values.
+        method: the class of the method; None for a trainer of another codebase.
+    """
+    node = "" if method is None else method.node_name()
+    if not node:
+        return {}
+    clip = cfg.MODEL.BACKBONE
+    openai = not clip.PATH and known.plain(clip.NAME) in known.OPENAI
+    facts = RunFacts(cfg.DATASET.NAME, cfg.DATASET.SUBSAMPLE_CLASSES, cfg.TEST.ONLY, openai)
+    found = {f"TRAINER.{node}.{key}": value for key, value in method.decides(cfg.TRAINER[node], facts).items()}
+    taken = {key: value for key, value in found.items() if key not in given}
+    if taken:
+        said = ", ".join(f"{key} {value}" for key, value in taken.items())
+        say(f"Settings of {cfg.TRAINER.NAME} for the data set {facts.dataset}: {said}")
+    return taken
+
+
+def _require_shots(cfg: RunConfig, settings: Settings) -> None:
+    """Raise UserError at 0 shots, unless the method's repository or the reader of a codebase gives 0 a meaning."""
+    method, key = method_of_trainer(cfg.TRAINER.NAME), "DATASET.NUM_SHOTS"
+    if cfg.DATASET.NUM_SHOTS != 0 or key not in settings or READER in settings:
+        return
+    if method is None or not method.repository.zero_shots_mean_all:
+        instead = f"Set {key} -1 to use all training images, or leave {key} out."
+        raise UserError(f"{settings[key].where}: {key} is 0, but a class needs at least one training image. {instead}")
+
+
+def _require_no_epochs(cfg: RunConfig, settings: Settings) -> None:
+    given = [key for key in _BY_EPOCH if key in settings]
+    if given and counts_steps(cfg.TRAINER.NAME):
+        where = settings[given[0]].where
+        raise UserError(
+            f"{where}: {given[0]} is not supported by {cfg.TRAINER.NAME}, whose training is defined by a number of "
+            f"steps instead of epochs. Remove {given[0]}."
+        )
+
+
+def _without_test(cfg: RunConfig, method: Any) -> dict[str, Any]:
+    """Return TEST.NO_TEST True, by its key, if the folder of a training has no test images; a message says so.
+
+    If the run needs test or validation images, the reader reports that they are missing.
+    """
+    find = getattr(DATASET_REGISTRY.get(cfg.DATASET.NAME), "without_test", None)
+    if find is None or needs_validation(cfg) or cfg.TEST.OOD or getattr(method, "in_turn", False):
+        return {}
+    why = find(of_user(cfg.DATASET.ROOT or ".").absolute())
+    if not why:
+        return {}
+    say(f"note: {why}. TEST.NO_TEST is set to True, so this run trains without measuring accuracy.")
+    return {"TEST.NO_TEST": True}
 
 
 class Fault(NamedTuple):
-    """What is wrong with a setting."""
+    """An error in a setting: its dotted key and the text of the error."""
 
     key: str
     text: str
 
 
-def dotted_keys(node: CfgNode, prefix: str = "") -> list[str]:
-    """All keys of a configuration that hold a value, as A.B.C."""
-    keys = []
-    for key, value in node.items():
-        name = f"{prefix}{key}"
-        keys += dotted_keys(value, name + ".") if isinstance(value, CfgNode) else [name]
-    return keys
+def merged(settings: Settings) -> RunConfig:
+    """Return the defaults of Dassl 0.6.3 and of all registered trainers with settings over them; not frozen.
+
+    Args:
+        settings: what files, flags and options set, with the names of this project.
+
+    Raises:
+        UserError: with all unknown keys, wrong types, unknown names and impossible values.
+    """
+    defaults.pin(cfg_default)  # the defaults of a codebase's Dassl may differ
+    cfg = get_cfg_default()
+    faults = _merge_faults(cfg, settings)
+    found = [*_name_faults(cfg), *_value_faults(cfg)]
+    if faults:  # a setting that was not merged still has its default; an error in it is not the user's
+        wrong = {fault.key for fault in faults}
+        found = [fault for fault in found if fault.key in settings and fault.key not in wrong]
+    _complain([*faults, *(_placed(fault, settings) for fault in found)])
+    made = RunConfig.of(cfg)
+    made.defrost()
+    return made
 
 
-def _number(value: Any) -> int | float | None:
-    """A value that is a number, or the number that its text says; None if it is neither."""
-    if isinstance(value, str):
-        for kind in (int, float):
-            try:
-                return kind(value)
-            except ValueError:
-                pass
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+def merge(cfg: CfgNode, settings: Settings) -> None:
+    """Merge settings into a configuration, in place.
 
-
-def fitting(default: Any, value: Any) -> Any:
-    """A number or its text in the type of its setting's default; all else, and 0.5 for a whole default, unchanged."""
-    number = _number(value)
-    if number is None or _number(default) is None or isinstance(default, str):
-        return value
-    try:
-        whole = isinstance(default, int) and isinstance(number, float) and number.is_integer()
-        return float(number) if isinstance(default, float) else int(number) if whole else number
-    except OverflowError:
-        return value
+    Raises:
+        UserError: with all unknown keys and wrong types.
+    """
+    _complain(_merge_faults(cfg, settings))
 
 
 def _merge_one(cfg: CfgNode, key: str, given: Given) -> None:
-    """Merge a known setting into cfg, in place; yacs's ValueError and the like if its type is wrong."""
+    """Merge a known setting into a configuration, in place; raise an error of yacs if the type is wrong."""
     node, leaf = level_of(cfg, key)
-    if given.is_flag:  # yacs must not read it as Python: a folder may be called 1
+    if given.is_flag:  # yacs must not read the text as Python: a folder may be called 1
         node[leaf] = tuple(given.value) if isinstance(given.value, list) else given.value
         return
-    if is_switch(key) and as_text(given.value) in ("True", "False"):  # which yacs would not accept as a text
+    if is_switch(key) and as_text(given.value) in ("True", "False"):  # yacs rejects True for a text
         node[leaf] = as_text(given.value)
         return
-    if node[leaf] is not None and as_text(given.value) == str(None):  # which yacs accepts for any type
+    if node[leaf] is not None and as_text(given.value) == str(None):  # yacs accepts None for any type
         raise ValueError("Type mismatch")
     value = fitting(node[leaf], copy.deepcopy(given.value))
     of_method = key.startswith("TRAINER.") and key.count(".") > 1
-    if of_method and isinstance(value, float) and _number(node[leaf]) is not None:
+    if of_method and isinstance(value, float) and is_numeric(node[leaf]):
         node[leaf] = float(node[leaf])  # PromptSRC's weights are whole in the family's files, but any number is valid
     cfg.merge_from_list([key, value])
 
 
-def _unknown(key: str, known: Sequence[str], where: str) -> Fault:
-    if key in GONE:
-        return Fault(key, f"{where}: the setting {key} was removed in an earlier version. {GONE[key]}")
-    return Fault(key, f"{where}: unknown setting {key!r}{nearest(key, known, cutoff=0.3)}")
-
-
 def _merge_faults(cfg: CfgNode, settings: Settings) -> list[Fault]:
-    """Merge settings into cfg, in place; those that do not fit."""
-    known, faults = dict.fromkeys(dotted_keys(cfg)), []
+    """Merge settings into a configuration, in place; return the errors of those that do not fit."""
+    known_keys, faults = list(flat(cfg)), []
     for key, given in settings.given:
         if key in UNREAD:
             say(
@@ -112,14 +341,15 @@ def _merge_faults(cfg: CfgNode, settings: Settings) -> list[Fault]:
                 "either."
             )
             continue
-        if key not in known:
-            faults.append(_unknown(key, list(known), given.where))
+        if key not in known_keys:
+            near = nearest(key, known_keys, cutoff=0.3)
+            faults.append(Fault(key, f"{given.where}: unknown setting {key!r}{near}"))
             continue
         try:
             _merge_one(cfg, key, given)
         except (KeyError, ValueError, AssertionError) as error:
             said = mistakes.said_by(error)
-            if said.startswith("Type mismatch"):  # yacs's, which names Python's types
+            if said.startswith("Type mismatch"):  # the message of yacs names Python's types
                 node, name = level_of(cfg, key)
                 said = f"the value must be {kind_of(node[name])}, got {given.value!r}"
             faults.append(Fault(key, f"{given.where}, {key}: {said}"))
@@ -127,7 +357,7 @@ def _merge_faults(cfg: CfgNode, settings: Settings) -> list[Fault]:
 
 
 def _value_faults(cfg: CfgNode) -> Iterator[Fault]:
-    """Settings whose faults would otherwise show late, not at all, or as an error of another library."""
+    """Yield errors of values that would otherwise be reported late, or only as an error of another library."""
     try:
         defaults.require_possible(cfg)
     except SettingError as error:
@@ -136,30 +366,37 @@ def _value_faults(cfg: CfgNode) -> Iterator[Fault]:
     if not isinstance(asked, (list, tuple)):
         yield Fault("INPUT.TRANSFORMS", f"INPUT.TRANSFORMS must be a list of names, got {asked!r}.")
         return
-    known: list[str] = list(known_transforms.AVAI_CHOICES)
+    supported: list[str] = list(known_transforms.AVAI_CHOICES)
     for name in asked:
-        if name not in known:
-            said = f"INPUT.TRANSFORMS contains the unknown transform {name!r}. Supported transforms: {', '.join(known)}"
-            yield Fault("INPUT.TRANSFORMS", said)
+        if name not in supported:
+            said = f"contains the unknown transform {name!r}. Supported transforms: {', '.join(supported)}"
+            yield Fault("INPUT.TRANSFORMS", f"INPUT.TRANSFORMS {said}")
 
 
 def _name_faults(cfg: CfgNode) -> Iterator[Fault]:
-    """The trainer and the data set, if they are not registered."""
+    """Yield errors for a trainer and a data set that are not registered."""
     for key, name, registry, label in (
         ("TRAINER.NAME", cfg.TRAINER.NAME, TRAINER_REGISTRY, "--trainer"),
         ("DATASET.NAME", cfg.DATASET.NAME, DATASET_REGISTRY, "DATASET.NAME"),
     ):
-        known = registry.registered_names()
+        registered = registry.registered_names()
         try:
-            check_name(name or "", known, label)
+            check_name(name or "", registered, label)
         except UserError as error:
             kind = "trainer" if label == "--trainer" else "data set"
-            custom = (
-                "" if not name or nearest(name, known) else f" To use a custom {kind}, give its module with --import."
-            )
+            is_custom = name and not nearest(name, registered)
+            custom = f" To use a custom {kind}, give its module with --import." if is_custom else ""
             yield Fault(key, f"{_sentence(str(error))}{custom}")
-            if not cfg.DATASET.NAME:  # the trainer's name brings one if no file is given
+            if not cfg.DATASET.NAME:  # a known trainer has a default config file, which names a data set
                 return
+
+
+def _placed(fault: Fault, settings: Settings) -> Fault:
+    """Return an error with the name of the config file in front if a file sets the value."""
+    given: Given | None = settings.get(fault.key)
+    if given is None or not given.source.startswith("file "):
+        return fault
+    return fault._replace(text=f"{given.where}: {fault.text}")
 
 
 def _complain(faults: Sequence[Fault]) -> None:
@@ -172,139 +409,87 @@ def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
-def _checked(cfg: CfgNode, settings: Settings) -> list[Fault]:
-    """Merge settings into cfg, in place; all faults of keys, types, names and values."""
-    faults = _merge_faults(cfg, settings)
-    found = [*_name_faults(cfg), *_value_faults(cfg)]
-    if faults:  # a setting that was not merged still has its default, whose fault is not the user's
-        wrong = {fault.key for fault in faults}
-        found = [fault for fault in found if fault.key in settings and fault.key not in wrong]
-    return faults + [_placed(fault, settings) for fault in found]
+_NODES: dict[str, CfgNode] = {}  # the nodes of methods below TRAINER, as registered
+# by node: settings that accept any number, though the default or the given value is whole
+_FLOATS: dict[str, tuple[str, ...]] = {}
+_SWITCHES: dict[str, tuple[str, ...]] = {}  # by node: settings that are a text, or True or False
 
 
-def _placed(fault: Fault, settings: Settings) -> Fault:
-    """A fault, with the file's name if a file gives the value."""
-    given: Given | None = settings.get(fault.key)
-    if given is None or not given.source.startswith("file "):
-        return fault
-    return fault._replace(text=f"{given.where}: {fault.text}")
+def add_missing(node: CfgNode, values: CfgNode) -> None:
+    """Add settings that a node lacks, in place and level by level; existing settings keep their values."""
+    frozen = node.is_frozen()
+    node.defrost()
+    for key, value in values.items():
+        if key not in node:
+            node[key] = value.clone() if isinstance(value, CfgNode) else value
+        elif isinstance(value, CfgNode):
+            add_missing(node[key], value)
+    if frozen:
+        node.freeze()
 
 
-def warn_of_other_nodes(given: Sequence[str], trainer: str, own: str, second: str = "") -> None:
-    """Warn of settings of other methods' nodes, which a trainer that reads TRAINER.<own> ignores.
+def add_family_defaults(cfg: CfgNode) -> None:
+    """Add the settings of the CoOp family and of this project, of rounds and of searches, where they are missing."""
+    values = defaults.OURS.clone()
+    values.ACTIVE = CfgNode({one.key: as_config(one.default) for one in Active.settings()})
+    values.SEARCH = CfgNode({**{one.key: as_config(one.default) for one in Search.settings()}, search.RUNS: False})
+    add_missing(cfg, values)
 
-    Args:
-        given: dotted keys from files and options.
-        trainer: its name.
-        own: its node; empty for a trainer that reads none.
-        second: its second node, TRAINER.<second>; empty if there is none.
+
+def add_defaults(cfg: CfgNode) -> None:
+    """Add all settings of this project and of its registered trainers to a configuration, where they are missing."""
+    add_family_defaults(cfg)
+    nodes = CfgNode()
+    for name, node in _NODES.items():
+        nodes[name] = node
+    add_missing(cfg.TRAINER, nodes)
+
+
+def node_of(cls: type[Configured]) -> CfgNode:
+    """Return the configuration node of a method: default values by key, and PREC, the precision of a run.
+
+    An addition to the prompts of other methods has no PREC, because it is computed in the precision of that method.
     """
-    parts = [key.split(".") for key in given if key.startswith("TRAINER.") and key.count(".") > 1]
-    others = sorted({f"TRAINER.{part[1]}" for part in parts if part[1] not in (own, second)})
-    if own and others:
-        also = f" and TRAINER.{second}" if second else ""
-        warnings.warn(
-            f"The settings of {', '.join(others)} are ignored because {trainer} reads only TRAINER.{own}{also}.",
-            stacklevel=2,
-        )
+    node = CfgNode({one.key: as_config(one.default) for one in cls.settings()})
+    prec = getattr(cls, "prec", "fp16")
+    if prec:
+        node.PREC = prec  # fp16, fp32, amp or bf16
+    return node
 
 
-def merged(settings: Settings) -> CfgNode:
-    """Dassl 0.6.3's defaults and the registered trainers', with settings over them; frozen.
-
-    Args:
-        settings: what files, flags and options give, under the names of the trainer's method.
+def method_of(cls: type[C], node: Mapping[str, Any]) -> C:
+    """Return a method with the settings of its node; settings that a codebase's node lacks have their defaults.
 
     Raises:
-        UserError: with all unknown keys, wrong types, unknown names and impossible values.
+        SettingError: if a value does not fit.
     """
-    defaults.pin(cfg_default)  # those of a codebase's Dassl may differ
-    cfg = get_cfg_default()
-    _complain(_checked(cfg, settings))
-    cfg.freeze()
-    return cfg
+    return cls.of(cls.in_node(node))
 
 
-def merge(cfg: CfgNode, settings: Settings) -> None:
-    """Merge settings into cfg, in place.
-
-    Raises:
-        UserError: with all unknown keys and wrong types.
-    """
-    _complain(_merge_faults(cfg, settings))
+def is_number(key: str) -> bool:
+    """Return True if a setting, by its dotted key, accepts whole and other numbers."""
+    node, _, name = key.rpartition(".")
+    return name in _FLOATS.get(node, ())
 
 
-def stands_for(cfg: CfgNode, given: Mapping[str, Given], cls: type[SecondNode]) -> dict[str, Any]:
-    """The settings that a second node stands for, with their values, by dotted key; a message names them.
-
-    Args:
-        cfg: the configuration of a run, merged.
-        given: what files, flags and options give, by dotted key: these settings stay.
-        cls: the class of the node.
-
-    Raises:
-        SettingError: if a setting of the node does not fit.
-    """
-    try:
-        texts = {key: as_text(one.value) for key, one in given.items()}
-        found = method_of(cls, cfg.TRAINER[cls.node.rpartition(".")[2]]).means(texts)
-    except SettingError as error:
-        raise error.under(cls.node) from None
-    taken = {key: value for key, value in found.items() if key not in given}
-    kept = [key for key in found if key not in taken]
-    said = ", ".join(f"{key} to {value}" for key, value in taken.items()) or "no other setting"
-    also = f" Explicit settings take precedence: {', '.join(kept)}." if kept else ""
-    say(f"{cfg.TRAINER.NAME}: the settings in {cls.node} change {said}.{also}")
-    return taken
+def is_switch(key: str) -> bool:
+    """Return True if a setting, by its dotted key, is a text or True or False."""
+    node, _, name = key.rpartition(".")
+    return name in _SWITCHES.get(node, ())
 
 
-def _layer(given: Given) -> str:
-    """The file that gives it, or that it is a flag, or an option."""
-    return given.source if given.source.startswith("file ") else given.source.partition(" ")[0]
+def register_method(cls: type[Configured]) -> None:
+    """Add the nodes of a method to the defaults of Dassl, which every later get_cfg_default() copies."""
+    second: type[SecondNode] | None = cls.repository.second_node if issubclass(cls, Method) else None
+    if second is not None:
+        _register(second, CfgNode({one.key: as_config(one.default) for one in second.settings()}))
+    if cls.node:
+        _register(cls, node_of(cls))
+    add_defaults(cfg_default)
 
 
-def _is_given_after(own: Given | None, given: Given, layers: Sequence[str]) -> bool:
-    return own is not None and layers.index(_layer(own)) >= layers.index(_layer(given))
-
-
-def own_names(settings: Settings, name: str, cls: type[Method]) -> Settings:
-    """Settings with those of shared nodes under the method's own names; a message names them.
-
-    The later of files, flags and options wins; if one of them gives both, the method's own name wins.
-
-    Args:
-        settings: what files, flags and options give.
-        name: of the trainer.
-        cls: its method.
-
-    Raises:
-        UserError: on a value that its repository knows and this method does not.
-    """
-    found: list[tuple[str, Given]] = []
-    read, unread, kept = [], [], []
-    layers = list(dict.fromkeys(_layer(given) for _, given in settings.given))
-    for key, given in settings.given:
-        own = cls.repository.shared.get(key)
-        if own is None:
-            found.append((key, given))
-        elif isinstance(own, Only):
-            if as_text(given.value) != own.value:
-                raise UserError(f"{given.where}: {key} must be {own.value} for {name}, got {given.value!r}.")
-        elif not own:
-            unread.append(key)
-        else:
-            named = own if own.startswith("TRAINER.") else f"{cls.node}.{own}"
-            if _is_given_after(settings.get(named), given, layers):
-                kept.append(named)
-            else:
-                found.append((named, given))
-                read.append(f"{key} sets {named} to {as_text(given.value)}")
-    if read or unread or kept:
-        parts = {
-            "": read,
-            "Explicit settings take precedence: ": kept,
-            "Ignored, as in the upstream repository: ": unread,
-        }
-        sentences = (f"{what}{', '.join(dict.fromkeys(keys))}." for what, keys in parts.items() if keys)
-        say(f"{name}: {' '.join(sentences)}")
-    return Settings(tuple(found))
+def _register(cls: type[Configured], node: CfgNode) -> None:
+    name = cls.node.rpartition(".")[2]
+    _FLOATS[f"TRAINER.{name}"] = tuple(one.key for one in cls.settings() if isinstance(one.default, float))
+    _SWITCHES[f"TRAINER.{name}"] = tuple(one.key for one in cls.settings() if one.switch)
+    _NODES[name] = node

@@ -39,8 +39,7 @@ from dassl.optim import build_lr_scheduler, build_optimizer  # noqa: E402
 
 import modprompt.trainers.all  # noqa: E402, F401 - the nodes of all heads
 from modprompt.trainers import config, mistakes  # noqa: E402
-from modprompt.trainers.config_nodes import method_of  # noqa: E402
-from modprompt.trainers.run_config import RunConfig  # noqa: E402
+from modprompt.trainers.config import RunConfig, method_of  # noqa: E402
 from modprompt.trainers.test_predictions import bins_of, ece_pct, scores  # noqa: E402
 from modprompt.trainers.unknown_classes import SCORES, separation  # noqa: E402
 

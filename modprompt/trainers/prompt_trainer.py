@@ -27,9 +27,10 @@ from modprompt.io.run_files import StepTable
 from modprompt.io.settings import changes, texts_of
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
-from modprompt.trainers import backbone, card_errors, data_asked, device, mistakes, run_config
+from modprompt.trainers import backbone, card_errors, data_asked, device, mistakes
 from modprompt.trainers.building import Building, ZeroShotBuilding
 from modprompt.trainers.checkpoints import Checkpoints, NoCheckpoints
+from modprompt.trainers.config import RunConfig
 from modprompt.trainers.evaluation import Evaluation
 from modprompt.trainers.image_cache import with_kept_images
 from modprompt.trainers.part import Run
@@ -92,7 +93,10 @@ class PromptTrainer(TrainerX):
         _drop("the trainer's constructor", args, kwargs)
         with card_errors.told():
             self._given = cfg, texts_of(cfg)  # as the program has it, and as it was
-            cfg = run_config.from_host(cfg, self.method_class)
+            if not isinstance(cfg, RunConfig):  # the configuration of another codebase's program
+                from modprompt.hosts.settings import of_program
+
+                cfg = of_program(cfg, self.method_class)
             _begin(cfg)
             super().__init__(cfg)
             if getattr(self, "model", None) is None:  # some Dassl leaves that to before_train, which here resumes

@@ -10,7 +10,7 @@ from modprompt.methods import own, together
 from modprompt.methods.base import Method
 from modprompt.methods.table import BY_NAME, METHODS, PROMPTS, ZERO_SHOT, row_of
 from modprompt.trainers import prompt_trainer
-from modprompt.trainers.config_nodes import register_method
+from modprompt.trainers.config import register_method
 from modprompt.trainers.prompt_trainer import Parts, PromptTrainer
 
 PREFIX = "Mod"  # before a name that the codebase uses itself

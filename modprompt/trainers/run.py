@@ -29,9 +29,10 @@ from modprompt.io.text import one_line, writable
 from modprompt.methods.search import file as schedule_file
 from modprompt.methods.table import counts_steps
 from modprompt.trainers import baseline, card_errors, closing, device
+from modprompt.trainers.config import RunConfig, of_run
+from modprompt.trainers.mode import Mode, tested_by, trains, trains_nothing
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.trainers.result import ResultRecorder
-from modprompt.trainers.run_config import Mode, RunConfig, from_words, tested_by, trains, trains_nothing
 from modprompt.trainers.skip_finished import finished_before
 
 _IN_HEAD = (
@@ -123,7 +124,7 @@ def run(
     Raises:
         UserError: if a setting, a file or the output folder does not fit.
     """
-    cfg = from_words(settings, mode, check)
+    cfg = of_run(settings, mode, check)
     if not (cfg.OUTPUT_DIR or mode.no_train):
         raise UserError(
             "OUTPUT_DIR is not set. Set --output-dir to the folder in which the run should save its checkpoints and "

@@ -19,7 +19,8 @@ FLOORS = (
     {"cli"},
     {"__init__", "launch", "install", "doctor", "python_help", "__main__"},
 )
-ABOVE = {"trainers/mpl.py": "hosts"}  # its import prepares the program of another codebase
+# the import of the first prepares the program of another codebase; the second takes the configuration of that program
+ABOVE = {"trainers/mpl.py": "hosts", "trainers/prompt_trainer.py": "hosts"}
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 WITH_DASSL = {"compat", "data", "trainers", "active", "experiments", "hosts"}
 PACKAGE = ROOT / "modprompt"

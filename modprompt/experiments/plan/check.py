@@ -110,11 +110,11 @@ def _check_settings(settings: Settings, job: Job) -> None:
     from dassl.engine import TRAINER_REGISTRY
 
     from modprompt.data.reader import require_only_tests
-    from modprompt.trainers import backbone, run_config
+    from modprompt.trainers import backbone, config
     from modprompt.trainers.prompt_trainer import PromptTrainer
 
     with muted():  # each run prints these notes itself
-        cfg = run_config.merged(settings, job.is_test)
+        cfg = config.of_settings(settings, job.is_test)
     reader = DATASET_REGISTRY.get(cfg.DATASET.NAME)
     require_only_tests(reader, not job.is_test)
     require_tested_images(reader, cfg, job.is_test)

@@ -299,12 +299,12 @@ class Inputs:
         self, dataset: str, settings: tuple[tuple[str, str], ...], is_test: bool, imports: tuple[str, ...]
     ) -> tuple[Any, str]:
         import modprompt.trainers.all  # noqa: F401 - registers the trainers
-        from modprompt.trainers import run_config
+        from modprompt.trainers import config
 
         import_modules(imports)  # a custom method decides which images are examined
         reader, words = _reader_of(dataset), [word for pair in settings for word in pair]
         words += ["DATASET.ROOT", str(self.data), "OUTPUT_DIR", ""]  # without an output folder, nothing is written
         with muted():  # the runs have printed these notes
-            cfg = run_config.merged(Settings.read([str(config_file(dataset))], {}, words), tests=is_test)
+            cfg = config.of_settings(Settings.read([str(config_file(dataset))], {}, words), tests=is_test)
             images = reader(cfg)
         return lists_of(images, cfg), getattr(images, "image_root", "")

@@ -11,7 +11,7 @@ import modprompt.trainers.run  # noqa: F401 - all trainers and readers
 from modprompt.active import labelling
 from modprompt.cli import active, flags, train
 from modprompt.io import folder, result
-from modprompt.trainers import run_config
+from modprompt.trainers import config
 from modprompt.trainers.learned import prompts_hash
 from tests import plain_rounds
 from tests.conftest import bare
@@ -48,7 +48,7 @@ def test_rounds_are_those_written_out_plainly(words, tmp_path):
     found = result.read(tmp_path / "out").result
 
     settings = flags.settings_of(flags.parse_args(words("ACTIVE.GIVE_UP", True, out="plain")))
-    cfg = run_config.from_words(settings)
+    cfg = config.of_run(settings)
     cfgs = [cfg.of_one_training(OUTPUT_DIR=str(tmp_path / f"plain{number}")) for number in range(2)]
     dataset = build_dataset(cfg)
     with folder.hold(cfgs[0].OUTPUT_DIR), folder.hold(cfgs[1].OUTPUT_DIR):

@@ -17,8 +17,7 @@ from modprompt.io.records import read_yaml, sealed
 from modprompt.io.settings import read_settings
 from modprompt.methods.table import METHODS, config_of, configs_by_clip
 from modprompt.trainers import run  # noqa: F401 - registers all
-from modprompt.trainers.config_nodes import method_of
-from modprompt.trainers.run_config import merged
+from modprompt.trainers.config import method_of, of_settings
 from tests.conftest import ROOT, random_clip
 from tests.methods import teacher_folder
 from tests.modprompt.data.trees import eurosat, lines, pictures
@@ -224,7 +223,7 @@ def test_table_has_every_trainer_and_its_configs_are_there():
         for clip, name in by_clip.items():
             named = read_settings(str(config_of(trainer, name)))["MODEL.BACKBONE.NAME"]
             words = ["--trainer", trainer, "--dataset-config-file", "digits", "--backbone", clip]
-            if (named, merged(read(*words)).MODEL.BACKBONE.NAME) != (clip, clip):
+            if (named, of_settings(read(*words)).MODEL.BACKBONE.NAME) != (clip, clip):
                 wrong.append((trainer, clip, named))
     assert wrong == [("ProGrad", "ViT-B/16", "RN50")]  # its repository has RN50's alone
 
@@ -256,7 +255,7 @@ def test_a_method_in_python_has_the_settings_of_its_run(row, name, clips, capsys
         word for field, value in passed.items() for word in (keys[field], list(value) if field in LENGTHS else value)
     ]
     words = ["--trainer", row.name, "--dataset-config-file", "digits", "--backbone", name, *options]
-    node = merged(read(*words)).TRAINER.get(row.method.node_name(), {})
+    node = of_settings(read(*words)).TRAINER.get(row.method.node_name(), {})
     model = row.method(**passed).on(clips[name], ["zero", "one"])
     expected = method_of(row.method, node).as_config()
     if row.name == "PromptKD" and name == "glyph-clip":  # its only config is for twelve layers

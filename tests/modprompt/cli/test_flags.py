@@ -10,7 +10,7 @@ from modprompt.cli import flags, train
 from modprompt.engine import precision
 from modprompt.errors import UserError
 from modprompt.io.settings import FLAGS
-from modprompt.trainers import config_nodes
+from modprompt.trainers import config
 from tests.conftest import ROOT
 
 MODULE = """
@@ -137,7 +137,7 @@ def test_help_lists_the_settings_of_the_trainer_that_is_named(capsys):
         in out
     )
     (prec,) = [line for line in out.splitlines() if "TRAINER.MPL.PREC" in line]
-    assert f"{config_nodes.node_of(modprompt.MPL).PREC} (default)" in prec
+    assert f"{config.node_of(modprompt.MPL).PREC} (default)" in prec
     assert all(choice in prec for choice in precision.CHOICES)
 
 

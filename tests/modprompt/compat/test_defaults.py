@@ -10,7 +10,7 @@ from PIL import Image
 
 from modprompt.errors import UserError
 from modprompt.io.settings import Settings
-from modprompt.trainers import run, run_config  # noqa: F401 - registers trainers and readers
+from modprompt.trainers import config, run  # noqa: F401 - registers trainers and readers
 
 WRONG: dict[str, list] = {
     "SEED": [2**32, 10**12],
@@ -70,7 +70,7 @@ def refusal(tmp_path):
             node[leaf] = value
         (tmp_path / "c.yaml").write_text(yaml.safe_dump(content))
         try:
-            run_config.merged(Settings.read([str(tmp_path / "c.yaml")], {"TRAINER.NAME": "MPL"}))
+            config.of_settings(Settings.read([str(tmp_path / "c.yaml")], {"TRAINER.NAME": "MPL"}))
         except UserError as error:
             return str(error)
         return ""

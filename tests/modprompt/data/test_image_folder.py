@@ -6,7 +6,7 @@ from dassl.config import get_cfg_default
 from PIL import Image
 
 import modprompt.data.readers.image_folder  # noqa: F401 - registers
-from modprompt.data.reader import trains_on_validation
+from modprompt.data.conflicts import trains_on_validation
 from modprompt.errors import UserError
 from modprompt.io.settings import TRAIN_ON_VAL
 from tests.conftest import one_line

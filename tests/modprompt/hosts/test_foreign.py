@@ -59,8 +59,8 @@ sys.path.insert(0, {root!r})
 from modprompt.compat import find
 find.add_to_path()
 {line}
-from modprompt.trainers import overrides
-print(overrides.in_codebase(), sys.argv[1:])
+from modprompt.io import program_words
+print(program_words.in_codebase(), sys.argv[1:])
 raise RuntimeError("a fault")
 """
 

@@ -16,8 +16,9 @@ from modprompt.clip.package import import_clip
 from modprompt.compat.find import also_named
 from modprompt.errors import UserError
 from modprompt.hosts import doctor, foreign, install
+from modprompt.hosts import settings as host_settings
+from modprompt.io import program_words
 from modprompt.io.tensors import read_tensors
-from modprompt.trainers import overrides
 from modprompt.trainers.registration import register
 from tests.modprompt.hosts.conftest import losses
 from tests.modprompt.hosts.stand_in import dassl_folder, run_in, site, write_host
@@ -185,14 +186,14 @@ def test_words_are_told_by_the_programs_own_flags_and_the_built_trainer_is_known
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.yaml").write_text("OPTIM: {MAX_EPOCH: 5}\n")
     spelled = {"--config-file": "--trainer_config", "--eval-only": "--eval_only"}
-    overrides.enter(["--trainer_config=a.yaml", "--eval_only", "OPTIM.LR", "1"], spelled)
+    program_words.enter(["--trainer_config=a.yaml", "--eval_only", "OPTIM.LR", "1"], spelled)
     try:
-        assert overrides.only_tests()
-        assert overrides.user_words().settings().texts() == {"OPTIM.LR": "1", "OPTIM.MAX_EPOCH": "5"}
+        assert program_words.only_tests()
+        assert program_words.user_words().settings().texts() == {"OPTIM.LR": "1", "OPTIM.MAX_EPOCH": "5"}
     finally:
-        assert not overrides.leave()
+        assert not program_words.leave()
     given = ["--trainer", "MPL", "--trainer_config", "glyph"]
-    assert overrides.with_our_config(given, spelled)[3].endswith("MPL/glyph.yaml")
+    assert host_settings.with_our_config(given, spelled)[3].endswith("MPL/glyph.yaml")
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ import re
 import pytest
 
 from modprompt.hosts import install, launch
+from modprompt.hosts.settings import with_our_config
 from modprompt.io.checkpoint import read
 from modprompt.io.settings import Settings, as_text
-from modprompt.trainers.overrides import with_our_config
 from tests.conftest import ROOT
 from tests.modprompt.hosts.conftest import losses
 from tests.modprompt.hosts.stand_in import git, run_in, write_host

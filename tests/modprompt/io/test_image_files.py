@@ -16,7 +16,7 @@ from PIL import Image
 from modprompt.errors import UserError
 from modprompt.io.files import Refused
 from modprompt.io.image_files import FAMILY, FORMATS, PEOPLE, as_people, opened, read_rgb, rule_of
-from modprompt.trainers.config_nodes import add_family_defaults
+from modprompt.trainers.config import add_family_defaults
 from tests.conftest import ROOT
 
 PIXELS = np.arange(12 * 10 * 3, dtype=np.uint8).reshape(10, 12, 3)

@@ -125,7 +125,7 @@ def twosfs(checkout, dassl, folder, case):
 
     from modprompt.cli.flags import parse_args, settings_of
     from modprompt.trainers import run  # noqa: F401 - registers all
-    from modprompt.trainers.run_config import merged
+    from modprompt.trainers.config import of_settings
     from tests.conftest import ROOT, bare
     from tests.modprompt.methods.test_two_stage import CASES
 
@@ -134,7 +134,7 @@ def twosfs(checkout, dassl, folder, case):
         f"--trainer TwoSFS --root {folder}/data --config-file glyph --dataset-config-file {eurosat} DATASET.NUM_SHOTS 4"
     )
     set_random_seed(1)
-    ours = build_dataset(merged(settings_of(parse_args([*words.split(), *bare(weights)]))))
+    ours = build_dataset(of_settings(settings_of(parse_args([*words.split(), *bare(weights)]))))
     lists = folder / "data/eurosat/split_fewshot"
     lists.mkdir(exist_ok=True)
     for part, items in (("train", ours.train_x), ("val", ours.val)):

@@ -11,7 +11,7 @@ from modprompt import CoOp, MultiModalAdapter, UserError
 from modprompt.io import checkpoint
 from modprompt.io.settings import Settings
 from modprompt.methods.records import load_learner, made_with, of_clip, view_of
-from modprompt.trainers import run, run_config  # noqa: F401 - registers trainers and readers
+from modprompt.trainers import config, run  # noqa: F401 - registers trainers and readers
 from modprompt.use.export_model import ExportedModel
 from tests import siglips
 from tests.conftest import ROOT, slow_but
@@ -100,9 +100,9 @@ def test_what_means_nothing_beside_prompts_is_said():
     more = Settings.read((file,), {"TRAINER.NAME": "CoOp"}, [*options, "TRAINER.MMADAPTER.TEXT_CTX_INIT", "a"])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        run_config.merged(given)
+        config.of_settings(given)
         with pytest.raises(UserWarning, match="TRAINER.MMADAPTER.TEXT_CTX_INIT has no effect on the prompts of CoOp"):
-            run_config.merged(more)
+            config.of_settings(more)
 
 
 def test_only_layers_from_the_first_adapter_on_have_a_graph(clip_model):

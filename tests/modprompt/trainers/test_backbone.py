@@ -14,7 +14,8 @@ from modprompt.cli import train
 from modprompt.clip.known import Asked
 from modprompt.clip.load import read_embedded
 from modprompt.errors import UserError
-from modprompt.trainers import backbone, run_config
+from modprompt.hosts import settings as host_settings
+from modprompt.trainers import backbone
 from modprompt.trainers.mpl import MPL
 from tests.other_clips import open_clip_folder
 from tests.test_train import refusal
@@ -136,13 +137,13 @@ def test_a_codebases_own_node_may_lack_our_keys(monkeypatch):
     cfg.INPUT.pop("RESIZE_MODE", None)
     monkeypatch.setattr(sys, "argv", ["train.py", "INPUT.INTERPOLATION", "bilinear"])
     with pytest.warns(UserWarning, match="INPUT.INTERPOLATION is bilinear instead of bicubic"):
-        mine = run_config.from_host(cfg)
+        mine = host_settings.of_program(cfg)
     assert backbone.asked_of(mine.MODEL.BACKBONE) == Asked("glyph-clip")
     assert mine.INPUT.INTERPOLATION == "bilinear"
     assert tuple(mine.INPUT.SIZE) == (32, 32)
     assert not backbone.requires_squash(mine)
     assert tuple(cfg.INPUT.SIZE) == (224, 224)  # the program's own stays what it is
-    assert run_config.from_host(mine) is mine
+    assert host_settings.of_program(mine) is mine
 
 
 @pytest.mark.filterwarnings("default::UserWarning")

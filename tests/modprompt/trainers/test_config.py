@@ -5,14 +5,14 @@ from dassl.config import get_cfg_default
 
 from modprompt.errors import UserError
 from modprompt.io.settings import Settings
-from modprompt.trainers import config, run, run_config  # noqa: F401 - registers trainers and readers
+from modprompt.trainers import config, run  # noqa: F401 - registers trainers and readers
 
 RUN = {"TRAINER.NAME": "MPL"}
 DIGITS = ["DATASET.NAME", "Digits"]
 
 
 def build(*options, files=(), **flags):
-    return run_config.merged(Settings.read(files, {**RUN, **flags}, [*DIGITS, *options]))
+    return config.of_settings(Settings.read(files, {**RUN, **flags}, [*DIGITS, *options]))
 
 
 def refusal(*options, files=(), **flags):
@@ -34,18 +34,18 @@ def file(tmp_path):
 def test_options_lie_over_flags_over_files_over_defaults(file):
     one, other = file("SEED: 1\nOPTIM: {LR: 0.1, MAX_EPOCH: 7}\n"), file("OPTIM: {LR: 0.2}\n", "d.yaml")
     settings = Settings.read([one, other], {**RUN, "SEED": 2}, [*DIGITS, "SEED", "3"])
-    cfg = run_config.merged(settings)
+    cfg = config.of_settings(settings)
     assert (cfg.SEED, cfg.OPTIM.LR, cfg.OPTIM.MAX_EPOCH) == (3, 0.2, 7)
     assert cfg.OPTIM.NAME == get_cfg_default().OPTIM.NAME
 
 
 def test_configuration_is_frozen_and_shares_nothing_with_the_settings(file):
     settings = Settings.read([file("INPUT: {PIXEL_MEAN: [0.1, 0.2, 0.3]}\n")], RUN, DIGITS)
-    cfg = run_config.merged(settings)
+    cfg = config.of_settings(settings)
     with pytest.raises(AttributeError):
         cfg.SEED = 5
     cfg.INPUT.PIXEL_MEAN.append(0.4)
-    assert run_config.merged(settings).INPUT.PIXEL_MEAN == [0.1, 0.2, 0.3]
+    assert config.of_settings(settings).INPUT.PIXEL_MEAN == [0.1, 0.2, 0.3]
 
 
 def test_flag_is_no_text_that_stands_for_a_value():
@@ -62,9 +62,9 @@ def test_data_are_in_the_environments_folder_unless_somebody_says_where(monkeypa
 
 
 def test_trainer_that_learns_nothing_only_tests():
-    assert run_config.merged(Settings.read((), {"TRAINER.NAME": "ZeroshotCLIP"}, DIGITS)).TEST.ONLY
+    assert config.of_settings(Settings.read((), {"TRAINER.NAME": "ZeroshotCLIP"}, DIGITS)).TEST.ONLY
     assert not build("TEST.ONLY", "True").TEST.ONLY  # --eval-only says it, and no option
-    assert run_config.merged(Settings.read((), RUN, DIGITS), tests=True).TEST.ONLY
+    assert config.of_settings(Settings.read((), RUN, DIGITS), tests=True).TEST.ONLY
 
 
 @pytest.mark.parametrize(
@@ -138,15 +138,15 @@ def test_all_faults_are_told_at_once_each_with_its_place(file):
 
 def test_fault_is_not_told_twice_by_what_it_leaves_at_its_default():
     with pytest.raises(UserError) as raised:
-        run_config.merged(Settings.read((), RUN, ["DATASET.NAM", "Digits", "OPTIM.LRR", "1", "OPTIM.LRR", "1"]))
+        config.of_settings(Settings.read((), RUN, ["DATASET.NAM", "Digits", "OPTIM.LRR", "1", "OPTIM.LRR", "1"]))
     assert str(raised.value).count("unknown setting") == 2
     with pytest.raises(UserError, match="DATASET.NAME: the name is missing"):
-        run_config.merged(Settings.read((), RUN))
+        config.of_settings(Settings.read((), RUN))
 
 
 def test_unknown_trainer_alone_is_told_where_nothing_else_is_given():
     with pytest.raises(UserError, match="unknown name 'MLP'. Did you mean 'MPL'") as raised:
-        run_config.merged(Settings.read((), {"TRAINER.NAME": "MLP"}))
+        config.of_settings(Settings.read((), {"TRAINER.NAME": "MLP"}))
     assert "DATASET.NAME" not in str(raised.value)
 
 

@@ -9,13 +9,13 @@ from dassl.engine import TRAINER_REGISTRY
 from modprompt.cli.flags import parse_args, settings_of
 from modprompt.errors import UserError
 from modprompt.trainers import run  # noqa: F401 - registers all
-from modprompt.trainers.run_config import merged
+from modprompt.trainers.config import of_settings
 from tests.conftest import one_line
 from tests.test_train import refusal
 
 
 def built(*options, trainer="ALVLM"):
-    return merged(settings_of(parse_args(["--trainer", trainer, *map(str, options)])))
+    return of_settings(settings_of(parse_args(["--trainer", trainer, *map(str, options)])))
 
 
 def test_repositorys_set_up_is_what_nothing_given_means(capsys):

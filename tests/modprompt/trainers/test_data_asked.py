@@ -6,7 +6,7 @@ from dassl.config import get_cfg_default
 import modprompt.trainers.all  # noqa: F401 - the keys of our trainers
 from modprompt.errors import UserError
 from modprompt.trainers import data_asked, mistakes
-from modprompt.trainers.run_config import RunConfig
+from modprompt.trainers.config import RunConfig
 
 IGNORED = (
     "The reader of the data set Squares does not support {} and returned 2 classes and 8 training images. Remove this "

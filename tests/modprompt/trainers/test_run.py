@@ -12,7 +12,7 @@ from modprompt.io import files
 from modprompt.io.files import open_regular
 from modprompt.io.settings import Settings
 from modprompt.programs import close_log, one_line
-from modprompt.trainers import run, run_config
+from modprompt.trainers import config, mode, run
 from tests.conftest import process_kept
 
 
@@ -53,10 +53,10 @@ def test_config_files_are_opened_once_in_a_run(mpl_flags, mpl_options, small_con
 
 
 def test_a_model_is_tested_of_evaluations_alone():
-    cfg = run_config.merged(Settings.read((), {"TRAINER.NAME": "MPL"}, ["DATASET.NAME", "Digits"]))
-    assert run_config.tested_by(cfg, run.Mode(model_dir="x")) == ""
-    assert run_config.tested_by(cfg, run.Mode(model_dir="x", eval_only=True)) == "x"
-    assert run_config.tested_by(cfg.changed({"TRAINER.NAME": "ZeroshotCLIP"}), run.Mode(False, True, "x")) == ""
+    cfg = config.of_settings(Settings.read((), {"TRAINER.NAME": "MPL"}, ["DATASET.NAME", "Digits"]))
+    assert mode.tested_by(cfg, run.Mode(model_dir="x")) == ""
+    assert mode.tested_by(cfg, run.Mode(model_dir="x", eval_only=True)) == "x"
+    assert mode.tested_by(cfg.changed({"TRAINER.NAME": "ZeroshotCLIP"}), run.Mode(False, True, "x")) == ""
 
 
 def test_wrong_settings_touch_nothing(tmp_path):

@@ -8,7 +8,7 @@ from modprompt.errors import SettingError, UserError
 from modprompt.hosts import settings
 from modprompt.io.settings import as_text, flat, read_settings
 from modprompt.methods.table import METHODS
-from modprompt.trainers.config_nodes import add_defaults, method_of, node_of
+from modprompt.trainers.config import add_defaults, method_of, node_of
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from tests.conftest import ROOT
 

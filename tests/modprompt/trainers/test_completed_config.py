@@ -7,11 +7,12 @@ from dassl.engine import build_trainer
 from modprompt import LightRA
 from modprompt.compat.defaults import require_possible
 from modprompt.errors import UserError
+from modprompt.hosts.settings import of_program
 from modprompt.io import folder
 from modprompt.io.descriptions import read_sentences
 from modprompt.io.settings import Settings
 from modprompt.trainers import run  # noqa: F401 - registers trainers and readers
-from modprompt.trainers.run_config import RunConfig, from_host, merged
+from modprompt.trainers.config import RunConfig, of_settings
 from tests.conftest import ROOT
 from tests.methods import PHRASES
 
@@ -19,7 +20,7 @@ GIVEN = Settings.read((), {"TRAINER.NAME": "MPL"}, ["DATASET.NAME", "Digits"])
 
 
 def test_another_value_makes_another_configuration():
-    one = merged(GIVEN)
+    one = of_settings(GIVEN)
     other = one.changed({"OPTIM.LR": 0.5, "SEED": 3})
     assert (one.OPTIM.LR, one.SEED, other.OPTIM.LR, other.SEED) == (0.0003, -1, 0.5, 3)
     assert one.changed({}) is one
@@ -33,13 +34,13 @@ def test_a_programs_own_configuration_stays_what_it_is():
     theirs.TRAINER.NAME, theirs.MODEL.BACKBONE.NAME, theirs.OPTIM.MAX_EPOCH = "MPL", "glyph-clip", 7
     del theirs.TEST["ONLY"], theirs["ACTIVE"]
     before = theirs.clone()
-    mine = from_host(theirs)
+    mine = of_program(theirs)
     assert theirs == before
     assert not theirs.is_frozen()
     assert (mine.OPTIM.MAX_EPOCH, mine.TEST.ONLY, mine.ACTIVE.ROUNDS) == (7, False, 0)
     assert mine.is_frozen()
     assert mine.INPUT.SIZE == (32, 32)  # of these weights
-    assert from_host(mine) is mine
+    assert of_program(mine) is mine
 
 
 def test_values_of_a_programs_configuration_are_its_own_to_choose():
@@ -79,9 +80,9 @@ def test_what_a_method_decides_goes_under_the_command_line_of_a_programs_own(mon
     theirs = get_cfg_default()
     theirs.TRAINER.NAME, theirs.MODEL.BACKBONE.NAME, theirs.DATASET.NAME = "MMRL", "ViT-B/16", "OxfordPets"
     theirs.TRAINER.MMRL.PER_DATASET, theirs.TRAINER.MMRL.REG_WEIGHT = "published", 0.9
-    assert from_host(theirs, MMRL).TRAINER.MMRL.REG_WEIGHT == 0.2  # the repository's
+    assert of_program(theirs, MMRL).TRAINER.MMRL.REG_WEIGHT == 0.2  # the repository's
     monkeypatch.setattr("sys.argv", ["train.py", "--trainer", "MMRL", "TRAINER.MMRL.REG_WEIGHT", "0.9"])
-    assert from_host(theirs, MMRL).TRAINER.MMRL.REG_WEIGHT == 0.9
+    assert of_program(theirs, MMRL).TRAINER.MMRL.REG_WEIGHT == 0.9
 
 
 def test_a_programs_own_test_takes_the_text_of_the_checkpoint(clip_model, tmp_path, monkeypatch, capsys):
@@ -92,12 +93,12 @@ def test_a_programs_own_test_takes_the_text_of_the_checkpoint(clip_model, tmp_pa
     monkeypatch.setattr("sys.argv", ["train.py", "--eval-only", "--model-dir", str(tmp_path)])
     theirs = get_cfg_default()
     theirs.TRAINER.NAME, theirs.MODEL.BACKBONE.NAME, theirs.DATASET.NAME = "LightRA", "ViT-B/16", "EuroSAT"
-    node = from_host(theirs, LightRA).TRAINER.LightRA
+    node = of_program(theirs, LightRA).TRAINER.LightRA
     assert ["a drawing of {}:", "unit", str(tmp_path)] == [node.TEMPLATE, node.MEAN, node.SENTENCES]
     assert f"TRAINER.LightRA.MEAN unit, TRAINER.LightRA.SENTENCES {tmp_path}" in capsys.readouterr().out
     assert read_sentences(node.SENTENCES, "EuroSAT", "LightRA").of(["river"]) == [("a winding band",)]
     theirs.DATASET.NAME = "OxfordPets"  # which has other classes
-    assert from_host(theirs, LightRA).TRAINER.LightRA.SENTENCES == ""
+    assert of_program(theirs, LightRA).TRAINER.LightRA.SENTENCES == ""
 
 
 def test_a_literal_scale_is_that_of_the_clip_it_is_for(capsys):
@@ -106,7 +107,7 @@ def test_a_literal_scale_is_that_of_the_clip_it_is_for(capsys):
 
     def scale(*options):
         given = Settings.read((file,), {"TRAINER.NAME": "MMRL"}, ["DATASET.NAME", "Digits", *options])
-        return merged(given).TRAINER.MMRL.LITERAL_SCALE
+        return of_settings(given).TRAINER.MMRL.LITERAL_SCALE
 
     assert scale() == 100
     assert capsys.readouterr().out == ""
@@ -120,7 +121,7 @@ def test_a_literal_scale_is_that_of_the_clip_it_is_for(capsys):
 def test_zero_shots_are_refused_but_for_promptkd_and_codebases_readers():
     def shots(trainer, *more):
         options = ["DATASET.NAME", "Digits", "DATASET.NUM_SHOTS", "0", *more]
-        return merged(Settings.read((), {"TRAINER.NAME": trainer}, options)).DATASET.NUM_SHOTS
+        return of_settings(Settings.read((), {"TRAINER.NAME": trainer}, options)).DATASET.NUM_SHOTS
 
     for trainer in ("MPL", "TipAdapter", "ZeroshotCLIP"):
         with pytest.raises(

@@ -8,18 +8,19 @@ from dassl.config import get_cfg_default
 import modprompt.trainers.mpl  # noqa: F401 - the node of MPL
 from modprompt.errors import UserError
 from modprompt.hosts import foreign
-from modprompt.trainers import overrides
-from modprompt.trainers.run_config import RunConfig
+from modprompt.hosts import settings as host_settings
+from modprompt.io import program_words
+from modprompt.trainers.config import RunConfig
 
 BY = ", but the codebase's program or config changed the value to"
 
 
 @pytest.fixture(autouse=True)
 def entered(monkeypatch, tmp_path):
-    monkeypatch.setenv(overrides.KEEPS, "")
+    monkeypatch.setenv(program_words.KEEPS, "")
     monkeypatch.chdir(tmp_path)
     yield
-    overrides.leave()
+    program_words.leave()
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def set_up(words, files=("dataset_config_file", "config_file")):
 
 
 def changes(cfg):
-    return [str(one) for one in overrides.changed(cfg, overrides.user_words().settings())]
+    return [str(one) for one in host_settings.changed(cfg, program_words.user_words().settings())]
 
 
 def test_program_that_takes_what_it_is_given_has_changed_nothing(words, tmp_path):
@@ -109,8 +110,8 @@ def test_values_of_flags_may_look_like_keys_and_numbers_may_be_equal(words):
     cfg = set_up(["--load-epoch", "200", "--model-dir", "RUN.1", "--mode", "TEST", "--eval-only", *words])
     cfg.OPTIM.MAX_EPOCH = 200
     assert [one.partition(" ")[0] for one in changes(cfg)] == ["OPTIM.MAX_EPOCH"]
-    assert overrides.only_tests()
-    assert overrides.model_to_test() == ("RUN.1", 200)
+    assert program_words.only_tests()
+    assert program_words.user_words().model_to_test() == ("RUN.1", 200)
 
 
 def test_files_count_in_either_order(words, tmp_path):
@@ -125,24 +126,24 @@ def test_files_count_in_either_order(words, tmp_path):
 def test_file_that_we_do_not_read_ends_nothing_but_what_hangs_on_it(words, tmp_path, monkeypatch, capsys):
     (tmp_path / "mpl.yaml").write_text("OPTIM: [\n")
     parse(words)
-    overrides.kept(get_cfg_default())
+    host_settings.settings_to_restore(get_cfg_default())
     said = capsys.readouterr().out
     assert said.startswith("note: modprompt cannot check whether this program changes the requested settings: mpl.yaml")
-    monkeypatch.setenv(overrides.KEEPS, "1")
+    monkeypatch.setenv(program_words.KEEPS, "1")
     with pytest.raises(
         UserError, match="--keep-settings cannot keep the settings .*: mpl.yaml is not a valid YAML config"
     ):
-        overrides.kept(get_cfg_default())
+        host_settings.settings_to_restore(get_cfg_default())
 
 
 @pytest.mark.parametrize("keeps", ["", "0", "false", "1"])
 def test_settle_tells_and_puts_back_if_asked(keeps, words, monkeypatch, capsys):
-    monkeypatch.setenv(overrides.KEEPS, keeps)
+    monkeypatch.setenv(program_words.KEEPS, keeps)
     cfg = set_up(words)
     cfg.OPTIM.MAX_EPOCH, cfg.OPTIM.LR, cfg.SEED, cfg.INPUT.SIZE = 200, 3.0, None, [64, 64]
     cfg.DATASET.ROOT = "1"
     mine = RunConfig.of(cfg)
-    mine = mine.changed(overrides.kept(mine))
+    mine = mine.changed(host_settings.settings_to_restore(mine))
     said = capsys.readouterr().out.splitlines()
     assert mine.is_frozen()
     assert cfg.OPTIM.MAX_EPOCH == 200  # the program's own stays
@@ -161,43 +162,43 @@ def test_settle_tells_and_puts_back_if_asked(keeps, words, monkeypatch, capsys):
 @pytest.mark.parametrize("place", ["first", "behind several values", "last"])
 def test_flag_of_ours_does_not_reach_the_program(place, words):
     before = vars(parse(words))
-    assert not overrides.keeps_settings()
+    assert not program_words.keeps_settings()
     at = words.index("OPTIM.LR")
     if place == "behind several values":
         words = [*words[:at], "--transforms", "normalize", "--keep-settings", "--fast", *words[at:]]
         before["transforms"] = ["normalize"]
     else:
         words = ["--keep-settings", *words] if place == "first" else [*words, "--keep-settings"]
-    assert overrides.words_of(words).options == ["OPTIM.LR", "0.5", "DATASET.NUM_SHOTS", "4"]
+    assert program_words.words_of(words).options == ["OPTIM.LR", "0.5", "DATASET.NUM_SHOTS", "4"]
     assert vars(parse(words)) == before
-    assert overrides.keeps_settings()
+    assert program_words.keeps_settings()
 
 
 def test_seed_that_is_put_back_seeds_again(words, monkeypatch):
     cfg = set_up(words)
     cfg.SEED = -1
-    monkeypatch.setenv(overrides.KEEPS, "1")
+    monkeypatch.setenv(program_words.KEEPS, "1")
     wanted = random.Random(1).random()
     random.seed(5)
-    overrides.kept(cfg)
+    host_settings.settings_to_restore(cfg)
     assert random.random() == wanted
 
 
 def test_what_is_in_no_configuration_cannot_be_kept(words, monkeypatch):
     cfg = set_up(words)
     parse([*words, "NOWHERE.KEY", "1"])
-    monkeypatch.setenv(overrides.KEEPS, "1")
+    monkeypatch.setenv(program_words.KEEPS, "1")
     with pytest.raises(UserError, match="--keep-settings cannot keep a setting: NOWHERE.KEY 1"):
-        overrides.kept(cfg)
+        host_settings.settings_to_restore(cfg)
 
 
 def test_nothing_is_said_in_a_program_of_ours(words, capsys):
     cfg = set_up(["--eval-only", *words])
     cfg.OPTIM.MAX_EPOCH = 200
-    overrides.leave()
-    overrides.kept(cfg)
+    program_words.leave()
+    host_settings.settings_to_restore(cfg)
     assert capsys.readouterr().out == ""
-    assert not overrides.only_tests()
+    assert not program_words.only_tests()
 
 
 @pytest.mark.parametrize(
@@ -211,8 +212,8 @@ def test_nothing_is_said_in_a_program_of_ours(words, capsys):
 )
 def test_model_that_is_to_be_tested(words, only_tests, wanted):
     parse(words)
-    assert overrides.only_tests() == only_tests
-    assert overrides.model_to_test() == wanted
+    assert program_words.only_tests() == only_tests
+    assert program_words.user_words().model_to_test() == wanted
 
 
 @pytest.mark.parametrize(
@@ -230,7 +231,7 @@ def test_model_that_is_to_be_tested(words, only_tests, wanted):
 )
 def test_trainer_that_words_ask_for(words, name, tmp_path):
     (tmp_path / "mine.yaml").write_text("TRAINER:\n  NAME: TCP\n")
-    assert overrides.words_of(words).trainer() == name
+    assert program_words.words_of(words).trainer() == name
 
 
 @pytest.fixture
@@ -245,9 +246,9 @@ def other_dassl(monkeypatch):
 @pytest.mark.parametrize("keeps", ["", "1"])
 @pytest.mark.usefixtures("other_dassl")
 def test_default_of_another_dassl_that_nobody_gave_is_told_or_put_back(keeps, words, monkeypatch, capsys):
-    monkeypatch.setenv(overrides.KEEPS, keeps)
+    monkeypatch.setenv(program_words.KEEPS, keeps)
     cfg = RunConfig.of(set_up(words))
-    cfg = cfg.changed(overrides.kept(cfg))
+    cfg = cfg.changed(host_settings.settings_to_restore(cfg))
     said = capsys.readouterr().out.splitlines()
     told = "is best_val in this codebase's program or its Dassl, instead of the default last_step of Dassl 0.6.3."
     end = " The requested value is restored." if keeps else ""
@@ -259,5 +260,5 @@ def test_default_of_another_dassl_that_nobody_gave_is_told_or_put_back(keeps, wo
 
 @pytest.mark.usefixtures("other_dassl")
 def test_what_its_user_gives_is_no_default_of_its_dassl(words, capsys):
-    overrides.kept(set_up([*words, "TEST.FINAL_MODEL", "best_val"]))
+    host_settings.settings_to_restore(set_up([*words, "TEST.FINAL_MODEL", "best_val"]))
     assert capsys.readouterr().out == ""
