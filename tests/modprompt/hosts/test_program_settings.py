@@ -196,8 +196,9 @@ def test_nothing_is_said_in_a_program_of_ours(words, capsys):
     cfg = set_up(["--eval-only", *words])
     cfg.OPTIM.MAX_EPOCH = 200
     program_words.leave()
-    host_settings.settings_to_restore(cfg)
-    assert capsys.readouterr().out == ""
+    cfg.MODEL.BACKBONE.NAME = "glyph-clip"
+    host_settings.of_program(cfg)
+    assert "OPTIM.MAX_EPOCH" not in capsys.readouterr().out
     assert not program_words.only_tests()
 
 

@@ -40,7 +40,6 @@ def test_a_programs_own_configuration_stays_what_it_is():
     assert (mine.OPTIM.MAX_EPOCH, mine.TEST.ONLY, mine.ACTIVE.ROUNDS) == (7, False, 0)
     assert mine.is_frozen()
     assert mine.INPUT.SIZE == (32, 32)  # of these weights
-    assert of_program(mine) is mine
 
 
 def test_values_of_a_programs_configuration_are_its_own_to_choose():

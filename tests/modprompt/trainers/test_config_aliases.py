@@ -77,12 +77,6 @@ def test_key_that_nothing_reads_is_taken_and_told(trainer, capsys):
     assert "TRAINER.COOP.TRAIN_TYPE freeze (command line) is ignored." in capsys.readouterr().out
 
 
-def test_key_that_is_gone_says_what_to_write_instead():
-    said = "command line: the setting TEST.FEATURE_CACHE was removed in an earlier version. Store the features of a test with TEST.KEEP_FEATURES"
-    with pytest.raises(UserError, match=said):
-        built("TEST.FEATURE_CACHE", "features", trainer="CoOp")
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [

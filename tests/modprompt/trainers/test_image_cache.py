@@ -245,8 +245,8 @@ def test_other_images_packages_or_rules_are_another_file(images, kept_of, monkey
     plain = image_files.as_rgb
     monkeypatch.setattr(image_files, "as_rgb", lambda *given: plain(*given).point(lambda value: value ^ 1))
     assert is_another(), "a codec that nothing but the pixels tells"
-    monkeypatch.setenv(image_files.RULE_VARIABLE, image_files.PEOPLE)
-    assert is_another(), "read as people"
+    paths.append(kept_of(DECODING=image_files.PEOPLE).path)
+    assert paths[-1] not in paths[:-1], "decoded by the rule for photos"
 
 
 def test_labels_are_the_runs_own(images, tmp_path):
