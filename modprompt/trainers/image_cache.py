@@ -162,12 +162,14 @@ def _stacked(samples: list[dict[str, Any]]) -> Tensor:
 
 
 class KeptLoader:
-    """Replaces a loader of test images: the same samples in the same batches, from kept images if possible.
+    """Replaces a loader of test images: the same samples in the same batches, from cached images if possible.
 
-    They are looked for, and written, when it is iterated over. All other attributes are the loader's.
+    The cache is looked for, and written, when the loader is iterated over for the first time. The image files are
+    examined only then. All other attributes are those of the loader.
     """
 
     _can_keep = True
+    _images: KeptImages | None = None
 
     def __init__(self, loader: Any, folder: str, name: str):
         self.loader, self._folder, self._name = loader, folder, name
@@ -182,22 +184,24 @@ class KeptLoader:
 
     def __iter__(self) -> Iterator[Any]:
         own = self.loader
-        kept = self._kept() if self._can_keep else None
-        if kept is None:
+        if self._images is None and self._can_keep:
+            self._images = self._cached()
+        if self._images is None:
             return iter(own)
+        kept = self._images
         same = {"sampler": own.sampler, "drop_last": own.drop_last, "generator": own.generator}  # batches and draws
         return iter(DataLoader(kept, own.batch_size, collate_fn=kept.collated, pin_memory=own.pin_memory, **same))
 
-    def _kept(self) -> KeptImages | None:
-        """The kept images; None, after a message, if images have to be decoded."""
+    def _cached(self) -> KeptImages | None:
+        """Return the cached images; None, after a message, if the images have to be decoded."""
         try:
-            kept = KeptImages(self.loader, Path(self._folder), self._name)  # of the images as they are now
+            kept = KeptImages(self.loader, Path(self._folder), self._name)
             kept.open()
             print(f"Using the cached test images in {kept.path}")
             return kept
         except (OSError, ValueError) as error:  # also for an image that cannot be decoded: the run will report it
             self._can_keep = isinstance(error, UserError)  # which others may have written by the next time
-            lines = str(error).strip().splitlines() or [type(error).__name__]  # a worker's last line says it
+            lines = str(error).strip().splitlines() or [type(error).__name__]  # the last line is the worker's message
             print(
                 f"Test images are not cached in {self._folder} ({lines[-1][:200].rstrip('.')}), so each evaluation "
                 "decodes them again."

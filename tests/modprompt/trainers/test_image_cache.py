@@ -124,14 +124,17 @@ def test_order_and_draws_of_the_run_are_the_same(images, tmp_path, shuffle, work
     assert (drawn[0][0][0] == list(range(NUMBER))) is not shuffle
 
 
-def test_kept_images_are_opened_no_more(images, tmp_path, opened):
+def test_a_second_pass_examines_no_image_file(images, tmp_path, opened, monkeypatch):
     loader = kept(images, tmp_path / "kept")
     list(loader)
     assert len(opened) == NUMBER + 1
-    for again in (loader, kept(images, tmp_path / "kept")):
-        opened.clear()
-        list(again)
-        assert opened == [images[0][0]]  # whether this process decodes as the one that wrote
+    opened.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(KeptImages, "_digest", lambda self: pytest.fail("the files are examined again"))
+        list(loader)
+    assert opened == []
+    list(kept(images, tmp_path / "kept"))
+    assert opened == [images[0][0]]  # whether this process decodes as the process that wrote the cache
 
 
 def test_without_a_folder_or_a_loader_there_is_nothing_between(images):
@@ -174,11 +177,10 @@ def test_whether_they_are_kept_makes_no_other_run(command, tmp_path, capsys):
     assert not (tmp_path / "kept").exists()
 
 
-def test_image_that_changes_between_two_evaluations_is_seen(images, tmp_path):
-    loader = kept(images, tmp_path / "kept")
-    list(loader)
+def test_image_that_changes_between_two_runs_is_seen(images, tmp_path):
+    list(kept(images, tmp_path / "kept"))
     Image.new("RGB", (90, 70), "teal").save(images[1][0], format="PNG")
-    assert same(loader, loader_of(images))
+    assert same(kept(images, tmp_path / "kept"), loader_of(images))
 
 
 # ------------------------------------------------------------------ the file
@@ -296,8 +298,7 @@ def test_data_sets_and_loaders_of_another_kind_are_refused(images, tmp_path):
 
 
 def test_file_that_does_not_fit_is_made_anew_with_a_line(images, tmp_path, capsys):
-    loader = kept(images, tmp_path / "kept")
-    list(loader)
+    list(kept(images, tmp_path / "kept"))
     (file,) = (tmp_path / "kept").glob("*.npy")
     whole, others = file.read_bytes(), io.BytesIO()
     np.save(others, np.zeros((3, 32, 32, 3), np.uint8))
@@ -308,7 +309,7 @@ def test_file_that_does_not_fit_is_made_anew_with_a_line(images, tmp_path, capsy
     ):
         file.write_bytes(content)
         capsys.readouterr()
-        assert same(loader, loader_of(images)), said
+        assert same(kept(images, tmp_path / "kept"), loader_of(images)), said
         assert f"{file} {said}" in capsys.readouterr().out
         assert file.read_bytes() == whole
 
