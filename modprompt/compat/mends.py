@@ -151,12 +151,15 @@ def mend_images() -> str:
     return "Images are read with limits on their size, and an image that cannot be read ends the run with a message."
 
 
-def read_image(path: PathLike) -> Any:
-    """Read an image file in place of Dassl's function of this name, by the rule of the data set that needs the image.
+def read_image(path: PathLike, rule: str | None = None) -> Any:
+    """Read an image file in place of Dassl's function of this name.
 
-    Outside of Dassl's DatasetWrapper the rule is that of the CoOp family; see modprompt.io.image_files.
+    Args:
+        path: the image file.
+        rule: how the file is decoded (see modprompt.io.image_files). Dassl names no rule: the rule is then that of the
+            data set whose DatasetWrapper needs the image, and outside of a DatasetWrapper that of the CoOp family.
     """
-    return read_rgb(path, _rule.get())
+    return read_rgb(path, rule or _rule.get())
 
 
 def _by_own_rule(get_item: Callable[[Any, int], Any]) -> Callable[[Any, int], Any]:
