@@ -35,7 +35,7 @@ from dassl.utils import set_random_seed  # noqa: E402
 import modprompt.data.readers.all  # noqa: E402
 import modprompt.trainers.all  # noqa: E402, F401 - they register
 from modprompt.trainers import backbone, config, kept_features  # noqa: E402
-from modprompt.trainers.evaluation import encode  # noqa: E402
+from modprompt.trainers.feature_batches import encode  # noqa: E402
 from modprompt.trainers.skip_finished import split_hash  # noqa: E402
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def extract(trainer: TrainerX, images: Sequence[Datum]) -> tuple[np.ndarray, np.
         batch_size=cfg.DATALOADER.TEST.BATCH_SIZE,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
-    features, labels = encode(loader, trainer.evaluation.encode_image)
+    features, labels = encode(loader, trainer.encode_image)
     return features.numpy(), labels.numpy()
 
 
@@ -102,7 +102,7 @@ def run(argv: list[str] | None = None) -> None:
         (Path(own.output_dir) / cfg.DATASET.NAME / "val.npz").unlink(missing_ok=True)  # of another CLIP or split
         wanted = tuple(split for split in wanted if split != "val")
     made_of = (
-        f"CLIP {trainer.run.fingerprint}, split {split_hash(dataset, cfg)}, "
+        f"CLIP {trainer.fingerprint}, split {split_hash(dataset, cfg)}, "
         f"{cfg.DATASET.SUBSAMPLE_CLASSES} classes, images {kept_features.made_by(trainer, trainer.test_loader)}"
     )
     for split in wanted:

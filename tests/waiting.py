@@ -2,7 +2,7 @@
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from modprompt.trainers import evaluation, prompt_trainer, unread
+from modprompt.trainers import prompt_trainer, unread
 
 
 class Reads(TorchDispatchMode):
@@ -20,5 +20,5 @@ class Reads(TorchDispatchMode):
 
 def as_on_a_card(monkeypatch):
     """Every tensor is handled as one of a card is."""
-    for module in (unread, prompt_trainer, evaluation):
+    for module in (unread, prompt_trainer):
         monkeypatch.setattr(module, "waits", lambda device: True)

@@ -39,9 +39,10 @@ from modprompt.io.settings import Settings
 from modprompt.methods.table import HEADS, ZERO_SHOT, kind_of, row_of
 from modprompt.trainers import artifacts, training_state
 from modprompt.trainers.config import RunConfig, method_of
-from modprompt.trainers.evaluation import take_number
+from modprompt.trainers.feature_batches import take_number
 from modprompt.trainers.learned import prompts_hash
 from modprompt.trainers.result import ResultRecorder
+from modprompt.trainers.run_facts import facts_of_run
 from modprompt.trainers.training_state import generators_kept
 
 _FREE = ("ACTIVE.ROUNDS", "ACTIVE.MANUAL_LABELS")  # may change between starts
@@ -273,7 +274,7 @@ class Rounds:
         cfg = cfg if self.has_test else cfg.changed({"TEST.NO_TEST": True})
         with given(cfg.DATASET.NAME, self.pool.as_dataset()):
             trainer = build_trainer(cfg)
-        facts = {**trainer.resume.settings(), same_run.INITIAL: trainer.checkpoints.initial_hash}
+        facts = {**facts_of_run(trainer), same_run.INITIAL: trainer.initial_hash}
         facts.pop(training_state.TRAINING_IMAGES, None)
         training_state.require_same(facts, self.of_trainings or facts, str(self.folder))
         self.of_trainings = facts
@@ -289,7 +290,7 @@ class Rounds:
             shutil.rmtree(output_dir, ignore_errors=True)  # checkpoints alone do not have the generators' states
         with run_folder.hold(output_dir):
             self.trainer = self._built(one.number)
-            self.trainer.resume.keeps_state = True  # until the generators' states are on record
+            self.trainer.keeps_state = True  # until the generators' states are on record
             recorder = ResultRecorder(self.trainer)
             self.trainer.train()
             recorder.write(self.trainer.cfg, "", self.settings)
@@ -344,7 +345,7 @@ class Rounds:
             **spread(self.pool.counts()),
             "wrong_free": self.pool.wrong(),
             "prompts_hash": prompts_hash(self.trainer.model.learned),
-            **({results.IMAGES_CHANGED: True} if self.trainer.resume.images_changed else {}),
+            **({results.IMAGES_CHANGED: True} if self.trainer.images_changed else {}),
         }
 
     # ------------------------------------------------------------------ the end

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from modprompt.active.acquisition import FEATURES, PROBABILITIES, Seen
 from modprompt.engine.model import Output
 from modprompt.engine.precision import require_finite
-from modprompt.trainers.evaluation import FeatureBatches, encode
+from modprompt.trainers.feature_batches import FeatureBatches, encode
 from modprompt.trainers.training_state import generators_kept
 
 KEPT = 2**31  # bytes of image features that are kept at most; those of a larger pool leave room for what is chosen by
@@ -48,11 +48,11 @@ class Scorer:
 
     def _outputs(self, trainer: Any, model: Any) -> Iterator[Output]:
         of, batches = model.of_features, self._kept
-        if trainer.evaluation.prompts_images or 4 * model.feature_width * len(self.images) > KEPT:
+        if model.prompts_images or 4 * model.feature_width * len(self.images) > KEPT:
             of, batches = model.output, tqdm(loader_of(trainer, self.images), desc="scoring images", disable=None)
         elif self._kept is None:
             loader = loader_of(trainer, self.images)
-            batches = self._kept = FeatureBatches(*encode(loader, trainer.evaluation.encode_image), loader)
+            batches = self._kept = FeatureBatches(*encode(loader, trainer.encode_image), loader)
         for batch in batches:
             output = of(batch["img"].to(trainer.device, non_blocking=True))
             require_finite(output.logits)

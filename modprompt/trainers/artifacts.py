@@ -52,20 +52,20 @@ def _features(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]
     """The hash of the kept image features; nothing if none are to be kept, or none can be."""
     if not trainer.cfg.TEST.KEEP_FEATURES:
         return {}
-    features = trainer.evaluation.features if isinstance(trainer, PromptTrainer) else None
+    features = trainer.tested_features if isinstance(trainer, PromptTrainer) else None
     if features is None or not answers.are_of(tested) or len(features) != len(tested):
         print(
             "The image features of the test images are not stored, because the test computed no image features, or "
             "read the images in a different order than the data set."
         )
         return {}
-    made = kept_features.made_by(trainer, trainer.evaluation.loader)
+    made = kept_features.made_by(trainer, trainer.tested_loader)
     return kept_features.write(folder, features, made, tested, *answers.labels_and_predictions())
 
 
 def _halves(trainer: Any, confusion: "np.ndarray") -> dict[str, Any]:
     """The accuracies of base and new images: among all classes, if asked for, or each among its own half."""
-    apart = isinstance(trainer, PromptTrainer) and trainer.evaluation.halves_apart
+    apart = isinstance(trainer, PromptTrainer) and trainer.halves_apart
     if not (trainer.cfg.TEST.BASE_NEW or apart):
         return {}
     found = base_new.of_confusion(confusion)

@@ -33,7 +33,7 @@ def line(trainer: Any) -> str:
     Raises:
         FloatingPointError: if a logit is not finite.
     """
-    if not isinstance(trainer, PromptTrainer) or not trainer.parts.trains or trainer.cfg.TEST.NO_TEST:
+    if not isinstance(trainer, PromptTrainer) or not trainer.learns or trainer.cfg.TEST.NO_TEST:
         return ""
     if not reader_facts(trainer.dm.dataset).has_test:
         return ""
@@ -62,13 +62,13 @@ def _accuracy_pct(trainer: PromptTrainer, loader: Any) -> float:
     correct = images = 0
     with generators_kept(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the trainer's own model has warned of the same class names
-        is_rounded = trainer.run.node.PREC not in ("fp16", "fp32")
+        is_rounded = trainer.node.PREC not in ("fp16", "fp32")
         clip_model = backbone.load_clip(trainer.cfg).float() if is_rounded else trainer.clip_model
         model = zero_shot_model(trainer, clip_model)
         with model.unchanging():
             for batch in tqdm(loader, desc="testing zero-shot CLIP", disable=None):
                 inputs, labels = trainer.parse_batch_test(batch)
-                logits, labels = trainer.evaluation.asked(trainer.cfg.TEST.SPLIT, model(inputs), labels)
+                logits, labels = trainer.counted(trainer.cfg.TEST.SPLIT, model(inputs), labels)
                 require_finite(logits)
                 correct += int((logits.argmax(1) == labels).sum())
                 images += len(labels)

@@ -25,7 +25,7 @@ def lines(trainer: Any, tested_pct: float | None, in_series: bool) -> Iterator[s
     validation = sum(image.impath not in test_paths for image in dataset.val or ())
     number = len(tested) if tested_pct is not None and reader_facts(dataset).has_test else 0
     ours = isinstance(trainer, PromptTrainer)
-    learned = 0 if ours and trainer.run.method.in_turn else len(dataset.train_x)  # the test's own images are its caches
+    learned = 0 if ours and trainer.method.in_turn else len(dataset.train_x)  # the test's own images are its caches
     yield f"Images: {learned} for training, {validation or 'none'} for validation, {number} for the test"
     if not ours:
         return
@@ -36,25 +36,26 @@ def lines(trainer: Any, tested_pct: float | None, in_series: bool) -> Iterator[s
 
 def next_command(trainer: PromptTrainer) -> str:
     """The command to type next, which uses the run's model."""
-    module = type(trainer.run.method).__module__
+    module = type(trainer.method).__module__
     own = [] if module.startswith("modprompt.") else ["--import", module]
     return f"Next: {shlex.join(['modprompt', 'predict', trainer.cfg.OUTPUT_DIR, 'IMAGE', *own])}"
 
 
 def zero_shot_costs_little(trainer: PromptTrainer) -> bool:
     """Whether the last test kept the features of its images, and CLIP without prompts has the same."""
-    features, model = trainer.evaluation.features, trainer.model
+    features, model = trainer.tested_features, trainer.model
     others = model.prompts_images or model.reads or model.prompt_learner.frozen_text is not None
-    return features is not None and not others and trainer.run.node.PREC in ("fp16", "fp32")  # else CLIP is rounded
+    return features is not None and not others and trainer.node.PREC in ("fp16", "fp32")  # else CLIP is rounded
 
 
 @torch.no_grad()
 def zero_shot_pct(trainer: PromptTrainer) -> float:
     """The accuracy in percent of ZeroshotCLIP on the features of the last test."""
-    evaluation, model = trainer.evaluation, zero_shot_model(trainer, trainer.clip_model)
-    assert evaluation.features is not None
-    labels, size = [one.label for one in evaluation.loader.dataset.data_source], trainer.cfg.DATALOADER.TEST.BATCH_SIZE
-    answers = [
-        model.of_features(some.to(trainer.device)).logits.argmax(1).cpu() for some in evaluation.features.split(size)
-    ]
+    features, model = trainer.tested_features, zero_shot_model(trainer, trainer.clip_model)
+    assert features is not None
+    labels, size = (
+        [one.label for one in trainer.tested_loader.dataset.data_source],
+        trainer.cfg.DATALOADER.TEST.BATCH_SIZE,
+    )
+    answers = [model.of_features(some.to(trainer.device)).logits.argmax(1).cpu() for some in features.split(size)]
     return 100 * (torch.cat(answers) == torch.tensor(labels)).float().mean().item()

@@ -54,10 +54,10 @@ def made_by(trainer: Any, loader: Any) -> str:
         trainer: the trainer of a CLIP model, with or without a learner.
         loader: the loader of the images.
     """
-    run, model, visual = trainer.run, trainer.model, trainer.clip_model.visual
-    facts = [run.fingerprint, _describe_encoder(visual), how_computed(trainer.device, model.stream)]
+    model, visual = trainer.model, trainer.clip_model.visual
+    facts = [trainer.fingerprint, _describe_encoder(visual), how_computed(trainer.device, model.stream)]
     if isinstance(visual, Tower):  # its weights do not show how they are used
-        facts += [visual.products, *run.tokenizer.values()]
+        facts += [visual.products, *trainer.tokenizer_facts.values()]
     learner = getattr(model, "prompt_learner", None)
     if learner is not None:
         facts += [prompts_hash(learner), learner.schedules, learner.images_by]
@@ -141,7 +141,7 @@ def find(trainer: Any, loader: Any, folders: str) -> tuple[Tensor, Tensor] | Non
     kept: dict[str, np.ndarray] = {}
     try:
         for folder in filter(None, folders.split(os.pathsep)):
-            of_one = of_run(folder, results.read(folder).result or {}, trainer.run.feature_width, made)
+            of_one = of_run(folder, results.read(folder).result or {}, trainer.feature_width, made)
             if not of_one:
                 raise UserError(f"the test in {folder} stored no image features (TEST.KEEP_FEATURES True stores them)")
             kept.update(of_one)

@@ -45,7 +45,7 @@ def node_of_trainer(cfg: CfgNode) -> str:
 def trains_nothing(cfg: CfgNode) -> bool:
     """Return True if the trainer of a run tests a CLIP without training."""
     trainer = trainer_of(cfg)
-    return hasattr(trainer, "method_class") and not trainer.parts.trains
+    return hasattr(trainer, "method_class") and not trainer.learns
 
 
 def trains(cfg: CfgNode, mode: Mode) -> bool:

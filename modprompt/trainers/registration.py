@@ -9,12 +9,12 @@ from dassl.engine import TRAINER_REGISTRY
 from modprompt.methods import own, together
 from modprompt.methods.base import Method
 from modprompt.methods.table import BY_NAME, METHODS, PROMPTS, ZERO_SHOT, row_of
-from modprompt.trainers import prompt_trainer
 from modprompt.trainers.config import register_method
-from modprompt.trainers.prompt_trainer import Parts, PromptTrainer
+from modprompt.trainers.prompt_trainer import PromptTrainer
+from modprompt.trainers.zero_shot import ZeroShotTrainer
 
 PREFIX = "Mod"  # before a name that the codebase uses itself
-_PARTS = {PROMPTS: prompt_trainer.PROMPTS, ZERO_SHOT: prompt_trainer.ZERO_SHOT}  # by kind of method
+_TRAINERS = {PROMPTS: PromptTrainer, ZERO_SHOT: ZeroShotTrainer}  # by kind of method
 _entered: dict[str, type[PromptTrainer]] = {}  # by method
 T = TypeVar("T", bound=type)
 
@@ -32,13 +32,13 @@ def _enter(name: str, trainer: type) -> None:
     )
 
 
-def _parts_of(kind: str) -> Parts:
-    """What the trainers of a kind of methods are made of."""
-    if kind in _PARTS:
-        return _PARTS[kind]
-    from modprompt.trainers.heads import HEAD_PARTS  # late: only heads need it
+def _trainer_of(kind: str) -> type[PromptTrainer]:
+    """Return the trainer class of a kind of methods."""
+    if kind in _TRAINERS:
+        return _TRAINERS[kind]
+    from modprompt.trainers.heads import HeadTrainer  # late: only heads need it
 
-    return HEAD_PARTS
+    return HeadTrainer
 
 
 def register(name: str) -> type[PromptTrainer]:
@@ -55,25 +55,25 @@ def register(name: str) -> type[PromptTrainer]:
     """
     row = row_of(name)
     if name not in _entered:
-        _entered[name] = register_method_as_trainer(row.method, _parts_of(row.kind))
+        _entered[name] = register_method_as_trainer(row.method, _trainer_of(row.kind))
     return _entered[name]
 
 
-def register_method_as_trainer(method: type[Method], parts: Parts) -> type[PromptTrainer]:
-    """A trainer of a method, registered under its name.
+def register_method_as_trainer(method: type[Method], trainer: type[PromptTrainer]) -> type[PromptTrainer]:
+    """Register a trainer of a method under the name of the method.
 
     Args:
         method: a Method.
-        parts: what the trainer is made of.
+        trainer: the trainer class of its kind.
 
     Returns:
-        The trainer.
+        The trainer, a subclass of that class.
     """
     register_method(method)
-    names: dict[str, Any] = {"method_class": method, "parts": parts, "__doc__": method.__doc__, "__module__": __name__}
+    names: dict[str, Any] = {"method_class": method, "__doc__": method.__doc__, "__module__": __name__}
     if method.node_name():
         names["node_name"] = method.node_name()
-    return register_trainer(type(method.__name__, (PromptTrainer,), names))
+    return register_trainer(type(method.__name__, (trainer,), names))
 
 
 def register_all() -> None:
@@ -116,7 +116,7 @@ def give_way() -> None:
 
 
 def _own_trainer(method: type[Method]) -> None:
-    register_method_as_trainer(method, _parts_of(BY_NAME[method.__name__].kind))
+    register_method_as_trainer(method, _trainer_of(BY_NAME[method.__name__].kind))
 
 
 own.each(_own_trainer)

@@ -31,9 +31,11 @@ from modprompt.methods.named_files import clip_files
 from modprompt.methods.records import classes_record
 from modprompt.trainers import artifacts, unknown_classes
 from modprompt.trainers.backbone import input_texts
+from modprompt.trainers.checkpoints import selection_of_loaded
 from modprompt.trainers.device import on_card
 from modprompt.trainers.learned import prompts_hash
 from modprompt.trainers.prompt_trainer import PromptTrainer
+from modprompt.trainers.run_facts import method_record, text_chunk
 from modprompt.trainers.test_predictions import Answers
 
 
@@ -41,8 +43,8 @@ def _of_model(trainer: PromptTrainer) -> dict[str, Any]:
     """A result's method, classes and CLIP, as in a checkpoint, and what marks it."""
     model, seen = trainer.model, trainer.model.method.results.seen
     return {
-        "backbone_hash": trainer.run.fingerprint,
-        "method": {**trainer.checkpoints.method_record(), **model.prompt_learner.stands_on()},
+        "backbone_hash": trainer.fingerprint,
+        "method": {**method_record(trainer), **model.prompt_learner.stands_on()},
         "class_names": classes_record(model.classes, model.prompt_learner),
         "clip": model.clip_facts.as_record(),
         **({"logits": model.said_of_logits} if model.said_of_logits else {}),
@@ -72,7 +74,7 @@ def _seconds(trainer: PromptTrainer, learned: str, folders: Sequence[str]) -> di
         learned: the hash of what it learned.
         folders: whose result of the same training says what this start of a finished run did not do again.
     """
-    found = {"training_s": trainer.resume.training_s, "testing_s": trainer.evaluation.testing_s}
+    found = {"training_s": trainer.training_s, "testing_s": trainer.testing_s}
     results = [run_folder.of_training(folder).result or {} for folder in folders if folder]
     before = next((one for one in results if learned and one.get("prompts_hash") == learned), {})
     found = {name: before.get(name) if value is None else value for name, value in found.items()}
@@ -94,10 +96,10 @@ def of_gpu(on_cuda: bool) -> dict[str, Any]:
 
 def _of_checkpoint(trainer: PromptTrainer | None, folder: str, epoch: int | None) -> dict[str, Any]:
     """Name and hash of the checkpoint that was tested, the run's own or another's; nothing if there is none."""
-    if trainer is not None and not trainer.parts.trains:
+    if trainer is not None and not trainer.learns:
         return {}
-    if trainer is not None and trainer.checkpoints.path:
-        path = trainer.checkpoints.path
+    if trainer is not None and trainer.loaded_path:
+        path = trainer.loaded_path
         return {"checkpoint": {"name": "/".join(path.split(os.sep)[-2:]), "hash": sha256_of(path)}}
     try:
         found = run_folder.weights_of(folder, epoch) if folder else {}
@@ -109,8 +111,8 @@ def _of_checkpoint(trainer: PromptTrainer | None, folder: str, epoch: int | None
 def _of_choice(trainer: PromptTrainer | None, model_dir: str) -> dict[str, Any]:
     """What a run chose; for a model that is only tested, what its own run chose, if that is known."""
     if not model_dir:
-        return {} if trainer is None else dict(trainer.checkpoints.chosen())
-    by_loaded = {} if trainer is None else trainer.checkpoints.chosen_by_loaded()
+        return {} if trainer is None else trainer.selection()
+    by_loaded = {} if trainer is None else selection_of_loaded(trainer)
     said = {**(run_folder.of_training(model_dir).result or {}), **by_loaded}
     return {key: said[key] for key in CHOICE if said.get(key)}
 
@@ -162,7 +164,7 @@ class ResultRecorder:
         """How many images a run chose by, whose labels no round asks for; of base classes if halves are apart."""
         dataset = self.trainer.dm.dataset
         found = labels_of_choice(dataset, cfg)
-        if not (found and self.ours and self.ours.evaluation.halves_apart):
+        if not (found and self.ours and self.ours.halves_apart):
             return found
         border = base_classes(self.trainer.dm.num_classes)
         return sum(one.label < border for one in dataset.val)
@@ -171,11 +173,11 @@ class ResultRecorder:
         """Return True if the training images changed while this run, or the run in `model_dir`, trained."""
         if model_dir:
             return IMAGES_CHANGED in (run_folder.of_training(model_dir).result or {})
-        return self.ours is not None and self.ours.resume.images_changed
+        return self.ours is not None and self.ours.images_changed
 
     def _of_ours(self, trainer: PromptTrainer, folders: Sequence[str]) -> dict[str, Any]:
         """The entries that only our trainers have; see _seconds."""
-        learner, initial = _of_learner(trainer), trainer.checkpoints.initial_hash
+        learner, initial = _of_learner(trainer), trainer.initial_hash
         assert self.results is not None
         return {
             **_of_model(trainer),
@@ -183,8 +185,8 @@ class ResultRecorder:
             **learner,
             **(trainer.search.result(self.results) if trainer.search else {}),
             **_seconds(trainer, learner.get("prompts_hash", ""), folders),
-            "text_chunk": trainer.resume.text_chunk,
-            **({"in_orders": dict(trainer.evaluation.orders)} if trainer.evaluation.orders else {}),
+            "text_chunk": text_chunk(trainer),
+            **({"in_orders": dict(trainer.orders)} if trainer.orders else {}),
         }
 
     def write(
@@ -221,7 +223,7 @@ class ResultRecorder:
         by_validation = cfg.TEST.SPLIT == "val" and bool(dataset.val)
         tested = dataset.val if by_validation else dataset.test
         said = reader_facts(dataset)
-        notes = [*said.notes, *(ours.building.notes if ours else ())]
+        notes = [*said.notes, *(ours.notes if ours else ())]
         choice = 0 if evaluated else self._labels_of_choice(cfg)
         content = {
             "trainer": cfg.TRAINER.NAME,
@@ -240,7 +242,7 @@ class ResultRecorder:
             "files": {name: file_hash(path) for name, path in said.record_files.items()},
             "evaluated": evaluated,
             **_of_checkpoint(ours, model_dir or folder, epoch),
-            **({} if evaluated else {BEGAN_FROM: ours.resume.began_from if ours else self.began_from}),
+            **({} if evaluated else {BEGAN_FROM: ours.began_from if ours else self.began_from}),
             **({IMAGES_CHANGED: CHANGED_DURING} if self._images_changed(model_dir) else {}),
             "images": len(tested),
             "correct": round(len(tested) * self.results.get("accuracy", 0) / 100),
@@ -271,7 +273,7 @@ class ResultRecorder:
         }
         content[CLIP_FILES] = clip_files(texts_of(cfg), named_in(content))
         lists = lists_of(dataset, cfg)
-        if ours and not ours.building.reads_training_images:  # nor the file of their numbers: no part of the identity
+        if ours and not ours.reads_training_images:  # nor the file of their numbers: no part of the identity
             lists = {name: images for name, images in lists.items() if name != "training"}
             content.update({"shots_by_class": NOT_READ} if said.shots_hash else {})
         if IMAGE_FILES not in content:

@@ -229,7 +229,7 @@ def _training(cfg: Any) -> str:
 def unused_validation(trainer: Any) -> str:
     """Return a line on the validation images that a training on all images does not use; empty if there are none."""
     cfg, dataset = trainer.cfg, trainer.dm.dataset
-    learns = not cfg.TEST.ONLY and not (isinstance(trainer, PromptTrainer) and trainer.run.method.in_turn)
+    learns = not cfg.TEST.ONLY and not (isinstance(trainer, PromptTrainer) and trainer.method.in_turn)
     unused = own_validation(dataset) and not is_few_shot(cfg) and not uses_validation(cfg)
     if not (learns and unused and isinstance(dataset, FamilyDataset)):  # other projects' readers lack the setting
         return ""

@@ -18,7 +18,6 @@ from modprompt.methods.search import file as schedule_file
 from modprompt.methods.search.file import ALL, Option, SideOfSearch
 from modprompt.methods.search.learners import Found, SearchLearner
 from modprompt.methods.search.space import BETAS, FIRST_BATCH, AlphaSettings
-from modprompt.trainers.part import Part
 from modprompt.trainers.unread import Number
 
 EXTRA = "search"  # key in the state of a run, and in its result
@@ -91,22 +90,25 @@ class ValidationBatches:
         self.taken = taken
 
 
-class SearchRun(Part):
+class SearchRun:
     """The search in a trainer: a step of the alphas by Adam before each step of the prompts by SGD.
 
     First order (DPL, arXiv 2501.00457, section 3): no step differentiates through the other.
 
     Attributes:
-        record: what result.json says of the search.
+        record: the entry of result.json for the search.
     """
 
     record: dict[str, Any] | None = None
     _history: list[dict[str, Tensor]]  # alphas of each searched side, at the start and after each epoch
 
+    def __init__(self, trainer: Any):
+        self.trainer = trainer
+
     def begin(self) -> None:
         """Refuse to go on from a checkpoint alone, which does not hold the alphas of earlier epochs."""
         start = self.trainer.start_epoch
-        if start < self.cfg.OPTIM.MAX_EPOCH and len(self._history) <= start:
+        if start < self.trainer.cfg.OPTIM.MAX_EPOCH and len(self._history) <= start:
             raise UserError(
                 f"schedule.json must contain the alphas of epochs 0 to {start}, because checkpoints do not store the "
                 "alphas. Resume from the training state, or start the search again."
@@ -115,18 +117,19 @@ class SearchRun(Part):
     @property
     def settings(self) -> AlphaSettings:
         """The settings of the search."""
-        settings = self.method.search
-        assert settings is not None  # otherwise there is no such part
+        settings: AlphaSettings | None = self.trainer.method.search
+        assert settings is not None  # otherwise the trainer has no search
         return settings
 
     @property
     def _learner(self) -> SearchLearner:
-        learner = self.model.prompt_learner
+        learner = self.trainer.model.prompt_learner
         assert isinstance(learner, SearchLearner)
         return learner
 
-    def check(self) -> None:
-        test = self.cfg.TEST
+    def check(self, cfg: Any) -> None:
+        """Reject settings that would evaluate the run on the images on which the alphas are trained."""
+        test = cfg.TEST
         for key, value in (("FINAL_MODEL", "best_val"), ("SPLIT", "val")):
             if test[key] == value and not test.ONLY:
                 raise UserError(
@@ -141,17 +144,17 @@ class SearchRun(Part):
             UserError: if the only validation images are test images, or every schedule has too many tokens.
         """
         try:
-            self.model.found()
+            self.trainer.model.found()
         except UserError as error:
             raise UserError(f"MOST_TOKENS {self.settings.most_tokens}: {error}") from None
         self._print_options()
-        if self.cfg.TEST.ONLY:
+        if self.trainer.cfg.TEST.ONLY:
             return
         self._require_validation()
         self._history = [self._learner.alphas_now()]
 
     def _require_validation(self) -> None:
-        dataset, name = self.trainer.dm.dataset, self.cfg.DATASET.NAME
+        dataset, name = self.trainer.dm.dataset, self.trainer.cfg.DATASET.NAME
         held_out = reader_facts(dataset).selected_on == HELD_OUT
         if self.trainer.val_loader is None or not (held_out or own_validation(dataset)):
             raise UserError(
@@ -183,11 +186,11 @@ class SearchRun(Part):
 
     @functools.cached_property
     def _scaler(self) -> Any:
-        return precision.grad_scaler() if self.run.precision.scale_loss else None
+        return precision.grad_scaler() if self.trainer.precision.scale_loss else None
 
     @functools.cached_property
     def _optimiser(self) -> Optimizer:
-        optimiser = Adam(self.model.alpha_parameters(), lr=self.settings.alpha_lr, betas=BETAS)
+        optimiser = Adam(self.trainer.model.alpha_parameters(), lr=self.settings.alpha_lr, betas=BETAS)
         return optimiser if self._scaler is None else precision.fused(optimiser)
 
     @functools.cached_property
@@ -201,7 +204,7 @@ class SearchRun(Part):
         """A step of the alphas on a validation batch; returns numbers for the log."""
         trainer = self.trainer
         image, label = trainer.parse_batch_train(next(self._validation))
-        loss = self.model.with_tokens(self.model.objective.loss(trainer.output(image), image, label))
+        loss = self.trainer.model.with_tokens(self.trainer.model.objective.loss(trainer.output(image), image, label))
         precision.step(loss, self._optimiser, self._scaler, alone=True)
         loss = loss.detach().float()
         trainer.unread.add_loss(loss, trainer.place)
@@ -212,17 +215,17 @@ class SearchRun(Part):
 
     def end(self) -> None:
         """Write the schedule that was found, and test it with the search's prompts; then test the mixture."""
-        found = self.model.found()
+        found = self.trainer.model.found()
         for one in found.values():
             margins = "".join(f"{round(margin, 2) + 0.0:>6.2f}" for margin in one.margins)
             print(f"{one.schedule.table()}\n{'margin':<14}{margins}")
-        if self.cfg.OUTPUT_DIR:
+        if self.trainer.cfg.OUTPUT_DIR:
             self._write_found(found)
         self.record = {"validation": self._seen()}
         for side, one in found.items():  # the pairs are written like SCHEDULE_TEXT
             steps = str([list(step) for step in one.schedule])
             self.record[side] = {"steps": steps, "least_margin": round(min(one.margins), 4)}
-        if not self.cfg.TEST.NO_TEST:
+        if not self.trainer.cfg.TEST.NO_TEST:
             print("Accuracy of the selected schedule, with the prompts that were trained during the search:")
             with self._learner.decided({side: one.path for side, one in found.items()}):
                 self.record["path_pct"] = self.trainer.test()
@@ -231,15 +234,15 @@ class SearchRun(Part):
     def _write_found(self, found: Mapping[str, Found]) -> None:
         """Write schedule.json; that of a finished search, which is only tested again, stays if it is whole."""
         history = self._history
-        if len(history) <= self.cfg.OPTIM.MAX_EPOCH:
-            if not schedule_file.fault(self.cfg.OUTPUT_DIR):
+        if len(history) <= self.trainer.cfg.OPTIM.MAX_EPOCH:
+            if not schedule_file.fault(self.trainer.cfg.OUTPUT_DIR):
                 return
             history = [self._learner.alphas_now()]
             print(
                 "Only the alphas of the last epochs are known, because the previous schedule.json, which contained "
                 "the alphas of earlier epochs, is missing."
             )
-        cfg, sides = self.cfg, {}
+        cfg, sides = self.trainer.cfg, {}
         for side, schedule in self._learner.schedules._asdict().items():
             if side in found:
                 sides[side] = _of_search(found[side], [epoch[side] for epoch in history])

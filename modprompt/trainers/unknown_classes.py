@@ -71,7 +71,7 @@ def images_of(trainer: Any) -> list[Any]:
     cfg = trainer.cfg
     if not cfg.TEST.OOD:
         return []
-    if isinstance(trainer, PromptTrainer) and trainer.evaluation.halves_apart:
+    if isinstance(trainer, PromptTrainer) and trainer.halves_apart:
         raise UserError(
             f"TEST.OOD {cfg.TEST.OOD} is not supported in this run because {cfg.TRAINER.NAME} tests base and new "
             "classes separately. Test its trained model with --eval-only and TEST.BASE_NEW True."
@@ -131,7 +131,7 @@ def threshold_entry(trainer: PromptTrainer) -> dict[str, Any]:
     dataset = trainer.dm.dataset
     used = {image.impath for images in (dataset.train_x, dataset.test) for image in images or ()}
     images = [image for image in dataset.val or () if image.impath not in used]
-    if not images or trainer.run.method.in_turn or trainer.cfg.TEST.FEATURES_OF:
+    if not images or trainer.method.in_turn or trainer.cfg.TEST.FEATURES_OF:
         return {}
     with generators_kept():
         likeliest = torch.cat(

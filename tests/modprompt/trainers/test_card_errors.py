@@ -69,12 +69,12 @@ def test_out_of_memory_in_a_run_is_one_line_with_its_exit_code(encoder, steps, c
 
 def test_where_a_host_starts_the_trainer_it_is_the_same_line(command, monkeypatch):
     """As a codebase makes the trainer: an error of Python's with the line, PyTorch's own behind it."""
-    from modprompt.trainers.building import Building
+    from modprompt.trainers import building
 
-    def full(self):
+    def full(trainer):
         raise torch.OutOfMemoryError(FULL)
 
-    monkeypatch.setattr(Building, "load_clip", full)
+    monkeypatch.setattr(building, "load_clip", full)
     monkeypatch.setattr(train, "ending", lambda *_: contextlib.nullcontext(SimpleNamespace(code=0)))
     with pytest.raises(OutOfMemory) as found:
         train.main(command(METHODS["coop_end"]))

@@ -62,7 +62,7 @@ def test_a_config_in_which_nobody_has_read_it_is_refused():
         match="TRAINER.COOPAL are not supported by this program. Use modprompt's own train.py or `modprompt active`",
     ):
         trainer(cfg)
-    trainer.check_cfg(trainer.__new__(trainer), built().clone())
+    trainer.make_method(built().clone())
 
 
 def test_other_trainers_have_no_rounds_and_do_not_read_it():

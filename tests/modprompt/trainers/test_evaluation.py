@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from modprompt.cli import train
-from modprompt.trainers import evaluation
-from modprompt.trainers.evaluation import hand_over
+from modprompt.trainers import prompt_trainer
+from modprompt.trainers.prompt_trainer import hand_over
 from tests.waiting import as_on_a_card
 
 
@@ -39,10 +39,12 @@ def test_logits_that_are_not_finite_end_it_before_they_are_counted():
 
 def test_no_more_stays_on_a_card_than_is_allowed(command, monkeypatch):
     as_on_a_card(monkeypatch)
-    counts, plain = [], evaluation.hand_over
-    monkeypatch.setattr(evaluation, "hand_over", lambda waiting, to: counts.append(len(waiting)) or plain(waiting, to))
-    for most in (evaluation.MOST_BYTES, 1):
-        monkeypatch.setattr(evaluation, "MOST_BYTES", most)
+    counts, plain = [], prompt_trainer.hand_over
+    monkeypatch.setattr(
+        prompt_trainer, "hand_over", lambda waiting, to: counts.append(len(waiting)) or plain(waiting, to)
+    )
+    for most in (prompt_trainer.MOST_BYTES, 1):
+        monkeypatch.setattr(prompt_trainer, "MOST_BYTES", most)
         assert train.main(command("ZeroshotCLIP", "DATALOADER.TEST.BATCH_SIZE", 4)) == 0
     whole, *each = counts
     assert whole > 1

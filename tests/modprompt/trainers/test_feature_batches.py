@@ -8,7 +8,7 @@ from modprompt.clip.known import Asked
 from modprompt.clip.load import load
 from modprompt.engine import precision
 from modprompt.engine.precision import Precision
-from modprompt.trainers.evaluation import FeatureBatches, encode
+from modprompt.trainers.feature_batches import FeatureBatches, encode
 from modprompt.trainers.kept_features import how_computed
 from tests.conftest import RESNET_HEADS
 

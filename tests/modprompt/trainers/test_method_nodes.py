@@ -114,4 +114,4 @@ def test_trainer_without_a_method_is_one_line():
         pass
 
     with pytest.raises(UserError, match="Old has no method_class. Set method_class as docs/own_trainer.md"):
-        Old.check_cfg(object.__new__(Old), get_cfg_default())
+        Old.make_method(get_cfg_default())

@@ -244,17 +244,17 @@ def test_nodes_that_lack_our_keys_have_our_defaults(command, monkeypatch):
     """As in a codebase that makes its own PROMPTSRC node, without a weight for the logits."""
     from trainers.promptsrc import PromptSRC
 
-    seen, check = Recorder(monkeypatch), PromptSRC.check_cfg
+    seen, make_method = Recorder(monkeypatch), PromptSRC.make_method
 
-    def lacking(self, cfg):
+    def lacking(cfg):
         cfg.defrost()
         for key in ("LOGITS_LOSS_WEIGHT", "SCHEDULE_TEXT", "SCHEDULE_VISION"):
             del cfg.TRAINER.PROMPTSRC[key]
-        check(self, cfg)
+        return make_method(cfg)
 
-    monkeypatch.setattr(PromptSRC, "check_cfg", lacking)
+    monkeypatch.setattr(PromptSRC, "make_method", lacking)
     assert train.main(command(METHODS["promptsrc"], "OPTIM.MAX_EPOCH", 1)) == 0
-    assert seen.trainer.run.method.weights() == (25, 10, 1)
+    assert seen.trainer.method.weights() == (25, 10, 1)
 
 
 @pytest.mark.filterwarnings("default::UserWarning")

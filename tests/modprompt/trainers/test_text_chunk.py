@@ -8,7 +8,7 @@ from modprompt import CoCoOp, CoOp
 from modprompt.cli import train
 from modprompt.compat.defaults import DEFAULTS, OURS
 from modprompt.engine import encoders
-from modprompt.trainers.resume import Resume
+from modprompt.trainers.run_facts import text_chunk
 from tests.methods import METHODS
 
 NAMES = ["cat", "a golden retriever", "dog"]
@@ -40,7 +40,7 @@ def test_free_memory_decides_and_room_for_all_is_no_limit(model, cfg, room):
     for tokens, expected in ((None, None), (model.own_tokens, None), (model.own_tokens - 1, model.own_tokens - 1)):
         room(tokens)
         model.limit_text(cfg.MODEL.TEXT_CHUNK)
-        assert Resume(SimpleNamespace(model=model, cfg=cfg)).text_chunk == expected
+        assert text_chunk(SimpleNamespace(model=model, cfg=cfg)) == expected
 
 
 def test_number_of_tokens_is_what_decides_whether_there_are_chunks(model, monkeypatch):
@@ -58,7 +58,7 @@ def test_prompts_of_single_images_take_as_much_as_a_batch_of_them(clip_model, cf
     for tokens, expected in ((10 * model.own_tokens, None), (10 * model.own_tokens - 1, 10 * model.own_tokens - 1)):
         room(tokens)
         model.limit_text(cfg.MODEL.TEXT_CHUNK)
-        assert Resume(SimpleNamespace(model=model, cfg=cfg)).text_chunk == expected
+        assert text_chunk(SimpleNamespace(model=model, cfg=cfg)) == expected
 
 
 def test_the_result_says_it(command, room, tmp_path):

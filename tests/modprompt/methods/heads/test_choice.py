@@ -10,7 +10,7 @@ import torch
 from modprompt.cli import train
 from modprompt.io import run_files
 from modprompt.io.arrays import read_arrays
-from modprompt.trainers.heads import HeadEvaluation
+from modprompt.trainers.heads import HeadTrainer
 from tests.conftest import ROOT
 from tests.modprompt.data import trees
 from tests.modprompt.methods.heads.test_run import CACHE, TIP, on_new, result
@@ -161,15 +161,15 @@ def test_prompts_of_other_images_are_warned_of(more, said, command, tmp_path, ca
 
 @pytest.mark.slow
 def test_encoding_test_images_is_testing(command, tmp_path, monkeypatch):
-    batches, seen = HeadEvaluation.batches, []
+    batches, seen = HeadTrainer.test_batches, []
 
-    def slow(evaluation, split):
+    def slow(trainer, split):
         if split != "val" and not seen:
             time.sleep(0.5)
             seen.append(split)
-        return batches(evaluation, split)
+        return batches(trainer, split)
 
-    monkeypatch.setattr(HeadEvaluation, "batches", slow)
+    monkeypatch.setattr(HeadTrainer, "test_batches", slow)
     assert train.main(command("TipAdapter", *CACHE)) == 0
     said = result(tmp_path)
     assert said["testing_s"] > 0.5

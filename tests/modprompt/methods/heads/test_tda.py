@@ -15,7 +15,7 @@ from modprompt.cli import active as rounds_command
 from modprompt.cli import train
 from modprompt.errors import SettingError
 from modprompt.trainers import baseline
-from modprompt.trainers.evaluation import Evaluation
+from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.use.export import export
 from modprompt.use.page import serve
 from modprompt.use.trained import Trained
@@ -103,19 +103,21 @@ def test_it_runs_behind_prompts_of_each_image_and_on_a_resnet(clip_model, resnet
 
 
 def test_a_test_answers_in_the_order_asked_and_gives_the_lists(command, tmp_path, monkeypatch):
-    batches, asked = [], Evaluation.asked
+    batches, counted = [], PromptTrainer.counted
     monkeypatch.setattr(baseline, "line", lambda trainer: "")  # which tests zero-shot CLIP
-    monkeypatch.setattr(Evaluation, "asked", lambda part, *batch: batches.append((part, *batch)) or asked(part, *batch))
+    monkeypatch.setattr(
+        PromptTrainer, "counted", lambda trainer, *batch: batches.append((trainer, *batch)) or counted(trainer, *batch)
+    )
     said = {}
     for order in ("list", "seed"):
         words = to(command("TDA", "TRAINER.TDA.ORDER", order, "TRAINER.TDA.ORDERS", 2), tmp_path / order)
         words[words.index("--seed") + 1] = "7"
         batches.clear()
         assert train.main(words) == 0
-        part, logits = batches[0][0], torch.cat([one[2] for one in batches])
+        trainer, logits = batches[0][0], torch.cat([one[2] for one in batches])
         rows = torch.arange(20) if order == "list" else torch.from_numpy(np.random.default_rng(7).permutation(20))
         with torch.no_grad():  # all images at once, one test
-            torch.testing.assert_close(logits[rows], part.model.of_features(part.features[rows]).logits)
+            torch.testing.assert_close(logits[rows], trainer.model.of_features(trainer.tested_features[rows]).logits)
         said[order] = json.loads((tmp_path / order / "result.json").read_text())
         assert said[order]["in_orders"]["accuracies_pct"][0] == pytest.approx(said[order]["accuracy_pct"])
     assert [one["in_orders"]["orders"] for one in said.values()] == [[None, 1], [7, 8]]
