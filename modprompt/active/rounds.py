@@ -84,8 +84,7 @@ def run(cfg: RunConfig, settings: Settings) -> None:
         UserError: on a wrong setting, or if the run was begun with others.
         WaitsForLabels: if labels are to be filled in.
     """
-    trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
-    trainer.check_cfg(trainer.__new__(trainer), cfg)  # what it refuses by its settings alone comes first
+    TRAINER_REGISTRY.get(cfg.TRAINER.NAME).require_settings(cfg)  # before the labels and the folder are examined
     Rounds(cfg, settings, settings_of(cfg)).run()
 
 

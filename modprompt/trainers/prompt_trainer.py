@@ -146,11 +146,7 @@ class PromptTrainer(TrainerX):
                 cfg = of_program(cfg, self.method_class)
             _begin(cfg)
             self.unread = Unread()
-            self.method = self.make_method(cfg)
-            if self.method.search is not None:
-                from modprompt.trainers.search import SearchRun  # late: few methods search
-
-                self.search = SearchRun(self)
+            self._make_method_and_search(cfg)
             super().__init__(cfg)
             if getattr(self, "model", None) is None:  # some Dassl leaves that to before_train, which here resumes
                 self.build_model()
@@ -166,6 +162,20 @@ class PromptTrainer(TrainerX):
     def make_method(cls, cfg: Any) -> Method:
         """Return the method that a configuration describes; raise UserError if settings do not fit."""
         return building.make_method(cls, cfg)
+
+    @classmethod
+    def require_settings(cls, cfg: Any) -> None:
+        """Reject settings before any work is done, without building a trainer."""
+        trainer = cls.__new__(cls)
+        trainer._make_method_and_search(cfg)
+        trainer.check_cfg(cfg)
+
+    def _make_method_and_search(self, cfg: Any) -> None:
+        self.method = self.make_method(cfg)
+        if self.method.search is not None:
+            from modprompt.trainers.search import SearchRun  # late: few methods search
+
+            self.search = SearchRun(self)
 
     @property
     def node(self) -> Any:

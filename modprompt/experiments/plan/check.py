@@ -124,6 +124,8 @@ def _check_settings(settings: Settings, job: Job) -> None:
         )
     rounds.check(cfg, job)
     trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
-    trainer.check_cfg(trainer.__new__(trainer), cfg)
-    if issubclass(trainer, PromptTrainer):
+    if not issubclass(trainer, PromptTrainer):  # a trainer of a codebase
+        trainer.check_cfg(trainer.__new__(trainer), cfg)
+    else:
+        trainer.require_settings(cfg)
         backbone.require_there(cfg)

@@ -246,13 +246,13 @@ def test_nodes_that_lack_our_keys_have_our_defaults(command, monkeypatch):
 
     seen, make_method = Recorder(monkeypatch), PromptSRC.make_method
 
-    def lacking(cfg):
+    def lacking(_, cfg):
         cfg.defrost()
         for key in ("LOGITS_LOSS_WEIGHT", "SCHEDULE_TEXT", "SCHEDULE_VISION"):
             del cfg.TRAINER.PROMPTSRC[key]
         return make_method(cfg)
 
-    monkeypatch.setattr(PromptSRC, "make_method", lacking)
+    monkeypatch.setattr(PromptSRC, "make_method", classmethod(lacking))
     assert train.main(command(METHODS["promptsrc"], "OPTIM.MAX_EPOCH", 1)) == 0
     assert seen.trainer.method.weights() == (25, 10, 1)
 
