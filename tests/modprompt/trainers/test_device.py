@@ -104,7 +104,7 @@ def test_a_host_that_builds_our_trainer_itself_is_set_up_too(monkeypatch, cfg):
         raise FoundTheFlags(torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic)
 
     monkeypatch.setattr(TrainerX, "__init__", build)
-    monkeypatch.setattr(PromptTrainer, "make_method", lambda cfg: Method())
+    monkeypatch.setattr(PromptTrainer, "make_method", lambda trainer, cfg: Method())
     cfg.OUTPUT_DIR = ""
     cfg.MODEL.BACKBONE.NAME = "ViT-B/16"
     with pytest.raises(FoundTheFlags) as found:
