@@ -6,6 +6,7 @@ import torch
 
 from modprompt.clip.tokenizers import ClipTokenizer
 from modprompt.clip.tokens import readable
+from modprompt.trainers import building
 from modprompt.trainers.prompt_trainer import PromptTrainer
 
 LOSSES = ("loss", "loss_train", "xe_loss")  # what logs call it
@@ -26,12 +27,12 @@ class Recorder:
     def __init__(self, monkeypatch):
         self.batches, self.masks, self.rates = [], [], []
         self.trainer = self.draws = self.start = None
-        build, step = PromptTrainer.build_model, PromptTrainer.forward_backward
+        load_clip, step = building.load_clip, PromptTrainer.forward_backward
 
-        def building(trainer):
+        def loading(trainer, *args):
             if self.trainer is None:
                 self.trainer, self.draws = trainer, torch.get_rng_state()
-            build(trainer)
+            return load_clip(trainer, *args)
 
         def stepping(trainer, batch):
             if self.start is None:
@@ -44,7 +45,7 @@ class Recorder:
             self.batches.append((batch["img"].clone(), batch["label"].clone(), loss))
             return summary
 
-        monkeypatch.setattr(PromptTrainer, "build_model", building)
+        monkeypatch.setattr(building, "load_clip", loading)
         monkeypatch.setattr(PromptTrainer, "forward_backward", stepping)
 
     def facts(self):

@@ -48,9 +48,7 @@ def trainer_of(name):
         cfg=SimpleNamespace(DATALOADER=loading),
         device=torch.device("cpu"),
         set_model_mode=lambda mode: model.set_mode(mode == "train"),
-        evaluation=SimpleNamespace(
-            encode_image=model.encode_image, prompts_images=bool(model.prompt_learner.schedules.vision.depth)
-        ),
+        encode_image=model.encode_image,
     )
 
 
