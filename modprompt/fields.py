@@ -38,6 +38,7 @@ def setting(
     must: Must | None = None,
     kept: bool = False,
     layers_of: str = "",
+    content: str = "",
 ) -> Any:
     """A field of a Configured class.
 
@@ -54,8 +55,12 @@ def setting(
         kept: whether a test of trained prompts takes it from their checkpoint, since no tensor shows it. If it is not
             compared, a test takes it only on the data set of the training, and the command line overrides it.
         layers_of: for a number of layers, the side that must have so many: text, vision or both; else empty.
+        content: the name of the fact (`modprompt.io.identity`) that is the content of the file, folder or CLIP model
+            that the setting names; this content is compared instead of the path. Empty for a setting that names none.
     """
-    facts = Setting("", key, default, meaning, least, most, tuple(choices), compared, switch, must, kept, layers_of)
+    facts = Setting(
+        "", key, default, meaning, least, most, tuple(choices), compared, switch, must, kept, layers_of, content
+    )
     return dataclasses.field(default=default, metadata=facts._asdict())
 
 
@@ -80,6 +85,7 @@ class Setting(NamedTuple):
     must: Must | None
     kept: bool
     layers_of: str
+    content: str
 
     @property
     def kind(self) -> str:

@@ -18,7 +18,7 @@ from modprompt.io import folder as run_folder
 from modprompt.io.files import write_json
 from modprompt.io.records import read_json
 from modprompt.io.tensors import read_tensors, write_tensors
-from modprompt.trainers import training_state
+from modprompt.trainers import run_facts
 from modprompt.trainers.training_state import random_states, restore_random
 
 CHOSEN, TESTED = "chosen", "tested"  # after what the states of generators are kept
@@ -83,7 +83,7 @@ def require_whole(folder: Path) -> int:
 def require_same(mine: Mapping[str, str], one: Round, folder: Path) -> None:
     """Raise UserError, naming what differs, unless a round belongs to the run with these facts."""
     try:
-        training_state.require_same(mine, one.settings, str(folder))
+        run_facts.require_same(mine, one.settings, str(folder))
     except UserError as error:
         raise UserError(
             f"{str(error).rstrip('.')}. Do not delete the files round_*.csv in {folder}, because they contain the "

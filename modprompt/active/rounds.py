@@ -31,8 +31,8 @@ from modprompt.data.rounds import Active, known, round_name
 from modprompt.data.selection import labels_of_choice, lists_of
 from modprompt.errors import SettingError, UserError
 from modprompt.io import folder as run_folder
+from modprompt.io import identity
 from modprompt.io import result as results
-from modprompt.io import same_run
 from modprompt.io.files import copy_whole, remove_parts
 from modprompt.io.images import IMAGE_FILES, image_files, images_hash
 from modprompt.io.settings import Settings
@@ -42,7 +42,7 @@ from modprompt.trainers.config import RunConfig, method_of
 from modprompt.trainers.feature_batches import take_number
 from modprompt.trainers.learned import prompts_hash
 from modprompt.trainers.result import ResultRecorder
-from modprompt.trainers.run_facts import facts_of_run
+from modprompt.trainers.run_facts import facts_of_run, require_same, settings_of_run
 from modprompt.trainers.training_state import generators_kept
 
 _FREE = ("ACTIVE.ROUNDS", "ACTIVE.MANUAL_LABELS")  # may change between starts
@@ -96,8 +96,8 @@ def decisive(cfg: CfgNode, pool: Pool, new: Any = None) -> dict[str, str]:
         pool: its images.
         new: the data set of the new classes, if they are tested.
     """
-    node = getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "node_name", "")
-    settings = training_state.of_trainer(training_state.settings_of(cfg), node)
+    trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
+    settings = settings_of_run(cfg, getattr(trainer, "method_class", None), getattr(trainer, "node_name", ""))
     return {
         **{key: text for key, text in settings.items() if key not in _FREE},
         # free in single trainings; here each test draws a number from PyTorch's generator
@@ -273,9 +273,9 @@ class Rounds:
         cfg = cfg if self.has_test else cfg.changed({"TEST.NO_TEST": True})
         with given(cfg.DATASET.NAME, self.pool.as_dataset()):
             trainer = build_trainer(cfg)
-        facts = {**facts_of_run(trainer), same_run.INITIAL: trainer.initial_hash}
-        facts.pop(training_state.TRAINING_IMAGES, None)
-        training_state.require_same(facts, self.of_trainings or facts, str(self.folder))
+        facts = {**facts_of_run(trainer), identity.INITIAL: trainer.initial_hash}
+        facts.pop(identity.TRAINING_IMAGES, None)
+        require_same(facts, self.of_trainings or facts, str(self.folder))
         self.of_trainings = facts
         return trainer
 

@@ -17,6 +17,7 @@ from modprompt.clip import hub
 from modprompt.errors import UserError
 from modprompt.io.checkpoint import chosen_checkpoint
 from modprompt.io.files import of_user
+from modprompt.io.identity import is_of
 from modprompt.programs import Parser, import_modules, take_imports
 
 
@@ -37,7 +38,7 @@ def _of_run(args: argparse.Namespace, repo: str, folder: Path) -> str:
             )
         result = None
     file = Path(chosen_checkpoint(place))
-    tested = result if result and run_folder.is_of(result, file) else None
+    tested = result if result and is_of(result, file) else None
     return card_of_run(lay_out(file, folder), repo, tested, args.license)
 
 

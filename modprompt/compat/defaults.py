@@ -14,8 +14,9 @@ from yacs.config import CfgNode
 from modprompt.clip.known import SHORTEST, SQUASH
 from modprompt.errors import SettingError
 from modprompt.fields import Must
+from modprompt.io.identity import FREE
 from modprompt.io.image_files import FAMILY, RULES
-from modprompt.io.settings import FLAGS, FREE, as_text, flat, level_of
+from modprompt.io.settings import FLAGS, as_text, flat, level_of
 
 # fmt: off
 DEFAULTS = CfgNode({

@@ -97,7 +97,6 @@ def facts_of(dataset: Any, cfg: Any) -> dict[str, Any]:
     return {
         "split": dict(said.split_facts or unknown),
         "few_shot": {"hash": said.few_shot_hash},
-        **({"shots_by_class": said.shots_hash} if said.shots_hash else {}),
         "images_hash": images_hash_of(dataset, cfg),
         "selected_on": selected_on(dataset, cfg),
     }

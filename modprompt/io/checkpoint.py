@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modprompt.errors import UserError
+from modprompt.io import identity
 from modprompt.io.files import PathLike, Refused, of_user, read_bytes, write_json, write_whole
 from modprompt.io.records import KEY, check_seal, parse_json, read_json, sealed
-from modprompt.io.same_run import CLIP, OF_METHODS, of_tokenizer
 from modprompt.io.text import one_line
 
 if TYPE_CHECKING:
@@ -232,13 +232,7 @@ def _of_record(content: dict[str, Any], state: "dict[str, Tensor]", path: PathLi
         )
     check_seal({KEY: found}, path, _TO_DO)
     method, classes, clip = found["method"], found["classes"], found.get("clip", {})
-    nodes = [one for one in (method, method.get("beside")) if one]
-    made_with = {
-        **{f"{one['node']}.{key}": str(value) for one in nodes for key, value in one["config"].items()},
-        **{f"SEARCH.{field.upper()}": str(value) for field, value in method.get("search", {}).items()},
-        **{name: method[name] for name in OF_METHODS if name in method},
-        **{"the method": method["learner"], CLIP: clip.get("fingerprint", ""), **of_tokenizer(clip)},
-    }
+    made_with = identity.made_with(method, identity.of_clip(clip.get("fingerprint", ""), clip))
     settings = {str(key): str(value) for key, value in found.get("run", {}).get("settings", {}).items()}
     names = class_list(classes["names"])
     return Checkpoint(state, content["epoch"], made_with, names, settings, clip, found, content.get("val_result"))

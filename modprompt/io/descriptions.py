@@ -14,8 +14,8 @@ from modprompt.errors import UserError
 from modprompt.io.checkpoint import checkpoint_at
 from modprompt.io.checkpoint import read as read_checkpoint
 from modprompt.io.files import Refused, of_user, read_text
+from modprompt.io.identity import SENTENCES
 from modprompt.io.records import content_hash, parse_json
-from modprompt.io.same_run import SENTENCES
 from modprompt.io.text import is_text
 
 TEMPLATE, DIGITS = "template", "digits"  # settings of sentences that are no paths

@@ -19,7 +19,6 @@ from modprompt.io import lock, run_files
 from modprompt.io import result as results
 from modprompt.io.checkpoint import find_checkpoint, model_folders, newest_checkpoint
 from modprompt.io.files import PathLike, remove_parts, sha256_of
-from modprompt.io.same_run import BEGAN_FROM
 from modprompt.io.settings import read_settings
 
 LOCK = "job/lock"
@@ -27,6 +26,12 @@ STARTER = "job/starter"  # the lock of the process that starts the run
 GONE = "was deleted or replaced while the run was active"
 CONFIG, STATE = "config.yaml", "training_state.pth.tar"  # all settings; what an unfinished training resumes from
 ROUNDS = "rounds"  # the folder of what rounds of active learning leave
+# what the names of output folders of the scripts say
+_SHOTS = re.compile(r"(?:^|/)shots_(\d+)(?:/|$)|_(\d+)shots(?:/|$)")
+_SEED = re.compile(r"(?:^|/)seed(\d+)(?:_[^/]*)?$")
+_EVALUATION = re.compile(r"/crossdataset/evaluation/|/evaluation/[^/]+/[^/]+shots/nctx")
+_IN_TRAINING = re.compile(r"/tests/[^/]+$")
+_CLASSES = re.compile(r"(?:^|/)base2new/(?:train|test)_(base|new)/")
 _NO_NAME = re.compile(r"[^\w.+-]+")  # of a file, in a data set's name
 _BUSY = "Another run is active in {}. Wait until that run ends, or use a different --output-dir."
 
@@ -196,29 +201,12 @@ def weights_of(folder: PathLike, epoch: int | None = None) -> dict[str, str]:
     return {"name": " ".join(names), "hash": " ".join(map(sha256_of, paths))} if paths else {}
 
 
-def of_other_weights(
-    result: Mapping[str, Any], folder: PathLike, epoch: int | None = None, trained: Mapping[str, Any] | None = None
-) -> bool:
-    """Whether the test of a result used other weights than the run in a folder has now, in this or its best epoch.
-
-    trained: the result of that run, if it has one and is asked for its best or last epoch.
-    """
-    before = trained or {}
-    if "prompts_hash" in result and "prompts_hash" in before:
-        return bool(result["prompts_hash"] != before["prompts_hash"])
-    stated = _hash_in(result)
-    if not stated:  # a trainer of another's that saves nothing
-        return trained is None or bool(_hash_in(before))
+def weights_hash(folder: PathLike, epoch: int | None = None) -> str | None:
+    """Return the SHA-256 of the checkpoints that a test of a run loads; None if they are missing or cannot be read."""
     try:
-        return (_hash_in(before) or weights_of(folder, epoch).get("hash")) != stated
+        return weights_of(folder, epoch).get("hash")
     except (UserError, OSError):
-        return True
-
-
-def is_of(result: Mapping[str, Any], file: PathLike, epoch: int | None = None) -> bool:
-    """Whether a training's result comes from this checkpoint in its folder, asked for by its epoch or as the best."""
-    stated = _hash_in(result)
-    return sha256_of(file) == stated if stated else epoch is None
+        return None
 
 
 def resumed_from(folder: str) -> str:
@@ -234,17 +222,28 @@ def resumed_from(folder: str) -> str:
         return ""
 
 
-def differing_beginning(result: Mapping[str, Any], resume: str) -> list[str]:
-    """Whether a training began from another checkpoint, or none, than the RESUME asked for; [] if not recorded."""
-    recorded, now = result.get(BEGAN_FROM), resumed_from(resume)
-    if recorded is None or recorded == now or (recorded and resume and not now):
-        return []
-    other = "the run started from the checkpoint of another training (--resume)"
-    return [f"the run did not start from the checkpoint in {resume}" if now else other]
+def require_name_agrees(folder: str, shots: int, seed: int, classes: str) -> None:
+    """Raise UserError if the name of an output folder, as the scripts choose it, contradicts the settings of its run.
 
-
-def _hash_in(result: Mapping[str, Any]) -> str:
-    return str((result.get("checkpoint") or {}).get("hash") or "")
+    Args:
+        folder: the output folder.
+        shots: DATASET.NUM_SHOTS of the run.
+        seed: SEED of the run.
+        classes: DATASET.SUBSAMPLE_CLASSES of the run.
+    """
+    path = os.path.abspath(folder).replace(os.sep, "/")
+    for key, value, pattern, of_model in (  # in folders that match the last pattern, the name describes the model
+        ("DATASET.NUM_SHOTS", str(shots), _SHOTS, _EVALUATION),
+        ("SEED", str(seed), _SEED, None),
+        ("DATASET.SUBSAMPLE_CLASSES", classes, _CLASSES, _IN_TRAINING),
+    ):
+        stated = [next(filter(None, match.groups())) for match in pattern.finditer(path)]
+        if stated and stated[-1] != value and not (of_model and of_model.search(path)):
+            raise UserError(
+                f"{key} is {value}, but the name of the output folder {folder} says {stated[-1]}. Do not set {key} as "
+                "an option. Change the corresponding argument or variable of the script, which also changes the name "
+                "of the folder."
+            )
 
 
 # ---------------------------------------------------------------------- who works in it

@@ -15,7 +15,7 @@ NO_TEST, NO_IMAGES = "TEST.NO_TEST", "no test images"  # why a run has no accura
 # share of the GPU's memory that it may use (above 0, up to 1)
 JOBS, ON_GPU, GPU_SHARE = "MODPROMPT_JOBS", "MODPROMPT_RUNS_ON_GPU", "MODPROMPT_GPU_SHARE"
 IN_EXPERIMENT = "MODPROMPT_IN_EXPERIMENT"  # set in the environment of an experiment's runs
-VERSION = 2  # of the record
+VERSION = 3  # of the record
 # in results, checkpoints and records of rounds: that a training's images changed meanwhile; its text
 IMAGES_CHANGED, CHANGED_DURING = "images_changed", "training images changed during the run"
 UNKNOWN_BELOW = "unknown_below"  # the entry of the probability below which `predict --unknown auto` knows no class
@@ -83,3 +83,8 @@ def read(folder: PathLike) -> Read:
         return Read(result) if check_seal(result, path) else Read(None, f"{FILE_NAME} is damaged (the hash is missing)")
     except UserError:
         return Read(None, f"{FILE_NAME} is damaged (its hash does not match)")
+
+
+def has_split_file(result: Mapping[str, Any]) -> bool:
+    """Return True if a result records a split file; the split of a folder of images has no file."""
+    return any(name.rpartition("/")[2].startswith("split_") for name in result.get("files") or {})

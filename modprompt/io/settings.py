@@ -6,9 +6,8 @@ imported here, so that thousands of results are compared quickly.
 
 import ast
 import hashlib
-import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,10 +15,10 @@ from typing import Any, NamedTuple
 from modprompt.checks import nearest
 from modprompt.errors import UserError
 from modprompt.io.files import Refused
+from modprompt.io.identity import decisive
 from modprompt.io.records import read_yaml
 
 BASE = "_BASE_"  # in a config: another one, by its path from there, over which it sets its own
-_MOST_SHOWN, _BEFORE = 100, 30  # characters of a value in a message, and of those before a difference
 _KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.\w+)+")  # what no value looks like
 READ_AS = "INPUT.DECODING"  # how image files are decoded; results of early versions do not have this setting
 TRAIN_ON_VAL = "DATASET.TRAIN_ON_VAL"
@@ -29,16 +28,6 @@ SHOTS_BY_CLASS = "DATASET.SHOTS_BY_CLASS"
 FEW, ALL, AS_MANY = "few", "all", "as many"
 READER = "DATASET.READER"  # which reader of another codebase a run used; with another one it is another run
 
-# what decides no number of a training; see decisive
-FREE = {
-    "OUTPUT_DIR", "RESUME", "DATASET.ROOT", "VERBOSE", "TRAIN.PRINT_FREQ", "TRAIN.CHECKPOINT_FREQ",
-    "MODEL.BACKBONE.PATH", "DATALOADER.TEST.BATCH_SIZE", "DATALOADER.TEST.SAMPLER", "TEST.PER_CLASS_RESULT",
-    "TEST.COMPUTE_CMAT", "TEST.NO_TEST", "TEST.ONLY", "TEST.EVALUATOR", "TEST.IMAGE_CACHE",
-    "MODEL.TEXT_CHUNK", "DATALOADER.KEEP_IMAGES", "MODEL.BACKBONE.ACTIVATION", "MODEL.BACKBONE.HEADS",
-    "MODEL.BACKBONE.MODEL",
-    "DATASET.CHOOSE_BY", "TEST.KEEP_FEATURES", "TEST.FEATURES_OF", "TEST.OOD", "SEARCH.RUNS",
-}  # fmt: skip
-
 # settings that have a flag of train.py
 FLAGS = {
     "DATASET.ROOT": "--root", "OUTPUT_DIR": "--output-dir", "RESUME": "--resume", "SEED": "--seed",
@@ -46,14 +35,6 @@ FLAGS = {
     "INPUT.TRANSFORMS": "--transforms", "TRAINER.NAME": "--trainer", "MODEL.BACKBONE.NAME": "--backbone",
     "MODEL.HEAD.NAME": "--head",
 }  # fmt: skip
-
-
-def decisive(settings: Mapping[str, str], more_free: Collection[str] = ()) -> dict[str, str]:
-    """Those of a run's settings, as texts, that decide its numbers; `more_free` are keys that are free, too."""
-    found = FREE.union(more_free)
-    if any(text == "True" and key.endswith(".HICROPL.TESTS_WRITE") for key, text in settings.items()):
-        found.discard("DATALOADER.TEST.BATCH_SIZE")  # each batch of a test maps the prompts once more
-    return {key: text for key, text in settings.items() if key not in found}
 
 
 def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -149,35 +130,6 @@ def settings_hash(settings: Mapping[str, str]) -> str:
 def texts_of(cfg: Mapping[str, Any]) -> dict[str, str]:
     """All settings of a configuration, as {dotted key: text}."""
     return {key: str(list(value) if isinstance(value, (tuple, list)) else value) for key, value in flat(cfg).items()}
-
-
-class Difference(NamedTuple):
-    """In what two sets of settings or facts differ."""
-
-    name: str
-    old: str
-    new: str
-
-    def __str__(self) -> str:
-        return f"{self.name[:_MOST_SHOWN]} {' -> '.join(apart(self.old, self.new))}"
-
-
-def changes(
-    old: Mapping[str, str], new: Mapping[str, str], defaults: Mapping[str, str] | None = None
-) -> list[Difference]:
-    """What differs between two sets, in the order of names; what one side lacks has its default, or is "not set"."""
-    sides = [{**dict.fromkeys({**old, **new}, "not set"), **(defaults or {}), **side} for side in (old, new)]
-    found = (Difference(name, sides[0][name], sides[1][name]) for name in sorted({**old, **new}))
-    return [one for one in found if one.old != one.new]
-
-
-def apart(*texts: str) -> Iterator[str]:
-    """Each of the texts; of a long one only what is around the first place where they differ."""
-    start = max(len(os.path.commonprefix(texts)) - _BEFORE, 0)
-    for text in texts:
-        end = "..." if len(text) > start + _MOST_SHOWN else ""
-        long = ("..." if start else "") + text[start : start + _MOST_SHOWN] + end
-        yield text if len(text) <= _MOST_SHOWN else long
 
 
 class Given(NamedTuple):

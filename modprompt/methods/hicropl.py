@@ -26,7 +26,7 @@ from modprompt.engine.prompts import Additions, Prompts
 from modprompt.engine.schedule import MOST_TOKENS, Schedules, Shape, replacement
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
-from modprompt.io.same_run import BLENDED
+from modprompt.io.identity import BLENDED
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts.capabilities import Repository, Results, SavedAs, Training
 from modprompt.methods.parts.groups import WithSentences
@@ -61,6 +61,7 @@ class HiCroPL(WithSentences):
         "the name or path of the CLIP model whose image features are blended with the learned ones; empty "
         "uses the backbone",
         compared=False,
+        content=BLENDED,
     )
     lambd: float = setting(
         10.0,

@@ -1,6 +1,7 @@
-"""What settings of methods name, looked at on disk: descriptions, sentences, prompts, weights, a second CLIP.
+"""Comparing what a result recorded with the files of today: descriptions, prompts, weights, CLIP models, source code.
 
-PyTorch is imported only where a CLIP's weights are read.
+Each function returns functions (`identity.Look`) that compare a recorded fact with the current file. PyTorch is
+imported only if the weights of a CLIP model have to be read.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,12 +10,10 @@ from typing import Any
 
 from modprompt.clip import known
 from modprompt.errors import UserError
-from modprompt.io import descriptions
+from modprompt.io import descriptions, identity
 from modprompt.io.checkpoint import checkpoint_at
 from modprompt.io.files import of_user
-from modprompt.io.records import file_hash
-from modprompt.io.same_run import (
-    BLENDED,
+from modprompt.io.identity import (
     CLIP,
     CLIP_FILES,
     CLIPS,
@@ -22,39 +21,36 @@ from modprompt.io.same_run import (
     DESCRIPTIONS,
     ENHANCED_BASE,
     INITIAL,
-    NAMED,
     NOT_READ,
     PROMPTS_BEFORE,
     SENTENCES,
     SHOTS,
     SOURCES,
-    TEACHER,
     TEACHER_CKPT,
     TOKENIZER,
     Look,
-    look_at_source,
-    named_in,
-    of_sources,
-    tokenizer_of,
 )
+from modprompt.io.program_text import find_module, source_hash
+from modprompt.io.records import file_hash
 
 NONE = "none"  # as a teacher's checkpoint: a teacher without prompts
-FRONT = "behind"  # in a head's record: the method of the prompts that it is put on
+FRONT = "behind"  # in the record of a head: the method of the prompts that the head is trained on
 DIGITS = 12  # of the hash of a checkpoint with prompts
-Identity = Callable[[known.Asked], tuple[str, Mapping[str, Any]] | None]  # None: not known without reading it
+# returns fingerprint and tokenizer of a CLIP model; None if they are unknown without reading the weights
+Identity = Callable[[known.Asked], tuple[str, Mapping[str, Any]] | None]
 
 
 def prompts_hash(path: str) -> str:
-    """Twelve hex digits that tell the checkpoint of one training from another's; of NONE it is NONE.
+    """Return twelve hex digits that identify the checkpoint in a run folder; NONE for NONE.
 
     Raises:
-        OSError, UserError: if there is none that can be read.
+        OSError, UserError: if there is no checkpoint that can be read.
     """
     return NONE if path == NONE else file_hash(checkpoint_at(path))[:DIGITS]
 
 
 _CONTENT = "the content of"
-_HASHES: dict[str, tuple[Callable[[str], str], str]] = {  # by fact: of a path, and what that holds
+_HASHES: dict[str, tuple[Callable[[str], str], str]] = {  # by fact: the hash of the content of a path, and its name
     DESCRIPTIONS: (lambda path: descriptions.read(path).hash, _CONTENT),
     TEACHER_CKPT: (prompts_hash, "the teacher's prompts in"),
     PROMPTS_BEFORE: (prompts_hash, "the prompts in"),
@@ -64,111 +60,120 @@ _HASHES: dict[str, tuple[Callable[[str], str], str]] = {  # by fact: of a path, 
 }
 
 
+def _recorded_hash(fact: str, text: str) -> str:
+    """Return the hash in the text of a fact, which can also name how descriptions are used or a template."""
+    if fact == DESCRIPTIONS:
+        return text.rpartition(" ")[2]
+    return text.partition(" ")[0] if fact == SENTENCES else text
+
+
 def backbone_of(settings: Mapping[str, Any]) -> known.Asked:
-    """The CLIP of a run's settings, as texts by dotted key."""
+    """Return the CLIP model that the settings of a run name.
+
+    Args:
+        settings: settings as texts, by dotted key.
+    """
     texts = [str(settings.get(f"MODEL.BACKBONE.{key}", "")) for key in ("NAME", "PATH", "ACTIVATION", "MODEL")]
     heads = "".join(one if one.isdecimal() else " " for one in str(settings.get("MODEL.BACKBONE.HEADS", "")))
     name, path, activation, model = texts
     return known.Asked("" if path else name, path, activation, tuple(map(int, heads.split())), model)
 
 
-def clips_of(settings: Mapping[str, str], facts: Mapping[str, str]) -> dict[str, known.Asked]:
-    """The CLIPs of a run by fact: its own, and of second ones those that `facts` has."""
-    second = {fact: one for fact in CLIPS if fact in facts for one in _second(settings, fact)}
-    return {CLIP: backbone_of(settings), **second}
-
-
-def _second(settings: Mapping[str, str], fact: str) -> list[known.Asked]:
-    other = ".KDPL.TEACHER" if settings.get("TRAINER.NAME") == "PromptKD" else ".PROMPTKD.TEACHER_NAME"  # not read
-    texts = (text for key, text in settings.items() if key.endswith(NAMED[fact]) and not key.endswith(other))
-    return [known.named(text) for text in dict.fromkeys(filter(None, texts))]
-
-
-def clip_files(settings: Mapping[str, str], facts: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """What the files of a run's CLIPs looked like when they were read, for its result."""
-    return {fact: known.when_read(one) for fact, one in clips_of(settings, facts).items()}
-
-
-def looks(result: Mapping[str, Any], settings: Mapping[str, str], identity: Identity) -> dict[str, Look]:
-    """How to look at what a result's settings named, and at its CLIP, by fact.
+def clip_files(settings: Mapping[str, str], result: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Return size and time of the files of a run's CLIP models when they were read, by fact.
 
     Args:
-        result: the result; its custom methods are looked at, too.
-        settings: the wanted ones, which say where things are now.
-        identity: gives fingerprint and tokenizer of a CLIP whose files look otherwise than the result saw them.
+        settings: all settings of the run as texts, by dotted key.
+        result: the result of the run.
     """
-    facts = {fact: text for fact, text in named_in(result).items() if text != NOT_READ}
-    made_with = result.get("settings") or {}
-    found = {
-        fact: _look(*_HASHES[fact], _paths(settings, fact), _paths(made_with, fact))
-        for fact in facts
-        if fact in _HASHES
-    }
-    if SENTENCES in facts:
-        found[SENTENCES] = _look_at_sentences(result, _paths(settings, SENTENCES) or [""], _paths(made_with, SENTENCES))
-    seen = result.get(CLIP_FILES) or {}
-    for fact in (TEACHER, BLENDED):
-        own = _second(settings, fact) if fact in facts else []
-        if own:
-            found[fact] = look_at_clips(fact, own, seen.get(fact), identity)
-    backbone = backbone_of(settings)
+    read = [fact for fact in CLIPS if fact in identity.contents_of(result)]
+    second = {fact: one for fact in read for one in map(known.named, _paths(settings, fact, result))}
+    return {fact: known.when_read(one) for fact, one in {CLIP: backbone_of(settings), **second}.items()}
+
+
+def looks(result: Mapping[str, Any], settings: Mapping[str, str], identity_of: Identity) -> dict[str, Look]:
+    """Return functions that compare a result with the current files of its settings and its CLIP models, by fact.
+
+    Args:
+        result: the result; the source code of custom methods is compared, too.
+        settings: the settings of the requested run, which contain the current paths.
+        identity_of: returns fingerprint and tokenizer of a CLIP model whose files have another size or time than the
+            result recorded.
+    """
+    then, seen = result.get("settings") or {}, result.get(CLIP_FILES) or {}
+    found: dict[str, Look] = {}
+    for fact, recorded in identity.contents_of(result).items():
+        paths, before = _paths(settings, fact, result), _paths(then, fact, result)
+        if recorded == NOT_READ:
+            continue
+        if fact in _HASHES:
+            found[fact] = _look(fact, *_HASHES[fact], paths, before)
+        elif fact == SENTENCES:
+            found[fact] = _look(fact, _hash_of_sentences(result), _CONTENT, paths or [""], before)
+        elif fact in CLIPS and paths:
+            found[fact] = look_at_clips(fact, list(map(known.named, paths)), seen.get(fact), identity_of)
     sources = (result.get("method") or {}).get(SOURCES) or {}
-    found |= {fact: look_at_source(module) for module in sources for fact in of_sources({module: ""})}
-    found[CLIP] = look_at_clips("CLIP", [backbone], seen.get(CLIP), identity)
-    tokenizer = look_at_clips(TOKENIZER, [backbone], None, lambda clip: _tokenizer(identity(clip)))
-    # one of its own may lie in another repository, whose commit no file of the weights tells
+    found |= {fact: look_at_source(module) for module in sources for fact in identity.of_sources({module: ""})}
+    backbone = backbone_of(settings)
+    found[CLIP] = look_at_clips("CLIP", [backbone], seen.get(CLIP), identity_of)
+    tokenizer = look_at_clips(TOKENIZER, [backbone], None, lambda clip: _tokenizer(identity_of(clip)))
+    # another tokenizer may be in another repository, whose commit the files of the weights do not tell
     found[TOKENIZER] = lambda recorded: "" if recorded == CLIPS_OWN else tokenizer(recorded)
     return found
 
 
 def _tokenizer(found: tuple[str, Mapping[str, Any]] | None) -> tuple[str, Mapping[str, Any]] | None:
-    return None if found is None else (tokenizer_of({"tokenizer": found[1]}) or CLIPS_OWN, {})
+    return None if found is None else (identity.tokenizer_of({"tokenizer": found[1]}) or CLIPS_OWN, {})
 
 
-def _paths(settings: Mapping[str, str], fact: str) -> list[str]:
-    return [str(text) for key, text in settings.items() if key.endswith(NAMED[fact]) and text]
+def _paths(settings: Mapping[str, str], fact: str, result: Mapping[str, Any]) -> list[str]:
+    """Return the paths or names in the settings behind a fact."""
+    named = identity.named_by(result)
+    return list(dict.fromkeys(str(text) for key, text in settings.items() if named.get(key) == fact and text))
 
 
-def _look(hash_of: Callable[[str], str], what: str, paths: list[str], made_with: list[str]) -> Look:
-    """Return a function that says that none of these paths has the recorded content; empty if one of them has it.
+def _look(fact: str, hash_of: Callable[[str], str], what: str, paths: list[str], before: list[str]) -> Look:
+    """Return a function that says that no path has the recorded content; the text is empty if one of them has it.
 
     Args:
-        hash_of: returns the hash of a path's content.
-        what: what a path holds, for messages.
-        paths: those that are set now; a method may read another node than the one that is set.
-        made_with: those that were set when the run was made; empty if they are not known.
+        fact: the name of the fact.
+        hash_of: returns the hash of the content of a path.
+        what: what a path contains, for messages.
+        paths: the current paths.
+        before: the paths that were set when the run was made; empty if they are not known.
     """
     has = "have" if "prompts" in what else "has"
-    before = [Path.cwd() / of_user(path) for path in made_with]
+    places = [Path.cwd() / of_user(path) for path in before]
 
-    def said(path: str, recorded: str) -> str:
+    def difference(path: str, recorded: str) -> str:
         try:
-            if hash_of(path) == recorded:
+            if hash_of(path) == _recorded_hash(fact, recorded):
                 return ""
             now = Path.cwd() / of_user(path)
-            if not before or now in before:
+            if not places or now in places:
                 return f"{what} {path or 'the class descriptions'} {has} changed"
             another = f"is another {'folder' if now.is_dir() else 'file'} and " if now.exists() else ""
-            return f"the run was made with {' or '.join(made_with)}, but {path} {another}has other content"
+            return f"the run was made with {' or '.join(before)}, but {path} {another}has other content"
         except OSError as error:
             return f"{path} cannot be read ({error.strerror})"
         except UserError as error:
             return str(error)
 
-    return _one_of(said, paths)
+    return _one_of(difference, paths)
 
 
-def _one_of(said: Callable[[Any, str], str], there: Sequence[Any]) -> Look:
-    """Whether one of several things is what was recorded, by what is said of each; empty if it is."""
+def _one_of(difference: Callable[[Any, str], str], candidates: Sequence[Any]) -> Look:
+    """Return a function that joins the differences of all candidates; empty if one candidate has none."""
 
     def look(recorded: str) -> str:
-        found = [said(one, recorded) for one in there]
+        found = [difference(one, recorded) for one in candidates]
         return "" if "" in found else "; ".join(found)
 
     return look
 
 
-def _look_at_sentences(result: Mapping[str, Any], texts: list[str], made_with: list[str]) -> Look:
+def _hash_of_sentences(result: Mapping[str, Any]) -> Callable[[str], str]:
+    """Return a function that returns the hash of the sentences that a setting SENTENCES means for a result's run."""
     dataset, trainer = str(result.get("dataset", "")), str(result.get("trainer", ""))
 
     def hash_of(setting: str) -> str:
@@ -178,20 +183,61 @@ def _look_at_sentences(result: Mapping[str, Any], texts: list[str], made_with: l
             raise UserError(f"SENTENCES{error}") from None
         return descriptions.TEMPLATE if found is None else found.hash
 
-    return _look(hash_of, _CONTENT, texts, made_with)
+    return hash_of
 
 
-def look_at_clips(name: str, clips: list[known.Asked], seen: Any, identity: Identity) -> Look:
-    """Whether one of these CLIPs is the recorded one, by what its files looked like (`seen`), else by its weights."""
+def look_at_clips(name: str, clips: list[known.Asked], seen: Any, identity_of: Identity) -> Look:
+    """Return a function that says that no CLIP model is the recorded one; the text is empty if one of them is.
 
-    def said(clip: known.Asked, recorded: str) -> str:
+    Args:
+        name: the name of the fact in messages.
+        clips: the CLIP models.
+        seen: size and time of the files when the run was made; if they are equal now, the weights are not read.
+        identity_of: returns fingerprint and tokenizer of a CLIP model.
+    """
+
+    def difference(clip: known.Asked, recorded: str) -> str:
         now = known.seen(clip)
         if now["looks"] and now == seen:
             return ""
         try:
-            found = identity(clip)
+            found = identity_of(clip)
         except UserError as error:
             return f"{name}: {error}"
         return "" if found is None or found[0] == recorded else f"{name} {recorded} -> {found[0]}"
 
-    return _one_of(said, clips)
+    return _one_of(difference, clips)
+
+
+def look_at_file(name: str, find: Callable[[str], str | None]) -> Look:
+    """Return a function that says that a recorded split file or few-shot list has changed.
+
+    Args:
+        name: the recorded name of the file.
+        find: returns the path of a file by its recorded name; None if there is no such file.
+    """
+
+    def look(recorded: str) -> str:
+        path = find(name)
+        try:
+            if path is None or not Path(path).is_file():
+                return f"{name} does not exist any more"
+            return "" if file_hash(path) == recorded else f"{name} has changed"
+        except OSError as error:
+            return f"{name} cannot be read ({error.strerror})"
+
+    return look
+
+
+def look_at_source(module: str) -> Look:
+    """Return a function that says that a custom method's source has changed; empty if its module is not found."""
+
+    def look(recorded: str) -> str:
+        file = find_module(module)
+        try:
+            same = file is None or source_hash(module, file) == recorded
+        except OSError as error:
+            return f"the source of {module} cannot be read ({error.strerror}: {error.filename})"
+        return "" if same else f"{file}, or a module next to it that it imports, has changed"
+
+    return look

@@ -20,12 +20,12 @@ from modprompt.clip.towers import CLIP
 from modprompt.engine.prompts import WHICH, class_texts
 from modprompt.errors import UserError
 from modprompt.fields import Configured, as_config
-from modprompt.io import checkpoint, same_run
+from modprompt.io import checkpoint, identity
 from modprompt.io.checkpoint import Checkpoint, class_list
 from modprompt.io.files import Refused
+from modprompt.io.identity import OF_METHODS, SOURCES, apart, differing
 from modprompt.io.records import KEY
-from modprompt.io.same_run import OF_METHODS, SOURCES, differing
-from modprompt.io.settings import apart, as_text
+from modprompt.io.settings import as_text
 from modprompt.io.tensors import require_learned, write_safetensors, write_tensors
 from modprompt.io.text import one_line
 from modprompt.methods.named_files import FRONT
@@ -228,27 +228,37 @@ def _key(method: "Method", learner: Learner, name: str) -> str:
     return key if key.startswith(("image_encoder.", "text_encoder.")) else method.saved_as.prefix + key
 
 
-def made_with(method: "Method", clip: Mapping[str, str]) -> dict[str, str]:
-    """What prompts of a method fit only with, as {name: text}; `clip` is what of_clip says of the CLIP."""
-    facts = {**_compared(method), **settings_beside(method), "the method": method.learner_of or method.node_name()}
-    return {**facts, **clip, **searched_by(method), **content_hashes(method)}
+def made_with(method: "Method", clip: Mapping[str, str], record: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """Return the facts that a checkpoint must share to be loaded into a model of a method.
+
+    Args:
+        method: the method.
+        clip: the facts of the CLIP model, see `of_clip`.
+        record: the record of the method in files; by default `method_record`.
+    """
+    facts = identity.made_with(method_record(method) if record is None else record, clip)
+    return {name: text for name, text in facts.items() if name not in _not_compared(method)}
 
 
-def settings_beside(method: "Method") -> dict[str, str]:
-    """Settings of a method's additions that a file must share, by dotted key, as text."""
-    return {} if method.joined_by is None else _compared(method.joined_by)
+def _not_compared(method: "Method") -> set[str]:
+    """Return the dotted keys of settings with which a checkpoint need not have been made."""
+    search = search_around(method)
+    nodes = [(one.node, one) for one in (method, method.joined_by) if one is not None]
+    nodes += [] if search is None else [("SEARCH", search)]
+    return {f"{node}.{setting.key}" for node, one in nodes for setting in one.settings() if not setting.compared}
 
 
-def _compared(method: "Method") -> dict[str, str]:
-    keys = {setting.key for setting in method.settings() if setting.compared}
-    return {f"{method.node}.{key}": str(value) for key, value in method.as_config().items() if key in keys}
+def contents_named(method: "Method | type[Method]") -> dict[str, str]:
+    """Return the facts that are the content behind settings of a method and its additions, by dotted key."""
+    methods = [one for one in (method, method.joined_by) if one is not None]
+    settings = ((one.node, setting) for one in methods for setting in one.settings())
+    return {f"{node}.{setting.key}": setting.content for node, setting in settings if setting.content}
 
 
 def of_clip(clip_model: CLIP) -> dict[str, str]:
-    """What tells a CLIP from others, by weights and tokenizer, as {name: text}."""
+    """Return the facts of a CLIP model: its weights and its tokenizer."""
     facts = facts_of(clip_model)
-    fingerprint = getattr(clip_model, "fingerprint", facts.fingerprint)
-    return {same_run.CLIP: fingerprint, **same_run.of_tokenizer(facts.as_record())}
+    return identity.of_clip(getattr(clip_model, "fingerprint", facts.fingerprint), facts.as_record())
 
 
 def content_hashes(method: "Method") -> dict[str, str]:
@@ -259,13 +269,6 @@ def content_hashes(method: "Method") -> dict[str, str]:
 def search_around(method: "Method") -> AlphaSettings | None:
     """The search for a method's schedule, if there is one and it is not the method itself."""
     return None if isinstance(method, AlphaSettings) else method.search
-
-
-def searched_by(method: "Method") -> dict[str, str]:
-    """What alphas of a search depend on: its options, as {name: text}; empty for a method that does not search."""
-    search = search_around(method)
-    compared = () if search is None else (one for one in search.settings() if one.compared)
-    return {f"SEARCH.{one.key}": str(getattr(search, one.field)) for one in compared}
 
 
 def method_record(method: "Method") -> dict[str, Any]:

@@ -23,7 +23,7 @@ from modprompt.engine import precision
 from modprompt.engine.memory import keep_freed_memory
 from modprompt.engine.schedule import Shape
 from modprompt.errors import SettingError, UserError
-from modprompt.io.same_run import of_tokenizer
+from modprompt.io import identity
 from modprompt.methods import together
 from modprompt.methods.assembly import require_sides
 from modprompt.methods.base import Method
@@ -138,7 +138,7 @@ def load_clip(trainer: Any) -> CLIP:
     require_input_size(clip_model.visual.input_resolution, *cfg.INPUT.SIZE)
     require_known_words(trainer.dm.dataset.classnames, clip_model)
     trainer.fingerprint = clip_model.fingerprint
-    trainer.tokenizer_facts = of_tokenizer(facts.as_record())
+    trainer.clip_identity = identity.of_clip(trainer.fingerprint, facts.as_record())
     trainer.keeps_in_half = has_tower(clip_model) or _keeps_in_half(clip_model.text_projection.detach())
     trainer.feature_width = joint_width(clip_model)
     return clip_model

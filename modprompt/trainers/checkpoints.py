@@ -11,8 +11,8 @@ from modprompt.io import program_words
 from modprompt.io import result as results
 from modprompt.io.checkpoint import BEST, CHOICE, find_checkpoint, newest_checkpoint, require_best
 from modprompt.io.files import copy_whole, sha256_of
+from modprompt.io.identity import BEGAN_FROM, SENTENCES
 from modprompt.io.records import KEY
-from modprompt.io.same_run import BEGAN_FROM, SENTENCES
 from modprompt.methods.parts.learners import trained_classes
 from modprompt.methods.records import count_classes, describe, load_learner, require_own_classes
 from modprompt.trainers import run_folder

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from modprompt.errors import UserError
 from modprompt.io.folder import or_delete
-from modprompt.io.settings import changes
+from modprompt.io.identity import changes
 from modprompt.io.tensors import read_tensors, write_tensors
 
 BANK = "bank.pth.tar"

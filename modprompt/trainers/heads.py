@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, SequentialSampler
 from modprompt.data.selection import selected_on
 from modprompt.io import checkpoint
 from modprompt.io.checkpoint import BEST
+from modprompt.io.identity import TRAINING_IMAGES
 from modprompt.io.result import mark
 from modprompt.io.settings import SHOTS_BY_CLASS, TRAIN_ON_VAL
 from modprompt.methods.heads.base import TEST, TRAIN, VAL, FreshViews, Head
@@ -28,7 +29,6 @@ from modprompt.trainers.feature_batches import FeatureBatches, encode
 from modprompt.trainers.head_bank import BANK, Views, read_bank, write_bank
 from modprompt.trainers.prompt_trainer import PromptTrainer
 from modprompt.trainers.run_facts import facts_of_run, made_with
-from modprompt.trainers.training_state import TRAINING_IMAGES
 
 VIEWS = "views"  # key in the state of a run: the views that are kept
 

@@ -18,8 +18,8 @@ from modprompt.clip.facts import shape_of_side
 from modprompt.clip.towers import Tower
 from modprompt.engine.precision import autocast_type
 from modprompt.errors import UserError
+from modprompt.io import identity, run_files
 from modprompt.io import result as results
-from modprompt.io import run_files
 from modprompt.io.arrays import read_arrays, write_arrays
 from modprompt.io.files import sha256_of
 from modprompt.io.images import file_hashes, file_stamps
@@ -57,7 +57,7 @@ def made_by(trainer: Any, loader: Any) -> str:
     model, visual = trainer.model, trainer.clip_model.visual
     facts = [trainer.fingerprint, _describe_encoder(visual), how_computed(trainer.device, model.stream)]
     if isinstance(visual, Tower):  # its weights do not show how they are used
-        facts += [visual.products, *trainer.tokenizer_facts.values()]
+        facts += [visual.products, trainer.clip_identity.get(identity.TOKENIZER, "")]
     learner = getattr(model, "prompt_learner", None)
     if learner is not None:
         facts += [prompts_hash(learner), learner.schedules, learner.images_by]

@@ -28,9 +28,10 @@ from modprompt.errors import UserError
 from modprompt.io import base_new
 from modprompt.io import folder as run_folder
 from modprompt.io.checkpoint import Checkpoint
+from modprompt.io.identity import changes
 from modprompt.io.result import TEST
 from modprompt.io.run_files import StepTable
-from modprompt.io.settings import changes, texts_of
+from modprompt.io.settings import texts_of
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.trainers import (
@@ -69,7 +70,7 @@ class PromptTrainer(TrainerX):
         search: the search for a schedule between the steps of the training; None for most methods.
         precision: the precision of the computation. This attribute and the next four are set when CLIP is loaded.
         fingerprint: the hash of CLIP's weights.
-        tokenizer_facts: what distinguishes the tokenizer of the CLIP from others; empty for CLIP's own tokenizer.
+        clip_identity: the facts of the CLIP model that decide results; see identity.of_clip.
         keeps_in_half: True if half precision represents the weights of a stock CLIP exactly.
         feature_width: E, the width of the features.
         notes: what a result says of the training, besides its settings.
@@ -105,7 +106,7 @@ class PromptTrainer(TrainerX):
     clip_model: CLIP
     precision = Precision(False, None, False, "")
     fingerprint = ""
-    tokenizer_facts: Mapping[str, str] = {}
+    clip_identity: Mapping[str, str] = {}
     keeps_in_half = True
     feature_width = 0
 

@@ -18,24 +18,25 @@ from modprompt.data.reader_facts import reader_facts, shots_of
 from modprompt.data.selection import facts_of, labels_of_choice, lists_of
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
+from modprompt.io import identity
 from modprompt.io.base_new import SEEN, base_classes
 from modprompt.io.checkpoint import CHOICE
 from modprompt.io.files import sha256_of, write_json
+from modprompt.io.identity import BEGAN_FROM, CLIP_FILES, IDENTITY, INITIAL, NOT_READ, SHOTS
 from modprompt.io.images import IMAGE_FILES, image_files
 from modprompt.io.records import file_hash, sealed
 from modprompt.io.result import CHANGED_DURING, FILE_NAME, IMAGES_CHANGED, JOBS, VERSION, mark_of, runs_on_gpu
-from modprompt.io.same_run import BEGAN_FROM, CLIP_FILES, NOT_READ, named_in
 from modprompt.io.settings import Settings, settings_hash, texts_of
 from modprompt.io.versions import versions
 from modprompt.methods.named_files import clip_files
-from modprompt.methods.records import classes_record
+from modprompt.methods.records import classes_record, contents_named
 from modprompt.trainers import artifacts, unknown_classes
 from modprompt.trainers.backbone import input_texts
 from modprompt.trainers.checkpoints import selection_of_loaded
 from modprompt.trainers.device import on_card
 from modprompt.trainers.learned import prompts_hash
 from modprompt.trainers.prompt_trainer import PromptTrainer
-from modprompt.trainers.run_facts import method_record, text_chunk
+from modprompt.trainers.run_facts import contents_of_run, method_record, text_chunk
 from modprompt.trainers.test_predictions import Answers
 
 
@@ -64,6 +65,21 @@ def _of_learner(trainer: PromptTrainer) -> dict[str, Any]:
         "schedules": {side: str([list(step) for step in schedule]) for side, schedule in sides.items()},
         "places": {side: schedule.place for side, schedule in sides.items()},
     }
+
+
+def _identity(trainer: PromptTrainer | None, shots_hash: str) -> dict[str, dict[str, str]]:
+    """Return the record of the contents that decide a run's results.
+
+    Args:
+        trainer: the trainer; None for a trainer of another codebase.
+        shots_hash: the hash of the file with the number of shots of each class; empty without one.
+    """
+    shots = NOT_READ if trainer and not trainer.reads_training_images else shots_hash
+    contents = {SHOTS: shots} if shots_hash else {}
+    if trainer is None:
+        return identity.record(contents, {})
+    contents |= {INITIAL: trainer.initial_hash} if trainer.initial_hash else {}
+    return identity.record({**contents, **contents_of_run(trainer)}, contents_named(trainer.method))
 
 
 def _seconds(trainer: PromptTrainer, learned: str, folders: Sequence[str]) -> dict[str, float]:
@@ -177,11 +193,10 @@ class ResultRecorder:
 
     def _of_ours(self, trainer: PromptTrainer, folders: Sequence[str]) -> dict[str, Any]:
         """The entries that only our trainers have; see _seconds."""
-        learner, initial = _of_learner(trainer), trainer.initial_hash
+        learner = _of_learner(trainer)
         assert self.results is not None
         return {
             **_of_model(trainer),
-            **({"init_weights": initial} if initial else {}),
             **learner,
             **(trainer.search.result(self.results) if trainer.search else {}),
             **_seconds(trainer, learner.get("prompts_hash", ""), folders),
@@ -271,11 +286,11 @@ class ResultRecorder:
             **(unknown_classes.threshold_entry(ours) if ours and not evaluated else {}),
             **(more or {}),
         }
-        content[CLIP_FILES] = clip_files(texts_of(cfg), named_in(content))
         lists = lists_of(dataset, cfg)
         if ours and not ours.reads_training_images:  # nor the file of their numbers: no part of the identity
             lists = {name: images for name, images in lists.items() if name != "training"}
-            content.update({"shots_by_class": NOT_READ} if said.shots_hash else {})
+        content[IDENTITY] = _identity(ours, said.shots_hash)
+        content[CLIP_FILES] = clip_files(texts_of(cfg), content)
         if IMAGE_FILES not in content:
             content[IMAGE_FILES] = image_files(lists, said.image_root)
         marks = (mark_of(content), ours.model.mark() if ours else "")

@@ -16,11 +16,11 @@ from modprompt.io import folder as run_folder
 from modprompt.io import run_files
 from modprompt.io.checkpoint import BEST, read
 from modprompt.io.files import copy_whole
+from modprompt.io.identity import BEGAN_FROM, differing_beginning
 from modprompt.io.result import CHANGED_DURING, IMAGES_CHANGED, runs_on_gpu
-from modprompt.io.same_run import BEGAN_FROM
 from modprompt.io.text import is_text
 from modprompt.trainers import building, training_state
-from modprompt.trainers.run_facts import facts_of_run
+from modprompt.trainers.run_facts import facts_of_run, require_same
 from modprompt.trainers.run_folder import forget_kept, has_checkpoint, newest_state
 from modprompt.trainers.training_images import STATE as IMAGES_STATE
 from modprompt.trainers.training_images import TrainingImages
@@ -165,8 +165,8 @@ def load_state(trainer: Any, directory: str) -> int:
 
 def _require_same_beginning(trainer: Any, directory: str, began_from: str | None) -> None:
     """Record from which checkpoint the training in a folder began; raise UserError if this run began otherwise."""
-    stored = {} if began_from is None else {BEGAN_FROM: began_from}
-    differing = run_folder.differing_beginning(stored, trainer.cfg.RESUME)
+    resume = trainer.cfg.RESUME
+    differing = differing_beginning(began_from, run_folder.resumed_from(resume), resume)
     if directory == trainer.cfg.OUTPUT_DIR and differing and began_from:
         raise UserError(f"Cannot resume the run in {directory}: {differing[0]}. Use a different --output-dir.")
     trainer.began_from = began_from or ""
@@ -211,7 +211,7 @@ def _is_finished(trainer: Any, directory: str) -> bool:
     for name in trainer._models:
         checkpoint = newest_state(os.path.join(directory, name))
         if checkpoint.settings:
-            training_state.require_same(facts_of_run(trainer), checkpoint.settings, directory)
+            require_same(facts_of_run(trainer), checkpoint.settings, directory)
         if checkpoint.epoch < trainer.max_epoch:
             return False
         _require_same_beginning(trainer, directory, checkpoint.record.get("run", {}).get(BEGAN_FROM))

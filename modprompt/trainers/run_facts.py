@@ -1,16 +1,58 @@
-"""The facts of a run that decide its numbers: what must be the same to resume the run, and to load its checkpoints."""
+"""The facts of a run that decide its results, collected from its trainer, and the check that another run has the same.
 
+Training states, checkpoints and results store these facts; `modprompt.io.identity` compares them.
+"""
+
+from collections.abc import Mapping
 from typing import Any
+
+from dassl.config import cfg_default
 
 from modprompt.data.reader_facts import reader_facts
 from modprompt.data.selection import selected_on
+from modprompt.errors import UserError
 from modprompt.fields import as_config
+from modprompt.io import identity
+from modprompt.io.folder import or_delete
 from modprompt.io.images import images_hash
 from modprompt.io.result import TEST
-from modprompt.io.same_run import CLIP, of_sources
-from modprompt.methods.records import content_hashes, searched_by, settings_beside, sources_of
-from modprompt.methods.records import method_record as record_of
-from modprompt.trainers import training_state
+from modprompt.io.settings import texts_of
+from modprompt.methods import records
+
+
+def settings_of_run(cfg: Any, method: Any, node_name: str) -> dict[str, str]:
+    """Return the settings of a configuration that decide the results of a training, as texts by dotted key.
+
+    Args:
+        cfg: the configuration.
+        method: the method or its class, whose settings can name a second CLIP model; None for trainers without one.
+        node_name: the name of the trainer's node in cfg.TRAINER. The settings of other methods are left out.
+    """
+    named = {} if method is None else records.contents_named(method)
+    settings = identity.decisive(identity.by_own_clip(texts_of(cfg), named))
+    own = ("TRAINER.NAME", f"TRAINER.{node_name}.")
+    return {key: text for key, text in settings.items() if not key.startswith("TRAINER.") or key.startswith(own)}
+
+
+def default_settings() -> dict[str, str]:
+    """Return the default of each setting that decides the results of a training, as texts by dotted key."""
+    return identity.decisive(texts_of(cfg_default))
+
+
+def contents_of_run(trainer: Any) -> dict[str, str]:
+    """Return the facts of a run that are the content of files and CLIP models, or source code, as {name: text}."""
+    method = trainer.method
+    contents = {
+        **trainer.clip_identity,
+        **records.content_hashes(method),
+        **identity.of_sources(records.sources_of(method)),
+        **trainer.model.prompt_learner.stands_on(),
+    }
+    # a second CLIP model that the method did not record is the backbone under another name
+    named = records.contents_named(method)
+    settings = identity.by_own_clip(texts_of(trainer.cfg), named)
+    second = {named[key] for key in named if named[key] in identity.CLIPS and settings.get(key)}
+    return {**dict.fromkeys(sorted(second), trainer.fingerprint), **contents}
 
 
 def facts_of_run(trainer: Any) -> dict[str, str]:
@@ -19,17 +61,12 @@ def facts_of_run(trainer: Any) -> dict[str, str]:
     They are the settings, the contents of the files that the settings name, CLIP, the training images, and the source
     of a custom method.
     """
-    method, cfg = trainer.method, trainer.cfg
     rounded = trainer.precision.half_weights or trainer.keeps_in_half
     return {
-        **training_state.of_trainer(training_state.settings_of(cfg), trainer.node_name),
-        CLIP: trainer.fingerprint,
-        **trainer.tokenizer_facts,
+        **settings_of_run(trainer.cfg, trainer.method, trainer.node_name),
+        **contents_of_run(trainer),
         **({} if rounded else {"the precision of CLIP's weights": "float32"}),
-        training_state.TRAINING_IMAGES: trainer.images_hash,
-        **content_hashes(method),
-        **of_sources(sources_of(method)),
-        **trainer.model.prompt_learner.stands_on(),
+        identity.TRAINING_IMAGES: trainer.images_hash,
         **_images_for_selection(trainer),
     }
 
@@ -40,7 +77,23 @@ def _images_for_selection(trainer: Any) -> dict[str, str]:
     kind = selected_on(dataset, trainer.cfg)
     if kind in ("", TEST) or not (trainer.best_on or trainer.search):
         return {}
-    return {training_state.CHOSEN_BY: f"{kind} {images_hash(dataset.val, root=reader_facts(dataset).image_root)}"}
+    return {identity.CHOSEN_BY: f"{kind} {images_hash(dataset.val, root=reader_facts(dataset).image_root)}"}
+
+
+def require_same(mine: Mapping[str, str], theirs: Mapping[str, str], folder: str) -> None:
+    """Raise UserError, which names the differences, unless the run in a folder has the facts of this run.
+
+    Args:
+        mine: the facts of this run.
+        theirs: the facts of the run in the folder. A setting that one of the runs lacks has its default there.
+        folder: the folder, for the message.
+    """
+    changed = identity.differing(theirs, mine, defaults=default_settings(), whole=True)
+    if changed:
+        raise UserError(
+            f"{folder} contains a run with other settings ({'; '.join(map(str, changed[:4]))}). "
+            f"Use a different --output-dir{or_delete(folder)}."
+        )
 
 
 def text_chunk(trainer: Any) -> int | None:
@@ -58,12 +111,7 @@ def text_chunk(trainer: Any) -> int | None:
 
 def made_with(trainer: Any) -> dict[str, str]:
     """Return the facts that must be the same to load a checkpoint of this run: method, settings and CLIP."""
-    method, node_name = trainer.method, trainer.node_name
-    not_compared = ("PREC", *(setting.key for setting in method.settings() if not setting.compared))
-    node = {key: str(value) for key, value in trainer.node.items() if key not in not_compared}
-    facts = {f"TRAINER.{node_name}.{key}": value for key, value in node.items()}
-    facts.update({"the method": method.learner_of or node_name, CLIP: trainer.fingerprint, **trainer.tokenizer_facts})
-    return {**facts, **settings_beside(method), **searched_by(method), **content_hashes(method)}
+    return records.made_with(trainer.method, trainer.clip_identity, method_record(trainer))
 
 
 def method_record(trainer: Any) -> dict[str, Any]:
@@ -71,7 +119,7 @@ def method_record(trainer: Any) -> dict[str, Any]:
 
     The node may contain settings of another codebase. A method that trains nothing has no node.
     """
-    record: dict[str, Any] = record_of(trainer.method)
+    record: dict[str, Any] = records.method_record(trainer.method)
     if not trainer.node_name:
         return record
     return {**record, "config": {key: as_config(value) for key, value in trainer.node.items() if key != "PREC"}}

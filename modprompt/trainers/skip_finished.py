@@ -7,42 +7,34 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dassl.config import cfg_default
-
 from modprompt.clip import known
 from modprompt.data.reader_facts import images_hash_of, reader_facts
 from modprompt.data.rounds import has_more_rounds
 from modprompt.data.selection import lists_of
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
+from modprompt.io import identity
 from modprompt.io import result as results
-from modprompt.io import same_run
 from modprompt.io.images import IMAGE_FILES, differing_images
 from modprompt.io.settings import as_text, texts_of
 from modprompt.methods import named_files
 from modprompt.trainers import backbone
-from modprompt.trainers.training_state import settings_of
-
-
-def require_folder_agrees(cfg: Any) -> None:
-    """Raise UserError if the output folder's name states other shots, seed or classes than the run has."""
-    classes = cfg.DATASET.SUBSAMPLE_CLASSES
-    same_run.require_folder_agrees(cfg.OUTPUT_DIR, cfg.DATASET.NUM_SHOTS, cfg.SEED, classes)
+from modprompt.trainers.run_facts import default_settings
 
 
 def _looks(
     cfg: Any, result: Mapping[str, Any], find: Callable[[str], str | None], dataset_now: Callable[[], Any]
-) -> dict[str, same_run.Look]:
+) -> dict[str, identity.Look]:
     """How to look at what is there now, in this order: files of the split, what settings name, the CLIP, the images."""
-    files = {f"files/{name}": same_run.look_at_file(name, find) for name in result.get("files") or {}}
-    images = {same_run.IMAGES: lambda _: _image_differences(cfg, result, dataset_now)}
+    files = {f"files/{name}": named_files.look_at_file(name, find) for name in result.get("files") or {}}
+    images = {identity.IMAGES: lambda _: _image_differences(cfg, result, dataset_now)}
     return {**files, **named_files.looks(result, texts_of(cfg), known.identity), **images}
 
 
 def _image_differences(cfg: Any, result: Mapping[str, Any], dataset_now: Callable[[], Any]) -> str:
     """What has changed of the images, or of a split without a file."""
     dataset = dataset_now()
-    if not same_run.has_split_file(result):
+    if not results.has_split_file(result):
         recorded = (result.get("split") or {}).get("hash")
         now = split_hash(dataset, cfg) if recorded else images_hash_of(dataset, cfg)  # another project's reader
         recorded = recorded or result.get("images_hash")
@@ -81,7 +73,8 @@ def finished_before(
         UserError: if it holds another finished run, or one whose training images changed while it trained, or its name
             states other shots, seed or classes.
     """
-    require_folder_agrees(cfg)
+    classes = cfg.DATASET.SUBSAMPLE_CLASSES
+    run_folder.require_name_agrees(cfg.OUTPUT_DIR, cfg.DATASET.NUM_SHOTS, cfg.SEED, classes)
     result, why = results.read(cfg.OUTPUT_DIR)
     if result is None:
         if why:
@@ -92,31 +85,40 @@ def finished_before(
             f"{cfg.OUTPUT_DIR} contains a finished run that cannot be reproduced: {results.CHANGED_DURING}. Use "
             f"a different --output-dir{run_folder.or_delete(cfg.OUTPUT_DIR, 'to run again')}."
         )
-    defaults = {key: as_text(text) for key, text in settings_of(cfg_default).items()}
+    defaults = {key: as_text(text) for key, text in default_settings().items()}
     if result.get("accuracy_pct") is None and result.get("untested") == results.NO_TEST and not cfg.TEST.NO_TEST:
         print(f"The run in {cfg.OUTPUT_DIR} is restarted, because the previous run was not tested (TEST.NO_TEST True).")
         return False
     if lacking := results.lacks_unknown(result, cfg.TEST.OOD):
         print(f"The test in {cfg.OUTPUT_DIR} is repeated, because the model was {lacking}.")
         return False
-    then, wanted = same_run.facts(result), same_run.wanted(settings, result)
-    found = same_run.differences(then, wanted, defaults=defaults, tests=tests)
+    then, wanted = identity.facts(result), identity.wanted(settings, result)
+    found = identity.differences(then, wanted, defaults=defaults, tests=tests)
     if has_more_rounds(settings, result, found):
         print(f"The finished run in {cfg.OUTPUT_DIR} is continued, because ACTIVE.ROUNDS requests more rounds.")
         return False
     found += _other_kind(cfg, result, tests, model_dir)
     if not found:
-        wanted.update(same_run.of_images(backbone.input_texts(cfg)))
+        wanted.update(identity.of_images(backbone.input_texts(cfg)))
         looks = _looks(cfg, result, find, dataset_now)
-        found = same_run.differences(then, wanted, looks, defaults=defaults, tests=tests)
+        found = identity.differences(then, wanted, looks, defaults=defaults, tests=tests)
     if found:
-        raise same_run.another_run(cfg.OUTPUT_DIR, found, run_folder.or_delete(cfg.OUTPUT_DIR, "to run again"))
-    if model_dir and run_folder.of_other_weights(result, model_dir, epoch):
+        raise _another_run(cfg.OUTPUT_DIR, found)
+    if model_dir and identity.of_other_weights(result, lambda: run_folder.weights_hash(model_dir, epoch)):
         print(f"The test in {cfg.OUTPUT_DIR} runs again, because the stored result was computed with another model.")
         return False
     again = f" (to run again, delete {cfg.OUTPUT_DIR})" if run_folder.or_delete(cfg.OUTPUT_DIR) else ""
     print(f"This run is already finished: {os.path.join(cfg.OUTPUT_DIR, results.FILE_NAME)}{again}")
     return True
+
+
+def _another_run(folder: str, found: list[str], most: int = 4) -> UserError:
+    """Return the error for a finished run that differs from the requested run; `found` are the differences."""
+    more = f" and {len(found) - most} more differences" if len(found) > most else ""
+    return UserError(
+        f"{folder} contains a different finished run ({'; '.join(found[:most])}{more}). "
+        f"Use another output folder{run_folder.or_delete(folder, 'to run again')}."
+    )
 
 
 def _other_kind(cfg: Any, result: Mapping[str, Any], tests: bool, model_dir: str) -> list[str]:
@@ -126,4 +128,5 @@ def _other_kind(cfg: Any, result: Mapping[str, Any], tests: bool, model_dir: str
         return [f"the finished run is a test of {tested}"]
     if model_dir and not tested:
         return ["the finished run is a training, not a test"]
-    return [] if tests else run_folder.differing_beginning(result, cfg.RESUME)
+    began_from = result.get(identity.BEGAN_FROM)
+    return [] if tests else identity.differing_beginning(began_from, run_folder.resumed_from(cfg.RESUME), cfg.RESUME)

@@ -12,21 +12,17 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from dassl.config import cfg_default
 
 from modprompt.errors import UserError
 from modprompt.io.files import Refused
-from modprompt.io.folder import STATE, or_delete
-from modprompt.io.same_run import by_own_clip, differing
-from modprompt.io.settings import decisive, texts_of
+from modprompt.io.folder import STATE
 from modprompt.io.tensors import read_tensors, write_tensors
 from modprompt.programs import one_line
+from modprompt.trainers.run_facts import require_same
 
 _NumPyState = tuple[str, np.ndarray, int, int, float]
 FILE_NAME = STATE
-TRAINING_IMAGES = "the training images"  # in the settings of a run: a hash of them
 _TO_DO = "Delete the file to start again, or replace the file with an intact copy."
-CHOSEN_BY = "the images to choose by"  # in the settings of a run that tests its best epoch
 
 
 def random_states() -> dict[str, Any]:
@@ -90,30 +86,6 @@ def _restore_cards(states: Sequence[Any], own: int) -> None:
 def _gpus(number: int) -> str:
     """Return a number of GPUs in words: "1 GPU", "2 GPUs"."""
     return f"{number} GPU{'' if number == 1 else 's'}"
-
-
-def settings_of(cfg: Any) -> dict[str, str]:
-    """What decides the numbers of a training, as {dotted key: text}."""
-    return decisive(by_own_clip(texts_of(cfg)))
-
-
-def of_trainer(settings: Mapping[str, str], node: str) -> dict[str, str]:
-    """The settings that a trainer with the node TRAINER.<node> reads, without other methods'."""
-    own = ("TRAINER.NAME", f"TRAINER.{node}.")
-    return {key: text for key, text in settings.items() if not key.startswith("TRAINER.") or key.startswith(own)}
-
-
-def require_same(mine: Mapping[str, str], theirs: Mapping[str, str], folder: str) -> None:
-    """Raise UserError, naming what differs, unless a folder's run was made with these settings.
-
-    A setting that one of the two does not have counts as its default there.
-    """
-    changed = differing(theirs, mine, defaults=settings_of(cfg_default), whole=True)
-    if changed:
-        raise UserError(
-            f"{folder} contains a run with other settings ({'; '.join(map(str, changed[:4]))}). "
-            f"Use a different --output-dir{or_delete(folder)}."
-        )
 
 
 def save(

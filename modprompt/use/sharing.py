@@ -26,12 +26,12 @@ from modprompt.io.base_new import APART, NAMES
 from modprompt.io.checkpoint import DESCRIPTION, POINTER, Checkpoint
 from modprompt.io.files import is_inside, of_user, sha256_of, write_json
 from modprompt.io.result import mark_of
-from modprompt.io.same_run import NAMED
 from modprompt.io.text import one_line
 from modprompt.methods.base import Method
 from modprompt.methods.loading import load
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.named_files import FRONT
+from modprompt.methods.records import contents_named
 from modprompt.methods.table import BY_NAME, HEADS, kind_of
 
 CARD, ORIGIN = "README.md", "pulled.json"
@@ -41,7 +41,6 @@ _OURS = re.compile(  # in folders, as of runs
 _MOST_CLASSES = 50  # named in a card
 _TOP = 5  # of so many classes or fewer a top-5 accuracy says nothing
 _MEASURED = {"accuracy_pct": "accuracy", "macro_f1_pct": "macro F1", "top5_pct": "top-5 accuracy", "ece_pct": "ECE"}
-_PATHS = tuple(end for ends in NAMED.values() for end in ends)  # settings with paths on the machine that trained
 
 
 def lay_out(file: Path, folder: Path) -> Checkpoint:
@@ -244,6 +243,8 @@ def card_of_run(content: Checkpoint, repo: str, result: Mapping[str, Any] | None
     numbers = {name: f"{value:.2f}%" for name, value in percents.items() if isinstance(value, (int, float))}
     is_measured = bool(dataset) and "accuracy" in numbers
     is_compared = is_measured and not marked and not halves  # by a hub, which knows neither
+    row = BY_NAME.get(method["name"])
+    paths = contents_named(row.method) if row else {}  # on the machine of the training
     used = {key: text for key, text in method["config"].items() if text not in ("", [], ())}
     return pages.markdown(
         "use/card.md.j2",
@@ -255,7 +256,7 @@ def card_of_run(content: Checkpoint, repo: str, result: Mapping[str, Any] | None
         method=method["name"],
         is_head=kind_of(method["name"]) == HEADS,
         front=front["name"] if isinstance(front, Mapping) else "",
-        settings=[f"{key} {text}" for key, text in used.items() if not f"{method['node']}.{key}".endswith(_PATHS)],
+        settings=[f"{key} {text}" for key, text in used.items() if f"{method['node']}.{key}" not in paths],
         epochs=content.epoch,
         versions=content.record.get("versions", {}),
         clip=clip,

@@ -14,6 +14,7 @@ from modprompt.io import checkpoint, result
 from modprompt.io import folder as run_folder
 from modprompt.io.checkpoint import Checkpoint, class_list, run_or_file
 from modprompt.io.files import of_user
+from modprompt.io.identity import is_of
 from modprompt.io.image_files import FAMILY, PEOPLE, as_people
 from modprompt.io.settings import read_settings
 from modprompt.methods.heads.method import as_front, require_headable
@@ -160,7 +161,7 @@ def recorded_threshold(trained: Trained) -> tuple[float, int]:
     path = trained.path.absolute()
     file = path if path.name == result.FILE_NAME else path.parent.parent / result.FILE_NAME
     content = result.read(file.parent).result or {}
-    if path != file and not run_folder.is_of(content, path):
+    if path != file and not is_of(content, path):
         raise UserError(
             f"--unknown auto is not possible, because no threshold is recorded for {path}: the result file {file} "
             "is missing or belongs to another model. Specify a probability instead, for example --unknown 0.5."

@@ -12,8 +12,9 @@ from modprompt.data.names import config_file
 from modprompt.errors import SettingError
 from modprompt.experiments.plan.experiment import Job, Pairs
 from modprompt.experiments.plan.first_stages import FIRST_STAGES
+from modprompt.io.identity import decisive
 from modprompt.io.result import BY_CLASS, NEW
-from modprompt.io.settings import SHOTS_BY_CLASS, Given, Settings, as_text, decisive, read_settings
+from modprompt.io.settings import SHOTS_BY_CLASS, Given, Settings, as_text, read_settings
 from modprompt.methods.search.file import expanded
 
 _OOD_OF_NEW = ("TEST.OOD", NEW)

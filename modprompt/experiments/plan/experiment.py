@@ -11,7 +11,8 @@ from modprompt.checks import known_names
 from modprompt.data.rounds import PCB_ALONE
 from modprompt.errors import UserError
 from modprompt.experiments.plan.first_stages import FIRST_STAGES, trains
-from modprompt.io.settings import SHOTS_BY_CLASS, decisive
+from modprompt.io.identity import decisive
+from modprompt.io.settings import SHOTS_BY_CLASS
 from modprompt.methods.search.file import named_by
 
 VALIDATION = "validation"

@@ -1,6 +1,6 @@
 """The CLIP models and data sets on the disk: which are missing, and which differ from those of a finished run.
 
-io/same_run.py compares the facts of two runs, and this module finds the current files. Some facts cannot be compared:
+io/identity.py compares the facts of two runs, and this module finds the current files. Some facts cannot be compared:
 those of a CLIP model or data set that is not on this disk, and those of a split without a file whose reader cannot
 compute the split. They are reported, and the run is not repeated.
 """
@@ -23,10 +23,11 @@ from modprompt.data.split_files import find_recorded
 from modprompt.errors import UserError
 from modprompt.experiments.plan.commands import planned_settings
 from modprompt.experiments.plan.experiment import Experiment, Job
-from modprompt.io import same_run
+from modprompt.io import identity
 from modprompt.io.files import of_user
 from modprompt.io.images import IMAGE_FILES, differing_images, newest_change_ns, unchanged_since
 from modprompt.io.program_text import find_module
+from modprompt.io.result import has_split_file
 from modprompt.io.settings import Settings, read_settings
 from modprompt.methods import named_files
 from modprompt.output import muted
@@ -212,11 +213,11 @@ class Inputs:
         settings = {**planned_settings(job), **settings}
         looks = named_files.looks(result, settings, _clip_identity)
         if self._has_data(result):
-            looks |= {f"files/{name}": same_run.look_at_file(name, self._find) for name in result.get("files") or {}}
+            looks |= {f"files/{name}": named_files.look_at_file(name, self._find) for name in result.get("files") or {}}
             if not _lacks_modules(job):
-                looks[same_run.IMAGES] = lambda _: self._differing_images(job, result)
-        recorded = same_run.facts(result)
-        changed = same_run.differences(recorded, recorded, looks)
+                looks[identity.IMAGES] = lambda _: self._differing_images(job, result)
+        recorded = identity.facts(result)
+        changed = identity.differences(recorded, recorded, looks)
         changed += _differing_commit(result, named_files.backbone_of(settings))
         return changed + _differing_labels(self.out / job.folder, result)
 
@@ -232,14 +233,14 @@ class Inputs:
         is_on_disk = bool(known.seen(clip)["looks"])
         unknown = [] if is_on_disk and result.get("backbone_hash") else ["CLIP"]
         record = result.get("method") or {}
-        sources = record.get(same_run.SOURCES) or {}
+        sources = record.get(identity.SOURCES) or {}
         if ("module" in record and not sources) or None in map(find_module, sources):
             unknown.append("method's source")
         if _lacks_modules(job):
             unknown.append("images")
         if not self._has_data(result):
             return [*unknown, "split and few-shot list"]
-        has_no_file = isinstance(result.get("split"), dict) and not same_run.has_split_file(result)
+        has_no_file = isinstance(result.get("split"), dict) and not has_split_file(result)
         return [*unknown, "split"] if has_no_file and self._current_split(job, result) is None else unknown
 
     def _find(self, name: str) -> str | None:
@@ -260,7 +261,7 @@ class Inputs:
     def _current_split(self, job: Job, result: Mapping[str, Any]) -> str | None:
         """Return the current hash of a recorded split that has no file; None if it is unknown."""
         recorded = (result.get("split") or {}).get("hash")
-        return self._split_of(job.dataset) if recorded and not same_run.has_split_file(result) else None
+        return self._split_of(job.dataset) if recorded and not has_split_file(result) else None
 
     def _differing_images(self, job: Job, result: Mapping[str, Any]) -> str:
         """Return which images have changed since a result was written, or "".

@@ -25,8 +25,8 @@ from modprompt.experiments.plan.experiment import Job
 from modprompt.experiments.plan.first_stages import FIRST_STAGES, SEARCH
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.io import folder as run_folder
+from modprompt.io import identity
 from modprompt.io import result as results
-from modprompt.io import same_run
 from modprompt.io.records import read_json
 from modprompt.io.text import one_line
 
@@ -148,7 +148,8 @@ def _read(job: Job, out: Path, inputs: Inputs | None, known: dict[str, State]) -
         if training.name == STALE:
             return State(STALE, f"its training is stale, because {training.why}", result)
         trained = training.result
-        if trained and run_folder.of_other_weights(result, out / job.training.folder, trained=trained):
+        folder_of_training = out / job.training.folder
+        if trained and identity.of_other_weights(result, lambda: run_folder.weights_hash(folder_of_training), trained):
             return State(WAITING, "its training has saved a different model since this test")
     return State(FINISHED, "", result)
 
@@ -159,10 +160,10 @@ def _staleness(job: Job, result: dict[str, Any], out: Path, inputs: Inputs | Non
         return f"the {results.CHANGED_DURING}"
     if not job.is_test and (tested := run_folder.test_of(result)):
         return f"a test of {tested} has replaced the result of the training"
-    if not job.is_test and (beginnings := run_folder.differing_beginning(result, "")):
+    if not job.is_test and (beginnings := identity.differing_beginning(result.get(identity.BEGAN_FROM), "", "")):
         return "; ".join(beginnings)
     settings = expected_settings(job, out)
-    differing = same_run.differences(same_run.facts(result), same_run.wanted(settings, result), tests=job.is_test)
+    differing = identity.differences(identity.facts(result), identity.wanted(settings, result), tests=job.is_test)
     if differing:
         more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
         return f"the result was made with different settings ({'; '.join(differing[:3])}{more})"

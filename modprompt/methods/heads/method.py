@@ -19,7 +19,7 @@ from modprompt.fields import setting
 from modprompt.io import checkpoint
 from modprompt.io.checkpoint import Checkpoint, run_or_file
 from modprompt.io.files import Refused, sha256_of
-from modprompt.io.same_run import ENHANCED_BASE, PROMPTS_BEFORE
+from modprompt.io.identity import ENHANCED_BASE, PROMPTS_BEFORE
 from modprompt.io.settings import ALL, FEW
 from modprompt.io.tensors import read_tensors
 from modprompt.methods.assembly import learner_of
@@ -203,6 +203,7 @@ class HeadMethod(ZeroshotCLIP):
         "the run folder or checkpoint with the trained prompts that this head is trained on top of; empty "
         "uses the original CLIP",
         compared=False,
+        content=PROMPTS_BEFORE,
     )
 
     # ------------------------------ what a subclass says
@@ -351,6 +352,7 @@ class EnhancedBase(HeadMethod):
         "the path of a file whose state_dict contains a text projection (weight) that replaces CLIP's; none "
         "for no file",
         compared=False,
+        content=ENHANCED_BASE,
     )
 
 

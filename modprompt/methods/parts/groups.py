@@ -11,7 +11,7 @@ from modprompt.engine.schedule import MOST_TOKENS, PLACES, Schedule, Schedules, 
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import Steps, setting
 from modprompt.io import descriptions
-from modprompt.io.same_run import DESCRIPTIONS, SENTENCES
+from modprompt.io.identity import DESCRIPTIONS, SENTENCES
 from modprompt.methods.base import Method
 from modprompt.methods.model import PromptedModel
 from modprompt.methods.parts import templates
@@ -263,6 +263,7 @@ class WithSentences(Method):
         "or prompts/NAME.json (LightRA), and for digits the bundled file",
         compared=False,
         kept=True,
+        content=SENTENCES,
     )
 
     content: ClassVar[Sentences | None] = None  # set on an instance from a checkpoint
@@ -320,12 +321,14 @@ class WithDescriptions(Method):
         "the JSON file of phrases {class: [phrase, ...]}, or X for descriptors/descriptors_X; the logit of a "
         "class is the mean over its phrases (AS)",
         compared=False,
+        content=DESCRIPTIONS,
     )
     aepath: str = setting(
         "",
         "the JSON file of phrases {class: [phrase, ...]}, or X for descriptors/descriptors_X; the embedding "
         "of a class is the normalized mean over its phrases (AE)",
         compared=False,
+        content=DESCRIPTIONS,
     )
 
     described: ClassVar[Described | None] = None  # set when the file was read

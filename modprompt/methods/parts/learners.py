@@ -22,7 +22,7 @@ from modprompt.engine.prompts import Additions, ClassTokens, Prompts, class_text
 from modprompt.engine.schedule import BEHIND_START, Schedule, Schedules
 from modprompt.errors import UserError
 from modprompt.io.checkpoint import Checkpoint
-from modprompt.io.same_run import SENTENCES
+from modprompt.io.identity import SENTENCES
 from modprompt.methods.parts.text import Described
 
 _FAMILY = "ImageNet"  # its variants number classes of one name by its list

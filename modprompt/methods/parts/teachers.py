@@ -22,8 +22,8 @@ from modprompt.fields import setting
 from modprompt.io import checkpoint
 from modprompt.io.checkpoint import Checkpoint, run_or_file
 from modprompt.io.files import of_user
+from modprompt.io.identity import TEACHER, TEACHER_CKPT
 from modprompt.io.records import file_hash
-from modprompt.io.same_run import TEACHER, TEACHER_CKPT
 from modprompt.io.settings import read_settings
 from modprompt.methods.base import Method
 from modprompt.methods.loading import stated_method
@@ -220,11 +220,14 @@ class Taught(Method):
     `prepared` reads the teacher; a method from a checkpoint only knows which it was, and none is read.
     """
 
-    teacher_name: str = setting("ViT-L/14", "the name or path of the teacher's CLIP model", compared=False)
+    teacher_name: str = setting(
+        "ViT-L/14", "the name or path of the teacher's CLIP model", compared=False, content=TEACHER
+    )
     teacher_ckpt: str = setting(
         "",
         "the run folder or checkpoint of the teacher's trained prompts; none for a teacher without prompts",
         compared=False,
+        content=TEACHER_CKPT,
     )
     teacher_config: str = setting(
         "",

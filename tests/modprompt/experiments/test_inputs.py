@@ -15,10 +15,10 @@ from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.running import state, status
 from modprompt.io import descriptions
+from modprompt.io.identity import DESCRIPTIONS, SOURCES
 from modprompt.io.images import IMAGE_FILES, image_files
 from modprompt.io.program_text import source_hash
 from modprompt.io.records import file_hash
-from modprompt.io.same_run import DESCRIPTIONS, SOURCES
 from tests.conftest import SAID, random_clip
 from tests.modprompt.experiments.conftest import FILE
 from tests.modprompt.experiments.fakes import finish

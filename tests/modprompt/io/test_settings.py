@@ -4,7 +4,8 @@ import pytest
 
 from modprompt.errors import UserError
 from modprompt.io import records
-from modprompt.io.settings import FLAGS, FREE, Settings, as_text, given, pairs, read_settings, settings_hash
+from modprompt.io.identity import FREE
+from modprompt.io.settings import FLAGS, Settings, as_text, given, pairs, read_settings, settings_hash
 
 
 @pytest.mark.parametrize(

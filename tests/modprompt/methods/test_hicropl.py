@@ -16,7 +16,7 @@ from modprompt.clip.load import load_clip
 from modprompt.data.readers.digits import CLASS_NAMES
 from modprompt.data.readers.folders import EUROSAT
 from modprompt.io import checkpoint
-from modprompt.io.same_run import differing
+from modprompt.io.identity import differing
 from modprompt.methods import hicropl
 from modprompt.methods.parts.text import Sentences
 from modprompt.methods.records import made_with, of_clip

@@ -11,8 +11,8 @@ from PIL import Image
 
 from modprompt.cli import train
 from modprompt.data.readers.folders import EUROSAT
+from modprompt.io import identity
 from modprompt.io import result as results
-from modprompt.io import same_run
 from modprompt.io.images import IMAGE_FILES
 from tests.conftest import bare, random_clip, replace_unnoticed, slow_but
 from tests.other_clips import open_clip_folder
@@ -131,27 +131,27 @@ def test_a_finished_run_is_another_once_anything_that_decides_it_has_changed(run
     assert train.main(run.words(*words)) == 0, capsys.readouterr().err
     result = results.read(run.out).result
     assert once(run, words, capsys) == "finished"
-    facts = same_run.facts(result)
+    facts = identity.facts(result)
     changes = {
-        same_run.CLIP: lambda: rewrite(run.backbone, lambda: clip_in(run.backbone, 9)),
+        identity.CLIP: lambda: rewrite(run.backbone, lambda: clip_in(run.backbone, 9)),
         "the test images": lambda: repaint(image_of(run, "test")),
         "the training images": lambda: repaint(image_of(run, "training")),
     }
-    if same_run.TEACHER in facts:
+    if identity.TEACHER in facts:
         weights = run.files / TEACHER / "open_clip_model.safetensors"
-        changes[same_run.TEACHER] = lambda: rewrite(weights, lambda: another_teacher(run))
-    for fact in (same_run.INITIAL, same_run.PROMPTS_BEFORE):
+        changes[identity.TEACHER] = lambda: rewrite(weights, lambda: another_teacher(run))
+    for fact in (identity.INITIAL, identity.PROMPTS_BEFORE):
         if fact in facts:
             path = run.files / PROMPTS
             changes[fact] = lambda path=path: rewrite(path, lambda: path.write_bytes(path.read_bytes() + b"x"))
-    if same_run.SHOTS in facts:
+    if identity.SHOTS in facts:
         path = run.files / SHOTS
-        changes[same_run.SHOTS] = lambda path=path: rewrite(path, lambda: path.write_text(path.read_text()[:-2] + "4"))
+        changes[identity.SHOTS] = lambda path=path: rewrite(path, lambda: path.write_text(path.read_text()[:-2] + "4"))
     for name in result["files"]:
         path = Path(run.root, name)
         changes[f"files/{name}"] = lambda path=path: rewrite(path, lambda: path.write_text(path.read_text() + " \n[]"))
     named = {name for name in facts if not name.isupper() and " " in name and not name.startswith("INPUT")}
-    assert named - {*changes, same_run.TOKENIZER, same_run.IMAGES, same_run.TEACHER_CKPT} == set()
+    assert named - {*changes, identity.TOKENIZER, identity.IMAGES, identity.TEACHER_CKPT} == set()
     found = {}
     for what, change in changes.items():
         back = change()

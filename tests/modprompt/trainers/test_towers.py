@@ -8,7 +8,7 @@ import torch
 import modprompt
 from modprompt.cli import train
 from modprompt.errors import UserError
-from modprompt.io.same_run import TOKENIZER
+from modprompt.io.identity import TOKENIZER
 from tests.methods import METHODS
 from tests.modprompt.active.test_rounds import NEW_RUN
 from tests.modprompt.methods.heads.test_run import short

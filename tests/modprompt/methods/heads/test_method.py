@@ -7,7 +7,7 @@ import torch
 
 import modprompt
 from modprompt.errors import SettingError, UserError
-from modprompt.io.same_run import PROMPTS_BEFORE
+from modprompt.io.identity import PROMPTS_BEFORE
 from modprompt.methods import named_files
 from modprompt.methods.heads.base import unit
 from tests.conftest import one_line

@@ -1,9 +1,11 @@
 import pytest
 
 from modprompt.errors import UserError
-from modprompt.io import same_run
+from modprompt.io import identity
+from modprompt.io.folder import require_name_agrees
+from modprompt.io.identity import BLENDED, CLIP, TEACHER, TEACHER_CKPT, differences
 from modprompt.io.records import file_hash
-from modprompt.io.same_run import BLENDED, CLIP, TEACHER, TEACHER_CKPT, differences
+from modprompt.methods.named_files import look_at_file
 
 FOLDER = "/out/base2new/train_base/eurosat/shots_16/MPL/vit/seed1"
 
@@ -31,7 +33,7 @@ def test_what_a_side_lacks_has_its_default():
 def test_other_facts_are_compared_where_both_have_them_or_if_all_must_be_there():
     assert differences({CLIP: "2:a"}, {}) == []
     assert differences({CLIP: "2:a"}, {CLIP: "2:b"}) == ["the weights of CLIP 2:a -> 2:b"]
-    assert [*map(str, same_run.differing({CLIP: "2:a"}, {}, whole=True))] == ["the weights of CLIP 2:a -> not set"]
+    assert [*map(str, identity.differing({CLIP: "2:a"}, {}, whole=True))] == ["the weights of CLIP 2:a -> not set"]
 
 
 def test_disk_is_looked_at_where_all_else_is_the_same():
@@ -47,8 +49,10 @@ def test_a_result_says_its_facts_and_what_is_known_by_content_has_no_place():
         "MODEL.INIT_WEIGHTS": "w",
         "SEED": "1",
     }
-    result = {"settings": settings, "method": {TEACHER: "2:t", TEACHER_CKPT: "none"}, "backbone_hash": "2:b"}
-    facts = same_run.facts({**result, "files": {"s.json": "f"}, "input": {"INPUT.SIZE": "[32, 32]"}})
+    named = {"TRAINER.KDPL.TEACHER": TEACHER, "TRAINER.KDPL.TEACHER_CKPT": TEACHER_CKPT}
+    contents = {TEACHER: "2:t", TEACHER_CKPT: "none", CLIP: "2:b"}
+    result = {"settings": settings, identity.IDENTITY: identity.record(contents, named)}
+    facts = identity.facts({**result, "files": {"s.json": "f"}, "input": {"INPUT.SIZE": "[32, 32]"}})
     assert facts == {
         **{
             "TRAINER.KDPL.TEACHER": "given",
@@ -60,13 +64,25 @@ def test_a_result_says_its_facts_and_what_is_known_by_content_has_no_place():
         **{CLIP: "2:b", "the tokenizer of CLIP": "CLIP's own", "the images": ""},
     }
     moved = {**settings, "TRAINER.KDPL.TEACHER": "elsewhere/t.pt"}
-    assert differences(facts, same_run.wanted(moved, result)) == []
+    assert differences(facts, identity.wanted(moved, result)) == []
 
 
-def test_a_blended_clip_that_was_the_backbone_by_another_name_is_known_by_its_weights():
-    result = {"settings": {"TRAINER.HICROPL.TEACHER_NAME": "t.pt"}, "trainer": "HiCroPL", "backbone_hash": "2:b"}
-    assert same_run.facts(result)[BLENDED] == "2:b"
-    assert BLENDED not in same_run.facts({**result, "trainer": "MPL"})
+def test_a_second_clip_that_has_the_name_of_the_backbone_is_the_backbone():
+    key = "TRAINER.HICROPL.TEACHER_NAME"
+    result = {"settings": {}, identity.IDENTITY: identity.record({}, {key: BLENDED})}
+    settings = {"MODEL.BACKBONE.NAME": "ViT-B/16", key: "ViT-B/16"}
+    assert identity.wanted(settings, result)[key] == ""
+    assert identity.wanted({**settings, "MODEL.BACKBONE.PATH": "other.pt"}, result)[key] == "ViT-B/16"
+
+
+def test_facts_that_a_checkpoint_must_share_include_the_settings_beside_the_prompts():
+    beside = {"node": "TRAINER.MMA", "config": {"DIM": 4}}
+    record = {"node": "TRAINER.MPL", "config": {"N_CTX": 2}, "learner": "MPL", "beside": beside, TEACHER: "2:t"}
+    found = identity.made_with({**record, "search": {"steps": 3}}, {CLIP: "2:b"})
+    assert found == {
+        **{"TRAINER.MPL.N_CTX": "2", "TRAINER.MMA.DIM": "4", "SEARCH.STEPS": "3"},
+        **{TEACHER: "2:t", "the method": "MPL", CLIP: "2:b"},
+    }
 
 
 @pytest.mark.parametrize(
@@ -89,16 +105,16 @@ def test_a_blended_clip_that_was_the_backbone_by_another_name_is_known_by_its_we
 def test_folder_that_states_something_must_be_right(folder, shots, seed, classes, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if not message:
-        same_run.require_folder_agrees(folder, shots, seed, classes)
+        require_name_agrees(folder, shots, seed, classes)
         return
     with pytest.raises(UserError, match=message):
-        same_run.require_folder_agrees(folder, shots, seed, classes)
+        require_name_agrees(folder, shots, seed, classes)
 
 
 def test_file_that_changed_or_went_is_named(tmp_path):
     path = tmp_path / "split.json"
     path.write_text("[1]")
-    look, recorded = same_run.look_at_file("split.json", lambda name: str(tmp_path / name)), file_hash(path)
+    look, recorded = look_at_file("split.json", lambda name: str(tmp_path / name)), file_hash(path)
     assert look(recorded) == ""
     path.write_text("[1, 2]")
     assert look(recorded) == "split.json has changed"
