@@ -244,7 +244,8 @@ def card_of_run(content: Checkpoint, repo: str, result: Mapping[str, Any] | None
     is_measured = bool(dataset) and "accuracy" in numbers
     is_compared = is_measured and not marked and not halves  # by a hub, which knows neither
     row = BY_NAME.get(method["name"])
-    paths = contents_named(row.method) if row else {}  # on the machine of the training
+    named = contents_named(row.method) if row else {}
+    paths = {key.rpartition(".")[2] for key in named}  # of the machine that trained
     used = {key: text for key, text in method["config"].items() if text not in ("", [], ())}
     return pages.markdown(
         "use/card.md.j2",
@@ -256,7 +257,7 @@ def card_of_run(content: Checkpoint, repo: str, result: Mapping[str, Any] | None
         method=method["name"],
         is_head=kind_of(method["name"]) == HEADS,
         front=front["name"] if isinstance(front, Mapping) else "",
-        settings=[f"{key} {text}" for key, text in used.items() if f"{method['node']}.{key}" not in paths],
+        settings=[f"{key} {text}" for key, text in used.items() if key not in paths],
         epochs=content.epoch,
         versions=content.record.get("versions", {}),
         clip=clip,

@@ -52,7 +52,7 @@ content = {"accuracy_pct": 50.0, "backbone_hash": more["clip"], "files": {}, "pr
            "cores": sorted(os.sched_getaffinity(0)), "threads": os.environ.get("OMP_NUM_THREADS"),
            "gpu": os.environ.get("CUDA_VISIBLE_DEVICES"), "share": os.environ.get("MODPROMPT_GPU_SHARE"), "runs_on_gpu": os.environ.get("MODPROMPT_RUNS_ON_GPU"),
            "in_experiment": os.environ.get("MODPROMPT_IN_EXPERIMENT")}
-content["modprompt"] = {"version": 2}
+content["modprompt"] = {"version": 3}
 text = json.dumps(content, sort_keys=True, separators=(",", ":"))
 content["modprompt"]["hash"] = hashlib.sha256(text.encode()).hexdigest()
 with open(os.path.join(folder, "result.part"), "w") as file:

@@ -20,6 +20,7 @@ from modprompt.experiments.reporting.runs import Runs, collect
 from modprompt.experiments.reporting.tables import Summary, Table
 from modprompt.experiments.running import state
 from modprompt.io.files import write_json
+from modprompt.io.identity import CLIP, IDENTITY, record
 from modprompt.io.records import sealed
 from modprompt.io.settings import settings_hash
 from modprompt.methods.search import file as schedule_file
@@ -39,6 +40,7 @@ def finish(job: Job, out: Path, accuracy: float, **more) -> Path:
     trained: dict[str, Any] = {} if job.method.trains is False else {"prompts_hash": f"{job.method.label}{job.seed}"}
     if job.method.trainer == "MPL":
         trained["schedules"] = {"text": "[[0, 1], [1, 1], [0, 0]]", "vision": "[[0, 1], [1, 2], [0, 0]]"}
+    fingerprint = more.get("backbone_hash", embedded_clip())
     content = {
         "trainer": job.method.trainer,
         "seed": job.seed,
@@ -47,6 +49,7 @@ def finish(job: Job, out: Path, accuracy: float, **more) -> Path:
         **({"evaluated": f"{out / job.training.folder} epoch last"} if job.training is not None else {}),
         "images_hash": f"2:{job.dataset}{job.seed}{job.options}",
         "backbone_hash": embedded_clip(),
+        IDENTITY: record({CLIP: fingerprint} if fingerprint else {}, {}),
         "files": {},
         "images": 1000,
         "correct": round(10 * accuracy),

@@ -374,7 +374,9 @@ def test_choice_on_another_clip_at_the_same_path_is_refused(experiment, tmp_path
     on = f"{{MODEL.BACKBONE.PATH: '{path}', MODEL.BACKBONE.ACTIVATION: quick_gelu, MODEL.BACKBONE.HEADS: [1, 2]}}"
     found = experiment(f"{TRIES}options: {on}\n", "tries")
     clip = known.named(str(path))._replace(activation="quick_gelu", heads=(1, 2))
-    weights = {"backbone_hash": known.identity(clip)[0], "clip_files": {"the weights of CLIP": known.seen(clip)}}
+    fingerprint, name = known.identity(clip)[0], "the weights of CLIP"
+    weights = {"backbone_hash": fingerprint, "clip_files": {name: known.seen(clip)}}
+    weights["identity"] = {"contents": {name: fingerprint}, "named": {}}
     for job in protocols.jobs(found):
         finish(job, tmp_path, 80.0, **ON_VALIDATION, dataset=job.dataset, **weights)
     choose_from(found, tmp_path)

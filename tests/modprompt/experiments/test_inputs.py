@@ -14,8 +14,8 @@ from modprompt.data.readers.image_folder import ImageFolder
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.inputs import Inputs
 from modprompt.experiments.running import state, status
-from modprompt.io import descriptions
-from modprompt.io.identity import DESCRIPTIONS, SOURCES
+from modprompt.io import descriptions, identity
+from modprompt.io.identity import DESCRIPTIONS, INITIAL, SOURCES
 from modprompt.io.images import IMAGE_FILES, image_files
 from modprompt.io.program_text import source_hash
 from modprompt.io.records import file_hash
@@ -83,9 +83,10 @@ def test_another_content_of_a_named_file_makes_results_stale(experiment, tmp_pat
     for path in (file, copy):
         path.write_text('{"zero": ["round"]}')
     job, other = (protocols.jobs(experiment(FILE + f"options: {{{key}: '{path}'}}\n"))[0] for path in (file, copy))
-    weights = {"init_weights": file_hash(file)}
-    phrases = {"init_weights": "", "method": {DESCRIPTIONS: f"AS {descriptions.read(str(file)).hash}"}}
-    finish(job, tmp_path, 80.0, **(phrases if "ASPATH" in key else weights))
+    contents = {"MODEL.INIT_WEIGHTS": {INITIAL: file_hash(file)}}
+    contents["TRAINER.COOP.ASPATH"] = {DESCRIPTIONS: f"AS {descriptions.read(str(file)).hash}"}
+    record = identity.record(contents[key], {"TRAINER.COOP.ASPATH": DESCRIPTIONS})
+    finish(job, tmp_path, 80.0, **{identity.IDENTITY: record})
     assert stands(job, tmp_path).name == "finished"
     file.write_text('{"zero": ["hollow"]}')
     assert stands(job, tmp_path).why == f"the inputs of the run have changed (the content of {file} has changed)"
@@ -166,7 +167,8 @@ def growing(tmp_path, monkeypatch):
 
 def test_an_edited_custom_method_makes_its_results_stale(jobs, growing, tmp_path):
     method = {"module": "own_growing", SOURCES: {"own_growing": source_hash("own_growing", growing)}}
-    finish(jobs[0], tmp_path, 80.0, method=method)
+    contents = identity.of_sources(method[SOURCES])
+    finish(jobs[0], tmp_path, 80.0, method=method, identity=identity.record(contents, {}))
     assert stands(jobs[0], tmp_path).name == "finished"
     growing.write_text("x = 1\n")
     why = f"the inputs of the run have changed ({growing}, or a module next to it that it imports, has changed)"

@@ -8,7 +8,7 @@ import pytest
 
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder
-from modprompt.io import lock, result
+from modprompt.io import identity, lock, result
 from modprompt.io.files import write_json
 from modprompt.io.records import sealed
 from tests.modprompt.io.test_lock import no_locks
@@ -121,32 +121,39 @@ def test_another_test_of_that_name_has_another_place(tmp_path):
 
 def test_whether_a_test_is_of_the_weights_that_are_there(tmp_path):
     checkpoint(tmp_path, "weights")
+
+    def other_weights(result, epoch, trained=None):
+        return identity.of_other_weights(result, lambda: run_folder.weights_hash(tmp_path, epoch), trained)
+
     mine, other = ({"checkpoint": {"name": "a/b", "hash": digest(text)}} for text in ("weights", "others"))
-    assert not run_folder.of_other_weights(mine, tmp_path, None)
-    assert run_folder.of_other_weights(other, tmp_path, None)
-    assert run_folder.of_other_weights(mine, tmp_path, 7)  # there is none
-    assert run_folder.of_other_weights({}, tmp_path, None)  # nobody knows
-    assert not run_folder.of_other_weights({}, tmp_path, None, trained={})  # nor of the training: as before
-    assert run_folder.of_other_weights({}, tmp_path, None, trained=mine)  # it was made behind that test
-    assert run_folder.of_other_weights(mine, tmp_path, None, trained=other)
+    assert not other_weights(mine, None)
+    assert other_weights(other, None)
+    assert other_weights(mine, 7)  # there is none
+    assert other_weights({}, None)  # nobody knows
+    assert not other_weights({}, None, {})  # nor of the training: as before
+    assert other_weights({}, None, mine)  # it was made behind that test
+    assert other_weights(mine, None, other)
     same = {"prompts_hash": "a"}
-    assert not run_folder.of_other_weights({**same, **other}, tmp_path, None, trained=same)
-    assert run_folder.of_other_weights({"prompts_hash": "a", **mine}, tmp_path, None, trained={"prompts_hash": "b"})
+    assert not other_weights({**same, **other}, None, same)
+    assert other_weights({"prompts_hash": "a", **mine}, None, {"prompts_hash": "b"})
 
 
 def test_where_a_training_began(tmp_path):
     folder = str(checkpoint(tmp_path, "weights"))
     assert run_folder.resumed_from("") == ""
     assert run_folder.resumed_from(folder) == digest("weights")
+
+    def differing(result, resume):
+        now = run_folder.resumed_from(resume)
+        return identity.differing_beginning(result.get(identity.BEGAN_FROM), now, resume)
+
     began = {"began_from": digest("weights")}
-    assert run_folder.differing_beginning(began, folder) == []
-    assert "checkpoint of another training (--resume)" in run_folder.differing_beginning(began, "")[0]
-    assert run_folder.differing_beginning(began, str(tmp_path / "gone")) == []
+    assert differing(began, folder) == []
+    assert "checkpoint of another training (--resume)" in differing(began, "")[0]
+    assert differing(began, str(tmp_path / "gone")) == []
     for other in ({"began_from": ""}, {"began_from": digest("others")}):
-        assert run_folder.differing_beginning(other, folder) == [
-            f"the run did not start from the checkpoint in {folder}"
-        ]
-    assert run_folder.differing_beginning({}, folder) == []  # of a version that did not record it
+        assert differing(other, folder) == [f"the run did not start from the checkpoint in {folder}"]
+    assert differing({}, folder) == []  # of a version that did not record it
     (tmp_path / run_folder.STATE).write_text("")  # from there it goes on exactly
     assert run_folder.resumed_from(folder) == ""
 

@@ -10,6 +10,7 @@ from modprompt.errors import UserError
 from modprompt.io.tensors import read_tensors, write_tensors
 from modprompt.methods.parts.lr_schedule import build_lr_scheduler
 from modprompt.trainers import training_state
+from modprompt.trainers.run_facts import settings_of_run
 
 
 def make(seed):
@@ -33,14 +34,14 @@ def test_run_goes_on_exactly_where_it_was(tmp_path):
     cfg, *parts = make(1)
     for _ in range(2):
         train(*parts)
-    training_state.save(str(tmp_path), training_state.settings_of(cfg), 2, *parts, -np.inf, {"x": 3})
+    training_state.save(str(tmp_path), settings_of_run(cfg, None, ""), 2, *parts, -np.inf, {"x": 3})
     train(*parts)
     expected = parts[0]["m"].weight.detach().clone(), parts[1]["m"].param_groups[0]["lr"]
 
     cfg, *again = make(99)
     random.seed(5)
     np.random.seed(5)
-    assert training_state.load(str(tmp_path), training_state.settings_of(cfg), *again) == (2, -np.inf, {"x": 3})
+    assert training_state.load(str(tmp_path), settings_of_run(cfg, None, ""), *again) == (2, -np.inf, {"x": 3})
     train(*again)
     assert torch.equal(again[0]["m"].weight, expected[0])
     assert again[1]["m"].param_groups[0]["lr"] == expected[1]
@@ -48,11 +49,11 @@ def test_run_goes_on_exactly_where_it_was(tmp_path):
 
 def test_other_settings_are_refused_and_named(tmp_path):
     cfg, *parts = make(1)
-    training_state.save(str(tmp_path), training_state.settings_of(cfg), 1, *parts, 0)
+    training_state.save(str(tmp_path), settings_of_run(cfg, None, ""), 1, *parts, 0)
     cfg.OPTIM.LR = 0.5
     cfg.OUTPUT_DIR, cfg.DATALOADER.TEST.BATCH_SIZE = "elsewhere", 7  # these decide no number
     with pytest.raises(ValueError, match=r"other settings \(OPTIM.LR 0.0003 -> 0.5\)"):
-        training_state.load(str(tmp_path), training_state.settings_of(cfg), *parts)
+        training_state.load(str(tmp_path), settings_of_run(cfg, None, ""), *parts)
 
 
 ADVICE = ". Delete the file to start again, or replace the file with an intact copy."
@@ -61,7 +62,7 @@ ADVICE = ". Delete the file to start again, or replace the file with an intact c
 def saved(folder):
     cfg, *parts = make(1)
     train(*parts)
-    settings = training_state.settings_of(cfg)
+    settings = settings_of_run(cfg, None, "")
     training_state.save(str(folder), settings, 1, *parts, 50.0, {"x": 3})
     return settings, parts, folder / training_state.FILE_NAME
 
@@ -125,7 +126,7 @@ def test_state_that_does_not_fit_the_run_is_refused(tmp_path, what):
 
 def test_state_is_removed_once(tmp_path):
     cfg, *parts = make(1)
-    training_state.save(str(tmp_path), training_state.settings_of(cfg), 1, *parts, 0)
+    training_state.save(str(tmp_path), settings_of_run(cfg, None, ""), 1, *parts, 0)
     training_state.remove(str(tmp_path))
     training_state.remove(str(tmp_path))
     assert not training_state.exists(str(tmp_path))
@@ -175,9 +176,9 @@ def test_cards_get_the_states_that_there_are(then, own_then, now, own_now, expec
     cards = Cards(monkeypatch)
     cfg, *parts = make(1)
     cards.are(*then, own=own_then)
-    training_state.save(str(tmp_path), training_state.settings_of(cfg), 1, *parts, 0)
+    training_state.save(str(tmp_path), settings_of_run(cfg, None, ""), 1, *parts, 0)
     cards.are(*now, own=own_now)
-    assert training_state.load(str(tmp_path), training_state.settings_of(cfg), *parts)[0] == 1
+    assert training_state.load(str(tmp_path), settings_of_run(cfg, None, ""), *parts)[0] == 1
     assert cards.numbers == expected
     line = (
         f"note: the training state contains the states of the random generators of {gpus(then)}, but this machine has "

@@ -7,9 +7,11 @@ import torch
 
 import modprompt
 from modprompt.errors import SettingError, UserError
+from modprompt.io import identity
 from modprompt.io.identity import PROMPTS_BEFORE
 from modprompt.methods import named_files
 from modprompt.methods.heads.base import unit
+from modprompt.methods.records import content_hashes, contents_named
 from tests.conftest import one_line
 from tests.modprompt.methods.test_model import NAMES, on
 
@@ -193,11 +195,12 @@ def test_prompts_of_another_clip_are_refused(prompts):
 
 def test_a_result_knows_its_prompts_by_their_file(prompts):
     _, path = prompts(modprompt.KgCoOp)
-    result = {"method": modprompt.TipAdapter(prompts_from=path).prepared().metadata()}
+    head = modprompt.TipAdapter(prompts_from=path).prepared()
+    result = {identity.IDENTITY: identity.record(content_hashes(head), contents_named(head))}
 
     def said(now):
         looks = named_files.looks(result, {"TRAINER.TIPADAPTER.PROMPTS_FROM": now}, pytest.fail)
-        return looks[PROMPTS_BEFORE](result["method"][PROMPTS_BEFORE])
+        return looks[PROMPTS_BEFORE](head.metadata()[PROMPTS_BEFORE])
 
     assert said(path) == ""
     torch.manual_seed(5)
