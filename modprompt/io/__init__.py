@@ -1,1 +1,1 @@
-"""Files that appear whole and are read safely; settings, records and results of runs, and \"the same run?\"."""
+"""Files that appear whole and are read safely; settings, records and results of runs, and the identity of a run."""
