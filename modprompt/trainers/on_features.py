@@ -8,25 +8,21 @@ A bank of mean keys is one view. A head that trains gets this view in every epoc
 features of length 1, where papers have raw ones: such rows say so.
 """
 
-import contextlib
 import dataclasses
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from tqdm import tqdm
 
 from modprompt.checks import check_name
 from modprompt.clip.known import plain
 from modprompt.compat import find
 from modprompt.errors import SettingError, UserError
 from modprompt.io.settings import Settings
-from modprompt.methods.heads.base import VAL, Bank, Batch, Head, cosines
+from modprompt.methods.heads.base import VAL, Head, cosines
 from modprompt.methods.heads.features import NEW, TRAINED, Features
 from modprompt.methods.heads.method import Grid, HeadMethod, answered_in
 from modprompt.methods.heads.tip_adapter import TipAdapterF, TipAdapterHead
@@ -35,10 +31,10 @@ from modprompt.methods.table import BY_NAME, HEADS, config_of, configs_by_clip
 find.add_to_path()
 
 from dassl.config import get_cfg_default  # noqa: E402
-from dassl.optim import build_lr_scheduler, build_optimizer  # noqa: E402
 
 import modprompt.trainers.all  # noqa: E402, F401 - the nodes of all heads
-from modprompt.trainers import config, mistakes  # noqa: E402
+from modprompt.trainers import config  # noqa: E402
+from modprompt.trainers.bank_training import train_on_bank  # noqa: E402
 from modprompt.trainers.config import RunConfig, method_of  # noqa: E402
 from modprompt.trainers.test_predictions import bins_of, ece_pct, scores  # noqa: E402
 from modprompt.trainers.unknown_classes import SCORES, separation  # noqa: E402
@@ -201,7 +197,7 @@ def fit(
         head.take({**head.state_dict(), "keys": features.trained_keys(shots)}, path)
         kind = OTHERS
     elif head.trains:
-        _train(head, bank, scale, method.epochs(cfg.OPTIM.MAX_EPOCH), cfg, f"{name}, {shots} shots")
+        train_on_bank(head, bank, scale, method.epochs(cfg.OPTIM.MAX_EPOCH), cfg, f"{name}, {shots} shots")
         kind = ON_KEYS
     how = _chosen(head, method.grid(), features, scale, shots, seed)
     if not method.in_turn:
@@ -223,63 +219,6 @@ def _chosen(head: Head, grid: Grid | None, features: Features, scale: Tensor, sh
     plain_logits = scale * cosines(images.features, head.pooled(features.class_features[:, None]))
     found = head.search(images.features, plain_logits, images.labels, grid)
     return f"alpha {found.alpha:g}, beta {found.beta:g}, selected on {found.images} other validation images"
-
-
-class _Shuffled:
-    """One view of a bank in batches, in a new order each epoch."""
-
-    def __init__(self, bank: Bank, size: int, keeps_rest: bool):
-        self.features, self.labels, self.size = bank.views[0], bank.labels[0], min(size, len(bank.labels[0]))
-        count = len(self.labels) / self.size
-        self.batches = math.ceil(count) if keeps_rest else math.floor(count)
-
-    def __len__(self) -> int:
-        return self.batches
-
-    def __iter__(self) -> Iterator[Batch]:
-        for picked in torch.randperm(len(self.labels)).split(self.size)[: self.batches]:
-            yield {"img": self.features[picked], "label": self.labels[picked]}
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Steps are too small to share: where other programs run, threads wait for each other many times as long."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _train(head: Head, bank: Bank, scale: Tensor, epochs: int, cfg: Any, said: str) -> None:
-    size = cfg.DATALOADER.TRAIN_X.BATCH_SIZE
-    batches = head.batches(bank, size)
-    batches = _Shuffled(bank, size, head.keeps_rest) if batches is None else batches
-    text, own = head.pooled(bank.text), head.rates(epochs * len(batches))
-    if own is None:
-        with mistakes.of_settings("OPTIM"):
-            optimiser = build_optimizer([one for one in head.parameters() if one.requires_grad], cfg.OPTIM)
-            schedule = build_lr_scheduler(optimiser, cfg.OPTIM)
-    else:
-        optimiser, schedule = own
-    loss = torch.zeros(())
-    with _one_thread():
-        for _ in tqdm(range(epochs), desc=said, leave=False, disable=None):
-            for batch in batches:
-                loss = F.cross_entropy(head(batch["img"], text, scale), batch["label"]) + head.penalty()
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                if own is not None and schedule is not None:
-                    schedule.step()
-            if own is None:
-                schedule.step()
-            head.end_epoch()
-    if not torch.isfinite(loss):
-        raise UserError(
-            f"The training of {said} diverged: the loss is {float(loss)}. Set a lower learning rate (OPTIM.LR)."
-        )
 
 
 class Tested(NamedTuple):
