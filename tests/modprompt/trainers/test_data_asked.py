@@ -2,6 +2,8 @@ import types
 
 import pytest
 from dassl.config import get_cfg_default
+from dassl.data.data_manager import DatasetWrapper
+from torch.utils.data import Dataset
 
 import modprompt.trainers.all  # noqa: F401 - the keys of our trainers
 from modprompt.errors import UserError
@@ -103,3 +105,22 @@ def test_reader_for_another_dassl_names_the_flag_and_a_fault_stays_one():
     for fault in (TypeError("unhashable"), AttributeError("'a' has no attribute 'b'")):
         with pytest.raises(type(fault)), mistakes.of_reader("Squares", "data"):
             raise fault
+
+
+class OwnLoading(Dataset):
+    """A data set of a codebase whose loaders decode images themselves."""
+
+    def __getitem__(self, index):
+        raise NotImplementedError
+
+
+class Renamed(DatasetWrapper):
+    """A subclass that decodes as Dassl's DatasetWrapper does."""
+
+
+def test_loaders_that_decode_images_themselves_support_only_the_rule_of_dassl():
+    own, renamed = (types.SimpleNamespace(dataset=object.__new__(one)) for one in (OwnLoading, Renamed))
+    data_asked.require_decoding([own, renamed], "dassl")
+    data_asked.require_decoding([renamed], "photo")
+    with pytest.raises(UserError, match="INPUT.DECODING photo is not supported by this program.* Set .* to dassl"):
+        data_asked.require_decoding([renamed, own], "photo")
