@@ -1,9 +1,9 @@
-"""A run's output folder: what it holds, whose it is, which weights its result comes from, and who works in it.
+"""The output folder of a run: what the folder contains, and which process may use it.
 
-It is one run's: a training with its checkpoints, or a test of another run's, or of a CLIP as it is. A test of the
-training that a folder holds is below it, in `tests/`. One process at a time works there, which takes its lock and says
-for which run; a folder of another run is refused then, for programs of all codebases. Who starts runs in processes of
-their own has another lock while it prepares the folder and waits; the run itself ends if a third process was faster.
+An output folder belongs to one run: a training with its checkpoints, or a test of a trained model or of the original
+CLIP. Tests of the training in a folder are stored in its subfolder `tests/`. Only one process at a time uses a folder.
+The process takes the lock of the folder, and is rejected if the folder belongs to another run. A program that starts
+runs as separate processes takes a second lock (STARTER) while it prepares the folder and waits for the run.
 """
 
 import contextlib
@@ -21,44 +21,44 @@ from modprompt.io.checkpoint import find_checkpoint, model_folders, newest_check
 from modprompt.io.files import PathLike, remove_parts, sha256_of
 from modprompt.io.settings import read_settings
 
-LOCK = "job/lock"
+LOCK = "job/lock"  # the lock of the process that runs
 STARTER = "job/starter"  # the lock of the process that starts the run
 GONE = "was deleted or replaced while the run was active"
-CONFIG, STATE = "config.yaml", "training_state.pth.tar"  # all settings; what an unfinished training resumes from
-ROUNDS = "rounds"  # the folder of what rounds of active learning leave
+CONFIG, STATE = "config.yaml", "training_state.pth.tar"  # all settings; the state of an unfinished training
+ROUNDS = "rounds"  # the subfolder with the records of rounds of active learning
 # what the names of output folders of the scripts say
 _SHOTS = re.compile(r"(?:^|/)shots_(\d+)(?:/|$)|_(\d+)shots(?:/|$)")
 _SEED = re.compile(r"(?:^|/)seed(\d+)(?:_[^/]*)?$")
 _EVALUATION = re.compile(r"/crossdataset/evaluation/|/evaluation/[^/]+/[^/]+shots/nctx")
 _IN_TRAINING = re.compile(r"/tests/[^/]+$")
 _CLASSES = re.compile(r"(?:^|/)base2new/(?:train|test)_(base|new)/")
-_NO_NAME = re.compile(r"[^\w.+-]+")  # of a file, in a data set's name
+_NO_NAME = re.compile(r"[^\w.+-]+")  # characters that are replaced in file names
 _BUSY = "Another run is active in {}. Wait until that run ends, or use a different --output-dir."
 
 
 class Holding(NamedTuple):
-    """What a folder holds."""
+    """The content of an output folder."""
 
-    trainer: str  # empty if nothing says it
-    trained: bool  # a training is or was at work there: it has checkpoints, or a state to resume from
+    trainer: str  # the name of the trainer; empty if it is unknown
+    trained: bool  # whether the folder contains checkpoints or a training state
     result: dict[str, Any] | None
-    why: str  # there is no result, though there is a file
+    why: str  # why the result cannot be read although its file exists; empty otherwise
 
     @property
     def is_free(self) -> bool:
-        """Whether there is no run."""
+        """Whether the folder contains no run."""
         return not (self.trained or self.result or self.why)
 
     @property
     def what(self) -> str:
-        """Its run, in words."""
+        """The run in words."""
         tested = test_of(self.result)
         what = "a training" if self.trained else f"a test of {tested}" if tested else "a run"
         return f"{what}{f' of {self.trainer}' if self.trainer else ''}"
 
 
 def read(folder: PathLike) -> Holding:
-    """What a folder holds; nothing if it does not exist."""
+    """Return the content of an output folder, which need not exist."""
     result, why = results.read(folder)
     trained = _has_begun(str(folder)) or bool(model_folders(folder))
     said = (result or {}).get("trainer") or (_of_config(folder, "TRAINER.NAME") if trained or why else "")
@@ -66,9 +66,12 @@ def read(folder: PathLike) -> Holding:
 
 
 def place_of_training(folder: PathLike, seed: str) -> str:
-    """Where a run of this seed goes below the folder of its kind, if none is given.
+    """Return the default output folder of a training.
 
-    A run without a seed (-1) gets the first unseeded-N that is free, or has an unfinished run, which goes on.
+    Args:
+        folder: the folder of all trainings with these settings.
+        seed: the seed as text. A run without a seed (-1) gets the first folder unseeded-N that is free or contains an
+            unfinished training, which is resumed.
     """
 
     def can_begin(place: str) -> bool:
@@ -81,18 +84,23 @@ def place_of_training(folder: PathLike, seed: str) -> str:
 
 
 def place_of_eval(folder: PathLike, seed: str, tested: str) -> str:
-    """Where a test goes if no folder is given: `eval`, numbered, below that of a training of this seed.
+    """Return the default output folder of a test: `eval`, `eval_2` and so on below the folder of the training.
 
-    tested: the model that it tests, as results name it.
+    Args:
+        folder: the folder of all trainings with these settings.
+        seed: the seed of the training as text.
+        tested: the model that is tested, as `describe_model` returns it.
     """
     own = Path(folder, "unseeded-1" if seed.startswith("-") else f"seed{seed}")
     return _numbered(str(own / "eval"), lambda _, result: test_of(result) == tested)
 
 
 def _numbered(first: str, is_same: Callable[[str, Mapping[str, Any]], bool]) -> str:
-    """Where a test goes: `first`, or `first_2` and so on, if that has another run, or a process is at work there.
+    """Return the first of the folders `first`, `first_2`, `first_3` and so on that is free or contains the same test.
 
-    is_same: whether the result in a folder is of the same test, which is done again.
+    Args:
+        first: the first folder.
+        is_same: returns True if the result in a folder belongs to the same test, which is then repeated.
     """
 
     def can_test(place: str) -> bool:
@@ -103,35 +111,35 @@ def _numbered(first: str, is_same: Callable[[str, Mapping[str, Any]], bool]) -> 
 
 
 def _first(is_usable: Callable[[str], bool], folders: Iterable[str]) -> str:
-    """The first usable folder that no process holds."""
+    """Return the first usable folder that no process uses."""
     return next(place for place in folders if is_usable(place) and not is_held(place))
 
 
 def describe_model(model_dir: str, epoch: int | None) -> str:
-    """Which model a test tests, as written in result.json; empty if it loads none."""
+    """Return the text for the tested model in result.json; empty if a test loads no model."""
     return f"{model_dir} epoch {epoch or 'last'}" if model_dir else ""
 
 
 def or_delete(folder: PathLike, then: str = "to start again") -> str:
-    """The end of a message that asks for another folder: ", or delete that folder ...".
+    """Return ", or delete that folder ..." as the end of a message that asks for another folder.
 
-    It is empty if other runs are below (tests of its training, runs of other settings), which would be lost, too.
+    The text is empty if subfolders contain other runs, which would be deleted as well.
     """
     for place, below, files in os.walk(folder):
         if place != str(folder) and {results.FILE_NAME, STATE} & set(files):
             return ""
         if ROUNDS in below:
-            below.remove(ROUNDS)  # the run's own
+            below.remove(ROUNDS)
     return f", or delete that folder {then}"
 
 
 def _has_begun(folder: str) -> bool:
-    """Whether there is something that a training, or a run of another kind, resumes from."""
+    """Return True if a folder contains a state from which a run can be resumed."""
     return any(os.path.exists(os.path.join(folder, name)) for name in (STATE, ROUNDS))
 
 
 def _of_config(folder: PathLike, key: str) -> str:
-    """One of all settings of the run in a folder; empty if its file does not say it."""
+    """Return a setting of the run in a folder; empty if it is unknown."""
     try:
         return str(read_settings(os.path.join(folder, CONFIG)).get(key, ""))
     except (OSError, UserError):
@@ -139,22 +147,31 @@ def _of_config(folder: PathLike, key: str) -> str:
 
 
 def test_of(result: Mapping[str, Any] | None) -> str:
-    """Which saved model a result is a test of; empty if it is its own run's."""
+    """Return the saved model that a result is a test of; empty if the run tested its own model."""
     return str((result or {}).get("evaluated") or "")
 
 
 def of_training(folder: PathLike) -> results.Read:
-    """The result of the training in a folder; none, and why, if it is that of a test."""
+    """Return the result of the training in a folder, or why there is none."""
     found = results.read(folder)
     tested = test_of(found.result)
     return results.Read(None, f"{results.FILE_NAME} belongs to a test of {tested}") if tested else found
 
 
 def require_own(folder: PathLike, trainer: str, trains: bool | None = None) -> str:
-    """Refuse a folder that another run has, before anything is written there; a message on what the run overwrites.
+    """Check before anything is written that a folder does not belong to another run.
 
-    trains: None where other codebases have not said it yet. Raises UserError if the folder has another trainer's run,
-    or a training and this is a test, or the reverse.
+    Args:
+        folder: the output folder.
+        trainer: the name of the trainer of this run.
+        trains: whether this run trains; None if a program of another codebase has not decided it yet.
+
+    Returns:
+        A message on the result that this run replaces; empty if there is none.
+
+    Raises:
+        UserError: if the folder contains a run of another trainer, a training although this run is a test, or a test
+            although this run is a training.
     """
     found = read(folder)
     if found.is_free:
@@ -171,10 +188,17 @@ def require_own(folder: PathLike, trainer: str, trains: bool | None = None) -> s
 def place_of_test(
     folder: str, model_dir: str, epoch: int | None, data: Mapping[str, str], settings: Mapping[str, str]
 ) -> str:
-    """Where a test goes: the folder asked for, or, if that is its training's (`model_dir`), one in `tests/`, numbered.
+    """Return the output folder of a test: the requested folder, or a subfolder of `tests/` if that is the training's.
 
-    data: NAME, SUBSAMPLE_CLASSES and ROOT of DATASET. settings: those that files and options gave. Raises UserError if
-    the training has no checkpoint of this epoch.
+    Args:
+        folder: the requested output folder.
+        model_dir: the output folder of the training whose model is tested.
+        epoch: the epoch to test; None for the best or last.
+        data: the settings NAME, SUBSAMPLE_CLASSES and ROOT of DATASET.
+        settings: the explicit settings of the test as texts, by dotted key.
+
+    Raises:
+        UserError: if the training has no checkpoint of this epoch.
     """
     if not folder or not model_dir or os.path.realpath(folder) != os.path.realpath(model_dir):
         return folder
@@ -195,7 +219,11 @@ def place_of_test(
 
 
 def weights_of(folder: PathLike, epoch: int | None = None) -> dict[str, str]:
-    """Name and SHA-256 of the checkpoint that a test of a run's folder loads, of several models all; else UserError."""
+    """Return the name and the SHA-256 of the checkpoint that a test of a run loads, or of all its checkpoints.
+
+    Raises:
+        UserError: if there is no checkpoint of this epoch.
+    """
     paths = [find_checkpoint(str(model), epoch) for model in model_folders(folder)]
     names = ["/".join(path.split(os.sep)[-2:]) for path in paths]
     return {"name": " ".join(names), "hash": " ".join(map(sha256_of, paths))} if paths else {}
@@ -210,9 +238,10 @@ def weights_hash(folder: PathLike, epoch: int | None = None) -> str | None:
 
 
 def resumed_from(folder: str) -> str:
-    """What a training begins from that continues a run's newest checkpoint, with a new optimiser: its SHA-256.
+    """Return the SHA-256 of the checkpoint from which a training with `--resume FOLDER` begins with a new optimiser.
 
-    Empty without a folder, without checkpoints there, and with a state or rounds, which resume as they were.
+    The text is empty without a folder or checkpoints, and if the folder contains a training state or rounds, from which
+    the run is resumed exactly.
     """
     if not folder or _has_begun(folder):
         return ""
@@ -246,13 +275,21 @@ def require_name_agrees(folder: str, shots: int, seed: int, classes: str) -> Non
             )
 
 
-# ---------------------------------------------------------------------- who works in it
+# ---- which process uses a folder
 
-_held: dict[str, lock.Lock] = {}  # by real path: what this process holds
+_held: dict[str, lock.Lock] = {}  # the locks that this process holds, by the real path of the folder
 
 
 def is_held(folder: PathLike, names: tuple[str, ...] = (LOCK, STARTER)) -> bool:
-    """Whether some process runs in a folder, or (STARTER) starts a run there; OSError if a lock cannot be opened."""
+    """Return True if a process uses a folder.
+
+    Args:
+        folder: the folder.
+        names: the locks: LOCK of a process that runs, STARTER of a process that starts a run.
+
+    Raises:
+        OSError: if a lock cannot be opened.
+    """
     return any(lock.is_held(Path(folder) / name) for name in names)
 
 
@@ -264,20 +301,25 @@ def _taken(folder: PathLike, name: str, patience_s: float = 2.0) -> lock.Lock:
 
 
 def take(folder: PathLike, patience_s: float = 2.0) -> lock.Lock:
-    """Take a folder's lock, and remove what killed writers left; raises Busy, or UserError if it cannot be written."""
+    """Take the lock of a folder, and remove unfinished files of killed processes.
+
+    Raises:
+        Busy: if another process holds the lock after `patience_s` seconds.
+        UserError: if the folder cannot be written.
+    """
     held = _taken(folder, LOCK, patience_s)
     if held.works:
         remove_parts(folder)
         for entry in os.scandir(folder):
             if entry.is_dir(follow_symlinks=False) and not os.path.exists(os.path.join(entry.path, LOCK)):
-                ours = ("model*", "checkpoint", *run_files.OF_TEST)  # files of others are kept there, too
+                ours = ("model*", "checkpoint", *run_files.OF_TEST)  # other programs keep files there, too
                 remove_parts(entry.path, *(() if entry.name == "job" else ours))
     return held
 
 
 @contextlib.contextmanager
 def starting(folder: PathLike) -> Iterator[lock.Lock]:
-    """The lock of who starts a run in a process of its own, held in the block; raises as take."""
+    """Hold the lock of a process that starts a run as a separate process; raise the errors of `take`."""
     held = _taken(folder, STARTER)
     try:
         if is_held(folder, (LOCK,)):
@@ -288,9 +330,18 @@ def starting(folder: PathLike) -> Iterator[lock.Lock]:
 
 
 def keep(folder: PathLike, trainer: str = "", trains: bool | None = None) -> str:
-    """Hold a folder until this process ends, unless it does already; raises as take.
+    """Take the lock of a folder until this process ends; do nothing if this process has it already.
 
-    With a trainer, whose run begins there, what it returns and raises is that of require_own, too.
+    Args:
+        folder: the folder.
+        trainer: the name of the trainer whose run begins in the folder; if empty, `require_own` is not called.
+        trains: as for `require_own`.
+
+    Returns:
+        The message of `require_own`.
+
+    Raises:
+        The errors of `take` and `require_own`.
     """
     real = os.path.realpath(folder)
     if real in _held:
@@ -305,7 +356,7 @@ def keep(folder: PathLike, trainer: str = "", trains: bool | None = None) -> str
 
 @contextlib.contextmanager
 def hold(folder: PathLike, trainer: str = "", trains: bool | None = None) -> Iterator[str]:
-    """As keep, within a block, which gets the message; an empty name is no folder."""
+    """Call `keep` for the duration of a block, which receives the message; an empty name means no folder."""
     real = os.path.realpath(folder)
     is_new = bool(folder) and real not in _held
     said = keep(folder, trainer, trains) if is_new else ""
@@ -317,7 +368,7 @@ def hold(folder: PathLike, trainer: str = "", trains: bool | None = None) -> Ite
 
 
 def require_still(folder: PathLike) -> None:
-    """Raise UserError if a folder that this process keeps was deleted or replaced: what it writes would be lost."""
+    """Raise UserError if a folder that this process uses was deleted or replaced, so that files would be lost."""
     held = _held.get(os.path.realpath(folder)) if folder else None
     if held is not None and not held.is_there():
         raise UserError(f"The output folder {folder} {GONE}. Start the run again.")

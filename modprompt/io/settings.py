@@ -1,7 +1,6 @@
-"""Settings as they were given, by config files, flags and options: where from, in one form of text, and their hash.
+"""Explicit settings of a run, from config files, flags and options: their sources, their texts and their hash.
 
-Two runs whose given settings have the same hash, on the same images and CLIP, are the same run. Nothing heavy is
-imported here, so that thousands of results are compared quickly.
+No heavy package is imported, so that thousands of results are compared quickly.
 """
 
 import ast
@@ -18,17 +17,17 @@ from modprompt.io.files import Refused
 from modprompt.io.identity import decisive
 from modprompt.io.records import read_yaml
 
-BASE = "_BASE_"  # in a config: another one, by its path from there, over which it sets its own
-_KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.\w+)+")  # what no value looks like
+BASE = "_BASE_"  # in a config file: the path of another config file, whose settings this file overrides
+_KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.\w+)+")  # no value of a setting looks like this
 READ_AS = "INPUT.DECODING"  # how image files are decoded; results of early versions do not have this setting
 TRAIN_ON_VAL = "DATASET.TRAIN_ON_VAL"
 SHOTS_BY_CLASS = "DATASET.SHOTS_BY_CLASS"
-# values of DATASET.CHOOSE_BY, how many validation images a method selects on: as many as the few-shot list has, all, or
-# as many as training images
+# values of DATASET.CHOOSE_BY, the number of validation images on which a method selects: those of the few-shot list, all
+# of the data set, or as many as there are training images
 FEW, ALL, AS_MANY = "few", "all", "as many"
-READER = "DATASET.READER"  # which reader of another codebase a run used; with another one it is another run
+READER = "DATASET.READER"  # the data-set reader of another codebase; two runs with different readers are different runs
 
-# settings that have a flag of train.py
+# settings that have a flag in train.py
 FLAGS = {
     "DATASET.ROOT": "--root", "OUTPUT_DIR": "--output-dir", "RESUME": "--resume", "SEED": "--seed",
     "DATASET.SOURCE_DOMAINS": "--source-domains", "DATASET.TARGET_DOMAINS": "--target-domains",
@@ -38,7 +37,7 @@ FLAGS = {
 
 
 def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings in levels as {dotted key: value}, in their order."""
+    """Return nested settings as {dotted key: value}, in the same order."""
     values: dict[str, Any] = {}
     for key, value in node.items():
         name = f"{prefix}{key}"
@@ -47,7 +46,10 @@ def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def level_of(node: Any, key: str) -> tuple[Any, str]:
-    """The level of settings that holds one, by its dotted key, and its name there; None if there is none."""
+    """Return the level of nested settings that contains a dotted key, and the last part of the key.
+
+    The level is None if the settings do not have this level.
+    """
     *path, name = key.split(".")
     for part in path:
         node = node.get(part) if isinstance(node, Mapping) else None
@@ -55,9 +57,14 @@ def level_of(node: Any, key: str) -> tuple[Any, str]:
 
 
 def read_settings(path: str, bases: int = 8) -> dict[str, Any]:
-    """What a YAML config sets, as {dotted key: value}, over what the file sets that its `_BASE_` names, if any.
+    """Return the settings of a YAML config file as {dotted key: value}, including those of its `_BASE_` file.
 
-    So many may be below each other. Raises UserError if one is missing (the neighbours are named) or not a YAML config.
+    Args:
+        path: the path of the config file.
+        bases: how many levels of `_BASE_` files are allowed.
+
+    Raises:
+        UserError: if a file does not exist (the message names similar files), or is not a YAML config file.
     """
     file = Path(path)
     if not file.exists():
@@ -78,16 +85,16 @@ def read_settings(path: str, bases: int = 8) -> dict[str, Any]:
 
 
 def names_base(path: Any) -> bool:
-    """Whether a YAML config sets its own over another one's."""
+    """Return True if a YAML config file overrides the settings of another file (`_BASE_`)."""
     try:
         content = read_yaml(path)
-    except (OSError, ValueError):  # whoever reads it says so
+    except (OSError, ValueError):  # reported when the file is read
         return False
     return isinstance(content, dict) and BASE in content
 
 
 def as_text(value: Any) -> str:
-    """A value as text, the same for all ways to write it: 1 and 1.0, (2, 3) and "[2, 3]", 1e-5 and "0.00001"."""
+    """Return a value as text, which is the same for 1 and 1.0, for (2, 3) and "[2, 3]", and for 1e-5 and "0.00001"."""
     if isinstance(value, str):
         try:
             value = ast.literal_eval(value)  # as yacs reads it
@@ -101,7 +108,11 @@ def as_text(value: Any) -> str:
 
 
 def pairs(options: Sequence[str]) -> list[tuple[str, str]]:
-    """KEY VALUE words as pairs; raises UserError if a key has no value, or a flag is among them."""
+    """Return words of the form KEY VALUE as pairs.
+
+    Raises:
+        UserError: if a key has no value, or one of the words is a flag.
+    """
     for key, value in zip_longest(options[0::2], options[1::2], fillvalue=""):
         if key.startswith("--"):
             raise UserError(f"The flag {key} must come before the KEY VALUE options.")
@@ -115,53 +126,63 @@ def pairs(options: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def given(layers: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Settings of several layers, later ones over earlier ones, as {dotted key: text}, sorted; those that decide."""
+    """Merge layers of settings, where later layers override earlier layers, and keep those that affect results.
+
+    Returns:
+        {dotted key: text}, sorted by key.
+    """
     merged = {key: value for layer in layers for key, value in layer.items()}
     texts = {key: as_text(value) for key, value in sorted(merged.items())}
     return decisive(texts)
 
 
 def settings_hash(settings: Mapping[str, str]) -> str:
-    """Twelve hex digits that tell one set of given settings from another."""
+    """Return twelve hex digits that identify a set of explicit settings, given as texts by dotted key."""
     text = "".join(f"{key}={value}\n" for key, value in sorted(settings.items()))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def texts_of(cfg: Mapping[str, Any]) -> dict[str, str]:
-    """All settings of a configuration, as {dotted key: text}."""
+    """Return all settings of a configuration as {dotted key: text}."""
     return {key: str(list(value) if isinstance(value, (tuple, list)) else value) for key, value in flat(cfg).items()}
 
 
 class Given(NamedTuple):
-    """A setting's value, as a file or flag gives it or as an option's text, and its source."""
+    """The value of a setting, as written in a file, flag or option, and its source."""
 
     value: Any
     source: str  # "file NAME", "flag --seed" or "option"
 
     @property
     def is_flag(self) -> bool:
-        """Whether it is a flag's value, which is no text that stands for another value."""
+        """Whether the value comes from a flag, so that a text is not parsed further."""
         return self.source.startswith("flag ")
 
     @property
     def where(self) -> str:
-        """Its place in an error's message."""
+        """The source as error messages name it."""
         kind, _, name = self.source.partition(" ")
         return name if kind == "file" else "command line"
 
 
 class Settings(dict[str, Given]):
-    """Settings by dotted key, later sources override earlier ones; the one place to ask for a run's settings."""
+    """The explicit settings of a run by dotted key; later sources override earlier sources."""
 
     def __init__(self, given: tuple[tuple[str, Given], ...] = ()):
         super().__init__(given)
-        self.given = given  # in the sources' order, also what a later one gives again
+        self.given = given  # in the order of the sources, including values that a later source overrides
 
     @classmethod
     def read(
         cls, files: Iterable[str] = (), flags: Mapping[str, Any] | None = None, options: Sequence[str] = ()
     ) -> "Settings":
-        """What YAML files, flags ({key of FLAGS: value}, None and "" are not given) and options give, in this order."""
+        """Read the settings of config files, flags and options, which override each other in this order.
+
+        Args:
+            files: paths of YAML config files.
+            flags: values of flags by the keys of FLAGS; None and "" mean that a flag was not used.
+            options: words of the form KEY VALUE.
+        """
         found = [
             (key, Given(value, f"file {path}"))
             for path in map(str, filter(None, files))
@@ -176,13 +197,13 @@ class Settings(dict[str, Given]):
         return cls(tuple(found))
 
     def texts(self) -> dict[str, str]:
-        """What is stored, hashed and compared: the given settings, without those of free(), as text, sorted by key."""
+        """Return the settings that affect results as texts, sorted by key; these are stored, hashed and compared."""
         return given([{key: found.value for key, found in self.items()}])
 
     def on_command_line(self) -> list[str]:
-        """Keys whose value a flag or option gives, and no file."""
+        """Return the keys whose value comes from a flag or an option."""
         return [key for key, found in self.items() if not found.source.startswith("file ")]
 
     def sources(self) -> dict[str, str]:
-        """The last source of each setting that texts() has."""
+        """Return the last source of each setting that `texts` returns."""
         return {key: self[key].source for key in self.texts()}
