@@ -22,8 +22,8 @@ _KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.\w+)+")  # no value of a setting looks lik
 READ_AS = "INPUT.DECODING"  # how image files are decoded; results of early versions do not have this setting
 TRAIN_ON_VAL = "DATASET.TRAIN_ON_VAL"
 SHOTS_BY_CLASS = "DATASET.SHOTS_BY_CLASS"
-# values of DATASET.CHOOSE_BY, the number of validation images on which a method selects: those of the few-shot list, all
-# of the data set, or as many as there are training images
+# values of DATASET.CHOOSE_BY, the number of validation images on which a method selects: the few-shot list,
+# all of the data set, or as many as there are training images
 FEW, ALL, AS_MANY = "few", "all", "as many"
 READER = "DATASET.READER"  # the data-set reader of another codebase; two runs with different readers are different runs
 

@@ -1,6 +1,7 @@
-"""Learned prompts in files that describe themselves (method, classes, CLIP), and in those of the family.
+"""Checkpoints of learned prompts: their records (method, classes, CLIP), and loading them into a learner.
 
-Ours hold only the learner, the reference's also the whole CLIP.
+Checkpoints of modprompt contain only the learned parameters. Checkpoints of the original repositories, which often
+contain the whole CLIP model, can be loaded as well.
 """
 
 import functools
@@ -40,36 +41,38 @@ if TYPE_CHECKING:
 
 
 PREFIX = "prompt_learner."
-CLASS_TOKENS = ("token_prefix", "token_suffix")  # they belong to the class names, not to what was learned
-# kept inside the encoders by some methods of the family
-_BESIDE = ("film_lp_img.", "film_lp_text.", "linear_probe_proj.")  # a joint head's, next to the learner
+CLASS_TOKENS = ("token_prefix", "token_suffix")  # the embedded class names, which are not learned
+# names of learned parameters that some methods of other repositories store inside the encoders
+_BESIDE = ("film_lp_img.", "film_lp_text.", "linear_probe_proj.")  # of a joint head next to the learner
 _DEEP_PROMPT = (".VPT", ".VPT_shallow", "image_encoder.proj_rep", "image_encoder.A", "image_encoder.B")
-COUNTS = ".num_batches_tracked"  # of a BatchNorm: whole numbers
+COUNTS = ".num_batches_tracked"  # a counter of a BatchNorm layer
 _OF_CLIP = ("image_encoder.", "text_encoder.", "logit_scale")
-_FROZEN = ("ZS_image_encoder.", "ZS_image.")  # PromptSRC and DPL keep parts of a frozen CLIP inside their learner
+_FROZEN = ("ZS_image_encoder.", "ZS_image.")  # PromptSRC and DPL store parts of a frozen CLIP inside the learner
 
 
 class CheckpointView(nn.Module):
-    """A learner, whose tensors have the names that checkpoints of its method give them.
+    """A learner whose tensors have the names that they have in checkpoints of its method.
 
     Args:
         learner: the learner.
-        key: returns a tensor's name in a checkpoint for its name in the learner.
+        key: returns the name of a tensor in checkpoints for its name in the learner.
     """
 
     def __init__(self, learner: Learner, key: Callable[[str], str]):
         super().__init__()
         self.learner = learner
         self.keys = {name: key(name) for name in learner.state_dict()}
-        self.names = {_bare(key): name for name, key in self.keys.items()}  # the learner's, by those in the checkpoint
+        self.names = {
+            _bare(key): name for name, key in self.keys.items()
+        }  # names in the learner by names in the checkpoint
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:  # type: ignore[override]
-        """What is learned, saved buffers and what a file has in addition, by the names of checkpoints."""
+        """Return the learned parameters, saved buffers and further entries of a file by their names in checkpoints."""
         own = self.learner.state_dict(*args, **kwargs)
         return {**{self.keys[name]: value for name, value in own.items()}, **self.learner.beside()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Load what state_dict returned; what a file has in addition is in the learner already."""
+        """Load what `state_dict` returned; further entries of the file are in the learner already."""
         names, aside = {key: name for name, key in self.keys.items()}, self.learner.beside()
         own = {names.get(key, key): value for key, value in state_dict.items() if key not in aside}
         return self.learner.load_state_dict(own, *args, **kwargs)
@@ -80,14 +83,14 @@ def _bare(key: str) -> str:
 
 
 def learner_part(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The learned tensors without `prompt_learner.`, from a checkpoint of a learner or of a whole prompted CLIP.
+    """Return the learned tensors of a checkpoint, without the prefix `prompt_learner.`.
 
-    Empty tensors are left out: DPL's reference keeps one for each layer without prompts.
+    Empty tensors are left out, because the original DPL code stores one for each layer without prompts.
     """
     plain = {key.removeprefix("module."): value for key, value in state_dict.items()}
     deep = {key: value for key, value in plain.items() if key.endswith(_DEEP_PROMPT) or key.startswith(_BESIDE)}
     inner = {_bare(key): value for key, value in plain.items() if key.startswith(PREFIX)}
-    if not inner:  # a learner saved without its prefix
+    if not inner:  # the learner was saved without the prefix
         inner = {key: value for key, value in plain.items() if not key.startswith(_OF_CLIP)}
     learned = {**inner, **deep}
     full = {key: value for key, value in learned.items() if not isinstance(value, Tensor) or value.numel()}
@@ -95,7 +98,7 @@ def learner_part(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def count_classes(state_dict: Mapping[str, Tensor]) -> int:
-    """Number of classes whose tokens a checkpoint holds; 0 if it holds none."""
+    """Return the number of classes whose tokens a checkpoint contains; 0 if it contains no class tokens."""
     for key, value in state_dict.items():
         if key.endswith(CLASS_TOKENS[1]) and isinstance(value, Tensor) and value.dim():
             return value.shape[0]
@@ -116,7 +119,7 @@ def _differences(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> st
 
 
 def first_names(tensors: Mapping[str, Any]) -> str:
-    """The first names of a file's tensors in a message, and how many more there are; empty without one."""
+    """Return the first names of the tensors of a file for a message, and how many more there are."""
     return some([one_line(name)[:60] for name in sorted(tensors)], 3)
 
 
@@ -138,9 +141,14 @@ def _require_fit(view: CheckpointView, theirs: Mapping[str, Tensor], path: str |
 
 
 def require_made_with(content: Checkpoint, expected: Mapping[str, str], path: str | Path) -> None:
-    """Raise UserError, which names the difference, unless a checkpoint was made with what is expected, {name: text}.
+    """Raise UserError, which names the differences, unless a checkpoint has the expected facts.
 
-    A checkpoint that says nothing is accepted. Warn if the source of a custom method has changed since.
+    A checkpoint without facts is accepted. Warn if the source code of a custom method has changed since.
+
+    Args:
+        content: the checkpoint.
+        expected: the facts of the model that loads the checkpoint, see `made_with`.
+        path: the path of the checkpoint, for messages.
     """
     sources = content.record.get("method", {}).get(SOURCES)
     for module, digest in sources.items() if isinstance(sources, dict) else ():
@@ -152,11 +160,11 @@ def require_made_with(content: Checkpoint, expected: Mapping[str, str], path: st
                 stacklevel=2,
             )
     stated = content.made_with
-    if stated and expected:  # a file without these facts has none of them; the family's files say nothing at all
+    if stated and expected:  # our checkpoints record all of these facts that apply
         none = dict.fromkeys(OF_METHODS, "none")
         stated, expected = ({**none, **side} for side in (stated, expected))
     names = stated.keys() & expected.keys()
-    sides = (  # nodes write 2 or 2.0
+    sides = (  # a configuration can contain 2 or 2.0
         {name: as_text(side[name]) if name.startswith("TRAINER.") else side[name] for name in names}
         for side in (stated, expected)
     )
@@ -169,7 +177,7 @@ def require_made_with(content: Checkpoint, expected: Mapping[str, str], path: st
 
 
 def require_own_classes(content: Checkpoint, names: Sequence[str], path: str) -> None:
-    """Raise UserError unless contexts of single classes (CSC) are used with their own classes."""
+    """Raise UserError if contexts of single classes (CSC) were learned for other classes than `names`."""
     if not content.class_list:
         warnings.warn(
             f"{path} contains a context for each class (CSC), but does not record the classes. Make sure that this "
@@ -184,10 +192,15 @@ def require_own_classes(content: Checkpoint, names: Sequence[str], path: str) ->
 
 
 def load_learner(view: CheckpointView, path: str | Path, made_with: Mapping[str, str] | None = None) -> Checkpoint:
-    """Load a checkpoint, ours or the reference's, and return its content; its class tokens are dropped.
+    """Load a checkpoint of modprompt or of an original repository into a learner, and return the content of the file.
 
-    made_with: what it must have been made with, where it says so. Raises UserError if it is not a whole checkpoint or
-    does not fit; the message names the difference.
+    Args:
+        view: the learner.
+        path: the path of the checkpoint. Its class tokens are not used.
+        made_with: the facts that the checkpoint must share, see `made_with`.
+
+    Raises:
+        UserError: if the file is not a complete checkpoint or does not fit; the message names the difference.
     """
     content = checkpoint.read(path)
     load_content(view, content, path, made_with)
@@ -197,7 +210,7 @@ def load_learner(view: CheckpointView, path: str | Path, made_with: Mapping[str,
 def load_content(
     view: CheckpointView, content: Checkpoint, path: str | Path, made_with: Mapping[str, str] | None = None
 ) -> None:
-    """As load_learner, from the content of a file that was read already."""
+    """Load the content of a checkpoint into a learner; the arguments and errors are those of `load_learner`."""
     theirs = {
         key: value
         for key, value in learner_part(view.learner.of_repository(content.state_dict, str(path))).items()
@@ -216,12 +229,12 @@ def load_content(
 
 
 def view_of(method: "Method", learner: Learner) -> CheckpointView:
-    """Prompts under the names that the family's checkpoints give them."""
+    """Return the view of a learner whose tensors have the names of checkpoints of its method."""
     return CheckpointView(learner, functools.partial(_key, method, learner))
 
 
 def _key(method: "Method", learner: Learner, name: str) -> str:
-    """The name in the family's checkpoints of a parameter of the learner."""
+    """Return the name that a parameter of the learner has in checkpoints of its method."""
     if name.startswith(HEAD):
         return name[len(HEAD) :]
     key = learner.checkpoint_key(name)
@@ -262,17 +275,20 @@ def of_clip(clip_model: CLIP) -> dict[str, str]:
 
 
 def content_hashes(method: "Method") -> dict[str, str]:
-    """The content that a method's settings name, as {name: text}, with a text that differs for each content."""
+    """Return the facts of the contents that the settings of a method name, as {name: text}."""
     return {name: text for name, text in method.metadata().items() if isinstance(text, str)}
 
 
 def search_around(method: "Method") -> AlphaSettings | None:
-    """The search for a method's schedule, if there is one and it is not the method itself."""
+    """Return the search for the schedule of a method; None if there is none, or if the method itself searches."""
     return None if isinstance(method, AlphaSettings) else method.search
 
 
 def method_record(method: "Method") -> dict[str, Any]:
-    """What a file says of a method; `config` has its settings under their names in configs, `search` its search's."""
+    """Return the record of a method in files.
+
+    The entry `config` has the settings of the method by their names in config files, and `search` those of the search.
+    """
     search = search_around(method)
     return {
         "name": type(method).__name__,
@@ -288,21 +304,22 @@ def method_record(method: "Method") -> dict[str, Any]:
 
 
 def sources_of(method: "Method") -> dict[str, str]:
-    """Return the source hash of the custom module that defines a method, and of that of the prompts before a head."""
+    """Return the hashes of the custom modules that define a method and the method of the prompts before a head."""
     names = (type(method).__name__, method.metadata().get(FRONT, {}).get("name", ""))
     modules = [row_of(name).method.__module__ for name in names if is_own(name)]
     return {module: imported_sources[module] for module in modules if module in imported_sources}
 
 
 def values_of(settings: Configured) -> dict[str, Any]:
-    """All settings by field, as configs have them."""
+    """Return all settings by field, with their values as in config files."""
     return {one.field: as_config(getattr(settings, one.field)) for one in settings.settings()}
 
 
 def classes_record(classes: Classes, learner: Learner) -> dict[str, Any]:
-    """What a file says of classes: names in label order, data set, templates; numbers among equal names, if known.
+    """Return the record of the classes in files: names in the order of the labels, data set and templates.
 
-    Also the classes of the training, if they are others and that matters.
+    If classes have equal names, the record has their numbers. If the model was trained on other classes, and this
+    changes its predictions, the record has the names of these classes, too.
     """
     own = learner.templates or learner.averaged
     which = "" if learner.described is None else f"{WHICH}[phrase]"
@@ -321,7 +338,15 @@ def describe(
     learner: Learner,
     run: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The record of a model: what its file says of it; `method` is its method_record, `run` what made it."""
+    """Return the record of a model in files.
+
+    Args:
+        method: the record of the method, see `method_record`.
+        classes: the classes of the model.
+        clip: the facts of the CLIP model.
+        learner: the learner.
+        run: the record of the run that trained the model.
+    """
     sides = learner.schedules._asdict().items()
     return checkpoint.record(
         method={**method, **learner.stands_on()},
@@ -334,16 +359,20 @@ def describe(
 
 
 def _phrases_of(learner: Learner) -> dict[str, Any]:
-    """Phrases and sentences, of other classes too, so that no other file is needed; empty if there are none."""
+    """Return the phrases and sentences of all described classes, so that the model needs no other file."""
     own = learner.sentences and learner.sentences.content
     sentences = {"sentences": own.as_record()} if own else {}
     return {**sentences, **({} if learner.described is None else {"phrases": learner.described.content.as_record()})}
 
 
 def write(path: str | Path, state: Mapping[str, Any], record: Mapping[str, Any], epoch: int = 0) -> None:
-    """Write a checkpoint, whole or not at all, with tensors under the family's names and what describe() returned.
+    """Write a checkpoint completely or not at all; a name that ends in .safetensors selects that format.
 
-    It is a file of torch.save, or of safetensors if its name ends in .safetensors.
+    Args:
+        path: the path of the file.
+        state: the tensors by their names in checkpoints.
+        record: the record of the model, see `describe`.
+        epoch: the number of finished epochs.
     """
     head = {"epoch": epoch, "val_result": None, KEY: dict(record)}
     if str(path).endswith(checkpoint.SAFETENSORS):

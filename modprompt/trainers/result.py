@@ -1,6 +1,6 @@
-"""The result of a run as data: result.json, written whole at the end of a test; it marks a finished run.
+"""Writing result.json at the end of a test; the file shows that a run is finished.
 
-A trainer that is not ours has the entries that its Dassl and its data set give.
+The result of a trainer of another codebase has only the entries that Dassl and the data set provide.
 """
 
 import os
@@ -41,7 +41,7 @@ from modprompt.trainers.test_predictions import Answers
 
 
 def _of_model(trainer: PromptTrainer) -> dict[str, Any]:
-    """A result's method, classes and CLIP, as in a checkpoint, and what marks it."""
+    """Return the entries on the method, the classes and the CLIP model, as in a checkpoint."""
     model, seen = trainer.model, trainer.model.method.results.seen
     return {
         "backbone_hash": trainer.fingerprint,
@@ -55,7 +55,7 @@ def _of_model(trainer: PromptTrainer) -> dict[str, Any]:
 
 
 def _of_learner(trainer: PromptTrainer) -> dict[str, Any]:
-    """Hash and schedules (written as SCHEDULE_TEXT) of what a trainer has learned; nothing if it learns nothing."""
+    """Return the hash and the schedules of the learned prompts; {} for a trainer that learns nothing."""
     learned = trainer.model.learned
     if not list(learned.parameters()):
         return {}
@@ -68,7 +68,7 @@ def _of_learner(trainer: PromptTrainer) -> dict[str, Any]:
 
 
 def _identity(trainer: PromptTrainer | None, shots_hash: str) -> dict[str, dict[str, str]]:
-    """Return the record of the contents that decide a run's results.
+    """Return the hashes of the contents that decide the results of a run, see `modprompt.io.identity.record`.
 
     Args:
         trainer: the trainer; None for a trainer of another codebase.
@@ -83,12 +83,13 @@ def _identity(trainer: PromptTrainer | None, shots_hash: str) -> dict[str, dict[
 
 
 def _seconds(trainer: PromptTrainer, learned: str, folders: Sequence[str]) -> dict[str, float]:
-    """Seconds of training (all starts of the run) and test, where they are known.
+    """Return the duration of the training (over all starts of the run) and of the test in seconds, if they are known.
 
     Args:
-        trainer: after its test.
-        learned: the hash of what it learned.
-        folders: whose result of the same training says what this start of a finished run did not do again.
+        trainer: the trainer after its test.
+        learned: the hash of the learned prompts.
+        folders: folders with earlier results. A result with the same prompts provides durations of steps that this
+            start of the run did not repeat.
     """
     found = {"training_s": trainer.training_s, "testing_s": trainer.testing_s}
     results = [run_folder.of_training(folder).result or {} for folder in folders if folder]
@@ -103,7 +104,7 @@ def _trained(model: Any) -> int:
 
 
 def of_gpu(on_cuda: bool) -> dict[str, Any]:
-    """The memory of the run's GPU in GiB, and how many runs shared it, if their starter has said."""
+    """Return the memory of the GPU in GiB and the number of runs that share the GPU, if this number is known."""
     if not on_cuda:
         return {}
     runs, whole = runs_on_gpu(), torch.cuda.get_device_properties(0).total_memory
@@ -111,7 +112,7 @@ def of_gpu(on_cuda: bool) -> dict[str, Any]:
 
 
 def _of_checkpoint(trainer: PromptTrainer | None, folder: str, epoch: int | None) -> dict[str, Any]:
-    """Name and hash of the checkpoint that was tested, the run's own or another's; nothing if there is none."""
+    """Return the name and hash of the tested checkpoint, of this or another run; {} if there is none."""
     if trainer is not None and not trainer.learns:
         return {}
     if trainer is not None and trainer.loaded_path:
@@ -125,7 +126,7 @@ def _of_checkpoint(trainer: PromptTrainer | None, folder: str, epoch: int | None
 
 
 def _of_choice(trainer: PromptTrainer | None, model_dir: str) -> dict[str, Any]:
-    """What a run chose; for a model that is only tested, what its own run chose, if that is known."""
+    """Return what the training of the tested model selected, if it is known."""
     if not model_dir:
         return {} if trainer is None else trainer.selection()
     by_loaded = {} if trainer is None else selection_of_loaded(trainer)
@@ -134,7 +135,7 @@ def _of_choice(trainer: PromptTrainer | None, model_dir: str) -> dict[str, Any]:
 
 
 def peak_memory_gib(on_cuda: bool) -> float:
-    """The most memory that this process has held: PyTorch's on CUDA, else all of it (0.0 if not known)."""
+    """Return the peak memory of this process in GiB: that of PyTorch on CUDA, else all memory; 0.0 if it is unknown."""
     if on_cuda:
         return torch.cuda.max_memory_allocated() / 2**30
     try:
@@ -146,7 +147,7 @@ def peak_memory_gib(on_cuda: bool) -> float:
 
 
 class ResultRecorder:
-    """Keeps the last results of a trainer's evaluator.
+    """Keeps the last results of the evaluator of a trainer, and writes them to result.json.
 
     Args:
         trainer: a trainer with an `evaluator`.
@@ -157,7 +158,9 @@ class ResultRecorder:
         self.ours: PromptTrainer | None = trainer if isinstance(trainer, PromptTrainer) else None
         self.results: dict[str, Any] | None = None
         self.started = time.time()
-        self.began_from = "" if self.ours else run_folder.resumed_from(trainer.cfg.RESUME)  # ours says it itself
+        self.began_from = (
+            "" if self.ours else run_folder.resumed_from(trainer.cfg.RESUME)
+        )  # our trainers record it themselves
         self.answers = Answers(trainer.evaluator)
         self.unknown = unknown_classes.images_of(trainer)
         self._evaluate = trainer.evaluator.evaluate
@@ -165,7 +168,7 @@ class ResultRecorder:
 
     def _recorded(self) -> dict[str, Any]:
         classes, cfg = self.trainer.dm.num_classes, self.trainer.cfg
-        if self.answers.columns not in (0, classes):  # 0: they are no logits
+        if self.answers.columns not in (0, classes):  # 0: the outputs are not logits
             raise UserError(
                 f"The data set {cfg.DATASET.NAME} has the labels 0 to {classes - 1}, but the model returns "
                 f"{self.answers.columns} logits per image instead of one per class, so the accuracy would be "
@@ -177,7 +180,10 @@ class ResultRecorder:
         return results
 
     def _labels_of_choice(self, cfg: Any) -> int:
-        """How many images a run chose by, whose labels no round asks for; of base classes if halves are apart."""
+        """Return the number of validation images on which a run selected, and which active learning does not label.
+
+        If base and new classes are tested separately, only images of base classes count.
+        """
         dataset = self.trainer.dm.dataset
         found = labels_of_choice(dataset, cfg)
         if not (found and self.ours and self.ours.halves_apart):
@@ -192,7 +198,7 @@ class ResultRecorder:
         return self.ours is not None and self.ours.images_changed
 
     def _of_ours(self, trainer: PromptTrainer, folders: Sequence[str]) -> dict[str, Any]:
-        """The entries that only our trainers have; see _seconds."""
+        """Return the entries that only the trainers of modprompt have; `folders` are those of `_seconds`."""
         learner = _of_learner(trainer)
         assert self.results is not None
         return {
@@ -216,18 +222,18 @@ class ResultRecorder:
         """Write result.json into cfg.OUTPUT_DIR.
 
         Args:
-            cfg: the run's configuration.
-            evaluated: which checkpoint was tested, if the run did not train it.
-            settings: what files, flags and options gave.
-            model_dir: the folder of the run that trained it.
-            more: further entries, which replace its own, also those for files next to it.
-            epoch: of that run, if not its best or last was tested.
+            cfg: the configuration of the run.
+            evaluated: the tested checkpoint, if another run trained it; else empty.
+            settings: the explicit settings.
+            model_dir: the folder of the run that trained the tested checkpoint.
+            more: further entries, which replace entries of the same names.
+            epoch: the tested epoch, if it is not the best or last.
 
         Returns:
             The path of the file, or "" if nothing was tested.
 
         Raises:
-            UserError: if the folder is no longer the one that the run began in.
+            UserError: if the output folder was deleted or replaced during the run.
         """
         run_folder.require_still(cfg.OUTPUT_DIR)
         if self.results is None:

@@ -1,7 +1,4 @@
-"""Whether the run of a configuration is finished already, so that scripts start nothing twice.
-
-A finished run has the same settings, CLIP, split, few-shot list and, for a test, the same model. Nothing else counts.
-"""
+"""The option --once: whether the requested run is already finished, so that scripts do not start runs twice."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -25,18 +22,18 @@ from modprompt.trainers.run_facts import default_settings
 def _looks(
     cfg: Any, result: Mapping[str, Any], find: Callable[[str], str | None], dataset_now: Callable[[], Any]
 ) -> dict[str, identity.Look]:
-    """How to look at what is there now, in this order: files of the split, what settings name, the CLIP, the images."""
+    """Return functions that compare a result with the current files of split, settings, CLIP and images."""
     files = {f"files/{name}": named_files.look_at_file(name, find) for name in result.get("files") or {}}
     images = {identity.IMAGES: lambda _: _image_differences(cfg, result, dataset_now)}
     return {**files, **named_files.looks(result, texts_of(cfg), known.identity), **images}
 
 
 def _image_differences(cfg: Any, result: Mapping[str, Any], dataset_now: Callable[[], Any]) -> str:
-    """What has changed of the images, or of a split without a file."""
+    """Return what has changed of the images, or of a split that has no file; empty if nothing has changed."""
     dataset = dataset_now()
     if not results.has_split_file(result):
         recorded = (result.get("split") or {}).get("hash")
-        now = split_hash(dataset, cfg) if recorded else images_hash_of(dataset, cfg)  # another project's reader
+        now = split_hash(dataset, cfg) if recorded else images_hash_of(dataset, cfg)
         recorded = recorded or result.get("images_hash")
         if recorded and recorded != now:
             return "the images have changed (the data set has no recorded split file)"
@@ -45,7 +42,7 @@ def _image_differences(cfg: Any, result: Mapping[str, Any], dataset_now: Callabl
 
 
 def split_hash(dataset: Any, cfg: Any) -> str:
-    """The hash of a data set's split, or of its images if another project's reader does not give it."""
+    """Return the hash of the split of a data set, or of its images if its reader does not know one."""
     return reader_facts(dataset).split_facts.get("hash", "") or images_hash_of(dataset, cfg)
 
 
@@ -58,20 +55,20 @@ def finished_before(
     model_dir: str = "",
     epoch: int | None = None,
 ) -> bool:
-    """Whether cfg.OUTPUT_DIR holds this very run, finished; a message says so.
+    """Return True, and print a message, if cfg.OUTPUT_DIR contains the requested run and the run is finished.
 
     Args:
-        cfg: the run's configuration.
-        settings: those that files and options gave.
+        cfg: the configuration of the requested run.
+        settings: the explicit settings as texts, by dotted key.
         tests: whether the run only tests.
-        find: gives the path of a recorded split file or few-shot list.
+        find: returns the path of a recorded split file or few-shot list.
         dataset_now: reads the data set.
-        model_dir: the folder of the run whose model is tested; empty if none is.
+        model_dir: the folder of the run whose model is tested; empty if no saved model is tested.
         epoch: the epoch to test; None for the best or last.
 
     Raises:
-        UserError: if it holds another finished run, or one whose training images changed while it trained, or its name
-            states other shots, seed or classes.
+        UserError: if the folder contains another finished run, or a run whose training images changed during the
+            training, or if the name of the folder contradicts the shots, seed or classes of the run.
     """
     classes = cfg.DATASET.SUBSAMPLE_CLASSES
     run_folder.require_name_agrees(cfg.OUTPUT_DIR, cfg.DATASET.NUM_SHOTS, cfg.SEED, classes)
@@ -122,7 +119,10 @@ def _another_run(folder: str, found: list[str], most: int = 4) -> UserError:
 
 
 def _other_kind(cfg: Any, result: Mapping[str, Any], tests: bool, model_dir: str) -> list[str]:
-    """That a result is of a test, not a training, or the other way round, or of a training that began otherwise."""
+    """Return [the difference] if a training is requested and the result is one of a test, or the reverse; else [].
+
+    Trainings that began from different checkpoints differ, too.
+    """
     tested = run_folder.test_of(result)
     if tested and not tests:
         return [f"the finished run is a test of {tested}"]

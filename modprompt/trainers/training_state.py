@@ -1,7 +1,6 @@
-"""The state of a run between two epochs, in one whole file: models, optimisers, schedules, random numbers.
+"""The training state: models, optimisers, schedules and random generators after an epoch, in one file.
 
-A killed run resumes from it; it is overwritten after every epoch and removed when the run has its result. The file is
-the same with every Dassl.
+A killed run is resumed from this file. The file is overwritten after every epoch and removed after the final test.
 """
 
 import contextlib
@@ -26,8 +25,10 @@ _TO_DO = "Delete the file to start again, or replace the file with an intact cop
 
 
 def random_states() -> dict[str, Any]:
-    """The states of all generators: tensors and plain values."""
-    kind, keys, position, has_gauss, gauss = cast(_NumPyState, np.random.get_state())  # a tuple for the old generator
+    """Return the states of all random generators as tensors and plain values."""
+    kind, keys, position, has_gauss, gauss = cast(
+        _NumPyState, np.random.get_state()
+    )  # the legacy generator has a tuple
     version, words, gauss_next = random.getstate()
     states: dict[str, Any] = {
         "python": [version, list(words), gauss_next],
@@ -36,12 +37,12 @@ def random_states() -> dict[str, Any]:
     }
     if torch.cuda.is_available():
         states["cuda"] = torch.cuda.get_rng_state_all()
-        states["cuda_own"] = torch.cuda.current_device()  # the GPU that the run is on
+        states["cuda_own"] = torch.cuda.current_device()  # the GPU of the run
     return states
 
 
 def restore_random(states: Mapping[str, Any]) -> None:
-    """Restore the generators' states that random_states gave."""
+    """Restore the states of the random generators that `random_states` returned."""
     version, words, gauss_next = states["python"]
     random.setstate((version, tuple(words), gauss_next))
     kind, keys, position, has_gauss, gauss = states["numpy"]
@@ -61,11 +62,11 @@ def generators_kept() -> Iterator[None]:
 
 
 def _restore_cards(states: Sequence[Any], own: int) -> None:
-    """Restore the generators of this machine's GPUs: that of the run's own GPU from the run's, the others by number.
+    """Restore the generators of the GPUs: of this run's GPU from the stored run's GPU, and of the others by number.
 
     Args:
-        states: of each GPU of the machine that saved them.
-        own: the number of the run's GPU there.
+        states: the states of all GPUs of the machine that stored them.
+        own: the number of the stored run's GPU.
     """
     here = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if here != len(states):
@@ -98,7 +99,18 @@ def save(
     best_result: float,
     extras: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the state after `epoch` finished epochs; `extras` is what else a trainer must remember."""
+    """Write the training state.
+
+    Args:
+        directory: the output folder.
+        settings: the facts of the run, see `facts_of_run`.
+        epoch: the number of finished epochs.
+        models: the modules to store, by name.
+        optims: the optimisers by name; None for modules without one.
+        scheds: the learning-rate schedules by name; None for modules without one.
+        best_result: the best validation result so far.
+        extras: further values of the trainer.
+    """
     states = {
         "epoch": epoch,
         "settings": dict(settings),
@@ -113,7 +125,7 @@ def save(
 
 
 def exists(directory: str) -> bool:
-    """Whether the folder holds a training state."""
+    """Return True if a folder contains a training state."""
     return os.path.exists(os.path.join(directory, FILE_NAME))
 
 
@@ -125,7 +137,7 @@ def remove(directory: str) -> None:
 
 @contextlib.contextmanager
 def damage_told(directory: str) -> Iterator[None]:
-    """Around the use of what a folder's state holds: what does not fit becomes a UserError that names the file."""
+    """Turn errors of a block that uses a training state into a UserError that names the file."""
     try:
         yield
     except UserError:
@@ -142,21 +154,20 @@ def load(
     optims: Mapping[str, Any],
     scheds: Mapping[str, Any],
 ) -> tuple[int, float, Mapping[str, Any]]:
-    """Restore everything; a file that was cut off or edited, or is of a run with other settings, changes nothing.
+    """Restore a training state. If the file is damaged or belongs to another run, nothing is changed.
 
     Args:
-        directory: where the file is.
-        settings: of this run.
-        models: what to restore, by name.
-        optims: likewise.
-        scheds: likewise.
+        directory: the folder with the training state.
+        settings: the facts of this run, see `facts_of_run`.
+        models: the modules to restore, by name.
+        optims: the optimisers to restore, by name.
+        scheds: the learning-rate schedules to restore, by name.
 
     Returns:
-        (finished epochs, best validation result so far, extras).
+        The number of finished epochs, the best validation result so far, and the further values of the trainer.
 
     Raises:
-        UserError: if the file is damaged, a part is missing or does not belong to this run, or the run was made with
-            other settings, which are named.
+        UserError: if the file is damaged or incomplete, or belongs to a run with other facts, which are named.
     """
     path = os.path.join(directory, FILE_NAME)
     try:
