@@ -1,4 +1,4 @@
-"""The files that a run leaves next to its result, and their entries in result.json; messages name what is left out."""
+"""The files that a run writes next to result.json, and their entries in that file."""
 
 import os
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ def of_test(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]) 
 
 
 def _features(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]) -> dict[str, str]:
-    """The hash of the kept image features; nothing if none are to be kept, or none can be."""
+    """Return the hash of the stored image features; {} if they are not to be stored or cannot be stored."""
     if not trainer.cfg.TEST.KEEP_FEATURES:
         return {}
     features = trainer.tested_features if isinstance(trainer, PromptTrainer) else None
@@ -64,7 +64,7 @@ def _features(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]
 
 
 def _halves(trainer: Any, confusion: "np.ndarray") -> dict[str, Any]:
-    """The accuracies of base and new images: among all classes, if asked for, or each among its own half."""
+    """Return the accuracies on images of base and new classes, among all classes or among the classes of each half."""
     apart = isinstance(trainer, PromptTrainer) and trainer.halves_apart
     if not (trainer.cfg.TEST.BASE_NEW or apart):
         return {}
@@ -84,7 +84,7 @@ def _halves(trainer: Any, confusion: "np.ndarray") -> dict[str, Any]:
 
 
 def of_training(folder: str) -> dict[str, str]:
-    """The hash of the table of a training's steps; nothing if there is none, or it is damaged."""
+    """Return the hash of the table of training steps; {} if the table is missing or damaged."""
     try:
         there = run_files.read_steps(folder) is not None
     except UserError as error:
@@ -94,14 +94,14 @@ def of_training(folder: str) -> dict[str, str]:
 
 
 def of_another(source: str, folder: str) -> dict[str, Any]:
-    """Copy the files of another run into a folder; they replace those that are there.
+    """Copy the files of another run into a folder, where they replace files of the same names.
 
     Args:
-        source: the other run's folder.
-        folder: where they go.
+        source: the folder of the other run.
+        folder: the folder of this run.
 
     Returns:
-        Their entries of a result.
+        The entries of the files in result.json.
     """
     run_files.remove_test(folder)
     result = results.read(source).result or {}

@@ -1,4 +1,4 @@
-"""The CLIP that a config names, and its images: settings of INPUT follow the weights."""
+"""The CLIP model of a configuration, and the settings of INPUT, which follow from the model."""
 
 import warnings
 from collections.abc import Collection
@@ -19,16 +19,16 @@ _TOLERANCE = 1e-6
 
 
 def load_clip(cfg: Any) -> CLIP:
-    """A run's CLIP.
+    """Return the CLIP model of a run.
 
     Raises:
-        UserError: as clip.load.load.
+        UserError: the errors of `modprompt.clip.load.load`.
     """
     return load(asked_of(cfg.MODEL.BACKBONE))
 
 
 def input_texts(cfg: Any) -> dict[str, str]:
-    """How a run preprocesses its images, as {dotted key: text}."""
+    """Return the settings of the image preprocessing as {dotted key: text}."""
     made = {f"INPUT.{key}": as_text(cfg.INPUT[key]) for key in Images().settings()}
     return {**made, READ_AS: str(cfg.INPUT.DECODING)}
 
@@ -40,17 +40,18 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def settings_of_images(cfg: Any, asked_for: Collection[str]) -> dict[str, Any]:
-    """INPUT's size, mean, std, interpolation and resize mode if the weights need others, by dotted key.
+    """Return settings of INPUT that the CLIP model needs and the configuration does not have, by dotted key.
 
-    A message says so. What the command line gives stays, with a warning, but for a size that does not fit. If nothing
-    states the weights' preprocessing, only their size is known: settings stay, and all else is taken to be OpenAI's.
+    They are the size, mean, standard deviation, interpolation and resize mode of images. A message names the changes.
+    Settings from the command line are kept, with a warning; only a wrong size is an error. If the preprocessing of the
+    model is unknown, only the size is compared.
 
     Args:
-        cfg: a run's configuration.
-        asked_for: keys that the command line gives.
+        cfg: the configuration of a run.
+        asked_for: dotted keys of settings from the command line.
 
     Raises:
-        UserError: if there is no such CLIP, nothing says how to run it, or its images have another size.
+        UserError: if the CLIP model does not exist, its architecture is unknown, or it needs images of another size.
     """
     images = images_of(asked_of(cfg.MODEL.BACKBONE))
     if "INPUT.SIZE" in asked_for:
@@ -75,7 +76,7 @@ def settings_of_images(cfg: Any, asked_for: Collection[str]) -> dict[str, Any]:
 
 
 def warn_of_unused_name(cfg: Any, asked_for: Collection[str]) -> None:
-    """Warn if the command line names a CLIP, but a file or folder of weights is used."""
+    """Warn if the command line names a CLIP model, but weights from a file or folder are used."""
     path = cfg.MODEL.BACKBONE.PATH
     if path and {"MODEL.BACKBONE.NAME", "--backbone"} & set(asked_for):
         warnings.warn(
@@ -117,7 +118,7 @@ def settings_of_architecture(cfg: Any) -> dict[str, Any]:
 
 
 def _compared(node: Any, images: Images, asked_for: Collection[str]) -> tuple[dict[str, Any], list[str]]:
-    """(settings of INPUT to change, with their new values; in words, those that stay but differ from the CLIP's)."""
+    """Return settings of INPUT to change with their new values, and texts on those that differ but are kept."""
     changes, kept = {}, []
     for key, value in images.settings().items():
         mine = node[key]
@@ -137,10 +138,10 @@ def _short(value: Any) -> str:
 
 
 def squash(loaders: list[Any], size: tuple[int, int]) -> None:
-    """Scale test images to a square instead of cutting one out: "squash", which no Dassl knows.
+    """Resize test images to a square instead of cropping them, which Dassl does not support.
 
     Raises:
-        UserError: if the transform of a loader's images does not begin as Dassl's does.
+        UserError: if the transform of a loader does not begin like the test transform of Dassl.
     """
     for loader in loaders:
         steps = list(getattr(loader.dataset.transform, "transforms", ()))
@@ -154,7 +155,7 @@ def squash(loaders: list[Any], size: tuple[int, int]) -> None:
 
 
 def requires_squash(cfg: Any) -> bool:
-    """Whether test images are scaled to a square."""
+    """Return True if test images are resized to a square."""
     return bool(cfg.INPUT.RESIZE_MODE == SQUASH)
 
 

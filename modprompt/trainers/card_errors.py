@@ -1,4 +1,4 @@
-"""PyTorch's errors that a user can mend, on memory or repeatable numbers, as one line: its words, and what to do."""
+"""Errors of PyTorch on memory and determinism, turned into one-line messages that say what to do."""
 
 import contextlib
 import re
@@ -36,7 +36,7 @@ _KNOWN = (  # words of the error, what it becomes
 
 @contextlib.contextmanager
 def told() -> Iterator[None]:
-    """In this context such errors become a UserError; those of memory an OutOfMemory, which has its own exit code."""
+    """Turn such errors in a block into a UserError, or into OutOfMemory, which has an exit code of its own."""
     try:
         yield
     except RuntimeError as error:

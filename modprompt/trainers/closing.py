@@ -1,4 +1,4 @@
-"""What a training of our programs says last: its images, zero-shot CLIP's accuracy beside its own, the next command."""
+"""The last lines that a training prints: its images, the accuracy of zero-shot CLIP, and the next command."""
 
 import shlex
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ from modprompt.trainers.prompt_trainer import PromptTrainer
 
 
 def lines(trainer: Any, tested_pct: float | None, in_series: bool) -> Iterator[str]:
-    """The lines.
+    """Return the lines.
 
     Args:
-        trainer: after its training.
-        tested_pct: the accuracy of its test in percent; None if it has not tested.
-        in_series: whether it is one of many runs, whose report has zero-shot CLIP.
+        trainer: the trainer after its training.
+        tested_pct: the accuracy of the test in percent; None if there was no test.
+        in_series: whether the run belongs to an experiment, whose report contains zero-shot CLIP.
     """
     cfg, dataset = trainer.cfg, trainer.dm.dataset
     tested = (dataset.val if cfg.TEST.SPLIT == "val" else None) or dataset.test or ()
@@ -35,14 +35,14 @@ def lines(trainer: Any, tested_pct: float | None, in_series: bool) -> Iterator[s
 
 
 def next_command(trainer: PromptTrainer) -> str:
-    """The command to type next, which uses the run's model."""
+    """Return a command that uses the trained model."""
     module = type(trainer.method).__module__
     own = [] if module.startswith("modprompt.") else ["--import", module]
     return f"Next: {shlex.join(['modprompt', 'predict', trainer.cfg.OUTPUT_DIR, 'IMAGE', *own])}"
 
 
 def zero_shot_costs_little(trainer: PromptTrainer) -> bool:
-    """Whether the last test kept the features of its images, and CLIP without prompts has the same."""
+    """Return True if the last test stored image features that are also those of CLIP without prompts."""
     features, model = trainer.tested_features, trainer.model
     others = model.prompts_images or model.reads or model.prompt_learner.frozen_text is not None
     return features is not None and not others and trainer.node.PREC in ("fp16", "fp32")  # else CLIP is rounded
@@ -50,7 +50,7 @@ def zero_shot_costs_little(trainer: PromptTrainer) -> bool:
 
 @torch.no_grad()
 def zero_shot_pct(trainer: PromptTrainer) -> float:
-    """The accuracy in percent of ZeroshotCLIP on the features of the last test."""
+    """Return the accuracy of ZeroshotCLIP in percent on the image features of the last test."""
     features, model = trainer.tested_features, zero_shot_model(trainer, trainer.clip_model)
     assert features is not None
     labels, size = (

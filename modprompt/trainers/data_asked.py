@@ -1,4 +1,4 @@
-"""What was asked of a data set's reader, another project's, against what it looked at and gave."""
+"""Checks that a data-set reader of another codebase respects the settings of the data set."""
 
 import collections
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ _ALL = {"NUM_SHOTS": 0, "SHOTS_BY_CLASS": "", "SUBSAMPLE_CLASSES": "all", "TRAIN
 
 
 class _Watched(CfgNode):
-    """Settings whose keys are noted when they are read."""
+    """A configuration node that records which of its settings are read."""
 
     read: set[str] = set()  # of all, since a reader may copy its configuration
 
@@ -29,7 +29,7 @@ class _Watched(CfgNode):
 
 @contextmanager
 def watched(cfg: Any) -> Iterator[Any]:
-    """A copy of a configuration that notes which settings of DATASET are read meanwhile, for `require`."""
+    """Yield a copy of a configuration that records which settings of DATASET are read, for `require`."""
     copy = cfg.clone()
     dict.__setitem__(copy, "DATASET", _Watched(cfg.DATASET))
     copy.freeze()
@@ -48,10 +48,13 @@ def require_decoding(loaders: Iterable[Any], rule: str) -> None:
 
 
 def require(dataset: Any, cfg: Any) -> None:
-    """Hold a data set, just read within `watched`, against what a configuration asks for; a message on more shots.
+    """Check that the reader of a data set, which was read within `watched`, did not ignore settings.
+
+    A message is printed if the reader returned more training images per class than DATASET.NUM_SHOTS.
 
     Raises:
-        UserError: if its reader, none of ours, has not looked at a setting that asks for other images.
+        UserError: if a reader of another codebase did not read a setting that selects images, or gives several labels
+            to an image.
     """
     if type(dataset).__module__.startswith("modprompt."):
         return

@@ -1,4 +1,4 @@
-"""Settings of a run's device, made in the process before anything is computed; they stay."""
+"""Settings of PyTorch for the device of a run, which are set once per process before anything is computed."""
 
 import os
 
@@ -12,21 +12,21 @@ _FIXED = (":4096:8", ":16:8")  # with these, set before it starts, cuBLAS repeat
 
 
 def on_card(cuda: bool) -> bool:
-    """Whether a run computes on CUDA, of which USE_CUDA says whether it may."""
+    """Return True if a run computes on CUDA, which USE_CUDA allows."""
     return torch.cuda.is_available() and bool(cuda)
 
 
 def set_up(deterministic: bool, cuda: bool, ours: bool = False) -> None:
-    """Set exact float32 products, attention's kernels and MODEL.DETERMINISTIC; call this before CUDA starts.
+    """Set exact float32 products, the kernels of attention, and MODEL.DETERMINISTIC; call this before CUDA starts.
 
     Args:
         deterministic: MODEL.DETERMINISTIC.
         cuda: USE_CUDA.
-        ours: whether the program is ours: then a run that is not deterministic sets all that one would set, too,
-            and cuDNN may search its fastest algorithms.
+        ours: whether the program belongs to modprompt. If so, settings are also made for runs that are not
+            deterministic, and cuDNN may search for its fastest algorithms.
 
     Raises:
-        UserError: if CUDA has already started in a way that cannot be deterministic.
+        UserError: if CUDA has already started with settings that are not deterministic.
     """
     set_products()
     fixed, card = bool(deterministic), on_card(cuda)

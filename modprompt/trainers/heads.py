@@ -162,7 +162,7 @@ class HeadTrainer(PromptTrainer):
     # ---- the training
 
     def before_train(self) -> None:
-        """Resume, or build the head."""
+        """Resume the training, or build the head."""
         self._warn_of_other_images()
         super().before_train()
         if not self.head_is_built and self.start_epoch < self.max_epoch:
@@ -192,7 +192,7 @@ class HeadTrainer(PromptTrainer):
         )
 
     def after_train(self) -> None:
-        """Search, test, and remove what only an unfinished run needs."""
+        """Search alpha and beta, test, and remove files that only an unfinished run needs."""
         if self.cfg.TEST.NO_TEST:
             self.search_alpha_and_beta()
         super().after_train()
@@ -315,13 +315,13 @@ class HeadTrainer(PromptTrainer):
             super().skip_epochs(name, epochs)
 
     def resume_checkpoint(self, directory: str) -> int:
-        """Go on from the newest checkpoint of a run's folder; return the number of finished epochs."""
+        """Load the newest checkpoint in the folder of a run; return the number of finished epochs."""
         if directory != self.cfg.OUTPUT_DIR:
             self._build_head_from_images()
         return super().resume_checkpoint(directory)
 
     def resume_state(self, directory: str) -> int:
-        """Go on from the state of an unfinished run; return the number of finished epochs."""
+        """Load the state of an unfinished run; return the number of finished epochs."""
         views = read_bank(directory, facts_of_run(self)) if self.method.passes() else []
         self.build_head(views)
         epoch = super().resume_state(directory)
@@ -334,7 +334,7 @@ class HeadTrainer(PromptTrainer):
         return {**super().extra_state(), VIEWS: views}
 
     def load_extra_state(self, extras: Mapping[str, Any]) -> None:
-        """Restore what extra_state returned."""
+        """Restore the values that `extra_state` returned."""
         super().load_extra_state(extras)
         if isinstance(self.train_loader_x, FreshViews):
             kept = [[(features.to(self.device), labels) for features, labels in view] for view in extras[VIEWS]]

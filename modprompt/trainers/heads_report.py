@@ -1,4 +1,4 @@
-"""Heads on features as a table, a CSV file and a figure."""
+"""The accuracies of heads on precomputed features as a table, a CSV file and a figure."""
 
 import os
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ def _images_of(features: Features) -> str:
 
 
 def _named(row: Row, features: Features) -> dict[str, Cell]:
-    """The cells of a row by column."""
+    """Return the cells of a row by column."""
     of_base = f"{BASE}_" if row.new else ""
     cells: dict[str, Cell] = {
         "head": row.fitted.name,
@@ -43,7 +43,7 @@ def _named(row: Row, features: Features) -> dict[str, Cell]:
 
 
 def table(rows: Sequence[Row], features: Features) -> str:
-    """The rows as text: heads that train nothing, then the others under what must be said of them."""
+    """Return the rows as text: first heads without training, then trained heads below a remark on their training."""
     found = [_named(row, features) for row in rows]
     kinds = dict.fromkeys(sorted(str(cells.pop(_KIND)) for cells in found))
     shown = [[*found[0]], *(["" if cell is None else str(cell) for cell in cells.values()] for cells in found)]

@@ -1,9 +1,9 @@
-"""Test images decoded, resized and cropped once for all runs on a test set, and read from disk (TEST.IMAGE_CACHE).
+"""A cache of preprocessed test images for all runs on a test set (TEST.IMAGE_CACHE).
 
-A test set's images are one array (N, H, W, 3), as they are just before they become tensors, in a .npy file named by a
-hash of what decides them: the list of images with their sizes, modification and change times, how they are made, and
-the first one itself, which another build of a codec makes otherwise. It is mapped, and read in the run's own process:
-starting workers would take longer than the rest of the work.
+The decoded, resized and cropped images of a test set are stored as one array (N, H, W, 3) in a .npy file. The name of
+the file contains a hash of the list of images with their sizes and times, of the preprocessing, and of the first
+preprocessed image, because image libraries of different versions decode differently. The array is memory-mapped and
+read in the process of the run, since starting worker processes would take longer.
 """
 
 import copy
@@ -35,15 +35,15 @@ _SPARE_MIB = 1024  # stay free on the disk
 
 
 class KeptImages(Dataset[dict[str, Any]]):
-    """Samples of a loader's data set made of kept images, in `collated` batches equal to the bit; `open` comes first.
+    """A data set of cached images, whose batches are bit for bit those of a loader. Call `open` first.
 
     Args:
-        loader: of images, over a data set in Dassl's form; its workers decode.
-        folder: where the images are or will be kept.
-        name: the beginning of the file's name.
+        loader: the loader of the images; its data set has the form of Dassl's DatasetWrapper.
+        folder: the folder of the cache.
+        name: the beginning of the file name.
 
     Raises:
-        Refused: if the images are made in a way that is not known.
+        Refused: if the transform of the loader is not supported.
         OSError: if an image cannot be read.
     """
 
@@ -88,7 +88,7 @@ class KeptImages(Dataset[dict[str, Any]]):
         return {**self._facts(index), "img": torch.from_numpy(np.array(self.rows[index]))}
 
     def collated(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
-        """A batch of samples with images (B, 3, H, W) as ToTensor and Normalize make each."""
+        """Return a batch of samples whose images (B, 3, H, W) are converted by ToTensor and Normalize."""
         batch: dict[str, Any] = default_collate(samples)
         images = batch["img"].permute(0, 3, 1, 2)
         made = torch.empty(images.shape).copy_(images).div_(255)
@@ -97,12 +97,12 @@ class KeptImages(Dataset[dict[str, Any]]):
         return {**batch, "img": made}
 
     def open(self) -> None:
-        """Map the images, written now if need be.
+        """Map the file of the cache into memory; write the file first if it does not exist.
 
         Raises:
-            UserError: while another process writes them.
+            UserError: if another process is writing the file.
             OSError: if the file cannot be written, or an image cannot be read.
-            ValueError: as OSError, or if the disk has too little space.
+            ValueError: if an image is damaged, or the disk has too little space.
         """
         if self._is_mapped():
             return
@@ -210,5 +210,5 @@ class KeptLoader:
 
 
 def with_kept_images(loader: Any, folder: str, name: str) -> Any:
-    """A loader of test images that keeps them in a folder, if one is named."""
+    """Return a loader of test images that caches them in a folder, or the given loader if no folder is named."""
     return KeptLoader(loader, folder, name) if loader is not None and folder else loader

@@ -1,8 +1,7 @@
-"""Image features that a test keeps with its other files, so that a test on more classes encodes no image again.
+"""Image features that a test stores, so that later tests on other classes need not encode the images again.
 
-They are valid for a test of the same CLIP, the same prompts, and the same images made in the same way. If anything
-differs, or is damaged, images are encoded anew, and a message says why. Class prompts do not matter: features are those
-of the image side, also for learners whose class prompts depend on the image.
+They can be used by tests with the same CLIP model, the same prompts of the image encoder, and the same images and
+preprocessing. If anything differs or a file is damaged, the images are encoded again, and a message says why.
 """
 
 import hashlib
@@ -130,12 +129,12 @@ def of_run(folder: str, result: Mapping[str, Any], width: int, made: str = "") -
 
 
 def find(trainer: Any, loader: Any, folders: str) -> tuple[Tensor, Tensor] | None:
-    """The kept features (N, E), float32, and labels (N,) of a loader's images; None, after a message, if one lacks.
+    """Return the stored features (N, E), float32, and labels (N,) of images; None and a message if any are missing.
 
     Args:
-        trainer: whose model is tested.
-        loader: of the images, in their order.
-        folders: output folders of the tests that kept them, separated by os.pathsep.
+        trainer: the trainer whose model is tested.
+        loader: the loader of the images, in a fixed order.
+        folders: the output folders of the tests that stored features, separated by os.pathsep.
     """
     made, images = made_by(trainer, loader), loader.dataset.data_source
     kept: dict[str, np.ndarray] = {}

@@ -1,4 +1,4 @@
-"""A user's mistakes in a codebase's files and options as one message, in the words of this project's own program."""
+"""Errors of yacs, Dassl and data-set readers that a user can correct, turned into one-line messages."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,13 +12,13 @@ from modprompt.programs import one_line
 
 
 def said_by(error: BaseException) -> str:
-    """What yacs says is wrong with a setting, as one line; a KeyError's without its quotes."""
+    """Return the message of an error of yacs as one line, without the quotes of a KeyError."""
     return " ".join(str(error.args[0] if error.args else error).split()) or type(error).__name__
 
 
 @contextlib.contextmanager
 def of_settings(node: str) -> Iterator[None]:
-    """Around Dassl's use of a node's settings: its ValueError, as for unknown names, becomes a UserError."""
+    """Turn a ValueError of Dassl, for example on an unknown optimiser, into a UserError with the name of the node."""
     try:
         yield
     except UserError:
@@ -29,9 +29,9 @@ def of_settings(node: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def of_reader(name: str, root: str) -> Iterator[None]:
-    """Around the reading of a data set: an unknown name, a missing file, a reader for another Dassl become UserErrors.
+    """Turn errors on an unknown data set, a missing file or a reader for another Dassl into UserErrors.
 
-    For a missing file the error has its path as `filename`.
+    If a file is missing, the error has the attribute `filename` with its path.
     """
     try:
         yield

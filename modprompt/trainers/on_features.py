@@ -1,11 +1,12 @@
-"""Heads on features that are there already (methods/heads/features.py): fitted and tested in seconds, without a CLIP.
+"""Training and testing heads on precomputed features (methods/heads/features.py) in seconds, without a CLIP model.
 
     features = read_features("caches/stanford_cars", "ViT-B/32", classes="head_Cars.pt", split="val")
     fitted = fit(modprompt.TipAdapter(search_hp=False, init_alpha=1.0, init_beta=5.5), features, shots=16)
     print(evaluate(fitted, features).accuracy_pct, fitted.how)
 
-A bank of mean keys is one view. A head that trains gets this view in every epoch, not newly augmented images, and class
-features of length 1, where papers have raw ones: such rows say so.
+A bank that contains the mean of several views is one view. A head is then trained on the same features in every epoch,
+and on normalised class features, while the papers use newly augmented images and class features that are not
+normalised. Tables state this difference.
 """
 
 import dataclasses
@@ -40,33 +41,36 @@ from modprompt.trainers.test_predictions import bins_of, ece_pct, scores  # noqa
 from modprompt.trainers.unknown_classes import SCORES, separation  # noqa: E402
 
 ZERO_SHOT = "zero-shot"
-SCALE = 100.0  # exp(logit_scale) of OpenAI's CLIPs; features do not say theirs
+SCALE = 100.0  # exp(logit_scale) of the models of OpenAI, since files of features do not contain the scale
 ON_KEYS = "trained on mean keys, unlike in the paper"
 OTHERS = "published trained keys"
 _AT_ONCE = 1000  # images that are tested at once
-_VAL_SHOTS = 4  # validation images a class for choices, or as many as shots
-# settings of heads that need images, texts or another CLIP's files, or choose in a way that papers had and we refuse
+_VAL_SHOTS = 4  # validation images per class for the search, or the number of shots if that is smaller
+# settings of heads that need images, texts or files of another CLIP model, or that select on test images
 _UNREAD = ("PREC", "PROMPTS_FROM", "ENHANCED_BASE", "ENSEMBLE", "UNDERSCORES", "VIEWS", "AUGMENT_EPOCH", "AS_PUBLISHED",
            "SEARCH_ON", "BEST_EPOCH_ON", "ORDERS", "PUBLISHED")  # fmt: skip
 
 
 def head_names() -> list[str]:
-    """The methods that are heads."""
+    """Return the names of all methods that are heads."""
     return [row.name for row in BY_NAME.values() if row.kind == HEADS]
 
 
 def configured(
     names: Sequence[str], backbone: str, options: Sequence[tuple[str, str]] = ()
 ) -> list[tuple[HeadMethod, Any]]:
-    """Heads' methods, each with the configuration of its training: its config for the CLIP, or else for ViT-B/16.
+    """Return the methods of heads with the configurations of their trainings.
+
+    The configuration comes from the config file of the method for the CLIP model, or for ViT-B/16 if there is none.
 
     Args:
-        names: of the methods.
-        backbone: name of the CLIP.
-        options: KEY VALUE pairs of a head's node, OPTIM, or DATALOADER.TRAIN_X.BATCH_SIZE; for all heads that read it.
+        names: the names of the methods.
+        backbone: the name of the CLIP model.
+        options: KEY VALUE pairs for the node of a head, OPTIM, or DATALOADER.TRAIN_X.BATCH_SIZE. An option applies to
+            all heads that read it.
 
     Raises:
-        UserError: if there is no such head, or an option is read by none of them, or does not fit.
+        UserError: if a head does not exist, or an option is invalid or not read by any of the heads.
     """
     for name in names:
         check_name(name, head_names(), "--head")
@@ -93,7 +97,7 @@ def configured(
 
 
 def _reads(name: str, key: str) -> bool:
-    """Whether a head reads a setting, by its dotted key, on features."""
+    """Return True if a head on precomputed features reads a setting with this dotted key."""
     cls: Any = BY_NAME[name].method
     if key.startswith(f"{cls.node}."):
         return key.rpartition(".")[2] not in _UNREAD
@@ -103,17 +107,17 @@ def _reads(name: str, key: str) -> bool:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A head that is ready for images.
+    """A head that is ready to classify.
 
     Attributes:
-        name: of its method.
-        shots: training images a class; 0 for a head that saw none.
-        head: for the classes of the features that it was fitted on.
-        scale: of its logits, a scalar.
-        kind: ON_KEYS, OTHERS, or empty for a head that trains nothing.
-        how: what its settings are, and where they are from.
-        in_turn: whether an image's answer depends on the images before it.
-        order: of the images then, as HeadMethod.orders_of has it.
+        name: the name of its method.
+        shots: the number of training images per class; 0 for a head without training images.
+        head: the head, for the classes of the features on which it was fitted.
+        scale: the factor of the logits, a scalar.
+        kind: ON_KEYS, OTHERS, or empty for a head that is not trained.
+        how: a text on the selected hyperparameters.
+        in_turn: whether the logits of an image depend on the images before it.
+        order: if so, the order of the images (see HeadMethod.orders_of).
     """
 
     name: str
@@ -127,7 +131,7 @@ class Fitted:
 
     @torch.no_grad()
     def logits(self, features: Features) -> Tensor:
-        """Logits (B, C) of the tested images, in their order; of a class that is new to the head, by its text."""
+        """Return logits (B, C) of the tested images in their order; classes that are new to the head use their text."""
         head = self.head.for_classes(features.names)
         text = head.pooled(features.class_features[:, None])
         answer, images = head.begin(), features.tested.features
@@ -135,7 +139,7 @@ class Fitted:
 
 
 class _ZeroShot(Head):
-    """Scaled products with the class features, of images as they are: their energy shows the file's rounding."""
+    """Zero-shot classification: scaled products of image features and class features."""
 
     trains = False
 
@@ -144,7 +148,11 @@ class _ZeroShot(Head):
 
 
 def zero_shot(features: Features) -> Fitted:
-    """The features themselves, without a head; UserError if there are no class features."""
+    """Return zero-shot classification in the form of a head.
+
+    Raises:
+        UserError: if there are no class features.
+    """
     if features.text is None:
         raise UserError("Zero-shot classification needs class features. Set --classes to the file of class features.")
     return Fitted(ZERO_SHOT, 0, _ZeroShot(features.names), torch.tensor(SCALE))
@@ -153,18 +161,18 @@ def zero_shot(features: Features) -> Fitted:
 def fit(
     method: HeadMethod, features: Features, shots: int, *, seed: int = 1, cfg: Any = None, trained_keys: bool = False
 ) -> Fitted:
-    """A head, built from the features' bank of so many shots, trained if it trains, searched if it has a search.
+    """Build a head from training features, train it, and select its hyperparameters, as far as the method does this.
 
     Args:
-        method: of the head.
-        features: what it is fitted on; settings are chosen on its `chosen_on`.
-        shots: training images a class; not read by a head that needs none.
-        seed: of all draws.
-        cfg: what `configured` returned; None for the default of the method and the CLIP.
-        trained_keys: use the keys that others have trained, in place of a training; Tip-Adapter-F's alone.
+        method: the method of the head.
+        features: the features. Hyperparameters are selected on `features.chosen_on`.
+        shots: the number of training images per class; ignored by a head without training images.
+        seed: the seed of all random numbers.
+        cfg: the configuration that `configured` returned; None for the default of the method and the CLIP model.
+        trained_keys: use published trained keys instead of training; only for Tip-Adapter-F.
 
     Raises:
-        UserError: if the head cannot do with what there is, or its loss is no number.
+        UserError: if features are missing, a setting is not supported, or the loss is not finite.
     """
     name = type(method).__name__
     for one in method.settings():
@@ -208,7 +216,7 @@ def fit(
 
 
 def _chosen(head: Head, grid: Grid | None, features: Features, scale: Tensor, shots: int, seed: int) -> str:
-    """Search alpha and beta, if the method has a grid and there are images for it; what they are."""
+    """Search alpha and beta if the method has a grid and there are images for the search; return a text on them."""
     if not isinstance(head, TipAdapterHead):
         return ""
     if grid is None or features.chosen_on is None:
@@ -222,7 +230,7 @@ def _chosen(head: Head, grid: Grid | None, features: Features, scale: Tensor, sh
 
 
 class Tested(NamedTuple):
-    """A test: how many images, how many of them right, and the expected calibration error in percent."""
+    """A test: the number of images, of correct predictions, and the expected calibration error in percent."""
 
     images: int
     right: int
@@ -230,12 +238,12 @@ class Tested(NamedTuple):
 
     @property
     def accuracy_pct(self) -> float:
-        """The share of the right ones in percent."""
+        """The accuracy in percent."""
         return 100.0 * self.right / self.images
 
 
 def evaluate(fitted: Fitted, features: Features) -> Tested:
-    """A head on the tested images of features, among their classes."""
+    """Test a head on the test images of features, among their classes."""
     logits, labels = fitted.logits(features).double(), features.tested.labels
     right = logits.argmax(1) == labels
     bins = bins_of(logits.softmax(1).amax(1).numpy(), right.numpy())
@@ -243,10 +251,10 @@ def evaluate(fitted: Fitted, features: Features) -> Tested:
 
 
 def unknown(fitted: Fitted, base: Features, new: Features) -> dict[str, dict[str, float]]:
-    """How well the base classes' scores tell images of base classes from those of new ones, as unknown_classes.py.
+    """Return how well the scores of base classes separate images of base and new classes, see unknown_classes.py.
 
-    Of a head whose logits are not on CLIP's scale without "energy", which could not be compared; of one that answers
-    images in turn nothing.
+    The score "energy" is left out for a head whose logits do not have the scale of CLIP. A head whose logits depend on
+    earlier images is not measured.
     """
     if fitted.in_turn:
         return {}
@@ -259,7 +267,7 @@ def unknown(fitted: Fitted, base: Features, new: Features) -> dict[str, dict[str
 
 
 class Row(NamedTuple):
-    """What a table says of a head; `new` and `apart` only where base classes were told from new ones."""
+    """A row of a table; `new` and `apart` have values only if base and new classes were tested."""
 
     fitted: Fitted
     tested: Tested
@@ -276,18 +284,19 @@ def compared(
     base_new: bool = False,
     trained_keys: bool = False,
 ) -> list[Row]:
-    """Zero-shot, if there are class features, and all heads, each at all shots.
+    """Fit and test heads with each number of shots, and zero-shot classification if there are class features.
 
     Args:
-        features: of all classes. Where VAL is tested and a head has a search, half of each class is for that, for all.
-        methods: of the heads, with their configurations.
-        shots: training images a class.
-        seed: of all draws.
-        base_new: fit on base classes alone, test these, and then the new ones, among which a head is carried by name.
-        trained_keys: as `fit`, for Tip-Adapter-F.
+        features: the features of all classes. If VAL is tested and a head has a search, half of the images of a class
+            is used for the search and not for the test of any head.
+        methods: the methods of the heads with their configurations.
+        shots: numbers of training images per class.
+        seed: the seed of all random numbers.
+        base_new: fit heads on base classes only, and test them on base classes and on new classes.
+        trained_keys: as for `fit`; only for Tip-Adapter-F.
 
     Raises:
-        UserError: as `fit`.
+        UserError: the errors of `fit`.
     """
     if features.split == VAL and any(method.grid() for method, _ in methods):
         features = features.halved(seed)
@@ -308,12 +317,12 @@ def compared(
         )
     rows = [] if features.text is None else [row(zero_shot(features))]
     for count in shots:
-        features.bank(count)  # what is not there is said before anything is trained
+        features.bank(count)  # missing features are reported before anything is trained
     for method, cfg in methods:
         own = trained_keys and isinstance(method, TipAdapterF)
         fits = (fit(method, features, count, seed=seed, cfg=cfg, trained_keys=own) for count in shots or [0])
         for fitted in fits:
             rows.append(row(fitted))
-            if not fitted.shots:  # it needs none: all are alike
+            if not fitted.shots:  # the number of shots has no influence
                 break
     return rows

@@ -489,7 +489,7 @@ class PromptTrainer(TrainerX):
 
     @property
     def halves_apart(self) -> bool:
-        """Whether images of base and of new classes are classified among the classes of their own half only."""
+        """Whether images of base and of new classes are classified only among the classes of their own half."""
         if not self.method.results.halves_apart:
             return False
         return self.cfg.DATASET.SUBSAMPLE_CLASSES == "all" and not bool(self.cfg.TEST.BASE_NEW)
@@ -560,11 +560,11 @@ class PromptTrainer(TrainerX):
         return checkpoints.load_newest(self, directory)
 
     def resume_checkpoint(self, directory: str) -> int:
-        """Go on from the newest checkpoint of a run's folder; return the number of finished epochs."""
+        """Load the newest checkpoint in the folder of a run; return the number of finished epochs."""
         return resume.load_checkpoint(self, directory)
 
     def resume_state(self, directory: str) -> int:
-        """Go on from the state of an unfinished run; return the number of finished epochs."""
+        """Load the state of an unfinished run; return the number of finished epochs."""
         return resume.load_state(self, directory)
 
     def skip_epochs(self, name: str, epochs: int) -> None:
@@ -578,7 +578,7 @@ class PromptTrainer(TrainerX):
         return {**scaler, **average, **({} if self.search is None else self.search.state())}
 
     def load_extra_state(self, extras: Mapping[str, Any]) -> None:
-        """Restore what extra_state returned."""
+        """Restore the values that `extra_state` returned."""
         if self.scaler is not None and "scaler" in extras:
             self.scaler.load_state_dict(extras["scaler"])
         if self.model.average is not None and "average" in extras:
@@ -604,11 +604,13 @@ def hand_over(batches: list[tuple[Tensor, Tensor]], evaluator: Any) -> None:
 
 
 class _Meters:
-    """Last values and averages over an epoch's steps; times in seconds.
+    """Last values and averages of numbers over the steps of an epoch; times are in seconds.
 
-    A step's time is the time between two reads, divided by the steps between them: a GPU only starts it at its call.
+    The time of a step is the time between two reads divided by the number of steps between them, because a GPU is still
+    computing when the call of a step returns.
 
-    before: how many steps earlier epochs had.
+    Args:
+        before: the number of steps in earlier epochs.
     """
 
     def __init__(self, before: int):
@@ -636,7 +638,7 @@ class _Meters:
 
 
 def _keep_partial(loader: Any) -> None:
-    """Let a training loader give its last batch even if it is not full."""
+    """Make a training loader return its last batch even if this batch is not full."""
     sampler = loader.batch_sampler
     getattr(sampler, "batches", sampler).drop_last = False  # that of persistent workers wraps another
 
@@ -649,7 +651,7 @@ def _print_ignored(call: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) 
 
 
 def _begin(cfg: Any) -> None:
-    """What comes before all else in another codebase; a program of ours has done it already."""
+    """Prepare the process for a run in a program of another codebase; programs of modprompt have done this already."""
     if cfg.OUTPUT_DIR:
         run_folder.keep(cfg.OUTPUT_DIR, cfg.TRAINER.NAME)
     if cfg.ACTIVE.ROUNDS:

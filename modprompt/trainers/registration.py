@@ -1,4 +1,4 @@
-"""Our trainers in Dassl's registry, next to a codebase's own, which may have the same names."""
+"""Registering the trainers of modprompt in the registry of Dassl, next to trainers of a codebase with equal names."""
 
 import functools
 from collections.abc import Callable
@@ -20,7 +20,7 @@ T = TypeVar("T", bound=type)
 
 
 def is_ours(trainer: object) -> bool:
-    """Whether a registered class belongs to this package."""
+    """Return True if a registered class belongs to this package."""
     return isinstance(trainer, type) and issubclass(trainer, PromptTrainer)
 
 
@@ -45,13 +45,13 @@ def register(name: str) -> type[PromptTrainer]:
     """Register the trainer of a method of methods/table.py and the method's config node; repeated calls do nothing.
 
     Args:
-        name: of the method.
+        name: the name of the method.
 
     Returns:
-        The trainer.
+        The trainer class.
 
     Raises:
-        SettingError: if there is no such method.
+        SettingError: if there is no method of this name.
     """
     row = row_of(name)
     if name not in _entered:
@@ -63,11 +63,11 @@ def register_method_as_trainer(method: type[Method], trainer: type[PromptTrainer
     """Register a trainer of a method under the name of the method.
 
     Args:
-        method: a Method.
-        trainer: the trainer class of its kind.
+        method: the class of the method.
+        trainer: the trainer class for methods of this kind.
 
     Returns:
-        The trainer, a subclass of that class.
+        The trainer, a subclass of this class.
     """
     register_method(method)
     names: dict[str, Any] = {"method_class": method, "__doc__": method.__doc__, "__module__": __name__}
@@ -83,7 +83,7 @@ def register_all() -> None:
 
 
 def register_trainer(trainer: T) -> T:
-    """Class decorator: register under the class's name, or as Mod<name> if the codebase has that name already."""
+    """Register a class under its name, or as Mod<name> if the codebase has registered this name; a class decorator."""
     name = trainer.__name__
     taken = name in TRAINER_REGISTRY.registered_names() and not is_ours(TRAINER_REGISTRY.get(name))
     if taken:
@@ -94,7 +94,7 @@ def register_trainer(trainer: T) -> T:
 
 
 def give_way() -> None:
-    """Let the codebase's trainers keep their names when they register from now on; ours get the prefix."""
+    """Let trainers of the codebase that register from now on keep their names; ours get the prefix Mod."""
     plain = TRAINER_REGISTRY.register
 
     def entered(trainer: T, force: bool) -> T:

@@ -43,21 +43,21 @@ _MOST, _MOST_WORDS = 160, 14  # characters of a line; flags and options that are
 
 
 def dataset_of(cfg: CfgNode) -> Any:
-    """A run's data set, read now."""
+    """Read the data set of a run."""
     if cfg.SEED >= 0:
         set_random_seed(cfg.SEED)  # another project's reader draws few-shot lists with it, and keeps them
     return build_dataset(cfg)
 
 
 class Rounds(NamedTuple):
-    """What runs all rounds of a configuration, and says what has changed in a folder since its result."""
+    """The functions of active learning: one runs all rounds, the other returns what has changed since a result."""
 
     run: Callable[[RunConfig, Settings], None]
     changed: Callable[[str, Mapping[str, Any]], list[str]]
 
 
 def is_finished(cfg: RunConfig, settings: Settings, mode: Mode, rounds: Rounds | None = None) -> bool:
-    """Whether the output folder holds the run, finished; see modprompt/trainers/skip_finished.py."""
+    """Return True if the output folder contains the finished run; see modprompt/trainers/skip_finished.py."""
     there = results.read(cfg.OUTPUT_DIR).result
     why = [] if there is None or rounds is None else rounds.changed(cfg.OUTPUT_DIR, there)
     if not why and not cfg.TEST.ONLY and cfg.SEARCH.RUNS and schedule_file.fault(cfg.OUTPUT_DIR):
@@ -159,7 +159,7 @@ def run(
 
 @contextlib.contextmanager
 def _begun(cfg: CfgNode, settings: Settings, is_training: bool, said: str) -> Iterator[None]:
-    """Set device, seed and log for the run, and keep its config file."""
+    """Set up the device, the seed and the log of a run, and write its config file."""
     device.set_up(cfg.MODEL.DETERMINISTIC, cfg.USE_CUDA, ours=True)
     if cfg.SEED >= 0:
         set_random_seed(cfg.SEED)
@@ -199,7 +199,7 @@ def _write(recorder: ResultRecorder, cfg: RunConfig, settings: Settings, mode: M
 
 
 def _changed_ns(folder: str) -> int:
-    """When the result in a folder was written, in ns; 0 if there is none."""
+    """Return the time in ns at which the result in a folder was written; 0 if there is none."""
     path = os.path.join(folder, results.FILE_NAME)
     return os.stat(path).st_mtime_ns if os.path.isfile(path) else 0
 
@@ -247,7 +247,7 @@ def _is_word(source: str) -> bool:
 
 
 def _given(settings: Settings) -> list[str]:
-    """The files, and each flag and option."""
+    """Return the sources of the explicit settings for the log: files, flags and options."""
     files = dict.fromkeys(given.source for given in settings.values() if not _is_word(given.source))
     told = [key for key, given in settings.items() if _is_word(given.source) and key not in _IN_HEAD]
     words = [f"  {one_line(f'{key} {settings[key].value} ({settings[key].source})')}" for key in told]

@@ -1,4 +1,4 @@
-"""Checkpoints in a run's output folder: saving them, and resuming from them."""
+"""The checkpoints in the output folder of a run: saving, finding and keeping them."""
 
 import os
 import shutil
@@ -16,16 +16,16 @@ _RECORD = "kept.json"  # {path below the output folder: SHA-256}
 
 
 def has_checkpoint(directory: str, names: Iterable[str]) -> bool:
-    """Whether a run's folder names a newest checkpoint for every model of these names."""
+    """Return True if the folder of a run has a newest checkpoint for each of these models."""
     names = list(names)
     return bool(names) and all(os.path.isfile(os.path.join(directory, name, POINTER)) for name in names)
 
 
 def newest_state(folder: str) -> Checkpoint:
-    """The content of the checkpoint that the file `checkpoint` of a model's folder names.
+    """Return the content of the checkpoint that the file `checkpoint` in the folder of a model names.
 
     Raises:
-        UserError: if either is damaged.
+        UserError: if one of the two files is damaged.
     """
     try:
         path = newest_checkpoint(folder)
@@ -61,11 +61,11 @@ def _kept(directory: str) -> Path:
 
 
 def keep_checkpoint(path: str, directory: str) -> None:
-    """Keep a checkpoint in OUTPUT_DIR/job/kept, too: some programs delete the model's folder after a training.
+    """Copy a checkpoint to OUTPUT_DIR/job/kept, because some programs delete the folder of the model after a training.
 
     Args:
-        path: of the checkpoint.
-        directory: the run's output folder.
+        path: the path of the checkpoint.
+        directory: the output folder of the run.
     """
     name = Path(path).relative_to(directory)
     place = _kept(directory) / name
@@ -81,17 +81,17 @@ def keep_checkpoint(path: str, directory: str) -> None:
 
 
 def forget_kept(directory: str) -> None:
-    """Delete what an earlier training has kept, since another begins."""
+    """Delete the checkpoints that an earlier training kept, when another training begins."""
     shutil.rmtree(_kept(directory), ignore_errors=True)
 
 
 def kept_checkpoint(directory: str, name: str, epoch: int | None = None) -> str:
-    """The kept checkpoint, unchanged, of a model whose folder is gone; "" if there is none.
+    """Return the path of the kept checkpoint of a model whose folder was deleted; "" if there is none.
 
     Args:
-        directory: the run's output folder.
-        name: of the model.
-        epoch: as find_checkpoint.
+        directory: the output folder of the run.
+        name: the name of the model.
+        epoch: the epoch as for `find_checkpoint`.
     """
     folder = _kept(directory) / name
     if (Path(directory) / name).exists() or not folder.is_dir():

@@ -1,4 +1,4 @@
-"""A run that searches: alphas learn from validation images between steps of the prompts; it writes a schedule."""
+"""A training that searches a schedule, with steps of its alphas on validation images between steps of the prompts."""
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ EXTRA = "search"  # key in the state of a run, and in its result
 
 
 def shown(options: Sequence[Option]) -> str:
-    """Options as text: every removal with every addition."""
+    """Return the options of a search as text: every removal with every addition."""
     numbers = sorted({remove for remove, _ in options} - {ALL})
     removes = f"{numbers[0]} to {numbers[-1]}" if numbers else ""
     whole = "all" if any(remove == ALL for remove, _ in options) else ""
@@ -32,7 +32,7 @@ def shown(options: Sequence[Option]) -> str:
 
 
 def _of_search(found: Found, history: Sequence[Tensor]) -> SideOfSearch:
-    """A side that was searched, with its alphas (L, O) epoch by epoch."""
+    """Return the record of one encoder side with its alphas (L, O) after each epoch."""
     values = tuple(
         tuple(tuple(row[: len(there)]) for row, there in zip(epoch.tolist(), found.options)) for epoch in history
     )
@@ -41,12 +41,12 @@ def _of_search(found: Found, history: Sequence[Tensor]) -> SideOfSearch:
 
 
 class ValidationBatches:
-    """Batches of a loader without end; a pass continues where the last call left it, across epochs.
+    """An endless iterator over validation batches, which continues across epochs.
 
     Args:
-        loader: of the validation images, in a fixed order.
-        first_only: whether it is always the first batch. It is read once, but each call draws the number that a new
-            pass over the loader draws from torch's generator, since the reference starts one in every step.
+        loader: the loader of the validation images, in a fixed order.
+        first_only: whether each call returns the first batch. The batch is read once, but each call draws a random
+            number like a new pass over the loader, because the original code starts a new pass in every step.
     """
 
     def __init__(self, loader: Any, first_only: bool = False):
@@ -57,7 +57,7 @@ class ValidationBatches:
         self._first: Any = None
 
     def __next__(self) -> Any:
-        """The next batch."""
+        """Return the next batch."""
         if self._first is not None:
             torch.empty((), dtype=torch.int64).random_()
             return self._first
@@ -70,10 +70,10 @@ class ValidationBatches:
         return batch
 
     def go_on(self, taken: int) -> None:
-        """Resume a pass of another process after `taken` batches; nothing is drawn for it again.
+        """Continue the pass of an earlier process after `taken` batches, without drawing random numbers again.
 
         Raises:
-            UserError: if the loader has fewer.
+            UserError: if the loader has fewer batches.
         """
         if taken > len(self.loader):
             raise UserError(
@@ -106,7 +106,7 @@ class SearchRun:
         self.trainer = trainer
 
     def begin(self) -> None:
-        """Refuse to go on from a checkpoint alone, which does not hold the alphas of earlier epochs."""
+        """Raise UserError for a training that resumes from a checkpoint, which lacks the alphas."""
         start = self.trainer.start_epoch
         if start < self.trainer.cfg.OPTIM.MAX_EPOCH and len(self._history) <= start:
             raise UserError(
@@ -116,7 +116,7 @@ class SearchRun:
 
     @property
     def settings(self) -> AlphaSettings:
-        """The settings of the search."""
+        """Return the settings of the search."""
         settings: AlphaSettings | None = self.trainer.method.search
         assert settings is not None  # otherwise the trainer has no search
         return settings
@@ -201,7 +201,7 @@ class SearchRun:
         return ValidationBatches(loader, self.settings.alpha_data == FIRST_BATCH)
 
     def step(self) -> Mapping[str, Number]:
-        """A step of the alphas on a validation batch; returns numbers for the log."""
+        """Train the alphas one step on a validation batch; return numbers for the log."""
         trainer = self.trainer
         image, label = trainer.parse_batch_train(next(self._validation))
         loss = self.trainer.model.with_tokens(self.trainer.model.objective.loss(trainer.output(image), image, label))
@@ -262,7 +262,7 @@ class SearchRun:
         print(f"Schedule: {path}")
 
     def result(self, results: Mapping[str, Any]) -> dict[str, Any]:
-        """What was found, with its accuracy for the search's prompts; the run's accuracy is the mixture's."""
+        """Return the schedule that was found with its accuracy; the accuracy of the run is that of the mixture."""
         return {EXTRA: {**self.record, "mixture_pct": float(results["accuracy"])}} if self.record else {}
 
     def _seen(self) -> str:

@@ -1,4 +1,4 @@
-"""A test's predictions for each image, kept next to the evaluator, which gets all of them on the CPU."""
+"""The predictions of a test for each image, recorded from the inputs of the evaluator."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ _ODD = "the test did not give one finite logit per class for each image"
 
 
 class _Batch(NamedTuple):
-    """Of B images: labels (B,), the T most probable classes (B, T), their probabilities, the labels' (B,), `scores`."""
+    """A batch: labels (B,), the T most probable classes (B, T) with probabilities, those of the labels (B,), scores."""
 
     labels: Tensor
     top: Tensor
@@ -25,12 +25,12 @@ class _Batch(NamedTuple):
 
 
 def scores(logits: Tensor, shares: Tensor) -> Tensor:
-    """The greatest probability and the logsumexp (B, 2) of logits (B, C), whose softmax is given."""
+    """Return the largest probability and the logsumexp (B, 2) of logits (B, C), whose softmax is given."""
     return torch.stack([shares.amax(1), logits.logsumexp(1)], dim=1)
 
 
 def _batch(logits: Tensor, labels: Tensor) -> _Batch:
-    """Of equal logits the first wins, as in evaluators."""
+    """Return the recorded values of a batch; of equal logits, the first is predicted, as in evaluators."""
     logits, labels = logits.detach().cpu().double(), labels.detach().cpu().long()
     shares, predicted = logits.softmax(1), logits.argmax(1, keepdim=True)
     top = logits.scatter(1, predicted, float("inf")).topk(min(MOST_TOP, logits.shape[1]), dim=1).indices
@@ -38,15 +38,15 @@ def _batch(logits: Tensor, labels: Tensor) -> _Batch:
 
 
 class Answers:
-    """Records what an evaluator is given from now on; the evaluator works as before.
+    """Records the inputs of an evaluator, which works as before.
 
     Args:
-        evaluator: with `reset()` and `process(logits (B, C), labels (B,))`.
+        evaluator: an object with `reset()` and `process(logits (B, C), labels (B,))`.
 
     Attributes:
-        columns: of the last logits; 0 before any, or if they were no logits.
-        classes: how many there are.
-        why_not: why there are no predictions; empty if there are.
+        columns: the number of columns of the last logits; 0 before the first, or if they are not logits.
+        classes: the number of classes.
+        why_not: why there are no predictions; empty if there are predictions.
     """
 
     def __init__(self, evaluator: Any):
@@ -81,11 +81,11 @@ class Answers:
         return _Batch(*(torch.cat(parts) for parts in zip(*self._batches)))
 
     def scores(self) -> Tensor:
-        """The scores (N, 2) of all images."""
+        """Return the scores (N, 2) of all images."""
         return self._all().scores
 
     def top_pct(self) -> float:
-        """The share of images whose class is among the five most probable, in percent."""
+        """Return the share of images whose class is among the five most probable classes, in percent."""
         found = self._all()
         return 100.0 * float((found.top == found.labels[:, None]).any(1).double().mean())
 
@@ -95,19 +95,19 @@ class Answers:
         return found.labels.numpy(), found.top[:, 0].numpy()
 
     def are_of(self, images: Sequence[Any]) -> bool:
-        """Whether images were tested in this order, judged by their labels."""
+        """Return True if images were tested in this order, judged by their labels."""
         return [image.label for image in images] == self._all().labels.tolist()
 
     def parts(self, names: Sequence[str], dataset: Any, images: Sequence[Any]) -> tuple[TestParts, dict[str, str]]:
-        """The content of a test's files.
+        """Return the content of the files of a test.
 
         Args:
-            names: of the classes, by label.
-            dataset: the images' data set; paths are below its `image_root`, if it has one.
-            images: the tested ones, in the data set's order.
+            names: the class names, by label.
+            dataset: the data set of the images; paths are relative to its `image_root`, if it has one.
+            images: the tested images in the order of the data set.
 
         Returns:
-            The parts, and for those that are empty the reason, by the part's name.
+            The parts, and the reasons why parts are empty by the name of the part.
         """
         found, notes = self._all(), {}
         labels, predicted = self.labels_and_predictions()
@@ -147,7 +147,10 @@ def predictions_fit(logits: Any, labels: Any, classes: int) -> bool:
 
 
 def bins_of(confidence: np.ndarray, hits: np.ndarray) -> np.ndarray:
-    """Images, mean confidence and accuracy (BINS, 3) of equally wide bins, as scikit-learn's calibration_curve."""
+    """Return the number of images, mean confidence and accuracy (BINS, 3) of bins of equal width.
+
+    The bins are those of scikit-learn's calibration_curve.
+    """
     bins = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], confidence)
     counts, sums, right = (np.bincount(bins, weights=x, minlength=BINS) for x in (None, confidence, hits))
     filled = np.maximum(counts, 1)
@@ -155,10 +158,11 @@ def bins_of(confidence: np.ndarray, hits: np.ndarray) -> np.ndarray:
 
 
 def ece_pct(calibration: np.ndarray) -> float | None:
-    """The expected calibration error in percent: the mean over images of |accuracy - confidence|.
+    """Return the expected calibration error in percent: the mean over images of |accuracy - confidence| of their bins.
 
     Args:
-        calibration: (bins, 3) images, mean confidence, accuracy; the result is None if it has no images.
+        calibration: the number of images, mean confidence and accuracy of bins (bins, 3). Without images, the result is
+            None.
     """
     images, confidence, accuracy = calibration.T
     return 100.0 * float((images * abs(accuracy - confidence)).sum() / images.sum()) if images.sum() else None

@@ -1,4 +1,4 @@
-"""Notices training images that were exchanged before a killed run resumes, or that change while a run trains."""
+"""Detecting training images that change during a training, or before a killed training is resumed."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,14 +12,14 @@ _STAMP, _CONTENTS, _CHANGED = "stamp", "contents", "changed"
 
 
 class TrainingImages:
-    """The files of a run's training images, as they were when this process started to train.
+    """The files of the training images, as they were when this process started to train.
 
     Args:
         images: the training images.
-        root: the folder that their paths are relative to; empty for the folder that they have in common.
+        root: the folder to which the recorded paths are relative; empty for the common folder of all images.
 
     Attributes:
-        changed: whether images have changed while the run trained.
+        changed: whether images changed during the training.
 
     Raises:
         UserError: if a file is missing.
@@ -58,7 +58,7 @@ class TrainingImages:
             )
 
     def read_contents(self) -> None:
-        """Hash the contents of the images, once for each run."""
+        """Compute hashes of the contents of the images, once per run."""
         if not self._contents:
             self.compare()
             try:
@@ -67,10 +67,10 @@ class TrainingImages:
                 self.changed = True
 
     def compare(self) -> None:
-        """Note whether images have changed since the process started to train.
+        """Set `changed` if images have changed since the process started to train.
 
-        A size or modification time that differs counts as a change. Where only an inode or change time differs, the
-        contents decide, if they were read before.
+        A different size or modification time counts as a change. If only the inode or the change time is different, the
+        contents are compared, provided that they were read before.
         """
         try:
             times, stamp = stamps(self._images, self._root)

@@ -1,9 +1,9 @@
-"""Images of classes that a model does not know (TEST.OOD): how well its confidence tells them from the tested ones.
+"""Out-of-distribution detection (TEST.OOD): how well confidence separates images of known and unknown classes.
 
-The classes are the run's own alone. An image has two scores, of its logits as tested, in float64: the greatest
-probability (Hendrycks and Gimpel, arXiv 1610.02136) and the negative energy, logsumexp of the logits (Liu et al., arXiv
-2010.03759, temperature 1). A high score means a known class. TEST.OOD chooses no threshold; `threshold_entry` records
-one for `modprompt predict --unknown auto`.
+The model has only the classes of the run. Each image has two scores, computed from its logits in float64: the largest
+probability (Hendrycks and Gimpel, arXiv 1610.02136) and the negative energy, the logsumexp of the logits (Liu et al.,
+arXiv 2010.03759, temperature 1). A high score means a known class. TEST.OOD needs no threshold; `threshold_entry`
+records a threshold for `modprompt predict --unknown auto`.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ SHORT_FEATURES = (
 
 
 def separation(known: np.ndarray, unknown: np.ndarray) -> dict[str, float]:
-    """How well a score tells known images from unknown ones, in percent.
+    """Return how well a score separates images of known and unknown classes, in percent.
 
     Args:
-        known: scores (N,) of images of known classes, the positive ones.
-        unknown: scores (M,) of the others.
+        known: scores (N,) of images of known classes, the positive class.
+        unknown: scores (M,) of images of unknown classes.
 
     Returns:
-        auroc_pct, the area under the ROC curve, and fpr95_pct, the share of unknown images that pass at the first
-        threshold that 95% or more of the known ones pass.
+        auroc_pct, the area under the ROC curve, and fpr95_pct, the false positive rate at the first threshold at which
+        the true positive rate is at least 95%.
     """
     from sklearn.metrics import auc, roc_curve  # late: few runs need it
 
@@ -62,11 +62,11 @@ def separation(known: np.ndarray, unknown: np.ndarray) -> dict[str, float]:
 
 
 def images_of(trainer: Any) -> list[Any]:
-    """The images of unknown classes that a run asks for, read before it trains; none if it asks for none.
+    """Return the images of unknown classes of TEST.OOD, which are read before the training; [] without TEST.OOD.
 
     Raises:
-        UserError: if they are not there, one of their classes has a name that the run knows, or the run tests the
-            halves of its classes apart: its images have no common classes then, and their scores no common scale.
+        UserError: if the images are missing, one of their classes has the name of a known class, or the run classifies
+            base and new images among different classes, so that their scores have no common scale.
     """
     cfg = trainer.cfg
     if not cfg.TEST.OOD:
@@ -91,12 +91,12 @@ def images_of(trainer: Any) -> list[Any]:
 
 
 def entry(trainer: Any, known: Tensor, images: list[Any]) -> dict[str, Any]:
-    """The result's entry on TEST.OOD; a message with its numbers.
+    """Return the entry of result.json on TEST.OOD, and print its numbers.
 
     Args:
-        trainer: after its test.
+        trainer: the trainer after its test.
         known: scores (N, 2) of the tested images.
-        images: those of unknown classes.
+        images: the images of unknown classes.
     """
     cfg = trainer.cfg
     with generators_kept():
@@ -150,7 +150,7 @@ def _plain(name: str) -> str:
 
 
 def _config_of(cfg: Any) -> Any:
-    """The configuration that the unknown images are read by: all test images, no few-shot list."""
+    """Return the configuration for reading images of unknown classes: all test images, no few-shot list."""
     other = cfg.clone()
     other.defrost()
     other.DATASET.NUM_SHOTS, other.DATASET.SHOTS_BY_CLASS = -1, ""
@@ -164,7 +164,7 @@ def _config_of(cfg: Any) -> Any:
 
 
 def _logits(trainer: Any, images: list[Any], bar: str) -> Iterator[Tensor]:
-    """Logits (B, C) of images, through the transform of the tested ones, in float64 on the CPU."""
+    """Yield logits (B, C) of images in float64 on the CPU, with the transform of the test."""
     cfg = trainer.cfg
     loader = build_data_loader(
         cfg,

@@ -1,4 +1,4 @@
-"""Numbers of steps that stay on a GPU until they are read together, since every read waits for the GPU's work."""
+"""Numbers of training steps that stay on the GPU until they are read together, because each read waits for the GPU."""
 
 import math
 from collections.abc import Mapping
@@ -12,17 +12,17 @@ _LOSS = "the loss"
 
 
 def waits(device: torch.device) -> bool:
-    """Whether reading a value waits for the device."""
+    """Return True if reading a value waits for the device."""
     return device.type != "cpu"
 
 
 def _as_it_is(value: Number) -> Number:
-    """A number that no later step changes: read if that costs nothing."""
+    """Return a copy of a number that later steps do not change; numbers on the CPU are read at once."""
     return value.detach().clone() if isinstance(value, Tensor) and waits(value.device) else float(value)
 
 
 class Place(NamedTuple):
-    """A step of a training, both counted from 0."""
+    """The epoch and the batch of a training step, counted from 0."""
 
     epoch: int
     step: int
@@ -35,11 +35,11 @@ class Unread:
         self._found: list[tuple[Place, dict[str, Number]]] = []
 
     def add_loss(self, loss: Tensor, place: Place) -> None:
-        """Remember a loss, which nobody changes any more, to be checked when it is read."""
+        """Store a loss, which must not change any more; the loss is checked when it is read."""
         self._found.append((place, {_LOSS: loss}))
 
     def add(self, place: Place, numbers: Mapping[str, Number]) -> None:
-        """Remember numbers of a step by name, as they are now."""
+        """Store the current numbers of a step by name."""
         self._found.append((place, {name: _as_it_is(value) for name, value in numbers.items()}))
 
     def check(self) -> None:
@@ -62,10 +62,10 @@ class Unread:
                 )
 
     def read(self) -> list[tuple[Place, dict[str, float]]]:
-        """The numbers of `add`, in their order; afterwards none are left.
+        """Return and remove the numbers that `add` stored, in the same order.
 
         Raises:
-            FloatingPointError: as check.
+            FloatingPointError: as for `check`.
         """
         self.check()
         found, self._found = self._found, []

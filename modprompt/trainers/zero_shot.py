@@ -46,7 +46,7 @@ class ZeroShotTrainer(PromptTrainer):
         print(f"Prompt templates ({len(learner.templates)}): {' | '.join(learner.templates)}")
 
     def train(self, *args: Any, **kwargs: Any) -> None:
-        """Only test."""
+        """Test, since there is nothing to train."""
         self.test()
 
     def load_model(self, *args: Any, **kwargs: Any) -> None:
