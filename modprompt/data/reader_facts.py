@@ -13,7 +13,7 @@ from modprompt.io.settings import SHOTS_BY_CLASS
 
 
 class ReaderFacts(NamedTuple):
-    """Facts that a reader gives about its data set; the defaults are those of a reader of another codebase.
+    """Information about a data set from its reader; the defaults are for readers of other codebases.
 
     Attributes:
         image_root: the folder that image paths are relative to.
@@ -43,7 +43,7 @@ class ReaderFacts(NamedTuple):
 
 
 def reader_facts(dataset: Any) -> ReaderFacts:
-    """Return the facts that the reader of a data set gives."""
+    """Return information about a data set from its reader, such as the hash of the split."""
     return ReaderFacts(**{name: getattr(dataset, name) for name in ReaderFacts._fields if hasattr(dataset, name)})
 
 

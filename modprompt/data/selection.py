@@ -21,19 +21,19 @@ def _choose_by(cfg: Any) -> str:
 
 
 def needs_validation(cfg: Any) -> bool:
-    """Return True if a run cannot start without validation images: something is selected or measured on them."""
+    """Return True if a run needs validation images to start."""
     best = cfg.TEST.FINAL_MODEL == "best_val" or _choose_by(cfg) == AS_MANY
     selects = best or getattr(getattr(cfg, "SEARCH", None), "RUNS", False)
     return (selects and not only_tests(cfg)) or cfg.TEST.SPLIT == "val"
 
 
 def uses_validation(cfg: Any) -> bool:
-    """Return True if a run selects or measures something on validation images if there are any."""
+    """Return True if a run uses validation images to select or measure something."""
     return needs_validation(cfg) or bool(_choose_by(cfg) and not only_tests(cfg))
 
 
 def validation_images(cfg: Any) -> str:
-    """Return how many validation images a method selects on: FEW, ALL, AS_MANY, TEST, or an empty text.
+    """Return how many validation images a method uses to select hyperparameters: FEW, ALL, AS_MANY, TEST or "".
 
     A method that selects and trains on all images also selects on ALL validation images.
     """
@@ -45,7 +45,7 @@ def validation_images(cfg: Any) -> str:
 
 
 def images_for_selection(cfg: Any, own_validation: bool, own_reader: bool = True) -> str:
-    """Decide on which images a run selects the best checkpoint or its hyperparameters.
+    """Return the name of the images on which a run selects the best checkpoint or hyperparameters.
 
     Args:
         cfg: the configuration of the run.
@@ -69,19 +69,19 @@ def images_for_selection(cfg: Any, own_validation: bool, own_reader: bool = True
 
 
 def selected_on(dataset: Any, cfg: Any) -> str:
-    """Return on which images a run with this data set selects, as its reader recorded it; see images_for_selection."""
+    """Return the name of the images on which checkpoints or hyperparameters are selected; see images_for_selection."""
     decided = images_for_selection(cfg, own_validation(dataset), own_reader=False)
     return decided and (reader_facts(dataset).selected_on or decided)
 
 
 def labels_of_choice(dataset: Any, cfg: Any) -> int:
-    """Return the number of labelled validation images on which a run selects; test images do not count."""
+    """Return the number of labelled validation images that are used to select checkpoints or hyperparameters."""
     selects = cfg.TEST.FINAL_MODEL == "best_val" or _choose_by(cfg)
     return len(dataset.val) if selects and selected_on(dataset, cfg) not in ("", TEST) else 0
 
 
 def lists_of(dataset: Any, cfg: Any) -> Mapping[str, Sequence[Any]]:
-    """Return the lists of images that the numbers of a run depend on, as {"test", "training", "validation": images}."""
+    """Return the lists of images that influence the results of a run: "test", "training" and "validation"."""
     by_validation = cfg.TEST.SPLIT == "val" and bool(dataset.val)
     found: dict[str, Any] = {} if cfg.TEST.NO_TEST else {TEST: dataset.val if by_validation else dataset.test}
     if not only_tests(cfg):

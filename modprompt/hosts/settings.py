@@ -79,7 +79,7 @@ def _pairs(source: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _accept(cfg: CfgNode, key: str, value: Any) -> None:
-    """Give a setting that accepts several types the type of the value that is about to be merged, in place."""
+    """Change a setting that accepts several types to the type of the value that is about to be merged, in place."""
     placeholder: Any = None
     if is_switch(key):
         placeholder = False if str(value) in ("True", "False") else ""
@@ -91,7 +91,7 @@ def _accept(cfg: CfgNode, key: str, value: Any) -> None:
 
 
 def _zero_like(value: Any) -> float | None:
-    """Return zero in the type that yacs reads from a number or its text; None if the value is not a number."""
+    """Return 0 or 0.0, depending on whether yacs reads a value as int or float; None if the value is not a number."""
     try:
         float(value)
     except (TypeError, ValueError):
@@ -183,7 +183,7 @@ class Changed(NamedTuple):
         )
 
     def wanted(self) -> Any:
-        """Return the value that the user set in the type of the actual value.
+        """Return the value that the user set, converted to the type of the current value.
 
         Raises:
             UserError: if the configuration has no such setting.

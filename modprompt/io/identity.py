@@ -68,7 +68,7 @@ Look = Callable[[str], str]  # receives the recorded text of a fact; returns wha
 
 
 def decisive(settings: Mapping[str, str], more_free: Collection[str] = ()) -> dict[str, str]:
-    """Return the settings that affect the results of a run.
+    """Return the settings that influence the results of a run.
 
     Args:
         settings: settings as texts, by dotted key.
@@ -92,12 +92,12 @@ def by_own_clip(settings: Mapping[str, str], named: Mapping[str, str]) -> dict[s
 
 
 def of_sources(sources: Mapping[str, Any]) -> dict[str, str]:
-    """Return the facts of the source code of custom methods, from hashes by module name."""
+    """Return facts for hashes of the source code of custom methods."""
     return {f"the source of {module}": str(digest) for module, digest in sources.items()}
 
 
 def of_images(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Return the facts of the image preprocessing, from the settings of INPUT by dotted key."""
+    """Return facts for the settings of the image preprocessing."""
     return {f"{key} of the images": str(text) for key, text in settings.items()}
 
 
@@ -112,7 +112,7 @@ def tokenizer_of(clip: Mapping[str, Any]) -> str:
 
 
 def of_clip(fingerprint: str, clip: Mapping[str, Any]) -> dict[str, str]:
-    """Return the facts of a CLIP model: its weights, and its tokenizer if that is not the one of OpenAI's CLIP.
+    """Return facts that identify a CLIP model: its weights, and its tokenizer if that is not the one of OpenAI's CLIP.
 
     Args:
         fingerprint: the fingerprint of the weights.
@@ -123,7 +123,7 @@ def of_clip(fingerprint: str, clip: Mapping[str, Any]) -> dict[str, str]:
 
 
 def made_with(method: Mapping[str, Any], clip: Mapping[str, str]) -> dict[str, str]:
-    """Return the facts that a checkpoint and the model that loads it must share.
+    """Return the settings and hashes that must be equal in a checkpoint and in the model that loads the checkpoint.
 
     Args:
         method: the record of the method (`records.method_record`).
@@ -139,7 +139,7 @@ def made_with(method: Mapping[str, Any], clip: Mapping[str, str]) -> dict[str, s
 
 
 def record(contents: Mapping[str, str], named: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Return what a result stores under IDENTITY.
+    """Return the entry "identity" of result.json.
 
     Args:
         contents: the facts of the run that are not settings, as its training state and its checkpoints store them.
@@ -149,17 +149,17 @@ def record(contents: Mapping[str, str], named: Mapping[str, str]) -> dict[str, d
 
 
 def contents_of(result: Mapping[str, Any]) -> dict[str, str]:
-    """Return the recorded facts of a result that are not settings."""
+    """Return the hashes of files, CLIP models and source code that result.json recorded, by name."""
     return dict((result.get(IDENTITY) or {}).get("contents") or {})
 
 
 def named_by(result: Mapping[str, Any]) -> dict[str, str]:
-    """Return the facts behind the settings of a result's run, by dotted key."""
+    """Return which settings of a run name a file or a CLIP model: {dotted key: name of its hash in the result}."""
     return {**NAMED_BY_ALL, **((result.get(IDENTITY) or {}).get("named") or {})}
 
 
 def facts(result: Mapping[str, Any]) -> dict[str, str]:
-    """Return all facts that a result recorded."""
+    """Return all settings and hashes in a result.json that identify its run."""
     contents = contents_of(result)
     return {
         **wanted(result.get("settings") or {}, result),
@@ -172,7 +172,7 @@ def facts(result: Mapping[str, Any]) -> dict[str, str]:
 
 
 def wanted(settings: Mapping[str, str], result: Mapping[str, Any]) -> dict[str, str]:
-    """Return the explicit settings of a requested run as facts that can be compared with those of a result.
+    """Return the settings of a requested run in the form in which `facts` returns those of a finished run.
 
     Args:
         settings: the explicit settings as texts, by dotted key.
@@ -187,7 +187,7 @@ def wanted(settings: Mapping[str, str], result: Mapping[str, Any]) -> dict[str, 
 
 
 class Difference(NamedTuple):
-    """A setting or fact that two runs do not share."""
+    """A setting or hash that differs between two runs."""
 
     name: str
     old: str
@@ -198,7 +198,7 @@ class Difference(NamedTuple):
 
 
 def apart(*texts: str) -> Iterator[str]:
-    """Yield each text; long texts are shortened to the part around the first difference."""
+    """Yield texts for a message; long texts are shortened to the part around the first difference."""
     start = max(len(os.path.commonprefix(texts)) - _BEFORE, 0)
     for text in texts:
         end = "..." if len(text) > start + _MOST_SHOWN else ""
@@ -209,7 +209,7 @@ def apart(*texts: str) -> Iterator[str]:
 def changes(
     old: Mapping[str, str], new: Mapping[str, str], defaults: Mapping[str, str] | None = None
 ) -> list[Difference]:
-    """Return the differences of two sets of settings or facts, sorted by name.
+    """Return the differences between two sets of settings or hashes, sorted by name.
 
     Args:
         old: the first set.
@@ -229,7 +229,7 @@ def differing(
     tests: bool = False,
     whole: bool = False,
 ) -> list[Difference]:
-    """Return the facts in which an existing run differs from the requested run, sorted by name.
+    """Return the differences between an existing run and a requested run, sorted by name.
 
     Args:
         then: the facts of the existing run.
@@ -254,7 +254,7 @@ def differences(
     defaults: Mapping[str, str] | None = None,
     tests: bool = False,
 ) -> list[str]:
-    """Return the differences of an existing and the requested run as texts; files are examined if nothing else differs.
+    """Return the differences between an existing and a requested run as texts; compare files if nothing else differs.
 
     Args:
         then: the facts of the existing run.
@@ -311,7 +311,7 @@ def of_other_weights(
 
 
 def differing_beginning(recorded: str | None, now: str, resume: str) -> list[str]:
-    """Return [the difference] if a training began from another checkpoint than requested, else [].
+    """Return a list with one text if a training began from another checkpoint than requested, else [].
 
     Args:
         recorded: the SHA-256 of the checkpoint from which the training began, "" for none; None if it is unknown.

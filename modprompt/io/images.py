@@ -31,7 +31,7 @@ def _digits(texts: Iterable[str]) -> str:
 
 
 def common_root(lists: Iterable[Sequence[Any] | None]) -> str:
-    """Return the folder that all images of the lists have in common; empty if there is none."""
+    """Return the common parent folder of all images; empty if there is none."""
     folders = {os.path.dirname(image.impath) for images in lists for image in images or []}
     try:
         return os.path.commonpath(list(folders)) if folders else ""
@@ -40,7 +40,7 @@ def common_root(lists: Iterable[Sequence[Any] | None]) -> str:
 
 
 def below(path: str, root: str) -> str:
-    """A path below a folder, with forward slashes, as text; the whole path if it is not below it."""
+    """Return the path of a file relative to a folder, with forward slashes, or the whole path if it is outside."""
     folder = root.rstrip(os.sep) + os.sep
     return (path[len(folder) :] if root and path.startswith(folder) else path).replace(os.sep, "/")
 
@@ -55,7 +55,7 @@ def file_hashes(paths: list[str]) -> list[str]:
 
 
 def images_hash(*lists: Sequence[Any] | None, root: str = "", first_by_content: bool = False) -> str:
-    """A hash that tells lists of images (None: no list) from others, wherever they are: path, label and size in bytes.
+    """Return a hash of lists of images: relative path, label and file size of each image. None means no list.
 
     root: the folder that paths are relative to; empty: the one that they have in common. first_by_content: the first
     list's images are told by their content, not by their size.
@@ -74,7 +74,7 @@ def images_hash(*lists: Sequence[Any] | None, root: str = "", first_by_content: 
 
 
 def image_files(lists: Lists, root: str) -> dict[str, Any]:
-    """What the files of lists of images look like and hold, for a result; `root` is empty for a host's reader."""
+    """Return stamps and content hashes of the image files in each list, for result.json."""
     root = root or common_root(lists.values())
     seen = {_WHEN: time.time_ns(), _FOLDER: _identity(root)}
     held = {name: {"looks": stamps(one, root)[1], "holds": content_hash(one, root)} for name, one in lists.items()}
@@ -82,7 +82,7 @@ def image_files(lists: Lists, root: str) -> dict[str, Any]:
 
 
 def differing_images(recorded: Mapping[str, Any], lists: Lists, root: str) -> list[str]:
-    """Return which lists of a result have images with other contents now, in words.
+    """Return texts on the lists of a result whose images have changed.
 
     Contents are read only if the stamp of a list has changed.
     """
@@ -99,13 +99,13 @@ def differing_images(recorded: Mapping[str, Any], lists: Lists, root: str) -> li
 
 
 def unchanged_since(recorded: Mapping[str, Any], root: str, newest_ns: int) -> bool:
-    """Whether a result saw this very folder, after the newest change in it."""
+    """Return True if a folder has not changed since a result recorded its state."""
     there, seen_ns = _identity(root), recorded.get(_WHEN)
     return bool(there) and there == recorded.get(_FOLDER) and newest_ns < (seen_ns or 0) - _CLOCKS_NS
 
 
 def newest_change_ns(root: str) -> int:
-    """When something below a folder was changed last, by its inode, which no copying sets back; raises OSError."""
+    """Return the newest change time (ctime, in ns) of all files below a folder; raise OSError if one cannot be read."""
     newest, folders, known = os.stat(root).st_ctime_ns, [root], set()
     while folders:
         with os.scandir(folders.pop()) as entries:
@@ -126,7 +126,7 @@ def _identity(folder: str) -> str:
 
 
 def file_stamps(path: str) -> tuple[str, str]:
-    """Return a file's size and modification time as text, and these with its inode and change time; raise OSError.
+    """Return two texts on a file: size and modification time, and the same with inode and change time.
 
     `mv` and `cp -p` preserve size and modification time. Inode and change time differ after them, but also after
     harmless steps such as chmod, so that they only tell when contents must be compared.
@@ -168,5 +168,5 @@ def content_hash(images: Sequence[Any], root: str) -> str:
 
 
 def list_hash(images: Iterable[Any], root: str) -> str:
-    """Twelve hex digits of a list's paths, labels and class names, as few-shot lists were published by their hashes."""
+    """Return twelve hex digits that identify a few-shot list: its paths, labels and class names."""
     return _digits(f"{below(one.impath, root)}\t{one.label}\t{one.classname}\n" for one in images)[:12]

@@ -46,7 +46,7 @@ def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def level_of(node: Any, key: str) -> tuple[Any, str]:
-    """Return the level of nested settings that contains a dotted key, and the last part of the key.
+    """Return the nested dictionary that contains a setting, and the name of the setting in this dictionary.
 
     The level is None if the settings do not have this level.
     """
@@ -108,7 +108,7 @@ def as_text(value: Any) -> str:
 
 
 def pairs(options: Sequence[str]) -> list[tuple[str, str]]:
-    """Return words of the form KEY VALUE as pairs.
+    """Split the words KEY VALUE of a command line into pairs.
 
     Raises:
         UserError: if a key has no value, or one of the words is a flag.
@@ -126,7 +126,7 @@ def pairs(options: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def given(layers: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Merge layers of settings, where later layers override earlier layers, and keep those that affect results.
+    """Merge settings of several sources, where later sources win, and keep the settings that influence results.
 
     Returns:
         {dotted key: text}, sorted by key.
@@ -137,7 +137,7 @@ def given(layers: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def settings_hash(settings: Mapping[str, str]) -> str:
-    """Return twelve hex digits that identify a set of explicit settings, given as texts by dotted key."""
+    """Return twelve hex digits that identify a set of explicit settings."""
     text = "".join(f"{key}={value}\n" for key, value in sorted(settings.items()))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
@@ -160,7 +160,7 @@ class Given(NamedTuple):
 
     @property
     def where(self) -> str:
-        """The source as error messages name it."""
+        """The name of the source in error messages."""
         kind, _, name = self.source.partition(" ")
         return name if kind == "file" else "command line"
 
@@ -197,7 +197,7 @@ class Settings(dict[str, Given]):
         return cls(tuple(found))
 
     def texts(self) -> dict[str, str]:
-        """Return the settings that affect results as texts, sorted by key; these are stored, hashed and compared."""
+        """Return the settings that influence results as texts, sorted by key."""
         return given([{key: found.value for key, found in self.items()}])
 
     def on_command_line(self) -> list[str]:

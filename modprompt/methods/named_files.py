@@ -61,7 +61,7 @@ _HASHES: dict[str, tuple[Callable[[str], str], str]] = {  # by fact: the hash of
 
 
 def _recorded_hash(fact: str, text: str) -> str:
-    """Return the hash in the text of a fact, which can also name how descriptions are used or a template."""
+    """Return the hash in a recorded text, which can contain further words."""
     if fact == DESCRIPTIONS:
         return text.rpartition(" ")[2]
     return text.partition(" ")[0] if fact == SENTENCES else text
@@ -80,7 +80,7 @@ def backbone_of(settings: Mapping[str, Any]) -> known.Asked:
 
 
 def clip_files(settings: Mapping[str, str], result: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Return size and time of the files of a run's CLIP models when they were read, by fact.
+    """Return the size and modification time of the files of all CLIP models of a run, at the time they were read.
 
     Args:
         settings: all settings of the run as texts, by dotted key.
@@ -92,7 +92,7 @@ def clip_files(settings: Mapping[str, str], result: Mapping[str, Any]) -> dict[s
 
 
 def looks(result: Mapping[str, Any], settings: Mapping[str, str], identity_of: Identity) -> dict[str, Look]:
-    """Return functions that compare a result with the current files of its settings and its CLIP models, by fact.
+    """Return functions that check whether files and CLIP models have changed since a result was written.
 
     Args:
         result: the result; the source code of custom methods is compared, too.
@@ -127,13 +127,13 @@ def _tokenizer(found: tuple[str, Mapping[str, Any]] | None) -> tuple[str, Mappin
 
 
 def _paths(settings: Mapping[str, str], fact: str, result: Mapping[str, Any]) -> list[str]:
-    """Return the paths or names in the settings behind a fact."""
+    """Return the paths or model names in those settings whose content has a given name."""
     named = identity.named_by(result)
     return list(dict.fromkeys(str(text) for key, text in settings.items() if named.get(key) == fact and text))
 
 
 def _look(fact: str, hash_of: Callable[[str], str], what: str, paths: list[str], before: list[str]) -> Look:
-    """Return a function that says that no path has the recorded content; the text is empty if one of them has it.
+    """Return a function that checks if one of several paths has the recorded content.
 
     Args:
         fact: the name of the fact.
@@ -163,7 +163,7 @@ def _look(fact: str, hash_of: Callable[[str], str], what: str, paths: list[str],
 
 
 def _one_of(difference: Callable[[Any, str], str], candidates: Sequence[Any]) -> Look:
-    """Return a function that joins the differences of all candidates; empty if one candidate has none."""
+    """Return a function that succeeds if one of several candidates has the recorded hash."""
 
     def look(recorded: str) -> str:
         found = [difference(one, recorded) for one in candidates]
@@ -173,7 +173,7 @@ def _one_of(difference: Callable[[Any, str], str], candidates: Sequence[Any]) ->
 
 
 def _hash_of_sentences(result: Mapping[str, Any]) -> Callable[[str], str]:
-    """Return a function that returns the hash of the sentences that a setting SENTENCES means for a result's run."""
+    """Return a function that returns the hash of the class descriptions for a value of the setting SENTENCES."""
     dataset, trainer = str(result.get("dataset", "")), str(result.get("trainer", ""))
 
     def hash_of(setting: str) -> str:
@@ -187,7 +187,7 @@ def _hash_of_sentences(result: Mapping[str, Any]) -> Callable[[str], str]:
 
 
 def look_at_clips(name: str, clips: list[known.Asked], seen: Any, identity_of: Identity) -> Look:
-    """Return a function that says that no CLIP model is the recorded one; the text is empty if one of them is.
+    """Return a function that checks if one of several CLIP models is the recorded model.
 
     Args:
         name: the name of the fact in messages.
@@ -210,7 +210,7 @@ def look_at_clips(name: str, clips: list[known.Asked], seen: Any, identity_of: I
 
 
 def look_at_file(name: str, find: Callable[[str], str | None]) -> Look:
-    """Return a function that says that a recorded split file or few-shot list has changed.
+    """Return a function that checks if a split file or few-shot list has changed.
 
     Args:
         name: the recorded name of the file.
@@ -230,7 +230,7 @@ def look_at_file(name: str, find: Callable[[str], str | None]) -> Look:
 
 
 def look_at_source(module: str) -> Look:
-    """Return a function that says that a custom method's source has changed; empty if its module is not found."""
+    """Return a function that checks if the source code of a custom method has changed."""
 
     def look(recorded: str) -> str:
         file = find_module(module)

@@ -51,7 +51,7 @@ _FROZEN = ("ZS_image_encoder.", "ZS_image.")  # PromptSRC and DPL store parts of
 
 
 class CheckpointView(nn.Module):
-    """A learner whose tensors have the names that they have in checkpoints of its method.
+    """Wraps a learner so that its tensors have the names used in checkpoints.
 
     Args:
         learner: the learner.
@@ -141,7 +141,7 @@ def _require_fit(view: CheckpointView, theirs: Mapping[str, Tensor], path: str |
 
 
 def require_made_with(content: Checkpoint, expected: Mapping[str, str], path: str | Path) -> None:
-    """Raise UserError, which names the differences, unless a checkpoint has the expected facts.
+    """Raise UserError, which names the differences, if a checkpoint was made with another method, CLIP or settings.
 
     A checkpoint without facts is accepted. Warn if the source code of a custom method has changed since.
 
@@ -177,7 +177,7 @@ def require_made_with(content: Checkpoint, expected: Mapping[str, str], path: st
 
 
 def require_own_classes(content: Checkpoint, names: Sequence[str], path: str) -> None:
-    """Raise UserError if contexts of single classes (CSC) were learned for other classes than `names`."""
+    """Raise UserError if class-specific contexts (CSC) in a checkpoint were learned for other classes."""
     if not content.class_list:
         warnings.warn(
             f"{path} contains a context for each class (CSC), but does not record the classes. Make sure that this "
@@ -229,12 +229,12 @@ def load_content(
 
 
 def view_of(method: "Method", learner: Learner) -> CheckpointView:
-    """Return the view of a learner whose tensors have the names of checkpoints of its method."""
+    """Wrap a learner so that its tensors have the names used in checkpoints."""
     return CheckpointView(learner, functools.partial(_key, method, learner))
 
 
 def _key(method: "Method", learner: Learner, name: str) -> str:
-    """Return the name that a parameter of the learner has in checkpoints of its method."""
+    """Return the name of a parameter in checkpoints."""
     if name.startswith(HEAD):
         return name[len(HEAD) :]
     key = learner.checkpoint_key(name)
@@ -242,7 +242,7 @@ def _key(method: "Method", learner: Learner, name: str) -> str:
 
 
 def made_with(method: "Method", clip: Mapping[str, str], record: Mapping[str, Any] | None = None) -> dict[str, str]:
-    """Return the facts that a checkpoint must share to be loaded into a model of a method.
+    """Return the settings and hashes that a checkpoint must have to be loaded into a model of this method.
 
     Args:
         method: the method.
@@ -254,7 +254,7 @@ def made_with(method: "Method", clip: Mapping[str, str], record: Mapping[str, An
 
 
 def _not_compared(method: "Method") -> set[str]:
-    """Return the dotted keys of settings with which a checkpoint need not have been made."""
+    """Return the dotted keys of settings that may differ between a checkpoint and the model that loads it."""
     search = search_around(method)
     nodes = [(one.node, one) for one in (method, method.joined_by) if one is not None]
     nodes += [] if search is None else [("SEARCH", search)]
@@ -262,20 +262,20 @@ def _not_compared(method: "Method") -> set[str]:
 
 
 def contents_named(method: "Method | type[Method]") -> dict[str, str]:
-    """Return the facts that are the content behind settings of a method and its additions, by dotted key."""
+    """Return which settings of a method name a file or CLIP model: {dotted key: name of the recorded hash}."""
     methods = [one for one in (method, method.joined_by) if one is not None]
     settings = ((one.node, setting) for one in methods for setting in one.settings())
     return {f"{node}.{setting.key}": setting.content for node, setting in settings if setting.content}
 
 
 def of_clip(clip_model: CLIP) -> dict[str, str]:
-    """Return the facts of a CLIP model: its weights and its tokenizer."""
+    """Return hashes that identify a CLIP model: its weights and its tokenizer."""
     facts = facts_of(clip_model)
     return identity.of_clip(getattr(clip_model, "fingerprint", facts.fingerprint), facts.as_record())
 
 
 def content_hashes(method: "Method") -> dict[str, str]:
-    """Return the facts of the contents that the settings of a method name, as {name: text}."""
+    """Return hashes of the files and CLIP models that the settings of a method name, by the name of the hash."""
     return {name: text for name, text in method.metadata().items() if isinstance(text, str)}
 
 
@@ -285,7 +285,7 @@ def search_around(method: "Method") -> AlphaSettings | None:
 
 
 def method_record(method: "Method") -> dict[str, Any]:
-    """Return the record of a method in files.
+    """Return the description of a method that checkpoints and result.json contain.
 
     The entry `config` has the settings of the method by their names in config files, and `search` those of the search.
     """
@@ -304,7 +304,7 @@ def method_record(method: "Method") -> dict[str, Any]:
 
 
 def sources_of(method: "Method") -> dict[str, str]:
-    """Return the hashes of the custom modules that define a method and the method of the prompts before a head."""
+    """Return hashes of the Python files that define a custom method, by module name."""
     names = (type(method).__name__, method.metadata().get(FRONT, {}).get("name", ""))
     modules = [row_of(name).method.__module__ for name in names if is_own(name)]
     return {module: imported_sources[module] for module in modules if module in imported_sources}
@@ -316,7 +316,7 @@ def values_of(settings: Configured) -> dict[str, Any]:
 
 
 def classes_record(classes: Classes, learner: Learner) -> dict[str, Any]:
-    """Return the record of the classes in files: names in the order of the labels, data set and templates.
+    """Return the description of the classes in checkpoints: names by label, data set and prompt templates.
 
     If classes have equal names, the record has their numbers. If the model was trained on other classes, and this
     changes its predictions, the record has the names of these classes, too.
@@ -338,7 +338,7 @@ def describe(
     learner: Learner,
     run: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the record of a model in files.
+    """Return the description of a model that is stored in its checkpoint.
 
     Args:
         method: the record of the method, see `method_record`.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def of_test(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]) -> dict[str, Any]:
-    """Write the files of a test; they replace those of an earlier one.
+    """Write the files of a test, which replace the files of an earlier test.
 
     Args:
         answers: the predictions for each image.
@@ -49,7 +49,7 @@ def of_test(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]) 
 
 
 def _features(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]) -> dict[str, str]:
-    """Return the hash of the stored image features; {} if they are not to be stored or cannot be stored."""
+    """Store the image features if TEST.KEEP_FEATURES is set, and return their hash; {} if nothing is stored."""
     if not trainer.cfg.TEST.KEEP_FEATURES:
         return {}
     features = trainer.tested_features if isinstance(trainer, PromptTrainer) else None

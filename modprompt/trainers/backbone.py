@@ -40,7 +40,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def settings_of_images(cfg: Any, asked_for: Collection[str]) -> dict[str, Any]:
-    """Return settings of INPUT that the CLIP model needs and the configuration does not have, by dotted key.
+    """Return the values of INPUT that must be changed so that images are preprocessed as the CLIP model requires.
 
     They are the size, mean, standard deviation, interpolation and resize mode of images. A message names the changes.
     Settings from the command line are kept, with a warning; only a wrong size is an error. If the preprocessing of the
@@ -87,7 +87,7 @@ def warn_of_unused_name(cfg: Any, asked_for: Collection[str]) -> None:
 
 
 def settings_of_architecture(cfg: Any) -> dict[str, Any]:
-    """Return the settings by which the file of MODEL.BACKBONE.PATH is run as the CLIP of NAME, by dotted key.
+    """Return the settings of the architecture (activation and attention heads) for weights that do not contain them.
 
     A message says them. ACTIVATION and HEADS stay if they are given. Empty if MODEL, or something that lies next to the
     file, says how it is run.
@@ -118,7 +118,7 @@ def settings_of_architecture(cfg: Any) -> dict[str, Any]:
 
 
 def _compared(node: Any, images: Images, asked_for: Collection[str]) -> tuple[dict[str, Any], list[str]]:
-    """Return settings of INPUT to change with their new values, and texts on those that differ but are kept."""
+    """Return new values for settings of INPUT, and messages on settings that are kept although the model differs."""
     changes, kept = {}, []
     for key, value in images.settings().items():
         mine = node[key]
@@ -160,7 +160,7 @@ def requires_squash(cfg: Any) -> bool:
 
 
 def require_there(cfg: Any) -> None:
-    """Raise UserError if the CLIP of a run is not on disk or not known; CLIPs of a hub are not checked."""
+    """Raise UserError if the CLIP model of a run is unknown or not on disk; models on a hub are not checked."""
     asked = asked_of(cfg.MODEL.BACKBONE)
     if asked.path:
         images_of(asked)

@@ -25,7 +25,7 @@ _SAME = (  # settings of a test of zero-shot CLIP on the same test images
 
 
 def line(trainer: Any) -> str:
-    """Return the line on zero-shot CLIP's accuracy on the images on which a training is going to be tested.
+    """Return a line for the log with the accuracy of zero-shot CLIP on the test images.
 
     No random generator moves. The text is empty if the run tests nothing, if the trainer is not one of this project's,
     or if the trainer itself tests zero-shot CLIP.
@@ -58,7 +58,7 @@ def zero_shot_model(trainer: PromptTrainer, clip_model: CLIP) -> PromptedModel:
 
 @torch.no_grad()
 def _accuracy_pct(trainer: PromptTrainer, loader: Any) -> float:
-    """Return the accuracy in percent of zero-shot CLIP on a loader's images, counted as the trainer's test counts."""
+    """Return the accuracy of zero-shot CLIP on the images of a loader, in percent."""
     correct = images = 0
     with generators_kept(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the trainer's own model has warned of the same class names

@@ -77,7 +77,7 @@ def make_method(trainer: type, cfg: Any) -> Method:
 
 
 def require_fit(method: Method, node_name: str, cfg: Any) -> None:
-    """Reject a method that does not fit a CLIP, as far as that is known before its weights are loaded.
+    """Raise an error if a method does not fit the CLIP model, as far as this is known before the weights are loaded.
 
     A warning is given if the average over epochs is not tested.
 
@@ -103,7 +103,7 @@ def require_fit(method: Method, node_name: str, cfg: Any) -> None:
 
 
 def build(trainer: Any) -> None:
-    """Build CLIP, the prompts and their optimiser; only the prompts are trained, saved and registered."""
+    """Build the CLIP model, the learner and its optimiser, and register the learner for training and saving."""
     build_model(trainer)
     learner = trainer.model.prompt_learner
     print_start(learner, trainer.method.logging.examples)
@@ -145,7 +145,7 @@ def load_clip(trainer: Any) -> CLIP:
 
 
 def _shape_of(clip_model: CLIP) -> str:
-    """Return the activation and the attention heads of a CLIP, or the tokenizer of its tower, in words."""
+    """Return a description of a CLIP model: its activation function and attention heads, or its tokenizer."""
     facts = facts_of(clip_model)
     if not has_tower(clip_model):
         text, image = facts.heads
@@ -157,12 +157,12 @@ def _shape_of(clip_model: CLIP) -> str:
 
 
 def _keeps_in_half(matrix: torch.Tensor) -> bool:
-    """Return True if half precision represents a matrix exactly; one matrix stands for all weights of a file."""
+    """Return True if half precision represents all values of a weight matrix exactly."""
     return torch.equal(matrix.half().to(matrix.dtype), matrix)
 
 
 def build_model(trainer: Any) -> None:
-    """Load CLIP and build the method's model on it, in the precision of the setting PREC."""
+    """Load the CLIP model and add the learner of the method, in the precision of the setting PREC."""
     cfg, prec, node = trainer.cfg, trainer.node.PREC, trainer.node_name
     trainer.precision = precision.resolve(prec, trainer.device)
     if trainer.precision.note:
@@ -185,7 +185,7 @@ def build_model(trainer: Any) -> None:
 
 
 def make_optimiser(trainer: Any) -> Any:
-    """Return the optimiser of all trained parameters, as OPTIM and the method define it."""
+    """Return the optimiser of all trained parameters; the settings OPTIM and the method define it."""
     cfg, training = trainer.cfg, trainer.method.training
     if cfg.OPTIM.STAGED_LR:  # it would drop parameters that belong to no child module
         rates = "the method sets its own learning rates" if training.rates else "OPTIM.LR is the only learning rate"
@@ -207,7 +207,7 @@ def make_optimiser(trainer: Any) -> Any:
 
 
 def _count_steps(trainer: Any) -> None:
-    """Set and print the number of steps and of passes for a method that counts steps instead of epochs."""
+    """Set and print the number of steps and epochs for a method whose training length is given in steps."""
     counted, cfg, dataset = trainer.method.training.steps, trainer.cfg, trainer.dm.dataset
     if counted is None or cfg.TEST.ONLY:
         return
@@ -230,7 +230,7 @@ def _count_steps(trainer: Any) -> None:
 
 
 def pass_of(trainer: Any, epoch: int) -> Pass:
-    """Return the stage and the number of batches of an epoch, from 0."""
+    """Return the stage of an epoch, which is counted from 0, and the number of batches in this epoch."""
     whole = len(trainer.train_loader_x)
     for number, steps in enumerate(trainer.stages):
         passes = -(-steps // whole)
@@ -246,7 +246,7 @@ def steps_before(trainer: Any, epoch: int) -> int:
 
 
 def make_schedule(trainer: Any, optimiser: Any) -> Any:
-    """Return the learning rates that OPTIM defines; print a note if the training ends within the warm-up."""
+    """Return the learning-rate scheduler that OPTIM defines; print a note if the training ends within the warm-up."""
     optim, epochs, training = trainer.cfg.OPTIM, trainer.max_epoch, trainer.method.training
     if trainer.stages and training.steps is not None:
         least = training.steps.least_rate

@@ -36,7 +36,7 @@ _KNOWN = (  # words of the error, what it becomes
 
 @contextlib.contextmanager
 def told() -> Iterator[None]:
-    """Turn such errors in a block into a UserError, or into OutOfMemory, which has an exit code of its own."""
+    """Turn errors of PyTorch on memory and determinism into a UserError, or OutOfMemory with its own exit code."""
     try:
         yield
     except RuntimeError as error:

@@ -20,7 +20,7 @@ from modprompt.trainers.run_facts import facts_of_run, made_with, method_record
 
 
 def _run_record(trainer: Any) -> dict[str, Any]:
-    """Return what a checkpoint records of the run that wrote it."""
+    """Return the entries of a checkpoint about the run that writes it."""
     chosen = selected_on(trainer.dm.dataset, trainer.cfg)
     return {
         "settings": facts_of_run(trainer),
@@ -39,7 +39,7 @@ def save(
     val_result: float | None = None,
     model_name: str = "",
 ) -> None:
-    """Save what a trainer learns, without CLIP and the optimiser, and the record that describes it.
+    """Save a checkpoint with the learned parameters and a description of the model, without CLIP and the optimiser.
 
     Args:
         trainer: the trainer.
@@ -76,7 +76,7 @@ def save(
 
 
 def load_newest(trainer: Any, directory: str) -> int:
-    """Load the newest checkpoint in a run's folder, which must have been made with the settings of this run.
+    """Load the newest checkpoint in the folder of a run, whose settings must be those of this run.
 
     Returns:
         The number of finished epochs; 0 if there is no checkpoint.
@@ -98,7 +98,7 @@ def load_newest(trainer: Any, directory: str) -> int:
 
 
 def load(trainer: Any, directory: str | None, *more: Any, epoch: int | None = None, **kwargs: Any) -> None:
-    """Load a checkpoint of this trainer, or of the reference implementation, from a run's output folder.
+    """Load a checkpoint of this trainer or of the original repository from the output folder of a run.
 
     Args:
         trainer: the trainer.
@@ -133,7 +133,7 @@ def load(trainer: Any, directory: str | None, *more: Any, epoch: int | None = No
 
 
 def _epoch_of(*given: Any) -> int | None:
-    """Return the first argument that is the number of an epoch, or its text; None if there is none."""
+    """Return the first argument that is an epoch number or the text of one; None if there is none."""
     for one in given:
         is_number = isinstance(one, numbers.Real) and not isinstance(one, bool) and float(one).is_integer()
         if is_number or (isinstance(one, str) and one.strip().isdecimal()):
@@ -142,7 +142,7 @@ def _epoch_of(*given: Any) -> int | None:
 
 
 def load_for_test(trainer: Any) -> None:
-    """Load the checkpoint in --model-dir for a program that was told to test it but never loads it (PLOT++)."""
+    """Load the checkpoint in --model-dir for programs that do not call load_model before a test, such as PLOT++."""
     if trainer.loaded_path is not None or not program_words.only_tests() or trainer.cfg.MODEL.INIT_WEIGHTS:
         return
     directory, epoch = program_words.user_words().model_to_test()
@@ -154,7 +154,7 @@ def load_for_test(trainer: Any) -> None:
 
 
 def load_initial(trainer: Any, view: Any) -> None:
-    """Load the file MODEL.INIT_WEIGHTS into a model that is going to be trained, or only tested."""
+    """Load the initial parameters from the file MODEL.INIT_WEIGHTS."""
     path = trainer.cfg.MODEL.INIT_WEIGHTS
     trainer.load_file(view, path)
     if trainer.cfg.TEST.ONLY:
@@ -166,7 +166,7 @@ def load_initial(trainer: Any, view: Any) -> None:
 
 
 def _require_same_classes(trainer: Any, path: str) -> None:
-    """Raise UserError if a joint head that is trained further has rows of other classes; warn if they are unknown."""
+    """Raise UserError if the classifier in a checkpoint has other classes; warn if its classes are unknown."""
     model, trained = trainer.model, trainer.loaded.trained_on
     head = model.prompt_learner.joint_head
     if head is None or not head.has_rows or trained == model.classes.names:
@@ -184,7 +184,7 @@ def _require_same_classes(trainer: Any, path: str) -> None:
 
 
 def _record_training_classes(trainer: Any) -> None:
-    """Give the model that is tested the classes it was trained on, and print what follows for the test."""
+    """Record in the tested model on which classes it was trained, and print what this means for the test."""
     loaded, model = trainer.loaded, trainer.model
     model.prompt_learner.learned_on(trained_classes(loaded))
     stated, sentences = loaded.record.get("method", {}), model.prompt_learner.stands_on().get(SENTENCES)
@@ -213,6 +213,6 @@ def load_file(trainer: Any, view: Any, path: str) -> int:
 
 
 def selection_of_loaded(trainer: Any) -> dict[str, Any]:
-    """Return what the checkpoint that was loaded records of its selection on images; empty if it records nothing."""
+    """Return the entries of the loaded checkpoint on the images of its selection; empty if it has none."""
     record = trainer.loaded.record.get("run", {}) if trainer.loaded is not None else {}
     return {key: record[key] for key in CHOICE if key in record}

@@ -12,7 +12,7 @@ from modprompt.trainers.prompt_trainer import PromptTrainer
 
 
 def lines(trainer: Any, tested_pct: float | None, in_series: bool) -> Iterator[str]:
-    """Return the lines.
+    """Return the last lines of the log of a training.
 
     Args:
         trainer: the trainer after its training.

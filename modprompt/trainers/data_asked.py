@@ -38,7 +38,7 @@ def watched(cfg: Any) -> Iterator[Any]:
 
 
 def require_decoding(loaders: Iterable[Any], rule: str) -> None:
-    """Raise UserError if loaders of a codebase's own kind would not decode images by the rule INPUT.DECODING."""
+    """Raise UserError if data loaders of another codebase would ignore the setting INPUT.DECODING."""
     own = DatasetWrapper.__getitem__
     if rule != FAMILY and any(getattr(type(one.dataset), "__getitem__", None) is not own for one in loaders):
         raise UserError(
@@ -48,7 +48,7 @@ def require_decoding(loaders: Iterable[Any], rule: str) -> None:
 
 
 def require(dataset: Any, cfg: Any) -> None:
-    """Check that the reader of a data set, which was read within `watched`, did not ignore settings.
+    """Check that the reader of a data set did not ignore settings; the data set must have been read within `watched`.
 
     A message is printed if the reader returned more training images per class than DATASET.NUM_SHOTS.
 

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 
 class FeatureBatches:
-    """Replaces a loader: batches of image features (B, E) under "img", with their labels (B,).
+    """Replaces a loader of images: each batch has image features (B, E) under "img", and labels (B,).
 
     The features are in pinned memory if the batches of the loader are.
     """
@@ -29,7 +29,7 @@ class FeatureBatches:
 
 
 def take_number() -> None:
-    """Draw the number that a pass over a loader draws from PyTorch's generator, so that later draws stay the same."""
+    """Draw one random number, as a pass over a data loader does, so that later random numbers are equal."""
     torch.empty((), dtype=torch.int64).random_()
 
 

@@ -15,14 +15,14 @@ Views = Sequence[tuple[Tensor, Tensor]]  # passes over the training images: feat
 
 
 def write_bank(directory: str, views: Views, settings: Mapping[str, str]) -> None:
-    """Write the features of a run's training images, if there are any, and the settings that decided them."""
+    """Write the features of the training images and the settings of the run to the output folder."""
     if views:
         features, labels = [list(one) for one in zip(*views)]
         write_tensors(Path(directory, BANK), {"settings": dict(settings), "features": features, "labels": labels})
 
 
 def read_bank(directory: str, settings: Mapping[str, str]) -> Views:
-    """Return the features of the training images of the run in a folder.
+    """Read the features of the training images that a run has written to its output folder.
 
     Raises:
         UserError: if the file is missing or damaged, or was made with another CLIP, other images or other settings.

@@ -73,7 +73,7 @@ class HeadTrainer(PromptTrainer):
     # ---- building
 
     def check_cfg(self, cfg: Any) -> None:
-        """Reject settings as other trainers do, and TEST.OOD for a head that does not classify images one by one."""
+        """Check the settings; TEST.OOD is rejected for a head whose logits depend on other images."""
         super().check_cfg(cfg)
         if cfg.TEST.OOD:
             self.method.require_each_alone(f"TEST.OOD {cfg.TEST.OOD}")
@@ -96,7 +96,7 @@ class HeadTrainer(PromptTrainer):
 
     @torch.no_grad()
     def encode_images(self) -> Views:
-        """Encode the images that the head needs; return the features of the training images, once for each pass.
+        """Encode the images that the head needs, and return the features of the training images for each pass.
 
         Features of validation and test images are kept for the search and the test.
         """
@@ -116,7 +116,7 @@ class HeadTrainer(PromptTrainer):
         return views
 
     def _training_images_loader(self, in_order: bool) -> Any:
-        """Return the training images in batches, of which the last may be smaller, in their order or shuffled."""
+        """Return a loader of the training images that keeps a smaller last batch."""
         own = self.train_loader_x
         return DataLoader(
             own.dataset,
@@ -171,7 +171,7 @@ class HeadTrainer(PromptTrainer):
             self.train_loader_x.epoch = self.start_epoch
 
     def _warn_of_other_images(self) -> None:
-        """Warn if the head's prompts were trained on other images than the head; not if the head reads none."""
+        """Warn if the prompts were trained on other images than the head."""
         if not self.reads_training_images:
             return
         front = self.method.loaded.front
@@ -205,7 +205,7 @@ class HeadTrainer(PromptTrainer):
         self.search_alpha_and_beta(self.loaded if self.best_on else None)
 
     def search_alpha_and_beta(self, best: checkpoint.Checkpoint | None = None) -> None:
-        """Search alpha and beta, if the method has them and there are images for the search; print and save them.
+        """Search the hyperparameters alpha and beta if the method has them; print and save the result.
 
         Args:
             best: the checkpoint of the best epoch, if that is tested; the file of the last epoch is then not changed.
@@ -240,13 +240,13 @@ class HeadTrainer(PromptTrainer):
     # ---- the test, on features that are computed once
 
     def test(self, split: str | None = None, **kwargs: Any) -> float:
-        """Evaluate as other trainers do; the time of encoding the images before the training is counted here."""
+        """Test the head; the reported time includes encoding the images, which happens before the training."""
         accuracy = super().test(split, **kwargs)
         self.testing_s = (self.testing_s or 0.0) + self.encoded_s.get(self.tested_loader, 0.0)
         return accuracy
 
     def feature_batches(self, loader: Any) -> FeatureBatches:
-        """Return image features in the place of a loader's images; they are computed at the first call."""
+        """Return batches of image features that replace the images of a loader; they are computed at the first call."""
         if loader not in self._kept:
             found = super().feature_batches(loader)
             self._kept[loader] = FeatureBatches(*encode(loader, self.encode_image), loader) if found is None else found
@@ -271,7 +271,7 @@ class HeadTrainer(PromptTrainer):
         return zip(logits.split(batches.batch_size), batches.labels.split(batches.batch_size))
 
     def _in_order(self, batches: FeatureBatches, number: int | None) -> Tensor:
-        """Return logits (N, C), sorted as in the list and on the CPU, of images that are answered in another order."""
+        """Return logits (N, C) on the CPU, sorted as in the list, of a head that uses another order."""
         answer, device = self.model.begin(), self.device
 
         def logits(places: Tensor) -> Tensor:
@@ -283,7 +283,7 @@ class HeadTrainer(PromptTrainer):
     # ---- checkpoints and the state of the run
 
     def selection(self) -> dict[str, Any]:
-        """Return the entries of a result for what was selected on which images, with a mark if these were test images.
+        """Return the entries of result.json on selected hyperparameters and the images on which they were selected.
 
         They are also recorded in checkpoints.
         """
@@ -329,7 +329,7 @@ class HeadTrainer(PromptTrainer):
         return epoch
 
     def extra_state(self) -> dict[str, Any]:
-        """Return also the views that are kept."""
+        """Return the values of other trainers and the stored features of augmented images."""
         views = self.train_loader_x.kept if isinstance(self.train_loader_x, FreshViews) else []
         return {**super().extra_state(), VIEWS: views}
 

@@ -57,7 +57,7 @@ def table(rows: Sequence[Row], features: Features) -> str:
 
 
 def require_replaceable_files(folder: Path) -> None:
-    """Raise UserError if a file of the folder would be replaced that this command did not write."""
+    """Raise UserError if the command would replace a file that it did not write itself."""
     require_replaceable(folder / CSV, _KEYS, "--out")
     if os.path.lexists(folder / FIGURE) and not (folder / CSV).exists():
         raise UserError(
@@ -67,7 +67,7 @@ def require_replaceable_files(folder: Path) -> None:
 
 
 def write(rows: Sequence[Row], features: Features, folder: Path) -> list[Path]:
-    """Write the CSV, and the figure if there is something to draw and matplotlib draws it; return the files.
+    """Write the CSV file, and a figure if possible; return the paths of the files.
 
     Raises:
         UserError: if the folder has a table of other heads, shots, CLIP or images, or files of something else.

@@ -162,7 +162,7 @@ def _stacked(samples: list[dict[str, Any]]) -> Tensor:
 
 
 class KeptLoader:
-    """Replaces a loader of test images: the same samples in the same batches, from cached images if possible.
+    """Replaces a loader of test images and returns the same batches, made from cached images if possible.
 
     The cache is looked for, and written, when the loader is iterated over for the first time. The image files are
     examined only then. All other attributes are those of the loader.
@@ -193,7 +193,7 @@ class KeptLoader:
         return iter(DataLoader(kept, own.batch_size, collate_fn=kept.collated, pin_memory=own.pin_memory, **same))
 
     def _cached(self) -> KeptImages | None:
-        """Return the cached images; None, after a message, if the images have to be decoded."""
+        """Return the cached images; print a message and return None if they cannot be used."""
         try:
             kept = KeptImages(self.loader, Path(self._folder), self._name)
             kept.open()

@@ -26,13 +26,13 @@ from modprompt.trainers.learned import prompts_hash
 
 
 def how_computed(device: torch.device, stream: torch.dtype | None) -> str:
-    """Return the device and the types of the computation: fp16 and amp have the same weights, but other features."""
+    """Return a text on the device and the number formats of the computation, which influence features."""
     facts = ("" if device.type == "cpu" else device.type, stream, autocast_type(device))
     return " ".join(str(fact) for fact in facts if fact)
 
 
 def _describe_encoder(visual: nn.Module) -> str:
-    """Return what the fingerprint of a CLIP does not show of its image encoder: activations, heads and types."""
+    """Return a text on activations, attention heads and dtypes of an image encoder, which its weights do not show."""
     activations, heads = shape_of_side(visual)
     types = [(name, str(tensor.dtype)) for name, tensor in sorted(visual.state_dict().items())]
     return f"{sorted(activations)} {heads} {types}"
@@ -102,7 +102,7 @@ def write(
 
 
 def of_run(folder: str, result: Mapping[str, Any], width: int, made: str = "") -> dict[str, np.ndarray]:
-    """Return the features (E,) that a run's test stored, by the image's stamp digest and also by its SHA-256.
+    """Return the features (E,) that the test of a run stored, by digests of the file stamps and by SHA-256.
 
     Without stored features it is empty.
 

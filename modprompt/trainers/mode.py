@@ -7,7 +7,7 @@ from yacs.config import CfgNode
 
 
 class Mode(NamedTuple):
-    """What to do with the settings of a run.
+    """The flags that decide what a run does: train, test or skip a finished run.
 
     Attributes:
         once: do nothing if the output folder already contains this run, finished.
@@ -38,7 +38,7 @@ def method_of_trainer(name: str) -> Any:
 
 
 def node_of_trainer(cfg: CfgNode) -> str:
-    """Return the node below TRAINER that the trainer of a run reads; empty for a trainer without settings."""
+    """Return the name of the configuration node below TRAINER for the trainer of a run; empty if it has none."""
     return str(getattr(trainer_of(cfg), "node_name", ""))
 
 

@@ -97,7 +97,7 @@ def configured(
 
 
 def _reads(name: str, key: str) -> bool:
-    """Return True if a head on precomputed features reads a setting with this dotted key."""
+    """Return True if a setting affects a head on precomputed features."""
     cls: Any = BY_NAME[name].method
     if key.startswith(f"{cls.node}."):
         return key.rpartition(".")[2] not in _UNREAD
@@ -148,7 +148,7 @@ class _ZeroShot(Head):
 
 
 def zero_shot(features: Features) -> Fitted:
-    """Return zero-shot classification in the form of a head.
+    """Return a head that classifies with the class features alone (zero-shot classification).
 
     Raises:
         UserError: if there are no class features.
@@ -161,7 +161,7 @@ def zero_shot(features: Features) -> Fitted:
 def fit(
     method: HeadMethod, features: Features, shots: int, *, seed: int = 1, cfg: Any = None, trained_keys: bool = False
 ) -> Fitted:
-    """Build a head from training features, train it, and select its hyperparameters, as far as the method does this.
+    """Build a head from training features; train the head and select its hyperparameters if the method does this.
 
     Args:
         method: the method of the head.
@@ -216,7 +216,7 @@ def fit(
 
 
 def _chosen(head: Head, grid: Grid | None, features: Features, scale: Tensor, shots: int, seed: int) -> str:
-    """Search alpha and beta if the method has a grid and there are images for the search; return a text on them."""
+    """Search alpha and beta if possible; return a text with their values and how they were selected."""
     if not isinstance(head, TipAdapterHead):
         return ""
     if grid is None or features.chosen_on is None:
@@ -251,7 +251,7 @@ def evaluate(fitted: Fitted, features: Features) -> Tested:
 
 
 def unknown(fitted: Fitted, base: Features, new: Features) -> dict[str, dict[str, float]]:
-    """Return how well the scores of base classes separate images of base and new classes, see unknown_classes.py.
+    """Return how well confidence scores separate images of base classes and new classes, see unknown_classes.py.
 
     The score "energy" is left out for a head whose logits do not have the scale of CLIP. A head whose logits depend on
     earlier images is not measured.

@@ -59,7 +59,7 @@ _RATE, _TAKEN_WITH = "the learning rate", "that of the step"  # besides a step's
 
 
 class PromptTrainer(TrainerX):
-    """Trains what a method learns on a frozen CLIP, in an output folder of its own.
+    """Trains the learner of a method on a frozen CLIP model, and writes to an output folder.
 
     A trainer is a subclass with a method_class; trainers/registration.py makes these classes. Functions in building.py,
     checkpoints.py and resume.py do the work before and after the training loop; their state is on the trainer.
@@ -166,7 +166,7 @@ class PromptTrainer(TrainerX):
 
     @classmethod
     def require_settings(cls, cfg: Any) -> None:
-        """Reject settings before any work is done, without building a trainer."""
+        """Check the settings without building a trainer; raise UserError if they are invalid."""
         trainer = cls.__new__(cls)
         trainer._make_method_and_search(cfg)
         trainer.check_cfg(cfg)
@@ -184,13 +184,13 @@ class PromptTrainer(TrainerX):
         return self.cfg.TRAINER[self.node_name]
 
     def check_cfg(self, cfg: Any) -> None:
-        """Reject settings, and a schedule that does not fit a CLIP whose layers are known, before any work is done."""
+        """Check the settings, and that the schedule fits the CLIP model if the number of its layers is known."""
         if self.search is not None:
             self.search.check(cfg)
         building.require_fit(self.method, self.node_name, cfg)
 
     def build_data_loader(self) -> None:
-        """Build Dassl's loaders; test images are preprocessed as the weights need them, and cached if the run asks."""
+        """Build the data loaders of Dassl, with the preprocessing and the image cache of this run."""
         cfg = self.cfg
         with mistakes.of_reader(cfg.DATASET.NAME, cfg.DATASET.ROOT), data_asked.watched(cfg) as self.cfg:
             super().build_data_loader()
@@ -212,13 +212,13 @@ class PromptTrainer(TrainerX):
         self.test_loader = with_kept_images(self.test_loader, *kept)
 
     def build_model(self) -> None:
-        """Build CLIP, what is learned, and its optimiser; only what is learned is trained, saved and registered."""
+        """Build the CLIP model, the learner and its optimiser; only the learner is trained and saved."""
         building.build(self)
 
     # ---- the training loop
 
     def train(self, *args: Any, **kwargs: Any) -> None:
-        """Train, resuming if possible, then test."""
+        """Train, after resuming an earlier start if possible, and test."""
         _print_ignored("train()", args, kwargs)
         with card_errors.told():
             try:
@@ -228,7 +228,7 @@ class PromptTrainer(TrainerX):
                     self.close_writer()
 
     def before_train(self) -> None:
-        """Resume, and start the clock; a codebase's program may have changed settings since the trainer was built."""
+        """Resume an earlier start if possible; report settings that were changed after the trainer was built."""
         given, before = self._given
         for change in changes(before, texts_of(given)):
             print(f"note: the program changed a setting after the trainer was built, which has no effect: {change}")
@@ -252,7 +252,7 @@ class PromptTrainer(TrainerX):
             self._run_batches()
 
     def _run_batches(self) -> None:
-        """Train on the batches of a pass, print the lines that are due, and write the table of steps."""
+        """Train on all batches of an epoch, print the progress, and write the numbers of the steps to steps.csv."""
         meters = _Meters(building.steps_before(self, self.epoch))
         for at, batch in enumerate(self.train_loader_x):
             self.batch_idx = at
@@ -279,7 +279,7 @@ class PromptTrainer(TrainerX):
         self._write_steps()
 
     def forward_backward(self, batch: Any) -> Mapping[str, Number]:
-        """Train one step on a batch; return numbers for the log, with the accuracy in percent, to be read later."""
+        """Train one step on a batch; return numbers for the log, which are tensors to be read later."""
         # a search first trains its own parameters, on validation images
         numbers = {} if self.search is None else self.search.step()
 
@@ -301,7 +301,7 @@ class PromptTrainer(TrainerX):
         return {**numbers, **self.model.log(output, label, loss), **accuracy}
 
     def output(self, batch: Tensor) -> Output:
-        """Return the output for images (B, 3, H, W), or for features (B, D) of images, on which a head trains."""
+        """Return the output of the model for images (B, 3, H, W), or for image features (B, E) in a head."""
         return self.model.output(batch) if batch.dim() == 4 else self.model.of_features(batch)
 
     @property
@@ -310,7 +310,7 @@ class PromptTrainer(TrainerX):
         return Place(self.epoch, self.batch_idx)
 
     def _change_rates(self) -> None:
-        """Advance the learning rates: after each step, or after the last step of an epoch."""
+        """Update the learning rates after each step, or after the last step of an epoch."""
         if self.each_step:
             if self.sched is not None:
                 self.sched.step()
@@ -327,7 +327,7 @@ class PromptTrainer(TrainerX):
             self.table.write()
 
     def _read(self, meters: "_Meters") -> None:
-        """Read the numbers of the steps since the last read into the meters, the table and TensorBoard."""
+        """Write the numbers of all steps since the last call to the meters, steps.csv and TensorBoard."""
         read = self.unread.read()
         meters.steps_are_read(len(read))
         for (_, at), numbers in read:
@@ -342,7 +342,7 @@ class PromptTrainer(TrainerX):
                 self.write_scalar("train/lr", meters.rate, number)
 
     def _line(self, meters: "_Meters") -> str:
-        """Return the line of a step in Dassl's form."""
+        """Return the line of the log for a step, in the format of Dassl."""
         left = building.steps_before(self, self.max_epoch) - meters.before - self.batch_idx - 1
         return (
             f"epoch [{self.epoch + 1}/{self.max_epoch}] batch [{self.batch_idx + 1}/{self.num_batches}] "
@@ -350,7 +350,7 @@ class PromptTrainer(TrainerX):
         )
 
     def after_epoch(self) -> None:
-        """Do what the method does between epochs, save and validate as asked.
+        """Call the method at the end of an epoch, then validate and save as configured.
 
         Raises:
             FloatingPointError: if a parameter, or a loss not read before, is not finite; nothing is saved then.
@@ -374,13 +374,13 @@ class PromptTrainer(TrainerX):
         resume.end_epoch(self)
 
     def after_train(self) -> None:
-        """End a search; test the last model, or the best on the validation images."""
+        """Finish the search if there is one, and test the last model or the best model."""
         if self.search is not None:
             self.search.end()
         resume.end(self)
 
     def deploy(self) -> None:
-        """Load the model to test: the last, or the best on the validation images."""
+        """Load the model that is tested: the last model, or the model with the best validation result."""
         if self.best_on:
             print(f"Deploy the model with the best {self.best_on} performance")
             self.load_model(self.output_dir)
@@ -388,7 +388,7 @@ class PromptTrainer(TrainerX):
             print("Deploy the last-epoch model")
 
     def set_model_mode(self, mode: str = "train", names: list[str] | None = None) -> None:
-        """Set the mode of what is learned and of its model."""
+        """Set the model and the learner to training or evaluation mode."""
         super().set_model_mode(mode, names)
         self.model.set_mode(mode == "train")
 
@@ -444,7 +444,7 @@ class PromptTrainer(TrainerX):
         return first
 
     def test_batches(self, split: str) -> Any:
-        """Return batches of images, or of their features if a setting asks for these; its length is their number."""
+        """Return the batches of a test: images, or stored image features if TEST.FEATURES_OF is set."""
         loader: Any = self.val_loader if split == "val" else self.test_loader
         found = self.feature_batches(loader)
         self.tested_loader = loader
@@ -452,7 +452,7 @@ class PromptTrainer(TrainerX):
         return loader if found is None else found
 
     def feature_batches(self, loader: Any) -> FeatureBatches | None:
-        """Return image features in the place of a loader's images, if a setting asks for features; else None."""
+        """Return batches of stored image features if TEST.FEATURES_OF is set, else None."""
         test = self.cfg.TEST
         if self.model.prompt_learner.writes:  # each batch has other prompts: no features are valid for all batches
             return None
@@ -468,12 +468,12 @@ class PromptTrainer(TrainerX):
         return features
 
     def answered(self, batches: Any) -> Iterator[tuple[Tensor, Tensor]]:
-        """Return the logits (B, C) and labels (B,) of each batch of a test; the loader starts at the call."""
+        """Return an iterator over logits (B, C) and labels (B,) of the batches of a test."""
         parsed = (self.parse_batch_test(batch) for batch in batches)
         return ((self.model_inference(images), labels) for images, labels in parsed)
 
     def counted(self, split: str, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the logits (B, C) and labels (B,) of a batch that count.
+        """Return the logits (B, C) and labels (B,) of the images of a batch that the evaluator counts.
 
         A method that tests base and new classes separately classifies each image among the classes of its half; images
         of new classes do not select an epoch.
@@ -526,7 +526,7 @@ class PromptTrainer(TrainerX):
 
     @property
     def reads_training_images(self) -> bool:
-        """Whether the numbers of the run depend on its training images."""
+        """Whether the results of the run depend on the training images."""
         return True
 
     @property
@@ -536,15 +536,15 @@ class PromptTrainer(TrainerX):
 
     @functools.cached_property
     def images_hash(self) -> str:
-        """A hash that distinguishes lists of training images, in whatever folder they are."""
+        """A hash of the list of training images, which does not depend on their folder."""
         return images_hash_of(self.dm.dataset, self.cfg, "train_x")
 
     def selection(self) -> dict[str, Any]:
-        """Return the entries of a result for what this run selected, besides its best epoch."""
+        """Return the entries of result.json on hyperparameters that the run selected."""
         return {}
 
     def save_model(self, *args: Any, **kwargs: Any) -> None:
-        """Save a checkpoint as Dassl does, but only of what is learned; see checkpoints.save."""
+        """Save a checkpoint of the learner in the format of Dassl; see checkpoints.save."""
         checkpoints.save(self, *args, **kwargs)
 
     def load_model(self, *args: Any, **kwargs: Any) -> None:
@@ -552,7 +552,7 @@ class PromptTrainer(TrainerX):
         checkpoints.load(self, *args, **kwargs)
 
     def load_file(self, view: Any, path: str) -> int:
-        """Load a checkpoint into what is learned; return the number of finished epochs."""
+        """Load a checkpoint into the learner; return the number of finished epochs."""
         return checkpoints.load_file(self, view, path)
 
     def resume_model_if_exist(self, directory: str) -> int:
@@ -572,7 +572,7 @@ class PromptTrainer(TrainerX):
         resume.skip_epochs(self, name, epochs)
 
     def extra_state(self) -> dict[str, Any]:
-        """Return the loss scale, the average over epochs and the state of a search, for the state of the run."""
+        """Return further values of the training state: loss scale, average over epochs, and state of a search."""
         scaler = {} if self.scaler is None else {"scaler": self.scaler.state_dict()}
         average = {} if self.model.average is None else {"average": self.model.average.state_dict()}
         return {**scaler, **average, **({} if self.search is None else self.search.state())}
@@ -588,7 +588,7 @@ class PromptTrainer(TrainerX):
 
 
 def hand_over(batches: list[tuple[Tensor, Tensor]], evaluator: Any) -> None:
-    """Give an evaluator batches of logits (B, C) and labels (B,), and empty the list.
+    """Pass batches of logits (B, C) and labels (B,) to an evaluator, and empty the list of batches.
 
     Logits on a GPU are copied to the CPU; half precision becomes single precision with the same values.
 
@@ -644,7 +644,7 @@ def _keep_partial(loader: Any) -> None:
 
 
 def _print_ignored(call: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    """Print which arguments of a codebase's program, which it gives its own trainers, are ignored."""
+    """Print the arguments of a method call that are ignored, because only trainers of another codebase have them."""
     names = [*(f"argument {number}" for number, _ in enumerate(args, start=1)), *kwargs]
     if names:
         print(f"note: this program passes {', '.join(names)} to {call}, which modprompt's trainers ignore.")

@@ -33,7 +33,7 @@ def _enter(name: str, trainer: type) -> None:
 
 
 def _trainer_of(kind: str) -> type[PromptTrainer]:
-    """Return the trainer class of a kind of methods."""
+    """Return the trainer class for methods of a kind, for example heads."""
     if kind in _TRAINERS:
         return _TRAINERS[kind]
     from modprompt.trainers.heads import HeadTrainer  # late: only heads need it
@@ -42,7 +42,7 @@ def _trainer_of(kind: str) -> type[PromptTrainer]:
 
 
 def register(name: str) -> type[PromptTrainer]:
-    """Register the trainer of a method of methods/table.py and the method's config node; repeated calls do nothing.
+    """Register the trainer and the configuration node of a method; repeated calls do nothing.
 
     Args:
         name: the name of the method.
@@ -94,7 +94,7 @@ def register_trainer(trainer: T) -> T:
 
 
 def give_way() -> None:
-    """Let trainers of the codebase that register from now on keep their names; ours get the prefix Mod."""
+    """Free the names of trainers for the codebase: registered trainers of modprompt get the prefix Mod."""
     plain = TRAINER_REGISTRY.register
 
     def entered(trainer: T, force: bool) -> T:

@@ -68,7 +68,7 @@ def _of_learner(trainer: PromptTrainer) -> dict[str, Any]:
 
 
 def _identity(trainer: PromptTrainer | None, shots_hash: str) -> dict[str, dict[str, str]]:
-    """Return the hashes of the contents that decide the results of a run, see `modprompt.io.identity.record`.
+    """Return the entry "identity" of result.json.
 
     Args:
         trainer: the trainer; None for a trainer of another codebase.
@@ -126,7 +126,7 @@ def _of_checkpoint(trainer: PromptTrainer | None, folder: str, epoch: int | None
 
 
 def _of_choice(trainer: PromptTrainer | None, model_dir: str) -> dict[str, Any]:
-    """Return what the training of the tested model selected, if it is known."""
+    """Return the entries on the checkpoint and hyperparameters that were selected for the tested model."""
     if not model_dir:
         return {} if trainer is None else trainer.selection()
     by_loaded = {} if trainer is None else selection_of_loaded(trainer)
@@ -147,7 +147,7 @@ def peak_memory_gib(on_cuda: bool) -> float:
 
 
 class ResultRecorder:
-    """Keeps the last results of the evaluator of a trainer, and writes them to result.json.
+    """Records the results of an evaluator, and writes them to result.json.
 
     Args:
         trainer: a trainer with an `evaluator`.
@@ -180,7 +180,7 @@ class ResultRecorder:
         return results
 
     def _labels_of_choice(self, cfg: Any) -> int:
-        """Return the number of validation images on which a run selected, and which active learning does not label.
+        """Return the number of labelled validation images that a run used to select checkpoints or hyperparameters.
 
         If base and new classes are tested separately, only images of base classes count.
         """
@@ -198,7 +198,7 @@ class ResultRecorder:
         return self.ours is not None and self.ours.images_changed
 
     def _of_ours(self, trainer: PromptTrainer, folders: Sequence[str]) -> dict[str, Any]:
-        """Return the entries that only the trainers of modprompt have; `folders` are those of `_seconds`."""
+        """Return the entries of result.json that only trainers of modprompt have."""
         learner = _of_learner(trainer)
         assert self.results is not None
         return {

@@ -32,7 +32,7 @@ TRAINING_S = "training_s"  # key in the state of a run
 
 
 def begin(trainer: Any) -> None:
-    """Resume what there is to resume, start the table of steps, and start the clock.
+    """Resume an earlier start of the run if possible, open the file steps.csv, and start the clock.
 
     Raises:
         UserError: if the run has no output folder, needs validation images that are missing, or cannot be resumed.
@@ -68,7 +68,7 @@ def begin(trainer: Any) -> None:
 
 
 def _require_average(trainer: Any) -> None:
-    """Raise UserError if earlier epochs are not in the average, because a run was resumed without its state."""
+    """Raise UserError if the average of the parameters over epochs (GPA) would lack epochs before a resumption."""
     average, epochs = trainer.model.average, trainer.start_epoch
     if epochs < trainer.max_epoch and average is not None and average.epochs != epochs:
         raise UserError(
@@ -79,7 +79,7 @@ def _require_average(trainer: Any) -> None:
 
 
 def _begin_tensorboard(trainer: Any, folder: str) -> None:
-    """Start TensorBoard's writer, if its library can write into the folder."""
+    """Create the TensorBoard writer, if TensorBoard can write to the folder."""
     if is_text(folder):
         trainer.init_writer(folder)
     else:
@@ -87,7 +87,7 @@ def _begin_tensorboard(trainer: Any, folder: str) -> None:
 
 
 def _resume(trainer: Any) -> int:
-    """Resume what there is to resume; return the number of finished epochs.
+    """Resume an earlier start of the run if possible; return the number of finished epochs.
 
     The order is: the state of an unfinished run in OUTPUT_DIR, or in RESUME; a finished run in OUTPUT_DIR, which is
     only tested again; checkpoints in RESUME. A run that was killed before it wrote its first state cannot be resumed
@@ -164,7 +164,7 @@ def load_state(trainer: Any, directory: str) -> int:
 
 
 def _require_same_beginning(trainer: Any, directory: str, began_from: str | None) -> None:
-    """Record from which checkpoint the training in a folder began; raise UserError if this run began otherwise."""
+    """Check that the training in a folder began from the checkpoint that --resume names, and record this checkpoint."""
     resume = trainer.cfg.RESUME
     differing = differing_beginning(began_from, run_folder.resumed_from(resume), resume)
     if directory == trainer.cfg.OUTPUT_DIR and differing and began_from:
@@ -173,7 +173,7 @@ def _require_same_beginning(trainer: Any, directory: str, began_from: str | None
 
 
 def _require_best(trainer: Any, directory: str, epoch: int | None = None) -> None:
-    """Raise UserError if the file of the best epoch so far, which is going to be tested, is missing.
+    """Raise UserError if the checkpoint of the best epoch is missing although the final test needs it.
 
     Args:
         trainer: the trainer; its `best_result` is the result of the best epoch.
@@ -207,7 +207,7 @@ def _copy_best(trainer: Any, directory: str) -> None:
 
 
 def _is_finished(trainer: Any, directory: str) -> bool:
-    """Return True if a folder contains a finished training; raise UserError if that had other settings."""
+    """Return True if a folder contains a finished training; raise UserError if the training had other settings."""
     for name in trainer._models:
         checkpoint = newest_state(os.path.join(directory, name))
         if checkpoint.settings:
@@ -236,7 +236,7 @@ def skip_epochs(trainer: Any, name: str, epochs: int) -> None:
 
 
 def end_epoch(trainer: Any) -> None:
-    """Validate if asked, save a checkpoint if it is time to, and save the state to resume from."""
+    """Finish an epoch: validate, save a checkpoint if one is due, and save the training state."""
     cfg, images, finished = trainer.cfg, trainer.training_images, trainer.epoch + 1
 
     # validate, and save the best epoch so far
@@ -273,7 +273,7 @@ def end_epoch(trainer: Any) -> None:
 
 
 def _count_time(trainer: Any) -> None:
-    """Add the seconds since the last call to the seconds of training, if these are known."""
+    """Add the time since the last call to the duration of the training, if this duration is known."""
     now_s = time.perf_counter()
     if trainer.training_s is not None:
         trainer.training_s += now_s - trainer.began_s
@@ -281,7 +281,7 @@ def _count_time(trainer: Any) -> None:
 
 
 def end(trainer: Any) -> None:
-    """Test the last model, or the best model on the validation images, and remove the state of the run."""
+    """Test the last model or the best model, and remove the training state."""
     print("Finish training\nFinished training")  # CoOp's log parser waits for the first line, MaPLe's for the second
     if not trainer.cfg.TEST.NO_TEST:
         trainer.deploy()

@@ -78,7 +78,7 @@ def is_finished(cfg: RunConfig, settings: Settings, mode: Mode, rounds: Rounds |
 
 
 def require_trained_on_base(cfg: CfgNode, model_dir: str) -> None:
-    """Raise UserError if base and new classes are tested together on a model that was not trained on base classes."""
+    """Raise UserError if TEST.BASE_NEW is set for a model that was not trained on the base classes."""
     trained = (run_folder.of_training(model_dir).result or {}).get("classes", "base")
     if cfg.TEST.BASE_NEW and trained != "base":
         raise UserError(
@@ -205,7 +205,7 @@ def _changed_ns(folder: str) -> int:
 
 
 def tell(cfg: Any, settings: Settings, trains: bool) -> None:
-    """Print what runs, on what, and which settings were given besides files; one screen at most."""
+    """Print a summary of the run: trainer, data, CLIP model and explicit settings."""
     for line in (*_head(cfg), *([_training(cfg)] if trains else []), *_given(settings), *_end(cfg)):
         print(line if len(line) <= _MOST else f"{line[: _MOST - 3]}...")
 
@@ -227,7 +227,7 @@ def _training(cfg: Any) -> str:
 
 
 def unused_validation(trainer: Any) -> str:
-    """Return a line on the validation images that a training on all images does not use; empty if there are none."""
+    """Return a message on validation images that the training does not use; empty if there are none."""
     cfg, dataset = trainer.cfg, trainer.dm.dataset
     learns = not cfg.TEST.ONLY and not (isinstance(trainer, PromptTrainer) and trainer.method.in_turn)
     unused = own_validation(dataset) and not is_few_shot(cfg) and not uses_validation(cfg)
@@ -264,7 +264,7 @@ def _end(cfg: Any) -> Iterator[str]:
 
 
 def keep_config(cfg: Any, begins: bool) -> bool:
-    """Write all settings, and facts of the system, into the output folder.
+    """Write all settings and information about the system to the output folder.
 
     Args:
         cfg: the configuration.

@@ -21,7 +21,7 @@ from modprompt.methods import records
 
 
 def settings_of_run(cfg: Any, method: Any, node_name: str) -> dict[str, str]:
-    """Return the settings of a configuration that decide the results of a training, as texts by dotted key.
+    """Return the settings that influence the results of a training, as {dotted key: text}.
 
     Args:
         cfg: the configuration.
@@ -35,12 +35,12 @@ def settings_of_run(cfg: Any, method: Any, node_name: str) -> dict[str, str]:
 
 
 def default_settings() -> dict[str, str]:
-    """Return the default of each setting that decides the results of a training, as texts by dotted key."""
+    """Return the defaults of all settings that influence the results of a training, as {dotted key: text}."""
     return identity.decisive(texts_of(cfg_default))
 
 
 def contents_of_run(trainer: Any) -> dict[str, str]:
-    """Return the facts of a run that are the content of files and CLIP models, or source code, as {name: text}."""
+    """Return hashes of the CLIP models, files and source code that influence the results of a run, as {name: hash}."""
     method = trainer.method
     contents = {
         **trainer.clip_identity,
@@ -56,7 +56,7 @@ def contents_of_run(trainer: Any) -> dict[str, str]:
 
 
 def facts_of_run(trainer: Any) -> dict[str, str]:
-    """Return the facts that must be the same to resume a run, as {name: text}.
+    """Return all settings and hashes that must be equal for a run to be resumed, as {name: text}.
 
     They are the settings, the contents of the files that the settings name, CLIP, the training images, and the source
     of a custom method.
@@ -72,7 +72,7 @@ def facts_of_run(trainer: Any) -> dict[str, str]:
 
 
 def _images_for_selection(trainer: Any) -> dict[str, str]:
-    """Return a hash of the images that select an epoch or train a search, unless they are the test images."""
+    """Return a hash of the validation images on which an epoch is selected or a search is trained."""
     dataset = trainer.dm.dataset
     kind = selected_on(dataset, trainer.cfg)
     if kind in ("", TEST) or not (trainer.best_on or trainer.search):
@@ -81,7 +81,7 @@ def _images_for_selection(trainer: Any) -> dict[str, str]:
 
 
 def require_same(mine: Mapping[str, str], theirs: Mapping[str, str], folder: str) -> None:
-    """Raise UserError, which names the differences, unless the run in a folder has the facts of this run.
+    """Raise UserError, which names the differences, unless the run in a folder has the settings and files of this run.
 
     Args:
         mine: the facts of this run.
@@ -97,7 +97,7 @@ def require_same(mine: Mapping[str, str], theirs: Mapping[str, str], folder: str
 
 
 def text_chunk(trainer: Any) -> int | None:
-    """Return how many text tokens are encoded at a time, which changes rounding; None if all are.
+    """Return the number of text tokens that are encoded at once, which influences rounding; None if all are.
 
     Without MODEL.TEXT_CHUNK, free memory decides this at each start.
     """
@@ -110,12 +110,12 @@ def text_chunk(trainer: Any) -> int | None:
 
 
 def made_with(trainer: Any) -> dict[str, str]:
-    """Return the facts that must be the same to load a checkpoint of this run: method, settings and CLIP."""
+    """Return the settings and hashes that a checkpoint must share to be loaded in this run."""
     return records.made_with(trainer.method, trainer.clip_identity, method_record(trainer))
 
 
 def method_record(trainer: Any) -> dict[str, Any]:
-    """Return the record of the method in files, with the settings of its configuration node.
+    """Return the description of the method that is stored in files, with the settings of its configuration node.
 
     The node may contain settings of another codebase. A method that trains nothing has no node.
     """

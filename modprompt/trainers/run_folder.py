@@ -43,7 +43,7 @@ def newest_state(folder: str) -> Checkpoint:
 
 
 def save_checkpoint(state: dict[str, Any], folder: str, name: str = "") -> str:
-    """Save `state` whole as model.pth.tar-<epoch>, or `name`, in a model's folder, and name it in `checkpoint`.
+    """Save a checkpoint as model.pth.tar-<epoch> or `name`, and write its name to the file `checkpoint`.
 
     Returns:
         The path.

@@ -91,7 +91,7 @@ class ValidationBatches:
 
 
 class SearchRun:
-    """The search in a trainer: a step of the alphas by Adam before each step of the prompts by SGD.
+    """The search of a schedule during a training: Adam updates the alphas before each step of the prompts.
 
     First order (DPL, arXiv 2501.00457, section 3): no step differentiates through the other.
 
@@ -138,7 +138,7 @@ class SearchRun:
                 )
 
     def prepare(self) -> None:
-        """Check the images for the alphas, and whether there is anything to find.
+        """Print the options of the search, and check that there are validation images for it.
 
         Raises:
             UserError: if the only validation images are test images, or every schedule has too many tokens.
@@ -201,7 +201,7 @@ class SearchRun:
         return ValidationBatches(loader, self.settings.alpha_data == FIRST_BATCH)
 
     def step(self) -> Mapping[str, Number]:
-        """Train the alphas one step on a validation batch; return numbers for the log."""
+        """Train the alphas for one step on a validation batch, and return numbers for the log."""
         trainer = self.trainer
         image, label = trainer.parse_batch_train(next(self._validation))
         loss = self.trainer.model.with_tokens(self.trainer.model.objective.loss(trainer.output(image), image, label))
@@ -214,7 +214,7 @@ class SearchRun:
         self._history.append(self._learner.alphas_now())
 
     def end(self) -> None:
-        """Write the schedule that was found, and test it with the search's prompts; then test the mixture."""
+        """Write the schedule that was found; test this schedule, and then the mixture of all options."""
         found = self.trainer.model.found()
         for one in found.values():
             margins = "".join(f"{round(margin, 2) + 0.0:>6.2f}" for margin in one.margins)
@@ -232,7 +232,7 @@ class SearchRun:
             print("Accuracy of the mixture of all options:")
 
     def _write_found(self, found: Mapping[str, Found]) -> None:
-        """Write schedule.json; that of a finished search, which is only tested again, stays if it is whole."""
+        """Write schedule.json, unless the search was already finished and the file is complete."""
         history = self._history
         if len(history) <= self.trainer.cfg.OPTIM.MAX_EPOCH:
             if not schedule_file.fault(self.trainer.cfg.OUTPUT_DIR):

@@ -22,14 +22,14 @@ from modprompt.trainers.run_facts import default_settings
 def _looks(
     cfg: Any, result: Mapping[str, Any], find: Callable[[str], str | None], dataset_now: Callable[[], Any]
 ) -> dict[str, identity.Look]:
-    """Return functions that compare a result with the current files of split, settings, CLIP and images."""
+    """Return functions that check whether the files that a result depends on have changed."""
     files = {f"files/{name}": named_files.look_at_file(name, find) for name in result.get("files") or {}}
     images = {identity.IMAGES: lambda _: _image_differences(cfg, result, dataset_now)}
     return {**files, **named_files.looks(result, texts_of(cfg), known.identity), **images}
 
 
 def _image_differences(cfg: Any, result: Mapping[str, Any], dataset_now: Callable[[], Any]) -> str:
-    """Return what has changed of the images, or of a split that has no file; empty if nothing has changed."""
+    """Return a text on changed images, or on a changed split without a file; empty if nothing has changed."""
     dataset = dataset_now()
     if not results.has_split_file(result):
         recorded = (result.get("split") or {}).get("hash")
@@ -119,7 +119,7 @@ def _another_run(folder: str, found: list[str], most: int = 4) -> UserError:
 
 
 def _other_kind(cfg: Any, result: Mapping[str, Any], tests: bool, model_dir: str) -> list[str]:
-    """Return [the difference] if a training is requested and the result is one of a test, or the reverse; else [].
+    """Return a list with one text if the result is that of a test although a training is requested, or the reverse.
 
     Trainings that began from different checkpoints differ, too.
     """

@@ -30,7 +30,7 @@ def scores(logits: Tensor, shares: Tensor) -> Tensor:
 
 
 def _batch(logits: Tensor, labels: Tensor) -> _Batch:
-    """Return the recorded values of a batch; of equal logits, the first is predicted, as in evaluators."""
+    """Return the values to record for a batch of logits and labels."""
     logits, labels = logits.detach().cpu().double(), labels.detach().cpu().long()
     shares, predicted = logits.softmax(1), logits.argmax(1, keepdim=True)
     top = logits.scatter(1, predicted, float("inf")).topk(min(MOST_TOP, logits.shape[1]), dim=1).indices
@@ -95,7 +95,7 @@ class Answers:
         return found.labels.numpy(), found.top[:, 0].numpy()
 
     def are_of(self, images: Sequence[Any]) -> bool:
-        """Return True if images were tested in this order, judged by their labels."""
+        """Return True if the labels of the images, in this order, are those of the test."""
         return [image.label for image in images] == self._all().labels.tolist()
 
     def parts(self, names: Sequence[str], dataset: Any, images: Sequence[Any]) -> tuple[TestParts, dict[str, str]]:

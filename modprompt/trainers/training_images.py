@@ -37,11 +37,11 @@ class TrainingImages:
             ) from None
 
     def state(self) -> dict[str, Any]:
-        """Return what a start that resumes this run compares with its own images."""
+        """Return the sizes, times and hashes of the images, for the training state."""
         return {_STAMP: self._stamp, _CONTENTS: self._contents, _CHANGED: self.changed}
 
     def resume(self, state: Mapping[str, Any], folder: str) -> None:
-        """Compare the images with those of a killed run.
+        """Compare the images with those that a training state recorded.
 
         Args:
             state: what `state` returned.
@@ -67,7 +67,7 @@ class TrainingImages:
                 self.changed = True
 
     def compare(self) -> None:
-        """Set `changed` if images have changed since the process started to train.
+        """Set `changed` if training images have changed since the training started.
 
         A different size or modification time counts as a change. If only the inode or the change time is different, the
         contents are compared, provided that they were read before.

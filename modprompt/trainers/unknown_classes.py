@@ -113,7 +113,7 @@ def entry(trainer: Any, known: Tensor, images: list[Any]) -> dict[str, Any]:
 
 
 def _note_on_energy(model: PromptedModel) -> str:
-    """Return why a model's energy is not comparable with other methods'; empty if it is comparable."""
+    """Return why the energy of a model cannot be compared with that of other methods; empty if it can be compared."""
     if isinstance(model, HeadedModel):
         return "" if model.made.on_clip_scale else NOT_COMPARABLE
     pooling = model.prompt_learner.pooling
@@ -121,12 +121,12 @@ def _note_on_energy(model: PromptedModel) -> str:
 
 
 def threshold_entry(trainer: PromptTrainer) -> dict[str, Any]:
-    """Return the result's entry on the probability below which images count as not known; empty without such images.
+    """Return the entry of result.json with the probability below which `predict` reports an image as unknown.
 
     The threshold keeps at least 95% of the validation images that the run neither trained on nor tests on. It is
     rounded down to four decimal places, so that another machine's floating-point rounding does not drop more images.
-    The entry is also empty for a method whose answers depend on the images before, because it has no fixed scores, and
-    for a test on stored features, which encodes no image.
+    The entry is empty if there are no such images, if the logits of the method depend on earlier images, and in tests
+    on stored features.
     """
     dataset = trainer.dm.dataset
     used = {image.impath for images in (dataset.train_x, dataset.test) for image in images or ()}

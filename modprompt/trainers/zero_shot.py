@@ -24,10 +24,10 @@ class ZeroShotTrainer(PromptTrainer):
         return cls.method_class()
 
     def check_cfg(self, cfg: Any) -> None:
-        """Accept any configuration: there is no method that could not fit."""
+        """Accept any configuration, since there are no settings."""
 
     def build_model(self) -> None:
-        """Build CLIP as under PREC fp16 (half precision on CUDA, single on a CPU), and the prompts of all classes."""
+        """Build the CLIP model (half precision on CUDA, single precision on a CPU) and the prompts of all classes."""
         if self.cfg.MODEL.INIT_WEIGHTS:
             print(
                 f"note: {self.cfg.TRAINER.NAME} tests CLIP without trained prompts, so MODEL.INIT_WEIGHTS "
