@@ -73,7 +73,7 @@ def images_hash_of(dataset: Any, cfg: Any, *names: str) -> str:
 
 
 def shots_file(cfg: Any) -> str:
-    """Return the file with the shots of each class; empty if there is none or a codebase has no such setting."""
+    """Return the file with the shots of each class, or "" if there is none or a codebase has no such setting."""
     return str(getattr(cfg.DATASET, SHOTS_BY_CLASS.rpartition(".")[2], ""))
 
 

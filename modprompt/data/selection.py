@@ -33,7 +33,7 @@ def uses_validation(cfg: Any) -> bool:
 
 
 def validation_images(cfg: Any) -> str:
-    """Return how many validation images a method uses to select hyperparameters: FEW, ALL, AS_MANY, TEST or "".
+    """Return which validation images a method uses to select hyperparameters: FEW, ALL, AS_MANY, TEST or "".
 
     A method that selects and trains on all images also selects on ALL validation images.
     """
@@ -54,7 +54,7 @@ def images_for_selection(cfg: Any, own_validation: bool, own_reader: bool = True
             images out, and gives the whole validation split.
 
     Returns:
-        VALIDATION, WHOLE, AS_TRAINING, HELD_OUT or TEST; empty if nothing is selected.
+        VALIDATION, WHOLE, AS_TRAINING, HELD_OUT or TEST, or "" if nothing is selected.
     """
     if not uses_validation(cfg):
         return ""

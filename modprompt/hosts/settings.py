@@ -52,7 +52,7 @@ def is_patched(name: str) -> bool:
 
 
 def _prepared(name: str) -> Any:
-    """Return a merge function of CfgNode that prepares the configuration, and then merges as the original does."""
+    """Wrap a merge function of CfgNode so that it first prepares the configuration."""
     original = getattr(CfgNode, name)
 
     @functools.wraps(original)
@@ -91,7 +91,7 @@ def _accept(cfg: CfgNode, key: str, value: Any) -> None:
 
 
 def _zero_like(value: Any) -> float | None:
-    """Return 0 or 0.0, depending on whether yacs reads a value as int or float; None if the value is not a number."""
+    """Return 0 or 0.0, the zero of the type that yacs gives a value, or None if the value is not a number."""
     try:
         float(value)
     except (TypeError, ValueError):
@@ -130,7 +130,7 @@ def with_our_config(given: Sequence[str], spelled: Mapping[str, str] = {}) -> li
 
 
 def of_program(cfg: CfgNode, method: Any = None) -> RunConfig:
-    """Return the frozen configuration of a run from the configuration that a program has made.
+    """Return the frozen configuration of a run for a program of another codebase, which passes its own configuration.
 
     Args:
         cfg: the configuration of the program. It is not changed.

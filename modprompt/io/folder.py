@@ -1,9 +1,9 @@
 """The output folder of a run: what the folder contains, and which process may use it.
 
-An output folder belongs to one run: a training with its checkpoints, or a test of a trained model or of the original
-CLIP. Tests of the training in a folder are stored in its subfolder `tests/`. Only one process at a time uses a folder.
-The process takes the lock of the folder, and is rejected if the folder belongs to another run. A program that starts
-runs as separate processes takes a second lock (STARTER) while it prepares the folder and waits for the run.
+An output folder belongs to one run: a training run with its checkpoints, or a test of a trained model or of CLIP. Tests
+of the training in a folder are stored in its subfolder `tests/`. Only one process at a time uses a folder. The process
+takes the lock of the folder, and is rejected if the folder belongs to another run. A program that starts runs as
+separate processes takes a second lock (STARTER) while it prepares the folder and waits for the run.
 """
 
 import contextlib
@@ -66,12 +66,13 @@ def read(folder: PathLike) -> Holding:
 
 
 def place_of_training(folder: PathLike, seed: str) -> str:
-    """Return the default output folder of a training.
+    """Return the default output folder of a training run.
 
     Args:
-        folder: the folder of all trainings with these settings.
-        seed: the seed as text. A run without a seed (-1) gets the first folder unseeded-N that is free or contains an
-            unfinished training, which is resumed.
+        folder: the folder of all training runs with these settings.
+        seed: the seed as a string. A run without a seed (-1) gets the first folder unseeded-N that is free or contains
+        an
+            unfinished training run, which is resumed.
     """
 
     def can_begin(place: str) -> bool:
@@ -84,11 +85,11 @@ def place_of_training(folder: PathLike, seed: str) -> str:
 
 
 def place_of_eval(folder: PathLike, seed: str, tested: str) -> str:
-    """Return the default output folder of a test: `eval`, `eval_2` and so on below the folder of the training.
+    """Return the default output folder of a test: `eval`, `eval_2` and so on in the folder of the training run.
 
     Args:
-        folder: the folder of all trainings with these settings.
-        seed: the seed of the training as text.
+        folder: the folder of all training runs with these settings.
+        seed: the seed of the training as a string.
         tested: the model that is tested, as `describe_model` returns it.
     """
     own = Path(folder, "unseeded-1" if seed.startswith("-") else f"seed{seed}")
@@ -116,7 +117,7 @@ def _first(is_usable: Callable[[str], bool], folders: Iterable[str]) -> str:
 
 
 def describe_model(model_dir: str, epoch: int | None) -> str:
-    """Return the text for the tested model in result.json; empty if a test loads no model."""
+    """Return how result.json names a tested model, or "" if a test loads no model."""
     return f"{model_dir} epoch {epoch or 'last'}" if model_dir else ""
 
 
@@ -139,7 +140,7 @@ def _has_begun(folder: str) -> bool:
 
 
 def _of_config(folder: PathLike, key: str) -> str:
-    """Return a setting of the run in a folder; empty if it is unknown."""
+    """Return a setting of the run in a folder, or "" if it is unknown."""
     try:
         return str(read_settings(os.path.join(folder, CONFIG)).get(key, ""))
     except (OSError, UserError):
@@ -147,7 +148,7 @@ def _of_config(folder: PathLike, key: str) -> str:
 
 
 def test_of(result: Mapping[str, Any] | None) -> str:
-    """Return the saved model that a result is a test of; empty if the run tested its own model."""
+    """Return the saved model that a result is a test of, or "" if the run tested its own model."""
     return str((result or {}).get("evaluated") or "")
 
 
@@ -164,14 +165,15 @@ def require_own(folder: PathLike, trainer: str, trains: bool | None = None) -> s
     Args:
         folder: the output folder.
         trainer: the name of the trainer of this run.
-        trains: whether this run trains; None if a program of another codebase has not decided it yet.
+        trains: whether this run trains, or None if a program of another codebase has not decided it yet.
 
     Returns:
-        A message on the result that this run replaces; empty if there is none.
+        A message on the result that this run replaces, or "" if there is none.
 
     Raises:
-        UserError: if the folder contains a run of another trainer, a training although this run is a test, or a test
-            although this run is a training.
+        UserError: if the folder contains a run of another trainer, a training run although this run is a test, or a
+        test
+            although this run is a training run.
     """
     found = read(folder)
     if found.is_free:
@@ -188,14 +190,14 @@ def require_own(folder: PathLike, trainer: str, trains: bool | None = None) -> s
 def place_of_test(
     folder: str, model_dir: str, epoch: int | None, data: Mapping[str, str], settings: Mapping[str, str]
 ) -> str:
-    """Return the output folder of a test: the requested folder, or a subfolder of `tests/` if that is the training's.
+    """Return the output folder of a test: the requested folder, or a subfolder `tests/...` of a training run.
 
     Args:
         folder: the requested output folder.
         model_dir: the output folder of the training whose model is tested.
-        epoch: the epoch to test; None for the best or last.
+        epoch: the epoch to test, or None for the best or last.
         data: the settings NAME, SUBSAMPLE_CLASSES and ROOT of DATASET.
-        settings: the explicit settings of the test as texts, by dotted key.
+        settings: the explicit settings of the test as strings, by dotted key.
 
     Raises:
         UserError: if the training has no checkpoint of this epoch.
@@ -230,7 +232,7 @@ def weights_of(folder: PathLike, epoch: int | None = None) -> dict[str, str]:
 
 
 def weights_hash(folder: PathLike, epoch: int | None = None) -> str | None:
-    """Return the SHA-256 of the checkpoints that a test of a run loads; None if they are missing or cannot be read."""
+    """Return the SHA-256 of the checkpoints that a test of a run loads, or None if it cannot be computed."""
     try:
         return weights_of(folder, epoch).get("hash")
     except (UserError, OSError):
@@ -238,7 +240,7 @@ def weights_hash(folder: PathLike, epoch: int | None = None) -> str | None:
 
 
 def resumed_from(folder: str) -> str:
-    """Return the SHA-256 of the checkpoint from which a training with `--resume FOLDER` begins with a new optimiser.
+    """Return the SHA-256 of the checkpoint from which a training run with `--resume FOLDER` starts.
 
     The text is empty without a folder or checkpoints, and if the folder contains a training state or rounds, from which
     the run is resumed exactly.

@@ -1,7 +1,7 @@
 """Whether two runs are the same run: the facts that decide a run's results, and the comparison of these facts.
 
-A fact has a name and a text. The name is the dotted key of a setting, or says what the content of a file or of a CLIP
-model is used for, for example "the teacher"; the text is then a hash of this content, so the file may be moved.
+A fact has a name and a string. The name is the dotted key of a setting, or says what the content of a file or of a CLIP
+model is used for, for example "the teacher"; the string is then a hash of this content, so the file may be moved.
 Training states, checkpoints, results and rounds store facts, and every decision whether a run is the requested run is
 made by comparing facts with the functions of this module. No heavy package is imported, so that thousands of results
 are compared quickly.
@@ -71,7 +71,7 @@ def decisive(settings: Mapping[str, str], more_free: Collection[str] = ()) -> di
     """Return the settings that influence the results of a run.
 
     Args:
-        settings: settings as texts, by dotted key.
+        settings: settings as strings, by dotted key.
         more_free: keys of further settings that do not affect the results.
     """
     free = FREE.union(more_free)
@@ -81,10 +81,10 @@ def decisive(settings: Mapping[str, str], more_free: Collection[str] = ()) -> di
 
 
 def by_own_clip(settings: Mapping[str, str], named: Mapping[str, str]) -> dict[str, str]:
-    """Return settings with "" for a second CLIP model that has the name of the backbone, since "" means the backbone.
+    """Return settings in which a second CLIP model is "" if it has the name of the backbone.
 
     Args:
-        settings: settings as texts, by dotted key.
+        settings: settings as strings, by dotted key.
         named: the facts behind settings, by dotted key.
     """
     backbone = "" if settings.get("MODEL.BACKBONE.PATH") else settings.get("MODEL.BACKBONE.NAME")
@@ -92,17 +92,17 @@ def by_own_clip(settings: Mapping[str, str], named: Mapping[str, str]) -> dict[s
 
 
 def of_sources(sources: Mapping[str, Any]) -> dict[str, str]:
-    """Return facts for hashes of the source code of custom methods."""
+    """Return the hashes of custom source files, with names that messages can show."""
     return {f"the source of {module}": str(digest) for module, digest in sources.items()}
 
 
 def of_images(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Return facts for the settings of the image preprocessing."""
+    """Return the settings of the image preprocessing, with names that messages can show."""
     return {f"{key} of the images": str(text) for key, text in settings.items()}
 
 
 def tokenizer_of(clip: Mapping[str, Any]) -> str:
-    """Return a text that identifies the tokenizer of a CLIP model; "" for the tokenizer of OpenAI's CLIP.
+    """Return a string that identifies the tokenizer of a CLIP model, or "" for the tokenizer of OpenAI's CLIP.
 
     Args:
         clip: the record of the CLIP model (`ClipFacts.as_record`).
@@ -175,7 +175,7 @@ def wanted(settings: Mapping[str, str], result: Mapping[str, Any]) -> dict[str, 
     """Return the settings of a requested run in the form in which `facts` returns those of a finished run.
 
     Args:
-        settings: the explicit settings as texts, by dotted key.
+        settings: the explicit settings as strings, by dotted key.
         result: the result; the content that it recorded is compared instead of the paths in the settings.
     """
     contents, named = contents_of(result), named_by(result)
@@ -254,7 +254,7 @@ def differences(
     defaults: Mapping[str, str] | None = None,
     tests: bool = False,
 ) -> list[str]:
-    """Return the differences between an existing and a requested run as texts; compare files if nothing else differs.
+    """Return the differences between an existing and a requested run as strings; compare files if nothing else differs.
 
     Args:
         then: the facts of the existing run.
@@ -280,12 +280,12 @@ def _hash_of_checkpoint(result: Mapping[str, Any]) -> str:
 
 
 def is_of(result: Mapping[str, Any], file: PathLike, epoch: int | None = None) -> bool:
-    """Return True if the result of a training was computed with a checkpoint in the folder of the training.
+    """Return True if the result of a training run was computed with a checkpoint in the folder of the training.
 
     Args:
         result: the result.
         file: the path of the checkpoint.
-        epoch: the epoch that was requested; None for the checkpoint that a test of the training loads.
+        epoch: the epoch that was requested, or None for the checkpoint that a test of the training loads.
     """
     stated = _hash_of_checkpoint(result)
     return sha256_of(file) == stated if stated else epoch is None
@@ -298,7 +298,7 @@ def of_other_weights(
 
     Args:
         result: the result of the test.
-        weights_now: returns the SHA-256 of the checkpoint that a test would load now; None if there is none.
+        weights_now: returns the SHA-256 of the checkpoint that a test would load now, or None if there is none.
         trained: the result of the training, if the test is one of its best or last epoch.
     """
     before = trained or {}
@@ -311,10 +311,10 @@ def of_other_weights(
 
 
 def differing_beginning(recorded: str | None, now: str, resume: str) -> list[str]:
-    """Return a list with one text if a training began from another checkpoint than requested, else [].
+    """Return a list with one string if a training run began from another checkpoint than requested, else [].
 
     Args:
-        recorded: the SHA-256 of the checkpoint from which the training began, "" for none; None if it is unknown.
+        recorded: the SHA-256 of the checkpoint from which the training began, "" for none, or None if it is unknown.
         now: the SHA-256 of the checkpoint in `resume`, "" for none.
         resume: the setting RESUME of the requested run.
     """

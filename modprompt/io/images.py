@@ -31,7 +31,7 @@ def _digits(texts: Iterable[str]) -> str:
 
 
 def common_root(lists: Iterable[Sequence[Any] | None]) -> str:
-    """Return the common parent folder of all images; empty if there is none."""
+    """Return the common parent folder of all images, or "" if there is none."""
     folders = {os.path.dirname(image.impath) for images in lists for image in images or []}
     try:
         return os.path.commonpath(list(folders)) if folders else ""

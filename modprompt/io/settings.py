@@ -94,7 +94,7 @@ def names_base(path: Any) -> bool:
 
 
 def as_text(value: Any) -> str:
-    """Return a value as text, which is the same for 1 and 1.0, for (2, 3) and "[2, 3]", and for 1e-5 and "0.00001"."""
+    """Return a value as a string that is equal for equal values, such as 1 and 1.0, or (2, 3) and "[2, 3]"."""
     if isinstance(value, str):
         try:
             value = ast.literal_eval(value)  # as yacs reads it
@@ -108,7 +108,7 @@ def as_text(value: Any) -> str:
 
 
 def pairs(options: Sequence[str]) -> list[tuple[str, str]]:
-    """Split the words KEY VALUE of a command line into pairs.
+    """Split command-line arguments of the form KEY VALUE into pairs.
 
     Raises:
         UserError: if a key has no value, or one of the words is a flag.
@@ -155,7 +155,7 @@ class Given(NamedTuple):
 
     @property
     def is_flag(self) -> bool:
-        """Whether the value comes from a flag, so that a text is not parsed further."""
+        """Whether the value comes from a flag; strings from flags are not parsed."""
         return self.source.startswith("flag ")
 
     @property
@@ -197,7 +197,7 @@ class Settings(dict[str, Given]):
         return cls(tuple(found))
 
     def texts(self) -> dict[str, str]:
-        """Return the settings that influence results as texts, sorted by key."""
+        """Return the settings that influence results, as {dotted key: string} sorted by key."""
         return given([{key: found.value for key, found in self.items()}])
 
     def on_command_line(self) -> list[str]:

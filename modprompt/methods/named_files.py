@@ -71,7 +71,7 @@ def backbone_of(settings: Mapping[str, Any]) -> known.Asked:
     """Return the CLIP model that the settings of a run name.
 
     Args:
-        settings: settings as texts, by dotted key.
+        settings: settings as strings, by dotted key.
     """
     texts = [str(settings.get(f"MODEL.BACKBONE.{key}", "")) for key in ("NAME", "PATH", "ACTIVATION", "MODEL")]
     heads = "".join(one if one.isdecimal() else " " for one in str(settings.get("MODEL.BACKBONE.HEADS", "")))
@@ -83,7 +83,7 @@ def clip_files(settings: Mapping[str, str], result: Mapping[str, Any]) -> dict[s
     """Return the size and modification time of the files of all CLIP models of a run, at the time they were read.
 
     Args:
-        settings: all settings of the run as texts, by dotted key.
+        settings: all settings of the run as strings, by dotted key.
         result: the result of the run.
     """
     read = [fact for fact in CLIPS if fact in identity.contents_of(result)]
@@ -214,7 +214,7 @@ def look_at_file(name: str, find: Callable[[str], str | None]) -> Look:
 
     Args:
         name: the recorded name of the file.
-        find: returns the path of a file by its recorded name; None if there is no such file.
+        find: returns the path of a file by its recorded name, or None if there is no such file.
     """
 
     def look(recorded: str) -> str:

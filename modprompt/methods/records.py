@@ -280,7 +280,7 @@ def content_hashes(method: "Method") -> dict[str, str]:
 
 
 def search_around(method: "Method") -> AlphaSettings | None:
-    """Return the search for the schedule of a method; None if there is none, or if the method itself searches."""
+    """Return the search for the schedule of a method, or None if no schedule is searched."""
     return None if isinstance(method, AlphaSettings) else method.search
 
 

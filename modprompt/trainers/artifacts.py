@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def of_test(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]) -> dict[str, Any]:
-    """Write the files of a test, which replace the files of an earlier test.
+    """Write the files of a test to the output folder; files of an earlier test are replaced.
 
     Args:
         answers: the predictions for each image.
@@ -49,7 +49,7 @@ def of_test(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]) 
 
 
 def _features(answers: Answers, trainer: Any, folder: str, tested: Sequence[Any]) -> dict[str, str]:
-    """Store the image features if TEST.KEEP_FEATURES is set, and return their hash; {} if nothing is stored."""
+    """Store the image features if TEST.KEEP_FEATURES is set, and return their hash, or {} if nothing is stored."""
     if not trainer.cfg.TEST.KEEP_FEATURES:
         return {}
     features = trainer.tested_features if isinstance(trainer, PromptTrainer) else None
@@ -84,7 +84,7 @@ def _halves(trainer: Any, confusion: "np.ndarray") -> dict[str, Any]:
 
 
 def of_training(folder: str) -> dict[str, str]:
-    """Return the hash of the table of training steps; {} if the table is missing or damaged."""
+    """Return the hash of the table of training steps, or {} if the table is missing or damaged."""
     try:
         there = run_files.read_steps(folder) is not None
     except UserError as error:

@@ -1,4 +1,4 @@
-"""Zero-shot CLIP on the test images of a training, for the line that `modprompt train` prints before it trains."""
+"""Zero-shot CLIP on the test images of a training run, for the line that `modprompt train` prints before it trains."""
 
 import shlex
 import warnings

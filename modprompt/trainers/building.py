@@ -270,7 +270,7 @@ def print_start(learner: Learner, draws_examples: bool = False) -> None:
     Args:
         learner: the learner that is trained.
         draws_examples: also print the prompts of at most ten classes, drawn by Python's generator. MPL's reference
-            draws them here, and what a training draws later (noise, translations) depends on it.
+            draws them here, and what a training run draws later (noise, translations) depends on it.
     """
     print(learner.beginning)
     if draws_examples:

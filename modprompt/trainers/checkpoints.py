@@ -133,7 +133,7 @@ def load(trainer: Any, directory: str | None, *more: Any, epoch: int | None = No
 
 
 def _epoch_of(*given: Any) -> int | None:
-    """Return the first argument that is an epoch number or the text of one; None if there is none."""
+    """Return the epoch among the arguments of a call, or None if no argument is a number."""
     for one in given:
         is_number = isinstance(one, numbers.Real) and not isinstance(one, bool) and float(one).is_integer()
         if is_number or (isinstance(one, str) and one.strip().isdecimal()):
@@ -213,6 +213,6 @@ def load_file(trainer: Any, view: Any, path: str) -> int:
 
 
 def selection_of_loaded(trainer: Any) -> dict[str, Any]:
-    """Return the entries of the loaded checkpoint on the images of its selection; empty if it has none."""
+    """Return the entries of the loaded checkpoint on the images of its selection, or {} if it has none."""
     record = trainer.loaded.record.get("run", {}) if trainer.loaded is not None else {}
     return {key: record[key] for key in CHOICE if key in record}

@@ -1,4 +1,4 @@
-"""The last lines that a training prints: its images, the accuracy of zero-shot CLIP, and the next command."""
+"""The last lines that a training run prints: its images, the accuracy of zero-shot CLIP, and the next command."""
 
 import shlex
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ from modprompt.trainers.prompt_trainer import PromptTrainer
 
 
 def lines(trainer: Any, tested_pct: float | None, in_series: bool) -> Iterator[str]:
-    """Return the last lines of the log of a training.
+    """Return the last lines of the log of a training run.
 
     Args:
         trainer: the trainer after its training.
-        tested_pct: the accuracy of the test in percent; None if there was no test.
+        tested_pct: the accuracy of the test in percent, or None if there was no test.
         in_series: whether the run belongs to an experiment, whose report contains zero-shot CLIP.
     """
     cfg, dataset = trainer.cfg, trainer.dm.dataset

@@ -69,7 +69,7 @@ class RunConfig(CfgNode):
             node[name] = value
 
     def changed(self, values: Mapping[str, Any]) -> "RunConfig":
-        """Return a frozen copy with other values, by dotted key; the configuration itself if there are none."""
+        """Return a frozen copy with other values, or the configuration itself if there are no other values."""
         if not values:
             return self
         copied: RunConfig = self.clone()
@@ -79,12 +79,12 @@ class RunConfig(CfgNode):
         return copied
 
     def of_one_training(self, **values: Any) -> "RunConfig":
-        """Return the configuration of one training or test of a run that may have rounds; values by dotted key."""
+        """Return the configuration of one training or test in active learning."""
         return self.changed({"ACTIVE.ROUNDS": 0, **values})
 
 
 def of_run(settings: Settings, mode: Mode = TRAINING, check: Callable[[RunConfig], Any] | None = None) -> RunConfig:
-    """Return the frozen configuration of a run. Nothing is written.
+    """Return the frozen configuration of a run, without writing files.
 
     Args:
         settings: what files, flags and options set.
@@ -122,7 +122,7 @@ def of_settings(settings: Settings, tests: bool = False) -> RunConfig:
 
 
 def complete(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
-    """Decide what follows from explicit settings alone, in place, and reject settings that do not fit together.
+    """Set all settings that follow from explicit settings; raise UserError if settings contradict each other.
 
     Args:
         cfg: the configuration with explicit settings over defaults, not frozen.
@@ -178,7 +178,7 @@ def complete(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
 
 
 def complete_from_files(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
-    """Decide what follows from the tested model, the weights and the image folder, in place.
+    """Set all settings that follow from the tested model, the CLIP weights and the image folder, in place.
 
     Args:
         cfg: the configuration after `complete`, not frozen.
@@ -212,19 +212,19 @@ def complete_from_files(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
 
 
 def _by_own_names(settings: Settings) -> Settings:
-    """Return settings with the names of this project for settings that have other names in a method's repository."""
+    """Return settings in which names of an original repository are replaced by those of modprompt."""
     name = str(settings["TRAINER.NAME"].value) if "TRAINER.NAME" in settings else ""
     method = method_of_trainer(name) if name in TRAINER_REGISTRY.registered_names() else None
     return settings if method is None else given_settings.by_own_names(settings, name, method)
 
 
 def decided_by_method(cfg: RunConfig, given: Sequence[str], method: Any) -> dict[str, Any]:
-    """Return the settings that a method derives from the data set and the CLIP, by key; a message lists them.
+    """Return and print the settings that a method derives from the data set and the CLIP model.
 
     Args:
         cfg: the configuration.
         given: keys of settings that keep their values.
-        method: the class of the method; None for a trainer of another codebase.
+        method: the class of the method, or None for a trainer of another codebase.
     """
     node = "" if method is None else method.node_name()
     if not node:
@@ -241,7 +241,7 @@ def decided_by_method(cfg: RunConfig, given: Sequence[str], method: Any) -> dict
 
 
 def _require_shots(cfg: RunConfig, settings: Settings) -> None:
-    """Raise UserError at 0 shots, unless the method's repository or the reader of a codebase gives 0 a meaning."""
+    """Raise UserError if DATASET.NUM_SHOTS is 0, unless the method or the data-set reader gives 0 a meaning."""
     method, key = method_of_trainer(cfg.TRAINER.NAME), "DATASET.NUM_SHOTS"
     if cfg.DATASET.NUM_SHOTS != 0 or key not in settings or READER in settings:
         return
@@ -261,7 +261,7 @@ def _require_no_epochs(cfg: RunConfig, settings: Settings) -> None:
 
 
 def _without_test(cfg: RunConfig, method: Any) -> dict[str, Any]:
-    """Return TEST.NO_TEST True, by its key, if the folder of a training has no test images; a message says so.
+    """Return {"TEST.NO_TEST": True} and print a message, if the image folder of a training run has no test images.
 
     If the run needs test or validation images, the reader reports that they are missing.
     """
@@ -276,7 +276,7 @@ def _without_test(cfg: RunConfig, method: Any) -> dict[str, Any]:
 
 
 class Fault(NamedTuple):
-    """An error in a setting: its dotted key and the text of the error."""
+    """An error in a setting: the dotted key and the message."""
 
     key: str
     text: str
@@ -314,7 +314,7 @@ def merge(cfg: CfgNode, settings: Settings) -> None:
 
 
 def _merge_one(cfg: CfgNode, key: str, given: Given) -> None:
-    """Merge a known setting into a configuration, in place; raise an error of yacs if the type is wrong."""
+    """Set one setting of a configuration, in place; yacs raises an error if the type is wrong."""
     node, leaf = level_of(cfg, key)
     if given.is_flag:  # yacs must not read the text as Python: a folder may be called 1
         node[leaf] = tuple(given.value) if isinstance(given.value, list) else given.value
@@ -332,7 +332,7 @@ def _merge_one(cfg: CfgNode, key: str, given: Given) -> None:
 
 
 def _merge_faults(cfg: CfgNode, settings: Settings) -> list[Fault]:
-    """Merge settings into a configuration, in place; return the errors of those that do not fit."""
+    """Merge settings into a configuration, in place; return the errors of invalid settings."""
     known_keys, faults = list(flat(cfg)), []
     for key, given in settings.given:
         if key in UNREAD:
@@ -392,7 +392,7 @@ def _name_faults(cfg: CfgNode) -> Iterator[Fault]:
 
 
 def _placed(fault: Fault, settings: Settings) -> Fault:
-    """Return an error with the name of the config file in front if a file sets the value."""
+    """Return an error message that begins with the name of the config file, if a config file sets the value."""
     given: Given | None = settings.get(fault.key)
     if given is None or not given.source.startswith("file "):
         return fault
@@ -405,7 +405,7 @@ def _complain(faults: Sequence[Fault]) -> None:
 
 
 def _sentence(text: str) -> str:
-    """Return the text of a message with a full stop at its end."""
+    """Return a message with a full stop at its end."""
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
@@ -458,7 +458,7 @@ def node_of(cls: type[Configured]) -> CfgNode:
 
 
 def method_of(cls: type[C], node: Mapping[str, Any]) -> C:
-    """Return a method with the settings of its node; settings that a codebase's node lacks have their defaults.
+    """Return the method that a configuration node describes; settings that the node lacks have their defaults.
 
     Raises:
         SettingError: if a value does not fit.
@@ -467,13 +467,13 @@ def method_of(cls: type[C], node: Mapping[str, Any]) -> C:
 
 
 def is_number(key: str) -> bool:
-    """Return True if a setting, by its dotted key, accepts whole and other numbers."""
+    """Return True if a setting accepts both integers and floating-point numbers."""
     node, _, name = key.rpartition(".")
     return name in _FLOATS.get(node, ())
 
 
 def is_switch(key: str) -> bool:
-    """Return True if a setting, by its dotted key, is a text or True or False."""
+    """Return True if a setting accepts both a string and True or False."""
     node, _, name = key.rpartition(".")
     return name in _SWITCHES.get(node, ())
 

@@ -29,7 +29,7 @@ class _Watched(CfgNode):
 
 @contextmanager
 def watched(cfg: Any) -> Iterator[Any]:
-    """Yield a copy of a configuration that records which settings of DATASET are read, for `require`."""
+    """Yield a copy of a configuration that records which settings of DATASET a data-set reader reads."""
     copy = cfg.clone()
     dict.__setitem__(copy, "DATASET", _Watched(cfg.DATASET))
     copy.freeze()

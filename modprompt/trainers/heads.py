@@ -36,8 +36,8 @@ VIEWS = "views"  # key in the state of a run: the views that are kept
 class HeadTrainer(PromptTrainer):
     """Trains a head on features of a frozen CLIP.
 
-    A training encodes images (`encode_images`), builds the head from their features (`build_head`), fits the head, and
-    searches alpha and beta if the method has these.
+    During a training run, the trainer encodes images (`encode_images`), builds the head from their features
+    (`build_head`), fits the head, and searches alpha and beta if the method has these.
 
     Attributes:
         head_is_built: True if the head was built from features of the training images, False if it was loaded.
@@ -67,7 +67,7 @@ class HeadTrainer(PromptTrainer):
 
     @property
     def best_on(self) -> str:
-        """The images whose best epoch is tested, which the method may decide; empty for the last epoch."""
+        """The images whose best epoch is tested, which the method may decide, or "" for the last epoch."""
         return self.method.best_on() or super().best_on
 
     # ---- building

@@ -43,7 +43,7 @@ def _named(row: Row, features: Features) -> dict[str, Cell]:
 
 
 def table(rows: Sequence[Row], features: Features) -> str:
-    """Return the rows as text: first heads without training, then trained heads below a remark on their training."""
+    """Return a table as a string: first heads without training, then trained heads."""
     found = [_named(row, features) for row in rows]
     kinds = dict.fromkeys(sorted(str(cells.pop(_KIND)) for cells in found))
     shown = [[*found[0]], *(["" if cell is None else str(cell) for cell in cells.values()] for cells in found)]

@@ -26,13 +26,13 @@ from modprompt.trainers.learned import prompts_hash
 
 
 def how_computed(device: torch.device, stream: torch.dtype | None) -> str:
-    """Return a text on the device and the number formats of the computation, which influence features."""
+    """Return a string on the device and the number formats of the computation, which influence features."""
     facts = ("" if device.type == "cpu" else device.type, stream, autocast_type(device))
     return " ".join(str(fact) for fact in facts if fact)
 
 
 def _describe_encoder(visual: nn.Module) -> str:
-    """Return a text on activations, attention heads and dtypes of an image encoder, which its weights do not show."""
+    """Return a string on activations, attention heads and dtypes of an image encoder, which its weights do not show."""
     activations, heads = shape_of_side(visual)
     types = [(name, str(tensor.dtype)) for name, tensor in sorted(visual.state_dict().items())]
     return f"{sorted(activations)} {heads} {types}"

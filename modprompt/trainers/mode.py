@@ -13,7 +13,7 @@ class Mode(NamedTuple):
         once: do nothing if the output folder already contains this run, finished.
         eval_only: test the model in model_dir and train nothing.
         model_dir: the output folder of the training run whose model is tested.
-        load_epoch: the epoch whose checkpoint is tested; None for the best or last epoch.
+        load_epoch: the epoch whose checkpoint is tested, or None for the best or last epoch.
         no_train: build everything, but train and test nothing.
     """
 
@@ -33,12 +33,12 @@ def trainer_of(cfg: CfgNode) -> Any:
 
 
 def method_of_trainer(name: str) -> Any:
-    """Return the class of the method of a registered trainer; None if the trainer is not one of this project."""
+    """Return the method class of a registered trainer, or None for a trainer of another codebase."""
     return getattr(TRAINER_REGISTRY.get(name), "method_class", None)
 
 
 def node_of_trainer(cfg: CfgNode) -> str:
-    """Return the name of the configuration node below TRAINER for the trainer of a run; empty if it has none."""
+    """Return the name of the configuration node below TRAINER for the trainer of a run, or "" if it has none."""
     return str(getattr(trainer_of(cfg), "node_name", ""))
 
 
@@ -54,5 +54,5 @@ def trains(cfg: CfgNode, mode: Mode) -> bool:
 
 
 def tested_by(cfg: CfgNode, mode: Mode) -> str:
-    """Return the folder of the training run whose model a run tests; empty if the run tests no trained model."""
+    """Return the folder of the training run whose model a run tests, or "" if the run tests no trained model."""
     return mode.model_dir if mode.eval_only and not trains_nothing(cfg) else ""

@@ -59,7 +59,7 @@ def head_names() -> list[str]:
 def configured(
     names: Sequence[str], backbone: str, options: Sequence[tuple[str, str]] = ()
 ) -> list[tuple[HeadMethod, Any]]:
-    """Return the methods of heads with the configurations of their trainings.
+    """Return the methods of heads with the configurations of their training runs.
 
     The configuration comes from the config file of the method for the CLIP model, or for ViT-B/16 if there is none.
 
@@ -115,7 +115,7 @@ class Fitted:
         head: the head, for the classes of the features on which it was fitted.
         scale: the factor of the logits, a scalar.
         kind: ON_KEYS, OTHERS, or empty for a head that is not trained.
-        how: a text on the selected hyperparameters.
+        how: a string on the selected hyperparameters.
         in_turn: whether the logits of an image depend on the images before it.
         order: if so, the order of the images (see HeadMethod.orders_of).
     """
@@ -168,7 +168,7 @@ def fit(
         features: the features. Hyperparameters are selected on `features.chosen_on`.
         shots: the number of training images per class; ignored by a head without training images.
         seed: the seed of all random numbers.
-        cfg: the configuration that `configured` returned; None for the default of the method and the CLIP model.
+        cfg: the configuration that `configured` returned, or None for the default of the method and the CLIP model.
         trained_keys: use published trained keys instead of training; only for Tip-Adapter-F.
 
     Raises:
@@ -216,7 +216,7 @@ def fit(
 
 
 def _chosen(head: Head, grid: Grid | None, features: Features, scale: Tensor, shots: int, seed: int) -> str:
-    """Search alpha and beta if possible; return a text with their values and how they were selected."""
+    """Search alpha and beta if possible; return a string with their values and how they were selected."""
     if not isinstance(head, TipAdapterHead):
         return ""
     if grid is None or features.chosen_on is None:

@@ -59,7 +59,7 @@ _RATE, _TAKEN_WITH = "the learning rate", "that of the step"  # besides a step's
 
 
 class PromptTrainer(TrainerX):
-    """Trains the learner of a method on a frozen CLIP model, and writes to an output folder.
+    """Trains the learner of a method on a frozen CLIP model.
 
     A trainer is a subclass with a method_class; trainers/registration.py makes these classes. Functions in building.py,
     checkpoints.py and resume.py do the work before and after the training loop; their state is on the trainer.
@@ -67,7 +67,7 @@ class PromptTrainer(TrainerX):
     Attributes:
         method: the method of the run, with its settings.
         model: CLIP with what is trained.
-        search: the search for a schedule between the steps of the training; None for most methods.
+        search: the search for a schedule between the steps of the training, or None for most methods.
         precision: the precision of the computation. This attribute and the next four are set when CLIP is loaded.
         fingerprint: the hash of CLIP's weights.
         clip_identity: the facts of the CLIP model that decide results; see identity.of_clip.
@@ -76,16 +76,16 @@ class PromptTrainer(TrainerX):
         notes: what a result says of the training, besides its settings.
         each_step: True if learning rates change after each step, False if after each epoch.
         stages: the number of steps of each stage of the training; empty if epochs decide the length.
-        table: the numbers of the steps; None for a run without an output folder.
+        table: the numbers of the steps, or None for a run without an output folder.
         unread: the numbers of the steps since the last read.
         training_images: the files of the training images, from the beginning of the training.
-        training_s: seconds of all epochs, including earlier starts; None if they are not known.
+        training_s: seconds of all epochs, including earlier starts, or None if they are not known.
         began_s: the time of the clock since which seconds are not yet counted.
         began_from: the checkpoint from which the training began with a new optimiser; see run_folder.resumed_from.
         resumed_folder: the folder of the run that is resumed.
         keeps_state: keep the state after the run, for callers that go on from its generators and remove the state.
         loaded: the checkpoint that was loaded last.
-        loaded_path: the path of this checkpoint; "" if load_model was called without a folder.
+        loaded_path: the path of this checkpoint, or "" if load_model was called without a folder.
         initial_hash: the hash of the file MODEL.INIT_WEIGHTS.
         tested_loader: the loader of the images of the last test.
         tested_features: the features (N, E) of these images, if all were computed before the logits.
@@ -521,7 +521,7 @@ class PromptTrainer(TrainerX):
 
     @property
     def best_on(self) -> str:
-        """The images whose best epoch is tested; empty for the last epoch."""
+        """The images whose best epoch is tested, or "" for the last epoch."""
         return "val" if self.cfg.TEST.FINAL_MODEL == "best_val" else ""
 
     @property

@@ -83,7 +83,7 @@ def register_all() -> None:
 
 
 def register_trainer(trainer: T) -> T:
-    """Register a class under its name, or as Mod<name> if the codebase has registered this name; a class decorator."""
+    """Decorate a trainer class to register it under its name, or as Mod<name> if the codebase has taken this name."""
     name = trainer.__name__
     taken = name in TRAINER_REGISTRY.registered_names() and not is_ours(TRAINER_REGISTRY.get(name))
     if taken:

@@ -55,7 +55,7 @@ def _of_model(trainer: PromptTrainer) -> dict[str, Any]:
 
 
 def _of_learner(trainer: PromptTrainer) -> dict[str, Any]:
-    """Return the hash and the schedules of the learned prompts; {} for a trainer that learns nothing."""
+    """Return the hash and the schedules of the learned prompts, or {} for a trainer that learns nothing."""
     learned = trainer.model.learned
     if not list(learned.parameters()):
         return {}
@@ -71,8 +71,8 @@ def _identity(trainer: PromptTrainer | None, shots_hash: str) -> dict[str, dict[
     """Return the entry "identity" of result.json.
 
     Args:
-        trainer: the trainer; None for a trainer of another codebase.
-        shots_hash: the hash of the file with the number of shots of each class; empty without one.
+        trainer: the trainer, or None for a trainer of another codebase.
+        shots_hash: the hash of the file with the number of shots of each class, or {} without one.
     """
     shots = NOT_READ if trainer and not trainer.reads_training_images else shots_hash
     contents = {SHOTS: shots} if shots_hash else {}
@@ -112,7 +112,7 @@ def of_gpu(on_cuda: bool) -> dict[str, Any]:
 
 
 def _of_checkpoint(trainer: PromptTrainer | None, folder: str, epoch: int | None) -> dict[str, Any]:
-    """Return the name and hash of the tested checkpoint, of this or another run; {} if there is none."""
+    """Return the name and hash of the tested checkpoint, of this or another run, or {} if there is none."""
     if trainer is not None and not trainer.learns:
         return {}
     if trainer is not None and trainer.loaded_path:

@@ -178,7 +178,7 @@ def _require_best(trainer: Any, directory: str, epoch: int | None = None) -> Non
     Args:
         trainer: the trainer; its `best_result` is the result of the best epoch.
         directory: the folder of the run.
-        epoch: the finished epochs of an unfinished run; None for a finished run.
+        epoch: the finished epochs of an unfinished run, or None for a finished run.
     """
     no_best = epoch is not None and trainer.best_result == -math.inf
     if not trainer.best_on or trainer.cfg.TEST.NO_TEST or no_best:
@@ -207,7 +207,7 @@ def _copy_best(trainer: Any, directory: str) -> None:
 
 
 def _is_finished(trainer: Any, directory: str) -> bool:
-    """Return True if a folder contains a finished training; raise UserError if the training had other settings."""
+    """Return True if a folder contains a finished training run; raise UserError if the training had other settings."""
     for name in trainer._models:
         checkpoint = newest_state(os.path.join(directory, name))
         if checkpoint.settings:

@@ -119,7 +119,7 @@ def run(
         mode: what to do with them.
         check: raises UserError, before any work, if a configuration is not for the calling program.
         rounds: for a program that runs ACTIVE.ROUNDS.
-        with_baseline: print the accuracy of zero-shot CLIP before a training without rounds.
+        with_baseline: print the accuracy of zero-shot CLIP before a training run without rounds.
 
     Raises:
         UserError: if a setting, a file or the output folder does not fit.
@@ -227,7 +227,7 @@ def _training(cfg: Any) -> str:
 
 
 def unused_validation(trainer: Any) -> str:
-    """Return a message on validation images that the training does not use; empty if there are none."""
+    """Return a message that the training does not use the validation images, or "" if it uses them all."""
     cfg, dataset = trainer.cfg, trainer.dm.dataset
     learns = not cfg.TEST.ONLY and not (isinstance(trainer, PromptTrainer) and trainer.method.in_turn)
     unused = own_validation(dataset) and not is_few_shot(cfg) and not uses_validation(cfg)

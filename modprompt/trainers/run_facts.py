@@ -21,11 +21,11 @@ from modprompt.methods import records
 
 
 def settings_of_run(cfg: Any, method: Any, node_name: str) -> dict[str, str]:
-    """Return the settings that influence the results of a training, as {dotted key: text}.
+    """Return the settings that influence the results of a training run, as {dotted key: text}.
 
     Args:
         cfg: the configuration.
-        method: the method or its class, whose settings can name a second CLIP model; None for trainers without one.
+        method: the method or its class, whose settings can name a second CLIP model, or None for trainers without one.
         node_name: the name of the trainer's node in cfg.TRAINER. The settings of other methods are left out.
     """
     named = {} if method is None else records.contents_named(method)
@@ -35,7 +35,7 @@ def settings_of_run(cfg: Any, method: Any, node_name: str) -> dict[str, str]:
 
 
 def default_settings() -> dict[str, str]:
-    """Return the defaults of all settings that influence the results of a training, as {dotted key: text}."""
+    """Return the defaults of all settings that influence the results of a training run, as {dotted key: text}."""
     return identity.decisive(texts_of(cfg_default))
 
 
@@ -97,7 +97,7 @@ def require_same(mine: Mapping[str, str], theirs: Mapping[str, str], folder: str
 
 
 def text_chunk(trainer: Any) -> int | None:
-    """Return the number of text tokens that are encoded at once, which influences rounding; None if all are.
+    """Return the number of text tokens that are encoded at once, which influences rounding, or None if all are.
 
     Without MODEL.TEXT_CHUNK, free memory decides this at each start.
     """

@@ -61,7 +61,7 @@ def _kept(directory: str) -> Path:
 
 
 def keep_checkpoint(path: str, directory: str) -> None:
-    """Copy a checkpoint to OUTPUT_DIR/job/kept, because some programs delete the folder of the model after a training.
+    """Copy a checkpoint to OUTPUT_DIR/job/kept, because some programs delete the model folder after the training.
 
     Args:
         path: the path of the checkpoint.
@@ -81,12 +81,12 @@ def keep_checkpoint(path: str, directory: str) -> None:
 
 
 def forget_kept(directory: str) -> None:
-    """Delete the checkpoints that an earlier training kept, when another training begins."""
+    """Delete the copies of checkpoints of an earlier training run in OUTPUT_DIR/job/kept."""
     shutil.rmtree(_kept(directory), ignore_errors=True)
 
 
 def kept_checkpoint(directory: str, name: str, epoch: int | None = None) -> str:
-    """Return the path of the kept checkpoint of a model whose folder was deleted; "" if there is none.
+    """Return the path of the copy of a checkpoint in OUTPUT_DIR/job/kept, or "" if there is no copy.
 
     Args:
         directory: the output folder of the run.

@@ -1,4 +1,4 @@
-"""A training that searches a schedule, with steps of its alphas on validation images between steps of the prompts."""
+"""The search of a schedule during a training run: the alphas are trained on validation images."""
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ EXTRA = "search"  # key in the state of a run, and in its result
 
 
 def shown(options: Sequence[Option]) -> str:
-    """Return the options of a search as text: every removal with every addition."""
+    """Return the options of a search as a string: every removal with every addition."""
     numbers = sorted({remove for remove, _ in options} - {ALL})
     removes = f"{numbers[0]} to {numbers[-1]}" if numbers else ""
     whole = "all" if any(remove == ALL for remove, _ in options) else ""
@@ -32,7 +32,7 @@ def shown(options: Sequence[Option]) -> str:
 
 
 def _of_search(found: Found, history: Sequence[Tensor]) -> SideOfSearch:
-    """Return the record of one encoder side with its alphas (L, O) after each epoch."""
+    """Return the search result of one encoder: the alphas (layers, options) after each epoch, for result.json."""
     values = tuple(
         tuple(tuple(row[: len(there)]) for row, there in zip(epoch.tolist(), found.options)) for epoch in history
     )
@@ -91,7 +91,7 @@ class ValidationBatches:
 
 
 class SearchRun:
-    """The search of a schedule during a training: Adam updates the alphas before each step of the prompts.
+    """The search of a schedule during a training run: Adam updates the alphas before each step of the prompts.
 
     First order (DPL, arXiv 2501.00457, section 3): no step differentiates through the other.
 
@@ -106,7 +106,7 @@ class SearchRun:
         self.trainer = trainer
 
     def begin(self) -> None:
-        """Raise UserError for a training that resumes from a checkpoint, which lacks the alphas."""
+        """Raise UserError for a training run that resumes from a checkpoint, which lacks the alphas."""
         start = self.trainer.start_epoch
         if start < self.trainer.cfg.OPTIM.MAX_EPOCH and len(self._history) <= start:
             raise UserError(
@@ -214,7 +214,7 @@ class SearchRun:
         self._history.append(self._learner.alphas_now())
 
     def end(self) -> None:
-        """Write the schedule that was found; test this schedule, and then the mixture of all options."""
+        """Write and test the schedule that was found; then test the model with the weighted options of the search."""
         found = self.trainer.model.found()
         for one in found.values():
             margins = "".join(f"{round(margin, 2) + 0.0:>6.2f}" for margin in one.margins)
@@ -262,7 +262,7 @@ class SearchRun:
         print(f"Schedule: {path}")
 
     def result(self, results: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the schedule that was found with its accuracy; the accuracy of the run is that of the mixture."""
+        """Return the entry of result.json on the schedule that was found and its accuracy."""
         return {EXTRA: {**self.record, "mixture_pct": float(results["accuracy"])}} if self.record else {}
 
     def _seen(self) -> str:

@@ -29,7 +29,7 @@ def _looks(
 
 
 def _image_differences(cfg: Any, result: Mapping[str, Any], dataset_now: Callable[[], Any]) -> str:
-    """Return a text on changed images, or on a changed split without a file; empty if nothing has changed."""
+    """Return a message on changed images or a changed split, or "" if nothing has changed."""
     dataset = dataset_now()
     if not results.has_split_file(result):
         recorded = (result.get("split") or {}).get("hash")
@@ -42,7 +42,7 @@ def _image_differences(cfg: Any, result: Mapping[str, Any], dataset_now: Callabl
 
 
 def split_hash(dataset: Any, cfg: Any) -> str:
-    """Return the hash of the split of a data set, or of its images if its reader does not know one."""
+    """Return the hash of the split of a data set, or the hash of its images if the split has no hash."""
     return reader_facts(dataset).split_facts.get("hash", "") or images_hash_of(dataset, cfg)
 
 
@@ -59,12 +59,12 @@ def finished_before(
 
     Args:
         cfg: the configuration of the requested run.
-        settings: the explicit settings as texts, by dotted key.
+        settings: the explicit settings as strings, by dotted key.
         tests: whether the run only tests.
         find: returns the path of a recorded split file or few-shot list.
         dataset_now: reads the data set.
         model_dir: the folder of the run whose model is tested; empty if no saved model is tested.
-        epoch: the epoch to test; None for the best or last.
+        epoch: the epoch to test, or None for the best or last.
 
     Raises:
         UserError: if the folder contains another finished run, or a run whose training images changed during the
@@ -119,7 +119,7 @@ def _another_run(folder: str, found: list[str], most: int = 4) -> UserError:
 
 
 def _other_kind(cfg: Any, result: Mapping[str, Any], tests: bool, model_dir: str) -> list[str]:
-    """Return a list with one text if the result is that of a test although a training is requested, or the reverse.
+    """Return a list with one message if a training run is requested but the result is that of a test, or the reverse.
 
     Trainings that began from different checkpoints differ, too.
     """

@@ -25,7 +25,7 @@ class _Batch(NamedTuple):
 
 
 def scores(logits: Tensor, shares: Tensor) -> Tensor:
-    """Return the largest probability and the logsumexp (B, 2) of logits (B, C), whose softmax is given."""
+    """Return the confidence scores (B, 2) of logits (B, C): the largest probability and the logsumexp."""
     return torch.stack([shares.amax(1), logits.logsumexp(1)], dim=1)
 
 

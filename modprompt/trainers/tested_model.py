@@ -25,7 +25,7 @@ def require_model(cfg: Any, mode: Mode) -> None:
 
 
 def settings_of_training(cfg: Any, mode: Mode) -> Mapping[str, str]:
-    """Return the settings of the training run whose model is tested; empty if unknown or for another data set."""
+    """Return the settings of the training run whose model is tested, or {} if unknown or for another data set."""
     tested = tested_by(cfg, mode)
     try:
         made = checkpoint.read(checkpoint_at(tested, mode.load_epoch)).settings if tested else {}
@@ -35,7 +35,7 @@ def settings_of_training(cfg: Any, mode: Mode) -> Mapping[str, str]:
 
 
 def decoding_of_training(cfg: Any, settings: Settings, mode: Mode) -> dict[str, Any]:
-    """Return INPUT.DECODING of the training run, by its key; empty if the setting is explicit or equal."""
+    """Return the value of INPUT.DECODING in the training run, or {} if the setting is explicit or equal."""
     if READ_AS in settings:
         return {}
     rule = settings_of_training(cfg, mode).get(READ_AS, cfg.INPUT.DECODING)
@@ -90,7 +90,7 @@ def method_settings(cfg: Any, settings: Settings, mode: Mode) -> dict[str, Any]:
 
 
 def place_of_result(cfg: Any, settings: Settings, mode: Mode) -> dict[str, Any]:
-    """Return another OUTPUT_DIR, by its key, for a test whose output folder is that of the training run itself."""
+    """Return {"OUTPUT_DIR": FOLDER} with a separate folder if a test would write to the folder of the training run."""
     data = {key: cfg.DATASET[key] for key in ("NAME", "SUBSAMPLE_CLASSES", "ROOT")}
     place = run_folder.place_of_test(cfg.OUTPUT_DIR, tested_by(cfg, mode), mode.load_epoch, data, settings.texts())
     if place == cfg.OUTPUT_DIR:

@@ -1,4 +1,4 @@
-"""Detecting training images that change during a training, or before a killed training is resumed."""
+"""Detecting training images that change during a training run, or before a killed training run is resumed."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

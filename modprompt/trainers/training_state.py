@@ -1,4 +1,4 @@
-"""The training state: models, optimisers, schedules and random generators after an epoch, in one file.
+"""The training state: models, optimisers, schedules and random number generators after an epoch, in one file.
 
 A killed run is resumed from this file. The file is overwritten after every epoch and removed after the final test.
 """
@@ -25,7 +25,7 @@ _TO_DO = "Delete the file to start again, or replace the file with an intact cop
 
 
 def random_states() -> dict[str, Any]:
-    """Return the states of all random generators as tensors and plain values."""
+    """Return the states of all random number generators as tensors and plain values."""
     kind, keys, position, has_gauss, gauss = cast(
         _NumPyState, np.random.get_state()
     )  # the legacy generator has a tuple
@@ -42,7 +42,7 @@ def random_states() -> dict[str, Any]:
 
 
 def restore_random(states: Mapping[str, Any]) -> None:
-    """Restore the states of the random generators that `random_states` returned."""
+    """Restore the states of the random number generators that `random_states` returned."""
     version, words, gauss_next = states["python"]
     random.setstate((version, tuple(words), gauss_next))
     kind, keys, position, has_gauss, gauss = states["numpy"]
@@ -53,7 +53,7 @@ def restore_random(states: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def generators_kept() -> Iterator[None]:
-    """Restore the states of all random generators after the block, whatever the block draws."""
+    """Restore the states of all random number generators after the block, whatever the block draws."""
     states = random_states()
     try:
         yield
@@ -106,8 +106,8 @@ def save(
         settings: the facts of the run, see `facts_of_run`.
         epoch: the number of finished epochs.
         models: the modules to store, by name.
-        optims: the optimisers by name; None for modules without one.
-        scheds: the learning-rate schedules by name; None for modules without one.
+        optims: the optimisers by name, or None for modules without one.
+        scheds: the learning-rate schedules by name, or None for modules without one.
         best_result: the best validation result so far.
         extras: further values of the trainer.
     """

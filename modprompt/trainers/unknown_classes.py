@@ -113,7 +113,7 @@ def entry(trainer: Any, known: Tensor, images: list[Any]) -> dict[str, Any]:
 
 
 def _note_on_energy(model: PromptedModel) -> str:
-    """Return why the energy of a model cannot be compared with that of other methods; empty if it can be compared."""
+    """Return why the energy of a model cannot be compared with that of other methods, or "" if it can be compared."""
     if isinstance(model, HeadedModel):
         return "" if model.made.on_clip_scale else NOT_COMPARABLE
     pooling = model.prompt_learner.pooling
