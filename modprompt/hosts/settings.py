@@ -79,7 +79,7 @@ def _pairs(source: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _accept(cfg: CfgNode, key: str, value: Any) -> None:
-    """Change a setting that accepts several types to the type of the value that is about to be merged, in place."""
+    """Convert the current value of a setting that accepts several types to the type of the new value, in place."""
     placeholder: Any = None
     if is_switch(key):
         placeholder = False if str(value) in ("True", "False") else ""
@@ -91,7 +91,7 @@ def _accept(cfg: CfgNode, key: str, value: Any) -> None:
 
 
 def _zero_like(value: Any) -> float | None:
-    """Return 0 or 0.0, the zero of the type that yacs gives a value, or None if the value is not a number."""
+    """Return 0 if yacs reads a value as an integer, 0.0 if it is a float, and None if it is not a number."""
     try:
         float(value)
     except (TypeError, ValueError):
@@ -104,7 +104,7 @@ def _zero_like(value: Any) -> float | None:
 
 
 def with_our_config(given: Sequence[str], spelled: Mapping[str, str] = {}) -> list[str]:
-    """Return a command line whose missing --config-file is replaced by modprompt's config file of that name.
+    """Replace a --config-file that does not exist in a command line by the config file of modprompt with the same name.
 
     A message says so. The words for other trainers are unchanged.
 

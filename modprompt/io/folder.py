@@ -112,7 +112,7 @@ def _numbered(first: str, is_same: Callable[[str, Mapping[str, Any]], bool]) -> 
 
 
 def _first(is_usable: Callable[[str], bool], folders: Iterable[str]) -> str:
-    """Return the first usable folder that no process uses."""
+    """Return the first folder that fits and is not in use by another process."""
     return next(place for place in folders if is_usable(place) and not is_held(place))
 
 
@@ -221,7 +221,7 @@ def place_of_test(
 
 
 def weights_of(folder: PathLike, epoch: int | None = None) -> dict[str, str]:
-    """Return the name and the SHA-256 of the checkpoint that a test of a run loads, or of all its checkpoints.
+    """Return the name and the SHA-256 of the checkpoint that is loaded to test a run; several are joined by spaces.
 
     Raises:
         UserError: if there is no checkpoint of this epoch.

@@ -74,7 +74,7 @@ def images_hash(*lists: Sequence[Any] | None, root: str = "", first_by_content: 
 
 
 def image_files(lists: Lists, root: str) -> dict[str, Any]:
-    """Return stamps and content hashes of the image files in each list, for result.json."""
+    """Return hashes of the sizes, times and contents of the image files in each list, for result.json."""
     root = root or common_root(lists.values())
     seen = {_WHEN: time.time_ns(), _FOLDER: _identity(root)}
     held = {name: {"looks": stamps(one, root)[1], "holds": content_hash(one, root)} for name, one in lists.items()}

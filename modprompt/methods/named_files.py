@@ -163,7 +163,7 @@ def _look(fact: str, hash_of: Callable[[str], str], what: str, paths: list[str],
 
 
 def _one_of(difference: Callable[[Any, str], str], candidates: Sequence[Any]) -> Look:
-    """Return a function that succeeds if one of several candidates has the recorded hash."""
+    """Return a function that reports a change unless one of several files or CLIP models has the recorded hash."""
 
     def look(recorded: str) -> str:
         found = [difference(one, recorded) for one in candidates]

@@ -118,7 +118,7 @@ def settings_of_architecture(cfg: Any) -> dict[str, Any]:
 
 
 def _compared(node: Any, images: Images, asked_for: Collection[str]) -> tuple[dict[str, Any], list[str]]:
-    """Return new values for settings of INPUT, and messages on settings that are kept although the model differs."""
+    """Return the settings of INPUT to change, and messages on explicit settings that do not match the CLIP model."""
     changes, kept = {}, []
     for key, value in images.settings().items():
         mine = node[key]

@@ -162,7 +162,7 @@ def _keeps_in_half(matrix: torch.Tensor) -> bool:
 
 
 def build_model(trainer: Any) -> None:
-    """Load the CLIP model and add the learner of the method, in the precision of the setting PREC."""
+    """Load the CLIP model, add the learner of the method, and convert both to the precision PREC."""
     cfg, prec, node = trainer.cfg, trainer.node.PREC, trainer.node_name
     trainer.precision = precision.resolve(prec, trainer.device)
     if trainer.precision.note:

@@ -79,7 +79,7 @@ class RunConfig(CfgNode):
         return copied
 
     def of_one_training(self, **values: Any) -> "RunConfig":
-        """Return the configuration of one training or test in active learning."""
+        """Return the configuration of a single training or test within active learning."""
         return self.changed({"ACTIVE.ROUNDS": 0, **values})
 
 
@@ -357,7 +357,7 @@ def _merge_faults(cfg: CfgNode, settings: Settings) -> list[Fault]:
 
 
 def _value_faults(cfg: CfgNode) -> Iterator[Fault]:
-    """Yield errors of values that would otherwise be reported late, or only as an error of another library."""
+    """Yield errors on invalid values that Dassl or PyTorch would report late or unclearly."""
     try:
         defaults.require_possible(cfg)
     except SettingError as error:

@@ -12,7 +12,7 @@ _FIXED = (":4096:8", ":16:8")  # with these, set before it starts, cuBLAS repeat
 
 
 def on_card(cuda: bool) -> bool:
-    """Return True if a run computes on CUDA, which USE_CUDA allows."""
+    """Return True if CUDA is available and USE_CUDA is True."""
     return torch.cuda.is_available() and bool(cuda)
 
 

@@ -329,7 +329,7 @@ class HeadTrainer(PromptTrainer):
         return epoch
 
     def extra_state(self) -> dict[str, Any]:
-        """Return the values of other trainers and the stored features of augmented images."""
+        """Return the values that other trainers store, and the features of the training images."""
         views = self.train_loader_x.kept if isinstance(self.train_loader_x, FreshViews) else []
         return {**super().extra_state(), VIEWS: views}
 

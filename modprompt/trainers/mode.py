@@ -43,7 +43,7 @@ def node_of_trainer(cfg: CfgNode) -> str:
 
 
 def trains_nothing(cfg: CfgNode) -> bool:
-    """Return True if the trainer of a run tests a CLIP without training."""
+    """Return True if the trainer only tests the original CLIP model."""
     trainer = trainer_of(cfg)
     return hasattr(trainer, "method_class") and not trainer.learns
 

@@ -230,7 +230,7 @@ def _chosen(head: Head, grid: Grid | None, features: Features, scale: Tensor, sh
 
 
 class Tested(NamedTuple):
-    """A test: the number of images, of correct predictions, and the expected calibration error in percent."""
+    """The result of a test: the numbers of images and correct predictions, and the calibration error in percent."""
 
     images: int
     right: int
@@ -243,7 +243,7 @@ class Tested(NamedTuple):
 
 
 def evaluate(fitted: Fitted, features: Features) -> Tested:
-    """Test a head on the test images of features, among their classes."""
+    """Test a head on precomputed features of test images."""
     logits, labels = fitted.logits(features).double(), features.tested.labels
     right = logits.argmax(1) == labels
     bins = bins_of(logits.softmax(1).amax(1).numpy(), right.numpy())
@@ -284,7 +284,7 @@ def compared(
     base_new: bool = False,
     trained_keys: bool = False,
 ) -> list[Row]:
-    """Fit and test heads with each number of shots, and zero-shot classification if there are class features.
+    """Fit and test heads for each number of shots, and test zero-shot classification if there are class features.
 
     Args:
         features: the features of all classes. If VAL is tested and a head has a search, half of the images of a class

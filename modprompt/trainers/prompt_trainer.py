@@ -184,7 +184,7 @@ class PromptTrainer(TrainerX):
         return self.cfg.TRAINER[self.node_name]
 
     def check_cfg(self, cfg: Any) -> None:
-        """Check the settings, and that the schedule fits the CLIP model if the number of its layers is known."""
+        """Check the settings and, if the number of layers of the CLIP model is known, the schedule."""
         if self.search is not None:
             self.search.check(cfg)
         building.require_fit(self.method, self.node_name, cfg)
@@ -473,7 +473,7 @@ class PromptTrainer(TrainerX):
         return ((self.model_inference(images), labels) for images, labels in parsed)
 
     def counted(self, split: str, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the logits (B, C) and labels (B,) of the images of a batch that the evaluator counts.
+        """Return logits (B, C) and labels (B,) of those images of a batch that enter the accuracy.
 
         A method that tests base and new classes separately classifies each image among the classes of its half; images
         of new classes do not select an epoch.

@@ -83,7 +83,7 @@ def _identity(trainer: PromptTrainer | None, shots_hash: str) -> dict[str, dict[
 
 
 def _seconds(trainer: PromptTrainer, learned: str, folders: Sequence[str]) -> dict[str, float]:
-    """Return the duration of the training (over all starts of the run) and of the test in seconds, if they are known.
+    """Return the duration of the training and of the test in seconds, if they are known.
 
     Args:
         trainer: the trainer after its test.

@@ -147,7 +147,7 @@ def predictions_fit(logits: Any, labels: Any, classes: int) -> bool:
 
 
 def bins_of(confidence: np.ndarray, hits: np.ndarray) -> np.ndarray:
-    """Return the number of images, mean confidence and accuracy (BINS, 3) of bins of equal width.
+    """Return the number of images, the mean confidence and the accuracy for each confidence bin, shape (BINS, 3).
 
     The bins are those of scikit-learn's calibration_curve.
     """
