@@ -46,7 +46,7 @@ def below(path: str, root: str) -> str:
 
 
 def file_hashes(paths: list[str]) -> list[str]:
-    """Return the SHA-256 (hex) of each file's bytes, several read at a time; raise OSError if one cannot be read."""
+    """Return the SHA-256 of each file, computed in several threads; raise OSError if a file cannot be read."""
     from tqdm import tqdm  # late: it takes a moment
 
     silent = None if len(paths) > _MANY else True  # None: where standard error is a terminal

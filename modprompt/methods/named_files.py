@@ -41,7 +41,7 @@ Identity = Callable[[known.Asked], tuple[str, Mapping[str, Any]] | None]
 
 
 def prompts_hash(path: str) -> str:
-    """Return twelve hex digits that identify the checkpoint in a run folder; NONE for NONE.
+    """Return twelve hex digits of the hash of a checkpoint or of the checkpoint in a run folder; "none" stays "none".
 
     Raises:
         OSError, UserError: if there is no checkpoint that can be read.
@@ -133,7 +133,7 @@ def _paths(settings: Mapping[str, str], fact: str, result: Mapping[str, Any]) ->
 
 
 def _look(fact: str, hash_of: Callable[[str], str], what: str, paths: list[str], before: list[str]) -> Look:
-    """Return a function that checks if one of several paths has the recorded content.
+    """Return a function that compares files with the hash that a result recorded; one matching file is enough.
 
     Args:
         fact: the name of the fact.
@@ -187,7 +187,7 @@ def _hash_of_sentences(result: Mapping[str, Any]) -> Callable[[str], str]:
 
 
 def look_at_clips(name: str, clips: list[known.Asked], seen: Any, identity_of: Identity) -> Look:
-    """Return a function that checks if one of several CLIP models is the recorded model.
+    """Return a function that compares CLIP models with the fingerprint that a result recorded.
 
     Args:
         name: the name of the fact in messages.

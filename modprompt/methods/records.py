@@ -359,7 +359,7 @@ def describe(
 
 
 def _phrases_of(learner: Learner) -> dict[str, Any]:
-    """Return the phrases and sentences of all described classes, so that the model needs no other file."""
+    """Return the class descriptions that a model uses, to be stored in its checkpoint."""
     own = learner.sentences and learner.sentences.content
     sentences = {"sentences": own.as_record()} if own else {}
     return {**sentences, **({} if learner.described is None else {"phrases": learner.described.content.as_record()})}

@@ -184,7 +184,7 @@ def _require_same_classes(trainer: Any, path: str) -> None:
 
 
 def _record_training_classes(trainer: Any) -> None:
-    """Record in the tested model on which classes it was trained, and print what this means for the test."""
+    """Store the classes of the training in the tested model, and print what they mean for the test."""
     loaded, model = trainer.loaded, trainer.model
     model.prompt_learner.learned_on(trained_classes(loaded))
     stated, sentences = loaded.record.get("method", {}), model.prompt_learner.stands_on().get(SENTENCES)

@@ -446,7 +446,7 @@ def add_defaults(cfg: CfgNode) -> None:
 
 
 def node_of(cls: type[Configured]) -> CfgNode:
-    """Return the configuration node of a method: default values by key, and PREC, the precision of a run.
+    """Return the configuration node of a method with its default settings and PREC, the precision of a run.
 
     An addition to the prompts of other methods has no PREC, because it is computed in the precision of that method.
     """

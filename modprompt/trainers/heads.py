@@ -192,7 +192,7 @@ class HeadTrainer(PromptTrainer):
         )
 
     def after_train(self) -> None:
-        """Search alpha and beta, test, and remove files that only an unfinished run needs."""
+        """Search for alpha and beta, test the head, and remove files that only an unfinished run needs."""
         if self.cfg.TEST.NO_TEST:
             self.search_alpha_and_beta()
         super().after_train()
@@ -200,12 +200,12 @@ class HeadTrainer(PromptTrainer):
             Path(self.output_dir, BANK).unlink(missing_ok=True)
 
     def deploy(self) -> None:
-        """Load the model to test, and search alpha and beta for this model."""
+        """Load the model that is tested, and search for alpha and beta."""
         super().deploy()
         self.search_alpha_and_beta(self.loaded if self.best_on else None)
 
     def search_alpha_and_beta(self, best: checkpoint.Checkpoint | None = None) -> None:
-        """Search the hyperparameters alpha and beta if the method has them; print and save the result.
+        """Search for the hyperparameters alpha and beta if the method has them; print and save their values.
 
         Args:
             best: the checkpoint of the best epoch, if that is tested; the file of the last epoch is then not changed.

@@ -45,7 +45,7 @@ def _stamp_digests(images: Sequence[Any]) -> list[str]:
 
 
 def made_by(trainer: Any, loader: Any) -> str:
-    """Return a hash of everything but the images that affects image features.
+    """Return a hash of the CLIP model, the learner and the preprocessing with which image features are computed.
 
     The hash covers the CLIP model by its fingerprint, the learned parameters, and the preprocessing of the images.
 

@@ -12,7 +12,7 @@ from modprompt.programs import one_line
 
 
 def said_by(error: BaseException) -> str:
-    """Return the message of an error of yacs as one line, without the quotes of a KeyError."""
+    """Return the message of an exception that yacs raised as one line."""
     return " ".join(str(error.args[0] if error.args else error).split()) or type(error).__name__
 
 

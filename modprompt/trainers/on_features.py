@@ -216,7 +216,7 @@ def fit(
 
 
 def _chosen(head: Head, grid: Grid | None, features: Features, scale: Tensor, shots: int, seed: int) -> str:
-    """Search alpha and beta if possible; return a string with their values and how they were selected."""
+    """Search for alpha and beta if possible; return a string with their values and how they were selected."""
     if not isinstance(head, TipAdapterHead):
         return ""
     if grid is None or features.chosen_on is None:

@@ -651,7 +651,7 @@ def _print_ignored(call: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) 
 
 
 def _begin(cfg: Any) -> None:
-    """Prepare the process for a run in a program of another codebase; programs of modprompt have done this already."""
+    """Prepare the process for a run that the program of another codebase has started."""
     if cfg.OUTPUT_DIR:
         run_folder.keep(cfg.OUTPUT_DIR, cfg.TRAINER.NAME)
     if cfg.ACTIVE.ROUNDS:

@@ -126,7 +126,7 @@ def _of_checkpoint(trainer: PromptTrainer | None, folder: str, epoch: int | None
 
 
 def _of_choice(trainer: PromptTrainer | None, model_dir: str) -> dict[str, Any]:
-    """Return the entries on the checkpoint and hyperparameters that were selected for the tested model."""
+    """Return the entries of result.json on the selected checkpoint and hyperparameters of the tested model."""
     if not model_dir:
         return {} if trainer is None else trainer.selection()
     by_loaded = {} if trainer is None else selection_of_loaded(trainer)

@@ -50,7 +50,7 @@ def dataset_of(cfg: CfgNode) -> Any:
 
 
 class Rounds(NamedTuple):
-    """The functions of active learning: one runs all rounds, the other returns what has changed since a result."""
+    """The functions for active learning that `run` calls."""
 
     run: Callable[[RunConfig, Settings], None]
     changed: Callable[[str, Mapping[str, Any]], list[str]]

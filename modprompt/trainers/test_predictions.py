@@ -15,7 +15,7 @@ _ODD = "the test did not give one finite logit per class for each image"
 
 
 class _Batch(NamedTuple):
-    """A batch: labels (B,), the T most probable classes (B, T) with probabilities, those of the labels (B,), scores."""
+    """The labels, predictions and confidence scores of a batch of B images."""
 
     labels: Tensor
     top: Tensor
@@ -99,7 +99,7 @@ class Answers:
         return [image.label for image in images] == self._all().labels.tolist()
 
     def parts(self, names: Sequence[str], dataset: Any, images: Sequence[Any]) -> tuple[TestParts, dict[str, str]]:
-        """Return the content of the files of a test.
+        """Return the tables and arrays that a test writes to its folder.
 
         Args:
             names: the class names, by label.

@@ -137,7 +137,7 @@ def remove(directory: str) -> None:
 
 @contextlib.contextmanager
 def damage_told(directory: str) -> Iterator[None]:
-    """Turn errors of a block that uses a training state into a UserError that names the file."""
+    """Raise a UserError with the name of the file if using the training state fails within the block."""
     try:
         yield
     except UserError:

@@ -17,7 +17,7 @@ def waits(device: torch.device) -> bool:
 
 
 def _as_it_is(value: Number) -> Number:
-    """Return a copy of a number that is safe from later changes: a float on the CPU, a new tensor on a GPU."""
+    """Return a float for a tensor on the CPU, or a detached copy of a tensor on a GPU."""
     return value.detach().clone() if isinstance(value, Tensor) and waits(value.device) else float(value)
 
 
