@@ -117,7 +117,7 @@ def _first(is_usable: Callable[[str], bool], folders: Iterable[str]) -> str:
 
 
 def describe_model(model_dir: str, epoch: int | None) -> str:
-    """Return how result.json names a tested model, or "" if a test loads no model."""
+    """Return the description of a tested model for result.json, or "" if a test loads no model."""
     return f"{model_dir} epoch {epoch or 'last'}" if model_dir else ""
 
 
@@ -148,7 +148,7 @@ def _of_config(folder: PathLike, key: str) -> str:
 
 
 def test_of(result: Mapping[str, Any] | None) -> str:
-    """Return the saved model that a result is a test of, or "" if the run tested its own model."""
+    """Return which saved model was tested in a run, or "" if the run tested the model that it trained."""
     return str((result or {}).get("evaluated") or "")
 
 
@@ -254,7 +254,7 @@ def resumed_from(folder: str) -> str:
 
 
 def require_name_agrees(folder: str, shots: int, seed: int, classes: str) -> None:
-    """Raise UserError if the name of an output folder, as the scripts choose it, contradicts the settings of its run.
+    """Raise UserError if the name of an output folder contradicts the settings, for example "seed1" with SEED 2.
 
     Args:
         folder: the output folder.
@@ -321,7 +321,7 @@ def take(folder: PathLike, patience_s: float = 2.0) -> lock.Lock:
 
 @contextlib.contextmanager
 def starting(folder: PathLike) -> Iterator[lock.Lock]:
-    """Hold the lock of a process that starts a run as a separate process; raise the errors of `take`."""
+    """Hold the lock STARTER of an output folder while a run is started in a separate process."""
     held = _taken(folder, STARTER)
     try:
         if is_held(folder, (LOCK,)):

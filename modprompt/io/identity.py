@@ -92,12 +92,12 @@ def by_own_clip(settings: Mapping[str, str], named: Mapping[str, str]) -> dict[s
 
 
 def of_sources(sources: Mapping[str, Any]) -> dict[str, str]:
-    """Return the hashes of custom source files, with names that messages can show."""
+    """Return the hashes of custom source files under readable names."""
     return {f"the source of {module}": str(digest) for module, digest in sources.items()}
 
 
 def of_images(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Return the settings of the image preprocessing, with names that messages can show."""
+    """Return the settings of the image preprocessing under readable names."""
     return {f"{key} of the images": str(text) for key, text in settings.items()}
 
 
@@ -154,7 +154,7 @@ def contents_of(result: Mapping[str, Any]) -> dict[str, str]:
 
 
 def named_by(result: Mapping[str, Any]) -> dict[str, str]:
-    """Return which settings of a run name a file or a CLIP model: {dotted key: name of its hash in the result}."""
+    """Return the settings of a run whose values are paths or CLIP models: {dotted key: name of the recorded hash}."""
     return {**NAMED_BY_ALL, **((result.get(IDENTITY) or {}).get("named") or {})}
 
 

@@ -74,7 +74,7 @@ def images_hash(*lists: Sequence[Any] | None, root: str = "", first_by_content: 
 
 
 def image_files(lists: Lists, root: str) -> dict[str, Any]:
-    """Return hashes of the sizes, times and contents of the image files in each list, for result.json."""
+    """Return hashes of image files for result.json: of their sizes and modification times, and of their contents."""
     root = root or common_root(lists.values())
     seen = {_WHEN: time.time_ns(), _FOLDER: _identity(root)}
     held = {name: {"looks": stamps(one, root)[1], "holds": content_hash(one, root)} for name, one in lists.items()}
@@ -155,7 +155,7 @@ def stamps(images: Sequence[Any], root: str) -> tuple[str, str]:
 
 
 def content_hash(images: Sequence[Any], root: str) -> str:
-    """Return 16 hex digits of the paths below `root` and the contents of images; raise OSError if a file is missing.
+    """Return a hash (16 hex digits) of the paths and contents of images; raise OSError if a file is missing.
 
     A process reads the contents of a list again only if its stamp has changed.
     """

@@ -61,7 +61,7 @@ _HASHES: dict[str, tuple[Callable[[str], str], str]] = {  # by fact: the hash of
 
 
 def _recorded_hash(fact: str, text: str) -> str:
-    """Return the hash in a recorded text, which can contain further words."""
+    """Return the hash that is contained in a recorded string."""
     if fact == DESCRIPTIONS:
         return text.rpartition(" ")[2]
     return text.partition(" ")[0] if fact == SENTENCES else text

@@ -262,7 +262,7 @@ def _not_compared(method: "Method") -> set[str]:
 
 
 def contents_named(method: "Method | type[Method]") -> dict[str, str]:
-    """Return which settings of a method name a file or CLIP model: {dotted key: name of the recorded hash}."""
+    """Return the settings of a method whose values are paths or CLIP models, with the names of their hashes."""
     methods = [one for one in (method, method.joined_by) if one is not None]
     settings = ((one.node, setting) for one in methods for setting in one.settings())
     return {f"{node}.{setting.key}": setting.content for node, setting in settings if setting.content}
@@ -280,7 +280,7 @@ def content_hashes(method: "Method") -> dict[str, str]:
 
 
 def search_around(method: "Method") -> AlphaSettings | None:
-    """Return the search for the schedule of a method, or None if no schedule is searched."""
+    """Return the settings of the schedule search of a method, or None if the method has no such search."""
     return None if isinstance(method, AlphaSettings) else method.search
 
 

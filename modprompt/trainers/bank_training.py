@@ -17,7 +17,7 @@ from modprompt.trainers import mistakes
 
 
 class _Shuffled:
-    """The first view of a bank in batches, in a new random order in each epoch.
+    """Yields batches of image features and labels in a new random order in each epoch.
 
     Args:
         bank: the features and labels of the training images.

@@ -145,7 +145,7 @@ def load_clip(trainer: Any) -> CLIP:
 
 
 def _shape_of(clip_model: CLIP) -> str:
-    """Return a description of a CLIP model: its activation function and attention heads, or its tokenizer."""
+    """Return a short description of the architecture of a CLIP model for the log."""
     facts = facts_of(clip_model)
     if not has_tower(clip_model):
         text, image = facts.heads

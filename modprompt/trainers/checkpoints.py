@@ -76,7 +76,7 @@ def save(
 
 
 def load_newest(trainer: Any, directory: str) -> int:
-    """Load the newest checkpoint in the folder of a run, whose settings must be those of this run.
+    """Load the newest checkpoint in an output folder; raise UserError if its settings differ from those of this run.
 
     Returns:
         The number of finished epochs; 0 if there is no checkpoint.
@@ -184,7 +184,7 @@ def _require_same_classes(trainer: Any, path: str) -> None:
 
 
 def _record_training_classes(trainer: Any) -> None:
-    """Store the classes of the training in the tested model, and print what they mean for the test."""
+    """Store in the tested model which classes it was trained on, and print a note if the test has other classes."""
     loaded, model = trainer.loaded, trainer.model
     model.prompt_learner.learned_on(trained_classes(loaded))
     stated, sentences = loaded.record.get("method", {}), model.prompt_learner.stands_on().get(SENTENCES)

@@ -45,7 +45,7 @@ C = TypeVar("C", bound=Configured)
 
 
 class RunConfig(CfgNode):
-    """The configuration of a run with all settings that this project reads; frozen when it is complete."""
+    """The configuration of a run, with all settings of modprompt."""
 
     @classmethod
     def of(cls, cfg: CfgNode) -> "RunConfig":
@@ -69,7 +69,7 @@ class RunConfig(CfgNode):
             node[name] = value
 
     def changed(self, values: Mapping[str, Any]) -> "RunConfig":
-        """Return a frozen copy with other values, or the configuration itself if there are no other values."""
+        """Return a frozen copy of the configuration with changed values."""
         if not values:
             return self
         copied: RunConfig = self.clone()
@@ -79,7 +79,7 @@ class RunConfig(CfgNode):
         return copied
 
     def of_one_training(self, **values: Any) -> "RunConfig":
-        """Return the configuration of a single training or test within active learning."""
+        """Return the configuration of one training or test run within active learning."""
         return self.changed({"ACTIVE.ROUNDS": 0, **values})
 
 
@@ -105,7 +105,7 @@ def of_run(settings: Settings, mode: Mode = TRAINING, check: Callable[[RunConfig
 
 
 def of_settings(settings: Settings, tests: bool = False) -> RunConfig:
-    """Return the frozen configuration that follows from settings alone, without reading weights or images.
+    """Return the frozen configuration for explicit settings, without reading weights or images.
 
     Args:
         settings: what files, flags and options set.
@@ -283,7 +283,7 @@ class Fault(NamedTuple):
 
 
 def merged(settings: Settings) -> RunConfig:
-    """Return the defaults of Dassl 0.6.3 and of all registered trainers with settings over them; not frozen.
+    """Return a configuration with all defaults, overridden by settings; the configuration is not frozen.
 
     Args:
         settings: what files, flags and options set, with the names of this project.
@@ -374,7 +374,7 @@ def _value_faults(cfg: CfgNode) -> Iterator[Fault]:
 
 
 def _name_faults(cfg: CfgNode) -> Iterator[Fault]:
-    """Yield errors for a trainer and a data set that are not registered."""
+    """Yield errors if the trainer or the data set is not registered."""
     for key, name, registry, label in (
         ("TRAINER.NAME", cfg.TRAINER.NAME, TRAINER_REGISTRY, "--trainer"),
         ("DATASET.NAME", cfg.DATASET.NAME, DATASET_REGISTRY, "DATASET.NAME"),
@@ -416,7 +416,7 @@ _SWITCHES: dict[str, tuple[str, ...]] = {}  # by node: settings that are a text,
 
 
 def add_missing(node: CfgNode, values: CfgNode) -> None:
-    """Add settings that a node lacks, in place and level by level; existing settings keep their values."""
+    """Add missing settings to a configuration node, in place; existing settings keep their values."""
     frozen = node.is_frozen()
     node.defrost()
     for key, value in values.items():
@@ -429,7 +429,7 @@ def add_missing(node: CfgNode, values: CfgNode) -> None:
 
 
 def add_family_defaults(cfg: CfgNode) -> None:
-    """Add the settings of the CoOp family and of this project, of rounds and of searches, where they are missing."""
+    """Add missing settings of CoOp-style codebases, active learning and schedule searches to a configuration."""
     values = defaults.OURS.clone()
     values.ACTIVE = CfgNode({one.key: as_config(one.default) for one in Active.settings()})
     values.SEARCH = CfgNode({**{one.key: as_config(one.default) for one in Search.settings()}, search.RUNS: False})
@@ -437,7 +437,7 @@ def add_family_defaults(cfg: CfgNode) -> None:
 
 
 def add_defaults(cfg: CfgNode) -> None:
-    """Add all settings of this project and of its registered trainers to a configuration, where they are missing."""
+    """Add all missing settings of modprompt and its registered trainers to a configuration."""
     add_family_defaults(cfg)
     nodes = CfgNode()
     for name, node in _NODES.items():
@@ -479,7 +479,7 @@ def is_switch(key: str) -> bool:
 
 
 def register_method(cls: type[Configured]) -> None:
-    """Add the nodes of a method to the defaults of Dassl, which every later get_cfg_default() copies."""
+    """Add the configuration nodes of a method to the defaults that get_cfg_default() of Dassl returns."""
     second: type[SecondNode] | None = cls.repository.second_node if issubclass(cls, Method) else None
     if second is not None:
         _register(second, CfgNode({one.key: as_config(one.default) for one in second.settings()}))

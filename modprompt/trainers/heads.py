@@ -73,13 +73,13 @@ class HeadTrainer(PromptTrainer):
     # ---- building
 
     def check_cfg(self, cfg: Any) -> None:
-        """Check the settings; TEST.OOD is rejected for a head whose logits depend on other images."""
+        """Check the settings; raise UserError if they are invalid, or TEST.OOD is set for an unsuitable head."""
         super().check_cfg(cfg)
         if cfg.TEST.OOD:
             self.method.require_each_alone(f"TEST.OOD {cfg.TEST.OOD}")
 
     def build_model(self) -> None:
-        """Build CLIP, and the part of the head that does not depend on features of the training images."""
+        """Build the CLIP model and the head, without the parts that are computed from the training images."""
         building.build_model(self)
         if said := unread(self.model.prompt_learner):
             print(f"note: {said}")
@@ -146,7 +146,7 @@ class HeadTrainer(PromptTrainer):
         self._make_optimiser()
 
     def _make_optimiser(self) -> None:
-        """Make the optimiser and its learning rates: those of the head, or those of OPTIM."""
+        """Create the optimiser and the learning-rate scheduler, which the head or the settings OPTIM define."""
         folder = self.method.saved_as.folder
         if not self.head.trains:
             return
@@ -192,7 +192,7 @@ class HeadTrainer(PromptTrainer):
         )
 
     def after_train(self) -> None:
-        """Search for alpha and beta, test the head, and remove files that only an unfinished run needs."""
+        """Search for the hyperparameters alpha and beta, test the head, and remove temporary files."""
         if self.cfg.TEST.NO_TEST:
             self.search_alpha_and_beta()
         super().after_train()
@@ -200,7 +200,7 @@ class HeadTrainer(PromptTrainer):
             Path(self.output_dir, BANK).unlink(missing_ok=True)
 
     def deploy(self) -> None:
-        """Load the model that is tested, and search for alpha and beta."""
+        """Load the model that is tested, and search for its hyperparameters alpha and beta."""
         super().deploy()
         self.search_alpha_and_beta(self.loaded if self.best_on else None)
 
@@ -246,7 +246,7 @@ class HeadTrainer(PromptTrainer):
         return accuracy
 
     def feature_batches(self, loader: Any) -> FeatureBatches:
-        """Return batches of image features that replace the images of a loader; they are computed at the first call."""
+        """Return batches of image features for the images of a loader; the features are computed at the first call."""
         if loader not in self._kept:
             found = super().feature_batches(loader)
             self._kept[loader] = FeatureBatches(*encode(loader, self.encode_image), loader) if found is None else found
@@ -271,7 +271,7 @@ class HeadTrainer(PromptTrainer):
         return zip(logits.split(batches.batch_size), batches.labels.split(batches.batch_size))
 
     def _in_order(self, batches: FeatureBatches, number: int | None) -> Tensor:
-        """Return logits (N, C) on the CPU, sorted as in the list, of a head that uses another order."""
+        """Return logits (N, C) on the CPU, sorted as the list of images, for a head that classifies in another order."""
         answer, device = self.model.begin(), self.device
 
         def logits(places: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ def said_by(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def of_settings(node: str) -> Iterator[None]:
-    """Turn a ValueError of Dassl, for example on an unknown optimiser, into a UserError with the name of the node."""
+    """Turn a ValueError that Dassl raises on a configuration node, such as OPTIM, into a UserError."""
     try:
         yield
     except UserError:

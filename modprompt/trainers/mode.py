@@ -54,5 +54,5 @@ def trains(cfg: CfgNode, mode: Mode) -> bool:
 
 
 def tested_by(cfg: CfgNode, mode: Mode) -> str:
-    """Return the folder of the training run whose model a run tests, or "" if the run tests no trained model."""
+    """Return the folder of the training run whose model is tested, or "" if no trained model is tested."""
     return mode.model_dir if mode.eval_only and not trains_nothing(cfg) else ""

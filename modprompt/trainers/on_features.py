@@ -131,7 +131,7 @@ class Fitted:
 
     @torch.no_grad()
     def logits(self, features: Features) -> Tensor:
-        """Return logits (B, C) of the tested images in their order; classes that are new to the head use their text."""
+        """Return logits (B, C) of the test images; the head uses class features for classes without training images."""
         head = self.head.for_classes(features.names)
         text = head.pooled(features.class_features[:, None])
         answer, images = head.begin(), features.tested.features

@@ -237,7 +237,7 @@ class PromptTrainer(TrainerX):
             self.search.begin()
 
     def run_epoch(self) -> None:
-        """Train one pass over the training loader.
+        """Train for one epoch.
 
         Averages are over all steps of the epoch so far, whenever their numbers are read: at once on a CPU; on a GPU
         when a line is printed, and at the end.
@@ -402,7 +402,7 @@ class PromptTrainer(TrainerX):
     @card_errors.told()
     @torch.no_grad()
     def test(self, split: str | None = None, **kwargs: Any) -> float:
-        """Evaluate, on stored image features if TEST.FEATURES_OF names tests that have them.
+        """Test the model on images, or on stored image features if TEST.FEATURES_OF is set.
 
         Args:
             split: "val" or "test"; None means TEST.SPLIT. Without validation images it is "test".
@@ -473,7 +473,7 @@ class PromptTrainer(TrainerX):
         return ((self.model_inference(images), labels) for images, labels in parsed)
 
     def counted(self, split: str, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits (B, C) and labels (B,) of those images of a batch that enter the accuracy.
+        """Return the logits (B, C) and labels (B,) of those images of a batch that count towards the accuracy.
 
         A method that tests base and new classes separately classifies each image among the classes of its half; images
         of new classes do not select an epoch.
@@ -604,7 +604,7 @@ def hand_over(batches: list[tuple[Tensor, Tensor]], evaluator: Any) -> None:
 
 
 class _Meters:
-    """Last values and averages of numbers over the steps of an epoch; times are in seconds.
+    """Last values and averages of losses and times (in seconds) over the steps of an epoch.
 
     The time of a step is the time between two reads divided by the number of steps between them, because a GPU is still
     computing when the call of a step returns.

@@ -94,7 +94,7 @@ def register_trainer(trainer: T) -> T:
 
 
 def give_way() -> None:
-    """Free the names of trainers for the codebase: registered trainers of modprompt get the prefix Mod."""
+    """Rename the registered trainers of modprompt with the prefix Mod, so that a codebase can register these names."""
     plain = TRAINER_REGISTRY.register
 
     def entered(trainer: T, force: bool) -> T:

@@ -1,4 +1,4 @@
-"""The search of a schedule during a training run: the alphas are trained on validation images."""
+"""The search for a schedule during a training run: the alphas are trained on validation images."""
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
@@ -91,7 +91,7 @@ class ValidationBatches:
 
 
 class SearchRun:
-    """The search of a schedule during a training run: Adam updates the alphas before each step of the prompts.
+    """The search for a schedule during a training run: Adam updates the alphas before each step of the prompts.
 
     First order (DPL, arXiv 2501.00457, section 3): no step differentiates through the other.
 

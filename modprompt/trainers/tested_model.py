@@ -16,7 +16,7 @@ from modprompt.trainers.mode import Mode, method_of_trainer, tested_by, trains_n
 
 
 def require_model(cfg: Any, mode: Mode) -> None:
-    """Raise UserError if a test of a trained model does not say which model."""
+    """Raise UserError if a trained model is to be tested but no --model-dir is given."""
     if mode.eval_only and not mode.model_dir and not trains_nothing(cfg):
         raise UserError(
             f"--eval-only with the trainer {cfg.TRAINER.NAME} needs a trained model. Set --model-dir to the output "
@@ -25,7 +25,7 @@ def require_model(cfg: Any, mode: Mode) -> None:
 
 
 def settings_of_training(cfg: Any, mode: Mode) -> Mapping[str, str]:
-    """Return the settings of the training run whose model is tested, or {} if unknown or for another data set."""
+    """Return the settings of the training run of the tested model, or {} if they are unknown."""
     tested = tested_by(cfg, mode)
     try:
         made = checkpoint.read(checkpoint_at(tested, mode.load_epoch)).settings if tested else {}
@@ -49,7 +49,7 @@ def decoding_of_training(cfg: Any, settings: Settings, mode: Mode) -> dict[str, 
 
 
 def require_unseen_images(cfg: Any, mode: Mode) -> None:
-    """Raise UserError if accuracy would be measured on validation images that the tested model was trained on."""
+    """Raise UserError if the test images are validation images on which the tested model was trained."""
     if cfg.TEST.SPLIT == "val" and settings_of_training(cfg, mode).get(TRAIN_ON_VAL) == "True":
         raise UserError(
             f"TEST.SPLIT val is not possible because the model in {tested_by(cfg, mode)} was trained on the validation "
@@ -58,7 +58,7 @@ def require_unseen_images(cfg: Any, mode: Mode) -> None:
 
 
 def method_settings(cfg: Any, settings: Settings, mode: Mode) -> dict[str, Any]:
-    """Return the settings of the method that are stored in the tested checkpoint and differ, by dotted key.
+    """Return the settings of the method in the tested checkpoint that differ from the configuration.
 
     Raises:
         UserError: if another value is set for a setting that decides what was learned.
