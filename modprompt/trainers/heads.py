@@ -271,7 +271,7 @@ class HeadTrainer(PromptTrainer):
         return zip(logits.split(batches.batch_size), batches.labels.split(batches.batch_size))
 
     def _in_order(self, batches: FeatureBatches, number: int | None) -> Tensor:
-        """Return logits (N, C) on the CPU, sorted as the list of images, for a head that classifies in another order."""
+        """Return logits (N, C) on the CPU, sorted as the list of images, if a head uses another order."""
         answer, device = self.model.begin(), self.device
 
         def logits(places: Tensor) -> Tensor:
