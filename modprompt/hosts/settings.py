@@ -237,7 +237,7 @@ def settings_to_restore(cfg: CfgNode) -> dict[str, Any]:
         changes = changed(cfg, user_words().settings())
     except UserError as error:
         if keeps_settings():
-            raise UserError(f"{KEEP} cannot keep the settings of the command line: {error}") from None
+            raise UserError(f"The settings from the command line cannot be kept ({KEEP}): {error}") from None
         print(f"note: modprompt cannot check whether this program changes the requested settings: {error}")
         return {}
     for one in changes:

@@ -172,7 +172,7 @@ def facts(result: Mapping[str, Any]) -> dict[str, str]:
 
 
 def wanted(settings: Mapping[str, str], result: Mapping[str, Any]) -> dict[str, str]:
-    """Return the settings of a requested run in the form in which `facts` returns those of a finished run.
+    """Return the settings of a requested run in the same form as `facts`, so that both can be compared.
 
     Args:
         settings: the explicit settings as strings, by dotted key.

@@ -187,7 +187,7 @@ def _hash_of_sentences(result: Mapping[str, Any]) -> Callable[[str], str]:
 
 
 def look_at_clips(name: str, clips: list[known.Asked], seen: Any, identity_of: Identity) -> Look:
-    """Return a function that compares CLIP models with the fingerprint that a result recorded.
+    """Return a function that compares the fingerprint of a CLIP model with the one in result.json.
 
     Args:
         name: the name of the fact in messages.

@@ -181,7 +181,7 @@ def require_own_classes(content: Checkpoint, names: Sequence[str], path: str) ->
     if not content.class_list:
         warnings.warn(
             f"{path} contains a context for each class (CSC), but does not record the classes. Make sure that this "
-            "model has the classes of the training in the same order.",
+            "model has the same classes as the training run, in the same order.",
             stacklevel=4,
         )
     elif content.class_list != class_list(names):
@@ -275,7 +275,7 @@ def of_clip(clip_model: CLIP) -> dict[str, str]:
 
 
 def content_hashes(method: "Method") -> dict[str, str]:
-    """Return hashes of the files and CLIP models that the settings of a method name, by the name of the hash."""
+    """Return hashes of the files and CLIP models to which the settings of a method refer, as {name: hash}."""
     return {name: text for name, text in method.metadata().items() if isinstance(text, str)}
 
 

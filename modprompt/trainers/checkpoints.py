@@ -39,7 +39,7 @@ def save(
     val_result: float | None = None,
     model_name: str = "",
 ) -> None:
-    """Save a checkpoint with the learned parameters and a description of the model, without CLIP and the optimiser.
+    """Save a checkpoint with the learned parameters and a description of the model.
 
     Args:
         trainer: the trainer.

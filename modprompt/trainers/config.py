@@ -212,7 +212,7 @@ def complete_from_files(cfg: RunConfig, settings: Settings, mode: Mode) -> None:
 
 
 def _by_own_names(settings: Settings) -> Settings:
-    """Return settings in which names of an original repository are replaced by those of modprompt."""
+    """Return settings in which the keys of an original repository are replaced by the keys of modprompt."""
     name = str(settings["TRAINER.NAME"].value) if "TRAINER.NAME" in settings else ""
     method = method_of_trainer(name) if name in TRAINER_REGISTRY.registered_names() else None
     return settings if method is None else given_settings.by_own_names(settings, name, method)

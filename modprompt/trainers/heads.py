@@ -67,7 +67,7 @@ class HeadTrainer(PromptTrainer):
 
     @property
     def best_on(self) -> str:
-        """The images whose best epoch is tested, which the method may decide, or "" for the last epoch."""
+        """The name of the images that select the tested epoch, or "" if the last epoch is tested."""
         return self.method.best_on() or super().best_on
 
     # ---- building
@@ -171,7 +171,7 @@ class HeadTrainer(PromptTrainer):
             self.train_loader_x.epoch = self.start_epoch
 
     def _warn_of_other_images(self) -> None:
-        """Warn if the prompts were trained on other images than the head."""
+        """Warn if the prompts and the head were trained on different images."""
         if not self.reads_training_images:
             return
         front = self.method.loaded.front

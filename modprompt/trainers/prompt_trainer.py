@@ -521,7 +521,7 @@ class PromptTrainer(TrainerX):
 
     @property
     def best_on(self) -> str:
-        """The images whose best epoch is tested, or "" for the last epoch."""
+        """The name of the images that select the tested epoch, or "" if the last epoch is tested."""
         return "val" if self.cfg.TEST.FINAL_MODEL == "best_val" else ""
 
     @property

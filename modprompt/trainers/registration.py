@@ -60,7 +60,7 @@ def register(name: str) -> type[PromptTrainer]:
 
 
 def register_method_as_trainer(method: type[Method], trainer: type[PromptTrainer]) -> type[PromptTrainer]:
-    """Register a trainer of a method under the name of the method.
+    """Register the trainer of a method under the name of this method.
 
     Args:
         method: the class of the method.

@@ -135,7 +135,7 @@ def _of_choice(trainer: PromptTrainer | None, model_dir: str) -> dict[str, Any]:
 
 
 def peak_memory_gib(on_cuda: bool) -> float:
-    """Return the peak memory of this process in GiB: that of PyTorch on CUDA, else all memory; 0.0 if it is unknown."""
+    """Return the peak memory of this process in GiB (GPU memory on CUDA), or 0.0 if it is unknown."""
     if on_cuda:
         return torch.cuda.max_memory_allocated() / 2**30
     try:

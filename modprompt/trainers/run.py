@@ -227,7 +227,7 @@ def _training(cfg: Any) -> str:
 
 
 def unused_validation(trainer: Any) -> str:
-    """Return a message that the training does not use the validation images, or "" if it uses them all."""
+    """Return a message if validation images are not used for training, or "" if all are used."""
     cfg, dataset = trainer.cfg, trainer.dm.dataset
     learns = not cfg.TEST.ONLY and not (isinstance(trainer, PromptTrainer) and trainer.method.in_turn)
     unused = own_validation(dataset) and not is_few_shot(cfg) and not uses_validation(cfg)

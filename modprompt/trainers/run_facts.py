@@ -72,7 +72,7 @@ def facts_of_run(trainer: Any) -> dict[str, str]:
 
 
 def _images_for_selection(trainer: Any) -> dict[str, str]:
-    """Return a hash of the validation images that select the best epoch or train a schedule search."""
+    """Return a hash of the validation images that are used to select an epoch or to search for a schedule."""
     dataset = trainer.dm.dataset
     kind = selected_on(dataset, trainer.cfg)
     if kind in ("", TEST) or not (trainer.best_on or trainer.search):

@@ -137,7 +137,7 @@ def remove(directory: str) -> None:
 
 @contextlib.contextmanager
 def damage_told(directory: str) -> Iterator[None]:
-    """Raise a UserError with the name of the file if using the training state fails within the block."""
+    """Convert errors within a block that uses a training state to a UserError that names the file."""
     try:
         yield
     except UserError:

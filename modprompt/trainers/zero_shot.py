@@ -24,7 +24,7 @@ class ZeroShotTrainer(PromptTrainer):
         return cls.method_class()
 
     def check_cfg(self, cfg: Any) -> None:
-        """Accept any configuration, since there are no settings."""
+        """Accept any configuration, since zero-shot CLIP has no settings to check."""
 
     def build_model(self) -> None:
         """Build the CLIP model (half precision on CUDA, single precision on a CPU) and the prompts of all classes."""

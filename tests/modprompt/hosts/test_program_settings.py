@@ -131,7 +131,8 @@ def test_file_that_we_do_not_read_ends_nothing_but_what_hangs_on_it(words, tmp_p
     assert said.startswith("note: modprompt cannot check whether this program changes the requested settings: mpl.yaml")
     monkeypatch.setenv(program_words.KEEPS, "1")
     with pytest.raises(
-        UserError, match="--keep-settings cannot keep the settings .*: mpl.yaml is not a valid YAML config"
+        UserError,
+        match="The settings from the command line cannot be kept .--keep-settings.: mpl.yaml is not a valid YAML config",
     ):
         host_settings.settings_to_restore(get_cfg_default())
 
