@@ -1,4 +1,4 @@
-"""Phrases that describe classes: a JSON file {class: [phrase, ...]}, as PCB (arXiv 2311.11178) and HiCroPL have them.
+"""Class descriptions in JSON files of the form {class: [phrase, ...]}, as PCB (arXiv 2311.11178) introduced them.
 
 Names of classes are compared in lower case, "_" as a space. What is read is known by a hash of its content, wherever
 the file lies. Nothing heavy is imported here.
@@ -26,11 +26,6 @@ _ALIKE = (  # names of EuroSAT's classes in CoOp, and as PCB's file has them
     ("residential buildings", "residential buildings or homes or apartments"),
 )
 _ALIASES = {**dict(_ALIKE), **{long: short for short, long in _ALIKE}}
-_SHORT = {  # names of files of sentences that are not those of the data sets in lower case
-    "Caltech101": "caltech", "DescribableTextures": "dtd", "FGVCAircraft": "fgvc", "ImageNetA": "imagenet_a",
-    "ImageNetR": "imagenet_r", "ImageNetSketch": "imagenet_sketch", "OxfordFlowers": "oxford_flowers",
-    "OxfordPets": "oxford_pets", "StanfordCars": "stanford_cars",
-}  # fmt: skip
 _OURS = {"Digits": DIGITS, "Mnist5k": DIGITS}
 
 
@@ -86,23 +81,24 @@ def read_file(path: Path) -> Descriptions:
         raise UserError(f"{path} is not valid JSON ({str(error)[:120]}).") from None
 
 
-def read_sentences(setting: str, dataset: str, trainer: str) -> Descriptions | None:
-    """The sentences that a trainer's setting means for a data set; None for a template.
+def read_sentences(setting: str, dataset: str, default: Path) -> Descriptions | None:
+    """Read the class descriptions that a setting SENTENCES means for a data set; return None for a template.
 
-    setting: a path of a file, or of a run's folder, whose checkpoint contains the sentences of its training; template;
-    digits; empty for the file of the data set in that trainer's repository, or else ours.
-    Raises UserError, whose text goes behind the setting's name, if there is no such file, or it holds something else.
+    Args:
+        setting: the path of a JSON file, or of the folder of a run, whose checkpoint contains the descriptions; or
+            TEMPLATE, DIGITS, or "" for the default file.
+        dataset: the name of the data set.
+        default: the default file. If it does not exist, the bundled file for the data set is read.
+
+    Raises:
+        UserError: if the file does not exist or has another content. The message continues the name of the setting.
     """
     if not setting:
-        if trainer == "LightRA":
-            own = Path("prompts") / f"{'ImageNet' if dataset.startswith('ImageNet') else dataset}.json"
-        else:  # HiCroPL
-            own = Path("gpt_file") / f"{_SHORT.get(dataset, dataset.lower())}_prompt.json"
-        setting = str(own) if own.is_file() else _OURS.get(dataset, "")
+        setting = str(default) if default.is_file() else _OURS.get(dataset, "")
         if not setting:
             raise UserError(
-                f" is empty, and the default file {own} does not exist (current folder: {Path.cwd()}). Set the path "
-                'of a JSON file of the form {"class": ["sentence", ...]}, or set the value to `template` to use '
+                f" is empty, and the default file {default} does not exist (current folder: {Path.cwd()}). Set the "
+                'path of a JSON file of the form {"class": ["sentence", ...]}, or set the value to `template` to use '
                 "only the template of the data set."
             )
     if setting == TEMPLATE:

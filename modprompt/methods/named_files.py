@@ -40,6 +40,20 @@ DIGITS = 12  # of the hash of a checkpoint with prompts
 Identity = Callable[[known.Asked], tuple[str, Mapping[str, Any]] | None]
 
 
+_SHORT = {  # names of data sets in the files of HiCroPL, if they are not the names in lower case
+    "Caltech101": "caltech", "DescribableTextures": "dtd", "FGVCAircraft": "fgvc", "ImageNetA": "imagenet_a",
+    "ImageNetR": "imagenet_r", "ImageNetSketch": "imagenet_sketch", "OxfordFlowers": "oxford_flowers",
+    "OxfordPets": "oxford_pets", "StanfordCars": "stanford_cars",
+}  # fmt: skip
+
+
+def default_sentences(dataset: str, trainer: str) -> Path:
+    """Return the path of the class descriptions of a data set in the original repository of HiCroPL or LightRA."""
+    if trainer == "LightRA":
+        return Path("prompts") / f"{'ImageNet' if dataset.startswith('ImageNet') else dataset}.json"
+    return Path("gpt_file") / f"{_SHORT.get(dataset, dataset.lower())}_prompt.json"
+
+
 def prompts_hash(path: str) -> str:
     """Return twelve hex digits of the hash of a checkpoint or of the checkpoint in a run folder; "none" stays "none".
 
@@ -178,7 +192,7 @@ def _hash_of_sentences(result: Mapping[str, Any]) -> Callable[[str], str]:
 
     def hash_of(setting: str) -> str:
         try:
-            found = descriptions.read_sentences(setting, dataset, trainer)
+            found = descriptions.read_sentences(setting, dataset, default_sentences(dataset, trainer))
         except UserError as error:
             raise UserError(f"SENTENCES{error}") from None
         return descriptions.TEMPLATE if found is None else found.hash

@@ -17,6 +17,7 @@ from modprompt.engine.prompts import WHICH, template_texts
 from modprompt.errors import UserError
 from modprompt.io import descriptions
 from modprompt.io.descriptions import TEMPLATE, Descriptions
+from modprompt.methods.named_files import default_sentences
 from modprompt.methods.parts import templates
 from modprompt.methods.parts.losses import FrozenCLIP
 
@@ -72,7 +73,7 @@ class Sentences(NamedTuple):
         Raises:
             UserError: if there is no such file, or it holds something else.
         """
-        content = descriptions.read_sentences(setting, dataset, trainer)
+        content = descriptions.read_sentences(setting, dataset, default_sentences(dataset, trainer))
         return cls(content, "" if content else templates.OF_DATASETS.get(dataset, templates.DEFAULT))
 
     @classmethod

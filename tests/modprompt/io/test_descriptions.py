@@ -5,6 +5,7 @@ import pytest
 from modprompt.errors import UserError
 from modprompt.io import descriptions
 from modprompt.io.descriptions import Descriptions
+from modprompt.methods.named_files import default_sentences
 
 BIRDS = {"Great_Tit": ["black cap", "yellow belly"], "owl": ["round face"]}
 
@@ -122,5 +123,6 @@ def test_setting_of_sentences_means_a_file(setting, dataset, trainer, source, tm
     pets = ("gpt_file/oxford_pets_prompt.json", "prompts/OxfordPets.json")
     for path in ("birds.json", "prompts/ImageNet.json", *pets):
         written(tmp_path / path, BIRDS)
-    assert descriptions.read_sentences(setting, dataset, trainer).source.endswith(source)
-    assert descriptions.read_sentences("template", dataset, trainer) is None
+    default = default_sentences(dataset, trainer)
+    assert descriptions.read_sentences(setting, dataset, default).source.endswith(source)
+    assert descriptions.read_sentences("template", dataset, default) is None

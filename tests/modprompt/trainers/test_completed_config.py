@@ -1,5 +1,7 @@
 """The two doors at which a run's configuration is made; what they decide is in tests of whole runs, too."""
 
+from pathlib import Path
+
 import pytest
 from dassl.config import get_cfg_default
 from dassl.engine import build_trainer
@@ -95,7 +97,7 @@ def test_a_programs_own_test_takes_the_text_of_the_checkpoint(clip_model, tmp_pa
     node = of_program(theirs, LightRA).TRAINER.LightRA
     assert ["a drawing of {}:", "unit", str(tmp_path)] == [node.TEMPLATE, node.MEAN, node.SENTENCES]
     assert f"TRAINER.LightRA.MEAN unit, TRAINER.LightRA.SENTENCES {tmp_path}" in capsys.readouterr().out
-    assert read_sentences(node.SENTENCES, "EuroSAT", "LightRA").of(["river"]) == [("a winding band",)]
+    assert read_sentences(node.SENTENCES, "EuroSAT", Path()).of(["river"]) == [("a winding band",)]
     theirs.DATASET.NAME = "OxfordPets"  # which has other classes
     assert of_program(theirs, LightRA).TRAINER.LightRA.SENTENCES == ""
 
