@@ -233,12 +233,18 @@ class ResultRecorder:
             The path of the file, or "" if nothing was tested.
 
         Raises:
-            UserError: if the output folder was deleted or replaced during the run.
+            UserError: if the output folder was deleted or replaced during the run, or TEST.OOD is set and the outputs
+                of the trainer are not logits.
         """
         run_folder.require_still(cfg.OUTPUT_DIR)
         if self.results is None:
             return ""
         trainer, ours, folder = self.trainer, self.ours, cfg.OUTPUT_DIR
+        if self.unknown and self.answers.why_not:
+            raise UserError(
+                f"TEST.OOD {cfg.TEST.OOD} is not supported by the trainer {cfg.TRAINER.NAME}, because "
+                f"{self.answers.why_not}. Remove TEST.OOD."
+            )
         dataset, on_cuda, jobs = trainer.dm.dataset, on_card(cfg.USE_CUDA), os.environ.get(JOBS, "")
         given = settings.texts()
         by_validation = cfg.TEST.SPLIT == "val" and bool(dataset.val)

@@ -96,6 +96,13 @@ def test_what_names_no_unknown_images_is_refused_before_any_work(mpl_flags, mpl_
     assert not (tmp_path / "out").exists()
 
 
+def test_outputs_that_are_no_logits_are_one_line(mpl_flags, mpl_options, monkeypatch, capsys):
+    monkeypatch.setattr("modprompt.trainers.test_predictions.predictions_fit", lambda *_: False)
+    assert train.main([*mpl_flags, *mpl_options, "TEST.OOD", "new"]) == 2
+    said = capsys.readouterr().err
+    assert "TEST.OOD new is not supported by the trainer MPL, because the test did not give one finite logit" in said
+
+
 def test_a_class_of_both_data_sets_is_refused(mpl_flags, mpl_options, eurosat_root, tmp_path, capsys):
     for name in ("Forest", "Annual_Crop Land", "Moon"):
         folder = eurosat_root / "caltech-101" / "101_ObjectCategories" / name
