@@ -32,6 +32,7 @@ def state_of(tensors: Sequence[Tensor]) -> tuple[Any, ...]:
     return tuple((x.data_ptr(), _version(x), x.shape, x.dtype, x.device) for x in tensors)
 
 
+_PORTION = 1 << 18  # elements that are summed at a time
 _WHOLE = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by the bytes of an element
 
 
@@ -84,7 +85,10 @@ def _record_of(place: Mapping[str, Tensor | None], name: str) -> list[_Recorded]
     tensor = place.get(name)
     if tensor is None:
         return []
-    checksum = tensor.detach().view(_WHOLE[tensor.element_size()]).sum()  # of its bits: the same on any device
+    bits = tensor.detach().view(_WHOLE[tensor.element_size()])
+    rows = max(1, _PORTION * len(bits) // max(1, bits.numel())) if bits.dim() else 1
+    parts = bits.split(rows) if bits.dim() else [bits]  # torch converts what it sums to int64, which needs memory
+    checksum = torch.stack([part.sum() for part in parts]).sum()  # the same on any device
     return [_Recorded(place, name, tensor, _version(tensor), tensor.shape, checksum)]
 
 
