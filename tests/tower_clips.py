@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from modprompt.clip import open_clips
+from modprompt.clip import open_clip_models, open_clips
 from modprompt.clip.facts import facts_of
 from modprompt.clip.tokenizers import ClipTokenizer, Tokenizer, TokenizerFacts, TooLong
 from modprompt.clip.towers import Tower, TowerCLIP
@@ -110,7 +110,7 @@ def _identity(clip_model: Any) -> tuple[str, Any]:
 def give(monkeypatch: pytest.MonkeyPatch, make: Callable[[], TowerCLIP]) -> list[str]:
     """Have trainers load these CLIPs, whatever is asked for; the options of a run that asks for the embedded one."""
     monkeypatch.setattr("modprompt.trainers.backbone.load_clip", lambda config: make())
-    monkeypatch.setattr("modprompt.clip.known.identity", lambda clip: _identity(make()))
+    monkeypatch.setattr("modprompt.clip.load.identity", lambda clip: _identity(make()))
     bare = {"NAME": "glyph-clip", "PATH": "", "ACTIVATION": "", "HEADS": "()"}
     return [word for key, value in bare.items() for word in (f"MODEL.BACKBONE.{key}", value)]
 
@@ -133,7 +133,9 @@ def of_open_clip(name: str) -> tuple[TowerCLIP, Any]:
     model = {"embed_dim": model["embed_dim"], "vision_cfg": image, "text_cfg": text}
     with torch.random.fork_rng(devices=[]):
         package = other_package("open_clip").CustomTextCLIP(**model).eval()
-    found = open_clips.build(open_clips.checked(model, "this: "), golden_towers.fill(package), ClipTokenizer(), "this")
+    found = open_clip_models.build(
+        open_clips.checked(model, "this: "), golden_towers.fill(package), ClipTokenizer(), "this"
+    )
     if name == "mobileclip_b":
         image_side: Any = found.visual
         package.visual.trunk = image_side.module.trunk = _behind_convolutions(image["image_size"], model["embed_dim"])

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from modprompt.checks import counted, nearest
-from modprompt.clip import known, open_clips, package
+from modprompt.clip import known, lookup, open_clips, package, spec
 from modprompt.errors import UserError
 from modprompt.programs import Parser
 
@@ -23,9 +23,9 @@ Row = tuple[str, ...]
 
 def _openai_and_embedded() -> Iterator[Row]:
     """A row of cells for each of OpenAI's, and for glyph-clip."""
-    for name in (*known.OPENAI, known.EMBEDDED):
-        kinds, _ = known.kinds_and_layers(name) or (known.Kinds(), None)
-        is_own = name == known.EMBEDDED
+    for name in (*known.OPENAI, spec.EMBEDDED):
+        kinds, _ = lookup.kinds_and_layers(name) or (spec.Kinds(), None)
+        is_own = name == spec.EMBEDDED
         pixels = 32 if is_own else known.OPENAI[name].pixels
         yield name, "this package" if is_own else "OpenAI", "quick_gelu", str(pixels), kinds.runs
 

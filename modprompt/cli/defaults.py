@@ -13,7 +13,9 @@ from pathlib import Path
 
 from modprompt import places
 from modprompt.checks import some
-from modprompt.clip.known import EMBEDDED, named, plain
+from modprompt.clip.known import plain
+from modprompt.clip.lookup import named
+from modprompt.clip.spec import EMBEDDED
 from modprompt.data.names import config_file, path_of, registered_names
 from modprompt.errors import UserError
 from modprompt.io import folder as run_folder

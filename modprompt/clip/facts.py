@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.clip.cast import rounded_to
-from modprompt.clip.known import GELU, QUICK_GELU, Images, plain
+from modprompt.clip.known import plain
+from modprompt.clip.spec import GELU, QUICK_GELU, Images
 from modprompt.clip.tokenizers import ClipTokenizer
 from modprompt.clip.towers import CLIP, Tower, TowerCLIP, has_stock_text, has_tower, tokenizer_of
 from modprompt.errors import UserError

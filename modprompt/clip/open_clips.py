@@ -1,7 +1,7 @@
-"""CLIPs of open_clip's forms: its pretrained tags and configs, and the models that it builds of them.
+"""The pretrained tags and configs of open_clip.
 
-A model_cfg is what open_clip's configs say of a CLIP. The package gets none that would make it download or run
-something, and reads no weights: these are read here, and must fit exactly.
+A model_cfg is the part of a config that describes the architecture. Configs that would make open_clip download or run
+something are rejected.
 """
 
 import contextlib
@@ -9,21 +9,16 @@ import copy
 import functools
 import importlib
 import inspect
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor
-
 from modprompt.checks import known_names
 from modprompt.clip import package
-from modprompt.clip.known import FEATURES, PROMPTED, RESNET, SHORTEST, SQUASH, Images, Kinds
-from modprompt.clip.tokenizers import FileTokenizer, Tokenizer
-from modprompt.clip.towers import Tower, TowerCLIP
+from modprompt.clip.spec import FEATURES, PROMPTED, RESNET, SHORTEST, SQUASH, Images, Kinds
+from modprompt.clip.tokenizers import FileTokenizer
 from modprompt.errors import UserError
 from modprompt.io.files import Refused, read_text
 from modprompt.io.records import parse_json
@@ -42,9 +37,6 @@ _IDLE = (
 _NO_PART = (  # in eval mode, or once weights are loaded
     "timm_model_pretrained", "timm_drop", "timm_drop_path", "patch_dropout", "hf_model_pretrained", "custom_text",
     "init_logit_scale", "output_dict", "cast_dtype",
-)  # fmt: skip
-_UNTOLD = (
-    "hf_model_name", "hf_tokenizer_name", "tokenizer_kwargs", "tokenizer_mode", "init_logit_bias", "multimodal_cfg",
 )  # fmt: skip
 
 
@@ -87,7 +79,7 @@ def tag(name: str) -> Tag:
     says, trained = bool(config.get("quick_gelu")), bool(found.get("quick_gelu"))
     config["quick_gelu"] = says or trained  # as open_clip runs it where it is asked to force it
     mean, std = tuple(found["mean"]), tuple(found["std"])
-    images = Images(_size(config, f"{name}: "), mean, std, found["interpolation"], found["resize_mode"])
+    images = Images(image_size(config, f"{name}: "), mean, std, found["interpolation"], found["resize_mode"])
     return Tag(name, config, images, f"{owner}/{repo}", revision, "".join(file), says != trained)
 
 
@@ -116,7 +108,7 @@ def of_name(name: str) -> tuple[dict[str, Any], Images]:
             f"{where}the pretrained tags of {name} use different activation functions or image preprocessing. Set "
             f"MODEL.BACKBONE.MODEL to {' or '.join(one.name for one in found)}."
         )
-    return found[0][1:3] if found else (model, Images(_size(model, where), stated=False))
+    return found[0][1:3] if found else (model, Images(image_size(model, where), stated=False))
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -150,7 +142,7 @@ def of_file(path: Path) -> tuple[dict[str, Any], Images]:
         raise UserError(
             f"{path}: the key {next(iter(config))} is not supported. Supported keys are model_cfg and preprocess_cfg."
         )
-    size = _size(model, f"{path}: ")
+    size = image_size(model, f"{path}: ")
     with _one_line(at[:-1]):
         found = package.open_clip().transform.PreprocessCfg(**{"size": size, **made})
     how, resize = found.interpolation, found.resize_mode
@@ -172,7 +164,7 @@ def three(value: Any, name: str) -> tuple[float, ...]:
     return tuple(map(float, numbers))
 
 
-def _size(model: Mapping[str, Any], where: str) -> int:
+def image_size(model: Mapping[str, Any], where: str) -> int:
     """The side of a model's images."""
     given = model["vision_cfg"]["image_size"]
     sides = given if isinstance(given, (list, tuple)) else [given]
@@ -184,16 +176,16 @@ def _size(model: Mapping[str, Any], where: str) -> int:
 def checked(given: Any, where: str) -> dict[str, Any]:
     """A model_cfg with all sizes, in which nothing is unknown, or would be downloaded or run; else UserError."""
     found: dict[str, Any] = copy.deepcopy(given) if isinstance(given, dict) else {}
-    for key, kind in _kinds().items():
+    for key, kind in part_classes().items():
         if key in found or key != "multimodal_cfg":
             with _one_line(f"{where}{key}"):
                 known = asdict(kind(**found.get(key, "")))
             found[key].update({name: known[name] for name in _SIZES if name in known})
-    for part in (found, *(found[key] for key in _kinds() if key in found)):
+    for part in (found, *(found[key] for key in part_classes() if key in found)):
         for key in _NO_PART:
             part.pop(key, None)
     with _one_line(where[:-2]):
-        inspect.signature(_kind(found)).bind(**found)
+        inspect.signature(model_class(found)).bind(**found)
     text, timm = found["text_cfg"], found["vision_cfg"].get(_TIMM)
     with _one_line(f"{where}text_cfg.tokenizer_kwargs"):
         inspect.signature(FileTokenizer).bind(None, 0, **(text.get("tokenizer_kwargs") or {}))
@@ -216,12 +208,12 @@ def _one_line(where: str) -> Iterator[None]:
         raise UserError(f"{where} is not supported ({one_line(error)[:160]}).") from None
 
 
-def _kind(model: Mapping[str, Any]) -> Any:
+def model_class(model: Mapping[str, Any]) -> Any:
     return package.open_clip().CoCa if "multimodal_cfg" in model else package.open_clip().CustomTextCLIP
 
 
 @functools.cache
-def _kinds() -> dict[str, Any]:
+def part_classes() -> dict[str, Any]:
     """open_clip's classes of the parts of a model_cfg."""
     model, coca = package.open_clip().model, importlib.import_module("open_clip.coca_model")
     return {"text_cfg": model.CLIPTextCfg, "vision_cfg": model.CLIPVisionCfg, "multimodal_cfg": coca.MultimodalCfg}
@@ -231,7 +223,7 @@ def is_stock_side(model: Mapping[str, Any], key: str) -> bool:
     """Whether text_cfg is of OpenAI's transformer with CLIP's own words, or vision_cfg of its ViT or ResNet."""
     part = model[key]
     rest = {one: value for one, value in part.items() if one not in (*_SIZES, *_IDLE) and value not in (None, "", {})}
-    return not rest or all(value == getattr(_kinds()[key], one) for one, value in rest.items())
+    return not rest or all(value == getattr(part_classes()[key], one) for one, value in rest.items())
 
 
 def is_stock(model: Mapping[str, Any]) -> bool:
@@ -265,67 +257,3 @@ def is_clips(model: Mapping[str, Any]) -> bool:
     usual = {"heads": text["width"] / HEAD, "head_width": HEAD, "mlp_ratio": RATIO}
     same = all(part.get(name, value) == value for part in (text, image) for name, value in usual.items())
     return same and bool(model.get("quick_gelu")) and is_stock(model)
-
-
-def build(model: Mapping[str, Any], state: Mapping[str, Tensor], tokenizer: Tokenizer, where: str) -> TowerCLIP:
-    """The model of a model_cfg with tensors of open_clip's names, float32 and in eval mode; nothing is drawn.
-
-    Raises UserError, in which the weights are called `where`, if a package is missing, or names and shapes are not
-    exactly those of the model: position embeddings of another length are not resized.
-    """
-    made = {**model, "nonscalar_logit_scale": False, "text_cfg": {**model["text_cfg"], "hf_model_pretrained": False}}
-    if model["text_cfg"].get("hf_model_name"):
-        package.transformers()
-    try:
-        with torch.random.fork_rng(devices=[]):
-            module = _kind(model)(**made).float()  # a text side's config may name another type
-    except Exception as error:  # whatever a package raises on unknown values
-        raise UserError(
-            f"open_clip cannot build a model from the config of {where} ({one_line(error)[:200]}). Check the config."
-        ) from None
-    try:
-        module.load_state_dict(package.open_clip().model.convert_to_custom_text_state_dict(state))
-    except RuntimeError as error:
-        raise UserError(
-            f"{where}: the weights do not match their config ({one_line(error)[:300].rstrip('.')}). Use the config "
-            "that belongs to these weights."
-        ) from None
-    bias = None if module.logit_bias is None else float(module.logit_bias.detach())
-    visual, side, size = module.visual, module.text, _size(model, "")
-    if is_stock_side(model, "vision_cfg"):
-        visual.input_resolution = size
-    else:
-        visual = Tower(visual, size)
-    if not is_stock_side(model, "text_cfg"):
-        side = Tower(side)
-    found = TowerCLIP(visual, side, tokenizer, int(model["embed_dim"]), float(module.logit_scale.detach()), bias)
-    found.unshown = _unshown(model)
-    return found.eval()
-
-
-def text_config(model: Mapping[str, Any]) -> dict[str, Any]:
-    """The config.json in the folder that a model_cfg names for a text side that is transformers'; empty for others."""
-    if not model["text_cfg"].get("hf_model_name"):
-        return {}
-    path = Path(model["text_cfg"]["hf_model_name"]) / TRANSFORMERS_FILE
-    found = read_config(path)
-    if "auto_map" in found:
-        raise UserError(
-            f"{path}: auto_map refers to custom code, which modprompt never runs. Use a model without custom code."
-        )
-    return found
-
-
-def _unshown(model: Mapping[str, Any]) -> str:
-    """What the tensors do not show, as sorted JSON: the config without open_clip's defaults."""
-    told: dict[str, Any] = {}
-    for key, one in model.items():
-        if isinstance(one, dict):
-            kind = None if key == "multimodal_cfg" else _kinds().get(key)  # of which all is told
-            other = (name for name in one if name not in _UNTOLD and one[name] != getattr(kind, name, None))
-            told[key] = {name: one[name] for name in other}
-        elif key not in _UNTOLD and not (key == "quick_gelu" and not one):  # with or without it, it is one model
-            told[key] = one
-    left = ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "architectures")
-    text = {key: value for key, value in text_config(model).items() if key not in left}
-    return json.dumps({**told, "text_config": text} if text else told, sort_keys=True)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from modprompt.checks import some
+from modprompt.clip.read import read_embedded
 from modprompt.clip.tokenizers import CLIP_BPE, ClipTokenizer, Tokenizer
 from modprompt.clip.towers import CLIP, has_stock_text, token_table, tokenizer_of
 from modprompt.errors import UserError
@@ -74,8 +75,6 @@ def _known_tokens(name: str, table: Tensor, tokenizer: Tokenizer = _CLIPS) -> _T
 
 def unknown_words(names: Sequence[str]) -> list[str]:
     """Words of class names that the embedded CLIP was never trained on, each once."""
-    from modprompt.clip.load import read_embedded  # late: it brings much that few need
-
     table = read_embedded()["token_embedding.weight"]
     words = dict.fromkeys(word for name in names for word in readable(name).split())
     return [word for word in words if _UNKNOWN in _known_tokens(word, table)]

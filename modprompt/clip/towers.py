@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modprompt.clip.known import FEATURES, PROMPTED, RESNET, Kinds
+from modprompt.clip.spec import FEATURES, PROMPTED, RESNET, Kinds
 from modprompt.clip.tokenizers import ClipTokenizer, Tokenizer
 
 T = TypeVar("T", bound="Tower")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from yacs.config import CfgNode
 
-from modprompt.clip.known import SHORTEST, SQUASH
+from modprompt.clip.spec import SHORTEST, SQUASH
 from modprompt.errors import SettingError
 from modprompt.fields import Must
 from modprompt.io.identity import FREE

@@ -132,7 +132,7 @@ def write_made_up(folder: Path) -> None:
     import torch
     from PIL import Image
 
-    from modprompt.clip.load import read_embedded
+    from modprompt.clip.read import read_embedded
 
     for number, name in enumerate(CLASSES):
         of_class = folder / "data" / "eurosat" / "2750" / name

@@ -9,7 +9,8 @@ from torch import nn
 from modprompt.clip.build import layers_of
 from modprompt.clip.cast import rounded_to
 from modprompt.clip.facts import called, name_in_configs
-from modprompt.clip.known import OPENAI, PROMPTED, RESNET, Kinds, plain
+from modprompt.clip.known import OPENAI, plain
+from modprompt.clip.spec import PROMPTED, RESNET, Kinds
 from modprompt.clip.tokens import require_distinct_names, require_known_words
 from modprompt.clip.towers import CLIP, kinds_of, tokenizer_of
 from modprompt.engine.schedule import Schedules, Shape

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modprompt.clip.build import draw_constructor
+from modprompt.clip.draws import draw_constructor
 from modprompt.clip.towers import CLIP, text_width
 from modprompt.engine.model import Output
 from modprompt.engine.prompts import Prompts

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modprompt.clip.build import draw_constructor
 from modprompt.clip.cast import cast_products, exact
+from modprompt.clip.draws import draw_constructor
 from modprompt.clip.facts import called, facts_of
 from modprompt.clip.load import load_clip
 from modprompt.clip.towers import CLIP, QuickGELU, image_width, joint_width, text_width

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from modprompt.clip.build import draw_constructor
+from modprompt.clip.draws import draw_constructor
 from modprompt.clip.towers import CLIP
 from modprompt.engine.schedule import Schedules
 from modprompt.fields import setting

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from modprompt.clip import hub
+from modprompt.clip import hub, lookup
 from modprompt.clip import known as known_clips
 from modprompt.clip.facts import ClipFacts, called, facts_of
-from modprompt.clip.load import describes_itself, load_clip
+from modprompt.clip.load import load_clip
+from modprompt.clip.resolve import describes_itself
 from modprompt.clip.towers import CLIP
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
@@ -186,7 +187,7 @@ def clip_of(
             )
         clip = known_clips.pinned(facts.name, facts.commit)
         if not clip.startswith(hub.PREFIX):
-            known_clips.require(facts.name, f"the CLIP model of {path}")
+            lookup.require(facts.name, f"the CLIP model of {path}")
     clip_model = require_clip(clip) if isinstance(clip, nn.Module) else _loaded(clip, facts, device)
     mine = facts_of(clip_model, anew=isinstance(clip, nn.Module)).fingerprint
     known = getattr(clip_model, "fingerprint", mine)
@@ -201,7 +202,7 @@ def clip_of(
 
 def _loaded(clip: str | Path, facts: ClipFacts, device: str | torch.device | None) -> CLIP:
     """A CLIP by name or path; weights that do not say how they are run are run as the file says."""
-    path = known_clips.named(str(clip)).path
+    path = lookup.named(str(clip)).path
     stated = facts.model or facts.activation
     if not path or not stated or describes_itself(path):
         return load_clip(clip, device)[0]

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modprompt.clip.build import draw_inside
+from modprompt.clip.draws import draw_inside
 from modprompt.clip.facts import called
 from modprompt.clip.towers import CLIP, has_stock_image, image_width, joint_width, text_width
 from modprompt.engine.class_prompts import class_prompts

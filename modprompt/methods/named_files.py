@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from modprompt.clip import known
+from modprompt.clip import lookup, spec
 from modprompt.errors import UserError
 from modprompt.io import descriptions, identity
 from modprompt.io.checkpoint import checkpoint_at
@@ -37,7 +37,7 @@ NONE = "none"  # as a teacher's checkpoint: a teacher without prompts
 FRONT = "behind"  # in the record of a head: the method of the prompts that the head is trained on
 DIGITS = 12  # of the hash of a checkpoint with prompts
 # returns fingerprint and tokenizer of a CLIP model; None if they are unknown without reading the weights
-Identity = Callable[[known.Asked], tuple[str, Mapping[str, Any]] | None]
+Identity = Callable[[spec.ClipSpec], tuple[str, Mapping[str, Any]] | None]
 
 
 _SHORT = {  # names of data sets in the files of HiCroPL, if they are not the names in lower case
@@ -81,7 +81,7 @@ def _recorded_hash(fact: str, text: str) -> str:
     return text.partition(" ")[0] if fact == SENTENCES else text
 
 
-def backbone_of(settings: Mapping[str, Any]) -> known.Asked:
+def backbone_of(settings: Mapping[str, Any]) -> spec.ClipSpec:
     """Return the CLIP model that the settings of a run name.
 
     Args:
@@ -90,7 +90,7 @@ def backbone_of(settings: Mapping[str, Any]) -> known.Asked:
     texts = [str(settings.get(f"MODEL.BACKBONE.{key}", "")) for key in ("NAME", "PATH", "ACTIVATION", "MODEL")]
     heads = "".join(one if one.isdecimal() else " " for one in str(settings.get("MODEL.BACKBONE.HEADS", "")))
     name, path, activation, model = texts
-    return known.Asked("" if path else name, path, activation, tuple(map(int, heads.split())), model)
+    return spec.ClipSpec("" if path else name, path, activation, tuple(map(int, heads.split())), model)
 
 
 def clip_files(settings: Mapping[str, str], result: Mapping[str, Any]) -> dict[str, dict[str, str]]:
@@ -101,8 +101,8 @@ def clip_files(settings: Mapping[str, str], result: Mapping[str, Any]) -> dict[s
         result: the result of the run.
     """
     read = [fact for fact in CLIPS if fact in identity.contents_of(result)]
-    second = {fact: one for fact in read for one in map(known.named, _paths(settings, fact, result))}
-    return {fact: known.when_read(one) for fact, one in {CLIP: backbone_of(settings), **second}.items()}
+    second = {fact: one for fact in read for one in map(lookup.named, _paths(settings, fact, result))}
+    return {fact: lookup.when_read(one) for fact, one in {CLIP: backbone_of(settings), **second}.items()}
 
 
 def looks(result: Mapping[str, Any], settings: Mapping[str, str], identity_of: Identity) -> dict[str, Look]:
@@ -125,7 +125,7 @@ def looks(result: Mapping[str, Any], settings: Mapping[str, str], identity_of: I
         elif fact == SENTENCES:
             found[fact] = _look(fact, _hash_of_sentences(result), _CONTENT, paths or [""], before)
         elif fact in CLIPS and paths:
-            found[fact] = look_at_clips(fact, list(map(known.named, paths)), seen.get(fact), identity_of)
+            found[fact] = look_at_clips(fact, list(map(lookup.named, paths)), seen.get(fact), identity_of)
     sources = (result.get("method") or {}).get(SOURCES) or {}
     found |= {fact: look_at_source(module) for module in sources for fact in identity.of_sources({module: ""})}
     backbone = backbone_of(settings)
@@ -200,7 +200,7 @@ def _hash_of_sentences(result: Mapping[str, Any]) -> Callable[[str], str]:
     return hash_of
 
 
-def look_at_clips(name: str, clips: list[known.Asked], seen: Any, identity_of: Identity) -> Look:
+def look_at_clips(name: str, clips: list[spec.ClipSpec], seen: Any, identity_of: Identity) -> Look:
     """Return a function that compares the fingerprint of a CLIP model with the one in result.json.
 
     Args:
@@ -210,8 +210,8 @@ def look_at_clips(name: str, clips: list[known.Asked], seen: Any, identity_of: I
         identity_of: returns fingerprint and tokenizer of a CLIP model.
     """
 
-    def difference(clip: known.Asked, recorded: str) -> str:
-        now = known.seen(clip)
+    def difference(clip: spec.ClipSpec, recorded: str) -> str:
+        now = lookup.seen(clip)
         if now["looks"] and now == seen:
             return ""
         try:

@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
-from modprompt.clip.known import OPENAI_MEAN, OPENAI_STD, SHORTEST, SQUASH, Images
 from modprompt.clip.load import image_transform, transform_of
+from modprompt.clip.spec import OPENAI_MEAN, OPENAI_STD, SHORTEST, SQUASH, Images
 from modprompt.clip.towers import CLIP
 from modprompt.errors import UserError
 from modprompt.io.files import Refused

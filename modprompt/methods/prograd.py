@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from modprompt.clip.build import draw_constructor
+from modprompt.clip.draws import draw_constructor
 from modprompt.clip.towers import CLIP
 from modprompt.engine.context import Context, zeros_and_words
 from modprompt.engine.model import Output

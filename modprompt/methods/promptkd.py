@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from modprompt.checks import at_least
-from modprompt.clip.build import draw_prompts_inside
+from modprompt.clip.draws import draw_prompts_inside
 from modprompt.clip.towers import CLIP, joint_width, text_width
 from modprompt.engine.context import LONGEST_FROM_WORDS, no_context
 from modprompt.engine.schedule import MOST_TOKENS, Schedules, Shape, no_prompts

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from modprompt.clip.build import draw_constructor
 from modprompt.clip.cast import exact
+from modprompt.clip.draws import draw_constructor
 from modprompt.clip.towers import CLIP, QuickGELU, joint_width, text_width, tokenizer_of
 from modprompt.engine.context import Context
 from modprompt.engine.prompts import Additions, Prompts

@@ -7,10 +7,12 @@ from typing import Any
 from dassl.config import cfg_default
 from torchvision import transforms
 
-from modprompt.clip import hub, known
+from modprompt.clip import hub, known, lookup
 from modprompt.clip.build import require_input_size
-from modprompt.clip.known import SQUASH, Asked, Images, asked_of
-from modprompt.clip.load import architecture_of, describes_itself, images_of, load, require_shape
+from modprompt.clip.load import architecture_of, images_of, load
+from modprompt.clip.read import require_shape
+from modprompt.clip.resolve import describes_itself
+from modprompt.clip.spec import SQUASH, ClipSpec, Images, asked_of
 from modprompt.clip.towers import CLIP
 from modprompt.errors import UserError
 from modprompt.io.settings import READ_AS, as_text
@@ -107,7 +109,7 @@ def settings_of_architecture(cfg: Any) -> dict[str, Any]:
         )
     if architecture is not None:
         activation, heads = asked.activation or architecture.activation, asked.heads or architecture.heads
-        require_shape(Asked("", asked.path, activation, heads), asked.name, architecture.shape)
+        require_shape(ClipSpec("", asked.path, activation, heads), asked.name, architecture.shape)
         how = f"activation {activation}, heads {list(heads)} (text side, image side)"
     else:
         how = f"as open_clip runs {asked.name}"
@@ -165,4 +167,4 @@ def require_there(cfg: Any) -> None:
     if asked.path:
         images_of(asked)
     elif not asked.name.startswith(hub.PREFIX):
-        known.require(asked.name, "MODEL.BACKBONE.NAME")
+        lookup.require(asked.name, "MODEL.BACKBONE.NAME")

@@ -10,7 +10,7 @@ from dassl.optim import build_optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from modprompt.checks import one_of
-from modprompt.clip import known
+from modprompt.clip import spec
 from modprompt.clip.build import require_input_size
 from modprompt.clip.cast import cast_products
 from modprompt.clip.facts import facts_of
@@ -86,7 +86,7 @@ def require_fit(method: Method, node_name: str, cfg: Any) -> None:
         SettingError: if the schedule of the prompts does not fit the number of layers.
     """
     try:
-        found = kinds_and_layers(known.asked_of(cfg.MODEL.BACKBONE))
+        found = kinds_and_layers(spec.asked_of(cfg.MODEL.BACKBONE))
         if found is not None:
             kinds, layers = found
             require_sides(method, kinds, Path(cfg.MODEL.BACKBONE.PATH or "").name or cfg.MODEL.BACKBONE.NAME)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from modprompt.clip import known
+from modprompt.clip import load as clip_load
 from modprompt.data.reader_facts import images_hash_of, reader_facts
 from modprompt.data.rounds import has_more_rounds
 from modprompt.data.selection import lists_of
@@ -25,7 +25,7 @@ def _looks(
     """Return functions that check whether the files that a result depends on have changed."""
     files = {f"files/{name}": named_files.look_at_file(name, find) for name in result.get("files") or {}}
     images = {identity.IMAGES: lambda _: _image_differences(cfg, result, dataset_now)}
-    return {**files, **named_files.looks(result, texts_of(cfg), known.identity), **images}
+    return {**files, **named_files.looks(result, texts_of(cfg), clip_load.identity), **images}
 
 
 def _image_differences(cfg: Any, result: Mapping[str, Any], dataset_now: Callable[[], Any]) -> str:

@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from modprompt.clip.facts import called, facts_of
-from modprompt.clip.known import OPENAI_MEAN, OPENAI_STD, Images
+from modprompt.clip.spec import OPENAI_MEAN, OPENAI_STD, Images
 from modprompt.clip.towers import has_image_tower
 from modprompt.engine.blocks import Attend
 from modprompt.engine.encoders import VisionEncoder

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from modprompt.clip.facts import called
-from modprompt.clip.known import Images
+from modprompt.clip.spec import Images
 from modprompt.clip.towers import has_image_tower, joint_width
 from modprompt.errors import UserError
 from modprompt.io import checkpoint

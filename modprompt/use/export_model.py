@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modprompt.clip.cast import cast_products
-from modprompt.clip.known import Images
+from modprompt.clip.spec import Images
 from modprompt.engine.additions import mapped
 from modprompt.engine.encoders import no_additions
 from modprompt.engine.layer_change import write_in

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from modprompt.clip.known import SHORTEST, SQUASH, Images
+from modprompt.clip.spec import SHORTEST, SQUASH, Images
 from modprompt.errors import UserError
 from modprompt.io import checkpoint, result
 from modprompt.io import folder as run_folder

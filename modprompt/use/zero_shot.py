@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from modprompt import places
-from modprompt.clip import known
+from modprompt.clip import lookup
 from modprompt.data.published import PUBLISHED as SPLIT
 from modprompt.errors import UserError
 from modprompt.io import result as results
@@ -71,7 +71,7 @@ def check(root: Path, clips: Sequence[str], table: Table = PUBLISHED) -> int:
     """
     for clip in clips:
         if not Path(clip).exists():
-            known.require(clip, "--zero-shot")
+            lookup.require(clip, "--zero-shot")
     names = [name for name, folder in FOLDERS.items() if (root / folder).is_dir()]
     if not names:
         raise UserError(

@@ -27,15 +27,15 @@ def test_loss_with_one_image_per_caption_is_clips():
 
 
 def test_encoders_of_the_training_are_clips_own_and_survive_the_file(tmp_path, monkeypatch):
-    from modprompt.clip import load
+    from modprompt.clip import read
 
     clip = import_clip()
     torch.manual_seed(0)
     model, words = training.build(64).eval(), training.Words(clip)
     table = torch.randn(len(words.ids), 64) * 0.02
     training.save(model, table, words, tmp_path / "m.npz")
-    monkeypatch.setattr(load.known, "EMBEDDED_FILE", tmp_path / "m.npz")
-    again = build_clip(load.read_embedded()).float()
+    monkeypatch.setattr(read, "EMBEDDED_FILE", tmp_path / "m.npz")
+    again = build_clip(read.read_embedded()).float()
     tokens = clip.tokenize(["a photo of the number seven.", "the letter g."]).long()
     images = torch.randn(2, 3, 32, 32)
     with torch.no_grad():

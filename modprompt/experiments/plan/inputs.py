@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from modprompt.clip import known
+from modprompt.clip import lookup, spec
 from modprompt.data.names import config_file
 from modprompt.data.selection import lists_of
 from modprompt.data.split_files import find_recorded
@@ -141,15 +141,19 @@ def require_tested_images(reader: Any, cfg: Any, is_test: bool) -> None:
 # ---------------------------------------------------------------------- what a finished run has used
 
 
-def _clip_identity(clip: known.Asked) -> tuple[str, Mapping[str, Any]] | None:
+def _clip_identity(clip: spec.ClipSpec) -> tuple[str, Mapping[str, Any]] | None:
     """Return the fingerprint and tokenizer of a CLIP model on this disk; None if it is missing or on a hub."""
-    return known.identity(clip) if clip.file is not None and known.seen(clip)["looks"] else None
+    if clip.file is None or not lookup.seen(clip)["looks"]:
+        return None
+    from modprompt.clip.load import identity  # late, because PyTorch takes seconds to import
+
+    return identity(clip)
 
 
-def _differing_commit(result: Mapping[str, Any], clip: known.Asked) -> list[str]:
+def _differing_commit(result: Mapping[str, Any], clip: spec.ClipSpec) -> list[str]:
     """Return how the commit of a CLIP model from a hub differs from the commit in the cache."""
     then = str((result.get("clip") or {}).get("commit") or "")
-    now = known.seen(clip)["looks"] if then else ""
+    now = lookup.seen(clip)["looks"] if then else ""
     differs = now.startswith("commit ") and now != f"commit {then}"
     return [f"the commit of the CLIP, {then[:12]} -> {now.removeprefix('commit ')[:12]}"] * differs
 
@@ -230,7 +234,7 @@ class Inputs:
         """
         _add_module_folders(job)
         clip = named_files.backbone_of(planned_settings(job))
-        is_on_disk = bool(known.seen(clip)["looks"])
+        is_on_disk = bool(lookup.seen(clip)["looks"])
         unknown = [] if is_on_disk and result.get("backbone_hash") else ["CLIP"]
         record = result.get("method") or {}
         sources = record.get(identity.SOURCES) or {}

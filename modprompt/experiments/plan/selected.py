@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modprompt.checks import known_names
-from modprompt.clip import known
 from modprompt.errors import UserError
 from modprompt.experiments.plan.experiment import NO_COLLAPSE, RULES
 from modprompt.io.files import Refused, read_bytes
@@ -188,7 +187,9 @@ def _clip_difference(method: Mapping[str, Any], config: Path, options: Mapping[s
     clip = named_files.backbone_of({**read_settings(str(config)), **options})
     if not clip.path or not method["weights"]:
         return ""
-    return named_files.look_at_clips("CLIP", [clip], None, known.identity)(method["weights"])
+    from modprompt.clip.load import identity  # late, because PyTorch takes seconds to import
+
+    return named_files.look_at_clips("CLIP", [clip], None, identity)(method["weights"])
 
 
 def trials_path(path: Path) -> Path:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from modprompt.checks import some
-from modprompt.clip import known
+from modprompt.clip import known, lookup
 from modprompt.errors import UserError
 from modprompt.io.files import PathLike, Refused, of_user
 from modprompt.io.tensors import read_tensors, require_learned
@@ -186,9 +186,9 @@ class Features:
 
 def _clip(name: str) -> str:
     """Return a CLIP's own name, or the path of its file; UserError if there is no such CLIP."""
-    asked = known.named(name)
+    asked = lookup.named(name)
     if not asked.path:
-        known.require(name, "the CLIP of features")
+        lookup.require(name, "the CLIP of features")
         return known.plain(name)
     if not of_user(asked.path).exists():
         raise UserError(

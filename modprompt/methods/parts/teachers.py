@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modprompt.clip.facts import called, facts_of
-from modprompt.clip.known import asked_of
 from modprompt.clip.load import images_of, load_clip
+from modprompt.clip.spec import asked_of
 from modprompt.clip.towers import CLIP
 from modprompt.engine.model import Output
 from modprompt.errors import SettingError, UserError

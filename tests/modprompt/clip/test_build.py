@@ -5,17 +5,18 @@ import pytest
 import torch
 
 from modprompt.clip import build as backbone
+from modprompt.clip import draws
 from modprompt.clip.facts import facts_of, fingerprint
-from modprompt.clip.known import Asked
 from modprompt.clip.load import load
 from modprompt.clip.package import import_clip
+from modprompt.clip.spec import ClipSpec
 from modprompt.errors import UserError
 from modprompt.io.tensors import read_tensors
 from tests.conftest import RESNET_HEADS, SAID, one_line, random_clip
 
 
 def test_state_dict_on_disk_becomes_a_stock_model(clip_file):
-    model = load(Asked("ViT-B/16", str(clip_file), **SAID))
+    model = load(ClipSpec("ViT-B/16", str(clip_file), **SAID))
     assert type(model).__module__ == "clip.model"
     assert model.dtype == torch.float32
     saved = read_tensors(clip_file)
@@ -36,9 +37,9 @@ def test_building_draws_as_clips_constructor_does(clip_file):
 
 def test_draws_inside_the_constructor_stand_where_its_own_are(clip_file, monkeypatch):
     """Those of prompts behind the patch embedding and behind blocks, and what comes after the constructor."""
-    model, stops = load(Asked("", str(clip_file), **SAID)), []
+    model, stops = load(ClipSpec("", str(clip_file), **SAID)), []
     torch.manual_seed(3)
-    vision, text = backbone.draw_prompts_inside(model, (2, 3), (4, 2))
+    vision, text = draws.draw_prompts_inside(model, (2, 3), (4, 2))
     after = torch.rand(1)
 
     def hooked(kind):
@@ -58,7 +59,7 @@ def test_draws_inside_the_constructor_stand_where_its_own_are(clip_file, monkeyp
     hooked(torch.nn.Conv2d)
     hooked(type(model.transformer.resblocks[0]))
     torch.manual_seed(3)
-    backbone.draw_constructor(model)
+    draws.draw_constructor(model)
     assert torch.rand(1) == after
     for place, drawn in ((0, vision[0]), (2, vision[1]), (3, vision[2]), (6, text[1])):
         torch.set_rng_state(stops[place])
@@ -72,13 +73,13 @@ def test_weights_that_cannot_be_had_say_where_and_what_to_do(monkeypatch):
 
     monkeypatch.setattr(import_clip(), "_download", refuse)
     with pytest.raises(UserError, match=r"ViT-B-16.pt, and the download failed.*MODEL.BACKBONE.PATH"):
-        load(Asked("ViT-B/16"))
+        load(ClipSpec("ViT-B/16"))
 
 
 @pytest.mark.parametrize(("activation", "heads"), [("gelu", RESNET_HEADS), ("quick_gelu", (1, 8))])
 def test_resnet_that_is_run_otherwise_draws_nothing(activation, heads, resnet_file):
     drawn = torch.get_rng_state()
-    model = load(Asked("", str(resnet_file), activation, heads))
+    model = load(ClipSpec("", str(resnet_file), activation, heads))
     assert torch.equal(torch.get_rng_state(), drawn)
     assert model.visual.attnpool.num_heads == heads[1]
     assert model.encode_image(torch.zeros(1, 3, 64, 64)).shape == (1, model.text_projection.shape[1])
@@ -106,7 +107,7 @@ def test_bfloat16_file_is_loaded_as_the_same_numbers_in_float32(tmp_path):
     for name, state in (("short.pt", short), ("wide.pt", wide)):
         torch.save(state, tmp_path / name)
     for activation in ("quick_gelu", "gelu"):
-        one, other = (load(Asked("", str(tmp_path / f), activation, (1, 2))) for f in ("short.pt", "wide.pt"))
+        one, other = (load(ClipSpec("", str(tmp_path / f), activation, (1, 2))) for f in ("short.pt", "wide.pt"))
         assert one.fingerprint == other.fingerprint
         assert all(torch.equal(value, wide[name]) for name, value in one.state_dict().items())
         assert one.dtype == torch.float32
@@ -116,7 +117,7 @@ def test_bfloat16_file_is_loaded_as_the_same_numbers_in_float32(tmp_path):
 def loaded(tmp_path):
     """Load a small CLIP, with an activation and heads, from a file."""
     torch.save(small_state(), tmp_path / "clip.pt")
-    return lambda *said: load(Asked("", str(tmp_path / "clip.pt"), *said))
+    return lambda *said: load(ClipSpec("", str(tmp_path / "clip.pt"), *said))
 
 
 @pytest.mark.parametrize("said", [("gelu", (1, 2)), ("quick_gelu", (2, 4)), ("gelu", (4, 1))])
@@ -124,7 +125,7 @@ def test_what_is_run_otherwise_than_the_clip_package_does_draws_nothing(said, lo
     before = torch.get_rng_state()
     model = loaded(*said)
     assert torch.equal(torch.get_rng_state(), before)
-    backbone.draw_constructor(model)
+    draws.draw_constructor(model)
     assert torch.equal(torch.get_rng_state(), before)
     assert (facts_of(model).activation, facts_of(model).heads) == said
     assert {name: tuple(value.shape) for name, value in model.state_dict().items()} == {
@@ -158,7 +159,7 @@ def test_fingerprint_tells_how_weights_are_run(loaded):
 def test_tensors_that_are_no_clip_are_named(changes, message, tmp_path):
     torch.save(small_state(**changes), tmp_path / "clip.pt")
     with one_line(re.escape(message)):
-        load(Asked("", str(tmp_path / "clip.pt"), **SAID))
+        load(ClipSpec("", str(tmp_path / "clip.pt"), **SAID))
 
 
 def test_tensor_that_is_lacking_is_one_line(tmp_path):
@@ -167,7 +168,7 @@ def test_tensor_that_is_lacking_is_one_line(tmp_path):
         del state[name]
         torch.save(state, tmp_path / "clip.pt")
         with one_line("These weights do not form a CLIP model .* Check MODEL.BACKBONE"):
-            load(Asked("", str(tmp_path / "clip.pt"), **SAID))
+            load(ClipSpec("", str(tmp_path / "clip.pt"), **SAID))
 
 
 def design_builder(monkeypatch, made):
@@ -210,7 +211,7 @@ def test_first_design_word_that_builds_a_plain_model_is_taken(made, tried, clip_
     assert torch.equal(model.text_projection, state["text_projection"].float())
     assert words == tried
     torch.manual_seed(3)
-    backbone.draw_constructor(model)
+    draws.draw_constructor(model)
     assert torch.rand(1) == after
 
 

@@ -11,8 +11,8 @@ from clip.model import convert_weights
 import modprompt
 from modprompt.clip import facts
 from modprompt.clip.facts import PORTION, digest_of, facts_of, fingerprint
-from modprompt.clip.known import Asked
 from modprompt.clip.load import load
+from modprompt.clip.spec import ClipSpec
 from modprompt.errors import UserError
 from tests.conftest import RESNET_HEADS, SAID, random_clip
 from tests.modprompt.methods.test_model import on
@@ -71,7 +71,7 @@ def test_models_of_all_kinds_have_the_hash_of_the_file_that_they_were_built_of(c
     """Else one that is looked at again would be another."""
     kinds = [("any", str(clip_file), *SAID.values()), ("any", str(resnet_file), "quick_gelu", RESNET_HEADS)]
     for given in [*kinds, ("glyph-clip",)]:
-        clip_model = load(Asked(*given))
+        clip_model = load(ClipSpec(*given))
         assert str(fingerprint(clip_model.state_dict(), clip_model)) == clip_model.fingerprint
 
 
@@ -122,7 +122,7 @@ def test_tensor_of_many_portions_is_hashed_as_one(last):
 
 
 def test_embedded_model_has_the_fingerprint_that_results_have_recorded():
-    assert load(Asked("glyph-clip")).fingerprint == "2:c8ba978be8bffedcdcbd686c"
+    assert load(ClipSpec("glyph-clip")).fingerprint == "2:c8ba978be8bffedcdcbd686c"
 
 
 def test_name_of_a_tensor_counts():

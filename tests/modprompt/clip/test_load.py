@@ -7,10 +7,12 @@ import pytest
 import torch
 
 import modprompt
-from modprompt.clip import build, known, open_clips
+from modprompt.clip import build, known, lookup, open_clips
 from modprompt.clip.facts import facts_of
-from modprompt.clip.known import Asked, Images
-from modprompt.clip.load import architecture_of, describes_itself, images_of, load, shape_of
+from modprompt.clip.load import architecture_of, images_of, load
+from modprompt.clip.read import shape_of
+from modprompt.clip.resolve import describes_itself
+from modprompt.clip.spec import ClipSpec, Images
 from modprompt.errors import UserError
 from tests.conftest import RESNET_HEADS, SAID
 from tests.other_clips import edit, open_clip_folder, transformers_folder
@@ -18,7 +20,7 @@ from tests.other_clips import edit, open_clip_folder, transformers_folder
 
 def refusal(path="", name="", **said):
     with pytest.raises(UserError) as raised:
-        load(Asked(name, str(path), **said))
+        load(ClipSpec(name, str(path), **said))
     assert "\n" not in str(raised.value)
     return str(raised.value)
 
@@ -53,7 +55,7 @@ def test_bare_state_dict_is_refused_with_the_options_that_settle_it(clip_file):
             "need additional settings. Set either both MODEL.BACKBONE.ACTIVATION and MODEL.BACKBONE.HEADS"
             in refusal(clip_file, **half)
         )
-    model = load(Asked(path=str(clip_file), activation="gelu", heads=(2, 4)))
+    model = load(ClipSpec(path=str(clip_file), activation="gelu", heads=(2, 4)))
     facts = facts_of(model)
     assert (facts.activation, facts.heads, facts.dialect) == ("gelu", (2, 4), "bare")
     assert (facts.file, facts.name, facts.sha256) == (clip_file.name, "", "")
@@ -61,8 +63,8 @@ def test_bare_state_dict_is_refused_with_the_options_that_settle_it(clip_file):
 
 
 def test_images_of_bare_weights_are_openais_in_the_size_that_they_have(clip_file, resnet_file):
-    assert images_of(Asked("", str(clip_file), "gelu", (1, 2))) == Images(32, stated=False)
-    assert images_of(Asked("", str(resnet_file), "quick_gelu", RESNET_HEADS)) == Images(64, stated=False)
+    assert images_of(ClipSpec("", str(clip_file), "gelu", (1, 2))) == Images(32, stated=False)
+    assert images_of(ClipSpec("", str(resnet_file), "quick_gelu", RESNET_HEADS)) == Images(64, stated=False)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +104,7 @@ def test_openais_archive_is_known_by_its_hash_and_no_other_runs(tmp_path, monkey
     assert "any.pt" in refusal(tmp_path / "any.pt", **SAID)
     row = known.OpenAIs(sha256_of(tmp_path / "any.pt"), 32, (1, 1))
     monkeypatch.setitem(known.OPENAI, "ViT-B/1", row)
-    assert images_of(Asked(path=str(tmp_path / "any.pt"))).size == 32
+    assert images_of(ClipSpec(path=str(tmp_path / "any.pt"))).size == 32
     assert "do not form a CLIP model" in refusal(tmp_path / "any.pt")  # read, and of other names
 
 
@@ -156,20 +158,20 @@ def test_older_config_dict_decides_and_must_agree(copy):
 
 def test_what_lies_in_a_folder_decides(copy, folders, tmp_path):
     path = copy("transformers")
-    one = load(Asked(path=str(path))).fingerprint
-    assert load(Asked(path=str(path / "model.safetensors"))).fingerprint == one
+    one = load(ClipSpec(path=str(path))).fingerprint
+    assert load(ClipSpec(path=str(path / "model.safetensors"))).fingerprint == one
     (path / "preprocessor_config.json").rename(path / "processor_config.json")
     edit(
         path / "processor_config.json",
         "image_processor",
         value=json.loads((path / "processor_config.json").read_text()),
     )
-    assert load(Asked(path=str(path))).fingerprint == one
+    assert load(ClipSpec(path=str(path))).fingerprint == one
     (path / "processor_config.json").unlink()
     assert "preprocessor_config.json is missing" in refusal(path)
     for file in (folders / "open_clip").iterdir():
         shutil.copy(file, path)
-    assert facts_of(load(Asked(path=str(path)))).dialect == "open_clip"  # the package's own comes first
+    assert facts_of(load(ClipSpec(path=str(path)))).dialect == "open_clip"  # the package's own comes first
     (tmp_path / "empty").mkdir()
     assert "must contain exactly one file of weights" in refusal(tmp_path / "empty")
     for other in ("one.pt", "two.pt"):
@@ -194,13 +196,13 @@ def test_registered_name_wins_over_a_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("glyph-clip", "ViT-B-16/laion2b_s34b_b88k", "ViT-B-16/mine"):
         (tmp_path / name).mkdir(parents=True)
-    assert [known.named(name).path for name in ("glyph-clip", "ViT-B-16/laion2b_s34b_b88k")] == ["", ""]
-    assert known.require("ViT-B-16/laion2b_s34b_b88k").name == "ViT-B-16/laion2b_s34b_b88k"
-    assert known.named("ViT-B-16/mine").path == "ViT-B-16/mine"
+    assert [lookup.named(name).path for name in ("glyph-clip", "ViT-B-16/laion2b_s34b_b88k")] == ["", ""]
+    assert lookup.require("ViT-B-16/laion2b_s34b_b88k").name == "ViT-B-16/laion2b_s34b_b88k"
+    assert lookup.named("ViT-B-16/mine").path == "ViT-B-16/mine"
     with pytest.raises(
         UserError, match="ViT-B-16/mine is a file or folder, not the name of a CLIP model. Set MODEL.BACKBONE.PATH"
     ):
-        known.require("ViT-B-16/mine")
+        lookup.require("ViT-B-16/mine")
 
 
 @pytest.mark.parametrize("name", known.OPENAI)

@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from PIL import Image
 
 import modprompt
-from modprompt.clip import known, open_clips
+from modprompt.clip import known, lookup, open_clip_models, open_clips
 from modprompt.clip.build import layers_of
 from modprompt.clip.facts import facts_of, fingerprint
-from modprompt.clip.known import Asked
 from modprompt.clip.load import images_of, kinds_and_layers, load_clip
+from modprompt.clip.spec import ClipSpec
 from modprompt.clip.tokenizers import ClipTokenizer
 from modprompt.clip.towers import (
     Tower,
@@ -72,7 +72,7 @@ def differ(one, other):
 
 def built(model, state):
     checked = open_clips.checked(model, "this: ")
-    return open_clips.build(checked, dict(state), ClipTokenizer(), "these weights")
+    return open_clip_models.build(checked, dict(state), ClipTokenizer(), "these weights")
 
 
 def write(folder, model, images=SQUASH, text=None, file="open_clip_model.safetensors", tokenizer=""):
@@ -215,9 +215,9 @@ def test_folder_of_a_fine_tuned_siglip(tmp_path):
     assert (facts.dialect, facts.heads, facts.model) == ("open_clip", (0, 0), "")
     assert (facts.tokenizer["length"], facts.tokenizer["cleaning"]) == (64, "canonicalize")
     assert type(facts).of_record(json.loads(json.dumps(facts.as_record()))) == facts
-    assert images_of(Asked(path=str(tmp_path / "mine"))).size == 160
+    assert images_of(ClipSpec(path=str(tmp_path / "mine"))).size == 160
     assert kinds_of(ours) == open_clips.kinds_of(open_clips.checked(SIGLIP, "")) == ("prompted", "features")
-    assert kinds_and_layers(Asked(path=str(tmp_path / "mine"))) == (kinds_of(ours), layers_of(ours))
+    assert kinds_and_layers(ClipSpec(path=str(tmp_path / "mine"))) == (kinds_of(ours), layers_of(ours))
 
 
 def test_folder_as_biomedclips_trains_a_head(tmp_path):
@@ -479,10 +479,10 @@ def test_what_prompts_can_go_into_is_known_before_a_model_is_built(model):
 
 def test_names_are_checked_and_near_ones_proposed(monkeypatch):
     assert known.plain("ViT-B-16-quickgelu/openai") == known.plain("ViT-B-16/openai") == "ViT-B/16"
-    assert known.kinds_and_layers("ViT-B-16/laion2b_s34b_b88k") == (("prompted", "prompted"), (12, 12))
-    assert known.kinds_and_layers("RN50") == (("prompted", "ResNet"), (12, 0))
-    assert known.repository("ViT-B-16/dfn2b@main") == ("apple/DFN2B-CLIP-ViT-B-16", "main")
-    assert known.repository("ViT-B/16") is known.repository("glyph-clip") is None
+    assert lookup.kinds_and_layers("ViT-B-16/laion2b_s34b_b88k") == (("prompted", "prompted"), (12, 12))
+    assert lookup.kinds_and_layers("RN50") == (("prompted", "ResNet"), (12, 0))
+    assert lookup.repository("ViT-B-16/dfn2b@main") == ("apple/DFN2B-CLIP-ViT-B-16", "main")
+    assert lookup.repository("ViT-B/16") is lookup.repository("glyph-clip") is None
     for name, message in (
         ("ViT-B-16/laion2b", "open_clip has no CLIP model 'ViT-B-16/laion2b'. Did you mean 'ViT-B-16/"),
         ("ViTB16", "Unknown CLIP model 'ViTB16'. Did you mean 'ViT-B/16'"),
@@ -490,11 +490,11 @@ def test_names_are_checked_and_near_ones_proposed(monkeypatch):
         ("hf-hub:me", "'hf-hub:me' is not the name of a repository on the Hugging Face hub. Write hf-hub:owner/name"),
     ):
         with pytest.raises(UserError) as raised:
-            known.require(name, "MODEL.BACKBONE.NAME")
+            lookup.require(name, "MODEL.BACKBONE.NAME")
         assert str(raised.value).startswith(f"MODEL.BACKBONE.NAME: {message}")
     monkeypatch.setitem(sys.modules, "open_clip", None)
     with pytest.raises(
         UserError,
         match="is not one of OpenAI's CLIP models, so the model must come from open_clip. This CLIP model needs",
     ):
-        known.require("ViT-B-16/dfn2b")
+        lookup.require("ViT-B-16/dfn2b")

@@ -2,8 +2,8 @@ import warnings
 
 import pytest
 
-from modprompt.clip.known import Asked
 from modprompt.clip.load import load
+from modprompt.clip.spec import ClipSpec
 from modprompt.clip.tokens import require_distinct_names, require_known_words, unknown_words
 from modprompt.errors import UserError
 from tests.conftest import random_clip
@@ -11,7 +11,7 @@ from tests.conftest import random_clip
 
 @pytest.fixture(scope="module")
 def glyph_clip():
-    return load(Asked("glyph-clip"))
+    return load(ClipSpec("glyph-clip"))
 
 
 def test_numerals_and_letters_are_known(glyph_clip):

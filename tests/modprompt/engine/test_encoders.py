@@ -89,10 +89,10 @@ def test_other_activations_and_trained_weights_run_as_they_are(clip_model):
 
 
 def test_resnets_have_their_own_encoder(resnet_file):
-    from modprompt.clip.known import Asked
     from modprompt.clip.load import load
+    from modprompt.clip.spec import ClipSpec
 
-    visual = load(Asked("", str(resnet_file), "quick_gelu", RESNET_HEADS)).float().visual
+    visual = load(ClipSpec("", str(resnet_file), "quick_gelu", RESNET_HEADS)).float().visual
     encoder = image_encoder(visual, no_prompts(0))
     assert isinstance(encoder, ResNetEncoder)
     images = torch.randn(2, 3, 64, 64)

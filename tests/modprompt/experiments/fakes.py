@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from modprompt.clip.known import Asked
 from modprompt.clip.load import load
+from modprompt.clip.spec import ClipSpec
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.commands import expected_settings
 from modprompt.experiments.plan.experiment import Experiment, Job, Plan, select
@@ -30,7 +30,7 @@ from modprompt.methods.search.file import SideOfSearch
 @functools.cache
 def embedded_clip() -> str:
     """The hash of the embedded CLIP, which all experiments of these tests have."""
-    return str(load(Asked("glyph-clip")).fingerprint)
+    return str(load(ClipSpec("glyph-clip")).fingerprint)
 
 
 def finish(job: Job, out: Path, accuracy: float, **more) -> Path:

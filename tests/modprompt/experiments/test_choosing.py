@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modprompt.clip import known
+from modprompt.clip import load, lookup
 from modprompt.errors import UserError
 from modprompt.experiments.plan import file as experiment_file
 from modprompt.experiments.plan import protocols, selected
@@ -373,9 +373,9 @@ def test_choice_on_another_clip_at_the_same_path_is_refused(experiment, tmp_path
     torch.save(random_clip(1, text_layers=1, vision_layers=1).state_dict(), path)
     on = f"{{MODEL.BACKBONE.PATH: '{path}', MODEL.BACKBONE.ACTIVATION: quick_gelu, MODEL.BACKBONE.HEADS: [1, 2]}}"
     found = experiment(f"{TRIES}options: {on}\n", "tries")
-    clip = known.named(str(path))._replace(activation="quick_gelu", heads=(1, 2))
-    fingerprint, name = known.identity(clip)[0], "the weights of CLIP"
-    weights = {"backbone_hash": fingerprint, "clip_files": {name: known.seen(clip)}}
+    clip = lookup.named(str(path))._replace(activation="quick_gelu", heads=(1, 2))
+    fingerprint, name = load.identity(clip)[0], "the weights of CLIP"
+    weights = {"backbone_hash": fingerprint, "clip_files": {name: lookup.seen(clip)}}
     weights["identity"] = {"contents": {name: fingerprint}, "named": {}}
     for job in protocols.jobs(found):
         finish(job, tmp_path, 80.0, **ON_VALIDATION, dataset=job.dataset, **weights)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from modprompt.clip.known import Asked
 from modprompt.clip.load import load
+from modprompt.clip.spec import ClipSpec
 from modprompt.data.readers.image_folder import ImageFolder
 from modprompt.experiments.plan import protocols
 from modprompt.experiments.plan.inputs import Inputs
@@ -53,7 +53,7 @@ def stands(job, out, data=None):
 
 
 def test_another_clip_under_the_same_path_makes_results_stale(job, clip, tmp_path):
-    finish(job, tmp_path, 80.0, backbone_hash=str(load(Asked("", str(clip()), **SAID)).fingerprint))
+    finish(job, tmp_path, 80.0, backbone_hash=str(load(ClipSpec("", str(clip()), **SAID)).fingerprint))
     assert stands(job, tmp_path).name == "finished"
     os.utime(clip())
     assert stands(job, tmp_path).name == "finished"  # the same weights at another time

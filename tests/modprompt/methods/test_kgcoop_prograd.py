@@ -6,7 +6,7 @@ from torch import nn
 
 import modprompt
 from modprompt import KgCoOp, ProGrad
-from modprompt.clip.build import draw_constructor
+from modprompt.clip.draws import draw_constructor
 from modprompt.clip.tokenizers import ClipTokenizer
 from modprompt.errors import SettingError
 from modprompt.methods.records import made_with

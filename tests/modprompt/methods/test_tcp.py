@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from modprompt import TCP
-from modprompt.clip.build import draw_constructor
+from modprompt.clip.draws import draw_constructor
 from modprompt.clip.tokenizers import ClipTokenizer
 from tests import plain_tcp, plain_teachers
 from tests.conftest import LAYOUTS, lay_out_for, random_clip

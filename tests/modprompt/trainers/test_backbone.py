@@ -11,8 +11,8 @@ from PIL import Image
 from torchvision import transforms
 
 from modprompt.cli import train
-from modprompt.clip.known import Asked
-from modprompt.clip.load import read_embedded
+from modprompt.clip.read import read_embedded
+from modprompt.clip.spec import ClipSpec
 from modprompt.errors import UserError
 from modprompt.hosts import settings as host_settings
 from modprompt.trainers import backbone
@@ -138,7 +138,7 @@ def test_a_codebases_own_node_may_lack_our_keys(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train.py", "INPUT.INTERPOLATION", "bilinear"])
     with pytest.warns(UserWarning, match="INPUT.INTERPOLATION is bilinear instead of bicubic"):
         mine = host_settings.of_program(cfg)
-    assert backbone.asked_of(mine.MODEL.BACKBONE) == Asked("glyph-clip")
+    assert backbone.asked_of(mine.MODEL.BACKBONE) == ClipSpec("glyph-clip")
     assert mine.INPUT.INTERPOLATION == "bilinear"
     assert tuple(mine.INPUT.SIZE) == (32, 32)
     assert not backbone.requires_squash(mine)

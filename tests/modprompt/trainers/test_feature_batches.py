@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from modprompt import IVLP, CoCoOp, CoOp, ZeroshotCLIP, ZeroshotCLIP2
-from modprompt.clip.known import Asked
 from modprompt.clip.load import load
+from modprompt.clip.spec import ClipSpec
 from modprompt.engine import precision
 from modprompt.engine.precision import Precision
 from modprompt.trainers.feature_batches import FeatureBatches, encode
@@ -70,7 +70,7 @@ def test_features_serve_in_whatever_type_they_were_kept(method, prec, kind, clip
 
 
 def test_a_resnet_says_its_type(resnet_file):
-    clip_model = load(Asked("", str(resnet_file), "quick_gelu", RESNET_HEADS))
+    clip_model = load(ClipSpec("", str(resnet_file), "quick_gelu", RESNET_HEADS))
     model = CoOp().on(clip_model, ["cat", "dog"]).eval().bfloat16()
     clip_model.eval()
     assert model.feature_type == torch.bfloat16

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 
 from modprompt.cli import train
-from modprompt.clip.known import SHORTEST, SQUASH
+from modprompt.clip.spec import SHORTEST, SQUASH
 from modprompt.io import image_files, lock
 from modprompt.io.files import Refused
 from modprompt.trainers import image_cache

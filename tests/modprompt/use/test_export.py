@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 import modprompt
-from modprompt.clip.known import Images
 from modprompt.clip.load import image_transform
+from modprompt.clip.spec import Images
 from modprompt.errors import UserError
 from modprompt.io import checkpoint
 from modprompt.io.tensors import read_safetensors, write_safetensors

@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from modprompt.clip.known import Images
 from modprompt.clip.load import image_transform
+from modprompt.clip.spec import Images
 from modprompt.errors import UserError
 from modprompt.io.image_files import as_people
 from modprompt.use.prediction import find_images, predict

@@ -1,15 +1,10 @@
-"""transformers' CLIPModel of OpenAI's shape: config.json as open_clip's model_cfg, its tensors by OpenAI's names."""
+"""Config files of a CLIPModel of transformers as a model_cfg of open_clip."""
 
-import re
-from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from modprompt.clip.known import ACTIVATIONS, QUICK_GELU, SHORTEST, SQUASH, Images
 from modprompt.clip.open_clips import TRANSFORMERS_FILE, read_config, three
+from modprompt.clip.spec import ACTIVATIONS, QUICK_GELU, SHORTEST, SQUASH, Images
 from modprompt.errors import UserError
 
 _IMAGES = ("preprocessor_config.json", "processor_config.json")  # transformers 5 writes the second
@@ -24,25 +19,6 @@ _USUAL: dict[str, dict[str, Any]] = {
         "hidden_act": QUICK_GELU, "image_size": 224, "patch_size": 32, **_EPS,
     },
 }  # fmt: skip
-_RENAMED = (  # in this order
-    ("text_model.encoder.layers.", "transformer.resblocks."),
-    ("vision_model.encoder.layers.", "visual.transformer.resblocks."),
-    ("text_model.embeddings.token_embedding.", "token_embedding."),
-    ("text_model.embeddings.position_embedding.weight", "positional_embedding"),
-    ("text_model.final_layer_norm.", "ln_final."),
-    ("text_projection.weight", "text_projection"),
-    ("vision_model.embeddings.class_embedding", "visual.class_embedding"),
-    ("vision_model.embeddings.patch_embedding.", "visual.conv1."),
-    ("vision_model.embeddings.position_embedding.weight", "visual.positional_embedding"),
-    ("vision_model.pre_layrnorm.", "visual.ln_pre."),
-    ("vision_model.post_layernorm.", "visual.ln_post."),
-    ("visual_projection.weight", "visual.proj"),
-    (".layer_norm", ".ln_"),
-    (".mlp.fc1.", ".mlp.c_fc."),
-    (".mlp.fc2.", ".mlp.c_proj."),
-    (".self_attn.", ".attn."),
-)
-_JOINED = re.compile(r"(.+\.attn\.)([qkv])_proj\.(weight|bias)")
 
 
 def read(folder: Path) -> tuple[dict[str, Any], Images]:
@@ -123,28 +99,3 @@ def _images(folder: Path, size: int) -> Images:
     mean, std = (three(config[key], f"{path}: {key}") for key in ("image_mean", "image_std"))
     how = {2: "bilinear", 3: "bicubic"}[config["resample"]]  # Pillow's numbers
     return Images(size, mean, std, how, SQUASH if squash else SHORTEST)
-
-
-def to_openai(state: MutableMapping[str, Tensor], where: str) -> dict[str, Tensor]:
-    """The tensors by OpenAI's names; `state` is emptied, so that no tensor is held twice.
-
-    Raises UserError if a query, key or value is missing; what else is missing or added is seen in the model.
-    """
-    found: dict[str, Tensor] = {}
-    for old in list(state):
-        name, tensor = old, state.pop(old)
-        for theirs, ours in _RENAMED:
-            name = name.replace(theirs, ours)
-        found[name] = tensor.t().contiguous() if old.endswith("_projection.weight") else tensor
-    for name in [one for one in found if _JOINED.fullmatch(one)]:
-        front, _, kind = _JOINED.fullmatch(name).groups()  # type: ignore[union-attr]
-        parts = [f"{front}{one}_proj.{kind}" for one in "qkv"]
-        if name == parts[0]:
-            try:
-                found[f"{front}in_proj_{kind}"] = torch.cat([found.pop(one) for one in parts])
-            except (KeyError, RuntimeError):
-                raise UserError(
-                    f"{where} is not a complete CLIP model, because the query, key or value weights of {front[:-1]} "
-                    "are missing or differ in shape. Download the weights again."
-                ) from None
-    return found
