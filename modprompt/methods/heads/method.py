@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from modprompt.clip.towers import CLIP, joint_width
+from modprompt.engine.pooling import LOGITS
 from modprompt.engine.schedule import Schedules, Shape
 from modprompt.errors import SettingError, UserError
 from modprompt.fields import setting
@@ -104,7 +105,7 @@ class Front(NamedTuple):
 def require_headable(learner: Learner, method: Method) -> None:
     """Raise UserError if no head can be put on a method's prompts."""
     name = type(method).__name__
-    if learner.pooling is not None or isinstance(learner, SearchLearner):
+    if isinstance(learner, SearchLearner):
         raise UserError(
             f"In this run, {name} has several prompts per class, so no head can be trained on top of {name}."
         )
@@ -112,14 +113,16 @@ def require_headable(learner: Learner, method: Method) -> None:
         raise UserError(
             f"{name} uses the class features of a second CLIP model, so no head can be trained on top of {name}."
         )
-    if learner.class_rows is not None:
-        raise UserError(f"{name} has its own classifier, so no head can be trained on top of it.")
 
 
 def unread(learner: Learner) -> str:
-    """What of trained prompts no head reads, in a sentence; empty for nothing."""
+    """Return a sentence on the trained parts of a model that a head on top of it does not use, or ""."""
     if learner.joint_head is not None:
         return "The head uses the features of the prompts, not the logits of the DePT head that was trained with them."
+    if learner.class_rows is not None:
+        return "The head uses the features of the trained encoders, not the classifier that was trained with them."
+    if learner.pooling is not None and learner.pooling.of == LOGITS:
+        return "The head uses the normalized mean of the features of all prompts of a class, not of their logits."
     own = "The head uses the features of classes and class tokens, not the features of the representation tokens."
     return own if type(learner).reads else ""
 

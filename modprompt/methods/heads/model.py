@@ -149,9 +149,15 @@ class HeadedModel(PromptedModel):
         return Bank.of(views, labels, self.text_for(views[0]) if views and self.head.reads_text else text)
 
     def _class_features(self, prompts: Prompts) -> Tensor:
+        """Return class features (C, T, D) of all templates; several prompts of a class are pooled."""
         each = prompts.text if isinstance(prompts.text, list) else [prompts.text]
-        raw = [self.raw_features(text, prompts)[0] for text in each]
-        return torch.stack(raw, 1).float()
+        raw, pooling = [self.raw_features(text, prompts) for text in each], self.prompt_learner.pooling
+        if pooling is not None:
+            raw = [pooling(self._streamed(one)) for one in raw]
+        return torch.stack([one[0] for one in raw], 1).float()
+
+    def _current(self) -> tuple[Prompts, Tensor, Tensor | None]:
+        return self._of_text_side()  # without a classifier that was trained with the prompts
 
     def _prompts_may_differ(self) -> bool:
         return False

@@ -118,3 +118,15 @@ def test_a_file_has_its_sentences_and_a_long_one_is_cut_and_told(tmp_path, clip_
         again = modprompt.load(tmp_path / "saved.pt", clip_model)
         assert torch.equal(again(images), model.eval()(images))
         assert again.with_classes(NAMES[:2]).eval()(images).shape == (4, 2)
+
+
+@pytest.mark.parametrize("mean", ["plain", "unit"])
+@pytest.mark.parametrize("head", [modprompt.TaskRes, modprompt.TDA, modprompt.TipAdapter])
+def test_a_head_uses_the_mean_feature_of_the_sentences_of_a_class(head, mean, clip_model, images, tmp_path):
+    model, _ = learned(clip_model, mean=mean)
+    model.save(tmp_path / "saved.pt")
+    headed = head(prompts_from=str(tmp_path / "saved.pt")).on(clip_model, NAMES).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(headed.encode_image(images), model.eval().encode_image(images))
+        wanted = torch.nn.functional.normalize(model.class_features().float(), dim=-1)
+        torch.testing.assert_close(headed.class_features(), wanted, atol=1e-6, rtol=1e-5)

@@ -156,11 +156,23 @@ def test_a_stage_needs_its_number_and_the_classes_of_its_rows(clip_model):
     torch.testing.assert_close(model(images), before)
 
 
-def test_heads_files_without_classes_and_other_clips_are_refused(clip_model, tmp_path):
+@pytest.mark.parametrize("head", [modprompt.TaskRes, modprompt.TDA, modprompt.TipAdapter])
+def test_a_head_uses_the_tuned_encoders_and_not_the_classifier(head, clip_model, tmp_path):
+    model, images = with_rows(clip_model), torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        for one in model.prompt_learner.adapters.parameters():
+            one.add_(0.1)
+    model.save(tmp_path / "saved.pt")
+    headed = head(prompts_from=str(tmp_path / "saved.pt")).on(clip_model, NAMES).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(headed.encode_image(images), model.encode_image(images))
+        torch.testing.assert_close(headed.class_features(), model._of_text_side()[1].float())
+        assert not torch.allclose(headed.class_features(), model.class_features().float(), atol=1e-2)
+
+
+def test_files_without_classes_and_other_clips_are_refused(clip_model, tmp_path):
     model = with_rows(clip_model)
     model.save(tmp_path / "saved.pt")
-    with pytest.raises(UserError, match="TwoSFS has its own classifier, so no head can be trained on top of it"):
-        modprompt.TaskRes(prompts_from=str(tmp_path / "saved.pt")).on(clip_model, NAMES)
     torch.save({"state_dict": model.saved_state(), "epoch": 1}, tmp_path / "bare.pt")
     with pytest.raises(UserError, match="The classifier has 3 rows, but there are 2 classes"):
         modprompt.load(tmp_path / "bare.pt", clip_model, method=TwoSFS(), names=NAMES[:2]).class_features()
