@@ -24,11 +24,20 @@ DRAWN = "modprompt_drawn"  # a CLIP's attribute: the generator's states before a
 
 
 def build_clip(state_dict: dict[str, Tensor], activation: str = "", heads: Sequence[int] = ()) -> CLIP:
-    """The model of a state dict with OpenAI's names, in eval mode; its matrices are half if all were stored as half.
+    """Build a CLIP model in eval mode with the `clip` package.
 
-    The `clip` package's constructor draws from torch's generator before the weights are loaded, which is part of the
-    seed's stream. With another activation or other heads (text side, image side) than the package's nothing is drawn.
-    Raises UserError if the tensors do not make up a CLIP; what is wrong is named.
+    The constructor of the package draws random numbers before the weights are loaded. These draws are kept, because the
+    original code of CoOp and similar methods has them, too. A model with another activation or other heads than in the
+    package leaves the random number generator unchanged.
+
+    Args:
+        state_dict: tensors with the names of OpenAI. If all weight matrices are in half precision, so are those of the
+            model; else the model is in single precision.
+        activation: quick_gelu or gelu; only read if `heads` is given.
+        heads: the attention heads of the text and the image encoder; () for those of the package.
+
+    Raises:
+        UserError: if the tensors do not form a CLIP model; the message names what is wrong.
     """
     state = {key: value for key, value in state_dict.items() if key not in BOOKKEEPING}
     before = torch.get_rng_state()
@@ -46,7 +55,7 @@ def build_clip(state_dict: dict[str, Tensor], activation: str = "", heads: Seque
 
 
 def _run_as(model: CLIP, activation: str, heads: Sequence[int]) -> bool:
-    """Set the activation and the heads of a CLIP; whether they were others."""
+    """Set the activation and the attention heads of a CLIP model; return True if the model had others."""
     changed = False
     for side, count in zip((model.transformer, model.visual), heads):
         part: Any
@@ -72,11 +81,13 @@ _NO_PROMPTS = {"vision_depth": 0, "language_depth": 0, "vision_ctx": 0, "languag
 
 
 def construct(state: dict[str, Tensor]) -> CLIP:
-    """A CLIP without prompts, from build_model(state_dict) or, as in MaPLe, build_model(state_dict, design_details).
+    """Construct a CLIP model without prompts with build_model(state_dict), or build_model(state_dict, design_details).
 
-    Arguments are given by these names, where it has them; what else it asks for is None. The first of the design words
-    whose model has the names of the state dict counts; the others draw nothing. Raises UserError if there is no such
-    model; the message says what was tried.
+    Codebases such as MaPLe have changed the function build_model of the `clip` package. Its second argument selects a
+    model by the name of a trainer; several names are tried until the model has the tensors of the state dict.
+
+    Raises:
+        UserError: if there is no such model; the message says what was tried.
     """
     clip = import_clip()
     named = inspect.signature(clip.build_model).parameters.values()
@@ -111,7 +122,7 @@ def construct(state: dict[str, Tensor]) -> CLIP:
 
 
 def layers_of(clip_model: CLIP) -> tuple[int, int]:
-    """Number of layers for prompts of the text and of the vision side; 0 for a ResNet or a side without prompts."""
+    """Return the numbers of layers of the text and image encoders that accept prompts; 0 for a ResNet, for example."""
     sides = prompted_text(clip_model), prompted_image(clip_model.visual)
     text, vision = (0 if side is None else len(side.transformer.resblocks) for side in sides)
     return text, vision

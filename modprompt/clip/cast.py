@@ -1,4 +1,4 @@
-"""The matrices of a stock CLIP in another type, and its exact weights from before."""
+"""Casting the weight matrices of a CLIP model, and keeping a copy of its exact weights."""
 
 import copy
 import warnings
@@ -29,9 +29,12 @@ def _towers(clip_model: nn.Module) -> list[Tower]:
 
 
 def cast_products(clip_model: nn.Module, dtype: torch.dtype) -> bool:
-    """Cast the matrices of stock sides in place, not normalisations and embeddings; whether the numbers are the same.
+    """Cast the weight matrices of a CLIP model in place, but not its normalisations and embeddings.
 
-    The weights of a tower stay float32: only the type of its products changes.
+    The weights of towers of other packages stay in float32; only the type of their matrix products changes.
+
+    Returns:
+        True if the cast did not round any value.
     """
     exact = True
     for tower in _towers(clip_model):
@@ -45,17 +48,17 @@ def cast_products(clip_model: nn.Module, dtype: torch.dtype) -> bool:
 
 
 def note_rounding(clip_model: nn.Module, dtype: torch.dtype) -> None:
-    """Remember that a cast has rounded the matrices of a CLIP: no cast can undo that."""
+    """Record that a cast has rounded the weights of a CLIP model, which no further cast can undo."""
     clip_model.__dict__[_ROUNDED] = str(dtype).replace("torch.", "")
 
 
 def rounded_to(clip_model: nn.Module) -> str:
-    """The type to which the matrices of a CLIP were rounded; empty if they were not."""
+    """Return the type to which the weights of a CLIP model were rounded, or "" if they were not rounded."""
     return str(clip_model.__dict__.get(_ROUNDED, ""))
 
 
 def _float_copy(clip_model: CLIP) -> CLIP:
-    """A float32 copy, also for the products of towers."""
+    """Return a copy in float32, whose matrix products are in float32, too."""
     copied = copy.deepcopy(clip_model)
     for tower in _towers(copied):
         tower.products = None
@@ -63,7 +66,7 @@ def _float_copy(clip_model: CLIP) -> CLIP:
 
 
 def exact_copy(clip_model: CLIP) -> CLIP | None:
-    """A float32 copy on the CPU of a CLIP with exact weights, shared by all who hold it; None if they are rounded."""
+    """Return a float32 copy of a CLIP model on the CPU, which all callers share, or None if the weights are rounded."""
     held = _COPIES[clip_model]() if clip_model in _COPIES else None
     if held is None and not rounded_to(clip_model):
         held = _float_copy(clip_model).cpu()
@@ -72,12 +75,12 @@ def exact_copy(clip_model: CLIP) -> CLIP | None:
 
 
 def moved(clip_model: CLIP, device: torch.device) -> CLIP:
-    """A CLIP on the CPU itself, or a copy of it on another device, which is not kept here."""
+    """Return a CLIP model if it is on the CPU already, else a copy on the requested device."""
     return clip_model if device.type == "cpu" else copy.deepcopy(clip_model).to(device)
 
 
 def exact(clip_model: CLIP) -> CLIP:
-    """A CLIP in float32, with its weights from before any cast; if these are lost, a warning says so."""
+    """Return a CLIP model in float32 with its weights from before any cast; warn if these weights are lost."""
     rounded = rounded_to(clip_model)
     if clip_model.dtype == torch.float32 and not rounded:
         return clip_model

@@ -15,10 +15,11 @@ def _draws(clip_model: CLIP) -> bool:
 
 
 def draw_inside(clip_model: CLIP, draw: Callable[[], Tensor]) -> Tensor:
-    """What `draw` gives where the reference calls it: inside the constructor of a CLIP, after its image side's.
+    """Draw random numbers at the place where the original code draws them: after the image encoder is constructed.
 
-    If nothing was drawn since this CLIP was built, its constructor's draws are repeated from where they began; else
-    they are drawn anew. A CLIP that drew nothing still does not.
+    If no random numbers were drawn since the CLIP model was built, the generator is set back to the beginning of its
+    construction; else the draws of the construction are made again. If the construction of the model drew nothing, only
+    `draw` is called.
     """
     if not _draws(clip_model):
         return draw()
@@ -29,11 +30,19 @@ def draw_inside(clip_model: CLIP, draw: Callable[[], Tensor]) -> Tensor:
 def draw_prompts_inside(
     clip_model: CLIP, vision: tuple[int, int], text: tuple[int, int]
 ) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
-    """Deep prompts of both sides, by layer, drawn where IVLP's reference does: inside the constructor of a CLIP.
+    """Draw the deep prompts of both encoders where the original code of IVLP does: during the construction of CLIP.
 
-    Those of the vision side's layer 0 are drawn after the patch embedding's weight, those of a deeper layer after the
-    layer's other parts; the text side has none at layer 0. Normal, std 0.02. For a CLIP that drew nothing as
-    draw_inside, one side after the other. `vision` and `text`: (tokens, layers) of that side; a ResNet has none.
+    The prompts of layer 0 of the image encoder are drawn after the patch embedding, and those of deeper layers after
+    the other parts of the layer; the text encoder has none at layer 0. The distribution is normal with a standard
+    deviation of 0.02.
+
+    Args:
+        clip_model: the CLIP model.
+        vision: the number of tokens and of layers with prompts in the image encoder; a ResNet has none.
+        text: the same for the text encoder.
+
+    Returns:
+        Prompts (tokens, width) by layer, of the image encoder and of the text encoder.
     """
     sides = prompted_image(clip_model.visual), prompted_text(clip_model)
     found: tuple[dict[int, Tensor], dict[int, Tensor]] = {}, {}
@@ -54,10 +63,11 @@ _IMAGE_SIDE = (0, -1)
 
 
 def _constructing(clip_model: CLIP) -> Iterator[tuple[int, int]]:
-    """Draw what the constructor of OpenAI's CLIP draws for the sizes of this one, in its order, and stop on the way.
+    """Draw the random numbers of the constructor of OpenAI's CLIP, and yield at each place where prompts can be drawn.
 
-    The stops are (0 for the image or 1 for the text side, layer) behind a layer, for layer 0 of the image side behind
-    the patch embedding, and _IMAGE_SIDE behind that side.
+    Yields:
+        (0 for the image or 1 for the text encoder, layer) after a layer; for layer 0 of the image encoder after the
+        patch embedding. _IMAGE_SIDE after the image encoder.
     """
     before, after = clip_model.__dict__.get(DRAWN, (None, None))
     if after is not None and torch.equal(after, torch.get_rng_state()):
@@ -94,6 +104,6 @@ def _draw_block(width: int) -> None:
 
 
 def draw_constructor(clip_model: CLIP) -> None:
-    """Draw from torch's generator what building this CLIP drew; for methods whose reference builds a second one."""
+    """Repeat the draws of building a CLIP model, for methods whose original code builds a second model."""
     if _draws(clip_model):
         construct({name: value.cpu() for name, value in clip_model.state_dict().items()})

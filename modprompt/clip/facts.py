@@ -1,6 +1,6 @@
-"""What is known of a CLIP besides its weights: where it came from, how its images are made, which one it is.
+"""Information about a CLIP model besides its weights: its origin, its image preprocessing and its fingerprint.
 
-One hash of all its weights, and of what its tensors do not show, identifies it.
+The fingerprint is a hash of all weights and of the parts of the architecture that the weights do not show.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ _ACTIVATIONS = {"QuickGELU": QUICK_GELU, "GELU": GELU}  # by names of modules
 
 
 def digest_of(name: str, tensor: Tensor) -> bytes:
-    """In the shortest type that holds all values exactly: a half tensor and its float copy get one hash."""
+    """Return the hash of a tensor in the shortest exact type, which is equal for a half tensor and its float copy."""
     flat = tensor.detach().cpu().contiguous().flatten()
     wide = () if flat.dtype == torch.float16 else (part.float() for part in flat.split(PORTION))
     kind = torch.float16 if all(torch.equal(part.half().float(), part) for part in wide) else torch.float32
@@ -39,7 +39,7 @@ def digest_of(name: str, tensor: Tensor) -> bytes:
 
 
 def _unshown(side: nn.Module) -> Iterator[int | str]:
-    """What a side's tensors do not show, in order: numbers of heads, and classes of activations."""
+    """Yield what the tensors of an encoder do not show: numbers of attention heads, and names of activations."""
     for part in side.modules():
         heads = getattr(part, "num_heads", None)
         if heads is not None:
@@ -49,13 +49,13 @@ def _unshown(side: nn.Module) -> Iterator[int | str]:
 
 
 def _sides(clip_model: CLIP) -> tuple[nn.Module, nn.Module]:
-    """The text side (a stock one's blocks) and the image side."""
+    """Return the modules of the text encoder and the image encoder."""
     text = "transformer" if has_stock_text(clip_model) else "text"
     return clip_model.get_submodule(text), clip_model.visual
 
 
 def shape_of_side(side: nn.Module) -> tuple[set[str], int]:
-    """What a side's tensors do not show: its activations, and its number of heads (0 for none, and for a tower)."""
+    """Return the activations and the number of attention heads of an encoder; 0 heads if the number is unknown."""
     found = [] if isinstance(side, Tower) else list(_unshown(side))
     heads = next((one for one in found if isinstance(one, int) and one), 0)
     return {_ACTIVATIONS.get(one, one) for one in found if isinstance(one, str)}, heads
@@ -63,7 +63,7 @@ def shape_of_side(side: nn.Module) -> tuple[set[str], int]:
 
 @contextlib.contextmanager
 def hashing(state_dict: Mapping[str, Tensor]) -> Iterator[Callable[[CLIP], str]]:
-    """Hash weights while the block builds their model; gives a function from the model to its `fingerprint`."""
+    """Hash weights in threads while the block builds the model; yield a function that returns the fingerprint."""
     named = sorted(state_dict.items())
     with ThreadPoolExecutor(_THREADS) as pool:
         # in a forked process PyTorch's first thread makes a new pool, which fails if two threads are first at once
@@ -82,9 +82,13 @@ def hashing(state_dict: Mapping[str, Tensor]) -> Iterator[Callable[[CLIP], str]]
 
 
 def fingerprint(state_dict: Mapping[str, Tensor], clip_model: CLIP) -> str:
-    """What tells one CLIP from another, whatever the precision of its file: "2:" and 24 hex digits; "t1:" with towers.
+    """Return the fingerprint of a CLIP model, which does not depend on the precision of its file.
 
-    state_dict: its weights as they were read, before any cast; clip_model: the model built from them.
+    The fingerprint is "2:" and 24 hex digits, or "t1:" and 24 hex digits for models with towers of other packages.
+
+    Args:
+        state_dict: the weights as they were read, before any cast.
+        clip_model: the model that was built from the weights.
     """
     if has_tower(clip_model):  # counts of a BatchNorm play no part
         state_dict = {name: one for name, one in state_dict.items() if not name.endswith(".num_batches_tracked")}
@@ -93,7 +97,7 @@ def fingerprint(state_dict: Mapping[str, Tensor], clip_model: CLIP) -> str:
 
 
 class ClipFacts(NamedTuple):
-    """What a CLIP is."""
+    """Information about a CLIP model that is stored in checkpoints and results."""
 
     name: str  # as it was asked for, a hub's repository with the commit; empty for a file or a module from elsewhere
     file: str  # base name of the file or folder that it was read from; empty if there is a name
@@ -112,13 +116,17 @@ class ClipFacts(NamedTuple):
     tokenizer: Mapping[str, Any] = {}  # its facts (tokenizers.py) as plain values; empty for CLIP's own of 77 ids
 
     def as_record(self) -> dict[str, Any]:
-        """Plain values for a file; fields that only CLIPs with towers have are left out of others."""
+        """Return plain values that can be stored in a file."""
         found = {key: list(value) if isinstance(value, tuple) else value for key, value in self._asdict().items()}
         return {key: value for key, value in found.items() if value or key not in ("model", "tokenizer")}
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> "ClipFacts":
-        """From a file's record; missing fields are empty, and values of another type a UserError."""
+        """Create the information from a stored record; missing fields are empty.
+
+        Raises:
+            UserError: if a value has the wrong type.
+        """
         empty = cls("", "", 0, (), (), "", "", (), "")
         found: dict[str, Any] = {}
         for key, default in empty._asdict().items():
@@ -134,16 +142,18 @@ class ClipFacts(NamedTuple):
 
 
 def note(clip_model: CLIP, images: Images, **said: Any) -> None:
-    """Keep what is known of a CLIP, whose `fingerprint` is set, on the module."""
+    """Store information about a CLIP model on its module, whose `fingerprint` must be set."""
     said.update({key: value for key, value in images._asdict().items() if key not in ("size", "stated")})
     clip_model.__dict__[_PLACE] = _of_module(clip_model)._replace(fingerprint=clip_model.fingerprint, **said)
 
 
 def facts_of(clip_model: CLIP, anew: bool = False) -> ClipFacts:
-    """What is known of a CLIP; for a module from elsewhere its input size and fingerprint, computed if not before.
+    """Return the information about a CLIP model; for models that modprompt did not load, input size and fingerprint.
 
-    anew: hash its weights again, as when prompts are saved: whoever holds the module may have trained it. If a cast has
-    rounded its matrices, the fingerprint stays that from before.
+    Args:
+        clip_model: the CLIP model.
+        anew: whether to compute the fingerprint again, because the weights may have been trained. If a cast has rounded
+            the weights, the fingerprint from before the cast is returned.
     """
     facts: ClipFacts | None = clip_model.__dict__.get(_PLACE)
     if facts is None or (anew and not rounded_to(clip_model) and not clip_model.logit_scale.is_meta):
@@ -155,7 +165,7 @@ def facts_of(clip_model: CLIP, anew: bool = False) -> ClipFacts:
 
 
 def called(clip_model: nn.Module) -> str:
-    """The name of a CLIP in messages."""
+    """Return the name of a CLIP model for messages."""
     facts = clip_model.__dict__.get(_PLACE)
     return (facts is not None and (facts.file or facts.name)) or "this CLIP model"
 

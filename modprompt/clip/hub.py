@@ -1,4 +1,4 @@
-"""Repositories of a Hugging Face hub, by huggingface_hub: which commit, and which of its files."""
+"""Repositories on the Hugging Face hub: their commits, and downloading their files."""
 
 import glob
 import importlib
@@ -18,22 +18,22 @@ T = TypeVar("T")
 
 
 class Unreached(UserError):
-    """The hub cannot be asked; it has not refused."""
+    """The hub cannot be reached."""
 
 
 class Snapshot(NamedTuple):
-    """One commit of a repository in the cache; files that nobody has asked for are missing."""
+    """One commit of a repository in the cache, with the files that were downloaded."""
 
     folder: Path  # snapshots/<commit> in the cache
     commit: str  # 40 hex digits
 
     def files(self) -> list[str]:
-        """Names of its files, "/" between their parts."""
+        """Return the relative paths of the files, with forward slashes."""
         return sorted(path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file())
 
 
 def package() -> Any:
-    """The package huggingface_hub; UserError if it is not installed."""
+    """Return the package huggingface_hub; raise UserError if it is not installed."""
     try:
         return importlib.import_module("huggingface_hub")
     except ImportError as error:
@@ -44,12 +44,12 @@ def package() -> Any:
 
 
 def of_user(name: str) -> tuple[str, str]:
-    """As parse, for what a user writes where only a repository is possible: the prefix may be left out."""
+    """Parse the name of a repository as `parse` does, with or without the prefix hf-hub:."""
     return parse(name if name.startswith(PREFIX) else PREFIX + name)
 
 
 def parse(name: str) -> tuple[str, str]:
-    """("owner/name", revision or "") of "hf-hub:owner/name@revision"; UserError if a name is not of that form."""
+    """Return ("owner/name", revision or "") for "hf-hub:owner/name@revision"; raise UserError for other names."""
     repo, mark, revision = name.removeprefix(PREFIX).partition("@")
     whole = re.fullmatch("[^/]+/[^/]+", repo) and bool(mark) == bool(revision) and ".." not in name
     if not (name.startswith(PREFIX) and whole):
@@ -59,7 +59,7 @@ def parse(name: str) -> tuple[str, str]:
 
 
 def ask(what: str, call: Callable[[Any], T]) -> T:
-    """What a call with the package gives; UserError about `what` if the hub refuses, Unreached if it is not reached."""
+    """Return the result of a call of huggingface_hub; raise UserError if the hub refuses it, or Unreached."""
     client = package()
     try:
         return call(client)
@@ -76,7 +76,7 @@ def ask(what: str, call: Callable[[Any], T]) -> T:
 
 
 def cached(repo: str, revision: str = "") -> Snapshot | None:
-    """What the cache has of a revision, complete or not; the hub is not asked. None without the package, too."""
+    """Return the cached files of a revision, without asking the hub, or None if there are none."""
     try:
         told: dict[str, Any] = {"revision": revision or None, "local_files_only": True, "allow_patterns": []}
         folder = Path(package().snapshot_download(repo, **told))  # no pattern: any of its files may lack
@@ -86,11 +86,14 @@ def cached(repo: str, revision: str = "") -> Snapshot | None:
 
 
 def snapshot(repo: str, revision: str, choose: Choose, by_hand: str = _BY_HAND) -> Snapshot:
-    """The snapshot of a repository ("owner/name") with the chosen files, downloaded if they are not in the cache.
+    """Return a snapshot of a repository ("owner/name") with the chosen files, which are downloaded if necessary.
 
-    A full commit that the cache has is used without asking; for anything else the hub says which commit it is. If it
-    cannot be reached, the commit that the cache knows is used, with a warning unless HF_HUB_OFFLINE says so. Raises
-    UserError if repository, revision or files do not exist, or cannot be downloaded: `by_hand` says what else to do.
+    If the revision is not a full commit in the cache, the hub is asked for the commit. If it cannot be reached, the
+    commit in the cache is used, with a warning unless HF_HUB_OFFLINE is set.
+
+    Raises:
+        UserError: if the repository, revision or files do not exist or cannot be downloaded. The message ends with
+            `by_hand`.
     """
     name, there, lacks = f"{PREFIX}{repo}@{revision or 'main'}", cached(repo, revision), ""
     try:

@@ -7,7 +7,7 @@ from modprompt.clip.spec import EMBEDDED, Shape
 
 
 class OpenAIs(NamedTuple):
-    """One of OpenAI's CLIPs."""
+    """A CLIP model of OpenAI."""
 
     sha256: str  # of its file (hex)
     pixels: int  # side of its images
@@ -45,7 +45,7 @@ def shape_of_openai(name: str) -> Shape:
 
 
 def plain(name: str) -> str:
-    """OpenAI's own name for open_clip's MODEL/openai; every other name unchanged."""
+    """Return the name of OpenAI for a name MODEL/openai of open_clip; other names are returned unchanged."""
     model, _, tag = name.rpartition("/")
     model = model.removesuffix("-quickgelu")
     names = {own.replace("/", "-").replace("@336px", "-336"): own for own in OPENAI}
@@ -53,15 +53,15 @@ def plain(name: str) -> str:
 
 
 def is_tag(name: str) -> bool:
-    """Whether only open_clip can know a name."""
+    """Return True if a name can only be that of a pretrained model of open_clip."""
     return bool(name) and plain(name) not in (*OPENAI, EMBEDDED) and not name.startswith(hub.PREFIX)
 
 
 def pinned(name: str, commit: str) -> str:
-    """A name that gives the same weights again: weights of a hub at the commit that was used."""
+    """Return a name that always refers to the same weights: the name of a model on a hub with its commit."""
     return f"{name}@{commit}" if commit and name and not name.startswith(hub.PREFIX) else name  # a hub's name has it
 
 
 def whose(name: str, dialect: str) -> str:
-    """Whose weights a CLIP has, in words: the embedded one has OpenAI's names of tensors, but its own weights."""
+    """Return the origin of the weights of a CLIP model for messages."""
     return "modprompt's own" if name == EMBEDDED else dialect

@@ -36,7 +36,7 @@ _UNUSED = {"roberta": 2, "xlm-roberta": 2}  # positions: theirs begin after the 
 
 
 class Architecture(NamedTuple):
-    """How the weights of a registered CLIP are run, for a file of the same architecture."""
+    """The architecture of a registered CLIP model, for files with weights of the same architecture."""
 
     activation: str  # quick_gelu or gelu
     heads: tuple[int, int]  # numbers of attention heads: (text side, image side)
@@ -123,7 +123,7 @@ def _tokenizer_of(found: ClipSpec, config: Mapping[str, Any]) -> Tokenizer:
 
 
 def _named(found: ClipSpec, repo: str, lacking: str, needed: Sequence[str], more: Sequence[str] = ()) -> Path:
-    """One of the needed files of a repository that open_clip's own config names; other configs get nothing."""
+    """Download a file from a repository to which a config of open_clip refers; raise UserError for other configs."""
     if not known.is_tag(found.name):
         raise UserError(f"{found.called}: {lacking}")
 
@@ -143,20 +143,20 @@ def load_clip(
     heads: Sequence[int] = (),
     model: str = "",
 ) -> tuple[CLIP, Callable[..., Tensor]]:
-    """A CLIP in eval mode, and the transform of its images: from a PIL image to (3, H, W).
+    """Return a CLIP model in eval mode, and the transform from a PIL image to a tensor (3, H, W).
 
     Args:
-        name: a known name (`modprompt backbones` lists them: OpenAI's, "glyph-clip", the small one that ships with the
-            package, open_clip's as "ViT-B-16/laion2b_s34b_b88k"), a hub's "hf-hub:owner/name@revision", or a file or
-            folder of weights (docs/backbones.md).
-        device: where to put it; CUDA if there is any, else the CPU. On a CPU its weights are float32, elsewhere as
-            they were saved, OpenAI's half.
-        activation: quick_gelu or gelu, for a file of which nothing else says it.
-        heads: likewise, numbers of attention heads: (text side, image side).
-        model: likewise, open_clip's name of the model: "ViT-B-16-SigLIP2", or with its tag.
+        name: the name of a model of OpenAI ("ViT-B/16") or open_clip ("ViT-B-16/laion2b_s34b_b88k"), the bundled model
+            "glyph-clip", a repository "hf-hub:owner/name@revision", or a file or folder of weights (docs/backbones.md).
+            `modprompt backbones` lists all names.
+        device: the device of the model; by default CUDA if available, else the CPU. On a CPU the weights are float32,
+            on other devices they have the type of the file (float16 for models of OpenAI).
+        activation: quick_gelu or gelu, for a file without a config.
+        heads: the attention heads of the text and the image encoder, for a file without a config.
+        model: the name of the architecture in open_clip, for a file without a config, such as "ViT-B-16-SigLIP2".
 
     Raises:
-        UserError: on an unknown name, weights that cannot be found or read, or of which nothing says how to run them.
+        UserError: if the name is unknown, the weights cannot be found or read, or their architecture is unknown.
     """
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     clip_model = load(lookup.named(str(name))._replace(activation=activation, heads=tuple(heads), model=model)).eval()
@@ -165,10 +165,10 @@ def load_clip(
 
 
 def load(asked: ClipSpec) -> CLIP:
-    """A CLIP in eval mode, with its facts and its `fingerprint`; raises as load_clip.
+    """Load a CLIP model in eval mode and compute its `fingerprint`; the errors are those of `load_clip`.
 
-    What the `clip` package can build, it builds, and draws from torch's generator as in the family; open_clip's models
-    draw nothing.
+    Models of OpenAI's architecture are built by the `clip` package, whose constructor draws random numbers as in the
+    original code of CoOp. Other models draw no random numbers.
     """
     found = find(asked)
     lookup.note(asked)
@@ -221,9 +221,10 @@ def _require_sizes(clip_model: CLIP, found: ClipSpec) -> None:
 
 
 def images_of(asked: ClipSpec) -> Images:
-    """How a CLIP's images are made, with their size; only what will be read later anyway is downloaded.
+    """Return the image preprocessing of a CLIP model; weights are downloaded if this is necessary.
 
-    Raises UserError as find, and if a bare file is not a CLIP's.
+    Raises:
+        UserError: the errors of `resolve.find`, or if a file without a config is not a CLIP model.
     """
     name = known.plain(asked.name)
     if not asked.path and name in known.OPENAI:
@@ -236,7 +237,7 @@ def images_of(asked: ClipSpec) -> Images:
 
 
 def kinds_and_layers(asked: ClipSpec) -> tuple[Kinds, tuple[int, int]] | None:
-    """As lookup.kinds_and_layers, also for a file or folder. Raises as images_of."""
+    """Return the kinds and the numbers of layers of both encoders, also for a file or folder; see `lookup`."""
     if not asked.path:
         return lookup.kinds_and_layers(asked.name)
     found = find(asked)
@@ -248,9 +249,10 @@ def kinds_and_layers(asked: ClipSpec) -> tuple[Kinds, tuple[int, int]] | None:
 
 
 def transform_of(clip_model: CLIP) -> Callable[..., Tensor]:
-    """The transform from a PIL image to (3, H, W), as this CLIP's images are made.
+    """Return the transform from a PIL image to a tensor (3, H, W) for a CLIP model.
 
-    Raises UserError for a module from elsewhere, whose images are not known.
+    Raises:
+        UserError: if modprompt did not load the model, so that the preprocessing is unknown.
     """
     facts = facts_of(clip_model)
     if not facts.mean:
@@ -262,7 +264,10 @@ def transform_of(clip_model: CLIP) -> Callable[..., Tensor]:
 
 
 def image_transform(images: Images, colours_first: bool = False) -> Callable[..., Tensor]:
-    """Resize, cut out the centre, normalise; colours become RGB after that cut, as in clip.load, or first."""
+    """Return a transform that resizes, crops the centre and normalises.
+
+    Images are converted to RGB after the crop, as in `clip.load`, or before all other steps (`colours_first`).
+    """
     from torchvision import transforms
 
     size, how = images.size, transforms.InterpolationMode(images.interpolation)
@@ -273,15 +278,17 @@ def image_transform(images: Images, colours_first: bool = False) -> Callable[...
 
 
 def to_rgb(image: Any) -> Any:
-    """A PIL image in RGB."""
+    """Return a PIL image in RGB."""
     return image.convert("RGB")
 
 
 def identity(clip: ClipSpec) -> tuple[str, Mapping[str, Any]]:
-    """Its fingerprint, and the facts of a tokenizer that is not CLIP's own; its weights are read, once as they are.
+    """Return the fingerprint of a CLIP model, and information about its tokenizer if that is not the one of OpenAI.
+
+    The weights are read, but only once as long as the files do not change.
 
     Raises:
-        UserError: as clip.load.load.
+        UserError: the errors of `load`.
     """
     return _identity(clip, lookup.state_of_files(clip))
 

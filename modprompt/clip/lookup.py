@@ -17,9 +17,14 @@ _BESIDE = ("*config.json", "tokenizer.json", "vocab.*", "merges.txt", "*tokens*.
 
 
 def require(name: str, where: str = "") -> Any:
-    """open_clip's tag of a name (open_clips.py); None for the other names, which are known here.
+    """Return the pretrained tag of open_clip for a name; None for models of OpenAI, glyph-clip and repositories.
 
-    Raises UserError if there is no such name; similar ones are named. `where`, if any, begins the message.
+    Args:
+        name: the name.
+        where: the beginning of an error message; "" for none.
+
+    Raises:
+        UserError: if there is no such model; the message suggests similar names.
     """
     try:
         if name.startswith(hub.PREFIX):
@@ -46,9 +51,9 @@ def require(name: str, where: str = "") -> Any:
 
 
 def kinds_and_layers(name: str) -> tuple[Kinds, tuple[int, int]] | None:
-    """The kinds of a CLIP's sides and their numbers of layers (text, image; 0 if not known) before it is loaded.
+    """Return the kinds of both encoders and their numbers of layers (text, image; 0 if unknown) for a name.
 
-    None for a repository of a hub, whose config is not read yet. Raises as require.
+    The result is None for a repository on a hub, whose config is not downloaded. The errors are those of `require`.
     """
     found = require(name)
     if found is not None:
@@ -60,7 +65,7 @@ def kinds_and_layers(name: str) -> tuple[Kinds, tuple[int, int]] | None:
 
 
 def repository(name: str) -> tuple[str, str] | None:
-    """(OWNER/NAME, revision or "") of a name's weights on the hub, None if they are elsewhere; raises as require."""
+    """Return (OWNER/NAME, revision or "") of the repository with the weights, or None if they are not on the hub."""
     if name.startswith(hub.PREFIX):
         return hub.parse(name)
     found = require(name) if name else None
@@ -86,12 +91,12 @@ def _is_registered(text: str) -> bool:
 
 
 def seen(clip: ClipSpec) -> dict[str, str]:
-    """What its files look like, as a result has it; `looks` is empty if nothing on disk tells."""
+    """Return the state of the files of a CLIP model, as stored in results; `looks` is "" if it is unknown."""
     return {"clip": clip.key, "looks": state_of_files(clip)}
 
 
 def state_of_files(clip: ClipSpec) -> str:
-    """Sizes and times of its files, or its commit."""
+    """Return the sizes and times of the files of a CLIP model, or its commit, as a string."""
     if clip.file is None:
         try:
             address = repository(clip.name)
@@ -112,11 +117,11 @@ _WHEN_READ: dict[str, dict[str, str]] = {}
 
 
 def note(clip: ClipSpec) -> None:
-    """Remember what its files look like; called before they are read."""
+    """Store the state of the files of a CLIP model before they are read."""
     _WHEN_READ[clip.key] = seen(clip)
 
 
 def when_read(clip: ClipSpec) -> dict[str, str]:
-    """What its files looked like when this process read them."""
+    """Return the state that the files of a CLIP model had when this process read them."""
     found = _WHEN_READ.get(clip.key, {})
     return found if found.get("looks") else seen(clip)  # a hub's commit is known afterwards

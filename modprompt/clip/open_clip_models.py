@@ -28,10 +28,17 @@ _UNTOLD = (
 
 
 def build(model: Mapping[str, Any], state: Mapping[str, Tensor], tokenizer: Tokenizer, where: str) -> TowerCLIP:
-    """The model of a model_cfg with tensors of open_clip's names, float32 and in eval mode; nothing is drawn.
+    """Build a model of open_clip in float32 and in eval mode; no random numbers are drawn.
 
-    Raises UserError, in which the weights are called `where`, if a package is missing, or names and shapes are not
-    exactly those of the model: position embeddings of another length are not resized.
+    Args:
+        model: the model_cfg.
+        state: tensors with the names of open_clip.
+        tokenizer: the tokenizer of the model.
+        where: the name of the weights for messages.
+
+    Raises:
+        UserError: if a package is missing, or the tensors do not have exactly the names and shapes of the model.
+            Position embeddings are not resized.
     """
     made = {**model, "nonscalar_logit_scale": False, "text_cfg": {**model["text_cfg"], "hf_model_pretrained": False}}
     if model["text_cfg"].get("hf_model_name"):
@@ -64,7 +71,7 @@ def build(model: Mapping[str, Any], state: Mapping[str, Tensor], tokenizer: Toke
 
 
 def text_config(model: Mapping[str, Any]) -> dict[str, Any]:
-    """The config.json in the folder that a model_cfg names for a text side that is transformers'; empty for others."""
+    """Return the config.json of a text encoder of transformers that a model_cfg names, or {} for other encoders."""
     if not model["text_cfg"].get("hf_model_name"):
         return {}
     path = Path(model["text_cfg"]["hf_model_name"]) / TRANSFORMERS_FILE
@@ -77,7 +84,7 @@ def text_config(model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _unshown(model: Mapping[str, Any]) -> str:
-    """What the tensors do not show, as sorted JSON: the config without open_clip's defaults."""
+    """Return what the tensors of a model do not show as sorted JSON: its config without the defaults of open_clip."""
     told: dict[str, Any] = {}
     for key, one in model.items():
         if isinstance(one, dict):

@@ -53,14 +53,15 @@ class Tag(NamedTuple):
 
 
 def tags() -> list[tuple[str, str]]:
-    """(MODEL, TAG) of all that open_clip has weights of."""
+    """Return (MODEL, TAG) of all pretrained models of open_clip."""
     return list(package.open_clip().list_pretrained())
 
 
 def tag(name: str) -> Tag:
-    """The tag MODEL/TAG or MODEL/TAG@revision.
+    """Return the pretrained tag with the name MODEL/TAG or MODEL/TAG@revision.
 
-    Raises UserError if open_clip has none of that name, with similar ones, those of its model first.
+    Raises:
+        UserError: if open_clip has no such tag; the message suggests similar names.
     """
     name, _, revision = name.partition("@")
     model, _, which = name.rpartition("/")
@@ -84,7 +85,7 @@ def tag(name: str) -> Tag:
 
 
 def model_config(model: str, where: str) -> dict[str, Any]:
-    """open_clip's own model_cfg of a MODEL; UserError if it has none."""
+    """Return the model_cfg that open_clip has for a MODEL; raise UserError if it has none."""
     found = package.open_clip().get_model_config(model)
     if found is None:
         near = known_names(model, package.open_clip().list_models())
@@ -93,9 +94,10 @@ def model_config(model: str, where: str) -> dict[str, Any]:
 
 
 def of_name(name: str) -> tuple[dict[str, Any], Images]:
-    """model_cfg and images of open_clip's MODEL or MODEL/TAG, for a file of its weights.
+    """Return the model_cfg and the image preprocessing of a MODEL or MODEL/TAG of open_clip.
 
-    Raises UserError if there is none, or weights of MODEL are run in several ways.
+    Raises:
+        UserError: if there is no such model, or its tags differ in activation or preprocessing.
     """
     where = "MODEL.BACKBONE.MODEL: "
     if "/" in name:
@@ -112,7 +114,7 @@ def of_name(name: str) -> tuple[dict[str, Any], Images]:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The JSON object in a config file; UserError if it is missing, or not a JSON object."""
+    """Return the JSON object in a config file; raise UserError if the file is missing or contains no JSON object."""
     try:
         content = parse_json(read_text(path))
     except FileNotFoundError:
@@ -129,9 +131,11 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def of_file(path: Path) -> tuple[dict[str, Any], Images]:
-    """model_cfg and images of an open_clip_config.json.
+    """Return the model_cfg and the image preprocessing of a file open_clip_config.json.
 
-    Raises UserError if it is missing or damaged, or says what open_clip would download or run, or what is not known.
+    Raises:
+        UserError: if the file is missing or damaged, contains unknown keys, or would make open_clip download or run
+            something.
     """
     config = read_config(path)
     if "model_cfg" not in config:
@@ -157,7 +161,7 @@ def of_file(path: Path) -> tuple[dict[str, Any], Images]:
 
 
 def three(value: Any, name: str) -> tuple[float, ...]:
-    """Three numbers from 0 to 1, one for each channel; a deviation must not be 0."""
+    """Return three numbers from 0 to 1 as a tuple; raise UserError for other values, or a standard deviation of 0."""
     numbers = value if isinstance(value, (list, tuple)) and len(value) == 3 else [None]
     if not all(isinstance(one, (int, float)) and 0 <= one <= 1 and (one or "std" not in name) for one in numbers):
         raise UserError(f"{name} must be three numbers from 0 to 1, got {str(value)[:60]}.")
@@ -165,7 +169,7 @@ def three(value: Any, name: str) -> tuple[float, ...]:
 
 
 def image_size(model: Mapping[str, Any], where: str) -> int:
-    """The side of a model's images."""
+    """Return the side length of the images of a model in pixels."""
     given = model["vision_cfg"]["image_size"]
     sides = given if isinstance(given, (list, tuple)) else [given]
     if not sides or not all(type(one) is int and one == sides[0] and 0 < one < 1 << 14 for one in sides):
@@ -174,7 +178,7 @@ def image_size(model: Mapping[str, Any], where: str) -> int:
 
 
 def checked(given: Any, where: str) -> dict[str, Any]:
-    """A model_cfg with all sizes, in which nothing is unknown, or would be downloaded or run; else UserError."""
+    """Return a model_cfg with all sizes; raise UserError if it has unknown keys or would download or run something."""
     found: dict[str, Any] = copy.deepcopy(given) if isinstance(given, dict) else {}
     for key, kind in part_classes().items():
         if key in found or key != "multimodal_cfg":
@@ -201,7 +205,7 @@ def checked(given: Any, where: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _one_line(where: str) -> Iterator[None]:
-    """Within it, what a class of open_clip's does not accept, as unknown keys, is a UserError."""
+    """Turn errors of the classes of open_clip in a block, for example on unknown keys, into a UserError."""
     try:
         yield
     except (TypeError, AssertionError) as error:
@@ -214,25 +218,25 @@ def model_class(model: Mapping[str, Any]) -> Any:
 
 @functools.cache
 def part_classes() -> dict[str, Any]:
-    """open_clip's classes of the parts of a model_cfg."""
+    """Return the classes of open_clip for the parts of a model_cfg."""
     model, coca = package.open_clip().model, importlib.import_module("open_clip.coca_model")
     return {"text_cfg": model.CLIPTextCfg, "vision_cfg": model.CLIPVisionCfg, "multimodal_cfg": coca.MultimodalCfg}
 
 
 def is_stock_side(model: Mapping[str, Any], key: str) -> bool:
-    """Whether text_cfg is of OpenAI's transformer with CLIP's own words, or vision_cfg of its ViT or ResNet."""
+    """Return True if a part of a model_cfg (text_cfg or vision_cfg) describes an encoder of OpenAI's architecture."""
     part = model[key]
     rest = {one: value for one, value in part.items() if one not in (*_SIZES, *_IDLE) and value not in (None, "", {})}
     return not rest or all(value == getattr(part_classes()[key], one) for one, value in rest.items())
 
 
 def is_stock(model: Mapping[str, Any]) -> bool:
-    """Whether both sides are."""
+    """Return True if both encoders of a model_cfg have OpenAI's architecture."""
     return is_stock_side(model, "text_cfg") and is_stock_side(model, "vision_cfg")
 
 
 def kinds_of(model: Mapping[str, Any]) -> Kinds:
-    """The kinds of the sides of a model_cfg, as towers.py finds them in the model."""
+    """Return the kinds of the encoders of a model_cfg, which are those that `towers.kinds_of` returns for the model."""
     text, image = model["text_cfg"], model["vision_cfg"]
     last = text.get("pool_type") == "last" and bool(text.get("no_causal_mask"))
     siglip = last and (text.get("proj_bias") or text.get("proj_type") == "none")
@@ -245,14 +249,14 @@ def kinds_of(model: Mapping[str, Any]) -> Kinds:
 
 
 def layers_of(model: Mapping[str, Any]) -> tuple[int, int]:
-    """The layers of a model_cfg's text and image side; 0 for a side whose config does not say it."""
+    """Return the numbers of layers of the text and the image encoder of a model_cfg, or 0 if a number is unknown."""
     kinds, text, image = kinds_of(model), model["text_cfg"]["layers"], model["vision_cfg"]["layers"]
     is_told = kinds.image == PROMPTED and is_stock_side(model, "vision_cfg")
     return text if kinds.text == PROMPTED else 0, image if is_told else 0
 
 
 def is_clips(model: Mapping[str, Any]) -> bool:
-    """Whether the `clip` package builds exactly this model."""
+    """Return True if the `clip` package can build exactly this model."""
     text, image = model["text_cfg"], model["vision_cfg"]
     usual = {"heads": text["width"] / HEAD, "head_width": HEAD, "mlp_ratio": RATIO}
     same = all(part.get(name, value) == value for part in (text, image) for name, value in usual.items())

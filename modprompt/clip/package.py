@@ -1,4 +1,4 @@
-"""Packages that CLIPs come by, imported late; of `clip`, which every CoOp-family codebase imports, which one is used.
+"""Late imports of the packages clip, open_clip and transformers, and the choice of the package clip.
 
 The builds of OpenAI's package on PyPI begin with `from pkg_resources import packaging`. setuptools 70 removed that
 name, later ones the whole module, and Python 3.12 environments come without setuptools. Only a version check needs it.
@@ -20,7 +20,7 @@ _TOWERS = {"open_clip": "open_clip_torch>=3.3,<4", "timm": "timm>=1.0.17,<2", "t
 
 
 class _StandIn(types.ModuleType):
-    """pkg_resources with `packaging` in it; setuptools' own, if there is one, is run when another name is asked for."""
+    """A module pkg_resources that contains `packaging`; for other names, the module of setuptools is imported."""
 
     def __getattr__(self, name: str) -> Any:
         if name == "packaging":
@@ -38,7 +38,7 @@ class _StandIn(types.ModuleType):
 
 
 def mend_imports() -> None:
-    """Let `from pkg_resources import packaging` work in this process; a second call does nothing."""
+    """Make `from pkg_resources import packaging` work in this process; a second call does nothing."""
     there = sys.modules.pop(_NAME, None)
     if there is None:
         spec = importlib.util.find_spec(_NAME) or importlib.machinery.ModuleSpec(_NAME, None)
@@ -54,16 +54,15 @@ def mend_imports() -> None:
 
 
 def own_folder(folder: str | Path) -> Path | None:
-    """A codebase's own folder `clip`, if it has one."""
+    """Return the folder `clip` of a codebase, or None if it has none."""
     own = Path(folder).resolve() / "clip"
     return own if (own / "clip.py").is_file() else None
 
 
 def use_folder(folder: str | Path) -> None:
-    """Let `clip` be a codebase's own folder `clip`, if it has one, even if an installed one would win.
+    """Make `import clip` import the folder `clip` of a codebase, if it has one, even if a package clip is installed.
 
-    An installed package wins over a folder without __init__.py, an import hook over any. A `clip` that was imported
-    from elsewhere before stays, with a warning.
+    If another package clip has already been imported, it stays imported, and a warning is printed.
     """
     own, loaded = own_folder(folder), sys.modules.get("clip.clip")
     if own is None:
@@ -75,7 +74,7 @@ def use_folder(folder: str | Path) -> None:
 
 
 def load_package(folder: Path) -> None:
-    """Make a folder the package of its name, whatever an import would find; its __init__.py is run if there is one."""
+    """Import a folder as the package of its name, even if an import would find another package."""
     init, name, places = folder / "__init__.py", folder.name, [str(folder)]
     spec: Any = importlib.machinery.ModuleSpec(name, None, is_package=True)
     spec.submodule_search_locations = places
@@ -91,19 +90,19 @@ def load_package(folder: Path) -> None:
 
 
 def import_clip() -> types.ModuleType:
-    """The module `clip.clip` (tokenize, build_model, available_models); ImportError says what to install."""
+    """Return the module `clip.clip`; the message of an ImportError says what to install."""
     if importlib.util.find_spec("clip") is None:
         raise ImportError("The package `clip` is not installed. Run `pip install clip-anytorch`.")
     return importlib.import_module("clip.clip")
 
 
 def open_clip() -> Any:
-    """The package open_clip; UserError if it is missing, or no version that this was tried with."""
+    """Return the package open_clip; raise UserError if it is missing or has an untested version."""
     return _of_towers("open_clip")
 
 
 def transformers() -> Any:
-    """The package transformers, for tokenizers and text sides; raises as open_clip."""
+    """Return the package transformers; raise UserError if it is missing or has an untested version."""
     return _of_towers("transformers")
 
 

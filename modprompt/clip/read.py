@@ -49,7 +49,13 @@ def require_shape(asked: ClipSpec, name: str, shape: Shape) -> None:
 
 
 def read_state(found: ClipSpec) -> dict[str, Tensor]:
-    """The tensors of a source under OpenAI's names, or open_clip's: without wrappers, and what each model computes."""
+    """Read the tensors of a CLIP model under the names of OpenAI or open_clip.
+
+    Prefixes of wrappers, and tensors that models compute themselves, are removed.
+
+    Raises:
+        UserError: if the file does not contain a state dict.
+    """
     if found.weights == EMBEDDED_FILE:
         return read_embedded()
     where, code = found.called, found.sha256
@@ -96,7 +102,7 @@ def _content(path: Path) -> Any:
 
 
 def read_embedded() -> dict[str, Tensor]:
-    """State dict of the embedded model; words that its training never used have zero embeddings."""
+    """Return the state dict of the bundled model; words that its training did not use have zero embeddings."""
     try:
         arrays = {name: torch.from_numpy(array) for name, array in read_arrays(EMBEDDED_FILE).items()}
         rows, size = arrays.pop("token_embedding.rows"), int(arrays.pop("token_embedding.size"))
@@ -116,7 +122,7 @@ def sizes_of_tensors(asked: ClipSpec) -> tuple[int, tuple[int, int]]:
 
 @lru_cache(maxsize=8)
 def _sizes(asked: ClipSpec, looks: str) -> tuple[int, tuple[int, int]]:
-    """The side of a bare file's images and its numbers of layers; read once as long as the file looks so."""
+    """Return the image size and the numbers of layers that the tensors of a file show; cached until the file changes."""
     found = find(asked)
     state = read_state(found)
     return _pixels(state, found.called), (_layers(state, "transformer"), _layers(state, "visual.transformer"))
@@ -128,7 +134,7 @@ def _layers(state: Mapping[str, Tensor], side: str) -> int:
 
 
 def _pixels(state: Mapping[str, Tensor], where: str) -> int:
-    """The side of a CLIP's images, by OpenAI's names."""
+    """Return the side length of images in pixels that tensors with the names of OpenAI show."""
     try:
         if "visual.attnpool.positional_embedding" in state:
             places, patch = len(state["visual.attnpool.positional_embedding"]), 32
@@ -164,9 +170,10 @@ _JOINED = re.compile(r"(.+\.attn\.)([qkv])_proj\.(weight|bias)")
 
 
 def to_openai(state: MutableMapping[str, Tensor], where: str) -> dict[str, Tensor]:
-    """The tensors by OpenAI's names; `state` is emptied, so that no tensor is held twice.
+    """Convert tensors with the names of transformers to the names of OpenAI; `state` is emptied to save memory.
 
-    Raises UserError if a query, key or value is missing; what else is missing or added is seen in the model.
+    Raises:
+        UserError: if the weights of a query, key or value are missing.
     """
     found: dict[str, Tensor] = {}
     for old in list(state):

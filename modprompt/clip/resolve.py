@@ -1,6 +1,6 @@
-"""From the CLIP model that a user names to its weights, which are downloaded if necessary, and how they are run.
+"""Finding the weights and the architecture of the CLIP model that a user names.
 
-Nothing is guessed: weights are rejected if nothing says how they are run, or if two sources contradict each other.
+Weights are rejected if their architecture is unknown, or if two sources contradict each other.
 """
 
 import logging
@@ -39,7 +39,17 @@ _NOT_ASKED = (
 
 
 def find(asked: ClipSpec) -> ClipSpec:
-    """The source of a CLIP, downloaded if need be; UserError if there is none, or nothing says how it is run."""
+    """Find the weights and the architecture of a CLIP model; download the weights if necessary.
+
+    Args:
+        asked: the model that the user names.
+
+    Returns:
+        The same with all attributes of `ClipSpec`.
+
+    Raises:
+        UserError: if there is no such model, or its architecture is unknown.
+    """
     if asked.activation not in ("", *ACTIVATIONS):
         raise UserError(f"MODEL.BACKBONE.ACTIVATION must be {' or '.join(ACTIVATIONS)}, got {asked.activation!r}.")
     if len(asked.heads) not in (0, 2) or not all(type(one) is int and one > 0 for one in asked.heads):
@@ -63,7 +73,7 @@ def find(asked: ClipSpec) -> ClipSpec:
 
 
 def describes_itself(path: str) -> bool:
-    """Whether something other than the user's options says how a file or folder of weights is run."""
+    """Return True if the architecture of a file or folder of weights is known without settings of the user."""
     try:
         return find(ClipSpec(path=path)).dialect != BARE
     except UserError:
@@ -85,7 +95,7 @@ def _openai_file(name: str) -> Path:
 
 
 def _of_hub(asked: ClipSpec) -> ClipSpec:
-    """Of open_clip's pretrained tag, or a repository that says itself how its weights are run."""
+    """Find a pretrained model of open_clip, or a repository on a hub that contains a config."""
     tag = lookup.require(asked.name)
     names: Sequence[str] = ()
     if tag is not None:
@@ -108,7 +118,7 @@ def _of_hub(asked: ClipSpec) -> ClipSpec:
 
 
 def fetched(name: str, repo: str, revision: str, choose: hub.Choose) -> tuple[Path, str]:
-    """The first of the chosen files of a repository, all of which are then in the cache, and the commit; it is said."""
+    """Download chosen files of a repository; return the path of the first file and the commit, which is also logged."""
     there = hub.snapshot(repo, revision, choose)
     first = choose(there.files())[0]
     LOG.warning("%s: %s of %s at commit %s", name, first, repo, there.commit)  # shown without a logging setup
@@ -133,7 +143,7 @@ def _of_path(asked: ClipSpec) -> ClipSpec:
 
 
 def _of_weights(asked: ClipSpec, weights: Path) -> ClipSpec:
-    """A file of weights by what stands beside it, its hash, or the options."""
+    """Find the architecture of a file of weights: from a config next to it, its hash, or settings of the user."""
     own, others = weights.parent / CONFIG_FILE, weights.parent / TRANSFORMERS_FILE
     is_others = others.is_file() and (weights.name.removesuffix(INDEX) in _TRANSFORMERS or not own.is_file())
     asked = asked._replace(name="", weights=weights)
@@ -170,7 +180,7 @@ def _of_weights(asked: ClipSpec, weights: Path) -> ClipSpec:
 
 
 def _wanted(there: Sequence[str], names: Sequence[str] = ()) -> list[str]:
-    """The files of a repository that are needed, the weights first; without names some must say how they are run."""
+    """Return the files of a repository to download, the weights first; raise UserError if a config is missing."""
     weights = _pick(there, "the repository", names)
     if not names and not {CONFIG_FILE, TRANSFORMERS_FILE} & set(there):
         raise UserError(
@@ -184,7 +194,7 @@ def _wanted(there: Sequence[str], names: Sequence[str] = ()) -> list[str]:
 
 
 def _pick(there: Sequence[str], where: str, names: Sequence[str] = ()) -> str:
-    """The file with the weights: one of these names, or open_clip's own, then transformers', then the only one."""
+    """Return the file with the weights: one of `names`, of the usual names, or the only file of weights."""
     for one in names or (*_OPEN_CLIP, *_TRANSFORMERS):
         for name in (one, one + INDEX):
             if name in there:

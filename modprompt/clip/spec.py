@@ -21,7 +21,7 @@ SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".tar")  # of files of weight
 
 
 class Images(NamedTuple):
-    """How images are made for a CLIP."""
+    """The image preprocessing of a CLIP model."""
 
     size: int = 0  # side in pixels; 0 if only the weights say it
     mean: tuple[float, ...] = OPENAI_MEAN  # per channel, of pixels from 0 to 1
@@ -31,7 +31,7 @@ class Images(NamedTuple):
     stated: bool = True  # something says this of the weights; else these are OpenAI's values, which most CLIPs have
 
     def settings(self) -> dict[str, Any]:
-        """The same as settings of a run's node INPUT, by key."""
+        """Return the preprocessing as settings of the configuration node INPUT."""
         return {
             "SIZE": (self.size, self.size),
             "PIXEL_MEAN": list(self.mean),
@@ -42,20 +42,20 @@ class Images(NamedTuple):
 
 
 class Kinds(NamedTuple):
-    """The kinds of both sides."""
+    """The kinds of both encoders, which decide whether prompts can be inserted."""
 
     text: str = PROMPTED  # or FEATURES
     image: str = PROMPTED  # or RESNET, FEATURES
 
     @property
     def runs(self) -> str:
-        """What runs on such a CLIP, in words."""
+        """Which methods can be used with such a CLIP model, in words."""
         sides = [f"{side} side" for side, kind in zip(("text", "vision"), self) if kind == PROMPTED]
         return "everything" if len(sides) == len(self) else " and ".join([*sides, "heads"])
 
 
 class Shape(NamedTuple):
-    """The sizes of a CLIP of OpenAI's design that its tensors show; pairs are (text side, image side)."""
+    """The sizes of a CLIP model of OpenAI's architecture; pairs are (text encoder, image encoder)."""
 
     pixels: int  # side of its images
     patch: int  # side of its patches in pixels; 0 for a ResNet
@@ -111,19 +111,19 @@ class ClipSpec(NamedTuple):
 
     @property
     def file(self) -> Path | None:
-        """Its file or folder; None for a name whose file's hash or commit is part of its address."""
+        """The file or folder of weights that the user names, or None for a name of a model on a server."""
         if self.path:
             return of_user(self.path).absolute()
         return EMBEDDED_FILE if self.name == EMBEDDED else None
 
     @property
     def key(self) -> str:
-        """All of it as one text."""
+        """What the user named as one string."""
         said = [self.activation, str(list(self.heads))] if self.activation or self.heads else []
         return " ".join([str(self.file or self.name), *said, *filter(None, [self.model])])
 
 
 def asked_of(backbone: Any) -> ClipSpec:
-    """The CLIP that the node MODEL.BACKBONE of a run names."""
+    """Return the CLIP model that the configuration node MODEL.BACKBONE names."""
     heads = tuple(backbone.HEADS) if isinstance(backbone.HEADS, (tuple, list)) else (backbone.HEADS,)
     return ClipSpec(backbone.NAME, backbone.PATH, backbone.ACTIVATION, heads, backbone.MODEL)

@@ -1,4 +1,4 @@
-"""From words to token ids: CLIP's byte pairs, or the tokenizer in a CLIP's own files.
+"""Tokenizers: the byte-pair encoding of CLIP, and tokenizers in the files of other CLIP models.
 
 Shapes: L ids of a text.
 """
@@ -15,7 +15,7 @@ from modprompt.programs import one_line
 
 
 class TokenizerFacts(NamedTuple):
-    """What tells one tokenizer from another; a CLIP only runs with its own."""
+    """Information that identifies a tokenizer."""
 
     name: str  # "clip" for CLIP's byte pairs, else the kind ("siglip", "bert", ...)
     sha256: str  # of its files; empty for CLIP's, which ships with the package
@@ -30,22 +30,24 @@ POSITIONS, VOCABULARY, START, END = 77, 49408, 49406, 49407  # of every CLIP wit
 
 
 class TooLong(Exception):
-    """A text has too many tokens, start and end included."""
+    """A text has too many tokens, including start and end."""
 
 
 class Tokenizer:
-    """From texts to ids; a subclass has `facts`, what tells it from others, `_ids` and `word`."""
+    """Base class of tokenizers; a subclass defines `facts`, `_ids` and `word`."""
 
     facts: TokenizerFacts
 
     def words(self, text: str) -> list[int]:
-        """Ids of the words of a text, without start, end and padding; UserError if it is not valid UTF-8."""
+        """Return the ids of a text without start, end and padding; raise UserError if the text is not valid UTF-8."""
         return self._ids(_utf8(text), special=False)
 
     def row(self, text: str) -> list[int]:
-        """All L ids of a text: start (if there is one), words, end, padding. Nothing is cut off.
+        """Return all L ids of a text: start (if there is one), words, end and padding.
 
-        Raises TooLong if they are more than L, and as words.
+        Raises:
+            TooLong: if the text has more than L ids.
+            UserError: if the text is not valid UTF-8.
         """
         ids = self._ids(_utf8(text), special=True)
         if len(ids) > self.facts.length:
@@ -53,7 +55,7 @@ class Tokenizer:
         return ids + [self.facts.padding] * (self.facts.length - len(ids))
 
     def word(self, number: int) -> str:
-        """What an id stands for, readable, and which part of a word it is; empty for none."""
+        """Return a readable text for an id that shows whether it is a part of a word, or "" for none."""
         raise NotImplementedError
 
     def _ids(self, text: str, special: bool) -> list[int]:
@@ -67,13 +69,13 @@ def _utf8(text: str) -> str:
 
 
 class ClipTokenizer(Tokenizer):
-    """CLIP's byte pairs, which the `clip` package has; `length` ids of a text."""
+    """The byte-pair encoding of the `clip` package, with `length` ids per text."""
 
     def __init__(self, length: int = POSITIONS):
         self.facts = TokenizerFacts(CLIP_BPE, "", length, 0, END, "lower")
 
     def word(self, number: int) -> str:
-        """The word of an id, or "part-" for a part of one; as Tokenizer."""
+        """Return the word of an id, or "part-" for a part of a word."""
         tokenizer = import_clip()._tokenizer
         piece = tokenizer.decoder.get(number, "")
         text = str(tokenizer.decode([number])) if piece else ""
@@ -93,11 +95,17 @@ SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.js
 
 
 class FileTokenizer(Tokenizer):
-    """A tokenizer of L = length ids from a folder's files (SigLIP's, Gemma's, BERT's, ...), run by transformers.
+    """A tokenizer in the files of a folder, which is run by transformers. No code in the folder is run.
 
-    No code in the folder is run, nothing is downloaded. `clean` is open_clip's name of what is done to a text first,
-    `language` for tokenizers that mark it; `strip_sep_token` writes the end id as 0 (CLIPA). Raises UserError if a
-    package is missing, or the files are no tokenizer with an end, and padding behind it.
+    Args:
+        folder: the folder.
+        length: L, the number of ids per text.
+        clean: the name that open_clip has for the preprocessing of texts.
+        language: the language, for tokenizers that mark it.
+        strip_sep_token: whether the end id is written as 0 (CLIPA).
+
+    Raises:
+        UserError: if a package is missing, or the files do not contain a tokenizer with an end id followed by padding.
     """
 
     def __init__(
@@ -134,7 +142,7 @@ class FileTokenizer(Tokenizer):
         return self  # it never changes, and is large
 
     def word(self, number: int) -> str:
-        """The piece of an id, with the marks of its kind; as Tokenizer."""
+        """Return the piece of a word of an id, with the marks of the tokenizer."""
         return str(self._tokenizer.convert_ids_to_tokens(number) or "")
 
     def _ids(self, text: str, special: bool) -> list[int]:
@@ -154,7 +162,7 @@ class FileTokenizer(Tokenizer):
 
 
 def _sha256(folder: Path) -> str:
-    """Hash of names and contents of the files."""
+    """Return a hash of the names and contents of the files."""
     digest = hashlib.sha256()
     for name in sorted((*CARRIERS, *SETTINGS)):
         if (folder / name).is_file():

@@ -1,6 +1,6 @@
-"""Class names that a CLIP cannot tell apart, and words that it was never trained on.
+"""Checks for class names that a CLIP model cannot distinguish, and for words on which it was never trained.
 
-The embedded model knows few words, and all others are the same to it.
+The bundled model knows few words, and cannot distinguish other words.
 """
 
 import warnings
@@ -20,12 +20,12 @@ _Tokens = tuple[int, ...]
 
 
 def readable(text: str) -> str:
-    """A class name or CTX_INIT as words: "_" is read as a space."""
+    """Return a class name or CTX_INIT with spaces instead of underscores."""
     return text.replace("_", " ").strip()
 
 
 def _by_tokens(names: Sequence[str], tokenizer: Tokenizer) -> dict[_Tokens, list[int]]:
-    """The labels of names that share their tokens, by these; other names are left out."""
+    """Return the labels of class names with equal tokens, by these tokens."""
     found: dict[_Tokens, list[int]] = {}
     for label, name in enumerate(names):
         found.setdefault(tuple(tokenizer.words(readable(name))), []).append(label)
@@ -35,10 +35,10 @@ def _by_tokens(names: Sequence[str], tokenizer: Tokenizer) -> dict[_Tokens, list
 def require_distinct_names(
     names: Sequence[str], listed: bool = False, known: Sequence[str] = (), tokenizer: Tokenizer = _CLIPS
 ) -> None:
-    """Look for class names that are the same to a CLIP: most ignore capitals, and all read "_" as a space.
+    """Raise UserError if a CLIP model cannot distinguish class names, for example because they differ only in case.
 
-    Raises UserError if there are any, since nothing tells their classes apart; but only warns of those in a list that
-    is published or a run's (`listed`), and among names that were checked before (`known`).
+    For names of published class lists (`listed`) and names that were checked before (`known`), only a warning is
+    printed.
     """
     same = _by_tokens(names, tokenizer)
     passed = _by_tokens(known, tokenizer) if same and not listed else {}
@@ -68,22 +68,23 @@ def require_distinct_names(
 
 
 def _known_tokens(name: str, table: Tensor, tokenizer: Tokenizer = _CLIPS) -> _Tokens:
-    """Tokens of a class name, _UNKNOWN in place of those whose embedding, a row of the table, is zero."""
+    """Return the tokens of a class name, with _UNKNOWN for tokens whose embedding in the table is zero."""
     tokens = tokenizer.words(readable(name))
     return tuple(token if bool(table[token].detach().any()) else _UNKNOWN for token in tokens)
 
 
 def unknown_words(names: Sequence[str]) -> list[str]:
-    """Words of class names that the embedded CLIP was never trained on, each once."""
+    """Return the words of class names on which the bundled CLIP model was never trained."""
     table = read_embedded()["token_embedding.weight"]
     words = dict.fromkeys(word for name in names for word in readable(name).split())
     return [word for word in words if _UNKNOWN in _known_tokens(word, table)]
 
 
 def require_known_words(names: Sequence[str], clip_model: CLIP) -> None:
-    """Warn of class names with words that a CLIP has never seen; a text tower does not show which these are.
+    """Warn if class names contain words on which a CLIP model was never trained, if its embeddings show this.
 
-    Raises UserError if two different names are the same to it: predictions between them would mean nothing.
+    Raises:
+        UserError: if the model cannot distinguish two class names because of such words.
     """
     if not has_stock_text(clip_model):
         return

@@ -1,11 +1,10 @@
-"""The two towers of a CLIP: a stock one's parts as types, other packages' modules, and what may be asked of both.
+"""The encoders of a CLIP model: types for OpenAI's architecture, and wrappers for encoders of other packages.
 
-A stock side is OpenAI's: models of `clip.load` and `build_model` have the attributes of CLIP, whatever their classes,
-which codebases of the family patch. Any other side is a Tower, which gives features; the parts of some, into which
-prompts can go, have a stock side's names here. Towers always stay in eval mode: BatchNorm and drop path would change
-features (ConvNeXt, ViTamin, MobileCLIP).
+A stock encoder has OpenAI's architecture. Models of `clip.load` and `build_model` have the attributes of the class CLIP
+below, whatever their classes are, since CoOp-style codebases change these classes. Every other encoder is wrapped in a
+`Tower`. Towers stay in eval mode, because batch normalisation and drop path would change their features.
 
-Shapes: B images, C texts, L tokens, D width of a side, E joint width.
+Shapes: B images, C texts, L tokens, D width of an encoder, E joint width.
 """
 
 import contextlib
@@ -41,7 +40,7 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """A residual attention block; its normalisations' output has the type of their input, as in all of a CLIP."""
+    """A residual attention block, whose normalisations keep the type of their input."""
 
     ln_1: nn.LayerNorm
     attn: nn.MultiheadAttention
@@ -50,13 +49,13 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """The blocks of a side, an nn.Sequential."""
+    """The blocks of an encoder."""
 
     resblocks: Sequence[Block]
 
 
 class VisionTransformer(nn.Module):
-    """The image side: class embedding (D,), positions (L, D), projection (D, E)."""
+    """An image encoder: class embedding (D,), positions (L, D), projection (D, E)."""
 
     input_resolution: int
     conv1: nn.Conv2d
@@ -69,14 +68,14 @@ class VisionTransformer(nn.Module):
 
 
 class ResNet(nn.Module):
-    """The image side of a CLIP without a vision transformer."""
+    """An image encoder without a transformer."""
 
     input_resolution: int
     conv1: nn.Conv2d
 
 
 class CLIP(nn.Module):
-    """The whole model: positions (L, D) and projection (D, E) are the text side's."""
+    """A CLIP model; positions (L, D) and projection (D, E) belong to the text encoder."""
 
     visual: VisionTransformer | ResNet
     transformer: Transformer
@@ -92,10 +91,10 @@ class CLIP(nn.Module):
 
 
 class Tower(nn.Module):
-    """A package's module that encodes one side, unchanged in `module`, to features (B, E) that are not normalised.
+    """Wraps an encoder of another package, which returns features (B, E) that are not normalised.
 
-    Its weights stay float32: with PREC amp, fp16 and bf16 its products run under autocast on a GPU, in the type
-    `products`, to which a stock side's matrices would be cast (None: float32). Of several outputs the first counts.
+    The weights stay in float32. With PREC amp, fp16 and bf16, matrix products run under autocast on a GPU, in the type
+    `products` (None for float32). If the encoder returns several outputs, the first is used.
     """
 
     products: torch.dtype | None = None
@@ -107,7 +106,7 @@ class Tower(nn.Module):
 
     @property
     def feature_type(self) -> torch.dtype:
-        """The type of its weights and of its features."""
+        """The type of the weights and the features."""
         return next(self.module.parameters()).dtype
 
     def train(self: T, mode: bool = True) -> T:
@@ -122,18 +121,19 @@ class Tower(nn.Module):
             return features.to(self.feature_type)
 
     def autocast(self, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-        """A context in which products on a GPU have the type `products`; it does nothing on a CPU."""
+        """Return a context in which matrix products on a GPU have the type `products`; it has no effect on a CPU."""
         if self.products is None or device.type == "cpu":
             return contextlib.nullcontext()
         return torch.autocast(device.type, dtype=self.products)
 
 
 class TowerCLIP(nn.Module):
-    """A dual encoder that the `clip` package does not build; other code asks about its sides by the functions below.
+    """A CLIP model that the `clip` package cannot build.
 
-    `visual` is a stock side or a Tower; so is `text`, but the parts of a stock one (STOCK_TEXT) become attributes here,
-    and `text` is None. Of width E. `logit_scale`, a logarithm, stays float32, whatever the type of the rest;
-    `logit_bias` is added to logits if each class has a sigmoid of its own, None for most.
+    The functions below return properties of its encoders. `visual` and `text` are stock encoders or towers. The parts
+    of a stock text encoder (STOCK_TEXT) become attributes of this module, and `text` is None. `logit_scale`, a
+    logarithm, stays in float32. `logit_bias` is added to logits in models with a sigmoid for each class, and None in
+    others.
     """
 
     unshown: str = ""  # how it is run, as far as tensors do not show it; a part of its fingerprint
@@ -166,7 +166,7 @@ class TowerCLIP(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type in which prompts are made: a stock side's, or that of the towers' products."""
+        """The type of prompts: that of a stock encoder, or of the matrix products of towers."""
         if self.text is None:
             return self.text_projection.dtype
         if isinstance(self.visual, Tower):
@@ -174,12 +174,12 @@ class TowerCLIP(nn.Module):
         return self.visual.conv1.weight.dtype
 
     def encode_image(self, image: Tensor) -> Tensor:
-        """Features (B, E) of images (B, 3, H, W), not normalised."""
+        """Return features (B, E) of images (B, 3, H, W), which are not normalised."""
         features: Tensor = self.visual(image)
         return features
 
     def encode_text(self, ids: Tensor) -> Tensor:
-        """Features (C, E) of token ids (C, L), not normalised; a stock text side is read at the highest id, the end."""
+        """Return features (C, E) of token ids (C, L), which are not normalised."""
         if self.text is not None:
             features: Tensor = self.text(ids)
             return features
@@ -191,7 +191,7 @@ class TowerCLIP(nn.Module):
         return ends.to(kind) @ self.text_projection
 
     def forward(self, image: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """(logits (images, texts), their transpose)."""
+        """Return the logits (images, texts) and their transpose."""
         images, texts = F.normalize(self.encode_image(image), dim=-1), F.normalize(self.encode_text(ids), dim=-1)
         logits = self.logit_scale.exp() * images @ texts.t()
         logits = logits if self.logit_bias is None else logits + self.logit_bias
@@ -199,7 +199,7 @@ class TowerCLIP(nn.Module):
 
 
 def kinds_of(clip_model: CLIP) -> Kinds:
-    """The kinds of its sides."""
+    """Return the kinds of both encoders."""
     other = FEATURES if has_image_tower(clip_model) else RESNET
     return Kinds(
         PROMPTED if prompted_text(clip_model) else FEATURES, PROMPTED if prompted_image(clip_model.visual) else other
@@ -207,7 +207,7 @@ def kinds_of(clip_model: CLIP) -> Kinds:
 
 
 def has_stock_text(clip_model: CLIP) -> bool:
-    """Whether its text side is the stock one, in the CLIP's own attributes."""
+    """Return True if the text encoder has OpenAI's architecture."""
     return not isinstance(clip_model, TowerCLIP) or clip_model.text is None
 
 
@@ -218,60 +218,60 @@ def text_parameters(clip_model: CLIP) -> list[tuple[nn.Module, str]]:
 
 
 def has_stock_image(clip_model: CLIP) -> bool:
-    """Whether its image side is the stock transformer: neither a ResNet nor a tower."""
+    """Return True if the image encoder is a vision transformer of OpenAI's architecture."""
     return hasattr(clip_model.visual, "transformer")
 
 
 def has_image_tower(clip_model: CLIP) -> bool:
-    """Whether its image side is a package's own."""
+    """Return True if the image encoder is that of another package."""
     return isinstance(clip_model.visual, Tower)
 
 
 def has_tower(clip_model: CLIP) -> bool:
-    """Whether a side is a package's own."""
+    """Return True if an encoder is that of another package."""
     return has_image_tower(clip_model) or not has_stock_text(clip_model)
 
 
 def joint_width(clip_model: CLIP) -> int:
-    """E, of the features of both sides."""
+    """Return E, the width of image and text features."""
     return clip_model.width if isinstance(clip_model, TowerCLIP) else int(clip_model.text_projection.shape[1])
 
 
 def text_width(clip_model: CLIP) -> int:
-    """T, of the tokens of its text side; 0 if prompts cannot go into it."""
+    """Return the width of the tokens of the text encoder, or 0 if no prompts can be inserted."""
     side = prompted_text(clip_model)
     return int(side.ln_final.weight.shape[0]) if side else 0
 
 
 def image_width(clip_model: CLIP) -> int:
-    """V, of the tokens of its image side, or of a ResNet's stem; 0 for a tower without prompts."""
+    """Return the width of the tokens of the image encoder or of the stem of a ResNet, or 0 without prompts."""
     side: Any = prompted_image(clip_model.visual) if has_image_tower(clip_model) else clip_model.visual
     return int(side.conv1.weight.shape[0]) if side else 0
 
 
 def token_table(clip_model: CLIP) -> nn.Embedding:
-    """The word embeddings of its text side, into which prompts can go."""
+    """Return the word embeddings of the text encoder."""
     table: nn.Embedding = prompted_text(clip_model).token_embedding
     return table
 
 
 def tokenizer_of(clip_model: CLIP) -> Tokenizer:
-    """Its tokenizer."""
+    """Return the tokenizer of a CLIP model."""
     if isinstance(clip_model, TowerCLIP):
         return clip_model.tokenizer
     return ClipTokenizer(int(clip_model.positional_embedding.shape[0]))
 
 
 def logit_bias_of(clip_model: CLIP) -> Tensor | None:
-    """The scalar that is added to its logits if each class is judged by itself (a sigmoid); None for most."""
+    """Return the bias that is added to logits in models with a sigmoid for each class, or None."""
     return clip_model.logit_bias if isinstance(clip_model, TowerCLIP) else None
 
 
 def prompted_text(clip_model: CLIP) -> Any:
-    """The module with the parts of its text side, named as a stock one's, if prompts can go into it; else None.
+    """Return the module with the parts of the text encoder under OpenAI's names, or None if it accepts no prompts.
 
-    Of a tower it is open_clip's own (SigLIP's, PE's, MetaCLIP 2's). Its mask is None if padding is read too. A causal
-    one must read features at the tokenizer's end token, and texts must begin with a start token.
+    Text encoders of open_clip (SigLIP, PE, MetaCLIP 2) accept prompts. Their attention mask is None if they read
+    padding as well. A causal encoder must read features at the end token, and texts must begin with a start token.
     """
     if not isinstance(clip_model, TowerCLIP) or clip_model.text is None:
         return clip_model
@@ -284,7 +284,7 @@ def prompted_text(clip_model: CLIP) -> Any:
 
 
 def takes_text_prompts(text: Any) -> bool:
-    """Whether open_clip's text module has stock blocks and parts, and nothing more that is run."""
+    """Return True if a text encoder of open_clip consists of the same parts as OpenAI's."""
     if not (hasattr(text, "ln_final") and hasattr(text, "pool_type")):
         return False
     causal, last = text.attn_mask is not None, text.pool_type == "last"
@@ -301,10 +301,11 @@ def _do_nothing(*modules: Any) -> bool:
 
 
 def prompted_image(visual: Any) -> Any:
-    """The same for an image side; a tower's must be a plain vision transformer of timm's with a pool (SigLIP's).
+    """Return the module with the parts of the image encoder under OpenAI's names, or None if it accepts no prompts.
 
-    It then holds the tower's own weights; `positional_embedding` is of patches, (L, D) or (1, L, D), and `pool` makes
-    features (B, E) of tokens (B, L, D).
+    Of towers, only plain vision transformers of timm with attention pooling (SigLIP) accept prompts. Their attribute
+    `positional_embedding` belongs to patches, (L, D) or (1, L, D), and `pool` returns features (B, E) of tokens
+    (B, L, D).
     """
     if hasattr(visual, "transformer"):
         return visual
@@ -326,7 +327,7 @@ def prompted_image(visual: Any) -> Any:
 
 
 def _is_plain_timm(block: Any) -> bool:
-    """Whether a block of timm's has only attention and an MLP."""
+    """Return True if a block of timm has only attention and an MLP."""
     if type(block).__name__ != "Block" or type(block.attn).__name__ != "Attention" or type(block.mlp).__name__ != "Mlp":
         return False
     attn = block.attn

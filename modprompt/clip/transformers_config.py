@@ -22,9 +22,10 @@ _USUAL: dict[str, dict[str, Any]] = {
 
 
 def read(folder: Path) -> tuple[dict[str, Any], Images]:
-    """model_cfg and images of a folder of transformers'.
+    """Return the model_cfg and the image preprocessing of a folder in the format of transformers.
 
-    Raises UserError if a config is missing or damaged, or is not that of a CLIPModel of OpenAI's shape.
+    Raises:
+        UserError: if a config is missing or damaged, or does not describe a CLIPModel of OpenAI's architecture.
     """
     path = folder / TRANSFORMERS_FILE
     config = read_config(path)
@@ -50,7 +51,7 @@ def read(folder: Path) -> tuple[dict[str, Any], Images]:
 
 
 def _side(config: dict[str, Any], key: str, path: Path) -> dict[str, Any]:
-    """What a side's config says; an older `*_config_dict` must agree in all that is read."""
+    """Return the settings of an encoder; an entry `*_config_dict` of older versions must not contradict them."""
     given, older = config.get(key) or {}, config.get(f"{key}_dict") or {}
     if not isinstance(given, dict) or not isinstance(older, dict) or not (given or older):
         raise UserError(
