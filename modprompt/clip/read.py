@@ -122,7 +122,7 @@ def sizes_of_tensors(asked: ClipSpec) -> tuple[int, tuple[int, int]]:
 
 @lru_cache(maxsize=8)
 def _sizes(asked: ClipSpec, looks: str) -> tuple[int, tuple[int, int]]:
-    """Return the image size and the numbers of layers that the tensors of a file show; cached until the file changes."""
+    """Return the image size and the numbers of layers that the tensors show; cached until the file changes."""
     found = find(asked)
     state = read_state(found)
     return _pixels(state, found.called), (_layers(state, "transformer"), _layers(state, "visual.transformer"))
