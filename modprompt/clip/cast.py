@@ -80,7 +80,7 @@ def moved(clip_model: CLIP, device: torch.device) -> CLIP:
 
 
 def exact(clip_model: CLIP) -> CLIP:
-    """Return a CLIP model in float32 with its weights from before any cast; warn if these weights are lost."""
+    """Return a CLIP model in float32 with its original weights; warn if a cast has rounded them."""
     rounded = rounded_to(clip_model)
     if clip_model.dtype == torch.float32 and not rounded:
         return clip_model

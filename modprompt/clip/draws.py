@@ -15,7 +15,7 @@ def _draws(clip_model: CLIP) -> bool:
 
 
 def draw_inside(clip_model: CLIP, draw: Callable[[], Tensor]) -> Tensor:
-    """Draw random numbers at the place where the original code draws them: after the image encoder is constructed.
+    """Draw random numbers as the original code of a method does, right after CLIP constructs its image encoder.
 
     If no random numbers were drawn since the CLIP model was built, the generator is set back to the beginning of its
     construction; else the draws of the construction are made again. If the construction of the model drew nothing, only

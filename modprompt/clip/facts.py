@@ -27,7 +27,7 @@ _ACTIVATIONS = {"QuickGELU": QUICK_GELU, "GELU": GELU}  # by names of modules
 
 
 def digest_of(name: str, tensor: Tensor) -> bytes:
-    """Return the hash of a tensor in the shortest exact type, which is equal for a half tensor and its float copy."""
+    """Return a hash of a tensor that is the same for float16 values stored as float16 or as float32."""
     flat = tensor.detach().cpu().contiguous().flatten()
     wide = () if flat.dtype == torch.float16 else (part.float() for part in flat.split(PORTION))
     kind = torch.float16 if all(torch.equal(part.half().float(), part) for part in wide) else torch.float32

@@ -73,7 +73,7 @@ def repository(name: str) -> tuple[str, str] | None:
 
 
 def named(text: str) -> ClipSpec:
-    """Return what a text means that is a name, or the path of a file or folder; a registered name wins over a file."""
+    """Return the CLIP model for a string, which can be a name or a path; a registered name has priority."""
     path = of_user(text)
     looks_so = path.suffix in SUFFIXES or text.startswith(("/", "./", "../", "~"))
     is_path = is_tag(text) and (looks_so or (path.exists() and not _is_registered(text)))
@@ -91,7 +91,7 @@ def _is_registered(text: str) -> bool:
 
 
 def seen(clip: ClipSpec) -> dict[str, str]:
-    """Return the state of the files of a CLIP model, as stored in results; `looks` is "" if it is unknown."""
+    """Return the size and modification time of the files of a CLIP model, in the form that results store."""
     return {"clip": clip.key, "looks": state_of_files(clip)}
 
 
@@ -117,11 +117,11 @@ _WHEN_READ: dict[str, dict[str, str]] = {}
 
 
 def note(clip: ClipSpec) -> None:
-    """Store the state of the files of a CLIP model before they are read."""
+    """Remember the size and modification time of the files of a CLIP model before they are read."""
     _WHEN_READ[clip.key] = seen(clip)
 
 
 def when_read(clip: ClipSpec) -> dict[str, str]:
-    """Return the state that the files of a CLIP model had when this process read them."""
+    """Return the size and modification time that the files of a CLIP model had when this process read them."""
     found = _WHEN_READ.get(clip.key, {})
     return found if found.get("looks") else seen(clip)  # a hub's commit is known afterwards

@@ -236,7 +236,7 @@ def is_stock(model: Mapping[str, Any]) -> bool:
 
 
 def kinds_of(model: Mapping[str, Any]) -> Kinds:
-    """Return the kinds of the encoders of a model_cfg, which are those that `towers.kinds_of` returns for the model."""
+    """Return the kinds of both encoders of a model_cfg."""
     text, image = model["text_cfg"], model["vision_cfg"]
     last = text.get("pool_type") == "last" and bool(text.get("no_causal_mask"))
     siglip = last and (text.get("proj_bias") or text.get("proj_type") == "none")

@@ -74,7 +74,7 @@ def use_folder(folder: str | Path) -> None:
 
 
 def load_package(folder: Path) -> None:
-    """Import a folder as the package of its name, even if an import would find another package."""
+    """Import a folder as a package, even if another package of the same name is installed."""
     init, name, places = folder / "__init__.py", folder.name, [str(folder)]
     spec: Any = importlib.machinery.ModuleSpec(name, None, is_package=True)
     spec.submodule_search_locations = places

@@ -153,7 +153,7 @@ def test_of(result: Mapping[str, Any] | None) -> str:
 
 
 def of_training(folder: PathLike) -> results.Read:
-    """Return the result of the training in a folder, or why there is none."""
+    """Return the result of a training run from its output folder, or the reason why there is no result."""
     found = results.read(folder)
     tested = test_of(found.result)
     return results.Read(None, f"{results.FILE_NAME} belongs to a test of {tested}") if tested else found

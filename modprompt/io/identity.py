@@ -92,12 +92,12 @@ def by_own_clip(settings: Mapping[str, str], named: Mapping[str, str]) -> dict[s
 
 
 def of_sources(sources: Mapping[str, Any]) -> dict[str, str]:
-    """Return the hashes of custom source files under readable names."""
+    """Return the hashes of custom source files with names for messages."""
     return {f"the source of {module}": str(digest) for module, digest in sources.items()}
 
 
 def of_images(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Return the settings of the image preprocessing under readable names."""
+    """Return the settings of the image preprocessing with names for messages."""
     return {f"{key} of the images": str(text) for key, text in settings.items()}
 
 
@@ -198,7 +198,7 @@ class Difference(NamedTuple):
 
 
 def apart(*texts: str) -> Iterator[str]:
-    """Yield texts for a message; long texts are shortened to the part around the first difference."""
+    """Shorten long values for a message to the part around the first character in which they differ."""
     start = max(len(os.path.commonprefix(texts)) - _BEFORE, 0)
     for text in texts:
         end = "..." if len(text) > start + _MOST_SHOWN else ""

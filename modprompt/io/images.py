@@ -55,7 +55,7 @@ def file_hashes(paths: list[str]) -> list[str]:
 
 
 def images_hash(*lists: Sequence[Any] | None, root: str = "", first_by_content: bool = False) -> str:
-    """Return a hash of lists of images: relative path, label and file size of each image. None means no list.
+    """Return a hash of lists of images, computed from the relative path, label and file size of each image.
 
     root: the folder that paths are relative to; empty: the one that they have in common. first_by_content: the first
     list's images are told by their content, not by their size.

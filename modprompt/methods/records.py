@@ -316,7 +316,7 @@ def values_of(settings: Configured) -> dict[str, Any]:
 
 
 def classes_record(classes: Classes, learner: Learner) -> dict[str, Any]:
-    """Return the description of the classes in checkpoints: names by label, data set and prompt templates.
+    """Return the entry about the classes in checkpoints: class names, data set and prompt templates.
 
     If classes have equal names, the record has their numbers. If the model was trained on other classes, and this
     changes its predictions, the record has the names of these classes, too.

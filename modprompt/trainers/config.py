@@ -49,7 +49,7 @@ class RunConfig(CfgNode):
 
     @classmethod
     def of(cls, cfg: CfgNode) -> "RunConfig":
-        """Return a frozen copy of a configuration with the missing settings of this project added."""
+        """Add all missing settings of modprompt to a copy of a configuration, and return the frozen copy."""
         one = cls._copied(cfg)
         add_defaults(one)
         one.freeze()

@@ -309,7 +309,7 @@ class HeadTrainer(PromptTrainer):
         return content.epoch
 
     def skip_epochs(self, name: str, epochs: int) -> None:
-        """Advance the learning rate by this number of epochs; a head that is only tested has no learning rate."""
+        """Advance the learning-rate scheduler by a number of epochs; a head that is only tested has none."""
         if self.head_is_built:
             self._make_optimiser()
             super().skip_epochs(name, epochs)

@@ -9,7 +9,7 @@ _WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by 
 
 
 def prompts_hash(learner: nn.Module) -> str:
-    """Return twelve hex digits that identify the parameters of a learner, sorted by name."""
+    """Return a hash (twelve hex digits) of the parameters of a learner."""
     digest = hashlib.sha256()
     for name, value in sorted(learner.named_parameters()):
         bits = value.detach().cpu().contiguous().view(_WHOLE[value.element_size()])  # numpy has no bfloat16

@@ -28,7 +28,7 @@ TRAINING = Mode()
 
 
 def trainer_of(cfg: CfgNode) -> Any:
-    """Return the registered class of the trainer of a run."""
+    """Return the trainer class that TRAINER.NAME names."""
     return TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
 
 

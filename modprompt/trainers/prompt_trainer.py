@@ -568,7 +568,7 @@ class PromptTrainer(TrainerX):
         return resume.load_state(self, directory)
 
     def skip_epochs(self, name: str, epochs: int) -> None:
-        """Advance the learning rate of a model by this number of epochs."""
+        """Advance the learning-rate scheduler of a model by a number of epochs."""
         resume.skip_epochs(self, name, epochs)
 
     def extra_state(self) -> dict[str, Any]:

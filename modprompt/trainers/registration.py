@@ -33,7 +33,7 @@ def _enter(name: str, trainer: type) -> None:
 
 
 def _trainer_of(kind: str) -> type[PromptTrainer]:
-    """Return the trainer class for methods of a kind, for example heads."""
+    """Return the base class of the trainers for a kind of methods, such as heads."""
     if kind in _TRAINERS:
         return _TRAINERS[kind]
     from modprompt.trainers.heads import HeadTrainer  # late: only heads need it

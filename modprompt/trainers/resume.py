@@ -224,7 +224,7 @@ def _is_finished(trainer: Any, directory: str) -> bool:
 
 
 def skip_epochs(trainer: Any, name: str, epochs: int) -> None:
-    """Advance the learning rate of a model, if it changes, by this number of epochs."""
+    """Advance the learning-rate scheduler of a model by a number of epochs."""
     steps = building.steps_before(trainer, epochs) if trainer.each_step else epochs
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch warns that no step was made yet

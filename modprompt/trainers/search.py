@@ -262,7 +262,7 @@ class SearchRun:
         print(f"Schedule: {path}")
 
     def result(self, results: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the entry of result.json on the schedule that was found and its accuracy."""
+        """Return the entry of result.json about the schedule that the search found and its accuracy."""
         return {EXTRA: {**self.record, "mixture_pct": float(results["accuracy"])}} if self.record else {}
 
     def _seen(self) -> str:
