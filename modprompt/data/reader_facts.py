@@ -13,7 +13,7 @@ from modprompt.io.settings import SHOTS_BY_CLASS
 
 
 class ReaderFacts(NamedTuple):
-    """Information about a data set from its reader; the defaults are for readers of other codebases.
+    """Information about a data set that its reader provides.
 
     Attributes:
         image_root: the folder that image paths are relative to.
@@ -73,7 +73,7 @@ def images_hash_of(dataset: Any, cfg: Any, *names: str) -> str:
 
 
 def shots_file(cfg: Any) -> str:
-    """Return the file with the shots of each class, or "" if there is none or a codebase has no such setting."""
+    """Return the file that contains the number of shots of each class, or "" if no file is set."""
     return str(getattr(cfg.DATASET, SHOTS_BY_CLASS.rpartition(".")[2], ""))
 
 

@@ -223,7 +223,7 @@ def _same(key: str, asked: Any, got: Any) -> bool:
 
 
 def settings_to_restore(cfg: CfgNode) -> dict[str, Any]:
-    """Print each setting that a program changed after reading its config files and options.
+    """Print the settings that a program changed after reading them, and return the values to restore.
 
     Most often this is the number of epochs.
 

@@ -81,7 +81,7 @@ def decisive(settings: Mapping[str, str], more_free: Collection[str] = ()) -> di
 
 
 def by_own_clip(settings: Mapping[str, str], named: Mapping[str, str]) -> dict[str, str]:
-    """Return settings in which a second CLIP model is "" if it has the name of the backbone.
+    """Replace the name of a second CLIP model by "" if it is the name of the backbone.
 
     Args:
         settings: settings as strings, by dotted key.

@@ -74,7 +74,7 @@ def images_hash(*lists: Sequence[Any] | None, root: str = "", first_by_content: 
 
 
 def image_files(lists: Lists, root: str) -> dict[str, Any]:
-    """Return hashes of image files for result.json: of their sizes and modification times, and of their contents."""
+    """Return hashes of the sizes, modification times and contents of image files, for result.json."""
     root = root or common_root(lists.values())
     seen = {_WHEN: time.time_ns(), _FOLDER: _identity(root)}
     held = {name: {"looks": stamps(one, root)[1], "holds": content_hash(one, root)} for name, one in lists.items()}
@@ -99,7 +99,7 @@ def differing_images(recorded: Mapping[str, Any], lists: Lists, root: str) -> li
 
 
 def unchanged_since(recorded: Mapping[str, Any], root: str, newest_ns: int) -> bool:
-    """Return True if a folder has not changed since a result recorded its state."""
+    """Return True if no file in a folder has changed since result.json was written."""
     there, seen_ns = _identity(root), recorded.get(_WHEN)
     return bool(there) and there == recorded.get(_FOLDER) and newest_ns < (seen_ns or 0) - _CLOCKS_NS
 
@@ -141,7 +141,7 @@ def _distinct_paths(images: Sequence[Any]) -> list[str]:
 
 
 def stamps(images: Sequence[Any], root: str) -> tuple[str, str]:
-    """Return 16 hex digits each of the two stamps of images (`file_stamps`) with their paths below `root`.
+    """Return two hashes of the paths of images and of the stamps that `file_stamps` returns for them.
 
     Raises:
         OSError: if a file is missing.

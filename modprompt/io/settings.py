@@ -126,7 +126,7 @@ def pairs(options: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def given(layers: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Merge settings of several sources, where later sources win, and keep the settings that influence results.
+    """Merge settings of several sources, and drop settings that do not influence results; later sources win.
 
     Returns:
         {dotted key: text}, sorted by key.

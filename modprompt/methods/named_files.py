@@ -75,7 +75,7 @@ _HASHES: dict[str, tuple[Callable[[str], str], str]] = {  # by fact: the hash of
 
 
 def _recorded_hash(fact: str, text: str) -> str:
-    """Return the hash in a string of result.json, which can contain further words."""
+    """Return the hash in a recorded string, without the other words of the string."""
     if fact == DESCRIPTIONS:
         return text.rpartition(" ")[2]
     return text.partition(" ")[0] if fact == SENTENCES else text

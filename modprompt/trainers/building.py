@@ -77,7 +77,7 @@ def make_method(trainer: type, cfg: Any) -> Method:
 
 
 def require_fit(method: Method, node_name: str, cfg: Any) -> None:
-    """Raise an error if a method does not fit the CLIP model, as far as this is known before the weights are loaded.
+    """Raise an error if it is known before loading the weights that a method does not fit the CLIP model.
 
     A warning is given if the average over epochs is not tested.
 
@@ -185,7 +185,7 @@ def build_model(trainer: Any) -> None:
 
 
 def make_optimiser(trainer: Any) -> Any:
-    """Return the optimiser of all trained parameters; the settings OPTIM and the method define it."""
+    """Create the optimiser of all trained parameters from the settings OPTIM and the method."""
     cfg, training = trainer.cfg, trainer.method.training
     if cfg.OPTIM.STAGED_LR:  # it would drop parameters that belong to no child module
         rates = "the method sets its own learning rates" if training.rates else "OPTIM.LR is the only learning rate"
@@ -230,7 +230,7 @@ def _count_steps(trainer: Any) -> None:
 
 
 def pass_of(trainer: Any, epoch: int) -> Pass:
-    """Return the stage of an epoch, which is counted from 0, and the number of batches in this epoch."""
+    """Return the training stage to which an epoch belongs, and the number of batches in this epoch."""
     whole = len(trainer.train_loader_x)
     for number, steps in enumerate(trainer.stages):
         passes = -(-steps // whole)

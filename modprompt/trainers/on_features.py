@@ -161,7 +161,7 @@ def zero_shot(features: Features) -> Fitted:
 def fit(
     method: HeadMethod, features: Features, shots: int, *, seed: int = 1, cfg: Any = None, trained_keys: bool = False
 ) -> Fitted:
-    """Build a head from training features; train the head and select its hyperparameters if the method does this.
+    """Build a head from training features, train it, and select its hyperparameters.
 
     Args:
         method: the method of the head.

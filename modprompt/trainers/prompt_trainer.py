@@ -218,7 +218,7 @@ class PromptTrainer(TrainerX):
     # ---- the training loop
 
     def train(self, *args: Any, **kwargs: Any) -> None:
-        """Train, after resuming an earlier start if possible, and test."""
+        """Train and test; an interrupted run is resumed."""
         _print_ignored("train()", args, kwargs)
         with card_errors.told():
             try:
@@ -228,7 +228,7 @@ class PromptTrainer(TrainerX):
                     self.close_writer()
 
     def before_train(self) -> None:
-        """Resume an earlier start if possible; report settings that were changed after the trainer was built."""
+        """Resume an interrupted run if possible; report settings that were changed after the trainer was built."""
         given, before = self._given
         for change in changes(before, texts_of(given)):
             print(f"note: the program changed a setting after the trainer was built, which has no effect: {change}")

@@ -112,7 +112,7 @@ def of_gpu(on_cuda: bool) -> dict[str, Any]:
 
 
 def _of_checkpoint(trainer: PromptTrainer | None, folder: str, epoch: int | None) -> dict[str, Any]:
-    """Return the name and hash of the tested checkpoint, of this or another run, or {} if there is none."""
+    """Return the name and hash of the tested checkpoint, or {} if there is none."""
     if trainer is not None and not trainer.learns:
         return {}
     if trainer is not None and trainer.loaded_path:

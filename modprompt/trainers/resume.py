@@ -32,7 +32,7 @@ TRAINING_S = "training_s"  # key in the state of a run
 
 
 def begin(trainer: Any) -> None:
-    """Resume an earlier start of the run if possible, open the file steps.csv, and start the clock.
+    """Resume an interrupted run if possible, open the file steps.csv, and start the clock.
 
     Raises:
         UserError: if the run has no output folder, needs validation images that are missing, or cannot be resumed.
@@ -87,7 +87,7 @@ def _begin_tensorboard(trainer: Any, folder: str) -> None:
 
 
 def _resume(trainer: Any) -> int:
-    """Resume an earlier start of the run if possible; return the number of finished epochs.
+    """Resume an interrupted run if possible; return the number of finished epochs.
 
     The order is: the state of an unfinished run in OUTPUT_DIR, or in RESUME; a finished run in OUTPUT_DIR, which is
     only tested again; checkpoints in RESUME. A run that was killed before it wrote its first state cannot be resumed

@@ -62,7 +62,7 @@ def generators_kept() -> Iterator[None]:
 
 
 def _restore_cards(states: Sequence[Any], own: int) -> None:
-    """Restore the generators of the GPUs: of this run's GPU from the stored run's GPU, and of the others by number.
+    """Restore the random number generators of all GPUs, even if the run now uses another GPU than before.
 
     Args:
         states: the states of all GPUs of the machine that stored them.
@@ -85,7 +85,7 @@ def _restore_cards(states: Sequence[Any], own: int) -> None:
 
 
 def _gpus(number: int) -> str:
-    """Return a number of GPUs in words: "1 GPU", "2 GPUs"."""
+    """Format a number of GPUs: "1 GPU", "2 GPUs"."""
     return f"{number} GPU{'' if number == 1 else 's'}"
 
 

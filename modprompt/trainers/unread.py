@@ -43,7 +43,7 @@ class Unread:
         self._found.append((place, {name: _as_it_is(value) for name, value in numbers.items()}))
 
     def check(self) -> None:
-        """Read all stored numbers at once, and raise an error if a loss is not finite.
+        """Copy all stored losses and numbers from the GPU, and raise an error if a loss is not finite.
 
         Raises:
             FloatingPointError: naming the first step whose loss is not finite; again at each call.
